@@ -1,0 +1,1 @@
+"""The detector toolbox: the only package that imports mmdet, mmcv and mmengine."""

@@ -1,0 +1,1 @@
+"""The teachers: an elastic supernet whose subnets teach."""

@@ -1,0 +1,1 @@
+"""searchd: a service that searches for better object detectors."""

@@ -1,0 +1,89 @@
+"""Checkpoints, exports and reports: files addressed by URI through fsspec, with SHA-256.
+
+A write becomes visible whole or not at all. Works alike on a local folder, NFS and S3
+(any fsspec protocol). Knows nothing of searches, torch or the database.
+"""
+
+import hashlib
+import json
+from typing import Any
+
+import fsspec
+from fsspec.core import url_to_fs
+
+from searchd.domain.errors import ArtifactError
+from searchd.domain.trial import Artifact
+
+
+def join(uri: str, *parts: str) -> str:
+    """The URI of something below `uri`."""
+    return "/".join([uri.rstrip("/"), *parts])
+
+
+def write(uri: str, data: bytes, *, name: str) -> Artifact:
+    """Store `data` at `uri`, atomically.
+
+    Args:
+        uri: A path or an fsspec URL; missing folders are made.
+        data: The file's content.
+        name: What the file is ("student", "adapters", ...); kept in the returned `Artifact`.
+
+    Raises:
+        OSError: The store refuses the write (full, read-only, unreachable).
+    """
+    fs, path = url_to_fs(uri)
+    fs.makedirs(path.rpartition("/")[0], exist_ok=True)
+    # A local transaction writes beside the target and renames; object stores upload as a whole.
+    with fs.transaction, fs.open(path, "wb") as file:
+        file.write(data)
+    return Artifact(
+        name=name, uri=uri, sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data)
+    )
+
+
+def read(artifact: Artifact) -> bytes:
+    """The content of a stored file, checked.
+
+    Raises:
+        ArtifactError: The file is missing, or its SHA-256 is not the recorded one.
+    """
+    try:
+        with fsspec.open(artifact.uri, "rb") as file:
+            data: bytes = file.read()
+    except FileNotFoundError as error:
+        raise ArtifactError(f"{artifact.name} is missing: {artifact.uri}") from error
+    found = hashlib.sha256(data).hexdigest()
+    if found != artifact.sha256:
+        raise ArtifactError(
+            f"{artifact.name} is damaged: {artifact.uri} has SHA-256 {found}, "
+            f"expected {artifact.sha256}"
+        )
+    return data
+
+
+def exists(uri: str) -> bool:
+    """Whether a file is stored at `uri`."""
+    fs, path = url_to_fs(uri)
+    return bool(fs.exists(path))
+
+
+def read_json(uri: str) -> Any:
+    """A stored JSON document.
+
+    Raises:
+        ArtifactError: The file is missing or is not JSON.
+    """
+    try:
+        with fsspec.open(uri, "rb") as file:
+            return json.load(file)
+    except FileNotFoundError as error:
+        raise ArtifactError(f"missing: {uri}") from error
+    except ValueError as error:
+        raise ArtifactError(f"not JSON: {uri}: {error}") from error
+
+
+def delete_folder(uri: str) -> None:
+    """Remove a folder and everything below it, if it exists."""
+    fs, path = url_to_fs(uri)
+    if fs.exists(path):
+        fs.rm(path, recursive=True)

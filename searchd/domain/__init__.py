@@ -1,0 +1,1 @@
+"""The vocabulary of searchd: pure data and pure functions, standard library only."""

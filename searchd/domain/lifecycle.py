@@ -1,0 +1,191 @@
+"""Statuses of everything that has a life, and where each may go. Standard library only.
+
+One table per kind of resource; `searchd.store.transition` is the only writer.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from searchd.domain.errors import IllegalTransitionError
+
+
+class SearchStatus(StrEnum):
+    """Where a search is in its life.
+
+    Attributes:
+        QUEUED: Accepted; waits for admission. `status_reason` says for what.
+        PREPARING: Its driver runs: data checked, base detector trained and scored, pool ready.
+        RUNNING: Trials are running.
+        SUCCEEDED: The budget is spent or the search converged. Final.
+        FAILED: It cannot go on; `status_reason` says why. Final.
+        CANCELLING: A user asked to stop; trials in flight are being stopped.
+        CANCELLED: Stopped; every finished score is kept. Final.
+    """
+
+    QUEUED = "queued"
+    PREPARING = "preparing"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLING = "cancelling"
+    CANCELLED = "cancelled"
+
+
+class PoolStatus(StrEnum):
+    """Where an elastic teacher pool is in its life.
+
+    Attributes:
+        QUEUED: Accepted; waits for admission.
+        TRAINING: Its driver runs progressive shrinking.
+        READY: Trained; searches may sample teachers from it. Final.
+        FAILED: `status_reason` says why. Final.
+        CANCELLING: A user asked to stop.
+        CANCELLED: Stopped. Final.
+    """
+
+    QUEUED = "queued"
+    TRAINING = "training"
+    READY = "ready"
+    FAILED = "failed"
+    CANCELLING = "cancelling"
+    CANCELLED = "cancelled"
+
+
+class DatasetStatus(StrEnum):
+    """Where a data set is in its life.
+
+    Attributes:
+        CHECKING: Registered; its files are being read.
+        READY: Every check passed. Final.
+        FAILED: A check failed; `status_reason` names the file and the record. Final.
+    """
+
+    CHECKING = "checking"
+    READY = "ready"
+    FAILED = "failed"
+
+
+class TrialStatus(StrEnum):
+    """Where a trial is in its life.
+
+    Attributes:
+        PENDING: Proposed; no worker has it.
+        RUNNING: A worker trains it.
+        SUCCEEDED: Trained and scored. Final.
+        FAILED: `cause` and `status_reason` say why. Final.
+        CANCELLED: Stopped by a user or by the end of its search. Final.
+    """
+
+    PENDING = "pending"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class WorkStatus(StrEnum):
+    """Where a piece of work is in its life.
+
+    Attributes:
+        QUEUED: No coordinator has started it, or it waits to be started again.
+        LEASED: One driver holds it, under the lease number in its row.
+        DONE: The driver finished; the resource it served says how. Final.
+        FAILED: Given up; `reason` says why. Final.
+    """
+
+    QUEUED = "queued"
+    LEASED = "leased"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class WorkKind(StrEnum):
+    """What a driver is started for."""
+
+    DATASET_CHECK = "dataset_check"
+    POOL = "pool"
+    SEARCH = "search"
+
+
+class FailureCause(StrEnum):
+    """Why a trial failed; decides whether it is tried again.
+
+    Attributes:
+        OUT_OF_MEMORY: The device's memory was too small.
+        NON_FINITE_LOSS: A loss became infinite or not a number.
+        WORKER_LOST: The worker process ended without a report.
+        BAD_CHECKPOINT: A stored file is missing or does not match its SHA-256.
+        DATA_ERROR: The data set breaks a rule.
+        BUG: Anything else; the traceback is stored.
+    """
+
+    OUT_OF_MEMORY = "out_of_memory"
+    NON_FINITE_LOSS = "non_finite_loss"
+    WORKER_LOST = "worker_lost"
+    BAD_CHECKPOINT = "bad_checkpoint"
+    DATA_ERROR = "data_error"
+    BUG = "bug"
+
+    @property
+    def is_retried(self) -> bool:
+        """Whether another attempt can end differently."""
+        return self is FailureCause.WORKER_LOST
+
+
+AnyStatus = SearchStatus | PoolStatus | DatasetStatus | TrialStatus | WorkStatus
+
+_SEARCH: Mapping[SearchStatus, set[SearchStatus]] = {
+    SearchStatus.QUEUED: {SearchStatus.PREPARING, SearchStatus.CANCELLED, SearchStatus.FAILED},
+    SearchStatus.PREPARING: {SearchStatus.RUNNING, SearchStatus.CANCELLING, SearchStatus.FAILED},
+    SearchStatus.RUNNING: {SearchStatus.SUCCEEDED, SearchStatus.CANCELLING, SearchStatus.FAILED},
+    SearchStatus.CANCELLING: {SearchStatus.CANCELLED, SearchStatus.FAILED},
+}
+_POOL: Mapping[PoolStatus, set[PoolStatus]] = {
+    PoolStatus.QUEUED: {PoolStatus.TRAINING, PoolStatus.CANCELLED, PoolStatus.FAILED},
+    PoolStatus.TRAINING: {PoolStatus.READY, PoolStatus.CANCELLING, PoolStatus.FAILED},
+    PoolStatus.CANCELLING: {PoolStatus.CANCELLED, PoolStatus.FAILED},
+}
+_DATASET: Mapping[DatasetStatus, set[DatasetStatus]] = {
+    DatasetStatus.CHECKING: {DatasetStatus.READY, DatasetStatus.FAILED},
+}
+_TRIAL: Mapping[TrialStatus, set[TrialStatus]] = {
+    TrialStatus.PENDING: {TrialStatus.RUNNING, TrialStatus.CANCELLED},
+    TrialStatus.RUNNING: {
+        TrialStatus.SUCCEEDED,
+        TrialStatus.FAILED,
+        TrialStatus.CANCELLED,
+        TrialStatus.PENDING,  # its worker or driver died: offered again
+    },
+}
+_WORK: Mapping[WorkStatus, set[WorkStatus]] = {
+    WorkStatus.QUEUED: {WorkStatus.LEASED, WorkStatus.DONE, WorkStatus.FAILED},
+    WorkStatus.LEASED: {WorkStatus.QUEUED, WorkStatus.DONE, WorkStatus.FAILED},
+}
+
+
+_NEXT: Mapping[type[AnyStatus], Mapping[AnyStatus, set[AnyStatus]]] = {
+    # By type, since members of two StrEnums with the same text are equal as dictionary keys.
+    SearchStatus: _SEARCH,
+    PoolStatus: _POOL,
+    DatasetStatus: _DATASET,
+    TrialStatus: _TRIAL,
+    WorkStatus: _WORK,
+}  # type: ignore[dict-item]  # Mapping is invariant in its key; each table is typed above
+
+
+def next_statuses(status: AnyStatus) -> frozenset[AnyStatus]:
+    """Where a status may go; empty when it is final."""
+    return frozenset(_NEXT[type(status)].get(status, ()))
+
+
+def is_final(status: AnyStatus) -> bool:
+    return not next_statuses(status)
+
+
+def check_transition(what: str, status: AnyStatus, to: AnyStatus) -> None:
+    """
+    Raises:
+        IllegalTransitionError: The table does not lead from `status` to `to`; names `what`.
+    """
+    if to not in next_statuses(status):
+        raise IllegalTransitionError(f"{what} cannot go from {status} to {to}")

@@ -1,0 +1,196 @@
+"""Trials: what the strategy proposes and what a worker reports. Standard library only.
+
+A trial is one student trained under one teacher and scored. The strategy cannot know the child's
+channels (it has no weights); the worker evolves the student and reports its architecture.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from searchd.domain.actions import Action, describe
+from searchd.domain.detector import Detector
+from searchd.domain.lifecycle import FailureCause
+from searchd.domain.resolution import Resolution
+from searchd.domain.subnet import Subnet
+
+
+class TrialRole(StrEnum):
+    """Why a trial is run.
+
+    Attributes:
+        BASE: Trains the base detector from scratch, without a teacher; the root of the lineage.
+        SEARCH: A (student, teacher) pair of the search; number 0 is (S_base, P_super).
+        CONTROL: Trains the base further without teacher and action, as long as the best detector,
+            so that what training alone gains is known.
+    """
+
+    BASE = "base"
+    SEARCH = "search"
+    CONTROL = "control"
+
+
+def trial_name(role: TrialRole, number: int) -> str:
+    """The trial's name inside its search: "base", "0", "1", ..., "control-1", ..."""
+    match role:
+        case TrialRole.BASE:
+            return "base"
+        case TrialRole.SEARCH:
+            return str(number)
+        case TrialRole.CONTROL:
+            return f"control-{number}"
+
+
+BASE_NAME = trial_name(TrialRole.BASE, 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Train:
+    """No edit: the base, trial 0, and controls."""
+
+    kind: Literal["train"] = "train"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MutateTeacher:
+    """The student stays; the pair gets a mutated teacher."""
+
+    kind: Literal["mutate_teacher"] = "mutate_teacher"
+
+
+Change = Action | MutateTeacher | Train
+
+
+def describe_change(change: Change) -> str:
+    """The change in a few words, as tables and logs show it."""
+    match change:
+        case Train():
+            return "train"
+        case MutateTeacher():
+            return "mutate the teacher"
+        case _:
+            return describe(change)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """One trial that the strategy asks for."""
+
+    role: TrialRole
+    number: int
+    """Position among the proposals of its role: base 0, search from 0, control from 1."""
+    parent: str | None
+    """Name of the trial whose student (and adapters) this one inherits. None for the base."""
+    change: Change
+    teacher: Subnet | None
+    """None: trained without a teacher."""
+    seed: int
+    """Seeds the worker's every random draw."""
+    completed_before: int
+    """Number of completions the strategy had seen when it drew this; replay needs it."""
+
+    @property
+    def name(self) -> str:
+        return trial_name(self.role, self.number)
+
+
+class Outcome(StrEnum):
+    """How a trial ended, as its worker reports it.
+
+    Attributes:
+        SUCCEEDED: Trained and evaluated at every resolution.
+        NO_OP: The action left nothing to do; `reason` says why. Nothing was trained.
+        FAILED: `cause` and `reason` say why.
+        STOPPED: Told to stop before it was done; nothing is lost that was checkpointed.
+    """
+
+    SUCCEEDED = "succeeded"
+    NO_OP = "no_op"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """A stored file."""
+
+    name: str
+    """What it is: student, adapters, resume, ..."""
+    uri: str
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """The student on the validation split at one resolution. APs are COCO box AP in [0, 1]; -1, as
+    COCO has it, where the split has no object of that size."""
+
+    resolution: Resolution
+    ap: float
+    ap50: float
+    ap75: float
+    ap_small: float
+    ap_medium: float
+    ap_large: float
+    macs: float
+    """Multiply-accumulates of one image at exactly this resolution (papers.md 0.4)."""
+    latency_s: float
+    """Median seconds of one forward pass at batch 1, warm and synchronised."""
+    images_per_s: float
+    """Throughput at batch 1: images over total time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochMetrics:
+    """One epoch of training."""
+
+    epoch: int
+    """From 1."""
+    losses: dict[str, float]
+    """Mean over the epoch's iterations of each loss term and of their sum, `loss`."""
+    learning_rate: float
+    """At the epoch's end."""
+    duration_s: float
+    """Wall-clock seconds, over all attempts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a worker learned of one trial. Written to the artifact store last, as report.json."""
+
+    trial: str
+    """Name inside the search."""
+    attempt: int
+    outcome: Outcome
+    reason: str = ""
+    """In words, for every outcome but SUCCEEDED; the traceback when the cause is a bug."""
+    cause: FailureCause | None = None
+    detector: Detector | None = None
+    """The child, from the moment it was evolved."""
+    params: int | None = None
+    """Parameters of the whole detector."""
+    base_macs: float | None = None
+    """Macs of this detector at the base resolution, which the score uses (papers.md 1.3)."""
+    evaluations: tuple[Evaluation, ...] = ()
+    epochs: tuple[EpochMetrics, ...] = ()
+    artifacts: tuple[Artifact, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Where a running trial stands; shown, and never used to decide."""
+
+    trial: str
+    attempt: int
+    epoch: int
+    """The epoch under way, from 1."""
+    num_epochs: int
+    iteration: int
+    """Iterations done in this epoch."""
+    num_iterations: int
+    """Iterations of one epoch."""
+    stage: str
+    """train, evaluate or measure."""
+    losses: dict[str, float]
+    """Running means of the epoch under way."""

@@ -1,0 +1,431 @@
+"""What a user submits and what a worker is handed, defined once and stored as JSON.
+
+Used by the API, the CLI, the coordinator, the driver and the workers. Unknown fields are refused.
+Knows pydantic and `searchd.domain`; never torch, Ray or the database.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    TypeAdapter,
+    model_validator,
+)
+
+from searchd.domain.actions import ACTION_KINDS, Action, ActionKind, LayerImportance
+from searchd.domain.architecture import Architecture, BlockKind, preset
+from searchd.domain.detector import Detector, Family
+from searchd.domain.distillation import CATALOGUE, MethodName
+from searchd.domain.encoding import parse
+from searchd.domain.resolution import Resolution
+from searchd.domain.subnet import Subnet, SubnetSpace
+from searchd.domain.trial import Artifact, Proposal, Report, TrialRole
+
+REPORT = TypeAdapter(Report)
+PROPOSAL = TypeAdapter(Proposal)
+DETECTOR = TypeAdapter(Detector)
+ACTION: TypeAdapter[Action] = TypeAdapter(Action)
+SUBNET = TypeAdapter(Subnet)
+
+
+def _read_resolution(value: object) -> object:
+    return Resolution.parse(value) if isinstance(value, str) else value
+
+
+ResolutionText = Annotated[
+    Resolution, BeforeValidator(_read_resolution), PlainSerializer(str, return_type=str)
+]
+"""A resolution that JSON and YAML write as "1333x800"."""
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+"""A resource's name: lower-case letters, digits, "-" and "_", at most 63 characters."""
+
+
+class Spec(BaseModel):
+    """Base of every model here: immutable, no unknown fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SplitSpec(Spec):
+    """One split of a COCO-format data set."""
+
+    annotations: Path
+    """COCO instances file (JSON)."""
+    images: Path
+    """Folder that `file_name` is relative to."""
+
+
+class DatasetSpec(Spec):
+    """A data set on a disk that every worker can read."""
+
+    name: Name
+    train: SplitSpec
+    validation: SplitSpec
+
+
+class ResourcesSpec(Spec):
+    """What one piece of training may use, and how many run at once."""
+
+    cpus_per_trial: float = Field(default=1, gt=0)
+    gpus_per_trial: float = Field(default=0, ge=0)
+    """May be a fraction: several trials then share a GPU."""
+    trials_in_flight: int = Field(default=1, ge=1)
+
+
+class HeadSpec(Spec):
+    """Everything of a detector but its backbone. Student and teachers share it, except that a
+    teacher's neck width is its own."""
+
+    family: Family = Family.FASTER_RCNN
+    neck_channels: int = Field(default=256, ge=1)
+    head_channels: int = Field(default=1024, ge=1)
+    anchor_scale: float = Field(default=8.0, gt=0)
+    finest_roi_scale: int = Field(default=56, ge=1)
+    num_proposals: int = Field(default=1000, ge=1)
+
+    def detector(
+        self, architecture: Architecture, num_classes: int, *, neck_channels: int | None = None
+    ) -> Detector:
+        """The detector with this head on a backbone."""
+        return Detector(
+            architecture=architecture,
+            num_classes=num_classes,
+            family=self.family,
+            neck_channels=neck_channels or self.neck_channels,
+            head_channels=self.head_channels,
+            anchor_scale=self.anchor_scale,
+            finest_roi_scale=self.finest_roi_scale,
+            num_proposals=self.num_proposals,
+        )
+
+
+class TrainingSpec(Spec):
+    """How a detector is trained: SGD, cosine or step learning rate. Defaults are the trial's of
+    Joint-DetNAS (A.1.4)."""
+
+    epochs: int = Field(default=3, ge=1)
+    batch_size: int = Field(default=4, ge=1)
+    """Images per device."""
+    learning_rate: float = Field(default=0.01, gt=0)
+    schedule: Literal["cosine", "step"] = "cosine"
+    """step: divided by 10 at 2/3 and at 11/12 of the epochs."""
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    weight_decay: float = Field(default=1e-4, ge=0)
+    warmup_iterations: int = Field(default=0, ge=0)
+    max_grad_norm: float = Field(default=35.0, gt=0)
+    flip_probability: float = Field(default=0.5, ge=0, le=1)
+    resolutions: tuple[ResolutionText, ...] = (
+        Resolution(512, 512),
+        Resolution(800, 600),
+        Resolution(1080, 720),
+        Resolution(1333, 800),
+    )
+    """One is drawn uniformly for every iteration (dynamic resolution, A.1.3)."""
+    bn_l1: float = Field(default=0.0, ge=0)
+    """Weight of the sum of |gamma| over the backbone's BN layers (Joint-DetNAS 3.3: 1e-5)."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.resolutions:
+            raise ValueError("resolutions must name at least one WxH")
+        return self
+
+
+class MethodSpec(Spec):
+    """One distillation method with its weight and options."""
+
+    name: MethodName
+    weight: float = Field(default=1.0, gt=0)
+    reduction: Literal["mean", "channel_sum"] = "mean"
+    """proposal_feature only: per-element mean, or the paper's literal sum over channels."""
+
+
+class DistillationSpec(Spec):
+    """Which methods a trial distils with. Default: Joint-DetNAS's three, unit weights."""
+
+    methods: tuple[MethodSpec, ...] = tuple(MethodSpec(name=name) for name in CATALOGUE)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        names = [method.name for method in self.methods]
+        if len(set(names)) < len(names):
+            raise ValueError(f"methods must be named once each, got {', '.join(names)}")
+        return self
+
+
+class BaseSpec(Spec):
+    """The base detector: where the search starts. Trained from scratch."""
+
+    backbone: str | None = "resnet18"
+    """A published backbone's name (`searchd.domain.architecture.PRESETS`), or None."""
+    encoding: str | None = None
+    """Instead of a name: the architecture's text form."""
+    block: BlockKind = BlockKind.BASIC
+    """Block kind of `encoding`."""
+    base_channels: int = Field(default=64, ge=1)
+    """Stem channels, and width of stage 1 of a named backbone."""
+    training: TrainingSpec = TrainingSpec(
+        epochs=24, learning_rate=0.02, schedule="step", warmup_iterations=500
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.backbone is None) == (self.encoding is None):
+            raise ValueError("give exactly one of backbone and encoding")
+        _ = self.architecture
+        return self
+
+    @property
+    def architecture(self) -> Architecture:
+        if self.encoding is not None:
+            return parse(self.encoding, self.block, stem_channels=self.base_channels)
+        assert self.backbone is not None  # checked above
+        return preset(self.backbone, base_channels=self.base_channels)
+
+
+class ScoreSpec(Spec):
+    """H(S, r) = AP * [(C/C_base) * (R/R_base)^beta]^(-alpha), papers.md 1.3."""
+
+    alpha: float = Field(default=0.4, ge=0)
+    beta: float = Field(default=0.8, ge=0)
+    base_resolution: ResolutionText = Resolution(1333, 800)
+    """R_base, at which C and C_base are counted too."""
+
+
+class JointDetNasSpec(Spec):
+    """Hill climbing over (student, teacher) pairs, Joint-DetNAS Algorithm 1."""
+
+    kind: Literal["joint_detnas"] = "joint_detnas"
+    top_k: int = Field(default=5, ge=1)
+    student_frozen_trials: int = Field(default=5, ge=0)
+    """The trials after trial 0 that mutate the teacher only."""
+    student_probability: float = Field(default=0.5, ge=0, le=1)
+    """Probability of editing the student instead of the teacher."""
+    actions: tuple[ActionKind, ...] = ACTION_KINDS
+    prune_fraction: float = Field(default=0.05, gt=0, lt=1)
+    min_channels: int = Field(default=32, ge=1)
+    layer_importance: LayerImportance = LayerImportance.L1_MEAN
+    another_gene_probability: float = Field(default=0.3, ge=0, lt=1)
+    """Of resampling one more gene in a teacher mutation."""
+
+
+class BudgetSpec(Spec):
+    """When a search ends."""
+
+    max_trials: int = Field(default=100, ge=1)
+    """Search trials, trial 0 included; base and controls are extra."""
+    patience: int = Field(default=20, ge=1)
+    """It has converged after this many trials in a row without a better score."""
+
+
+class SearchSpec(Spec):
+    """A search: a base detector, a data set, a pool of teachers, a budget."""
+
+    name: Name
+    dataset: Name
+    pool: Name
+    base: BaseSpec = BaseSpec()
+    head: HeadSpec = HeadSpec()
+    trial: TrainingSpec = TrainingSpec(bn_l1=1e-5)
+    distillation: DistillationSpec = DistillationSpec()
+    strategy: JointDetNasSpec = JointDetNasSpec()
+    score: ScoreSpec = ScoreSpec()
+    budget: BudgetSpec = BudgetSpec()
+    resources: ResourcesSpec = ResourcesSpec()
+    control: bool = True
+    """After the search, train the base further without teacher and action for as many trials as
+    the best detector's lineage has, so that what training alone gains is known."""
+    seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for method in self.distillation.methods:
+            families = CATALOGUE[method.name].families
+            if self.head.family not in families:
+                raise ValueError(
+                    f"{method.name} does not fit a {self.head.family} student; it fits "
+                    f"{', '.join(sorted(families))}"
+                )
+        return self
+
+
+class SpaceSpec(Spec):
+    """The space of subnets of a pool; see `searchd.domain.subnet.SubnetSpace`. The default is the
+    paper's."""
+
+    depths: tuple[tuple[int, ...], ...] = (
+        (2, 3),
+        (2, 3, 4),
+        tuple(range(2, 24)),
+        (2, 3),
+    )
+    widths: tuple[tuple[float, ...], ...] = ((1.0, 1.25, 1.5),) * 4
+    neck_channels: tuple[int, ...] = (256, 320, 384)
+    resolutions: tuple[ResolutionText, ...] = TrainingSpec().resolutions
+    base_channels: int = Field(default=64, ge=1)
+    channel_divisor: int = Field(default=8, ge=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _ = self.space
+        return self
+
+    @property
+    def space(self) -> SubnetSpace:
+        return SubnetSpace(
+            depths=self.depths,
+            widths=self.widths,
+            neck_channels=self.neck_channels,
+            num_resolutions=len(self.resolutions),
+            base_channels=self.base_channels,
+            channel_divisor=self.channel_divisor,
+        )
+
+
+class ShrinkPhaseSpec(Spec):
+    """One phase of progressive shrinking: bounds inside the pool's space."""
+
+    name: Name
+    min_depths: tuple[int, int, int, int]
+    min_width: float
+    """Smallest width coefficient; the neck keeps the same fraction of its largest width."""
+    learning_rate: float = Field(gt=0)
+    epochs: int = Field(ge=1)
+    distil: bool
+    """Whether the supernet as it was after the first phase teaches (papers.md 1.7)."""
+
+
+PAPER_PHASES = (
+    ShrinkPhaseSpec(
+        name="supernet",
+        min_depths=(3, 4, 23, 3),
+        min_width=1.5,
+        learning_rate=0.12,
+        epochs=48,
+        distil=False,
+    ),
+    ShrinkPhaseSpec(
+        name="shrink-1",
+        min_depths=(3, 4, 12, 3),
+        min_width=1.25,
+        learning_rate=0.04,
+        epochs=24,
+        distil=True,
+    ),
+    ShrinkPhaseSpec(
+        name="shrink-2",
+        min_depths=(2, 2, 2, 2),
+        min_width=1.0,
+        learning_rate=0.04,
+        epochs=36,
+        distil=True,
+    ),
+)
+"""Joint-DetNAS Table 8."""
+
+
+class PoolSpec(Spec):
+    """An elastic teacher pool and how it is trained."""
+
+    name: Name
+    dataset: Name
+    space: SpaceSpec = SpaceSpec()
+    head: HeadSpec = HeadSpec()
+    """`neck_channels` is ignored here: the space has the neck's."""
+    phases: tuple[ShrinkPhaseSpec, ...] = PAPER_PHASES
+    training: TrainingSpec = TrainingSpec(batch_size=2, schedule="step", warmup_iterations=500)
+    """`epochs` and `learning_rate` are the phases'."""
+    num_workers: int = Field(default=1, ge=1)
+    """Data-parallel workers, one device each."""
+    cpus_per_worker: float = Field(default=1, gt=0)
+    gpus_per_worker: float = Field(default=0, ge=0)
+    bn_reset_images: int = Field(default=2000, ge=1)
+    """Training images whose statistics replace the BN statistics of an activated subnet."""
+    evaluated_subnets: int = Field(default=4, ge=1)
+    """Subnets that are evaluated once trained: the largest, the smallest, and random ones."""
+    seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        space = self.space.space
+        if not self.phases:
+            raise ValueError("phases must not be empty")
+        for phase in self.phases:
+            for stage, (depth, legal) in enumerate(
+                zip(phase.min_depths, space.depths, strict=True), start=1
+            ):
+                if depth > legal[-1]:
+                    raise ValueError(
+                        f"phase {phase.name}: min_depths[{stage}]={depth} exceeds the space's "
+                        f"largest depth {legal[-1]}"
+                    )
+            if phase.min_width > min(widths[-1] for widths in space.widths):
+                raise ValueError(
+                    f"phase {phase.name}: min_width={phase.min_width} exceeds the space's widths"
+                )
+        return self
+
+
+class Inherited(Spec):
+    """The parent's student, as a child finds it."""
+
+    detector: Detector
+    student: Artifact
+    """safetensors of the whole detector."""
+    adapters: Artifact | None = None
+    """safetensors of the distillation adapters, which are inherited with the student."""
+
+
+class PoolRef(Spec):
+    """A trained pool, as a worker finds it."""
+
+    supernet: Artifact
+    """safetensors of the supernet."""
+    space: SpaceSpec
+    head: HeadSpec
+    bn_reset_images: int
+
+
+class TrialOrder(Spec):
+    """Everything a worker needs for one trial. It reaches no database."""
+
+    search: str
+    """Search id."""
+    proposal: Proposal
+    attempt: int = Field(ge=1)
+    dataset: DatasetSpec
+    detector: Detector | None = None
+    """The base to train from scratch; given if and only if nothing is inherited."""
+    inherited: Inherited | None = None
+    pool: PoolRef | None = None
+    """Given if and only if the proposal names a teacher."""
+    training: TrainingSpec
+    distillation: DistillationSpec = DistillationSpec(methods=())
+    score: ScoreSpec
+    evaluated_at: tuple[ResolutionText, ...]
+    """Resolutions at which the student is evaluated after training."""
+    artifacts: str
+    """URI of the folder that this attempt writes to."""
+    previous_attempts: tuple[str, ...] = ()
+    """URIs of earlier attempts' folders, newest first: their checkpoints may be taken up."""
+    num_threads: int = Field(default=1, ge=1)
+    device: Literal["cpu", "cuda"] = "cpu"
+    slice_s: float = Field(default=60.0, gt=0)
+    """Seconds after which the worker hands over a `Progress` and looks whether to stop."""
+    checkpoint_s: float = Field(default=600.0, gt=0)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.detector is None) == (self.inherited is None):
+            raise ValueError("give exactly one of detector and inherited")
+        if (self.proposal.teacher is None) != (self.pool is None):
+            raise ValueError("a pool belongs to a proposal with a teacher, and to no other")
+        if (self.proposal.role is TrialRole.BASE) != (self.inherited is None):
+            raise ValueError("the base, and only the base, inherits nothing")
+        return self

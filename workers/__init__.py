@@ -1,0 +1,1 @@
+"""The trials: what runs on the cluster's workers."""
