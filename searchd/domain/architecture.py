@@ -19,8 +19,8 @@ class BlockKind(StrEnum):
     """Which residual block the backbone is made of.
 
     Attributes:
-        BASIC: 3x3, 3x3 (ResNet-18/34). Channels: (c1, c_out).
-        BOTTLENECK: 1x1, 3x3, 1x1 (ResNet-50 and up, ResNeXt with groups). Channels: (c1, c2, c_out).
+        BASIC: 3x3, 3x3 (ResNet-18/34); channels (c1, c_out).
+        BOTTLENECK: 1x1, 3x3, 1x1 (ResNet-50 and up, ResNeXt if grouped); channels (c1, c2, c_out).
     """
 
     BASIC = "basic"
@@ -79,7 +79,8 @@ class Block:
             raise InvalidValueError("a subsample shortcut needs stride 2")
         if self.groups < 1 or self.protected_for < 0:
             raise InvalidValueError(
-                f"groups={self.groups} must be at least 1, protected_for={self.protected_for} at least 0"
+                f"groups={self.groups} must be at least 1 and "
+                f"protected_for={self.protected_for} at least 0"
             )
 
     @property

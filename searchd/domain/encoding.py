@@ -46,7 +46,7 @@ def parse(
         EncodingError: The text does not parse, or describes no valid architecture.
     """
     repaired = _repair(text)
-    stages = []
+    stages: list[tuple[Block, ...]] = []
     in_channels = stem_channels
     position = 0
     while position < len(repaired):

@@ -134,21 +134,22 @@ class FailureCause(StrEnum):
 
 AnyStatus = SearchStatus | PoolStatus | DatasetStatus | TrialStatus | WorkStatus
 
-_SEARCH: Mapping[SearchStatus, set[SearchStatus]] = {
+_Table = Mapping[AnyStatus, set[AnyStatus]]
+_SEARCH: _Table = {
     SearchStatus.QUEUED: {SearchStatus.PREPARING, SearchStatus.CANCELLED, SearchStatus.FAILED},
     SearchStatus.PREPARING: {SearchStatus.RUNNING, SearchStatus.CANCELLING, SearchStatus.FAILED},
     SearchStatus.RUNNING: {SearchStatus.SUCCEEDED, SearchStatus.CANCELLING, SearchStatus.FAILED},
     SearchStatus.CANCELLING: {SearchStatus.CANCELLED, SearchStatus.FAILED},
 }
-_POOL: Mapping[PoolStatus, set[PoolStatus]] = {
+_POOL: _Table = {
     PoolStatus.QUEUED: {PoolStatus.TRAINING, PoolStatus.CANCELLED, PoolStatus.FAILED},
     PoolStatus.TRAINING: {PoolStatus.READY, PoolStatus.CANCELLING, PoolStatus.FAILED},
     PoolStatus.CANCELLING: {PoolStatus.CANCELLED, PoolStatus.FAILED},
 }
-_DATASET: Mapping[DatasetStatus, set[DatasetStatus]] = {
+_DATASET: _Table = {
     DatasetStatus.CHECKING: {DatasetStatus.READY, DatasetStatus.FAILED},
 }
-_TRIAL: Mapping[TrialStatus, set[TrialStatus]] = {
+_TRIAL: _Table = {
     TrialStatus.PENDING: {TrialStatus.RUNNING, TrialStatus.CANCELLED},
     TrialStatus.RUNNING: {
         TrialStatus.SUCCEEDED,
@@ -157,25 +158,25 @@ _TRIAL: Mapping[TrialStatus, set[TrialStatus]] = {
         TrialStatus.PENDING,  # its worker or driver died: offered again
     },
 }
-_WORK: Mapping[WorkStatus, set[WorkStatus]] = {
+_WORK: _Table = {
     WorkStatus.QUEUED: {WorkStatus.LEASED, WorkStatus.DONE, WorkStatus.FAILED},
     WorkStatus.LEASED: {WorkStatus.QUEUED, WorkStatus.DONE, WorkStatus.FAILED},
 }
 
 
-_NEXT: Mapping[type[AnyStatus], Mapping[AnyStatus, set[AnyStatus]]] = {
+_TABLES: Mapping[type[AnyStatus], _Table] = {
     # By type, since members of two StrEnums with the same text are equal as dictionary keys.
     SearchStatus: _SEARCH,
     PoolStatus: _POOL,
     DatasetStatus: _DATASET,
     TrialStatus: _TRIAL,
     WorkStatus: _WORK,
-}  # type: ignore[dict-item]  # Mapping is invariant in its key; each table is typed above
+}
 
 
 def next_statuses(status: AnyStatus) -> frozenset[AnyStatus]:
     """Where a status may go; empty when it is final."""
-    return frozenset(_NEXT[type(status)].get(status, ()))
+    return frozenset(_TABLES[type(status)].get(status, ()))
 
 
 def is_final(status: AnyStatus) -> bool:

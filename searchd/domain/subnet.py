@@ -71,7 +71,7 @@ class SubnetSpace:
     @property
     def size(self) -> int:
         """Number of subnets, times the number of resolutions."""
-        return prod(len(values) for values in self._genes().values()) * self.num_resolutions
+        return self.num_resolutions * prod(len(values) for values in self._genes().values())
 
     @property
     def largest(self) -> Subnet:
@@ -119,7 +119,7 @@ class SubnetSpace:
 
     def channels(self, stage: int, width: float) -> int:
         """Middle channels of stage `stage` (1 to 4) at a width coefficient."""
-        exact = self.base_channels * 2 ** (stage - 1) * width
+        exact = (self.base_channels << (stage - 1)) * width
         rounded = round(exact / self.channel_divisor) * self.channel_divisor
         return max(self.channel_divisor, rounded)
 
