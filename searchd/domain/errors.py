@@ -7,6 +7,7 @@ SearchdError
 ├── IllegalTransitionError                  a status may not move there from here
 ├── NotFoundError                           no such resource
 ├── ConflictError                           the resource's state forbids the call
+│   └── StaleLeaseError                     a driver wrote after it had lost its piece of work
 ├── ArtifactError                           a stored file is missing or its SHA-256 differs
 └── DataError                               a data set breaks a rule; names the file and the record
 """
@@ -38,6 +39,10 @@ class NotFoundError(SearchdError):
 
 class ConflictError(SearchdError):
     """The resource exists, but its present state forbids the call."""
+
+
+class StaleLeaseError(ConflictError):
+    """The lease on the piece of work was lost. Its former holder must stop at once."""
 
 
 class ArtifactError(SearchdError):
