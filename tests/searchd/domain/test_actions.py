@@ -1,0 +1,145 @@
+import pytest
+
+from searchd.domain.actions import (
+    AddLayer,
+    Move,
+    PruneChannels,
+    PruneLayer,
+    Rearrange,
+    can_rearrange,
+    describe,
+    legal_actions,
+    prunable_groups,
+    removable_blocks,
+)
+from searchd.domain.architecture import Architecture, Block, BlockKind, Shortcut, preset
+from searchd.domain.encoding import parse
+from searchd.domain.errors import InvalidValueError
+
+
+def test_resnet18_stage_1_outputs_are_not_prunable_since_they_are_tied_to_the_stem() -> None:
+    groups = prunable_groups(preset("resnet18"))
+    assert [g.inner for g in groups if g.inner and g.inner[0] == 1] == [(1, 0, 0), (1, 1, 0)]
+    assert [g.blocks for g in groups if g.blocks] == [
+        ((2, 0), (2, 1)),
+        ((3, 0), (3, 1)),
+        ((4, 0), (4, 1)),
+    ]
+
+
+def test_resnet50_groups_are_two_inner_ones_per_block_and_one_per_stage() -> None:
+    groups = prunable_groups(preset("resnet50"))
+    assert len([g for g in groups if g.inner]) == 2 * 16
+    assert [g.channels for g in groups if g.blocks] == [256, 512, 1024, 2048]
+
+
+def test_residual_groups_follow_skips_across_a_stage_boundary() -> None:
+    text = (
+        "[(8, 8, 16)], [(8, 8, 24)-(8, 8, 24)], [(8, 8, 32)], [(9, 9, 32)-(9, 9, 32)-(10, 10, 40)]"
+    )
+    groups = prunable_groups(parse(text, BlockKind.BOTTLENECK, stem_channels=8))
+    assert [g.blocks for g in groups if g.blocks] == [
+        ((1, 0),),
+        ((2, 0), (2, 1)),
+        ((3, 0), (4, 0), (4, 1)),
+        ((4, 2),),
+    ]
+
+
+def test_grouped_blocks_offer_no_single_channels() -> None:
+    assert prunable_groups(preset("resnext101_32x4d")) == ()
+
+
+def test_block_without_shortcut_has_no_pruning_rule() -> None:
+    stages = (
+        (Block(channels=(8, 8), shortcut=Shortcut.NONE),),
+        *((Block(channels=(8, 8), stride=2, shortcut=Shortcut.PROJECTION),) for _ in range(3)),
+    )
+    with pytest.raises(InvalidValueError, match="stage 1, block 0: blocks without a shortcut"):
+        prunable_groups(Architecture(kind=BlockKind.BASIC, stages=stages, stem_channels=8))
+
+
+def test_removable_blocks_are_unprotected_identities_that_leave_a_stage_filled() -> None:
+    architecture = preset("resnet18")
+    assert removable_blocks(architecture) == ((1, 0), (1, 1), (2, 1), (3, 1), (4, 1))
+    entry, last = architecture.stages[3]
+    protected = Block(channels=last.channels, protected_for=1)
+    assert (4, 1) not in removable_blocks(architecture.with_stage(4, (entry, protected)))
+    alone = architecture.with_stage(1, architecture.stages[0][:1])
+    assert (1, 0) not in removable_blocks(alone)
+
+
+@pytest.mark.parametrize(
+    ("stage", "move", "expected"),
+    [
+        (1, Move.LAST_TO_NEXT, True),
+        (3, Move.LAST_TO_NEXT, True),
+        (4, Move.LAST_TO_NEXT, False),  # there is no stage 5
+        (1, Move.FIRST_TO_PREVIOUS, False),  # there is no stage 0
+        (2, Move.FIRST_TO_PREVIOUS, False),  # its projection changes the width
+    ],
+)
+def test_resnet50_moves(stage: int, move: Move, expected: bool) -> None:
+    assert can_rearrange(preset("resnet50"), stage, move) is expected
+
+
+def test_a_moved_block_can_move_back_and_a_lone_block_cannot_move() -> None:
+    moved = parse(
+        "[(8, 8)], [(9, 8)-(9, 16)], [(32, 32)], [(64, 64)]", BlockKind.BASIC, stem_channels=8
+    )
+    assert can_rearrange(moved, 2, Move.FIRST_TO_PREVIOUS)
+    assert not can_rearrange(moved, 1, Move.LAST_TO_NEXT)
+    assert not can_rearrange(moved, 2, Move.LAST_TO_NEXT)  # C2 would change its width
+
+
+def test_legal_actions_leave_out_kinds_without_any() -> None:
+    smallest = parse("[(8, 8)], [(8, 16)], [(8, 32)], [(8, 64)]", BlockKind.BASIC, stem_channels=8)
+    legal = legal_actions(smallest, min_channels=64, max_depth=1)
+    assert legal == {}
+    legal = legal_actions(smallest, min_channels=8, kinds=["prune_channels", "add_layer"])
+    assert legal == {
+        "prune_channels": (PruneChannels(fraction=0.05, min_channels=8),),
+        "add_layer": (AddLayer(stage=1), AddLayer(stage=2), AddLayer(stage=3), AddLayer(stage=4)),
+    }
+    assert set(legal_actions(preset("resnet18"))) == {
+        "prune_channels",
+        "prune_layer",
+        "add_layer",
+        "rearrange",
+    }
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: PruneChannels(fraction=1.0), "fraction=1.0"),
+        (lambda: PruneChannels(min_channels=0), "min_channels=0"),
+        (lambda: AddLayer(stage=5), "stage=5"),
+        (lambda: Rearrange(stage=0, move=Move.LAST_TO_NEXT), "stage=0"),
+    ],
+)
+def test_impossible_action_is_refused(make: object, message: str) -> None:
+    with pytest.raises(InvalidValueError, match=message):
+        make()  # type: ignore[operator]  # a constructor call
+
+
+@pytest.mark.parametrize(
+    ("action", "text"),
+    [
+        (PruneChannels(fraction=0.05), "prune 5% of channels"),
+        (PruneLayer(), "prune a layer"),
+        (AddLayer(stage=2), "add a layer to stage 2"),
+        (
+            Rearrange(stage=3, move=Move.LAST_TO_NEXT),
+            "move stage 3's last layer to stage 4",
+        ),
+        (
+            Rearrange(stage=3, move=Move.FIRST_TO_PREVIOUS),
+            "move stage 3's first layer to stage 2",
+        ),
+    ],
+)
+def test_description_of_an_action(
+    action: PruneChannels | PruneLayer | AddLayer | Rearrange, text: str
+) -> None:
+    assert describe(action) == text

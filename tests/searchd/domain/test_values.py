@@ -1,0 +1,91 @@
+import pytest
+
+from searchd.domain.actions import PruneLayer
+from searchd.domain.architecture import preset
+from searchd.domain.detector import Detector
+from searchd.domain.errors import IllegalTransitionError, InvalidValueError
+from searchd.domain.lifecycle import (
+    FailureCause,
+    SearchStatus,
+    TrialStatus,
+    WorkStatus,
+    check_transition,
+    is_final,
+    next_statuses,
+)
+from searchd.domain.resolution import Resolution
+from searchd.domain.trial import (
+    MutateTeacher,
+    Proposal,
+    Train,
+    TrialRole,
+    describe_change,
+)
+
+
+def test_resolution_reads_and_prints_wxh() -> None:
+    assert Resolution.parse("1333x800") == Resolution(1333, 800)
+    assert str(Resolution(512, 512)) == "512x512"
+    assert Resolution(1080, 720).area == 777_600
+
+
+@pytest.mark.parametrize("text", ["", "800", "800x", "x800", "-8x8", "8.5x8", "1x2x3", "0x5"])
+def test_other_text_is_no_resolution(text: str) -> None:
+    with pytest.raises(InvalidValueError, match="resolution"):
+        Resolution.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("num_classes", 0), ("neck_channels", 0), ("anchor_scale", 0.0)]
+)
+def test_impossible_detector_is_refused(field: str, value: float) -> None:
+    with pytest.raises(InvalidValueError, match=field):
+        Detector(architecture=preset("resnet18"), **{field: value})  # type: ignore[arg-type]  # wrong on purpose
+
+
+def test_a_running_trial_may_be_offered_again_but_a_finished_one_not() -> None:
+    check_transition("trial 3", TrialStatus.RUNNING, TrialStatus.PENDING)
+    with pytest.raises(IllegalTransitionError, match="trial 3 cannot go from succeeded to pending"):
+        check_transition("trial 3", TrialStatus.SUCCEEDED, TrialStatus.PENDING)
+
+
+def test_statuses_of_different_resources_have_their_own_tables() -> None:
+    assert next_statuses(WorkStatus.QUEUED) == {
+        WorkStatus.LEASED,
+        WorkStatus.DONE,
+        WorkStatus.FAILED,
+    }
+    assert SearchStatus.PREPARING in next_statuses(SearchStatus.QUEUED)
+    assert is_final(SearchStatus.CANCELLED)
+    assert not is_final(SearchStatus.CANCELLING)
+
+
+def test_only_a_lost_worker_is_worth_another_attempt() -> None:
+    assert [cause for cause in FailureCause if cause.is_retried] == [FailureCause.WORKER_LOST]
+
+
+@pytest.mark.parametrize(
+    ("role", "number", "name"),
+    [
+        (TrialRole.BASE, 0, "base"),
+        (TrialRole.SEARCH, 7, "7"),
+        (TrialRole.CONTROL, 2, "control-2"),
+    ],
+)
+def test_name_of_a_trial(role: TrialRole, number: int, name: str) -> None:
+    proposal = Proposal(
+        role=role,
+        number=number,
+        parent=None,
+        change=Train(),
+        teacher=None,
+        seed=0,
+        completed_before=0,
+    )
+    assert proposal.name == name
+
+
+def test_description_of_a_change() -> None:
+    assert describe_change(Train()) == "train"
+    assert describe_change(MutateTeacher()) == "mutate the teacher"
+    assert describe_change(PruneLayer()) == "prune a layer"
