@@ -1,0 +1,157 @@
+"""A ResNet whose every block has its own widths, stride, groups and shortcut (papers.md 1.4).
+
+This file needs torch, mmengine and mmdet only, nothing of this project, so that it can travel with
+an exported detector. Names of parameters follow mmdet's ResNet: plain ResNets load its checkpoints.
+
+Shapes: N images, H x W pixels of the input, C channels.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from mmdet.registry import MODELS
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+STRIDED_CONV = {"basic": 0, "bottleneck": 1}
+"""Index of the convolution that carries the block's stride and groups."""
+KERNEL_SIZES = {"basic": (3, 3), "bottleneck": (1, 3, 1)}
+
+
+class ResidualBlock(nn.Module):
+    """conv1, bn1, relu, conv2, bn2[, relu, conv3, bn3], plus the shortcut, then relu."""
+
+    def __init__(
+        self,
+        kind: Literal["basic", "bottleneck"],
+        in_channels: int,
+        *,
+        channels: Sequence[int],
+        stride: int,
+        shortcut: Literal["identity", "projection", "subsample"],
+        groups: int,
+    ) -> None:
+        """Build the block, uninitialised.
+
+        Args:
+            kind: "basic" (3x3, 3x3) or "bottleneck" (1x1, 3x3, 1x1).
+            in_channels: C of the input.
+            channels: Output channels of each convolution.
+            stride: 1 or 2; of the first 3x3 convolution.
+            shortcut: "identity", "projection" (1x1 convolution and BN, with the block's stride) or
+                "subsample" (every second row and column of the input).
+            groups: Groups of a bottleneck's 3x3 convolution.
+        """
+        super().__init__()
+        if shortcut not in ("identity", "projection", "subsample"):
+            raise ValueError(
+                f"shortcut {shortcut!r} is not built by {type(self).__name__}; "
+                "use identity, projection or subsample"
+            )
+        self.num_convs = len(channels)
+        self.shortcut = shortcut
+        width = in_channels
+        for i, (out, kernel) in enumerate(zip(channels, KERNEL_SIZES[kind], strict=True)):
+            strided = i == STRIDED_CONV[kind]
+            conv = nn.Conv2d(
+                width,
+                out,
+                kernel,
+                stride=stride if strided else 1,
+                padding=kernel // 2,
+                groups=groups if strided else 1,
+                bias=False,
+            )
+            self.add_module(f"conv{i + 1}", conv)
+            self.add_module(f"bn{i + 1}", nn.BatchNorm2d(out))
+            width = out
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = (
+            nn.Sequential(
+                nn.Conv2d(in_channels, width, 1, stride=stride, bias=False), nn.BatchNorm2d(width)
+            )
+            if shortcut == "projection"
+            else None
+        )
+
+    @property
+    def last_bn(self) -> nn.BatchNorm2d:
+        """The BN before the addition."""
+        return self.get_submodule(f"bn{self.num_convs}")  # type: ignore[return-value] # set above
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N x C_in x H x W -> N x C_out x H/stride x W/stride (rounded up)."""
+        out = x
+        for i in range(1, self.num_convs + 1):
+            out = getattr(self, f"bn{i}")(getattr(self, f"conv{i}")(out))
+            if i < self.num_convs:
+                out = self.relu(out)
+        return self.relu(out + self._shortcut(x))
+
+    def _shortcut(self, x: Tensor) -> Tensor:
+        if self.downsample is not None:
+            return self.downsample(x)
+        return x[:, :, ::2, ::2] if self.shortcut == "subsample" else x
+
+
+@MODELS.register_module()
+class ArchitectureResNet(BaseModule):
+    """7x7 stem, max-pool and four stages of residual blocks.
+
+    Every BN is trained: nothing is frozen and no BN stays in eval mode while training, since
+    students are pruned by their BN weights.
+    """
+
+    def __init__(
+        self,
+        kind: Literal["basic", "bottleneck"],
+        stem_channels: int,
+        stages: Sequence[Sequence[dict[str, Any]]],
+        init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
+    ) -> None:
+        """Build the backbone, uninitialised.
+
+        Args:
+            kind: Block kind, "basic" or "bottleneck".
+            stem_channels: Output channels of the stem.
+            stages: For each stage its blocks, each with the keys channels, stride, shortcut and
+                groups (see `ResidualBlock`).
+            init_cfg: As everywhere in mmdet. By default as mmdet's ResNet: He for convolutions,
+                and the last BN of every block starts at zero.
+        """
+        super().__init__(init_cfg)
+        self.conv1 = nn.Conv2d(3, stem_channels, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(stem_channels)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+        width = stem_channels
+        for number, blocks in enumerate(stages, start=1):
+            layer = nn.Sequential()
+            for block in blocks:
+                layer.append(ResidualBlock(kind, width, **block))
+                width = block["channels"][-1]
+            self.add_module(f"layer{number}", layer)
+        self.num_stages = len(stages)
+
+    def init_weights(self) -> None:
+        """He-initialise convolutions, BN weights 1, and the last BN weight of every block 0."""
+        if self.init_cfg:
+            super().init_weights()
+            return
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            elif isinstance(module, nn.BatchNorm2d):
+                module.reset_parameters()
+        for module in self.modules():
+            if isinstance(module, ResidualBlock):
+                nn.init.zeros_(module.last_bn.weight)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Images N x 3 x H x W -> (C2, C3, C4, C5) at strides 4, 8, 16, 32."""
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        outputs: list[Tensor] = []
+        for number in range(1, self.num_stages + 1):
+            x = self.get_submodule(f"layer{number}")(x)
+            outputs.append(x)
+        return tuple(outputs)
