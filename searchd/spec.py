@@ -356,6 +356,11 @@ class PoolSpec(Spec):
         space = self.space.space
         if not self.phases:
             raise ValueError("phases must not be empty")
+        if self.phases[0].distil:
+            raise ValueError(
+                f"phase {self.phases[0].name}: the first phase trains the supernet that teaches "
+                "later ones, so it cannot distil"
+            )
         for phase in self.phases:
             for stage, (depth, legal) in enumerate(
                 zip(phase.min_depths, space.depths, strict=True), start=1

@@ -29,7 +29,7 @@ from searchd.domain.trial import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StrategySettings:
-    """Everything that a search's decisions depend on; see `searchd.spec` for the fields' meaning."""
+    """All that the decisions of a search depend on; `searchd.spec` says what each field means."""
 
     space: SubnetSpace
     seed: int = 0

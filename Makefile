@@ -1,0 +1,41 @@
+# make demo and make test are the two commands of the README; both install what is missing first.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+PACKAGES := searchd api detection elastic_pool workers tests benchmarks
+# Many small operators run faster on one thread each than by sharing two.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help install demo test check format coverage clean
+
+help:  ## Show this list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+install:  ## Install what is missing into .venv
+	@PYTHON="$(PYTHON)" VENV="$(VENV)" scripts/install
+
+demo: install  ## Run a real search on synthetic data, from nothing to a Pareto front
+	@$(BIN)/searchd demo $(DEMO_ARGS)
+
+test: install  ## Run all tests that need no GPU
+	@$(BIN)/python -m pytest $(TEST_ARGS)
+
+check: install  ## Format, lint, types, dependency rule, spelling
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/codespell README.md CHANGELOG.md CONTRIBUTING.md docs $(PACKAGES)
+
+format: install  ## Format and mend what can be mended
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+coverage: install  ## Branch coverage of the pure core
+	@$(BIN)/python -m pytest tests/searchd/domain tests/searchd/search tests/searchd/test_spec.py \
+	  --cov=searchd.domain --cov=searchd.search --cov-branch --cov-report=term-missing
+
+clean:  ## Remove the virtual environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
