@@ -6,10 +6,13 @@ A write becomes visible whole or not at all. Works alike on a local folder, NFS 
 
 import hashlib
 import json
+import os
+import uuid
 from typing import Any
 
 import fsspec
 from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
 
 from searchd.domain.errors import ArtifactError
 from searchd.domain.trial import Artifact
@@ -33,9 +36,10 @@ def write(uri: str, data: bytes, *, name: str) -> Artifact:
     """
     fs, path = url_to_fs(uri)
     fs.makedirs(path.rpartition("/")[0], exist_ok=True)
-    # A local transaction writes beside the target and renames; object stores upload as a whole.
-    with fs.transaction, fs.open(path, "wb") as file:
-        file.write(data)
+    if isinstance(fs, LocalFileSystem):
+        _replace(path, data)
+    else:
+        fs.pipe_file(path, data)  # object stores show an upload only when it is whole
     return Artifact(
         name=name, uri=uri, sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data)
     )
@@ -87,3 +91,19 @@ def delete_folder(uri: str) -> None:
     fs, path = url_to_fs(uri)
     if fs.exists(path):
         fs.rm(path, recursive=True)
+
+
+def _replace(path: str, data: bytes) -> None:
+    # fsspec's own transaction stages in the system's temporary folder, often another disk, from
+    # where a move is a copy and not atomic.
+    partial = f"{path}.{uuid.uuid4().hex}.partial"
+    try:
+        with open(partial, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        if os.path.exists(partial):
+            os.remove(partial)
+        raise

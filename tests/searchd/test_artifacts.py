@@ -1,0 +1,57 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from searchd import artifacts
+from searchd.domain.errors import ArtifactError
+
+
+def test_written_file_reads_back_and_is_described(tmp_path: Path) -> None:
+    uri = artifacts.join(str(tmp_path), "searches", "s-1", "student.safetensors")
+    stored = artifacts.write(uri, b"weights", name="student")
+    assert artifacts.read(stored) == b"weights"
+    assert (stored.name, stored.uri, stored.size_bytes) == ("student", uri, 7)
+    assert stored.sha256 == ("9a129038d9a00aed0cf6a7ea059ca50a813449061ab87848cf1a13eafdf33b2c")
+    assert artifacts.exists(uri)
+
+
+def test_same_code_works_on_another_filesystem() -> None:
+    stored = artifacts.write("memory://bucket/a/b", b"x", name="report")
+    assert artifacts.read(stored) == b"x"
+    artifacts.delete_folder("memory://bucket/a")
+    assert not artifacts.exists("memory://bucket/a/b")
+
+
+def test_failed_write_leaves_the_old_file_and_nothing_half_written(tmp_path: Path) -> None:
+    uri = str(tmp_path / "student")
+    artifacts.write(uri, b"old", name="student")
+    with pytest.raises(TypeError):
+        artifacts.write(uri, None, name="student")  # type: ignore[arg-type]  # fails while writing
+    assert (tmp_path / "student").read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["student"]
+
+
+def test_damaged_file_is_refused_with_both_checksums(tmp_path: Path) -> None:
+    stored = artifacts.write(str(tmp_path / "student"), b"weights", name="student")
+    (tmp_path / "student").write_bytes(b"weightz")
+    with pytest.raises(ArtifactError, match=f"student is damaged.*expected {stored.sha256}"):
+        artifacts.read(stored)
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    stored = artifacts.write(str(tmp_path / "student"), b"weights", name="student")
+    artifacts.delete_folder(str(tmp_path))
+    with pytest.raises(ArtifactError, match=r"student is missing: .*/student"):
+        artifacts.read(stored)
+
+
+def test_json_reads_back_and_a_broken_document_is_named(tmp_path: Path) -> None:
+    uri = str(tmp_path / "report.json")
+    artifacts.write(uri, json.dumps({"ap": 0.5}).encode(), name="report")
+    assert artifacts.read_json(uri) == {"ap": 0.5}
+    artifacts.write(uri, b"{", name="report")
+    with pytest.raises(ArtifactError, match=r"not JSON: .*report\.json"):
+        artifacts.read_json(uri)
+    with pytest.raises(ArtifactError, match=r"missing: .*nothing\.json"):
+        artifacts.read_json(str(tmp_path / "nothing.json"))

@@ -1,0 +1,198 @@
+import json
+
+import pytest
+from pydantic import ValidationError
+
+from searchd.domain.actions import Move, Rearrange
+from searchd.domain.resolution import Resolution
+from searchd.domain.trial import Proposal, Train, TrialRole
+from searchd.spec import (
+    PROPOSAL,
+    BaseSpec,
+    DistillationSpec,
+    MethodSpec,
+    PoolSpec,
+    SearchSpec,
+    ShrinkPhaseSpec,
+    SpaceSpec,
+    TrainingSpec,
+    TrialOrder,
+)
+
+SEARCH = {"name": "first", "dataset": "shapes", "pool": "teachers"}
+
+
+def test_defaults_are_the_papers() -> None:
+    spec = SearchSpec.model_validate(SEARCH)
+    assert (spec.trial.epochs, spec.trial.batch_size, spec.trial.learning_rate) == (3, 4, 0.01)
+    assert (spec.trial.schedule, spec.trial.bn_l1) == ("cosine", 1e-5)
+    assert (spec.strategy.top_k, spec.strategy.student_frozen_trials) == (5, 5)
+    assert (spec.score.alpha, spec.score.beta) == (0.4, 0.8)
+    assert [str(r) for r in spec.trial.resolutions] == [
+        "512x512",
+        "800x600",
+        "1080x720",
+        "1333x800",
+    ]
+    assert [method.weight for method in spec.distillation.methods] == [1.0, 1.0, 1.0]
+
+
+def test_papers_shrinking_schedule_is_the_default() -> None:
+    phases = PoolSpec(name="teachers", dataset="coco").phases
+    assert [(p.learning_rate, p.epochs, p.distil) for p in phases] == [
+        (0.12, 48, False),
+        (0.04, 24, True),
+        (0.04, 36, True),
+    ]
+
+
+def test_spec_survives_json() -> None:
+    spec = SearchSpec.model_validate(SEARCH)
+    assert SearchSpec.model_validate_json(spec.model_dump_json()) == spec
+    assert json.loads(spec.model_dump_json())["score"]["base_resolution"] == "1333x800"
+
+
+def test_proposal_survives_json() -> None:
+    proposal = Proposal(
+        role=TrialRole.SEARCH,
+        number=6,
+        parent="3",
+        change=Rearrange(stage=2, move=Move.LAST_TO_NEXT),
+        teacher=SpaceSpec().space.largest,
+        seed=5,
+        completed_before=4,
+    )
+    assert PROPOSAL.validate_json(PROPOSAL.dump_json(proposal)) == proposal
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"bogus": 1}, "Extra inputs are not permitted"),
+        ({"name": "Has Spaces"}, "String should match pattern"),
+        ({"seed": -1}, "greater than or equal to 0"),
+        ({"budget": {"max_trials": 0}}, "greater than or equal to 1"),
+        ({"trial": {"resolutions": ["800"]}}, "must look like 1333x800"),
+        ({"trial": {"resolutions": []}}, "at least one WxH"),
+        ({"base": {"backbone": "vgg16"}}, "'vgg16' is unknown"),
+        ({"base": {"backbone": None}}, "exactly one of backbone and encoding"),
+        ({"base": {"backbone": None, "encoding": "[(1)]"}}, "2 channel numbers|4 stages"),
+        ({"distillation": {"methods": [{"name": "magic"}]}}, "Input should be"),
+        ({"strategy": {"actions": ["explode"]}}, "Input should be"),
+    ],
+)
+def test_wrong_search_is_refused_with_the_rule(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        SearchSpec.model_validate({**SEARCH, **change})
+
+
+def test_method_named_twice_is_refused() -> None:
+    methods = (MethodSpec(name="classification"), MethodSpec(name="classification"))
+    with pytest.raises(ValidationError, match="named once each"):
+        DistillationSpec(methods=methods)
+
+
+def test_base_is_named_or_encoded() -> None:
+    encoded = BaseSpec(
+        backbone=None,
+        encoding="[(8, 8)], [(16, 16)], [(32, 32)], [(64, 64)]",
+        base_channels=8,
+    )
+    assert encoded.architecture.depths == (1, 1, 1, 1)
+    assert BaseSpec().architecture.depths == (2, 2, 2, 2)
+
+
+def phase(**change: object) -> ShrinkPhaseSpec:
+    values = {
+        "name": "supernet",
+        "min_depths": (3, 4, 23, 3),
+        "min_width": 1.5,
+        "learning_rate": 0.1,
+        "epochs": 1,
+        "distil": False,
+    }
+    return ShrinkPhaseSpec.model_validate({**values, **change})
+
+
+@pytest.mark.parametrize(
+    ("phases", "message"),
+    [
+        ((), "phases must not be empty"),
+        ((phase(min_depths=(9, 4, 23, 3)),), r"min_depths\[1\]=9 exceeds"),
+        ((phase(min_width=2.0),), "min_width=2.0 exceeds"),
+        ((phase(distil=True),), "cannot distil"),
+    ],
+)
+def test_impossible_shrinking_is_refused(phases: tuple[ShrinkPhaseSpec, ...], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        PoolSpec(name="teachers", dataset="coco", phases=phases)
+
+
+def order(**change: object) -> dict[str, object]:
+    base = Proposal(
+        role=TrialRole.BASE,
+        number=0,
+        parent=None,
+        change=Train(),
+        teacher=None,
+        seed=0,
+        completed_before=0,
+    )
+    spec = SearchSpec.model_validate(SEARCH)
+    return {
+        "search": "s-1",
+        "proposal": base,
+        "attempt": 1,
+        "dataset": {
+            "name": "d",
+            "train": {"annotations": "a", "images": "b"},
+            "validation": {"annotations": "a", "images": "b"},
+        },
+        "detector": spec.head.detector(spec.base.architecture, 4),
+        "training": TrainingSpec(),
+        "score": spec.score,
+        "evaluated_at": (Resolution(96, 96),),
+        "artifacts": "/data",
+        **change,
+    }
+
+
+def test_order_survives_json() -> None:
+    made = TrialOrder.model_validate(order())
+    assert TrialOrder.model_validate_json(made.model_dump_json()) == made
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"detector": None}, "exactly one of detector and inherited"),
+        (
+            {
+                "pool": {
+                    "supernet": {"name": "s", "uri": "u", "sha256": "", "size_bytes": 0},
+                    "space": SpaceSpec(),
+                    "head": {},
+                    "bn_reset_images": 1,
+                }
+            },
+            "a pool belongs to a proposal with a teacher",
+        ),
+        (
+            {
+                "proposal": Proposal(
+                    role=TrialRole.CONTROL,
+                    number=1,
+                    parent="base",
+                    change=Train(),
+                    teacher=None,
+                    seed=0,
+                    completed_before=1,
+                )
+            },
+            "the base, and only the base, inherits nothing",
+        ),
+    ],
+)
+def test_contradictory_order_is_refused(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        TrialOrder.model_validate(order(**change))
