@@ -1,0 +1,79 @@
+"""Progressive shrinking as a plan: which subnets each phase samples, how long, at which rate. Pure.
+
+Joint-DetNAS (004) section A.1.3 and Table 8 (papers.md 1.7): depth and width shrink together. Knows
+no torch; `elastic_pool.training` carries the plan out.
+"""
+
+import random
+from dataclasses import dataclass, replace
+
+from searchd.domain.subnet import Subnet, SubnetSpace
+from searchd.spec import PoolSpec, ShrinkPhaseSpec, TrainingSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """One phase of progressive shrinking."""
+
+    index: int
+    """From 0."""
+    name: str
+    space: SubnetSpace
+    """The part of the pool's space that this phase samples from."""
+    training: TrainingSpec
+    """The pool's, with this phase's epochs and initial learning rate."""
+    distil: bool
+    """Whether the supernet, as it was after phase 0, teaches."""
+
+    @property
+    def sorts_channels(self) -> bool:
+        """Whether channels are sorted by importance first: before any phase that cuts some off."""
+        space = self.space
+        return any(len(values) > 1 for values in (*space.widths, space.neck_channels))
+
+
+def phases(pool: PoolSpec) -> tuple[Phase, ...]:
+    """The pool's phases in order."""
+    return tuple(
+        Phase(
+            index=index,
+            name=phase.name,
+            space=sub_space(pool.space.space, phase),
+            training=pool.training.model_copy(
+                update={"epochs": phase.epochs, "learning_rate": phase.learning_rate}
+            ),
+            distil=phase.distil,
+        )
+        for index, phase in enumerate(pool.phases)
+    )
+
+
+def sub_space(space: SubnetSpace, phase: ShrinkPhaseSpec) -> SubnetSpace:
+    """The subnets of `space` that respect a phase's bounds.
+
+    The neck keeps the same fraction of its largest width as the stages do of theirs (papers.md 7.1
+    A15): with widths up to 1.5 and a neck of 384, `min_width` 1.25 leaves 320 and 384.
+    """
+    largest_width = max(widths[-1] for widths in space.widths)
+    smallest_neck = phase.min_width / largest_width * space.largest.neck_channels
+    return replace(
+        space,
+        depths=tuple(
+            tuple(depth for depth in depths if depth >= bound)
+            for depths, bound in zip(space.depths, phase.min_depths, strict=True)
+        ),
+        widths=tuple(
+            tuple(width for width in widths if width >= phase.min_width) for widths in space.widths
+        ),
+        # Necks are whole numbers, so half a channel forgives the division's rounding.
+        neck_channels=tuple(neck for neck in space.neck_channels if neck > smallest_neck - 0.5),
+    )
+
+
+def subnet_at(phase: Phase, *, seed: int, step: int) -> Subnet:
+    """The subnet that is trained in iteration `step` of a phase, drawn uniformly.
+
+    It depends on its arguments alone, so all data-parallel workers agree and a resumed training
+    draws what it would have drawn.
+    """
+    return phase.space.sample(random.Random(f"subnet-{seed}-{phase.index}-{step}"))
