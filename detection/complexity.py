@@ -1,0 +1,123 @@
+"""Multiply-accumulates and parameters of a detector, in the papers' convention (papers.md 0.4).
+
+Counted on the real module: it runs once on torch's meta device, which computes shapes and no
+numbers, and every operator that it calls is priced:
+
+    convolution, linear    multiply-accumulates; a convolution's bias one per output element, a
+                           linear layer's bias once per layer and not per proposal
+    batch norm             2 per output element
+    ReLU                   1 per element
+    max-pooling            its input's elements; P6, a 1x1 pooling, is free
+
+RoIAlign, upsampling, additions, sigmoid, softmax and NMS are not counted, and the input is not
+padded. This reproduces the published figures within 0.15 % (papers.md 1.11).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from detection.build import assemble
+from searchd.domain.detector import Detector
+from searchd.domain.resolution import Resolution
+
+ROI_SIZE = 7
+"""Height and width of RoIAlign's output."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Complexity:
+    """What one image costs."""
+
+    macs: float
+    """Multiply-accumulates of the whole detector."""
+    backbone_macs: float
+    """Those of the backbone, stem included."""
+    params: int
+    """Parameters of the whole detector, BN weights and biases included."""
+
+
+def count(detector: Detector, resolution: Resolution) -> Complexity:
+    """Count one forward pass at batch 1 of an input of exactly this resolution.
+
+    The RPN runs on P2..P6 and `detector.num_proposals` proposals pass the RoI head.
+    """
+    # In inference mode operators arrive whole (conv2d, batch_norm), not as their parts.
+    with torch.device("meta"), torch.inference_mode():
+        model = assemble(detector).eval()
+        image = torch.empty(1, 3, resolution.height, resolution.width)
+        proposals = torch.empty(detector.num_proposals, detector.neck_channels, ROI_SIZE, ROI_SIZE)
+        with _Counter() as backbone:
+            features = model.backbone(image)
+        with _Counter() as rest:
+            model.rpn_head(model.neck(features))
+            model.roi_head.bbox_head(proposals)
+    return Complexity(
+        macs=float(backbone.macs + rest.macs),
+        backbone_macs=float(backbone.macs),
+        params=sum(parameter.numel() for parameter in model.parameters()),
+    )
+
+
+class _Counter(TorchDispatchMode):
+    """Adds up the price of every operator called while it is active."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.macs = 0
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        del types
+        out = func(*args, **(kwargs or {}))
+        price = _PRICES.get(func.overloadpacket)
+        if price is not None:
+            self.macs += price(args, out[0] if isinstance(out, tuple) else out)
+        return out
+
+
+def _convolution(args: tuple[Any, ...], out: Tensor) -> int:
+    weight = args[1]  # C_out x C_in/groups x k x k
+    has_bias = len(args) > 2 and args[2] is not None  # trailing defaults are not passed
+    return out.numel() * (weight[0].numel() + has_bias)
+
+
+def _linear(args: tuple[Any, ...], out: Tensor) -> int:
+    x, _, bias = args  # x: N x C_in, out: N x C_out
+    return out.numel() * x.shape[1] + bias.numel()
+
+
+def _batch_norm(args: tuple[Any, ...], out: Tensor) -> int:
+    del args
+    return 2 * out.numel()
+
+
+def _relu(args: tuple[Any, ...], out: Tensor) -> int:
+    del args
+    return out.numel()
+
+
+def _max_pool(args: tuple[Any, ...], out: Tensor) -> int:
+    del out
+    x, kernel_size = args[:2]
+    return 0 if list(kernel_size) == [1, 1] else x.numel()
+
+
+_aten = torch.ops.aten
+_PRICES: dict[Any, Callable[[tuple[Any, ...], Tensor], int]] = {
+    _aten.conv2d: _convolution,
+    _aten.linear: _linear,
+    _aten.batch_norm: _batch_norm,
+    _aten.relu: _relu,
+    _aten.relu_: _relu,
+    _aten.max_pool2d: _max_pool,
+}
