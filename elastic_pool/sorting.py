@@ -1,0 +1,104 @@
+"""Channel sorting: the most important channels come first, so that narrow subnets keep them.
+
+Once-for-all (papers.md 1.7, 1.12): a channel's importance is the L1 norm of the weights that read
+it. What writes the channels and what reads them is permuted together, so the supernet computes the
+same as before (up to the order of additions).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from elastic_pool.supernet import Supernet
+from searchd.domain.architecture import NUM_STAGES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Group:
+    """Channels that are permuted together."""
+
+    writers: Sequence[nn.Module]
+    """Convolutions and BNs whose outputs these channels are."""
+    readers: Sequence[nn.Module]
+    """Convolutions and linear layers whose inputs they are, and whose weights rank them."""
+    followers: Sequence[nn.Module] = ()
+    """Like readers, but without a say in the ranking."""
+
+
+@torch.no_grad()
+def sort_channels(supernet: Supernet, *, neck_readers: Sequence[nn.Conv2d] = ()) -> None:
+    """Sort all elastic channels by falling importance, in place.
+
+    Args:
+        supernet: Its function stays, its subnets' functions change.
+        neck_readers: Convolutions outside the detector that read FPN channels or their RoI features
+            (distillation adapters); permuted along.
+    """
+    for group in _groups(supernet.detector, neck_readers):
+        importance = sum(_importance(group, reader) for reader in group.readers)
+        assert isinstance(importance, Tensor)
+        order = importance.argsort(descending=True, stable=True)
+        for writer in group.writers:
+            _permute_outputs(writer, order)
+        for reader in (*group.readers, *group.followers):
+            _permute_inputs(reader, order)
+
+
+def _groups(detector: Any, neck_readers: Sequence[nn.Conv2d]) -> Iterator[_Group]:
+    """Every group of elastic channels; they are independent of each other."""
+    backbone, neck, rpn = detector.backbone, detector.neck, detector.rpn_head
+    stages = [list(backbone.get_submodule(f"layer{i}")) for i in range(1, NUM_STAGES + 1)]
+    laterals = [lateral.conv for lateral in neck.lateral_convs]
+    outputs = [output.conv for output in neck.fpn_convs]
+    for blocks, following, lateral in zip(stages, [*stages[1:], []], laterals, strict=True):
+        for block in blocks:
+            yield _Group(writers=[block.conv1, block.bn1], readers=[block.conv2])
+            yield _Group(writers=[block.conv2, block.bn2], readers=[block.conv3])
+        yield _stage_outputs(blocks, following, lateral)
+    yield _Group(writers=laterals, readers=outputs)
+    yield _Group(
+        writers=outputs,
+        readers=[rpn.rpn_conv, detector.roi_head.bbox_head.shared_fcs[0]],
+        followers=neck_readers,
+    )
+    yield _Group(writers=[rpn.rpn_conv], readers=[rpn.rpn_cls, rpn.rpn_reg])
+
+
+def _stage_outputs(blocks: list[Any], following: list[Any], lateral: nn.Module) -> _Group:
+    """A stage's residual group: its shortcuts tie the outputs of all its blocks."""
+    writers = [module for block in blocks for module in (block.conv3, block.bn3)]
+    readers = [block.conv1 for block in blocks[1:]]
+    readers += [module for block in following[:1] for module in (block.conv1, block.downsample[0])]
+    return _Group(writers=[*writers, *blocks[0].downsample], readers=[*readers, lateral])
+
+
+def _importance(group: _Group, reader: Any) -> Tensor:
+    """L1 norm of the reader's weights on each channel; a vector of the group's channels."""
+    return _by_channel(reader, _num_channels(group)).abs().sum((0, 2))
+
+
+def _num_channels(group: _Group) -> int:
+    writer: Any = group.writers[0]
+    return int(writer.weight.shape[0])
+
+
+def _by_channel(reader: Any, num_channels: int) -> Tensor:
+    """The reader's weights as outputs x channels x positions. A fully connected layer behind the
+    RoI features reads each channel at 7 x 7 positions, channel by channel."""
+    weight: Tensor = reader.weight
+    return weight.reshape(len(weight), num_channels, -1)
+
+
+def _permute_outputs(writer: nn.Module, order: Tensor) -> None:
+    """Weights, biases and BN statistics alike have their outputs first."""
+    for value in (*writer.parameters(), *writer.buffers()):
+        if value.dim() > 0:  # BN counts its batches in a scalar
+            value.copy_(value[order])
+
+
+def _permute_inputs(reader: Any, order: Tensor) -> None:
+    by_channel = _by_channel(reader, len(order))
+    reader.weight.copy_(by_channel[:, order].reshape(reader.weight.shape))
