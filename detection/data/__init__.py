@@ -1,0 +1,1 @@
+"""Detection data in COCO format: reading, checking, batching, and a synthetic set."""

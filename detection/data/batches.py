@@ -1,0 +1,232 @@
+"""Batches for mmdet detectors: resized, flipped, normalised, padded.
+
+Every random draw is a function of the seed and of the position in training, so a resumed run and
+all data-parallel ranks agree without any state being kept.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import mmcv
+import numpy as np
+import torch
+from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
+from numpy.typing import NDArray
+from torch import Tensor
+
+from detection.build import PIXEL_MEAN, PIXEL_STD, SIZE_DIVISOR
+from detection.data.coco import CocoSplit
+from searchd.domain.errors import DataError
+from searchd.domain.resolution import Resolution
+
+_ORDER, _FLIP, _RESOLUTION = range(3)
+"""Streams of random numbers; each is seeded by (seed, stream, position)."""
+_MEAN = np.asarray(PIXEL_MEAN, dtype=np.float32)
+_STD = np.asarray(PIXEL_STD, dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Batch:
+    """What `FasterRCNN.loss` and `.predict` take; see `detection.build`."""
+
+    inputs: Tensor
+    """N x 3 x H x W, float, RGB, normalised; zeros to the right and below; H, W multiples of 32."""
+    samples: list[DetDataSample]
+    """`gt_instances`: boxes xyxy in pixels of `inputs`, and labels."""
+    indices: tuple[int, ...]
+    """Positions of the images in their split."""
+    resolution: Resolution
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """The batch on a device."""
+        if self.inputs.device == torch.device(device):
+            return self
+        return replace(
+            self,
+            inputs=self.inputs.to(device),
+            samples=[sample.to(device) for sample in self.samples],
+        )
+
+
+class TrainingBatches:
+    """The batches of every epoch, each by its number.
+
+    An epoch shuffles the images that hold an object (mmdet's `filter_empty_gt`) and deals them to
+    the ranks; the last iteration is filled up from the start, so that all batches are full.
+    """
+
+    def __init__(
+        self,
+        split: CocoSplit,
+        *,
+        batch_size: int,
+        resolutions: Sequence[Resolution],
+        flip_probability: float = 0.5,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        """
+        Args:
+            split: The training split.
+            batch_size: Images per batch of one rank.
+            resolutions: One is drawn uniformly for every iteration.
+            flip_probability: Of mirroring an image left to right.
+            seed: Of every draw; the same on all ranks.
+            rank: Of this data-parallel process.
+            world_size: Number of data-parallel processes.
+
+        Raises:
+            DataError: No image holds an object.
+        """
+        self._split = split
+        self._usable = [i for i, record in enumerate(split.records) if len(record.labels)]
+        if not self._usable:
+            raise DataError(f"{split.spec.annotations}: no image holds an object to train on")
+        self._batch_size = batch_size
+        self._resolutions = tuple(resolutions)
+        self._flip_probability = flip_probability
+        self._seed = seed
+        self._rank, self._world_size = rank, world_size
+        self._shuffled: tuple[int, NDArray[np.int64]] | None = None
+
+    @property
+    def num_iterations(self) -> int:
+        """Iterations of one epoch."""
+        return math.ceil(len(self._usable) / (self._batch_size * self._world_size))
+
+    def batch(self, step: int) -> Batch:
+        """This rank's batch of global step `step`, counted from 0 over all epochs."""
+        epoch, iteration = divmod(step, self.num_iterations)
+        place = self._batch_size * (iteration * self._world_size + self._rank)
+        order = self._order(epoch)
+        indices = [int(order[(place + i) % len(order)]) for i in range(self._batch_size)]
+        flips = self._rng(_FLIP, step, self._rank).random(len(indices)) < self._flip_probability
+        return make_batch(self._split, indices, self.resolution(step), flips.tolist())
+
+    def resolution(self, step: int) -> Resolution:
+        """The resolution of a global step: the same on all ranks (papers.md 1.6)."""
+        drawn = self._rng(_RESOLUTION, step).integers(len(self._resolutions))
+        return self._resolutions[int(drawn)]
+
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        if self._shuffled is None or self._shuffled[0] != epoch:
+            self._shuffled = (epoch, self._rng(_ORDER, epoch).permutation(self._usable))
+        return self._shuffled[1]
+
+    def _rng(self, *position: int) -> np.random.Generator:
+        return np.random.default_rng((self._seed, *position))
+
+
+def fixed_batches(
+    split: CocoSplit,
+    resolution: Resolution,
+    batch_size: int,
+    indices: Sequence[int] | None = None,
+) -> Iterator[Batch]:
+    """Images at one resolution, unflipped, each once: for evaluation and BN statistics.
+
+    A batch holds only images of equal size after resizing, so that no image is padded on account
+    of another and the batch size changes no result. Images of one size keep their order.
+
+    Args:
+        split: Where the images are.
+        resolution: Long-side maximum and short-side target.
+        batch_size: Images per batch, at most.
+        indices: Which images; all by default.
+    """
+    of_size: dict[tuple[int, int], list[int]] = {}
+    for index in range(len(split)) if indices is None else indices:
+        record = split.records[index]
+        size = resized(record.width, record.height, resolution)
+        of_size.setdefault(size, []).append(index)
+    for same in of_size.values():
+        for start in range(0, len(same), batch_size):
+            chosen = same[start : start + batch_size]
+            yield make_batch(split, chosen, resolution, [False] * len(chosen))
+
+
+def make_batch(
+    split: CocoSplit, indices: Sequence[int], resolution: Resolution, flips: Sequence[bool]
+) -> Batch:
+    """Images of a split as one batch.
+
+    Args:
+        split: Where the images are.
+        indices: Which images.
+        resolution: Long-side maximum and short-side target; the aspect ratio is kept.
+        flips: Which of them to mirror left to right.
+
+    Raises:
+        DataError: An image cannot be read.
+    """
+    images = [
+        _pixels(split, index, resolution, flip) for index, flip in zip(indices, flips, strict=True)
+    ]
+    padded = tuple(
+        SIZE_DIVISOR * math.ceil(max(image.shape[axis] for image in images) / SIZE_DIVISOR)
+        for axis in (0, 1)
+    )
+    inputs = torch.zeros(len(images), 3, *padded)
+    for target, image in zip(inputs, images, strict=True):
+        height, width = image.shape[:2]
+        target[:, :height, :width] = torch.from_numpy(image).permute(2, 0, 1)
+    samples = [
+        _sample(split, index, image.shape[:2], padded, flip)
+        for index, image, flip in zip(indices, images, flips, strict=True)
+    ]
+    return Batch(inputs=inputs, samples=samples, indices=tuple(indices), resolution=resolution)
+
+
+def resized(width: int, height: int, resolution: Resolution) -> tuple[int, int]:
+    """Width and height of an image at a resolution, in pixels, before padding: as large as fits
+    when its long side may have the resolution's long and its short side the short."""
+    size = mmcv.rescale_size((width, height), (resolution.width, resolution.height))
+    return int(size[0]), int(size[1])
+
+
+def _pixels(
+    split: CocoSplit, index: int, resolution: Resolution, flip: bool
+) -> NDArray[np.float32]:
+    """One image, resized, flipped and normalised: H x W x 3."""
+    record = split.records[index]
+    image = split.image(index)
+    size = resized(record.width, record.height, resolution)
+    if size != (record.width, record.height):
+        image = mmcv.imresize(image, size)
+    if flip:
+        image = image[:, ::-1]
+    return np.ascontiguousarray((image.astype(np.float32) - _MEAN) / _STD)
+
+
+def _sample(
+    split: CocoSplit,
+    index: int,
+    image_shape: tuple[int, ...],
+    padded: tuple[int, ...],
+    flip: bool,
+) -> DetDataSample:
+    record = split.records[index]
+    height, width = image_shape
+    scale = (width / record.width, height / record.height)
+    boxes = record.boxes * np.asarray(scale * 2, dtype=np.float32)
+    if flip:
+        boxes[:, [0, 2]] = width - boxes[:, [2, 0]]
+    sample = DetDataSample(
+        metainfo={
+            "img_id": record.image_id,
+            "img_path": str(record.path),
+            "ori_shape": (record.height, record.width),
+            "img_shape": (height, width),
+            "scale_factor": scale,
+            "pad_shape": padded,
+            "batch_input_shape": padded,
+            "flip": flip,
+        }
+    )
+    sample.gt_instances = InstanceData(
+        bboxes=torch.from_numpy(boxes), labels=torch.from_numpy(record.labels.copy())
+    )
+    return sample

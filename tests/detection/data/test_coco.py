@@ -1,0 +1,171 @@
+"""COCO splits are read as mmdet needs them, and broken ones are refused with file and record."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from detection.data.coco import CocoSplit, SplitSummary, check_dataset
+from searchd.domain.errors import DataError
+from searchd.spec import DatasetSpec
+
+MakeDataset = Callable[..., DatasetSpec]
+Edit = Callable[[dict[str, Any]], object]
+
+
+def test_categories_become_labels_in_the_order_of_their_ids(make_dataset: MakeDataset) -> None:
+    split = CocoSplit(make_dataset().train)
+
+    assert split.category_ids == (5, 90)
+    assert split.class_names == ("aeroplane", "toothbrush")
+    assert split.num_classes == 2
+
+
+def test_records_hold_xyxy_boxes_without_crowds(make_dataset: MakeDataset) -> None:
+    wide, tall = CocoSplit(make_dataset().train).records
+
+    assert (wide.image_id, wide.width, wide.height) == (7, 40, 20)
+    assert wide.boxes.tolist() == [[0, 0, 10, 5], [20, 10, 40, 20]]
+    assert wide.labels.tolist() == [1, 0]
+    assert tall.boxes.tolist() == [[3, 6, 15, 36]]
+    assert tall.labels.tolist() == [0]
+
+
+def test_box_is_clipped_when_it_reaches_out_by_less_than_a_pixel(make_dataset: MakeDataset) -> None:
+    spec = make_dataset(lambda d: d["annotations"][0].update(bbox=[-0.5, 0, 40.9, 20.5]))
+
+    check_dataset(spec)
+
+    assert CocoSplit(spec.train).records[0].boxes[0].tolist() == [0, 0, 40, 20]
+
+
+def test_images_are_decoded_once_when_they_fit_in_memory(make_dataset: MakeDataset) -> None:
+    split = CocoSplit(make_dataset().train)
+
+    first = split.image(0)
+
+    assert first.shape == (20, 40, 3)
+    assert first.dtype == np.uint8
+    assert split.image(0) is first
+
+
+def test_images_are_decoded_again_when_memory_is_full(make_dataset: MakeDataset) -> None:
+    # 40 * 20 * 3 bytes: room for the first image and no other.
+    split = CocoSplit(make_dataset().train, max_cached_bytes=2400)
+
+    assert split.image(0) is split.image(0)
+    assert split.image(1) is not split.image(1)
+    assert np.array_equal(split.image(1), split.image(1))
+
+
+def test_grey_image_is_read_as_rgb(make_dataset: MakeDataset) -> None:
+    spec = make_dataset()
+    Image.new("L", (40, 20), 128).save(spec.train.images / "wide.png")
+
+    assert np.array_equal(CocoSplit(spec.train).image(0), np.full((20, 40, 3), 128))
+
+
+def test_sound_data_set_is_summed_up(make_dataset: MakeDataset) -> None:
+    summary = check_dataset(make_dataset())
+
+    assert summary.num_classes == 2
+    assert summary.class_names == ("aeroplane", "toothbrush")
+    assert summary.train == SplitSummary(num_images=2, num_annotations=4, num_empty_boxes=0)
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda d: d.pop("images"), r'train\.json: not COCO\'s format: "images" must be a list'),
+        (lambda d: d["annotations"].clear(), r"train\.json: there are no annotations"),
+        (lambda d: d["images"][1].update(id=7), r"train\.json: image id 7 occurs twice"),
+        (lambda d: d["annotations"][1].update(id=1), r"annotation id 1 occurs twice"),
+        (lambda d: d["annotations"][1].pop("id"), r"annotation number 1 has no integer id: None"),
+        (lambda d: d["categories"][1].update(id=90), r"category id 90 occurs twice"),
+        (lambda d: d["categories"].clear(), r"train\.json: there are no categories"),
+        (lambda d: d["annotations"][2].update(image_id=4), r"annotation 3: there is no image 4"),
+        (lambda d: d["annotations"][2].update(category_id=6), r"annotation 3: .* no category 6"),
+        (
+            lambda d: d["annotations"][2].update(bbox=[20, 10, 25, 10]),
+            r"annotation 3: bbox \[20, 10, 25, 10\] reaches outside image 7 \(40x20 pixels\)",
+        ),
+        (
+            lambda d: d["annotations"][2].update(bbox=[-3, 10, 10, 10]),
+            r"annotation 3: bbox \[-3, 10, 10, 10\] reaches outside",
+        ),
+        (
+            lambda d: d["annotations"][2].update(bbox=[20, 10, 0, 10]),
+            r"annotation 3: bbox \[20, 10, 0, 10\] must have positive width and height",
+        ),
+        (
+            lambda d: d["annotations"][2].update(bbox=[20, 10, -5, 10]),
+            r"annotation 3: bbox \[20, 10, -5, 10\] must have positive width and height",
+        ),
+        (lambda d: d["annotations"][2].update(bbox=[1, 2, 3]), r"annotation 3: bbox .* four numb"),
+        (
+            lambda d: d["annotations"][2].update(bbox=[1, 2, float("nan"), 3]),
+            r"annotation 3: bbox .* four numbers",
+        ),
+        (lambda d: d["images"][0].update(width=0), r"image 7: width=0 must be a whole number > 0"),
+        (
+            lambda d: d["images"][0].update(width=41),
+            r"image 7: .*wide\.png has 40x20 pixels, the record says 41x20",
+        ),
+        (lambda d: d["images"][0].update(file_name="x.png"), r"image 7: .* missing: .*x\.png"),
+        (
+            lambda d: d["categories"][0].update(name="comb"),
+            r"validation\.json: the categories differ from those of .*train\.json",
+        ),
+    ],
+)
+def test_broken_record_is_named(make_dataset: MakeDataset, edit: Edit, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        check_dataset(make_dataset(edit))
+
+
+def test_annotation_file_is_named_when_it_is_missing_or_not_json(make_dataset: MakeDataset) -> None:
+    spec = make_dataset()
+
+    spec.train.annotations.write_text("{")
+    with pytest.raises(DataError, match=r"train\.json: the annotation file is not JSON"):
+        check_dataset(spec)
+    spec.train.annotations.unlink()
+    with pytest.raises(DataError, match=r"train\.json: the annotation file cannot be read"):
+        CocoSplit(spec.train)
+
+
+@pytest.mark.parametrize(("name", "image"), [("wide.png", 7), ("tall.jpg", 3)])
+def test_truncated_image_is_named(make_dataset: MakeDataset, name: str, image: int) -> None:
+    spec = make_dataset()
+    path = spec.train.images / name
+    path.write_bytes(path.read_bytes()[:-100])
+
+    with pytest.raises(DataError, match=rf"image {image}: the image cannot be read: .*{name}"):
+        check_dataset(spec)
+    with pytest.raises(DataError, match=rf"{name}: the image cannot be read"):
+        CocoSplit(spec.train).image(["wide.png", "tall.jpg"].index(name))
+
+
+def test_file_that_is_no_image_is_named(make_dataset: MakeDataset) -> None:
+    spec = make_dataset()
+    Path(spec.train.images / "wide.png").write_text("hello")
+
+    with pytest.raises(DataError, match=r"image 7: the image cannot be read"):
+        check_dataset(spec)
+
+
+def test_boxes_without_area_are_left_out_when_they_are_as_rare_as_in_coco(
+    make_dataset: MakeDataset,
+) -> None:
+    def add_many(d: dict[str, Any]) -> None:
+        sound = d["annotations"][0]
+        d["annotations"] += [sound | {"id": 10 + i} for i in range(20_000)]
+        d["annotations"].append(sound | {"id": 5, "bbox": [4, 4, 3, 0]})
+
+    spec = make_dataset(add_many)
+
+    assert check_dataset(spec).train.num_empty_boxes == 1
+    assert len(CocoSplit(spec.train).records[0].boxes) == 20_002
