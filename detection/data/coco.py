@@ -238,9 +238,10 @@ def _check_image_record(image: Mapping[str, Any], file: Path) -> None:
     if not isinstance(image.get("file_name"), str):
         raise DataError(f"{file}: image {image['id']} has no file_name")
     for side in ("width", "height"):
-        if not isinstance(image.get(side), int) or image[side] < 1:
+        value = image.get(side)
+        if not isinstance(value, int) or value < 1:
             raise DataError(
-                f"{file}: image {image['id']}: {side}={image.get(side)!r} must be a whole number > 0"
+                f"{file}: image {image['id']}: {side}={value!r} must be a whole number > 0"
             )
 
 
