@@ -22,11 +22,14 @@ from searchd.domain.architecture import Architecture, BlockKind, preset
 from searchd.domain.detector import Detector, Family
 from searchd.domain.distillation import CATALOGUE, MethodName
 from searchd.domain.encoding import parse
+from searchd.domain.pool import PoolProgress, PoolReport
 from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import Subnet, SubnetSpace
 from searchd.domain.trial import Artifact, Proposal, Report, TrialRole
 
 REPORT = TypeAdapter(Report)
+POOL_REPORT = TypeAdapter(PoolReport)
+POOL_PROGRESS = TypeAdapter(PoolProgress)
 PROPOSAL = TypeAdapter(Proposal)
 DETECTOR = TypeAdapter(Detector)
 ACTION: TypeAdapter[Action] = TypeAdapter(Action)
@@ -434,3 +437,24 @@ class TrialOrder(Spec):
         if (self.proposal.role is TrialRole.BASE) != (self.inherited is None):
             raise ValueError("the base, and only the base, inherits nothing")
         return self
+
+
+class PoolOrder(Spec):
+    """Everything that training a pool needs. It reaches no database."""
+
+    pool: str
+    """Pool id."""
+    attempt: int = Field(ge=1)
+    spec: PoolSpec
+    dataset: DatasetSpec
+    artifacts: str
+    """URI of the folder that this attempt writes to."""
+    previous_attempts: tuple[str, ...] = ()
+    """URIs of earlier attempts' folders, newest first: their checkpoints may be taken up."""
+    num_threads: int = Field(default=1, ge=1)
+    """Of each data-parallel worker."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    slice_s: float = Field(default=5.0, gt=0)
+    """Seconds after which a worker hands over a `PoolProgress` and looks whether to stop."""
+    checkpoint_s: float = Field(default=600.0, gt=0)
+    """Seconds between checkpoints inside an epoch; each epoch ends with one."""

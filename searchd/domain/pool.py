@@ -67,3 +67,7 @@ class PoolProgress:
     """Iterations of one epoch."""
     losses: dict[str, float]
     """Running means of the epoch under way."""
+    stage: str = "train"
+    """train, or evaluate (the subnets, once all phases are done)."""
+    seconds_left: float | None = None
+    """Until all phases are trained, as this phase's speed suggests; None until that is known."""
