@@ -72,6 +72,7 @@ class TrialStatus(StrEnum):
         PENDING: Proposed; no worker has it.
         RUNNING: A worker trains it.
         SUCCEEDED: Trained and scored. Final.
+        SKIPPED: Its action left nothing to do, so nothing was trained. Final.
         FAILED: `cause` and `status_reason` say why. Final.
         CANCELLED: Stopped by a user or by the end of its search. Final.
     """
@@ -79,6 +80,7 @@ class TrialStatus(StrEnum):
     PENDING = "pending"
     RUNNING = "running"
     SUCCEEDED = "succeeded"
+    SKIPPED = "skipped"
     FAILED = "failed"
     CANCELLED = "cancelled"
 
@@ -153,6 +155,7 @@ _TRIAL: _Table = {
     TrialStatus.PENDING: {TrialStatus.RUNNING, TrialStatus.CANCELLED},
     TrialStatus.RUNNING: {
         TrialStatus.SUCCEEDED,
+        TrialStatus.SKIPPED,
         TrialStatus.FAILED,
         TrialStatus.CANCELLED,
         TrialStatus.PENDING,  # its worker or driver died: offered again

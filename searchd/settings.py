@@ -1,0 +1,101 @@
+"""The settings of every process, read from the environment (SEARCHD_*) in this one place.
+
+Secrets (the database URL) travel by the environment or by a file with mode 0600 that
+SEARCHD_SETTINGS_FILE names; never by a command line or a job's runtime environment.
+"""
+
+import os
+import stat
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from searchd.domain.errors import InvalidValueError
+
+SETTINGS_FILE = "SEARCHD_SETTINGS_FILE"
+"""Environment variable that names a file of SEARCHD_*=value lines."""
+
+
+class Settings(BaseSettings):
+    """Every field is the environment variable SEARCHD_<FIELD>. The environment wins over the file.
+
+    Make one with `load()`.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="SEARCHD_", frozen=True, extra="ignore")
+
+    data_folder: Path = Path("searchd-data")
+    """Everything that `searchd up` writes lies below."""
+    database_url: SecretStr = SecretStr("")
+    """SQLAlchemy URL, sqlite:/// or postgresql+psycopg://. Empty: searchd.sqlite in the data
+    folder."""
+    artifacts: str = ""
+    """fsspec URI of the artifact store. Empty: the folder artifacts in the data folder."""
+    ray_address: str = ""
+    """host:port of the Ray head's GCS. Empty: this machine has none yet (`searchd up` starts
+    one)."""
+    ray_dashboard_url: str = "http://127.0.0.1:8265"
+    """Where Ray's dashboard and Jobs API listen."""
+    max_running_searches: int = Field(default=1, ge=1)
+    """Searches admitted at the same time; the rest wait as QUEUED."""
+    lease_s: float = Field(default=60.0, gt=0)
+    """Seconds until a piece of work whose driver shows no sign of life is taken from it."""
+    poll_s: float = Field(default=2.0, gt=0)
+    """Seconds between two rounds of the coordinator."""
+    max_attempts: int = Field(default=5, ge=1)
+    """Crashes of a driver in a row after which its work is given up."""
+    api_host: str = "127.0.0.1"
+    """Address that the API listens on; loopback unless somebody decides otherwise."""
+    api_port: int = Field(default=8080, ge=0, le=65535)
+    trial_trainable: str = "workers.trainable:TrialTrainable"
+    """module:name of the Tune trainable, which the driver resolves; it must not know torch."""
+    pool_training: str = "workers.pool_training:train_pool"
+    """module:name of the function that trains a pool."""
+    dataset_check: str = "detection.data.coco:check_dataset"
+    """module:name of the function that checks a data set."""
+
+    @property
+    def database(self) -> str:
+        """URL of the database, secrets included: do not log."""
+        given = self.database_url.get_secret_value()
+        return given or f"sqlite:///{self.data_folder.absolute() / 'searchd.sqlite'}"
+
+    @property
+    def artifact_root(self) -> str:
+        """URI below which every artifact lies."""
+        return self.artifacts or str(self.data_folder.absolute() / "artifacts")
+
+    def environment(self) -> dict[str, str]:
+        """Variables that give a child process these settings, secrets included."""
+        values = self.model_dump(mode="json") | {
+            "data_folder": str(self.data_folder.absolute()),
+            "database_url": self.database,
+            "artifacts": self.artifact_root,
+        }
+        return {f"SEARCHD_{name.upper()}": str(value) for name, value in values.items()}
+
+
+def load() -> Settings:
+    """The settings of this process.
+
+    Raises:
+        InvalidValueError: The settings file is missing or readable by others than its owner.
+        pydantic.ValidationError: A variable has no legal value; the message names it.
+    """
+    path = os.environ.get(SETTINGS_FILE)
+    if path is None:
+        return Settings()
+    _check_private(Path(path))
+    return Settings(_env_file=path)
+
+
+def _check_private(path: Path) -> None:
+    if not path.is_file():
+        raise InvalidValueError(f"{SETTINGS_FILE}={path}: no such file")
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
+        raise InvalidValueError(
+            f"{SETTINGS_FILE}={path} has mode {mode:04o} and may hold secrets; "
+            f"run: chmod 600 {path}"
+        )

@@ -1,0 +1,57 @@
+"""What creating a data set, a pool and a search have in common."""
+
+from typing import TypeVar
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from searchd.domain.errors import ConflictError
+from searchd.domain.lifecycle import WorkKind
+from searchd.store import events, work
+from searchd.store.models.resources import DatasetRow, PoolRow, SearchRow
+
+R = TypeVar("R", DatasetRow, PoolRow, SearchRow)
+
+
+def repeated(session: Session, table: type[R], spec: object, key: str | None) -> R | None:
+    """What an earlier request with this idempotency key created, if there was one.
+
+    Raises:
+        ConflictError: The earlier request had another body.
+    """
+    if key is None:
+        return None
+    row = session.scalar(select(table).where(table.idempotency_key == key))
+    if row is not None and row.spec != spec:
+        raise ConflictError(
+            f"Idempotency-Key {key!r} was used for {row.name} with another body; use a new key"
+        )
+    return row
+
+
+def insert(session: Session, row: R, kind: WorkKind, reason: str) -> R:
+    """Add a new resource with its work and its first event.
+
+    Raises:
+        ConflictError: The name is taken.
+    """
+    row.status_reason = reason
+    row.num_events = 0
+    if session.scalar(select(type(row).id).where(type(row).name == row.name)):
+        raise _taken(row)
+    try:
+        with session.begin_nested():
+            session.add(row)
+    except IntegrityError as error:  # somebody took the name since we looked
+        raise _taken(row) from error
+    work.add(session, kind, row.id)
+    session.flush()
+    events.append(session, row.id, subject=row.id, status=row.status.value, message=reason)
+    session.refresh(row)
+    return row
+
+
+def _taken(row: R) -> ConflictError:
+    noun = row.__tablename__
+    return ConflictError(f"{noun} has a {row.name!r} already; names are unique, choose another")

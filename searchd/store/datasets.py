@@ -1,0 +1,76 @@
+"""Data sets: registered, checked, then ready for pools and searches."""
+
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from searchd.domain.errors import NotFoundError
+from searchd.domain.lifecycle import DatasetStatus, WorkKind
+from searchd.spec import DatasetSpec
+from searchd.store import creation, paging, work
+from searchd.store.base import new_id
+from searchd.store.lease import Lease, hold
+from searchd.store.models import DatasetRow
+
+
+def create(
+    session: Session, spec: DatasetSpec, *, idempotency_key: str | None = None
+) -> DatasetRow:
+    """Register a data set and queue its check.
+
+    Raises:
+        ConflictError: The name is taken, or the key was used for another body.
+    """
+    row = creation.repeated(session, DatasetRow, spec, idempotency_key)
+    if row is not None:
+        return row
+    row = DatasetRow(id=new_id("d"), name=spec.name, spec=spec, idempotency_key=idempotency_key)
+    row.status = DatasetStatus.CHECKING
+    return creation.insert(session, row, WorkKind.DATASET_CHECK, "its files are to be checked")
+
+
+def get(session: Session, reference: str) -> DatasetRow:
+    """A data set by id or name.
+
+    Raises:
+        NotFoundError: There is none.
+    """
+    row = paging.by_reference(session, DatasetRow, reference)
+    if row is None:
+        raise NotFoundError(f"data set {reference!r} does not exist")
+    return row
+
+
+def page(
+    session: Session,
+    *,
+    status: DatasetStatus | None = None,
+    page_size: int = 50,
+    page_token: str | None = None,
+) -> paging.Page[DatasetRow]:
+    """Data sets, newest first.
+
+    Raises:
+        InvalidValueError: `page_size` or `page_token` is not legal.
+    """
+    statement = select(DatasetRow)
+    if status is not None:
+        statement = statement.where(DatasetRow.status == status)
+    return paging.newest_first(session, DatasetRow, statement, page_size, page_token)
+
+
+def record_ready(session: Session, lease: Lease, summary: dict[str, Any]) -> None:
+    """Every check passed: READY, and the work is done. A failed check is `work.finish`.
+
+    Args:
+        session: A writing session.
+        lease: On the data set's check.
+        summary: What the check counted, as JSON: classes, images, boxes of each split.
+
+    Raises:
+        StaleLeaseError: The lease was lost.
+    """
+    row = session.get_one(DatasetRow, hold(session, lease).resource_id)
+    row.summary = summary
+    work.finish(session, lease, DatasetStatus.READY, "every check passed")

@@ -1,0 +1,63 @@
+"""The lease on a piece of work: who may write what it learns."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from searchd.domain.errors import NotFoundError, StaleLeaseError
+from searchd.domain.lifecycle import WorkStatus
+from searchd.store.models import WorkRow
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to carry out a piece of work, until it is requeued or a later lease is granted."""
+
+    work_id: str
+    number: int
+
+
+def hold(session: Session, lease: Lease) -> WorkRow:
+    """The row of the work, locked until the transaction ends, so that the lease stays valid.
+
+    Raises:
+        StaleLeaseError: The lease was lost: the work was requeued, finished, or leased again.
+    """
+    work = lock(session, lease)
+    if work.status is not WorkStatus.LEASED:
+        raise StaleLeaseError(
+            f"lease {lease.number} on {lease.work_id} was lost: the work is {work.status}"
+        )
+    return work
+
+
+def lock(session: Session, lease: Lease) -> WorkRow:
+    """Like `hold`, but the work may also be waiting since this lease ended.
+
+    Raises:
+        StaleLeaseError: A later lease was granted.
+    """
+    work = locked(session, lease.work_id)
+    if work.lease != lease.number:
+        raise StaleLeaseError(
+            f"lease {lease.number} on {lease.work_id} was lost: lease {work.lease} was granted"
+        )
+    return work
+
+
+def locked(session: Session, work_id: str) -> WorkRow:
+    """The row of the work as it is now, locked until the transaction ends.
+
+    Raises:
+        NotFoundError: There is no such work.
+    """
+    work = session.scalar(
+        select(WorkRow)
+        .where(WorkRow.id == work_id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    if work is None:
+        raise NotFoundError(f"work {work_id} does not exist")
+    return work

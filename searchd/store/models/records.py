@@ -1,0 +1,117 @@
+"""What training leaves behind: measurements, metrics of epochs, files."""
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from searchd.domain.resolution import Resolution
+from searchd.domain.subnet import Subnet
+from searchd.domain.trial import Artifact, EpochMetrics, Evaluation
+from searchd.spec import SUBNET
+from searchd.store.base import ID_LENGTH, AsJson, Base
+
+SHA256_LENGTH = 64
+_ONE_OWNER = "(trial_id IS NULL) <> (pool_id IS NULL)"
+
+
+class Measured:
+    """Columns of `searchd.domain.trial.Evaluation`, where units are explained."""
+
+    width: Mapped[int]
+    height: Mapped[int]
+    ap: Mapped[float]
+    ap50: Mapped[float]
+    ap75: Mapped[float]
+    ap_small: Mapped[float]
+    ap_medium: Mapped[float]
+    ap_large: Mapped[float]
+    macs: Mapped[float]
+    latency_s: Mapped[float]
+    images_per_s: Mapped[float]
+
+    @property
+    def resolution(self) -> Resolution:
+        return Resolution(self.width, self.height)
+
+
+def measured(evaluation: Evaluation) -> dict[str, float]:
+    """The columns of `Measured`."""
+    return {
+        "width": evaluation.resolution.width,
+        "height": evaluation.resolution.height,
+        "ap": evaluation.ap,
+        "ap50": evaluation.ap50,
+        "ap75": evaluation.ap75,
+        "ap_small": evaluation.ap_small,
+        "ap_medium": evaluation.ap_medium,
+        "ap_large": evaluation.ap_large,
+        "macs": evaluation.macs,
+        "latency_s": evaluation.latency_s,
+        "images_per_s": evaluation.images_per_s,
+    }
+
+
+class SubnetEvaluationRow(Measured, Base):
+    """A subnet of a trained pool at one resolution."""
+
+    __tablename__ = "subnet_evaluations"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    pool_id: Mapped[str] = mapped_column(ForeignKey("pools.id"), index=True)
+    subnet: Mapped[Subnet] = mapped_column(AsJson(SUBNET))
+    params: Mapped[int] = mapped_column(BigInteger)
+
+
+class EpochMetricsRow(Base):
+    """One epoch of a trial or of a phase of a pool."""
+
+    __tablename__ = "epoch_metrics"
+    __table_args__ = (CheckConstraint(_ONE_OWNER, name="one_owner"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    trial_id: Mapped[str | None] = mapped_column(ForeignKey("trials.id"), index=True)
+    pool_id: Mapped[str | None] = mapped_column(ForeignKey("pools.id"), index=True)
+    phase: Mapped[str] = mapped_column(default="")
+    """Of progressive shrinking; empty for trials."""
+    epoch: Mapped[int]
+    losses: Mapped[dict[str, float]]
+    learning_rate: Mapped[float]
+    duration_s: Mapped[float]
+
+    @classmethod
+    def of(cls, metrics: EpochMetrics) -> "EpochMetricsRow":
+        return cls(
+            epoch=metrics.epoch,
+            losses=dict(metrics.losses),
+            learning_rate=metrics.learning_rate,
+            duration_s=metrics.duration_s,
+        )
+
+
+class ArtifactRow(Base):
+    """A stored file of a trial or a pool."""
+
+    __tablename__ = "artifacts"
+    __table_args__ = (CheckConstraint(_ONE_OWNER, name="one_owner"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    trial_id: Mapped[str | None] = mapped_column(ForeignKey("trials.id"), index=True)
+    pool_id: Mapped[str | None] = mapped_column(ForeignKey("pools.id"), index=True)
+    name: Mapped[str] = mapped_column(String(ID_LENGTH))
+    uri: Mapped[str]
+    sha256: Mapped[str] = mapped_column(String(SHA256_LENGTH))
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+
+    @classmethod
+    def of(cls, artifact: Artifact) -> "ArtifactRow":
+        return cls(
+            name=artifact.name,
+            uri=artifact.uri,
+            sha256=artifact.sha256,
+            size_bytes=artifact.size_bytes,
+        )
+
+    @property
+    def artifact(self) -> Artifact:
+        return Artifact(
+            name=self.name, uri=self.uri, sha256=self.sha256, size_bytes=self.size_bytes
+        )

@@ -1,0 +1,83 @@
+"""What users create: data sets, pools, searches."""
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import TypeAdapter
+from sqlalchemy import ForeignKey, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from searchd.domain.lifecycle import DatasetStatus, PoolStatus, SearchStatus
+from searchd.domain.pool import PoolProgress
+from searchd.spec import DatasetSpec, PoolSpec, SearchSpec
+from searchd.store.base import ID_LENGTH, AsJson, Base, now, status_type
+
+NAME_LENGTH = 63
+KEY_LENGTH = 255
+
+
+class Resource:
+    """Columns that data sets, pools and searches share."""
+
+    id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True, sort_order=-2)
+    name: Mapped[str] = mapped_column(String(NAME_LENGTH), unique=True, sort_order=-1)
+    idempotency_key: Mapped[str | None] = mapped_column(String(KEY_LENGTH), unique=True)
+    """Of the request that created it."""
+    status_reason: Mapped[str] = mapped_column(default="")
+    """Why it is in its status, in words."""
+    num_events: Mapped[int] = mapped_column(default=0)
+    """Number of its last event; raising it locks the row, so that events have no gaps."""
+    created_at: Mapped[datetime] = mapped_column(default=now, index=True)
+    finished_at: Mapped[datetime | None]
+    """When it reached a final status."""
+
+
+class DatasetRow(Resource, Base):
+    __tablename__ = "datasets"
+
+    status: Mapped[DatasetStatus] = mapped_column(
+        status_type(DatasetStatus), default=DatasetStatus.CHECKING, index=True
+    )
+    """Changed only by `searchd.store.transition`."""
+    spec: Mapped[DatasetSpec] = mapped_column(AsJson(TypeAdapter(DatasetSpec)))
+    summary: Mapped[dict[str, Any] | None]
+    """What the check counted (classes, images, boxes). Set if and only if READY."""
+
+
+class PoolRow(Resource, Base):
+    __tablename__ = "pools"
+
+    status: Mapped[PoolStatus] = mapped_column(
+        status_type(PoolStatus), default=PoolStatus.QUEUED, index=True
+    )
+    """Changed only by `searchd.store.transition`."""
+    spec: Mapped[PoolSpec] = mapped_column(AsJson(TypeAdapter(PoolSpec)))
+    dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"))
+    progress: Mapped[PoolProgress | None] = mapped_column(AsJson(TypeAdapter(PoolProgress)))
+    """The latest; overwritten."""
+    started_at: Mapped[datetime | None]
+    """When a driver first took it up."""
+
+
+class SearchRow(Resource, Base):
+    __tablename__ = "searches"
+
+    status: Mapped[SearchStatus] = mapped_column(
+        status_type(SearchStatus), default=SearchStatus.QUEUED, index=True
+    )
+    """Changed only by `searchd.store.transition`."""
+    spec: Mapped[SearchSpec] = mapped_column(AsJson(TypeAdapter(SearchSpec)))
+    dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"))
+    pool_id: Mapped[str] = mapped_column(ForeignKey("pools.id"))
+    started_at: Mapped[datetime | None]
+    """When a driver first took it up."""
+
+
+AnyResource = DatasetRow | PoolRow | SearchRow
+TABLES: dict[str, type[AnyResource]] = {"d": DatasetRow, "p": PoolRow, "s": SearchRow}
+"""By the prefix of the id."""
+
+
+def table_of(resource_id: str) -> type[AnyResource]:
+    """The table that holds the resource of this id."""
+    return TABLES[resource_id.partition("-")[0]]

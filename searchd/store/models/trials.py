@@ -1,0 +1,87 @@
+"""Trials and how their students did at each resolution."""
+
+from datetime import datetime
+
+from pydantic import TypeAdapter
+from sqlalchemy import BigInteger, ForeignKey, String, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from searchd.domain.detector import Detector
+from searchd.domain.lifecycle import FailureCause, TrialStatus
+from searchd.domain.trial import Outcome, Progress, Proposal, TrialRole
+from searchd.spec import DETECTOR, PROPOSAL
+from searchd.store.base import ID_LENGTH, AsJson, Base, now, status_type
+from searchd.store.models.records import ArtifactRow, EpochMetricsRow, Measured
+
+
+class TrialRow(Base):
+    __tablename__ = "trials"
+    __table_args__ = (
+        UniqueConstraint("search_id", "position"),
+        UniqueConstraint("search_id", "completion", name="uq_trials_completion"),
+    )
+
+    id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    """{search id}-{name}."""
+    search_id: Mapped[str] = mapped_column(ForeignKey("searches.id"), index=True)
+    name: Mapped[str] = mapped_column(String(ID_LENGTH))
+    """Inside the search: base, 0, 1, ..., control-1, ..."""
+    role: Mapped[TrialRole] = mapped_column(status_type(TrialRole))
+    position: Mapped[int]
+    """Among all proposals of the search, from 0."""
+    parent_id: Mapped[str | None] = mapped_column(ForeignKey("trials.id"), index=True)
+    """Whose student it inherits; None for the base."""
+    proposal: Mapped[Proposal] = mapped_column(AsJson(PROPOSAL))
+    status: Mapped[TrialStatus] = mapped_column(
+        status_type(TrialStatus), default=TrialStatus.PENDING, index=True
+    )
+    """Changed only by `searchd.store.transition`."""
+    status_reason: Mapped[str] = mapped_column(default="")
+    cause: Mapped[FailureCause | None] = mapped_column(status_type(FailureCause))
+    """Set if and only if FAILED."""
+    attempt: Mapped[int] = mapped_column(default=0)
+    """Times it was started; part of its artifacts' paths."""
+    progress: Mapped[Progress | None] = mapped_column(AsJson(TypeAdapter(Progress)))
+    """The latest of a running trial; overwritten."""
+    outcome: Mapped[Outcome | None] = mapped_column(status_type(Outcome))
+    """As reported."""
+    completion: Mapped[int | None]
+    """Position among the search's completions, from 0 without gaps; what the strategy was told."""
+    detector: Mapped[Detector | None] = mapped_column(AsJson(DETECTOR))
+    """The trained student's."""
+    params: Mapped[int | None] = mapped_column(BigInteger)
+    base_macs: Mapped[float | None]
+    """Macs at the base resolution, which the score uses."""
+    score: Mapped[float | None]
+    """Best over the resolutions. Set if and only if SUCCEEDED."""
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    started_at: Mapped[datetime | None]
+    """When its present attempt was started."""
+    finished_at: Mapped[datetime | None]
+
+    parent: Mapped["TrialRow | None"] = relationship(remote_side=[id], lazy="raise")
+    evaluations: Mapped[list["EvaluationRow"]] = relationship(
+        lazy="raise", order_by="EvaluationRow.id"
+    )
+    epochs: Mapped[list[EpochMetricsRow]] = relationship(
+        lazy="raise", order_by=EpochMetricsRow.epoch
+    )
+    artifacts: Mapped[list[ArtifactRow]] = relationship(lazy="raise", order_by=ArtifactRow.id)
+
+    @property
+    def best(self) -> "EvaluationRow | None":
+        """The evaluation with the best score, if the trial was scored."""
+        scored = [evaluation for evaluation in self.evaluations if evaluation.score is not None]
+        return max(scored, key=lambda evaluation: evaluation.score or 0.0, default=None)
+
+
+class EvaluationRow(Measured, Base):
+    """A trial's student at one resolution."""
+
+    __tablename__ = "evaluations"
+    __table_args__ = (UniqueConstraint("trial_id", "width", "height"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    trial_id: Mapped[str] = mapped_column(ForeignKey("trials.id"))
+    score: Mapped[float | None]
+    """H(S, r); None when the search computed none."""

@@ -1,0 +1,49 @@
+"""Work: everything that needs torch or the cluster, one row for each piece."""
+
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from searchd.domain.lifecycle import WorkKind, WorkStatus
+from searchd.store.base import ID_LENGTH, Base, now, status_type
+
+
+class Desired(StrEnum):
+    """What the user wants of a piece of work. Written by the API, read by everybody else.
+
+    Attributes:
+        RUN: Carry it out.
+        CANCEL: Stop it; keep every finished score.
+    """
+
+    RUN = "run"
+    CANCEL = "cancel"
+
+
+class WorkRow(Base):
+    __tablename__ = "work"
+
+    id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    """{kind}-{resource id}."""
+    kind: Mapped[WorkKind] = mapped_column(status_type(WorkKind))
+    resource_id: Mapped[str] = mapped_column(String(ID_LENGTH), index=True)
+    """The data set, pool or search it serves."""
+    status: Mapped[WorkStatus] = mapped_column(
+        status_type(WorkStatus), default=WorkStatus.QUEUED, index=True
+    )
+    """Changed only by `searchd.store.transition`."""
+    status_reason: Mapped[str] = mapped_column(default="")
+    desired: Mapped[Desired] = mapped_column(status_type(Desired), default=Desired.RUN)
+    lease: Mapped[int] = mapped_column(default=0)
+    """Number of leases granted so far; the present holder knows this number."""
+    owner: Mapped[str] = mapped_column(default="")
+    """Who was granted the lease, in words."""
+    lease_expires_at: Mapped[datetime | None]
+    attempts: Mapped[int] = mapped_column(default=0)
+    """Leases since the driver last showed that it gets on; limits restarts."""
+    not_before: Mapped[datetime] = mapped_column(default=now)
+    """Back-off: not leased again before."""
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    updated_at: Mapped[datetime] = mapped_column(default=now, onupdate=now)

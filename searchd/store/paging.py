@@ -1,0 +1,72 @@
+"""Lists in pages: a page starts after the last item of the one before, so that nothing is skipped
+or shown twice while items are added."""
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from sqlalchemy import Select, select, tuple_
+from sqlalchemy.orm import Session
+
+from searchd.domain.errors import InvalidValueError
+from searchd.store.models.resources import DatasetRow, PoolRow, SearchRow
+
+MAX_PAGE_SIZE = 500
+T = TypeVar("T")
+R = TypeVar("R", DatasetRow, PoolRow, SearchRow)
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """Some items of a list."""
+
+    items: list[T]
+    next_page_token: str | None
+    """Asks for the next page; None on the last one."""
+
+
+def check_page_size(page_size: int) -> None:
+    """
+    Raises:
+        InvalidValueError: The size is not within 1 and MAX_PAGE_SIZE.
+    """
+    if not 1 <= page_size <= MAX_PAGE_SIZE:
+        raise InvalidValueError(f"page_size={page_size} must lie between 1 and {MAX_PAGE_SIZE}")
+
+
+def newest_first(
+    session: Session,
+    table: type[R],
+    statement: Select[R],
+    page_size: int,
+    page_token: str | None,
+) -> Page[R]:
+    """One page of resources, newest first.
+
+    Args:
+        session: Any session.
+        table: The resources' table.
+        statement: Which ones, without order and limit.
+        page_size: At most so many.
+        page_token: From the page before; None for the first.
+
+    Raises:
+        InvalidValueError: `page_size` is out of range, or the token is none that was given out.
+    """
+    check_page_size(page_size)
+    if page_token is not None:
+        last = session.get(table, page_token)
+        if last is None:
+            raise InvalidValueError(f"page_token {page_token!r} was not given out by this list")
+        statement = statement.where(
+            tuple_(table.created_at, table.id) < tuple_(last.created_at, last.id)
+        )
+    ordered = statement.order_by(table.created_at.desc(), table.id.desc())
+    rows = list(session.scalars(ordered.limit(page_size + 1)))
+    return Page(rows[:page_size], rows[page_size - 1].id if len(rows) > page_size else None)
+
+
+def by_reference(session: Session, table: type[R], reference: str) -> R | None:
+    """The resource with this id, or else with this name."""
+    return session.get(table, reference) or session.scalar(
+        select(table).where(table.name == reference)
+    )

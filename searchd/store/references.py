@@ -1,0 +1,37 @@
+"""Looking up what a new resource refers to: a spec names data sets and pools that must exist and
+may still come to be ready."""
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from searchd.domain.errors import ConflictError, InvalidValueError
+from searchd.domain.lifecycle import DatasetStatus, PoolStatus
+from searchd.store.models import DatasetRow, PoolRow
+
+
+def dataset(session: Session, name: str) -> DatasetRow:
+    """
+    Raises:
+        InvalidValueError: There is no data set of this name.
+        ConflictError: It has failed its check, so that nothing can ever use it.
+    """
+    row = session.scalar(select(DatasetRow).where(DatasetRow.name == name))
+    if row is None:
+        raise InvalidValueError(f"dataset={name!r} does not exist; register the data set first")
+    if row.status is DatasetStatus.FAILED:
+        raise ConflictError(f"data set {name!r} failed its check: {row.status_reason}")
+    return row
+
+
+def pool(session: Session, name: str) -> PoolRow:
+    """
+    Raises:
+        InvalidValueError: There is no pool of this name.
+        ConflictError: It failed or was cancelled, so that nothing can ever use it.
+    """
+    row = session.scalar(select(PoolRow).where(PoolRow.name == name))
+    if row is None:
+        raise InvalidValueError(f"pool={name!r} does not exist; create the pool first")
+    if row.status in (PoolStatus.FAILED, PoolStatus.CANCELLING, PoolStatus.CANCELLED):
+        raise ConflictError(f"pool {name!r} is {row.status}: {row.status_reason}")
+    return row

@@ -1,0 +1,111 @@
+"""Searches: created, admitted, run, ended. Moving them is `searchd.store.work`."""
+
+from collections.abc import Mapping
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from searchd.domain.errors import InvalidValueError, NotFoundError
+from searchd.domain.lifecycle import SearchStatus, TrialStatus, WorkKind
+from searchd.domain.trial import TrialRole
+from searchd.spec import SearchSpec
+from searchd.store import creation, paging, references
+from searchd.store.base import new_id
+from searchd.store.models import PoolRow, SearchRow, TrialRow
+
+ACTIVE = (SearchStatus.PREPARING, SearchStatus.RUNNING, SearchStatus.CANCELLING)
+"""Statuses of a search that was admitted and has not ended."""
+
+
+def create(session: Session, spec: SearchSpec, *, idempotency_key: str | None = None) -> SearchRow:
+    """Create a search and queue it.
+
+    Raises:
+        ConflictError: The name is taken, the key was used for another body, or the data set or
+            the pool has failed.
+        InvalidValueError: The data set or the pool does not exist, or the pool does not fit.
+    """
+    row = creation.repeated(session, SearchRow, spec, idempotency_key)
+    if row is not None:
+        return row
+    dataset = references.dataset(session, spec.dataset)
+    pool = references.pool(session, spec.pool)
+    _check_fit(spec, pool)
+    row = SearchRow(
+        id=new_id("s"),
+        name=spec.name,
+        spec=spec,
+        idempotency_key=idempotency_key,
+        dataset_id=dataset.id,
+        pool_id=pool.id,
+    )
+    row.status = SearchStatus.QUEUED
+    return creation.insert(session, row, WorkKind.SEARCH, "waits to be admitted")
+
+
+def get(session: Session, reference: str) -> SearchRow:
+    """A search by id or name.
+
+    Raises:
+        NotFoundError: There is none.
+    """
+    row = paging.by_reference(session, SearchRow, reference)
+    if row is None:
+        raise NotFoundError(f"search {reference!r} does not exist")
+    return row
+
+
+def page(
+    session: Session,
+    *,
+    status: SearchStatus | None = None,
+    page_size: int = 50,
+    page_token: str | None = None,
+) -> paging.Page[SearchRow]:
+    """Searches, newest first.
+
+    Raises:
+        InvalidValueError: `page_size` or `page_token` is not legal.
+    """
+    statement = select(SearchRow)
+    if status is not None:
+        statement = statement.where(SearchRow.status == status)
+    return paging.newest_first(session, SearchRow, statement, page_size, page_token)
+
+
+def trial_counts(session: Session, search_id: str) -> Mapping[TrialStatus, int]:
+    """How many trials of the search are in each status, base and controls included."""
+    rows = session.execute(
+        select(TrialRow.status, func.count())
+        .where(TrialRow.search_id == search_id)
+        .group_by(TrialRow.status)
+    )
+    return dict(rows.all())
+
+
+def best_trial(session: Session, search_id: str) -> TrialRow | None:
+    """The search trial with the best score so far; ties to the one that completed first."""
+    return session.scalar(
+        select(TrialRow)
+        .where(
+            TrialRow.search_id == search_id,
+            TrialRow.role == TrialRole.SEARCH,
+            TrialRow.status == TrialStatus.SUCCEEDED,
+        )
+        .order_by(TrialRow.score.desc(), TrialRow.completion)
+        .limit(1)
+    )
+
+
+def _check_fit(spec: SearchSpec, pool: PoolRow) -> None:
+    if pool.spec.dataset != spec.dataset:
+        raise InvalidValueError(
+            f"pool {pool.name!r} is trained on data set {pool.spec.dataset!r}, the search uses "
+            f"{spec.dataset!r}; teacher and student must know the same classes"
+        )
+    # Student and teacher share every part of the head but the neck's width.
+    if pool.spec.head.model_copy(update={"neck_channels": spec.head.neck_channels}) != spec.head:
+        raise InvalidValueError(
+            f"head does not fit pool {pool.name!r}, whose head is {pool.spec.head}; only "
+            "neck_channels may differ"
+        )

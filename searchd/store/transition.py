@@ -1,0 +1,88 @@
+"""The only writer of statuses."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any, cast
+
+from sqlalchemy import CursorResult, update
+from sqlalchemy.orm import Session
+
+from searchd.domain.errors import ConflictError
+from searchd.domain.lifecycle import (
+    AnyStatus,
+    PoolStatus,
+    SearchStatus,
+    TrialStatus,
+    check_transition,
+    is_final,
+)
+from searchd.store import events
+from searchd.store.base import now
+from searchd.store.lease import Lease, hold
+from searchd.store.models import DatasetRow, PoolRow, SearchRow, TrialRow, WorkRow
+
+log = logging.getLogger(__name__)
+
+AnyRow = DatasetRow | PoolRow | SearchRow | TrialRow | WorkRow
+_STARTS = (PoolStatus.TRAINING, SearchStatus.PREPARING, TrialStatus.RUNNING)
+
+
+def transition(
+    session: Session,
+    row: AnyRow,
+    to: AnyStatus,
+    reason: str,
+    *,
+    lease: Lease | None = None,
+    values: Mapping[str, object] | None = None,
+) -> None:
+    """Move a row to another status, with the reason and an event, if it still is where we saw it.
+
+    Args:
+        session: A writing session.
+        row: As read before; brought up to date.
+        to: The new status.
+        reason: In words; becomes `status_reason`.
+        lease: The caller's lease on the work that serves the resource. Drivers give it.
+        values: Further columns to set in the same statement.
+
+    Raises:
+        IllegalTransitionError: The transition table does not lead there.
+        StaleLeaseError: The lease was lost.
+        ConflictError: Another process moved the row meanwhile. Nothing was changed.
+    """
+    if lease is not None:
+        hold(session, lease)
+    what = f"{row.__tablename__} {row.id}"
+    check_transition(what, row.status, to)
+    session.flush()
+    _compare_and_set(
+        session, row, what, {"status": to, "status_reason": reason, **(values or {})}, to
+    )
+    events.append(session, _resource_id(row), subject=row.id, status=to.value, message=reason)
+    session.refresh(row)
+    log.info("%s is %s: %s", what, to, reason)
+
+
+def _compare_and_set(
+    session: Session, row: AnyRow, what: str, values: dict[str, Any], to: AnyStatus
+) -> None:
+    table = type(row)
+    if to in _STARTS:
+        values["started_at"] = now()
+    if is_final(to) and not isinstance(row, WorkRow):
+        values["finished_at"] = now()
+    statement = update(table).where(table.id == row.id, table.status == row.status)
+    if isinstance(row, WorkRow):
+        statement = statement.where(WorkRow.lease == row.lease)
+    result = session.execute(statement.values(values).execution_options(synchronize_session=False))
+    if cast(CursorResult[Any], result).rowcount != 1:
+        raise ConflictError(f"{what} is no longer {row.status}; somebody else moved it")
+
+
+def _resource_id(row: AnyRow) -> str:
+    if isinstance(row, TrialRow):
+        return row.search_id
+    if isinstance(row, WorkRow):
+        return row.resource_id
+    return row.id

@@ -1,0 +1,320 @@
+"""Trials: proposed, started, reported. Everything a driver writes is bound to its lease."""
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session, selectinload
+
+from searchd.domain.errors import ConflictError, InvalidValueError, NotFoundError
+from searchd.domain.lifecycle import FailureCause, TrialStatus, is_final
+from searchd.domain.resolution import Resolution
+from searchd.domain.trial import Outcome, Progress, Proposal, Report, describe_change
+from searchd.spec import Inherited
+from searchd.store import events, work
+from searchd.store.lease import Lease, hold
+from searchd.store.models import ArtifactRow, Desired, EpochMetricsRow, EvaluationRow, TrialRow
+from searchd.store.models.records import measured
+from searchd.store.paging import Page, check_page_size
+from searchd.store.transition import transition
+
+STUDENT = "student"
+ADAPTERS = "adapters"
+"""Names of artifacts that a child inherits."""
+
+
+def trial_id(search_id: str, name: str) -> str:
+    """The id of a trial, such as "s-7f3k2m-base"."""
+    return f"{search_id}-{name}"
+
+
+def add(session: Session, lease: Lease, proposal: Proposal) -> TrialRow:
+    """Store a proposal of the leased search as a PENDING trial, after all earlier ones.
+
+    Raises:
+        StaleLeaseError: The lease was lost.
+        ConflictError: The search has a trial of this name.
+    """
+    search_id = hold(session, lease).resource_id
+    row = TrialRow(
+        id=trial_id(search_id, proposal.name),
+        search_id=search_id,
+        name=proposal.name,
+        role=proposal.role,
+        position=_next(session, search_id, "position"),
+        parent_id=None if proposal.parent is None else trial_id(search_id, proposal.parent),
+        proposal=proposal,
+        status=TrialStatus.PENDING,
+        status_reason=f"proposed: {describe_change(proposal.change)}",
+    )
+    if session.get(TrialRow, row.id) is not None:
+        raise ConflictError(f"trial {row.id} exists already")
+    session.add(row)
+    session.flush()
+    events.append(
+        session, search_id, subject=row.id, status=row.status.value, message=row.status_reason
+    )
+    return row
+
+
+def start(session: Session, lease: Lease, name: str, reason: str = "a worker took it") -> int:
+    """A worker begins: PENDING to RUNNING.
+
+    Returns:
+        The number of this attempt, from 1.
+
+    Raises:
+        StaleLeaseError: The lease was lost.
+        IllegalTransitionError: The trial is not PENDING.
+    """
+    row = _of_lease(session, lease, name)
+    values = {"attempt": row.attempt + 1, "progress": None}
+    transition(session, row, TrialStatus.RUNNING, reason, values=values)
+    return row.attempt
+
+
+def offer_again(session: Session, lease: Lease, name: str, reason: str) -> None:
+    """Its worker or driver died without a report: RUNNING to PENDING.
+
+    Raises:
+        StaleLeaseError: The lease was lost.
+        IllegalTransitionError: The trial is not RUNNING.
+    """
+    transition(session, _of_lease(session, lease, name), TrialStatus.PENDING, reason)
+
+
+def record_progress(session: Session, lease: Lease, progress: Progress) -> None:
+    """Remember where a running trial stands. Of no effect once it has ended.
+
+    Raises:
+        StaleLeaseError: The lease was lost.
+    """
+    row = _of_lease(session, lease, progress.trial)
+    if row.status is TrialStatus.RUNNING and row.attempt == progress.attempt:
+        row.progress = progress
+
+
+def record_report(
+    session: Session, lease: Lease, report: Report, scores: Mapping[Resolution, float]
+) -> TrialRow:
+    """Store what a worker learned and end the trial.
+
+    SUCCEEDED, NO_OP (status SKIPPED) and FAILED get the next completion number, which is what the
+    strategy is told by. STOPPED is CANCELLED if a user asked to cancel, else PENDING again. A
+    trial that has ended stays as it is, so that recording a report twice is recording it once.
+
+    Args:
+        session: A writing session.
+        lease: On the trial's search.
+        report: Of any attempt that was started.
+        scores: H(S, r) for each resolution evaluated.
+
+    Returns:
+        The trial, with `completion` set unless it was stopped.
+
+    Raises:
+        StaleLeaseError: The lease was lost.
+        InvalidValueError: A success lacks its detector or a score, or the attempt was never
+            started.
+        IllegalTransitionError: The trial is not RUNNING.
+    """
+    row = _of_lease(session, lease, report.trial)
+    if is_final(row.status):
+        return row
+    if report.attempt > row.attempt:
+        raise InvalidValueError(
+            f"trial {row.id}: report of attempt {report.attempt}, but only {row.attempt} started"
+        )
+    if report.outcome is Outcome.STOPPED:
+        _record_stop(session, lease, row, report)
+    else:
+        _record_end(session, row, report, scores)
+        work.record_headway(session, lease)
+    return row
+
+
+def get(session: Session, reference: str) -> TrialRow:
+    """A trial by id, with its evaluations, epochs and artifacts.
+
+    Raises:
+        NotFoundError: There is none.
+    """
+    row = session.scalar(select(TrialRow).where(TrialRow.id == reference).options(*_DETAILS))
+    if row is None:
+        raise NotFoundError(f"trial {reference!r} does not exist")
+    return row
+
+
+def page(
+    session: Session,
+    search_id: str,
+    *,
+    status: TrialStatus | None = None,
+    page_size: int = 100,
+    page_token: str | None = None,
+) -> Page[TrialRow]:
+    """Trials of a search in the order they were proposed, with their evaluations.
+
+    Raises:
+        InvalidValueError: `page_size` or `page_token` is not legal.
+    """
+    check_page_size(page_size)
+    statement = select(TrialRow).where(TrialRow.search_id == search_id)
+    if status is not None:
+        statement = statement.where(TrialRow.status == status)
+    if page_token is not None:
+        if not page_token.isdecimal():
+            raise InvalidValueError(f"page_token {page_token!r} was not given out by this list")
+        statement = statement.where(TrialRow.position > int(page_token))
+    ordered = statement.order_by(TrialRow.position).options(selectinload(TrialRow.evaluations))
+    rows = list(session.scalars(ordered.limit(page_size + 1)))
+    more = len(rows) > page_size
+    return Page(rows[:page_size], str(rows[page_size - 1].position) if more else None)
+
+
+def proposals(session: Session, search_id: str) -> list[Proposal]:
+    """Every proposal of the search, in the order they were made."""
+    rows = session.scalars(
+        select(TrialRow).where(TrialRow.search_id == search_id).order_by(TrialRow.position)
+    )
+    return [row.proposal for row in rows]
+
+
+def completed(session: Session, search_id: str) -> Sequence[TrialRow]:
+    """Trials that the strategy was told of (or is to be told of), in the order of `completion`."""
+    return session.scalars(
+        select(TrialRow)
+        .where(TrialRow.search_id == search_id, TrialRow.completion.is_not(None))
+        .order_by(TrialRow.completion)
+    ).all()
+
+
+def unfinished(session: Session, search_id: str) -> Sequence[TrialRow]:
+    """PENDING and RUNNING trials, in the order they were proposed."""
+    return session.scalars(
+        select(TrialRow)
+        .where(
+            TrialRow.search_id == search_id,
+            TrialRow.status.in_([TrialStatus.PENDING, TrialStatus.RUNNING]),
+        )
+        .order_by(TrialRow.position)
+    ).all()
+
+
+def scored(session: Session, search_id: str) -> Sequence[TrialRow]:
+    """SUCCEEDED trials with their evaluations, in the order of `completion`."""
+    return session.scalars(
+        select(TrialRow)
+        .where(TrialRow.search_id == search_id, TrialRow.status == TrialStatus.SUCCEEDED)
+        .order_by(TrialRow.completion)
+        .options(selectinload(TrialRow.evaluations))
+    ).all()
+
+
+def ancestors(session: Session, reference: str) -> list[TrialRow]:
+    """The trial's lineage: from the base to the trial itself.
+
+    Raises:
+        NotFoundError: There is no such trial.
+    """
+    line = [get(session, reference)]
+    while line[-1].parent_id is not None:
+        line.append(get(session, line[-1].parent_id))
+    return line[::-1]
+
+
+def inherited(session: Session, search_id: str, parent: str) -> Inherited:
+    """The student of the trial named `parent`, as a child finds it.
+
+    Raises:
+        NotFoundError: There is no such trial.
+        ConflictError: The parent has no student, since it has not succeeded.
+    """
+    row = get(session, trial_id(search_id, parent))
+    files = {artifact.name: artifact.artifact for artifact in row.artifacts}
+    if row.status is not TrialStatus.SUCCEEDED or row.detector is None or STUDENT not in files:
+        raise ConflictError(f"trial {row.id} is {row.status} and has no student to inherit")
+    return Inherited(detector=row.detector, student=files[STUDENT], adapters=files.get(ADAPTERS))
+
+
+_DETAILS = (
+    selectinload(TrialRow.evaluations),
+    selectinload(TrialRow.epochs),
+    selectinload(TrialRow.artifacts),
+)
+
+
+def _of_lease(session: Session, lease: Lease, name: str) -> TrialRow:
+    search_id = hold(session, lease).resource_id
+    row = session.get(TrialRow, trial_id(search_id, name), populate_existing=True)
+    if row is None:
+        raise NotFoundError(f"trial {trial_id(search_id, name)} does not exist")
+    return row
+
+
+def _next(session: Session, search_id: str, column: str) -> int:
+    # The work row is locked, so nobody else numbers trials of this search meanwhile.
+    last = session.scalar(
+        select(func.max(getattr(TrialRow, column))).where(TrialRow.search_id == search_id)
+    )
+    return 0 if last is None else last + 1
+
+
+def _record_stop(session: Session, lease: Lease, row: TrialRow, report: Report) -> None:
+    cancelled = hold(session, lease).desired is Desired.CANCEL
+    to = TrialStatus.CANCELLED if cancelled else TrialStatus.PENDING
+    values = {"outcome": report.outcome if cancelled else None}
+    transition(session, row, to, report.reason, values=values)
+
+
+def _record_end(
+    session: Session, row: TrialRow, report: Report, scores: Mapping[Resolution, float]
+) -> None:
+    _check_success(row, report, scores)
+    session.add_all(
+        [
+            EvaluationRow(
+                trial_id=row.id, score=scores.get(evaluation.resolution), **measured(evaluation)
+            )
+            for evaluation in report.evaluations
+        ]
+    )
+    for epoch in map(EpochMetricsRow.of, report.epochs):
+        epoch.trial_id = row.id
+        session.add(epoch)
+    for artifact in map(ArtifactRow.of, report.artifacts):
+        artifact.trial_id = row.id
+        session.add(artifact)
+    to, reason, cause = _result(report)
+    values = {
+        "outcome": report.outcome,
+        "completion": _next(session, row.search_id, "completion"),
+        "cause": cause,
+        "detector": report.detector,
+        "params": report.params,
+        "base_macs": report.base_macs,
+        "score": max(scores.values()) if to is TrialStatus.SUCCEEDED else None,
+        "progress": None,
+    }
+    transition(session, row, to, reason, values=values)
+
+
+def _check_success(row: TrialRow, report: Report, scores: Mapping[Resolution, float]) -> None:
+    if report.outcome is not Outcome.SUCCEEDED:
+        return
+    missing = {evaluation.resolution for evaluation in report.evaluations} - set(scores)
+    if missing or not scores or report.detector is None:
+        raise InvalidValueError(
+            f"trial {row.id}: a success needs its detector and a score at every resolution; "
+            f"detector is {'missing' if report.detector is None else 'given'}, scores are missing "
+            f"at {sorted(map(str, missing)) or 'none of the evaluated resolutions'}"
+        )
+
+
+def _result(report: Report) -> tuple[TrialStatus, str, FailureCause | None]:
+    match report.outcome:
+        case Outcome.SUCCEEDED:
+            return TrialStatus.SUCCEEDED, "trained and scored", None
+        case Outcome.NO_OP:
+            return TrialStatus.SKIPPED, report.reason, None
+        case _:
+            return TrialStatus.FAILED, report.reason, report.cause or FailureCause.BUG

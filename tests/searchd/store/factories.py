@@ -1,0 +1,217 @@
+"""Specs, proposals and reports that tests of the store, the API and the CLI start from."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from searchd.domain.actions import PruneLayer
+from searchd.domain.architecture import preset
+from searchd.domain.detector import Detector
+from searchd.domain.lifecycle import PoolStatus, SearchStatus
+from searchd.domain.pool import EvaluatedSubnet, PhaseEpoch, PoolReport
+from searchd.domain.resolution import Resolution
+from searchd.domain.trial import (
+    Artifact,
+    EpochMetrics,
+    Evaluation,
+    MutateTeacher,
+    Outcome,
+    Progress,
+    Proposal,
+    Report,
+    Train,
+    TrialRole,
+)
+from searchd.spec import DatasetSpec, PoolSpec, SearchSpec, SplitSpec
+from searchd.store import Database, Lease, datasets, pools, searches, trials, work
+from searchd.store.models import SearchRow, TrialRow
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+SMALL = Resolution(64, 64)
+LARGE = Resolution(96, 96)
+SHA256 = "a" * 64
+
+
+def dataset_spec(name: str = "shapes") -> DatasetSpec:
+    split = SplitSpec(annotations=Path("/data/train.json"), images=Path("/data/train"))
+    return DatasetSpec(name=name, train=split, validation=split)
+
+
+def pool_spec(name: str = "teachers", dataset: str = "shapes", **changes: Any) -> PoolSpec:
+    return PoolSpec(name=name, dataset=dataset, **changes)
+
+
+def search_spec(name: str = "first", **changes: Any) -> SearchSpec:
+    return SearchSpec(**{"name": name, "dataset": "shapes", "pool": "teachers", **changes})
+
+
+def detector() -> Detector:
+    return Detector(architecture=preset("resnet18"), num_classes=4)
+
+
+def artifact(name: str, size_bytes: int = 7) -> Artifact:
+    return Artifact(name=name, uri=f"/artifacts/{name}", sha256=SHA256, size_bytes=size_bytes)
+
+
+def evaluation(resolution: Resolution = LARGE, ap: float = 0.5, macs: float = 2e9) -> Evaluation:
+    return Evaluation(
+        resolution=resolution,
+        ap=ap,
+        ap50=0.7,
+        ap75=0.55,
+        ap_small=-1.0,
+        ap_medium=0.4,
+        ap_large=0.6,
+        macs=macs,
+        latency_s=0.02,
+        images_per_s=48.0,
+    )
+
+
+def epoch(number: int) -> EpochMetrics:
+    return EpochMetrics(
+        epoch=number, losses={"loss": 1.5 / number}, learning_rate=0.01, duration_s=2.5
+    )
+
+
+def base_proposal() -> Proposal:
+    return Proposal(
+        role=TrialRole.BASE,
+        number=0,
+        parent=None,
+        change=Train(),
+        teacher=None,
+        seed=11,
+        completed_before=0,
+    )
+
+
+def search_proposal(number: int, parent: str = "base", **changes: Any) -> Proposal:
+    proposal = Proposal(
+        role=TrialRole.SEARCH,
+        number=number,
+        parent=parent,
+        change=PruneLayer() if number % 2 else MutateTeacher(),
+        teacher=pool_spec().space.space.smallest,
+        seed=number,
+        completed_before=0,
+    )
+    return replace(proposal, **changes)
+
+
+def succeeded(name: str, *, ap: float = 0.5, macs: float = 2e9, attempt: int = 1) -> Report:
+    return Report(
+        trial=name,
+        attempt=attempt,
+        outcome=Outcome.SUCCEEDED,
+        detector=detector(),
+        params=12_345_678,
+        base_macs=4e9,
+        evaluations=(evaluation(SMALL, ap / 2, macs / 2), evaluation(LARGE, ap, macs)),
+        epochs=(epoch(1), epoch(2)),
+        artifacts=(artifact("student"), artifact("adapters")),
+    )
+
+
+def progress(name: str, *, attempt: int = 1, iteration: int = 5) -> Progress:
+    return Progress(
+        trial=name,
+        attempt=attempt,
+        epoch=2,
+        num_epochs=3,
+        iteration=iteration,
+        num_iterations=20,
+        stage="train",
+        losses={"loss": 0.75},
+    )
+
+
+def pool_report(pool: str, outcome: Outcome = Outcome.SUCCEEDED, reason: str = "") -> PoolReport:
+    space = pool_spec().space.space
+    return PoolReport(
+        pool=pool,
+        attempt=1,
+        outcome=outcome,
+        reason=reason,
+        supernet=artifact("weights") if outcome is Outcome.SUCCEEDED else None,
+        subnets=(
+            EvaluatedSubnet(
+                subnet=space.largest, params=9_000_000_000, evaluations=(evaluation(),)
+            ),
+            EvaluatedSubnet(subnet=space.smallest, params=5, evaluations=(evaluation(SMALL),)),
+        ),
+        epochs=(PhaseEpoch(phase="supernet", metrics=epoch(1)),),
+    )
+
+
+@contextmanager
+def leased(database: Database, work_id: str) -> Iterator[tuple[Session, Lease]]:
+    """A writing session, and a new lease on the work."""
+    with database.write() as session:
+        lease = work.lease(session, work_id, owner="test", lease_s=60, now=datetime.now(UTC))
+        assert lease is not None
+        yield session, lease
+
+
+def add_dataset(database: Database, *, ready: bool = True) -> str:
+    """A data set "shapes"; its id."""
+    with database.write() as session:
+        row = datasets.create(session, dataset_spec())
+    if ready:
+        with leased(database, f"dataset_check-{row.id}") as (session, lease):
+            datasets.record_ready(session, lease, {"classes": ["a", "b", "c", "d"]})
+    return row.id
+
+
+def add_pool(database: Database, *, ready: bool = True) -> str:
+    """A pool "teachers" on the data set "shapes"; its id."""
+    with database.write() as session:
+        row = pools.create(session, pool_spec())
+    if ready:
+        with leased(database, f"pool-{row.id}") as (session, lease):
+            work.advance(session, lease, PoolStatus.TRAINING, "started")
+            pools.record_report(session, lease, pool_report(row.id))
+    return row.id
+
+
+def add_search(database: Database, name: str = "first") -> SearchRow:
+    """A queued search on "shapes" and "teachers", which are made when missing."""
+    with database.read() as session:
+        has_dataset = bool(datasets.page(session).items)
+        has_pool = bool(pools.page(session).items)
+    if not has_dataset:
+        add_dataset(database)
+    if not has_pool:
+        add_pool(database)
+    with database.write() as session:
+        return searches.create(session, search_spec(name))
+
+
+def start_search(database: Database, name: str = "first") -> tuple[SearchRow, Lease]:
+    """A RUNNING search and the lease that its driver holds."""
+    row = add_search(database, name)
+    with leased(database, f"search-{row.id}") as (session, lease):
+        work.advance(session, lease, SearchStatus.PREPARING, "driver started")
+        work.advance(session, lease, SearchStatus.RUNNING, "base trained")
+    return row, lease
+
+
+def run_trial(
+    database: Database, lease: Lease, proposal: Proposal, report: Report | None = None
+) -> TrialRow:
+    """Add and start a trial, and record its report: a success unless another is given."""
+    report = report or succeeded(proposal.name)
+    with database.write() as session:
+        trials.add(session, lease, proposal)
+        trials.start(session, lease, proposal.name)
+        return trials.record_report(session, lease, report, scores_of(report))
+
+
+def scores_of(report: Report) -> dict[Resolution, float]:
+    """Scores equal to the APs."""
+    return {e.resolution: e.ap for e in report.evaluations}
