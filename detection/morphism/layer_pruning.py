@@ -1,0 +1,51 @@
+"""Layer pruning: remove the block with the smallest weights (papers.md 1.5 (2), paper 3.3)."""
+
+from dataclasses import replace
+
+from detection.build import Student
+from detection.morphism.errors import NothingToDo
+from detection.morphism.weights import BlockWeights, join_blocks, place_of, split_blocks
+from searchd.domain.actions import LayerImportance, PruneLayer, removable_blocks
+
+
+def prune_layer(student: Student, action: PruneLayer) -> Student:
+    """Remove the least important removable block; all others are inherited as they are.
+
+    Ranked over the whole backbone. Removable: `searchd.domain.actions.removable_blocks`.
+
+    Raises:
+        NothingToDo: No block is removable.
+    """
+    architecture = student.detector.architecture
+    removable = removable_blocks(architecture)
+    if not removable:
+        raise NothingToDo(
+            "no block is removable: each has no identity shortcut, is alone in its stage, or was "
+            "added or moved by the last actions"
+        )
+    blocks, others = split_blocks(student.weights, architecture)
+    by_place = dict(zip(map(place_of, architecture.placed_blocks()), blocks, strict=True))
+    victim = min(removable, key=lambda place: block_importance(by_place[place], action.importance))
+
+    stage, index = victim
+    staying = architecture.stages[stage - 1]
+    child = architecture.with_stage(stage, staying[:index] + staying[index + 1 :])
+    del by_place[victim]
+    return Student(
+        detector=replace(student.detector, architecture=child),
+        weights=join_blocks(by_place.values(), others, child),
+    )
+
+
+def block_importance(weights: BlockWeights, importance: LayerImportance) -> float:
+    """Mean or sum of |w| over the weights of the block's convolutions.
+
+    The paper says "L1 norm"; the mean is the default, since a sum grows with the number of
+    parameters and would always choose a block of the first stages (papers.md 7.1 A7).
+    """
+    # Accumulated in double precision: the sum of a wide block's weights is large.
+    kernels = [tensor.double().abs() for tensor in weights.values() if tensor.dim() == 4]
+    total = sum(kernel.sum().item() for kernel in kernels)
+    if importance is LayerImportance.L1_SUM:
+        return total
+    return total / sum(kernel.numel() for kernel in kernels)

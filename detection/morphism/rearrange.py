@@ -1,0 +1,61 @@
+"""Rearrange: move a block over a stage border by changing strides (papers.md 1.5 (4); paper A.1.2).
+
+The order of the blocks stays, so every parameter is inherited unchanged; the block that becomes a
+stage's first gets stride 2, the one that stops being it stride 1. Not function-preserving: the
+moved block runs at another resolution.
+"""
+
+from dataclasses import replace
+
+from detection.build import Student
+from detection.morphism.weights import join_blocks, split_blocks
+from searchd.domain.actions import Move, Rearrange, can_rearrange
+from searchd.domain.architecture import Architecture, Block, Shortcut
+from searchd.domain.errors import IllegalActionError
+
+
+def rearrange(student: Student, action: Rearrange) -> Student:
+    """Move the first or last block of stage `action.stage` to the neighbouring stage.
+
+    Raises:
+        IllegalActionError: The stage would become empty, there is no such neighbour, or the level
+            that the block leaves or joins would change its width.
+    """
+    architecture = student.detector.architecture
+    if not can_rearrange(architecture, action.stage, action.move):
+        raise IllegalActionError(
+            f"{action.move} does not apply to stage {action.stage} of depths "
+            f"{architecture.depths} and outputs {architecture.out_channels}: both stages must "
+            "exist, keep a block, and keep their output channels"
+        )
+    blocks, others = split_blocks(student.weights, architecture)
+    child = _move(architecture, action)
+    return Student(
+        detector=replace(student.detector, architecture=child),
+        weights=join_blocks(blocks, others, child),
+    )
+
+
+def _move(architecture: Architecture, action: Rearrange) -> Architecture:
+    if action.move is Move.LAST_TO_NEXT:
+        lower, upper = action.stage, action.stage + 1
+        *before, moved = architecture.stages[lower - 1]
+        entry, *after = architecture.stages[upper - 1]
+        new_lower = (*before,)
+        new_upper = (_with_stride(moved, 2), _with_stride(entry, 1), *after)
+    else:
+        lower, upper = action.stage - 1, action.stage
+        moved, entry, *after = architecture.stages[upper - 1]
+        new_lower = (*architecture.stages[lower - 1], _with_stride(moved, 1))
+        new_upper = (_with_stride(entry, 2), *after)
+    stages = list(architecture.stages)
+    stages[lower - 1], stages[upper - 1] = new_lower, new_upper
+    return replace(architecture, stages=tuple(stages))
+
+
+def _with_stride(block: Block, stride: int) -> Block:
+    """A projection stays one, with the new stride; other shortcuts have no parameters."""
+    if block.shortcut is Shortcut.PROJECTION:
+        return replace(block, stride=stride)
+    shortcut = Shortcut.IDENTITY if stride == 1 else Shortcut.SUBSAMPLE
+    return replace(block, stride=stride, shortcut=shortcut)

@@ -1,0 +1,56 @@
+"""A student's state_dict seen as blocks in forward order, and back."""
+
+import re
+from collections.abc import Iterable, Mapping
+
+from torch import Tensor
+
+from searchd.domain.architecture import Architecture, PlacedBlock
+
+BlockWeights = dict[str, Tensor]
+"""A residual block's tensors by local name: conv1.weight, bn1.running_mean, downsample.0.weight."""
+
+PROJECTION_CONV = "downsample.0"
+PROJECTION_BN = "downsample.1"
+BN_VECTORS = ("weight", "bias", "running_mean", "running_var")
+"""Tensors of a BN that hold one number per channel."""
+
+_BLOCK_KEY = re.compile(r"backbone\.layer(\d+)\.(\d+)\.(.+)")
+
+
+def split_blocks(
+    weights: Mapping[str, Tensor], architecture: Architecture
+) -> tuple[list[BlockWeights], dict[str, Tensor]]:
+    """Each block's weights in forward order, and all tensors that belong to no block."""
+    by_place: dict[tuple[int, int], BlockWeights] = {
+        place_of(placed): {} for placed in architecture.placed_blocks()
+    }
+    others: dict[str, Tensor] = {}
+    for key, tensor in weights.items():
+        match = _BLOCK_KEY.fullmatch(key)
+        if match is None:
+            others[key] = tensor
+        else:
+            by_place[int(match[1]), int(match[2])][match[3]] = tensor
+    return list(by_place.values()), others
+
+
+def join_blocks(
+    blocks: Iterable[BlockWeights], others: Mapping[str, Tensor], architecture: Architecture
+) -> dict[str, Tensor]:
+    """The inverse of `split_blocks`: the n-th weights go to the architecture's n-th block."""
+    joined = dict(others)
+    for placed, block in zip(architecture.placed_blocks(), blocks, strict=True):
+        prefix = f"backbone.layer{placed.stage}.{placed.index}."
+        joined.update({prefix + name: tensor for name, tensor in block.items()})
+    return joined
+
+
+def place_of(placed: PlacedBlock) -> tuple[int, int]:
+    """(stage 1-4, block index), as actions name blocks."""
+    return placed.stage, placed.index
+
+
+def lateral_key(stage: int) -> str:
+    """The FPN's 1x1 convolution that reads the stage's output: neck x C_stage x 1 x 1."""
+    return f"neck.lateral_convs.{stage - 1}.conv.weight"

@@ -1,0 +1,86 @@
+"""Tiny students for the tests of actions, and what a student computes."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from detection.build import Student, build_detector, load_student
+from searchd.domain.architecture import Architecture, Block, BlockKind, Shortcut, preset
+from searchd.domain.detector import Detector
+
+BASIC = preset("resnet18", base_channels=8)
+BOTTLENECK = replace(
+    preset("resnet50", base_channels=8),
+    stages=tuple(stage[:2] for stage in preset("resnet50", base_channels=8).stages),
+)
+GROUPED = replace(
+    BOTTLENECK,
+    stages=tuple(
+        tuple(replace(block, groups=4) for block in blocks) for blocks in BOTTLENECK.stages
+    ),
+)
+REARRANGED = Architecture(
+    # As the paper's R101 student: stage 3 starts with blocks of stage 2's width.
+    kind=BlockKind.BOTTLENECK,
+    stem_channels=8,
+    stages=(
+        (Block(channels=(8, 8, 16), shortcut=Shortcut.PROJECTION),),
+        (Block(channels=(9, 10, 24), stride=2, shortcut=Shortcut.PROJECTION),),
+        (
+            Block(channels=(11, 10, 24), stride=2, shortcut=Shortcut.SUBSAMPLE),
+            Block(channels=(7, 8, 24)),
+            Block(channels=(12, 12, 40), shortcut=Shortcut.PROJECTION),
+        ),
+        (
+            Block(channels=(12, 8, 40), stride=2, shortcut=Shortcut.SUBSAMPLE),
+            Block(channels=(9, 11, 40)),
+        ),
+    ),
+)
+
+
+def make_student(architecture: Architecture, *, seed: int = 0) -> Student:
+    """A student whose BNs all have weights in [0.5, 1.5], biases and statistics of their own."""
+    detector = Detector(
+        architecture=architecture,
+        num_classes=3,
+        neck_channels=16,
+        head_channels=32,
+        num_proposals=20,
+    )
+    torch.manual_seed(seed)
+    model = build_detector(detector)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for name in ("weight", "running_var"):
+                nn.init.uniform_(getattr(module, name), 0.5, 1.5)
+            for name in ("bias", "running_mean"):
+                nn.init.normal_(getattr(module, name), 0.0, 0.1)
+    return Student(detector=detector, weights=model.state_dict())
+
+
+def image(*, batch: int = 1) -> Tensor:
+    """batch x 3 x 64 x 96, normalised."""
+    return torch.randn(batch, 3, 64, 96, generator=torch.Generator().manual_seed(3))
+
+
+def outputs(student: Student, images: Tensor, *, train: bool = False) -> list[Tensor]:
+    """C2..C5, each N x C x H/s x W/s, then P2..P6, each N x neck x H/s x W/s."""
+    model = load_student(student).train(train)
+    with torch.no_grad():
+        features = model.backbone(images)
+        return [*features, *model.neck(features)]
+
+
+def channels(student: Student) -> list[list[tuple[int, ...]]]:
+    """Channels of every block, stage by stage."""
+    return [[b.channels for b in stage] for stage in student.detector.architecture.stages]
+
+
+def strides(student: Student) -> list[list[int]]:
+    return [[b.stride for b in stage] for stage in student.detector.architecture.stages]
+
+
+def shortcuts(student: Student) -> list[list[str]]:
+    return [[b.shortcut.value for b in stage] for stage in student.detector.architecture.stages]

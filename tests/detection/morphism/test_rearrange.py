@@ -1,0 +1,147 @@
+"""Rearrange: strides move, parameters stay (papers.md 1.5 (4), JD-07)."""
+
+import random
+
+import pytest
+import torch
+
+from detection.build import Student
+from detection.morphism.rearrange import rearrange
+from detection.morphism.weights import split_blocks
+from searchd.domain.actions import Move, Rearrange, can_rearrange
+from searchd.domain.architecture import Architecture, Block, BlockKind, Shortcut
+from searchd.domain.errors import IllegalActionError
+from tests.detection.morphism.students import (
+    BASIC,
+    BOTTLENECK,
+    GROUPED,
+    REARRANGED,
+    channels,
+    image,
+    make_student,
+    outputs,
+    shortcuts,
+    strides,
+)
+
+
+@pytest.mark.parametrize("stage", [1, 2, 3])
+@pytest.mark.parametrize("architecture", [BASIC, BOTTLENECK, GROUPED])
+def test_last_block_becomes_the_next_stages_strided_entry(
+    architecture: Architecture, stage: int
+) -> None:
+    parent = make_student(architecture)
+
+    child = move(parent, stage, Move.LAST_TO_NEXT)
+
+    depths = list(architecture.depths)
+    depths[stage - 1] -= 1
+    depths[stage] += 1
+    assert list(child.detector.architecture.depths) == depths
+    assert strides(child)[stage] == [2, 1, 1]
+    assert shortcuts(child)[stage] == ["subsample", "projection", "identity"]
+    assert_same_parameters(parent, child)
+    assert_strides_4_to_32(child)
+
+
+@pytest.mark.parametrize("stage", [1, 2, 3])
+@pytest.mark.parametrize("architecture", [BASIC, BOTTLENECK, GROUPED])
+def test_moving_back_restores_the_student(architecture: Architecture, stage: int) -> None:
+    parent = make_student(architecture)
+
+    there = move(parent, stage, Move.LAST_TO_NEXT)
+    back = move(there, stage + 1, Move.FIRST_TO_PREVIOUS)
+
+    assert back.detector == parent.detector
+    assert back.weights.keys() == parent.weights.keys()
+    assert all(back.weights[name] is parent.weights[name] for name in parent.weights)
+
+
+def test_first_block_becomes_the_previous_stages_last_and_the_next_one_the_entry() -> None:
+    parent = make_student(REARRANGED)
+
+    child = move(parent, 3, Move.FIRST_TO_PREVIOUS)
+
+    assert channels(child)[1] == [(9, 10, 24), (11, 10, 24)]
+    assert strides(child) == [[1], [2, 1], [2, 1], [2, 1]]
+    assert shortcuts(child)[1:3] == [["projection", "identity"], ["subsample", "projection"]]
+    assert_same_parameters(parent, child)
+    assert_strides_4_to_32(child)
+
+
+def test_projection_that_moves_stays_a_projection_with_the_other_stride() -> None:
+    square = Architecture(
+        kind=BlockKind.BASIC,
+        stem_channels=8,
+        stages=(
+            (Block(channels=(8, 8)), Block(channels=(6, 8), shortcut=Shortcut.PROJECTION)),
+            (Block(channels=(8, 8), stride=2, shortcut=Shortcut.SUBSAMPLE),),
+            (Block(channels=(8, 12), stride=2, shortcut=Shortcut.PROJECTION),),
+            (Block(channels=(8, 12), stride=2, shortcut=Shortcut.SUBSAMPLE),),
+        ),
+    )
+    parent = make_student(square)
+
+    child = move(parent, 1, Move.LAST_TO_NEXT)
+
+    assert shortcuts(child)[1] == ["projection", "identity"]
+    assert strides(child)[1] == [2, 1]
+    assert_same_parameters(parent, child)
+    assert_strides_4_to_32(child)
+
+
+@pytest.mark.parametrize(
+    ("stage", "direction"),
+    [
+        (4, Move.LAST_TO_NEXT),  # no stage 5
+        (1, Move.FIRST_TO_PREVIOUS),  # no stage 0
+        (2, Move.FIRST_TO_PREVIOUS),  # would widen C2, and its lateral would have to be rebuilt
+    ],
+)
+def test_illegal_moves_are_refused(stage: int, direction: Move) -> None:
+    with pytest.raises(IllegalActionError, match=f"does not apply to stage {stage}"):
+        move(make_student(BOTTLENECK), stage, direction)
+
+
+def test_the_only_block_of_a_stage_does_not_move() -> None:
+    with pytest.raises(IllegalActionError, match="keep a block"):
+        move(make_student(REARRANGED), 1, Move.LAST_TO_NEXT)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_any_chain_of_legal_moves_keeps_parameters_and_strides(seed: int) -> None:
+    rng = random.Random(seed)
+    parent = student = make_student(BOTTLENECK if seed else BASIC)
+
+    for _ in range(20):
+        legal = [
+            (stage, direction)
+            for stage in (1, 2, 3, 4)
+            for direction in Move
+            if can_rearrange(student.detector.architecture, stage, direction)
+        ]
+        student = move(student, *rng.choice(legal))
+
+    assert_same_parameters(parent, student)
+    assert_strides_4_to_32(student)
+
+
+def move(student: Student, stage: int, direction: Move) -> Student:
+    return rearrange(student, Rearrange(stage=stage, move=direction))
+
+
+def assert_same_parameters(parent: Student, child: Student) -> None:
+    """The same tensors, block by block in forward order, and outside the blocks."""
+    before, others_before = split_blocks(parent.weights, parent.detector.architecture)
+    after, others_after = split_blocks(child.weights, child.detector.architecture)
+    assert len(before) == len(after)
+    for was, now in zip([*before, others_before], [*after, others_after], strict=True):
+        assert was.keys() == now.keys()
+        assert all(was[name] is now[name] for name in was)
+
+
+def assert_strides_4_to_32(student: Student) -> None:
+    """Loads strictly, so that every lateral has kept its shape, and runs."""
+    sizes = [tuple(feature.shape[2:]) for feature in outputs(student, image())[:4]]
+    assert sizes == [(16, 24), (8, 12), (4, 6), (2, 3)]
+    assert all(torch.isfinite(feature).all() for feature in outputs(student, image()))
