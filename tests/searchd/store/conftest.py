@@ -5,12 +5,15 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import create_engine, make_url, text
 
-from searchd.store import Database, downgrade, upgrade
+from searchd.store import Database, upgrade
+from searchd.store.base import Base
 
 _POSTGRESQL = Path("/usr/lib/postgresql/15/bin")
 _USER = "nobody" if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
@@ -43,17 +46,48 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         yield f"sqlite:///{tmp_path / 'searchd.sqlite'}"
         return
     server: str = request.getfixturevalue("postgresql_server")
-    yield server
-    downgrade(server, "base")
+    with _postgresql_database(server, "empty") as made:
+        yield made
 
 
-@pytest.fixture
-def database(url: str) -> Iterator[Database]:
-    """An empty database with all tables."""
+@pytest.fixture(scope="session")
+def sqlite_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """One for all tests: an open database keeps the statements that it has compiled."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('sqlite') / 'searchd.sqlite'}"
     upgrade(url)
     opened = Database(url)
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="session")
+def postgresql_database(postgresql_server: str) -> Iterator[Database]:
+    """Like `sqlite_database`."""
+    with _postgresql_database(postgresql_server, "tests") as url:
+        upgrade(url)
+        opened = Database(url)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest) -> Database:
+    """An empty database with all tables."""
+    opened: Database = request.getfixturevalue(f"{request.param}_database")
+    with opened.connect() as connection:
+        for table in reversed(Base.metadata.sorted_tables):
+            connection.execute(table.delete())
+    return opened
+
+
+@contextmanager
+def _postgresql_database(server: str, name: str) -> Iterator[str]:
+    engine = create_engine(server, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+        yield make_url(server).set(database=name).render_as_string(hide_password=False)
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    engine.dispose()
 
 
 def _run(program: str, *arguments: Any, cwd: Path) -> None:

@@ -7,11 +7,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy.orm import Session
 
 from searchd.domain.actions import PruneLayer
 from searchd.domain.architecture import preset
 from searchd.domain.detector import Detector
+from searchd.domain.errors import SearchdError
 from searchd.domain.lifecycle import PoolStatus, SearchStatus
 from searchd.domain.pool import EvaluatedSubnet, PhaseEpoch, PoolReport
 from searchd.domain.resolution import Resolution
@@ -156,6 +158,13 @@ def leased(database: Database, work_id: str) -> Iterator[tuple[Session, Lease]]:
         lease = work.lease(session, work_id, owner="test", lease_s=60, now=datetime.now(UTC))
         assert lease is not None
         yield session, lease
+
+
+@contextmanager
+def refused(database: Database, error: type[SearchdError], match: str) -> Iterator[Session]:
+    """A writing session in which the block must fail with this error."""
+    with pytest.raises(error, match=match), database.write() as session:
+        yield session
 
 
 def add_dataset(database: Database, *, ready: bool = True) -> str:

@@ -1,0 +1,72 @@
+"""Settings come from the environment or a private file; secrets do not show."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from searchd import settings
+from searchd.domain.errors import InvalidValueError
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in settings.Settings().environment():
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv(settings.SETTINGS_FILE, raising=False)
+
+
+def test_everything_lies_in_the_data_folder_unless_said_otherwise(tmp_path: Path) -> None:
+    loaded = settings.load()
+    assert loaded.database == f"sqlite:///{tmp_path}/searchd-data/searchd.sqlite"
+    assert loaded.artifact_root == f"{tmp_path}/searchd-data/artifacts"
+    assert loaded.api_host == "127.0.0.1"
+    assert loaded.max_running_searches == 1
+
+
+def test_the_environment_gives_a_child_process_the_same_settings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SEARCHD_DATABASE_URL", "postgresql+psycopg://u:secret@db/x")
+    monkeypatch.setenv("SEARCHD_MAX_RUNNING_SEARCHES", "3")
+    parent = settings.load()
+    for name, value in parent.environment().items():
+        monkeypatch.setenv(name, value)
+    child = settings.load()
+    assert (child.database, child.max_running_searches) == (parent.database, 3)
+    assert child.data_folder == parent.data_folder.absolute()
+    assert "secret" not in repr(child)
+
+
+def test_a_private_file_holds_settings_and_the_environment_wins(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "searchd.env"
+    file.write_text("SEARCHD_DATABASE_URL=sqlite:////x.sqlite\nSEARCHD_API_PORT=1\n")
+    file.chmod(0o600)
+    monkeypatch.setenv(settings.SETTINGS_FILE, str(file))
+    monkeypatch.setenv("SEARCHD_API_PORT", "2")
+    loaded = settings.load()
+    assert (loaded.database, loaded.api_port) == ("sqlite:////x.sqlite", 2)
+
+
+def test_a_file_that_others_may_read_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "searchd.env"
+    file.write_text("")
+    file.chmod(0o644)
+    monkeypatch.setenv(settings.SETTINGS_FILE, str(file))
+    with pytest.raises(InvalidValueError, match="mode 0644 .* chmod 600"):
+        settings.load()
+
+
+def test_a_missing_file_and_an_illegal_value_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(settings.SETTINGS_FILE, "/nowhere.env")
+    with pytest.raises(InvalidValueError, match="/nowhere.env: no such file"):
+        settings.load()
+    monkeypatch.delenv(settings.SETTINGS_FILE)
+    monkeypatch.setenv("SEARCHD_LEASE_S", "0")
+    with pytest.raises(ValidationError, match="lease_s"):
+        settings.load()
