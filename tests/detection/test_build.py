@@ -70,12 +70,20 @@ def test_published_student_runs_at_strides_4_to_32(
 
     with torch.no_grad():
         outputs = model.backbone(torch.zeros(1, 3, 128, 128))
+        levels = model.neck(outputs)
 
     assert [tuple(output.shape[1:]) for output in outputs] == [
         (channels[0], 32, 32),
         (channels[1], 16, 16),
         (channels[2], 8, 8),
         (channels[3], 4, 4),
+    ]
+    assert [tuple(level.shape[1:]) for level in levels] == [
+        (256, 32, 32),
+        (256, 16, 16),
+        (256, 8, 8),
+        (256, 4, 4),
+        (256, 2, 2),
     ]
 
 

@@ -55,7 +55,9 @@ def test_outputs_stay_when_the_removed_channels_gamma_and_beta_are_zero(
 def test_ranking_is_global_so_one_convolution_can_lose_everything_that_goes() -> None:
     parent = make_student(BOTTLENECK)
     weak = torch.arange(32) % 2 == 0
-    parent.weights["backbone.layer3.1.bn2.weight"][weak] = -0.01  # the sign does not count
+    parent.weights["backbone.layer3.1.bn2.weight"][weak] = -0.01
+    parent.weights["backbone.layer4.0.bn1.weight"][0] = -5.0  # the sign does not count
+    parent.weights["backbone.layer4.0.downsample.1.weight"][0] = -5.0
 
     child = prune_channels(
         parent, PruneChannels(fraction=16 / num_prunable(parent), min_channels=1)
