@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 import fsspec
@@ -65,10 +66,48 @@ def read(artifact: Artifact) -> bytes:
     return data
 
 
+def chunks(artifact: Artifact, chunk_bytes: int = 1 << 20) -> Iterator[bytes]:
+    """The content of a stored file piece by piece, for files too large to hold. Its SHA-256 is not
+    checked here: whoever receives the last piece can.
+
+    Raises:
+        ArtifactError: The file is missing, or its size is not the recorded one. Raised at the call.
+    """
+    fs, path = url_to_fs(artifact.uri)
+    if not fs.exists(path):
+        raise ArtifactError(f"{artifact.name} is missing: {artifact.uri}")
+    if (size := fs.size(path)) != artifact.size_bytes:
+        raise ArtifactError(
+            f"{artifact.name} is damaged: {artifact.uri} has {size} bytes, "
+            f"expected {artifact.size_bytes}"
+        )
+    return _read_chunks(fs, path, chunk_bytes)
+
+
+def _read_chunks(fs: Any, path: str, chunk_bytes: int) -> Iterator[bytes]:
+    with fs.open(path, "rb") as file:
+        while chunk := file.read(chunk_bytes):
+            yield chunk
+
+
 def exists(uri: str) -> bool:
     """Whether a file is stored at `uri`."""
     fs, path = url_to_fs(uri)
     return bool(fs.exists(path))
+
+
+def read_bytes(uri: str) -> bytes:
+    """The content of a stored file of which no SHA-256 is known, such as a checkpoint.
+
+    Raises:
+        ArtifactError: The file is missing.
+    """
+    try:
+        with fsspec.open(uri, "rb") as file:
+            data: bytes = file.read()
+    except FileNotFoundError as error:
+        raise ArtifactError(f"missing: {uri}") from error
+    return data
 
 
 def read_json(uri: str) -> Any:
@@ -78,16 +117,13 @@ def read_json(uri: str) -> Any:
         ArtifactError: The file is missing or is not JSON.
     """
     try:
-        with fsspec.open(uri, "rb") as file:
-            return json.load(file)
-    except FileNotFoundError as error:
-        raise ArtifactError(f"missing: {uri}") from error
+        return json.loads(read_bytes(uri))
     except ValueError as error:
         raise ArtifactError(f"not JSON: {uri}: {error}") from error
 
 
-def delete_folder(uri: str) -> None:
-    """Remove a folder and everything below it, if it exists."""
+def delete(uri: str) -> None:
+    """Remove a file, or a folder and everything below it, if it exists."""
     fs, path = url_to_fs(uri)
     if fs.exists(path):
         fs.rm(path, recursive=True)

@@ -458,3 +458,21 @@ class PoolOrder(Spec):
     """Seconds after which a worker hands over a `PoolProgress` and looks whether to stop."""
     checkpoint_s: float = Field(default=600.0, gt=0)
     """Seconds between checkpoints inside an epoch; each epoch ends with one."""
+
+
+class TimedDetector(Spec):
+    """One detector at one resolution, to be timed."""
+
+    trial: str
+    """Name inside the search."""
+    detector: Detector
+    student: Artifact
+    resolution: ResolutionText
+
+
+class LatencyOrder(Spec):
+    """Detectors to be timed side by side, by one worker with nothing beside it."""
+
+    detectors: tuple[TimedDetector, ...]
+    num_threads: int = Field(default=1, ge=1)
+    device: Literal["cpu", "cuda"] = "cpu"

@@ -9,6 +9,7 @@ SearchdError
 ├── ConflictError                           the resource's state forbids the call
 │   └── StaleLeaseError                     a driver wrote after it had lost its piece of work
 ├── ArtifactError                           a stored file is missing or its SHA-256 differs
+├── ClusterUnreachableError                 Ray does not answer
 └── DataError                               a data set breaks a rule; names the file and the record
 """
 
@@ -47,6 +48,10 @@ class StaleLeaseError(ConflictError):
 
 class ArtifactError(SearchdError):
     """A stored file is missing, or its content does not match its SHA-256."""
+
+
+class ClusterUnreachableError(SearchdError):
+    """Ray does not answer, or refuses. What it runs goes on; ask again later."""
 
 
 class DataError(SearchdError):

@@ -19,7 +19,7 @@ def test_written_file_reads_back_and_is_described(tmp_path: Path) -> None:
 def test_same_code_works_on_another_filesystem() -> None:
     stored = artifacts.write("memory://bucket/a/b", b"x", name="report")
     assert artifacts.read(stored) == b"x"
-    artifacts.delete_folder("memory://bucket/a")
+    artifacts.delete("memory://bucket/a")
     assert not artifacts.exists("memory://bucket/a/b")
 
 
@@ -41,7 +41,7 @@ def test_damaged_file_is_refused_with_both_checksums(tmp_path: Path) -> None:
 
 def test_missing_file_is_named(tmp_path: Path) -> None:
     stored = artifacts.write(str(tmp_path / "student"), b"weights", name="student")
-    artifacts.delete_folder(str(tmp_path))
+    artifacts.delete(str(tmp_path))
     with pytest.raises(ArtifactError, match=r"student is missing: .*/student"):
         artifacts.read(stored)
 
@@ -55,3 +55,18 @@ def test_json_reads_back_and_a_broken_document_is_named(tmp_path: Path) -> None:
         artifacts.read_json(uri)
     with pytest.raises(ArtifactError, match=r"missing: .*nothing\.json"):
         artifacts.read_json(str(tmp_path / "nothing.json"))
+
+
+def test_chunks_hand_out_the_whole_file(tmp_path: Path) -> None:
+    stored = artifacts.write(str(tmp_path / "student"), b"weights", name="student")
+    assert list(artifacts.chunks(stored, chunk_bytes=4)) == [b"weig", b"hts"]
+
+
+def test_chunks_refuses_a_missing_and_a_shorter_file_at_once(tmp_path: Path) -> None:
+    stored = artifacts.write(str(tmp_path / "student"), b"weights", name="student")
+    (tmp_path / "student").write_bytes(b"we")
+    with pytest.raises(ArtifactError, match="has 2 bytes, expected 7"):
+        artifacts.chunks(stored)
+    (tmp_path / "student").unlink()
+    with pytest.raises(ArtifactError, match="student is missing"):
+        artifacts.chunks(stored)

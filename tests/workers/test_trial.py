@@ -1,0 +1,312 @@
+"""One distillation trial, as a plain function, with real detectors on real images."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from detection.build import Student, build_detector, load_student
+from detection.data.shapes import make_shapes
+from elastic_pool.supernet import Supernet
+from searchd import artifacts
+from searchd.domain.actions import AddLayer, PruneChannels, PruneLayer
+from searchd.domain.architecture import preset
+from searchd.domain.lifecycle import FailureCause
+from searchd.domain.resolution import Resolution
+from searchd.domain.subnet import Subnet
+from searchd.domain.trial import (
+    Artifact,
+    Change,
+    MutateTeacher,
+    Outcome,
+    Progress,
+    Proposal,
+    Report,
+    Train,
+    TrialRole,
+)
+from searchd.spec import (
+    REPORT,
+    DatasetSpec,
+    DistillationSpec,
+    HeadSpec,
+    Inherited,
+    PoolRef,
+    ScoreSpec,
+    SpaceSpec,
+    TrainingSpec,
+    TrialOrder,
+)
+from workers.trial import TrialContext, run_trial, trial_steps
+
+SIZE = Resolution(64, 64)
+HEAD = HeadSpec(
+    neck_channels=16, head_channels=32, anchor_scale=4.0, finest_roi_scale=16, num_proposals=50
+)
+SPACE = SpaceSpec(
+    depths=((1, 2), (1,), (1,), (1,)),
+    widths=((1.0,),) * 4,
+    neck_channels=(16, 24),
+    resolutions=(SIZE,),
+    base_channels=8,
+)
+TRAINING = TrainingSpec(epochs=2, batch_size=4, learning_rate=0.02, resolutions=(SIZE,), bn_l1=1e-5)
+BACKBONE = preset("resnet18", base_channels=8)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> DatasetSpec:
+    folder = tmp_path_factory.mktemp("shapes")
+    return make_shapes(folder, seed=0, num_train=12, num_validation=6, image_size=64)
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> PoolRef:
+    torch.manual_seed(0)
+    supernet = Supernet(SPACE.space, HEAD, num_classes=4)
+    uri = str(tmp_path_factory.mktemp("pool") / "supernet.safetensors")
+    save_file({k: v.contiguous() for k, v in supernet.weights().items()}, uri)
+    stored = artifacts.write(uri, Path(uri).read_bytes(), name="supernet")
+    return PoolRef(supernet=stored, space=SPACE, head=HEAD, bn_reset_images=8)
+
+
+def proposal(
+    change: Change, role: TrialRole = TrialRole.SEARCH, teacher: Subnet | None = None
+) -> Proposal:
+    return Proposal(
+        role=role,
+        number=0 if role is TrialRole.BASE else 3,
+        parent=None if role is TrialRole.BASE else "base",
+        change=change,
+        teacher=teacher,
+        seed=1,
+        completed_before=0,
+    )
+
+
+def base_order(dataset: DatasetSpec, folder: Path, **change: Any) -> TrialOrder:
+    values = {
+        "search": "s-1",
+        "proposal": proposal(Train(), TrialRole.BASE),
+        "attempt": 1,
+        "dataset": dataset,
+        "detector": HEAD.detector(BACKBONE, num_classes=4),
+        "training": TRAINING,
+        "score": ScoreSpec(base_resolution=SIZE),
+        "evaluated_at": (SIZE, Resolution(48, 48)),
+        "artifacts": str(folder / "attempt-1"),
+    }
+    return TrialOrder.model_validate({**values, **change})
+
+
+@pytest.fixture(scope="module")
+def base(dataset: DatasetSpec, tmp_path_factory: pytest.TempPathFactory) -> Report:
+    report = run_trial(base_order(dataset, tmp_path_factory.mktemp("base")))
+    assert report.outcome is Outcome.SUCCEEDED, report.reason
+    return report
+
+
+def artifact(report: Report, name: str) -> Artifact:
+    return next(a for a in report.artifacts if a.name == name)
+
+
+def child_order(
+    dataset: DatasetSpec, base: Report, pool: PoolRef, folder: Path, change: Change
+) -> TrialOrder:
+    return TrialOrder(
+        search="s-1",
+        proposal=proposal(change, teacher=SPACE.space.largest),
+        attempt=1,
+        dataset=dataset,
+        inherited=Inherited(detector=base.detector, student=artifact(base, "student")),
+        pool=pool,
+        training=TRAINING,
+        distillation=DistillationSpec(),
+        score=ScoreSpec(base_resolution=SIZE),
+        evaluated_at=(SIZE,),
+        artifacts=str(folder),
+    )
+
+
+def stop_after(num_slices: int) -> Any:
+    left = iter(range(num_slices))
+    return lambda _: next(left, None) is not None
+
+
+def weights(report: Report) -> dict[str, torch.Tensor]:
+    return load_file(artifact(report, "student").uri)
+
+
+def test_base_is_trained_evaluated_at_every_resolution_and_stored(base: Report) -> None:
+    assert [str(e.resolution) for e in base.evaluations] == ["64x64", "48x48"]
+    assert all(0 <= e.ap <= e.ap50 <= 1 for e in base.evaluations)
+    assert base.evaluations[0].macs > base.evaluations[1].macs > 0
+    assert base.base_macs == base.evaluations[0].macs
+    assert base.evaluations[0].latency_s > 0
+    assert [epoch.epoch for epoch in base.epochs] == [1, 2]
+    assert {a.name for a in base.artifacts} == {"detector", "student"}
+
+
+def test_report_is_written_and_the_checkpoint_is_gone_afterwards(base: Report) -> None:
+    folder = artifact(base, "student").uri.rpartition("/")[0]
+    assert REPORT.validate_python(artifacts.read_json(f"{folder}/report.json")) == base
+    assert not artifacts.exists(f"{folder}/resume.pt")
+
+
+def test_training_lowers_the_detection_loss(dataset: DatasetSpec, tmp_path: Path) -> None:
+    longer = TRAINING.model_copy(update={"epochs": 6})
+    report = run_trial(base_order(dataset, tmp_path, training=longer))
+    assert report.epochs[-1].losses["loss"] < 0.8 * report.epochs[0].losses["loss"]
+
+
+def test_child_inherits_evolves_and_is_distilled(
+    dataset: DatasetSpec, base: Report, pool: PoolRef, tmp_path: Path
+) -> None:
+    change = PruneChannels(fraction=0.2, min_channels=2)
+    report = run_trial(child_order(dataset, base, pool, tmp_path, change))
+    assert report.outcome is Outcome.SUCCEEDED, report.reason
+    assert set(report.epochs[0].losses) >= {
+        "proposal_feature",
+        "classification",
+        "class_aware_localisation",
+        "bn_l1",
+        "loss_rpn_cls",
+    }
+    assert base.detector is not None
+    assert report.detector is not None
+    assert report.detector.architecture.depths == base.detector.architecture.depths
+    assert report.base_macs is not None
+    assert base.base_macs is not None
+    assert report.base_macs < base.base_macs
+    assert {a.name for a in report.artifacts} == {"detector", "student", "adapters"}
+
+
+def test_distilled_student_has_the_keys_and_shapes_of_a_plain_one(
+    dataset: DatasetSpec, base: Report, pool: PoolRef, tmp_path: Path
+) -> None:
+    report = run_trial(child_order(dataset, base, pool, tmp_path, AddLayer(stage=2)))
+    assert report.detector is not None
+    plain = build_detector(report.detector).state_dict()
+    assert {k: v.shape for k, v in weights(report).items()} == {
+        k: v.shape for k, v in plain.items()
+    }
+    load_student(Student(detector=report.detector, weights=weights(report)))
+
+
+def test_adapters_are_inherited_with_the_student(
+    dataset: DatasetSpec, base: Report, pool: PoolRef, tmp_path: Path
+) -> None:
+    first = run_trial(child_order(dataset, base, pool, tmp_path / "1", MutateTeacher()))
+    order = child_order(dataset, first, pool, tmp_path / "2", MutateTeacher())
+    assert order.inherited is not None
+    inherited = order.inherited.model_copy(update={"adapters": artifact(first, "adapters")})
+    cold = order.training.model_copy(update={"learning_rate": 1e-12, "weight_decay": 0.0})
+    second = run_trial(order.model_copy(update={"inherited": inherited, "training": cold}))
+    before, after = (load_file(artifact(r, "adapters").uri) for r in (first, second))
+    for name in before:
+        torch.testing.assert_close(after[name], before[name])
+
+
+def test_action_with_nothing_to_do_trains_nothing(
+    dataset: DatasetSpec, base: Report, pool: PoolRef, tmp_path: Path
+) -> None:
+    change = PruneChannels(fraction=0.05, min_channels=512)
+    report = run_trial(child_order(dataset, base, pool, tmp_path, change))
+    assert report.outcome is Outcome.NO_OP
+    assert report.epochs == ()
+    assert report.reason
+
+
+def test_stopped_trial_goes_on_from_its_checkpoint_and_ends_bit_identical(
+    dataset: DatasetSpec, base: Report, pool: PoolRef, tmp_path: Path
+) -> None:
+    order = child_order(dataset, base, pool, tmp_path / "whole", PruneLayer())
+    whole = run_trial(order)
+    sliced = order.model_copy(update={"slice_s": 1e-9, "artifacts": str(tmp_path / "1")})
+    stopped = run_trial(sliced, stop_after(4))
+    assert stopped.outcome is Outcome.STOPPED
+    assert not artifacts.exists(str(tmp_path / "1/report.json"))
+    resumed = run_trial(
+        order.model_copy(
+            update={
+                "attempt": 2,
+                "artifacts": str(tmp_path / "2"),
+                "previous_attempts": (str(tmp_path / "1"),),
+            }
+        )
+    )
+    assert resumed.detector == whole.detector
+    for name, value in weights(whole).items():
+        assert torch.equal(value, weights(resumed)[name]), name
+    assert [e.losses for e in resumed.epochs] == [e.losses for e in whole.epochs]
+
+
+def test_unreadable_checkpoint_is_passed_over(dataset: DatasetSpec, tmp_path: Path) -> None:
+    artifacts.write(str(tmp_path / "0/resume.pt"), b"not a checkpoint", name="resume")
+    order = base_order(dataset, tmp_path, attempt=2, previous_attempts=(str(tmp_path / "0"),))
+    assert run_trial(order).outcome is Outcome.SUCCEEDED
+
+
+def test_progress_is_handed_over_after_every_slice(dataset: DatasetSpec, tmp_path: Path) -> None:
+    seen: list[Progress] = []
+
+    def remember(progress: Progress) -> bool:
+        seen.append(progress)
+        return True
+
+    run_trial(base_order(dataset, tmp_path, slice_s=1e-9), remember)
+    assert [p.stage for p in seen[:2]] == ["prepare", "train"]
+    trained = [(p.epoch, p.iteration) for p in seen if p.stage == "train"]
+    assert trained == [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (2, 3)]
+    assert seen[2].losses["loss"] > 0
+    assert seen[-1].stage == "evaluate"
+
+
+def test_damaged_parent_is_a_bad_checkpoint(
+    dataset: DatasetSpec, base: Report, pool: PoolRef, tmp_path: Path
+) -> None:
+    order = child_order(dataset, base, pool, tmp_path, PruneLayer())
+    assert order.inherited is not None
+    missing = Artifact(name="student", uri=str(tmp_path / "gone"), sha256="0", size_bytes=1)
+    inherited = order.inherited.model_copy(update={"student": missing})
+    report = run_trial(order.model_copy(update={"inherited": inherited}))
+    assert (report.outcome, report.cause) == (Outcome.FAILED, FailureCause.BAD_CHECKPOINT)
+    assert "student is missing" in report.reason
+
+
+def test_detector_with_other_classes_is_a_data_error(dataset: DatasetSpec, tmp_path: Path) -> None:
+    order = base_order(dataset, tmp_path, detector=HEAD.detector(BACKBONE, num_classes=7))
+    report = run_trial(order)
+    assert (report.outcome, report.cause) == (Outcome.FAILED, FailureCause.DATA_ERROR)
+    assert "has 4 classes, but the detector has 7" in report.reason
+
+
+def test_exploding_loss_is_reported_as_non_finite(dataset: DatasetSpec, tmp_path: Path) -> None:
+    wild = TRAINING.model_copy(update={"learning_rate": 1e30, "max_grad_norm": 1e30, "epochs": 5})
+    report = run_trial(base_order(dataset, tmp_path, training=wild))
+    assert (report.outcome, report.cause) == (Outcome.FAILED, FailureCause.NON_FINITE_LOSS)
+
+
+def test_unexpected_failure_is_a_bug_with_its_traceback(
+    dataset: DatasetSpec, base: Report, pool: PoolRef, tmp_path: Path
+) -> None:
+    order = child_order(dataset, base, pool, tmp_path, PruneLayer())
+    assert order.pool is not None
+    other = order.pool.model_copy(update={"space": SPACE.model_copy(update={"base_channels": 16})})
+    report = run_trial(order.model_copy(update={"pool": other}))
+    assert (report.outcome, report.cause) == (Outcome.FAILED, FailureCause.BUG)
+    assert "Traceback" in report.reason
+
+
+def test_context_keeps_data_and_supernet_loaded(
+    dataset: DatasetSpec, base: Report, pool: PoolRef, tmp_path: Path
+) -> None:
+    context = TrialContext()
+    steps = trial_steps(child_order(dataset, base, pool, tmp_path, MutateTeacher()), context)
+    next(steps)
+    split = context.split(dataset.train)
+    supernet = context.supernet(pool, 4)
+    assert context.split(dataset.train) is split
+    assert context.supernet(pool, 4) is supernet

@@ -1,0 +1,53 @@
+"""Detectors timed side by side, after a search, when nothing else runs on the worker.
+
+Trials time their student too, but while other trials share the machine. Times that are to be
+compared are taken here: in rounds, every detector once per round, so that a drift of the machine's
+speed meets all of them alike.
+"""
+
+import statistics
+
+import torch
+from safetensors.torch import load as load_safetensors
+
+from detection.build import Student, load_student
+from detection.latency import Latency, measure
+from searchd import artifacts
+from searchd.spec import LatencyOrder
+
+NUM_ROUNDS = 5
+IMAGES_PER_ROUND = 10
+
+
+def measure_latencies(order: LatencyOrder) -> list[Latency]:
+    """Time each detector at batch 1.
+
+    Returns:
+        In the order of `order.detectors`: the medians over the rounds.
+
+    Raises:
+        ArtifactError: A stored student is missing or damaged.
+    """
+    torch.set_num_threads(order.num_threads)
+    models = [
+        load_student(
+            Student(
+                detector=timed.detector, weights=load_safetensors(artifacts.read(timed.student))
+            )
+        ).to(order.device)
+        for timed in order.detectors
+    ]
+    rounds = [
+        [
+            measure(model, timed.resolution, device=order.device, num_images=IMAGES_PER_ROUND)
+            for model, timed in zip(models, order.detectors, strict=True)
+        ]
+        for _ in range(NUM_ROUNDS)
+    ]
+    return [
+        Latency(
+            latency_s=statistics.median(latency.latency_s for latency in times),
+            images_per_s=statistics.median(latency.images_per_s for latency in times),
+        )
+        for times in zip(*rounds, strict=True)
+    ]

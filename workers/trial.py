@@ -1,0 +1,408 @@
+"""One trial as a plain function: an order in, a report out.
+
+The student is evolved (or built), trained under its teacher in time slices, evaluated at every
+resolution and stored. A worker reaches no database and no coordinator: what it learns it reports,
+what it makes it puts into the artifact store, with report.json written last.
+"""
+
+import io
+import logging
+import math
+import pickle
+import time
+import traceback
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as save_safetensors
+
+from detection.build import Student, build_detector, load_student
+from detection.complexity import count
+from detection.data.batches import TrainingBatches
+from detection.data.coco import CocoSplit
+from detection.distillation.distiller import Distiller
+from detection.evaluation import Detection, predict, score
+from detection.latency import measure
+from detection.morphism import NothingToDo, evolve
+from detection.training import NonFiniteLossError, Training
+from elastic_pool.supernet import Supernet
+from elastic_pool.teacher import load_supernet, make_teacher
+from searchd import artifacts
+from searchd.domain.errors import ArtifactError, DataError
+from searchd.domain.lifecycle import FailureCause
+from searchd.domain.resolution import Resolution
+from searchd.domain.trial import (
+    Artifact,
+    Evaluation,
+    MutateTeacher,
+    Outcome,
+    Progress,
+    Report,
+    Train,
+)
+from searchd.spec import DETECTOR, REPORT, PoolRef, SplitSpec, TrialOrder
+
+log = logging.getLogger(__name__)
+
+STUDENT, ADAPTERS, DETECTOR_JSON = "student", "adapters", "detector"
+"""Names of a trial's artifacts; a child inherits the first two."""
+RESUME_FILE, REPORT_FILE = "resume.pt", "report.json"
+
+Steps = Generator[Progress, bool, Report]
+
+
+@dataclass
+class TrialContext:
+    """What a worker process keeps loaded from one trial to the next."""
+
+    splits: dict[SplitSpec, CocoSplit] = field(default_factory=dict)
+    supernets: dict[str, Supernet] = field(default_factory=dict)
+    """The last pool's supernet, by its SHA-256."""
+
+    def split(self, spec: SplitSpec) -> CocoSplit:
+        """A data set's split, decoded images included.
+
+        Raises:
+            DataError: The split cannot be read.
+        """
+        if spec not in self.splits:
+            self.splits[spec] = CocoSplit(spec)
+        return self.splits[spec]
+
+    def supernet(self, pool: PoolRef, num_classes: int) -> Supernet:
+        """A pool's supernet.
+
+        Raises:
+            ArtifactError: The stored file is missing or damaged.
+        """
+        key = pool.supernet.sha256
+        if key not in self.supernets:
+            self.supernets = {key: load_supernet(pool, num_classes)}
+        return self.supernets[key]
+
+
+def run_trial(
+    order: TrialOrder,
+    progress: Callable[[Progress], bool] = lambda _: True,
+    context: TrialContext | None = None,
+) -> Report:
+    """Run one trial to its end.
+
+    Args:
+        order: What to do.
+        progress: Called after every time slice; returning False stops the trial.
+        context: What to keep loaded; give the same one to several trials of a process.
+
+    Returns:
+        The report. Failures are reported and not raised.
+
+    Raises:
+        OSError: The report itself could not be written.
+    """
+    steps = trial_steps(order, context or TrialContext())
+    try:
+        at = next(steps)
+        while True:
+            at = steps.send(progress(at))
+    except StopIteration as stop:
+        report: Report = stop.value
+        return report
+
+
+def trial_steps(order: TrialOrder, context: TrialContext) -> Steps:
+    """The trial as a generator that hands over a `Progress` after every time slice.
+
+    Send True to go on and False to stop. A stopped trial has checkpointed; it goes on from there
+    when it is ordered again with this attempt's folder among `previous_attempts`.
+
+    Returns:
+        The report, which was also written to the attempt's folder unless the trial was stopped.
+
+    Raises:
+        OSError: The report itself could not be written.
+    """
+    try:
+        report = yield from _Trial(order, context).steps()
+    except Exception as error:  # the trial's boundary: every failure becomes a report
+        log.exception("trial %s of search %s failed", order.proposal.name, order.search)
+        report = _failure(order, error)
+    if report.outcome is not Outcome.STOPPED:
+        uri = artifacts.join(order.artifacts, REPORT_FILE)
+        artifacts.write(uri, REPORT.dump_json(report), name="report")
+        for folder in (order.artifacts, *order.previous_attempts):
+            artifacts.delete(artifacts.join(folder, RESUME_FILE))
+    return report
+
+
+class _Stopped(Exception):
+    """Told to stop; unwinds to `_Trial.steps`."""
+
+
+class _Trial:
+    """One attempt at one order."""
+
+    def __init__(self, order: TrialOrder, context: TrialContext) -> None:
+        self.order = order
+        self.context = context
+        self.train_split = context.split(order.dataset.train)
+        self.validation_split = context.split(order.dataset.validation)
+        self.slice_ends = time.monotonic() + order.slice_s
+        self.checkpoint_due = time.monotonic() + order.checkpoint_s
+
+    def steps(self) -> Steps:
+        order = self.order
+        torch.set_num_threads(order.num_threads)
+        torch.manual_seed(order.proposal.seed)
+        resume = _find_checkpoint(order)
+        try:
+            student = self._student() if resume is None else _resumed_student(resume)
+        except NothingToDo as nothing:
+            return Report(
+                trial=order.proposal.name,
+                attempt=order.attempt,
+                outcome=Outcome.NO_OP,
+                reason=str(nothing),
+            )
+        try:
+            return (yield from self._train_and_evaluate(student, resume))
+        except _Stopped:
+            return Report(
+                trial=order.proposal.name,
+                attempt=order.attempt,
+                outcome=Outcome.STOPPED,
+                reason="told to stop",
+            )
+
+    def _train_and_evaluate(self, student: Student, resume: dict[str, Any] | None) -> Steps:
+        order = self.order
+        # The child's architecture is on record before anything is trained.
+        stored = [self._write(DETECTOR_JSON, ".json", DETECTOR.dump_json(student.detector))]
+        yield from self._hand_over(self._progress("prepare", 1, 0, 0, {}))
+        model = load_student(student)
+        distiller = self._distiller(student)
+        training = Training(
+            model,
+            self.train_split,
+            order.training,
+            seed=order.proposal.seed,
+            distiller=distiller,
+            device=order.device,
+        )
+        if resume is not None:
+            training.load_state_dict(resume["training"])
+            log.info("trial %s goes on at epoch %d", order.proposal.name, len(training.epochs) + 1)
+        yield from self._train(training, student)
+        evaluations = yield from self._evaluate(model, student)
+        stored.append(self._write(STUDENT, ".safetensors", _weights(model.state_dict())))
+        if distiller is not None:
+            stored.append(self._write(ADAPTERS, ".safetensors", _weights(distiller.state_dict())))
+        base = count(student.detector, order.score.base_resolution)
+        return Report(
+            trial=order.proposal.name,
+            attempt=order.attempt,
+            outcome=Outcome.SUCCEEDED,
+            detector=student.detector,
+            params=base.params,
+            base_macs=base.macs,
+            evaluations=evaluations,
+            epochs=tuple(training.epochs),
+            artifacts=tuple(stored),
+        )
+
+    def _student(self) -> Student:
+        """The student to train: built, or inherited and edited.
+
+        Raises:
+            NothingToDo: The action would change nothing.
+        """
+        order, change = self.order, self.order.proposal.change
+        if order.inherited is None:
+            assert order.detector is not None  # checked by TrialOrder
+            self._check_classes(order.detector.num_classes)
+            return Student(
+                detector=order.detector, weights=build_detector(order.detector).state_dict()
+            )
+        self._check_classes(order.inherited.detector.num_classes)
+        parent = Student(
+            detector=order.inherited.detector,
+            weights=load_safetensors(artifacts.read(order.inherited.student)),
+        )
+        if isinstance(change, Train | MutateTeacher):
+            return parent
+        generator = torch.Generator().manual_seed(order.proposal.seed)
+        return evolve(parent, change, generator=generator)
+
+    def _check_classes(self, num_classes: int) -> None:
+        if self.train_split.num_classes != num_classes:
+            raise DataError(
+                f"{self.order.dataset.train.annotations} has {self.train_split.num_classes} "
+                f"classes, but the detector has {num_classes}"
+            )
+
+    def _distiller(self, student: Student) -> Distiller | None:
+        order = self.order
+        if order.pool is None:
+            return None
+        assert order.proposal.teacher is not None  # checked by TrialOrder
+        supernet = self.context.supernet(order.pool, student.detector.num_classes)
+        batches = TrainingBatches(
+            self.train_split,
+            batch_size=order.training.batch_size,
+            resolutions=order.training.resolutions,
+            seed=order.proposal.seed,
+        )
+        wanted = math.ceil(order.pool.bn_reset_images / order.training.batch_size)
+        num_batches = min(wanted, batches.num_iterations)
+        images = (batches.batch(step).inputs for step in range(num_batches))
+        distiller = Distiller(
+            order.distillation.methods,
+            make_teacher(supernet, order.proposal.teacher, images, device=order.device),
+            student_channels=student.detector.neck_channels,
+            max_teacher_channels=max(order.pool.space.neck_channels),
+        )
+        if order.inherited is not None and order.inherited.adapters is not None:
+            distiller.load_state_dict(load_safetensors(artifacts.read(order.inherited.adapters)))
+        return distiller
+
+    def _train(self, training: Training, student: Student) -> Generator[Progress, bool, None]:
+        for at in training.run():
+            if at.finished_epoch or time.monotonic() >= self.checkpoint_due:
+                self._checkpoint(training, student)
+            if self._slice_is_over():
+                progress = self._progress(
+                    "train", at.epoch, at.iteration, training.num_iterations, training.mean_losses
+                )
+                try:
+                    yield from self._hand_over(progress)
+                except _Stopped:
+                    self._checkpoint(training, student)
+                    raise
+
+    def _evaluate(
+        self, model: Any, student: Student
+    ) -> Generator[Progress, bool, tuple[Evaluation, ...]]:
+        evaluations = []
+        for resolution in self.order.evaluated_at:
+            detections: list[Detection] = []
+            for found in predict(
+                model, self.validation_split, resolution, device=self.order.device
+            ):
+                detections += found
+                if self._slice_is_over():
+                    epochs = self.order.training.epochs
+                    yield from self._hand_over(self._progress("evaluate", epochs, 0, 0, {}))
+            evaluations.append(self._evaluation(model, student, resolution, detections))
+        return tuple(evaluations)
+
+    def _evaluation(
+        self, model: Any, student: Student, resolution: Resolution, detections: list[Detection]
+    ) -> Evaluation:
+        precision = score(self.validation_split, detections)
+        latency = measure(model, resolution, device=self.order.device)
+        return Evaluation(
+            resolution=resolution,
+            ap=precision.ap,
+            ap50=precision.ap50,
+            ap75=precision.ap75,
+            ap_small=precision.ap_small,
+            ap_medium=precision.ap_medium,
+            ap_large=precision.ap_large,
+            macs=count(student.detector, resolution).macs,
+            latency_s=latency.latency_s,
+            images_per_s=latency.images_per_s,
+        )
+
+    def _slice_is_over(self) -> bool:
+        return time.monotonic() >= self.slice_ends
+
+    def _hand_over(self, progress: Progress) -> Generator[Progress, bool, None]:
+        goes_on = yield progress
+        if not goes_on:
+            raise _Stopped
+        self.slice_ends = time.monotonic() + self.order.slice_s
+
+    def _progress(
+        self, stage: str, epoch: int, iteration: int, num_iterations: int, losses: dict[str, float]
+    ) -> Progress:
+        return Progress(
+            trial=self.order.proposal.name,
+            attempt=self.order.attempt,
+            epoch=epoch,
+            num_epochs=self.order.training.epochs,
+            iteration=iteration,
+            num_iterations=num_iterations,
+            stage=stage,
+            losses=losses,
+        )
+
+    def _checkpoint(self, training: Training, student: Student) -> None:
+        buffer = io.BytesIO()
+        state = {
+            "detector": DETECTOR.dump_json(student.detector).decode(),
+            "training": training.state_dict(),
+        }
+        torch.save(state, buffer)
+        uri = artifacts.join(self.order.artifacts, RESUME_FILE)
+        artifacts.write(uri, buffer.getvalue(), name="resume")
+        self.checkpoint_due = time.monotonic() + self.order.checkpoint_s
+
+    def _write(self, name: str, suffix: str, data: bytes) -> Artifact:
+        return artifacts.write(artifacts.join(self.order.artifacts, name + suffix), data, name=name)
+
+
+def _find_checkpoint(order: TrialOrder) -> dict[str, Any] | None:
+    """The newest readable checkpoint of an earlier attempt."""
+    for folder in order.previous_attempts:
+        uri = artifacts.join(folder, RESUME_FILE)
+        if not artifacts.exists(uri):
+            continue
+        try:
+            state: dict[str, Any] = torch.load(
+                io.BytesIO(artifacts.read_bytes(uri)), weights_only=True
+            )
+        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            log.warning("%s cannot be read and is passed over: %s", uri, error)
+            continue
+        return state
+    return None
+
+
+def _resumed_student(resume: dict[str, Any]) -> Student:
+    return Student(
+        detector=DETECTOR.validate_json(resume["detector"]), weights=resume["training"]["model"]
+    )
+
+
+def _weights(state: dict[str, torch.Tensor]) -> bytes:
+    return save_safetensors({name: value.cpu().contiguous() for name, value in state.items()})
+
+
+def _failure(order: TrialOrder, error: Exception) -> Report:
+    cause = _cause(error)
+    described = f"{type(error).__name__}: {error}"
+    if cause is FailureCause.BUG:
+        described = "".join(traceback.format_exception(error))
+    return Report(
+        trial=order.proposal.name,
+        attempt=order.attempt,
+        outcome=Outcome.FAILED,
+        reason=described,
+        cause=cause,
+    )
+
+
+def _cause(error: Exception) -> FailureCause:
+    match error:
+        case torch.OutOfMemoryError() | MemoryError():
+            return FailureCause.OUT_OF_MEMORY
+        case NonFiniteLossError():
+            return FailureCause.NON_FINITE_LOSS
+        case ArtifactError():
+            return FailureCause.BAD_CHECKPOINT
+        case DataError():
+            return FailureCause.DATA_ERROR
+        case _:
+            return FailureCause.BUG
