@@ -1,1 +1,4 @@
-"""The door: HTTP in front of the database."""
+"""The door: HTTP in front of the store. Knows no Ray and no torch.
+
+Records what users want and answers from the database; it never starts anything itself.
+"""

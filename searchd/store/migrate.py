@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
 from searchd.store.database import Database
@@ -22,6 +24,13 @@ def upgrade(url: str, revision: str = "head") -> None:
 def downgrade(url: str, revision: str) -> None:
     """Undo migrations down to `revision`; "base" removes every table with its rows."""
     _migrate(command.downgrade, url, revision)
+
+
+def is_current(database: Database) -> bool:
+    """Whether the database has exactly the tables that this version knows."""
+    with database.engine.connect() as connection:
+        newest = ScriptDirectory.from_config(configuration(connection)).get_current_head()
+        return MigrationContext.configure(connection).get_current_revision() == newest
 
 
 def configuration(connection: Connection) -> Config:

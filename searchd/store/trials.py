@@ -171,12 +171,16 @@ def page(
     return Page(rows[:page_size], str(rows[page_size - 1].position) if more else None)
 
 
+def of_search(session: Session, search_id: str) -> Sequence[TrialRow]:
+    """Every trial of the search, in the order they were proposed."""
+    return session.scalars(
+        select(TrialRow).where(TrialRow.search_id == search_id).order_by(TrialRow.position)
+    ).all()
+
+
 def proposals(session: Session, search_id: str) -> list[Proposal]:
     """Every proposal of the search, in the order they were made."""
-    rows = session.scalars(
-        select(TrialRow).where(TrialRow.search_id == search_id).order_by(TrialRow.position)
-    )
-    return [row.proposal for row in rows]
+    return [row.proposal for row in of_search(session, search_id)]
 
 
 def completed(session: Session, search_id: str) -> Sequence[TrialRow]:

@@ -1,0 +1,31 @@
+"""Serve the API: `python -m api`. Settings are the environment's (SEARCHD_*)."""
+
+import logging
+
+import uvicorn
+
+from api.app import create_app
+from searchd import settings
+from searchd.store import Database, upgrade
+
+
+def main() -> None:
+    """Bring the database up to date and serve until told to stop."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    loaded = settings.load()
+    upgrade(loaded.database)
+    database = Database(loaded.database)
+    try:
+        # An open event stream must not hold up the end of the process for long.
+        uvicorn.run(
+            create_app(database),
+            host=loaded.api_host,
+            port=loaded.api_port,
+            timeout_graceful_shutdown=2,
+        )
+    finally:
+        database.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,285 @@
+"""A typed client of the API, for the command line, the demo and anybody's scripts.
+
+with Client("http://127.0.0.1:8080") as client:
+    search = client.submit_search(SearchSpec(name="first", dataset="shapes", pool="teachers"))
+    for event in client.search_events(search.id):
+        ...
+    front = client.pareto(search.id).front
+"""
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from api import schemas
+from api.schemas import PREFIX, Problem
+from searchd.domain.lifecycle import is_final
+from searchd.spec import DatasetSpec, PoolSpec, SearchSpec
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+S = TypeVar("S", bound=BaseModel)
+R = TypeVar("R", schemas.Dataset, schemas.PoolDetails, schemas.SearchDetails)
+
+
+class ApiError(Exception):
+    """The service refused a call, or could not be reached. The message is meant for people."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.detail or problem.title)
+        self.problem = problem
+        """What the service said; `problem.type` is stable."""
+
+
+class UnreachableError(ApiError):
+    """No service answers at this address."""
+
+
+class Client:
+    """Calls the API. Every method raises `ApiError` when the service refuses or is unreachable."""
+
+    def __init__(self, url: str = DEFAULT_URL, *, timeout_s: float = 30.0) -> None:
+        self.url = url.rstrip("/")
+        self._http = httpx.Client(base_url=self.url + PREFIX, timeout=timeout_s)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+    def is_ready(self) -> bool:
+        """Whether the service answers and its database is usable."""
+        try:
+            return self._http.get(f"{self.url}/readyz").is_success
+        except httpx.TransportError:
+            return False
+
+    # Data sets
+
+    def create_dataset(self, spec: DatasetSpec, *, key: str | None = None) -> schemas.Dataset:
+        """Register a data set. A `key` (any text) makes repeating the call harmless."""
+        return self._create("/datasets", spec, key, schemas.Dataset)
+
+    def get_dataset(self, dataset: str) -> schemas.Dataset:
+        """By id or name."""
+        return self._get(f"/datasets/{dataset}", schemas.Dataset)
+
+    def list_datasets(self, **filters: str) -> Iterator[schemas.Dataset]:
+        """All of them, newest first; `status` filters."""
+        return self._list("/datasets", schemas.Dataset, filters)
+
+    def wait_for_dataset(self, dataset: str, *, poll_s: float = 1.0) -> schemas.Dataset:
+        """Wait until its check has ended."""
+        return _wait(lambda: self.get_dataset(dataset), poll_s)
+
+    # Pools
+
+    def create_pool(self, spec: PoolSpec, *, key: str | None = None) -> schemas.PoolDetails:
+        """Create a pool and have it trained."""
+        return self._create("/pools", spec, key, schemas.PoolDetails)
+
+    def get_pool(self, pool: str) -> schemas.PoolDetails:
+        """By id or name."""
+        return self._get(f"/pools/{pool}", schemas.PoolDetails)
+
+    def list_pools(self, **filters: str) -> Iterator[schemas.Pool]:
+        """All of them, newest first; `status` filters."""
+        return self._list("/pools", schemas.Pool, filters)
+
+    def cancel_pool(self, pool: str) -> schemas.PoolDetails:
+        """Ask for its training to stop."""
+        return self._post(f"/pools/{pool}/cancel", schemas.PoolDetails)
+
+    def wait_for_pool(self, pool: str, *, poll_s: float = 1.0) -> schemas.PoolDetails:
+        """Wait until its training has ended."""
+        return _wait(lambda: self.get_pool(pool), poll_s)
+
+    def pool_events(self, pool: str, *, after: int = 0) -> Iterator[schemas.Event]:
+        """What happens to the pool after event `after`, until it has ended."""
+        return self._events(f"/pools/{pool}/events", after)
+
+    # Searches
+
+    def submit_search(self, spec: SearchSpec, *, key: str | None = None) -> schemas.SearchDetails:
+        """Queue a search."""
+        return self._create("/searches", spec, key, schemas.SearchDetails)
+
+    def validate_search(self, spec: SearchSpec) -> None:
+        """Check whether a search would be accepted, and create nothing."""
+        body = spec.model_dump(mode="json")
+        self._call("POST", "/searches", json=body, params={"validate_only": True})
+
+    def get_search(self, search: str) -> schemas.SearchDetails:
+        """By id or name."""
+        return self._get(f"/searches/{search}", schemas.SearchDetails)
+
+    def list_searches(self, **filters: str) -> Iterator[schemas.Search]:
+        """All of them, newest first; `status` filters."""
+        return self._list("/searches", schemas.Search, filters)
+
+    def cancel_search(self, search: str) -> schemas.SearchDetails:
+        """Ask for it to stop; finished scores are kept."""
+        return self._post(f"/searches/{search}/cancel", schemas.SearchDetails)
+
+    def wait_for_search(self, search: str, *, poll_s: float = 1.0) -> schemas.SearchDetails:
+        """Wait until it has ended."""
+        return _wait(lambda: self.get_search(search), poll_s)
+
+    def search_events(self, search: str, *, after: int = 0) -> Iterator[schemas.Event]:
+        """What happens to the search and its trials after event `after`, until it has ended."""
+        return self._events(f"/searches/{search}/events", after)
+
+    def trials(self, search: str, **filters: str) -> Iterator[schemas.Trial]:
+        """All trials in the order they were proposed; `status` filters."""
+        return self._list(f"/searches/{search}/trials", schemas.Trial, filters)
+
+    def lineage(self, search: str) -> schemas.Lineage:
+        """Which trial descends from which, by which edit."""
+        return self._get(f"/searches/{search}/lineage", schemas.Lineage)
+
+    def pareto(
+        self, search: str, *, x: schemas.XAxis = "macs", y: schemas.YAxis = "ap"
+    ) -> schemas.Pareto:
+        """The Pareto front so far."""
+        return self._get(f"/searches/{search}/pareto", schemas.Pareto, {"x": x, "y": y})
+
+    # Trials and detectors
+
+    def get_trial(self, trial_id: str) -> schemas.TrialDetails:
+        """A trial with its epochs and artifacts."""
+        return self._get(f"/trials/{trial_id}", schemas.TrialDetails)
+
+    def get_detector(self, trial_id: str) -> schemas.Detector:
+        """The detector that a trial trained."""
+        return self._get(f"/detectors/{trial_id}", schemas.Detector)
+
+    def download(self, trial_id: str, artifact: str, target: Path) -> Path:
+        """Fetch a file of a detector and check its SHA-256.
+
+        Args:
+            trial_id: The trial that trained it.
+            artifact: Name of the file, such as "student".
+            target: Where to write it. It appears there whole or not at all.
+
+        Raises:
+            ApiError: There is no such file, or what arrived does not match its SHA-256.
+        """
+        expected = {file.name: file.sha256 for file in self.get_detector(trial_id).artifacts}
+        partial = target.with_name(f".{target.name}.partial")
+        path = f"/detectors/{trial_id}/artifacts/{artifact}"
+        try:
+            found = self._fetch(path, partial)
+            if found != expected.get(artifact):
+                raise _error(f"{path} arrived damaged: SHA-256 {found}; try again", 502)
+            os.replace(partial, target)
+        finally:
+            partial.unlink(missing_ok=True)
+        return target
+
+    # How calls are made
+
+    def _call(self, method: str, path: str, **options: Any) -> httpx.Response:
+        try:
+            response = self._http.request(method, path, **options)
+        except httpx.TransportError as error:
+            raise self._unreachable(error) from error
+        _check(response)
+        return response
+
+    def _get(self, path: str, schema: type[S], params: dict[str, str] | None = None) -> S:
+        return schema.model_validate_json(self._call("GET", path, params=params).content)
+
+    def _post(self, path: str, schema: type[S]) -> S:
+        return schema.model_validate_json(self._call("POST", path).content)
+
+    def _create(self, path: str, spec: BaseModel, key: str | None, schema: type[S]) -> S:
+        headers = {} if key is None else {"Idempotency-Key": key}
+        body = spec.model_dump(mode="json")
+        response = self._call("POST", path, json=body, headers=headers)
+        return schema.model_validate_json(response.content)
+
+    def _list(self, path: str, schema: type[S], filters: dict[str, str]) -> Iterator[S]:
+        params = dict(filters)
+        while True:
+            page = self._call("GET", path, params=params).json()
+            yield from map(schema.model_validate, page["items"])
+            if page["next_page_token"] is None:
+                return
+            params["page_token"] = page["next_page_token"]
+
+    def _events(self, path: str, after: int) -> Iterator[schemas.Event]:
+        while True:
+            try:
+                for event in self._stream(path, after):
+                    after = event.number
+                    yield event
+                return  # the service ends the stream when the resource has ended
+            except httpx.ConnectError as error:
+                raise self._unreachable(error) from error
+            except httpx.TransportError:
+                time.sleep(1)  # the connection broke: go on after the last event seen
+
+    def _stream(self, path: str, after: int) -> Iterator[schemas.Event]:
+        headers = {"Last-Event-ID": str(after)}
+        with self._http.stream("GET", path, headers=headers) as response:
+            _check(response)
+            for line in response.iter_lines():
+                if line.startswith("data:"):
+                    yield schemas.Event.model_validate_json(line.removeprefix("data:"))
+
+    def _fetch(self, path: str, target: Path) -> str:
+        digest = hashlib.sha256()
+        try:
+            with self._http.stream("GET", path) as response, target.open("wb") as file:
+                _check(response)
+                for chunk in response.iter_bytes():
+                    digest.update(chunk)
+                    file.write(chunk)
+        except httpx.TransportError as error:
+            raise self._unreachable(error) from error
+        return digest.hexdigest()
+
+    def _unreachable(self, error: httpx.TransportError) -> UnreachableError:
+        detail = f"no searchd answers at {self.url} ({error}); start it with: searchd up"
+        return UnreachableError(
+            Problem(type="about:blank", title="Unreachable", status=503, detail=detail)
+        )
+
+
+def _check(response: httpx.Response) -> None:
+    if response.is_success:
+        return
+    response.read()
+    try:
+        problem = Problem.model_validate_json(response.content)
+    except ValidationError:  # not of our making: a proxy, or another service at this address
+        raise _error(
+            f"{response.url} answered {response.status_code}: {response.text[:200]}",
+            response.status_code,
+        ) from None
+    raise ApiError(problem)
+
+
+def _error(detail: str, status: int) -> ApiError:
+    return ApiError(Problem(type="about:blank", title="Error", status=status, detail=detail))
+
+
+def _wait(look: Callable[[], R], poll_s: float) -> R:
+    while not is_final((found := look()).status):
+        time.sleep(poll_s)
+    return found

@@ -1,0 +1,42 @@
+"""Events of a resource as a stream of server-sent events."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+from fastapi.concurrency import run_in_threadpool
+from fastapi.sse import ServerSentEvent
+
+from api.schemas import Event
+from searchd.domain.lifecycle import is_final
+from searchd.store import Database, events, work
+from searchd.store.models import EventRow
+
+POLL_S = 0.5
+"""Seconds between two looks at the database while nothing happens."""
+
+
+async def stream(
+    database: Database, resource_id: str, last_event_id: int
+) -> AsyncIterator[ServerSentEvent]:
+    """Every event after `last_event_id`, those to come too, until the resource has ended.
+
+    The event's id is its number, so that a client that reconnects with Last-Event-ID misses none.
+    """
+    while True:
+        batch, ended = await run_in_threadpool(_read, database, resource_id, last_event_id)
+        for row in batch:
+            last_event_id = row.number
+            data = Event.model_validate(row).model_dump(mode="json")
+            yield ServerSentEvent(id=str(row.number), event="status", data=data)
+        if not batch and ended:
+            return
+        if not batch:
+            await asyncio.sleep(POLL_S)
+
+
+def _read(
+    database: Database, resource_id: str, last_event_id: int
+) -> tuple[Sequence[EventRow], bool]:
+    with database.read() as session:
+        row = work.resource(session, work.of_resource(session, resource_id))
+        return events.after(session, resource_id, last_event_id, limit=100), is_final(row.status)

@@ -1,0 +1,93 @@
+"""Errors as RFC 9457 problem details, with one stable `type` for each kind of error."""
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from api.schemas import FieldProblem, Problem
+from searchd.domain import errors
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+_URN = "urn:searchd:problem:"
+
+_KINDS: dict[type[errors.SearchdError], tuple[HTTPStatus, str]] = {
+    errors.SearchdError: (HTTPStatus.INTERNAL_SERVER_ERROR, "internal"),
+    errors.InvalidValueError: (HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-value"),
+    errors.EncodingError: (HTTPStatus.UNPROCESSABLE_ENTITY, "encoding"),
+    errors.IllegalActionError: (HTTPStatus.UNPROCESSABLE_ENTITY, "illegal-action"),
+    errors.IllegalTransitionError: (HTTPStatus.CONFLICT, "illegal-transition"),
+    errors.NotFoundError: (HTTPStatus.NOT_FOUND, "not-found"),
+    errors.ConflictError: (HTTPStatus.CONFLICT, "conflict"),
+    errors.StaleLeaseError: (HTTPStatus.CONFLICT, "stale-lease"),
+    errors.ArtifactError: (HTTPStatus.GONE, "artifact"),
+    errors.DataError: (HTTPStatus.UNPROCESSABLE_ENTITY, "data"),
+}
+"""Status and last part of the type; an error that is not listed is treated as its base class."""
+
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem, "content": {MEDIA_TYPE: {}}, "description": text}
+    for status, text in {
+        404: "There is no such resource",
+        409: "The resource's state forbids the call",
+        422: "The request breaks a rule",
+    }.items()
+}
+"""For OpenAPI."""
+
+
+def install(app: FastAPI) -> None:
+    """Make the app answer every error with problem details."""
+    app.add_exception_handler(errors.SearchdError, _searchd_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(Exception, _unexpected_error)
+
+
+def _searchd_error(_request: Request, error: Exception) -> JSONResponse:
+    kind = next(base for base in type(error).__mro__ if base in _KINDS)
+    status, name = _KINDS[kind]
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        log.error("%s", error, exc_info=error)
+    return _answer(status, _URN + name, name.replace("-", " ").capitalize(), str(error))
+
+
+def _validation_error(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    fields = [
+        FieldProblem(location=list(each["loc"]), message=each["msg"]) for each in error.errors()
+    ]
+    detail = "; ".join(f"{'.'.join(map(str, f.location))}: {f.message}" for f in fields)
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    return _answer(status, _URN + "validation", "The request is not valid", detail, fields)
+
+
+def _http_error(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    status = HTTPStatus(error.status_code)
+    answer = _answer(status, "about:blank", status.phrase, error.detail)
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+def _unexpected_error(_request: Request, error: Exception) -> JSONResponse:
+    log.error("unexpected error", exc_info=error)
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
+    return _answer(status, _URN + "internal", "Internal", "see the API's log for the cause")
+
+
+def _answer(
+    status: HTTPStatus,
+    kind: str,
+    title: str,
+    detail: str,
+    fields: list[FieldProblem] | None = None,
+) -> JSONResponse:
+    problem = Problem(type=kind, title=title, status=status, detail=detail, errors=fields or [])
+    return JSONResponse(problem.model_dump(mode="json"), status, media_type=MEDIA_TYPE)

@@ -1,0 +1,75 @@
+"""Data sets."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Response, status
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+
+from api import events, schemas
+from api.dependencies import (
+    DatabaseDep,
+    IdempotencyKey,
+    LastEventId,
+    PageSize,
+    PageToken,
+    ValidateOnly,
+    created,
+)
+from searchd.domain.lifecycle import DatasetStatus
+from searchd.spec import DatasetSpec
+from searchd.store import datasets
+from searchd.store.models import DatasetRow
+
+router = APIRouter(prefix="/datasets", tags=["datasets"])
+
+
+def _find(database: DatabaseDep, dataset: str) -> DatasetRow:
+    with database.read() as session:
+        return datasets.get(session, dataset)
+
+
+Found = Annotated[DatasetRow, Depends(_find)]
+
+
+@router.post("", response_model=schemas.Dataset, status_code=status.HTTP_201_CREATED)
+def create_dataset(
+    spec: DatasetSpec,
+    database: DatabaseDep,
+    idempotency_key: IdempotencyKey = None,
+    validate_only: ValidateOnly = False,
+) -> Response:
+    """Register a data set; its files are checked in the background."""
+    with database.write() as session:
+        row = datasets.create(session, spec, idempotency_key=idempotency_key)
+        resource = schemas.Dataset.model_validate(row)
+        if validate_only:
+            session.rollback()
+    return created(resource, f"/datasets/{resource.id}", validate_only)
+
+
+@router.get("", response_model=schemas.Page[schemas.Dataset])
+def list_datasets(
+    database: DatabaseDep,
+    status: DatasetStatus | None = None,
+    page_size: PageSize = 50,
+    page_token: PageToken = None,
+) -> object:
+    """Data sets, newest first."""
+    with database.read() as session:
+        return datasets.page(session, status=status, page_size=page_size, page_token=page_token)
+
+
+@router.get("/{dataset}", response_model=schemas.Dataset)
+def get_dataset(found: Found) -> object:
+    """A data set by id or name."""
+    return found
+
+
+@router.get("/{dataset}/events", response_class=EventSourceResponse)
+async def stream_dataset_events(
+    found: Found, database: DatabaseDep, last_event_id: LastEventId = 0
+) -> AsyncIterator[ServerSentEvent]:
+    """What happens to the data set, as server-sent events, until it has ended."""
+    async for event in events.stream(database, found.id, last_event_id):
+        yield event

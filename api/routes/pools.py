@@ -1,0 +1,85 @@
+"""Elastic teacher pools."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Response, status
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+
+from api import events, schemas, views
+from api.dependencies import (
+    DatabaseDep,
+    IdempotencyKey,
+    LastEventId,
+    PageSize,
+    PageToken,
+    ValidateOnly,
+    created,
+)
+from searchd.domain.lifecycle import PoolStatus
+from searchd.spec import PoolSpec
+from searchd.store import pools, work
+from searchd.store.models import PoolRow
+
+router = APIRouter(prefix="/pools", tags=["pools"])
+
+
+def _find(database: DatabaseDep, pool: str) -> PoolRow:
+    with database.read() as session:
+        return pools.get(session, pool)
+
+
+Found = Annotated[PoolRow, Depends(_find)]
+
+
+@router.post("", response_model=schemas.PoolDetails, status_code=status.HTTP_201_CREATED)
+def create_pool(
+    spec: PoolSpec,
+    database: DatabaseDep,
+    idempotency_key: IdempotencyKey = None,
+    validate_only: ValidateOnly = False,
+) -> Response:
+    """Create a pool; it is trained in the background."""
+    with database.write() as session:
+        row = pools.create(session, spec, idempotency_key=idempotency_key)
+        resource = views.pool(session, row)
+        if validate_only:
+            session.rollback()
+    return created(resource, f"/pools/{resource.id}", validate_only)
+
+
+@router.get("", response_model=schemas.Page[schemas.Pool])
+def list_pools(
+    database: DatabaseDep,
+    status: PoolStatus | None = None,
+    page_size: PageSize = 50,
+    page_token: PageToken = None,
+) -> object:
+    """Pools, newest first."""
+    with database.read() as session:
+        return pools.page(session, status=status, page_size=page_size, page_token=page_token)
+
+
+@router.get("/{pool}")
+def get_pool(pool: str, database: DatabaseDep) -> schemas.PoolDetails:
+    """A pool by id or name, with what its training learned."""
+    with database.read() as session:
+        return views.pool(session, pools.get(session, pool))
+
+
+@router.post("/{pool}/cancel", status_code=status.HTTP_202_ACCEPTED)
+def cancel_pool(pool: str, database: DatabaseDep) -> schemas.PoolDetails:
+    """Ask for the training to stop. It stops within a time slice."""
+    with database.write() as session:
+        row = pools.get(session, pool)
+        work.ask_to_cancel(session, row.id)
+        return views.pool(session, row)
+
+
+@router.get("/{pool}/events", response_class=EventSourceResponse)
+async def stream_pool_events(
+    found: Found, database: DatabaseDep, last_event_id: LastEventId = 0
+) -> AsyncIterator[ServerSentEvent]:
+    """What happens to the pool, as server-sent events, until it has ended."""
+    async for event in events.stream(database, found.id, last_event_id):
+        yield event

@@ -1,0 +1,122 @@
+"""Searches, and what they found."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Response, status
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+
+from api import events, schemas, views
+from api.dependencies import (
+    DatabaseDep,
+    IdempotencyKey,
+    LastEventId,
+    PageSize,
+    PageToken,
+    ValidateOnly,
+    created,
+)
+from searchd.domain.lifecycle import SearchStatus, TrialStatus
+from searchd.spec import SearchSpec
+from searchd.store import searches, trials, work
+from searchd.store.models import SearchRow
+
+router = APIRouter(prefix="/searches", tags=["searches"])
+
+
+def _find(database: DatabaseDep, search: str) -> SearchRow:
+    with database.read() as session:
+        return searches.get(session, search)
+
+
+Found = Annotated[SearchRow, Depends(_find)]
+
+
+@router.post("", response_model=schemas.SearchDetails, status_code=status.HTTP_201_CREATED)
+def create_search(
+    spec: SearchSpec,
+    database: DatabaseDep,
+    idempotency_key: IdempotencyKey = None,
+    validate_only: ValidateOnly = False,
+) -> Response:
+    """Submit a search; it is queued until the cluster has room."""
+    with database.write() as session:
+        row = searches.create(session, spec, idempotency_key=idempotency_key)
+        resource = views.search(session, row)
+        if validate_only:
+            session.rollback()
+    return created(resource, f"/searches/{resource.id}", validate_only)
+
+
+@router.get("", response_model=schemas.Page[schemas.Search])
+def list_searches(
+    database: DatabaseDep,
+    status: SearchStatus | None = None,
+    page_size: PageSize = 50,
+    page_token: PageToken = None,
+) -> object:
+    """Searches, newest first."""
+    with database.read() as session:
+        return searches.page(session, status=status, page_size=page_size, page_token=page_token)
+
+
+@router.get("/{search}")
+def get_search(search: str, database: DatabaseDep) -> schemas.SearchDetails:
+    """A search by id or name, with where it stands."""
+    with database.read() as session:
+        return views.search(session, searches.get(session, search))
+
+
+@router.post("/{search}/cancel", status_code=status.HTTP_202_ACCEPTED)
+def cancel_search(search: str, database: DatabaseDep) -> schemas.SearchDetails:
+    """Ask for the search to stop. Trials in flight stop within a time slice; every finished score
+    is kept."""
+    with database.write() as session:
+        row = searches.get(session, search)
+        work.ask_to_cancel(session, row.id)
+        return views.search(session, row)
+
+
+@router.get("/{search}/trials")
+def list_trials(
+    found: Found,
+    database: DatabaseDep,
+    status: TrialStatus | None = None,
+    page_size: PageSize = 100,
+    page_token: PageToken = None,
+) -> schemas.Page[schemas.Trial]:
+    """The search's trials in the order they were proposed: the base, search trials, controls."""
+    with database.read() as session:
+        page = trials.page(
+            session, found.id, status=status, page_size=page_size, page_token=page_token
+        )
+        items = [views.trial(row) for row in page.items]
+    return schemas.Page(items=items, next_page_token=page.next_page_token)
+
+
+@router.get("/{search}/lineage")
+def get_lineage(found: Found, database: DatabaseDep) -> schemas.Lineage:
+    """Which trial descends from which, by which edit, and what the edit gained."""
+    with database.read() as session:
+        return views.lineage(trials.of_search(session, found.id))
+
+
+@router.get("/{search}/pareto")
+def get_pareto(
+    found: Found,
+    database: DatabaseDep,
+    x: schemas.XAxis = "macs",
+    y: schemas.YAxis = "ap",
+) -> schemas.Pareto:
+    """The Pareto front over every trained detector at every resolution, base and controls too."""
+    with database.read() as session:
+        return views.pareto(trials.scored(session, found.id), x, y)
+
+
+@router.get("/{search}/events", response_class=EventSourceResponse)
+async def stream_search_events(
+    found: Found, database: DatabaseDep, last_event_id: LastEventId = 0
+) -> AsyncIterator[ServerSentEvent]:
+    """What happens to the search and its trials, as server-sent events, until it has ended."""
+    async for event in events.stream(database, found.id, last_event_id):
+        yield event

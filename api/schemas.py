@@ -1,0 +1,288 @@
+"""What the API answers with. Specs, which it is asked with, are in `searchd.spec`.
+
+AP is COCO box AP in [0, 1]; macs are multiply-accumulates of one image; times are UTC.
+"""
+
+from datetime import datetime
+from typing import Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from searchd.domain.detector import Detector as DetectorValue
+from searchd.domain.lifecycle import (
+    DatasetStatus,
+    FailureCause,
+    PoolStatus,
+    SearchStatus,
+    TrialStatus,
+)
+from searchd.domain.pool import PoolProgress
+from searchd.domain.subnet import Subnet
+from searchd.domain.trial import Progress, Proposal, TrialRole
+from searchd.spec import DatasetSpec, PoolSpec, ResolutionText, SearchSpec
+from searchd.store import Desired
+
+PREFIX = "/api/v1"
+"""Of every path below."""
+T = TypeVar("T")
+
+
+class Schema(BaseModel):
+    """Base of every answer; reads the attributes of rows."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
+class FieldProblem(Schema):
+    """One thing that is wrong with a request."""
+
+    location: list[str | int]
+    """Where: body, query, path or header, and then the way to the field."""
+    message: str
+
+
+class Problem(Schema):
+    """RFC 9457 problem details; every error looks like this."""
+
+    type: str
+    """Stable: tells programs what kind of error it is."""
+    title: str
+    status: int
+    detail: str
+    errors: list[FieldProblem] = []
+    """For type urn:searchd:problem:validation."""
+
+
+class Page(Schema, Generic[T]):
+    """Some items of a list."""
+
+    items: list[T]
+    next_page_token: str | None
+    """Ask for the next page with it; None on the last one."""
+
+
+class Measurement(Schema):
+    """A detector on the validation split at one resolution."""
+
+    resolution: ResolutionText
+    ap: float
+    ap50: float
+    ap75: float
+    ap_small: float
+    """-1, like the two below, where the split has no object of that size."""
+    ap_medium: float
+    ap_large: float
+    macs: float
+    latency_s: float
+    images_per_s: float
+
+
+class Evaluation(Measurement):
+    """A trial's student at one resolution."""
+
+    score: float | None
+    """H(S, r) of Joint-DetNAS, in the unit of AP."""
+
+
+class Epoch(Schema):
+    """One epoch of training."""
+
+    phase: str
+    """Of a pool's progressive shrinking; empty for trials."""
+    epoch: int
+    losses: dict[str, float]
+    learning_rate: float
+    duration_s: float
+
+
+class File(Schema):
+    """A stored file."""
+
+    name: str
+    sha256: str
+    size_bytes: int
+    uri: str
+    """Where it lies in the artifact store."""
+
+
+class Dataset(Schema):
+    id: str
+    name: str
+    status: DatasetStatus
+    status_reason: str
+    spec: DatasetSpec
+    summary: dict[str, Any] | None
+    """What the check counted; once READY."""
+    created_at: datetime
+    finished_at: datetime | None
+
+
+class Pool(Schema):
+    id: str
+    name: str
+    status: PoolStatus
+    status_reason: str
+    dataset_id: str
+    spec: PoolSpec
+    progress: PoolProgress | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class SubnetMeasurement(Measurement):
+    """A subnet of a trained pool at one resolution."""
+
+    subnet: Subnet
+    params: int
+
+
+class PoolDetails(Pool):
+    """A pool with what its training learned."""
+
+    supernet: File | None
+    subnets: list[SubnetMeasurement]
+    epochs: list[Epoch]
+
+
+class Search(Schema):
+    id: str
+    name: str
+    status: SearchStatus
+    status_reason: str
+    dataset_id: str
+    pool_id: str
+    spec: SearchSpec
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class SearchDetails(Search):
+    """A search with where it stands."""
+
+    desired: Desired
+    """What the user wants: run or cancel."""
+    trials: dict[TrialStatus, int]
+    """How many trials are in each status, base and controls included."""
+    best_trial_id: str | None
+    """The search trial with the best score so far."""
+    best_score: float | None
+
+
+class Trial(Schema):
+    id: str
+    search_id: str
+    name: str
+    role: TrialRole
+    parent_id: str | None
+    change: str
+    """The edit of the parent, in words."""
+    teacher: str | None
+    """The subnet that taught, in short."""
+    proposal: Proposal
+    status: TrialStatus
+    status_reason: str
+    cause: FailureCause | None
+    attempt: int
+    progress: Progress | None
+    completion: int | None
+    """Position among the search's completions, from 0."""
+    encoding: str | None
+    """The trained backbone in the papers' text form."""
+    params: int | None
+    base_macs: float | None
+    """Macs at the base resolution."""
+    score: float | None
+    """Best over the resolutions."""
+    best: Evaluation | None
+    """At the resolution with the best score."""
+    evaluations: list[Evaluation]
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class TrialDetails(Trial):
+    """A trial with everything that its worker reported."""
+
+    detector: DetectorValue | None
+    epochs: list[Epoch]
+    artifacts: list[File]
+
+
+class LineageTrial(Schema):
+    """A trial as a node of the tree of descent."""
+
+    id: str
+    name: str
+    role: TrialRole
+    parent_id: str | None
+    change: str
+    status: TrialStatus
+    score: float | None
+    gain: float | None
+    """Its score less its parent's; None while one of them has none."""
+
+
+class Lineage(Schema):
+    """Trials in the order they were proposed, so that a parent comes before its children."""
+
+    trials: list[LineageTrial]
+
+
+class Point(Schema):
+    """A detector at one resolution, in the plane of cost and accuracy."""
+
+    trial_id: str
+    trial: str
+    """Name of the trial."""
+    role: TrialRole
+    encoding: str
+    params: int
+    evaluation: Evaluation
+
+
+XAxis = Literal["macs", "params", "latency_s"]
+YAxis = Literal["ap", "ap50", "ap75"]
+
+
+class Pareto(Schema):
+    """Which detectors no other detector beats in both cost and accuracy."""
+
+    x: XAxis
+    y: YAxis
+    front: list[Point]
+    """By ascending cost."""
+    dominated: list[Point]
+    """All others, in the order in which the trials ended."""
+
+
+class Detector(Schema):
+    """A trained detector, ready to download."""
+
+    trial_id: str
+    search_id: str
+    search: str
+    """Name of the search."""
+    lineage: list[str]
+    """Names of the trials from the base to this one."""
+    encoding: str
+    detector: DetectorValue
+    params: int
+    score: float | None
+    evaluations: list[Evaluation]
+    artifacts: list[File]
+
+
+class Event(Schema):
+    """Something that happened to a data set, pool or search."""
+
+    number: int
+    """From 1 without gaps; the id of the server-sent event."""
+    subject: str
+    """Id of what it is about: the resource, a trial of it, or its work."""
+    status: str
+    """The subject's status from then on."""
+    message: str
+    at: datetime

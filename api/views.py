@@ -1,0 +1,118 @@
+"""From rows of the store to what the API answers with."""
+
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+from sqlalchemy.orm import Session
+
+from api import schemas
+from searchd.domain.encoding import encode
+from searchd.domain.errors import ConflictError
+from searchd.domain.trial import describe_change
+from searchd.search.pareto import pareto_front
+from searchd.store import pools, searches, trials, work
+from searchd.store.models import PoolRow, SearchRow, TrialRow
+
+S = TypeVar("S", bound=schemas.Schema)
+
+
+def pool(session: Session, row: PoolRow) -> schemas.PoolDetails:
+    return _build(
+        schemas.PoolDetails,
+        row,
+        supernet=pools.supernet(session, row.id),
+        subnets=pools.subnet_evaluations(session, row.id),
+        epochs=pools.epochs(session, row.id),
+    )
+
+
+def search(session: Session, row: SearchRow) -> schemas.SearchDetails:
+    best = searches.best_trial(session, row.id)
+    return _build(
+        schemas.SearchDetails,
+        row,
+        desired=work.of_resource(session, row.id).desired,
+        trials=searches.trial_counts(session, row.id),
+        best_trial_id=best.id if best else None,
+        best_score=best.score if best else None,
+    )
+
+
+def trial(row: TrialRow) -> schemas.Trial:
+    """The row needs its evaluations loaded."""
+    return _build(schemas.Trial, row, **_described(row))
+
+
+def trial_details(row: TrialRow) -> schemas.TrialDetails:
+    """The row needs its evaluations, epochs and artifacts loaded."""
+    return _build(schemas.TrialDetails, row, **_described(row))
+
+
+def lineage(rows: Iterable[TrialRow]) -> schemas.Lineage:
+    scores: dict[str | None, float | None] = {None: None}
+    nodes = []
+    for row in rows:
+        scores[row.id] = row.score
+        parent = scores.get(row.parent_id)
+        gain = None if row.score is None or parent is None else row.score - parent
+        change = describe_change(row.proposal.change)
+        nodes.append(_build(schemas.LineageTrial, row, change=change, gain=gain))
+    return schemas.Lineage(trials=nodes)
+
+
+def pareto(rows: Iterable[TrialRow], x: schemas.XAxis, y: schemas.YAxis) -> schemas.Pareto:
+    """The front over every (detector, resolution) of the scored trials."""
+    points = [_point(row, evaluation) for row in rows for evaluation in row.evaluations]
+    front = pareto_front(
+        points,
+        cost=lambda point: float(point.params if x == "params" else getattr(point.evaluation, x)),
+        value=lambda point: float(getattr(point.evaluation, y)),
+    )
+    dominated = [point for point in points if not any(point is each for each in front)]
+    return schemas.Pareto(x=x, y=y, front=front, dominated=dominated)
+
+
+def detector(session: Session, row: TrialRow) -> schemas.Detector:
+    """
+    Raises:
+        ConflictError: The trial has no trained student.
+    """
+    if row.detector is None or row.params is None or not row.artifacts:
+        raise ConflictError(f"trial {row.id} is {row.status} and has no detector")
+    return _build(
+        schemas.Detector,
+        row,
+        trial_id=row.id,
+        search=searches.get(session, row.search_id).name,
+        lineage=[ancestor.name for ancestor in trials.ancestors(session, row.id)],
+        encoding=encode(row.detector.architecture),
+    )
+
+
+def _described(row: TrialRow) -> dict[str, object]:
+    teacher = row.proposal.teacher
+    return {
+        "change": describe_change(row.proposal.change),
+        "teacher": None if teacher is None else str(teacher),
+        "encoding": None if row.detector is None else encode(row.detector.architecture),
+    }
+
+
+def _point(row: TrialRow, evaluation: object) -> schemas.Point:
+    assert row.detector is not None  # of trials that were scored
+    return _build(
+        schemas.Point,
+        row,
+        trial_id=row.id,
+        trial=row.name,
+        encoding=encode(row.detector.architecture),
+        evaluation=evaluation,
+    )
+
+
+def _build(schema: type[S], row: object, **values: Any) -> S:
+    """The schema from the row's attributes, except those given."""
+    fields = {
+        name: getattr(row, name) for name in schema.model_fields if name not in values
+    } | values
+    return schema.model_validate(fields, from_attributes=True)

@@ -1,0 +1,213 @@
+// The web page: reads the API every two seconds and draws what it says. Texts from the API are only
+// ever set as text, never as HTML.
+"use strict";
+
+const API = "api/v1";
+const POLL_MS = 2000;
+const byId = (id) => document.getElementById(id);
+
+async function get(path) {
+  const response = await fetch(`${API}${path}`);
+  if (!response.ok) throw new Error((await response.json()).detail);
+  return response.json();
+}
+
+async function getAll(path) {
+  const items = [];
+  let token = null;
+  do {
+    const page = await get(token === null ? path : `${path}?page_token=${token}`);
+    items.push(...page.items);
+    token = page.next_page_token;
+  } while (token !== null);
+  return items;
+}
+
+function element(name, content = "", attributes = {}) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  made.append(...[content].flat());
+  return made;
+}
+
+function row(cells, attributes = {}) {
+  return element("tr", cells, attributes);
+}
+
+const cell = (content) => element("td", content ?? "");
+const number = (value, digits) =>
+  element("td", value === null || value === undefined ? "" : value.toFixed(digits), { class: "number" });
+const status = (text) => element("td", text, { class: `status ${text}` });
+const time = (text) => new Date(text).toLocaleString();
+
+function fill(tableId, rows) {
+  byId(tableId).tBodies[0].replaceChildren(...rows);
+}
+
+function chosenName() {
+  return decodeURIComponent(location.hash.slice(1));
+}
+
+function showSearches(searches) {
+  byId("no-searches").hidden = searches.length > 0;
+  fill("searches", searches.map((search) => row(
+    [
+      cell(element("a", search.name, { href: `#${search.name}` })),
+      status(search.status),
+      cell(search.status_reason),
+      cell(search.spec.dataset),
+      cell(search.spec.pool),
+      cell(time(search.created_at)),
+    ],
+    search.name === chosenName() ? { class: "chosen" } : {},
+  )));
+}
+
+function describeProgress(progress) {
+  if (!progress) return "";
+  const phase = progress.phase ?? progress.stage;
+  const loss = progress.losses.loss;
+  return `${phase}, epoch ${progress.epoch}/${progress.num_epochs}, ` +
+    `iteration ${progress.iteration}/${progress.num_iterations}` +
+    (loss === undefined ? "" : `, loss ${loss.toFixed(3)}`);
+}
+
+function showPools(pools) {
+  fill("pools", pools.map((pool) => row([
+    cell(pool.name), status(pool.status),
+    cell(pool.status === "training" ? describeProgress(pool.progress) : pool.status_reason),
+  ])));
+}
+
+function showDatasets(datasets) {
+  fill("datasets", datasets.map((dataset) => row([
+    cell(dataset.name), status(dataset.status), cell(dataset.status_reason),
+  ])));
+}
+
+function showTrials(trials, front) {
+  const names = Object.fromEntries(trials.map((trial) => [trial.id, trial.name]));
+  fill("trials", trials.map((trial) => row(
+    [
+      cell(trial.name),
+      cell(names[trial.parent_id]),
+      cell(trial.change),
+      cell(trial.teacher),
+      element("td", [
+        element("span", trial.status, { class: `status ${trial.status}`, title: trial.status_reason }),
+        element("div", trial.status === "running" ? describeProgress(trial.progress) : "", { class: "quiet" }),
+      ]),
+      number(trial.best && trial.best.ap * 100, 1),
+      number(trial.best && trial.best.ap50 * 100, 1),
+      cell(trial.best?.resolution),
+      number(trial.best && trial.best.macs / 1e9, 2),
+      number(trial.params && trial.params / 1e6, 2),
+      number(trial.score && trial.score * 100, 2),
+      cell(trial.status === "succeeded"
+        ? element("a", "student", { href: `${API}/detectors/${trial.id}/artifacts/student` })
+        : ""),
+    ],
+    front.has(trial.id) ? { class: "front", title: "on the Pareto front" } : {},
+  )));
+}
+
+// The plot
+
+const SVG = "http://www.w3.org/2000/svg";
+const FRAME = { left: 55, right: 700, top: 15, bottom: 315 };
+
+function shape(name, attributes, text) {
+  const made = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+function scale(values, from, to) {
+  const low = Math.min(...values);
+  const high = Math.max(...values);
+  const margin = (high - low || Math.abs(high) || 1) * 0.05;
+  const span = high - low + 2 * margin;
+  return {
+    of: (value) => from + ((value - low + margin) / span) * (to - from),
+    ticks: [0, 0.25, 0.5, 0.75, 1].map((part) => low - margin + part * span),
+  };
+}
+
+function axes(x, y) {
+  const parts = [
+    shape("line", { class: "axis", x1: FRAME.left, x2: FRAME.right, y1: FRAME.bottom, y2: FRAME.bottom }),
+    shape("line", { class: "axis", x1: FRAME.left, x2: FRAME.left, y1: FRAME.top, y2: FRAME.bottom }),
+    shape("text", { x: (FRAME.left + FRAME.right) / 2, y: 353, "text-anchor": "middle" }, "GMACs of one image"),
+    shape("text", { x: 14, y: 165, transform: "rotate(-90 14 165)", "text-anchor": "middle" }, "AP in %"),
+  ];
+  for (const tick of x.ticks) {
+    parts.push(shape("text", { x: x.of(tick), y: FRAME.bottom + 18, "text-anchor": "middle" }, tick.toPrecision(3)));
+  }
+  for (const tick of y.ticks) {
+    parts.push(shape("text", { x: FRAME.left - 6, y: y.of(tick) + 4, "text-anchor": "end" }, tick.toFixed(1)));
+  }
+  return parts;
+}
+
+function showPlot(pareto) {
+  const gmacs = (point) => point.evaluation.macs / 1e9;
+  const percent = (point) => point.evaluation.ap * 100;
+  const points = [...pareto.dominated, ...pareto.front];
+  if (points.length === 0) return byId("plot").replaceChildren();
+  const x = scale(points.map(gmacs), FRAME.left, FRAME.right);
+  const y = scale(points.map(percent), FRAME.bottom, FRAME.top);
+  const line = pareto.front.map((point) => `${x.of(gmacs(point))},${y.of(percent(point))}`).join(" ");
+  const front = new Set(pareto.front);
+  const dots = points.map((point) => {
+    const dot = shape("circle", {
+      class: point.role + (front.has(point) ? " on-front" : ""),
+      cx: x.of(gmacs(point)), cy: y.of(percent(point)), r: 5,
+    });
+    dot.append(shape("title", {}, `trial ${point.trial} at ${point.evaluation.resolution}: ` +
+      `AP ${percent(point).toFixed(1)} %, ${gmacs(point).toPrecision(3)} GMACs`));
+    return dot;
+  });
+  return byId("plot").replaceChildren(...axes(x, y), shape("polyline", { class: "front", points: line }), ...dots);
+}
+
+async function showSearch(name) {
+  const [search, trials, pareto] = await Promise.all([
+    get(`/searches/${name}`), getAll(`/searches/${name}/trials`), get(`/searches/${name}/pareto`),
+  ]);
+  byId("search").hidden = false;
+  byId("search-name").textContent = search.name;
+  byId("search-status").textContent = search.status;
+  byId("search-status").className = search.status;
+  byId("search-reason").textContent = search.status_reason;
+  byId("search-counts").textContent = "Trials: " +
+    (Object.entries(search.trials).map(([key, count]) => `${count} ${key}`).join(", ") || "none yet") +
+    (search.best_score === null ? "" : `. Best score ${(search.best_score * 100).toFixed(2)} (${search.best_trial_id})`);
+  showTrials(trials, new Set(pareto.front.map((point) => point.trial_id)));
+  showPlot(pareto);
+}
+
+async function refresh() {
+  try {
+    const [searches, pools, datasets] = await Promise.all(
+      ["/searches", "/pools", "/datasets"].map(getAll),
+    );
+    if (!chosenName() && searches.length > 0) location.replace(`#${searches[0].name}`);
+    showSearches(searches);
+    showPools(pools);
+    showDatasets(datasets);
+    if (searches.some((search) => search.name === chosenName())) await showSearch(chosenName());
+    else byId("search").hidden = true;
+    byId("connection").textContent = `updated ${new Date().toLocaleTimeString()}`;
+  } catch (error) {
+    byId("connection").textContent = `cannot read: ${error.message}`;
+  }
+}
+
+async function poll() {
+  await refresh();
+  setTimeout(poll, POLL_MS);
+}
+
+window.addEventListener("hashchange", refresh);
+poll();

@@ -1,0 +1,49 @@
+"""A real API on a real SQLite file, served over a socket on loopback, for tests that need one."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+
+from api.app import create_app
+from searchd.store import Database, upgrade
+from searchd.store.base import Base
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A running API and the database behind it."""
+
+    url: str
+    database: Database
+
+    def forget_everything(self) -> None:
+        """Delete every row."""
+        with self.database.connect() as connection:
+            for table in reversed(Base.metadata.sorted_tables):
+                connection.execute(table.delete())
+
+
+@contextmanager
+def serve(folder: Path) -> Iterator[Service]:
+    """The API on an empty database in `folder`, until the block is left."""
+    url = f"sqlite:///{folder / 'searchd.sqlite'}"
+    upgrade(url)
+    database = Database(url)
+    config = uvicorn.Config(create_app(database), port=0, log_level="warning", lifespan="off")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield Service(f"http://127.0.0.1:{port}", database)
+    finally:
+        server.should_exit = True
+        thread.join()
+        database.close()

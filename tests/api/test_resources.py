@@ -1,0 +1,184 @@
+"""Data sets, pools and searches over HTTP: create, find, list, cancel."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from searchd.store import Database
+from tests.searchd.store.factories import (
+    add_dataset,
+    add_pool,
+    add_search,
+    dataset_spec,
+    pool_spec,
+    search_spec,
+)
+
+
+def _dataset(name: str = "shapes") -> dict[str, Any]:
+    return dataset_spec(name).model_dump(mode="json")
+
+
+def _assert_problem(response: httpx.Response, status: int, kind: str, detail: str) -> None:
+    assert response.headers["content-type"] == "application/problem+json"
+    body = response.json()
+    assert (response.status_code, body["status"], body["type"]) == (status, status, kind)
+    assert detail in body["detail"]
+
+
+def test_a_created_data_set_is_found_where_location_says(http: httpx.Client) -> None:
+    response = http.post("/datasets", json=_dataset())
+    assert response.status_code == 201
+    created = response.json()
+    assert response.headers["location"] == f"/api/v1/datasets/{created['id']}"
+    assert created["status"] == "checking"
+    assert http.get(f"/datasets/{created['id']}").json() == created
+    assert http.get("/datasets/shapes").json() == created
+
+
+def test_a_pool_and_a_search_are_created_from_their_specs(
+    http: httpx.Client, database: Database
+) -> None:
+    add_dataset(database)
+    pool = http.post("/pools", json=pool_spec().model_dump(mode="json"))
+    assert (pool.status_code, pool.json()["status"]) == (201, "queued")
+    search = http.post("/searches", json={"name": "s", "dataset": "shapes", "pool": "teachers"})
+    assert search.status_code == 201
+    body = search.json()
+    assert (body["status"], body["desired"], body["trials"]) == ("queued", "run", {})
+    assert body["spec"]["budget"] == {"max_trials": 100, "patience": 20}
+    assert search.headers["location"] == f"/api/v1/searches/{body['id']}"
+
+
+def test_a_repeated_request_creates_nothing_new(http: httpx.Client) -> None:
+    key = {"Idempotency-Key": "4711"}
+    first = http.post("/datasets", json=_dataset(), headers=key)
+    again = http.post("/datasets", json=_dataset(), headers=key)
+    assert (again.status_code, again.json()) == (201, first.json())
+    other = http.post("/datasets", json=_dataset("other"), headers=key)
+    _assert_problem(other, 409, "urn:searchd:problem:conflict", "Idempotency-Key '4711'")
+
+
+@pytest.mark.parametrize("noun", ["datasets", "pools", "searches"])
+def test_validate_only_creates_nothing(http: httpx.Client, database: Database, noun: str) -> None:
+    specs = {
+        "datasets": dataset_spec("new"),
+        "pools": pool_spec("new"),
+        "searches": search_spec("new"),
+    }
+    add_search(database)
+    body = specs[noun].model_dump(mode="json")
+    response = http.post(f"/{noun}", json=body, params={"validate_only": True})
+    assert (response.status_code, response.content) == (204, b"")
+    assert len(http.get(f"/{noun}").json()["items"]) == 1
+
+
+def test_validate_only_finds_what_creation_would(http: httpx.Client) -> None:
+    http.post("/datasets", json=_dataset())
+    response = http.post("/datasets", json=_dataset(), params={"validate_only": True})
+    _assert_problem(response, 409, "urn:searchd:problem:conflict", "'shapes' already")
+
+
+def test_lists_are_paged(http: httpx.Client) -> None:
+    for name in ("a", "b", "c"):
+        http.post("/datasets", json=_dataset(name))
+    first = http.get("/datasets", params={"page_size": 2}).json()
+    rest = http.get("/datasets", params={"page_token": first["next_page_token"]}).json()
+    assert [item["name"] for item in first["items"]] == ["c", "b"]
+    assert [item["name"] for item in rest["items"]] == ["a"]
+    assert rest["next_page_token"] is None
+
+
+def test_lists_are_filtered_by_status(http: httpx.Client, database: Database) -> None:
+    add_search(database)
+    assert http.get("/pools", params={"status": "failed"}).json()["items"] == []
+    assert len(http.get("/pools", params={"status": "ready"}).json()["items"]) == 1
+    assert len(http.get("/searches", params={"status": "queued"}).json()["items"]) == 1
+
+
+def test_a_trained_pool_shows_its_subnets(http: httpx.Client, database: Database) -> None:
+    add_dataset(database)
+    add_pool(database)
+    pool = http.get("/pools/teachers").json()
+    assert pool["status"] == "ready"
+    assert pool["supernet"]["name"] == "supernet"
+    assert pool["subnets"][0]["subnet"]["depths"] == [3, 4, 23, 3]
+    assert pool["subnets"][0]["resolution"] == "96x96"
+    assert pool["epochs"][0]["phase"] == "supernet"
+
+
+def test_cancelling_a_search_writes_down_the_wish_only(
+    http: httpx.Client, database: Database
+) -> None:
+    add_search(database)
+    response = http.post("/searches/first/cancel")
+    assert response.status_code == 202
+    assert (response.json()["desired"], response.json()["status"]) == ("cancel", "queued")
+
+
+def test_a_ready_pool_cannot_be_cancelled(http: httpx.Client, database: Database) -> None:
+    add_dataset(database)
+    add_pool(database, ready=False)
+    assert http.post("/pools/teachers/cancel").status_code == 202
+    add_dataset_again = http.post("/datasets", json=_dataset("more"))
+    assert add_dataset_again.status_code == 201
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/datasets/x",
+        "/datasets/x/events",
+        "/pools/x",
+        "/searches/x",
+        "/searches/x/trials",
+        "/searches/x/lineage",
+        "/searches/x/pareto",
+        "/searches/x/events",
+        "/trials/x",
+        "/detectors/x",
+        "/detectors/x/artifacts/student",
+    ],
+)
+def test_what_does_not_exist_is_not_found(http: httpx.Client, path: str) -> None:
+    _assert_problem(http.get(path), 404, "urn:searchd:problem:not-found", "'x' does not exist")
+
+
+def test_every_invalid_field_is_named(http: httpx.Client) -> None:
+    spec = {"name": "Not A Name", "dataset": "d", "pool": "p", "sed": 1, "budget": {"patience": 0}}
+    response = http.post("/searches", json=spec)
+    _assert_problem(response, 422, "urn:searchd:problem:validation", "body.budget.patience")
+    locations = [error["location"] for error in response.json()["errors"]]
+    assert locations == [["body", "name"], ["body", "budget", "patience"], ["body", "sed"]]
+
+
+def test_a_search_without_its_data_set_is_not_valid(http: httpx.Client) -> None:
+    response = http.post("/searches", json={"name": "s", "dataset": "none", "pool": "p"})
+    _assert_problem(response, 422, "urn:searchd:problem:invalid-value", "dataset='none' does not")
+
+
+def test_illegal_paging_is_not_valid(http: httpx.Client) -> None:
+    response = http.get("/datasets", params={"page_size": 0})
+    _assert_problem(response, 422, "urn:searchd:problem:validation", "query.page_size")
+    response = http.get("/datasets", params={"page_token": "d-x"})
+    _assert_problem(response, 422, "urn:searchd:problem:invalid-value", "page_token 'd-x'")
+
+
+def test_a_body_that_is_no_json_is_not_valid(http: httpx.Client) -> None:
+    headers = {"Content-Type": "application/json"}
+    response = http.post("/datasets", content="{", headers=headers)
+    _assert_problem(response, 422, "urn:searchd:problem:validation", "JSON")
+
+
+def test_a_huge_body_is_refused(http: httpx.Client) -> None:
+    headers = {"Content-Type": "application/json"}
+    response = http.post("/datasets", content=b" " * (1 << 21), headers=headers)
+    _assert_problem(response, 413, "about:blank", "exceeds 1048576 bytes")
+
+
+def test_unknown_paths_and_methods_are_problems_too(http: httpx.Client) -> None:
+    _assert_problem(http.get("/nothing"), 404, "about:blank", "Not Found")
+    response = http.delete("/datasets")
+    _assert_problem(response, 405, "about:blank", "Method Not Allowed")
+    assert "GET" in response.headers["allow"]
