@@ -87,7 +87,7 @@ class CocoSplit:
             DataError: The annotation file cannot be read or is not COCO's format. Everything else
                 is found by `check_dataset`.
         """
-        document = _read(spec.annotations)
+        document = read_document(spec.annotations)
         names = {c["id"]: c["name"] for c in document["categories"]}
         self.spec = spec
         self.category_ids = tuple(sorted(names))
@@ -133,7 +133,10 @@ def check_dataset(spec: DatasetSpec) -> DatasetSummary:
             image or category; a box outside its image or without area; an image that is missing,
             cannot be read or has another size than recorded; splits with different categories.
     """
-    train, validation = _read(spec.train.annotations), _read(spec.validation.annotations)
+    train, validation = (
+        read_document(spec.train.annotations),
+        read_document(spec.validation.annotations),
+    )
     names = _check_categories(train["categories"], spec.train.annotations)
     if _check_categories(validation["categories"], spec.validation.annotations) != names:
         raise DataError(
@@ -147,7 +150,12 @@ def check_dataset(spec: DatasetSpec) -> DatasetSummary:
     )
 
 
-def _read(path: Path) -> Document:
+def read_document(path: Path) -> Document:
+    """An annotation file's content; only its outline is checked.
+
+    Raises:
+        DataError: The file cannot be read or is not COCO's format.
+    """
     try:
         document = json.loads(path.read_bytes())
     except OSError as error:

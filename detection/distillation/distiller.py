@@ -37,7 +37,7 @@ class Distiller:
             methods: What to distil by, with weights.
             teacher: Is put in eval mode and its parameters stop requiring gradients. An elastic
                 one may change its active subnet between steps.
-            student_channels: The student's neck channels.
+            student_channels: The student's neck channels; the widest, if it is elastic.
             max_teacher_channels: The widest neck that any teacher of the lineage may have.
         """
         self.teacher = teacher.eval().requires_grad_(False)

@@ -25,7 +25,8 @@ class ProposalFeatureLoss(DistillationLoss):
     ) -> None:
         """
         Args:
-            student_channels: The student's neck channels.
+            student_channels: The student's neck channels; the widest, if it is elastic. A narrower
+                student uses the leading inputs.
             max_teacher_channels: The widest neck of any teacher to come. A narrower one uses the
                 leading outputs, so that one adapter serves all teachers of a lineage.
             reduction: See `proposal_feature_loss`.
@@ -35,13 +36,13 @@ class ProposalFeatureLoss(DistillationLoss):
         self._reduction: Reduction = reduction
 
     def forward(self, student: Taps, teacher: Taps) -> Tensor:
-        target = teacher[Tap.POSITIVE_FEATURES]
-        channels = target.shape[1]
+        features, target = student[Tap.POSITIVE_FEATURES], teacher[Tap.POSITIVE_FEATURES]
+        inputs, outputs = features.shape[1], target.shape[1]
         assert self.adapter.bias is not None
         adapted = functional.conv2d(
-            student[Tap.POSITIVE_FEATURES],
-            self.adapter.weight[:channels],
-            self.adapter.bias[:channels],
+            features,
+            self.adapter.weight[:outputs, :inputs],
+            self.adapter.bias[:outputs],
             padding=1,
         )
         return proposal_feature_loss(adapted, target, self._reduction)

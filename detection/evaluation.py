@@ -1,0 +1,117 @@
+"""COCO AP of a detector on a split, at one resolution (BG-05)."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from faster_coco_eval import COCO, COCOeval_faster
+from mmdet.models import FasterRCNN
+from mmdet.structures import DetDataSample
+
+from detection.data.batches import Batch, fixed_batches
+from detection.data.coco import CocoSplit, read_document
+from searchd.domain.resolution import Resolution
+
+Detection = dict[str, Any]
+"""One detection in COCO's result format: image_id, category_id, bbox (x, y, width, height in
+pixels of the original image), score."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AveragePrecision:
+    """COCO box AP in [0, 1]; -1, as COCO has it, where the split has no object of that size."""
+
+    ap: float
+    """Mean over IoU thresholds .50 to .95."""
+    ap50: float
+    ap75: float
+    ap_small: float
+    """Objects below 32 x 32 pixels of the original image."""
+    ap_medium: float
+    ap_large: float
+    """Objects above 96 x 96 pixels."""
+
+
+def evaluate(
+    model: FasterRCNN,
+    split: CocoSplit,
+    resolution: Resolution,
+    *,
+    device: torch.device | str = "cpu",
+    batch_size: int = 8,
+) -> AveragePrecision:
+    """Detect on every image of the split and compare with its annotations.
+
+    Args:
+        model: On `device`. Its mode is what it was afterwards.
+        split: Usually the validation split.
+        resolution: Long-side maximum and short-side target.
+        device: Where the model is.
+        batch_size: Images at a time; of no influence on the result.
+    """
+    found = predict(model, split, resolution, device=device, batch_size=batch_size)
+    return score(split, [detection for batch in found for detection in batch])
+
+
+def predict(
+    model: FasterRCNN,
+    split: CocoSplit,
+    resolution: Resolution,
+    *,
+    device: torch.device | str = "cpu",
+    batch_size: int = 8,
+) -> Iterator[list[Detection]]:
+    """The detections, batch by batch, so that a caller can report and stop in between.
+
+    Args: see `evaluate`. The model is in eval mode only while a batch is computed.
+    """
+    for batch in fixed_batches(split, resolution, batch_size):
+        yield _predict_batch(model, split, batch.to(device))
+
+
+def score(split: CocoSplit, detections: list[Detection]) -> AveragePrecision:
+    """COCO's metrics of detections on all images of the split."""
+    truth = COCO(_ground_truth(split))
+    evaluation = COCOeval_faster(truth, truth.loadRes(detections), "bbox", print_function=_silent)
+    evaluation.run()
+    ap, ap50, ap75, small, medium, large = (float(value) for value in evaluation.stats[:6])
+    return AveragePrecision(
+        ap=ap, ap50=ap50, ap75=ap75, ap_small=small, ap_medium=medium, ap_large=large
+    )
+
+
+def _predict_batch(model: FasterRCNN, split: CocoSplit, batch: Batch) -> list[Detection]:
+    was_training = model.training
+    model.eval()
+    with torch.inference_mode():
+        samples = model.predict(batch.inputs, batch.samples, rescale=True)
+    model.train(was_training)
+    return [detection for sample in samples for detection in _detections(sample, split)]
+
+
+def _detections(sample: DetDataSample, split: CocoSplit) -> Iterable[Detection]:
+    found = sample.pred_instances
+    boxes = torch.cat([found.bboxes[:, :2], found.bboxes[:, 2:] - found.bboxes[:, :2]], dim=1)
+    for box, value, label in zip(
+        boxes.tolist(), found.scores.tolist(), found.labels.tolist(), strict=True
+    ):
+        yield {
+            "image_id": sample.img_id,
+            "category_id": split.category_ids[label],
+            "bbox": box,
+            "score": value,
+        }
+
+
+def _ground_truth(split: CocoSplit) -> dict[str, Any]:
+    """The split's annotation file, with the fields filled in that many tools leave out."""
+    document = dict(read_document(split.spec.annotations))
+    for annotation in document["annotations"]:
+        annotation.setdefault("iscrowd", 0)
+        annotation.setdefault("area", annotation["bbox"][2] * annotation["bbox"][3])
+    return document
+
+
+def _silent(*_: object) -> None:
+    """COCO's tools report on the console otherwise."""

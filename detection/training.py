@@ -1,0 +1,304 @@
+"""Training a detector, one iteration at a time, so that a caller can slice, report and stop.
+
+Works for any mmdet FasterRCNN, an elastic one included, with or without a teacher. It knows nothing
+of trials, pools or where checkpoints lie.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from mmdet.models import FasterRCNN
+from torch import Tensor, distributed, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils import clip_grad_norm_
+from torch.optim import SGD
+
+from detection.data.batches import Batch, TrainingBatches
+from detection.data.coco import CocoSplit
+from detection.distillation.distiller import Distiller
+from detection.distillation.taps import student_step
+from searchd.domain.errors import SearchdError
+from searchd.domain.trial import EpochMetrics
+from searchd.spec import TrainingSpec
+
+WARMUP_START = 0.001
+"""Share of the learning rate that a warm-up starts from (mmdet's schedules)."""
+MILESTONES = (2 / 3, 11 / 12)
+"""Shares of the epochs after which the step schedule divides the rate by ten (8 and 11 of 12)."""
+
+
+class NonFiniteLossError(SearchdError):
+    """A loss, or the gradient, is infinite or not a number; the weights were not changed by it."""
+
+    def __init__(self, step: int, losses: Mapping[str, float]) -> None:
+        """
+        Args:
+            step: The global step at which it happened.
+            losses: Every loss of that step; `gradient_norm` too, when it is what is not finite.
+        """
+        super().__init__(step, losses)
+        self.step = step
+        self.losses = dict(losses)
+
+    def __str__(self) -> str:
+        found = ", ".join(f"{name}={value:g}" for name, value in self.losses.items())
+        return f"step {self.step} has a loss that is not finite: {found}; try a lower learning rate"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Iteration:
+    """One iteration that was done."""
+
+    epoch: int
+    """From 1."""
+    iteration: int
+    """From 1, inside the epoch."""
+    losses: dict[str, float]
+    """Each loss term, weighted, and their sum `loss`."""
+    finished_epoch: EpochMetrics | None
+    """Set by an epoch's last iteration."""
+
+
+class Training:
+    """A detector under training, with everything that a resumed run needs.
+
+    Attributes:
+        model: The detector; its weights change as `run` is iterated.
+        num_epochs: Of the whole training.
+        num_iterations: Of one epoch.
+        epochs: Metrics of the epochs finished so far.
+        batches: This rank's batches.
+    """
+
+    def __init__(
+        self,
+        model: FasterRCNN,
+        split: CocoSplit,
+        spec: TrainingSpec,
+        *,
+        seed: int,
+        distiller: Distiller | None = None,
+        device: torch.device | str = "cpu",
+        step_context: Callable[[int], AbstractContextManager[object]] | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        """
+        Args:
+            model: Moved to `device`.
+            split: Training images.
+            spec: How to train.
+            seed: Of shuffling, flips, resolutions and sampling; the same on all ranks.
+            distiller: The teacher; None to train without one. Moved to `device`.
+            device: Where to train.
+            step_context: Entered around every iteration with its global step, for example to
+                activate a subnet of an elastic detector.
+            rank: Of this data-parallel process.
+            world_size: Number of data-parallel processes. With more than one, torch.distributed
+                must be initialised and all ranks must start from equal weights; gradients are then
+                averaged by one all-reduce after each backward pass.
+
+        Raises:
+            DataError: The split has no object to train on.
+        """
+        self.model = model.to(device)
+        self.num_epochs = spec.epochs
+        self.epochs: list[EpochMetrics] = []
+        self._spec = spec
+        self._device = device
+        self._distiller = distiller.to(device) if distiller else None
+        self._step_context = step_context or (lambda _: nullcontext())
+        self._seed, self._rank, self._world_size = seed, rank, world_size
+        self.batches = TrainingBatches(
+            split,
+            batch_size=spec.batch_size,
+            resolutions=spec.resolutions,
+            flip_probability=spec.flip_probability,
+            seed=seed,
+            rank=rank,
+            world_size=world_size,
+        )
+        self.num_iterations = self.batches.num_iterations
+        self._parameters = [*model.parameters(), *(distiller.parameters() if distiller else ())]
+        self._optimizer = SGD(
+            self._parameters,
+            lr=spec.learning_rate,
+            momentum=spec.momentum,
+            weight_decay=spec.weight_decay,
+        )
+        self._step = 0
+        self._loss_sums: dict[str, float] = {}
+        self._epoch_s = 0.0
+
+    @property
+    def finished(self) -> bool:
+        return self._step >= self.num_epochs * self.num_iterations
+
+    @property
+    def mean_losses(self) -> dict[str, float]:
+        """Means of the losses over the epoch under way so far; empty at its start."""
+        done = self._step % self.num_iterations
+        return {name: total / done for name, total in self._loss_sums.items()}
+
+    def seed_of(self, step: int) -> int:
+        """What this rank seeds torch with before a global step."""
+        mixed = np.random.SeedSequence((self._seed, step, self._rank))
+        return int(mixed.generate_state(1, np.uint64)[0])
+
+    def run(self) -> Iterator[Iteration]:
+        """Train from where it stands to the end, pausing after every iteration.
+
+        The model is in train mode during an iteration and may be evaluated between two. Torch's
+        global generators are seeded anew at every step.
+
+        Raises:
+            NonFiniteLossError: Before the weights are changed.
+            DataError: An image cannot be read.
+        """
+        while not self.finished:
+            started = time.perf_counter()
+            with self._step_context(self._step):
+                losses = self._train_step(self.batches.batch(self._step).to(self._device))
+            self._epoch_s += time.perf_counter() - started
+            yield self._record(losses)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that changes, for `torch.save`; loads with `weights_only=True`.
+
+        A training that continues from it equals an uninterrupted one to the bit (on the CPU).
+        """
+        return {
+            "step": self._step,
+            "model": self.model.state_dict(),
+            "adapters": self._distiller.state_dict() if self._distiller else {},
+            "optimizer": self._optimizer.state_dict(),
+            "loss_sums": dict(self._loss_sums),
+            "epoch_s": self._epoch_s,
+            "epochs": [asdict(epoch) for epoch in self.epochs],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from `state`, of a training that was made from the same arguments.
+
+        Raises:
+            RuntimeError: A weight's key or shape differs.
+        """
+        self.model.load_state_dict(state["model"])
+        if self._distiller:
+            self._distiller.load_state_dict(state["adapters"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._step = state["step"]
+        self._loss_sums = dict(state["loss_sums"])
+        self._epoch_s = state["epoch_s"]
+        self.epochs = [EpochMetrics(**epoch) for epoch in state["epochs"]]
+
+    def _train_step(self, batch: Batch) -> dict[str, float]:
+        self.model.train()
+        torch.manual_seed(self.seed_of(self._step))
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate(self._spec, self._step, self.num_iterations)
+
+        losses = self._losses(batch)
+        total = torch.stack(list(losses.values())).sum()
+        values = _as_floats(losses | {"loss": total})
+        if not all(map(math.isfinite, values.values())):
+            raise NonFiniteLossError(self._step, values)
+
+        self._optimizer.zero_grad()
+        total.backward()
+        if self._world_size > 1:
+            average_gradients(self._parameters, self._world_size)
+        norm = float(clip_grad_norm_(self._parameters, self._spec.max_grad_norm))
+        if not math.isfinite(norm):
+            raise NonFiniteLossError(self._step, values | {"gradient_norm": norm})
+        self._optimizer.step()
+        return values
+
+    def _losses(self, batch: Batch) -> dict[str, Tensor]:
+        step = student_step(self.model, batch)
+        losses = dict(step.losses)
+        if self._distiller:
+            losses |= self._distiller(batch, step)
+        if self._spec.bn_l1:
+            losses["bn_l1"] = self._spec.bn_l1 * bn_l1(self.model.backbone)
+        return losses
+
+    def _record(self, losses: dict[str, float]) -> Iteration:
+        """Count the iteration; close the epoch after its last one."""
+        epoch, iteration = divmod(self._step, self.num_iterations)
+        self._step += 1
+        for name, value in losses.items():
+            self._loss_sums[name] = self._loss_sums.get(name, 0.0) + value
+        finished = iteration + 1 == self.num_iterations
+        if finished:
+            self._close_epoch(epoch + 1)
+        return Iteration(
+            epoch=epoch + 1,
+            iteration=iteration + 1,
+            losses=losses,
+            finished_epoch=self.epochs[-1] if finished else None,
+        )
+
+    def _close_epoch(self, epoch: int) -> None:
+        metrics = EpochMetrics(
+            epoch=epoch,
+            losses={name: total / self.num_iterations for name, total in self._loss_sums.items()},
+            learning_rate=self._optimizer.param_groups[0]["lr"],
+            duration_s=self._epoch_s,
+        )
+        self.epochs.append(metrics)
+        self._loss_sums, self._epoch_s = {}, 0.0
+
+
+def learning_rate(spec: TrainingSpec, step: int, num_iterations: int) -> float:
+    """The rate of a global step (from 0), in a training of `num_iterations` per epoch.
+
+    A linear warm-up multiplies the schedule, as in mmdet.
+    """
+    if spec.schedule == "cosine":
+        done = step / (spec.epochs * num_iterations)
+        rate = spec.learning_rate * (1 + math.cos(math.pi * done)) / 2
+    else:
+        epoch = step // num_iterations
+        passed = sum(epoch >= round(share * spec.epochs) for share in MILESTONES)
+        rate = spec.learning_rate * 0.1**passed
+    if step < spec.warmup_iterations:
+        rate *= WARMUP_START + (1 - WARMUP_START) * step / spec.warmup_iterations
+    return rate
+
+
+def bn_l1(backbone: nn.Module) -> Tensor:
+    """Sum of |gamma| over the BN layers, Joint-DetNAS (004) section 3.3, decision A13.
+
+    Its gradient is sign(gamma), and 0 at 0.
+    """
+    gammas: list[Tensor] = [
+        module.weight for module in backbone.modules() if isinstance(module, _BatchNorm)
+    ]
+    return torch.cat(gammas).abs().sum()
+
+
+def average_gradients(parameters: Iterable[nn.Parameter], world_size: int) -> None:
+    """Replace gradients by their means over all ranks, in one all-reduce.
+
+    Parameters without a gradient stay so; they must be the same ones on all ranks.
+    """
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    distributed.all_reduce(flat)
+    flat /= world_size
+    parts = flat.split([gradient.numel() for gradient in gradients])
+    for gradient, part in zip(gradients, parts, strict=True):
+        gradient.copy_(part.view_as(gradient))
+
+
+def _as_floats(losses: Mapping[str, Tensor]) -> dict[str, float]:
+    """All at once, since each transfer from a GPU waits for it."""
+    values = torch.stack([loss.detach() for loss in losses.values()]).tolist()
+    return dict(zip(losses, values, strict=True))
