@@ -1,0 +1,227 @@
+"""Progress of a search and its pool, while they run: stage, trial, epoch, losses, time left."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from api import schemas
+from api.client import Client
+from searchd.domain.lifecycle import TrialStatus
+from searchd.domain.pool import PoolProgress
+from searchd.domain.trial import Progress, TrialRole
+from searchd.spec import PoolSpec
+
+POLL_S = 1.0
+PLAIN_INTERVAL_S = 15.0
+"""Seconds between two reports where the output is no terminal."""
+
+Condition = Callable[[schemas.SearchDetails, list[schemas.Trial]], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What the service answered at one moment."""
+
+    search: schemas.SearchDetails
+    pool: schemas.PoolDetails
+    trials: list[schemas.Trial]
+
+
+def watch(client: Client, console: Console, search_id: str, until: Condition) -> None:
+    """Show progress until the condition holds.
+
+    On a terminal a block is redrawn every second; elsewhere lines are printed: one for each trial
+    that ended, and the state of things now and then.
+    """
+    announced: set[str] = {t.id for t in client.trials(search_id) if t.finished_at}
+    printed_at = time.monotonic()
+    with Live(console=console, refresh_per_second=4, transient=True) as live:
+        while True:
+            now = _snapshot(client, search_id)
+            for trial in now.trials:
+                if trial.finished_at and trial.id not in announced:
+                    announced.add(trial.id)
+                    console.print(_ended(trial))
+            if until(now.search, now.trials):
+                return
+            if console.is_terminal:
+                live.update(_block(now))
+            elif time.monotonic() - printed_at >= PLAIN_INTERVAL_S:
+                printed_at = time.monotonic()
+                console.print("   " + "; ".join(line.plain for line in _lines(now)))
+            time.sleep(POLL_S)
+
+
+def _snapshot(client: Client, search_id: str) -> Snapshot:
+    search = client.get_search(search_id)
+    return Snapshot(search, client.get_pool(search.pool_id), list(client.trials(search_id)))
+
+
+def _block(now: Snapshot) -> RenderableType:
+    return Group(*(Text("   ") + line for line in _lines(now)))
+
+
+def _lines(now: Snapshot) -> list[Text]:
+    lines = []
+    if now.pool.finished_at is None:
+        lines.append(_pool_line(now.pool))
+    running = [trial for trial in now.trials if trial.status is TrialStatus.RUNNING]
+    lines += [_trial_line(trial) for trial in running]
+    left = seconds_left(now)
+    done = sum(t.finished_at is not None and t.role is TrialRole.SEARCH for t in now.trials)
+    state = f"search {now.search.status}: {done}/{now.search.spec.budget.max_trials} trials done"
+    if now.search.best_score is not None:
+        state += f", best score {100 * now.search.best_score:.1f}"
+    if left is not None:
+        state += f", about {_duration(left)} left"
+    return [*lines, Text(state, style="bold")]
+
+
+def _pool_line(pool: schemas.PoolDetails) -> Text:
+    if pool.progress is None:
+        return Text(f"pool {pool.status}: {pool.status_reason}")
+    at = pool.progress
+    return Text(
+        f"pool {at.phase}: epoch {at.epoch}/{at.num_epochs}, "
+        f"{at.iteration}/{at.num_iterations}{_losses(at.losses)}"
+    )
+
+
+def _trial_line(trial: schemas.Trial) -> Text:
+    at = trial.progress
+    if at is None:
+        return Text(f"{_name(trial)}: starting")
+    where = f"epoch {at.epoch}/{at.num_epochs}, {at.iteration}/{at.num_iterations}"
+    stage = where if at.stage == "train" else at.stage
+    return Text(f"{_name(trial)}: {stage}{_losses(at.losses)}")
+
+
+def _name(trial: schemas.Trial) -> str:
+    if trial.role is not TrialRole.SEARCH:
+        return trial.name
+    parent = (trial.parent_id or "").removeprefix(trial.search_id + "-")
+    return f"trial {trial.name} ({parent} + {trial.change})"
+
+
+def _losses(losses: dict[str, float]) -> str:
+    """The sum, and the distillation terms if there are any."""
+    if not losses:
+        return ""
+    shown = {name: value for name, value in losses.items() if not name.startswith("loss_")}
+    return ", " + " ".join(f"{name} {value:.3f}" for name, value in sorted(shown.items()))
+
+
+def _ended(trial: schemas.Trial) -> str:
+    if trial.best is None:
+        return f"   {_name(trial)}: {trial.status}: {trial.status_reason.splitlines()[-1]}"
+    best = trial.best
+    return (
+        f"   {_name(trial)}: AP {100 * best.ap:.1f} at {best.resolution}, "
+        f"{best.macs / 1e6:.0f} M MACs, score {100 * (best.score or 0):.1f}"
+    )
+
+
+def seconds_left(now: Snapshot) -> float | None:
+    """A rough forecast from what was measured so far; None before anything was."""
+    preparing = [_pool_left(now.pool), _base_left(now.trials)]
+    trial_s = _seconds_per_trial(now)
+    if trial_s is None or None in preparing:
+        return None
+    spec = now.search.spec
+    done = sum(t.finished_at is not None and t.role is TrialRole.SEARCH for t in now.trials)
+    open_trials = max(0, spec.budget.max_trials - done) / spec.resources.trials_in_flight
+    # How long the control will be is known at the end only; a lineage of three is usual.
+    controls = [t for t in now.trials if t.role is TrialRole.CONTROL]
+    open_controls = sum(t.finished_at is None for t in controls) if controls else 3
+    return max(left for left in preparing if left is not None) + trial_s * (
+        open_trials + (open_controls if spec.control else 0)
+    )
+
+
+def _pool_left(pool: schemas.PoolDetails) -> float | None:
+    if pool.finished_at is not None:
+        return 0.0
+    if pool.progress is None or pool.started_at is None:
+        return None
+    done = _pool_iterations(pool.spec, pool.progress)
+    total = sum(phase.epochs for phase in pool.spec.phases)
+    return _remaining(_age(pool.started_at.timestamp()), done / total)
+
+
+def _pool_iterations(spec: PoolSpec, at: PoolProgress) -> float:
+    """Epochs done, over all phases."""
+    before = 0
+    for phase in spec.phases:
+        if phase.name == at.phase:
+            break
+        before += phase.epochs
+    return before + at.epoch - 1 + at.iteration / max(1, at.num_iterations)
+
+
+def _base_left(trials: list[schemas.Trial]) -> float | None:
+    base = next((t for t in trials if t.role is TrialRole.BASE), None)
+    if base is None or base.started_at is None:
+        return None
+    if base.finished_at is not None:
+        return 0.0
+    done = _fraction(base.progress)
+    return None if done is None else _remaining(_age(base.started_at.timestamp()), done)
+
+
+def _seconds_per_trial(now: Snapshot) -> float | None:
+    """The mean of those done; before, what the base's speed lets expect."""
+    done = [
+        (t.finished_at - t.started_at).total_seconds()
+        for t in now.trials
+        if t.role is not TrialRole.BASE and t.started_at and t.finished_at
+    ]
+    if done:
+        return sum(done) / len(done)
+    base = next((t for t in now.trials if t.role is TrialRole.BASE), None)
+    fraction = _fraction(base.progress) if base else None
+    if base is None or base.started_at is None:
+        return None
+    whole = fraction if base.finished_at is None else 1.0
+    if not whole:
+        return None
+    end = time.time() if base.finished_at is None else base.finished_at.timestamp()
+    spec = now.search.spec
+    epoch_s = (end - base.started_at.timestamp()) / (whole * spec.base.training.epochs)
+    # A distilled step costs about twice a plain one: the teacher runs too.
+    return 2 * epoch_s * spec.trial.epochs
+
+
+def _fraction(progress: Progress | None) -> float | None:
+    if progress is None or progress.num_iterations == 0:
+        return None
+    done = progress.epoch - 1 + progress.iteration / progress.num_iterations
+    return done / progress.num_epochs
+
+
+def _remaining(elapsed_s: float, fraction: float) -> float | None:
+    return None if fraction <= 0 else elapsed_s * (1 - fraction) / fraction
+
+
+def _age(started: float) -> float:
+    return time.time() - started
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def stage_table(durations_s: dict[str, float]) -> Table:
+    """How long each stage took."""
+    table = Table(title="Time of each stage")
+    table.add_column("stage")
+    table.add_column("time", justify="right")
+    for name, seconds in durations_s.items():
+        table.add_row(name, _duration(seconds))
+    table.add_row("all", _duration(sum(durations_s.values())), style="bold")
+    return table
