@@ -31,6 +31,10 @@ class Phase:
         space = self.space
         return any(len(values) > 1 for values in (*space.widths, space.neck_channels))
 
+    def seed(self, pool_seed: int) -> int:
+        """Seeds the phase's draws of images, flips, resolutions and proposals."""
+        return random.Random(f"phase-{pool_seed}-{self.index}").getrandbits(32)
+
 
 def phases(pool: PoolSpec) -> tuple[Phase, ...]:
     """The pool's phases in order."""

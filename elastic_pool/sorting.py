@@ -24,30 +24,33 @@ class _Group:
     """Convolutions and BNs whose outputs these channels are."""
     readers: Sequence[nn.Module]
     """Convolutions and linear layers whose inputs they are, and whose weights rank them."""
-    followers: Sequence[nn.Module] = ()
-    """Like readers, but without a say in the ranking."""
+    is_neck_output: bool = False
 
 
 @torch.no_grad()
-def sort_channels(supernet: Supernet, *, neck_readers: Sequence[nn.Conv2d] = ()) -> None:
+def sort_channels(supernet: Supernet) -> Tensor:
     """Sort all elastic channels by falling importance, in place.
 
-    Args:
-        supernet: Its function stays, its subnets' functions change.
-        neck_readers: Convolutions outside the detector that read FPN channels or their RoI features
-            (distillation adapters); permuted along.
+    The supernet's function stays, its subnets' functions change.
+
+    Returns:
+        For each channel of the FPN's outputs, where it was before. What reads them outside the
+        detector (a distillation adapter) must be permuted alike.
     """
-    for group in _groups(supernet.detector, neck_readers):
-        importance = sum(_importance(group, reader) for reader in group.readers)
-        assert isinstance(importance, Tensor)
-        order = importance.argsort(descending=True, stable=True)
+    neck_order = None
+    for group in _groups(supernet.detector):
+        order = _order(group)
         for writer in group.writers:
             _permute_outputs(writer, order)
-        for reader in (*group.readers, *group.followers):
+        for reader in group.readers:
             _permute_inputs(reader, order)
+        if group.is_neck_output:
+            neck_order = order
+    assert neck_order is not None
+    return neck_order
 
 
-def _groups(detector: Any, neck_readers: Sequence[nn.Conv2d]) -> Iterator[_Group]:
+def _groups(detector: Any) -> Iterator[_Group]:
     """Every group of elastic channels; they are independent of each other."""
     backbone, neck, rpn = detector.backbone, detector.neck, detector.rpn_head
     stages = [list(backbone.get_submodule(f"layer{i}")) for i in range(1, NUM_STAGES + 1)]
@@ -62,7 +65,7 @@ def _groups(detector: Any, neck_readers: Sequence[nn.Conv2d]) -> Iterator[_Group
     yield _Group(
         writers=outputs,
         readers=[rpn.rpn_conv, detector.roi_head.bbox_head.shared_fcs[0]],
-        followers=neck_readers,
+        is_neck_output=True,
     )
     yield _Group(writers=[rpn.rpn_conv], readers=[rpn.rpn_cls, rpn.rpn_reg])
 
@@ -75,14 +78,12 @@ def _stage_outputs(blocks: list[Any], following: list[Any], lateral: nn.Module) 
     return _Group(writers=[*writers, *blocks[0].downsample], readers=[*readers, lateral])
 
 
-def _importance(group: _Group, reader: Any) -> Tensor:
-    """L1 norm of the reader's weights on each channel; a vector of the group's channels."""
-    return _by_channel(reader, _num_channels(group)).abs().sum((0, 2))
-
-
-def _num_channels(group: _Group) -> int:
+def _order(group: _Group) -> Tensor:
+    """The channels' indices, the most important first."""
     writer: Any = group.writers[0]
-    return int(writer.weight.shape[0])
+    num_channels = len(writer.weight)
+    weights = [_by_channel(reader, num_channels).abs().sum((0, 2)) for reader in group.readers]
+    return torch.stack(weights).sum(0).argsort(descending=True, stable=True)
 
 
 def _by_channel(reader: Any, num_channels: int) -> Tensor:

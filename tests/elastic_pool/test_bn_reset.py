@@ -40,7 +40,7 @@ def test_deep_layers_see_what_they_see_in_training() -> None:
     with torch.no_grad():
         detector.train().extract_feat(images)
     hook.remove()
-    # training moved the statistics by a tenth of the way to themselves: nowhere but for the bias
+    # the training pass moved the mean a tenth of the way to the batch's, where it already was
     np.testing.assert_allclose(
         bn.running_mean.numpy(), seen[0].mean((0, 2, 3)).numpy(), rtol=1e-4, atol=1e-5
     )

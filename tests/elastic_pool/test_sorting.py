@@ -1,7 +1,6 @@
 """Channel sorting (JD-15)."""
 
 import torch
-from torch import nn
 
 from elastic_pool.sorting import sort_channels
 from tests.elastic_pool.tiny import (
@@ -68,14 +67,16 @@ def test_sorting_twice_changes_nothing_more() -> None:
     )
 
 
-def test_adapter_that_reads_the_neck_follows() -> None:
+def test_returned_order_says_where_neck_channels_came_from() -> None:
     supernet = make_supernet()
-    adapter = nn.Conv2d(24, 2, 3, padding=1)
+    supernet.detector.double()
+    images = make_images().double()
     with torch.no_grad():
-        before = adapter(supernet.detector.extract_feat(make_images())[0])
-        sort_channels(supernet, neck_readers=[adapter])
-        after = adapter(supernet.detector.extract_feat(make_images())[0])
-    torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-4)
+        before = supernet.detector.extract_feat(images)[0]
+        order = sort_channels(supernet)
+        after = supernet.detector.extract_feat(images)[0]
+    torch.testing.assert_close(after, before[:, order], rtol=1e-9, atol=1e-9)
+    assert order.tolist() != list(range(24))
 
 
 def test_smallest_subnet_loses_less_when_unimportant_channels_come_last() -> None:

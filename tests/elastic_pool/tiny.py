@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from elastic_pool.supernet import Supernet
+from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import SubnetSpace
-from searchd.spec import HeadSpec
+from searchd.spec import HeadSpec, PoolSpec, ShrinkPhaseSpec, SpaceSpec, TrainingSpec
 
 TINY_SPACE = SubnetSpace(
     depths=((1, 2), (1, 2, 3), (1, 2), (1, 2)),
@@ -55,3 +56,47 @@ def largest_difference(first: list[Tensor], second: list[Tensor]) -> float:
     """Largest absolute difference over pairs of equally shaped tensors."""
     assert [tensor.shape for tensor in first] == [tensor.shape for tensor in second]
     return max(float((a - b).detach().abs().max()) for a, b in zip(first, second, strict=True))
+
+
+def make_pool_spec(**changes: Any) -> PoolSpec:
+    """Three phases of 6, 1 and 2 epochs over TINY_SPACE, for images of about 64 pixels."""
+    spec = PoolSpec(
+        name="tiny",
+        dataset="shapes",
+        space=SpaceSpec(
+            depths=TINY_SPACE.depths,
+            widths=TINY_SPACE.widths,
+            neck_channels=TINY_SPACE.neck_channels,
+            resolutions=(Resolution(64, 64), Resolution(48, 48)),
+            base_channels=TINY_SPACE.base_channels,
+            channel_divisor=TINY_SPACE.channel_divisor,
+        ),
+        head=TINY_HEAD,
+        phases=(
+            _phase("supernet", (2, 3, 2, 2), 1.5, epochs=6, distil=False),
+            _phase("shrink-1", (1, 2, 1, 1), 1.5, epochs=1, distil=True),
+            _phase("shrink-2", (1, 1, 1, 1), 1.0, epochs=2, distil=True),
+        ),
+        training=TrainingSpec(
+            batch_size=4,
+            schedule="step",
+            warmup_iterations=2,
+            resolutions=(Resolution(64, 64), Resolution(48, 48)),
+        ),
+        bn_reset_images=8,
+        evaluated_subnets=2,
+    )
+    return spec.model_copy(update=changes)
+
+
+def _phase(
+    name: str, min_depths: tuple[int, int, int, int], min_width: float, *, epochs: int, distil: bool
+) -> ShrinkPhaseSpec:
+    return ShrinkPhaseSpec(
+        name=name,
+        min_depths=min_depths,
+        min_width=min_width,
+        learning_rate=0.02,
+        epochs=epochs,
+        distil=distil,
+    )

@@ -1,0 +1,91 @@
+"""The AP of a trained pool's subnets, which says what its teachers are worth."""
+
+import math
+import random
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from detection.complexity import count
+from detection.data.batches import TrainingBatches
+from detection.data.coco import CocoSplit
+from detection.evaluation import evaluate
+from detection.latency import measure
+from elastic_pool.supernet import Supernet
+from elastic_pool.teacher import make_teacher
+from searchd.domain.pool import EvaluatedSubnet
+from searchd.domain.resolution import Resolution
+from searchd.domain.subnet import Subnet, SubnetSpace
+from searchd.domain.trial import Evaluation
+from searchd.spec import PoolSpec
+
+BN_RESET_BATCH = 32
+"""Images per batch of BN reset. Small batches underestimate the variance between images; OFA uses
+200, which whole detection images do not fit."""
+
+
+def evaluated_subnets(space: SubnetSpace, num: int, *, seed: int) -> tuple[Subnet, ...]:
+    """The largest, the smallest, then random ones, all different; at most `num`.
+
+    Fewer if the space has no more, or the draws keep repeating themselves.
+    """
+    rng = random.Random(f"evaluated-{seed}")
+    drawn = (space.sample(rng) for _ in range(10 * num))
+    return tuple(dict.fromkeys([space.largest, space.smallest, *drawn]))[:num]
+
+
+def reset_images(split: CocoSplit, spec: PoolSpec) -> Iterator[Tensor]:
+    """At least `bn_reset_images` training images, in batches of N x 3 x H x W, at the resolutions
+    that the pool is used at."""
+    batch_size = min(BN_RESET_BATCH, spec.bn_reset_images)
+    batches = TrainingBatches(
+        split, batch_size=batch_size, resolutions=spec.space.resolutions, seed=spec.seed
+    )
+    for step in range(math.ceil(spec.bn_reset_images / batch_size)):
+        yield batches.batch(step).inputs
+
+
+def evaluate_subnet(
+    supernet: Supernet,
+    subnet: Subnet,
+    spec: PoolSpec,
+    *,
+    train: CocoSplit,
+    validation: CocoSplit,
+    device: torch.device | str = "cpu",
+) -> EvaluatedSubnet:
+    """A subnet after BN reset, at each of the pool's resolutions.
+
+    Args:
+        supernet: The trained supernet.
+        subnet: Which teacher.
+        spec: Says how many images reset BN, and the resolutions.
+        train: Images for BN reset.
+        validation: Images for AP.
+        device: Where to compute.
+    """
+    teacher = make_teacher(supernet, subnet, reset_images(train, spec), device=device)
+    detector = supernet.static(subnet)
+
+    def at(resolution: Resolution) -> Evaluation:
+        precision = evaluate(teacher, validation, resolution, device=device)
+        speed = measure(teacher, resolution, device=device)
+        return Evaluation(
+            resolution=resolution,
+            ap=precision.ap,
+            ap50=precision.ap50,
+            ap75=precision.ap75,
+            ap_small=precision.ap_small,
+            ap_medium=precision.ap_medium,
+            ap_large=precision.ap_large,
+            macs=count(detector, resolution).macs,
+            latency_s=speed.latency_s,
+            images_per_s=speed.images_per_s,
+        )
+
+    return EvaluatedSubnet(
+        subnet=subnet,
+        params=sum(parameter.numel() for parameter in teacher.parameters()),
+        evaluations=tuple(at(resolution) for resolution in spec.space.resolutions),
+    )

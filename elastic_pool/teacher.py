@@ -1,0 +1,58 @@
+"""Teachers out of a trained pool: load the supernet once, then make any number of subnets.
+
+Joint-DetNAS (004) section 3.1.3: a sampled subnet gets BN statistics of its own, is frozen, and
+teaches one trial.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from safetensors.torch import load as load_safetensors
+from torch import Tensor
+
+from detection.build import load_student
+from elastic_pool.bn_reset import reset_bn
+from elastic_pool.supernet import Supernet, extract
+from searchd import artifacts
+from searchd.domain.subnet import Subnet
+from searchd.spec import PoolRef
+
+
+def load_supernet(pool: PoolRef, num_classes: int) -> Supernet:
+    """A trained pool's supernet, on the CPU; worth keeping, since every teacher comes out of it.
+
+    Args:
+        pool: The trained pool.
+        num_classes: Foreground classes of the data set that it was trained on.
+
+    Raises:
+        ArtifactError: The stored file is missing or damaged.
+        RuntimeError: Its weights do not fit the space, the head or the number of classes.
+    """
+    supernet = Supernet(pool.space.space, pool.head, num_classes)
+    supernet.load(load_safetensors(artifacts.read(pool.supernet)))
+    return supernet
+
+
+def make_teacher(
+    supernet: Supernet,
+    subnet: Subnet,
+    images: Iterable[Tensor],
+    *,
+    device: torch.device | str = "cpu",
+) -> Any:
+    """A static mmdet FasterRCNN that equals the subnet: BN reset, in eval mode, frozen.
+
+    Args:
+        supernet: Only read.
+        subnet: Which teacher.
+        images: Training images for BN reset, in batches of N x 3 x H x W, normalised.
+        device: Where the teacher is to be; images are moved there.
+
+    Raises:
+        InvalidValueError: The subnet is not in the pool's space, or there are no images.
+    """
+    teacher: Any = load_student(extract(supernet, subnet)).to(device).eval().requires_grad_(False)
+    reset_bn(teacher, (batch.to(device) for batch in images))
+    return teacher

@@ -1,0 +1,190 @@
+"""Training a pool: progressive shrinking, one iteration at a time.
+
+Joint-DetNAS (004) section A.1.3, papers.md 1.7. Phase 0 trains the supernet alone. Later phases
+train one random subnet per iteration; the supernet as it was after phase 0 teaches them. What one
+iteration does is `detection.training`; where checkpoints lie is the caller's business.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from detection.build import Student, load_student
+from detection.data.coco import CocoSplit
+from detection.distillation.distiller import Distiller
+from detection.training import Iteration, Training
+from elastic_pool.schedule import Phase, phases, subnet_at
+from elastic_pool.sorting import sort_channels
+from elastic_pool.supernet import Supernet, extract
+from searchd.domain.pool import PhaseEpoch
+from searchd.domain.trial import EpochMetrics
+from searchd.spec import DistillationSpec, PoolSpec
+
+_ADAPTER = "proposal_feature.adapter.weight"
+"""The one weight outside the supernet that reads its neck channels: outputs x neck x 3 x 3."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolIteration:
+    """One iteration that was done."""
+
+    phase: Phase
+    iteration: Iteration
+
+
+class PoolTraining:
+    """A pool under training, with everything that a resumed run needs.
+
+    Attributes:
+        supernet: Its weights change as `run` is iterated.
+        phase: The phase under way.
+    """
+
+    def __init__(
+        self,
+        spec: PoolSpec,
+        split: CocoSplit,
+        *,
+        device: torch.device | str = "cpu",
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        """
+        Args:
+            spec: The space, the phases and how to train.
+            split: Training images.
+            device: Where to train.
+            rank: Of this data-parallel process.
+            world_size: Number of data-parallel processes; see `detection.training.Training`.
+
+        Raises:
+            DataError: The split has no object to train on.
+        """
+        self._spec, self._split = spec, split
+        self._device, self._rank, self._world_size = device, rank, world_size
+        self._phases = phases(spec)
+        self._epochs_before: tuple[PhaseEpoch, ...] = ()
+        """Of the phases before the one under way."""
+        self._graduate: dict[str, Tensor] = {}
+        """Weights of the supernet as it was after phase 0, which teaches; empty before."""
+        torch.manual_seed(spec.seed)
+        self.supernet = Supernet(spec.space.space, spec.head, split.num_classes)
+        self.phase = self._phases[0]
+        self._distiller: Distiller | None = None
+        self._training = self._begin()
+
+    @property
+    def epochs(self) -> tuple[PhaseEpoch, ...]:
+        """Metrics of the epochs finished so far, over all phases."""
+        running = [
+            PhaseEpoch(phase=self.phase.name, metrics=metrics) for metrics in self._training.epochs
+        ]
+        return (*self._epochs_before, *running)
+
+    @property
+    def mean_losses(self) -> dict[str, float]:
+        """Means of the losses over the epoch under way so far; empty at its start."""
+        return self._training.mean_losses
+
+    @property
+    def num_iterations(self) -> int:
+        """Iterations of one epoch, the same in every phase."""
+        return self._training.num_iterations
+
+    def iterations_left(self, at: PoolIteration) -> int:
+        """Iterations that follow one, over all phases."""
+        later = sum(phase.training.epochs for phase in self._phases[at.phase.index + 1 :])
+        epochs = at.phase.training.epochs - at.iteration.epoch + later
+        return (epochs + 1) * self.num_iterations - at.iteration.iteration
+
+    def run(self) -> Iterator[PoolIteration]:
+        """Train from where it stands to the end, pausing after every iteration.
+
+        Raises:
+            NonFiniteLossError: Before the weights are changed.
+            DataError: An image cannot be read.
+        """
+        while True:
+            for iteration in self._training.run():
+                yield PoolIteration(phase=self.phase, iteration=iteration)
+            if self.phase is self._phases[-1]:
+                return
+            self._advance()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that changes, for `torch.save`; loads with `weights_only=True`.
+
+        A training that continues from it equals an uninterrupted one to the bit (on the CPU).
+        """
+        return {
+            "phase": self.phase.index,
+            "epochs_before": [asdict(epoch) for epoch in self._epochs_before],
+            "graduate": self._graduate,
+            "training": self._training.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from `state`, of a training that was made from the same arguments.
+
+        Raises:
+            RuntimeError: A weight's key or shape differs.
+        """
+        self.phase = self._phases[state["phase"]]
+        self._epochs_before = tuple(_phase_epoch(epoch) for epoch in state["epochs_before"])
+        self._graduate = dict(state["graduate"])
+        self._training = self._begin()
+        self._training.load_state_dict(state["training"])
+
+    def _advance(self) -> None:
+        """Go on to the next phase: keep the graduate, sort the channels, carry adapters over."""
+        self._epochs_before = self.epochs
+        if self.phase.index == 0:
+            self._graduate = extract(self.supernet, self.supernet.space.largest).weights
+        adapters = self._distiller.state_dict() if self._distiller else {}
+        self.phase = self._phases[self.phase.index + 1]
+        if self.phase.sorts_channels:
+            order = sort_channels(self.supernet)
+            if _ADAPTER in adapters:
+                adapters = {**adapters, _ADAPTER: adapters[_ADAPTER][:, order]}
+        self._training = self._begin()
+        if self._distiller and adapters:
+            self._distiller.load_state_dict(adapters)
+
+    def _begin(self) -> Training:
+        """The phase's training at its first step, with new adapters and a new optimizer."""
+        seed = self.phase.seed(self._spec.seed)
+        torch.manual_seed(seed)  # so that all ranks draw the same adapters
+        self._distiller = self._teach() if self.phase.distil else None
+        return Training(
+            self.supernet.detector,
+            self._split,
+            self.phase.training,
+            seed=seed,
+            distiller=self._distiller,
+            device=self._device,
+            step_context=self._activate,
+            rank=self._rank,
+            world_size=self._world_size,
+        )
+
+    def _teach(self) -> Distiller:
+        """Joint-DetNAS's three losses (papers.md 1.8) with the graduate as teacher."""
+        largest = self.supernet.space.largest
+        graduate = Student(detector=self.supernet.static(largest), weights=self._graduate)
+        return Distiller(
+            DistillationSpec().methods,
+            load_student(graduate),
+            student_channels=largest.neck_channels,
+            max_teacher_channels=largest.neck_channels,
+        )
+
+    def _activate(self, step: int) -> AbstractContextManager[object]:
+        return self.supernet.active(subnet_at(self.phase, seed=self._spec.seed, step=step))
+
+
+def _phase_epoch(state: Mapping[str, Any]) -> PhaseEpoch:
+    return PhaseEpoch(phase=state["phase"], metrics=EpochMetrics(**state["metrics"]))
