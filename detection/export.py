@@ -1,0 +1,104 @@
+"""A student as files that plain mmdet loads, with nothing of its training in them (BG-04).
+
+Distillation adapters and teachers are no part of a `Student`, so none can be exported.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import copyfile
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from safetensors.torch import save_file
+
+from detection.backbones import architecture_resnet
+from detection.build import Student, detector_config
+from searchd.domain.resolution import Resolution
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Export:
+    """What was written."""
+
+    config: Path
+    """mmdet config: model, test pipeline and classes."""
+    checkpoint: Path
+    """mmengine checkpoint: weights and classes."""
+    weights: Path
+    """The same weights as safetensors."""
+    backbone: Path
+    """The one module that the config imports; it needs torch and mmdet only."""
+
+
+def export(
+    student: Student, folder: Path, *, class_names: Sequence[str], resolution: Resolution
+) -> Export:
+    """Write a student for use without searchd.
+
+    `mmdet.apis.init_detector(config, checkpoint)` loads it wherever `detection.backbones` can be
+    imported: with searchd installed, or with PYTHONPATH set to `folder`.
+
+    Args:
+        student: The detector with its weights.
+        folder: Made if missing; files in it are overwritten.
+        class_names: In the order of the labels.
+        resolution: At which the config's test pipeline runs.
+    """
+    module = architecture_resnet.__name__
+    files = Export(
+        config=folder / "config.py",
+        checkpoint=folder / "checkpoint.pth",
+        weights=folder / "model.safetensors",
+        backbone=folder.joinpath(*module.split(".")).with_suffix(".py"),
+    )
+    files.backbone.parent.mkdir(parents=True, exist_ok=True)
+    copyfile(architecture_resnet.__file__, files.backbone)
+    files.config.write_text(config_text(student, class_names, resolution))
+    # A view of a larger tensor would drag the whole of it into the file.
+    weights = {name: value.detach().clone() for name, value in student.weights.items()}
+    meta = {"dataset_meta": {"classes": list(class_names)}}
+    torch.save({"meta": meta, "state_dict": weights}, files.checkpoint)
+    save_file(weights, files.weights)
+    return files
+
+
+def config_text(student: Student, class_names: Sequence[str], resolution: Resolution) -> str:
+    """The mmdet config as Python source."""
+    model = detector_config(student.detector)
+    model["data_preprocessor"]["bgr_to_rgb"] = True  # mmdet's pipelines read BGR
+    config = {
+        "default_scope": "mmdet",
+        "custom_imports": {
+            "imports": [architecture_resnet.__name__],
+            "allow_failed_imports": False,
+        },
+        "model": model,
+        "test_dataloader": {
+            "batch_size": 1,
+            "dataset": {
+                "type": "CocoDataset",
+                "test_mode": True,
+                "metainfo": {"classes": list(class_names)},
+                "pipeline": _pipeline(resolution),
+            },
+        },
+    }
+    text: str = Config(config).pretty_text
+    return text
+
+
+def _pipeline(resolution: Resolution) -> list[dict[str, Any]]:
+    return [
+        {"type": "LoadImageFromFile"},
+        {
+            "type": "Resize",
+            "scale": (resolution.width, resolution.height),
+            "keep_ratio": True,
+        },
+        {
+            "type": "PackDetInputs",
+            "meta_keys": ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor"),
+        },
+    ]
