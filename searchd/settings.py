@@ -45,14 +45,22 @@ class Settings(BaseSettings):
     """Seconds between two rounds of the coordinator."""
     max_attempts: int = Field(default=5, ge=1)
     """Crashes of a driver in a row after which its work is given up."""
+    slice_s: float = Field(default=60.0, gt=0)
+    """Seconds after which a worker hands over its progress and looks whether to stop."""
+    checkpoint_s: float = Field(default=600.0, gt=0)
+    """Seconds between checkpoints inside an epoch."""
+    silence_s: float = Field(default=900.0, gt=0)
+    """Seconds after which a worker in which nothing moves ends itself."""
     api_host: str = "127.0.0.1"
     """Address that the API listens on; loopback unless somebody decides otherwise."""
     api_port: int = Field(default=8080, ge=0, le=65535)
     trial_trainable: str = "workers.trainable:TrialTrainable"
     """module:name of the Tune trainable, which the driver resolves; it must not know torch."""
+    trial_module: str = "workers.trial"
+    """Module whose `TrialContext` and `trial_steps` the trainable runs."""
     pool_training: str = "workers.pool_training:train_pool"
     """module:name of the function that trains a pool."""
-    dataset_check: str = "detection.data.coco:check_dataset"
+    dataset_check: str = "workers.dataset_check:check"
     """module:name of the function that checks a data set."""
 
     @property

@@ -25,9 +25,10 @@ from searchd.domain.encoding import parse
 from searchd.domain.pool import PoolProgress, PoolReport
 from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import Subnet, SubnetSpace
-from searchd.domain.trial import Artifact, Proposal, Report, TrialRole
+from searchd.domain.trial import Artifact, Progress, Proposal, Report, TrialRole
 
 REPORT = TypeAdapter(Report)
+PROGRESS = TypeAdapter(Progress)
 POOL_REPORT = TypeAdapter(PoolReport)
 POOL_PROGRESS = TypeAdapter(PoolProgress)
 PROPOSAL = TypeAdapter(Proposal)

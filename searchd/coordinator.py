@@ -1,0 +1,311 @@
+"""The reconcile loop: leases work, starts its driver as a Ray job, watches it, starts it again.
+
+The database says what is wanted and what is, the Jobs API what runs; each round brings them
+together. Any number of rounds may be lost, and the process killed at any line. Knows no torch.
+"""
+
+import logging
+import math
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from types import FrameType
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from searchd import settings
+from searchd.domain.errors import ClusterUnreachableError, ConflictError
+from searchd.domain.lifecycle import DatasetStatus, PoolStatus, WorkKind
+from searchd.jobs import Jobs, JobStatus, Node, RayJobs
+from searchd.store import Database, Desired, Lease, work
+from searchd.store.base import now
+from searchd.store.models import DatasetRow, PoolRow, SearchRow, WorkRow
+from searchd.store.searches import ACTIVE
+
+log = logging.getLogger(__name__)
+
+MAX_BACK_OFF_S = 60.0
+
+
+class Action(StrEnum):
+    """What a round did with a piece of work.
+
+    Attributes:
+        STARTED: Leased, and its driver submitted.
+        WAITS: It may not start yet; the resource says why.
+        STOPPED: Its driver showed no sign of life, so Ray was asked to end it.
+        REQUEUED: Its driver died; it will be started again.
+        GAVE_UP: It failed for good.
+        CANCELLED: A user wanted it stopped before it was started (again).
+    """
+
+    STARTED = "started"
+    WAITS = "waits"
+    STOPPED = "stopped"
+    REQUEUED = "requeued"
+    GAVE_UP = "gave up"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """One thing that a round did."""
+
+    action: Action
+    work_id: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why queued work is not started now."""
+
+    reason: str
+    for_good: bool
+    """Waiting does not help."""
+
+    @property
+    def action(self) -> Action:
+        return Action.GAVE_UP if self.for_good else Action.WAITS
+
+
+class Coordinator:
+    """Brings database and cluster together, one `step` at a time.
+
+    Args:
+        database: Holds the work.
+        jobs: Runs the drivers.
+        lease_s: Seconds that a driver may show no sign of life.
+        max_running_searches: Searches admitted at the same time.
+        max_attempts: Crashes in a row after which work is given up.
+        clock: The present time.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        jobs: Jobs,
+        *,
+        lease_s: float,
+        max_running_searches: int,
+        max_attempts: int,
+        clock: Callable[[], datetime] = now,
+    ) -> None:
+        self._database = database
+        self._jobs = jobs
+        self._lease_s = lease_s
+        self._max_running_searches = max_running_searches
+        self._max_attempts = max_attempts
+        self._clock = clock
+        self._owner = f"coordinator {socket.gethostname()}:{os.getpid()}"
+
+    def step(self) -> list[Deed]:
+        """One round: look at everything that was leased, then start what may start.
+
+        Returns:
+            What it did, in order.
+
+        Raises:
+            ClusterUnreachableError: Ray does not answer. Nothing is decided without it.
+        """
+        nodes = self._jobs.nodes()
+        with self._database.read() as session:
+            leased = work.leased(session)
+            queued = work.queued(session, now=self._clock())
+        deeds = [self._watch(row) for row in leased]
+        deeds += [self._admit(row, nodes) for row in queued]
+        return [deed for deed in deeds if deed is not None]
+
+    def _watch(self, row: WorkRow) -> Deed | None:
+        """What is to be done about a driver that should be running."""
+        lease = work.lease_of(row)
+        job_id = job_of(lease)
+        status = self._jobs.status(job_id)
+        expired = row.lease_expires_at is None or row.lease_expires_at <= self._clock()
+        if status.is_alive:
+            if not expired:
+                return None
+            self._jobs.stop(job_id)
+            log.warning("%s: no sign of life, asked Ray to end %s", row.id, job_id)
+            return Deed(Action.STOPPED, row.id, "no sign of life")
+        if status is JobStatus.MISSING and not expired:
+            return None  # about to be submitted, or a driver that somebody started by hand
+        return self._restart(row, lease, status)
+
+    def _restart(self, row: WorkRow, lease: Lease, status: JobStatus) -> Deed | None:
+        reason = f"its driver ended without finishing (job {job_of(lease)} is {status})"
+        try:
+            if row.attempts >= self._max_attempts:
+                tail = self._jobs.log_tail(job_of(lease))
+                reason = f"given up after {row.attempts} attempts: {reason}; its log ends:\n{tail}"
+                with self._database.write() as session:
+                    work.give_up(session, lease, reason)
+                return _done(Action.GAVE_UP, row, reason)
+            delay_s = min(2.0 ** (row.attempts - 1), MAX_BACK_OFF_S)
+            with self._database.write() as session:
+                work.requeue(session, lease, reason, delay_s=delay_s, now=self._clock())
+            return _done(Action.REQUEUED, row, f"{reason}; started again in {delay_s:g} s")
+        except ConflictError:
+            # Stale: the driver finished, or somebody requeued it, since we read the row.
+            return None
+
+    def _admit(self, row: WorkRow, nodes: list[Node]) -> Deed | None:
+        try:
+            if row.desired is Desired.CANCEL:
+                return self._cancel(row)
+            with self._database.write() as session:
+                refusal = next(self._refusals(session, row, nodes), None)
+                if refusal is None:
+                    lease = work.lease(
+                        session, row.id, owner=self._owner, lease_s=self._lease_s, now=self._clock()
+                    )
+                elif refusal.for_good:
+                    work.give_up(session, work.lease_of(row), refusal.reason)
+                else:
+                    work.explain(session, row.id, refusal.reason)
+                name = work.resource(session, row).name
+        except ConflictError:
+            return None  # somebody moved it since we read the row; the next round sees
+        if refusal is not None:
+            return Deed(refusal.action, row.id, refusal.reason)
+        return None if lease is None else self._submit(row, lease, name)
+
+    def _cancel(self, row: WorkRow) -> Deed:
+        reason = "a user asked to cancel"
+        with self._database.write() as session:
+            work.cancel_queued(session, work.lease_of(row), reason)
+        return _done(Action.CANCELLED, row, reason)
+
+    def _submit(self, row: WorkRow, lease: Lease, name: str) -> Deed:
+        command = ["python", "-m", "searchd.driver", f"--work={row.id}", f"--lease={lease.number}"]
+        try:
+            self._jobs.submit(
+                job_of(lease), command, {str(row.kind): row.resource_id, "name": name}
+            )
+        except ClusterUnreachableError as error:
+            with self._database.write() as session:
+                work.requeue(session, lease, str(error), delay_s=1.0, now=self._clock())
+            return _done(Action.REQUEUED, row, str(error))
+        return _done(Action.STARTED, row, f"job {job_of(lease)}")
+
+    def _refusals(self, session: Session, row: WorkRow, nodes: list[Node]) -> Iterator[Refusal]:
+        """Why the work may not start now; nothing if it may."""
+        resource = work.resource(session, row)
+        if isinstance(resource, DatasetRow):
+            return
+        yield from _of_cluster(resource, nodes)
+        yield from _of_dataset(session.get_one(DatasetRow, resource.dataset_id))
+        if isinstance(resource, SearchRow):
+            yield from _of_pool(session.get_one(PoolRow, resource.pool_id))
+            yield from self._of_admission(session, resource)
+
+    def _of_admission(self, session: Session, search: SearchRow) -> Iterator[Refusal]:
+        if search.status in ACTIVE:
+            return  # admitted before its driver died
+        running = _running_searches(session)
+        if running >= self._max_running_searches:
+            yield Refusal(
+                f"waits: {running} of at most {self._max_running_searches} searches are running",
+                for_good=False,
+            )
+
+
+def job_of(lease: Lease) -> str:
+    """The id of the Ray job that a lease is carried out by."""
+    return f"{lease.work_id}-{lease.number}"
+
+
+def _of_cluster(resource: PoolRow | SearchRow, nodes: list[Node]) -> Iterator[Refusal]:
+    if isinstance(resource, SearchRow):
+        what, count = "trial", 1
+        cpus, gpus = resource.spec.resources.cpus_per_trial, resource.spec.resources.gpus_per_trial
+    else:
+        what, count = "worker", resource.spec.num_workers
+        cpus, gpus = resource.spec.cpus_per_worker, resource.spec.gpus_per_worker
+    places = sum(_places(node, cpus, gpus) for node in nodes)
+    if places < count:
+        has = ", ".join(f"{node.cpus:g} CPUs and {node.gpus:g} GPUs" for node in nodes)
+        yield Refusal(
+            f"needs {cpus:g} CPUs and {gpus:g} GPUs for each {what}, {count} at once; "
+            f"the cluster has room for {places}: nodes of {has or 'nothing'}",
+            for_good=bool(nodes),
+        )
+
+
+def _places(node: Node, cpus: float, gpus: float) -> int:
+    """How many that need so much fit on the node."""
+    by_gpus = node.gpus // gpus if gpus else math.inf
+    return int(min(node.cpus // cpus, by_gpus))
+
+
+def _of_dataset(dataset: DatasetRow) -> Iterator[Refusal]:
+    if dataset.status is DatasetStatus.CHECKING:
+        yield Refusal(f"waits for data set {dataset.name} to be checked", for_good=False)
+    if dataset.status is DatasetStatus.FAILED:
+        reason = f"data set {dataset.name} failed its check: {dataset.status_reason}"
+        yield Refusal(reason, for_good=True)
+
+
+def _of_pool(pool: PoolRow) -> Iterator[Refusal]:
+    if pool.status in (PoolStatus.FAILED, PoolStatus.CANCELLED):
+        yield Refusal(f"pool {pool.name} is {pool.status}: {pool.status_reason}", for_good=True)
+
+
+def _running_searches(session: Session) -> int:
+    """Searches that were admitted: those under way, and those whose first driver starts."""
+    active = session.scalars(select(SearchRow.id).where(SearchRow.status.in_(ACTIVE)))
+    starting = {row.resource_id for row in work.leased(session) if row.kind is WorkKind.SEARCH}
+    return len(starting.union(active))
+
+
+def _done(action: Action, row: WorkRow, reason: str) -> Deed:
+    log.info("%s: %s, %s", row.id, action, reason)
+    return Deed(action, row.id, reason)
+
+
+def main() -> None:
+    """Run rounds until SIGTERM or SIGINT."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    values = settings.load()
+    stop = threading.Event()
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
+    with closing(Database(values.database)) as database:
+        coordinator = Coordinator(
+            database,
+            RayJobs(values.ray_dashboard_url),
+            lease_s=values.lease_s,
+            max_running_searches=values.max_running_searches,
+            max_attempts=values.max_attempts,
+        )
+        _loop(coordinator, stop, values.poll_s)
+
+
+def _loop(coordinator: Coordinator, stop: threading.Event, poll_s: float) -> None:
+    failures = 0
+    while not stop.is_set():
+        try:
+            coordinator.step()
+            failures = 0
+        except ClusterUnreachableError as error:
+            failures += 1
+            log.warning("%s", error)
+        except Exception:  # the outermost loop: nothing may end it but a signal
+            failures += 1
+            log.exception("a round failed")
+        stop.wait(min(poll_s * 2**failures, MAX_BACK_OFF_S))
+
+
+if __name__ == "__main__":
+    main()

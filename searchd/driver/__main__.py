@@ -1,0 +1,83 @@
+"""Carry out one piece of work: `python -m searchd.driver --work ID [--lease NUMBER]`.
+
+The coordinator starts this as a Ray job and gives the lease that it took. Started by hand, for
+debugging, it takes a lease itself. Exit code 0: the work is done, whatever came of it. Anything
+else: this driver crashed, and a new one goes on from what is written.
+"""
+
+import argparse
+import logging
+import os
+import socket
+import sys
+from contextlib import closing
+
+from searchd import settings as settings_module
+from searchd.domain.errors import ConflictError, StaleLeaseError
+from searchd.domain.lifecycle import WorkKind
+from searchd.driver.dataset import run_dataset_check
+from searchd.driver.keeper import EXIT_LEASE_LOST, LeaseKeeper
+from searchd.driver.ledger import Ledger
+from searchd.driver.pool import run_pool
+from searchd.driver.search import run_search
+from searchd.settings import Settings
+from searchd.store import Database, Lease, work
+from searchd.store.base import now
+
+log = logging.getLogger("searchd.driver")
+
+
+def main() -> None:
+    arguments = _parse(sys.argv[1:])
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    settings = settings_module.load()
+    with closing(Database(settings.database)) as database:
+        lease = (
+            _take_lease(database, arguments.work, settings)
+            if arguments.lease is None
+            else Lease(arguments.work, arguments.lease)
+        )
+        try:
+            with LeaseKeeper(database, lease, lease_s=settings.lease_s) as keeper:
+                carry_out(database, lease, keeper, settings)
+        except StaleLeaseError as error:
+            log.error("%s", error)
+            sys.exit(EXIT_LEASE_LOST)
+
+
+def carry_out(database: Database, lease: Lease, keeper: LeaseKeeper, settings: Settings) -> None:
+    """Do the work that is leased, whatever its kind."""
+    with database.read() as session:
+        kind = work.get(session, lease.work_id).kind
+    log.info("%s: carried out under lease %d", lease.work_id, lease.number)
+    match kind:
+        case WorkKind.DATASET_CHECK:
+            status: object = run_dataset_check(database, lease, settings)
+        case WorkKind.POOL:
+            status = run_pool(database, lease, settings, keeper.cancelled)
+        case WorkKind.SEARCH:
+            status = run_search(Ledger(database, lease, settings), settings, keeper.cancelled)
+    log.info("%s: done, %s", lease.work_id, status)
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m searchd.driver", description=__doc__)
+    parser.add_argument("--work", required=True, metavar="ID", help="such as search-s-7f3k2m")
+    parser.add_argument("--lease", type=int, metavar="NUMBER", help="one taken already")
+    return parser.parse_args(arguments)
+
+
+def _take_lease(database: Database, work_id: str, settings: Settings) -> Lease:
+    owner = f"driver {socket.gethostname()}:{os.getpid()}, started by hand"
+    with database.write() as session:
+        lease = work.lease(session, work_id, owner=owner, lease_s=settings.lease_s, now=now())
+        row = work.get(session, work_id)
+    if lease is None:
+        raise ConflictError(
+            f"{work_id} is {row.status} and cannot be leased now: {row.status_reason}"
+        )
+    return lease
+
+
+if __name__ == "__main__":
+    main()

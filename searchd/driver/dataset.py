@@ -1,0 +1,41 @@
+"""Checks a data set on the cluster, where its files can be read."""
+
+from typing import Any
+
+import ray
+
+from searchd.domain.errors import DataError
+from searchd.domain.lifecycle import DatasetStatus
+from searchd.driver.cluster import connect, resolve
+from searchd.settings import Settings
+from searchd.spec import DatasetSpec
+from searchd.store import Database, Lease, datasets, work
+from searchd.store.models import DatasetRow
+
+
+def run_dataset_check(database: Database, lease: Lease, settings: Settings) -> DatasetStatus:
+    """Read every file of the data set.
+
+    Returns:
+        READY, or FAILED with the file and the record in its reason.
+    """
+    with database.read() as session:
+        row = session.get_one(DatasetRow, work.get(session, lease.work_id).resource_id)
+    connect(settings)
+    summary, problem = ray.get(_check.remote(settings.dataset_check, row.spec))
+    with database.write() as session:
+        if summary is not None:
+            datasets.record_ready(session, lease, summary)
+            return DatasetStatus.READY
+        work.finish(session, lease, DatasetStatus.FAILED, problem)
+        return DatasetStatus.FAILED
+
+
+# No CPU of its own: short and mostly reading, it need not wait for trials that take hours.
+@ray.remote(num_cpus=0)
+def _check(path: str, spec: DatasetSpec) -> tuple[dict[str, Any] | None, str]:
+    """What the check counted, or what it found wrong."""
+    try:
+        return resolve(path)(spec), ""
+    except DataError as error:
+        return None, str(error)

@@ -1,0 +1,109 @@
+"""Runs a search: the base first, then trials with teachers, then controls."""
+
+import logging
+import shutil
+import threading
+
+from searchd.domain.lifecycle import PoolStatus, SearchStatus
+from searchd.driver.cluster import connect, resolve
+from searchd.driver.ledger import Ledger
+from searchd.search.strategy import Finished
+from searchd.settings import Settings
+from searchd.tune_adapter import Conductor, run_tuner
+
+log = logging.getLogger(__name__)
+
+_POOL_POLL_S = 1.0
+
+
+def run_search(
+    ledger: Ledger, settings: Settings, cancelled: threading.Event
+) -> tuple[SearchStatus, str]:
+    """Run trials until the search has ended, and say so in the ledger.
+
+    Every finished score is kept, whatever ends it. A trial whose report was written is not trained
+    again, also when the report was not recorded.
+
+    Args:
+        ledger: The books of the search.
+        settings: Where the trainable is found, and how workers behave.
+        cancelled: Set when the user wants the search stopped.
+
+    Returns:
+        The final status and its reason.
+    """
+    if ledger.status() is SearchStatus.QUEUED:
+        ledger.advance(SearchStatus.PREPARING, "the base detector is trained first")
+    connect(settings)
+    again = ledger.adopt()
+    strategy = ledger.strategy()
+    log.info(
+        "search %s: %d trials proposed, %d ended, %d to be run again",
+        *(ledger.search_id, len(strategy.proposals), len(strategy.completions), len(again)),
+    )
+    while True:
+        conductor = Conductor(
+            strategy,
+            ledger,
+            again=again,
+            is_cancelled=cancelled.is_set,
+            may_search=_PoolGate(ledger).is_open,
+        )
+        _run_tuner(conductor, ledger, settings)
+        # The Tuner has ended, also when it only waits for the pool: an idle worker would keep
+        # resources that the pool may need.
+        end = _end(conductor.finished, ledger, cancelled)
+        if end is not None:
+            ledger.finish(*end)
+            return end
+        again = []
+        cancelled.wait(_POOL_POLL_S)
+
+
+class _PoolGate:
+    """Opens when the pool of teachers is ready; the search is RUNNING from then on."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._is_open = False
+
+    def is_open(self) -> bool:
+        if not self._is_open and self._ledger.pool()[0] is PoolStatus.READY:
+            self._ledger.advance(SearchStatus.RUNNING, "base detector and pool are ready")
+            self._is_open = True
+        return self._is_open
+
+
+def _end(
+    finished: Finished | None, ledger: Ledger, cancelled: threading.Event
+) -> tuple[SearchStatus, str] | None:
+    """How the search has ended, or None if it goes on."""
+    if cancelled.is_set():
+        return SearchStatus.CANCELLED, "a user asked to cancel"
+    if finished is not None and finished.succeeded:
+        # Latencies of the front are to be measured here, on the cluster that is idle now.
+        return SearchStatus.SUCCEEDED, finished.reason
+    if finished is not None:
+        return SearchStatus.FAILED, f"{finished.reason}; {ledger.last_failure()}"
+    pool, reason = ledger.pool()
+    if pool in (PoolStatus.FAILED, PoolStatus.CANCELLED):
+        return SearchStatus.FAILED, f"its pool of teachers is {pool}: {reason}"
+    return None
+
+
+def _run_tuner(conductor: Conductor, ledger: Ledger, settings: Settings) -> None:
+    storage = settings.data_folder.absolute() / "tune" / ledger.search_id
+    shutil.rmtree(storage, ignore_errors=True)  # of an earlier driver: never read
+    run_tuner(
+        conductor,
+        resolve(settings.trial_trainable),
+        name=ledger.search_id,
+        resources=ledger.spec.resources,
+        worker_config={
+            "module": settings.trial_module,
+            "silence_s": settings.silence_s,
+            "stop": ledger.stop_uri,
+        },
+        storage=storage,
+    )
+    shutil.rmtree(storage, ignore_errors=True)

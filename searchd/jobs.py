@@ -1,0 +1,165 @@
+"""Drivers as Ray jobs: submit, ask, stop, read logs, and what the cluster has. No database.
+
+`Jobs` is the port that the coordinator sees; `RayJobs` speaks to Ray's Jobs API.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from shlex import join as shell_join
+from typing import Any, Protocol
+
+from ray import job_submission
+from ray.exceptions import AuthenticationError
+from ray.util.state import list_nodes
+from ray.util.state.exception import RayStateApiException
+
+from searchd.domain.errors import ClusterUnreachableError
+
+_OVERRIDES = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")
+"""Variables that Ray's client prefers to the address it is given (2.60)."""
+_FAILURES = (RuntimeError, OSError, AuthenticationError)
+"""What Ray's client raises when the cluster refuses, is gone, or knows another token."""
+
+
+class JobStatus(StrEnum):
+    """Where a job is in its life, as Ray sees it.
+
+    Attributes:
+        MISSING: Ray knows no job of this id.
+        PENDING: Submitted; its process is not running yet.
+        RUNNING: Its process runs.
+        SUCCEEDED: Its process ended with exit code 0. Final.
+        FAILED: Its process could not be started, ended with another code, or was killed. Final.
+        STOPPED: Somebody asked Ray to stop it. Final.
+    """
+
+    MISSING = "missing"
+    PENDING = "pending"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+    @property
+    def is_alive(self) -> bool:
+        return self in (JobStatus.PENDING, JobStatus.RUNNING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """What one node of the cluster has in all, used or not."""
+
+    cpus: float
+    gpus: float
+
+
+class Jobs(Protocol):
+    """Starts and watches drivers. Ids are chosen by the caller and never used twice.
+
+    Every method raises ClusterUnreachableError when the cluster does not answer; nothing is known
+    of the job then.
+    """
+
+    def submit(self, job_id: str, command: Sequence[str], metadata: Mapping[str, str]) -> None:
+        """Start a job unless there is one of this id already.
+
+        Args:
+            job_id: Its id.
+            command: Program and arguments. Shown to every reader of the dashboard: no secrets.
+            metadata: Shown in the dashboard too.
+        """
+
+    def status(self, job_id: str) -> JobStatus:
+        """Where the job is in its life."""
+
+    def stop(self, job_id: str) -> None:
+        """Ask a job to end: SIGTERM, then SIGKILL. Of no effect when it has ended or is missing."""
+
+    def log_tail(self, job_id: str, num_lines: int = 20) -> str:
+        """The last lines that the job wrote; empty when it is missing."""
+
+    def nodes(self) -> list[Node]:
+        """The living nodes of the cluster."""
+
+
+class RayJobs:
+    """`Jobs` on Ray's dashboard. Takes the token from RAY_AUTH_TOKEN.
+
+    Args:
+        dashboard_url: Such as http://127.0.0.1:8265. It is reached at the first call.
+    """
+
+    def __init__(self, dashboard_url: str) -> None:
+        for name in _OVERRIDES:
+            os.environ.pop(name, None)
+        self._url = dashboard_url
+        self._connected: job_submission.JobSubmissionClient | None = None
+
+    def submit(self, job_id: str, command: Sequence[str], metadata: Mapping[str, str]) -> None:
+        # A second job of the same id would be refused with an HTTP 500 that says little.
+        if self.status(job_id) is not JobStatus.MISSING:
+            return
+        try:
+            self._client().submit_job(
+                # exec: signals reach the driver itself and not a shell around it.
+                entrypoint=f"exec {shell_join(command)}",
+                submission_id=job_id,
+                metadata=dict(metadata),
+            )
+        except _FAILURES as error:
+            raise self._unreachable(error) from error
+
+    def status(self, job_id: str) -> JobStatus:
+        try:
+            return JobStatus(self._client().get_job_status(job_id).value.lower())
+        except _FAILURES as error:
+            if _is_missing(error):
+                return JobStatus.MISSING
+            raise self._unreachable(error) from error
+
+    def stop(self, job_id: str) -> None:
+        try:
+            self._client().stop_job(job_id)
+        except _FAILURES as error:
+            if not _is_missing(error):
+                raise self._unreachable(error) from error
+
+    def log_tail(self, job_id: str, num_lines: int = 20) -> str:
+        try:
+            logs = self._client().get_job_logs(job_id)
+        except _FAILURES as error:
+            if _is_missing(error):
+                return ""
+            raise self._unreachable(error) from error
+        return "\n".join(logs.splitlines()[-num_lines:])
+
+    def nodes(self) -> list[Node]:
+        try:
+            found: list[Any] = list_nodes(address=self._url, filters=[_ALIVE])
+        except (RayStateApiException, *_FAILURES) as error:
+            raise self._unreachable(error) from error
+        return [_node(node.resources_total or {}) for node in found]
+
+    def _client(self) -> job_submission.JobSubmissionClient:
+        if self._connected is None:
+            self._connected = job_submission.JobSubmissionClient(self._url)
+        return self._connected
+
+    def _unreachable(self, error: Exception) -> ClusterUnreachableError:
+        # The error may be long and carry a traceback of Ray's; its first line says what happened.
+        first_line = str(error).partition("\n")[0]
+        return ClusterUnreachableError(f"Ray at {self._url} does not answer: {first_line}")
+
+
+_ALIVE = ("state", "=", "ALIVE")
+
+
+def _is_missing(error: Exception) -> bool:
+    # The client knows no exception types, only this text (Ray 2.60).
+    return str(error).startswith("Request failed with status code 404")
+
+
+def _node(resources: Mapping[str, float]) -> Node:
+    return Node(cpus=resources.get("CPU", 0.0), gpus=resources.get("GPU", 0.0))

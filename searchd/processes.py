@@ -1,0 +1,148 @@
+"""Child processes: kept running, found again by a mark in their environment, ended. No Ray."""
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+log = logging.getLogger(__name__)
+
+_STOP_GRACE_S = 10.0
+_MAX_BACK_OFF_S = 30.0
+_STEADY_S = 60.0
+"""A process that lived this long is restarted at once when it ends."""
+
+
+@dataclass(slots=True)
+class Child:
+    """A process of ours that is to run all the time."""
+
+    name: str
+    command: list[str]
+    environment: Mapping[str, str]
+    folder: Path
+    """Its working folder."""
+    log_file: Path
+    """Its output is appended here."""
+    process: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
+    crashes: int = field(default=0, init=False)
+    """In a row, each after less than `_STEADY_S`."""
+    not_before: float = field(default=0.0, init=False)
+    """time.monotonic() before which it is not started again."""
+    _started_at: float = field(default=0.0, init=False)
+
+    def start(self) -> None:
+        """Start it in a session of its own: Ctrl-C in a terminal does not reach it, and when it
+        kills its process group, as Ray's reaper does, it kills nothing of ours."""
+        with self.log_file.open("ab") as output:
+            self.process = subprocess.Popen(
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=self.folder,
+                env=dict(self.environment),
+                start_new_session=True,
+            )
+        self._started_at = time.monotonic()
+        log.info("%s is started, process %d", self.name, self.process.pid)
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs."""
+        return None if self.process is None else self.process.poll()
+
+    def keep_running(self) -> bool:
+        """Start it again if it has ended, with back-off.
+
+        Returns:
+            Whether it was started.
+        """
+        if self.process is not None and self.exit_code is not None:
+            self._note_crash(self.exit_code)
+        if self.process is not None or time.monotonic() < self.not_before:
+            return False
+        self.start()
+        return True
+
+    def stop(self) -> None:
+        """SIGTERM, then SIGKILL; returns when it has ended."""
+        if self.process is None:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(_STOP_GRACE_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        log.info("%s is stopped", self.name)
+
+    def tail(self) -> str:
+        """The end of its log, for error messages."""
+        lines = self.log_file.read_text(errors="replace").splitlines()[-10:]
+        return "\n".join([f"the last lines of {self.log_file} are:", *lines])
+
+    def _note_crash(self, exit_code: int) -> None:
+        steady = time.monotonic() - self._started_at >= _STEADY_S
+        self.crashes = 0 if steady else self.crashes + 1
+        delay_s = 0.0 if steady else min(2.0 ** (self.crashes - 1), _MAX_BACK_OFF_S)
+        self.process = None
+        self.not_before = time.monotonic() + delay_s
+        log.error(
+            "%s ended with exit code %d; it is started again in %.0f s, its log is %s",
+            *(self.name, exit_code, delay_s, self.log_file),
+        )
+
+
+def marked(variable: str, value: str) -> list[psutil.Process]:
+    """Living processes with this variable in their environment, and all their descendants.
+
+    Some processes write their title over their environment; their parents lead to them.
+    """
+    found: dict[int, psutil.Process] = {}
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):  # ended meanwhile, or another user's
+            if process.environ().get(variable) == value:
+                family = (process, *process.children(recursive=True))
+                found.update({member.pid: member for member in family})
+    found.pop(os.getpid(), None)
+    return [process for process in found.values() if _lives(process)]
+
+
+def end(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
+    """SIGTERM, then SIGKILL.
+
+    Returns:
+        Those that are still there.
+    """
+    remaining = list(processes)
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for process in remaining:
+            with contextlib.suppress(psutil.NoSuchProcess):  # also when the pid was given anew
+                process.send_signal(number)
+        _, remaining = psutil.wait_procs(remaining, timeout=_STOP_GRACE_S)
+    return [process for process in remaining if _lives(process)]
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of this machine that nobody listens on at the moment."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,162 @@
+"""The Tune trainable: a thin adapter around trial steps, one time slice per Tune step.
+
+A worker process runs one trial after the other and keeps data set and supernet loaded between
+them. It imports no torch itself: the module that runs trials is named in the configuration.
+"""
+
+import importlib
+import logging
+import time
+import traceback
+from collections.abc import Generator
+from typing import Any
+
+from ray import tune
+from ray.util.metrics import Counter, Gauge
+from typing_extensions import override
+
+from searchd import artifacts
+from searchd.domain.lifecycle import FailureCause
+from searchd.domain.trial import Outcome, Progress, Report
+from searchd.spec import PROGRESS, REPORT, TrialOrder
+from workers.watchdog import Watchdog
+
+log = logging.getLogger(__name__)
+
+Steps = Generator[Progress, bool, Report]
+
+
+class TrialTrainable(tune.Trainable):
+    """Runs `TrialOrder`s.
+
+    Configuration: `order` (JSON of the TrialOrder), `module` (its `TrialContext` and `trial_steps`
+    do the work), `stop` (URI of a file; while it exists, trials stop at the end of their slice),
+    `silence_s` (see Watchdog), `cpus` and `gpus` (what a trial gets).
+
+    A result is either a slice, {"final": False, "progress": JSON}, or the end,
+    {"final": True, "report": JSON, "done": True}. Failures are reports too: an exception would cost
+    the warm process, and Tune would not say what it was.
+    """
+
+    @classmethod
+    @override
+    def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
+        return tune.PlacementGroupFactory([{"CPU": config["cpus"], "GPU": config["gpus"]}])
+
+    @override
+    def setup(self, config: dict[str, Any]) -> None:
+        logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+        self._context: Any = None
+        self._progress: Progress | None = None
+        self._metrics = _Metrics()
+        self._watchdog = Watchdog(config["silence_s"])
+        self._begin(config)
+
+    @override
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self._begin(new_config)
+        return True
+
+    @override
+    def step(self) -> dict[str, Any]:
+        with self._watchdog.watching():
+            try:
+                progress = self._next_slice()
+            except StopIteration as end:
+                return self._final(end.value)
+            except Exception:  # no worker may be lost to an error; trial_steps reports its own
+                log.exception("%s", self._trial)
+                return self._final(self._broken(traceback.format_exc()))
+        self._progress = progress
+        self._metrics.show(self._order, progress)
+        return {"final": False, "progress": PROGRESS.dump_json(progress).decode()}
+
+    @override
+    def cleanup(self) -> None:
+        self._watchdog.close()
+
+    def __repr__(self) -> str:
+        """What Ray shows in logs and errors. Its dashboard shows it as it was when the process
+        started, so that it names the trial only once one runs."""
+        if self._progress is None:
+            return f"search {self._order.search}"
+        return f"{self._trial} epoch {self._progress.epoch}"
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        self._module: str = config["module"]
+        self._stop: str = config["stop"]
+        self._order = TrialOrder.model_validate_json(config["order"])
+        self._steps: Steps | None = None
+        self._progress = None
+
+    def _next_slice(self) -> Progress:
+        """
+        Raises:
+            StopIteration: The trial has ended; its value is the report.
+        """
+        if self._steps is not None:
+            return self._steps.send(not artifacts.exists(self._stop))
+        module = importlib.import_module(self._module)
+        if self._context is None:
+            self._context = module.TrialContext()
+        log.info("%s: attempt %d", self._trial, self._order.attempt)
+        self._steps = module.trial_steps(self._order, self._context)
+        return next(self._steps)
+
+    def _broken(self, description: str) -> Report:
+        return Report(
+            trial=self._order.proposal.name,
+            attempt=self._order.attempt,
+            outcome=Outcome.FAILED,
+            cause=FailureCause.BUG,
+            reason=description,
+        )
+
+    def _final(self, report: Report) -> dict[str, Any]:
+        log.info("%s: %s %s", self._trial, report.outcome, report.reason)
+        self._metrics.count(self._order, report)
+        return {"final": True, "done": True, "report": REPORT.dump_json(report).decode()}
+
+    @property
+    def _trial(self) -> str:
+        return f"search {self._order.search} trial {self._order.proposal.name}"
+
+
+class _Metrics:
+    """Shown by Ray's dashboard when Prometheus is attached."""
+
+    def __init__(self) -> None:
+        of_trial = ("search", "trial")
+        self._epoch = Gauge("searchd_epoch", "Epoch under way.", tag_keys=of_trial)
+        self._loss = Gauge(
+            "searchd_loss", "Mean over the epoch under way.", tag_keys=(*of_trial, "loss")
+        )
+        self._speed = Gauge("searchd_iterations_per_second", "Of training.", tag_keys=of_trial)
+        self._ap = Gauge("searchd_ap", "COCO box AP in [0, 1].", tag_keys=(*of_trial, "resolution"))
+        self._trials = Counter(
+            "searchd_trials_done", "Trials that ended.", tag_keys=("search", "outcome")
+        )
+        self._last: tuple[float, Progress] | None = None
+
+    def show(self, order: TrialOrder, progress: Progress) -> None:
+        tags = _tags(order)
+        self._epoch.set(progress.epoch, tags)
+        for name, value in progress.losses.items():
+            self._loss.set(value, {**tags, "loss": name})
+        now = time.monotonic()
+        if self._last is not None:
+            before, last = self._last
+            same_epoch = (last.trial, last.epoch) == (progress.trial, progress.epoch)
+            if same_epoch and now > before and progress.stage == last.stage == "train":
+                self._speed.set((progress.iteration - last.iteration) / (now - before), tags)
+        self._last = (now, progress)
+
+    def count(self, order: TrialOrder, report: Report) -> None:
+        self._trials.inc(1, {"search": order.search, "outcome": report.outcome.value})
+        for evaluation in report.evaluations:
+            tags = {**_tags(order), "resolution": str(evaluation.resolution)}
+            self._ap.set(evaluation.ap, tags)
+
+
+def _tags(order: TrialOrder) -> dict[str, str]:
+    return {"search": order.search, "trial": order.proposal.name}
