@@ -84,7 +84,8 @@ def _run(
     pool_spec, search_spec = _specs(trials, seed)
     stages = Stages(console)
     with stages.stage("Service", f"API, coordinator, Ray and SQLite, all in {folder}"):
-        service = Service(folder, api_port=port)
+        # Short slices, so that progress moves; the default suits epochs that take an hour.
+        service = Service(folder, api_port=port, environment={"SEARCHD_SLICE_S": "2"})
         service.start()
     try:
         console.print(service.describe())
