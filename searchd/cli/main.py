@@ -1,0 +1,39 @@
+"""The entry point `searchd`."""
+
+import logging
+import sys
+
+import typer
+
+from searchd.cli import datasets, pools, searches, tools
+from searchd.cli.demo import demo
+from searchd.cli.doctor import doctor
+from searchd.cli.errors import ReadableErrors
+from searchd.cli.up import up
+
+app = typer.Typer(
+    cls=ReadableErrors,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Searches for better object detectors: architecture, pruning and distillation together.",
+)
+app.command()(up)
+app.command()(demo)
+app.command()(doctor)
+app.add_typer(datasets.app, name="dataset")
+app.add_typer(pools.app, name="pool")
+app.add_typer(searches.app, name="search")
+app.add_typer(tools.app, name="tools")
+
+
+def main() -> None:
+    """Run the command line. Logs go to stderr, results to stdout."""
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
+    )
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""Tables for people, JSON for programs. JSON is all that goes to stdout when it is asked for."""
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, TypeVar
+
+import typer
+from pydantic import BaseModel
+from rich.console import Console
+from rich.table import Table
+
+S = TypeVar("S", bound=BaseModel)
+_PIPE_WIDTH = 200
+"""Characters in a line when the output is no terminal: nothing is to be cut there."""
+
+
+class Format(StrEnum):
+    """How a command prints its result."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+FormatOption = Annotated[
+    Format, typer.Option("--format", help="table for people, json for programs.")
+]
+
+
+def show_json(value: object) -> None:
+    """One JSON document."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def show_list(
+    items: Iterable[S], columns: Mapping[str, Callable[[S], object]], output: Format
+) -> None:
+    """Many things alike: a row for each, or a JSON array of them whole."""
+    if output is Format.JSON:
+        show_json([item.model_dump(mode="json") for item in items])
+        return
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for item in items:
+        table.add_row(*(text(cell(item)) for cell in columns.values()))
+    console().print(table)
+
+
+def show_one(item: BaseModel, rows: Mapping[str, object], output: Format) -> None:
+    """One thing: a line for each fact, or the whole of it as JSON."""
+    if output is Format.JSON:
+        show_json(item.model_dump(mode="json"))
+        return
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, value in rows.items():
+        table.add_row(name, text(value))
+    console().print(table)
+
+
+def text(value: object) -> str:
+    """A cell of a table."""
+    if value is None:
+        return "-"
+    if isinstance(value, datetime):
+        return value.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    return str(value)
+
+
+def percent(value: float | None, digits: int = 1) -> str | None:
+    """An AP or score in percent, as people read it."""
+    return None if value is None else f"{100 * value:.{digits}f}"
+
+
+def giga(value: float | None) -> str | None:
+    """Multiply-accumulates in G."""
+    return None if value is None else f"{value / 1e9:.4g}"
+
+
+def mega(value: float | None) -> str | None:
+    """Parameters in M."""
+    return None if value is None else f"{value / 1e6:.4g}"
+
+
+def console() -> Console:
+    """Writes to stdout."""
+    return Console(
+        file=sys.stdout,
+        width=None if sys.stdout.isatty() else _PIPE_WIDTH,
+        highlight=False,
+        markup=False,
+    )

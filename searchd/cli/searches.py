@@ -1,0 +1,229 @@
+"""`searchd search`: searches and what they found."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from api import schemas
+from api.client import Client
+from searchd.cli.errors import fail
+from searchd.cli.output import (
+    Format,
+    FormatOption,
+    giga,
+    mega,
+    percent,
+    show_json,
+    show_list,
+    show_one,
+)
+from searchd.cli.service import URL, KeyOption, SpecFile, UrlOption, follow, read_spec
+from searchd.domain.lifecycle import SearchStatus, TrialStatus
+from searchd.spec import SearchSpec
+
+app = typer.Typer(no_args_is_help=True, help="Searches for better detectors.")
+
+SearchArgument = Annotated[str, typer.Argument(help="Name or id.")]
+
+
+@app.command()
+def submit(
+    file: SpecFile,
+    name: Annotated[str | None, typer.Option(help="Instead of the file's.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Instead of the file's.")] = None,
+    pool: Annotated[str | None, typer.Option(help="Instead of the file's.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Instead of the file's.")] = None,
+    validate_only: Annotated[
+        bool, typer.Option("--validate-only", help="Check everything, submit nothing.")
+    ] = False,
+    key: KeyOption = None,
+    url: UrlOption = URL,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Submit a search from a spec."""
+    spec = read_spec(file, SearchSpec, name=name, dataset=dataset, pool=pool, seed=seed)
+    with Client(url) as client:
+        if validate_only:
+            client.validate_search(spec)
+            typer.echo(f"search {spec.name} would be accepted", err=True)
+            return
+        _show(client.submit_search(spec, key=key), output)
+
+
+@app.command("list")
+def list_searches(
+    status: Annotated[SearchStatus | None, typer.Option(help="Only these.")] = None,
+    url: UrlOption = URL,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """List searches, newest first."""
+    filters = {"status": status.value} if status else {}
+    columns = {
+        "NAME": lambda s: s.name,
+        "ID": lambda s: s.id,
+        "STATUS": lambda s: s.status,
+        "WHY": lambda s: s.status_reason,
+        "SUBMITTED": lambda s: s.created_at,
+    }
+    with Client(url) as client:
+        show_list(client.list_searches(**filters), columns, output)
+
+
+@app.command()
+def show(search: SearchArgument, url: UrlOption = URL, output: FormatOption = Format.TABLE) -> None:
+    """Show where a search stands."""
+    with Client(url) as client:
+        _show(client.get_search(search), output)
+
+
+@app.command()
+def watch(
+    search: SearchArgument, url: UrlOption = URL, output: FormatOption = Format.TABLE
+) -> None:
+    """Follow a search until it has ended; exit code 1 unless it then succeeded."""
+    with Client(url) as client:
+        follow(client.search_events(search), output)
+        ended = client.get_search(search)
+    if ended.status is not SearchStatus.SUCCEEDED:
+        raise fail(f"search {ended.name} is {ended.status}: {ended.status_reason}")
+
+
+@app.command()
+def trials(
+    search: SearchArgument,
+    status: Annotated[TrialStatus | None, typer.Option(help="Only these.")] = None,
+    url: UrlOption = URL,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """List a search's trials in the order they were proposed."""
+    filters = {"status": status.value} if status else {}
+    columns = {
+        "TRIAL": lambda t: t.name,
+        "PARENT": lambda t: t.proposal.parent,
+        "CHANGE": lambda t: t.change,
+        "TEACHER": lambda t: t.teacher,
+        "STATUS": lambda t: t.status,
+        "AP %": lambda t: percent(t.best and t.best.ap),
+        "AP50 %": lambda t: percent(t.best and t.best.ap50),
+        "AT": lambda t: t.best and t.best.resolution,
+        "GMACS": lambda t: giga(t.best and t.best.macs),
+        "M PARAMS": lambda t: mega(t.params),
+        "SCORE %": lambda t: percent(t.score, 2),
+    }
+    with Client(url) as client:
+        show_list(client.trials(search, **filters), columns, output)
+
+
+@app.command()
+def pareto(
+    search: SearchArgument,
+    x: Annotated[schemas.XAxis, typer.Option(help="Cost.")] = "macs",
+    y: Annotated[schemas.YAxis, typer.Option(help="Accuracy.")] = "ap",
+    url: UrlOption = URL,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Show the detectors that no other detector beats in both cost and accuracy."""
+    with Client(url) as client:
+        found = client.pareto(search, x=x, y=y)
+    if output is Format.JSON:
+        show_json(found.model_dump(mode="json"))
+        return
+    columns = {
+        "TRIAL": lambda p: p.trial_id,
+        "ROLE": lambda p: p.role,
+        "AT": lambda p: p.evaluation.resolution,
+        "AP %": lambda p: percent(p.evaluation.ap),
+        "AP50 %": lambda p: percent(p.evaluation.ap50),
+        "GMACS": lambda p: giga(p.evaluation.macs),
+        "M PARAMS": lambda p: mega(p.params),
+        "LATENCY MS": lambda p: f"{1000 * p.evaluation.latency_s:.1f}",
+        "SCORE %": lambda p: percent(p.evaluation.score, 2),
+    }
+    show_list(found.front, columns, output)
+
+
+@app.command()
+def lineage(
+    search: SearchArgument, url: UrlOption = URL, output: FormatOption = Format.TABLE
+) -> None:
+    """Show which trial descends from which, and what each edit gained."""
+    with Client(url) as client:
+        found = client.lineage(search)
+    if output is Format.JSON:
+        show_json(found.model_dump(mode="json"))
+        return
+    depths: dict[str | None, int] = {None: -1}
+    for trial in found.trials:
+        depths[trial.id] = depths[trial.parent_id] + 1
+    for trial in _depth_first(found.trials, None):
+        gain = "" if trial.gain is None else f"  {100 * trial.gain:+.2f}"
+        score = percent(trial.score, 2) or trial.status
+        typer.echo(f"{'  ' * depths[trial.id]}{trial.name}: {trial.change}  {score}{gain}")
+
+
+@app.command()
+def cancel(
+    search: SearchArgument, url: UrlOption = URL, output: FormatOption = Format.TABLE
+) -> None:
+    """Stop a search; every finished score is kept."""
+    with Client(url) as client:
+        _show(client.cancel_search(search), output)
+
+
+@app.command()
+def export(
+    search: SearchArgument,
+    trial: Annotated[
+        str | None, typer.Option(help="Name of the trial; the one with the best score by default.")
+    ] = None,
+    folder: Annotated[Path, typer.Option(file_okay=False, help="Where to write.")] = Path("."),
+    url: UrlOption = URL,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Download a detector: its weights (safetensors) and its description (JSON)."""
+    with Client(url) as client:
+        found = client.get_search(search)
+        trial_id = found.best_trial_id if trial is None else f"{found.id}-{trial}"
+        if trial_id is None:
+            raise fail(f"search {found.name} has no detector yet")
+        detector = client.get_detector(trial_id)
+        folder.mkdir(parents=True, exist_ok=True)
+        weights = client.download(trial_id, "student", folder / f"{trial_id}.safetensors")
+    description = folder / f"{trial_id}.json"
+    description.write_text(detector.model_dump_json(indent=2))
+    if output is Format.JSON:
+        show_json({"weights": str(weights), "description": str(description)})
+        return
+    typer.echo(f"weights:     {weights}")
+    typer.echo(f"description: {description}")
+
+
+def _show(search: schemas.SearchDetails, output: Format) -> None:
+    counts = ", ".join(f"{count} {status}" for status, count in search.trials.items())
+    rows = {
+        "name": search.name,
+        "id": search.id,
+        "status": search.status,
+        "why": search.status_reason,
+        "data set": search.spec.dataset,
+        "pool": search.spec.pool,
+        "trials": counts or None,
+        "best trial": search.best_trial_id,
+        "best score": f"{percent(search.best_score, 2)} %" if search.best_score else None,
+        "submitted": search.created_at,
+        "started": search.started_at,
+        "ended": search.finished_at,
+    }
+    show_one(search, rows, output)
+
+
+def _depth_first(
+    trials: list[schemas.LineageTrial], parent_id: str | None
+) -> list[schemas.LineageTrial]:
+    return [
+        each
+        for trial in trials
+        if trial.parent_id == parent_id
+        for each in (trial, *_depth_first(trials, trial.id))
+    ]
