@@ -1,0 +1,130 @@
+"""Tools that need no service; expected numbers are the papers' or worked out by hand."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.searchd.cli.conftest import Run
+
+R18 = (
+    "[(64, 64)-(64, 64)], [(128, 128)-(128, 128)], [(256, 256)-(256, 256)], [(512, 512)-(512, 512)]"
+)
+
+
+def test_complexity_of_a_named_detector_is_the_papers(offline: Run) -> None:
+    result = offline(
+        "tools", "complexity", "--detector", "resnet18", "--input", "1333x800", "--format", "json"
+    )
+    counted = json.loads(result.stdout)
+    assert counted["macs_g"] == pytest.approx(160.5, rel=1.5e-3)
+    assert set(counted) == {"macs_g", "backbone_macs_g", "params_m"}
+
+
+def test_complexity_of_an_encoding_equals_the_named_detectors(offline: Run) -> None:
+    options = ("--input", "320x200", "--format", "json")
+    named = offline("tools", "complexity", "--detector", "resnet18", *options)
+    encoded = offline("tools", "complexity", "--encoding", R18, "--block", "basic", *options)
+    assert json.loads(encoded.stdout) == json.loads(named.stdout)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--input", "64x64"], "exactly one of --encoding and"),
+        (["--input", "64x64", "--encoding", R18, "--detector", "resnet18"], "exactly one of"),
+        (["--input", "64", "--detector", "resnet18"], "must look like 1333x800"),
+        (["--input", "64x64", "--encoding", "(1"], "does not parse at"),
+    ],
+)
+def test_complexity_names_what_is_wrong(offline: Run, options: list[str], message: str) -> None:
+    result = offline("tools", "complexity", *options)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert result.stdout == ""
+
+
+def _score(offline: Run, *options: str) -> float:
+    result = offline("tools", "score", "--format", "json", *options)
+    assert result.exit_code == 0, result.stderr
+    value: float = json.loads(result.stdout)["score"]
+    return value
+
+
+def test_score_of_the_base_is_its_ap(offline: Run) -> None:
+    size = ("--input", "1333x800", "--base-input", "1333x800")
+    assert _score(offline, "--ap", "36", "--macs", "160", "--base-macs", "160", *size) == 36.0
+
+
+def test_score_rewards_a_smaller_detector(offline: Run) -> None:
+    size = ("--input", "100x100", "--base-input", "200x100")
+    costs = ("--ap", "40", "--macs", "50", "--base-macs", "100", *size)
+    # (1/2 * (1/2)^1)^-0.5 = 2
+    assert _score(offline, *costs, "--alpha", "0.5", "--beta", "1") == pytest.approx(80.0)
+    assert _score(offline, *costs) == pytest.approx(40 * 0.5 ** (-0.4 * 1.8))
+
+
+def test_space_size_counts_with_and_without_resolutions(offline: Run) -> None:
+    file = Path(__file__).parents[3] / "elastic_pool" / "spaces" / "paper.json"
+    result = offline("tools", "space-size", "--space", file, "--format", "json")
+    assert json.loads(result.stdout) == {"subnets": 256_608, "without_resolutions": 64_152}
+
+
+def test_space_size_refuses_a_space_that_is_none(offline: Run, tmp_path: Path) -> None:
+    file = tmp_path / "space.json"
+    file.write_text('{"depths": [[2]]}')
+    result = offline("tools", "space-size", "--space", file)
+    assert result.exit_code == 2
+    assert "must each list 4 stages" in result.stderr
+
+
+def test_teacher_order_goes_from_near_to_far(offline: Run, tmp_path: Path) -> None:
+    # B is the best teacher; A is closer to it than the student is, C is not.
+    costs = {"S": {"A": 1, "B": 5, "C": 1}, "A": {"A": None, "B": 2}, "C": {"A": 9, "B": 6}}
+    (tmp_path / "costs.json").write_text(json.dumps({"costs": costs, "note": "made up"}))
+    (tmp_path / "ap.json").write_text('{"S": 30, "A": 35, "B": 40, "C": 38}')
+    result = offline(
+        "tools",
+        "teacher-order",
+        f"--costs={tmp_path / 'costs.json'}",
+        f"--performance={tmp_path / 'ap.json'}",
+        "--student=S",
+        "--max-teachers=3",
+        "--algorithm=backward_greedy",
+        "--format=json",
+    )
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout) == {"order": ["A", "B"]}
+
+
+def test_teacher_order_names_a_missing_cost(offline: Run, tmp_path: Path) -> None:
+    (tmp_path / "costs.json").write_text('{"costs": {}}')
+    (tmp_path / "ap.json").write_text('{"A": 35, "B": 40}')
+    result = offline(
+        "tools",
+        "teacher-order",
+        f"--costs={tmp_path / 'costs.json'}",
+        f"--performance={tmp_path / 'ap.json'}",
+        "--student=S",
+        "--max-teachers=2",
+    )
+    assert result.exit_code == 2
+    assert result.stderr == "error: the adaptation cost from 'S' to 'B' is missing\n"
+
+
+def test_make_shapes_draws_a_data_set_and_says_how_to_register_it(
+    offline: Run, tmp_path: Path
+) -> None:
+    options = ("--train", "3", "--validation", "2", "--image-size", "32", "--name", "tiny")
+    result = offline("dataset", "make-shapes", tmp_path / "tiny", *options)
+    assert result.exit_code == 0, result.stderr
+    assert "searchd dataset add tiny" in result.stdout
+    assert len(list((tmp_path / "tiny" / "train").iterdir())) == 3
+    result = offline("dataset", "make-shapes", tmp_path / "t", *options, "--format", "json")
+    assert json.loads(result.stdout)["name"] == "tiny"
+
+
+def test_make_shapes_refuses_what_it_cannot_draw(offline: Run, tmp_path: Path) -> None:
+    result = offline("dataset", "make-shapes", tmp_path, "--classes", "7")
+    assert result.exit_code == 2
+    assert "num_classes=7" in result.stderr
