@@ -92,7 +92,7 @@ def _run(
         with Client(service.url) as client:
             with stages.stage("Data", "the synthetic set `shapes`, drawn and checked"):
                 _dataset(client, _shapes(folder, seed))
-            _submit_and_watch(client, console, stages, pool_spec, search_spec)
+            _submit_and_watch(service, client, console, stages, pool_spec, search_spec)
             if not client.pareto(search_spec.name).front:
                 raise DemoError("no detector was measured: the Pareto front is empty")
             demo_report.show(client, console, folder, search_spec.name, stages.durations_s)
@@ -104,6 +104,7 @@ def _run(
 
 
 def _submit_and_watch(
+    service: Service,
     client: Client,
     console: Console,
     stages: Stages,
@@ -115,13 +116,13 @@ def _submit_and_watch(
     ):
         client.create_pool(pool_spec, key=KEY)
         search = client.submit_search(search_spec, key=KEY)
-        watch(client, console, search.id, until=_is_running)
+        watch(client, console, search.id, tick=service.check, until=_is_running)
     with stages.stage(
         "Search", f"{search_spec.budget.max_trials} trials: evolve, distil 3 epochs, score"
     ):
-        watch(client, console, search.id, until=_has_only_controls_left)
+        watch(client, console, search.id, tick=service.check, until=_has_only_controls_left)
     with stages.stage("Control", "the base trained as long as the best, no teacher, no action"):
-        watch(client, console, search.id, until=_has_ended)
+        watch(client, console, search.id, tick=service.check, until=_has_ended)
     ended = client.get_search(search.id)
     if ended.status is not SearchStatus.SUCCEEDED:
         raise DemoError(f"the search {ended.status}: {ended.status_reason}")

@@ -32,8 +32,15 @@ class Snapshot:
     trials: list[schemas.Trial]
 
 
-def watch(client: Client, console: Console, search_id: str, until: Condition) -> None:
-    """Show progress until the condition holds.
+def watch(
+    client: Client,
+    console: Console,
+    search_id: str,
+    *,
+    tick: Callable[[], object],
+    until: Condition,
+) -> None:
+    """Show progress until the condition holds; call `tick` all along.
 
     On a terminal a block is redrawn every second; elsewhere lines are printed: one for each trial
     that ended, and the state of things now and then.
@@ -42,6 +49,7 @@ def watch(client: Client, console: Console, search_id: str, until: Condition) ->
     printed_at = time.monotonic()
     with Live(console=console, refresh_per_second=4, transient=True) as live:
         while True:
+            tick()
             now = _snapshot(client, search_id)
             for trial in now.trials:
                 if trial.finished_at and trial.id not in announced:
