@@ -173,7 +173,7 @@ def _train_config(detector: Detector) -> dict[str, Any]:
         "rpn_proposal": _proposals(2 * detector.num_proposals, detector.num_proposals),
         "rcnn": {
             "assigner": _assigner(pos_iou=0.5, neg_iou=0.5, min_pos_iou=0.5, low_quality=False),
-            "sampler": _sampler(num=512, pos_fraction=0.25, add_gt=True),
+            "sampler": _sampler(num=detector.sampled_rois, pos_fraction=0.25, add_gt=True),
             "pos_weight": -1,
             "debug": False,
         },

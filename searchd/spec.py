@@ -92,6 +92,7 @@ class HeadSpec(Spec):
     anchor_scale: float = Field(default=8.0, gt=0)
     finest_roi_scale: int = Field(default=56, ge=1)
     num_proposals: int = Field(default=1000, ge=1)
+    sampled_rois: int = Field(default=512, ge=4)
 
     def detector(
         self, architecture: Architecture, num_classes: int, *, neck_channels: int | None = None
@@ -106,6 +107,7 @@ class HeadSpec(Spec):
             anchor_scale=self.anchor_scale,
             finest_roi_scale=self.finest_roi_scale,
             num_proposals=self.num_proposals,
+            sampled_rois=self.sampled_rois,
         )
 
 

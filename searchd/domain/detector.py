@@ -34,6 +34,8 @@ class Detector:
     """RoIs with sqrt(area) below twice this many pixels are pooled from P2."""
     num_proposals: int = 1000
     """Proposals per image that reach the RoI head at test time."""
+    sampled_rois: int = 512
+    """RoIs per image, a quarter of them positive at most, that the RoI head trains on."""
 
     def __post_init__(self) -> None:
         for name in (
@@ -45,5 +47,9 @@ class Detector:
         ):
             if getattr(self, name) < 1:
                 raise InvalidValueError(f"{name}={getattr(self, name)} must be at least 1")
+        if self.sampled_rois < 4:
+            raise InvalidValueError(
+                f"sampled_rois={self.sampled_rois} must be at least 4, so that one may be positive"
+            )
         if self.anchor_scale <= 0:
             raise InvalidValueError(f"anchor_scale={self.anchor_scale} must be positive")

@@ -145,6 +145,7 @@ def test_detector_values_reach_the_model() -> None:
         anchor_scale=4.0,
         finest_roi_scale=28,
         num_proposals=33,
+        sampled_rois=40,
     )
 
     model = build_detector(detector)
@@ -159,6 +160,7 @@ def test_detector_values_reach_the_model() -> None:
     assert model.roi_head.bbox_head.fc_reg.out_features == 28
     assert model.roi_head.bbox_roi_extractor.finest_scale == 28
     assert model.test_cfg.rpn.max_per_img == model.train_cfg.rpn_proposal.max_per_img == 33
+    assert model.roi_head.bbox_sampler.num == 40
 
 
 def test_same_seed_gives_the_same_weights() -> None:

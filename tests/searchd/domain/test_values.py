@@ -36,7 +36,8 @@ def test_other_text_is_no_resolution(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("num_classes", 0), ("neck_channels", 0), ("anchor_scale", 0.0)]
+    ("field", "value"),
+    [("num_classes", 0), ("neck_channels", 0), ("anchor_scale", 0.0), ("sampled_rois", 3)],
 )
 def test_impossible_detector_is_refused(field: str, value: float) -> None:
     with pytest.raises(InvalidValueError, match=field):
