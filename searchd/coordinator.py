@@ -223,6 +223,8 @@ def job_of(lease: Lease) -> str:
 
 
 def _of_cluster(resource: PoolRow | SearchRow, nodes: list[Node]) -> Iterator[Refusal]:
+    if not nodes:
+        yield Refusal("waits: the cluster has no node yet", for_good=False)
     if isinstance(resource, SearchRow):
         what, count = "trial", 1
         cpus, gpus = resource.spec.resources.cpus_per_trial, resource.spec.resources.gpus_per_trial
@@ -231,11 +233,11 @@ def _of_cluster(resource: PoolRow | SearchRow, nodes: list[Node]) -> Iterator[Re
         cpus, gpus = resource.spec.cpus_per_worker, resource.spec.gpus_per_worker
     places = sum(_places(node, cpus, gpus) for node in nodes)
     if places < count:
-        has = ", ".join(f"{node.cpus:g} CPUs and {node.gpus:g} GPUs" for node in nodes)
+        has = "; ".join(f"{node.cpus:g} CPUs and {node.gpus:g} GPUs" for node in nodes)
         yield Refusal(
-            f"needs {cpus:g} CPUs and {gpus:g} GPUs for each {what}, {count} at once; "
-            f"the cluster has room for {places}: nodes of {has or 'nothing'}",
-            for_good=bool(nodes),
+            f"each {what} needs {cpus:g} CPUs and {gpus:g} GPUs, and the cluster has room for "
+            f"{places} of {count}; its nodes have {has}",
+            for_good=True,
         )
 
 

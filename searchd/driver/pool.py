@@ -5,6 +5,7 @@ import threading
 import time
 
 from searchd import artifacts
+from searchd.domain.errors import SearchdError
 from searchd.domain.lifecycle import PoolStatus
 from searchd.domain.pool import PoolProgress, PoolReport
 from searchd.driver.cluster import connect, resolve
@@ -19,6 +20,10 @@ log = logging.getLogger(__name__)
 PROGRESS_INTERVAL_S = 1.0
 
 
+class WorkersLostError(SearchdError):
+    """The training ended without a report; another attempt can go on from its checkpoint."""
+
+
 def run_pool(
     database: Database, lease: Lease, settings: Settings, cancelled: threading.Event
 ) -> PoolStatus:
@@ -26,6 +31,9 @@ def run_pool(
 
     Returns:
         The pool's status afterwards.
+
+    Raises:
+        WorkersLostError: The coordinator is to start another attempt.
     """
     order = _order(database, lease, settings)
     report = _written_report(order)
@@ -35,6 +43,8 @@ def run_pool(
         connect(settings)
         train = resolve(settings.pool_training)
         report = train(order, _Progress(database, lease, cancelled))
+        if report.cause is not None and report.cause.is_retried:
+            raise WorkersLostError(f"pool {order.pool}: {report.cause}: {report.reason}")
     with database.write() as session:
         return pools.record_report(session, lease, report).status
 

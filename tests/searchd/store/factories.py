@@ -106,6 +106,18 @@ def search_proposal(number: int, parent: str = "base", **changes: Any) -> Propos
     return replace(proposal, **changes)
 
 
+def control_proposal(number: int, parent: str = "base") -> Proposal:
+    return Proposal(
+        role=TrialRole.CONTROL,
+        number=number,
+        parent=parent,
+        change=Train(),
+        teacher=None,
+        seed=number,
+        completed_before=0,
+    )
+
+
 def succeeded(name: str, *, ap: float = 0.5, macs: float = 2e9, attempt: int = 1) -> Report:
     return Report(
         trial=name,
@@ -173,7 +185,7 @@ def add_dataset(database: Database, *, ready: bool = True) -> str:
         row = datasets.create(session, dataset_spec())
     if ready:
         with leased(database, f"dataset_check-{row.id}") as (session, lease):
-            datasets.record_ready(session, lease, {"classes": ["a", "b", "c", "d"]})
+            datasets.record_ready(session, lease, {"class_names": ["a", "b", "c", "d"]})
     return row.id
 
 

@@ -1,0 +1,168 @@
+"""Workers without torch: trials, pool training and data set check that take a moment.
+
+The service finds them by the dotted paths of its settings; see `ENVIRONMENT`. Every attempt at a
+trial leaves a line in `begun.txt` of the search's folder. The environment may give an attempt, such
+as "2/1" (trial 2, attempt 1), a fate:
+
+    FAKE_LOST        the worker process dies in the middle
+    FAKE_KILLS       the driver is killed after the report was written and before it is handed over
+    FAKE_HANGS       the worker does nothing any more
+"""
+
+import os
+import time
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from searchd import artifacts
+from searchd.domain.pool import PoolProgress, PoolReport
+from searchd.domain.trial import Artifact, EpochMetrics, Evaluation, Outcome, Progress, Report
+from searchd.spec import POOL_REPORT, REPORT, DatasetSpec, PoolOrder, TrialOrder
+
+ENVIRONMENT = {
+    "PYTHONPATH": str(Path(__file__).parents[2]),
+    "SEARCHD_TRIAL_MODULE": "tests.searchd.fake_workers",
+    "SEARCHD_POOL_TRAINING": "tests.searchd.fake_workers:train_pool",
+    "SEARCHD_DATASET_CHECK": "tests.searchd.fake_workers:check",
+}
+NUM_SLICES = 3
+
+
+class TrialContext:
+    """What a worker keeps: how many trials it ran."""
+
+    def __init__(self) -> None:
+        self.num_trials = 0
+
+
+def trial_steps(order: TrialOrder, context: TrialContext) -> Generator[Progress, bool, Report]:
+    """Trains nothing: the AP follows from the trial's number."""
+    context.num_trials += 1
+    attempt = f"{order.proposal.name}/{order.attempt}"
+    _note_beginning(order, attempt)
+    for iteration in range(NUM_SLICES):
+        time.sleep(float(os.environ.get("FAKE_SLICE_S", "0.05")))
+        if iteration == 1 and os.environ.get("FAKE_LOST") == attempt:
+            os._exit(1)
+        if iteration == 1 and os.environ.get("FAKE_HANGS") == attempt:
+            time.sleep(600)
+        if not (yield _progress(order, iteration)):
+            return _report(order, outcome=Outcome.STOPPED, reason="told to stop")
+    report = _success(order)
+    uri = artifacts.join(order.artifacts, "report.json")
+    artifacts.write(uri, REPORT.dump_json(report), name="report")
+    if os.environ.get("FAKE_KILLS") == attempt:
+        _kill_driver(order.search)
+    return report
+
+
+def train_pool(order: PoolOrder, progress: Callable[[PoolProgress], bool]) -> PoolReport:
+    """Trains nothing."""
+    folder = Path(order.artifacts)
+    if not progress(_pool_progress(order)):
+        return PoolReport(
+            pool=order.pool, attempt=order.attempt, outcome=Outcome.STOPPED, reason="told to stop"
+        )
+    time.sleep(float(os.environ.get("FAKE_POOL_S", "0")))
+    report = PoolReport(
+        pool=order.pool,
+        attempt=order.attempt,
+        outcome=Outcome.SUCCEEDED,
+        supernet=_file(str(folder / "supernet.safetensors"), "supernet"),
+    )
+    artifacts.write(str(folder / "report.json"), POOL_REPORT.dump_json(report), name="report")
+    return report
+
+
+def check(_spec: DatasetSpec) -> dict[str, Any]:
+    """Checks nothing."""
+    return {"class_names": ["circle", "square"]}
+
+
+def attempts_begun(artifact_root: Path, search: str) -> list[str]:
+    """Every attempt at a trial that a worker began, such as "2/1", in order."""
+    return (artifact_root / "searches" / search / "begun.txt").read_text().split()
+
+
+def _note_beginning(order: TrialOrder, attempt: str) -> None:
+    search_folder = Path(order.artifacts).parents[1]
+    search_folder.mkdir(parents=True, exist_ok=True)
+    with (search_folder / "begun.txt").open("a") as file:
+        file.write(f"{attempt}\n")
+
+
+def _success(order: TrialOrder) -> Report:
+    detector = order.detector or (order.inherited and order.inherited.detector)
+    ap = 0.3 + 0.01 * (order.proposal.number % 7)
+    evaluations = tuple(
+        Evaluation(
+            resolution=resolution,
+            ap=ap,
+            ap50=ap,
+            ap75=ap,
+            ap_small=-1.0,
+            ap_medium=ap,
+            ap_large=ap,
+            macs=1e9,
+            latency_s=0.01,
+            images_per_s=100.0,
+        )
+        for resolution in order.evaluated_at
+    )
+    epochs = (EpochMetrics(epoch=1, losses={"loss": 1.0}, learning_rate=0.1, duration_s=0.1),)
+    return _report(
+        order,
+        outcome=Outcome.SUCCEEDED,
+        detector=detector,
+        params=1,
+        base_macs=1e9,
+        evaluations=evaluations,
+        epochs=epochs,
+        artifacts=(_file(artifacts.join(order.artifacts, "student.safetensors"), "student"),),
+    )
+
+
+def _report(order: TrialOrder, **values: Any) -> Report:
+    return Report(trial=order.proposal.name, attempt=order.attempt, **values)
+
+
+def _file(uri: str, name: str) -> Artifact:
+    return artifacts.write(uri, b"weights", name=name)
+
+
+def _progress(order: TrialOrder, iteration: int) -> Progress:
+    return Progress(
+        trial=order.proposal.name,
+        attempt=order.attempt,
+        epoch=1,
+        num_epochs=1,
+        iteration=iteration,
+        num_iterations=NUM_SLICES,
+        stage="train",
+        losses={"loss": 1.0},
+    )
+
+
+def _pool_progress(order: PoolOrder) -> PoolProgress:
+    return PoolProgress(
+        pool=order.pool,
+        attempt=order.attempt,
+        phase="supernet",
+        epoch=1,
+        num_epochs=1,
+        iteration=1,
+        num_iterations=1,
+        losses={},
+    )
+
+
+def _kill_driver(search: str) -> None:
+    """SIGKILL the driver of a search, and wait until Ray ends this worker too."""
+    for process in psutil.process_iter(["cmdline"]):
+        command = process.info["cmdline"] or []
+        if "searchd.driver" in command and f"--work=search-{search}" in command:
+            process.kill()
+    time.sleep(600)
