@@ -46,7 +46,11 @@ class Client:
 
     def __init__(self, url: str = DEFAULT_URL, *, timeout_s: float = 30.0) -> None:
         self.url = url.rstrip("/")
-        self._http = httpx.Client(base_url=self.url + PREFIX, timeout=timeout_s)
+        # A proxy of the user's must not come between us and a service on this machine.
+        local = httpx.URL(self.url).host in ("127.0.0.1", "localhost", "::1")
+        self._http = httpx.Client(
+            base_url=self.url + PREFIX, timeout=timeout_s, trust_env=not local
+        )
 
     def __enter__(self) -> Self:
         return self

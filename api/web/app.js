@@ -37,6 +37,8 @@ function row(cells, attributes = {}) {
 const cell = (content) => element("td", content ?? "");
 const number = (value, digits) =>
   element("td", value === null || value === undefined ? "" : value.toFixed(digits), { class: "number" });
+const significant = (value) =>
+  element("td", value ? value.toPrecision(3) : "", { class: "number" });
 const status = (text) => element("td", text, { class: `status ${text}` });
 const time = (text) => new Date(text).toLocaleString();
 
@@ -100,8 +102,8 @@ function showTrials(trials, front) {
       number(trial.best && trial.best.ap * 100, 1),
       number(trial.best && trial.best.ap50 * 100, 1),
       cell(trial.best?.resolution),
-      number(trial.best && trial.best.macs / 1e9, 2),
-      number(trial.params && trial.params / 1e6, 2),
+      significant(trial.best && trial.best.macs / 1e9),
+      significant(trial.params && trial.params / 1e6),
       number(trial.score && trial.score * 100, 2),
       cell(trial.status === "succeeded"
         ? element("a", "student", { href: `${API}/detectors/${trial.id}/artifacts/student` })
