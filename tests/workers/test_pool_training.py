@@ -1,0 +1,224 @@
+"""Training a pool to order, in this process and on Ray Train."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from safetensors.torch import load
+
+import detection.training
+from detection.data.shapes import make_shapes
+from searchd import artifacts
+from searchd.domain.lifecycle import FailureCause
+from searchd.domain.pool import PoolProgress
+from searchd.domain.trial import Outcome
+from searchd.spec import POOL_REPORT, DatasetSpec, PoolOrder, PoolSpec
+from tests.elastic_pool.tiny import TINY_SPACE, make_pool_spec
+from workers import pool_training
+from workers.pool_steps import train_pool_inline
+from workers.pool_training import train_pool
+
+NUM_ITERATIONS = 5 * 2
+"""Five epochs of two."""
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> DatasetSpec:
+    return make_shapes(
+        tmp_path_factory.mktemp("shapes"),
+        num_train=8,
+        num_validation=4,
+        image_size=64,
+        num_classes=3,
+    )
+
+
+def make_order(dataset: DatasetSpec, folder: Path, **changes: Any) -> PoolOrder:
+    spec = make_pool_spec()
+    first = spec.phases[0].model_copy(update={"epochs": 2})
+    order = PoolOrder(
+        pool="p-1",
+        attempt=1,
+        spec=spec.model_copy(update={"phases": (first, *spec.phases[1:])}),
+        dataset=dataset,
+        artifacts=str(folder / "attempt-1"),
+        slice_s=1e-6,  # hands over after every iteration
+    )
+    return order.model_copy(update=changes)
+
+
+def next_attempt(order: PoolOrder) -> PoolOrder:
+    folder = order.artifacts.replace("attempt-1", "attempt-2")
+    return order.model_copy(
+        update={"attempt": 2, "artifacts": folder, "previous_attempts": (order.artifacts,)}
+    )
+
+
+def noting(seen: list[PoolProgress]) -> Callable[[PoolProgress], bool]:
+    """Notes every progress and never stops."""
+
+    def note(progress: PoolProgress) -> bool:
+        seen.append(progress)
+        return True
+
+    return note
+
+
+@pytest.fixture(scope="module")
+def finished(
+    dataset: DatasetSpec, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[PoolOrder, Any, list[PoolProgress]]:
+    """An order, its report, and the progress on the way."""
+    order = make_order(dataset, tmp_path_factory.mktemp("pool"))
+    seen: list[PoolProgress] = []
+    report = train_pool_inline(order, noting(seen))
+    return order, report, seen
+
+
+def test_report_holds_supernet_subnets_and_epochs(
+    finished: tuple[PoolOrder, Any, list[PoolProgress]],
+) -> None:
+    order, report, _ = finished
+    assert (report.outcome, report.reason, report.cause) == (Outcome.SUCCEEDED, "", None)
+    assert [(epoch.phase, epoch.metrics.epoch) for epoch in report.epochs] == [
+        ("supernet", 1),
+        ("supernet", 2),
+        ("shrink-1", 1),
+        ("shrink-2", 1),
+        ("shrink-2", 2),
+    ]
+    assert [found.subnet for found in report.subnets] == [TINY_SPACE.largest, TINY_SPACE.smallest]
+    assert report.subnets[0].params > report.subnets[1].params
+    assert report.supernet is not None
+    weights = load(artifacts.read(report.supernet))
+    assert weights["neck.fpn_convs.0.conv.weight"].shape == (24, 24, 3, 3)
+
+
+def test_report_is_written_and_the_checkpoint_removed(
+    finished: tuple[PoolOrder, Any, list[PoolProgress]],
+) -> None:
+    order, report, _ = finished
+    stored = artifacts.read_bytes(artifacts.join(order.artifacts, "report.json"))
+    assert POOL_REPORT.validate_json(stored) == report
+    assert not artifacts.exists(artifacts.join(order.artifacts, "resume.pt"))
+
+
+def test_progress_tells_phase_epoch_iteration_and_time_left(
+    finished: tuple[PoolOrder, Any, list[PoolProgress]],
+) -> None:
+    training = [progress for progress in finished[2] if progress.stage == "train"]
+    places = [(p.phase, p.epoch, p.iteration, p.num_epochs, p.num_iterations) for p in training]
+    assert len(places) == NUM_ITERATIONS
+    assert places[2] == ("supernet", 2, 1, 2, 2)
+    assert places[-1] == ("shrink-2", 2, 2, 2, 2)
+    assert training[0].seconds_left is None
+    assert training[-1].seconds_left == 0
+    assert set(training[2].losses) >= {"loss", "loss_cls"}
+    evaluating = [(p.iteration, p.num_iterations) for p in finished[2] if p.stage == "evaluate"]
+    assert evaluating == [(0, 2), (1, 2)]
+
+
+def test_stopped_training_goes_on_where_it_stopped(dataset: DatasetSpec, tmp_path: Path) -> None:
+    order = make_order(dataset, tmp_path)
+    seen: list[PoolProgress] = []
+
+    def stop_after_seven(progress: PoolProgress) -> bool:
+        seen.append(progress)
+        return len(seen) < 7
+
+    stopped = train_pool_inline(order, stop_after_seven)
+    assert stopped.outcome is Outcome.STOPPED
+    assert not artifacts.exists(artifacts.join(order.artifacts, "report.json"))
+    report = train_pool_inline(next_attempt(order), noting(seen))
+    assert (report.outcome, report.attempt) == (Outcome.SUCCEEDED, 2)
+    assert len([progress for progress in seen if progress.stage == "train"]) == NUM_ITERATIONS
+
+
+def test_resumed_supernet_equals_an_uninterrupted_one_to_the_bit(
+    finished: tuple[PoolOrder, Any, list[PoolProgress]], dataset: DatasetSpec, tmp_path: Path
+) -> None:
+    order = make_order(dataset, tmp_path)
+    answers = iter([True] * 5 + [False])
+    train_pool_inline(order, lambda _: next(answers))
+    report = train_pool_inline(next_attempt(order))
+    assert report.supernet is not None
+    assert report.supernet.sha256 == finished[1].supernet.sha256
+
+
+def test_failure_is_reported_with_its_cause(
+    dataset: DatasetSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = make_order(dataset, tmp_path)
+
+    def explode(*_: object) -> dict[str, float]:
+        raise detection.training.NonFiniteLossError(0, {"loss": float("nan")})
+
+    monkeypatch.setattr(detection.training.Training, "_train_step", explode)
+    report = train_pool_inline(order)
+    assert report.outcome is Outcome.FAILED
+    assert report.cause is FailureCause.NON_FINITE_LOSS
+    assert "loss=nan" in report.reason
+    stored = artifacts.read_bytes(artifacts.join(order.artifacts, "report.json"))
+    assert POOL_REPORT.validate_json(stored) == report
+
+
+def test_missing_data_set_is_reported_as_a_data_error(dataset: DatasetSpec, tmp_path: Path) -> None:
+    missing = dataset.train.model_copy(update={"annotations": tmp_path / "nowhere.json"})
+    order = make_order(dataset.model_copy(update={"train": missing}), tmp_path)
+    report = train_pool_inline(order)
+    assert report.cause is FailureCause.DATA_ERROR
+    assert "nowhere.json" in report.reason
+
+
+@pytest.fixture(scope="module")
+def local_ray() -> Iterator[None]:
+    """A Ray of this process's own."""
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+def on_two_workers(order: PoolOrder) -> PoolOrder:
+    spec: PoolSpec = order.spec.model_copy(update={"num_workers": 2, "cpus_per_worker": 0.5})
+    training = spec.training.model_copy(update={"batch_size": 2})
+    return order.model_copy(update={"spec": spec.model_copy(update={"training": training})})
+
+
+def test_workers_are_told_to_stop_and_where_they_stand_is_told_by_files(
+    finished: tuple[PoolOrder, Any, list[PoolProgress]], tmp_path: Path
+) -> None:
+    order = finished[0].model_copy(update={"artifacts": str(tmp_path)})
+    assert pool_training._where_it_stands(order).stage == "start"
+    assert pool_training._post(order, finished[2][3]) is True
+    assert pool_training._where_it_stands(order) == finished[2][3]
+    pool_training._tell_to_stop(order)
+    assert pool_training._post(order, finished[2][4]) is False
+
+
+@pytest.mark.e2e
+@pytest.mark.usefixtures("local_ray")
+def test_two_workers_on_ray_train_make_a_pool(dataset: DatasetSpec, tmp_path: Path) -> None:
+    order = on_two_workers(make_order(dataset, tmp_path))
+    seen: list[PoolProgress] = []
+    report = train_pool(order, noting(seen))
+    assert (report.outcome, report.reason) == (Outcome.SUCCEEDED, "")
+    assert [(epoch.phase, epoch.metrics.epoch) for epoch in report.epochs][-1] == ("shrink-2", 2)
+    assert len(report.subnets) == 2
+    assert report.supernet is not None
+    assert "backbone.layer4.1.conv3.weight" in load(artifacts.read(report.supernet))
+    assert {progress.stage for progress in seen} & {"train", "evaluate"}
+
+
+@pytest.mark.e2e
+@pytest.mark.usefixtures("local_ray")
+def test_failure_on_ray_train_is_reported_with_its_cause(
+    dataset: DatasetSpec, tmp_path: Path
+) -> None:
+    missing = dataset.train.model_copy(update={"annotations": tmp_path / "nowhere.json"})
+    order = make_order(dataset.model_copy(update={"train": missing}), tmp_path)
+    report = train_pool(order)
+    assert report.outcome is Outcome.FAILED
+    assert report.cause is FailureCause.DATA_ERROR
+    assert "nowhere.json" in report.reason

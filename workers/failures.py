@@ -1,0 +1,31 @@
+"""Why training failed, in searchd's words."""
+
+import traceback
+
+import torch
+
+from detection.training import NonFiniteLossError
+from searchd.domain.errors import ArtifactError, DataError
+from searchd.domain.lifecycle import FailureCause
+
+
+def cause_and_reason(error: Exception) -> tuple[FailureCause, str]:
+    """What an error means, and a text for people: the traceback when it is a bug."""
+    cause = _cause(error)
+    if cause is FailureCause.BUG:
+        return cause, "".join(traceback.format_exception(error))
+    return cause, f"{type(error).__name__}: {error}"
+
+
+def _cause(error: Exception) -> FailureCause:
+    match error:
+        case torch.OutOfMemoryError() | MemoryError():
+            return FailureCause.OUT_OF_MEMORY
+        case NonFiniteLossError():
+            return FailureCause.NON_FINITE_LOSS
+        case ArtifactError():
+            return FailureCause.BAD_CHECKPOINT
+        case DataError():
+            return FailureCause.DATA_ERROR
+        case _:
+            return FailureCause.BUG

@@ -1,0 +1,298 @@
+"""Training a pool of teachers: what each data-parallel worker does.
+
+The first worker writes what is stored: `resume.pt` at each epoch's end, `supernet.safetensors`, and
+report.json last. No database, and no Ray: `workers.pool_training` runs this on a cluster,
+`train_pool_inline` in this process.
+"""
+
+import io
+import logging
+import pickle
+import time
+from collections.abc import Generator
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from safetensors.torch import save as save_safetensors
+
+from detection.data.coco import CocoSplit
+from elastic_pool.evaluation import evaluate_subnet, evaluated_subnets
+from elastic_pool.training import PoolIteration, PoolTraining
+from searchd import artifacts
+from searchd.domain.pool import EvaluatedSubnet, PoolProgress, PoolReport
+from searchd.domain.trial import Outcome
+from searchd.spec import POOL_REPORT, PoolOrder
+from workers.failures import cause_and_reason
+from workers.pool_training import REPORT_FILE, OnProgress
+
+log = logging.getLogger(__name__)
+
+SUPERNET = "supernet"
+"""Name of the artifact with the supernet's weights."""
+RESUME_FILE = "resume.pt"
+
+Steps = Generator[PoolProgress, bool, PoolReport | None]
+
+
+def train_pool_inline(order: PoolOrder, progress: OnProgress = lambda _: True) -> PoolReport:
+    """Train a pool in this process alone, whatever `num_workers` is.
+
+    Args:
+        order: What to do.
+        progress: Called after every time slice; returning False stops the training.
+
+    Returns:
+        The report. Failures are reported and not raised.
+    """
+    try:
+        report = run(order, progress, device=order.device)
+    except Exception as error:  # the boundary; `run` wrote the report of this very failure
+        return _failure(order, error)
+    assert report is not None  # the first worker's always is one
+    return report
+
+
+def run(
+    order: PoolOrder,
+    progress: OnProgress,
+    *,
+    device: torch.device | str,
+    rank: int = 0,
+    world_size: int = 1,
+) -> PoolReport | None:
+    """Run `pool_steps` to its end, asking `progress` after every slice whether to go on.
+
+    Raises:
+        Exception: Whatever went wrong, after it was written down as the report. Raised, so that
+            the other workers, which wait for this one, are ended.
+    """
+    steps = pool_steps(order, device=device, rank=rank, world_size=world_size)
+    try:
+        at = next(steps)
+        while True:
+            at = steps.send(progress(at))
+    except StopIteration as end:
+        report: PoolReport | None = end.value
+        return report
+    except Exception as error:  # the boundary: every failure becomes a report
+        log.exception("training of pool %s failed", order.pool)
+        _write_report(order, _failure(order, error))
+        raise
+
+
+def pool_steps(
+    order: PoolOrder, *, device: torch.device | str, rank: int = 0, world_size: int = 1
+) -> Steps:
+    """One data-parallel worker's part, handing over a `PoolProgress` after every time slice.
+
+    Send True to go on and False to stop; what is sent to the first worker holds for all. A stopped
+    training has checkpointed; it goes on from there when it is ordered again with this attempt's
+    folder among `previous_attempts`.
+
+    Returns:
+        The report of the first worker, which it also wrote unless it was stopped; None of others.
+
+    Raises:
+        NonFiniteLossError: A loss is infinite or not a number.
+        DataError: The data set cannot be read.
+        OSError: The artifact store refuses a write.
+    """
+    return (yield from _PoolWorker(order, device, rank, world_size).steps())
+
+
+class _Stopped(Exception):
+    """Told to stop; unwinds to `_PoolWorker.steps`."""
+
+
+class _PoolWorker:
+    """One worker of one attempt."""
+
+    def __init__(
+        self, order: PoolOrder, device: torch.device | str, rank: int, world_size: int
+    ) -> None:
+        torch.set_num_threads(order.num_threads)
+        self.order, self.device = order, device
+        self.rank, self.world_size = rank, world_size
+        self.train_split = CocoSplit(order.dataset.train)
+        self.validation_split = CocoSplit(order.dataset.validation)
+        self.training = PoolTraining(
+            order.spec, self.train_split, device=device, rank=rank, world_size=world_size
+        )
+        self.slice_ends = time.monotonic() + order.slice_s
+        self.checkpoint_due = time.monotonic() + order.checkpoint_s
+        self.speed = _Speed()
+
+    def steps(self) -> Steps:
+        state = _find_checkpoint(self.order)
+        if state is not None:
+            self.training.load_state_dict(state)
+            log.info("pool %s goes on in phase %s", self.order.pool, self.training.phase.name)
+        try:
+            yield from self._train()
+            if self.rank > 0:
+                return None
+            return self._store((yield from self._evaluate()))
+        except _Stopped:
+            return PoolReport(
+                pool=self.order.pool,
+                attempt=self.order.attempt,
+                outcome=Outcome.STOPPED,
+                reason="told to stop",
+            )
+
+    def _train(self) -> Generator[PoolProgress, bool, None]:
+        for at in self.training.run():
+            self.speed.count(at)
+            if at.iteration.finished_epoch or time.monotonic() >= self.checkpoint_due:
+                self._checkpoint()
+            if self._agreed(time.monotonic() >= self.slice_ends):
+                try:
+                    yield from self._hand_over(self._training_progress(at))
+                except _Stopped:
+                    self._checkpoint()
+                    raise
+
+    def _evaluate(self) -> Generator[PoolProgress, bool, tuple[EvaluatedSubnet, ...]]:
+        """On the first worker; the others are done."""
+        spec, supernet = self.order.spec, self.training.supernet
+        chosen = evaluated_subnets(supernet.space, spec.evaluated_subnets, seed=spec.seed)
+        found: list[EvaluatedSubnet] = []
+        for subnet in chosen:
+            if not (yield self._evaluation_progress(len(found), len(chosen))):
+                raise _Stopped
+            found.append(
+                evaluate_subnet(
+                    supernet,
+                    subnet,
+                    spec,
+                    train=self.train_split,
+                    validation=self.validation_split,
+                    device=self.device,
+                )
+            )
+        return tuple(found)
+
+    def _store(self, subnets: tuple[EvaluatedSubnet, ...]) -> PoolReport:
+        weights = {
+            name: value.cpu().contiguous()
+            for name, value in self.training.supernet.weights().items()
+        }
+        uri = artifacts.join(self.order.artifacts, f"{SUPERNET}.safetensors")
+        report = PoolReport(
+            pool=self.order.pool,
+            attempt=self.order.attempt,
+            outcome=Outcome.SUCCEEDED,
+            supernet=artifacts.write(uri, save_safetensors(weights), name=SUPERNET),
+            subnets=subnets,
+            epochs=self.training.epochs,
+        )
+        _write_report(self.order, report)
+        for folder in (self.order.artifacts, *self.order.previous_attempts):
+            artifacts.delete(artifacts.join(folder, RESUME_FILE))
+        return report
+
+    def _checkpoint(self) -> None:
+        self.checkpoint_due = time.monotonic() + self.order.checkpoint_s
+        if self.rank > 0:
+            return
+        file = io.BytesIO()
+        torch.save(self.training.state_dict(), file)
+        uri = artifacts.join(self.order.artifacts, RESUME_FILE)
+        artifacts.write(uri, file.getvalue(), name="resume")
+
+    def _hand_over(self, progress: PoolProgress) -> Generator[PoolProgress, bool, None]:
+        if not self._agreed((yield progress)):
+            raise _Stopped
+        self.slice_ends = time.monotonic() + self.order.slice_s
+
+    def _agreed(self, mine: bool) -> bool:
+        """What the first worker says: clocks differ, and only it hears the caller."""
+        if self.world_size == 1:
+            return mine
+        flag = torch.tensor(int(mine), device=self.device)
+        dist.broadcast(flag, src=0)
+        return bool(flag.item())
+
+    def _training_progress(self, at: PoolIteration) -> PoolProgress:
+        return self._progress(
+            stage="train",
+            epoch=at.iteration.epoch,
+            iteration=at.iteration.iteration,
+            num_iterations=self.training.num_iterations,
+            losses=self.training.mean_losses,
+            seconds_left=self.speed.seconds_for(self.training.iterations_left(at)),
+        )
+
+    def _evaluation_progress(self, done: int, num_subnets: int) -> PoolProgress:
+        """Subnets take the place of iterations."""
+        return self._progress(
+            stage="evaluate",
+            epoch=self.training.phase.training.epochs,
+            iteration=done,
+            num_iterations=num_subnets,
+            losses={},
+        )
+
+    def _progress(self, **values: Any) -> PoolProgress:
+        phase = self.training.phase
+        return PoolProgress(
+            pool=self.order.pool,
+            attempt=self.order.attempt,
+            phase=phase.name,
+            num_epochs=phase.training.epochs,
+            **values,
+        )
+
+
+class _Speed:
+    """Seconds per iteration of the phase under way, in this process."""
+
+    def __init__(self) -> None:
+        self._phase = -1
+        self._since = 0.0
+        self._num_iterations = 0
+
+    def count(self, at: PoolIteration) -> None:
+        if at.phase.index != self._phase:
+            self._phase, self._since, self._num_iterations = at.phase.index, time.monotonic(), 0
+        else:
+            self._num_iterations += 1
+
+    def seconds_for(self, num_iterations: int) -> float | None:
+        """How long so many iterations take; None after the phase's first."""
+        if not self._num_iterations:
+            return None
+        return num_iterations * (time.monotonic() - self._since) / self._num_iterations
+
+
+def _find_checkpoint(order: PoolOrder) -> dict[str, Any] | None:
+    """The newest readable checkpoint, of this attempt or an earlier one."""
+    for folder in (order.artifacts, *order.previous_attempts):
+        uri = artifacts.join(folder, RESUME_FILE)
+        if not artifacts.exists(uri):
+            continue
+        try:
+            file = io.BytesIO(artifacts.read_bytes(uri))
+            state: dict[str, Any] = torch.load(file, weights_only=True)
+        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            log.warning("%s cannot be read and is passed over: %s", uri, error)
+            continue
+        return state
+    return None
+
+
+def _failure(order: PoolOrder, error: Exception) -> PoolReport:
+    cause, reason = cause_and_reason(error)
+    return PoolReport(
+        pool=order.pool,
+        attempt=order.attempt,
+        outcome=Outcome.FAILED,
+        cause=cause,
+        reason=reason,
+    )
+
+
+def _write_report(order: PoolOrder, report: PoolReport) -> None:
+    uri = artifacts.join(order.artifacts, REPORT_FILE)
+    artifacts.write(uri, POOL_REPORT.dump_json(report), name="report")

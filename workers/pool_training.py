@@ -1,0 +1,142 @@
+"""Training a pool of teachers on Ray Train: an order in, a report out.
+
+Imports no detector: the caller and Ray Train's controller only hand the work on; what each worker
+does is `workers.pool_steps`. Progress reaches the caller, and its wish to stop the workers, as two
+small files in the attempt's folder, which all of them can reach anyway.
+"""
+
+import importlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import Any
+
+from ray.train import RunConfig, ScalingConfig, TrainingFailedError, get_context
+from ray.train.torch import TorchTrainer, get_device
+
+from searchd import artifacts
+from searchd.domain.lifecycle import FailureCause
+from searchd.domain.pool import PoolProgress, PoolReport
+from searchd.domain.trial import Outcome
+from searchd.spec import POOL_PROGRESS, POOL_REPORT, PoolOrder
+
+STEPS = "workers.pool_steps"
+"""Module whose `pool_steps` the workers run. Named and not imported: it needs seconds and half a
+gigabyte, in every process."""
+PROGRESS_FILE, STOP_FILE, REPORT_FILE = "progress.json", "stop", "report.json"
+POLL_S = 1.0
+"""Seconds between two looks of the caller at the progress."""
+
+OnProgress = Callable[[PoolProgress], bool]
+
+
+def train_pool(order: PoolOrder, progress: OnProgress = lambda _: True) -> PoolReport:
+    """Train a pool with `num_workers` processes, over gloo on CPUs and NCCL on GPUs.
+
+    Ray must have been initialised. Blocks until the training has ended.
+
+    Args:
+        order: What to do. Its paths and its artifact folder are read and written by the workers.
+        progress: Called in this process about every second with where the training stands;
+            returning False stops the workers at the end of their time slice.
+
+    Returns:
+        The report. Failures are reported and not raised: `WORKER_LOST` when the workers ended
+        without a report of their own, which has then not been written either.
+    """
+    threads = ThreadPoolExecutor(1)
+    training = threads.submit(_trainer(order).fit)
+    try:
+        while not wait([training], timeout=POLL_S).done:
+            if not progress(_where_it_stands(order)):
+                _tell_to_stop(order)
+        result: Any = training.result()
+    except TrainingFailedError as error:
+        return _failed_report(order, error)
+    finally:
+        if not training.done():  # `progress` raised: the workers end within a slice, unattended
+            _tell_to_stop(order)
+        threads.shutdown(wait=False)
+    report: PoolReport = result.return_value  # the first worker's
+    return report
+
+
+def _trainer(order: PoolOrder) -> TorchTrainer:
+    spec = order.spec
+    resources = {"CPU": spec.cpus_per_worker}
+    if spec.gpus_per_worker:
+        resources["GPU"] = spec.gpus_per_worker
+    return TorchTrainer(
+        _train,  # type: ignore[arg-type] # what it returns becomes Result.return_value
+        train_loop_config={"order": order},
+        scaling_config=ScalingConfig(
+            num_workers=spec.num_workers,
+            use_gpu=spec.gpus_per_worker > 0,
+            resources_per_worker=resources,
+        ),
+        # Ray Train keeps a little state of its own there; checkpoints are ours.
+        run_config=RunConfig(name="ray-train", storage_path=order.artifacts),
+    )
+
+
+def _train(config: dict[str, Any]) -> PoolReport | None:
+    """What Ray Train runs in each worker."""
+    order: PoolOrder = config["order"]
+    context = get_context()
+    rank = context.get_world_rank()
+    steps = importlib.import_module(STEPS)
+
+    def post(progress: PoolProgress) -> bool:
+        """What the first worker hears goes for all."""
+        return rank > 0 or _post(order, progress)
+
+    report: PoolReport | None = steps.run(
+        order,
+        post,
+        device=get_device() if order.device == "cuda" else "cpu",
+        rank=rank,
+        world_size=context.get_world_size(),
+    )
+    return report
+
+
+def _post(order: PoolOrder, progress: PoolProgress) -> bool:
+    """Leave the progress for the caller; whether to go on."""
+    uri = artifacts.join(order.artifacts, PROGRESS_FILE)
+    artifacts.write(uri, POOL_PROGRESS.dump_json(progress), name="progress")
+    return not artifacts.exists(artifacts.join(order.artifacts, STOP_FILE))
+
+
+def _where_it_stands(order: PoolOrder) -> PoolProgress:
+    uri = artifacts.join(order.artifacts, PROGRESS_FILE)
+    if artifacts.exists(uri):
+        return POOL_PROGRESS.validate_json(artifacts.read_bytes(uri))
+    phase = order.spec.phases[0]
+    return PoolProgress(
+        pool=order.pool,
+        attempt=order.attempt,
+        stage="start",
+        phase=phase.name,
+        epoch=1,
+        num_epochs=phase.epochs,
+        iteration=0,
+        num_iterations=0,
+        losses={},
+    )
+
+
+def _tell_to_stop(order: PoolOrder) -> None:
+    artifacts.write(artifacts.join(order.artifacts, STOP_FILE), b"", name="stop")
+
+
+def _failed_report(order: PoolOrder, error: TrainingFailedError) -> PoolReport:
+    """What a worker wrote down before it ended; else it was lost."""
+    uri = artifacts.join(order.artifacts, REPORT_FILE)
+    if artifacts.exists(uri):
+        return POOL_REPORT.validate_json(artifacts.read_bytes(uri))
+    return PoolReport(
+        pool=order.pool,
+        attempt=order.attempt,
+        outcome=Outcome.FAILED,
+        cause=FailureCause.WORKER_LOST,
+        reason=str(error),
+    )
