@@ -129,6 +129,6 @@ def _show(dataset: Dataset, output: Format) -> None:
         "why": dataset.status_reason,
         "train": dataset.spec.train.annotations,
         "validation": dataset.spec.validation.annotations,
-        **(dataset.summary or {}),
+        **{f"{name} (checked)": value for name, value in (dataset.summary or {}).items()},
     }
     show_one(dataset, rows, output)
