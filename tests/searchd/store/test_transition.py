@@ -24,7 +24,7 @@ def test_transition_writes_status_reason_and_event(database: Database) -> None:
 def test_transition_follows_the_table(database: Database) -> None:
     search = add_search(database)
     with refused(
-        database, IllegalTransitionError, f"{search.id} cannot go from queued to runn"
+        database, IllegalTransitionError, f"{search.id} from queued to running"
     ) as session:
         transition(session, searches.get(session, search.id), SearchStatus.RUNNING, "x")
 
