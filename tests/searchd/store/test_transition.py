@@ -23,9 +23,8 @@ def test_transition_writes_status_reason_and_event(database: Database) -> None:
 
 def test_transition_follows_the_table(database: Database) -> None:
     search = add_search(database)
-    with refused(
-        database, IllegalTransitionError, f"{search.id} from queued to running"
-    ) as session:
+    words = f"searches {search.id} cannot go from queued to running"
+    with refused(database, IllegalTransitionError, words) as session:
         transition(session, searches.get(session, search.id), SearchStatus.RUNNING, "x")
 
 
