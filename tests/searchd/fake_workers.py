@@ -1,14 +1,11 @@
 """Workers without torch: trials, pool training and data set check that take a moment.
 
 The service finds them by the dotted paths of its settings; see `ENVIRONMENT`. Every attempt at a
-trial leaves a line in `begun.txt` of the search's folder. The environment may give an attempt, such
-as "2/1" (trial 2, attempt 1), a fate:
-
-    FAKE_LOST        the worker process dies in the middle
-    FAKE_KILLS       the driver is killed after the report was written and before it is handed over
-    FAKE_HANGS       the worker does nothing any more
+trial leaves a line in `begun.txt` of the search's folder. What else happens depends on the name of
+the data set; see `ACCIDENTS` and `ENDLESS`.
 """
 
+import itertools
 import os
 import time
 from collections.abc import Callable, Generator
@@ -29,6 +26,18 @@ ENVIRONMENT = {
     "SEARCHD_DATASET_CHECK": "tests.searchd.fake_workers:check",
 }
 NUM_SLICES = 3
+SLICE_S = 0.05
+
+ACCIDENTS = "accidents"
+"""Name of a data set on which attempts have the fates below."""
+KILLS_DRIVER = "2/1"
+"""Trial 2, attempt 1: the driver is killed after the report was written, before it is recorded."""
+DIES = "3/1"
+"""The worker process dies in the middle."""
+HANGS = "4/1"
+"""The worker does nothing any more."""
+ENDLESS = "endless"
+"""Name of a data set on which trials go on until they are told to stop."""
 
 
 class TrialContext:
@@ -42,19 +51,22 @@ def trial_steps(order: TrialOrder, context: TrialContext) -> Generator[Progress,
     """Trains nothing: the AP follows from the trial's number."""
     context.num_trials += 1
     attempt = f"{order.proposal.name}/{order.attempt}"
+    fate = attempt if order.dataset.name == ACCIDENTS else ""
     _note_beginning(order, attempt)
-    for iteration in range(NUM_SLICES):
-        time.sleep(float(os.environ.get("FAKE_SLICE_S", "0.05")))
-        if iteration == 1 and os.environ.get("FAKE_LOST") == attempt:
+    for iteration in itertools.count():
+        if iteration == NUM_SLICES and order.dataset.name != ENDLESS:
+            break
+        time.sleep(SLICE_S)
+        if iteration == 1 and fate == DIES:
             os._exit(1)
-        if iteration == 1 and os.environ.get("FAKE_HANGS") == attempt:
+        if iteration == 1 and fate == HANGS:
             time.sleep(600)
         if not (yield _progress(order, iteration)):
             return _report(order, outcome=Outcome.STOPPED, reason="told to stop")
     report = _success(order)
     uri = artifacts.join(order.artifacts, "report.json")
     artifacts.write(uri, REPORT.dump_json(report), name="report")
-    if os.environ.get("FAKE_KILLS") == attempt:
+    if fate == KILLS_DRIVER:
         _kill_driver(order.search)
     return report
 
@@ -66,7 +78,6 @@ def train_pool(order: PoolOrder, progress: Callable[[PoolProgress], bool]) -> Po
         return PoolReport(
             pool=order.pool, attempt=order.attempt, outcome=Outcome.STOPPED, reason="told to stop"
         )
-    time.sleep(float(os.environ.get("FAKE_POOL_S", "0")))
     report = PoolReport(
         pool=order.pool,
         attempt=order.attempt,
