@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 import yaml
@@ -22,7 +22,9 @@ from searchd.cli import demo_report
 from searchd.cli.demo_watch import watch
 from searchd.domain.lifecycle import DatasetStatus, PoolStatus, SearchStatus
 from searchd.spec import DatasetSpec, PoolSpec, SearchSpec
-from searchd.up import Service
+
+if TYPE_CHECKING:
+    from searchd.up import Service
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "demo"
 KEY = "searchd-demo"
@@ -66,6 +68,8 @@ def demo(
 ) -> None:
     """Run a real search on synthetic data: about 10 minutes on two cores, no GPU."""
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=160)  # a log is not wrapped
     folder = data_folder or Path("searchd-data") / f"demo-{datetime.now():%Y%m%d-%H%M%S}"
     try:
         _run(console, folder, trials=trials, seed=seed, port=port, keep=keep)
@@ -81,6 +85,9 @@ def demo(
 def _run(
     console: Console, folder: Path, *, trials: int | None, seed: int, port: int, keep: bool
 ) -> None:
+    # Imported here since it brings Ray along, which no other command needs.
+    from searchd.up import Service
+
     pool_spec, search_spec = _specs(trials, seed)
     stages = Stages(console)
     with stages.stage("Service", f"API, coordinator, Ray and SQLite, all in {folder}"):
@@ -104,7 +111,7 @@ def _run(
 
 
 def _submit_and_watch(
-    service: Service,
+    service: "Service",
     client: Client,
     console: Console,
     stages: Stages,
@@ -189,7 +196,7 @@ Your own search, on any COCO-format data set, while the service runs:
   searchd search watch demo"""
 
 
-def _wait_for_interrupt(service: Service) -> None:
+def _wait_for_interrupt(service: "Service") -> None:
     try:
         while True:
             service.check()

@@ -177,26 +177,44 @@ def export(
     trial: Annotated[
         str | None, typer.Option(help="Name of the trial; the one with the best score by default.")
     ] = None,
-    folder: Annotated[Path, typer.Option(file_okay=False, help="Where to write.")] = Path("."),
+    folder: Annotated[Path, typer.Option(file_okay=False, help="Where to write.")] = Path("export"),
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """Download a detector: its weights (safetensors) and its description (JSON)."""
+    """Download a detector in a form that plain mmdet loads: config, checkpoint, safetensors."""
+    # Imported here since it brings torch along, which no other command on searches needs.
+    from safetensors.torch import load_file
+
+    from detection.build import Student
+    from detection.export import export as write_export
+
     with Client(url) as client:
         found = client.get_search(search)
         trial_id = found.best_trial_id if trial is None else f"{found.id}-{trial}"
         if trial_id is None:
             raise fail(f"search {found.name} has no detector yet")
         detector = client.get_detector(trial_id)
+        dataset = client.get_dataset(found.spec.dataset)
         folder.mkdir(parents=True, exist_ok=True)
-        weights = client.download(trial_id, "student", folder / f"{trial_id}.safetensors")
-    description = folder / f"{trial_id}.json"
-    description.write_text(detector.model_dump_json(indent=2))
+        weights = client.download(trial_id, "student", folder / "student.safetensors")
+    assert dataset.summary is not None  # a search only runs on a checked data set
+    best = max(detector.evaluations, key=lambda evaluation: evaluation.score or 0.0)
+    written = write_export(
+        Student(detector=detector.detector, weights=load_file(weights)),
+        folder,
+        class_names=dataset.summary["class_names"],
+        resolution=best.resolution,
+    )
+    weights.unlink()  # the export holds the same weights as model.safetensors
+    (folder / "detector.json").write_text(detector.model_dump_json(indent=2))
+    rows = {"detector": trial_id} | {
+        name: str(getattr(written, name)) for name in ("config", "checkpoint", "weights")
+    }
     if output is Format.JSON:
-        show_json({"weights": str(weights), "description": str(description)})
+        show_json(rows)
         return
-    typer.echo(f"weights:     {weights}")
-    typer.echo(f"description: {description}")
+    for name, value in rows.items():
+        typer.echo(f"{name:<11}{value}")
 
 
 def _show(search: schemas.SearchDetails, output: Format) -> None:

@@ -68,6 +68,6 @@ class PoolProgress:
     losses: dict[str, float]
     """Running means of the epoch under way."""
     stage: str = "train"
-    """start (waits for workers), train, or evaluate (the subnets, which then count as iterations)."""
+    """start (waits for workers), train, or evaluate (the subnets, which count as iterations)."""
     seconds_left: float | None = None
     """Until all phases are trained, as this phase's speed suggests; None until that is known."""

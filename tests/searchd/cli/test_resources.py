@@ -5,7 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save
 
+from detection.build import build_detector
 from searchd import artifacts
 from searchd.domain.lifecycle import DatasetStatus, PoolStatus, SearchStatus
 from searchd.store import Database, datasets, pools, searches, work
@@ -15,6 +17,7 @@ from tests.searchd.store.factories import (
     add_pool,
     add_search,
     base_proposal,
+    detector,
     leased,
     pool_report,
     run_trial,
@@ -203,20 +206,26 @@ def test_trials_pareto_and_lineage_show_what_was_found(searchd: Run, database: D
     ]
 
 
-def test_export_downloads_the_best_detector(
+def test_export_writes_the_best_detector_for_plain_mmdet(
     searchd: Run, database: Database, tmp_path: Path
 ) -> None:
     search, lease = start_search(database)
-    student = artifacts.write(str(tmp_path / "stored"), b"weights", name="student")
-    report = replace(succeeded("0"), artifacts=(student,))
+    weights = build_detector(detector()).state_dict()
+    stored = artifacts.write(str(tmp_path / "stored"), save(weights), name="student")
+    report = replace(succeeded("0"), artifacts=(stored,))
     run_trial(database, lease, base_proposal())
     run_trial(database, lease, search_proposal(0), report)
     result = searchd("search", "export", "first", "--folder", tmp_path / "out", "--format", "json")
     assert result.exit_code == 0, result.stderr
     files = json.loads(result.stdout)
-    assert files["weights"] == str(tmp_path / "out" / f"{search.id}-0.safetensors")
-    assert Path(files["weights"]).read_bytes() == b"weights"
-    assert json.loads(Path(files["description"]).read_text())["detector"]["num_classes"] == 4
+    assert files == {
+        "detector": f"{search.id}-0",
+        "config": str(tmp_path / "out/config.py"),
+        "checkpoint": str(tmp_path / "out/checkpoint.pth"),
+        "weights": str(tmp_path / "out/model.safetensors"),
+    }
+    assert load_file(files["weights"]).keys() == weights.keys()
+    assert "ArchitectureResNet" in Path(files["config"]).read_text()
 
 
 def test_export_of_a_search_without_detectors_fails(searchd: Run, database: Database) -> None:
