@@ -148,7 +148,7 @@ class Coordinator:
                 with self._database.write() as session:
                     work.give_up(session, lease, reason)
                 return _done(Action.GAVE_UP, row, reason)
-            delay_s = min(2.0 ** (row.attempts - 1), MAX_BACK_OFF_S)
+            delay_s = min(2.0 ** max(row.attempts - 1, 0), MAX_BACK_OFF_S)
             with self._database.write() as session:
                 work.requeue(session, lease, reason, delay_s=delay_s, now=self._clock())
             return _done(Action.REQUEUED, row, f"{reason}; started again in {delay_s:g} s")

@@ -58,6 +58,8 @@ class Settings(BaseSettings):
     """module:name of the Tune trainable, which the driver resolves; it must not know torch."""
     trial_module: str = "workers.trial"
     """Module whose `TrialContext` and `trial_steps` the trainable runs."""
+    latency: str = "workers.latency:measure_latencies"
+    """module:name of the function that times detectors side by side."""
     pool_training: str = "workers.pool_training:train_pool"
     """module:name of the function that trains a pool."""
     dataset_check: str = "workers.dataset_check:check"

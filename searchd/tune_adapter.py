@@ -170,6 +170,7 @@ def run_tuner(
         TuneError: The ledger refused a write, as when the lease was lost.
     """
     os.environ.update(_QUIET)
+    logging.getLogger("ray.tune.analysis").setLevel(logging.ERROR)  # misses those result files
     constants = {
         **worker_config,
         "cpus": resources.cpus_per_trial,

@@ -209,6 +209,9 @@ class Service:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": _token(self.token_file),
             "RAY_USAGE_STATS_ENABLED": "0",
+            # Ray takes lines that differ in a trial's name for repetitions.
+            "RAY_DEDUP_LOGS": "0",
+            "RAY_COLOR_PREFIX": "0",
             # Otherwise Ray 2.60, asked to end, waits 30 s for running jobs.
             "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
             "AUTOSCALER_METRIC_PORT": str(autoscaler_port),

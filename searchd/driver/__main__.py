@@ -52,12 +52,12 @@ def carry_out(database: Database, lease: Lease, keeper: LeaseKeeper, settings: S
     log.info("%s: carried out under lease %d", lease.work_id, lease.number)
     match kind:
         case WorkKind.DATASET_CHECK:
-            status: object = run_dataset_check(database, lease, settings)
+            run_dataset_check(database, lease, settings)
         case WorkKind.POOL:
-            status = run_pool(database, lease, settings, keeper.cancelled)
+            run_pool(database, lease, settings, keeper.cancelled)
         case WorkKind.SEARCH:
-            status = run_search(Ledger(database, lease, settings), settings, keeper.cancelled)
-    log.info("%s: done, %s", lease.work_id, status)
+            run_search(Ledger(database, lease, settings), settings, keeper.cancelled)
+    log.info("%s: done", lease.work_id)
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:

@@ -6,6 +6,7 @@ what is written. Knows no Ray and no torch.
 
 import json
 import logging
+from collections.abc import Mapping
 
 from searchd import artifacts
 from searchd.domain.errors import InvalidValueError
@@ -207,6 +208,17 @@ class Ledger:
         return f"the last failure is trial {failed[-1].name} ({failed[-1].cause}): " + (
             failed[-1].status_reason
         )
+
+    def scored(self) -> list[TrialRow]:
+        """Trials that succeeded, with evaluations and files, in the order they ended."""
+        with self._database.read() as session:
+            rows = trials.scored(session, self.search_id)
+            return [trials.get(session, row.id) for row in rows]
+
+    def record_latencies(self, times: Mapping[int, tuple[float, float]]) -> None:
+        """Replace latency_s and images_per_s of evaluations, given by their row's id."""
+        with self._database.write() as session:
+            trials.record_latencies(session, self._lease, times)
 
     def cancel(self) -> None:
         """Running trials stop at the end of their slice; a worker that starts now stops at once."""

@@ -6,6 +6,7 @@ import threading
 
 from searchd.domain.lifecycle import PoolStatus, SearchStatus
 from searchd.driver.cluster import connect, resolve
+from searchd.driver.latency import measure_latencies
 from searchd.driver.ledger import Ledger
 from searchd.search.strategy import Finished
 from searchd.settings import Settings
@@ -54,6 +55,8 @@ def run_search(
         # resources that the pool may need.
         end = _end(conductor.finished, ledger, cancelled)
         if end is not None:
+            if end[0] is SearchStatus.SUCCEEDED:
+                measure_latencies(ledger, settings)
             ledger.finish(*end)
             return end
         again = []
@@ -81,7 +84,6 @@ def _end(
     if cancelled.is_set():
         return SearchStatus.CANCELLED, "a user asked to cancel"
     if finished is not None and finished.succeeded:
-        # Latencies of the front are to be measured here, on the cluster that is idle now.
         return SearchStatus.SUCCEEDED, finished.reason
     if finished is not None:
         return SearchStatus.FAILED, f"{finished.reason}; {ledger.last_failure()}"

@@ -132,6 +132,25 @@ def record_report(
     return row
 
 
+def record_latencies(
+    session: Session, lease: Lease, times: Mapping[int, tuple[float, float]]
+) -> None:
+    """Replace latencies that were taken while trials shared a machine.
+
+    Args:
+        session: A writing session.
+        lease: On the search.
+        times: Seconds of one forward pass and images per second, by the evaluation's row id.
+
+    Raises:
+        StaleLeaseError: The lease was lost.
+    """
+    hold(session, lease)
+    for row_id, (latency_s, images_per_s) in times.items():
+        row = session.get_one(EvaluationRow, row_id)
+        row.latency_s, row.images_per_s = latency_s, images_per_s
+
+
 def get(session: Session, reference: str) -> TrialRow:
     """A trial by id, with its evaluations, epochs and artifacts.
 

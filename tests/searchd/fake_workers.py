@@ -9,6 +9,7 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,12 @@ import psutil
 from searchd import artifacts
 from searchd.domain.pool import PoolProgress, PoolReport
 from searchd.domain.trial import Artifact, EpochMetrics, Evaluation, Outcome, Progress, Report
-from searchd.spec import POOL_REPORT, REPORT, DatasetSpec, PoolOrder, TrialOrder
+from searchd.spec import POOL_REPORT, REPORT, DatasetSpec, LatencyOrder, PoolOrder, TrialOrder
 
 ENVIRONMENT = {
     "PYTHONPATH": str(Path(__file__).parents[2]),
     "SEARCHD_TRIAL_MODULE": "tests.searchd.fake_workers",
+    "SEARCHD_LATENCY": "tests.searchd.fake_workers:measure_latencies",
     "SEARCHD_POOL_TRAINING": "tests.searchd.fake_workers:train_pool",
     "SEARCHD_DATASET_CHECK": "tests.searchd.fake_workers:check",
 }
@@ -91,6 +93,19 @@ def train_pool(order: PoolOrder, progress: Callable[[PoolProgress], bool]) -> Po
 def check(_spec: DatasetSpec) -> dict[str, Any]:
     """Checks nothing."""
     return {"class_names": ["circle", "square"]}
+
+
+@dataclass
+class Latency:
+    """As `detection.latency.Latency`."""
+
+    latency_s: float
+    images_per_s: float
+
+
+def measure_latencies(order: LatencyOrder) -> list[Latency]:
+    """Measures nothing: 3 ms each."""
+    return [Latency(latency_s=0.003, images_per_s=333.0) for _ in order.detectors]
 
 
 def attempts_begun(artifact_root: Path, search: str) -> list[str]:
