@@ -1,0 +1,145 @@
+"""A whole search as a user runs it: real service, real Ray, real detectors, over HTTP."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from api.client import Client
+from detection.build import Student, load_student
+from detection.data.shapes import make_shapes
+from searchd.domain.lifecycle import DatasetStatus, PoolStatus, SearchStatus, TrialStatus
+from searchd.domain.trial import TrialRole
+from searchd.spec import PoolSpec, SearchSpec
+from searchd.up import Service
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+HEAD = {
+    "head_channels": 32,
+    "anchor_scale": 4,
+    "finest_roi_scale": 16,
+    "num_proposals": 50,
+    "sampled_rois": 32,
+}
+POOL = {
+    "name": "teachers",
+    "dataset": "shapes",
+    "space": {
+        "depths": [[1, 2], [1], [1], [1]],
+        "widths": [[1.0, 1.5]] * 4,
+        "neck_channels": [16, 24],
+        "resolutions": ["64x64"],
+        "base_channels": 8,
+    },
+    "head": HEAD,
+    "phases": [
+        {
+            "name": "supernet",
+            "min_depths": [2, 1, 1, 1],
+            "min_width": 1.5,
+            "learning_rate": 0.02,
+            "epochs": 1,
+            "distil": False,
+        },
+        {
+            "name": "shrink",
+            "min_depths": [1, 1, 1, 1],
+            "min_width": 1.0,
+            "learning_rate": 0.01,
+            "epochs": 1,
+            "distil": True,
+        },
+    ],
+    "training": {"batch_size": 4, "resolutions": ["64x64"], "warmup_iterations": 0},
+    "bn_reset_images": 8,
+    "evaluated_subnets": 2,
+}
+TRAINING = {"epochs": 2, "batch_size": 4, "resolutions": ["48x48", "64x64"]}
+SEARCH = {
+    "name": "first",
+    "dataset": "shapes",
+    "pool": "teachers",
+    "base": {"base_channels": 8, "training": {**TRAINING, "learning_rate": 0.02}},
+    "head": {**HEAD, "neck_channels": 16},
+    "trial": {**TRAINING, "epochs": 1, "bn_l1": 1e-5},
+    "strategy": {"student_frozen_trials": 1, "student_probability": 1.0, "min_channels": 2},
+    "score": {"base_resolution": "64x64"},
+    "budget": {"max_trials": 4},
+    "resources": {"trials_in_flight": 2},
+}
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    folder = tmp_path_factory.mktemp("service")
+    # Each of this machine's slots counts as a CPU, so that the pool and a trial run side by side.
+    service = Service(folder, num_cpus=3, api_port=0, environment={"SEARCHD_SLICE_S": "1"})
+    with service, Client(service.url) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def search(client: Client, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A search that ran to its end."""
+    shapes = make_shapes(
+        tmp_path_factory.mktemp("data"), num_train=16, num_validation=8, image_size=64
+    )
+    client.create_dataset(shapes)
+    dataset = client.wait_for_dataset("shapes", poll_s=0.2)
+    assert dataset.status is DatasetStatus.READY, dataset.status_reason
+    client.create_pool(PoolSpec.model_validate(POOL))
+    submitted = client.submit_search(SearchSpec.model_validate(SEARCH))
+    ended = client.wait_for_search(submitted.id, poll_s=0.2)
+    assert ended.status is SearchStatus.SUCCEEDED, ended.status_reason
+    return ended.id
+
+
+def test_pool_is_trained_and_its_subnets_are_evaluated(client: Client, search: str) -> None:
+    pool = client.get_pool(client.get_search(search).pool_id)
+    assert pool.status is PoolStatus.READY
+    assert [epoch.phase for epoch in pool.epochs] == ["supernet", "shrink"]
+    assert len({str(measured.subnet) for measured in pool.subnets}) == 2
+
+
+def test_student_and_teacher_both_evolve_from_the_base(client: Client, search: str) -> None:
+    trials = list(client.trials(search))
+    assert [t.name for t in trials[:5]] == ["base", "0", "1", "2", "3"]
+    assert all(t.status is TrialStatus.SUCCEEDED for t in trials)
+    kinds = {t.proposal.change.kind for t in trials if t.role is TrialRole.SEARCH}
+    assert {"train", "mutate_teacher"} < kinds
+    assert trials[2].teacher != trials[1].teacher
+    assert {t.role for t in trials[5:]} == {TrialRole.CONTROL}
+
+
+def test_every_trial_is_measured_at_every_resolution(client: Client, search: str) -> None:
+    for trial in client.trials(search):
+        assert [str(e.resolution) for e in trial.evaluations] == ["48x48", "64x64"]
+        assert all(e.latency_s > 0 and e.macs > 0 for e in trial.evaluations)
+        assert trial.score == max(e.score or 0.0 for e in trial.evaluations)
+
+
+def test_distilled_trials_keep_the_losses_of_every_epoch(client: Client, search: str) -> None:
+    trial = client.get_trial(f"{search}-0")
+    assert [epoch.epoch for epoch in trial.epochs] == [1]
+    assert {"proposal_feature", "classification", "class_aware_localisation"} < set(
+        trial.epochs[0].losses
+    )
+
+
+def test_front_holds_measured_detectors_by_ascending_cost(client: Client, search: str) -> None:
+    front = client.pareto(search).front
+    assert front
+    assert [p.evaluation.macs for p in front] == sorted(p.evaluation.macs for p in front)
+    assert [p.evaluation.ap for p in front] == sorted(p.evaluation.ap for p in front)
+
+
+def test_detector_of_the_front_downloads_and_loads(
+    client: Client, search: str, tmp_path: Path
+) -> None:
+    point = client.pareto(search).front[-1]
+    detector = client.get_detector(point.trial_id)
+    file = client.download(point.trial_id, "student", tmp_path / "student.safetensors")
+    load_student(Student(detector=detector.detector, weights=load_file(file)))
+    assert detector.lineage[0] == "base"
