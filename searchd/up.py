@@ -62,7 +62,7 @@ class Service:
         api_port: int | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        self.data_folder = data_folder.absolute()
+        self.data_folder = data_folder.resolve()
         self.log_folder = self.data_folder / "logs"
         self.token_file = self.data_folder / "run" / "ray-token"
         """Holds the token of Ray and its dashboard; readable by its owner only."""

@@ -82,6 +82,14 @@ def wait_until(condition: Callable[[], bool], timeout_s: float = 120) -> float:
     return time.monotonic() - start
 
 
+def lives(process: psutil.Process) -> bool:
+    """Neither gone nor ended and waiting to be collected by its parent."""
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
 def drivers(service: Service, search: str) -> list[psutil.Process]:
     return [
         process
@@ -214,12 +222,12 @@ def test_start_that_was_killed_is_cleaned_up_by_the_next_and_other_rays_are_left
     assert marked(MARK, str(folder)) != []
 
     interrupted = start(folder)
-    ours = {process.pid for process in marked(MARK, str(folder))}
+    ours = marked(MARK, str(folder))
     interrupted.send_signal(signal.SIGINT)
 
     assert interrupted.wait(60) == 0
     assert marked(MARK, str(folder)) == []
-    assert [pid for pid in ours if psutil.pid_exists(pid)] == []
+    assert [process for process in ours if lives(process)] == []
     assert client.is_ready()
     headers = {"Authorization": f"Bearer {service.token_file.read_text()}"}
     assert httpx.get(f"{service.dashboard_url}/api/version", headers=headers).is_success
