@@ -67,6 +67,7 @@ class Service:
         self.token_file = self.data_folder / "run" / "ray-token"
         """Holds the token of Ray and its dashboard; readable by its owner only."""
         self._ray_folder = self.data_folder / "ray"
+        self._short_path_note = self.data_folder / "run" / "ray-short-path"
         self._num_cpus = num_cpus
         self._further_environment = dict(environment or {})
         gcs, dashboard, self._client_port, *self._metric_ports, free = free_ports(6)
@@ -144,6 +145,7 @@ class Service:
             log.error("process %d could not be ended: %s", process.pid, process)
         if self._short_path is not None:
             shutil.rmtree(self._short_path)
+            self._short_path_note.unlink()
             self._short_path = None
         self._lock.close()
         self._lock = None
@@ -163,6 +165,8 @@ class Service:
         if leftovers:
             log.warning("ending %d processes of an earlier start that was killed", len(leftovers))
             end(leftovers)
+        if self._short_path_note.exists():
+            shutil.rmtree(self._short_path_note.read_text(), ignore_errors=True)
         shutil.rmtree(self._ray_folder)
         self._ray_folder.mkdir()
 
@@ -224,6 +228,7 @@ class Service:
         # A path of a socket has at most 107 characters, and the data folder's may be long: Ray
         # gets a short path that leads there.
         self._short_path = Path(tempfile.mkdtemp(prefix="searchd-"))
+        self._short_path_note.write_text(str(self._short_path))
         ray_folder = self._short_path / "ray"
         ray_folder.symlink_to(self._ray_folder)
         host, _, gcs_port = self.settings.ray_address.partition(":")
