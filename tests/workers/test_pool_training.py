@@ -1,16 +1,19 @@
 """Training a pool to order, in this process and on Ray Train."""
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import ray
+from ray.train import TrainingFailedError
 from safetensors.torch import load
 
 import detection.training
 from detection.data.shapes import make_shapes
 from searchd import artifacts
+from searchd.domain.errors import StaleLeaseError
 from searchd.domain.lifecycle import FailureCause
 from searchd.domain.pool import PoolProgress
 from searchd.domain.trial import Outcome
@@ -172,6 +175,56 @@ def test_missing_data_set_is_reported_as_a_data_error(dataset: DatasetSpec, tmp_
     assert "nowhere.json" in report.reason
 
 
+class BrokenTrainer:
+    """Ray Train when its workers end with an error."""
+
+    def fit(self) -> None:
+        raise TrainingFailedError("workers are gone")
+
+
+def test_failure_that_a_worker_wrote_down_is_reported(
+    dataset: DatasetSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing = dataset.train.model_copy(update={"annotations": tmp_path / "nowhere.json"})
+    order = make_order(dataset.model_copy(update={"train": missing}), tmp_path)
+    written = train_pool_inline(order)
+    monkeypatch.setattr(pool_training, "_trainer", lambda _: BrokenTrainer())
+    assert train_pool(order) == written
+    assert written.cause is FailureCause.DATA_ERROR
+
+
+def test_workers_that_end_without_a_report_are_lost(
+    dataset: DatasetSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = make_order(dataset, tmp_path)
+    monkeypatch.setattr(pool_training, "_trainer", lambda _: BrokenTrainer())
+    report = train_pool(order)
+    assert (report.outcome, report.cause) == (Outcome.FAILED, FailureCause.WORKER_LOST)
+    assert "workers are gone" in report.reason
+    assert not artifacts.exists(artifacts.join(order.artifacts, "report.json"))
+
+
+def test_workers_are_told_to_stop_when_the_caller_fails(
+    dataset: DatasetSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = make_order(dataset, tmp_path)
+    stop = artifacts.join(order.artifacts, "stop")
+
+    class UntilStopped:
+        def fit(self) -> None:
+            while not artifacts.exists(stop):
+                time.sleep(0.01)
+
+    def lose_the_lease(_: PoolProgress) -> bool:
+        raise StaleLeaseError("another driver has it")
+
+    monkeypatch.setattr(pool_training, "_trainer", lambda _: UntilStopped())
+    monkeypatch.setattr(pool_training, "POLL_S", 0.01)
+    with pytest.raises(StaleLeaseError):
+        train_pool(order, lose_the_lease)
+    assert artifacts.exists(stop)
+
+
 @pytest.fixture(scope="module")
 def local_ray() -> Iterator[None]:
     """A Ray of this process's own."""
@@ -200,7 +253,7 @@ def test_workers_are_told_to_stop_and_where_they_stand_is_told_by_files(
 @pytest.mark.e2e
 @pytest.mark.usefixtures("local_ray")
 def test_two_workers_on_ray_train_make_a_pool(dataset: DatasetSpec, tmp_path: Path) -> None:
-    order = on_two_workers(make_order(dataset, tmp_path))
+    order = on_two_workers(make_order(dataset, tmp_path, slice_s=0.5))
     seen: list[PoolProgress] = []
     report = train_pool(order, noting(seen))
     assert (report.outcome, report.reason) == (Outcome.SUCCEEDED, "")
@@ -208,17 +261,5 @@ def test_two_workers_on_ray_train_make_a_pool(dataset: DatasetSpec, tmp_path: Pa
     assert len(report.subnets) == 2
     assert report.supernet is not None
     assert "backbone.layer4.1.conv3.weight" in load(artifacts.read(report.supernet))
+    assert seen[0].stage == "start"
     assert {progress.stage for progress in seen} & {"train", "evaluate"}
-
-
-@pytest.mark.e2e
-@pytest.mark.usefixtures("local_ray")
-def test_failure_on_ray_train_is_reported_with_its_cause(
-    dataset: DatasetSpec, tmp_path: Path
-) -> None:
-    missing = dataset.train.model_copy(update={"annotations": tmp_path / "nowhere.json"})
-    order = make_order(dataset.model_copy(update={"train": missing}), tmp_path)
-    report = train_pool(order)
-    assert report.outcome is Outcome.FAILED
-    assert report.cause is FailureCause.DATA_ERROR
-    assert "nowhere.json" in report.reason
