@@ -15,8 +15,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import IO, Self
@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 MARK = "SEARCHD_UP"
 """Variable in the environment of every process started here; its value is the data folder."""
 _LOOPBACK = "127.0.0.1"
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _OBJECT_STORE_BYTES = 256 * 2**20
 """Of Ray's shared memory: only orders and reports pass through it."""
 _START_TIMEOUT_S = 90.0
@@ -135,7 +136,12 @@ class Service:
         return [child.name for child in self._children if child.keep_running()]
 
     def stop(self) -> None:
-        """End every process that was started here, and nothing else."""
+        """End every process that was started here, and nothing else. A second Ctrl-C meanwhile has
+        no effect: it would leave processes behind."""
+        with _uninterrupted():
+            self._stop()
+
+    def _stop(self) -> None:
         for child in reversed(self._children):  # Ray last: the others speak to it
             child.stop()
         self._children = []
@@ -288,6 +294,20 @@ def run(service: Service, ready: Callable[[str], None]) -> None:
         ready(service.describe())
         while not stop.wait(1.0):
             service.check()
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Inside, SIGINT and SIGTERM are ignored; other threads than the main one get none anyway."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in _STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _node_address() -> str:

@@ -4,6 +4,7 @@ Everything is real: the service is started, spoken to over HTTP as any user woul
 is what it answers.
 """
 
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -88,6 +89,8 @@ def _run(
     # Imported here since it brings Ray along, which no other command needs.
     from searchd.up import Service
 
+    # A polite end, as by `timeout`, must stop the service too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     pool_spec, search_spec = _specs(trials, seed)
     stages = Stages(console)
     with stages.stage("Service", f"API, coordinator, Ray and SQLite, all in {folder}"):
@@ -158,7 +161,7 @@ def _shapes(folder: Path, seed: int) -> DatasetSpec:
     # Imported here since it brings torch's world along, which no other stage of the CLI needs.
     from detection.data.shapes import make_shapes
 
-    return make_shapes(folder.absolute() / "shapes", seed=seed)
+    return make_shapes(folder.absolute() / "shapes", seed=seed, difficulty=0.1)
 
 
 def _dataset(client: Client, spec: DatasetSpec) -> None:
