@@ -185,10 +185,14 @@ class Coordinator:
 
     def _submit(self, row: WorkRow, lease: Lease, name: str) -> Deed:
         command = ["python", "-m", "searchd.driver", f"--work={row.id}", f"--lease={lease.number}"]
+        # Ray's dashboard shows "job_name" as the job's name.
+        metadata = {
+            str(row.kind): row.resource_id,
+            "name": name,
+            "job_name": f"{row.kind} {name}",
+        }
         try:
-            self._jobs.submit(
-                job_of(lease), command, {str(row.kind): row.resource_id, "name": name}
-            )
+            self._jobs.submit(job_of(lease), command, metadata)
         except ClusterUnreachableError as error:
             with self._database.write() as session:
                 work.requeue(session, lease, str(error), delay_s=1.0, now=self._clock())

@@ -77,7 +77,11 @@ def test_work_is_started_oldest_first_under_a_lease(
         *("python", "-m", "searchd.driver"),
         *(f"--work=dataset_check-{first}", "--lease=1"),
     ]
-    assert jobs.metadata[job] == {"dataset_check": first, "name": "first"}
+    assert jobs.metadata[job] == {
+        "dataset_check": first,
+        "name": "first",
+        "job_name": "dataset_check first",
+    }
 
 
 def test_running_work_is_left_alone_and_finished_work_forgotten(
