@@ -3,6 +3,7 @@
 import math
 import random
 from collections.abc import Iterator
+from dataclasses import asdict
 
 import torch
 from torch import Tensor
@@ -73,15 +74,9 @@ def evaluate_subnet(
         speed = measure(teacher, resolution, device=device)
         return Evaluation(
             resolution=resolution,
-            ap=precision.ap,
-            ap50=precision.ap50,
-            ap75=precision.ap75,
-            ap_small=precision.ap_small,
-            ap_medium=precision.ap_medium,
-            ap_large=precision.ap_large,
+            **asdict(precision),
             macs=count(detector, resolution).macs,
-            latency_s=speed.latency_s,
-            images_per_s=speed.images_per_s,
+            **asdict(speed),
         )
 
     return EvaluatedSubnet(

@@ -10,9 +10,8 @@ import logging
 import math
 import pickle
 import time
-import traceback
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -27,12 +26,11 @@ from detection.distillation.distiller import Distiller
 from detection.evaluation import Detection, predict, score
 from detection.latency import measure
 from detection.morphism import NothingToDo, evolve
-from detection.training import NonFiniteLossError, Training
+from detection.training import Training
 from elastic_pool.supernet import Supernet
 from elastic_pool.teacher import load_supernet, make_teacher
 from searchd import artifacts
-from searchd.domain.errors import ArtifactError, DataError
-from searchd.domain.lifecycle import FailureCause
+from searchd.domain.errors import DataError
 from searchd.domain.resolution import Resolution
 from searchd.domain.trial import (
     Artifact,
@@ -44,6 +42,7 @@ from searchd.domain.trial import (
     Train,
 )
 from searchd.spec import DETECTOR, REPORT, PoolRef, SplitSpec, TrialOrder
+from workers.failures import cause_and_reason
 
 log = logging.getLogger(__name__)
 
@@ -304,15 +303,9 @@ class _Trial:
         latency = measure(model, resolution, device=self.order.device)
         return Evaluation(
             resolution=resolution,
-            ap=precision.ap,
-            ap50=precision.ap50,
-            ap75=precision.ap75,
-            ap_small=precision.ap_small,
-            ap_medium=precision.ap_medium,
-            ap_large=precision.ap_large,
+            **asdict(precision),
             macs=count(student.detector, resolution).macs,
-            latency_s=latency.latency_s,
-            images_per_s=latency.images_per_s,
+            **asdict(latency),
         )
 
     def _slice_is_over(self) -> bool:
@@ -381,28 +374,11 @@ def _weights(state: dict[str, torch.Tensor]) -> bytes:
 
 
 def _failure(order: TrialOrder, error: Exception) -> Report:
-    cause = _cause(error)
-    described = f"{type(error).__name__}: {error}"
-    if cause is FailureCause.BUG:
-        described = "".join(traceback.format_exception(error))
+    cause, reason = cause_and_reason(error)
     return Report(
         trial=order.proposal.name,
         attempt=order.attempt,
         outcome=Outcome.FAILED,
-        reason=described,
+        reason=reason,
         cause=cause,
     )
-
-
-def _cause(error: Exception) -> FailureCause:
-    match error:
-        case torch.OutOfMemoryError() | MemoryError():
-            return FailureCause.OUT_OF_MEMORY
-        case NonFiniteLossError():
-            return FailureCause.NON_FINITE_LOSS
-        case ArtifactError():
-            return FailureCause.BAD_CHECKPOINT
-        case DataError():
-            return FailureCause.DATA_ERROR
-        case _:
-            return FailureCause.BUG
