@@ -12,7 +12,11 @@ from api.client import Client
 from searchd.cli.demo_watch import stage_table
 from searchd.domain.trial import TrialRole
 
-_COLOURS = {TrialRole.BASE: "black", TrialRole.SEARCH: "tab:blue", TrialRole.CONTROL: "tab:orange"}
+_MARKS = {  # drawn in this order, the single base on top
+    TrialRole.SEARCH: ("tab:blue", "o", 18),
+    TrialRole.CONTROL: ("tab:orange", "o", 18),
+    TrialRole.BASE: ("black", "*", 70),
+}
 
 
 def show(
@@ -58,13 +62,14 @@ def plot_front(pareto: schemas.Pareto, path: Path) -> Path:
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    for role, colour in _COLOURS.items():
+    for role, (colour, marker, size) in _MARKS.items():
         points = [p for p in (*pareto.dominated, *pareto.front) if p.role is role]
         axes.scatter(
             [p.evaluation.macs / 1e6 for p in points],
             [100 * p.evaluation.ap for p in points],
             color=colour,
-            s=18,
+            marker=marker,
+            s=size,
             label=role.value,
         )
     axes.step(
