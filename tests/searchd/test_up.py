@@ -154,7 +154,8 @@ def test_dashboard_shows_searches_to_who_has_the_token_and_no_secret_to_anybody(
 
     jobs = httpx.get(jobs_url, headers={"Authorization": f"Bearer {token}"})
 
-    assert {"search": endless, "name": ENDLESS} in [job["metadata"] for job in jobs.json()]
+    shown = {"search": endless, "name": ENDLESS, "job_name": f"search {ENDLESS}"}
+    assert shown in [job["metadata"] for job in jobs.json()]
     assert token not in jobs.text
     assert service.settings.database not in jobs.text
 
