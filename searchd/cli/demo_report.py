@@ -89,7 +89,10 @@ def plot_front(pareto: schemas.Pareto, path: Path) -> Path:
 
 def verdict(best: schemas.Trial, controls: list[schemas.Trial]) -> str:
     """Whether the best detector beats the control, plainly."""
-    noise = "One seed measures no noise: a difference of this size may be chance."
+    noise = (
+        "One seed measures no noise, and the best was chosen by the very score that is compared: "
+        "part of the difference may be chance."
+    )
     if not controls:
         return "No control was trained, so what training alone gains is not known."
     control = controls[-1]
