@@ -233,7 +233,7 @@ def describe(action: Action) -> str:
             return f"add a layer to stage {action.stage}"
         case Rearrange(move=Move.LAST_TO_NEXT):
             return f"move stage {action.stage}'s last layer to stage {action.stage + 1}"
-        case Rearrange():
+        case _:
             return f"move stage {action.stage}'s first layer to stage {action.stage - 1}"
 
 

@@ -37,8 +37,8 @@ def trial_name(role: TrialRole, number: int) -> str:
             return "base"
         case TrialRole.SEARCH:
             return str(number)
-        case TrialRole.CONTROL:
-            return f"control-{number}"
+        case _:
+            return f"{role}-{number}"
 
 
 BASE_NAME = trial_name(TrialRole.BASE, 0)

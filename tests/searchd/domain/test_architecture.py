@@ -134,3 +134,8 @@ def test_architecture_needs_four_filled_stages() -> None:
         Architecture(kind=BlockKind.BASIC, stages=tiny_stages()[:3], stem_channels=8)
     with pytest.raises(InvalidValueError, match="stem_channels=0"):
         Architecture(kind=BlockKind.BASIC, stages=tiny_stages(), stem_channels=0)
+
+
+def test_stride_sits_on_the_3x3_convolution() -> None:
+    assert (BlockKind.BASIC.num_convs, BlockKind.BASIC.strided_conv) == (2, 0)
+    assert (BlockKind.BOTTLENECK.num_convs, BlockKind.BOTTLENECK.strided_conv) == (3, 1)
