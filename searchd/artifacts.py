@@ -139,7 +139,7 @@ def _replace(path: str, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
-    except BaseException:
+    except BaseException:  # also Ctrl-C: nothing half written stays
         if os.path.exists(partial):
             os.remove(partial)
         raise

@@ -122,7 +122,7 @@ class Service:
             upgrade(self.settings.database)
             self._free_abandoned_work()
             self._start_children()
-        except BaseException:
+        except BaseException:  # also Ctrl-C: what was started must not stay
             self.stop()
             raise
         log.info("searchd is ready at %s", self.url)
