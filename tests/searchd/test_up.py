@@ -1,5 +1,6 @@
 """The whole service with real Ray and workers that train nothing: crashes, cancelling, stopping."""
 
+import contextlib
 import os
 import signal
 import stat
@@ -91,11 +92,13 @@ def lives(process: psutil.Process) -> bool:
 
 
 def drivers(service: Service, search: str) -> list[psutil.Process]:
-    return [
-        process
-        for process in marked(MARK, str(service.data_folder))
-        if f"--work=search-{search}" in process.cmdline()
-    ]
+    found = []
+    for process in marked(MARK, str(service.data_folder)):
+        # One that was killed may be a zombie by now: it is no driver any more.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if f"--work=search-{search}" in process.cmdline():
+                found.append(process)
+    return found
 
 
 def artifact_root(service: Service) -> Path:
