@@ -20,7 +20,7 @@ from mmengine.config import ConfigDict
 from mmengine.logging import MMLogger
 from torch import Tensor
 
-from detection.backbones import ArchitectureResNet
+from detection.backbones import ArchitectureBackbone
 from searchd.domain.architecture import STAGE_STRIDES, Architecture
 from searchd.domain.detector import Detector
 
@@ -73,7 +73,7 @@ def assemble(detector: Detector) -> FasterRCNN:
 def detector_config(detector: Detector) -> dict[str, Any]:
     """The detector as an mmdet `model` config of plain dicts, lists and numbers.
 
-    mmdet's standard Faster R-CNN with FPN. The backbone's type, `ArchitectureResNet`, is registered
+    mmdet's standard Faster R-CNN with FPN. The backbone's type, `ArchitectureBackbone`, is registered
     by importing `detection.backbones`.
     """
     return {
@@ -100,9 +100,9 @@ def detector_config(detector: Detector) -> dict[str, Any]:
 
 
 def backbone_config(architecture: Architecture) -> dict[str, Any]:
-    """The architecture as the config of an `ArchitectureResNet`."""
+    """The architecture as the config of an `ArchitectureBackbone`."""
     return {
-        "type": ArchitectureResNet.__name__,
+        "type": ArchitectureBackbone.__name__,
         "kind": architecture.kind.value,
         "stem_channels": architecture.stem_channels,
         "stages": [

@@ -13,7 +13,7 @@ import torch
 from mmengine.config import Config
 from safetensors.torch import save_file
 
-from detection.backbones import architecture_resnet
+from detection.backbones import architecture_backbone
 from detection.build import Student, detector_config
 from searchd.domain.resolution import Resolution
 
@@ -46,7 +46,7 @@ def export(
         class_names: In the order of the labels.
         resolution: At which the config's test pipeline runs.
     """
-    module = architecture_resnet.__name__
+    module = architecture_backbone.__name__
     files = Export(
         config=folder / "config.py",
         checkpoint=folder / "checkpoint.pth",
@@ -54,7 +54,7 @@ def export(
         backbone=folder.joinpath(*module.split(".")).with_suffix(".py"),
     )
     files.backbone.parent.mkdir(parents=True, exist_ok=True)
-    copyfile(architecture_resnet.__file__, files.backbone)
+    copyfile(architecture_backbone.__file__, files.backbone)
     files.config.write_text(config_text(student, class_names, resolution))
     # A view of a larger tensor would drag the whole of it into the file.
     weights = {name: value.detach().clone() for name, value in student.weights.items()}
@@ -71,7 +71,7 @@ def config_text(student: Student, class_names: Sequence[str], resolution: Resolu
     config = {
         "default_scope": "mmdet",
         "custom_imports": {
-            "imports": [architecture_resnet.__name__],
+            "imports": [architecture_backbone.__name__],
             "allow_failed_imports": False,
         },
         "model": model,

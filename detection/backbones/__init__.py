@@ -1,5 +1,5 @@
 """Students' backbones, each registered in mmdet's MODELS under its class name."""
 
-from detection.backbones.architecture_resnet import ArchitectureResNet
+from detection.backbones.architecture_backbone import ArchitectureBackbone
 
-__all__ = ["ArchitectureResNet"]
+__all__ = ["ArchitectureBackbone"]

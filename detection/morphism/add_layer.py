@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from detection.backbones.architecture_resnet import KERNEL_SIZES
+from detection.backbones.architecture_backbone import KERNEL_SIZES
 from detection.build import Student
 from detection.morphism.weights import BlockWeights, join_blocks, split_blocks
 from searchd.domain.actions import AddLayer

@@ -100,7 +100,7 @@ def test_exported_folder_is_enough_where_searchd_is_not_installed(
     program = (
         "import sys; from mmdet.apis import init_detector;"
         "init_detector(sys.argv[1], sys.argv[2], device='cpu');"
-        "import detection.backbones.architecture_resnet as module;"
+        "import detection.backbones.architecture_backbone as module;"
         "print(module.__file__, 'searchd' in sys.modules)"
     )
     folder = exported.config.parent

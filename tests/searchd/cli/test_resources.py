@@ -225,7 +225,7 @@ def test_export_writes_the_best_detector_for_plain_mmdet(
         "weights": str(tmp_path / "out/model.safetensors"),
     }
     assert load_file(files["weights"]).keys() == weights.keys()
-    assert "ArchitectureResNet" in Path(files["config"]).read_text()
+    assert "ArchitectureBackbone" in Path(files["config"]).read_text()
 
 
 def test_export_of_a_search_without_detectors_fails(searchd: Run, database: Database) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from detection.backbones import ArchitectureResNet, architecture_resnet
-from detection.backbones.architecture_resnet import ResidualBlock
+from detection.backbones import ArchitectureBackbone, architecture_backbone
+from detection.backbones.architecture_backbone import ResidualBlock
 
 BLOCK = {"channels": [6, 8], "stride": 1, "shortcut": "identity", "groups": 1}
 STRIDED = {**BLOCK, "stride": 2, "shortcut": "subsample"}
@@ -47,7 +47,7 @@ def test_block_is_relu_of_main_path_plus_projection() -> None:
 
 
 def test_fresh_blocks_pass_their_input_on() -> None:
-    backbone = ArchitectureResNet("basic", 8, [[BLOCK], [STRIDED], [STRIDED], [STRIDED]])
+    backbone = ArchitectureBackbone("basic", 8, [[BLOCK], [STRIDED], [STRIDED], [STRIDED]])
     backbone.init_weights()
 
     assert all(torch.all(layer[0].bn2.weight == 0) for layer in layers(backbone))
@@ -59,11 +59,11 @@ def test_unknown_shortcut_is_refused_by_name() -> None:
     blocks = [[{**BLOCK, "shortcut": "none"}]]
 
     with pytest.raises(ValueError, match="'none' is not built"):
-        ArchitectureResNet("basic", 8, blocks)
+        ArchitectureBackbone("basic", 8, blocks)
 
 
 def test_the_file_needs_nothing_of_this_project_so_that_it_can_be_exported() -> None:
-    tree = ast.parse(Path(architecture_resnet.__file__).read_text())
+    tree = ast.parse(Path(architecture_backbone.__file__).read_text())
     roots = {
         (node.module or "").split(".")[0]
         for node in ast.walk(tree)
@@ -78,5 +78,5 @@ def test_the_file_needs_nothing_of_this_project_so_that_it_can_be_exported() -> 
     assert roots == {"collections", "typing", "torch", "mmdet", "mmengine"}
 
 
-def layers(backbone: ArchitectureResNet) -> list[Any]:
+def layers(backbone: ArchitectureBackbone) -> list[Any]:
     return [backbone.get_submodule(f"layer{number}") for number in (1, 2, 3, 4)]

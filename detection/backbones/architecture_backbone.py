@@ -1,4 +1,4 @@
-"""A ResNet whose every block has its own widths, stride, groups and shortcut (papers.md 1.4).
+"""A backbone whose every block has its own widths, stride, groups and shortcut (papers.md 1.4).
 
 This file needs torch, mmengine and mmdet only, nothing of this project, so that it can travel with
 an exported detector. Names of parameters follow mmdet's ResNet: plain ResNets load its checkpoints.
@@ -95,7 +95,7 @@ class ResidualBlock(nn.Module):
 
 
 @MODELS.register_module()
-class ArchitectureResNet(BaseModule):
+class ArchitectureBackbone(BaseModule):
     """7x7 stem, max-pool and four stages of residual blocks.
 
     Every BN is trained: nothing is frozen and no BN stays in eval mode while training, since
