@@ -83,13 +83,16 @@ class ResourcesSpec(Spec):
 
 
 class HeadSpec(Spec):
-    """Everything of a detector but its backbone. Student and teachers share it, except that a
-    teacher's neck width is its own."""
+    """Everything of a detector but its backbone; see `searchd.domain.detector.Detector`. Student
+    and teachers share it, except that a teacher's neck width is its own."""
 
     family: Family = Family.FASTER_RCNN
     neck_channels: int = Field(default=256, ge=1)
     head_channels: int = Field(default=1024, ge=1)
-    anchor_scale: float = Field(default=8.0, gt=0)
+    tower_channels: int = Field(default=256, ge=1)
+    tower_convs: int = Field(default=4, ge=1)
+    anchor_scale: float | None = Field(default=None, gt=0)
+    """None: the family's own."""
     finest_roi_scale: int = Field(default=56, ge=1)
     num_proposals: int = Field(default=1000, ge=1)
     sampled_rois: int = Field(default=512, ge=4)
@@ -104,6 +107,8 @@ class HeadSpec(Spec):
             family=self.family,
             neck_channels=neck_channels or self.neck_channels,
             head_channels=self.head_channels,
+            tower_channels=self.tower_channels,
+            tower_convs=self.tower_convs,
             anchor_scale=self.anchor_scale,
             finest_roi_scale=self.finest_roi_scale,
             num_proposals=self.num_proposals,

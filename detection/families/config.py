@@ -1,0 +1,67 @@
+"""A `Detector` as an mmdet `model` config: its backbone, its family, its preprocessing."""
+
+from typing import Any
+
+from detection.backbones import ArchitectureBackbone
+from detection.families.one_stage import fcos, retinanet
+from detection.families.two_stage import cascade_rcnn, faster_rcnn
+from searchd.domain.architecture import Architecture
+from searchd.domain.detector import Detector, Family
+
+PIXEL_MEAN = (123.675, 116.28, 103.53)
+"""ImageNet mean of R, G and B in 0-255."""
+PIXEL_STD = (58.395, 57.12, 57.375)
+"""ImageNet standard deviation of R, G and B in 0-255."""
+SIZE_DIVISOR = 32
+"""Height and width of a padded batch are multiples of this."""
+
+_FAMILIES = {
+    Family.FASTER_RCNN: faster_rcnn,
+    Family.CASCADE_RCNN: cascade_rcnn,
+    Family.RETINANET: retinanet,
+    Family.FCOS: fcos,
+}
+
+
+def detector_config(detector: Detector) -> dict[str, Any]:
+    """The detector as an mmdet `model` config of plain dicts, lists and numbers.
+
+    Neck, heads and their training and test settings are mmdet's standard ones of the family. The
+    backbone's type, `ArchitectureBackbone`, is registered by importing `detection.backbones`.
+    """
+    return _FAMILIES[detector.family](detector) | {
+        "data_preprocessor": preprocessor_config(),
+        "backbone": backbone_config(detector.architecture),
+    }
+
+
+def preprocessor_config() -> dict[str, Any]:
+    """The normalisation of every detector of this project: RGB, ImageNet's mean and deviation."""
+    return {
+        "type": "DetDataPreprocessor",
+        "mean": list(PIXEL_MEAN),
+        "std": list(PIXEL_STD),
+        "bgr_to_rgb": False,
+        "pad_size_divisor": SIZE_DIVISOR,
+    }
+
+
+def backbone_config(architecture: Architecture) -> dict[str, Any]:
+    """The architecture as the config of an `ArchitectureBackbone`."""
+    return {
+        "type": ArchitectureBackbone.__name__,
+        "kind": architecture.kind.value,
+        "stem_channels": architecture.stem_channels,
+        "stages": [
+            [
+                {
+                    "channels": list(block.channels),
+                    "stride": block.stride,
+                    "shortcut": block.shortcut.value,
+                    "groups": block.groups,
+                }
+                for block in blocks
+            ]
+            for blocks in architecture.stages
+        ],
+    }

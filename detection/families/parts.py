@@ -1,0 +1,34 @@
+"""Pieces of mmdet config that several families share."""
+
+from typing import Any
+
+
+def box_coder(stds: list[float]) -> dict[str, Any]:
+    """Boxes as offsets from anchors or proposals, divided by `stds` (x, y, w, h)."""
+    return {
+        "type": "DeltaXYWHBBoxCoder",
+        "target_means": [0.0, 0.0, 0.0, 0.0],
+        "target_stds": stds,
+    }
+
+
+def cross_entropy(*, sigmoid: bool) -> dict[str, Any]:
+    return {"type": "CrossEntropyLoss", "use_sigmoid": sigmoid, "loss_weight": 1.0}
+
+
+def max_iou_assigner(
+    *, pos_iou: float, neg_iou: float, min_pos_iou: float, low_quality: bool
+) -> dict[str, Any]:
+    """`low_quality` also gives each object its best box if that has IoU `min_pos_iou` or more."""
+    return {
+        "type": "MaxIoUAssigner",
+        "pos_iou_thr": pos_iou,
+        "neg_iou_thr": neg_iou,
+        "min_pos_iou": min_pos_iou,
+        "match_low_quality": low_quality,
+        "ignore_iof_thr": -1,
+    }
+
+
+def nms(iou: float) -> dict[str, Any]:
+    return {"type": "nms", "iou_threshold": iou}
