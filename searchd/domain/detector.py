@@ -1,7 +1,9 @@
 """A detector as a value: everything needed to build it, no weights. Standard library only."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from searchd.domain.architecture import STAGE_STRIDES, Architecture
 from searchd.domain.errors import InvalidValueError
@@ -111,3 +113,23 @@ class Detector:
         if self.family.two_stage:
             return (self.head_channels,)
         return (self.tower_channels, self.tower_convs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MmdetDetector:
+    """A detector of mmdet's own, as a config that is shipped with mmdet describes it.
+
+    For what no `Detector` describes: SSD, Faster R-CNN without FPN (C4, DC5), transformers, and
+    whatever else may serve as a teacher or a reference.
+    """
+
+    config: str
+    """Name of the shipped config, as "ssd300_coco"; a folder and ".py" may be written too."""
+    num_classes: int = 80
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """Values that replace those of the config's `model`, by dotted key, as {"backbone.depth": 18};
+    numbers count list items, as in "bbox_head.0.fc_out_channels"."""
+
+    def __post_init__(self) -> None:
+        if self.num_classes < 1:
+            raise InvalidValueError(f"num_classes={self.num_classes} must be at least 1")
