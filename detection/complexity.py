@@ -5,8 +5,8 @@ numbers, and every operator that it calls is priced:
 
     convolution, linear    multiply-accumulates; a convolution's bias one per output element, a
                            linear layer's bias once per layer and not per proposal
-    batch norm             2 per output element
-    ReLU                   1 per element
+    batch and group norm   2 per output element
+    ReLU, ReLU6            1 per element
     max-pooling            its input's elements; P6, a 1x1 pooling, is free
 
 RoIAlign, upsampling, additions, sigmoid, softmax and NMS are not counted, and the input is not
@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from mmdet.models import BaseDetector
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from detection.build import assemble
@@ -44,23 +45,33 @@ class Complexity:
 def count(detector: Detector, resolution: Resolution) -> Complexity:
     """Count one forward pass at batch 1 of an input of exactly this resolution.
 
-    The RPN runs on P2..P6 and `detector.num_proposals` proposals pass the RoI head.
+    Two-stage: the RPN runs on P2..P6 and `detector.num_proposals` proposals pass the RoI head; in a
+    cascade they pass each of the three. One-stage: the head runs on P3..P7.
     """
     # In inference mode operators arrive whole (conv2d, batch_norm), not as their parts.
     with torch.device("meta"), torch.inference_mode():
         model = assemble(detector).eval()
         image = torch.empty(1, 3, resolution.height, resolution.width)
-        proposals = torch.empty(detector.num_proposals, detector.neck_channels, ROI_SIZE, ROI_SIZE)
         with _Counter() as backbone:
             features = model.backbone(image)
         with _Counter() as rest:
-            model.rpn_head(model.neck(features))
-            model.roi_head.bbox_head(proposals)
+            _run_heads(model, detector, model.neck(features))
     return Complexity(
         macs=float(backbone.macs + rest.macs),
         backbone_macs=float(backbone.macs),
         params=sum(parameter.numel() for parameter in model.parameters()),
     )
+
+
+def _run_heads(model: BaseDetector, detector: Detector, levels: tuple[Tensor, ...]) -> None:
+    if not detector.family.two_stage:
+        model.bbox_head(levels)
+        return
+    model.rpn_head(levels)
+    proposals = torch.empty(detector.num_proposals, detector.neck_channels, ROI_SIZE, ROI_SIZE)
+    heads = model.roi_head.bbox_head
+    for head in heads if isinstance(heads, nn.ModuleList) else [heads]:
+        head(proposals)
 
 
 class _Counter(TorchDispatchMode):
@@ -96,7 +107,7 @@ def _linear(args: tuple[Any, ...], out: Tensor) -> int:
     return out.numel() * x.shape[1] + bias.numel()
 
 
-def _batch_norm(args: tuple[Any, ...], out: Tensor) -> int:
+def _norm(args: tuple[Any, ...], out: Tensor) -> int:
     del args
     return 2 * out.numel()
 
@@ -116,8 +127,13 @@ _aten = torch.ops.aten
 _PRICES: dict[Any, Callable[[tuple[Any, ...], Tensor], int]] = {
     _aten.conv2d: _convolution,
     _aten.linear: _linear,
-    _aten.batch_norm: _batch_norm,
+    _aten.batch_norm: _norm,
+    _aten.group_norm: _norm,
     _aten.relu: _relu,
     _aten.relu_: _relu,
+    _aten.relu6: _relu,
+    _aten.relu6_: _relu,
+    _aten.hardtanh: _relu,
+    _aten.hardtanh_: _relu,
     _aten.max_pool2d: _max_pool,
 }

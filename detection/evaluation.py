@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from faster_coco_eval import COCO, COCOeval_faster
-from mmdet.models import FasterRCNN
+from mmdet.models import BaseDetector
 from mmdet.structures import DetDataSample
 
 from detection.data.batches import Batch, fixed_batches
@@ -34,7 +34,7 @@ class AveragePrecision:
 
 
 def evaluate(
-    model: FasterRCNN,
+    model: BaseDetector,
     split: CocoSplit,
     resolution: Resolution,
     *,
@@ -55,7 +55,7 @@ def evaluate(
 
 
 def predict(
-    model: FasterRCNN,
+    model: BaseDetector,
     split: CocoSplit,
     resolution: Resolution,
     *,
@@ -81,7 +81,7 @@ def score(split: CocoSplit, detections: list[Detection]) -> AveragePrecision:
     )
 
 
-def _predict_batch(model: FasterRCNN, split: CocoSplit, batch: Batch) -> list[Detection]:
+def _predict_batch(model: BaseDetector, split: CocoSplit, batch: Batch) -> list[Detection]:
     was_training = model.training
     model.eval()
     with torch.inference_mode():

@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 
 import torch
-from mmdet.models import FasterRCNN
+from mmdet.models import BaseDetector
 from mmdet.structures import DetDataSample
 
 from detection.build import SIZE_DIVISOR
@@ -26,7 +26,7 @@ class Latency:
 
 
 def measure(
-    model: FasterRCNN,
+    model: BaseDetector,
     resolution: Resolution,
     *,
     device: torch.device | str = "cpu",
@@ -54,7 +54,7 @@ def measure(
     return Latency(latency_s=statistics.median(times), images_per_s=num_images / sum(times))
 
 
-def _timed(model: FasterRCNN, inputs: torch.Tensor, sample: DetDataSample) -> float:
+def _timed(model: BaseDetector, inputs: torch.Tensor, sample: DetDataSample) -> float:
     _synchronise(inputs.device)
     started = time.perf_counter()
     model.predict(inputs, [sample], rescale=True)
