@@ -1,7 +1,8 @@
 """A backbone whose every block has its own widths, stride, groups and shortcut (papers.md 1.4).
 
-This file needs torch, mmengine and mmdet only, nothing of this project, so that it can travel with
-an exported detector. Names of parameters follow mmdet's ResNet: plain ResNets load its checkpoints.
+This file needs torch, mmengine, mmcv and mmdet only, nothing of this project, so that it can travel
+with an exported detector. Names of parameters follow mmdet's ResNet: plain ResNets load its
+checkpoints.
 
 Shapes: N images, H x W pixels of the input, C channels.
 """
@@ -9,51 +10,71 @@ Shapes: N images, H x W pixels of the input, C channels.
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from mmcv.ops import ModulatedDeformConv2d, ModulatedDeformConv2dPack
+from mmdet.models.layers import InvertedResidual
 from mmdet.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-STRIDED_CONV = {"basic": 0, "bottleneck": 1}
+STRIDED_CONV = {"basic": 0, "bottleneck": 1, "inverted_residual": 1}
 """Index of the convolution that carries the block's stride and groups."""
-KERNEL_SIZES = {"basic": (3, 3), "bottleneck": (1, 3, 1)}
+KERNEL_SIZES = {"basic": (3, 3), "bottleneck": (1, 3, 1), "inverted_residual": (1, 3, 1)}
+SHORTCUTS = {
+    "basic": ("identity", "projection", "subsample"),
+    "bottleneck": ("identity", "projection", "subsample"),
+    "inverted_residual": ("identity", "none"),
+}
+
+Kind = Literal["basic", "bottleneck", "inverted_residual"]
+ShortcutName = Literal["identity", "projection", "subsample", "none"]
 
 
 class ResidualBlock(nn.Module):
-    """conv1, bn1, relu, conv2, bn2[, relu, conv3, bn3], plus the shortcut, then relu."""
+    """conv1, bn1, relu, conv2, bn2[, relu, conv3, bn3], plus the shortcut, then relu.
+
+    An inverted residual has ReLU6, a depthwise conv2, and nothing after the addition.
+    """
 
     def __init__(
         self,
-        kind: Literal["basic", "bottleneck"],
+        kind: Kind,
         in_channels: int,
         *,
         channels: Sequence[int],
         stride: int,
-        shortcut: Literal["identity", "projection", "subsample"],
+        shortcut: ShortcutName,
         groups: int,
+        deformable: bool = False,
     ) -> None:
         """Build the block, uninitialised.
 
         Args:
-            kind: "basic" (3x3, 3x3) or "bottleneck" (1x1, 3x3, 1x1).
+            kind: "basic" (3x3, 3x3), "bottleneck" (1x1, 3x3, 1x1) or "inverted_residual" (1x1
+                expansion, depthwise 3x3, 1x1).
             in_channels: C of the input.
-            channels: Output channels of each convolution.
+            channels: Output channels of each convolution; of an inverted residual (expanded, out).
             stride: 1 or 2; of the first 3x3 convolution.
-            shortcut: "identity", "projection" (1x1 convolution and BN, with the block's stride) or
-                "subsample" (every second row and column of the input).
+            shortcut: "identity", "projection" (1x1 convolution and BN, with the block's stride),
+                "subsample" (every second row and column of the input) or "none".
             groups: Groups of a bottleneck's 3x3 convolution.
+            deformable: Whether the first 3x3 convolution is a DCNv2.
         """
         super().__init__()
-        if shortcut not in ("identity", "projection", "subsample"):
+        if shortcut not in SHORTCUTS[kind]:
             raise ValueError(
-                f"shortcut {shortcut!r} is not built by {type(self).__name__}; "
-                "use identity, projection or subsample"
+                f"shortcut {shortcut!r} is not built for {kind} blocks; "
+                f"use {' or '.join(SHORTCUTS[kind])}"
             )
+        inverted = kind == "inverted_residual"
+        if inverted:
+            channels, groups = (channels[0], *channels), channels[0]
         self.num_convs = len(channels)
         self.shortcut = shortcut
         width = in_channels
         for i, (out, kernel) in enumerate(zip(channels, KERNEL_SIZES[kind], strict=True)):
             strided = i == STRIDED_CONV[kind]
-            conv = nn.Conv2d(
+            convolution = ModulatedDeformConv2dPack if strided and deformable else nn.Conv2d
+            conv = convolution(
                 width,
                 out,
                 kernel,
@@ -65,7 +86,8 @@ class ResidualBlock(nn.Module):
             self.add_module(f"conv{i + 1}", conv)
             self.add_module(f"bn{i + 1}", nn.BatchNorm2d(out))
             width = out
-        self.relu = nn.ReLU(inplace=True)
+        self.relu = nn.ReLU6(inplace=True) if inverted else nn.ReLU(inplace=True)
+        self.linear = inverted
         self.downsample = (
             nn.Sequential(
                 nn.Conv2d(in_channels, width, 1, stride=stride, bias=False), nn.BatchNorm2d(width)
@@ -86,7 +108,9 @@ class ResidualBlock(nn.Module):
             out = getattr(self, f"bn{i}")(getattr(self, f"conv{i}")(out))
             if i < self.num_convs:
                 out = self.relu(out)
-        return self.relu(out + self._shortcut(x))
+        if self.shortcut != "none":
+            out = out + self._shortcut(x)
+        return out if self.linear else self.relu(out)
 
     def _shortcut(self, x: Tensor) -> Tensor:
         if self.downsample is not None:
@@ -96,7 +120,10 @@ class ResidualBlock(nn.Module):
 
 @MODELS.register_module()
 class ArchitectureBackbone(BaseModule):
-    """7x7 stem, max-pool and four stages of residual blocks.
+    """A stem and four stages of blocks.
+
+    The stem of residual kinds is mmdet's ResNet's (7x7 convolution, max-pooling: stride 4), that of
+    inverted residuals MobileNetV2's first convolution and its block without expansion (stride 2).
 
     Every BN is trained: nothing is frozen and no BN stays in eval mode while training, since
     students are pruned by their BN weights.
@@ -104,7 +131,7 @@ class ArchitectureBackbone(BaseModule):
 
     def __init__(
         self,
-        kind: Literal["basic", "bottleneck"],
+        kind: Kind,
         stem_channels: int,
         stages: Sequence[Sequence[dict[str, Any]]],
         init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
@@ -112,19 +139,32 @@ class ArchitectureBackbone(BaseModule):
         """Build the backbone, uninitialised.
 
         Args:
-            kind: Block kind, "basic" or "bottleneck".
-            stem_channels: Output channels of the stem.
-            stages: For each stage its blocks, each with the keys channels, stride, shortcut and
-                groups (see `ResidualBlock`).
-            init_cfg: As everywhere in mmdet. By default as mmdet's ResNet: He for convolutions,
-                and the last BN of every block starts at zero.
+            kind: Block kind, "basic", "bottleneck" or "inverted_residual".
+            stem_channels: Output channels of the stem's first convolution; the stem of inverted
+                residuals ends with half as many.
+            stages: For each stage its blocks, each with the keys channels, stride, shortcut, groups
+                and, optionally, deformable (see `ResidualBlock`).
+            init_cfg: As everywhere in mmdet. By default as mmdet's ResNet and MobileNetV2: He for
+                convolutions, and the last BN of every residual block starts at zero.
         """
         super().__init__(init_cfg)
-        self.conv1 = nn.Conv2d(3, stem_channels, 7, stride=2, padding=3, bias=False)
+        inverted = kind == "inverted_residual"
+        kernel = 3 if inverted else 7
+        self.conv1 = nn.Conv2d(3, stem_channels, kernel, stride=2, padding=kernel // 2, bias=False)
         self.bn1 = nn.BatchNorm2d(stem_channels)
-        self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        width = stem_channels
+        self.relu = nn.ReLU6(inplace=True) if inverted else nn.ReLU(inplace=True)
+        width = stem_channels // 2 if inverted else stem_channels
+        self.stem_end = (
+            InvertedResidual(
+                stem_channels,
+                width,
+                mid_channels=stem_channels,
+                with_expand_conv=False,
+                act_cfg={"type": "ReLU6"},
+            )
+            if inverted
+            else nn.MaxPool2d(3, stride=2, padding=1)
+        )
         for number, blocks in enumerate(stages, start=1):
             layer = nn.Sequential()
             for block in blocks:
@@ -134,22 +174,27 @@ class ArchitectureBackbone(BaseModule):
         self.num_stages = len(stages)
 
     def init_weights(self) -> None:
-        """He-initialise convolutions, BN weights 1, and the last BN weight of every block 0."""
+        """He-initialise convolutions, BN weights 1; the last BN weight of every residual block and
+        the offsets of every deformable convolution 0."""
         if self.init_cfg:
             super().init_weights()
             return
         for module in self.modules():
-            if isinstance(module, nn.Conv2d):
+            if isinstance(module, nn.Conv2d | ModulatedDeformConv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             elif isinstance(module, nn.BatchNorm2d):
                 module.reset_parameters()
         for module in self.modules():
-            if isinstance(module, ResidualBlock):
+            # Without a shortcut a zero would cut the network in two.
+            if isinstance(module, ResidualBlock) and not module.linear:
                 nn.init.zeros_(module.last_bn.weight)
+            elif isinstance(module, ModulatedDeformConv2dPack):
+                nn.init.zeros_(module.conv_offset.weight)
+                nn.init.zeros_(module.conv_offset.bias)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Images N x 3 x H x W -> (C2, C3, C4, C5) at strides 4, 8, 16, 32."""
-        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        x = self.stem_end(self.relu(self.bn1(self.conv1(x))))
         outputs: list[Tensor] = []
         for number in range(1, self.num_stages + 1):
             x = self.get_submodule(f"layer{number}")(x)

@@ -59,6 +59,7 @@ def backbone_config(architecture: Architecture) -> dict[str, Any]:
                     "stride": block.stride,
                     "shortcut": block.shortcut.value,
                     "groups": block.groups,
+                    "deformable": block.deformable,
                 }
                 for block in blocks
             ]

@@ -1,7 +1,8 @@
 """Add-layer: append a block that starts as the identity (papers.md 1.5 (3); paper A.1.2).
 
-The last BN's weight and bias are zero, so the block adds zero to its input, which is not negative:
-the detector's function is unchanged, in train mode too.
+The last BN's weight and bias are zero, so the block adds zero to its input, which is not negative
+or, between inverted residuals, passes no ReLU: the detector's function is unchanged, in train mode
+too.
 """
 
 from dataclasses import replace
@@ -11,16 +12,21 @@ from torch import Tensor, nn
 
 from detection.backbones.architecture_backbone import KERNEL_SIZES
 from detection.build import Student
+from detection.morphism.deformable import zero_offsets
 from detection.morphism.weights import BlockWeights, join_blocks, split_blocks
 from searchd.domain.actions import AddLayer
 from searchd.domain.architecture import Block, BlockKind
 
 
 def add_layer(student: Student, action: AddLayer, *, generator: torch.Generator) -> Student:
-    """Append an identity block, as wide as the stage's last one, to stage `action.stage`."""
+    """Append an identity block, as wide as the stage's last one, to stage `action.stage`.
+
+    It has the last one's groups too, and is deformable if that one is.
+    """
     architecture = student.detector.architecture
     stage = architecture.stages[action.stage - 1]
-    added = Block(channels=stage[-1].channels, groups=stage[-1].groups)
+    last = stage[-1]
+    added = Block(channels=last.channels, groups=last.groups, deformable=last.deformable)
     child = architecture.with_stage(action.stage, (*stage, added))
 
     blocks, others = split_blocks(student.weights, architecture)
@@ -36,12 +42,15 @@ def identity_block(kind: BlockKind, block: Block, *, generator: torch.Generator)
     """Weights of a block that has as many inputs as outputs and adds zero."""
     weights: BlockWeights = {}
     inputs = block.out_channels
-    for conv, (outputs, kernel_size) in enumerate(
-        zip(block.channels, KERNEL_SIZES[kind], strict=True)
+    widths = kind.conv_channels(block.channels)
+    for conv, (outputs, kernel_size, groups) in enumerate(
+        zip(widths, KERNEL_SIZES[kind], kind.conv_groups(block), strict=True)
     ):
-        groups = block.groups if conv == kind.strided_conv else 1
+        name = f"conv{conv + 1}"
         shape = (outputs, inputs // groups, kernel_size, kernel_size)
-        weights[f"conv{conv + 1}.weight"] = dirac(shape, groups, generator=generator)
+        weights[f"{name}.weight"] = dirac(shape, groups, generator=generator)
+        if block.deformable and conv == kind.strided_conv:
+            weights |= zero_offsets(name, inputs)
         is_last = conv == kind.num_convs - 1
         weights |= _fresh_bn(f"bn{conv + 1}", outputs, gamma=0.0 if is_last else 1.0)
         inputs = outputs
@@ -49,22 +58,23 @@ def identity_block(kind: BlockKind, block: Block, *, generator: torch.Generator)
 
 
 def dirac(shape: tuple[int, int, int, int], groups: int, *, generator: torch.Generator) -> Tensor:
-    """A partial identity: in every group, output i copies input i while there is an input i.
+    """A partial identity: in every group, output i copies input i while there are both.
 
     Outputs beyond the inputs, which a literal Dirac leaves at zero, are He-initialised: a zero row
-    under a zero gamma (the last convolution) or a ReLU (the others) would never learn.
+    under a zero gamma (the last convolution) or a ReLU (the others) would never learn. So are the
+    columns of inputs beyond the outputs: what makes them would wait for a gradient otherwise.
 
     Args:
         shape: C_out x C_in/groups x k x k.
         groups: Groups of the convolution.
-        generator: Draws the He rows.
+        generator: Draws the He weights.
     """
-    weight = torch.empty(shape)
-    nn.init.kaiming_normal_(weight, mode="fan_out", nonlinearity="relu", generator=generator)
+    drawn = torch.empty(shape)
+    nn.init.kaiming_normal_(drawn, mode="fan_out", nonlinearity="relu", generator=generator)
     units = nn.init.dirac_(torch.empty(shape), groups)
-    has_unit = units.flatten(1).any(dim=1)
-    weight[has_unit] = units[has_unit]
-    return weight
+    copies = units.sum(dim=(2, 3)) > 0  # C_out x C_in/groups: whether the output copies the input
+    copied = copies.any(dim=1)[:, None] & copies.any(dim=0)[None, :]
+    return torch.where(copied[:, :, None, None], units, drawn)
 
 
 def _fresh_bn(name: str, channels: int, *, gamma: float) -> BlockWeights:

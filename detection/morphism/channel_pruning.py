@@ -1,8 +1,9 @@
 """Channel pruning: network slimming on the backbone (papers.md 1.5 (1); paper 3.3, A.3).
 
 Channels are ranked over the whole backbone by |gamma| of the BN behind the convolution that makes
-them; channels tied by shortcuts are ranked by the BN of the projection they start at. Where the
-removed channels' gamma and beta are zero the detector's function is unchanged.
+them; channels tied by shortcuts are ranked by the BN of the block at which they start; a ResNeXt
+loses whole groups. Where the removed channels' gamma and beta are zero the detector's function is
+unchanged.
 """
 
 from collections.abc import Sequence
@@ -15,16 +16,17 @@ from detection.build import Student
 from detection.morphism.errors import NothingToDo
 from detection.morphism.weights import (
     BN_VECTORS,
+    OFFSETS,
     PROJECTION_BN,
     PROJECTION_CONV,
     BlockWeights,
     join_blocks,
-    lateral_key,
+    output_readers,
     place_of,
     split_blocks,
 )
 from searchd.domain.actions import ChannelGroup, PruneChannels, prunable_groups
-from searchd.domain.architecture import NUM_STAGES, Architecture, Block
+from searchd.domain.architecture import NUM_STAGES, Architecture, Block, BlockKind
 
 Masks = dict[tuple[int, int, int], Tensor]
 """(stage 1-4, block index, conv index) -> indices of the outputs that stay, ascending. A
@@ -35,22 +37,25 @@ def prune_channels(student: Student, action: PruneChannels) -> Student:
     """Remove the least important `action.fraction` of all prunable channels, inherit the rest.
 
     Channels whose group has come down to `action.min_channels` stay, and the next ones in the
-    ranking go instead; so the fraction is exact (to the nearest channel) unless every group ends at
-    the minimum.
+    ranking go instead; so the fraction is exact (to the nearest channel, with grouped convolutions
+    to less than one of their groups) unless every group ends at the minimum.
 
     Raises:
-        NothingToDo: Every group is at the minimum, or the fraction is less than half a channel.
+        NothingToDo: Every group is at the minimum, or the fraction is less than the smallest piece
+            that can go: half a channel, or a group of a grouped convolution.
     """
     architecture = student.detector.architecture
     blocks, others = split_blocks(student.weights, architecture)
     groups = prunable_groups(architecture)
-    kept = choose(_importances(groups, architecture, blocks), action.fraction, action.min_channels)
+    importances = _importances(groups, architecture, blocks)
+    kept = choose(groups, importances, action.fraction, action.min_channels)
     masks = _masks(groups, kept, architecture)
 
     pruned = _slice_blocks(blocks, masks, architecture)
     for stage in range(1, NUM_STAGES + 1):
         outputs = masks.get((stage, architecture.depths[stage - 1] - 1, _last(architecture)))
-        others[lateral_key(stage)] = _select(others[lateral_key(stage)], 1, outputs)
+        for reader in output_readers(student.detector.family, stage):
+            others[reader] = _select(others[reader], 1, outputs)
     child = _narrow(architecture, masks)
     return Student(
         detector=replace(student.detector, architecture=child),
@@ -58,52 +63,65 @@ def prune_channels(student: Student, action: PruneChannels) -> Student:
     )
 
 
-def choose(importances: Sequence[Tensor], fraction: float, min_channels: int) -> list[Tensor]:
-    """Which channels of each group stay, by one ranking over all groups.
+def choose(
+    groups: Sequence[ChannelGroup],
+    importances: Sequence[Tensor],
+    fraction: float,
+    min_channels: int,
+) -> list[Tensor]:
+    """Which units of each group stay, by one ranking over all groups.
 
     Args:
-        importances: Per group one number per channel, shape (channels,); the smallest go.
-        fraction: Of all channels, in (0, 1).
+        groups: What is prunable; a unit is a channel, or a group of a grouped convolution.
+        importances: Per group one number per unit, shape (num_units,); the smallest go.
+        fraction: Of all channels, in (0, 1). Never exceeded but for rounding to a channel.
         min_channels: No group is left with fewer channels than this.
 
     Returns:
-        Per group the indices of the channels that stay, ascending.
+        Per group the indices of the units that stay, ascending.
 
     Raises:
-        NothingToDo: No channel can go.
+        NothingToDo: No unit can go.
     """
-    sizes = [len(group) for group in importances]
-    budget = round(fraction * sum(sizes))
-    spare = [max(0, size - min_channels) for size in sizes]
+    num_channels = sum(group.channels for group in groups)
+    budget = round(fraction * num_channels)
+    spare = [group.spare_units(min_channels) for group in groups]
     if not any(spare):
         raise NothingToDo(f"every prunable group has at most min_channels={min_channels} channels")
-    if budget == 0:
-        raise NothingToDo(f"{fraction:.2%} of {sum(sizes)} prunable channels is not one channel")
+    smallest = min(group.unit for group, units in zip(groups, spare, strict=True) if units)
+    if budget < smallest:
+        piece = "one channel" if smallest == 1 else f"a group of {smallest} channels"
+        raise NothingToDo(f"{fraction:.2%} of {num_channels} prunable channels is not {piece}")
 
-    stays = [torch.ones(size, dtype=torch.bool) for size in sizes]
-    places = [(group, channel) for group, size in enumerate(sizes) for channel in range(size)]
-    # Stable, so that channels of equal importance go in forward order.
+    stays = [torch.ones(group.num_units, dtype=torch.bool) for group in groups]
+    places = [(i, unit) for i, group in enumerate(groups) for unit in range(group.num_units)]
+    # Stable, so that units of equal importance go in forward order.
     for position in torch.cat(list(importances)).argsort(stable=True).tolist():
-        group, channel = places[position]
-        if budget > 0 and spare[group] > 0:
-            stays[group][channel] = False
-            spare[group] -= 1
-            budget -= 1
+        i, unit = places[position]
+        if spare[i] > 0 and groups[i].unit <= budget:
+            stays[i][unit] = False
+            spare[i] -= 1
+            budget -= groups[i].unit
     return [group.nonzero().flatten() for group in stays]
 
 
 def _importances(
     groups: Sequence[ChannelGroup], architecture: Architecture, blocks: Sequence[BlockWeights]
 ) -> list[Tensor]:
-    """|gamma| per group: an inner convolution's own BN, a residual group's projection BN."""
+    """|gamma| per unit: the mean over an inner group's own BNs and the unit's channels; of a
+    residual group the BN of the first block's projection or, without shortcut, its last BN."""
     by_place = dict(zip(map(place_of, architecture.placed_blocks()), blocks, strict=True))
     found = []
     for group in groups:
-        if group.inner is not None:
-            stage, index, conv = group.inner
-            found.append(by_place[stage, index][f"bn{conv + 1}.weight"].abs())
+        if group.inner:
+            gammas = [by_place[s, i][f"bn{conv + 1}.weight"] for s, i, conv in group.inner]
         else:
-            found.append(by_place[group.blocks[0]][f"{PROJECTION_BN}.weight"].abs())
+            first = by_place[group.blocks[0]]
+            bn = PROJECTION_BN if f"{PROJECTION_BN}.weight" in first else _last_bn(architecture)
+            gammas = [first[f"{bn}.weight"]]
+        # num_units x the unit's channels in all of these BNs
+        units = torch.cat([gamma.reshape(group.num_units, -1) for gamma in gammas], dim=1)
+        found.append(units.abs().mean(dim=1))
     return found
 
 
@@ -111,14 +129,19 @@ def _masks(
     groups: Sequence[ChannelGroup], kept: Sequence[Tensor], architecture: Architecture
 ) -> Masks:
     """Spread each group's choice over all convolutions whose outputs it holds."""
+    widths = {
+        place_of(placed): architecture.kind.conv_channels(placed.block.channels)
+        for placed in architecture.placed_blocks()
+    }
     masks: Masks = {}
-    for group, indices in zip(groups, kept, strict=True):
-        if len(indices) == group.channels:
+    for group, units in zip(groups, kept, strict=True):
+        if len(units) == group.num_units:
             continue
-        if group.inner is not None:
-            masks[group.inner] = indices
-        for place in group.blocks:
-            masks[*place, _last(architecture)] = indices
+        outputs = (*group.inner, *((*place, _last(architecture)) for place in group.blocks))
+        for stage, index, conv in outputs:
+            width = widths[stage, index][conv] // group.num_units
+            channels = units[:, None] * width + torch.arange(width)  # units x channels of each
+            masks[stage, index, conv] = channels.flatten()
     return masks
 
 
@@ -129,22 +152,29 @@ def _slice_blocks(
     inputs: Tensor | None = None  # of the block at hand; the stem is never pruned
     sliced = []
     for placed, weights in zip(architecture.placed_blocks(), blocks, strict=True):
-        outputs = [
-            masks.get((*place_of(placed), conv)) for conv in range(len(placed.block.channels))
-        ]
-        sliced.append(_slice_block(weights, inputs, outputs))
+        kind = architecture.kind
+        outputs = [masks.get((*place_of(placed), conv)) for conv in range(kind.num_convs)]
+        sliced.append(_slice_block(weights, inputs, outputs, kind.conv_groups(placed.block)))
         inputs = outputs[-1]
     return sliced
 
 
 def _slice_block(
-    weights: BlockWeights, inputs: Tensor | None, outputs: Sequence[Tensor | None]
+    weights: BlockWeights,
+    inputs: Tensor | None,
+    outputs: Sequence[Tensor | None],
+    conv_groups: Sequence[int],
 ) -> BlockWeights:
     sliced = dict(weights)
     if f"{PROJECTION_CONV}.weight" in weights:
         _slice_conv_and_bn(sliced, PROJECTION_CONV, PROJECTION_BN, inputs, outputs[-1])
-    for number, out in enumerate(outputs, start=1):
-        _slice_conv_and_bn(sliced, f"conv{number}", f"bn{number}", inputs, out)
+    for number, (out, groups) in enumerate(zip(outputs, conv_groups, strict=True), start=1):
+        offsets = f"conv{number}.{OFFSETS}.weight"  # (2 + 1) k k x C_in x k x k
+        if offsets in weights:
+            sliced[offsets] = _select(weights[offsets], 1, inputs)
+        # A grouped convolution's columns count inside its groups, and those that stay keep all.
+        columns = inputs if groups == 1 else None
+        _slice_conv_and_bn(sliced, f"conv{number}", f"bn{number}", columns, out)
         inputs = out
     return sliced
 
@@ -165,21 +195,35 @@ def _select(tensor: Tensor, dim: int, indices: Tensor | None) -> Tensor:
 
 def _narrow(architecture: Architecture, masks: Masks) -> Architecture:
     """The architecture with as many channels as the masks keep."""
+    kind = architecture.kind
     stages = tuple(
-        tuple(_narrow_block(block, (stage, index), masks) for index, block in enumerate(blocks))
+        tuple(
+            _narrow_block(kind, block, (stage, index), masks) for index, block in enumerate(blocks)
+        )
         for stage, blocks in enumerate(architecture.stages, start=1)
     )
     return replace(architecture, stages=stages)
 
 
-def _narrow_block(block: Block, place: tuple[int, int], masks: Masks) -> Block:
-    channels = tuple(
+def _narrow_block(kind: BlockKind, block: Block, place: tuple[int, int], masks: Masks) -> Block:
+    widths = kind.conv_channels(block.channels)
+    kept = tuple(
         len(masks[*place, conv]) if (*place, conv) in masks else width
-        for conv, width in enumerate(block.channels)
+        for conv, width in enumerate(widths)
     )
-    return replace(block, channels=channels)
+    # Whole groups go, so that the width of a group stays.
+    groups = block.groups * kept[kind.strided_conv] // widths[kind.strided_conv]
+    return replace(
+        block,
+        channels=kind.block_channels(kept),
+        groups=groups if block.groups > 1 else 1,
+    )
 
 
 def _last(architecture: Architecture) -> int:
     """Index of the convolution that makes a block's output."""
     return architecture.kind.num_convs - 1
+
+
+def _last_bn(architecture: Architecture) -> str:
+    return f"bn{architecture.kind.num_convs}"

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from detection.build import Student
 from detection.morphism.errors import NothingToDo
-from detection.morphism.weights import BlockWeights, join_blocks, place_of, split_blocks
+from detection.morphism.weights import OFFSETS, BlockWeights, join_blocks, place_of, split_blocks
 from searchd.domain.actions import LayerImportance, PruneLayer, removable_blocks
 
 
@@ -38,13 +38,17 @@ def prune_layer(student: Student, action: PruneLayer) -> Student:
 
 
 def block_importance(weights: BlockWeights, importance: LayerImportance) -> float:
-    """Mean or sum of |w| over the weights of the block's convolutions.
+    """Mean or sum of |w| over the weights of the block's convolutions, offsets apart.
 
     The paper says "L1 norm"; the mean is the default, since a sum grows with the number of
     parameters and would always choose a block of the first stages (papers.md 7.1 A7).
     """
     # Accumulated in double precision: the sum of a wide block's weights is large.
-    kernels = [tensor.double().abs() for tensor in weights.values() if tensor.dim() == 4]
+    kernels = [
+        tensor.double().abs()
+        for name, tensor in weights.items()
+        if tensor.dim() == 4 and OFFSETS not in name
+    ]
     total = sum(kernel.sum().item() for kernel in kernels)
     if importance is LayerImportance.L1_SUM:
         return total

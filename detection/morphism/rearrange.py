@@ -2,7 +2,7 @@
 
 The order of the blocks stays, so every parameter is inherited unchanged; the block that becomes a
 stage's first gets stride 2, the one that stops being it stride 1. Not function-preserving: the
-moved block runs at another resolution.
+moved block runs at another resolution, and an inverted residual gains or loses its shortcut.
 """
 
 from dataclasses import replace
@@ -10,7 +10,13 @@ from dataclasses import replace
 from detection.build import Student
 from detection.morphism.weights import join_blocks, split_blocks
 from searchd.domain.actions import Move, Rearrange, can_rearrange
-from searchd.domain.architecture import Architecture, Block, Shortcut
+from searchd.domain.architecture import (
+    Architecture,
+    Block,
+    BlockKind,
+    Shortcut,
+    implied_shortcut,
+)
 from searchd.domain.errors import IllegalActionError
 
 
@@ -37,25 +43,31 @@ def rearrange(student: Student, action: Rearrange) -> Student:
 
 
 def _move(architecture: Architecture, action: Rearrange) -> Architecture:
+    kind = architecture.kind
     if action.move is Move.LAST_TO_NEXT:
         lower, upper = action.stage, action.stage + 1
         *before, moved = architecture.stages[lower - 1]
         entry, *after = architecture.stages[upper - 1]
         new_lower = (*before,)
-        new_upper = (_with_stride(moved, 2), _with_stride(entry, 1), *after)
+        new_upper = (
+            _with_stride(kind, moved, moved.out_channels, 2),
+            _with_stride(kind, entry, moved.out_channels, 1),
+            *after,
+        )
     else:
         lower, upper = action.stage - 1, action.stage
         moved, entry, *after = architecture.stages[upper - 1]
-        new_lower = (*architecture.stages[lower - 1], _with_stride(moved, 1))
-        new_upper = (_with_stride(entry, 2), *after)
+        lower_blocks = architecture.stages[lower - 1]
+        new_lower = (*lower_blocks, _with_stride(kind, moved, lower_blocks[-1].out_channels, 1))
+        new_upper = (_with_stride(kind, entry, moved.out_channels, 2), *after)
     stages = list(architecture.stages)
     stages[lower - 1], stages[upper - 1] = new_lower, new_upper
     return replace(architecture, stages=tuple(stages))
 
 
-def _with_stride(block: Block, stride: int) -> Block:
+def _with_stride(kind: BlockKind, block: Block, in_channels: int, stride: int) -> Block:
     """A projection stays one, with the new stride; other shortcuts have no parameters."""
     if block.shortcut is Shortcut.PROJECTION:
         return replace(block, stride=stride)
-    shortcut = Shortcut.IDENTITY if stride == 1 else Shortcut.SUBSAMPLE
+    shortcut = implied_shortcut(kind, in_channels, block.out_channels, stride)
     return replace(block, stride=stride, shortcut=shortcut)

@@ -5,13 +5,16 @@ from collections.abc import Iterable, Mapping
 
 from torch import Tensor
 
-from searchd.domain.architecture import Architecture, PlacedBlock
+from searchd.domain.architecture import NUM_STAGES, Architecture, PlacedBlock
+from searchd.domain.detector import Family
 
 BlockWeights = dict[str, Tensor]
-"""A residual block's tensors by local name: conv1.weight, bn1.running_mean, downsample.0.weight."""
+"""A block's tensors by local name: conv1.weight, bn1.running_mean, downsample.0.weight."""
 
 PROJECTION_CONV = "downsample.0"
 PROJECTION_BN = "downsample.1"
+OFFSETS = "conv_offset"
+"""The part of a deformable convolution (conv2.conv_offset.weight) that says where it samples."""
 BN_VECTORS = ("weight", "bias", "running_mean", "running_var")
 """Tensors of a BN that hold one number per channel."""
 
@@ -51,6 +54,13 @@ def place_of(placed: PlacedBlock) -> tuple[int, int]:
     return placed.stage, placed.index
 
 
-def lateral_key(stage: int) -> str:
-    """The FPN's 1x1 convolution that reads the stage's output: neck x C_stage x 1 x 1."""
-    return f"neck.lateral_convs.{stage - 1}.conv.weight"
+def output_readers(family: Family, stage: int) -> tuple[str, ...]:
+    """Weights (C x C_stage x k x k) outside the backbone that read the output of a stage (1 to 4).
+
+    The FPN's 1x1 lateral convolution, of families that read the stage; and RetinaNet's P6.
+    """
+    first = 1 if family.two_stage else 2  # one-stage families start at C3
+    readers = [f"neck.lateral_convs.{stage - first}.conv.weight"] if stage >= first else []
+    if family is Family.RETINANET and stage == NUM_STAGES:
+        readers.append("neck.fpn_convs.3.conv.weight")
+    return tuple(readers)

@@ -12,6 +12,7 @@ from typing import Literal
 from searchd.domain.architecture import (
     NUM_STAGES,
     Architecture,
+    BlockKind,
     PlacedBlock,
     Shortcut,
 )
@@ -47,7 +48,11 @@ class Move(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PruneChannels:
-    """Remove the least important fraction of all prunable channels, ranked globally by |gamma|."""
+    """Remove the least important fraction of all prunable channels, ranked globally by |gamma|.
+
+    Channels that share a mask count once; a group of a grouped convolution goes whole and counts as
+    its channels (see `prunable_groups`).
+    """
 
     fraction: float = 0.05
     """Of all prunable channels, in (0, 1)."""
@@ -102,42 +107,47 @@ ACTION_KINDS: tuple[ActionKind, ...] = ("prune_channels", "prune_layer", "add_la
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelGroup:
-    """Channels that one mask removes together (papers.md 1.5 (1))."""
+    """Channels that one mask removes (papers.md 1.5 (1)), in units that go or stay whole."""
 
     channels: int
-    """Number of channels in the group."""
-    inner: tuple[int, int, int] | None = None
-    """(stage 1-4, block index, conv index) of the one convolution whose outputs these are; its BN
-    ranks them. None for a residual group."""
+    """Number of channels; that of the narrowest convolution if the tied ones differ."""
+    unit: int = 1
+    """Channels of one unit: 1, or the width of a group of a grouped convolution."""
+    min_units: int = 1
+    """As many units always stay."""
+    inner: tuple[tuple[int, int, int], ...] = ()
+    """(stage 1-4, block index, conv index) of the convolutions inside one block whose outputs these
+    are; the mean over their BNs ranks them. Empty for a residual group."""
     blocks: tuple[tuple[int, int], ...] = ()
-    """(stage 1-4, block index) of the blocks whose outputs are tied by shortcuts, in forward order;
-    the first is the projection block, whose shortcut BN ranks the channels."""
+    """(stage 1-4, block index) of the blocks whose outputs are tied by shortcuts, in forward order.
+    The first is a projection block, whose shortcut BN ranks the channels, or a block without
+    shortcut, whose last BN does."""
+
+    @property
+    def num_units(self) -> int:
+        return self.channels // self.unit
+
+    def spare_units(self, min_channels: int) -> int:
+        """How many units may go so that `min_channels` channels, and `min_units`, are left."""
+        stay = max(self.min_units, -(-min_channels // self.unit))
+        return max(0, self.num_units - stay)
 
 
 def prunable_groups(architecture: Architecture) -> tuple[ChannelGroup, ...]:
-    """All groups that channel pruning may touch, in forward order.
+    """All groups that channel pruning may touch, in forward order: inner ones, then residual ones.
 
-    Inner channels of every ungrouped block, and residual groups that start at a projection. Groups
-    follow skip connectivity and not stages, since after a rearrangement one stage can hold two
-    widths (papers.md 7.1 A8). The stem, and what is tied to it by identities, is not prunable.
-    A block with a grouped convolution offers no inner group: it is pruned by whole groups, which
-    is not part of this function.
+    Inner groups (`_inner_groups`), and residual groups that start at a projection or at a block
+    without shortcut. Groups follow skip connectivity and not stages, since after a rearrangement
+    one stage can hold two widths (papers.md 7.1 A8). The stem, and what is tied to it by
+    identities, is not prunable, nor is a residual group that holds a grouped block: ResNeXt's stage
+    outputs stay as they are.
     """
     inner: list[ChannelGroup] = []
     residual: list[list[PlacedBlock]] = []
     for placed in architecture.placed_blocks():
-        if placed.block.groups == 1:
-            inner.extend(
-                ChannelGroup(channels=channels, inner=(placed.stage, placed.index, conv))
-                for conv, channels in enumerate(placed.block.channels[:-1])
-            )
-        if placed.block.shortcut is Shortcut.PROJECTION:
+        inner.extend(_inner_groups(architecture.kind, placed))
+        if placed.block.shortcut in (Shortcut.PROJECTION, Shortcut.NONE):
             residual.append([placed])
-        elif placed.block.shortcut is Shortcut.NONE:
-            raise InvalidValueError(
-                f"stage {placed.stage}, block {placed.index}: blocks without a shortcut "
-                "have no rule for channel pruning"
-            )
         elif residual:
             residual[-1].append(placed)
     tied = [
@@ -149,6 +159,33 @@ def prunable_groups(architecture: Architecture) -> tuple[ChannelGroup, ...]:
         if all(member.block.groups == 1 for member in members)
     ]
     return (*inner, *tied)
+
+
+def _inner_groups(kind: BlockKind, placed: PlacedBlock) -> list[ChannelGroup]:
+    """A block's inner channels: convolution by convolution, or all at once.
+
+    A grouped convolution ties the channels that it reads to those that it makes: the two
+    convolutions before the last share a mask. Depthwise, it does so channel by channel; in a
+    ResNeXt, whole groups go (the mid widths stay multiples of a group's), and two groups stay, so
+    that the block stays a grouped one.
+    """
+    block, place = placed.block, (placed.stage, placed.index)
+    if kind is BlockKind.INVERTED_RESIDUAL:
+        return [ChannelGroup(channels=block.channels[0], inner=((*place, 0), (*place, 1)))]
+    if block.groups > 1:
+        channels = min(block.channels[:2])
+        return [
+            ChannelGroup(
+                channels=channels,
+                unit=channels // block.groups,
+                min_units=2,
+                inner=((*place, 0), (*place, 1)),
+            )
+        ]
+    return [
+        ChannelGroup(channels=channels, inner=((*place, conv),))
+        for conv, channels in enumerate(block.channels[:-1])
+    ]
 
 
 def removable_blocks(architecture: Architecture) -> tuple[tuple[int, int], ...]:
@@ -202,7 +239,7 @@ def legal_actions(
     """
     found: dict[ActionKind, tuple[Action, ...]] = {
         "prune_channels": (PruneChannels(fraction=prune_fraction, min_channels=min_channels),)
-        if any(group.channels > min_channels for group in prunable_groups(architecture))
+        if any(group.spare_units(min_channels) for group in prunable_groups(architecture))
         else (),
         "prune_layer": (PruneLayer(importance=importance),)
         if removable_blocks(architecture)

@@ -1,10 +1,10 @@
-"""A student's backbone as a value: stages of residual blocks. Standard library only.
+"""A student's backbone as a value: stages of blocks. Standard library only.
 
-Papers: Joint-DetNAS (004) sections A.1.1 and B. Stages are numbered 1 to 4 wherever people or
-actions name them; tuples are indexed from 0.
+Papers: Joint-DetNAS (004) sections A.1.1 and B; papers.md 1.4, 1.5. Stages are numbered 1 to 4
+wherever people or actions name them; tuples are indexed from 0.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -16,25 +16,52 @@ STAGE_STRIDES = (4, 8, 16, 32)
 
 
 class BlockKind(StrEnum):
-    """Which residual block the backbone is made of.
+    """Which block the backbone is made of.
 
     Attributes:
         BASIC: 3x3, 3x3 (ResNet-18/34); channels (c1, c_out).
         BOTTLENECK: 1x1, 3x3, 1x1 (ResNet-50 and up, ResNeXt if grouped); channels (c1, c2, c_out).
+        INVERTED_RESIDUAL: 1x1 expansion, depthwise 3x3, linear 1x1 (MobileNetV2); channels
+            (e, c_out), where e counts for the expansion and the depthwise convolution.
     """
 
     BASIC = "basic"
     BOTTLENECK = "bottleneck"
+    INVERTED_RESIDUAL = "inverted_residual"
+
+    @property
+    def num_channels(self) -> int:
+        """Length of `Block.channels`."""
+        return 3 if self is BlockKind.BOTTLENECK else 2
 
     @property
     def num_convs(self) -> int:
-        """Number of convolutions on the main path, which is the length of `Block.channels`."""
+        """Number of convolutions on the main path."""
         return 2 if self is BlockKind.BASIC else 3
 
     @property
     def strided_conv(self) -> int:
         """Index of the convolution that carries the block's stride (and its groups)."""
         return 0 if self is BlockKind.BASIC else 1
+
+    @property
+    def stem_channels(self) -> int:
+        """Published `Architecture.stem_channels`."""
+        return 32 if self is BlockKind.INVERTED_RESIDUAL else 64
+
+    def conv_channels(self, channels: tuple[int, ...]) -> tuple[int, ...]:
+        """Outputs of every convolution of the main path, given `Block.channels`."""
+        return (channels[0], *channels) if self is BlockKind.INVERTED_RESIDUAL else channels
+
+    def block_channels(self, conv_channels: tuple[int, ...]) -> tuple[int, ...]:
+        """The inverse of `conv_channels`."""
+        return conv_channels[1:] if self is BlockKind.INVERTED_RESIDUAL else conv_channels
+
+    def conv_groups(self, block: "Block") -> tuple[int, ...]:
+        """Groups of every convolution of the main path."""
+        depthwise = self is BlockKind.INVERTED_RESIDUAL
+        strided = block.channels[0] if depthwise else block.groups
+        return tuple(strided if i == self.strided_conv else 1 for i in range(self.num_convs))
 
 
 class Shortcut(StrEnum):
@@ -44,7 +71,7 @@ class Shortcut(StrEnum):
         IDENTITY: The input itself; stride 1 and equal channels.
         PROJECTION: 1x1 convolution with the block's stride, then BN.
         SUBSAMPLE: x[:, :, ::2, ::2]; parameter-free, of a block that was moved to a stage's start.
-        NONE: Nothing.
+        NONE: Nothing; an inverted residual that changes channels or stride.
     """
 
     IDENTITY = "identity"
@@ -55,15 +82,18 @@ class Shortcut(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """One residual block ("layer" in the paper)."""
+    """One block ("layer" in the paper)."""
 
     channels: tuple[int, ...]
-    """Output channels of each convolution of the main path; the last is the block's output."""
+    """Output channels of the main path's convolutions, see `BlockKind`; the last is the block's."""
     stride: int = 1
     """1 or 2."""
     shortcut: Shortcut = Shortcut.IDENTITY
     groups: int = 1
     """Groups of the 3x3 convolution of a bottleneck; whole-group pruning changes it per block."""
+    deformable: bool = False
+    """Whether the strided 3x3 convolution samples at learned places (DCNv2); residual kinds only.
+    A property of the block, so that it moves with it."""
     protected_for: int = 0
     """How many further actions of the lineage may not remove this block: 2 when it was just added
     or moved, since a fresh block has far smaller weights than a trained one (papers.md 1.5 (2))."""
@@ -102,12 +132,17 @@ class PlacedBlock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture:
-    """A backbone of four stages (C2..C5, strides 4, 8, 16, 32) behind a 7x7 stem."""
+    """A backbone of four stages (C2..C5, strides 4, 8, 16, 32) behind a stem.
+
+    The stem of residual kinds is a 7x7 convolution and a max-pooling (stride 4). That of inverted
+    residuals is a 3x3 convolution and a depthwise separable one of half as many outputs (stride 2),
+    MobileNetV2's first block; so stage 1 starts with stride 2.
+    """
 
     kind: BlockKind
     stages: tuple[tuple[Block, ...], ...]
     stem_channels: int = 64
-    """Output channels of the stem, which is never pruned."""
+    """Output channels of the stem's first convolution; the stem is never pruned."""
 
     def __post_init__(self) -> None:
         if len(self.stages) != NUM_STAGES or not all(self.stages):
@@ -117,13 +152,28 @@ class Architecture:
             )
         if self.stem_channels < 1:
             raise InvalidValueError(f"stem_channels={self.stem_channels} must be at least 1")
+        if self.kind is BlockKind.INVERTED_RESIDUAL and self.stem_channels % 2:
+            raise InvalidValueError(
+                f"stem_channels={self.stem_channels} must be even: the stem of inverted residuals "
+                "halves them"
+            )
         for placed in self.placed_blocks():
             _check_placed(self.kind, placed)
+
+    @property
+    def stem_out_channels(self) -> int:
+        """Input channels of stage 1."""
+        return stem_out_channels(self.kind, self.stem_channels)
 
     @property
     def out_channels(self) -> tuple[int, ...]:
         """Channels of C2, C3, C4 and C5."""
         return tuple(stage[-1].out_channels for stage in self.stages)
+
+    @property
+    def groups(self) -> tuple[tuple[int, ...], ...]:
+        """Groups of every block, stage by stage; the text form does not hold them."""
+        return tuple(tuple(block.groups for block in stage) for stage in self.stages)
 
     @property
     def depths(self) -> tuple[int, ...]:
@@ -132,7 +182,7 @@ class Architecture:
 
     def placed_blocks(self) -> Iterator[PlacedBlock]:
         """Every block in forward order, with its place and input channels."""
-        in_channels = self.stem_channels
+        in_channels = self.stem_out_channels
         for stage, blocks in enumerate(self.stages, start=1):
             for index, block in enumerate(blocks):
                 yield PlacedBlock(stage=stage, index=index, in_channels=in_channels, block=block)
@@ -144,22 +194,36 @@ class Architecture:
         return replace(self, stages=stages)
 
 
+def stem_out_channels(kind: BlockKind, stem_channels: int) -> int:
+    """Output channels of the whole stem, given those of its first convolution."""
+    return stem_channels // 2 if kind is BlockKind.INVERTED_RESIDUAL else stem_channels
+
+
+def entry_stride(kind: BlockKind, stage: int) -> int:
+    """Stride of the first block of a stage (1 to 4)."""
+    return 2 if stage > 1 or kind is BlockKind.INVERTED_RESIDUAL else 1
+
+
+def implied_shortcut(kind: BlockKind, in_channels: int, out_channels: int, stride: int) -> Shortcut:
+    """The shortcut of a block of which only channels and stride are known (papers.md 1.4, 1.5)."""
+    if in_channels == out_channels and stride == 1:
+        return Shortcut.IDENTITY
+    if kind is BlockKind.INVERTED_RESIDUAL:
+        return Shortcut.NONE
+    return Shortcut.PROJECTION if in_channels != out_channels else Shortcut.SUBSAMPLE
+
+
 def _check_placed(kind: BlockKind, placed: PlacedBlock) -> None:
     block = placed.block
     where = f"stage {placed.stage}, block {placed.index}"
-    if len(block.channels) != kind.num_convs:
+    if len(block.channels) != kind.num_channels:
         raise InvalidValueError(
-            f"{where}: a {kind} block has {kind.num_convs} channel numbers, got {block.channels}"
+            f"{where}: {kind} blocks have {kind.num_channels} channel numbers, got {block.channels}"
         )
-    expected_stride = 2 if placed.stage > 1 and placed.index == 0 else 1
+    expected_stride = entry_stride(kind, placed.stage) if placed.index == 0 else 1
     if block.stride != expected_stride:
         raise InvalidValueError(f"{where}: stride must be {expected_stride}, got {block.stride}")
-    keeps_channels = block.shortcut in (Shortcut.IDENTITY, Shortcut.SUBSAMPLE)
-    if keeps_channels and placed.in_channels != block.out_channels:
-        raise InvalidValueError(
-            f"{where}: shortcut {block.shortcut} needs equal channels, "
-            f"got {placed.in_channels} -> {block.out_channels}"
-        )
+    _check_shortcut(kind, placed, where)
     if block.groups > 1:
         if kind is not BlockKind.BOTTLENECK:
             raise InvalidValueError(f"{where}: only bottleneck blocks can be grouped")
@@ -167,19 +231,43 @@ def _check_placed(kind: BlockKind, placed: PlacedBlock) -> None:
             raise InvalidValueError(
                 f"{where}: channels {block.channels[:2]} must be multiples of groups={block.groups}"
             )
+    if block.deformable and kind is BlockKind.INVERTED_RESIDUAL:
+        raise InvalidValueError(f"{where}: the depthwise convolution of {kind} is not deformable")
 
 
-def implied_shortcut(in_channels: int, out_channels: int, stride: int) -> Shortcut:
-    """The shortcut of a block of which only channels and stride are known (papers.md 1.4)."""
-    if in_channels != out_channels:
-        return Shortcut.PROJECTION
-    return Shortcut.IDENTITY if stride == 1 else Shortcut.SUBSAMPLE
+def _check_shortcut(kind: BlockKind, placed: PlacedBlock, where: str) -> None:
+    shortcut, out_channels = placed.block.shortcut, placed.block.out_channels
+    keeps_channels = shortcut in (Shortcut.IDENTITY, Shortcut.SUBSAMPLE)
+    if keeps_channels and placed.in_channels != out_channels:
+        raise InvalidValueError(
+            f"{where}: shortcut {shortcut} needs equal channels, "
+            f"got {placed.in_channels} -> {out_channels}"
+        )
+    without_parameters = (Shortcut.IDENTITY, Shortcut.NONE)
+    if kind is BlockKind.INVERTED_RESIDUAL and shortcut not in without_parameters:
+        raise InvalidValueError(f"{where}: the shortcut of {kind} is identity or none")
+    if kind is not BlockKind.INVERTED_RESIDUAL and shortcut is Shortcut.NONE:
+        raise InvalidValueError(f"{where}: {kind} blocks need a shortcut")
+
+
+_MOBILENET_V2 = (
+    ((2, 24),),
+    ((3, 32),),
+    ((4, 64), (3, 96)),
+    ((3, 160), (1, 320)),
+)
+"""Per stage (number of blocks, output channels), for a stem of 32 (papers.md 1.5)."""
+_EXPANSION = 6
+"""e over c_in of every published inverted residual."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Preset:
     kind: BlockKind
-    depths: tuple[int, int, int, int]
+    depths: tuple[int, int, int, int] = (0, 0, 0, 0)
+    """Of residual kinds."""
+    base_channels: int = 64
+    """As published."""
     groups: int = 1
     group_width: int = 64
     """Channels of a group in stage 1, before it doubles per stage."""
@@ -190,46 +278,109 @@ _PRESETS = {
     "resnet34": _Preset(kind=BlockKind.BASIC, depths=(3, 4, 6, 3)),
     "resnet50": _Preset(kind=BlockKind.BOTTLENECK, depths=(3, 4, 6, 3)),
     "resnet101": _Preset(kind=BlockKind.BOTTLENECK, depths=(3, 4, 23, 3)),
+    "resnext50_32x4d": _Preset(
+        kind=BlockKind.BOTTLENECK, depths=(3, 4, 6, 3), groups=32, group_width=4
+    ),
     "resnext101_32x4d": _Preset(
         kind=BlockKind.BOTTLENECK, depths=(3, 4, 23, 3), groups=32, group_width=4
     ),
+    # DICOD's "QR50", ResNet-50 with a quarter of all channels (papers.md 5.4).
+    "qr50": _Preset(kind=BlockKind.BOTTLENECK, depths=(3, 4, 6, 3), base_channels=16),
+    "mobilenet_v2": _Preset(kind=BlockKind.INVERTED_RESIDUAL, base_channels=32),
 }
 PRESETS = tuple(_PRESETS)
 """Names that `preset` knows."""
 
 
-def preset(name: str, *, base_channels: int = 64) -> Architecture:
+def preset(name: str, *, base_channels: int | None = None) -> Architecture:
     """A published backbone by name.
 
     Args:
         name: One of `PRESETS`.
-        base_channels: Stem channels and width of stage 1; 64 as published. Smaller values give the
-            same network at a fraction of the width, as the demo and the tests use.
+        base_channels: Outputs of the stem's first convolution, with which all widths scale in
+            proportion; None as published (64, of qr50 16, of mobilenet_v2 32). Smaller values give
+            the same network at a fraction of the width, as the demo and the tests use.
 
     Raises:
-        InvalidValueError: The name is unknown, or the width cannot be divided into the groups.
+        InvalidValueError: The name is unknown, or a width would not be whole.
     """
     if name not in _PRESETS:
         raise InvalidValueError(f"detector {name!r} is unknown; known: {', '.join(PRESETS)}")
     found = _PRESETS[name]
-    bottleneck = found.kind is BlockKind.BOTTLENECK
+    base = found.base_channels if base_channels is None else base_channels
+    widths = _mobilenet_widths(base) if not any(found.depths) else _resnet_widths(found, base)
+    return with_implied_shortcuts(found.kind, widths, groups=found.groups, stem_channels=base)
+
+
+def with_implied_shortcuts(
+    kind: BlockKind,
+    widths: Sequence[Sequence[tuple[int, ...]]],
+    *,
+    groups: int | Sequence[Sequence[int]] = 1,
+    stem_channels: int,
+) -> Architecture:
+    """The architecture whose strides and shortcuts follow from its channels (papers.md 1.4).
+
+    Args:
+        kind: Block kind.
+        widths: For each stage, for each block `Block.channels`.
+        groups: Of every block, or for each stage, for each block.
+        stem_channels: See `Architecture`.
+
+    Raises:
+        InvalidValueError: These describe no valid architecture.
+    """
+    by_stage = [[groups] * len(w) for w in widths] if isinstance(groups, int) else groups
+    if [len(stage) for stage in by_stage] != [len(stage) for stage in widths]:
+        raise InvalidValueError(
+            f"groups={groups} must name one number, or one for each block of stages of "
+            f"{[len(stage) for stage in widths]} blocks"
+        )
+    in_channels = stem_out_channels(kind, stem_channels)
     stages = []
-    in_channels = base_channels
-    for stage in range(NUM_STAGES):
-        width = base_channels * 2**stage
-        mid = width * found.groups * found.group_width // 64
-        channels = (mid, mid, 4 * width) if bottleneck else (width, width)
-        blocks = []
-        for index in range(found.depths[stage]):
-            stride = 2 if stage > 0 and index == 0 else 1
-            blocks.append(
-                Block(
+    for stage, stage_widths in enumerate(widths, start=1):
+        blocks: list[Block] = []
+        for index, channels in enumerate(stage_widths):
+            stride = 1 if index else entry_stride(kind, stage)
+            try:
+                block = Block(
                     channels=channels,
                     stride=stride,
-                    shortcut=implied_shortcut(in_channels, channels[-1], stride),
-                    groups=found.groups,
+                    shortcut=implied_shortcut(kind, in_channels, channels[-1], stride),
+                    groups=by_stage[stage - 1][index],
                 )
-            )
+            except InvalidValueError as error:
+                raise InvalidValueError(f"stage {stage}, block {index}: {error}") from error
+            blocks.append(block)
             in_channels = channels[-1]
         stages.append(tuple(blocks))
-    return Architecture(kind=found.kind, stages=tuple(stages), stem_channels=base_channels)
+    return Architecture(kind=kind, stages=tuple(stages), stem_channels=stem_channels)
+
+
+def _resnet_widths(found: _Preset, base: int) -> list[list[tuple[int, ...]]]:
+    widths: list[list[tuple[int, ...]]] = []
+    for stage, depth in enumerate(found.depths):
+        width = base * 2**stage
+        mid = width * found.groups * found.group_width // 64
+        bottleneck = found.kind is BlockKind.BOTTLENECK
+        widths.append([(mid, mid, 4 * width) if bottleneck else (width, width)] * depth)
+    return widths
+
+
+def _mobilenet_widths(base: int) -> list[list[tuple[int, ...]]]:
+    if base % 4:
+        raise InvalidValueError(
+            f"base_channels={base} must be a multiple of 4 for mobilenet_v2, whose stem and first "
+            "stage have 32, 16 and 24 channels"
+        )
+    in_channels = base // 2
+    widths: list[list[tuple[int, ...]]] = []
+    for sequences in _MOBILENET_V2:
+        stage: list[tuple[int, ...]] = []
+        for depth, published in sequences:
+            for _ in range(depth):
+                out_channels = published * base // 32
+                stage.append((_EXPANSION * in_channels, out_channels))
+                in_channels = out_channels
+        widths.append(stage)
+    return widths

@@ -4,13 +4,15 @@ Joint-DetNAS (004) appendix B. Stages in "[ ]" joined by ", ", blocks in "( )" j
 
     [(64, 64)], [(128, 128)-(128, 128)], [(256, 256)-(256, 256)], [(512, 512)-(512, 512)]
 
-The text loses block kind, groups, stem width and shortcuts: the first three are given beside it,
-shortcuts follow from channels and stride. The stored form is JSON (`Architecture`).
+An inverted residual is (e, c_out). The text loses block kind, groups, stem width, shortcuts and
+which blocks are deformable: the first three are given beside it, shortcuts follow from channels and
+stride, no block is deformable. The stored form is JSON (`Architecture`).
 """
 
 import re
+from collections.abc import Sequence
 
-from searchd.domain.architecture import Architecture, Block, BlockKind, implied_shortcut
+from searchd.domain.architecture import Architecture, BlockKind, with_implied_shortcuts
 from searchd.domain.errors import EncodingError, InvalidValueError
 
 _DEBRIS = (
@@ -28,8 +30,8 @@ def parse(
     text: str,
     kind: BlockKind,
     *,
-    groups: int = 1,
-    stem_channels: int = 64,
+    groups: int | Sequence[Sequence[int]] = 1,
+    stem_channels: int | None = None,
     strict: bool = False,
 ) -> Architecture:
     """Read the text form of an architecture.
@@ -37,44 +39,23 @@ def parse(
     Args:
         text: The encoding.
         kind: Block kind, which the text does not hold.
-        groups: Groups of every 3x3 convolution of a bottleneck.
-        stem_channels: Output channels of the stem.
+        groups: Groups of the 3x3 convolution of every bottleneck; or, where pruning has made them
+            differ, for each stage, for each block (`Architecture.groups`).
+        stem_channels: Outputs of the stem's first convolution; None as published for the kind.
         strict: Accept the canonical text only. Otherwise a missing first "[" or last "]", any
             white space and the papers' LaTeX debris are repaired.
 
     Raises:
         EncodingError: The text does not parse, or describes no valid architecture.
     """
-    repaired = _repair(text)
-    stages: list[tuple[Block, ...]] = []
-    in_channels = stem_channels
-    position = 0
-    while position < len(repaired):
-        match = _STAGE.match(repaired, position)
-        if match is None:
-            raise EncodingError(
-                f"encoding does not parse at {repaired[position : position + 30]!r} (stage "
-                f"{len(stages) + 1}); expected [(c1, ..., c_out)-(...)] for each of 4 stages"
-            )
-        blocks = []
-        for index, tuple_text in enumerate(match.group(1).split("-")):
-            channels = tuple(int(number) for number in tuple_text[1:-1].split(","))
-            stride = 2 if stages and index == 0 else 1
-            try:
-                block = Block(
-                    channels=channels,
-                    stride=stride,
-                    shortcut=implied_shortcut(in_channels, channels[-1], stride),
-                    groups=groups,
-                )
-            except InvalidValueError as error:
-                raise EncodingError(f"stage {len(stages) + 1}, block {index}: {error}") from error
-            blocks.append(block)
-            in_channels = channels[-1]
-        stages.append(tuple(blocks))
-        position = match.end()
+    widths = _widths(_repair(text))
     try:
-        architecture = Architecture(kind=kind, stages=tuple(stages), stem_channels=stem_channels)
+        architecture = with_implied_shortcuts(
+            kind,
+            widths,
+            groups=groups,
+            stem_channels=kind.stem_channels if stem_channels is None else stem_channels,
+        )
     except InvalidValueError as error:
         raise EncodingError(str(error)) from error
     if strict and encode(architecture) != text:
@@ -88,6 +69,27 @@ def encode(architecture: Architecture) -> str:
         "[" + "-".join(f"({', '.join(map(str, block.channels))})" for block in stage) + "]"
         for stage in architecture.stages
     )
+
+
+def _widths(repaired: str) -> list[list[tuple[int, ...]]]:
+    """For each stage, for each block its channels."""
+    stages: list[list[tuple[int, ...]]] = []
+    position = 0
+    while position < len(repaired):
+        match = _STAGE.match(repaired, position)
+        if match is None:
+            raise EncodingError(
+                f"encoding does not parse at {repaired[position : position + 30]!r} (stage "
+                f"{len(stages) + 1}); expected [(c1, ..., c_out)-(...)] for each of 4 stages"
+            )
+        stages.append(
+            [
+                tuple(int(number) for number in block[1:-1].split(","))
+                for block in match.group(1).split("-")
+            ]
+        )
+        position = match.end()
+    return stages
 
 
 def _repair(text: str) -> str:

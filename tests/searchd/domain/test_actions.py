@@ -2,6 +2,7 @@ import pytest
 
 from searchd.domain.actions import (
     AddLayer,
+    ChannelGroup,
     Move,
     PruneChannels,
     PruneLayer,
@@ -12,14 +13,17 @@ from searchd.domain.actions import (
     prunable_groups,
     removable_blocks,
 )
-from searchd.domain.architecture import Architecture, Block, BlockKind, Shortcut, preset
+from searchd.domain.architecture import Block, BlockKind, preset
 from searchd.domain.encoding import parse
 from searchd.domain.errors import InvalidValueError
 
 
 def test_resnet18_stage_1_outputs_are_not_prunable_since_they_are_tied_to_the_stem() -> None:
     groups = prunable_groups(preset("resnet18"))
-    assert [g.inner for g in groups if g.inner and g.inner[0] == 1] == [(1, 0, 0), (1, 1, 0)]
+    assert [g.inner for g in groups if g.inner and g.inner[0][0] == 1] == [
+        ((1, 0, 0),),
+        ((1, 1, 0),),
+    ]
     assert [g.blocks for g in groups if g.blocks] == [
         ((2, 0), (2, 1)),
         ((3, 0), (3, 1)),
@@ -46,17 +50,73 @@ def test_residual_groups_follow_skips_across_a_stage_boundary() -> None:
     ]
 
 
-def test_grouped_blocks_offer_no_single_channels() -> None:
-    assert prunable_groups(preset("resnext101_32x4d")) == ()
+def test_grouped_blocks_offer_whole_groups_and_keep_their_outputs() -> None:
+    groups = prunable_groups(preset("resnext101_32x4d"))
+    assert len(groups) == 3 + 4 + 23 + 3
+    assert {(g.channels, g.unit, g.num_units) for g in groups} == {
+        (128, 4, 32),
+        (256, 8, 32),
+        (512, 16, 32),
+        (1024, 32, 32),
+    }
+    assert groups[3].inner == ((2, 0, 0), (2, 0, 1))
+    assert not any(g.blocks for g in groups)
 
 
-def test_block_without_shortcut_has_no_pruning_rule() -> None:
-    stages = (
-        (Block(channels=(8, 8), shortcut=Shortcut.NONE),),
-        *((Block(channels=(8, 8), stride=2, shortcut=Shortcut.PROJECTION),) for _ in range(3)),
+def test_inverted_residuals_offer_their_expansion_and_outputs_tied_by_identities() -> None:
+    groups = prunable_groups(preset("mobilenet_v2"))
+    assert [g.inner for g in groups if g.inner and g.inner[0][0] == 1] == [
+        ((1, 0, 0), (1, 0, 1)),
+        ((1, 1, 0), (1, 1, 1)),
+    ]
+    assert [(g.channels, g.blocks) for g in groups if g.blocks] == [
+        (24, ((1, 0), (1, 1))),
+        (32, ((2, 0), (2, 1), (2, 2))),
+        (64, ((3, 0), (3, 1), (3, 2), (3, 3))),
+        (96, ((3, 4), (3, 5), (3, 6))),
+        (160, ((4, 0), (4, 1), (4, 2))),
+        (320, ((4, 3),)),
+    ]
+    assert all(g.unit == 1 for g in groups)
+
+
+@pytest.mark.parametrize(
+    ("group", "min_channels", "expected"),
+    [
+        (ChannelGroup(channels=40), 32, 8),
+        (ChannelGroup(channels=32), 32, 0),
+        (ChannelGroup(channels=16), 32, 0),
+        (ChannelGroup(channels=128, unit=4, min_units=2), 32, 24),
+        (ChannelGroup(channels=128, unit=4, min_units=2), 30, 24),  # 7 groups would be 28 channels
+        (ChannelGroup(channels=1024, unit=32, min_units=2), 1, 30),
+    ],
+)
+def test_units_go_down_to_the_floor_and_a_grouped_block_stays_grouped(
+    group: ChannelGroup, min_channels: int, expected: int
+) -> None:
+    assert group.spare_units(min_channels) == expected
+
+
+def test_pruning_is_legal_while_a_whole_group_can_go() -> None:
+    text = ", ".join(["[(8, 8, 16)]"] * 4)
+    architecture = parse(text, BlockKind.BOTTLENECK, groups=4, stem_channels=8)
+    assert "prune_channels" in legal_actions(architecture, min_channels=6)
+    assert "prune_channels" not in legal_actions(architecture, min_channels=7)
+
+
+def test_only_identity_blocks_of_mobilenet_can_be_removed() -> None:
+    assert removable_blocks(preset("mobilenet_v2")) == (
+        (1, 1),
+        (2, 1),
+        (2, 2),
+        (3, 1),
+        (3, 2),
+        (3, 3),
+        (3, 5),
+        (3, 6),
+        (4, 1),
+        (4, 2),
     )
-    with pytest.raises(InvalidValueError, match="stage 1, block 0: blocks without a shortcut"):
-        prunable_groups(Architecture(kind=BlockKind.BASIC, stages=stages, stem_channels=8))
 
 
 def test_removable_blocks_are_unprotected_identities_that_leave_a_stage_filled() -> None:
@@ -81,6 +141,20 @@ def test_removable_blocks_are_unprotected_identities_that_leave_a_stage_filled()
 )
 def test_resnet50_moves(stage: int, move: Move, expected: bool) -> None:
     assert can_rearrange(preset("resnet50"), stage, move) is expected
+
+
+@pytest.mark.parametrize(
+    ("stage", "move", "expected"),
+    [
+        (1, Move.LAST_TO_NEXT, True),
+        (2, Move.LAST_TO_NEXT, True),
+        (3, Move.LAST_TO_NEXT, True),
+        (2, Move.FIRST_TO_PREVIOUS, False),  # 24 -> 32 channels
+        (4, Move.FIRST_TO_PREVIOUS, False),  # 96 -> 160 channels
+    ],
+)
+def test_mobilenet_moves(stage: int, move: Move, expected: bool) -> None:
+    assert can_rearrange(preset("mobilenet_v2"), stage, move) is expected
 
 
 def test_a_moved_block_can_move_back_and_a_lone_block_cannot_move() -> None:

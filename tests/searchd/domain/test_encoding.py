@@ -71,7 +71,7 @@ def test_typographic_debris_is_repaired_by_default_and_refused_when_strict(debri
         ("resnet18", "does not parse at 'resnet18'"),
         ("[(8, 8)], [(16, 16)]", r"4 stages.*got \[1, 1\]"),
         ("[(8, 8)], [(16, 16)], [(32, 32)], [(64, 64), (64, 64)]", "does not parse.*stage 4"),
-        ("[(8, 8)], [(16, 16)], [(32, 32)], [(64)]", "2 channel numbers"),
+        ("[(8, 8)], [(16, 16)], [(32, 32)], [(64)]", "basic blocks have 2 channel numbers"),
         ("[(8, 0)], [(16, 16)], [(32, 32)], [(64, 64)]", "stage 1, block 0.*at least 1"),
     ],
 )
@@ -91,7 +91,7 @@ def test_every_printed_architecture_parses_back(
     text = ", ".join(
         "["
         + "-".join(
-            f"({', '.join(str(seed.randint(1, 99)) for _ in range(kind.num_convs))})"
+            f"({', '.join(str(seed.randint(1, 99)) for _ in range(kind.num_channels))})"
             for _ in range(depth)
         )
         + "]"
@@ -104,3 +104,34 @@ def test_groups_and_stem_are_given_beside_the_text() -> None:
     original = preset("resnext101_32x4d")
     parsed = parse(encode(original), BlockKind.BOTTLENECK, groups=32)
     assert parsed == original
+
+
+def test_groups_of_a_pruned_resnext_are_given_block_by_block() -> None:
+    # Stage 1 of the papers' X101 student: whole groups of 4 channels are gone.
+    text = (
+        "[(112, 112, 256)-(124, 124, 256)], [(256, 256, 512)], [(512, 512, 1024)], "
+        "[(1024, 1024, 2048)]"
+    )
+    groups = ((28, 31), (32,), (32,), (32,))
+    parsed = parse(text, BlockKind.BOTTLENECK, groups=groups, strict=True)
+    assert parsed.groups == groups
+    assert encode(parsed) == text
+
+
+@pytest.mark.parametrize("groups", [((1, 1), (1,), (1,)), ((1,), (1,), (1,), (1,))])
+def test_groups_for_other_blocks_than_the_texts_are_refused(
+    groups: tuple[tuple[int, ...], ...],
+) -> None:
+    text = "[(8, 8)-(8, 8)], [(16, 16)], [(32, 32)], [(64, 64)]"
+    with pytest.raises(EncodingError, match=r"one for each block of stages of \[2, 1, 1, 1\]"):
+        parse(text, BlockKind.BASIC, groups=groups)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "mobilenet_v2"])
+def test_published_backbone_is_what_its_text_says(name: str) -> None:
+    original = preset(name)
+    assert parse(encode(original), original.kind, strict=True) == original
+
+
+def test_inverted_residuals_print_expansion_and_output() -> None:
+    assert encode(preset("mobilenet_v2")).startswith("[(96, 24)-(144, 24)], [(144, 32)-")
