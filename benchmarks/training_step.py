@@ -25,7 +25,7 @@ from mmdet.utils import register_all_modules
 from detection.build import build_detector
 from detection.data.coco import CocoSplit
 from detection.data.shapes import make_shapes
-from detection.distillation.distiller import Distiller
+from detection.distillation.distiller import Distiller, pair_of
 from detection.training import Training
 from searchd.domain.architecture import preset
 from searchd.domain.detector import Detector
@@ -51,17 +51,14 @@ def student(base_channels: int) -> Detector:
 
 def ours(split: CocoSplit, *, distilled: bool) -> Callable[[], object]:
     """A function that takes one step of `detection.training`."""
-    detector = student(16)
+    model = build_detector(student(16))
     spec = TrainingSpec(epochs=10_000, batch_size=BATCH_SIZE, resolutions=(SIZE,))
     distiller = None
     if distilled:
-        distiller = Distiller(
-            DistillationSpec().methods,
-            build_detector(student(32)),
-            student_channels=32,
-            max_teacher_channels=32,
-        )
-    steps = Training(build_detector(detector), split, spec, seed=0, distiller=distiller).run()
+        teacher = build_detector(student(32))
+        pair = pair_of(model, teacher, split)
+        distiller = Distiller(DistillationSpec().methods, teacher, pair)
+    steps = Training(model, split, spec, seed=0, distiller=distiller).run()
     return lambda: next(steps)
 
 

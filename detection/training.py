@@ -1,6 +1,7 @@
 """Training a detector, one iteration at a time, so that a caller can slice, report and stop.
 
-Works for any mmdet FasterRCNN, an elastic one included, with or without a teacher. It knows nothing
+Works for any mmdet detector that `detection.distillation.student` reads, an elastic one included,
+with or without a teacher. It knows nothing
 of trials, pools or where checkpoints lie.
 """
 
@@ -22,7 +23,7 @@ from torch.optim import SGD
 from detection.data.batches import Batch, TrainingBatches
 from detection.data.coco import CocoSplit
 from detection.distillation.distiller import Distiller
-from detection.distillation.taps import student_step
+from detection.distillation.student import student_step
 from searchd.domain.errors import SearchdError
 from searchd.domain.trial import EpochMetrics
 from searchd.spec import TrainingSpec
@@ -56,7 +57,7 @@ class Iteration:
     """One iteration that was done."""
 
     epoch: int
-    """From 1."""
+    """From 1; 0 while what teaches is prepared."""
     iteration: int
     """From 1, inside the epoch."""
     losses: dict[str, float]
@@ -125,16 +126,29 @@ class Training:
             world_size=world_size,
         )
         self.num_iterations = self.batches.num_iterations
-        self._parameters = [*model.parameters(), *(distiller.parameters() if distiller else ())]
+        self._frozen = distiller.prepare(model) if distiller else ()
+        total = self.preparation_iterations + self.num_epochs * self.num_iterations
+        self._own = distiller.own_optimizers(total) if distiller else {}
+        owned = {id(p) for own in self._own.values() for p in own.parameters}
+        adapters = distiller.parameters() if distiller else ()
+        self._parameters = [
+            p for p in (*model.parameters(), *adapters) if p.requires_grad and id(p) not in owned
+        ]
         self._optimizer = SGD(
             self._parameters,
             lr=spec.learning_rate,
             momentum=spec.momentum,
             weight_decay=spec.weight_decay,
         )
+        self._prepared = 0
         self._step = 0
         self._loss_sums: dict[str, float] = {}
         self._epoch_s = 0.0
+
+    @property
+    def preparation_iterations(self) -> int:
+        """Iterations before the first epoch, in which only what teaches is trained."""
+        return self._distiller.preparation_iterations if self._distiller else 0
 
     @property
     def finished(self) -> bool:
@@ -161,6 +175,10 @@ class Training:
             NonFiniteLossError: Before the weights are changed.
             DataError: An image cannot be read.
         """
+        while self._prepared < self.preparation_iterations:
+            losses = self._preparation_step(self.batches.batch(self._prepared).to(self._device))
+            self._prepared += 1
+            yield Iteration(epoch=0, iteration=self._prepared, losses=losses, finished_epoch=None)
         while not self.finished:
             started = time.perf_counter()
             with self._step_context(self._step):
@@ -175,9 +193,11 @@ class Training:
         """
         return {
             "step": self._step,
+            "prepared": self._prepared,
             "model": self.model.state_dict(),
             "adapters": self._distiller.state_dict() if self._distiller else {},
             "optimizer": self._optimizer.state_dict(),
+            "own_optimizers": {name: own.state_dict() for name, own in self._own.items()},
             "loss_sums": dict(self._loss_sums),
             "epoch_s": self._epoch_s,
             "epochs": [asdict(epoch) for epoch in self.epochs],
@@ -193,38 +213,65 @@ class Training:
         if self._distiller:
             self._distiller.load_state_dict(state["adapters"])
         self._optimizer.load_state_dict(state["optimizer"])
-        self._step = state["step"]
+        for name, own in self._own.items():
+            own.load_state_dict(state["own_optimizers"][name])
+        self._step, self._prepared = state["step"], state["prepared"]
         self._loss_sums = dict(state["loss_sums"])
         self._epoch_s = state["epoch_s"]
         self.epochs = [EpochMetrics(**epoch) for epoch in state["epochs"]]
 
     def _train_step(self, batch: Batch) -> dict[str, float]:
-        self.model.train()
+        self._enter_train_mode()
         torch.manual_seed(self.seed_of(self._step))
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate(self._spec, self._step, self.num_iterations)
 
         losses = self._losses(batch)
-        total = torch.stack(list(losses.values())).sum()
-        values = _as_floats(losses | {"loss": total})
-        if not all(map(math.isfinite, values.values())):
-            raise NonFiniteLossError(self._step, values)
-
-        self._optimizer.zero_grad()
-        total.backward()
-        if self._world_size > 1:
-            average_gradients(self._parameters, self._world_size)
+        values = self._backward(losses)
         norm = float(clip_grad_norm_(self._parameters, self._spec.max_grad_norm))
         if not math.isfinite(norm):
             raise NonFiniteLossError(self._step, values | {"gradient_norm": norm})
         self._optimizer.step()
+        for own in self._own.values():
+            own.step()
+        return values
+
+    def _preparation_step(self, batch: Batch) -> dict[str, float]:
+        """Train what teaches; the student is read in eval mode and not changed."""
+        assert self._distiller is not None  # else there is nothing to prepare
+        self.model.eval()
+        torch.manual_seed(self.seed_of(self._prepared))
+        with torch.no_grad():
+            student = student_step(self.model, batch, self._prepared)
+        values = self._backward(self._distiller.preparation_losses(student.taps, self._prepared))
+        for own in self._own.values():
+            own.step()
+        return values
+
+    def _enter_train_mode(self) -> None:
+        self.model.train()
+        for module in self._frozen:
+            module.eval()
+
+    def _backward(self, losses: dict[str, Tensor]) -> dict[str, float]:
+        """Fresh gradients, averaged over the ranks, and every loss with its sum as a number."""
+        total = torch.stack(list(losses.values())).sum()
+        values = _as_floats(losses | {"loss": total})
+        if not all(map(math.isfinite, values.values())):
+            raise NonFiniteLossError(self._step, values)
+        for optimizer in (self._optimizer, *(own.optimizer for own in self._own.values())):
+            optimizer.zero_grad()
+        total.backward()
+        if self._world_size > 1:
+            owned = (p for own in self._own.values() for p in own.parameters)
+            average_gradients((*self._parameters, *owned), self._world_size)
         return values
 
     def _losses(self, batch: Batch) -> dict[str, Tensor]:
-        step = student_step(self.model, batch)
+        step = student_step(self.model, batch, self._step)
         losses = dict(step.losses)
         if self._distiller:
-            losses |= self._distiller(batch, step)
+            losses |= self._distiller(step.taps)
         if self._spec.bn_l1:
             losses["bn_l1"] = self._spec.bn_l1 * bn_l1(self.model.backbone)
         return losses

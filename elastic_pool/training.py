@@ -15,7 +15,7 @@ from torch import Tensor
 
 from detection.build import Student, load_student
 from detection.data.coco import CocoSplit
-from detection.distillation.distiller import Distiller
+from detection.distillation.distiller import Distiller, pair_of
 from detection.training import Iteration, Training
 from elastic_pool.schedule import Phase, phases, subnet_at
 from elastic_pool.sorting import sort_channels
@@ -175,12 +175,9 @@ class PoolTraining:
         """Joint-DetNAS's three losses (papers.md 1.8) with the graduate as teacher."""
         largest = self.supernet.space.largest
         graduate = Student(detector=self.supernet.static(largest), weights=self._graduate)
-        return Distiller(
-            DistillationSpec().methods,
-            load_student(graduate),
-            student_channels=largest.neck_channels,
-            max_teacher_channels=largest.neck_channels,
-        )
+        teacher = load_student(graduate)
+        pair = pair_of(self.supernet.detector, teacher, self._split)
+        return Distiller(DistillationSpec().methods, teacher, pair)
 
     def _activate(self, step: int) -> AbstractContextManager[object]:
         return self.supernet.active(subnet_at(self.phase, seed=self._spec.seed, step=step))

@@ -4,14 +4,17 @@ Used by the API, the CLI, the coordinator, the driver and the workers. Unknown f
 Knows pydantic and `searchd.domain`; never torch, Ray or the database.
 """
 
+from dataclasses import fields
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    JsonValue,
     PlainSerializer,
     TypeAdapter,
     model_validator,
@@ -20,7 +23,13 @@ from pydantic import (
 from searchd.domain.actions import ACTION_KINDS, Action, ActionKind, LayerImportance
 from searchd.domain.architecture import Architecture, BlockKind, preset
 from searchd.domain.detector import Detector, Family
-from searchd.domain.distillation import CATALOGUE, MethodName
+from searchd.domain.distillation import (
+    CATALOGUE,
+    JOINT_DETNAS,
+    MethodName,
+    check_fit,
+    traits,
+)
 from searchd.domain.encoding import parse
 from searchd.domain.pool import PoolProgress, PoolReport
 from searchd.domain.resolution import Resolution
@@ -149,18 +158,46 @@ class TrainingSpec(Spec):
 
 
 class MethodSpec(Spec):
-    """One distillation method with its weight and options."""
+    """One distillation method with its weight and options; `searchd.domain.distillation` lists
+    them all."""
 
     name: MethodName
-    weight: float = Field(default=1.0, gt=0)
-    reduction: Literal["mean", "channel_sum"] = "mean"
-    """proposal_feature only: per-element mean, or the paper's literal sum over channels."""
+    weight: float | None = Field(default=None, gt=0)
+    """Of its loss; None: the published one for the student's kind of head."""
+    options: dict[str, JsonValue] = {}
+    """The method's own, see `searchd.domain.method_options`; stored with defaults filled in."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        object.__setattr__(self, "options", _options(self.name).dump_python(self.parsed_options))
+        return self
+
+    @property
+    def parsed_options(self) -> Any:
+        """The options as the catalogue's dataclass.
+
+        Raises:
+            ValueError: One is unknown, missing or out of range.
+        """
+        known = [option.name for option in fields(CATALOGUE[self.name].options)]
+        unknown = sorted(self.options.keys() - set(known))
+        if unknown:
+            raise ValueError(
+                f"{self.name} has no option {', '.join(unknown)}; "
+                f"it has {', '.join(known) or 'none'}"
+            )
+        return _options(self.name).validate_python(self.options)
+
+
+@cache
+def _options(name: MethodName) -> TypeAdapter[Any]:
+    return TypeAdapter(CATALOGUE[name].options)
 
 
 class DistillationSpec(Spec):
     """Which methods a trial distils with. Default: Joint-DetNAS's three, unit weights."""
 
-    methods: tuple[MethodSpec, ...] = tuple(MethodSpec(name=name) for name in CATALOGUE)
+    methods: tuple[MethodSpec, ...] = tuple(MethodSpec(name=name) for name in JOINT_DETNAS)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -256,13 +293,8 @@ class SearchSpec(Spec):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        for method in self.distillation.methods:
-            families = CATALOGUE[method.name].families
-            if self.head.family not in families:
-                raise ValueError(
-                    f"{method.name} does not fit a {self.head.family} student; it fits "
-                    f"{', '.join(sorted(families))}"
-                )
+        student = traits(self.head.detector(self.base.architecture, num_classes=1))
+        check_fit((method.name for method in self.distillation.methods), student)
         return self
 
 
@@ -365,6 +397,11 @@ class PoolSpec(Spec):
     @model_validator(mode="after")
     def _check(self) -> Self:
         space = self.space.space
+        if self.head.family is not Family.FASTER_RCNN:
+            raise ValueError(
+                f"head.family={self.head.family}: the teachers of a pool are "
+                f"{Family.FASTER_RCNN}; the student of a search may be of another family"
+            )
         if not self.phases:
             raise ValueError("phases must not be empty")
         if self.phases[0].distil:
@@ -386,6 +423,20 @@ class PoolSpec(Spec):
                     f"phase {phase.name}: min_width={phase.min_width} exceeds the space's widths"
                 )
         return self
+
+
+def check_pool(search: SearchSpec, pool: PoolSpec) -> None:
+    """See that a search's methods fit the teachers of a pool.
+
+    Raises:
+        InvalidValueError: One does not; the message names both sides and what would fit.
+    """
+    architecture = search.base.architecture
+    student = traits(search.head.detector(architecture, num_classes=1))
+    teacher = traits(
+        pool.head.detector(architecture, num_classes=1), neck_channels=pool.space.neck_channels
+    )
+    check_fit((method.name for method in search.distillation.methods), student, teacher)
 
 
 class Inherited(Spec):

@@ -22,7 +22,7 @@ from detection.build import Student, build_detector, load_student
 from detection.complexity import count
 from detection.data.batches import TrainingBatches
 from detection.data.coco import CocoSplit
-from detection.distillation.distiller import Distiller
+from detection.distillation.distiller import Distiller, pair_of
 from detection.evaluation import Detection, predict, score
 from detection.latency import measure
 from detection.morphism import NothingToDo, evolve
@@ -181,7 +181,7 @@ class _Trial:
         stored = [self._write(DETECTOR_JSON, ".json", DETECTOR.dump_json(student.detector))]
         yield from self._hand_over(self._progress("prepare", 1, 0, 0, {}))
         model = load_student(student)
-        distiller = self._distiller(student)
+        distiller = self._distiller(model, student)
         training = Training(
             model,
             self.train_split,
@@ -241,7 +241,7 @@ class _Trial:
                 f"classes, but the detector has {num_classes}"
             )
 
-    def _distiller(self, student: Student) -> Distiller | None:
+    def _distiller(self, model: Any, student: Student) -> Distiller | None:
         order = self.order
         if order.pool is None:
             return None
@@ -256,12 +256,10 @@ class _Trial:
         wanted = math.ceil(order.pool.bn_reset_images / order.training.batch_size)
         num_batches = min(wanted, batches.num_iterations)
         images = (batches.batch(step).inputs for step in range(num_batches))
-        distiller = Distiller(
-            order.distillation.methods,
-            make_teacher(supernet, order.proposal.teacher, images, device=order.device),
-            student_channels=student.detector.neck_channels,
-            max_teacher_channels=max(order.pool.space.neck_channels),
-        )
+        teacher = make_teacher(supernet, order.proposal.teacher, images, device=order.device)
+        widest = max(order.pool.space.neck_channels)
+        pair = pair_of(model, teacher, self.train_split, max_teacher_channels=widest)
+        distiller = Distiller(order.distillation.methods, teacher, pair)
         if order.inherited is not None and order.inherited.adapters is not None:
             distiller.load_state_dict(load_safetensors(artifacts.read(order.inherited.adapters)))
         return distiller

@@ -1,22 +1,27 @@
-"""Distilling box deltas weighted by class. Joint-DetNAS (004) section 3.2.2, papers.md 1.8."""
+"""Distilling box deltas weighted by class. Joint-DetNAS (004) section 3.2.2, G-DetKD (002) section
+4.3.1, papers.md 1.8 and 3.3."""
 
-from typing import ClassVar
+from typing import Self
 
 from torch import Tensor
 
-from detection.distillation.method import DistillationLoss
-from detection.distillation.taps import Tap, Taps
+from detection.distillation.method import DistillationMethod, Pair, balanced
+from detection.distillation.taps import StudentTaps, TeacherTaps
+from searchd.domain.method_options import NoOptions
 
 
-class ClassAwareLocalisationLoss(DistillationLoss):
-    """L_reg on all sampled RoIs."""
+class ClassAwareLocalisation(DistillationMethod):
+    """L_reg on all regions."""
 
-    needs: ClassVar = frozenset({Tap.CLASS_LOGITS, Tap.BOX_DELTAS})
+    @classmethod
+    def build(cls, options: NoOptions, pair: Pair) -> Self:
+        del options, pair
+        return cls()
 
-    def forward(self, student: Taps, teacher: Taps) -> Tensor:
-        return class_aware_localisation_loss(
-            student[Tap.BOX_DELTAS], teacher[Tap.BOX_DELTAS], teacher[Tap.CLASS_LOGITS]
-        )
+    def forward(self, student: StudentTaps, teacher: TeacherTaps) -> Tensor:
+        deltas = student.box_deltas
+        loss = class_aware_localisation_loss(deltas, teacher.box_deltas, teacher.class_logits)
+        return balanced(loss, len(deltas))
 
 
 def class_aware_localisation_loss(

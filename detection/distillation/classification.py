@@ -1,21 +1,27 @@
-"""Distilling the class scores of sampled RoIs. Joint-DetNAS (004) section 3.2.2, papers.md 1.8."""
+"""Distilling the class scores of sampled RoIs. Joint-DetNAS (004) section 3.2.2, G-DetKD (002)
+section 4.3.1, papers.md 1.8 and 3.3."""
 
-from typing import ClassVar
+from typing import Self
 
 from torch import Tensor
 from torch.nn import functional
 
-from detection.distillation.method import DistillationLoss
-from detection.distillation.taps import Tap, Taps
+from detection.distillation.method import DistillationMethod, Pair, balanced
+from detection.distillation.taps import StudentTaps, TeacherTaps
+from searchd.domain.method_options import NoOptions
 
 
-class ClassificationLoss(DistillationLoss):
-    """L_cls on all sampled RoIs, background included."""
+class Classification(DistillationMethod):
+    """L_cls on all regions, background included."""
 
-    needs: ClassVar = frozenset({Tap.CLASS_LOGITS})
+    @classmethod
+    def build(cls, options: NoOptions, pair: Pair) -> Self:
+        del options, pair
+        return cls()
 
-    def forward(self, student: Taps, teacher: Taps) -> Tensor:
-        return classification_loss(student[Tap.CLASS_LOGITS], teacher[Tap.CLASS_LOGITS])
+    def forward(self, student: StudentTaps, teacher: TeacherTaps) -> Tensor:
+        logits = student.class_logits
+        return balanced(classification_loss(logits, teacher.class_logits), len(logits))
 
 
 def classification_loss(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:

@@ -1,23 +1,30 @@
 """A teacher with the methods that a student is distilled by, and their adapters."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
-from mmdet.models import FasterRCNN
+from mmdet.models import TwoStageDetector
 from torch import Tensor, nn
 
-from detection.data.batches import Batch
-from detection.distillation.class_aware_localisation import ClassAwareLocalisationLoss
-from detection.distillation.classification import ClassificationLoss
-from detection.distillation.method import DistillationLoss
-from detection.distillation.proposal_feature import ProposalFeatureLoss
-from detection.distillation.taps import StudentStep, Tap, teacher_taps
-from searchd.domain.distillation import MethodName
+from detection.data.coco import CocoSplit
+from detection.distillation.class_aware_localisation import ClassAwareLocalisation
+from detection.distillation.classification import Classification
+from detection.distillation.method import DistillationMethod, OwnOptimizer, Pair, Sizes
+from detection.distillation.proposal_feature import ProposalFeature
+from detection.distillation.taps import StudentTaps, TeacherTaps, first_stage, neck_strides
+from searchd.domain.distillation import CATALOGUE, MethodName, Tap, default_weight
 from searchd.spec import MethodSpec
+
+METHODS: dict[MethodName, type[DistillationMethod]] = {
+    MethodName.PROPOSAL_FEATURE: ProposalFeature,
+    MethodName.CLASSIFICATION: Classification,
+    MethodName.CLASS_AWARE_LOCALISATION: ClassAwareLocalisation,
+}
 
 
 class Distiller:
-    """Turns a student's step into distillation losses.
+    """Turns a student's taps into distillation losses.
 
     The adapters belong to the student's lineage: their state is saved beside the student and handed
     on to its children, whatever their teacher. The teacher is only read.
@@ -26,55 +33,79 @@ class Distiller:
     def __init__(
         self,
         methods: Sequence[MethodSpec],
-        teacher: FasterRCNN,
-        *,
-        student_channels: int,
-        max_teacher_channels: int,
+        teacher: nn.Module,
+        pair: Pair,
     ) -> None:
         """Freeze the teacher and build the adapters with random weights.
 
         Args:
-            methods: What to distil by, with weights.
-            teacher: Is put in eval mode and its parameters stop requiring gradients. An elastic
-                one may change its active subnet between steps.
-            student_channels: The student's neck channels; the widest, if it is elastic.
-            max_teacher_channels: The widest neck that any teacher of the lineage may have.
+            methods: What to distil by, with weights and options.
+            teacher: An mmdet detector; is put in eval mode and its parameters stop requiring
+                gradients. An elastic one may change its active subnet between steps.
+            pair: Sizes of the student and of the widest teacher of the lineage.
         """
         self.teacher = teacher.eval().requires_grad_(False)
-        self._weights = {method.name: method.weight for method in methods}
-        losses = {
-            method.name.value: _loss(method, student_channels, max_teacher_channels)
-            for method in methods
-        }
-        self._needed = frozenset[Tap]().union(*(loss.needs for loss in losses.values()))
-        self._losses = nn.ModuleDict(losses)
+        self.needed = frozenset[Tap]().union(
+            *(CATALOGUE[method.name].reads_teacher for method in methods)
+        )
+        self._methods = nn.ModuleDict({m.name.value: _build(m, pair) for m in methods})
 
-    def __call__(self, batch: Batch, step: StudentStep) -> dict[str, Tensor]:
-        """Each method's loss times its weight, by the method's name.
-
-        Args:
-            batch: What the student saw.
-            step: What the student made of it.
-        """
-        teacher = teacher_taps(self.teacher, batch.inputs, step, self._needed)
+    def __call__(self, student: StudentTaps) -> dict[str, Tensor]:
+        """Each method's weighted loss by the method's name; parts that a method's weight does not
+        touch by "name.part"."""
+        teacher = TeacherTaps(self.teacher, student, self.needed)
         return {
-            name: self._weights[MethodName(name)] * loss(step.taps, teacher)
-            for name, loss in self._losses.items()
+            f"{name}.{part}" if part else name: loss
+            for name, method in self.methods.items()
+            for part, loss in method.losses(student, teacher).items()
         }
+
+    @property
+    def methods(self) -> dict[str, DistillationMethod]:
+        """The methods by name."""
+        return dict(self._methods.items())  # type: ignore[arg-type] # built from methods
+
+    @property
+    def preparation_iterations(self) -> int:
+        """Iterations before the training proper, in which the student stays as it is."""
+        return max((m.preparation_iterations for m in self.methods.values()), default=0)
+
+    def preparation_losses(self, student: StudentTaps, step: int) -> dict[str, Tensor]:
+        """Losses of preparation iteration `step`, from 0, of the methods that are not ready."""
+        teacher = TeacherTaps(self.teacher, student, self.needed)
+        return {
+            f"{name}.{part}": loss
+            for name, method in self.methods.items()
+            if step < method.preparation_iterations
+            for part, loss in method.preparation_losses(student, teacher).items()
+        }
+
+    def prepare(self, student: nn.Module) -> tuple[nn.Module, ...]:
+        """Let methods change the student before it is trained; see `DistillationMethod.prepare`."""
+        return tuple(
+            frozen
+            for method in self.methods.values()
+            for frozen in method.prepare(student, self.teacher)
+        )
 
     def to(self, device: torch.device | str) -> "Distiller":
         """Move teacher and adapters."""
         self.teacher.to(device)
-        self._losses.to(device)
+        self._methods.to(device)
         return self
+
+    def own_optimizers(self, num_iterations: int) -> dict[str, OwnOptimizer]:
+        """By method, of those that have one."""
+        found = {name: m.own_optimizer(num_iterations) for name, m in self.methods.items()}
+        return {name: own for name, own in found.items() if own is not None}
 
     def parameters(self) -> Iterator[nn.Parameter]:
         """The adapters' parameters."""
-        return self._losses.parameters()
+        return self._methods.parameters()
 
     def state_dict(self) -> dict[str, Tensor]:
         """The adapters' weights, for example "proposal_feature.adapter.weight"."""
-        return self._losses.state_dict()
+        return self._methods.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Take over adapters.
@@ -82,18 +113,58 @@ class Distiller:
         Raises:
             RuntimeError: A key or shape differs.
         """
-        self._losses.load_state_dict(state, strict=True)
+        self._methods.load_state_dict(state, strict=True)
 
 
-def _loss(spec: MethodSpec, student_channels: int, max_teacher_channels: int) -> DistillationLoss:
-    match spec.name:
-        case MethodName.PROPOSAL_FEATURE:
-            return ProposalFeatureLoss(
-                student_channels=student_channels,
-                max_teacher_channels=max_teacher_channels,
-                reduction=spec.reduction,
-            )
-        case MethodName.CLASSIFICATION:
-            return ClassificationLoss()
-        case MethodName.CLASS_AWARE_LOCALISATION:
-            return ClassAwareLocalisationLoss()
+def pair_of(
+    student: Any, teacher: Any, train_split: CocoSplit, *, max_teacher_channels: int | None = None
+) -> Pair:
+    """The pair that methods are built for.
+
+    Args:
+        student: mmdet detector, with its full widths if it is elastic.
+        teacher: mmdet detector.
+        train_split: The images that the student is to train on.
+        max_teacher_channels: The widest neck that any teacher of the lineage may have; by default
+            this teacher's.
+    """
+    return Pair(
+        student=sizes_of(student),
+        teacher=sizes_of(teacher, neck_channels=max_teacher_channels),
+        train_split=train_split,
+    )
+
+
+def sizes_of(model: Any, *, neck_channels: int | None = None) -> Sizes:
+    """The numbers of an mmdet detector that adapters depend on."""
+    two_stage = isinstance(model, TwoStageDetector)
+    strides = neck_strides(model)
+    if two_stage:
+        head = first_stage(model.roi_head.bbox_head)
+        embedding, anchors = head.fc_cls.in_features, 1
+    else:
+        head = model.bbox_head
+        has_tower = bool(getattr(head, "cls_convs", None))
+        embedding = head.feat_channels if has_tower else None
+        anchors = head.num_base_priors if isinstance(head.num_base_priors, int) else 1
+    return Sizes(
+        two_stage=two_stage,
+        num_classes=head.num_classes,
+        strides=strides,
+        neck_channels=neck_channels or _neck_channels(model),
+        embedding_channels=embedding,
+        num_anchors=anchors,
+    )
+
+
+def _neck_channels(model: Any) -> int:
+    if model.with_neck:
+        channels = model.neck.out_channels
+        return int(channels if isinstance(channels, int) else max(channels))
+    return int(model.rpn_head.in_channels)
+
+
+def _build(spec: MethodSpec, pair: Pair) -> DistillationMethod:
+    method = METHODS[spec.name].build(spec.parsed_options, pair)
+    method.weight = spec.weight or default_weight(spec.name, two_stage=pair.student.two_stage)
+    return method

@@ -1,51 +1,47 @@
 """Distilling RoI features of positive proposals. Joint-DetNAS (004) section 3.2.1, papers.md 1.8.
 
 L_feat = 1/N_p * sum over RoIs, positions and channels of (f_adap(F_S) - F_T)^2, on positive
-proposals only (the paper's own ablation prefers them; decisions A10 and A11).
+proposals only (the paper's own ablation prefers them; decisions A10 and A11). On the regions of a
+one-stage student it is what G-DetKD (002, Table 6) calls RoIFI.
 """
 
-from typing import ClassVar, Literal
+from typing import Literal, Self
 
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
-from detection.distillation.method import DistillationLoss
-from detection.distillation.taps import Tap, Taps
+from detection.distillation.adapters import ChannelAdapter
+from detection.distillation.method import DistillationMethod, Pair, balanced
+from detection.distillation.taps import StudentTaps, TeacherTaps
+from searchd.domain.method_options import ProposalFeatureOptions
 
 Reduction = Literal["mean", "channel_sum"]
 
 
-class ProposalFeatureLoss(DistillationLoss):
+class ProposalFeature(DistillationMethod):
     """The loss with its adapter f_adap, a 3x3 convolution."""
 
-    needs: ClassVar = frozenset({Tap.POSITIVE_FEATURES})
-
     def __init__(
-        self, *, student_channels: int, max_teacher_channels: int, reduction: Reduction = "mean"
+        self, student_channels: int, teacher_channels: int, reduction: Reduction = "mean"
     ) -> None:
         """
         Args:
-            student_channels: The student's neck channels; the widest, if it is elastic. A narrower
-                student uses the leading inputs.
-            max_teacher_channels: The widest neck of any teacher to come. A narrower one uses the
-                leading outputs, so that one adapter serves all teachers of a lineage.
+            student_channels: The student's neck channels; the widest, if it is elastic.
+            teacher_channels: The widest neck of any teacher to come.
             reduction: See `proposal_feature_loss`.
         """
         super().__init__()
-        self.adapter = nn.Conv2d(student_channels, max_teacher_channels, 3, padding=1)
+        self.adapter = ChannelAdapter(student_channels, teacher_channels, 3)
         self._reduction: Reduction = reduction
 
-    def forward(self, student: Taps, teacher: Taps) -> Tensor:
-        features, target = student[Tap.POSITIVE_FEATURES], teacher[Tap.POSITIVE_FEATURES]
-        inputs, outputs = features.shape[1], target.shape[1]
-        assert self.adapter.bias is not None
-        adapted = functional.conv2d(
-            features,
-            self.adapter.weight[:outputs, :inputs],
-            self.adapter.bias[:outputs],
-            padding=1,
-        )
-        return proposal_feature_loss(adapted, target, self._reduction)
+    @classmethod
+    def build(cls, options: ProposalFeatureOptions, pair: Pair) -> Self:
+        return cls(pair.student.neck_channels, pair.teacher.neck_channels, options.reduction)
+
+    def forward(self, student: StudentTaps, teacher: TeacherTaps) -> Tensor:
+        features, target = student.region_features, teacher.region_features
+        adapted = self.adapter(features, target.shape[1])
+        loss = proposal_feature_loss(adapted, target, self._reduction)
+        return balanced(loss, len(features))
 
 
 def proposal_feature_loss(adapted: Tensor, target: Tensor, reduction: Reduction) -> Tensor:

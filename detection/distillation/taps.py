@@ -1,170 +1,265 @@
-"""What distillation reads of a student and a teacher, computed once per step.
+"""What distillation reads of a student and of a teacher: each part computed when first read, once.
 
-Joint-DetNAS (004) section 3.2, papers.md 1.8: the student's sampled proposals are given to the
-teacher too, so both describe the same regions. Shapes: N sampled RoIs of the whole batch, P of them
-positive, C neck channels, K foreground classes.
+A student's taps come out of mmdet's own loss, which `student_step` runs while it listens: its
+losses are plain training's by construction. A teacher is asked for the student's regions (papers.md
+0.2, 1.8, 3.5). Attributes are named as `searchd.domain.distillation.Tap`.
+
+Shapes: N regions of the whole batch, P of them compared, C neck channels, K foreground classes.
 """
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 import torch
-from mmdet.models import FasterRCNN
-from mmdet.structures.bbox import bbox2roi
-from mmengine.structures import InstanceData
 from torch import Tensor
 
 from detection.data.batches import Batch
+from searchd.domain.distillation import Tap
 
-
-class Tap(StrEnum):
-    """A place of a detector that a method reads.
-
-    Attributes:
-        POSITIVE_FEATURES: RoIAlign features of the positive proposals.
-        CLASS_LOGITS: Of all sampled RoIs; the background class is last.
-        BOX_DELTAS: Of all sampled RoIs, for each class, as the head puts them out.
-    """
-
-    POSITIVE_FEATURES = "positive_features"
-    CLASS_LOGITS = "class_logits"
-    BOX_DELTAS = "box_deltas"
-
-
-_HEAD_TAPS = frozenset({Tap.CLASS_LOGITS, Tap.BOX_DELTAS})
+_HEAD_TAPS = frozenset({Tap.EMBEDDINGS, Tap.CLASS_LOGITS, Tap.BOX_DELTAS})
+"""Taps of a teacher for which its RoI head runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Taps:
-    """The taps of one detector on one batch; what no method reads may be None."""
+class Cells:
+    """Where in a one-stage head regions were predicted; each of N, long."""
 
-    positive_features: Tensor | None = None
-    """P x C x 7 x 7."""
-    class_logits: Tensor | None = None
-    """N x (K + 1)."""
-    box_deltas: Tensor | None = None
-    """N x 4K."""
-
-    def __getitem__(self, tap: Tap) -> Tensor:
-        value: Tensor | None = getattr(self, tap.value)
-        assert value is not None, f"{tap} was not asked for"
-        return value
+    level: Tensor
+    """Index of the neck level, from 0."""
+    cell: Tensor
+    """y * width + x on that level."""
+    anchor: Tensor
+    """Index of the anchor at that cell; 0 for anchor-free heads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class StudentStep:
-    """A student's detection losses, and its taps on the proposals that it sampled."""
+class Regions:
+    """The boxes on which student and teacher are compared. No gradient flows to them."""
 
-    losses: dict[str, Tensor]
-    """loss_rpn_cls, loss_rpn_bbox, loss_cls, loss_bbox: scalars."""
-    taps: Taps
     rois: Tensor
     """N x 5: image number in the batch, then xyxy in pixels of the input."""
     is_positive: Tensor
     """N, bool: matched to an object with IoU of at least 0.5."""
+    is_compared: Tensor
+    """N, bool: whose features are compared: a two-stage student's positives, all of a one-stage
+    student's (papers.md 3.1)."""
+    labels: Tensor
+    """N, long: class of the matched object; K where there is none."""
+    cells: Cells | None = None
+    """Of a one-stage student."""
+
+    @property
+    def compared(self) -> Tensor:
+        """P x 5."""
+        return self.rois[self.is_compared]
 
 
-def student_step(model: FasterRCNN, batch: Batch) -> StudentStep:
-    """`FasterRCNN.loss`, keeping the proposals and head outputs that it throws away.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MatchedPredictions:
+    """Predictions of the M anchors, points or proposals that are assigned to an object."""
 
-    Equal to it to the bit under the same torch seed; the samplers draw from torch's global
-    generator.
+    logits: Tensor
+    """M x K (sigmoid heads) or M x (K + 1) (softmax heads, background last)."""
+    boxes: Tensor
+    """M x 4, xyxy in pixels of the input; gradient reaches the head's deltas."""
+    image: Tensor
+    """M, long: image number in the batch."""
+    object: Tensor
+    """M, long: index of the object in `batch.samples[image].gt_instances`."""
 
-    Args:
-        model: In train mode.
-        batch: With boxes and labels, on the model's device.
-    """
-    features = model.extract_feat(batch.inputs)
-    objects = [sample.gt_instances for sample in batch.samples]
-    metainfo = [sample.metainfo for sample in batch.samples]
-    rpn_losses, proposals = _rpn(model, features, objects, metainfo)
 
-    head = model.roi_head
-    sampled = [_sample(head, *pair) for pair in zip(proposals, objects, strict=True)]
-    rois = bbox2roi([result.priors for result in sampled])
-    roi_features = head.bbox_roi_extractor(features[: head.bbox_roi_extractor.num_inputs], rois)
-    class_logits, box_deltas = head.bbox_head(roi_features)
-    targets = head.bbox_head.loss_and_target(
-        class_logits, box_deltas, rois, sampled, head.train_cfg
+class Taps:
+    """Taps of one detector on one batch; reading an attribute computes it, once."""
+
+    @property
+    def computed(self) -> frozenset[Tap]:
+        """What has been read so far."""
+        return frozenset(tap for tap in Tap if tap.value in vars(self))
+
+
+class StudentTaps(Taps, ABC):
+    """A student's taps. Gradient flows through all but the regions."""
+
+    def __init__(self, batch: Batch, step: int) -> None:
+        self.batch = batch
+        """What the student saw: normalised inputs (padded), and the objects of every image."""
+        self.step = step
+        """Global step of the training, from 0."""
+
+    @property
+    @abstractmethod
+    def neck(self) -> dict[int, Tensor]:
+        """Each level's features, N x C x H/stride x W/stride, by its stride."""
+
+    @property
+    @abstractmethod
+    def regions(self) -> Regions:
+        """Where both sides are compared."""
+
+    @property
+    @abstractmethod
+    def region_features(self) -> Tensor:
+        """P x C x 7 x 7, of the compared regions."""
+
+    @property
+    @abstractmethod
+    def region_levels(self) -> Tensor:
+        """L x P x C x 7 x 7: RoIAlign of the compared regions on every level that the student's
+        head uses (papers.md 3.1)."""
+
+    @property
+    @abstractmethod
+    def embeddings(self) -> Tensor:
+        """N x D: the last layer before the output; of a one-stage head the classification tower's
+        last convolution at the region's cell, whose D channels serve all anchors of the cell."""
+
+    @property
+    @abstractmethod
+    def class_logits(self) -> Tensor:
+        """N x (K + 1), background last; N x K of a one-stage head, which has sigmoids."""
+
+    @property
+    @abstractmethod
+    def box_deltas(self) -> Tensor:
+        """N x 4K, class by class."""
+
+    @property
+    @abstractmethod
+    def matched_predictions(self) -> MatchedPredictions:
+        """What the head says where it is to find an object."""
+
+
+class TeacherTaps(Taps):
+    """A teacher's taps on a student's regions, without gradient. What nobody reads is not run."""
+
+    def __init__(self, model: Any, student: StudentTaps, needed: frozenset[Tap]) -> None:
+        """
+        Args:
+            model: In eval mode, with the student's classes.
+            student: Whose input it sees, and whose regions.
+            needed: What will be read: decides whether features of all regions are needed, or of
+                the compared ones alone.
+        """
+        self._model, self._student, self._needed = model, student, needed
+
+    @cached_property
+    def neck(self) -> dict[int, Tensor]:
+        """Each level's features, N x C x H/stride x W/stride, by its stride."""
+        return dict(zip(neck_strides(self._model), self._features, strict=True))
+
+    @cached_property
+    @torch.no_grad()
+    def region_features(self) -> Tensor:
+        """P x C x 7 x 7, each region from its own level (papers.md 0.1)."""
+        regions = self._student.regions
+        if self._needed & _HEAD_TAPS:
+            return self._head["bbox_feats"][regions.is_compared]
+        return region_features(self._model.roi_head, self._features, regions.compared)
+
+    @cached_property
+    def embeddings(self) -> Tensor:
+        """N x D: input of the classification layer."""
+        return self._head["embeddings"]
+
+    @cached_property
+    def class_logits(self) -> Tensor:
+        """N x (K + 1), background last."""
+        return self._head["cls_score"]
+
+    @cached_property
+    def box_deltas(self) -> Tensor:
+        """N x 4K."""
+        return self._head["bbox_pred"]
+
+    @cached_property
+    @torch.no_grad()
+    def _features(self) -> Sequence[Tensor]:
+        return tuple(self._model.extract_feat(self._student.batch.inputs))
+
+    @cached_property
+    @torch.no_grad()
+    def _head(self) -> dict[str, Tensor]:
+        """What the (first) RoI head makes of all regions."""
+        head = self._model.roi_head
+        with listening(first_stage(head.bbox_head).fc_cls, "forward") as calls:
+            outputs = bbox_forward(head, self._features, self._student.regions.rois)
+        return outputs | {"embeddings": calls[0].args[0]}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class StudentStep:
+    """A student's detection losses on a batch, and its taps."""
+
+    losses: dict[str, Tensor]
+    """mmdet's names, for example loss_rpn_cls, loss_cls; scalars."""
+    taps: StudentTaps
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Call:
+    """One call that was listened to."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    result: Any
+
+
+@contextmanager
+def listening(owner: Any, method: str) -> Iterator[list[Call]]:
+    """Keep the calls of `owner.method` made inside the context; they run as ever. Nothing is kept
+    of an owner that is None."""
+    calls: list[Call] = []
+    if owner is None:
+        yield calls
+        return
+    original: Callable[..., Any] = getattr(owner, method)
+
+    def listened(*args: Any, **kwargs: Any) -> Any:
+        result = original(*args, **kwargs)
+        calls.append(Call(args, kwargs, result))
+        return result
+
+    setattr(owner, method, listened)
+    try:
+        yield calls
+    finally:
+        delattr(owner, method)  # uncovers the class's own
+
+
+def neck_strides(model: Any) -> tuple[int, ...]:
+    """Strides of the levels that a detector's `extract_feat` gives."""
+    dense_head = model.rpn_head if hasattr(model, "rpn_head") else model.bbox_head
+    return tuple(int(stride[0]) for stride in dense_head.prior_generator.strides)
+
+
+def first_stage(heads: Any) -> Any:
+    """A cascade's first head or extractor, whose regions are the proposals; else the only one."""
+    return heads[0] if isinstance(heads, torch.nn.ModuleList) else heads
+
+
+def bbox_forward(head: Any, features: Sequence[Tensor], rois: Tensor) -> dict[str, Tensor]:
+    """mmdet's `_bbox_forward` of an RoI head, of its first stage if it is a cascade."""
+    is_cascade = isinstance(head.bbox_head, torch.nn.ModuleList)
+    outputs: dict[str, Tensor] = (
+        head._bbox_forward(0, features, rois) if is_cascade else head._bbox_forward(features, rois)
     )
-    is_positive = _positives(sampled, rois.device)
-    return StudentStep(
-        losses={
-            name: _total(value)
-            for name, value in (rpn_losses | targets["loss_bbox"]).items()
-            if "loss" in name
-        },
-        taps=Taps(
-            positive_features=roi_features[is_positive],
-            class_logits=class_logits,
-            box_deltas=box_deltas,
-        ),
-        rois=rois,
-        is_positive=is_positive,
-    )
+    return outputs
 
 
-@torch.no_grad()
-def teacher_taps(
-    model: FasterRCNN, inputs: Tensor, step: StudentStep, needed: frozenset[Tap]
-) -> Taps:
-    """A teacher's taps on a student's proposals; nothing is run that no method reads.
-
-    Args:
-        model: In eval mode, with the student's classes.
-        inputs: N x 3 x H x W, the student's own.
-        step: Where the proposals come from.
-        needed: Which taps to compute.
-    """
-    if not needed:
-        return Taps()
-    extractor, head = model.roi_head.bbox_roi_extractor, model.roi_head.bbox_head
-    features = model.extract_feat(inputs)[: extractor.num_inputs]
-    if not needed & _HEAD_TAPS:
-        return Taps(positive_features=extractor(features, step.rois[step.is_positive]))
-    roi_features = extractor(features, step.rois)
-    class_logits, box_deltas = head(roi_features)
-    return Taps(
-        positive_features=roi_features[step.is_positive],
-        class_logits=class_logits,
-        box_deltas=box_deltas,
-    )
+def region_features(head: Any, features: Sequence[Tensor], rois: Tensor) -> Tensor:
+    """RoIAlign features as the RoI head's (first) box head reads them."""
+    extractor = first_stage(head.bbox_roi_extractor)
+    pooled: Tensor = extractor(features[: extractor.num_inputs], rois)
+    if head.with_shared_head:
+        pooled = head.shared_head(pooled)
+    return pooled
 
 
-def _rpn(
-    model: FasterRCNN,
-    features: Sequence[Tensor],
-    objects: Sequence[InstanceData],
-    metainfo: Sequence[dict[str, Any]],
-) -> tuple[dict[str, Any], list[InstanceData]]:
-    """Losses and proposals; to the RPN every object has label 0."""
-    outputs = model.rpn_head(features)
-    anonymous = [InstanceData(bboxes=o.bboxes, labels=torch.zeros_like(o.labels)) for o in objects]
-    losses = model.rpn_head.loss_by_feat(*outputs, anonymous, metainfo)
-    proposals = model.rpn_head.predict_by_feat(
-        *outputs, batch_img_metas=metainfo, cfg=model.train_cfg.rpn_proposal
-    )
-    return losses, proposals
-
-
-def _sample(head: Any, proposals: InstanceData, objects: InstanceData) -> Any:
-    """mmdet's `SamplingResult` of one image: positives first."""
-    candidates = InstanceData(priors=proposals.bboxes)
-    assigned = head.bbox_assigner.assign(candidates, objects)
-    return head.bbox_sampler.sample(assigned, candidates, objects)
-
-
-def _positives(sampled: Sequence[Any], device: torch.device) -> Tensor:
-    flags = [
-        torch.arange(len(result.priors), device=device) < len(result.pos_priors)
-        for result in sampled
-    ]
-    return torch.cat(flags)
-
-
-def _total(value: Tensor | Sequence[Tensor]) -> Tensor:
+def total(value: Tensor | Sequence[Tensor]) -> Tensor:
     """A loss as one scalar; mmdet gives some per pyramid level."""
     if isinstance(value, Tensor):
         return value.mean()

@@ -4,45 +4,352 @@ A spec names methods from here; `detection.distillation` computes them. What can
 when the spec is submitted, long before a GPU sees it.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
-from searchd.domain.detector import Family
+from searchd.domain.detector import Detector, Family
+from searchd.domain.errors import InvalidValueError
+from searchd.domain.method_options import (
+    CkdOptions,
+    CwdOptions,
+    DicodClassificationOptions,
+    DicodLocalisationOptions,
+    FeatureImitationOptions,
+    FeatureMatchingOptions,
+    FgdOptions,
+    IcdOptions,
+    MgdOptions,
+    NoOptions,
+    ProposalFeatureOptions,
+    SgfiOptions,
+)
+
+
+class Tap(StrEnum):
+    """A place of a detector that a method reads (papers.md 0.2).
+
+    Regions are the boxes on which both sides are compared, and always the student's: the proposals
+    that a two-stage student sampled, or boxes sampled from a one-stage student's predictions.
+
+    Attributes:
+        NECK: Every level of the neck's output.
+        REGION_FEATURES: RoIAlign features of the compared regions, each from its own level.
+        REGION_LEVELS: The same from every level.
+        EMBEDDINGS: What the output layer reads, of all regions.
+        CLASS_LOGITS: Of all regions.
+        BOX_DELTAS: Of all regions, for each class, as the head puts them out.
+        MATCHED_PREDICTIONS: Class logits and decoded boxes of every anchor, point or proposal that
+            is assigned to an object.
+    """
+
+    NECK = "neck"
+    REGION_FEATURES = "region_features"
+    REGION_LEVELS = "region_levels"
+    EMBEDDINGS = "embeddings"
+    CLASS_LOGITS = "class_logits"
+    BOX_DELTAS = "box_deltas"
+    MATCHED_PREDICTIONS = "matched_predictions"
 
 
 class MethodName(StrEnum):
-    """Name of a distillation method, as a spec writes it.
-
-    Attributes:
-        PROPOSAL_FEATURE: RoI features of positive proposals (Joint-DetNAS 3.2.1).
-        CLASSIFICATION: Soft cross entropy on sampled RoIs (Joint-DetNAS 3.2.2).
-        CLASS_AWARE_LOCALISATION: Box deltas weighted by the teacher's class scores (3.2.2).
-    """
+    """Name of a distillation method, as a spec writes it. `CATALOGUE` says what each is."""
 
     PROPOSAL_FEATURE = "proposal_feature"
     CLASSIFICATION = "classification"
     CLASS_AWARE_LOCALISATION = "class_aware_localisation"
+    LOCALISATION = "localisation"
+    FEATURE_MATCHING = "feature_matching"
+    FEATURE_IMITATION = "feature_imitation"
+    SGFI = "sgfi"
+    CKD = "ckd"
+    PREDICTION_CONVERSION = "prediction_conversion"
+    HEAD_TRANSFER = "head_transfer"
+    INHERITING = "inheriting"
+    ICD = "icd"
+    DICOD_CLASSIFICATION = "dicod_classification"
+    DICOD_LOCALISATION = "dicod_localisation"
+    CWD = "cwd"
+    FGD = "fgd"
+    MGD = "mgd"
+
+
+ONE_STAGE = frozenset({Family.RETINANET, Family.FCOS})
+TWO_STAGE = frozenset({Family.FASTER_RCNN, Family.CASCADE_RCNN})
+ANY = ONE_STAGE | TWO_STAGE
+CLASS_SPECIFIC_BOXES = frozenset({Family.FASTER_RCNN})
+"""Families that predict a box for each class; a cascade's are class-agnostic."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
-    """What a method needs of the pair."""
+    """What a method is and what it needs of the pair."""
 
+    title: str
     paper: str
     section: str
-    families: frozenset[Family]
-    """Families that both student and teacher may have."""
+    reads_student: frozenset[Tap] = frozenset()
+    reads_teacher: frozenset[Tap] = frozenset()
+    students: frozenset[Family] = ANY
+    """Families that it can teach."""
+    teachers: frozenset[Family] = ANY
+    """Families that can teach by it."""
+    same_head: bool = False
+    """Whether the teacher's head must have the shapes of the student's."""
+    weight: float = 1.0
+    """Default weight of its loss."""
+    one_stage_weight: float | None = None
+    """The same for one-stage students, where it differs."""
+    options: type[Any] = NoOptions
+    """Dataclass of its options."""
 
 
-_TWO_STAGE = frozenset({Family.FASTER_RCNN})
 CATALOGUE: dict[MethodName, Method] = {
     MethodName.PROPOSAL_FEATURE: Method(
-        paper="Joint-DetNAS", section="3.2.1, A.2", families=_TWO_STAGE
+        title="Features of positive proposals",
+        paper="Joint-DetNAS",
+        section="3.2.1, A.2",
+        reads_student=frozenset({Tap.REGION_FEATURES}),
+        reads_teacher=frozenset({Tap.REGION_FEATURES}),
+        teachers=TWO_STAGE,
+        options=ProposalFeatureOptions,
     ),
     MethodName.CLASSIFICATION: Method(
-        paper="Joint-DetNAS", section="3.2.2, A.2", families=_TWO_STAGE
+        title="Soft cross entropy of class scores",
+        paper="Joint-DetNAS, G-DetKD",
+        section="3.2.2, A.2; 4.3.1",
+        reads_student=frozenset({Tap.CLASS_LOGITS}),
+        reads_teacher=frozenset({Tap.CLASS_LOGITS}),
+        students=TWO_STAGE,
+        teachers=TWO_STAGE,
     ),
     MethodName.CLASS_AWARE_LOCALISATION: Method(
-        paper="Joint-DetNAS", section="3.2.2, A.2", families=_TWO_STAGE
+        title="Box deltas weighted by the teacher's class scores",
+        paper="Joint-DetNAS, G-DetKD",
+        section="3.2.2, A.2; 4.3.1",
+        reads_student=frozenset({Tap.BOX_DELTAS}),
+        reads_teacher=frozenset({Tap.BOX_DELTAS, Tap.CLASS_LOGITS}),
+        students=CLASS_SPECIFIC_BOXES,
+        teachers=CLASS_SPECIFIC_BOXES,
+    ),
+    MethodName.LOCALISATION: Method(
+        title="Box deltas of the object's class",
+        paper="G-DetKD",
+        section="4.3.1",
+        reads_student=frozenset({Tap.BOX_DELTAS}),
+        reads_teacher=frozenset({Tap.BOX_DELTAS}),
+        students=CLASS_SPECIFIC_BOXES,
+        teachers=CLASS_SPECIFIC_BOXES,
+    ),
+    MethodName.FEATURE_MATCHING: Method(
+        title="Neck features, level by level",
+        paper="MTPD",
+        section="3.1",
+        reads_student=frozenset({Tap.NECK}),
+        reads_teacher=frozenset({Tap.NECK}),
+        weight=0.8,
+        one_stage_weight=0.5,
+        options=FeatureMatchingOptions,
+    ),
+    MethodName.FEATURE_IMITATION: Method(
+        title="Neck features under an imitation mask",
+        paper="G-DetKD",
+        section="Table 6",
+        reads_student=frozenset({Tap.NECK}),
+        reads_teacher=frozenset({Tap.NECK}),
+        options=FeatureImitationOptions,
+    ),
+    MethodName.SGFI: Method(
+        title="Semantic-guided feature imitation",
+        paper="G-DetKD",
+        section="4.1",
+        reads_student=frozenset({Tap.REGION_LEVELS}),
+        reads_teacher=frozenset({Tap.REGION_FEATURES}),
+        teachers=TWO_STAGE,
+        options=SgfiOptions,
+    ),
+    MethodName.CKD: Method(
+        title="Contrastive distillation with a memory queue",
+        paper="G-DetKD",
+        section="4.2, B",
+        reads_student=frozenset({Tap.EMBEDDINGS}),
+        reads_teacher=frozenset({Tap.EMBEDDINGS}),
+        teachers=TWO_STAGE,
+        options=CkdOptions,
+    ),
+    MethodName.PREDICTION_CONVERSION: Method(
+        title="Class scores of a one-stage student, rescaled",
+        paper="G-DetKD",
+        section="D",
+        reads_student=frozenset({Tap.CLASS_LOGITS}),
+        reads_teacher=frozenset({Tap.CLASS_LOGITS}),
+        students=ONE_STAGE,
+        teachers=TWO_STAGE,
+    ),
+    MethodName.HEAD_TRANSFER: Method(
+        title="The teacher's head, copied and frozen",
+        paper="G-DetKD",
+        section="4.3.1, A",
+        students=TWO_STAGE,
+        teachers=TWO_STAGE,
+        same_head=True,
+    ),
+    MethodName.INHERITING: Method(
+        title="The teacher's neck and head as a start",
+        paper="ICD",
+        section="B",
+        same_head=True,
+    ),
+    MethodName.ICD: Method(
+        title="Instance-conditional distillation",
+        paper="ICD",
+        section="3, A",
+        reads_student=frozenset({Tap.NECK}),
+        reads_teacher=frozenset({Tap.NECK}),
+        weight=3.0,
+        one_stage_weight=6.0,
+        options=IcdOptions,
+    ),
+    MethodName.DICOD_CLASSIFICATION: Method(
+        title="A crop classifier's scores",
+        paper="DICOD",
+        section="KD_cls",
+        reads_student=frozenset({Tap.MATCHED_PREDICTIONS}),
+        weight=0.4,
+        options=DicodClassificationOptions,
+    ),
+    MethodName.DICOD_LOCALISATION: Method(
+        title="Predicted crops that look like the object's",
+        paper="DICOD",
+        section="KD_loc, L_loc",
+        reads_student=frozenset({Tap.MATCHED_PREDICTIONS}),
+        weight=0.15,
+        options=DicodLocalisationOptions,
+    ),
+    MethodName.CWD: Method(
+        title="Channel-wise distributions over positions",
+        paper="CWD",
+        section="3",
+        reads_student=frozenset({Tap.NECK}),
+        reads_teacher=frozenset({Tap.NECK}),
+        weight=5.0,
+        options=CwdOptions,
+    ),
+    MethodName.FGD: Method(
+        title="Focal and global distillation",
+        paper="FGD",
+        section="3",
+        reads_student=frozenset({Tap.NECK}),
+        reads_teacher=frozenset({Tap.NECK}),
+        options=FgdOptions,
+    ),
+    MethodName.MGD: Method(
+        title="Masked generative distillation",
+        paper="MGD",
+        section="3",
+        reads_student=frozenset({Tap.NECK}),
+        reads_teacher=frozenset({Tap.NECK}),
+        options=MgdOptions,
     ),
 }
+
+
+def default_weight(name: MethodName, *, two_stage: bool) -> float:
+    """The published weight of a method's loss."""
+    method = CATALOGUE[name]
+    if two_stage or method.one_stage_weight is None:
+        return method.weight
+    return method.one_stage_weight
+
+
+JOINT_DETNAS = (
+    MethodName.PROPOSAL_FEATURE,
+    MethodName.CLASSIFICATION,
+    MethodName.CLASS_AWARE_LOCALISATION,
+)
+"""What Joint-DetNAS distils by (papers.md 1.8); the default of a search."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traits:
+    """What of a detector, or of every teacher of a pool, decides which methods fit."""
+
+    family: Family
+    num_classes: int | None
+    """None where it is not known yet."""
+    neck_channels: tuple[int, ...]
+    """Every width that the neck may have: several for a pool."""
+    head: tuple[object, ...]
+    """The numbers that give the head its shapes, besides classes and neck."""
+
+
+def traits(detector: Detector, *, neck_channels: Iterable[int] | None = None) -> Traits:
+    """The traits of a detector; of a pool, when its neck widths are given."""
+    return Traits(
+        family=detector.family,
+        num_classes=detector.num_classes,
+        neck_channels=tuple(neck_channels or (detector.neck_channels,)),
+        head=detector.head_shape,
+    )
+
+
+def misfit(name: MethodName, student: Traits, teacher: Traits | None = None) -> str | None:
+    """Why a method does not fit a student and a teacher, naming both sides; None if it does.
+
+    Without a teacher, whether there is one that would fit.
+    """
+    method = CATALOGUE[name]
+    if student.family not in method.students:
+        return f"{name} teaches {_listed(method.students)} students, not {student.family}"
+    if teacher is None:
+        return None
+    if teacher.family not in method.teachers:
+        return (
+            f"{name} needs a {_listed(method.teachers)} teacher for a {student.family} student, "
+            f"and this one is {teacher.family}"
+        )
+    if method.same_head and not _same_head(student, teacher):
+        return (
+            f"{name} needs a teacher with the student's head: the student is {_head(student)}, "
+            f"the teacher {_head(teacher)}"
+        )
+    return None
+
+
+def fitting(student: Traits, teacher: Traits | None = None) -> tuple[MethodName, ...]:
+    """Every method that fits the pair."""
+    return tuple(name for name in MethodName if misfit(name, student, teacher) is None)
+
+
+def check_fit(names: Iterable[MethodName], student: Traits, teacher: Traits | None = None) -> None:
+    """See that every method fits the pair.
+
+    Raises:
+        InvalidValueError: One does not; the message names both sides and what would fit.
+    """
+    for name in names:
+        reason = misfit(name, student, teacher)
+        if reason is not None:
+            raise InvalidValueError(
+                f"{reason}; what fits {'this student' if teacher is None else 'this pair'}: "
+                f"{', '.join(fitting(student, teacher))}"
+            )
+
+
+def _same_head(student: Traits, teacher: Traits) -> bool:
+    return (
+        student.family is teacher.family
+        and student.head == teacher.head
+        and student.neck_channels == teacher.neck_channels
+        and len(teacher.neck_channels) == 1
+    )
+
+
+def _head(side: Traits) -> str:
+    necks = " or ".join(map(str, side.neck_channels))
+    return f"{side.family} with neck width {necks} and head {side.head}"
+
+
+def _listed(families: Iterable[Family]) -> str:
+    return " or ".join(sorted(families))

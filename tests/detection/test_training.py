@@ -17,7 +17,7 @@ from torch.multiprocessing.spawn import spawn
 from detection.build import build_detector
 from detection.data.coco import CocoSplit
 from detection.data.shapes import make_shapes
-from detection.distillation.distiller import Distiller
+from detection.distillation.distiller import Distiller, pair_of
 from detection.training import (
     NonFiniteLossError,
     Training,
@@ -27,10 +27,10 @@ from detection.training import (
 )
 from searchd.domain.architecture import preset
 from searchd.domain.detector import Detector
-from searchd.domain.distillation import MethodName
+from searchd.domain.distillation import JOINT_DETNAS
 from searchd.domain.resolution import Resolution
 from searchd.domain.trial import EpochMetrics
-from searchd.spec import DatasetSpec, MethodSpec, TrainingSpec
+from searchd.spec import DatasetSpec, DistillationSpec, TrainingSpec
 
 SPEC = TrainingSpec(
     epochs=2,
@@ -56,10 +56,10 @@ def tiny(seed: int = 1, neck_channels: int = 16) -> FasterRCNN:
     )
 
 
-def distiller() -> Distiller:
+def distiller(shapes: CocoSplit) -> Distiller:
     torch.manual_seed(3)
-    methods = [MethodSpec(name=name) for name in MethodName]
-    return Distiller(methods, tiny(2, 24), student_channels=16, max_teacher_channels=24)
+    teacher = tiny(2, 24)
+    return Distiller(DistillationSpec().methods, teacher, pair_of(tiny(), teacher, shapes))
 
 
 @pytest.fixture(scope="module")
@@ -128,13 +128,15 @@ def test_first_step_is_plain_sgd_on_mmdets_losses(shapes: CocoSplit) -> None:
 def test_resumed_run_equals_an_uninterrupted_one_to_the_bit(
     shapes: CocoSplit, data: DatasetSpec, tmp_path: Path
 ) -> None:
-    straight = Training(tiny(), shapes, SPEC, seed=0, distiller=distiller())
+    straight = Training(tiny(), shapes, SPEC, seed=0, distiller=distiller(shapes))
     expected = [d.losses for d in straight.run()]
-    first = Training(tiny(), shapes, SPEC, seed=0, distiller=distiller())
+    first = Training(tiny(), shapes, SPEC, seed=0, distiller=distiller(shapes))
     seen = [d.losses for d in islice(first.run(), 2)]
     torch.save(first.state_dict(), tmp_path / "resume.pt")
 
-    second = Training(tiny(seed=9), CocoSplit(data.train), SPEC, seed=0, distiller=distiller())
+    second = Training(
+        tiny(seed=9), CocoSplit(data.train), SPEC, seed=0, distiller=distiller(shapes)
+    )
     second.load_state_dict(torch.load(tmp_path / "resume.pt", weights_only=True))
     torch.rand(7)  # another random state than the first run left
     seen += [d.losses for d in second.run()]
@@ -151,13 +153,13 @@ def test_runs_with_another_seed_differ(shapes: CocoSplit) -> None:
 
 
 def test_teacher_adds_its_losses_and_trains_the_adapters_alone(shapes: CocoSplit) -> None:
-    chosen = distiller()
+    chosen = distiller(shapes)
     teacher = {k: v.clone() for k, v in chosen.teacher.state_dict().items()}
     adapters = {k: v.clone() for k, v in chosen.state_dict().items()}
 
     done = next(Training(tiny(), shapes, SPEC, seed=0, distiller=chosen).run())
 
-    assert set(done.losses) == DETECTION_LOSSES | set(MethodName) | {"bn_l1", "loss"}
+    assert set(done.losses) == DETECTION_LOSSES | set(JOINT_DETNAS) | {"bn_l1", "loss"}
     assert not any(torch.equal(v, adapters[k]) for k, v in chosen.state_dict().items())
     assert all(torch.equal(v, teacher[k]) for k, v in chosen.teacher.state_dict().items())
 
@@ -166,7 +168,7 @@ def test_trained_student_has_the_same_keys_and_shapes_with_and_without_teacher(
     shapes: CocoSplit,
 ) -> None:
     plain = Training(tiny(), shapes, SPEC, seed=0)
-    taught = Training(tiny(), shapes, SPEC, seed=0, distiller=distiller())
+    taught = Training(tiny(), shapes, SPEC, seed=0, distiller=distiller(shapes))
     for training in (plain, taught):
         next(training.run())
 

@@ -4,6 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from searchd.domain.actions import Move, Rearrange
+from searchd.domain.distillation import default_weight
 from searchd.domain.resolution import Resolution
 from searchd.domain.trial import Proposal, Train, TrialRole
 from searchd.spec import (
@@ -34,7 +35,11 @@ def test_defaults_are_the_papers() -> None:
         "1080x720",
         "1333x800",
     ]
-    assert [method.weight for method in spec.distillation.methods] == [1.0, 1.0, 1.0]
+    assert {m.name: default_weight(m.name, two_stage=True) for m in spec.distillation.methods} == {
+        "proposal_feature": 1.0,
+        "classification": 1.0,
+        "class_aware_localisation": 1.0,
+    }
 
 
 def test_papers_shrinking_schedule_is_the_default() -> None:

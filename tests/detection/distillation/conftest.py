@@ -1,5 +1,7 @@
 """A tiny student, a tiny teacher with a wider neck, and a batch of shapes."""
 
+from typing import Any
+
 import pytest
 import torch
 from mmdet.models import FasterRCNN
@@ -9,17 +11,20 @@ from detection.data.batches import Batch, make_batch
 from detection.data.coco import CocoSplit
 from detection.data.shapes import make_shapes
 from searchd.domain.architecture import preset
-from searchd.domain.detector import Detector
+from searchd.domain.detector import Detector, Family
 from searchd.domain.resolution import Resolution
 
 
-def tiny(name: str, neck_channels: int) -> FasterRCNN:
+def tiny(name: str, neck_channels: int, family: Family = Family.FASTER_RCNN) -> Any:
     """A random detector for 4 classes on images of 64 pixels."""
     return build_detector(
         Detector(
             architecture=preset(name, base_channels=8),
             num_classes=4,
+            family=family,
             neck_channels=neck_channels,
+            tower_channels=16,
+            tower_convs=2,
             head_channels=32,
             anchor_scale=4.0,
             finest_roi_scale=14,

@@ -13,44 +13,54 @@ from torch.optim import SGD
 
 from detection.data.batches import Batch, TrainingBatches
 from detection.data.coco import CocoSplit
-from detection.distillation.distiller import Distiller
-from detection.distillation.taps import student_step
-from searchd.domain.distillation import MethodName
+from detection.distillation.distiller import Distiller, pair_of
+from detection.distillation.student import student_step
+from searchd.domain.distillation import JOINT_DETNAS, MethodName
 from searchd.domain.resolution import Resolution
 from searchd.spec import MethodSpec
 
-ALL = tuple(MethodSpec(name=name) for name in MethodName)
+MakeDistiller = Callable[..., Distiller]
+ALL = tuple(MethodSpec(name=name) for name in JOINT_DETNAS)
 
 
-def distiller(
-    teacher: FasterRCNN, methods: tuple[MethodSpec, ...] = ALL, max_channels: int = 24
-) -> Distiller:
-    return Distiller(methods, teacher, student_channels=16, max_teacher_channels=max_channels)
+@pytest.fixture
+def distiller(student: FasterRCNN, shapes: CocoSplit) -> MakeDistiller:
+    def make(
+        teacher: FasterRCNN, methods: tuple[MethodSpec, ...] = ALL, max_channels: int = 24
+    ) -> Distiller:
+        pair = pair_of(student, teacher, shapes, max_teacher_channels=max_channels)
+        return Distiller(methods, teacher, pair)
+
+    return make
 
 
 def test_each_method_gives_one_weighted_loss(
-    student: FasterRCNN, teacher: FasterRCNN, batch: Batch
+    distiller: MakeDistiller, student: FasterRCNN, teacher: FasterRCNN, batch: Batch
 ) -> None:
     step = student_step(student, batch)
     once = distiller(teacher, (MethodSpec(name=MethodName.CLASSIFICATION),))
     thrice = distiller(teacher, (MethodSpec(name=MethodName.CLASSIFICATION, weight=3),))
 
-    losses = distiller(teacher)(batch, step)
+    losses = distiller(teacher)(step.taps)
 
     assert set(losses) == {"proposal_feature", "classification", "class_aware_localisation"}
     torch.testing.assert_close(
-        thrice(batch, step)["classification"], 3 * once(batch, step)["classification"]
+        thrice(step.taps)["classification"], 3 * once(step.taps)["classification"]
     )
 
 
-@pytest.mark.parametrize("name", list(MethodName))
+@pytest.mark.parametrize("name", JOINT_DETNAS)
 def test_gradient_reaches_the_student_and_its_adapter_and_never_the_teacher(
-    name: MethodName, student: FasterRCNN, teacher: FasterRCNN, batch: Batch
+    distiller: MakeDistiller,
+    name: MethodName,
+    student: FasterRCNN,
+    teacher: FasterRCNN,
+    batch: Batch,
 ) -> None:
     chosen = distiller(teacher, (MethodSpec(name=name),))
     before = {key: value.clone() for key, value in teacher.state_dict().items()}
 
-    chosen(batch, student_step(student, batch))[name.value].backward()
+    chosen(student_step(student, batch).taps)[name.value].backward()
 
     adapters = [parameter.grad for parameter in chosen.parameters()]
     assert student.backbone.conv1.weight.grad.abs().max() > 0
@@ -60,7 +70,9 @@ def test_gradient_reaches_the_student_and_its_adapter_and_never_the_teacher(
     assert all(torch.equal(value, before[key]) for key, value in teacher.state_dict().items())
 
 
-def test_adapters_are_the_only_state_and_are_handed_on(teacher: FasterRCNN) -> None:
+def test_adapters_are_the_only_state_and_are_handed_on(
+    distiller: MakeDistiller, teacher: FasterRCNN
+) -> None:
     parent, child = distiller(teacher), distiller(teacher)
 
     child.load_state_dict(parent.state_dict())
@@ -76,15 +88,17 @@ def test_adapters_are_the_only_state_and_are_handed_on(teacher: FasterRCNN) -> N
     )
 
 
-def test_adapters_of_another_size_are_refused(teacher: FasterRCNN) -> None:
+def test_adapters_of_another_size_are_refused(
+    distiller: MakeDistiller, teacher: FasterRCNN
+) -> None:
     with pytest.raises(RuntimeError, match="size mismatch"):
         distiller(teacher).load_state_dict(distiller(teacher, max_channels=32).state_dict())
 
 
 def test_losses_are_finite_when_no_image_has_an_object(
-    student: FasterRCNN, teacher: FasterRCNN, batch_without_objects: Batch
+    distiller: MakeDistiller, student: FasterRCNN, teacher: FasterRCNN, batch_without_objects: Batch
 ) -> None:
-    losses = distiller(teacher)(batch_without_objects, student_step(student, batch_without_objects))
+    losses = distiller(teacher)(student_step(student, batch_without_objects).taps)
     torch.stack(list(losses.values())).sum().backward()
 
     assert float(losses["proposal_feature"].detach()) == 0
@@ -92,7 +106,7 @@ def test_losses_are_finite_when_no_image_has_an_object(
 
 
 def test_training_on_shapes_lowers_every_loss_when_the_adapter_is_frozen(
-    student: FasterRCNN, teacher: FasterRCNN, shapes: CocoSplit
+    distiller: MakeDistiller, student: FasterRCNN, teacher: FasterRCNN, shapes: CocoSplit
 ) -> None:
     batches = TrainingBatches(shapes, batch_size=4, resolutions=[Resolution(64, 64)], seed=1)
     _train(teacher, 24, lambda step: student_step(teacher, batches.batch(step)).losses)
@@ -100,11 +114,11 @@ def test_training_on_shapes_lowers_every_loss_when_the_adapter_is_frozen(
 
     def distilled(step: int) -> dict[str, Tensor]:
         found = student_step(student, batches.batch(step))
-        return found.losses | chosen(batches.batch(step), found)
+        return found.losses | chosen(found.taps)
 
     history = _train(student, 48, distilled)
 
-    for name in MethodName:
+    for name in JOINT_DETNAS:
         assert np.mean(history[name.value][-8:]) < 0.8 * np.mean(history[name.value][:8])
 
 

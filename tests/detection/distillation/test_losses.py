@@ -7,16 +7,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from detection.distillation.class_aware_localisation import (
-    ClassAwareLocalisationLoss,
+    ClassAwareLocalisation,
     class_aware_localisation_loss,
 )
-from detection.distillation.classification import ClassificationLoss, classification_loss
+from detection.distillation.classification import Classification, classification_loss
 from detection.distillation.proposal_feature import (
-    ProposalFeatureLoss,
+    ProposalFeature,
     Reduction,
     proposal_feature_loss,
 )
-from detection.distillation.taps import Taps
+from tests.detection.distillation.known import taps
 
 Floats = NDArray[np.float64]
 
@@ -127,10 +127,10 @@ def test_losses_pass_gradcheck() -> None:
 
 def test_adapter_uses_its_leading_outputs_for_a_narrow_teacher() -> None:
     torch.manual_seed(0)
-    loss = ProposalFeatureLoss(student_channels=4, max_teacher_channels=12)
+    loss = ProposalFeature(student_channels=4, teacher_channels=12)
     student, teacher = torch.randn(3, 4, 7, 7), torch.randn(3, 8, 7, 7)
 
-    value = loss(Taps(positive_features=student), Taps(positive_features=teacher))
+    value = loss(taps(region_features=student), taps(region_features=teacher))
     value.backward()
 
     adapted = loss.adapter(student)[:, :8]
@@ -142,15 +142,15 @@ def test_adapter_uses_its_leading_outputs_for_a_narrow_teacher() -> None:
 
 
 def test_losses_are_zero_with_a_graph_when_there_is_nothing_to_compare() -> None:
-    nothing = Taps(
-        positive_features=torch.zeros(0, 4, 7, 7, requires_grad=True),
+    nothing = taps(
+        region_features=torch.zeros(0, 4, 7, 7, requires_grad=True),
         class_logits=torch.zeros(0, 3, requires_grad=True),
         box_deltas=torch.zeros(0, 8, requires_grad=True),
     )
     for loss in (
-        ProposalFeatureLoss(student_channels=4, max_teacher_channels=4),
-        ClassificationLoss(),
-        ClassAwareLocalisationLoss(),
+        ProposalFeature(student_channels=4, teacher_channels=4),
+        Classification(),
+        ClassAwareLocalisation(),
     ):
         value = loss(nothing, nothing)
         value.backward()
