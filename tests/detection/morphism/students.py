@@ -3,11 +3,12 @@
 from dataclasses import replace
 
 import torch
+from mmcv.ops import ModulatedDeformConv2dPack
 from torch import Tensor, nn
 
 from detection.build import Student, build_detector, load_student
 from searchd.domain.architecture import Architecture, Block, BlockKind, Shortcut, preset
-from searchd.domain.detector import Detector
+from searchd.domain.detector import Detector, Family
 
 BASIC = preset("resnet18", base_channels=8)
 BOTTLENECK = replace(
@@ -18,6 +19,25 @@ GROUPED = replace(
     BOTTLENECK,
     stages=tuple(
         tuple(replace(block, groups=4) for block in blocks) for blocks in BOTTLENECK.stages
+    ),
+)
+_MOBILENET = preset("mobilenet_v2", base_channels=8).stages
+INVERTED = Architecture(
+    # One block of each width and one that repeats it: 6, 8, 16 and 24, 40 and 80 channels.
+    kind=BlockKind.INVERTED_RESIDUAL,
+    stem_channels=8,
+    stages=(
+        _MOBILENET[0],
+        _MOBILENET[1][:2],
+        (*_MOBILENET[2][:2], *_MOBILENET[2][4:6]),
+        (*_MOBILENET[3][:2], _MOBILENET[3][3]),
+    ),
+)
+DEFORMABLE = replace(
+    BOTTLENECK,
+    stages=(
+        *BOTTLENECK.stages[:2],
+        *(tuple(replace(b, deformable=True) for b in stage) for stage in BOTTLENECK.stages[2:]),
     ),
 )
 REARRANGED = Architecture(
@@ -40,13 +60,32 @@ REARRANGED = Architecture(
 )
 
 
-def make_student(architecture: Architecture, *, seed: int = 0) -> Student:
-    """A student whose BNs all have weights in [0.5, 1.5], biases and statistics of their own."""
+BLOCK_KINDS = {
+    "basic": BASIC,
+    "bottleneck": BOTTLENECK,
+    "grouped": GROUPED,
+    "inverted": INVERTED,
+}
+"""The block kinds that a search edits."""
+ARCHITECTURES = BLOCK_KINDS | {"deformable": DEFORMABLE, "rearranged": REARRANGED}
+"""And two that a search or an upgrade leads to."""
+
+
+def make_student(
+    architecture: Architecture, *, family: Family = Family.FASTER_RCNN, seed: int = 0
+) -> Student:
+    """A student whose BNs all have weights in [0.5, 1.5], biases and statistics of their own.
+
+    Deformable convolutions sample off the grid.
+    """
     detector = Detector(
         architecture=architecture,
+        family=family,
         num_classes=3,
         neck_channels=16,
         head_channels=32,
+        tower_channels=16,
+        tower_convs=1,
         num_proposals=20,
     )
     torch.manual_seed(seed)
@@ -57,6 +96,8 @@ def make_student(architecture: Architecture, *, seed: int = 0) -> Student:
                 nn.init.uniform_(getattr(module, name), 0.5, 1.5)
             for name in ("bias", "running_mean"):
                 nn.init.normal_(getattr(module, name), 0.0, 0.1)
+        elif isinstance(module, ModulatedDeformConv2dPack):
+            nn.init.normal_(module.conv_offset.weight, 0.0, 0.1)
     return Student(detector=detector, weights=model.state_dict())
 
 
@@ -66,7 +107,7 @@ def image(*, batch: int = 1) -> Tensor:
 
 
 def outputs(student: Student, images: Tensor, *, train: bool = False) -> list[Tensor]:
-    """C2..C5, each N x C x H/s x W/s, then P2..P6, each N x neck x H/s x W/s."""
+    """C2..C5, each N x C x H/s x W/s, then the FPN's levels, each N x neck x H/s x W/s."""
     model = load_student(student).train(train)
     with torch.no_grad():
         features = model.backbone(images)
