@@ -12,9 +12,12 @@ from detection.morphism.add_layer import add_layer, dirac
 from searchd.domain.actions import AddLayer
 from searchd.domain.architecture import Architecture, Shortcut
 from tests.detection.morphism.students import (
+    ARCHITECTURES,
     BASIC,
     BOTTLENECK,
+    DEFORMABLE,
     GROUPED,
+    INVERTED,
     REARRANGED,
     channels,
     image,
@@ -22,13 +25,10 @@ from tests.detection.morphism.students import (
     outputs,
 )
 
-# Stage 4 of REARRANGED is pruned unevenly: its last block is (9, 11, 40) wide.
-ARCHITECTURES = [BASIC, BOTTLENECK, GROUPED, REARRANGED]
-
 
 @pytest.mark.parametrize("train", [False, True], ids=["eval", "train"])
 @pytest.mark.parametrize("stage", [1, 2, 3, 4])
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", ARCHITECTURES.values(), ids=ARCHITECTURES)
 def test_detector_computes_the_same_after_adding(
     architecture: Architecture, stage: int, train: bool
 ) -> None:
@@ -43,7 +43,7 @@ def test_detector_computes_the_same_after_adding(
         torch.testing.assert_close(now, was, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", ARCHITECTURES.values(), ids=ARCHITECTURES)
 def test_every_parameter_learns_after_one_update(architecture: Architecture) -> None:
     child = append(make_student(architecture), 4)
     model = load_student(child)
@@ -61,8 +61,26 @@ def test_every_parameter_learns_after_one_update(architecture: Architecture) -> 
     optimizer.zero_grad()
     backward(model)
     for name, parameter in added.named_parameters():
-        rows = parameter.grad.flatten(1) if parameter.dim() == 4 else parameter.grad[:, None]
-        assert torch.all(rows.abs().sum(dim=1) > 0), f"{name} has an output that does not learn"
+        if "conv_offset" not in name:
+            assert every_output_learns(parameter), f"{name} has an output that does not learn"
+
+
+def test_offsets_of_an_added_deformable_block_learn_once_its_kernel_has_more_than_a_centre() -> (
+    None
+):
+    child = append(make_student(DEFORMABLE), 4)
+    model = load_student(child)
+    conv = model.backbone.layer4[-1].conv2
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+
+    learning = []
+    for _ in range(3):
+        optimizer.zero_grad()
+        backward(model)
+        learning.append(every_output_learns(conv.conv_offset.weight))
+        optimizer.step()
+
+    assert learning == [False, False, True]
 
 
 def test_parents_tensors_are_inherited_and_the_new_block_is_the_last() -> None:
@@ -86,10 +104,17 @@ def test_parents_tensors_are_inherited_and_the_new_block_is_the_last() -> None:
     assert all(child.weights[name] is parent.weights[name] for name in parent.weights)
 
 
-def test_widths_and_groups_are_copied_from_the_stages_last_block() -> None:
+def test_widths_groups_and_deformability_are_copied_from_the_stages_last_block() -> None:
     child = append(make_student(REARRANGED), 4)
+    inverted = append(make_student(INVERTED), 3)
     grouped = append(make_student(GROUPED), 3)
+    deformable = append(make_student(DEFORMABLE), 3)
 
+    assert channels(inverted)[2] == [(48, 16), (96, 16), (96, 24), (144, 24), (144, 24)]
+    assert deformable.detector.architecture.stages[2][-1].deformable
+    offsets = deformable.weights["backbone.layer3.2.conv2.conv_offset.weight"]
+    assert offsets.shape == (27, 32, 3, 3)
+    assert torch.count_nonzero(offsets) == 0
     assert channels(child)[3] == [(12, 8, 40), (9, 11, 40), (9, 11, 40)]
     added = grouped.detector.architecture.stages[2][-1]
     assert (added.groups, added.stride, added.shortcut) == (4, 1, Shortcut.IDENTITY)
@@ -114,6 +139,20 @@ def test_dirac_copies_inputs_and_draws_the_outputs_beyond_them() -> None:
     # He, fan-out: standard deviation sqrt(2 / (5 * 9)).
     wide = dirac((4096, 1, 1, 1), 1, generator=torch.Generator().manual_seed(0))
     assert wide[1:].std().item() == pytest.approx((2 / 4096) ** 0.5, rel=0.05)
+
+
+def test_dirac_draws_the_inputs_beyond_its_outputs_so_that_what_makes_them_learns() -> None:
+    weight = dirac((3, 5, 1, 1), 1, generator=torch.Generator().manual_seed(0))
+
+    assert torch.equal(weight[:, :3, 0, 0], torch.eye(3))
+    assert torch.all(weight[:, 3:] != 0)
+
+
+def test_depthwise_dirac_copies_every_channel() -> None:
+    weight = dirac((4, 1, 3, 3), 4, generator=torch.Generator().manual_seed(0))
+
+    assert weight[:, 0, 1, 1].tolist() == [1.0] * 4
+    assert weight.sum() == 4.0
 
 
 def test_grouped_dirac_copies_inside_every_group() -> None:
@@ -145,6 +184,13 @@ def test_added_block_can_be_added_to_again() -> None:
     assert child.detector.architecture.depths == (1, 1, 1, 3)
     for was, now in zip(outputs(parent, image()), outputs(child, image()), strict=True):
         torch.testing.assert_close(now, was, rtol=0, atol=1e-6)
+
+
+def every_output_learns(parameter: Tensor) -> bool:
+    """Whether no row of the gradient is zero."""
+    assert parameter.grad is not None
+    rows = parameter.grad.reshape(len(parameter), -1)
+    return bool(torch.all(rows.abs().sum(dim=1) > 0))
 
 
 def append(student: Student, stage: int, *, seed: int = 0) -> Student:

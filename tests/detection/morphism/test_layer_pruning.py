@@ -10,7 +10,14 @@ from detection.morphism import NothingToDo
 from detection.morphism.layer_pruning import block_importance, prune_layer
 from searchd.domain.actions import LayerImportance, PruneLayer
 from searchd.domain.architecture import Architecture, preset
-from tests.detection.morphism.students import BASIC, BOTTLENECK, image, make_student, outputs
+from tests.detection.morphism.students import (
+    ARCHITECTURES,
+    BASIC,
+    BOTTLENECK,
+    image,
+    make_student,
+    outputs,
+)
 
 DEEP = replace(
     BOTTLENECK,
@@ -36,6 +43,38 @@ def test_block_with_the_smallest_weights_goes_and_the_rest_stays(
     outputs(child, image())
 
 
+@pytest.mark.parametrize(
+    ("name", "smallest", "depths"),
+    [
+        ("basic", (2, 1), (2, 1, 2, 2)),
+        ("grouped", (3, 1), (2, 2, 1, 2)),
+        ("deformable", (4, 1), (2, 2, 2, 1)),
+        ("inverted", (3, 3), (2, 2, 3, 3)),
+        ("inverted", (1, 1), (1, 2, 4, 3)),
+    ],
+)
+def test_blocks_of_every_kind_are_removed(
+    name: str, smallest: tuple[int, int], depths: tuple[int, ...]
+) -> None:
+    parent = with_conv_weights(make_student(ARCHITECTURES[name]), {smallest: 1e-6})
+
+    child = prune_layer(parent, PruneLayer())
+
+    assert child.detector.architecture.depths == depths
+    for key, tensor in child.weights.items():
+        assert tensor is parent.weights[name_in_parent(key, *smallest)]
+    assert all(torch.isfinite(feature).all() for feature in outputs(child, image()))
+
+
+def test_blocks_of_mobilenet_without_shortcut_stay_though_their_weights_are_the_smallest() -> None:
+    parent = make_student(ARCHITECTURES["inverted"])
+    with_conv_weights(parent, {(2, 0): 0.0, (3, 2): 0.0, (4, 2): 0.0, (4, 1): 1e-6})
+
+    child = prune_layer(parent, PruneLayer())
+
+    assert child.detector.architecture.depths == (2, 2, 4, 2)
+
+
 def test_mean_and_sum_disagree_when_a_wide_block_has_small_weights() -> None:
     # Stage 4's block has 64 times the weights of stage 1's, at a tenth of the size.
     values = dict.fromkeys(((s, i) for s in range(1, 5) for i in range(3)), 1.0)
@@ -52,6 +91,7 @@ def test_importance_is_the_mean_or_sum_of_absolute_convolution_weights() -> None
     weights = {
         "conv1.weight": torch.tensor([[[[1.0]], [[-3.0]]]]),
         "conv2.weight": torch.tensor([[[[0.0, -4.0]]]]),
+        "conv2.conv_offset.weight": torch.tensor([[[[100.0]]]]),
         "bn1.weight": torch.tensor([100.0]),
     }
 

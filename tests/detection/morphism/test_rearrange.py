@@ -1,6 +1,7 @@
 """Rearrange: strides move, parameters stay (papers.md 1.5 (4), JD-07)."""
 
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,7 +15,9 @@ from searchd.domain.errors import IllegalActionError
 from tests.detection.morphism.students import (
     BASIC,
     BOTTLENECK,
+    DEFORMABLE,
     GROUPED,
+    INVERTED,
     REARRANGED,
     channels,
     image,
@@ -26,9 +29,19 @@ from tests.detection.morphism.students import (
 
 
 @pytest.mark.parametrize("stage", [1, 2, 3])
-@pytest.mark.parametrize("architecture", [BASIC, BOTTLENECK, GROUPED])
+@pytest.mark.parametrize(
+    ("architecture", "expected"),
+    [
+        (BASIC, ["subsample", "projection"]),
+        (BOTTLENECK, ["subsample", "projection"]),
+        (GROUPED, ["subsample", "projection"]),
+        (DEFORMABLE, ["subsample", "projection"]),
+        (INVERTED, ["none", "none"]),
+    ],
+    ids=["basic", "bottleneck", "grouped", "deformable", "inverted"],
+)
 def test_last_block_becomes_the_next_stages_strided_entry(
-    architecture: Architecture, stage: int
+    architecture: Architecture, expected: list[str], stage: int
 ) -> None:
     parent = make_student(architecture)
 
@@ -38,14 +51,14 @@ def test_last_block_becomes_the_next_stages_strided_entry(
     depths[stage - 1] -= 1
     depths[stage] += 1
     assert list(child.detector.architecture.depths) == depths
-    assert strides(child)[stage] == [2, 1, 1]
-    assert shortcuts(child)[stage] == ["subsample", "projection", "identity"]
+    assert strides(child)[stage] == [2] + [1] * (depths[stage] - 1)
+    assert shortcuts(child)[stage] == [*expected, *shortcuts(parent)[stage][1:]]
     assert_same_parameters(parent, child)
     assert_strides_4_to_32(child)
 
 
 @pytest.mark.parametrize("stage", [1, 2, 3])
-@pytest.mark.parametrize("architecture", [BASIC, BOTTLENECK, GROUPED])
+@pytest.mark.parametrize("architecture", [BASIC, BOTTLENECK, GROUPED, DEFORMABLE, INVERTED])
 def test_moving_back_restores_the_student(architecture: Architecture, stage: int) -> None:
     parent = make_student(architecture)
 
@@ -67,6 +80,28 @@ def test_first_block_becomes_the_previous_stages_last_and_the_next_one_the_entry
     assert shortcuts(child)[1:3] == [["projection", "identity"], ["subsample", "projection"]]
     assert_same_parameters(parent, child)
     assert_strides_4_to_32(child)
+
+
+def test_inverted_residual_gains_a_shortcut_where_it_loses_its_stride_at_equal_channels() -> None:
+    # As after pruning: the entry of stage 2 has come to the 6 channels of stage 1.
+    entry = replace(INVERTED.stages[1][0], channels=(36, 6))
+    narrowed = INVERTED.with_stage(2, (entry,))
+
+    child = move(make_student(narrowed), 1, Move.LAST_TO_NEXT)
+
+    assert channels(child)[1] == [(36, 6), (36, 6)]
+    assert shortcuts(child)[1] == ["none", "identity"]
+    assert_strides_4_to_32(child)
+
+
+def test_deformable_block_takes_its_offsets_to_a_plain_stage() -> None:
+    parent = make_student(DEFORMABLE)
+    there = move(move(parent, 2, Move.LAST_TO_NEXT), 3, Move.LAST_TO_NEXT)
+
+    flags = [[b.deformable for b in s] for s in there.detector.architecture.stages]
+    assert flags == [[False] * 2, [False], [False, True], [True] * 3]
+    assert_same_parameters(parent, there)
+    assert_strides_4_to_32(there)
 
 
 def test_projection_that_moves_stays_a_projection_with_the_other_stride() -> None:
@@ -111,7 +146,7 @@ def test_the_only_block_of_a_stage_does_not_move() -> None:
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_any_chain_of_legal_moves_keeps_parameters_and_strides(seed: int) -> None:
     rng = random.Random(seed)
-    parent = student = make_student(BOTTLENECK if seed else BASIC)
+    parent = student = make_student((BASIC, BOTTLENECK, INVERTED)[seed])
 
     for _ in range(20):
         legal = [
