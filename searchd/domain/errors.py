@@ -9,6 +9,7 @@ SearchdError
 ├── ConflictError                           the resource's state forbids the call
 │   └── StaleLeaseError                     a driver wrote after it had lost its piece of work
 ├── ArtifactError                           a stored file is missing or its SHA-256 differs
+├── CheckpointError                      a user's checkpoint is unreadable or fits no base detector
 ├── ClusterUnreachableError                 Ray does not answer
 └── DataError                               a data set breaks a rule; names the file and the record
 """
@@ -48,6 +49,10 @@ class StaleLeaseError(ConflictError):
 
 class ArtifactError(SearchdError):
     """A stored file is missing, or its content does not match its SHA-256."""
+
+
+class CheckpointError(SearchdError):
+    """A user's checkpoint cannot be read, or is not of a detector that can be searched."""
 
 
 class ClusterUnreachableError(SearchdError):

@@ -1,0 +1,262 @@
+"""A detector that mmdet trained, as a `Student`: from a shipped config's name and a checkpoint.
+
+The student computes what mmdet's model computes, but for rounding: same weights, with the config's
+input normalisation folded into the first convolution. This is seen to on a random image at every
+import. What is trained or searched afterwards follows this project's settings, and not the
+config's losses and assigners.
+"""
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmdet.models import BaseDetector
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from detection.build import SIZE_DIVISOR, Student, assemble, detector_config
+from detection.mmdet_config import Normalisation, build_config, model_config
+from detection.raw_outputs import raw_outputs
+from searchd.domain.architecture import Architecture, Block, BlockKind, Shortcut
+from searchd.domain.detector import (
+    DEFAULT_ANCHOR_SCALES,
+    Detector,
+    Family,
+    MmdetDetector,
+)
+from searchd.domain.errors import CheckpointError, InvalidValueError
+
+EXAMPLES = {
+    Family.FASTER_RCNN: "faster-rcnn_r50_fpn_1x_coco",
+    Family.CASCADE_RCNN: "cascade-rcnn_r50_fpn_1x_coco",
+    Family.RETINANET: "retinanet_r50_fpn_1x_coco",
+    Family.FCOS: "fcos_r50_fpn_gn-head-center-normbbox-centeronreg-giou_8xb8-amp-lsj-200e_coco",
+}
+"""For each family a config that can be imported."""
+FIRST_CONV = "backbone.conv1.weight"
+TOLERANCE = 1e-5
+"""Largest difference of outputs, as a share of the largest magnitude among them."""
+
+_TYPES = {
+    "FasterRCNN": Family.FASTER_RCNN,
+    "CascadeRCNN": Family.CASCADE_RCNN,
+    "RetinaNet": Family.RETINANET,
+    "FCOS": Family.FCOS,
+}
+
+
+def import_student(
+    config: str, checkpoint: Path, *, options: Mapping[str, Any] | None = None
+) -> Student:
+    """The detector of an mmdet config with a checkpoint's weights, around an architecture.
+
+    Args:
+        config: Name of a config that is shipped with mmdet, of a family of this project with a
+            ResNet or ResNeXt backbone whose stride is on the 3x3 convolution.
+        checkpoint: mmengine's or a plain state_dict (torch), or safetensors. It is read without
+            running any code in it.
+        options: Values that replace the config's, see `MmdetDetector`.
+
+    Raises:
+        CheckpointError: The config is unknown or not supported, the checkpoint cannot be read or
+            does not fit it, or the two models' outputs differ; the message names what.
+    """
+    weights = read_weights(checkpoint)
+    try:
+        described = MmdetDetector(config=config, options=options or {})
+        family = _family(model_config(described)["type"], config)
+        described = MmdetDetector(
+            config=config, options=options or {}, num_classes=_num_classes(family, weights)
+        )
+        model = model_config(described)
+        normalisation = Normalisation.of(model["data_preprocessor"], config)
+    except InvalidValueError as error:
+        raise CheckpointError(f"{checkpoint} cannot be imported: {error}") from error
+    theirs = build_config(model)
+    _load(theirs, weights, f"{checkpoint} does not fit config {config}")
+    detector = _describe(theirs, family, config)
+    weights = theirs.state_dict()
+    weights[FIRST_CONV] = normalisation.fold(weights[FIRST_CONV])
+    ours = assemble(detector)
+    _load(ours, weights, f"config {config} has other parts than this project's {family}")
+    check_equal(theirs, ours, normalisation, config)
+    return Student(detector=detector, weights=weights)
+
+
+def read_weights(checkpoint: Path) -> dict[str, Tensor]:
+    """A checkpoint's weights by mmdet's names, without running any code in the file.
+
+    Raises:
+        CheckpointError: It is not there, is damaged, or holds more than tensors and plain values.
+    """
+    try:
+        if checkpoint.suffix == ".safetensors":
+            return load_file(checkpoint)
+        stored = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{checkpoint} cannot be read: {error}; where a checkpoint holds objects besides its "
+            "weights, store its state_dict alone, as safetensors"
+        ) from error
+    weights: dict[str, Tensor] = stored.get("state_dict", stored)
+    return weights
+
+
+def check_equal(
+    theirs: BaseDetector, ours: BaseDetector, normalisation: Normalisation, config: str
+) -> None:
+    """See that mmdet's model and ours compute the same from the same random image.
+
+    In float64, where rounding cannot hide a difference or look like one. Both models are in float32
+    and eval mode afterwards.
+
+    Raises:
+        CheckpointError: They do not; the message names the first output that differs.
+    """
+    # Large enough for P7 to have cells of its own.
+    image = torch.randn(1, 3, 4 * SIZE_DIVISOR, 5 * SIZE_DIVISOR, dtype=torch.float64)
+    with torch.inference_mode():
+        expected = raw_outputs(theirs.double().eval(), normalisation.apply(image))
+        found = raw_outputs(ours.double().eval(), image)
+    for (name, one), (_, other) in zip(expected, found, strict=True):
+        if one.shape != other.shape or not _close(one, other):
+            raise CheckpointError(
+                f"config {config} computes other {name} than this project's detector from the same "
+                "weights, so it cannot be imported"
+            )
+    theirs.float()
+    ours.float()
+
+
+def _family(type_name: str, config: str) -> Family:
+    if type_name not in _TYPES:
+        raise InvalidValueError(
+            f"config {config} describes a {type_name}; a base is one of {', '.join(_TYPES)}, as "
+            f"in {EXAMPLES[Family.FASTER_RCNN]}"
+        )
+    return _TYPES[type_name]
+
+
+def _num_classes(family: Family, weights: Mapping[str, Tensor]) -> int:
+    """The classes that a checkpoint was trained for."""
+    name, per_class, background = {
+        Family.FASTER_RCNN: ("roi_head.bbox_head.fc_cls.bias", 1, 1),
+        Family.CASCADE_RCNN: ("roi_head.bbox_head.0.fc_cls.bias", 1, 1),
+        Family.RETINANET: ("bbox_head.retina_cls.bias", 9, 0),
+        Family.FCOS: ("bbox_head.conv_cls.bias", 1, 0),
+    }[family]
+    if name not in weights:
+        raise InvalidValueError(f"it has no {name}, as a {family} has")
+    return len(weights[name]) // per_class - background
+
+
+def _load(model: BaseDetector, weights: Mapping[str, Tensor], problem: str) -> None:
+    try:
+        model.load_state_dict(weights, strict=True)
+    except RuntimeError as error:
+        raise CheckpointError(f"{problem}: {error}") from error
+
+
+def _describe(model: BaseDetector, family: Family, config: str) -> Detector:
+    """The value that describes mmdet's model, as far as any does."""
+    architecture = _architecture(model.backbone, EXAMPLES[family], config)
+    _check_parts(model, architecture, family, config)
+    if family.two_stage:
+        head, roi_head = _first(model.roi_head.bbox_head), model.roi_head
+        numbers = {
+            "head_channels": head.fc_out_channels,
+            "finest_roi_scale": _first(roi_head.bbox_roi_extractor).finest_scale,
+            "num_proposals": model.test_cfg.rpn.max_per_img,
+            "sampled_rois": _first(roi_head.bbox_sampler).num,
+        }
+        scale = float(model.rpn_head.prior_generator.scales[0])
+    else:
+        head = model.bbox_head
+        numbers = {"tower_channels": head.feat_channels, "tower_convs": head.stacked_convs}
+        scale = _one_stage_scale(head)
+    return Detector(
+        architecture=architecture,
+        family=family,
+        num_classes=head.num_classes,
+        neck_channels=model.neck.out_channels,
+        anchor_scale=None if scale == DEFAULT_ANCHOR_SCALES[family] else scale,
+        **numbers,
+    )
+
+
+def _check_parts(
+    model: BaseDetector, architecture: Architecture, family: Family, config: str
+) -> None:
+    """See that neck and heads are of this project's types, whatever their numbers are."""
+    expected = detector_config(Detector(architecture=architecture, family=family))
+    for part in ("neck", "rpn_head", "roi_head", "bbox_head"):
+        if part not in expected:
+            continue
+        wanted, found = expected[part]["type"], type(getattr(model, part, None)).__name__
+        if found != wanted:
+            raise CheckpointError(
+                f"config {config} has the {part} {found}, and a base of family {family} has "
+                f"{wanted}; a config that can be imported is {EXAMPLES[family]}"
+            )
+
+
+def _one_stage_scale(head: Any) -> float:
+    if hasattr(head, "regress_ranges"):
+        return float(head.regress_ranges[0][1] / head.strides[0])
+    return float(head.prior_generator.octave_base_scale)
+
+
+def _architecture(backbone: Any, example: str, config: str) -> Architecture:
+    """The architecture of mmdet's ResNet or ResNeXt."""
+    if type(backbone).__name__ not in ("ResNet", "ResNeXt"):
+        raise CheckpointError(
+            f"config {config} has the backbone {type(backbone).__name__}; a base has a ResNet or "
+            f"ResNeXt, as in {example}"
+        )
+    layers = [getattr(backbone, name) for name in backbone.res_layers]
+    is_bottleneck = hasattr(layers[0][0], "conv3")
+    if is_bottleneck and backbone.style != "pytorch":
+        raise CheckpointError(
+            f"config {config} has the {backbone.style} style of ResNet, with the stride on the "
+            f"first 1x1 convolution; a base has it on the 3x3, as in {example}"
+        )
+    if backbone.deep_stem:
+        raise CheckpointError(
+            f"config {config} has a stem of three convolutions; a base has one, as in {example}"
+        )
+    try:
+        return Architecture(
+            kind=BlockKind.BOTTLENECK if is_bottleneck else BlockKind.BASIC,
+            stages=tuple(tuple(_block(block) for block in layer) for layer in layers),
+            stem_channels=backbone.stem_channels,
+        )
+    except InvalidValueError as error:
+        raise CheckpointError(
+            f"config {config} has a backbone that no architecture describes: {error}; one that "
+            f"can be imported is {example}"
+        ) from error
+
+
+def _block(block: Any) -> Block:
+    names = [name for name in ("conv1", "conv2", "conv3") if hasattr(block, name)]
+    convs = [block.get_submodule(name) for name in names]
+    return Block(
+        channels=tuple(conv.out_channels for conv in convs),
+        stride=max(conv.stride[0] for conv in convs),
+        shortcut=Shortcut.IDENTITY if block.downsample is None else Shortcut.PROJECTION,
+        groups=convs[1].groups,
+    )
+
+
+def _first(value: Any) -> Any:
+    """A cascade's first stage, or the only one there is."""
+    return value[0] if isinstance(value, nn.ModuleList | list) else value
+
+
+def _close(one: Tensor, other: Tensor) -> bool:
+    if one.numel() == 0:
+        return True
+    return bool((one - other).abs().max() <= TOLERANCE * one.abs().max())
