@@ -84,7 +84,7 @@ def make_student(
         num_classes=3,
         neck_channels=16,
         head_channels=32,
-        tower_channels=16,
+        tower_channels=24,  # 8 groups of 3: GroupNorm needs more than one value at P7's 1x1
         tower_convs=1,
         num_proposals=20,
     )
@@ -108,7 +108,7 @@ def image(*, batch: int = 1) -> Tensor:
 
 def outputs(student: Student, images: Tensor, *, train: bool = False) -> list[Tensor]:
     """C2..C5, each N x C x H/s x W/s, then the FPN's levels, each N x neck x H/s x W/s."""
-    model = load_student(student).train(train)
+    model = load_student(student).to(images.dtype).train(train)
     with torch.no_grad():
         features = model.backbone(images)
         return [*features, *model.neck(features)]
