@@ -27,6 +27,7 @@ from searchd.domain.distillation import (
     CATALOGUE,
     JOINT_DETNAS,
     MethodName,
+    Traits,
     check_fit,
     traits,
 )
@@ -208,10 +209,21 @@ class DistillationSpec(Spec):
 
 
 class BaseSpec(Spec):
-    """The base detector: where the search starts. Trained from scratch."""
+    """The base detector: where the search starts. Trained from scratch, or loaded."""
 
     backbone: str | None = "resnet18"
     """A published backbone's name (`searchd.domain.architecture.PRESETS`), or None."""
+class MmdetSpec(Spec):
+    """A detector that mmdet trained."""
+
+    config: str = Field(min_length=1)
+    """Name of a config shipped with mmdet, as "retinanet_r50_fpn_1x_coco"."""
+    checkpoint: Path
+    """On a disk that every worker can read: mmengine's, a state_dict, or safetensors."""
+    options: dict[str, JsonValue] = {}
+    """Values of the config's `model` that were replaced, by dotted key: {"backbone.depth": 18}."""
+
+
     encoding: str | None = None
     """Instead of a name: the architecture's text form."""
     block: BlockKind = BlockKind.BASIC
@@ -219,18 +231,24 @@ class BaseSpec(Spec):
     base_channels: int = Field(default=64, ge=1)
     """Stem channels, and width of stage 1 of a named backbone."""
     training: TrainingSpec = TrainingSpec(
+    mmdet: MmdetSpec | None = None
+    """Instead of either: a detector that mmdet trained. It is evaluated as it is, and its head must
+    be the search's `head`."""
         epochs=24, learning_rate=0.02, schedule="step", warmup_iterations=500
     )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if (self.backbone is None) == (self.encoding is None):
-            raise ValueError("give exactly one of backbone and encoding")
+        if [self.backbone, self.encoding, self.mmdet].count(None) != 2:
+            raise ValueError("give exactly one of backbone, encoding and mmdet (backbone: null)")
         _ = self.architecture
         return self
 
     @property
-    def architecture(self) -> Architecture:
+    def architecture(self) -> Architecture | None:
+        """None where only the checkpoint knows."""
+        if self.mmdet is not None:
+            return None
         if self.encoding is not None:
             return parse(self.encoding, self.block, stem_channels=self.base_channels)
         assert self.backbone is not None  # checked above
@@ -293,8 +311,7 @@ class SearchSpec(Spec):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        student = traits(self.head.detector(self.base.architecture, num_classes=1))
-        check_fit((method.name for method in self.distillation.methods), student)
+        check_fit((method.name for method in self.distillation.methods), _traits(self.head))
         return self
 
 
@@ -431,12 +448,23 @@ def check_pool(search: SearchSpec, pool: PoolSpec) -> None:
     Raises:
         InvalidValueError: One does not; the message names both sides and what would fit.
     """
-    architecture = search.base.architecture
-    student = traits(search.head.detector(architecture, num_classes=1))
-    teacher = traits(
-        pool.head.detector(architecture, num_classes=1), neck_channels=pool.space.neck_channels
+    teacher = _traits(pool.head, neck_channels=pool.space.neck_channels)
+    check_fit(
+        (method.name for method in search.distillation.methods), _traits(search.head), teacher
     )
-    check_fit((method.name for method in search.distillation.methods), student, teacher)
+
+
+def _traits(head: HeadSpec, neck_channels: tuple[int, ...] | None = None) -> Traits:
+    """What methods ask of a detector with this head; its backbone and classes do not matter."""
+    return traits(head.detector(preset("resnet18"), num_classes=1), neck_channels=neck_channels)
+
+
+class LoadedBase(Spec):
+    """A base that is not trained, as a worker finds it."""
+
+    mmdet: MmdetSpec
+    head: HeadSpec
+    """The search's, which the checkpoint's must be."""
 
 
 class Inherited(Spec):
@@ -468,7 +496,9 @@ class TrialOrder(Spec):
     attempt: int = Field(ge=1)
     dataset: DatasetSpec
     detector: Detector | None = None
-    """The base to train from scratch; given if and only if nothing is inherited."""
+    """The base to train from scratch."""
+    loaded_base: LoadedBase | None = None
+    """The base to evaluate as it is; `training` is not read."""
     inherited: Inherited | None = None
     pool: PoolRef | None = None
     """Given if and only if the proposal names a teacher."""
@@ -489,8 +519,8 @@ class TrialOrder(Spec):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if (self.detector is None) == (self.inherited is None):
-            raise ValueError("give exactly one of detector and inherited")
+        if [self.detector, self.loaded_base, self.inherited].count(None) != 2:
+            raise ValueError("give exactly one of detector, loaded_base and inherited")
         if (self.proposal.teacher is None) != (self.pool is None):
             raise ValueError("a pool belongs to a proposal with a teacher, and to no other")
         if (self.proposal.role is TrialRole.BASE) != (self.inherited is None):

@@ -5,7 +5,7 @@ import traceback
 import torch
 
 from detection.training import NonFiniteLossError
-from searchd.domain.errors import ArtifactError, DataError
+from searchd.domain.errors import ArtifactError, CheckpointError, DataError
 from searchd.domain.lifecycle import FailureCause
 
 
@@ -23,7 +23,7 @@ def _cause(error: Exception) -> FailureCause:
             return FailureCause.OUT_OF_MEMORY
         case NonFiniteLossError():
             return FailureCause.NON_FINITE_LOSS
-        case ArtifactError():
+        case ArtifactError() | CheckpointError():
             return FailureCause.BAD_CHECKPOINT
         case DataError():
             return FailureCause.DATA_ERROR

@@ -41,7 +41,8 @@ from searchd.domain.trial import (
     Report,
     Train,
 )
-from searchd.spec import DETECTOR, REPORT, PoolRef, SplitSpec, TrialOrder
+from searchd.spec import CHECKS, DETECTOR, REPORT, SUBNET, PoolRef, SplitSpec, TrialOrder
+from workers.base import load_base
 from workers.failures import cause_and_reason
 
 log = logging.getLogger(__name__)
@@ -193,7 +194,8 @@ class _Trial:
         if resume is not None:
             training.load_state_dict(resume["training"])
             log.info("trial %s goes on at epoch %d", order.proposal.name, len(training.epochs) + 1)
-        yield from self._train(training, student)
+        if order.loaded_base is None:
+            yield from self._train(training, student)
         evaluations = yield from self._evaluate(model, student)
         stored.append(self._write(STUDENT, ".safetensors", _weights(model.state_dict())))
         if distiller is not None:
@@ -212,7 +214,7 @@ class _Trial:
         )
 
     def _student(self) -> Student:
-        """The student to train: built, or inherited and edited.
+        """The student to train: built, loaded, or inherited and edited.
 
         Raises:
             NothingToDo: The action would change nothing.
@@ -267,6 +269,10 @@ class _Trial:
     def _train(self, training: Training, student: Student) -> Generator[Progress, bool, None]:
         for at in training.run():
             if at.finished_epoch or time.monotonic() >= self.checkpoint_due:
+        if order.loaded_base is not None:
+            loaded = load_base(order.loaded_base)
+            self._check_classes(loaded.detector.num_classes)
+            return loaded
                 self._checkpoint(training, student)
             if self._slice_is_over():
                 progress = self._progress(

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Mapping
 
 from searchd import artifacts
+from searchd.domain.detector import Detector
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.lifecycle import FailureCause, PoolStatus, SearchStatus, TrialStatus
 from searchd.domain.resolution import Resolution
@@ -16,7 +17,7 @@ from searchd.domain.trial import BASE_NAME, Outcome, Progress, Proposal, Report,
 from searchd.search.score import score
 from searchd.search.strategy import Completion, Strategy, StrategySettings
 from searchd.settings import Settings
-from searchd.spec import REPORT, DistillationSpec, PoolSpec, SearchSpec, TrialOrder
+from searchd.spec import REPORT, DistillationSpec, LoadedBase, PoolSpec, SearchSpec, TrialOrder
 from searchd.store import Database, Lease, pools, trials, work
 from searchd.store.models import DatasetRow, PoolRow, SearchRow, TrialRow
 
@@ -125,9 +126,8 @@ class Ledger:
             proposal=proposal,
             attempt=attempt,
             dataset=self._dataset,
-            detector=spec.head.detector(spec.base.architecture, self._num_classes)
-            if is_base
-            else None,
+            detector=self._new_base() if is_base else None,
+            loaded_base=self._loaded_base() if is_base else None,
             inherited=inherited,
             pool=pool,
             training=spec.base.training if is_base else spec.trial,
@@ -144,6 +144,16 @@ class Ledger:
             slice_s=self._settings.slice_s,
             checkpoint_s=self._settings.checkpoint_s,
         )
+
+    def _new_base(self) -> Detector | None:
+        architecture = self.spec.base.architecture
+        if architecture is None:
+            return None
+        return self.spec.head.detector(architecture, self._num_classes)
+
+    def _loaded_base(self) -> LoadedBase | None:
+        mmdet = self.spec.base.mmdet
+        return None if mmdet is None else LoadedBase(mmdet=mmdet, head=self.spec.head)
 
     def start(self, order: TrialOrder) -> None:
         """A worker has taken the order."""

@@ -80,7 +80,7 @@ def test_proposal_survives_json() -> None:
         ({"trial": {"resolutions": ["800"]}}, "must look like 1333x800"),
         ({"trial": {"resolutions": []}}, "at least one WxH"),
         ({"base": {"backbone": "vgg16"}}, "'vgg16' is unknown"),
-        ({"base": {"backbone": None}}, "exactly one of backbone and encoding"),
+        ({"base": {"backbone": None}}, "exactly one of backbone, encoding and mmdet"),
         ({"base": {"backbone": None, "encoding": "[(1)]"}}, "2 channel numbers|4 stages"),
         ({"distillation": {"methods": [{"name": "magic"}]}}, "Input should be"),
         ({"strategy": {"actions": ["explode"]}}, "Input should be"),
@@ -170,7 +170,7 @@ def test_order_survives_json() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"detector": None}, "exactly one of detector and inherited"),
+        ({"detector": None}, "exactly one of detector, loaded_base and inherited"),
         (
             {
                 "pool": {
