@@ -1,5 +1,6 @@
 """Complexity agrees with the papers' tables and with two independent counts (papers.md 1.11)."""
 
+from dataclasses import replace
 from math import ceil
 
 import pytest
@@ -90,6 +91,42 @@ def test_multiplications_equal_torchs_flop_counter(name: str) -> None:
     # torch counts a multiply-accumulate as 2 and convolutions only.
     others = elementwise_closed_form(detector.architecture, 90, 70)
     assert counted == counter.get_total_flops() / 2 + others
+
+
+def test_macs_of_inverted_residuals_equal_a_closed_form() -> None:
+    architecture = Architecture(
+        kind=BlockKind.INVERTED_RESIDUAL,
+        stem_channels=4,
+        stages=tuple(
+            (Block(channels=(6, 3 + i), stride=2, shortcut=Shortcut.NONE),) for i in range(4)
+        ),
+    )
+
+    counted = count(Detector(architecture=architecture, neck_channels=8), Resolution(64, 64))
+
+    pixels = [(64 >> i) ** 2 for i in range(1, 6)]  # of the stem and of C2..C5
+    # First convolution 3 -> 4, depthwise 4, linear 4 -> 2; BN 2 and ReLU6 1 per element.
+    stem = pixels[0] * (4 * 27 + 4 * 3 + 4 * 9 + 4 * 3 + 2 * 4 + 2 * 2)
+    blocks = sum(
+        # Expansion to 6 before the stride, depthwise and linear convolution after it.
+        before * 6 * (inputs + 3) + after * (6 * (9 + 3) + outputs * (6 + 2))
+        for before, after, inputs, outputs in zip(
+            pixels, pixels[1:], (2, 3, 4, 5), (3, 4, 5, 6), strict=False
+        )
+    )
+    assert counted.backbone_macs == stem + blocks
+
+
+def test_deformable_convolution_costs_its_offsets_beside_the_convolution() -> None:
+    plain = Detector(architecture=IRREGULAR)
+    entry = IRREGULAR.stages[2][0]  # 9 x 6/3 x 3 x 3 in 3 groups, at stride 16
+    deformable = Detector(architecture=IRREGULAR.with_stage(3, (replace(entry, deformable=True),)))
+
+    before, after = (count(detector, Resolution(64, 64)) for detector in (plain, deformable))
+
+    # 2 coordinates and a mask for 9 places, from all 6 inputs, with bias, on 4 x 4 cells.
+    assert after.backbone_macs - before.backbone_macs == 16 * 27 * (6 * 9 + 1)
+    assert after.params - before.params == 27 * (6 * 9 + 1)
 
 
 def test_backbone_macs_do_not_depend_on_neck_and_head() -> None:
