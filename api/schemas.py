@@ -18,7 +18,7 @@ from searchd.domain.lifecycle import (
 )
 from searchd.domain.pool import PoolProgress
 from searchd.domain.subnet import Subnet
-from searchd.domain.trial import Progress, Proposal, TrialRole
+from searchd.domain.trial import Progress, Proposal, SanityChecks, TrialRole
 from searchd.spec import DatasetSpec, PoolSpec, ResolutionText, SearchSpec
 from searchd.store import Desired
 
@@ -193,6 +193,10 @@ class Trial(Schema):
     params: int | None
     base_macs: float | None
     """Macs at the base resolution."""
+    checks: SanityChecks | None
+    """What was checked around its distillation."""
+    warnings: list[str]
+    """What of it a user should look at."""
     score: float | None
     """Best over the resolutions."""
     best: Evaluation | None

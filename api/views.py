@@ -95,6 +95,7 @@ def _described(row: TrialRow) -> dict[str, object]:
         "change": describe_change(row.proposal.change),
         "teacher": None if teacher is None else str(teacher),
         "encoding": None if row.detector is None else encode(row.detector.architecture),
+        "warnings": [] if row.checks is None else list(row.checks.warnings),
     }
 
 

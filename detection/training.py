@@ -24,6 +24,7 @@ from detection.data.batches import Batch, TrainingBatches
 from detection.data.coco import CocoSplit
 from detection.distillation.distiller import Distiller
 from detection.distillation.student import student_step
+from detection.distillation.taps import total
 from searchd.domain.errors import SearchdError
 from searchd.domain.trial import EpochMetrics
 from searchd.spec import TrainingSpec
@@ -127,8 +128,8 @@ class Training:
         )
         self.num_iterations = self.batches.num_iterations
         self._frozen = distiller.prepare(model) if distiller else ()
-        total = self.preparation_iterations + self.num_epochs * self.num_iterations
-        self._own = distiller.own_optimizers(total) if distiller else {}
+        iterations = self.preparation_iterations + self.num_epochs * self.num_iterations
+        self._own = distiller.own_optimizers(iterations) if distiller else {}
         owned = {id(p) for own in self._own.values() for p in own.parameters}
         adapters = distiller.parameters() if distiller else ()
         self._parameters = [
@@ -185,6 +186,24 @@ class Training:
                 losses = self._train_step(self.batches.batch(self._step).to(self._device))
             self._epoch_s += time.perf_counter() - started
             yield self._record(losses)
+
+    def undistilled_difference(self) -> float:
+        """Largest relative difference between the losses of the next step with distillation
+        switched off and those of plain mmdet training. Changes nothing."""
+        batch = self.batches.batch(self._step).to(self._device)
+        buffers = {name: value.clone() for name, value in self.model.named_buffers()}
+        self._enter_train_mode()
+        with torch.no_grad(), self._step_context(self._step):
+            torch.manual_seed(self.seed_of(self._step))
+            ours = student_step(self.model, batch, self._step).losses
+            torch.manual_seed(self.seed_of(self._step))
+            found = self.model.loss(batch.inputs, batch.samples)
+        for name, value in self.model.named_buffers():
+            value.copy_(buffers[name])  # running statistics of BN
+        plain = {name: float(total(value)) for name, value in found.items() if "loss" in name}
+        return max(
+            abs(float(ours[name]) - value) / max(abs(value), 1e-12) for name, value in plain.items()
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that changes, for `torch.save`; loads with `weights_only=True`.
@@ -255,13 +274,13 @@ class Training:
 
     def _backward(self, losses: dict[str, Tensor]) -> dict[str, float]:
         """Fresh gradients, averaged over the ranks, and every loss with its sum as a number."""
-        total = torch.stack(list(losses.values())).sum()
-        values = _as_floats(losses | {"loss": total})
+        summed = torch.stack(list(losses.values())).sum()
+        values = _as_floats(losses | {"loss": summed})
         if not all(map(math.isfinite, values.values())):
             raise NonFiniteLossError(self._step, values)
         for optimizer in (self._optimizer, *(own.optimizer for own in self._own.values())):
             optimizer.zero_grad()
-        total.backward()
+        summed.backward()
         if self._world_size > 1:
             owned = (p for own in self._own.values() for p in own.parameters)
             average_gradients((*self._parameters, *owned), self._world_size)

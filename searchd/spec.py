@@ -35,9 +35,10 @@ from searchd.domain.encoding import parse
 from searchd.domain.pool import PoolProgress, PoolReport
 from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import Subnet, SubnetSpace
-from searchd.domain.trial import Artifact, Progress, Proposal, Report, TrialRole
+from searchd.domain.trial import Artifact, Progress, Proposal, Report, SanityChecks, TrialRole
 
 REPORT = TypeAdapter(Report)
+CHECKS = TypeAdapter(SanityChecks)
 PROGRESS = TypeAdapter(Progress)
 POOL_REPORT = TypeAdapter(PoolReport)
 POOL_PROGRESS = TypeAdapter(PoolProgress)
@@ -200,6 +201,10 @@ class DistillationSpec(Spec):
 
     methods: tuple[MethodSpec, ...] = tuple(MethodSpec(name=name) for name in JOINT_DETNAS)
 
+    teacher_ap_floor: float | None = Field(default=None, ge=0, le=1)
+    """AP in [0, 1] at the largest resolution that the teacher must exceed, or a warning is
+    recorded; None: the student's AP before the trial."""
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         names = [method.name for method in self.methods]
@@ -208,11 +213,6 @@ class DistillationSpec(Spec):
         return self
 
 
-class BaseSpec(Spec):
-    """The base detector: where the search starts. Trained from scratch, or loaded."""
-
-    backbone: str | None = "resnet18"
-    """A published backbone's name (`searchd.domain.architecture.PRESETS`), or None."""
 class MmdetSpec(Spec):
     """A detector that mmdet trained."""
 
@@ -224,16 +224,21 @@ class MmdetSpec(Spec):
     """Values of the config's `model` that were replaced, by dotted key: {"backbone.depth": 18}."""
 
 
+class BaseSpec(Spec):
+    """The base detector: where the search starts. Trained from scratch, or loaded."""
+
+    backbone: str | None = "resnet18"
+    """A published backbone's name (`searchd.domain.architecture.PRESETS`), or None."""
     encoding: str | None = None
     """Instead of a name: the architecture's text form."""
+    mmdet: MmdetSpec | None = None
+    """Instead of either: a detector that mmdet trained. It is evaluated as it is, and its head must
+    be the search's `head`."""
     block: BlockKind = BlockKind.BASIC
     """Block kind of `encoding`."""
     base_channels: int = Field(default=64, ge=1)
     """Stem channels, and width of stage 1 of a named backbone."""
     training: TrainingSpec = TrainingSpec(
-    mmdet: MmdetSpec | None = None
-    """Instead of either: a detector that mmdet trained. It is evaluated as it is, and its head must
-    be the search's `head`."""
         epochs=24, learning_rate=0.02, schedule="step", warmup_iterations=500
     )
 
@@ -475,6 +480,8 @@ class Inherited(Spec):
     """safetensors of the whole detector."""
     adapters: Artifact | None = None
     """safetensors of the distillation adapters, which are inherited with the student."""
+    aps: dict[ResolutionText, float] = {}
+    """AP in [0, 1] of the parent's student, by resolution."""
 
 
 class PoolRef(Spec):

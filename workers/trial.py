@@ -5,13 +5,15 @@ resolution and stored. A worker reaches no database and no coordinator: what it 
 what it makes it puts into the artifact store, with report.json written last.
 """
 
+import hashlib
 import io
+import json
 import logging
 import math
 import pickle
 import time
 from collections.abc import Callable, Generator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -39,6 +41,7 @@ from searchd.domain.trial import (
     Outcome,
     Progress,
     Report,
+    SanityChecks,
     Train,
 )
 from searchd.spec import CHECKS, DETECTOR, REPORT, SUBNET, PoolRef, SplitSpec, TrialOrder
@@ -124,11 +127,12 @@ def trial_steps(order: TrialOrder, context: TrialContext) -> Steps:
     Raises:
         OSError: The report itself could not be written.
     """
+    checks = _Checks()
     try:
-        report = yield from _Trial(order, context).steps()
+        report = yield from _Trial(order, context, checks).steps()
     except Exception as error:  # the trial's boundary: every failure becomes a report
         log.exception("trial %s of search %s failed", order.proposal.name, order.search)
-        report = _failure(order, error)
+        report = replace(_failure(order, error), checks=checks.found)
     if report.outcome is not Outcome.STOPPED:
         uri = artifacts.join(order.artifacts, REPORT_FILE)
         artifacts.write(uri, REPORT.dump_json(report), name="report")
@@ -141,11 +145,22 @@ class _Stopped(Exception):
     """Told to stop; unwinds to `_Trial.steps`."""
 
 
+@dataclass
+class _Checks:
+    """What has been checked so far; outlives a failure."""
+
+    found: SanityChecks = SanityChecks()
+
+    def note(self, **values: Any) -> None:
+        self.found = replace(self.found, **values)
+
+
 class _Trial:
     """One attempt at one order."""
 
-    def __init__(self, order: TrialOrder, context: TrialContext) -> None:
+    def __init__(self, order: TrialOrder, context: TrialContext, checks: _Checks) -> None:
         self.order = order
+        self.checks = checks
         self.context = context
         self.train_split = context.split(order.dataset.train)
         self.validation_split = context.split(order.dataset.validation)
@@ -191,7 +206,10 @@ class _Trial:
             distiller=distiller,
             device=order.device,
         )
+        if distiller is not None and resume is None:
+            yield from self._check(training, distiller)
         if resume is not None:
+            self.checks.found = CHECKS.validate_json(resume["checks"])
             training.load_state_dict(resume["training"])
             log.info("trial %s goes on at epoch %d", order.proposal.name, len(training.epochs) + 1)
         if order.loaded_base is None:
@@ -211,7 +229,38 @@ class _Trial:
             evaluations=evaluations,
             epochs=tuple(training.epochs),
             artifacts=tuple(stored),
+            checks=self.checks.found,
         )
+
+    def _check(self, training: Training, distiller: Distiller) -> Generator[Progress, bool, None]:
+        """The sanity checks before a trial distils."""
+        order = self.order
+        resolution = max(order.evaluated_at, key=lambda r: r.width * r.height)
+        floor = order.distillation.teacher_ap_floor
+        if floor is None and order.inherited is not None:
+            floor = order.inherited.aps.get(resolution)
+        self.checks.note(
+            resolution=resolution,
+            teacher_ap=(yield from self._teacher_ap(distiller.teacher, resolution)),
+            teacher_ap_floor=floor,
+            undistilled_difference=training.undistilled_difference(),
+        )
+
+    def _teacher_ap(self, teacher: Any, resolution: Resolution) -> Generator[Progress, bool, float]:
+        """The teacher's AP on the validation split: measured once per subnet of a pool, and kept
+        beside the pool's supernet."""
+        order = self.order
+        assert order.pool is not None  # there is a teacher
+        assert order.proposal.teacher is not None
+        subnet = hashlib.sha256(SUBNET.dump_json(order.proposal.teacher)).hexdigest()[:16]
+        folder = order.pool.supernet.uri.rpartition("/")[0]
+        uri = artifacts.join(folder, "teachers", f"{subnet}-{resolution}.json")
+        if artifacts.exists(uri):
+            return float(artifacts.read_json(uri)["ap"])
+        detections = yield from self._detect(teacher, resolution, "check")
+        ap = score(self.validation_split, detections).ap
+        artifacts.write(uri, json.dumps({"ap": ap}).encode(), name="teacher_ap")
+        return ap
 
     def _student(self) -> Student:
         """The student to train: built, loaded, or inherited and edited.
@@ -220,6 +269,10 @@ class _Trial:
             NothingToDo: The action would change nothing.
         """
         order, change = self.order, self.order.proposal.change
+        if order.loaded_base is not None:
+            loaded = load_base(order.loaded_base)
+            self._check_classes(loaded.detector.num_classes)
+            return loaded
         if order.inherited is None:
             assert order.detector is not None  # checked by TrialOrder
             self._check_classes(order.detector.num_classes)
@@ -268,11 +321,9 @@ class _Trial:
 
     def _train(self, training: Training, student: Student) -> Generator[Progress, bool, None]:
         for at in training.run():
+            if self.checks.found.first_losses is None:
+                self.checks.note(first_losses=at.losses)
             if at.finished_epoch or time.monotonic() >= self.checkpoint_due:
-        if order.loaded_base is not None:
-            loaded = load_base(order.loaded_base)
-            self._check_classes(loaded.detector.num_classes)
-            return loaded
                 self._checkpoint(training, student)
             if self._slice_is_over():
                 progress = self._progress(
@@ -288,17 +339,26 @@ class _Trial:
         self, model: Any, student: Student
     ) -> Generator[Progress, bool, tuple[Evaluation, ...]]:
         evaluations = []
+        num_detections = 0
         for resolution in self.order.evaluated_at:
-            detections: list[Detection] = []
-            for found in predict(
-                model, self.validation_split, resolution, device=self.order.device
-            ):
-                detections += found
-                if self._slice_is_over():
-                    epochs = self.order.training.epochs
-                    yield from self._hand_over(self._progress("evaluate", epochs, 0, 0, {}))
+            detections = yield from self._detect(model, resolution, "evaluate")
+            num_detections += len(detections)
             evaluations.append(self._evaluation(model, student, resolution, detections))
+        if all(evaluation.ap == 0 for evaluation in evaluations):
+            self.checks.note(suspicious=_why_zero(num_detections))
         return tuple(evaluations)
+
+    def _detect(
+        self, model: Any, resolution: Resolution, stage: str
+    ) -> Generator[Progress, bool, list[Detection]]:
+        """Detections on the validation split, in time slices."""
+        detections: list[Detection] = []
+        for found in predict(model, self.validation_split, resolution, device=self.order.device):
+            detections += found
+            if self._slice_is_over():
+                epoch = 0 if stage == "check" else self.order.training.epochs
+                yield from self._hand_over(self._progress(stage, epoch, 0, 0, {}))
+        return detections
 
     def _evaluation(
         self, model: Any, student: Student, resolution: Resolution, detections: list[Detection]
@@ -340,6 +400,7 @@ class _Trial:
         state = {
             "detector": DETECTOR.dump_json(student.detector).decode(),
             "training": training.state_dict(),
+            "checks": CHECKS.dump_json(self.checks.found).decode(),
         }
         torch.save(state, buffer)
         uri = artifacts.join(self.order.artifacts, RESUME_FILE)
@@ -371,6 +432,16 @@ def _resumed_student(resume: dict[str, Any]) -> Student:
     return Student(
         detector=DETECTOR.validate_json(resume["detector"]), weights=resume["training"]["model"]
     )
+
+
+def _why_zero(num_detections: int) -> str:
+    """In words, why an AP of exactly zero is suspicious."""
+    what = (
+        "not one object was detected"
+        if num_detections == 0
+        else f"none of {num_detections} detections matches an object"
+    )
+    return f"AP is exactly zero at every resolution after the last epoch: {what}"
 
 
 def _weights(state: dict[str, torch.Tensor]) -> bytes:

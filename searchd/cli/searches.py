@@ -110,6 +110,7 @@ def trials(
         "GMACS": lambda t: giga(t.best and t.best.macs),
         "M PARAMS": lambda t: mega(t.params),
         "SCORE %": lambda t: percent(t.score, 2),
+        "WARNINGS": lambda t: "; ".join(t.warnings),
     }
     with Client(url) as client:
         show_list(client.trials(search, **filters), columns, output)

@@ -94,6 +94,10 @@ class Proposal:
         return trial_name(self.role, self.number)
 
 
+UNDISTILLED_TOLERANCE = 1e-6
+"""Relative difference of losses that rounding explains."""
+
+
 class Outcome(StrEnum):
     """How a trial ended, as its worker reports it.
 
@@ -156,6 +160,45 @@ class EpochMetrics:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SanityChecks:
+    """What was checked around a trial's distillation, since published code fails silently here.
+    None where it was not checked: without a teacher, or because the trial ended before."""
+
+    resolution: Resolution | None = None
+    """At which the APs were measured."""
+    teacher_ap: float | None = None
+    """The teacher's own on the validation split, in [0, 1]."""
+    teacher_ap_floor: float | None = None
+    """What it should exceed: the spec's, or the student's AP before this trial."""
+    undistilled_difference: float | None = None
+    """Largest relative difference between the losses of a step with distillation switched off and
+    of plain training; more than `UNDISTILLED_TOLERANCE` is a defect."""
+    first_losses: dict[str, float] | None = None
+    """Of the first step, each term and their sum; all finite, or the trial has failed."""
+    suspicious: str = ""
+    """Why the result is not to be trusted; empty if nothing speaks against it."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a user should look at, in words."""
+        found = []
+        teacher, floor = self.teacher_ap, self.teacher_ap_floor
+        if teacher is not None and floor is not None and teacher <= floor:
+            found.append(
+                f"its teacher has AP {teacher:.1%} at {self.resolution}, which is not above "
+                f"{floor:.1%}"
+            )
+        if (self.undistilled_difference or 0) > UNDISTILLED_TOLERANCE:
+            found.append(
+                "with distillation switched off its losses differ from plain training's by "
+                f"{self.undistilled_difference:.1e}"
+            )
+        if self.suspicious:
+            found.append(f"its result is suspicious: {self.suspicious}")
+        return tuple(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """What a worker learned of one trial. Written to the artifact store last, as report.json."""
 
@@ -175,6 +218,7 @@ class Report:
     evaluations: tuple[Evaluation, ...] = ()
     epochs: tuple[EpochMetrics, ...] = ()
     artifacts: tuple[Artifact, ...] = ()
+    checks: SanityChecks = SanityChecks()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,6 +235,6 @@ class Progress:
     num_iterations: int
     """Iterations of one epoch."""
     stage: str
-    """train, evaluate or measure."""
+    """prepare, check, train or evaluate."""
     losses: dict[str, float]
     """Running means of the epoch under way."""

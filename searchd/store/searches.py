@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from searchd.domain.errors import InvalidValueError, NotFoundError
 from searchd.domain.lifecycle import SearchStatus, TrialStatus, WorkKind
 from searchd.domain.trial import TrialRole
-from searchd.spec import SearchSpec
+from searchd.spec import SearchSpec, check_pool
 from searchd.store import creation, paging, references
 from searchd.store.base import new_id
 from searchd.store.models import PoolRow, SearchRow, TrialRow
@@ -103,9 +103,4 @@ def _check_fit(spec: SearchSpec, pool: PoolRow) -> None:
             f"pool {pool.name!r} is trained on data set {pool.spec.dataset!r}, the search uses "
             f"{spec.dataset!r}; teacher and student must know the same classes"
         )
-    # Student and teacher share every part of the head but the neck's width.
-    if pool.spec.head.model_copy(update={"neck_channels": spec.head.neck_channels}) != spec.head:
-        raise InvalidValueError(
-            f"head does not fit pool {pool.name!r}, whose head is {pool.spec.head}; only "
-            "neck_channels may differ"
-        )
+    check_pool(spec, pool.spec)

@@ -256,7 +256,12 @@ def inherited(session: Session, search_id: str, parent: str) -> Inherited:
     files = {artifact.name: artifact.artifact for artifact in row.artifacts}
     if row.status is not TrialStatus.SUCCEEDED or row.detector is None or STUDENT not in files:
         raise ConflictError(f"trial {row.id} is {row.status} and has no student to inherit")
-    return Inherited(detector=row.detector, student=files[STUDENT], adapters=files.get(ADAPTERS))
+    return Inherited(
+        detector=row.detector,
+        student=files[STUDENT],
+        adapters=files.get(ADAPTERS),
+        aps={evaluation.resolution: evaluation.ap for evaluation in row.evaluations},
+    )
 
 
 _DETAILS = (
@@ -316,9 +321,14 @@ def _record_end(
         "params": report.params,
         "base_macs": report.base_macs,
         "score": max(scores.values()) if to is TrialStatus.SUCCEEDED else None,
+        "checks": report.checks,
         "progress": None,
     }
     transition(session, row, to, reason, values=values)
+    for warning in report.checks.warnings:
+        events.append(
+            session, row.search_id, subject=row.id, status=to.value, message=f"warning: {warning}"
+        )
 
 
 def _check_success(row: TrialRow, report: Report, scores: Mapping[Resolution, float]) -> None:

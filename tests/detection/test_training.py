@@ -164,6 +164,18 @@ def test_teacher_adds_its_losses_and_trains_the_adapters_alone(shapes: CocoSplit
     assert all(torch.equal(v, teacher[k]) for k, v in chosen.teacher.state_dict().items())
 
 
+def test_switched_off_distillation_is_plain_training_and_checking_it_changes_nothing(
+    shapes: CocoSplit,
+) -> None:
+    training = Training(tiny(), shapes, SPEC, seed=0, distiller=distiller(shapes))
+    before = {key: value.clone() for key, value in training.model.state_dict().items()}
+
+    assert training.undistilled_difference() == 0.0
+
+    after = training.model.state_dict()
+    assert all(torch.equal(value, after[key]) for key, value in before.items())
+
+
 def test_trained_student_has_the_same_keys_and_shapes_with_and_without_teacher(
     shapes: CocoSplit,
 ) -> None:

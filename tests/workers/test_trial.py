@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from detection.build import Student, build_detector, load_student
 from detection.data.shapes import make_shapes
+from detection.evaluation import predict
 from elastic_pool.supernet import Supernet
 from searchd import artifacts
 from searchd.domain.actions import AddLayer, PruneChannels, PruneLayer
@@ -298,6 +299,82 @@ def test_unexpected_failure_is_a_bug_with_its_traceback(
     report = run_trial(order.model_copy(update={"pool": other}))
     assert (report.outcome, report.cause) == (Outcome.FAILED, FailureCause.BUG)
     assert "Traceback" in report.reason
+
+
+def test_teachers_ap_is_measured_once_and_recorded_with_the_trial(
+    dataset: DatasetSpec,
+    base: Report,
+    pool: PoolRef,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    order = child_order(dataset, base, pool, tmp_path / "first", Train())
+    assert order.inherited is not None
+    inherited = order.inherited.model_copy(update={"aps": {SIZE: 0.25}})
+    first = run_trial(order.model_copy(update={"inherited": inherited}))
+    evaluated: list[object] = []
+    monkeypatch.setattr(
+        "workers.trial.predict",
+        lambda model, *rest, **options: evaluated.append(model) or predict(model, *rest, **options),
+    )
+
+    second = run_trial(child_order(dataset, base, pool, tmp_path / "second", Train()))
+
+    assert first.checks.resolution == SIZE
+    assert first.checks.teacher_ap is not None
+    assert first.checks.teacher_ap == second.checks.teacher_ap < 0.05  # its weights are random
+    assert first.checks.teacher_ap_floor == 0.25
+    assert "which is not above 25.0%" in first.checks.warnings[0]
+    assert len(evaluated) == 1  # the student
+
+
+def test_spec_sets_the_floor_of_the_teachers_ap(
+    dataset: DatasetSpec, base: Report, pool: PoolRef, tmp_path: Path
+) -> None:
+    order = child_order(dataset, base, pool, tmp_path, Train())
+    floor = DistillationSpec(teacher_ap_floor=0.5)
+
+    report = run_trial(order.model_copy(update={"distillation": floor}))
+
+    assert report.checks.teacher_ap_floor == 0.5
+    assert "not above 50.0%" in report.checks.warnings[0]
+
+
+def test_first_steps_losses_and_equality_to_plain_training_are_recorded(
+    dataset: DatasetSpec, base: Report, pool: PoolRef, tmp_path: Path
+) -> None:
+    report = run_trial(child_order(dataset, base, pool, tmp_path, Train()))
+
+    assert report.checks.undistilled_difference == 0.0
+    assert report.checks.first_losses is not None
+    assert {"loss_cls", "proposal_feature", "loss"} <= set(report.checks.first_losses)
+
+
+def test_trial_that_ends_with_an_ap_of_zero_is_suspicious_and_says_why(
+    dataset: DatasetSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.trial.predict", lambda *_, **__: iter([[]]))
+
+    report = run_trial(base_order(dataset, tmp_path))
+
+    assert [evaluation.ap for evaluation in report.evaluations] == [0.0, 0.0]
+    assert report.checks.suspicious == (
+        "AP is exactly zero at every resolution after the last epoch: not one object was detected"
+    )
+    assert report.checks.teacher_ap is None
+
+
+def test_checks_survive_a_failure(
+    dataset: DatasetSpec, base: Report, pool: PoolRef, tmp_path: Path
+) -> None:
+    order = child_order(dataset, base, pool, tmp_path, Train())
+    hot = TRAINING.model_copy(update={"learning_rate": 1e9})
+
+    report = run_trial(order.model_copy(update={"training": hot}))
+
+    assert report.cause is FailureCause.NON_FINITE_LOSS
+    assert report.checks.teacher_ap is not None
+    assert report.checks.first_losses is not None
 
 
 def test_context_keeps_data_and_supernet_loaded(

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from searchd.domain.detector import Detector
 from searchd.domain.lifecycle import FailureCause, TrialStatus
-from searchd.domain.trial import Outcome, Progress, Proposal, TrialRole
+from searchd.domain.trial import Outcome, Progress, Proposal, SanityChecks, TrialRole
 from searchd.spec import DETECTOR, PROPOSAL
 from searchd.store.base import ID_LENGTH, AsJson, Base, now, status_type
 from searchd.store.models.records import ArtifactRow, EpochMetricsRow, Measured
@@ -52,6 +52,8 @@ class TrialRow(Base):
     params: Mapped[int | None] = mapped_column(BigInteger)
     base_macs: Mapped[float | None]
     """Macs at the base resolution, which the score uses."""
+    checks: Mapped[SanityChecks | None] = mapped_column(AsJson(TypeAdapter(SanityChecks)))
+    """Of the trial's distillation; set with the outcome."""
     score: Mapped[float | None]
     """Best over the resolutions. Set if and only if SUCCEEDED."""
     created_at: Mapped[datetime] = mapped_column(default=now)

@@ -4,11 +4,13 @@ from datetime import UTC, datetime
 
 import pytest
 
+from searchd.domain.detector import Family
+from searchd.domain.distillation import MethodName
 from searchd.domain.errors import ConflictError, InvalidValueError, NotFoundError
 from searchd.domain.lifecycle import DatasetStatus, PoolStatus, SearchStatus, WorkStatus
 from searchd.domain.pool import PoolProgress
 from searchd.domain.trial import Outcome
-from searchd.spec import HeadSpec
+from searchd.spec import DistillationSpec, HeadSpec, MethodSpec
 from searchd.store import Database, Lease, datasets, events, pools, searches, work
 from tests.searchd.store.factories import (
     add_dataset,
@@ -93,19 +95,41 @@ def test_what_has_failed_cannot_be_referred_to(database: Database) -> None:
         pools.create(session, pool_spec("more"))
 
 
-def test_a_pool_of_another_data_set_or_head_does_not_fit(database: Database) -> None:
+def test_a_pool_of_another_data_set_does_not_fit(database: Database) -> None:
     add_dataset(database)
     with database.write() as session:
         datasets.create(session, dataset_spec("other"))
         pools.create(session, pool_spec("elsewhere", dataset="other"))
-        pools.create(session, pool_spec("small", head=HeadSpec(head_channels=64)))
         pools.create(session, pool_spec("narrow", head=HeadSpec(neck_channels=8)))
     with refused(database, InvalidValueError, "trained on data set 'other'") as session:
         searches.create(session, search_spec(pool="elsewhere"))
-    with refused(database, InvalidValueError, "head does not fit pool 'small'") as session:
-        searches.create(session, search_spec(pool="small"))
     with database.write() as session:
         searches.create(session, search_spec(pool="narrow"))
+
+
+def test_a_method_that_does_not_fit_the_pool_is_refused_with_what_would(database: Database) -> None:
+    add_dataset(database)
+    with database.write() as session:
+        pools.create(session, pool_spec("teachers"))
+    transfer = DistillationSpec(methods=(MethodSpec(name=MethodName.HEAD_TRANSFER),))
+    expected = "head_transfer needs a teacher with the student's head.*what fits this pair: .*ckd"
+    with refused(database, InvalidValueError, expected) as session:
+        searches.create(session, search_spec(pool="teachers", distillation=transfer))
+
+
+def test_students_of_other_families_learn_from_a_two_stage_pool(database: Database) -> None:
+    add_dataset(database)
+    with database.write() as session:
+        pools.create(session, pool_spec("teachers"))
+        methods = (MethodSpec(name=MethodName.SGFI), MethodSpec(name=MethodName.CKD))
+        searches.create(
+            session,
+            search_spec(
+                pool="teachers",
+                head=HeadSpec(family=Family.RETINANET),
+                distillation=DistillationSpec(methods=methods),
+            ),
+        )
 
 
 def test_a_trained_pool_is_ready_and_can_be_referred_to(database: Database) -> None:

@@ -12,8 +12,8 @@ from searchd.domain.errors import (
     NotFoundError,
 )
 from searchd.domain.lifecycle import FailureCause, TrialStatus
-from searchd.domain.trial import Outcome, Report
-from searchd.store import Database, searches, trials, work
+from searchd.domain.trial import Outcome, Report, SanityChecks
+from searchd.store import Database, events, searches, trials, work
 from tests.searchd.store.factories import (
     LARGE,
     SMALL,
@@ -96,6 +96,28 @@ def test_a_report_is_stored_whole(database: Database) -> None:
     assert [(e.epoch, e.losses) for e in row.epochs] == [(1, {"loss": 1.5}), (2, {"loss": 0.75})]
     assert [a.artifact for a in row.artifacts] == [artifact("student"), artifact("adapters")]
     assert row.finished_at is not None
+
+
+def test_warnings_of_a_trial_are_events_of_its_search(database: Database) -> None:
+    search, lease = start_search(database)
+    checks = SanityChecks(
+        resolution=LARGE,
+        teacher_ap=0.125,
+        teacher_ap_floor=0.25,
+        undistilled_difference=0.5,
+        suspicious="AP is exactly zero",
+    )
+    run_trial(database, lease, base_proposal(), replace(succeeded("base"), checks=checks))
+    with database.read() as session:
+        row = trials.get(session, f"{search.id}-base")
+        found = [event.message for event in events.after(session, search.id)]
+    assert row.checks == checks
+    assert [message for message in found if message.startswith("warning")] == [
+        "warning: its teacher has AP 12.5% at 96x96, which is not above 25.0%",
+        "warning: with distillation switched off its losses differ from plain training's by "
+        "5.0e-01",
+        "warning: its result is suspicious: AP is exactly zero",
+    ]
 
 
 def test_a_report_recorded_twice_is_recorded_once(database: Database) -> None:
@@ -242,6 +264,7 @@ def test_a_child_inherits_its_parents_student_and_adapters(database: Database) -
         inherited = trials.inherited(session, search.id, "base")
     assert inherited.detector == detector()
     assert (inherited.student, inherited.adapters) == (artifact("student"), artifact("adapters"))
+    assert inherited.aps == {SMALL: 0.25, LARGE: 0.5}
 
 
 def test_nothing_is_inherited_from_a_trial_that_did_not_succeed(database: Database) -> None:
