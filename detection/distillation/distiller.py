@@ -5,12 +5,14 @@ from typing import Any
 
 import torch
 from mmdet.models import TwoStageDetector
+from mmdet.models.task_modules import AnchorGenerator
 from torch import Tensor, nn
 
 from detection.data.coco import CocoSplit
 from detection.distillation.class_aware_localisation import ClassAwareLocalisation
 from detection.distillation.classification import Classification
 from detection.distillation.method import DistillationMethod, OwnOptimizer, Pair, Sizes
+from detection.distillation.one_stage import last_tower_conv
 from detection.distillation.proposal_feature import ProposalFeature
 from detection.distillation.taps import StudentTaps, TeacherTaps, first_stage, neck_strides
 from searchd.domain.distillation import CATALOGUE, MethodName, Tap, default_weight
@@ -144,9 +146,9 @@ def sizes_of(model: Any, *, neck_channels: int | None = None) -> Sizes:
         embedding, anchors = head.fc_cls.in_features, 1
     else:
         head = model.bbox_head
-        has_tower = bool(getattr(head, "cls_convs", None))
-        embedding = head.feat_channels if has_tower else None
+        embedding = head.feat_channels if last_tower_conv(head) is not None else None
         anchors = head.num_base_priors if isinstance(head.num_base_priors, int) else 1
+    priors = (model.rpn_head if two_stage else head).prior_generator
     return Sizes(
         two_stage=two_stage,
         num_classes=head.num_classes,
@@ -154,6 +156,7 @@ def sizes_of(model: Any, *, neck_channels: int | None = None) -> Sizes:
         neck_channels=neck_channels or _neck_channels(model),
         embedding_channels=embedding,
         num_anchors=anchors,
+        anchors=priors if isinstance(priors, AnchorGenerator) else None,
     )
 
 

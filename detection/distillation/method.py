@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
+from mmdet.models.task_modules import AnchorGenerator
 from torch import Tensor, distributed, nn
 from torch.nn.utils import clip_grad_norm_
 
@@ -26,6 +27,8 @@ class Sizes:
     """Of the tap EMBEDDINGS; None if the detector has no such layer."""
     num_anchors: int
     """Per cell of a one-stage head; 1 for two-stage ones."""
+    anchors: AnchorGenerator | None = None
+    """Of the dense head, the RPN of a two-stage detector; None if it is anchor-free."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +130,7 @@ class DistillationMethod(nn.Module, ABC):
         return None
 
 
-def balanced(mean: Tensor, count: int) -> Tensor:
+def balanced(mean: Tensor, count: float) -> Tensor:
     """A rank's mean over `count` things as its share of the mean over those of all ranks.
 
     Gradients are averaged over data-parallel ranks, which may have different numbers of regions;
