@@ -313,16 +313,19 @@ def test_teachers_ap_is_measured_once_and_recorded_with_the_trial(
     inherited = order.inherited.model_copy(update={"aps": {SIZE: 0.25}})
     first = run_trial(order.model_copy(update={"inherited": inherited}))
     evaluated: list[object] = []
-    monkeypatch.setattr(
-        "workers.trial.predict",
-        lambda model, *rest, **options: evaluated.append(model) or predict(model, *rest, **options),
-    )
+
+    def counted(model: Any, *rest: Any, **options: Any) -> Any:
+        evaluated.append(model)
+        return predict(model, *rest, **options)
+
+    monkeypatch.setattr("workers.trial.predict", counted)
 
     second = run_trial(child_order(dataset, base, pool, tmp_path / "second", Train()))
 
     assert first.checks.resolution == SIZE
+    assert first.checks.teacher_ap == second.checks.teacher_ap
     assert first.checks.teacher_ap is not None
-    assert first.checks.teacher_ap == second.checks.teacher_ap < 0.05  # its weights are random
+    assert first.checks.teacher_ap < 0.05  # its weights are random
     assert first.checks.teacher_ap_floor == 0.25
     assert "which is not above 25.0%" in first.checks.warnings[0]
     assert len(evaluated) == 1  # the student
