@@ -10,10 +10,21 @@ from torch import Tensor, nn
 
 from detection.data.coco import CocoSplit
 from detection.distillation.class_aware_localisation import ClassAwareLocalisation
+from detection.distillation.ckd import Ckd
 from detection.distillation.classification import Classification
+from detection.distillation.cwd import Cwd
+from detection.distillation.feature_imitation import FeatureImitation
+from detection.distillation.feature_matching import FeatureMatching
+from detection.distillation.fgd import Fgd
+from detection.distillation.inheriting import Inheriting
+from detection.distillation.head_transfer import HeadTransfer
+from detection.distillation.localisation import Localisation
 from detection.distillation.method import DistillationMethod, OwnOptimizer, Pair, Sizes
+from detection.distillation.mgd import Mgd
 from detection.distillation.one_stage import last_tower_conv
+from detection.distillation.prediction_conversion import PredictionConversion
 from detection.distillation.proposal_feature import ProposalFeature
+from detection.distillation.sgfi import Sgfi
 from detection.distillation.taps import StudentTaps, TeacherTaps, first_stage, neck_strides
 from searchd.domain.distillation import CATALOGUE, MethodName, Tap, default_weight
 from searchd.spec import MethodSpec
@@ -22,6 +33,17 @@ METHODS: dict[MethodName, type[DistillationMethod]] = {
     MethodName.PROPOSAL_FEATURE: ProposalFeature,
     MethodName.CLASSIFICATION: Classification,
     MethodName.CLASS_AWARE_LOCALISATION: ClassAwareLocalisation,
+    MethodName.LOCALISATION: Localisation,
+    MethodName.SGFI: Sgfi,
+    MethodName.CKD: Ckd,
+    MethodName.PREDICTION_CONVERSION: PredictionConversion,
+    MethodName.HEAD_TRANSFER: HeadTransfer,
+    MethodName.FEATURE_MATCHING: FeatureMatching,
+    MethodName.FEATURE_IMITATION: FeatureImitation,
+    MethodName.INHERITING: Inheriting,
+    MethodName.CWD: Cwd,
+    MethodName.FGD: Fgd,
+    MethodName.MGD: Mgd,
 }
 
 
@@ -106,7 +128,7 @@ class Distiller:
         return self._methods.parameters()
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The adapters' weights, for example "proposal_feature.adapter.weight"."""
+        """The adapters as they are handed on, for example "proposal_feature.adapter.weight"."""
         return self._methods.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
@@ -116,6 +138,25 @@ class Distiller:
             RuntimeError: A key or shape differs.
         """
         self._methods.load_state_dict(state, strict=True)
+
+    def resume_state(self) -> dict[str, Tensor]:
+        """`state_dict`, and what this training alone has use for: buffers that are not persistent,
+        as CKD's memory."""
+        return dict(self._methods.named_buffers()) | self.state_dict()
+
+    def load_resume_state(self, state: Mapping[str, Tensor]) -> None:
+        """Continue from `resume_state`.
+
+        Raises:
+            KeyError: A buffer is missing.
+            RuntimeError: A key or shape differs.
+        """
+        rest = dict(state)
+        handed_on = self.state_dict()
+        for name, buffer in self._methods.named_buffers():
+            if name not in handed_on:
+                buffer.copy_(rest.pop(name))
+        self.load_state_dict(rest)
 
 
 def pair_of(

@@ -37,7 +37,9 @@ class FeatureImitationOptions:
     """G-DetKD Table 6; its RoIFI is the method proposal_feature."""
 
     mask: Literal["whole", "anchor", "gaussian", "ground_truth"] = "whole"
-    """Where student and teacher are compared."""
+    """Where student and teacher are compared: everywhere, near the student's anchors that fit an
+    object (which a head without anchors, FCOS, does not have), under a Gaussian in every object's
+    box, or in all of the box."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +148,8 @@ class CwdOptions:
 class FgdOptions:
     """FGD (papers.md 6). None means the published value for the student's kind of head."""
 
-    temperature: float = 0.5
+    temperature: float | None = None
+    """T of the attentions: 0.5, and 0.8 for students without anchors (FCOS)."""
     foreground: float | None = None
     """alpha: 1e-3 for one-stage students, 5e-5 for two-stage ones."""
     background: float | None = None

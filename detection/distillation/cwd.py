@@ -1,0 +1,62 @@
+"""Channel-wise distillation (CWD), papers.md 6: each channel's distribution over positions.
+
+Every level that both necks have takes part, as in MMRazor; the losses of the levels add up.
+"""
+
+from typing import Self
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from detection.distillation.levels import LevelAdapters
+from detection.distillation.method import DistillationMethod, Pair
+from detection.distillation.taps import StudentTaps, TeacherTaps
+from searchd.domain.method_options import CwdOptions
+
+
+class Cwd(DistillationMethod):
+    """The loss with a 1x1 convolution a level, if the necks' widths differ."""
+
+    def __init__(self, pair: Pair, temperature: float = 1.0) -> None:
+        """
+        Args:
+            pair: Whose necks are compared.
+            temperature: tau.
+
+        Raises:
+            InvalidValueError: The necks have no level in common.
+        """
+        super().__init__()
+        self.adapters = LevelAdapters(pair)
+        self._temperature = temperature
+
+    @classmethod
+    def build(cls, options: CwdOptions, pair: Pair) -> Self:
+        return cls(pair, options.temperature)
+
+    def forward(self, student: StudentTaps, teacher: TeacherTaps) -> Tensor:
+        levels = self.adapters(student.neck, teacher.neck).values()
+        losses = [cwd_loss(adapted, target, self._temperature) for adapted, target in levels]
+        return torch.stack(losses).sum()
+
+
+def cwd_loss(adapted: Tensor, target: Tensor, temperature: float = 1.0) -> Tensor:
+    """L = tau^2 / (N C) * sum over images and channels of KL(teacher || student), both softmaxes
+    over the positions of a channel at temperature tau.
+
+    Unlike the authors' later code it keeps the teacher's entropy, a constant: equal maps give 0.
+
+    Args:
+        adapted: N x C x H x W, the student's after the adapter.
+        target: N x C x H x W, the teacher's.
+        temperature: tau.
+    """
+    divergence = functional.kl_div(
+        functional.log_softmax(adapted.flatten(2) / temperature, dim=2),
+        functional.log_softmax(target.flatten(2) / temperature, dim=2),
+        reduction="sum",
+        log_target=True,
+    )
+    num_images, num_channels = target.shape[:2]
+    return temperature**2 / (num_images * num_channels) * divergence

@@ -1,0 +1,91 @@
+"""Distilling neck features where a mask says so: the baselines of G-DetKD (002) Table 6, papers.md
+3.4. (Its RoIFI is the method proposal_feature.)
+
+L = 1/(2 N_p) * sum of mask * (f_adapt(F_s) - F_t)^2 over images, levels, channels and cells; N_p is
+the sum of the masks. f_adapt is one 1x1 convolution shared by all levels, as that of SGFI, which
+these baselines are compared with; it is there for necks of equal width too.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, Self
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from detection.distillation.adapters import ChannelAdapter
+from detection.distillation.levels import shared_strides, upsampled
+from detection.distillation.masks import anchor_masks, gaussian_mask, ground_truth_mask
+from detection.distillation.method import DistillationMethod, Pair, balanced
+from detection.distillation.taps import StudentTaps, TeacherTaps
+from searchd.domain.errors import InvalidValueError
+from searchd.domain.method_options import FeatureImitationOptions
+
+MaskName = Literal["whole", "anchor", "gaussian", "ground_truth"]
+
+
+class FeatureImitation(DistillationMethod):
+    """The loss with f_adapt."""
+
+    def __init__(self, pair: Pair, mask: MaskName = "whole") -> None:
+        """
+        Args:
+            pair: Whose necks are compared.
+            mask: Where.
+
+        Raises:
+            InvalidValueError: The necks have no level in common, or the mask needs anchors and the
+                student has none.
+        """
+        super().__init__()
+        if mask == "anchor" and pair.student.anchors is None:
+            raise InvalidValueError(
+                "mask=anchor needs a student with anchors, and this one's head has none; the masks "
+                "that fit are whole, gaussian and ground_truth"
+            )
+        self.adapter = ChannelAdapter(pair.student.neck_channels, pair.teacher.neck_channels, 1)
+        self._strides = shared_strides(pair)
+        self._anchors = pair.student.anchors
+        self._mask: MaskName = mask
+
+    @classmethod
+    def build(cls, options: FeatureImitationOptions, pair: Pair) -> Self:
+        return cls(pair, options.mask)
+
+    def forward(self, student: StudentTaps, teacher: TeacherTaps) -> Tensor:
+        masks, levels = self._masks(student), []
+        for stride in self._strides:
+            target = teacher.neck[stride]
+            adapted = upsampled(self.adapter(student.neck[stride], target.shape[1]), target)
+            mask = functional.interpolate(masks[stride][:, None], size=target.shape[-2:])
+            levels.append((adapted, target, mask))
+        num_points = torch.stack([mask.sum() for *_, mask in levels]).sum()
+        return balanced(feature_imitation_loss(levels), float(num_points))
+
+    def _masks(self, student: StudentTaps) -> Mapping[int, Tensor]:
+        """N x H x W of each stride, on the student's maps."""
+        neck = student.neck
+        objects = [sample.gt_instances.bboxes for sample in student.batch.samples]
+        if self._mask == "whole":
+            return {stride: torch.ones_like(level[:, 0]) for stride, level in neck.items()}
+        if self._mask == "anchor":
+            assert self._anchors is not None  # refused above
+            sizes = [(level.shape[2], level.shape[3]) for level in neck.values()]
+            return dict(zip(neck, anchor_masks(self._anchors, objects, sizes), strict=True))
+        of_boxes = gaussian_mask if self._mask == "gaussian" else ground_truth_mask
+        return {
+            stride: of_boxes(objects, stride, (level.shape[2], level.shape[3]))
+            for stride, level in neck.items()
+        }
+
+
+def feature_imitation_loss(levels: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
+    """Squared difference under a mask, by half the sum of the masks; summed over channels.
+
+    Args:
+        levels: Of each level the adapted student and the teacher, N x C x H x W, and the mask,
+            N x 1 x H x W. If all masks are empty, the loss is 0.
+    """
+    squared = [(mask * (adapted - target).square()).sum() for adapted, target, mask in levels]
+    num_points = torch.stack([mask.sum() for *_, mask in levels]).sum()
+    return torch.stack(squared).sum() / (2 * num_points.clamp(min=1))

@@ -1,0 +1,58 @@
+"""Distilling neck features level by level. MTPD (003) section 3.1, papers.md 2.2.
+
+L_distill = || F_T - r(F_S) ||^2 for each stride that both necks have (decisions B1, B4 and B10).
+"""
+
+from collections.abc import Iterable
+from typing import Literal, Self
+
+import torch
+from torch import Tensor
+
+from detection.distillation.levels import LevelAdapters
+from detection.distillation.method import DistillationMethod, Pair
+from detection.distillation.taps import StudentTaps, TeacherTaps
+from searchd.domain.method_options import FeatureMatchingOptions
+
+Reduction = Literal["mean", "sum"]
+
+
+class FeatureMatching(DistillationMethod):
+    """The loss with r() of each level."""
+
+    def __init__(self, pair: Pair, reduction: Reduction = "mean") -> None:
+        """
+        Args:
+            pair: Whose necks are matched.
+            reduction: See `feature_matching_loss`.
+
+        Raises:
+            InvalidValueError: The necks have no level in common.
+        """
+        super().__init__()
+        self.adapters = LevelAdapters(pair)
+        self._reduction: Reduction = reduction
+
+    @classmethod
+    def build(cls, options: FeatureMatchingOptions, pair: Pair) -> Self:
+        return cls(pair, options.reduction)
+
+    def forward(self, student: StudentTaps, teacher: TeacherTaps) -> Tensor:
+        levels = self.adapters(student.neck, teacher.neck)
+        return feature_matching_loss(levels.values(), self._reduction)
+
+
+def feature_matching_loss(
+    levels: Iterable[tuple[Tensor, Tensor]], reduction: Reduction = "mean"
+) -> Tensor:
+    """Squared difference of neck features.
+
+    Args:
+        levels: Adapted student and teacher, N x C x H x W, of each level.
+        reduction: "mean" over a level's elements and then over levels, which the paper's lambdas
+            ask for (B1); "sum" over all elements of all levels.
+    """
+    squared = [(adapted - target).square() for adapted, target in levels]
+    if reduction == "sum":
+        return torch.stack([level.sum() for level in squared]).sum()
+    return torch.stack([level.mean() for level in squared]).mean()

@@ -1,0 +1,167 @@
+"""Focal and global distillation (FGD), papers.md 6.
+
+Focal: differences count where the teacher attends, in position and channel, apart for objects and
+background; and the attentions themselves are compared. Global: what a context block (GCNet) makes
+of either side is compared. Every level that both necks have takes part; the levels' losses add up.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from mmcv.cnn import ContextBlock
+from torch import Tensor, nn
+from torch.nn import functional
+
+from detection.distillation.levels import LevelAdapters
+from detection.distillation.masks import scale_mask
+from detection.distillation.method import DistillationMethod, Pair, Sizes
+from detection.distillation.taps import StudentTaps, TeacherTaps
+from searchd.domain.method_options import FgdOptions
+
+TEMPERATURE, ANCHOR_FREE_TEMPERATURE = 0.5, 0.8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """Of the parts of the loss."""
+
+    foreground: float
+    """alpha."""
+    background: float
+    """beta."""
+    attention: float
+    """gamma."""
+    relation: float
+    """lambda."""
+
+
+ONE_STAGE = Weights(foreground=1e-3, background=5e-4, attention=1e-3, relation=5e-6)
+TWO_STAGE = Weights(foreground=5e-5, background=2.5e-5, attention=5e-5, relation=5e-7)
+
+
+class Relations(nn.Module):
+    """R of one side: features with their global context, for the leading channels of C."""
+
+    def __init__(self, channels: int) -> None:
+        """
+        Args:
+            channels: C, of the widest teacher.
+        """
+        super().__init__()
+        self.block = ContextBlock(channels, ratio=1 / 2)  # FGD's GcBlock: zero-init at the end
+        self._channels = channels
+
+    def forward(self, features: Tensor) -> Tensor:
+        """N x C' x H x W -> the same, C' at most C."""
+        width = features.shape[1]
+        padding = (0, 0, 0, 0, 0, self._channels - width)  # absent channels add nothing
+        related: Tensor = self.block(functional.pad(features, padding))
+        return related[:, :width]
+
+
+class Fgd(DistillationMethod):
+    """The loss with R of both sides of each level, and a 1x1 convolution a level if the necks'
+    widths differ."""
+
+    def __init__(self, pair: Pair, *, temperature: float, weights: Weights) -> None:
+        """
+        Args:
+            pair: Whose necks are compared.
+            temperature: T of the attentions.
+            weights: Of the parts.
+
+        Raises:
+            InvalidValueError: The necks have no level in common.
+        """
+        super().__init__()
+        self.adapters = LevelAdapters(pair)
+        strides = [str(stride) for stride in self.adapters.strides]
+        channels = pair.teacher.neck_channels
+        self.student_relations = nn.ModuleDict({s: Relations(channels) for s in strides})
+        self.teacher_relations = nn.ModuleDict({s: Relations(channels) for s in strides})
+        self._temperature, self._weights = temperature, weights
+
+    @classmethod
+    def build(cls, options: FgdOptions, pair: Pair) -> Self:
+        published = TWO_STAGE if pair.student.two_stage else ONE_STAGE
+        weights = Weights(
+            foreground=_chosen(options.foreground, published.foreground),
+            background=_chosen(options.background, published.background),
+            attention=_chosen(options.attention, published.attention),
+            relation=_chosen(options.relation, published.relation),
+        )
+        temperature = _chosen(options.temperature, _published_temperature(pair.student))
+        return cls(pair, temperature=temperature, weights=weights)
+
+    def forward(self, student: StudentTaps, teacher: TeacherTaps) -> Tensor:
+        objects = [sample.gt_instances.bboxes for sample in student.batch.samples]
+        losses = []
+        for stride, (adapted, target) in self.adapters(student.neck, teacher.neck).items():
+            cell = stride * student.neck[stride].shape[3] / target.shape[3]
+            foreground = scale_mask(objects, cell, (target.shape[2], target.shape[3]))
+            focal = focal_loss(adapted, target, foreground, self._temperature, self._weights)
+            relation = relation_loss(
+                self.student_relations[str(stride)](adapted),
+                self.teacher_relations[str(stride)](target),
+            )
+            losses.append(focal + self._weights.relation * relation)
+        return torch.stack(losses).sum()
+
+
+def focal_loss(
+    adapted: Tensor, target: Tensor, foreground: Tensor, temperature: float, weights: Weights
+) -> Tensor:
+    """alpha * foreground part + beta * background part + gamma * attention part.
+
+    The first two are 1/N * sum of M * A_S^t * A_C^t * (F_t - F_s)^2, the third
+    1/N * (|A_S^t - A_S^s|_1 + |A_C^t - A_C^s|_1).
+
+    Args:
+        adapted: N x C x H x W, the student's after the adapter.
+        target: N x C x H x W, the teacher's.
+        foreground: N x H x W, M_fg: see `masks.scale_mask`.
+        temperature: T of the attentions.
+        weights: alpha, beta and gamma.
+    """
+    spatial, channel = attentions(target, temperature)
+    own_spatial, own_channel = attentions(adapted, temperature)
+    masks = weights.foreground * foreground + weights.background * background_mask(foreground)
+    weighted = torch.einsum("nchw,nc,nhw->", (target - adapted).square(), channel, spatial * masks)
+    attended = (spatial - own_spatial).abs().sum() + (channel - own_channel).abs().sum()
+    return (weighted + weights.attention * attended) / len(target)
+
+
+def attentions(features: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """A_S = H W softmax(mean over channels of |F| / T), over positions, N x H x W; and
+    A_C = C softmax(mean over positions of |F| / T), over channels, N x C.
+
+    Args:
+        features: N x C x H x W.
+        temperature: T.
+    """
+    size, channels = features.shape[-2:], features.shape[1]
+    strength = features.abs()
+    spatial = (strength.mean(dim=1).flatten(1) / temperature).softmax(dim=1)
+    channel = (strength.mean(dim=(2, 3)) / temperature).softmax(dim=1)
+    return (size.numel() * spatial).unflatten(1, size), channels * channel
+
+
+def background_mask(foreground: Tensor) -> Tensor:
+    """M_bg: 1 / (number of background cells of the image) in them, 0 elsewhere; N x H x W."""
+    outside = (foreground == 0).to(foreground.dtype)
+    return outside / outside.sum(dim=(1, 2), keepdim=True).clamp(min=1)
+
+
+def relation_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """1/N * |R(F_t) - R(F_s)|^2; both N x C x H x W."""
+    return (teacher - student).square().sum() / len(teacher)
+
+
+def _published_temperature(student: Sizes) -> float:
+    """FGD's own for FCOS is another."""
+    return ANCHOR_FREE_TEMPERATURE if student.anchors is None else TEMPERATURE
+
+
+def _chosen(option: float | None, published: float) -> float:
+    return published if option is None else option

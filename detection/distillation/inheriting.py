@@ -1,0 +1,112 @@
+"""The inheriting strategy: a student starts with its teacher's neck and head. ICD (001) appendix B;
+papers.md 4.4 and 2.6.
+
+It has no loss. It acts once in a student's lineage, on the first teacher, and remembers that beside
+the adapters, which go on to the student's children.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from detection.distillation.method import DistillationMethod, Pair
+from detection.distillation.taps import StudentTaps, TeacherTaps
+from searchd.domain.errors import InvalidValueError
+from searchd.domain.method_options import NoOptions
+
+HEADS = ("rpn_head", "roi_head", "bbox_head")
+"""What a detector may call its heads."""
+
+
+class Inheriting(DistillationMethod):
+    """Copies neck and head of the teacher, unless an ancestor of the student has."""
+
+    done: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("done", torch.tensor(False))
+
+    @classmethod
+    def build(cls, options: NoOptions, pair: Pair) -> Self:
+        del options, pair
+        return cls()
+
+    def forward(self, student: StudentTaps, teacher: TeacherTaps) -> Tensor:
+        """Zero."""
+        del teacher
+        return student.batch.inputs.new_zeros(())
+
+    def losses(self, student: StudentTaps, teacher: TeacherTaps) -> dict[str, Tensor]:
+        del student, teacher
+        return {}
+
+    def prepare(self, student: nn.Module, teacher: nn.Module) -> tuple[nn.Module, ...]:
+        """Copy once; nothing is frozen.
+
+        Raises:
+            InvalidValueError: The heads or the necks differ; the student is as it was.
+        """
+        if not self.done:
+            inherit(student, teacher)
+            self.done.fill_(True)
+        return ()
+
+
+def inherit(student: nn.Module, teacher: nn.Module) -> None:
+    """Give a student the weights and buffers of a teacher's neck and head.
+
+    "When shapes match" (papers.md 4.4): the convolutions of the neck that read a backbone of other
+    widths stay the student's. Everything else must match.
+
+    Args:
+        student: mmdet detector.
+        teacher: mmdet detector of the same family.
+
+    Raises:
+        InvalidValueError: Heads or necks differ in a name or shape; the student is as it was.
+    """
+    own, given = _neck_and_head(student), _neck_and_head(teacher)
+    if own.keys() != given.keys():
+        raise InvalidValueError(
+            "inheriting needs a teacher with the student's neck and head; only one of them has "
+            f"{', '.join(sorted(own.keys() ^ given.keys()))}"
+        )
+    kept = _readers_of_another_backbone(own, given)
+    for name in own.keys() - kept:
+        if own[name].shape != given[name].shape:
+            raise InvalidValueError(
+                f"inheriting needs a teacher with the student's neck and head: {name} is "
+                f"{tuple(own[name].shape)} in the student and {tuple(given[name].shape)} in the "
+                "teacher"
+            )
+    student.load_state_dict({name: given[name] for name in own.keys() - kept}, strict=False)
+
+
+def _neck_and_head(model: nn.Module) -> dict[str, Tensor]:
+    parts = ("neck", *HEADS)
+    return {
+        name: value for name, value in model.state_dict().items() if name.split(".")[0] in parts
+    }
+
+
+def _readers_of_another_backbone(
+    own: Mapping[str, Tensor], given: Mapping[str, Tensor]
+) -> frozenset[str]:
+    """The neck's tensors, whole modules of them, whose weight has the same outputs and another
+    number of inputs; between convolutions of a neck the width is one and the same."""
+    modules = defaultdict(set)
+    for name in own:
+        modules[name.rpartition(".")[0]].add(name)
+    differ = [
+        name
+        for name in own
+        if name.startswith("neck.")
+        and own[name].dim() == 4
+        and own[name].shape[1] != given[name].shape[1]
+        and own[name].shape[0] == given[name].shape[0]
+    ]
+    return frozenset().union(*(modules[name.rpartition(".")[0]] for name in differ))
