@@ -1,0 +1,135 @@
+"""ICD's decoder: attention of instances over a detector's features. ICD (001), papers.md 4.1.
+
+Shapes: B images, I instances of each, L cells of all levels together, C neck channels, M heads of
+d = 256 / M channels.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import sqrt
+
+import torch
+from mmdet.models.layers import MLP, SinePositionalEncoding
+from torch import Tensor, nn
+
+from detection.distillation.adapters import ChannelAdapter
+from detection.distillation.instance_encoder import POSITION_CHANNELS, WIDTH
+
+FFN_CHANNELS = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Grid:
+    """Where the cells of all levels lie."""
+
+    positions: Tensor
+    """B x 256 x 1 x L: DETR's 2-D sine embedding, where the image without padding is one period."""
+    is_padding: Tensor
+    """B x L, bool."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Knowledge:
+    """What the decoder finds for each instance."""
+
+    attention: Tensor
+    """m, B x M x I x L; sums to 1 over the cells, 0 in padding."""
+    values: Tensor
+    """V of the features, B x M x d x L."""
+    embeddings: Tensor
+    """g, B x I x 256."""
+
+
+class ConditionalDecoder(nn.Module):
+    """One layer of cross-attention and FFN; instances do not see each other.
+
+    Attributes:
+        query: F^q.
+        key: F^k, of features with positions.
+        value: F^v, of features alone.
+        position: F_pe.
+    """
+
+    def __init__(self, channels: int, num_heads: int) -> None:
+        """
+        Args:
+            channels: Neck channels of the widest teacher; narrower ones use the leading part.
+            num_heads: M.
+        """
+        super().__init__()
+        self._num_heads = num_heads
+        self.query = nn.Linear(WIDTH, WIDTH)
+        self.key = ChannelAdapter(channels, WIDTH, 1)
+        self.value = ChannelAdapter(channels, WIDTH, 1)
+        self.position = ChannelAdapter(WIDTH, channels, 1)
+        self.out = nn.Linear(WIDTH, WIDTH)
+        self.attention_norm = nn.LayerNorm(WIDTH)
+        self.ffn = MLP(WIDTH, FFN_CHANNELS, WIDTH, 2)
+        self.ffn_norm = nn.LayerNorm(WIDTH)
+        for parameter in self.parameters():
+            if parameter.dim() > 1:
+                nn.init.xavier_uniform_(parameter)  # DETR's
+
+    def forward(self, queries: Tensor, features: Tensor, grid: Grid) -> Knowledge:
+        """
+        Args:
+            queries: B x I x 256.
+            features: B x C x 1 x L, as `joined` gives them.
+            grid: Of the same cells.
+        """
+        places = self.position(grid.positions, features.shape[1])
+        keys = split_heads(self.key(features + places), self._num_heads)
+        values = split_heads(self.value(features), self._num_heads)
+        asked = self.query(queries).unflatten(2, (self._num_heads, -1)).transpose(1, 2)
+        scores = asked @ keys / sqrt(keys.shape[2])  # B x M x I x L
+        attention = scores.masked_fill(grid.is_padding[:, None, None], -torch.inf).softmax(dim=3)
+        heads = (attention @ values.transpose(2, 3)).transpose(1, 2).flatten(start_dim=2)
+        found = self.attention_norm(queries + self.out(heads))
+        return Knowledge(
+            attention=attention,
+            values=values,
+            embeddings=self.ffn_norm(found + self.ffn(found)),
+        )
+
+
+def split_heads(maps: Tensor, num_heads: int) -> Tensor:
+    """B x 256 x 1 x L -> B x M x d x L."""
+    return maps.flatten(start_dim=2).unflatten(1, (num_heads, -1))
+
+
+def joined(levels: Mapping[int, Tensor], strides: Sequence[int]) -> Tensor:
+    """The cells of some levels side by side: B x C x 1 x L.
+
+    Args:
+        levels: Each B x C x h x w, by stride.
+        strides: Which of them, in order.
+    """
+    return torch.cat([levels[s].flatten(start_dim=2) for s in strides], dim=2).unsqueeze(2)
+
+
+def grid_of(levels: Mapping[int, Tensor], strides: Sequence[int], image_sizes: Tensor) -> Grid:
+    """The cells that `joined` puts side by side.
+
+    A cell is padding if it begins beyond its image. Every level is normalised by itself.
+
+    Args:
+        levels: Each B x C x h x w, by stride.
+        strides: Which of them, in order.
+        image_sizes: B x 2, width and height in pixels of the input, without padding.
+    """
+    encoding = SinePositionalEncoding(POSITION_CHANNELS, normalize=True)
+    paddings = [_padding(levels[stride], stride, image_sizes) for stride in strides]
+    positions = [encoding(padding).flatten(start_dim=2) for padding in paddings]
+    return Grid(
+        positions=torch.cat(positions, dim=2).unsqueeze(2),
+        is_padding=torch.cat([padding.flatten(start_dim=1) for padding in paddings], dim=1),
+    )
+
+
+def _padding(level: Tensor, stride: int, image_sizes: Tensor) -> Tensor:
+    """B x h x w, bool."""
+    rows, columns = (
+        stride * torch.arange(size, device=level.device) >= image_sizes[:, axis, None]
+        for size, axis in ((level.shape[2], 1), (level.shape[3], 0))
+    )
+    return rows[:, :, None] | columns[:, None, :]
