@@ -236,8 +236,11 @@ class BaseSpec(Spec):
     be the search's `head`."""
     block: BlockKind = BlockKind.BASIC
     """Block kind of `encoding`."""
-    base_channels: int = Field(default=64, ge=1)
-    """Stem channels, and width of stage 1 of a named backbone."""
+    groups: int = Field(default=1, ge=1)
+    """Groups of the 3x3 convolutions of `encoding`, if it is a ResNeXt."""
+    base_channels: int | None = Field(default=None, ge=1)
+    """Outputs of the stem's first convolution, with which a named backbone scales; None: as
+    published, 64 of ResNets and 32 of MobileNetV2."""
     training: TrainingSpec = TrainingSpec(
         epochs=24, learning_rate=0.02, schedule="step", warmup_iterations=500
     )
@@ -255,7 +258,9 @@ class BaseSpec(Spec):
         if self.mmdet is not None:
             return None
         if self.encoding is not None:
-            return parse(self.encoding, self.block, stem_channels=self.base_channels)
+            return parse(
+                self.encoding, self.block, groups=self.groups, stem_channels=self.base_channels
+            )
         assert self.backbone is not None  # checked above
         return preset(self.backbone, base_channels=self.base_channels)
 

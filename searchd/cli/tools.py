@@ -17,8 +17,16 @@ from searchd.spec import ScoreSpec, SpaceSpec
 
 app = typer.Typer(no_args_is_help=True, help="Computations that need no service.")
 
-Ungrouped = Literal["basic", "bottleneck"]
-Preset = Literal["resnet18", "resnet50", "resnet101", "resnext101_32x4d"]
+Preset = Literal[
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnext50_32x4d",
+    "resnext101_32x4d",
+    "qr50",
+    "mobilenet_v2",
+]
 JsonFile = typer.Option(exists=True, dir_okay=False)
 _DEFAULTS = ScoreSpec()
 _PERFORMANCE = TypeAdapter(dict[str, float])
@@ -40,7 +48,10 @@ def complexity(
     encoding: Annotated[
         str | None, typer.Option(help="The backbone in the papers' text form.")
     ] = None,
-    block: Annotated[Ungrouped, typer.Option(help="Block kind of --encoding.")] = "basic",
+    block: Annotated[BlockKind, typer.Option(help="Block kind of --encoding.")] = BlockKind.BASIC,
+    groups: Annotated[
+        int, typer.Option(help="Groups of the 3x3 convolutions of --encoding (ResNeXt).")
+    ] = 1,
     detector: Annotated[
         Preset | None, typer.Option(help="A plain detector instead of --encoding.")
     ] = None,
@@ -55,7 +66,7 @@ def complexity(
         raise typer.BadParameter("give exactly one of --encoding and --detector")
     from detection.complexity import count
 
-    architecture = preset(detector) if detector else parse(encoding or "", BlockKind(block))
+    architecture = preset(detector) if detector else parse(encoding or "", block, groups=groups)
     counted = count(Detector(architecture=architecture), Resolution.parse(input_size))
     _show(
         {

@@ -4,7 +4,9 @@ import pytest
 from pydantic import ValidationError
 
 from searchd.domain.actions import Move, Rearrange
+from searchd.domain.architecture import preset
 from searchd.domain.distillation import default_weight
+from searchd.domain.encoding import encode
 from searchd.domain.resolution import Resolution
 from searchd.domain.trial import Proposal, Train, TrialRole
 from searchd.spec import (
@@ -95,6 +97,22 @@ def test_method_named_twice_is_refused() -> None:
     methods = (MethodSpec(name="classification"), MethodSpec(name="classification"))
     with pytest.raises(ValidationError, match="named once each"):
         DistillationSpec(methods=methods)
+
+
+def test_width_of_a_named_or_encoded_base_is_the_published_one_unless_given() -> None:
+    assert BaseSpec(backbone="mobilenet_v2").architecture == preset("mobilenet_v2")
+    narrow = BaseSpec(backbone="mobilenet_v2", base_channels=8).architecture
+    assert narrow == preset("mobilenet_v2", base_channels=8)
+    assert BaseSpec(backbone="qr50").architecture == preset("resnet50", base_channels=16)
+    for name in ("mobilenet_v2", "resnext50_32x4d"):
+        published = preset(name)
+        encoded = BaseSpec(
+            backbone=None,
+            encoding=encode(published),
+            block=published.kind,
+            groups=published.groups[0][0],
+        )
+        assert encoded.architecture == published
 
 
 def test_base_is_named_or_encoded() -> None:

@@ -2,9 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from searchd.cli import tools
+from searchd.domain.architecture import PRESETS, preset
+from searchd.domain.encoding import encode
 from tests.searchd.cli.conftest import Run
 
 R18 = (
@@ -26,6 +30,26 @@ def test_complexity_of_an_encoding_equals_the_named_detectors(offline: Run) -> N
     named = offline("tools", "complexity", "--detector", "resnet18", *options)
     encoded = offline("tools", "complexity", "--encoding", R18, "--block", "basic", *options)
     assert json.loads(encoded.stdout) == json.loads(named.stdout)
+
+
+@pytest.mark.parametrize(
+    ("name", "block", "groups"),
+    [("mobilenet_v2", "inverted_residual", "1"), ("resnext50_32x4d", "bottleneck", "32")],
+)
+def test_block_kind_and_groups_are_given_beside_the_encoding(
+    offline: Run, name: str, block: str, groups: str
+) -> None:
+    options = ("--input", "64x64", "--format", "json")
+    named = offline("tools", "complexity", "--detector", name, *options)
+    text = encode(preset(name))
+    encoded = offline(
+        "tools", "complexity", "--encoding", text, "--block", block, "--groups", groups, *options
+    )
+    assert json.loads(encoded.stdout) == json.loads(named.stdout)
+
+
+def test_every_published_backbone_can_be_named() -> None:
+    assert get_args(tools.Preset) == PRESETS
 
 
 @pytest.mark.parametrize(
