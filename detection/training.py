@@ -214,7 +214,7 @@ class Training:
             "step": self._step,
             "prepared": self._prepared,
             "model": self.model.state_dict(),
-            "adapters": self._distiller.state_dict() if self._distiller else {},
+            "adapters": self._distiller.resume_state() if self._distiller else {},
             "optimizer": self._optimizer.state_dict(),
             "own_optimizers": {name: own.state_dict() for name, own in self._own.items()},
             "loss_sums": dict(self._loss_sums),
@@ -230,7 +230,7 @@ class Training:
         """
         self.model.load_state_dict(state["model"])
         if self._distiller:
-            self._distiller.load_state_dict(state["adapters"])
+            self._distiller.load_resume_state(state["adapters"])
         self._optimizer.load_state_dict(state["optimizer"])
         for name, own in self._own.items():
             own.load_state_dict(state["own_optimizers"][name])

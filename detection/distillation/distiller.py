@@ -9,15 +9,15 @@ from mmdet.models.task_modules import AnchorGenerator
 from torch import Tensor, nn
 
 from detection.data.coco import CocoSplit
-from detection.distillation.class_aware_localisation import ClassAwareLocalisation
 from detection.distillation.ckd import Ckd
+from detection.distillation.class_aware_localisation import ClassAwareLocalisation
 from detection.distillation.classification import Classification
 from detection.distillation.cwd import Cwd
 from detection.distillation.feature_imitation import FeatureImitation
 from detection.distillation.feature_matching import FeatureMatching
 from detection.distillation.fgd import Fgd
-from detection.distillation.inheriting import Inheriting
 from detection.distillation.head_transfer import HeadTransfer
+from detection.distillation.inheriting import Inheriting
 from detection.distillation.localisation import Localisation
 from detection.distillation.method import DistillationMethod, OwnOptimizer, Pair, Sizes
 from detection.distillation.mgd import Mgd

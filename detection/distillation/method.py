@@ -74,8 +74,9 @@ class DistillationMethod(nn.Module, ABC):
     """A loss between a student's and a teacher's taps.
 
     Its parameters, if any, are adapters: trained with the student, kept apart from it, absent from
-    what is exported, and handed on, with its buffers, to the student's children. A mean over
-    something that ranks have different numbers of goes through `balanced`.
+    what is exported, and handed on, with its persistent buffers, to the student's children. Buffers
+    that are not persistent are kept for a resumed training alone. A mean over something that ranks
+    have different numbers of goes through `balanced`.
     """
 
     weight: float = 1.0

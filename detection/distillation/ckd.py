@@ -1,0 +1,188 @@
+"""Contrastive distillation of region embeddings. G-DetKD (002) sections 4.2, 4.3.2 and B,
+papers.md 3.2 and 3.5.
+
+A region's student embedding shall be found among many teacher embeddings: those of the batch, of
+all ranks, and of earlier batches.
+"""
+
+from typing import Self
+
+import torch
+from mmdet.structures.bbox import bbox_overlaps
+from torch import Tensor, distributed, nn
+from torch.nn import functional
+
+from detection.distillation.memory_queue import MemoryQueue
+from detection.distillation.method import DistillationMethod, Pair, balanced
+from detection.distillation.taps import Regions, StudentTaps, TeacherTaps
+from searchd.domain.method_options import CkdOptions
+
+
+class Ckd(DistillationMethod):
+    """L_ckd with its projection and memory.
+
+    Attributes:
+        student_embedding: Takes the student's embeddings to the teacher's width.
+        projection: f_theta, linear, for both sides.
+        queue: Projected and normalised embeddings of the teacher, from earlier batches.
+    """
+
+    def __init__(
+        self, student_embedding: nn.Module, teacher_channels: int, options: CkdOptions
+    ) -> None:
+        """
+        Args:
+            student_embedding: N x D embeddings and the student's regions -> N x teacher_channels.
+            teacher_channels: Width of the teacher's embeddings.
+            options: The method's.
+        """
+        super().__init__()
+        self.student_embedding = student_embedding
+        self.projection = nn.Linear(teacher_channels, options.projection_channels)
+        self.queue = MemoryQueue(options.queue_size, options.projection_channels)
+        self._options = options
+
+    @classmethod
+    def build(cls, options: CkdOptions, pair: Pair) -> Self:
+        student, teacher = pair.student, pair.teacher
+        assert student.embedding_channels is not None  # the catalogue's families have embeddings
+        assert teacher.embedding_channels is not None
+        widths = student.embedding_channels, teacher.embedding_channels
+        embedding = (
+            SharedEmbedding(*widths)
+            if student.two_stage
+            else DecoupledEmbedding(*widths, student.num_anchors)
+        )
+        return cls(embedding, widths[1], options)
+
+    def forward(self, student: StudentTaps, teacher: TeacherTaps) -> Tensor:
+        regions, options = student.regions, self._options
+        anchors = self._project(self.student_embedding(student.embeddings, regions))
+        others, first = gathered(teacher.embeddings)
+        candidates = self._project(others)  # of all ranks; theta learns from the teacher's side too
+        loss = ckd_loss(
+            anchors,
+            candidates,
+            self.queue.filled,
+            first=first,
+            excluded=same_object(regions.rois, options.iou_threshold),
+            temperature=options.temperature,
+        )
+        self.queue.push(candidates)
+        return balanced(loss, len(anchors))
+
+    def _project(self, embeddings: Tensor) -> Tensor:
+        return functional.normalize(self.projection(embeddings))
+
+
+class SharedEmbedding(nn.Module):
+    """A two-stage student's embeddings in the teacher's width: as they are, or by a linear layer
+    where widths differ."""
+
+    def __init__(self, channels: int, teacher_channels: int) -> None:
+        """
+        Args:
+            channels: The student's.
+            teacher_channels: The teacher's.
+        """
+        super().__init__()
+        equal = channels == teacher_channels
+        self.linear = nn.Identity() if equal else nn.Linear(channels, teacher_channels)
+
+    def forward(self, embeddings: Tensor, regions: Regions) -> Tensor:
+        """N x D -> N x D_t."""
+        del regions
+        return self.linear(embeddings)
+
+
+class DecoupledEmbedding(nn.Module):
+    """A one-stage student's embeddings, split by anchor ("decoupled representation", decision C2).
+
+    A cell's vector serves all its anchors. A 1x1 convolution takes it to one vector of the
+    teacher's width for each of them. Since embeddings come as they were read at the regions'
+    cells, the convolution is a linear layer.
+    """
+
+    def __init__(self, channels: int, teacher_channels: int, num_anchors: int) -> None:
+        """
+        Args:
+            channels: The student's.
+            teacher_channels: The teacher's.
+            num_anchors: Of a cell; 1 for FCOS.
+        """
+        super().__init__()
+        self.linear = nn.Linear(channels, num_anchors * teacher_channels)
+        self._num_anchors = num_anchors
+
+    def forward(self, embeddings: Tensor, regions: Regions) -> Tensor:
+        """N x D -> N x D_t, the part of the anchor that predicted each region."""
+        assert regions.cells is not None  # a one-stage student's have them
+        every = self.linear(embeddings).unflatten(1, (self._num_anchors, -1))
+        index = regions.cells.anchor[:, None, None].expand(-1, 1, every.shape[2])
+        return every.gather(1, index).squeeze(1)
+
+
+def ckd_loss(
+    student: Tensor,
+    teacher: Tensor,
+    queue: Tensor,
+    *,
+    first: int,
+    excluded: Tensor,
+    temperature: float,
+) -> Tensor:
+    """InfoNCE, L_ckd = mean_i -log[ g(s_i, t_i) / (g(s_i, t_i) + sum_j g(s_i, t_j)) ], with
+    g = exp(cos / gamma).
+
+    Args:
+        student: N x D, of length 1.
+        teacher: M x D, of length 1; N of them are of the student's regions, in their order.
+        queue: Q x D, of length 1; negatives of all.
+        first: Index in `teacher` of the student's first region.
+        excluded: N x N, bool: pairs of regions that are no negatives.
+        temperature: gamma.
+    """
+    own = student @ teacher.T  # N x M
+    count = len(student)
+    is_positive = torch.eye(count, dtype=torch.bool, device=own.device)
+    positive = own[:, first : first + count].diagonal()
+    hidden = functional.pad(excluded & ~is_positive, (first, own.shape[1] - first - count))
+    every = torch.cat([own.masked_fill(hidden, -torch.inf), student @ queue.T], dim=1)
+    losses = (every / temperature).logsumexp(dim=1) - positive / temperature
+    return losses.sum() / max(count, 1)
+
+
+def same_object(rois: Tensor, iou_threshold: float) -> Tensor:
+    """Pairs of regions of the same image whose IoU exceeds a threshold; N x N, bool.
+
+    They may show the same object: one's teacher embedding is no negative for the other.
+
+    Args:
+        rois: N x 5, image number and xyxy.
+        iou_threshold: 1 for no pairs.
+    """
+    same_image = rois[:, None, 0] == rois[:, 0]
+    overlap: Tensor = bbox_overlaps(rois[:, 1:], rois[:, 1:])
+    return same_image & (overlap > iou_threshold)
+
+
+@torch.no_grad()
+def gathered(rows: Tensor) -> tuple[Tensor, int]:
+    """The rows of all data-parallel ranks, in their order, and the index of this rank's first.
+
+    Every rank must call it, also without rows.
+
+    Args:
+        rows: N x D; N may differ between ranks.
+    """
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return rows, 0
+    world_size, rank = distributed.get_world_size(), distributed.get_rank()
+    counts = [rows.new_zeros(1, dtype=torch.long) for _ in range(world_size)]
+    distributed.all_gather(counts, torch.tensor([len(rows)], device=rows.device))
+    numbers = [int(count) for count in counts]
+    padded = functional.pad(rows, (0, 0, 0, max(numbers) - len(rows)))  # equal shapes for gloo
+    parts = [torch.empty_like(padded) for _ in numbers]
+    distributed.all_gather(parts, padded.contiguous())
+    every = torch.cat([part[:number] for part, number in zip(parts, numbers, strict=True)])
+    return every, sum(numbers[:rank])

@@ -1,0 +1,43 @@
+"""The student's RPN and RoI head are the teacher's. G-DetKD (002) section 4.3.1 and appendix A,
+papers.md 3.3."""
+
+from typing import Any, Self
+
+from torch import Tensor, nn
+
+from detection.distillation.method import DistillationMethod, Pair
+from detection.distillation.taps import StudentTaps, TeacherTaps
+from searchd.domain.method_options import NoOptions
+
+
+class HeadTransfer(DistillationMethod):
+    """Copied before the training and frozen throughout (decision C3); backbone and neck learn to
+    serve the teacher's head. It adds no loss."""
+
+    @classmethod
+    def build(cls, options: NoOptions, pair: Pair) -> Self:
+        del options, pair
+        return cls()
+
+    def forward(self, student: StudentTaps, teacher: TeacherTaps) -> Tensor:
+        """Zero."""
+        del teacher
+        return student.batch.inputs.new_zeros(())
+
+    def losses(self, student: StudentTaps, teacher: TeacherTaps) -> dict[str, Tensor]:
+        del student, teacher
+        return {}
+
+    def prepare(self, student: nn.Module, teacher: nn.Module) -> tuple[nn.Module, ...]:
+        """Copy and freeze; see `DistillationMethod.prepare`.
+
+        Raises:
+            RuntimeError: The heads differ in shape, which the catalogue refuses beforehand.
+        """
+        return tuple(_transfer(student, teacher, part) for part in ("rpn_head", "roi_head"))
+
+
+def _transfer(student: Any, teacher: Any, part: str) -> nn.Module:
+    copy: nn.Module = getattr(student, part)
+    copy.load_state_dict(getattr(teacher, part).state_dict())
+    return copy.requires_grad_(False).eval()

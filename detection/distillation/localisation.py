@@ -1,0 +1,39 @@
+"""Distilling the box deltas of the object's class, the baseline that class-aware localisation is
+compared with. G-DetKD (002) section 4.3.1, papers.md 3.3."""
+
+from typing import Self
+
+from torch import Tensor
+
+from detection.distillation.method import DistillationMethod, Pair, balanced
+from detection.distillation.taps import StudentTaps, TeacherTaps
+from searchd.domain.method_options import NoOptions
+
+
+class Localisation(DistillationMethod):
+    """The loss on positive regions; others have no object whose class would choose the deltas."""
+
+    @classmethod
+    def build(cls, options: NoOptions, pair: Pair) -> Self:
+        del options, pair
+        return cls()
+
+    def forward(self, student: StudentTaps, teacher: TeacherTaps) -> Tensor:
+        positive = student.regions.is_positive
+        labels = student.regions.labels[positive]
+        loss = localisation_loss(student.box_deltas[positive], teacher.box_deltas[positive], labels)
+        return balanced(loss, len(labels))
+
+
+def localisation_loss(student_deltas: Tensor, teacher_deltas: Tensor, labels: Tensor) -> Tensor:
+    """1/P * sum_i | reg_t^{i,c} - reg_s^{i,c} |, c the class of the object of i, |.| summed over
+    the 4 deltas.
+
+    Args:
+        student_deltas: P x 4K, class by class.
+        teacher_deltas: P x 4K.
+        labels: P, long, in 0..K-1.
+    """
+    difference = (teacher_deltas - student_deltas).unflatten(1, (-1, 4))  # P x K x 4
+    index = labels[:, None, None].expand(-1, 1, 4)
+    return difference.gather(1, index).abs().sum() / max(len(labels), 1)

@@ -1,0 +1,52 @@
+"""Class scores of a one-stage student made comparable to a two-stage teacher's. G-DetKD (002)
+appendix D, papers.md 3.5."""
+
+from typing import Self
+
+from torch import Tensor
+from torch.nn import functional
+
+from detection.distillation.method import DistillationMethod, Pair, balanced
+from detection.distillation.taps import StudentTaps, TeacherTaps
+from searchd.domain.method_options import NoOptions
+
+
+class PredictionConversion(DistillationMethod):
+    """L_cls with converted scores, on all regions."""
+
+    @classmethod
+    def build(cls, options: NoOptions, pair: Pair) -> Self:
+        del options, pair
+        return cls()
+
+    def forward(self, student: StudentTaps, teacher: TeacherTaps) -> Tensor:
+        logits = student.class_logits
+        return balanced(prediction_conversion_loss(logits, teacher.class_logits), len(logits))
+
+
+def prediction_conversion_loss(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
+    """L_cls = -1/N * sum_i sum_c P_t^{i,c} log P_s^{i,c}, c running over the object classes.
+
+    P_t is the teacher's softmax, P_s what `converted_log_scores` makes of the student's.
+
+    Args:
+        student_logits: N x K, of sigmoids.
+        teacher_logits: N x (K + 1), background last.
+    """
+    scores = teacher_logits.softmax(dim=1)[:, :-1]
+    return -(scores * converted_log_scores(student_logits)).sum() / max(len(scores), 1)
+
+
+def converted_log_scores(logits: Tensor) -> Tensor:
+    """log of P_s = softmax(L_s) / max(softmax(L_s)), restricted to the object classes; N x K.
+
+    L_s has a background column; for a head of sigmoids it is a logit of 0 (decision C8), against
+    which a sigmoid is a softmax. The maximum is over all columns: 1 where an object class wins, so
+    background wins where every logit is negative, and then P_s is exp(logit).
+
+    Args:
+        logits: N x K, of sigmoids.
+    """
+    with_background = functional.pad(logits, (0, 1))
+    # The softmax's denominators cancel.
+    return logits - with_background.amax(dim=1, keepdim=True)

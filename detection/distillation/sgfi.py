@@ -1,0 +1,115 @@
+"""Semantic-guided feature imitation. G-DetKD (002) section 4.1, papers.md 3.1.
+
+The student's feature that is to imitate a region of the teacher is a mixture of the student's
+levels, since what a level means differs between detectors: student and teacher may even be of
+different families. The mixture is chosen by likeness, region by region.
+"""
+
+import math
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from detection.distillation.adapters import ChannelAdapter
+from detection.distillation.method import DistillationMethod, Pair, balanced
+from detection.distillation.taps import StudentTaps, TeacherTaps
+from searchd.domain.method_options import SgfiOptions
+
+KEY_CHANNELS = (128, 64)
+"""Outputs of f_embed's two convolutions (decision C1)."""
+
+
+class Sgfi(DistillationMethod):
+    """L_feat with f_adapt, f_embed and the temperature.
+
+    Attributes:
+        adapter: f_adapt, one convolution for all levels, from student to teacher channels.
+        embedding: f_embed, for both sides.
+        log_temperature: log tau, learned, so that tau stays positive.
+    """
+
+    def __init__(
+        self,
+        student_channels: int,
+        teacher_channels: int,
+        *,
+        adapter_kernel: int = 1,
+        initial_temperature: float = 1.0,
+    ) -> None:
+        """
+        Args:
+            student_channels: Of the student's neck; the widest, if it is elastic.
+            teacher_channels: The widest neck of any teacher to come.
+            adapter_kernel: Of f_adapt.
+            initial_temperature: tau.
+        """
+        super().__init__()
+        self.adapter = ChannelAdapter(student_channels, teacher_channels, adapter_kernel)
+        self.embedding = KeyEmbedding(teacher_channels)
+        self.log_temperature = nn.Parameter(torch.tensor(math.log(initial_temperature)))
+
+    @classmethod
+    def build(cls, options: SgfiOptions, pair: Pair) -> Self:
+        return cls(
+            pair.student.neck_channels,
+            pair.teacher.neck_channels,
+            adapter_kernel=options.adapter_kernel,
+            initial_temperature=options.initial_temperature,
+        )
+
+    def forward(self, student: StudentTaps, teacher: TeacherTaps) -> Tensor:
+        target = teacher.region_features
+        adapted = self.adapted(student.region_levels, target.shape[1])
+        loss = sgfi_loss(adapted, target, self.level_weights(adapted, target))
+        return balanced(loss, len(target))
+
+    def adapted(self, levels: Tensor, out_channels: int) -> Tensor:
+        """f_adapt of every level; L x P x C x 7 x 7 -> L x P x out_channels x 7 x 7."""
+        every = self.adapter(levels.flatten(0, 1), out_channels)
+        return every.unflatten(0, levels.shape[:2])
+
+    def level_weights(self, adapted: Tensor, target: Tensor) -> Tensor:
+        """alpha, which sums to 1 over the levels; L x P.
+
+        Args:
+            adapted: L x P x C x 7 x 7, the student's.
+            target: P x C x 7 x 7, the teacher's.
+        """
+        keys = self.embedding(adapted.flatten(0, 1)).unflatten(0, adapted.shape[:2])
+        likeness = (keys * self.embedding(target)).sum(dim=2)  # L x P
+        return (likeness / self.log_temperature.exp()).softmax(dim=0)
+
+
+class KeyEmbedding(nn.Module):
+    """f_embed: two 3x3 convolutions of stride 2 without padding, each followed by ReLU, which take
+    7 x 7 to 3 x 3 to one vector. Narrower teachers use the leading inputs."""
+
+    def __init__(self, channels: int) -> None:
+        """
+        Args:
+            channels: The widest input.
+        """
+        super().__init__()
+        self.first = nn.Conv2d(channels, KEY_CHANNELS[0], 3, stride=2)
+        self.second = nn.Conv2d(*KEY_CHANNELS, 3, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """P x C x 7 x 7 -> P x 64."""
+        weight = self.first.weight[:, : x.shape[1]]
+        hidden = functional.relu(functional.conv2d(x, weight, self.first.bias, stride=2))
+        return functional.relu(self.second(hidden)).flatten(1)
+
+
+def sgfi_loss(adapted: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+    """L_feat = mean over regions of MSE(sum_l alpha^l f_adapt(S^l), T).
+
+    Args:
+        adapted: L x P x C x h x w, the student's levels after f_adapt.
+        target: P x C x h x w, the teacher's.
+        weights: L x P, alpha.
+    """
+    aggregated = torch.einsum("lp,lpchw->pchw", weights, adapted)
+    squared = (aggregated - target).square()
+    return squared.sum() / max(squared.numel(), 1)
