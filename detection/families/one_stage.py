@@ -10,7 +10,7 @@ from detection.families.parts import box_coder, cross_entropy, max_iou_assigner,
 from searchd.domain.detector import Detector
 
 GROUPS = 32
-"""Groups of FCOS's GroupNorm, or the largest divisor of it that the towers' width has."""
+"""Groups of FCOS's GroupNorm where the towers are wide enough."""
 INFINITY = 100_000_000
 """mmdet's stand-in for no bound on a level's distances."""
 
@@ -62,7 +62,7 @@ def fcos(detector: Detector) -> dict[str, Any]:
             "conv_bias": True,
             "norm_cfg": {
                 "type": "GN",
-                "num_groups": gcd(GROUPS, detector.tower_channels),
+                "num_groups": norm_groups(detector.tower_channels),
                 "requires_grad": True,
             },
             "loss_bbox": {"type": "GIoULoss", "loss_weight": 1.0},
@@ -70,6 +70,12 @@ def fcos(detector: Detector) -> dict[str, Any]:
         },
         "test_cfg": _test_config(nms_iou=0.6),
     }
+
+
+def norm_groups(channels: int) -> int:
+    """The largest divisor of `GROUPS` that splits the channels evenly into groups of two or more: a
+    group of one has no variance on a level of one cell."""
+    return gcd(GROUPS, channels // 2) if channels % 2 == 0 else 1
 
 
 def regress_ranges(detector: Detector) -> list[list[float]]:

@@ -1,0 +1,229 @@
+"""Every family is mmdet's own around an architecture; it runs, learns, detects and is scored."""
+
+from typing import Any
+
+import pytest
+import torch
+from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
+from torch import nn
+
+from detection.build import Student, assemble, build_detector, detector_config, load_student
+from detection.data.coco import CocoSplit
+from detection.data.shapes import make_shapes
+from detection.evaluation import evaluate
+from detection.latency import measure
+from detection.mmdet_config import build_config, model_config
+from detection.mmdet_import import EXAMPLES
+from detection.training import Training
+from searchd.domain.architecture import preset
+from searchd.domain.detector import Detector, Family, MmdetDetector
+from searchd.domain.resolution import Resolution
+from searchd.spec import DatasetSpec, TrainingSpec
+
+PARTS = ("neck", "rpn_head", "roi_head", "bbox_head", "train_cfg", "test_cfg")
+LOSSES = {
+    Family.FASTER_RCNN: {"loss_rpn_cls", "loss_rpn_bbox", "loss_cls", "loss_bbox"},
+    Family.CASCADE_RCNN: {"loss_rpn_cls", "loss_rpn_bbox"}
+    | {f"s{stage}.{loss}" for stage in range(3) for loss in ("loss_cls", "loss_bbox")},
+    Family.RETINANET: {"loss_cls", "loss_bbox"},
+    Family.FCOS: {"loss_cls", "loss_bbox", "loss_centerness"},
+}
+SIZE = Resolution(64, 64)
+every_family = pytest.mark.parametrize("family", Family)
+
+
+def tiny(family: Family, **values: Any) -> Detector:
+    defaults: dict[str, Any] = {
+        "architecture": preset("resnet18", base_channels=8),
+        "num_classes": 4,
+        "family": family,
+        "neck_channels": 16,
+        "head_channels": 32,
+        "tower_channels": 24,
+        "tower_convs": 2,
+        "num_proposals": 20,
+    }
+    return Detector(**defaults | values)
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> DatasetSpec:
+    folder = tmp_path_factory.mktemp("shapes")
+    return make_shapes(folder, num_train=4, num_validation=2, image_size=64)
+
+
+@pytest.mark.parametrize("part", PARTS)
+@every_family
+def test_every_value_of_mmdets_config_is_kept(family: Family, part: str) -> None:
+    theirs = model_config(MmdetDetector(config=EXAMPLES[family])).get(part) or {}
+    ours = detector_config(Detector(architecture=preset("resnet50"), family=family)).get(part, {})
+
+    found = flat(ours)
+    assert {key: found.get(key) for key in flat(theirs)} == flat(theirs)
+
+
+@every_family
+def test_parameters_have_mmdets_names_and_shapes(family: Family) -> None:
+    with torch.device("meta"):
+        theirs = build_config(model_config(MmdetDetector(config=EXAMPLES[family])))
+        ours = assemble(Detector(architecture=preset("resnet50"), family=family))
+
+    assert sizes(ours) == sizes(theirs)
+
+
+@every_family
+def test_losses_reach_every_parameter(family: Family) -> None:
+    torch.manual_seed(0)
+    model = build_detector(tiny(family))
+    batch = model.data_preprocessor(raw_batch(), training=True)
+
+    losses = model(**batch, mode="loss")
+    total, _ = model.parse_losses(losses)
+    total.backward()
+
+    assert {name for name in losses if "loss" in name} == LOSSES[family]
+    without = [name for name, value in model.named_parameters() if value.grad is None]
+    assert without == []
+
+
+@every_family
+def test_short_training_lowers_the_loss(family: Family, shapes: DatasetSpec) -> None:
+    torch.manual_seed(0)
+    model = build_detector(tiny(family, anchor_scale=2.0, finest_roi_scale=14))
+    spec = TrainingSpec(
+        epochs=30, batch_size=4, learning_rate=0.05, resolutions=(SIZE,), flip_probability=0
+    )
+    training = Training(model, CocoSplit(shapes.train), spec, seed=0)
+
+    losses = [done.losses["loss"] for done in training.run()]
+
+    assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
+
+
+@every_family
+def test_detections_are_scored_and_timed(family: Family, shapes: DatasetSpec) -> None:
+    torch.manual_seed(0)
+    model = build_detector(tiny(family))
+
+    found = evaluate(model, CocoSplit(shapes.validation), SIZE)
+
+    assert 0 <= found.ap <= 1
+    assert measure(model, SIZE, num_images=1).latency_s > 0
+    assert model.training
+
+
+@every_family
+def test_loaded_student_predicts_as_before(family: Family) -> None:
+    torch.manual_seed(0)
+    model = build_detector(tiny(family))
+    loaded = load_student(Student(detector=tiny(family), weights=model.state_dict()))
+    image = torch.randn(1, 3, 128, 128)
+
+    with torch.inference_mode():
+        first, second = model.eval().backbone(image), loaded.eval().backbone(image)
+        pairs = zip(model.neck(first), loaded.neck(second), strict=True)
+
+    assert all(torch.equal(one, other) for one, other in pairs)
+
+
+@pytest.mark.parametrize(
+    ("family", "strides", "level_sizes"),
+    [
+        (Family.FASTER_RCNN, (4, 8, 16, 32, 64), [32, 16, 8, 4, 2]),
+        (Family.CASCADE_RCNN, (4, 8, 16, 32, 64), [32, 16, 8, 4, 2]),
+        (Family.RETINANET, (8, 16, 32, 64, 128), [16, 8, 4, 2, 1]),
+        (Family.FCOS, (8, 16, 32, 64, 128), [16, 8, 4, 2, 1]),
+    ],
+)
+def test_levels_have_the_detectors_strides(
+    family: Family, strides: tuple[int, ...], level_sizes: list[int]
+) -> None:
+    model = assemble(tiny(family)).eval()
+    with torch.inference_mode():
+        levels = model.neck(model.backbone(torch.zeros(1, 3, 128, 128)))
+
+    assert tiny(family).strides == strides
+    assert [level.shape[-1] for level in levels] == level_sizes
+
+
+@pytest.mark.parametrize(
+    ("family", "scale", "side"),
+    [
+        (Family.CASCADE_RCNN, None, 32.0),  # 8 x stride 4
+        (Family.RETINANET, None, 32.0),  # 4 x stride 8
+        (Family.RETINANET, 2.0, 16.0),
+    ],
+)
+def test_smallest_square_anchor_is_the_scale_times_the_stride(
+    family: Family, scale: float | None, side: float
+) -> None:
+    model = assemble(tiny(family, anchor_scale=scale))
+    head = model.rpn_head if family.two_stage else model.bbox_head
+    x1, _, x2, _ = head.prior_generator.base_anchors[0].tolist()[3 if not family.two_stage else 1]
+
+    assert x2 - x1 == side
+
+
+def test_fcos_levels_end_at_the_scale_times_their_stride() -> None:
+    usual, small = (assemble(tiny(Family.FCOS, anchor_scale=scale)) for scale in (None, 2.0))
+
+    infinity = 100_000_000
+    assert [tuple(pair) for pair in usual.bbox_head.regress_ranges] == [
+        (-1, 64),
+        (64, 128),
+        (128, 256),
+        (256, 512),
+        (512, infinity),
+    ]
+    assert [tuple(pair) for pair in small.bbox_head.regress_ranges] == [
+        (-1, 16),
+        (16, 32),
+        (32, 64),
+        (64, 128),
+        (128, infinity),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("width", "groups"), [(256, 32), (64, 32), (32, 16), (24, 4), (8, 4), (7, 1)]
+)
+def test_fcos_norm_has_the_most_groups_of_two_channels_or_more(width: int, groups: int) -> None:
+    model = assemble(tiny(Family.FCOS, tower_channels=width))
+
+    model.bbox_head([torch.zeros(1, 16, 1, 1)] * 5)  # each level of one cell
+    assert model.bbox_head.cls_convs[0].gn.num_groups == groups
+
+
+def test_cascade_stages_are_stricter_one_by_one_and_count_less() -> None:
+    model = assemble(tiny(Family.CASCADE_RCNN))
+
+    assert [assigner.pos_iou_thr for assigner in model.roi_head.bbox_assigner] == [0.5, 0.6, 0.7]
+    assert model.roi_head.stage_loss_weights == [1.0, 0.5, 0.25]
+    assert [head.fc_reg.out_features for head in model.roi_head.bbox_head] == [4, 4, 4]
+
+
+def raw_batch() -> dict[str, list[object]]:
+    """One RGB image of 60 x 64 pixels (W x H) with one object."""
+    sample = DetDataSample(metainfo={"img_shape": (64, 60), "ori_shape": (64, 60)})
+    sample.set_metainfo({"scale_factor": (1.0, 1.0)})
+    sample.gt_instances = InstanceData(
+        bboxes=torch.tensor([[10.0, 10.0, 40.0, 44.0]]), labels=torch.tensor([1])
+    )
+    image = torch.randint(0, 256, (3, 64, 60), generator=torch.Generator().manual_seed(0))
+    return {"inputs": [image.to(torch.uint8)], "data_samples": [sample]}
+
+
+def flat(config: Any, prefix: str = "") -> dict[str, object]:
+    """A nested config by dotted keys; tuples and lists are alike."""
+    if isinstance(config, dict):
+        items: Any = config.items()
+    elif isinstance(config, list | tuple) and config and isinstance(config[0], dict):
+        items = enumerate(config)
+    else:
+        return {prefix: list(config) if isinstance(config, tuple) else config}
+    return {k: v for key, value in items for k, v in flat(value, f"{prefix}.{key}").items()}
+
+
+def sizes(module: nn.Module) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in module.state_dict().items()}
