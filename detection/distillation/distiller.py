@@ -17,6 +17,7 @@ from detection.distillation.feature_imitation import FeatureImitation
 from detection.distillation.feature_matching import FeatureMatching
 from detection.distillation.fgd import Fgd
 from detection.distillation.head_transfer import HeadTransfer
+from detection.distillation.icd import Icd
 from detection.distillation.inheriting import Inheriting
 from detection.distillation.localisation import Localisation
 from detection.distillation.method import DistillationMethod, OwnOptimizer, Pair, Sizes
@@ -41,6 +42,7 @@ METHODS: dict[MethodName, type[DistillationMethod]] = {
     MethodName.FEATURE_MATCHING: FeatureMatching,
     MethodName.FEATURE_IMITATION: FeatureImitation,
     MethodName.INHERITING: Inheriting,
+    MethodName.ICD: Icd,
     MethodName.CWD: Cwd,
     MethodName.FGD: Fgd,
     MethodName.MGD: Mgd,
