@@ -5,11 +5,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from mmdet.apis import inference_detector, init_detector
+from mmdet.models import BaseDetector, CascadeRCNN, FasterRCNN, RetinaNet
 from mmdet.structures import DetDataSample
 from mmengine.registry import DefaultScope
 from safetensors.torch import load_file
@@ -20,7 +22,7 @@ from detection.data.coco import CocoSplit
 from detection.data.shapes import make_shapes
 from detection.export import Export, export
 from searchd.domain.architecture import preset
-from searchd.domain.detector import Detector
+from searchd.domain.detector import Detector, Family
 from searchd.domain.resolution import Resolution
 
 NAMES = ("circle", "square", "triangle", "cross")
@@ -36,19 +38,40 @@ def _mmdet_scope_ends_with_the_test() -> Iterator[None]:
     DefaultScope._instance_dict.update(before)
 
 
-@pytest.fixture(scope="module")
-def student() -> Student:
+def tiny(family: Family) -> Student:
     torch.manual_seed(0)
     detector = Detector(
         architecture=preset("resnet18", base_channels=8),
         num_classes=4,
+        family=family,
         neck_channels=16,
         head_channels=32,
+        tower_channels=16,
+        tower_convs=1,
         num_proposals=20,
     )
     model = build_detector(detector)
-    torch.nn.init.normal_(model.roi_head.bbox_head.fc_cls.weight, std=1.0)  # or nothing is found
+    for layer in _classifiers(model):  # or nothing is found
+        torch.nn.init.normal_(layer.weight, std=1.0)
+        torch.nn.init.zeros_(layer.bias)
     return Student(detector=detector, weights=model.state_dict())
+
+
+def _classifiers(model: BaseDetector) -> list[Any]:
+    match model:
+        case CascadeRCNN():
+            return [head.fc_cls for head in model.roi_head.bbox_head]
+        case FasterRCNN():
+            return [model.roi_head.bbox_head.fc_cls]
+        case RetinaNet():
+            return [model.bbox_head.retina_cls]
+        case _:
+            return [model.bbox_head.conv_cls]
+
+
+@pytest.fixture(scope="module")
+def student() -> Student:
+    return tiny(Family.FASTER_RCNN)
 
 
 @pytest.fixture(scope="module")
@@ -63,9 +86,12 @@ def split(tmp_path_factory: pytest.TempPathFactory) -> CocoSplit:
     return CocoSplit(make_shapes(folder, num_train=2, num_validation=1, image_size=128).train)
 
 
+@pytest.mark.parametrize("family", Family)
 def test_mmdet_finds_what_the_student_finds(
-    student: Student, exported: Export, split: CocoSplit
+    family: Family, split: CocoSplit, tmp_path: Path
 ) -> None:
+    student = tiny(family)
+    exported = export(student, tmp_path, class_names=NAMES, resolution=SMALL)
     ours = load_student(student).eval()
     (batch,) = fixed_batches(split, SMALL, 2)
     with torch.inference_mode():

@@ -27,8 +27,8 @@ def test_retinanet_equals_the_figure_in_mmdets_manual() -> None:
     counted = count(detector, Resolution(1280, 800))
 
     assert counted.macs / 1e9 == pytest.approx(239.32, rel=1e-4)
-    # The manual's example of get_flops names no config; only RetinaNet R50 has these two numbers. It
-    # leaves out what is frozen, stem and first stage: 225,344 parameters.
+    # The manual's example of get_flops names no config; only RetinaNet R50 has these two numbers.
+    # It leaves out what is frozen, stem and first stage: 225,344 parameters.
     assert (counted.params - 225_344) / 1e6 == pytest.approx(37.74, rel=1e-4)
 
 
