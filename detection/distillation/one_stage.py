@@ -97,6 +97,8 @@ class OneStageTaps(StudentTaps):
 
     @cached_property
     def embeddings(self) -> Tensor:
+        if not self._tower:
+            raise AttributeError(f"a {type(self._head).__name__} has no classification tower")
         cells, image = self.regions.cells, self._image
         assert cells is not None  # sample_regions gives them
         found = self._tower[0].new_zeros(len(image), self._tower[0].shape[1])
