@@ -13,7 +13,7 @@ from math import isclose
 from pathlib import Path
 from typing import Any, Self
 
-from mmdet.models import BaseDetector
+from mmdet.models import BaseDetector, SSDHead
 from mmdet.registry import MODELS
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import MMLogger
@@ -93,7 +93,11 @@ def build_mmdet(detector: MmdetDetector) -> BaseDetector:
 
 def build_config(model: Mapping[str, Any]) -> BaseDetector:
     """mmdet's detector of a `model` config, without a defined initialisation."""
-    return MODELS.build(ConfigDict(model, _scope_="mmdet"))
+    built = MODELS.build(ConfigDict(model, _scope_="mmdet"))
+    if isinstance(getattr(built, "bbox_head", None), SSDHead):
+        # mmdet's prediction asks every head for its loss_cls, and SSD's has none.
+        built.bbox_head.loss_cls = None
+    return built
 
 
 def model_config(detector: MmdetDetector) -> dict[str, Any]:
