@@ -1,0 +1,81 @@
+"""The cost of each distillation method: a distilled training step over a plain student step.
+
+    python -m benchmarks.distillation_cost [--student faster_rcnn] [--rounds 5] [--only NAME ...]
+
+Both sides take real steps of `detection.training` on the same images of `shapes`, one thread.
+Rounds alternate, and the median of each pair's ratio is reported, since the machine's speed
+drifts. A distilled step holds the teacher's forward pass, which methods share: the last lines are
+combinations. Prints JSON.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+from benchmarks.pairs import arms, detector, make_classifier
+from benchmarks.training_step import ratios
+from detection.build import build_detector
+from detection.data.coco import CocoSplit
+from detection.data.crops import CropSplit
+from detection.data.shapes import make_shapes
+from detection.distillation.distiller import Distiller, pair_of
+from detection.training import Training
+from searchd.domain.detector import Family
+from searchd.domain.resolution import Resolution
+from searchd.spec import MethodSpec, TrainingSpec
+
+SIZE = Resolution(96, 96)
+STUDENT_CHANNELS, TEACHER_CHANNELS = 16, 32
+SPEC = TrainingSpec(epochs=10_000, batch_size=8, resolutions=(SIZE,))
+
+
+def steps(
+    split: CocoSplit, family: Family, methods: Sequence[MethodSpec] | None
+) -> Callable[[], object]:
+    """A function that takes one training step; None for methods: without a teacher."""
+    torch.manual_seed(0)
+    model = build_detector(detector(family, STUDENT_CHANNELS))
+    distiller = None
+    if methods is not None:
+        teacher = build_detector(detector(Family.FASTER_RCNN, TEACHER_CHANNELS))
+        distiller = Distiller(methods, teacher, pair_of(model, teacher, split))
+    run = Training(model, split, SPEC, seed=0, distiller=distiller).run()
+    return lambda: next(run)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--student", type=Family, choices=list(Family), default=Family.FASTER_RCNN)
+    parser.add_argument("--rounds", type=int, default=5, help="pairs of measurements")
+    parser.add_argument("--only", nargs="*", help="names of methods; default: all")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    found: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        split = CocoSplit(make_shapes(Path(folder), num_train=64, num_validation=4).train)
+        classifier = make_classifier(CropSplit(split), Path(folder) / "classifier", epochs=1)
+        chosen = arms(
+            detector(options.student, STUDENT_CHANNELS),
+            detector(Family.FASTER_RCNN, TEACHER_CHANNELS),
+            classifier,
+            num_iterations=0,  # no warm-up: what is timed is the whole method
+        )
+        plain = steps(split, options.student, None)
+        for name, methods in chosen.items():
+            if options.only and name not in options.only:
+                continue
+            sys.stderr.write(f"{name} ...\n")
+            measured = ratios(steps(split, options.student, methods), plain, options.rounds)
+            found[name] = round(statistics.median(measured), 2)
+    sys.stdout.write(json.dumps({"student": options.student, "step_over_plain": found}, indent=2))
+    sys.stdout.write("\n")
+
+
+if __name__ == "__main__":
+    main()

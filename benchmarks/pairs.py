@@ -1,0 +1,91 @@
+"""The detectors, data and methods that the distillation benchmarks compare."""
+
+from pathlib import Path
+from typing import Any
+
+from detection.classifier import save
+from detection.classifier_training import ClassifierTraining
+from detection.data.crops import CropSplit
+from searchd.classifier_spec import ClassifierSpec
+from searchd.domain.architecture import preset
+from searchd.domain.detector import Detector, Family
+from searchd.domain.distillation import JOINT_DETNAS, MethodName, fitting, traits
+from searchd.spec import MethodSpec
+
+NUM_CLASSES = 4
+G_DETKD = {
+    True: (
+        MethodName.SGFI,
+        MethodName.CKD,
+        MethodName.CLASSIFICATION,
+        MethodName.CLASS_AWARE_LOCALISATION,
+    ),
+    False: (MethodName.SGFI, MethodName.CKD),
+}
+"""What G-DetKD distils by, of two-stage students and of others (papers.md 3.3, 3.5)."""
+
+
+def detector(family: Family, base_channels: int) -> Detector:
+    """A small ResNet-18 detector for images of 64 to 128 pixels."""
+    return Detector(
+        architecture=preset("resnet18", base_channels=base_channels),
+        num_classes=NUM_CLASSES,
+        family=family,
+        neck_channels=24,
+        head_channels=128,
+        tower_channels=24,
+        tower_convs=2,
+        anchor_scale=None if family is Family.RETINANET else 4.0,
+        num_proposals=100,
+        sampled_rois=64,
+    )
+
+
+def arms(
+    student: Detector, teacher: Detector, classifier: str, num_iterations: int
+) -> dict[str, tuple[MethodSpec, ...]]:
+    """Every single method that fits the pair, and the papers' combinations, by name.
+
+    Args:
+        student: Taught.
+        teacher: Teaches.
+        classifier: Folder of a crop classifier.
+        num_iterations: Of the training: warm-ups are shortened to a tenth of it.
+    """
+
+    def method(name: MethodName) -> MethodSpec:
+        options: dict[str, Any] = {}
+        if name in (MethodName.DICOD_CLASSIFICATION, MethodName.DICOD_LOCALISATION):
+            options["classifier"] = classifier
+        if name is MethodName.ICD:
+            options["warmup_iterations"] = num_iterations // 10
+        if name is MethodName.CKD:
+            options["queue_size"] = 4096
+        return MethodSpec(name=name, options=options)
+
+    fit = fitting(traits(student), traits(teacher))
+    found: dict[str, tuple[MethodSpec, ...]] = {name.value: (method(name),) for name in fit}
+    if set(JOINT_DETNAS) <= set(fit):
+        found["Joint-DetNAS's three"] = tuple(map(method, JOINT_DETNAS))
+    found["SGFI + CKD + prediction" if student.family.two_stage else "SGFI + CKD"] = tuple(
+        map(method, G_DETKD[student.family.two_stage])
+    )
+    return found
+
+
+def make_classifier(crops: CropSplit, folder: Path, *, epochs: int) -> str:
+    """Train a small crop classifier for DICOD's methods, and store it in the folder."""
+    spec = ClassifierSpec(
+        backbone="resnet18",
+        base_channels=8,
+        input_size=32,
+        epochs=epochs,
+        milestones=(),
+        learning_rate=0.05,
+        batch_size=32,
+    )
+    training = ClassifierTraining(spec, crops)
+    for _ in training.run():
+        pass
+    save(training.classifier, str(folder), accuracy=None)
+    return str(folder)
