@@ -11,7 +11,7 @@ everything to the model's device. mmdet's own pipelines read BGR: an exported co
 `data_preprocessor.bgr_to_rgb`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mmdet.models import BaseDetector
 from mmdet.registry import MODELS
@@ -20,7 +20,7 @@ from mmengine.logging import MMLogger
 from torch import Tensor
 
 from detection.families import PIXEL_MEAN, PIXEL_STD, SIZE_DIVISOR, detector_config
-from searchd.domain.detector import Detector
+from searchd.domain.detector import Detector, Family
 
 __all__ = [
     "PIXEL_MEAN",
@@ -31,6 +31,7 @@ __all__ = [
     "build_detector",
     "detector_config",
     "load_student",
+    "with_family",
 ]
 
 
@@ -64,6 +65,24 @@ def load_student(student: Student) -> BaseDetector:
     model = assemble(student.detector)
     model.load_state_dict(student.weights, strict=True)
     return model
+
+
+def with_family(student: Student, family: Family) -> Student:
+    """The student's backbone in a detector of another family, as a searched backbone gets a cascade
+    head (JD-27; Joint-DetNAS, Table 6).
+
+    The backbone keeps its weights; so does the neck between two-stage families, which have the same
+    one. All else starts anew, drawn from torch's global generator.
+    """
+    detector = replace(student.detector, family=family)
+    kept = ["backbone."]
+    if family.two_stage and student.detector.family.two_stage:
+        kept.append("neck.")
+    weights = build_detector(detector).state_dict()
+    carried = {
+        name: value for name, value in student.weights.items() if name.startswith(tuple(kept))
+    }
+    return Student(detector=detector, weights=weights | carried)
 
 
 def assemble(detector: Detector) -> BaseDetector:

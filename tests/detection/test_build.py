@@ -1,5 +1,7 @@
 """Detectors are built from architectures and run (papers.md 1.4, JD-02)."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from mmdet.models import FasterRCNN
@@ -9,9 +11,16 @@ from mmengine.config import Config, ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from detection.build import Student, assemble, build_detector, detector_config, load_student
+from detection.build import (
+    Student,
+    assemble,
+    build_detector,
+    detector_config,
+    load_student,
+    with_family,
+)
 from searchd.domain.architecture import Architecture, BlockKind, preset
-from searchd.domain.detector import Detector
+from searchd.domain.detector import Detector, Family
 from searchd.domain.encoding import parse
 
 R18_STUDENT = (
@@ -194,6 +203,34 @@ def test_loading_fails_when_a_tensor_is_missing_or_of_another_shape() -> None:
     del weights["neck.fpn_convs.0.conv.bias"]
     with pytest.raises(RuntimeError, match="Missing key"):
         load_student(Student(detector=detector, weights=weights))
+
+
+@pytest.mark.parametrize(
+    ("family", "keeps_neck"),
+    [(Family.CASCADE_RCNN, True), (Family.RETINANET, False), (Family.FCOS, False)],
+)
+def test_searched_backbone_moves_to_another_family_with_its_weights(
+    family: Family, keeps_neck: bool
+) -> None:
+    detector = tiny(parse("[(5, 8)], [(7, 9)-(3, 9)], [(8, 8)], [(4, 6)]", BlockKind.BASIC))
+    model = build_detector(detector)
+    randomise(model.backbone)
+    student = Student(detector=detector, weights=model.state_dict())
+
+    moved = with_family(student, family)
+
+    image = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    before, after = load_student(student).eval(), load_student(moved).eval()
+    with torch.inference_mode():
+        stages = before.backbone(image)
+        assert all(map(torch.equal, stages, after.backbone(image)))
+        if keeps_neck:
+            assert all(map(torch.equal, before.neck(stages), after.neck(stages)))
+    assert moved.detector == replace(detector, family=family)
+    if family is Family.CASCADE_RCNN:
+        assert len(after.roi_head.bbox_head) == 3
+        kept = {name for name in moved.weights if name.startswith(("backbone.", "neck."))}
+        assert kept == {name for name in student.weights if name.startswith(("backbone.", "neck."))}
 
 
 def test_config_survives_being_written_and_read_by_mmengine() -> None:
