@@ -3,8 +3,11 @@
 import pytest
 import torch
 
-from detection.build import Student, load_student
+from detection.build import Student, load_student, with_family
+from detection.morphism import evolve
 from detection.morphism.deformable import with_deformable_convs
+from searchd.domain.actions import AddLayer, Move, PruneChannels, Rearrange
+from searchd.domain.detector import Family
 from searchd.domain.errors import InvalidValueError
 from tests.detection.morphism.students import (
     ARCHITECTURES,
@@ -78,6 +81,23 @@ def test_offsets_learn_from_the_first_step() -> None:
 
     gradient = model.backbone.layer4[0].conv2.conv_offset.weight.grad
     assert torch.all(gradient.flatten(1).abs().sum(dim=1) > 0)
+
+
+def test_searched_resnext_gets_deformable_convolutions_and_a_cascade() -> None:
+    student = make_student(GROUPED)
+    for action in (
+        PruneChannels(fraction=0.2, min_channels=2),
+        AddLayer(stage=3),
+        Rearrange(stage=3, move=Move.LAST_TO_NEXT),
+    ):
+        student = evolve(student, action, generator=torch.Generator().manual_seed(0))
+
+    upgraded = with_family(with_deformable_convs(student, (2, 3, 4)), Family.CASCADE_RCNN)
+
+    images = image().double()
+    for was, now in zip(outputs(student, images), outputs(upgraded, images), strict=True):
+        torch.testing.assert_close(now, was, rtol=0, atol=1e-9)
+    assert len(load_student(upgraded).roi_head.bbox_head) == 3
 
 
 def test_impossible_upgrade_is_refused() -> None:
