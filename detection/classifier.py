@@ -1,0 +1,193 @@
+"""A classifier of object crops: DICOD's teacher. DICOD (000) section S2, papers.md 5.1, DI-02.
+
+Stored as a folder of classifier.json (`ClassifierCard`) and classifier.safetensors.
+
+Shapes: N crops, K classes, s pixels a side of a crop.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from mmdet.registry import MODELS
+from mmengine.config import ConfigDict
+from pydantic import ValidationError
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as save_safetensors
+from torch import Tensor, nn
+
+from detection.data.crops import CropSplit, fixed_crop_batches
+from detection.families import backbone_config
+from searchd import artifacts
+from searchd.classifier_spec import ClassifierCard, ClassifierSpec
+from searchd.domain.errors import ArtifactError, InvalidValueError
+
+CARD_FILE, WEIGHTS_FILE = "classifier.json", "classifier.safetensors"
+SHARED, SOFTMAX, SIGMOID = "shared", "softmax", "sigmoid"
+"""Names of heads."""
+
+
+class CropClassifier(nn.Module):
+    """A student's kind of backbone, global average pooling, and one fully connected layer or two.
+
+    Attributes:
+        spec: What it was built from.
+        class_names: In the order of the logits.
+    """
+
+    def __init__(self, spec: ClassifierSpec, class_names: tuple[str, ...]) -> None:
+        """Build it with random weights; the spec's `initial_weights` are not read here.
+
+        Args:
+            spec: What to build.
+            class_names: One for each logit.
+        """
+        super().__init__()
+        self.spec, self.class_names = spec, class_names
+        config = ConfigDict(backbone_config(spec.architecture), _scope_="mmdet")
+        self.backbone = MODELS.build(config)
+        self.backbone.init_weights()
+        names = (SOFTMAX, SIGMOID) if spec.two_heads else (SHARED,)
+        width = spec.architecture.out_channels[-1]
+        self.heads = nn.ModuleDict({name: nn.Linear(width, len(class_names)) for name in names})
+
+    def forward(self, crops: Tensor) -> dict[str, Tensor]:
+        """N x 3 x s x s, normalised -> each head's logits, N x K."""
+        pooled = self.backbone(crops)[-1].mean(dim=(2, 3))
+        return {name: head(pooled) for name, head in self.heads.items()}
+
+    def logits(self, crops: Tensor, *, sigmoid: bool) -> Tensor:
+        """N x 3 x s x s -> N x K, made for a sigmoid or for a softmax.
+
+        Raises:
+            InvalidValueError: It was not trained for that.
+        """
+        wanted = SIGMOID if sigmoid else SOFTMAX
+        if self.spec.losses == ("softmax" if sigmoid else "focal"):
+            raise InvalidValueError(
+                f"the classifier was trained with losses={self.spec.losses} and cannot teach a "
+                f"student with a {wanted} head; train one with "
+                f"losses={'focal' if sigmoid else 'softmax'} or joint"
+            )
+        return head_logits(self(crops), wanted)
+
+    def first_features(self, crops: Tensor) -> Tensor:
+        """What the first convolution puts out, before BN and ReLU: N x 3 x s x s -> N x C x s/2 x
+        s/2. papers.md 5.3's l0."""
+        features: Tensor = self.backbone.conv1(crops)
+        return features
+
+
+def head_logits(logits: Mapping[str, Tensor], name: str) -> Tensor:
+    """Those of a head, or of the one that all share."""
+    return logits[SHARED] if SHARED in logits else logits[name]
+
+
+@torch.no_grad()
+def accuracy(classifier: CropClassifier, crops: CropSplit, *, batch_size: int) -> dict[str, float]:
+    """Share of the crops whose best class is right, in [0, 1], by head.
+
+    Args:
+        classifier: Put into eval mode, and back.
+        crops: With the classifier's classes.
+        batch_size: Crops per forward pass; changes no result.
+    """
+    training, device = classifier.training, next(classifier.parameters()).device
+    classifier.eval()
+    right = dict.fromkeys(classifier.heads, 0)
+    for batch in fixed_crop_batches(crops, classifier.spec.input_size, batch_size):
+        logits = classifier(batch.inputs.to(device))
+        for name, value in logits.items():
+            right[name] += int((value.argmax(dim=1).cpu() == batch.labels).sum())
+    classifier.train(training)
+    return {name: count / len(crops) for name, count in right.items()}
+
+
+def save(
+    classifier: CropClassifier, folder: str, *, accuracy: dict[str, float] | None
+) -> ClassifierCard:
+    """Store a classifier; the card is written last.
+
+    Args:
+        classifier: What to store.
+        folder: A path or an fsspec URL; made if missing, files in it are replaced.
+        accuracy: On validation crops, if measured.
+
+    Raises:
+        OSError: The store refuses the write.
+    """
+    weights = {name: value.cpu().contiguous() for name, value in classifier.state_dict().items()}
+    uri = artifacts.join(folder, WEIGHTS_FILE)
+    card = ClassifierCard(
+        spec=classifier.spec,
+        class_names=classifier.class_names,
+        accuracy=accuracy,
+        weights=artifacts.write(uri, save_safetensors(weights), name="classifier"),
+    )
+    text = card.model_dump_json(indent=2)
+    artifacts.write(artifacts.join(folder, CARD_FILE), text.encode(), name="classifier card")
+    return card
+
+
+def load(folder: str) -> CropClassifier:
+    """A stored classifier, on the CPU, in train mode.
+
+    Raises:
+        ArtifactError: A file is missing, damaged, or of something else.
+    """
+    uri = artifacts.join(folder, CARD_FILE)
+    try:
+        card = ClassifierCard.model_validate_json(artifacts.read_bytes(uri))
+    except ValidationError as error:
+        raise ArtifactError(f"{uri} does not describe a crop classifier: {error}") from error
+    stored = replace(card.weights, uri=artifacts.join(folder, WEIGHTS_FILE))
+    classifier = CropClassifier(card.spec, card.class_names)
+    classifier.load_state_dict(load_safetensors(artifacts.read(stored)))
+    return classifier
+
+
+class ClassifierTeacher:
+    """A classifier that is only read. No `nn.Module`, so that what holds it neither trains it nor
+    stores it; it follows its inputs to their device."""
+
+    def __init__(self, classifier: CropClassifier) -> None:
+        """
+        Args:
+            classifier: Is put in eval mode and stops requiring gradients.
+        """
+        self._classifier = classifier.eval().requires_grad_(False)
+        self.input_size = classifier.spec.input_size
+
+    def logits(self, crops: Tensor, *, sigmoid: bool) -> Tensor:
+        """See `CropClassifier.logits`."""
+        return self._classifier.to(crops.device).logits(crops, sigmoid=sigmoid)
+
+    def first_features(self, crops: Tensor) -> Tensor:
+        """See `CropClassifier.first_features`."""
+        return self._classifier.to(crops.device).first_features(crops)
+
+
+def teacher_for(folder: str, class_names: tuple[str, ...], num_classes: int) -> ClassifierTeacher:
+    """The stored classifier as the teacher of a student.
+
+    Args:
+        folder: Where it was saved.
+        class_names: Of the student's training data, in the order of its labels.
+        num_classes: Of the student.
+
+    Raises:
+        ArtifactError: A file is missing, damaged, or of something else.
+        InvalidValueError: The classifier's classes are not the student's.
+    """
+    classifier = load(folder)
+    if len(classifier.class_names) != num_classes:
+        raise InvalidValueError(
+            f"the classifier at {folder} has {len(classifier.class_names)} classes and the student "
+            f"has {num_classes}; train one on the student's data (searchd tools train-classifier)"
+        )
+    if classifier.class_names != class_names:
+        raise InvalidValueError(
+            f"the classifier at {folder} has the classes {', '.join(classifier.class_names)}, and "
+            f"the student {', '.join(class_names)}; both need the same ones in the same order"
+        )
+    return ClassifierTeacher(classifier)

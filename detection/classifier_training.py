@@ -1,0 +1,197 @@
+"""Training a crop classifier. DICOD (000) section S2, papers.md 5.1, DI-02."""
+
+import math
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmdet.models.losses import FocalLoss
+from torch import Tensor
+from torch.nn import functional
+from torch.optim import SGD
+from torch.utils.data import DataLoader
+
+from detection.classifier import SIGMOID, SOFTMAX, CropClassifier, head_logits
+from detection.data.crop_batches import CropBatches
+from detection.data.crops import CropBatch, CropSplit
+from detection.mmdet_import import read_weights
+from detection.training import NonFiniteLossError
+from searchd.classifier_spec import ClassifierSpec
+from searchd.domain.errors import CheckpointError, InvalidValueError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassifierStep:
+    """One iteration that was done."""
+
+    epoch: int
+    """From 1."""
+    iteration: int
+    """From 1, inside the epoch."""
+    loss: float
+    ends_epoch: bool
+
+
+class ClassifierTraining:
+    """A classifier under training, with everything that a resumed run needs.
+
+    Attributes:
+        classifier: Its weights change as `run` is iterated.
+        num_iterations: Of one epoch.
+    """
+
+    def __init__(
+        self,
+        spec: ClassifierSpec,
+        crops: CropSplit,
+        *,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        num_workers: int = 0,
+    ) -> None:
+        """
+        Args:
+            spec: What to build, and how to train it.
+            crops: The training crops.
+            seed: Of initial weights, shuffling and augmentation.
+            device: Where to train.
+            num_workers: Processes that read images ahead; 0 to read them in this one.
+
+        Raises:
+            CheckpointError: The spec's initial weights cannot be read or fit another backbone.
+        """
+        torch.manual_seed(seed)
+        self.classifier = CropClassifier(spec, crops.split.class_names)
+        if spec.initial_weights is not None:
+            load_backbone(self.classifier, spec.initial_weights)
+        self.classifier.to(device)
+        self._spec, self._seed, self._device = spec, seed, device
+        self._num_workers = num_workers
+        self._batches = CropBatches(crops, spec, seed=seed)
+        self.num_iterations = self._batches.num_iterations
+        self._optimizer = SGD(
+            self.classifier.parameters(),
+            lr=spec.learning_rate,
+            momentum=spec.momentum,
+            weight_decay=spec.weight_decay,
+        )
+        self._step = 0
+
+    @property
+    def finished(self) -> bool:
+        return self._step >= self._spec.epochs * self.num_iterations
+
+    def run(self) -> Iterator[ClassifierStep]:
+        """Train from where it stands to the end, pausing after every iteration.
+
+        Raises:
+            NonFiniteLossError: Before the weights are changed.
+            DataError: An image cannot be read.
+        """
+        steps = range(self._step, self._spec.epochs * self.num_iterations)
+        loader = DataLoader(
+            self._batches, batch_size=None, sampler=steps, num_workers=self._num_workers
+        )
+        for batch in loader:
+            loss = self._train_step(batch.to(self._device))
+            epoch, iteration = divmod(self._step, self.num_iterations)
+            self._step += 1
+            yield ClassifierStep(
+                epoch=epoch + 1,
+                iteration=iteration + 1,
+                loss=loss,
+                ends_epoch=iteration + 1 == self.num_iterations,
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that changes and what it depends on, for `torch.save`; loads with
+        `weights_only=True`."""
+        return {
+            "made_from": self._made_from(),
+            "step": self._step,
+            "classifier": self.classifier.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from `state`.
+
+        Raises:
+            InvalidValueError: It is of a training with another spec, seed or data.
+        """
+        if state["made_from"] != self._made_from():
+            raise InvalidValueError(
+                "the training that was begun here has other settings; go on with "
+                f"{state['made_from']}, or choose another folder"
+            )
+        self._step = state["step"]
+        self.classifier.load_state_dict(state["classifier"])
+        self._optimizer.load_state_dict(state["optimizer"])
+
+    def _made_from(self) -> dict[str, Any]:
+        return {
+            "spec": self._spec.model_dump(mode="json"),
+            "class_names": list(self.classifier.class_names),
+            "num_iterations": self.num_iterations,
+            "seed": self._seed,
+        }
+
+    def _train_step(self, batch: CropBatch) -> float:
+        self.classifier.train()
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate(self._spec, self._step // self.num_iterations)
+        loss = classifier_loss(self._spec, self.classifier(batch.inputs), batch.labels)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise NonFiniteLossError(self._step, {"loss": value})
+        self._optimizer.zero_grad()
+        loss.backward()
+        self._optimizer.step()
+        return value
+
+
+def classifier_loss(spec: ClassifierSpec, logits: Mapping[str, Tensor], labels: Tensor) -> Tensor:
+    """Cross entropy of softmaxes, sigmoid focal loss, or their sum; means over the crops.
+
+    The focal loss is a sum over the classes, as a detector's is over those of an anchor.
+
+    Args:
+        spec: Which.
+        logits: Of each head, N x K.
+        labels: N.
+    """
+    terms: list[Tensor] = []
+    if spec.losses != "focal":
+        terms.append(functional.cross_entropy(head_logits(logits, SOFTMAX), labels))
+    if spec.losses != "softmax":
+        terms.append(FocalLoss()(head_logits(logits, SIGMOID), labels, avg_factor=len(labels)))
+    return torch.stack(terms).sum()
+
+
+def learning_rate(spec: ClassifierSpec, epoch: int) -> float:
+    """The rate in an epoch, from 0."""
+    return float(spec.learning_rate * 0.1 ** bisect_right(sorted(spec.milestones), epoch))
+
+
+def load_backbone(classifier: CropClassifier, checkpoint: Path) -> None:
+    """Take over a backbone, by torchvision's or mmdet's names; other parts of the file are left.
+
+    Raises:
+        CheckpointError: The file cannot be read or is of another backbone.
+    """
+    stored = read_weights(checkpoint)
+    inside = {name: value for name, value in stored.items() if name.startswith("backbone.")}
+    weights = {
+        name.removeprefix("backbone."): value
+        for name, value in (inside or stored).items()
+        if not name.startswith("fc.")  # torchvision's head, beside its backbone
+    }
+    try:
+        classifier.backbone.load_state_dict(weights)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{checkpoint} does not fit the backbone {classifier.spec.backbone}: {error}"
+        ) from error

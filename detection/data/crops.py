@@ -1,0 +1,117 @@
+"""One crop for each object of a detection split, to train a classifier on. DICOD (000) section S2,
+papers.md 5.1, DI-01.
+
+Crowds and boxes without area have no crop, as everywhere here, and neither have boxes with a side
+under one pixel (mmdet's rule, too). A crop is every pixel that its box touches, resized without
+keeping the aspect ratio, and normalised as detectors' inputs are.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import mmcv
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from detection.build import PIXEL_MEAN, PIXEL_STD
+from detection.data.coco import CocoSplit
+from searchd.domain.errors import DataError
+
+MIN_SIDE_PX = 1.0
+ROUNDING_PX = 1e-3
+"""Boxes are corners in float32: a side of one pixel may come out this much shorter."""
+
+Pixels = NDArray[Any]
+"""H x W x 3, RGB, 0 to 255; uint8, or float32 once distorted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CropBatch:
+    """What a classifier takes."""
+
+    inputs: Tensor
+    """N x 3 x s x s, float, RGB, normalised."""
+    labels: Tensor
+    """N, long."""
+
+    def to(self, device: torch.device | str) -> "CropBatch":
+        """The batch on a device."""
+        return CropBatch(inputs=self.inputs.to(device), labels=self.labels.to(device))
+
+
+class CropSplit:
+    """The objects of a split, each by its number.
+
+    Attributes:
+        split: Where the images are.
+        images: Position in the split of each object's image.
+        boxes: n x 4, xyxy, pixels of the original image.
+        labels: n.
+    """
+
+    def __init__(self, split: CocoSplit) -> None:
+        """
+        Raises:
+            DataError: The split has no object of at least one pixel a side.
+        """
+        none = np.zeros((0, 4), dtype=np.float32)
+        boxes = np.concatenate([none, *(record.boxes for record in split.records)])
+        kept = (boxes[:, 2:] - boxes[:, :2]).min(axis=1) >= MIN_SIDE_PX - ROUNDING_PX
+        if not kept.any():
+            raise DataError(
+                f"{split.spec.annotations}: no object has at least {MIN_SIDE_PX} pixel a side, "
+                "so there is no crop to train on"
+            )
+        counts = [len(record.labels) for record in split.records]
+        self.split = split
+        self.images = np.repeat(np.arange(len(counts)), counts)[kept]
+        self.boxes = boxes[kept]
+        self.labels = np.concatenate([record.labels for record in split.records])[kept]
+
+    def __len__(self) -> int:
+        """Number of crops."""
+        return len(self.labels)
+
+    def crop(self, index: int) -> NDArray[np.uint8]:
+        """The pixels that object number `index` touches: H x W x 3, RGB; not to be written to.
+
+        Raises:
+            DataError: The image cannot be read.
+        """
+        image = self.split.image(int(self.images[index]))
+        left, top = np.floor(self.boxes[index, :2]).astype(int)
+        right, bottom = np.ceil(self.boxes[index, 2:]).astype(int)
+        return image[top:bottom, left:right]
+
+
+def fixed_crop_batches(crops: CropSplit, input_size: int, batch_size: int) -> Iterator[CropBatch]:
+    """Every crop once, in order, not augmented.
+
+    Args:
+        crops: Which.
+        input_size: Pixels a side of the classifier's input.
+        batch_size: Crops per batch, at most.
+
+    Raises:
+        DataError: An image cannot be read.
+    """
+    for start in range(0, len(crops), batch_size):
+        indices = range(start, min(start + batch_size, len(crops)))
+        images = [normalised(crops.crop(index), input_size) for index in indices]
+        yield as_batch(images, crops.labels[indices.start : indices.stop])
+
+
+def normalised(pixels: Pixels, size: int) -> NDArray[np.float32]:
+    """A crop as the classifier sees it: size x size x 3."""
+    resized = mmcv.imresize(np.ascontiguousarray(pixels), (size, size)).astype(np.float32)
+    mean, std = (np.asarray(value, dtype=np.float32) for value in (PIXEL_MEAN, PIXEL_STD))
+    return np.asarray((resized - mean) / std)
+
+
+def as_batch(images: Sequence[NDArray[np.float32]], labels: NDArray[np.int64]) -> CropBatch:
+    """Normalised crops and their labels as tensors."""
+    inputs = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
+    return CropBatch(inputs=inputs, labels=torch.from_numpy(labels.copy()))
