@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
+from searchd.cli.methods import methods
 from searchd.cli.output import Format, FormatOption, show_json
 from searchd.domain.architecture import BlockKind, preset
 from searchd.domain.detector import Detector
@@ -16,6 +17,7 @@ from searchd.search.teacher_order import backward_greedy
 from searchd.spec import ScoreSpec, SpaceSpec
 
 app = typer.Typer(no_args_is_help=True, help="Computations that need no service.")
+app.command()(methods)
 
 Preset = Literal[
     "resnet18",

@@ -14,6 +14,7 @@ from elastic_pool.supernet import Supernet
 from searchd import artifacts
 from searchd.domain.actions import AddLayer, PruneChannels, PruneLayer
 from searchd.domain.architecture import preset
+from searchd.domain.detector import Family
 from searchd.domain.lifecycle import FailureCause
 from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import Subnet
@@ -34,6 +35,7 @@ from searchd.spec import (
     DistillationSpec,
     HeadSpec,
     Inherited,
+    MethodSpec,
     PoolRef,
     ScoreSpec,
     SpaceSpec,
@@ -378,6 +380,51 @@ def test_checks_survive_a_failure(
     assert report.cause is FailureCause.NON_FINITE_LOSS
     assert report.checks.teacher_ap is not None
     assert report.checks.first_losses is not None
+
+
+@pytest.mark.parametrize(
+    ("family", "backbone", "methods"),
+    [
+        (Family.RETINANET, "resnet18", ("sgfi", "ckd")),
+        (Family.FCOS, "mobilenet_v2", ("feature_matching", "prediction_conversion")),
+        (Family.CASCADE_RCNN, "resnext50_32x4d", ("proposal_feature", "classification")),
+    ],
+)
+def test_students_of_other_families_and_blocks_evolve_and_learn_from_a_two_stage_pool(
+    family: Family,
+    backbone: str,
+    methods: tuple[str, ...],
+    dataset: DatasetSpec,
+    pool: PoolRef,
+    tmp_path: Path,
+) -> None:
+    head = HEAD.model_copy(
+        update={"family": family, "tower_channels": 16, "tower_convs": 1, "sampled_rois": 32}
+    )
+    training = TRAINING.model_copy(update={"epochs": 1})
+    architecture = preset(backbone, base_channels=16 if "resnext" in backbone else 8)
+    first = run_trial(
+        base_order(
+            dataset,
+            tmp_path / "base",
+            detector=head.detector(architecture, num_classes=4),
+            training=training,
+        )
+    )
+    order = child_order(dataset, first, pool, tmp_path / "child", PruneChannels(min_channels=2))
+    specs = tuple(MethodSpec.model_validate({"name": name}) for name in methods)
+
+    report = run_trial(
+        order.model_copy(
+            update={"distillation": DistillationSpec(methods=specs), "training": training}
+        )
+    )
+
+    assert report.outcome is Outcome.SUCCEEDED, report.reason
+    assert set(methods) <= set(report.epochs[-1].losses)
+    assert report.params is not None
+    assert first.params is not None
+    assert report.params < first.params
 
 
 def test_context_keeps_data_and_supernet_loaded(

@@ -152,3 +152,30 @@ def test_make_shapes_refuses_what_it_cannot_draw(offline: Run, tmp_path: Path) -
     result = offline("dataset", "make-shapes", tmp_path, "--classes", "7")
     assert result.exit_code == 2
     assert "num_classes=7" in result.stderr
+
+
+def test_methods_are_listed_with_what_they_fit_and_their_options(offline: Run) -> None:
+    listed = json.loads(offline("tools", "methods", "--format", "json").stdout)
+    ckd = next(method for method in listed if method["name"] == "ckd")
+
+    assert len(listed) == 17
+    assert (ckd["paper"], ckd["section"], ckd["weight"]) == ("G-DetKD", "4.2, B", 1.0)
+    assert ckd["teachers"] == ["cascade_rcnn", "faster_rcnn"]
+    assert ckd["options"]["queue_size"] == 81920
+    crop = next(method for method in listed if method["name"] == "dicod_classification")
+    assert crop["options"] == {"classifier": "required", "temperature": 2.0}
+
+
+def test_methods_of_a_pair_are_those_that_fit_both(offline: Run) -> None:
+    options = ("--student", "fcos", "--teacher", "retinanet", "--format", "json")
+    listed = json.loads(offline("tools", "methods", *options).stdout)
+
+    assert {"feature_matching", "cwd", "icd"} <= {method["name"] for method in listed}
+    assert not {"ckd", "classification"} & {method["name"] for method in listed}
+
+
+def test_methods_are_shown_as_a_table(offline: Run) -> None:
+    shown = offline("tools", "methods").stdout
+
+    assert "0.8 (0.5 for one-stage students)" in shown
+    assert "queue_size=81920" in shown
