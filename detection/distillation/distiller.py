@@ -13,6 +13,8 @@ from detection.distillation.ckd import Ckd
 from detection.distillation.class_aware_localisation import ClassAwareLocalisation
 from detection.distillation.classification import Classification
 from detection.distillation.cwd import Cwd
+from detection.distillation.dicod_classification import DicodClassification
+from detection.distillation.dicod_localisation import DicodLocalisation
 from detection.distillation.feature_imitation import FeatureImitation
 from detection.distillation.feature_matching import FeatureMatching
 from detection.distillation.fgd import Fgd
@@ -46,6 +48,8 @@ METHODS: dict[MethodName, type[DistillationMethod]] = {
     MethodName.CWD: Cwd,
     MethodName.FGD: Fgd,
     MethodName.MGD: Mgd,
+    MethodName.DICOD_CLASSIFICATION: DicodClassification,
+    MethodName.DICOD_LOCALISATION: DicodLocalisation,
 }
 
 

@@ -125,13 +125,17 @@ class DicodLocalisationOptions:
     """Of L_loc, on the pooled crop itself, relative to KD_loc; 0 leaves it out."""
     feature_weight: float = 1.0
     """Of KD_loc, on the classifier's first convolution; 0 leaves it out."""
+    crop_size: int = 112
+    """Pixels a side that boxes are sampled at."""
     crop_pooling: int = 4
     """The crop is pooled to this many pixels a side before it is compared."""
     feature_pooling: int = 8
 
     def __post_init__(self) -> None:
         _at_least_zero(self, "crop_weight", "feature_weight")
-        _positive(self, "crop_pooling", "feature_pooling")
+        _positive(self, "crop_size", "crop_pooling", "feature_pooling")
+        if not (self.crop_weight or self.feature_weight):
+            raise InvalidValueError("crop_weight and feature_weight must not both be 0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
