@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmcv.ops import ModulatedDeformConv2dPack
 from mmdet.models import BaseDetector
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -248,6 +249,7 @@ def _block(block: Any) -> Block:
         stride=max(conv.stride[0] for conv in convs),
         shortcut=Shortcut.IDENTITY if block.downsample is None else Shortcut.PROJECTION,
         groups=convs[1].groups,
+        deformable=any(isinstance(conv, ModulatedDeformConv2dPack) for conv in convs),
     )
 
 

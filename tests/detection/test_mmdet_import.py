@@ -176,6 +176,16 @@ def test_input_in_bgr_without_deviation_is_folded_into_the_first_convolution(
             BlockKind.BOTTLENECK,
             32,
         ),
+        (
+            "retinanet_r50_fpn_1x_coco",
+            THIN_R50
+            | {
+                "backbone.dcn": {"type": "DCNv2", "deform_groups": 1},
+                "backbone.stage_with_dcn": [False, True, True, True],
+            },
+            BlockKind.BOTTLENECK,
+            1,
+        ),
     ],
 )
 def test_other_backbones_equal_mmdets_too(
