@@ -59,6 +59,25 @@ def test_spec_survives_json() -> None:
     assert json.loads(spec.model_dump_json())["score"]["base_resolution"] == "1333x800"
 
 
+def test_base_may_be_a_checkpoint_of_mmdet() -> None:
+    mmdet = {
+        "config": "retinanet_r50_fpn_1x_coco",
+        "checkpoint": "/data/model.pth",
+        "options": {"backbone.depth": 18},
+    }
+    spec = SearchSpec.model_validate({**SEARCH, "base": {"backbone": None, "mmdet": mmdet}})
+
+    assert spec.base.architecture is None
+    assert SearchSpec.model_validate_json(spec.model_dump_json()) == spec
+
+
+def test_base_is_either_built_or_loaded() -> None:
+    mmdet = {"config": "retinanet_r50_fpn_1x_coco", "checkpoint": "/data/model.pth"}
+
+    with pytest.raises(ValidationError, match="exactly one of backbone, encoding and mmdet"):
+        SearchSpec.model_validate({**SEARCH, "base": {"mmdet": mmdet}})
+
+
 def test_proposal_survives_json() -> None:
     proposal = Proposal(
         role=TrialRole.SEARCH,
@@ -121,8 +140,9 @@ def test_base_is_named_or_encoded() -> None:
         encoding="[(8, 8)], [(16, 16)], [(32, 32)], [(64, 64)]",
         base_channels=8,
     )
+    assert encoded.architecture is not None
     assert encoded.architecture.depths == (1, 1, 1, 1)
-    assert BaseSpec().architecture.depths == (2, 2, 2, 2)
+    assert BaseSpec().architecture == preset("resnet18")
 
 
 def phase(**change: object) -> ShrinkPhaseSpec:
@@ -171,7 +191,7 @@ def order(**change: object) -> dict[str, object]:
             "train": {"annotations": "a", "images": "b"},
             "validation": {"annotations": "a", "images": "b"},
         },
-        "detector": spec.head.detector(spec.base.architecture, 4),
+        "detector": spec.head.detector(preset("resnet18"), 4),
         "training": TrainingSpec(),
         "score": spec.score,
         "evaluated_at": (Resolution(96, 96),),
