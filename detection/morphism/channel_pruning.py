@@ -87,7 +87,10 @@ def choose(
     budget = round(fraction * num_channels)
     spare = [group.spare_units(min_channels) for group in groups]
     if not any(spare):
-        raise NothingToDo(f"every prunable group has at most min_channels={min_channels} channels")
+        raise NothingToDo(
+            f"everything prunable has come down to min_channels={min_channels} channels, or to the "
+            "last two groups of a grouped convolution"
+        )
     smallest = min(group.unit for group, units in zip(groups, spare, strict=True) if units)
     if budget < smallest:
         piece = "one channel" if smallest == 1 else f"a group of {smallest} channels"
