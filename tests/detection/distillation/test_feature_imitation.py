@@ -1,0 +1,119 @@
+"""Imitation under a mask (G-DetKD's baselines) equals NumPy, for every mask."""
+
+import numpy as np
+import pytest
+import torch
+from mmdet.models.task_modules import AnchorGenerator
+from torch import Tensor
+
+from detection.distillation.feature_imitation import FeatureImitation, feature_imitation_loss
+from detection.distillation.masks import anchor_masks, gaussian_mask, ground_truth_mask
+from searchd.domain.errors import InvalidValueError
+from searchd.domain.method_options import FeatureImitationOptions
+from tests.detection.distillation.known import taps
+from tests.detection.distillation.neck_features import Floats, adapted, holding, neck, pair, sizes
+
+ANCHORS = AnchorGenerator(strides=[8, 16], scales=[2.0], ratios=[1.0])
+BATCH = holding([[8.0, 8.0, 30.0, 24.0], [3.0, 2.0, 9.0, 9.0]], [])
+OBJECTS = [sample.gt_instances.bboxes for sample in BATCH.samples]
+MAPS = {8: (4, 8), 16: (2, 4)}
+MASKS = {
+    "whole": {stride: torch.ones(2, *size).double() for stride, size in MAPS.items()},
+    "anchor": dict(zip(MAPS, anchor_masks(ANCHORS, OBJECTS, list(MAPS.values())), strict=True)),
+    "gaussian": {stride: gaussian_mask(OBJECTS, stride, size) for stride, size in MAPS.items()},
+    "ground_truth": {
+        stride: ground_truth_mask(OBJECTS, stride, size) for stride, size in MAPS.items()
+    },
+}
+
+
+def imitation(mask: str) -> FeatureImitation:
+    torch.manual_seed(0)
+    options = FeatureImitationOptions(mask=mask)  # type: ignore[arg-type] # a test's word
+    student = sizes(3, anchors=ANCHORS)
+    return FeatureImitation.build(options, pair(student, sizes(5))).double()
+
+
+def reference(method: FeatureImitation, student: dict[int, Tensor], mask: str) -> float:
+    teacher, total, points = neck(5, 8, 16, seed=1), 0.0, 0.0
+    for stride, where in MASKS[mask].items():
+        squared = (adapted(method.adapter, student[stride]) - teacher[stride].numpy()) ** 2
+        for image, row, column in np.ndindex(*where.shape):
+            weight = float(where[image, row, column])
+            total += weight * float(squared[image, :, row, column].sum())
+            points += weight
+    return total / (2 * points)
+
+
+@pytest.mark.parametrize("mask", list(MASKS))
+def test_loss_equals_numpy(mask: str) -> None:
+    method, student = imitation(mask), neck(3, 8, 16)
+
+    loss = method(taps(neck=student, batch=BATCH), taps(neck=neck(5, 8, 16, seed=1)))
+
+    assert float(MASKS[mask][8].sum()) > 0
+    assert float(loss.detach()) == pytest.approx(reference(method, student, mask), rel=1e-12)
+
+
+def test_only_what_the_mask_shows_counts_and_channels_add_up() -> None:
+    target: Floats = np.zeros((1, 2, 1, 3))
+    features = torch.tensor([[[[1.0, 9.0, 2.0]], [[3.0, 9.0, 0.0]]]])
+    mask = torch.tensor([[[[1.0, 0.0, 0.5]]]])
+
+    loss = feature_imitation_loss([(features, torch.from_numpy(target).float(), mask)])
+
+    # (1 * (1 + 9) + 0.5 * 4) / (2 * 1.5)
+    assert float(loss) == pytest.approx(4.0)
+
+
+def test_one_convolution_serves_every_level_and_is_there_for_equal_widths() -> None:
+    method = FeatureImitation(pair(sizes(4), sizes(4)))
+
+    assert [tuple(p.shape) for p in method.parameters()] == [(4, 4, 1, 1), (4,)]
+
+
+@pytest.mark.parametrize("mask", ["anchor", "gaussian", "ground_truth"])
+def test_without_objects_the_loss_is_zero_and_has_a_graph_to_everything(mask: str) -> None:
+    method = imitation(mask)
+    student = {stride: level.requires_grad_() for stride, level in neck(3, 8, 16).items()}
+
+    loss = method(taps(neck=student, batch=holding([], [])), taps(neck=neck(5, 8, 16, seed=1)))
+    loss.backward()
+
+    reached = [*student.values(), *method.parameters()]
+    assert float(loss.detach()) == 0
+    assert all(tensor.grad is not None and not tensor.grad.any() for tensor in reached)
+
+
+def test_gradient_reaches_the_student_inside_the_mask_alone() -> None:
+    student = {stride: level.requires_grad_() for stride, level in neck(3, 8, 16).items()}
+    method = imitation("ground_truth")
+
+    method(taps(neck=student, batch=BATCH), taps(neck=neck(5, 8, 16, seed=1))).backward()
+
+    gradient = student[8].grad
+    assert gradient is not None
+    assert torch.equal(gradient.abs().sum(dim=1) > 0, MASKS["ground_truth"][8] > 0)
+
+
+def test_the_anchor_mask_is_refused_for_a_student_without_anchors() -> None:
+    with pytest.raises(InvalidValueError, match="fit are whole, gaussian and ground_truth"):
+        FeatureImitation(pair(sizes(3), sizes(3, anchors=ANCHORS)), "anchor")
+
+
+def test_masks_follow_a_teacher_that_sees_a_larger_image() -> None:
+    method = imitation("anchor")
+    larger = {8: neck(5, 4, seed=1)[4], 16: neck(5, 8, seed=2)[8]}
+    student = neck(3, 8, 16)
+
+    loss = method(taps(neck=student, batch=BATCH), taps(neck=larger))
+
+    masks = [MASKS["anchor"][s].repeat_interleave(2, 1).repeat_interleave(2, 2) for s in MAPS]
+    mapped = [torch.from_numpy(adapted(method.adapter, student[s])) for s in MAPS]
+    squared = [
+        (torch.nn.functional.interpolate(m, scale_factor=2, mode="bilinear") - t).square().sum(1)
+        for m, t in zip(mapped, larger.values(), strict=True)
+    ]
+    total = sum(float((m * s).sum()) for m, s in zip(masks, squared, strict=True))
+    points = sum(float(m.sum()) for m in masks)
+    assert float(loss.detach()) == pytest.approx(total / (2 * points), rel=1e-12)
