@@ -39,6 +39,7 @@ def retinanet(detector: Detector) -> dict[str, Any]:
             "allowed_border": -1,
             "pos_weight": -1,
             "debug": False,
+            **_distillation(detector),
         },
         "test_cfg": _test_config(nms_iou=0.5),
     }
@@ -68,6 +69,7 @@ def fcos(detector: Detector) -> dict[str, Any]:
             "loss_bbox": {"type": "GIoULoss", "loss_weight": 1.0},
             "loss_centerness": cross_entropy(sigmoid=True),
         },
+        "train_cfg": _distillation(detector),
         "test_cfg": _test_config(nms_iou=0.6),
     }
 
@@ -123,3 +125,8 @@ def _test_config(*, nms_iou: float) -> dict[str, Any]:
         "nms": nms(nms_iou),
         "max_per_img": 100,
     }
+
+
+def _distillation(detector: Detector) -> dict[str, int]:
+    """What `detection.distillation` reads; mmdet passes over it."""
+    return {"sampled_rois": detector.sampled_rois}

@@ -49,7 +49,7 @@ class Detector:
     """A detector around a backbone. Defaults are the papers' (papers.md 0.1).
 
     A family ignores the fields that it has no use for: head_channels, finest_roi_scale,
-    num_proposals and sampled_rois belong to two-stage detectors, tower_channels and tower_convs to
+    num_proposals belongs to two-stage detectors, tower_channels and tower_convs to
     one-stage detectors.
     """
 
@@ -74,7 +74,8 @@ class Detector:
     num_proposals: int = 1000
     """Proposals per image that reach the RoI head at test time."""
     sampled_rois: int = 512
-    """RoIs per image, a quarter of them positive at most, that the RoI head trains on."""
+    """RoIs per image, a quarter of them positive at most, that the RoI head trains on, and on which
+    a student of any family is compared with its teacher."""
 
     def __post_init__(self) -> None:
         for name in (
