@@ -12,8 +12,9 @@ from searchd.domain.architecture import BlockKind, preset
 from searchd.domain.detector import Detector
 from searchd.domain.encoding import parse
 from searchd.domain.resolution import Resolution
+from searchd.domain.teacher_order import Choice, OrderAlgorithm
 from searchd.search.score import score as compute_score
-from searchd.search.teacher_order import backward_greedy
+from searchd.search.teacher_order import Pool, choose
 from searchd.spec import ScoreSpec, SpaceSpec
 
 app = typer.Typer(no_args_is_help=True, help="Computations that need no service.")
@@ -129,17 +130,27 @@ def teacher_order(
     student: Annotated[str, typer.Option(metavar="NAME", help="Its name in the costs.")],
     max_teachers: Annotated[int, typer.Option(metavar="K", help="Longest order wanted.")],
     algorithm: Annotated[
-        Literal["backward_greedy"], typer.Option(help="How to choose.")
-    ] = "backward_greedy",
+        OrderAlgorithm, typer.Option(help="How to choose.")
+    ] = OrderAlgorithm.BACKWARD_GREEDY,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """Choose teachers, and their order, for progressive distillation (MTPD Algorithm 1).
+    """Choose teachers, and their order, for progressive distillation (MTPD, appendix A).
 
     Costs: {"costs": {FROM: {TO: number}}}. Performance: {NAME: AP}.
+
+    backward_greedy (the paper's Algorithm 1): from the best teacher back to the student, always the
+    teacher closest to the present first one, while it is closer than the student.
+
+    shortest_path_sum, shortest_path_max: the path of exactly K teachers to the best one with the
+    smallest sum of costs, or the smallest largest cost.
+
+    forward: always the nearest teacher, starting from the student.
+
+    exhaustive: of all orders of up to K teachers to the best one, that with the smallest largest
+    cost, then the smallest sum. (The paper's exhaustive search trains the student by every order.)
     """
-    assert algorithm == "backward_greedy"  # the only choice
     given = _Costs.model_validate_json(costs.read_text()).costs
-    order = backward_greedy(
+    pool = Pool(
         student=student,
         performance=_performance(performance, student),
         costs={
@@ -148,7 +159,18 @@ def teacher_order(
         },
         max_teachers=max_teachers,
     )
-    _show({"order": order}, output)
+    choices = choose(algorithm, pool)
+    _show({"order": [choice.teacher for choice in choices]}, output)
+    if output is Format.TABLE:
+        _explain(choices, student)
+
+
+def _explain(choices: list[Choice], student: str) -> None:
+    """A line for each teacher: what its step costs, and why it was chosen."""
+    before = [student, *(choice.teacher for choice in choices)]
+    for number, (source, choice) in enumerate(zip(before, choices, strict=False), start=1):
+        cost = "unknown" if choice.cost is None else f"{choice.cost:g}"
+        typer.echo(f"{number}. {choice.teacher}: cost from {source} {cost}; {choice.reason}")
 
 
 def _performance(file: Path, student: str) -> dict[str, float]:

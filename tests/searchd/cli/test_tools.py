@@ -121,6 +121,48 @@ def test_teacher_order_goes_from_near_to_far(offline: Run, tmp_path: Path) -> No
     assert json.loads(result.stdout) == {"order": ["A", "B"]}
 
 
+@pytest.mark.parametrize(
+    ("algorithm", "expected"),
+    [
+        ("backward_greedy", ["I", "III", "IV"]),
+        ("shortest_path_sum", ["II", "I", "IV"]),
+        ("shortest_path_max", ["I", "III", "IV"]),
+        ("forward", ["II", "I", "III"]),
+        ("exhaustive", ["I", "III", "IV"]),
+    ],
+)
+def test_teacher_order_by_every_algorithm(
+    offline: Run, tmp_path: Path, algorithm: str, expected: list[str]
+) -> None:
+    golden = Path(__file__).parents[2] / "golden" / "mtpd_costs.json"
+    performance = tmp_path / "ap.json"
+    performance.write_text(json.dumps(json.loads(golden.read_text())["teacher_ap_box"]))
+    files = (f"--costs={golden}", f"--performance={performance}")
+    options = ("--student=S", "--max-teachers=3", f"--algorithm={algorithm}", "--format=json")
+    result = offline("tools", "teacher-order", *files, *options)
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout) == {"order": expected}
+
+
+def test_teacher_order_says_why_to_people(offline: Run, tmp_path: Path) -> None:
+    (tmp_path / "costs.json").write_text('{"costs": {"S": {"B": 5}, "A": {"B": 2}}}')
+    (tmp_path / "ap.json").write_text('{"A": 35, "B": 40}')
+    result = offline(
+        "tools",
+        "teacher-order",
+        f"--costs={tmp_path / 'costs.json'}",
+        f"--performance={tmp_path / 'ap.json'}",
+        "--student=S",
+        "--max-teachers=2",
+    )
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.splitlines() == [
+        "order: A B",
+        "1. A: cost from S unknown; closest to B (2), and closer than the student (5)",
+        "2. B: cost from A 2; the best teacher (AP 40)",
+    ]
+
+
 def test_teacher_order_names_a_missing_cost(offline: Run, tmp_path: Path) -> None:
     (tmp_path / "costs.json").write_text('{"costs": {}}')
     (tmp_path / "ap.json").write_text('{"A": 35, "B": 40}')
