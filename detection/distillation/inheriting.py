@@ -76,14 +76,15 @@ def inherit(student: nn.Module, teacher: nn.Module) -> None:
             f"{', '.join(sorted(own.keys() ^ given.keys()))}"
         )
     kept = _readers_of_another_backbone(own, given)
-    for name in own.keys() - kept:
+    copied = [name for name in own if name not in kept]
+    for name in copied:
         if own[name].shape != given[name].shape:
             raise InvalidValueError(
                 f"inheriting needs a teacher with the student's neck and head: {name} is "
                 f"{tuple(own[name].shape)} in the student and {tuple(given[name].shape)} in the "
                 "teacher"
             )
-    student.load_state_dict({name: given[name] for name in own.keys() - kept}, strict=False)
+    student.load_state_dict({name: given[name] for name in copied}, strict=False)
 
 
 def _neck_and_head(model: nn.Module) -> dict[str, Tensor]:
