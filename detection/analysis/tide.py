@@ -1,0 +1,281 @@
+"""TIDE: what kind of errors cost a detector its AP, threshold by threshold (DICOD, papers.md 5.6).
+
+Errors are told apart, and AP is computed, as TIDE's reference implementation does. Its AP differs
+from COCO's in one thing: a class that was detected but does not occur counts as AP 0, where COCO
+leaves it out. Detections inside crowds of their class are left out, as COCO does; they are no
+errors. Boxes are COCO's x, y, width, height in pixels of the original image.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from faster_coco_eval.core import mask
+from numpy.typing import NDArray
+
+from detection.evaluation import Detection
+
+BACKGROUND_IOU = 0.1
+"""A detection that overlaps no object by more is on background."""
+THRESHOLDS = tuple(round(0.5 + 0.05 * i, 2) for i in range(10))
+"""DICOD's sweep of the foreground threshold, .50 to .95."""
+MAX_DETECTIONS = 100
+"""Per image; the best scored ones count, as in the reference."""
+RECALLS = np.linspace(0, 1, 101)
+"""At which precision is averaged; COCO's numbers to the bit, which decides ties."""
+
+
+class ErrorKind(StrEnum):
+    """The six errors; t is the foreground threshold.
+
+    Attributes:
+        CLASSIFICATION: Overlaps an object of another class by at least t.
+        LOCALISATION: Overlaps an object of its class by at least `BACKGROUND_IOU`, but less than t.
+        BOTH: Overlaps objects of other classes only, and by less than t.
+        DUPLICATE: Its object was already found by a detection with a higher score.
+        BACKGROUND: Overlaps no object by more than `BACKGROUND_IOU`.
+        MISSED: An object that no detection found, and that no repair of a classification or
+            localisation error would find.
+    """
+
+    CLASSIFICATION = "classification"
+    LOCALISATION = "localisation"
+    BOTH = "both"
+    DUPLICATE = "duplicate"
+    BACKGROUND = "background"
+    MISSED = "missed"
+
+
+_REPAIRED = (ErrorKind.CLASSIFICATION, ErrorKind.LOCALISATION)
+"""Errors that an oracle turns into hits; it removes the others."""
+_HIT, _IGNORED = "hit", "ignored"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Errors:
+    """The errors of a detector at one foreground threshold."""
+
+    threshold: float
+    """IoU from which a detection may count as a hit."""
+    ap: float
+    """AP at this threshold, in [0, 1]."""
+    lost_ap: Mapping[ErrorKind, float]
+    """How much AP an oracle gains that repairs errors of this kind alone; at least 0."""
+    counts: Mapping[ErrorKind, int]
+    """Detections with this error; for MISSED, objects."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Image:
+    """D detections, best first, against G objects and C crowd regions."""
+
+    scores: NDArray[np.float64]
+    """D."""
+    classes: NDArray[np.int64]
+    """D, category ids."""
+    ious: NDArray[np.float64]
+    """D x G."""
+    object_classes: NDArray[np.int64]
+    """G."""
+    crowd_overlaps: NDArray[np.float64]
+    """D x C: share of the detection inside the crowd, 0 for crowds of other classes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judged:
+    """An image's detections, each with its verdict."""
+
+    verdicts: list[str]
+    """D: an `ErrorKind`, hit or ignored."""
+    repaired_class: NDArray[np.int64]
+    """D: the class that an oracle gives the detection; -1 if it removes it."""
+    missed_classes: NDArray[np.int64]
+    """Class of every missed object."""
+
+
+def errors(
+    document: Mapping[str, Any],
+    detections: Iterable[Detection],
+    thresholds: Sequence[float] = THRESHOLDS,
+) -> list[Errors]:
+    """Sort a detector's errors by kind, at each foreground threshold.
+
+    Args:
+        document: COCO's ground truth: images, annotations, categories.
+        detections: On any of its images, in COCO's result format.
+        thresholds: Each in (`BACKGROUND_IOU`, 1].
+    """
+    images = _images(document, detections)
+    return [_errors_at(images, threshold) for threshold in thresholds]
+
+
+def _images(document: Mapping[str, Any], detections: Iterable[Detection]) -> list[_Image]:
+    """In the order of image ids, in which COCO's AP too lists detections of equal score."""
+    objects: dict[int, list[Mapping[str, Any]]] = {i["id"]: [] for i in document["images"]}
+    found: dict[int, list[Detection]] = {image: [] for image in objects}
+    for annotation in document["annotations"]:
+        objects[annotation["image_id"]].append(annotation)
+    for detection in detections:
+        found[detection["image_id"]].append(detection)
+    return [_image(objects[image], found[image]) for image in sorted(objects)]
+
+
+def _image(annotations: Sequence[Mapping[str, Any]], detections: list[Detection]) -> _Image:
+    detections = sorted(detections, key=lambda d: -d["score"])[:MAX_DETECTIONS]
+    objects = [a for a in annotations if not a.get("iscrowd", 0)]
+    crowds = [a for a in annotations if a.get("iscrowd", 0)]
+    classes, crowd_classes = _classes(detections), _classes(crowds)
+    same_class = classes[:, None] == crowd_classes[None, :]
+    return _Image(
+        scores=np.array([d["score"] for d in detections], np.float64),
+        classes=classes,
+        ious=_overlaps(detections, objects, crowd=False),
+        object_classes=_classes(objects),
+        crowd_overlaps=_overlaps(detections, crowds, crowd=True) * same_class,
+    )
+
+
+def _classes(records: Sequence[Mapping[str, Any]]) -> NDArray[np.int64]:
+    return np.array([record["category_id"] for record in records], np.int64)
+
+
+def _overlaps(
+    detections: Sequence[Detection], others: Sequence[Mapping[str, Any]], *, crowd: bool
+) -> NDArray[np.float64]:
+    """COCO's IoU, D x len(others); with a crowd, the intersection over the detection's area."""
+    if not detections or not others:
+        return np.zeros((len(detections), len(others)))
+    boxes = [np.array([r["bbox"] for r in records], np.float64) for records in (detections, others)]
+    return np.asarray(mask.iou(*boxes, [int(crowd)] * len(others)))
+
+
+def _errors_at(images: Sequence[_Image], threshold: float) -> Errors:
+    judged = [_judge(image, threshold) for image in images]
+    scores = np.concatenate([image.scores for image in images])
+    classes = np.concatenate([image.classes for image in images])
+    verdicts = np.array([v for one in judged for v in one.verdicts], dtype=object)
+    repaired = np.concatenate([one.repaired_class for one in judged])
+    objects = np.concatenate([image.object_classes for image in images])
+    missed = np.concatenate([one.missed_classes for one in judged])
+    is_hit, counted = verdicts == _HIT, verdicts != _IGNORED
+    base = _ap(scores[counted], classes[counted], is_hit[counted], objects)
+    lost = {}
+    for kind in ErrorKind:
+        of_kind = verdicts == kind
+        kept = counted & ~(of_kind & (repaired < 0))
+        fixed = _ap(
+            scores[kept],
+            np.where(of_kind, repaired, classes)[kept],
+            (is_hit | of_kind)[kept],
+            _without(objects, missed) if kind is ErrorKind.MISSED else objects,
+        )
+        # A repair that lowers AP does so by the steps of its 101 recalls; the reference clips too.
+        lost[kind] = max(0.0, fixed - base)
+    counts = {kind: int((verdicts == kind).sum()) for kind in ErrorKind}
+    counts[ErrorKind.MISSED] = len(missed)
+    return Errors(threshold=threshold, ap=base, lost_ap=lost, counts=counts)
+
+
+def _judge(image: _Image, threshold: float) -> _Judged:
+    """Match greedily inside each class, then name each error: papers.md 5.6, D12."""
+    same_class = image.classes[:, None] == image.object_classes[None, :]
+    hits = _match(np.where(same_class, image.ious, 0.0), threshold)
+    is_free = np.ones(len(image.object_classes), dtype=bool)
+    is_free[[found for found in hits if found >= 0]] = False
+    repaired = np.full(len(hits), -1, np.int64)
+    is_repairable = np.zeros(len(is_free), dtype=bool)
+    verdicts = []
+    for number, found in enumerate(hits):
+        if found >= 0:
+            verdicts.append(_HIT)
+            continue
+        if (image.crowd_overlaps[number] >= threshold).any():
+            verdicts.append(_IGNORED)
+            continue
+        kind, target = _name(image.ious[number], same_class[number], threshold)
+        verdicts.append(kind)
+        # Detections come best first, so the first to point at a free object is its best one.
+        if kind in _REPAIRED and is_free[target] and not is_repairable[target]:
+            is_repairable[target] = True
+            repaired[number] = image.object_classes[target]
+    missed = image.object_classes[is_free & ~is_repairable]
+    return _Judged(verdicts=verdicts, repaired_class=repaired, missed_classes=missed)
+
+
+def _match(ious: NDArray[np.float64], threshold: float) -> list[int]:
+    """For each detection, best first, the free object that it overlaps most; -1 if by less than
+    the threshold. `ious`: D x G, 0 between different classes; it is used up."""
+    hits = []
+    for row in ious:
+        best = int(row.argmax()) if len(row) else -1
+        if best >= 0 and row[best] < threshold:
+            best = -1
+        if best >= 0:
+            ious[:, best] = 0
+        hits.append(best)
+    return hits
+
+
+def _name(
+    ious: NDArray[np.float64], same_class: NDArray[np.bool_], threshold: float
+) -> tuple[ErrorKind, int]:
+    """The error of an unmatched detection, and the object that it is about (-1 for none).
+
+    Objects that are already found count as well. The order of the tests and their inclusive bounds
+    are the reference's.
+    """
+    if not len(ious):
+        return ErrorKind.BACKGROUND, -1
+    of_class, of_others = np.where(same_class, ious, 0.0), np.where(same_class, 0.0, ious)
+    own, other = int(of_class.argmax()), int(of_others.argmax())
+    if BACKGROUND_IOU <= of_class[own] <= threshold:
+        return ErrorKind.LOCALISATION, own
+    if of_others[other] >= threshold:
+        return ErrorKind.CLASSIFICATION, other
+    if of_class[own] >= threshold:
+        return ErrorKind.DUPLICATE, -1
+    if ious.max() <= BACKGROUND_IOU:
+        return ErrorKind.BACKGROUND, -1
+    return ErrorKind.BOTH, -1
+
+
+def _without(objects: NDArray[np.int64], missed: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The objects' classes less the missed ones', in any order."""
+    classes, counts = np.unique(objects, return_counts=True)
+    gone = [int((missed == one).sum()) for one in classes]
+    return np.repeat(classes, counts - np.array(gone, np.int64))
+
+
+def _ap(
+    scores: NDArray[np.float64],
+    classes: NDArray[np.int64],
+    is_hit: NDArray[np.bool_],
+    objects: NDArray[np.int64],
+) -> float:
+    """Mean over the classes that were detected or occur; 0 if there is none.
+
+    Args:
+        scores: Of all detections, image by image.
+        classes: Theirs.
+        is_hit: Which of them are true positives.
+        objects: Class of every object.
+    """
+    present = np.union1d(classes, objects)
+    aps = [
+        _class_ap(scores[classes == one], is_hit[classes == one], int((objects == one).sum()))
+        for one in present
+    ]
+    return float(np.mean(aps)) if aps else 0.0
+
+
+def _class_ap(scores: NDArray[np.float64], is_hit: NDArray[np.bool_], num_objects: int) -> float:
+    """COCO's AP: precision, made to fall only, averaged over 101 recalls."""
+    if num_objects == 0:
+        return 0.0
+    hits = is_hit[np.argsort(-scores, kind="stable")]
+    precision = hits.cumsum() / np.arange(1, len(hits) + 1)
+    falling = np.maximum.accumulate(precision[::-1])[::-1]
+    places = np.searchsorted(hits.cumsum() / num_objects, RECALLS, side="left")
+    return float(np.append(falling, np.zeros(1))[places].mean())
