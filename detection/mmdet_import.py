@@ -17,6 +17,7 @@ from mmdet.models import BaseDetector
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from detection.build import SIZE_DIVISOR, Student, assemble, detector_config
 from detection.mmdet_config import Normalisation, build_config, model_config
@@ -90,20 +91,42 @@ def import_student(
 def read_weights(checkpoint: Path) -> dict[str, Tensor]:
     """A checkpoint's weights by mmdet's names, without running any code in the file.
 
+    mmengine stores logs beside the weights, as objects; they are passed over.
+
     Raises:
-        CheckpointError: It is not there, is damaged, or holds more than tensors and plain values.
+        CheckpointError: It is not there, is damaged, or holds no state_dict.
     """
     try:
         if checkpoint.suffix == ".safetensors":
             return load_file(checkpoint)
-        stored = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        with safe_globals([(_PassedOver, name) for name in _unknown_types(checkpoint)]):
+            stored = torch.load(checkpoint, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
+        raise CheckpointError(f"{checkpoint} cannot be read: {error}") from error
+    weights = stored.get("state_dict", stored) if isinstance(stored, dict) else None
+    if not isinstance(weights, dict) or not all(isinstance(w, Tensor) for w in weights.values()):
         raise CheckpointError(
-            f"{checkpoint} cannot be read: {error}; where a checkpoint holds objects besides its "
-            "weights, store its state_dict alone, as safetensors"
-        ) from error
-    weights: dict[str, Tensor] = stored.get("state_dict", stored)
+            f"{checkpoint} holds no state_dict, which maps names to tensors; store the model's, "
+            "best as safetensors"
+        )
     return weights
+
+
+def _unknown_types(checkpoint: Path) -> list[str]:
+    try:
+        return get_unsafe_globals_in_checkpoint(checkpoint)
+    except ValueError:  # not a zip file: torch's format before 1.6, as of many published weights
+        return []
+
+
+class _PassedOver:
+    """Stands for everything in a checkpoint that is neither a tensor nor a plain value."""
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        pass
+
+    def __setstate__(self, state: object) -> None:
+        pass
 
 
 def check_equal(
