@@ -166,9 +166,9 @@ def same_object(rois: Tensor, iou_threshold: float) -> Tensor:
     return same_image & (overlap > iou_threshold)
 
 
-@torch.no_grad()
 def gathered(rows: Tensor) -> tuple[Tensor, int]:
-    """The rows of all data-parallel ranks, in their order, and the index of this rank's first.
+    """The rows of all data-parallel ranks, in their order, and the index of this rank's first;
+    without gradient.
 
     Every rank must call it, also without rows.
 
@@ -176,12 +176,14 @@ def gathered(rows: Tensor) -> tuple[Tensor, int]:
         rows: N x D; N may differ between ranks.
     """
     if not (distributed.is_available() and distributed.is_initialized()):
-        return rows, 0
+        return rows.detach(), 0
     world_size, rank = distributed.get_world_size(), distributed.get_rank()
     counts = [rows.new_zeros(1, dtype=torch.long) for _ in range(world_size)]
     distributed.all_gather(counts, torch.tensor([len(rows)], device=rows.device))
     numbers = [int(count) for count in counts]
-    padded = functional.pad(rows, (0, 0, 0, max(numbers) - len(rows)))  # equal shapes for gloo
+    padded = functional.pad(
+        rows.detach(), (0, 0, 0, max(numbers) - len(rows))
+    )  # equal shapes for gloo
     parts = [torch.empty_like(padded) for _ in numbers]
     distributed.all_gather(parts, padded.contiguous())
     every = torch.cat([part[:number] for part, number in zip(parts, numbers, strict=True)])
