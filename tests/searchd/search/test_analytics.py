@@ -1,0 +1,98 @@
+"""Analytics of a hand-made search: base, then five trials in the order in which they ended."""
+
+import pytest
+
+from searchd.search.analytics import (
+    FrontPoint,
+    Gains,
+    Generation,
+    Point,
+    ScoredTrial,
+    front,
+    gains_by,
+    generations,
+    generations_of,
+    hypervolumes,
+)
+
+
+def trial(name: str, action: str, score: float, gain: float | None, macs: float) -> ScoredTrial:
+    """At full resolution its AP is its score; at half, half of both AP and MACs."""
+    points = (
+        Point(resolution="96x96", macs=macs, ap=score),
+        Point(resolution="64x64", macs=macs / 2, ap=score / 2),
+    )
+    return ScoredTrial(trial=name, action=action, score=score, gain=gain, points=points)
+
+
+LOG = (
+    trial("base", "train", 0.40, None, 100),
+    trial("0", "train", 0.44, 0.04, 100),
+    trial("1", "prune_layer", 0.42, 0.02, 80),
+    trial("2", "mutate_teacher", 0.44, 0.0, 100),
+    trial("4", "prune_layer", 0.50, 0.06, 80),
+    trial("3", "add_layer", 0.45, -0.05, 120),
+)
+
+
+def test_a_generation_begins_with_each_improvement_of_the_best_score() -> None:
+    assert generations_of(LOG) == [0, 1, 1, 1, 2, 2]
+    assert generations(LOG) == [
+        Generation(generation=0, trial="base", score=0.40),
+        Generation(generation=1, trial="0", score=0.44),
+        Generation(generation=2, trial="4", score=0.50),
+    ]
+
+
+def test_equal_score_is_no_improvement() -> None:
+    assert generations_of([LOG[1], LOG[3]]) == [0, 0]
+
+
+def test_gains_by_action_count_successes_and_add_up_positive_gains() -> None:
+    found = gains_by(LOG, [each.action for each in LOG])
+    assert found == {
+        "train": Gains(trials=1, successes=1, sum_of_gains=0.04),
+        "prune_layer": Gains(trials=2, successes=2, sum_of_gains=0.08),
+        "mutate_teacher": Gains(trials=1, successes=0, sum_of_gains=0),
+        "add_layer": Gains(trials=1, successes=0, sum_of_gains=0),
+    }
+    assert found["prune_layer"].success_rate == 1
+
+
+def test_gains_by_generation() -> None:
+    found = gains_by(LOG, generations_of(LOG))
+    assert {key: (each.trials, each.successes) for key, each in found.items()} == {
+        1: (3, 2),
+        2: (2, 1),
+    }
+    assert found[1].sum_of_gains == pytest.approx(0.06)
+    assert found[2].success_rate == 0.5
+
+
+def test_front_is_over_all_trials_and_resolutions() -> None:
+    assert front(LOG) == [
+        FrontPoint(trial="4", point=Point(resolution="64x64", macs=40, ap=0.25)),
+        FrontPoint(trial="4", point=Point(resolution="96x96", macs=80, ap=0.50)),
+    ]
+
+
+def test_hypervolume_grows_with_the_front() -> None:
+    """The plane has 120 MACs. The base has AP .20 from 50 on and .40 from 100 on; and so forth."""
+    third = 10 * 0.21 + 30 * 0.22 + 20 * 0.42 + 20 * 0.44  # from 40, 50, 80 and 100 on
+    expected = [
+        50 * 0.20 + 20 * 0.40,
+        50 * 0.22 + 20 * 0.44,
+        third,
+        third,
+        40 * 0.25 + 40 * 0.50,
+        40 * 0.25 + 40 * 0.50,
+    ]
+    assert hypervolumes(LOG) == pytest.approx([area / 120 for area in expected])
+
+
+def test_a_search_without_a_scored_trial_has_nothing_to_tell() -> None:
+    assert generations_of([]) == []
+    assert generations([]) == []
+    assert gains_by([], []) == {}
+    assert front([]) == []
+    assert hypervolumes([]) == []
