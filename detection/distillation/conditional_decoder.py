@@ -66,9 +66,6 @@ class ConditionalDecoder(nn.Module):
         self.attention_norm = nn.LayerNorm(WIDTH)
         self.ffn = MLP(WIDTH, FFN_CHANNELS, WIDTH, 2)
         self.ffn_norm = nn.LayerNorm(WIDTH)
-        for parameter in self.parameters():
-            if parameter.dim() > 1:
-                nn.init.xavier_uniform_(parameter)  # DETR's
 
     def forward(self, queries: Tensor, features: Tensor, grid: Grid) -> Knowledge:
         """

@@ -12,7 +12,7 @@ from typing import Self
 
 import torch
 from mmdet.models.layers import MLP
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -81,6 +81,9 @@ class Icd(DistillationMethod):
         self.decoder = ConditionalDecoder(pair.teacher.neck_channels, options.num_heads)
         self.predictor = MLP(WIDTH, WIDTH, 5, 3)
         self.student_value = ChannelAdapter(pair.student.neck_channels, WIDTH, 1)
+        for parameter in self.parameters():
+            if parameter.dim() > 1:  # as DETR; from torch's defaults the task is learned far later
+                nn.init.xavier_uniform_(parameter)
 
     @classmethod
     def build(cls, options: IcdOptions, pair: Pair) -> Self:
