@@ -1,10 +1,14 @@
 """Imitation under a mask (G-DetKD's baselines) equals NumPy, for every mask."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from mmdet.models.task_modules import AnchorGenerator
-from torch import Tensor
+from torch import Tensor, distributed
+from torch.multiprocessing.spawn import spawn
 
 from detection.distillation.feature_imitation import FeatureImitation, feature_imitation_loss
 from detection.distillation.masks import anchor_masks, gaussian_mask, ground_truth_mask
@@ -117,3 +121,53 @@ def test_masks_follow_a_teacher_that_sees_a_larger_image() -> None:
     total = sum(float((m * s).sum()) for m, s in zip(masks, squared, strict=True))
     points = sum(float(m.sum()) for m in masks)
     assert float(loss.detach()) == pytest.approx(total / (2 * points), rel=1e-12)
+
+
+SIDES = [
+    (holding([[8.0, 8.0, 30.0, 24.0]]), holding([[3.0, 2.0, 9.0, 9.0]])),
+    (holding([]), holding([[8.0, 8.0, 30.0, 24.0]])),
+    (holding([]), holding([])),
+]
+"""Of rank 0 and 1, step by step; an image each."""
+
+
+def of_ranks(*ranks: int) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
+    """Student and teacher features of the image of each rank."""
+    student, teacher = neck(3, 8, 16), neck(5, 8, 16, seed=1)
+    chosen = list(ranks)
+    return (
+        {stride: level[chosen] for stride, level in student.items()},
+        {stride: level[chosen] for stride, level in teacher.items()},
+    )
+
+
+def loss_and_gradient(batch: Any, *ranks: int) -> tuple[Tensor, Tensor]:
+    method = imitation("gaussian")
+    student, teacher = of_ranks(*ranks)
+    loss = method(taps(neck=student, batch=batch), taps(neck=teacher))
+    loss.backward()
+    assert method.adapter.weight.grad is not None
+    return loss.detach(), method.adapter.weight.grad
+
+
+def test_the_mean_over_two_processes_equals_one_with_the_batch_of_both(tmp_path: Path) -> None:
+    spawn(_rank, args=(str(tmp_path),), nprocs=2)
+
+    zero, one = (torch.load(tmp_path / f"rank{r}.pt", weights_only=True) for r in (0, 1))
+
+    for step, (left, right) in enumerate(SIDES):
+        both = holding(*([s.gt_instances.bboxes.tolist() for s in (*left.samples, *right.samples)]))
+        loss, gradient = loss_and_gradient(both, 0, 1)
+        torch.testing.assert_close((zero[step][0] + one[step][0]) / 2, loss)
+        torch.testing.assert_close((zero[step][1] + one[step][1]) / 2, gradient)
+        assert bool(loss > 0) == (step < 2)
+
+
+def _rank(rank: int, folder: str) -> None:
+    """One of two data-parallel processes."""
+    torch.set_num_threads(1)
+    distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2
+    )
+    torch.save([loss_and_gradient(s[rank], rank) for s in SIDES], f"{folder}/rank{rank}.pt")
+    distributed.destroy_process_group()

@@ -1,15 +1,12 @@
 """The methods on neck features between real detectors, of one family and of two."""
 
-from collections import defaultdict
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch.nn.utils import clip_grad_norm_
-from torch.optim import SGD
 
-from detection.data.batches import Batch, TrainingBatches, make_batch
+from detection.data.batches import Batch, make_batch
 from detection.data.coco import CocoSplit
 from detection.distillation.distiller import Distiller, pair_of
 from detection.distillation.student import student_step
@@ -18,6 +15,7 @@ from searchd.domain.distillation import MethodName
 from searchd.domain.resolution import Resolution
 from searchd.spec import MethodSpec
 from tests.detection.distillation.conftest import tiny
+from tests.detection.distillation.teaching import train
 
 METHODS = [
     MethodName.FEATURE_MATCHING,
@@ -50,26 +48,6 @@ def detectors(families: tuple[Family, Family], student_channels: int = 24) -> tu
 def distiller(student: Any, teacher: Any, shapes: CocoSplit, *methods: MethodSpec) -> Distiller:
     torch.manual_seed(3)
     return Distiller(methods, teacher, pair_of(student, teacher, shapes))
-
-
-def trained(
-    student: Any, distiller: Distiller, shapes: CocoSplit, num_steps: int
-) -> dict[str, list[float]]:
-    """Each loss, step by step; the adapters stay as they are."""
-    history: dict[str, list[float]] = defaultdict(list)
-    batches = TrainingBatches(shapes, batch_size=4, resolutions=[Resolution(64, 64)], seed=1)
-    optimizer = SGD(student.parameters(), lr=0.02, momentum=0.9)
-    for step in range(num_steps):
-        torch.manual_seed(step)
-        found = student_step(student, batches.batch(step), step)
-        losses = found.losses | distiller(found.taps)
-        optimizer.zero_grad()
-        torch.stack(list(losses.values())).sum().backward()
-        clip_grad_norm_(student.parameters(), 10)
-        optimizer.step()
-        for name, value in losses.items():
-            history[name].append(float(value.detach()))
-    return history
 
 
 @pytest.fixture
@@ -158,7 +136,7 @@ def test_training_on_shapes_lowers_the_loss_when_the_adapters_are_frozen(
     chosen = distiller(student, teacher, shapes, MethodSpec(name=name, weight=WEIGHTS.get(name)))
     before = {key: value.clone() for key, value in chosen.state_dict().items()}
 
-    losses = trained(student, chosen, shapes, 24)[name.value]
+    losses = train(student, shapes, 24, chosen)[name.value]
 
     assert np.mean(losses[-6:]) < LOWERED.get(name, 0.8) * np.mean(losses[:6])
     assert all(torch.equal(value, before[key]) for key, value in chosen.state_dict().items())
