@@ -42,7 +42,7 @@ class NonFiniteLossError(SearchdError):
         """
         Args:
             step: The global step at which it happened.
-            losses: Every loss of that step; `gradient_norm` too, when it is what is not finite.
+            losses: Every loss of that step; gradient norms too, when one is what is not finite.
         """
         super().__init__(step, losses)
         self.step = step
@@ -248,8 +248,7 @@ class Training:
         losses = self._losses(batch)
         values = self._backward(losses)
         norm = float(clip_grad_norm_(self._parameters, self._spec.max_grad_norm))
-        if not math.isfinite(norm):
-            raise NonFiniteLossError(self._step, values | {"gradient_norm": norm})
+        self._check_finite(values | {"gradient_norm": norm} | self._clip_own())
         self._optimizer.step()
         for own in self._own.values():
             own.step()
@@ -263,6 +262,7 @@ class Training:
         with torch.no_grad():
             student = student_step(self.model, batch, self._prepared)
         values = self._backward(self._distiller.preparation_losses(student.taps, self._prepared))
+        self._check_finite(values | self._clip_own())
         for own in self._own.values():
             own.step()
         return values
@@ -276,8 +276,7 @@ class Training:
         """Fresh gradients, averaged over the ranks, and every loss with its sum as a number."""
         summed = torch.stack(list(losses.values())).sum()
         values = _as_floats(losses | {"loss": summed})
-        if not all(map(math.isfinite, values.values())):
-            raise NonFiniteLossError(self._step, values)
+        self._check_finite(values)
         for optimizer in (self._optimizer, *(own.optimizer for own in self._own.values())):
             optimizer.zero_grad()
         summed.backward()
@@ -285,6 +284,14 @@ class Training:
             owned = (p for own in self._own.values() for p in own.parameters)
             average_gradients((*self._parameters, *owned), self._world_size)
         return values
+
+    def _clip_own(self) -> dict[str, float]:
+        """Clip the gradients of the methods' own optimizers; their norms before."""
+        return {f"{name}.gradient_norm": float(own.clip()) for name, own in self._own.items()}
+
+    def _check_finite(self, values: Mapping[str, float]) -> None:
+        if not all(map(math.isfinite, values.values())):
+            raise NonFiniteLossError(self._step, values)
 
     def _losses(self, batch: Batch) -> dict[str, Tensor]:
         step = student_step(self.model, batch, self._step)

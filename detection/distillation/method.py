@@ -54,9 +54,12 @@ class OwnOptimizer:
     def parameters(self) -> list[nn.Parameter]:
         return [p for group in self.optimizer.param_groups for p in group["params"]]
 
+    def clip(self) -> Tensor:
+        """Clip the gradients; their norm before, a scalar."""
+        return clip_grad_norm_(self.parameters, self.max_grad_norm)
+
     def step(self) -> None:
-        """Clip the gradients, take a step, move the schedule on."""
-        clip_grad_norm_(self.parameters, self.max_grad_norm)
+        """Take a step, move the schedule on."""
         self.optimizer.step()
         self.schedule.step()
 
