@@ -212,6 +212,11 @@ class DistillationSpec(Spec):
             raise ValueError(f"methods must be named once each, got {', '.join(names)}")
         return self
 
+    @property
+    def options(self) -> dict[MethodName, Any]:
+        """Each method's options, by its name."""
+        return {method.name: method.parsed_options for method in self.methods}
+
 
 class MmdetSpec(Spec):
     """A detector that mmdet trained."""
@@ -321,7 +326,7 @@ class SearchSpec(Spec):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        check_fit((method.name for method in self.distillation.methods), _traits(self.head))
+        check_fit(self.distillation.options, _traits(self.head))
         return self
 
 
@@ -459,9 +464,7 @@ def check_pool(search: SearchSpec, pool: PoolSpec) -> None:
         InvalidValueError: One does not; the message names both sides and what would fit.
     """
     teacher = _traits(pool.head, neck_channels=pool.space.neck_channels)
-    check_fit(
-        (method.name for method in search.distillation.methods), _traits(search.head), teacher
-    )
+    check_fit(search.distillation.options, _traits(search.head), teacher)
 
 
 def _traits(head: HeadSpec, neck_channels: tuple[int, ...] | None = None) -> Traits:

@@ -4,7 +4,7 @@ A spec names methods from here; `detection.distillation` computes them. What can
 when the spec is submitted, long before a GPU sees it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -78,6 +78,7 @@ class MethodName(StrEnum):
 ONE_STAGE = frozenset({Family.RETINANET, Family.FCOS})
 TWO_STAGE = frozenset({Family.FASTER_RCNN, Family.CASCADE_RCNN})
 ANY = ONE_STAGE | TWO_STAGE
+WITH_ANCHORS = ANY - {Family.FCOS}
 CLASS_SPECIFIC_BOXES = frozenset({Family.FASTER_RCNN})
 """Families that predict a box for each class; a cascade's are class-agnostic."""
 
@@ -276,32 +277,39 @@ class Traits:
     """What of a detector, or of every teacher of a pool, decides which methods fit."""
 
     family: Family
-    num_classes: int | None
-    """None where it is not known yet."""
     neck_channels: tuple[int, ...]
     """Every width that the neck may have: several for a pool."""
-    head: tuple[object, ...]
+    head: tuple[int, ...]
     """The numbers that give the head its shapes, besides classes and neck."""
+    anchor_scale: float
+    """What the head's box deltas are relative to."""
 
 
 def traits(detector: Detector, *, neck_channels: Iterable[int] | None = None) -> Traits:
     """The traits of a detector; of a pool, when its neck widths are given."""
     return Traits(
         family=detector.family,
-        num_classes=detector.num_classes,
         neck_channels=tuple(neck_channels or (detector.neck_channels,)),
         head=detector.head_shape,
+        anchor_scale=detector.level_scale,
     )
 
 
-def misfit(name: MethodName, student: Traits, teacher: Traits | None = None) -> str | None:
+def misfit(
+    name: MethodName, student: Traits, teacher: Traits | None = None, options: object = None
+) -> str | None:
     """Why a method does not fit a student and a teacher, naming both sides; None if it does.
 
-    Without a teacher, whether there is one that would fit.
+    Without a teacher, whether there is one that would fit; without options, with the defaults.
     """
     method = CATALOGUE[name]
     if student.family not in method.students:
         return f"{name} teaches {_listed(method.students)} students, not {student.family}"
+    if _needs_anchors(options) and student.family not in WITH_ANCHORS:
+        return (
+            f"{name} with mask=anchor teaches {_listed(WITH_ANCHORS)} students, not "
+            f"{student.family}, which has no anchors"
+        )
     if teacher is None:
         return None
     if teacher.family not in method.teachers:
@@ -311,8 +319,8 @@ def misfit(name: MethodName, student: Traits, teacher: Traits | None = None) -> 
         )
     if method.same_head and not _same_head(student, teacher):
         return (
-            f"{name} needs a teacher with the student's head: the student is {_head(student)}, "
-            f"the teacher {_head(teacher)}"
+            f"{name} needs a teacher with the student's head, and with its neck width alone: the "
+            f"student is {_head(student)}, the teacher {_head(teacher)}"
         )
     return None
 
@@ -322,14 +330,21 @@ def fitting(student: Traits, teacher: Traits | None = None) -> tuple[MethodName,
     return tuple(name for name in MethodName if misfit(name, student, teacher) is None)
 
 
-def check_fit(names: Iterable[MethodName], student: Traits, teacher: Traits | None = None) -> None:
+def check_fit(
+    methods: Mapping[MethodName, object], student: Traits, teacher: Traits | None = None
+) -> None:
     """See that every method fits the pair.
+
+    Args:
+        methods: Their options by name.
+        student: Of the pair.
+        teacher: None where it is not known yet.
 
     Raises:
         InvalidValueError: One does not; the message names both sides and what would fit.
     """
-    for name in names:
-        reason = misfit(name, student, teacher)
+    for name, options in methods.items():
+        reason = misfit(name, student, teacher, options)
         if reason is not None:
             raise InvalidValueError(
                 f"{reason}; what fits {'this student' if teacher is None else 'this pair'}: "
@@ -337,18 +352,23 @@ def check_fit(names: Iterable[MethodName], student: Traits, teacher: Traits | No
             )
 
 
+def _needs_anchors(options: object) -> bool:
+    return isinstance(options, FeatureImitationOptions) and options.mask == "anchor"
+
+
 def _same_head(student: Traits, teacher: Traits) -> bool:
     return (
         student.family is teacher.family
         and student.head == teacher.head
+        and student.anchor_scale == teacher.anchor_scale
         and student.neck_channels == teacher.neck_channels
-        and len(teacher.neck_channels) == 1
     )
 
 
 def _head(side: Traits) -> str:
     necks = " or ".join(map(str, side.neck_channels))
-    return f"{side.family} with neck width {necks} and head {side.head}"
+    head = "x".join(map(str, side.head))
+    return f"{side.family} with neck {necks}, head {head} and anchor scale {side.anchor_scale:g}"
 
 
 def _listed(families: Iterable[Family]) -> str:
