@@ -17,6 +17,7 @@ the input is not padded. This reproduces the published figures within 0.15 % (pa
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from detection.build import assemble
+from searchd.domain.architecture import NUM_STAGES, Architecture
 from searchd.domain.detector import Detector
 from searchd.domain.resolution import Resolution
 
@@ -44,6 +46,16 @@ class Complexity:
     """Those of the backbone, stem included."""
     params: int
     """Parameters of the whole detector, BN weights and biases included."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackboneComplexity:
+    """What one image costs in a backbone, part by part."""
+
+    stem_macs: float
+    stage_macs: tuple[float, ...]
+    """Of the 4 stages."""
+    params: int
 
 
 def count(detector: Detector, resolution: Resolution) -> Complexity:
@@ -65,6 +77,28 @@ def count(detector: Detector, resolution: Resolution) -> Complexity:
         macs=float(backbone.macs + rest.macs),
         backbone_macs=float(backbone.macs),
         params=sum(parameter.numel() for parameter in model.parameters()),
+    )
+
+
+def count_backbone(architecture: Architecture, resolution: Resolution) -> BackboneComplexity:
+    """Count the backbone alone, as `count` does, with each part's share.
+
+    The parts' sum is `Complexity.backbone_macs`.
+    """
+    with torch.device("meta"), torch.inference_mode(), _Counter() as counter:
+        model = assemble(Detector(architecture=architecture)).eval()
+        _run_deformable_as_convolutions(model)
+        backbone = model.backbone
+        ends: list[int] = []  # the counter's value when each part has run
+        for name in ("stem_end", *(f"layer{i}" for i in range(1, NUM_STAGES + 1))):
+            part = backbone.get_submodule(name)
+            part.register_forward_hook(lambda *_: ends.append(counter.macs))
+        backbone(torch.empty(1, 3, resolution.height, resolution.width))
+    stem, *stages = (float(end - start) for start, end in pairwise([0, *ends]))
+    return BackboneComplexity(
+        stem_macs=stem,
+        stage_macs=tuple(stages),
+        params=sum(parameter.numel() for parameter in backbone.parameters()),
     )
 
 

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, TypeVar
@@ -46,6 +46,16 @@ def show_list(
         table.add_column(column, overflow="fold")
     for item in items:
         table.add_row(*(text(cell(item)) for cell in columns.values()))
+    console().print(table)
+
+
+def show_rows(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A table of plain values."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in header:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*map(text, row))
     console().print(table)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from detection.build import build_detector
-from detection.complexity import count
+from detection.complexity import count, count_backbone
 from searchd.domain.architecture import Architecture, Block, BlockKind, Shortcut, preset
 from searchd.domain.detector import Detector
 from searchd.domain.encoding import parse
@@ -226,3 +226,24 @@ def heads_closed_form(detector: Detector, width: int, height: int) -> int:
     outputs = detector.num_classes + 1 + 4 * detector.num_classes
     per_proposal = 49 * neck * head + head * head + head * outputs + 2 * head
     return total + detector.num_proposals * per_proposal + 2 * head + outputs
+
+
+def test_a_backbones_parts_add_up_to_it() -> None:
+    architecture, resolution = preset("resnet50", base_channels=8), Resolution(160, 96)
+    whole = count(Detector(architecture=architecture), resolution)
+    parts = count_backbone(architecture, resolution)
+    assert parts.stem_macs + sum(parts.stage_macs) == whole.backbone_macs
+    assert len(parts.stage_macs) == 4
+    model = build_detector(Detector(architecture=architecture))
+    assert parts.params == sum(p.numel() for p in model.backbone.parameters())
+
+
+def test_a_stages_share_is_its_blocks() -> None:
+    """A plain R18 stage at 96x96: two blocks of two 3x3 convolutions, BN and ReLU, at 24x24."""
+    plain = count_backbone(preset("resnet18"), Resolution(96, 96))
+    stem = 48 * 48 * 64 * (3 * 49 + 2 + 1 + 1)
+    assert plain.stem_macs == stem
+    assert plain.stage_macs[0] == 4 * 24 * 24 * 64 * (64 * 9 + 2 + 1)
+    deeper = count_backbone(preset("resnet34"), Resolution(96, 96))
+    assert deeper.stage_macs[0] == 1.5 * plain.stage_macs[0]
+    assert deeper.stem_macs == stem
