@@ -193,12 +193,13 @@ def test_gradient_reaches_the_student_and_both_context_blocks() -> None:
 
 def test_the_objects_of_a_teacher_that_sees_a_larger_image_cover_more_of_its_cells() -> None:
     weights = Weights(foreground=1, background=0, attention=0, relation=0)
-    method = Fgd(pair(sizes(2, (8,)), sizes(2, (8,))), temperature=0.5, weights=weights)
+    method = Fgd(pair(sizes(2, (8,)), sizes(2, (8,))), temperature=0.5, weights=weights).double()
     batch = holding(
         [[8.0, 8.0, 32.0, 24.0]]
     )  # 3 x 2 of the student's cells, 6 x 4 of the teacher's
-    student = taps(neck={8: torch.zeros(1, 2, 4, 8)}, batch=batch)
-    everywhere, below = torch.ones(1, 2, 8, 16), torch.zeros(1, 2, 8, 16)
+    student = taps(neck={8: torch.zeros(1, 2, 4, 8).double()}, batch=batch)
+    everywhere = torch.ones(1, 2, 8, 16).double()
+    below = torch.zeros(1, 2, 8, 16).double()
     below[:, :, 4:] = 1e-3  # too weak to draw attention
 
     whole = method(student, taps(neck={8: everywhere}))
