@@ -10,6 +10,7 @@ from typing import Literal
 
 from searchd.domain.actions import Action, describe
 from searchd.domain.detector import Detector
+from searchd.domain.errors import InvalidValueError
 from searchd.domain.lifecycle import FailureCause
 from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import Subnet
@@ -44,9 +45,26 @@ def trial_name(role: TrialRole, number: int) -> str:
 BASE_NAME = trial_name(TrialRole.BASE, 0)
 
 
+class TeacherPolicy(StrEnum):
+    """Which teacher a search gives to a trial.
+
+    Attributes:
+        MUTATE: The parent's; steps that do not edit the student mutate it (Joint-DetNAS).
+        FIXED: Always the pool's largest subnet, the conventional baseline. Every step edits the
+            student, since no teacher is mutated.
+        RANDOM: A subnet drawn anew for every trial. A step that does not edit the student trains
+            it further under the new one.
+    """
+
+    MUTATE = "mutate"
+    FIXED = "fixed"
+    RANDOM = "random"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Train:
-    """No edit: the base, trial 0, and controls."""
+    """No edit, and no mutated teacher: the base, trial 0, controls, and what is only distilled
+    further."""
 
     kind: Literal["train"] = "train"
 
@@ -58,7 +76,49 @@ class MutateTeacher:
     kind: Literal["mutate_teacher"] = "mutate_teacher"
 
 
-Change = Action | MutateTeacher | Train
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PruneToMacs:
+    """Channels of the student are pruned at once, until it has so many MACs.
+
+    Counted at the score's base resolution; see `PruneChannels` for the ranking.
+    """
+
+    fraction: float | None = None
+    """Of the parent's MACs, in (0, 1). Or:"""
+    macs: float | None = None
+    """Multiply-accumulates of the whole detector."""
+    min_channels: int = 32
+    """See `PruneChannels.min_channels`."""
+    kind: Literal["prune_to_macs"] = "prune_to_macs"
+
+    def __post_init__(self) -> None:
+        if (self.fraction is None) == (self.macs is None):
+            raise InvalidValueError(
+                f"give exactly one of fraction={self.fraction} and macs={self.macs}"
+            )
+        if self.fraction is not None and not 0 < self.fraction < 1:
+            raise InvalidValueError(f"fraction={self.fraction} must lie between 0 and 1")
+        if self.macs is not None and self.macs <= 0:
+            raise InvalidValueError(f"macs={self.macs} must be positive")
+
+    def target(self, parent_macs: float) -> float:
+        """The MACs wanted of the child."""
+        if self.macs is not None:
+            return self.macs
+        assert self.fraction is not None  # checked above
+        return self.fraction * parent_macs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakeSubnet:
+    """A subnet of the pool, cut out with BN statistics of its own, is the detector. Nothing is
+    inherited or trained; the parent is the trial whose subnet was mutated."""
+
+    subnet: Subnet
+    kind: Literal["take_subnet"] = "take_subnet"
+
+
+Change = Action | MutateTeacher | Train | PruneToMacs | TakeSubnet
 
 
 def describe_change(change: Change) -> str:
@@ -68,6 +128,13 @@ def describe_change(change: Change) -> str:
             return "train"
         case MutateTeacher():
             return "mutate the teacher"
+        case PruneToMacs(fraction=None, macs=macs):
+            assert macs is not None  # one of the two is given
+            return f"prune channels to {macs / 1e9:.3g} GMACs"
+        case PruneToMacs(fraction=fraction):
+            return f"prune channels to {fraction:.0%} of MACs"
+        case TakeSubnet(subnet=subnet):
+            return f"take subnet {subnet}"
         case _:
             return describe(change)
 

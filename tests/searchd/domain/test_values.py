@@ -14,9 +14,12 @@ from searchd.domain.lifecycle import (
     next_statuses,
 )
 from searchd.domain.resolution import Resolution
+from searchd.domain.subnet import Subnet
 from searchd.domain.trial import (
     MutateTeacher,
     Proposal,
+    PruneToMacs,
+    TakeSubnet,
     Train,
     TrialRole,
     describe_change,
@@ -90,3 +93,26 @@ def test_description_of_a_change() -> None:
     assert describe_change(Train()) == "train"
     assert describe_change(MutateTeacher()) == "mutate the teacher"
     assert describe_change(PruneLayer()) == "prune a layer"
+    assert describe_change(PruneToMacs(fraction=0.7)) == "prune channels to 70% of MACs"
+    assert describe_change(PruneToMacs(macs=1.25e11)) == "prune channels to 125 GMACs"
+    subnet = Subnet(depths=(1, 2, 3, 1), widths=(1.0, 1.0, 1.5, 1.0), neck_channels=24)
+    assert describe_change(TakeSubnet(subnet=subnet)) == "take subnet d1-2-3-1 w1/1/1.5/1 n24"
+
+
+def test_target_of_pruning_is_a_fraction_of_the_parents_macs_or_absolute() -> None:
+    assert PruneToMacs(fraction=0.75).target(parent_macs=200.0) == 150.0
+    assert PruneToMacs(macs=120.0).target(parent_macs=200.0) == 120.0
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({}, "exactly one of fraction=None and macs=None"),
+        ({"fraction": 0.5, "macs": 1e9}, "exactly one of"),
+        ({"fraction": 1.0}, "fraction=1.0 must lie between 0 and 1"),
+        ({"macs": 0.0}, "macs=0.0 must be positive"),
+    ],
+)
+def test_impossible_target_of_pruning_is_refused(values: dict[str, float], message: str) -> None:
+    with pytest.raises(InvalidValueError, match=message):
+        PruneToMacs(**values)  # type: ignore[arg-type]  # min_channels, an int, is not given
