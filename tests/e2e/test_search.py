@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
-from api.client import Client
+from api.client import ApiError, Client
 from detection.build import Student, load_student
 from detection.data.shapes import make_shapes
+from detection.mmdet_config import build_config, model_config
+from searchd.domain.detector import MmdetDetector
 from searchd.domain.lifecycle import DatasetStatus, PoolStatus, SearchStatus, TrialStatus
 from searchd.domain.trial import TrialRole
 from searchd.spec import PoolSpec, SearchSpec
@@ -143,3 +145,60 @@ def test_detector_of_the_front_downloads_and_loads(
     file = client.download(point.trial_id, "student", tmp_path / "student.safetensors")
     load_student(Student(detector=detector.detector, weights=load_file(file)))
     assert detector.lineage[0] == "base"
+
+
+@pytest.mark.usefixtures("search")
+def test_a_retinanet_that_mmdet_trained_learns_from_the_two_stage_pool(
+    client: Client, tmp_path: Path
+) -> None:
+    options = {
+        "backbone.base_channels": 8,
+        "neck.in_channels": [8, 16, 32, 64],
+        "neck.out_channels": 16,
+        "bbox_head.in_channels": 16,
+        "bbox_head.feat_channels": 16,
+        "bbox_head.stacked_convs": 1,
+    }
+    config = "retinanet_r18_fpn_1x_coco"
+    described = MmdetDetector(config=config, num_classes=4, options=options)
+    checkpoint = tmp_path / "retinanet.safetensors"
+    save_file(build_config(model_config(described)).state_dict(), checkpoint)
+    spec = SearchSpec.model_validate(
+        {
+            **SEARCH,
+            "name": "loaded",
+            "base": {
+                "backbone": None,
+                "mmdet": {"config": config, "checkpoint": str(checkpoint), "options": options},
+            },
+            "head": {
+                "family": "retinanet",
+                "neck_channels": 16,
+                "tower_channels": 16,
+                "tower_convs": 1,
+                "sampled_rois": 32,
+            },
+            "distillation": {"methods": [{"name": "sgfi"}, {"name": "ckd"}]},
+            "budget": {"max_trials": 2},
+            "control": False,
+        }
+    )
+
+    ended = client.wait_for_search(client.submit_search(spec).id, poll_s=0.2)
+
+    assert ended.status is SearchStatus.SUCCEEDED, ended.status_reason
+    base, first, _ = client.trials(ended.id)
+    assert (base.status, base.progress) == (TrialStatus.SUCCEEDED, None)
+    assert client.get_trial(base.id).epochs == []
+    assert {"sgfi", "ckd"} < set(client.get_trial(first.id).epochs[0].losses)
+    assert first.checks is not None
+    assert first.checks.teacher_ap is not None
+    assert first.checks.undistilled_difference == 0.0
+
+
+@pytest.mark.usefixtures("search")
+def test_methods_that_cannot_fit_the_pool_are_refused_when_submitted(client: Client) -> None:
+    spec = {**SEARCH, "name": "never", "distillation": {"methods": [{"name": "head_transfer"}]}}
+
+    with pytest.raises(ApiError, match="head_transfer needs a teacher with the student's head"):
+        client.submit_search(SearchSpec.model_validate(spec))
