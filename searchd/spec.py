@@ -35,7 +35,16 @@ from searchd.domain.encoding import parse
 from searchd.domain.pool import PoolProgress, PoolReport
 from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import Subnet, SubnetSpace
-from searchd.domain.trial import Artifact, Progress, Proposal, Report, SanityChecks, TrialRole
+from searchd.domain.trial import (
+    Artifact,
+    Progress,
+    Proposal,
+    Report,
+    SanityChecks,
+    TakeSubnet,
+    TeacherPolicy,
+    TrialRole,
+)
 
 REPORT = TypeAdapter(Report)
 CHECKS = TypeAdapter(SanityChecks)
@@ -279,21 +288,85 @@ class ScoreSpec(Spec):
     """R_base, at which C and C_base are counted too."""
 
 
-class JointDetNasSpec(Spec):
-    """Hill climbing over (student, teacher) pairs, Joint-DetNAS Algorithm 1."""
+class PairSearchSpec(Spec):
+    """What strategies share that change students by actions and teachers by a policy."""
 
-    kind: Literal["joint_detnas"] = "joint_detnas"
-    top_k: int = Field(default=5, ge=1)
     student_frozen_trials: int = Field(default=5, ge=0)
-    """The trials after trial 0 that mutate the teacher only."""
+    """The trials after trial 0 that do not edit the student. Not read with a fixed teacher."""
     student_probability: float = Field(default=0.5, ge=0, le=1)
-    """Probability of editing the student instead of the teacher."""
+    """Probability of editing the student instead of the teacher. Not read with a fixed teacher."""
     actions: tuple[ActionKind, ...] = ACTION_KINDS
     prune_fraction: float = Field(default=0.05, gt=0, lt=1)
     min_channels: int = Field(default=32, ge=1)
     layer_importance: LayerImportance = LayerImportance.L1_MEAN
+    teacher_policy: TeacherPolicy = TeacherPolicy.MUTATE
     another_gene_probability: float = Field(default=0.3, ge=0, lt=1)
     """Of resampling one more gene in a teacher mutation."""
+
+
+class JointDetNasSpec(PairSearchSpec):
+    """Hill climbing over (student, teacher) pairs, Joint-DetNAS Algorithm 1."""
+
+    kind: Literal["joint_detnas"] = "joint_detnas"
+    top_k: int = Field(default=5, ge=1)
+
+
+class RandomSpec(PairSearchSpec):
+    """The same actions without selection: a parent is drawn uniformly from all trials that
+    succeeded. It ends with `budget.max_trials`; `patience` is not read."""
+
+    kind: Literal["random"] = "random"
+
+
+class PoolSearchSpec(Spec):
+    """Hill climbing over the pool's subnets themselves, which are evaluated and not trained
+    (Joint-DetNAS F, papers.md 1.7). The base is trained as the score's reference; the subnets have
+    the pool's `head`."""
+
+    kind: Literal["pool_search"] = "pool_search"
+    top_k: int = Field(default=5, ge=1)
+    another_gene_probability: float = Field(default=0.3, ge=0, lt=1)
+    """Of resampling one more gene in a mutation."""
+
+
+class PipelineSpec(Spec):
+    """Prune, then distil: the base's channels are pruned to a MACs target at once, and the student
+    is distilled from the pool's largest subnet (Joint-DetNAS Table 5, papers.md 1.10)."""
+
+    kind: Literal["pipeline"] = "pipeline"
+    macs_fraction: float | None = Field(default=0.7, gt=0, lt=1)
+    """Target as a fraction of the base's MACs, or None."""
+    macs: float | None = Field(default=None, gt=0)
+    """Instead: the target in multiply-accumulates of the whole detector at the score's base
+    resolution."""
+    min_channels: int = Field(default=32, ge=1)
+    further_trials: int = Field(default=7, ge=0)
+    """Trials that distil the student further, after the one that prunes and distils it. With the
+    default, 8 trials of 3 epochs are the paper's 24."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.macs_fraction is None) == (self.macs is None):
+            raise ValueError("give exactly one of macs_fraction and macs (macs_fraction: null)")
+        return self
+
+    @property
+    def num_trials(self) -> int:
+        """Search trials of the whole pipeline."""
+        return 1 + self.further_trials
+
+
+def _with_kind(value: object) -> object:
+    return {"kind": "joint_detnas", **value} if isinstance(value, dict) else value
+
+
+StrategySpec = Annotated[
+    Annotated[
+        JointDetNasSpec | RandomSpec | PoolSearchSpec | PipelineSpec, Field(discriminator="kind")
+    ],
+    BeforeValidator(_with_kind),
+]
+"""How a search decides what is tried next; joint_detnas unless `kind` says otherwise."""
 
 
 class BudgetSpec(Spec):
@@ -315,7 +388,7 @@ class SearchSpec(Spec):
     head: HeadSpec = HeadSpec()
     trial: TrainingSpec = TrainingSpec(bn_l1=1e-5)
     distillation: DistillationSpec = DistillationSpec()
-    strategy: JointDetNasSpec = JointDetNasSpec()
+    strategy: StrategySpec = JointDetNasSpec()
     score: ScoreSpec = ScoreSpec()
     budget: BudgetSpec = BudgetSpec()
     resources: ResourcesSpec = ResourcesSpec()
@@ -327,6 +400,12 @@ class SearchSpec(Spec):
     @model_validator(mode="after")
     def _check(self) -> Self:
         check_fit(self.distillation.options, _traits(self.head))
+        strategy, allowed = self.strategy, self.budget.max_trials
+        if isinstance(strategy, PipelineSpec) and strategy.num_trials > allowed:
+            raise ValueError(
+                f"strategy.further_trials={strategy.further_trials} makes {strategy.num_trials} "
+                f"trials, but budget.max_trials={allowed}"
+            )
         return self
 
 
@@ -516,7 +595,7 @@ class TrialOrder(Spec):
     """The base to evaluate as it is; `training` is not read."""
     inherited: Inherited | None = None
     pool: PoolRef | None = None
-    """Given if and only if the proposal names a teacher."""
+    """Given if and only if the proposal names a teacher or takes a subnet."""
     training: TrainingSpec
     distillation: DistillationSpec = DistillationSpec(methods=())
     score: ScoreSpec
@@ -534,12 +613,18 @@ class TrialOrder(Spec):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if [self.detector, self.loaded_base, self.inherited].count(None) != 2:
-            raise ValueError("give exactly one of detector, loaded_base and inherited")
-        if (self.proposal.teacher is None) != (self.pool is None):
-            raise ValueError("a pool belongs to a proposal with a teacher, and to no other")
-        if (self.proposal.role is TrialRole.BASE) != (self.inherited is None):
-            raise ValueError("the base, and only the base, inherits nothing")
+        takes_subnet = isinstance(self.proposal.change, TakeSubnet)
+        sources = [self.detector, self.loaded_base, self.inherited]
+        if len(sources) - sources.count(None) != (0 if takes_subnet else 1):
+            raise ValueError(
+                "give exactly one of detector, loaded_base and inherited; none to take a subnet"
+            )
+        if (self.proposal.teacher is not None or takes_subnet) != (self.pool is not None):
+            raise ValueError(
+                "a pool belongs to a proposal with a teacher or a subnet to take, and to no other"
+            )
+        if (self.proposal.role is TrialRole.BASE or takes_subnet) != (self.inherited is None):
+            raise ValueError("the base, and what takes a subnet, alone inherit nothing")
         return self
 
 

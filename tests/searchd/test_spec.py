@@ -8,13 +8,18 @@ from searchd.domain.architecture import preset
 from searchd.domain.distillation import default_weight
 from searchd.domain.encoding import encode
 from searchd.domain.resolution import Resolution
-from searchd.domain.trial import Proposal, Train, TrialRole
+from searchd.domain.subnet import Subnet
+from searchd.domain.trial import Proposal, TakeSubnet, TeacherPolicy, Train, TrialRole
 from searchd.spec import (
     PROPOSAL,
     BaseSpec,
     DistillationSpec,
+    JointDetNasSpec,
     MethodSpec,
+    PipelineSpec,
+    PoolSearchSpec,
     PoolSpec,
+    RandomSpec,
     SearchSpec,
     ShrinkPhaseSpec,
     SpaceSpec,
@@ -25,11 +30,24 @@ from searchd.spec import (
 SEARCH = {"name": "first", "dataset": "shapes", "pool": "teachers"}
 
 
+TAKES_SUBNET = Proposal(
+    role=TrialRole.SEARCH,
+    number=0,
+    parent="base",
+    change=TakeSubnet(subnet=Subnet(depths=(1,) * 4, widths=(1.0,) * 4, neck_channels=256)),
+    teacher=None,
+    seed=0,
+    completed_before=1,
+)
+
+
 def test_defaults_are_the_papers() -> None:
     spec = SearchSpec.model_validate(SEARCH)
     assert (spec.trial.epochs, spec.trial.batch_size, spec.trial.learning_rate) == (3, 4, 0.01)
     assert (spec.trial.schedule, spec.trial.bn_l1) == ("cosine", 1e-5)
+    assert isinstance(spec.strategy, JointDetNasSpec)
     assert (spec.strategy.top_k, spec.strategy.student_frozen_trials) == (5, 5)
+    assert spec.strategy.teacher_policy is TeacherPolicy.MUTATE
     assert (spec.score.alpha, spec.score.beta) == (0.4, 0.8)
     assert [str(r) for r in spec.trial.resolutions] == [
         "512x512",
@@ -42,6 +60,48 @@ def test_defaults_are_the_papers() -> None:
         "classification": 1.0,
         "class_aware_localisation": 1.0,
     }
+
+
+@pytest.mark.parametrize(
+    ("strategy", "expected"),
+    [
+        ({}, JointDetNasSpec()),
+        ({"prune_fraction": 0.1}, JointDetNasSpec(prune_fraction=0.1)),
+        (
+            {"kind": "random", "teacher_policy": "fixed"},
+            RandomSpec(teacher_policy=TeacherPolicy.FIXED),
+        ),
+        ({"kind": "pool_search", "top_k": 2}, PoolSearchSpec(top_k=2)),
+        ({"kind": "pipeline"}, PipelineSpec(macs_fraction=0.7, further_trials=7)),
+        (
+            {"kind": "pipeline", "macs_fraction": None, "macs": 1e9},
+            PipelineSpec(macs_fraction=None, macs=1e9),
+        ),
+    ],
+)
+def test_strategy_is_chosen_by_its_kind_and_joint_detnas_without(
+    strategy: dict[str, object], expected: object
+) -> None:
+    spec = SearchSpec.model_validate({**SEARCH, "strategy": strategy})
+    assert spec.strategy == expected
+    assert SearchSpec.model_validate_json(spec.model_dump_json()) == spec
+
+
+@pytest.mark.parametrize(
+    ("strategy", "message"),
+    [
+        ({"kind": "annealing"}, "'joint_detnas', 'random', 'pool_search', 'pipeline'"),
+        ({"kind": "random", "top_k": 3}, "top_k"),
+        ({"kind": "pipeline", "macs": 1e9}, "exactly one of macs_fraction and macs"),
+        (
+            {"kind": "pipeline", "further_trials": 100},
+            "further_trials=100 makes 101 trials, but budget.max_trials=100",
+        ),
+    ],
+)
+def test_impossible_strategy_is_refused(strategy: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        SearchSpec.model_validate({**SEARCH, "strategy": strategy})
 
 
 def test_papers_shrinking_schedule_is_the_default() -> None:
@@ -209,6 +269,8 @@ def test_order_survives_json() -> None:
     ("change", "message"),
     [
         ({"detector": None}, "exactly one of detector, loaded_base and inherited"),
+        ({"proposal": TAKES_SUBNET}, "none to take a subnet"),
+        ({"proposal": TAKES_SUBNET, "detector": None}, "a pool belongs to a proposal with"),
         (
             {
                 "pool": {
@@ -218,7 +280,7 @@ def test_order_survives_json() -> None:
                     "bn_reset_images": 1,
                 }
             },
-            "a pool belongs to a proposal with a teacher",
+            "a pool belongs to a proposal with a teacher or a subnet",
         ),
         (
             {
@@ -232,7 +294,7 @@ def test_order_survives_json() -> None:
                     completed_before=1,
                 )
             },
-            "the base, and only the base, inherits nothing",
+            "the base, and what takes a subnet, alone inherit nothing",
         ),
     ],
 )
