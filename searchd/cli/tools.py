@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from searchd.cli.methods import methods
 from searchd.cli.output import Format, FormatOption, show_json
+from searchd.cli.train_classifier import train_classifier
 from searchd.domain.architecture import BlockKind, preset
 from searchd.domain.detector import Detector
 from searchd.domain.encoding import parse
@@ -19,6 +20,7 @@ from searchd.spec import ScoreSpec, SpaceSpec
 
 app = typer.Typer(no_args_is_help=True, help="Computations that need no service.")
 app.command()(methods)
+app.command()(train_classifier)
 
 Preset = Literal[
     "resnet18",
