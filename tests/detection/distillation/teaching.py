@@ -54,10 +54,11 @@ def train(
     distiller: Distiller | None = None,
     *,
     detection_losses: bool = True,
+    learning_rate: float = 0.03,
 ) -> dict[str, list[float]]:
     """Train a detector, with adapters frozen; each loss, step by step."""
     batches = TrainingBatches(split, batch_size=4, resolutions=[Resolution(64, 64)], seed=1)
-    optimizer = SGD(model.parameters(), lr=0.03, momentum=0.9)
+    optimizer = SGD(model.parameters(), lr=learning_rate, momentum=0.9)
     torch.manual_seed(0)
 
     def losses_at(number: int) -> dict[str, Tensor]:
