@@ -1,0 +1,144 @@
+"""Linear least squares over a stream of samples, in memory that is independent of their number.
+
+Shapes: n samples, I inputs, O outputs; all sums and solutions are float64.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from searchd.domain.errors import InvalidValueError
+
+_CONSTANT = 1e-7
+"""A standard deviation below this share of the mean is float32's rounding, and not a signal."""
+_NO_DIRECTION = 1e-12
+"""Of the correlation matrix's eigenvalues, as a share of the largest: below it (1e-6 of the
+deviation) is float32's rounding, and inputs are taken as linearly dependent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LinearMap:
+    """y = x W + b."""
+
+    weight: Tensor
+    """I x O."""
+    bias: Tensor
+    """O."""
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """n x I -> n x O, both float64."""
+        return torch.addmm(self.bias, inputs, self.weight)
+
+    def to(self, device: torch.device | str) -> "LinearMap":
+        """The map on a device."""
+        return LinearMap(weight=self.weight.to(device), bias=self.bias.to(device))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class NormalEquations:
+    """What the best linear map depends on: sums over samples, with a constant 1 as last input."""
+
+    gram: Tensor
+    """(I + 1) x (I + 1): inputs times inputs."""
+    cross: Tensor
+    """(I + 1) x O: inputs times outputs."""
+
+    @property
+    def num_samples(self) -> int:
+        """n."""
+        return int(self.gram[-1, -1])
+
+    def __add__(self, other: Self) -> "NormalEquations":
+        """Of the samples of both."""
+        return NormalEquations(gram=self.gram + other.gram, cross=self.cross + other.cross)
+
+    def to(self, device: torch.device | str) -> "NormalEquations":
+        """The sums on a device."""
+        return NormalEquations(gram=self.gram.to(device), cross=self.cross.to(device))
+
+    def solve(self) -> LinearMap:
+        """The map with the smallest squared error on the samples.
+
+        Where inputs are linearly dependent, one of the equally good: the one of least norm in
+        units of the inputs' deviations. The optimum itself is left as it is: nothing is shrunk.
+
+        Raises:
+            InvalidValueError: There are no more samples than inputs and bias, so that any outputs
+                would be fitted.
+        """
+        n, num_inputs = self.num_samples, len(self.gram) - 1
+        if n <= num_inputs + 1:
+            raise InvalidValueError(
+                f"{n} samples are too few to fit a linear map with bias of {num_inputs} inputs: "
+                f"at least {num_inputs + 2} are needed, and several times as many are advisable"
+            )
+        mean_in, mean_out = self.gram[-1, :-1] / n, self.cross[-1] / n
+        covariance = self.gram[:-1, :-1] / n - torch.outer(mean_in, mean_in)
+        with_outputs = self.cross[:-1] / n - torch.outer(mean_in, mean_out)
+        deviation = covariance.diagonal().clamp(min=0).sqrt()
+        is_constant = deviation <= _CONSTANT * mean_in.abs()
+        per_deviation = torch.where(is_constant, 0.0, 1 / deviation)[:, None]
+        correlation = covariance * per_deviation * per_deviation.T
+        inverse = torch.linalg.pinv(correlation, rtol=_NO_DIRECTION, hermitian=True)
+        weight = per_deviation * (inverse @ (per_deviation * with_outputs))
+        return LinearMap(weight=weight, bias=mean_out - mean_in @ weight)
+
+
+def with_constant(inputs: Tensor) -> Tensor:
+    """n x I -> n x (I + 1): a last input that is always 1, of which the bias is made."""
+    return torch.cat([inputs, inputs.new_ones(len(inputs), 1)], dim=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SquaredError:
+    """Of predicted outputs, and the outputs' own spread: sums over samples."""
+
+    error: Tensor
+    """Scalar: over samples and outputs."""
+    square: Tensor
+    """Scalar: of the outputs themselves."""
+    total: Tensor
+    """O: outputs."""
+    num_samples: int
+
+    @classmethod
+    def of(cls, predicted: Tensor, outputs: Tensor) -> Self:
+        """Of a batch; both n x O, float64."""
+        return cls(
+            error=(predicted - outputs).square().sum(),
+            square=outputs.square().sum(),
+            total=outputs.sum(dim=0),
+            num_samples=len(outputs),
+        )
+
+    def __add__(self, other: Self) -> "SquaredError":
+        """Of the samples of both."""
+        return SquaredError(
+            error=self.error + other.error,
+            square=self.square + other.square,
+            total=self.total + other.total,
+            num_samples=self.num_samples + other.num_samples,
+        )
+
+    def to(self, device: torch.device | str) -> "SquaredError":
+        """The sums on a device."""
+        return SquaredError(
+            error=self.error.to(device),
+            square=self.square.to(device),
+            total=self.total.to(device),
+            num_samples=self.num_samples,
+        )
+
+    @property
+    def mean(self) -> float:
+        """Per sample and output."""
+        return float(self.error) / (self.num_samples * len(self.total))
+
+    @property
+    def variance(self) -> float:
+        """Of an output about its own mean, on average over outputs."""
+        about_zero = float(self.square) / self.num_samples
+        means = float((self.total / self.num_samples).square().sum())
+        return max(about_zero - means, 0.0) / len(self.total)
