@@ -167,7 +167,10 @@ def classifier_loss(spec: ClassifierSpec, logits: Mapping[str, Tensor], labels: 
     if spec.losses != "focal":
         terms.append(functional.cross_entropy(head_logits(logits, SOFTMAX), labels))
     if spec.losses != "softmax":
-        terms.append(FocalLoss()(head_logits(logits, SIGMOID), labels, avg_factor=len(labels)))
+        found = head_logits(logits, SIGMOID)
+        # One-hot, so that mmdet computes the same way with and without CUDA operators.
+        target = functional.one_hot(labels, found.shape[1])
+        terms.append(FocalLoss()(found, target, avg_factor=len(labels)))
     return torch.stack(terms).sum()
 
 

@@ -233,3 +233,11 @@ def test_a_checkpoint_of_another_backbone_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(CheckpointError, match=r"wide.pth does not fit the backbone resnet18"):
         load_backbone(CropClassifier(spec(), NAMES), tmp_path / "wide.pth")
+
+
+def test_a_teacher_follows_its_inputs_to_their_device() -> None:
+    teacher = ClassifierTeacher(CropClassifier(spec(), NAMES))
+    crops = torch.zeros(2, 3, 32, 32, device="meta")
+
+    assert teacher.logits(crops, sigmoid=True).device.type == "meta"
+    assert teacher.first_features(crops).device.type == "meta"

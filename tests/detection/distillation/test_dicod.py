@@ -23,8 +23,10 @@ from searchd.spec import MethodSpec
 from tests.detection.distillation.conftest import tiny
 from tests.detection.distillation.crop_classifier import NAMES, dicod, stored
 from tests.detection.distillation.teaching import student_of, train
+from tests.detection.distillation.test_one_stage import ssd
 
 BOTH = (MethodName.DICOD_CLASSIFICATION, MethodName.DICOD_LOCALISATION)
+KINDS = (*Family, "ssd")
 
 
 @pytest.fixture(scope="module")
@@ -38,17 +40,22 @@ def methods(classifier: str) -> tuple[MethodSpec, ...]:
     return tuple(dicod(name, classifier) for name in BOTH)
 
 
+def student_with(kind: str) -> Any:
+    """A random student of a family, or with SSD's head: one stage and a softmax."""
+    return ssd() if kind == "ssd" else student_of(Family(kind))
+
+
 def distiller(methods: tuple[MethodSpec, ...], student: Any, split: CocoSplit) -> Distiller:
     teacher = tiny("resnet18", 24)
     return Distiller(methods, teacher, pair_of(student, teacher, split))
 
 
-@pytest.mark.parametrize("family", list(Family))
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", BOTH)
 def test_gradient_reaches_the_student_and_not_the_classifier(
-    name: MethodName, family: Family, classifier: str, shapes: CocoSplit, batch: Batch
+    name: MethodName, kind: str, classifier: str, shapes: CocoSplit, batch: Batch
 ) -> None:
-    student = student_of(family)
+    student = student_with(kind)
     chosen = distiller((dicod(name, classifier),), student, shapes)
 
     loss = chosen(student_step(student, batch).taps)[name.value]
@@ -72,17 +79,17 @@ def _divergence(student: Tensor, teacher: Tensor, *, sigmoid: bool) -> float:
     return float(4 * outcomes.mean())
 
 
-@pytest.mark.parametrize("family", list(Family))
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_prediction_learns_from_the_crop_of_its_own_object(
-    family: Family, classifier: str, shapes: CocoSplit, batch: Batch
+    kind: str, classifier: str, shapes: CocoSplit, batch: Batch
 ) -> None:
-    student, teacher = student_of(family), load(classifier).eval()
+    student, teacher = student_with(kind), load(classifier).eval()
     name = MethodName.DICOD_CLASSIFICATION
     taps = student_step(student, batch).taps
 
     loss = distiller((dicod(name, classifier),), student, shapes)(taps)[name.value]
 
-    found, sigmoid, expected = taps.matched_predictions, not family.two_stage, []
+    found, sigmoid, expected = taps.matched_predictions, kind in ("retinanet", "fcos"), []
     for logits, image, number in zip(found.logits, found.image, found.object, strict=True):
         box = batch.samples[int(image)].gt_instances.bboxes[[int(number)]]
         shown = crop(batch, box, image[None], 32)
