@@ -11,6 +11,7 @@ from math import sqrt
 import torch
 from mmdet.models.layers import MLP, SinePositionalEncoding
 from torch import Tensor, nn
+from torch.nn import functional
 
 from detection.distillation.adapters import ChannelAdapter
 from detection.distillation.instance_encoder import POSITION_CHANNELS, WIDTH
@@ -97,11 +98,18 @@ def split_heads(maps: Tensor, num_heads: int) -> Tensor:
 def joined(levels: Mapping[int, Tensor], strides: Sequence[int]) -> Tensor:
     """The cells of some levels side by side: B x C x 1 x L.
 
+    Levels that are narrower than the widest (SSD's) are filled up with zeros, so that of a linear
+    map they use the leading part.
+
     Args:
         levels: Each B x C x h x w, by stride.
         strides: Which of them, in order.
     """
-    return torch.cat([levels[s].flatten(start_dim=2) for s in strides], dim=2).unsqueeze(2)
+    width = max(levels[s].shape[1] for s in strides)
+    flat = [
+        functional.pad(levels[s].flatten(2), (0, 0, 0, width - levels[s].shape[1])) for s in strides
+    ]
+    return torch.cat(flat, dim=2).unsqueeze(2)
 
 
 def grid_of(levels: Mapping[int, Tensor], strides: Sequence[int], image_sizes: Tensor) -> Grid:

@@ -196,6 +196,7 @@ def sizes_of(model: Any, *, neck_channels: int | None = None) -> Sizes:
         embedding = head.feat_channels if last_tower_conv(head) is not None else None
         anchors = head.num_base_priors if isinstance(head.num_base_priors, int) else 1
     priors = (model.rpn_head if two_stage else head).prior_generator
+    has_shared_head = two_stage and model.roi_head.with_shared_head
     return Sizes(
         two_stage=two_stage,
         num_classes=head.num_classes,
@@ -204,14 +205,17 @@ def sizes_of(model: Any, *, neck_channels: int | None = None) -> Sizes:
         embedding_channels=embedding,
         num_anchors=anchors,
         anchors=priors if isinstance(priors, AnchorGenerator) else None,
+        shared_head_channels=head.in_channels if has_shared_head else None,
     )
 
 
 def _neck_channels(model: Any) -> int:
-    if model.with_neck:
+    """The widest level's."""
+    if hasattr(model, "neck") and hasattr(model.neck, "out_channels"):
         channels = model.neck.out_channels
-        return int(channels if isinstance(channels, int) else max(channels))
-    return int(model.rpn_head.in_channels)
+    else:  # without a neck, and SSD's, what the dense head reads says it
+        channels = (model.rpn_head if hasattr(model, "rpn_head") else model.bbox_head).in_channels
+    return int(channels if isinstance(channels, int) else max(channels))
 
 
 def _build(spec: MethodSpec, pair: Pair) -> DistillationMethod:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from detection.distillation.adapters import ChannelAdapter
 from detection.distillation.conditional_decoder import (
     ConditionalDecoder,
     Grid,
@@ -41,6 +42,16 @@ def test_levels_are_joined_row_by_row() -> None:
     assert found.shape == (2, 24, 1, 64 + 4)
     assert torch.equal(found[1, :, 0, 8 * 3 + 5], maps[8][1, :, 3, 5])
     assert torch.equal(found[1, :, 0, 64 + 2 * 1 + 0], maps[32][1, :, 1, 0])
+
+
+def test_narrow_levels_use_the_leading_part_of_a_map() -> None:
+    torch.manual_seed(0)
+    maps = {8: torch.randn(2, 24, 8, 8), 16: torch.randn(2, 10, 4, 4)}
+    value = ChannelAdapter(24, 256, 1)
+
+    found = value(joined(maps, (8, 16)))[:, :, 0, 64:]
+
+    torch.testing.assert_close(found, value(maps[16]).flatten(start_dim=2))
 
 
 def test_cells_that_begin_beyond_their_image_are_padding() -> None:
