@@ -79,8 +79,9 @@ class ConditionalDecoder(nn.Module):
         keys = split_heads(self.key(features + places), self._num_heads)
         values = split_heads(self.value(features), self._num_heads)
         asked = self.query(queries).unflatten(2, (self._num_heads, -1)).transpose(1, 2)
-        scores = asked @ keys / sqrt(keys.shape[2])  # B x M x I x L
-        attention = scores.masked_fill(grid.is_padding[:, None, None], -torch.inf).softmax(dim=3)
+        scores = (asked / sqrt(keys.shape[2])) @ keys  # B x M x I x L, large: changed in place
+        scores.masked_fill_(grid.is_padding[:, None, None], -torch.inf)
+        attention = scores.softmax(dim=3)
         heads = (attention @ values.transpose(2, 3)).transpose(1, 2).flatten(start_dim=2)
         found = self.attention_norm(queries + self.out(heads))
         return Knowledge(

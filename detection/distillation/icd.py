@@ -53,8 +53,8 @@ class Findings:
 class Icd(DistillationMethod):
     """The loss with all that it trains: encoder, decoder, predictor, student's value projection.
 
-    Attention takes B x M x I x L floats: an image of 1333 x 800 px has about 90,000 cells, so 100
-    instances and 8 heads take 290 MB per image, and as much again for the gradient.
+    Scores and attention take B x M x I x L floats each, and their gradients as much: an image of
+    1333 x 800 px has about 90,000 cells, of which 100 instances and 8 heads make 290 MB each.
     """
 
     def __init__(self, options: IcdOptions, pair: Pair) -> None:
