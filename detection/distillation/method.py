@@ -29,6 +29,13 @@ class Sizes:
     """Per cell of a one-stage head; 1 for two-stage ones."""
     anchors: AnchorGenerator | None = None
     """Of the dense head, the RPN of a two-stage detector; None if it is anchor-free."""
+    shared_head_channels: int | None = None
+    """Of the backbone stage that a RoI head without FPN runs on every region (C4)."""
+
+    @property
+    def region_channels(self) -> int:
+        """Of the taps REGION_FEATURES and REGION_LEVELS."""
+        return self.shared_head_channels or self.neck_channels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,7 +35,7 @@ class ProposalFeature(DistillationMethod):
 
     @classmethod
     def build(cls, options: ProposalFeatureOptions, pair: Pair) -> Self:
-        return cls(pair.student.neck_channels, pair.teacher.neck_channels, options.reduction)
+        return cls(pair.student.region_channels, pair.teacher.region_channels, options.reduction)
 
     def forward(self, student: StudentTaps, teacher: TeacherTaps) -> Tensor:
         features, target = student.region_features, teacher.region_features

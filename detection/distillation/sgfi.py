@@ -40,8 +40,8 @@ class Sgfi(DistillationMethod):
     ) -> None:
         """
         Args:
-            student_channels: Of the student's neck; the widest, if it is elastic.
-            teacher_channels: The widest neck of any teacher to come.
+            student_channels: Of the student's region features; the widest, if it is elastic.
+            teacher_channels: The widest of any teacher to come.
             adapter_kernel: Of f_adapt.
             initial_temperature: tau.
         """
@@ -53,8 +53,8 @@ class Sgfi(DistillationMethod):
     @classmethod
     def build(cls, options: SgfiOptions, pair: Pair) -> Self:
         return cls(
-            pair.student.neck_channels,
-            pair.teacher.neck_channels,
+            pair.student.region_channels,
+            pair.teacher.region_channels,
             adapter_kernel=options.adapter_kernel,
             initial_temperature=options.initial_temperature,
         )

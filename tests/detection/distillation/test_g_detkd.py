@@ -1,5 +1,6 @@
 """What all of G-DetKD's losses have in common, for every family that they teach."""
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +11,8 @@ import torch
 from detection.data.batches import Batch
 from detection.data.coco import CocoSplit
 from detection.distillation.student import student_step
-from searchd.domain.detector import Family
+from detection.mmdet_config import build_config, model_config
+from searchd.domain.detector import Family, MmdetDetector
 from searchd.domain.distillation import MethodName
 from tests.detection.distillation.conftest import tiny
 from tests.detection.distillation.teaching import distiller_of, student_of, train
@@ -124,6 +126,44 @@ def test_training_on_shapes_lowers_the_loss_with_frozen_adapters_and_keeps_the_s
     assert {key: value.shape for key, value in student.state_dict().items()} == {
         key: value.shape for key, value in fresh.items()
     }
+
+
+@pytest.mark.parametrize(
+    "name",
+    [MethodName.PROPOSAL_FEATURE, MethodName.SGFI, MethodName.CKD, MethodName.CLASSIFICATION],
+)
+@pytest.mark.parametrize("student_has_fpn", [True, False])
+def test_detectors_without_fpn_teach_and_learn(
+    name: str, student_has_fpn: bool, c4: Any, shapes: CocoSplit, batch: Batch
+) -> None:
+    """The region features of a C4 detector come out of its last backbone stage."""
+    method = MethodName(name)
+    student, teacher = student_of(Family.FASTER_RCNN), c4
+    if not student_has_fpn:
+        student, teacher = copy.deepcopy(c4).train().requires_grad_(), student
+    chosen = distiller_of(method, student, teacher, shapes, options=OPTIONS.get(method, {}))
+
+    loss = chosen(student_step(student, batch).taps)[name]
+    loss.backward()
+
+    assert float(loss.detach()) > 0
+    assert torch.isfinite(loss)
+    gradients = [p.grad for p in (*chosen.parameters(), *student.roi_head.parameters())]
+    assert any(gradient is not None and gradient.any() for gradient in gradients)
+
+
+@pytest.fixture(scope="module")
+def c4() -> Any:
+    torch.manual_seed(4)
+    options = {
+        "rpn_head.feat_channels": 16,
+        "train_cfg.rcnn.sampler.num": 8,
+        "train_cfg.rpn_proposal.max_per_img": 20,
+    }
+    config = MmdetDetector(
+        config="faster-rcnn_r50-caffe_c4-1x_coco", num_classes=4, options=options
+    )
+    return build_config(model_config(config))
 
 
 def _check_gradients_are_there_and_finite(student: Any, adapters: Iterator[Any]) -> None:
