@@ -13,9 +13,18 @@ from searchd.domain.detector import Detector
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.lifecycle import FailureCause, PoolStatus, SearchStatus, TrialStatus
 from searchd.domain.resolution import Resolution
-from searchd.domain.trial import BASE_NAME, Outcome, Progress, Proposal, Report, TrialRole
+from searchd.domain.trial import (
+    BASE_NAME,
+    Outcome,
+    Progress,
+    Proposal,
+    Report,
+    TakeSubnet,
+    TrialRole,
+)
+from searchd.driver.rules import rules_of
 from searchd.search.score import score
-from searchd.search.strategy import Completion, Strategy, StrategySettings
+from searchd.search.strategy import Completion, Strategy
 from searchd.settings import Settings
 from searchd.spec import REPORT, DistillationSpec, LoadedBase, PoolSpec, SearchSpec, TrialOrder
 from searchd.store import Database, Lease, pools, trials, work
@@ -85,8 +94,8 @@ class Ledger:
         with self._database.read() as session:
             proposals = trials.proposals(session, self.search_id)
             completed = trials.completed(session, self.search_id)
-        settings = strategy_settings(self.spec, self._pool_spec)
-        return Strategy(settings, proposals, [_completion(row) for row in completed])
+        rules = rules_of(self.spec, self._pool_spec)
+        return Strategy(rules, proposals, [_completion(row) for row in completed])
 
     def adopt(self) -> list[Proposal]:
         """Take over from an earlier driver: record every report that was written and not recorded,
@@ -111,14 +120,16 @@ class Ledger:
     def order(self, proposal: Proposal) -> TrialOrder:
         """What the next attempt at a proposed trial hands to its worker."""
         spec, role = self.spec, proposal.role
+        takes_subnet = isinstance(proposal.change, TakeSubnet)
         with self._database.read() as session:
             attempt = trials.get(session, self._trial_id(proposal.name)).attempt + 1
             inherited = (
                 None
-                if proposal.parent is None
+                if proposal.parent is None or takes_subnet
                 else trials.inherited(session, self.search_id, proposal.parent)
             )
-            pool = None if proposal.teacher is None else pools.reference(session, self._pool_id)
+            needs_pool = takes_subnet or proposal.teacher is not None
+            pool = pools.reference(session, self._pool_id) if needs_pool else None
         is_base = role is TrialRole.BASE
         resources = spec.resources
         return TrialOrder(
@@ -131,7 +142,7 @@ class Ledger:
             inherited=inherited,
             pool=pool,
             training=spec.base.training if is_base else spec.trial,
-            distillation=DistillationSpec(methods=()) if pool is None else spec.distillation,
+            distillation=spec.distillation if proposal.teacher else DistillationSpec(methods=()),
             score=spec.score,
             evaluated_at=spec.trial.resolutions,
             artifacts=self._attempt_folder(proposal.name, attempt),
@@ -290,26 +301,6 @@ class Ledger:
     def _base_macs(self) -> float | None:
         with self._database.read() as session:
             return trials.get(session, self._trial_id(BASE_NAME)).base_macs
-
-
-def strategy_settings(spec: SearchSpec, pool: PoolSpec) -> StrategySettings:
-    """What the strategy's decisions depend on, out of what the user submitted."""
-    strategy, budget = spec.strategy, spec.budget
-    return StrategySettings(
-        space=pool.space.space,
-        seed=spec.seed,
-        max_trials=budget.max_trials,
-        patience=budget.patience,
-        top_k=strategy.top_k,
-        student_frozen_trials=strategy.student_frozen_trials,
-        student_probability=strategy.student_probability,
-        actions=strategy.actions,
-        prune_fraction=strategy.prune_fraction,
-        min_channels=strategy.min_channels,
-        layer_importance=strategy.layer_importance,
-        another_gene_probability=strategy.another_gene_probability,
-        control=spec.control,
-    )
 
 
 def _completion(row: TrialRow) -> Completion:

@@ -9,7 +9,7 @@ from searchd import artifacts
 from searchd.domain.errors import InvalidValueError, StaleLeaseError
 from searchd.domain.lifecycle import FailureCause, SearchStatus, TrialStatus
 from searchd.domain.resolution import Resolution
-from searchd.domain.trial import Outcome, Proposal, Report
+from searchd.domain.trial import Outcome, Proposal, Report, TakeSubnet
 from searchd.driver.ledger import Ledger
 from searchd.settings import Settings
 from searchd.spec import REPORT
@@ -96,6 +96,20 @@ def test_order_of_a_control_has_neither_teacher_nor_distillation(ledger: Ledger)
 
     assert (order.pool, order.distillation.methods) == (None, ())
     assert order.training == ledger.spec.trial
+
+
+def test_order_to_take_a_subnet_names_the_pool_and_nothing_to_inherit(ledger: Ledger) -> None:
+    started(ledger, BASE)
+    ledger.record(factories.succeeded("base"))
+    subnet = factories.pool_spec().space.space.smallest
+    proposal = factories.search_proposal(0, change=TakeSubnet(subnet=subnet), teacher=None)
+    ledger.propose(proposal)
+
+    order = ledger.order(proposal)
+
+    assert order.proposal.parent == "base"
+    assert (order.detector, order.inherited, order.distillation.methods) == (None, None, ())
+    assert order.pool is not None
 
 
 def test_scores_compare_with_the_bases_complexity(sqlite: Database, ledger: Ledger) -> None:

@@ -1,0 +1,41 @@
+"""From what a user submitted to the rules that a search's strategy decides by."""
+
+from typing import Any
+
+from searchd.domain.trial import PruneToMacs
+from searchd.search.strategies.joint_detnas import JointDetNas
+from searchd.search.strategies.pipeline import Pipeline
+from searchd.search.strategies.pool_search import PoolSearch
+from searchd.search.strategies.random_search import RandomSearch
+from searchd.search.strategies.rules import Rules
+from searchd.spec import JointDetNasSpec, PipelineSpec, PoolSpec, RandomSpec, SearchSpec
+
+
+def rules_of(search: SearchSpec, pool: PoolSpec) -> Rules:
+    """The strategy of a search over a pool, with its settings."""
+    strategy, budget = search.strategy, search.budget
+    space, seed = pool.space.space, search.seed
+    if isinstance(strategy, PipelineSpec):
+        return Pipeline(
+            space=space,
+            seed=seed,
+            max_trials=strategy.num_trials,
+            control=search.control,
+            prune=PruneToMacs(
+                fraction=strategy.macs_fraction,
+                macs=strategy.macs,
+                min_channels=strategy.min_channels,
+            ),
+        )
+    # The other specs' fields have the names of their rules' fields.
+    values: dict[str, Any] = {
+        **strategy.model_dump(exclude={"kind"}),
+        "space": space,
+        "seed": seed,
+        "max_trials": budget.max_trials,
+    }
+    if isinstance(strategy, JointDetNasSpec):
+        return JointDetNas(**values, patience=budget.patience, control=search.control)
+    if isinstance(strategy, RandomSpec):
+        return RandomSearch(**values, control=search.control)
+    return PoolSearch(**values, patience=budget.patience)

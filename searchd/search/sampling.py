@@ -1,0 +1,33 @@
+"""Random draws that several strategies make (papers.md 1.2)."""
+
+import random
+from collections.abc import Sequence
+from typing import TypeVar
+
+from searchd.domain.subnet import Subnet, SubnetSpace, genes, with_genes
+
+T = TypeVar("T")
+
+
+def rank_sample(best_first: Sequence[T], rng: random.Random) -> T:
+    """One of k entries, of which rank j (1 = best) has a probability proportional to k + 1 - j."""
+    return rng.choices(best_first, weights=range(len(best_first), 0, -1))[0]
+
+
+def mutate_subnet(
+    subnet: Subnet, space: SubnetSpace, rng: random.Random, another_gene_probability: float
+) -> Subnet:
+    """A different subnet: one gene resampled uniformly from its other legal values, and with the
+    given probability another gene, and so on.
+
+    Returns:
+        The mutated subnet, or `subnet` itself if the space has no other.
+    """
+    values = genes(subnet)
+    mutable = [name for name in values if len(space.legal_values(name)) > 1]
+    rng.shuffle(mutable)
+    for index, name in enumerate(mutable):
+        if index > 0 and rng.random() >= another_gene_probability:
+            break
+        values[name] = rng.choice([v for v in space.legal_values(name) if v != values[name]])
+    return with_genes(values)

@@ -1,0 +1,32 @@
+"""Joint-DetNAS: hill climbing over (student, teacher) pairs.
+
+Joint-DetNAS (004) Algorithm 1, sections 3.1.4 and A.1.4; decisions in papers.md 1.2. Several trials
+may be in flight: all share one top-k list (the paper's parallel form).
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from searchd.domain.trial import Proposal
+from searchd.search.history import Completion, ranking
+from searchd.search.sampling import rank_sample
+from searchd.search.strategies.pairs import PairRules
+from searchd.search.strategies.rules import converged, spent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JointDetNas(PairRules):
+    """Goes on from one of the best pairs, the better the likelier."""
+
+    patience: int = 20
+    top_k: int = 5
+
+    def stop_reason(
+        self, proposals: Sequence[Proposal], completions: Sequence[Completion]
+    ) -> str | None:
+        return spent(self.max_trials, proposals) or converged(self.patience, completions)
+
+    def parent(self, completions: Sequence[Completion], rng: random.Random) -> Completion | None:
+        top = ranking(completions)[: self.top_k]
+        return rank_sample(top, rng) if top else None

@@ -1,0 +1,29 @@
+"""Random search: the steps of Joint-DetNAS without its selection, to compare with.
+
+Whatever its score, every search trial that succeeded is as likely a parent as any other. So edits
+add up over a lineage as they do in hill climbing, and only the choice by score is missing.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from searchd.domain.trial import Proposal
+from searchd.search.history import Completion, ranking
+from searchd.search.strategies.pairs import PairRules
+from searchd.search.strategies.rules import spent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RandomSearch(PairRules):
+    """Goes on from any pair, and does not stop before its budget is spent."""
+
+    def stop_reason(
+        self, proposals: Sequence[Proposal], completions: Sequence[Completion]
+    ) -> str | None:
+        del completions  # their scores decide nothing
+        return spent(self.max_trials, proposals)
+
+    def parent(self, completions: Sequence[Completion], rng: random.Random) -> Completion | None:
+        succeeded = ranking(completions)
+        return rng.choice(succeeded) if succeeded else None

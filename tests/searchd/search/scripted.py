@@ -1,0 +1,66 @@
+"""Searches whose trials are not run: a function of the proposal says how each scores."""
+
+import random
+from collections.abc import Callable
+
+from searchd.domain.architecture import Architecture, preset
+from searchd.domain.subnet import SubnetSpace
+from searchd.domain.trial import Outcome, Proposal
+from searchd.search.strategies.joint_detnas import JointDetNas
+from searchd.search.strategies.rules import Rules
+from searchd.search.strategy import Completion, Finished, Strategy, Wait
+
+SPACE = SubnetSpace(
+    depths=((1, 2),) * 4, widths=((1.0, 1.5),) * 4, neck_channels=(16, 24), base_channels=8
+)
+RULES = JointDetNas(space=SPACE, seed=7, max_trials=12, min_channels=4)
+BACKBONE = preset("resnet18", base_channels=16)
+
+Score = Callable[[Proposal], float | None]
+"""None: the trial fails."""
+
+
+def completion(
+    strategy: Strategy,
+    proposal: Proposal,
+    score: float | None,
+    architecture: Architecture = BACKBONE,
+) -> Completion:
+    succeeded = score is not None
+    return Completion(
+        sequence=len(strategy.completions),
+        proposal=proposal,
+        outcome=Outcome.SUCCEEDED if succeeded else Outcome.FAILED,
+        architecture=architecture if succeeded else None,
+        score=score,
+    )
+
+
+def ask(strategy: Strategy) -> Proposal:
+    proposal = strategy.ask()
+    assert isinstance(proposal, Proposal), proposal
+    return proposal
+
+
+def with_base(rules: Rules = RULES) -> Strategy:
+    strategy = Strategy(rules)
+    strategy.tell(completion(strategy, ask(strategy), 0.3))
+    return strategy
+
+
+def run(strategy: Strategy, score: Score, in_flight: int, order: random.Random) -> Finished:
+    """Runs a search to its end with so many trials in flight, completed in a random order."""
+    running: list[Proposal] = []
+    while True:
+        decision = strategy.ask() if len(running) < in_flight else Wait("slots are taken")
+        if isinstance(decision, Finished):
+            return decision
+        if isinstance(decision, Proposal):
+            running.append(decision)
+        else:
+            done = running.pop(order.randrange(len(running)))
+            strategy.tell(completion(strategy, done, score(done)))
+
+
+def rising(proposal: Proposal) -> float:
+    return 0.3 + proposal.number / 100

@@ -1,0 +1,187 @@
+"""Joint-DetNAS: which pair a trial goes on from, and what it changes."""
+
+import random
+from dataclasses import replace
+
+from searchd.domain.actions import ACTION_KINDS, PruneChannels
+from searchd.domain.subnet import genes
+from searchd.domain.trial import (
+    MutateTeacher,
+    Proposal,
+    TeacherPolicy,
+    Train,
+    TrialRole,
+    describe_change,
+)
+from searchd.search.history import ranking, search_trials
+from searchd.search.strategy import Strategy
+from tests.searchd.search.scripted import RULES, SPACE, ask, rising, run, with_base
+
+RECORDED = [
+    ("0", "base", "train", "d2-2-2-2 w1.5/1.5/1.5/1.5 n24", 1515981520),
+    ("1", "base", "mutate the teacher", "d2-2-2-2 w1.5/1.5/1.5/1.5 n16", 885100828),
+    ("2", "1", "mutate the teacher", "d2-1-1-2 w1.5/1.5/1.5/1.5 n16", 1972722387),
+    ("3", "2", "mutate the teacher", "d1-1-2-2 w1.5/1/1.5/1.5 n16", 63189639),
+    ("4", "2", "mutate the teacher", "d2-1-1-2 w1.5/1.5/1.5/1 n16", 1069713423),
+    ("5", "2", "mutate the teacher", "d2-1-1-1 w1.5/1/1.5/1.5 n16", 1610244911),
+    ("6", "2", "mutate the teacher", "d2-1-2-2 w1.5/1.5/1.5/1.5 n16", 16704518),
+    ("7", "3", "prune 5% of channels", "d1-1-2-2 w1.5/1/1.5/1.5 n16", 1654999349),
+    ("8", "4", "move stage 2's last layer to stage 3", "d2-1-1-2 w1.5/1.5/1.5/1 n16", 1969368433),
+    ("9", "7", "mutate the teacher", "d2-1-1-2 w1.5/1/1.5/1 n16", 110822382),
+    ("10", "3", "mutate the teacher", "d1-2-2-2 w1.5/1/1.5/1.5 n16", 391795146),
+    ("11", "7", "move stage 3's last layer to stage 4", "d1-1-2-2 w1.5/1/1.5/1.5 n16", 567915877),
+    ("12", "8", "mutate the teacher", "d2-1-1-2 w1/1.5/1.5/1 n16", 1769439261),
+    ("13", "8", "mutate the teacher", "d2-2-1-2 w1.5/1.5/1.5/1 n16", 115391374),
+]
+"""Of a search with two trials in flight, before there were other strategies."""
+
+
+def with_policy(policy: TeacherPolicy) -> Strategy:
+    """A search run to its end."""
+    rules = replace(RULES, teacher_policy=policy, max_trials=40, patience=40, control=False)
+    strategy = with_base(rules)
+    run(strategy, rising, in_flight=1, order=random.Random(0))
+    return strategy
+
+
+def test_proposals_are_those_that_were_recorded() -> None:
+    strategy = with_base(replace(RULES, max_trials=14, patience=14, control=False))
+    noise = random.Random(3)
+
+    run(strategy, lambda _: noise.random(), in_flight=2, order=random.Random(5))
+
+    assert [
+        (p.name, p.parent, describe_change(p.change), str(p.teacher), p.seed)
+        for p in search_trials(strategy.proposals)
+    ] == RECORDED
+
+
+def test_trial_0_is_the_base_under_the_largest_teacher() -> None:
+    trial = ask(with_base())
+    assert (trial.name, trial.parent, trial.change) == ("0", "base", Train())
+    assert trial.teacher == SPACE.largest
+
+
+def test_trials_1_to_5_mutate_the_teacher_only_also_while_none_has_completed() -> None:
+    strategy = with_base()
+    trials = [ask(strategy) for _ in range(6)]
+    assert [t.change for t in trials[1:]] == [MutateTeacher()] * 5
+    assert [t.parent for t in trials] == ["base"] * 6
+    assert all(t.teacher != SPACE.largest for t in trials[1:])
+
+
+def test_both_student_and_teacher_change_after_the_frozen_trials() -> None:
+    strategy = with_base(replace(RULES, max_trials=60, patience=60))
+    run(strategy, rising, in_flight=1, order=random.Random(0))
+    kinds = {t.change.kind for t in strategy.proposals if t.number > 5}
+    assert kinds == {
+        "mutate_teacher",
+        "prune_channels",
+        "prune_layer",
+        "add_layer",
+        "rearrange",
+        "train",  # controls
+    }
+
+
+def test_parent_is_sampled_from_the_top_k_with_the_best_most_often() -> None:
+    strategy = with_base(replace(RULES, max_trials=400, patience=400, top_k=3, control=False))
+    scores = {0: 0.5, 1: 0.4, 2: 0.45, 3: 0.1}
+    run(strategy, lambda p: scores.get(p.number, 0.01), in_flight=1, order=random.Random(0))
+    parents = [t.parent for t in strategy.proposals if t.number >= 4]
+    counts = [parents.count(name) for name in ("0", "2", "1")]
+    assert sum(counts) == len(parents)  # nothing below the top 3
+    assert counts == sorted(counts, reverse=True)
+    assert 0.44 < counts[0] / len(parents) < 0.56  # rank 1 of 3 has probability 1/2
+
+
+def test_child_inherits_the_parents_teacher_when_the_student_changes() -> None:
+    strategy = with_base(replace(RULES, max_trials=40, patience=40))
+    run(strategy, rising, in_flight=1, order=random.Random(0))
+    by_name = {p.name: p for p in strategy.proposals}
+    edits = [p for p in strategy.proposals if isinstance(p.change, PruneChannels)]
+    assert edits
+    for edit in edits:
+        assert edit.parent is not None
+        assert edit.teacher == by_name[edit.parent].teacher
+
+
+def test_teacher_is_mutated_when_no_action_is_legal() -> None:
+    strategy = with_base(
+        replace(
+            RULES,
+            actions=("prune_channels",),
+            min_channels=512,
+            student_probability=1.0,
+            max_trials=20,
+        )
+    )
+    run(strategy, rising, in_flight=1, order=random.Random(0))
+    changes = {p.change for p in strategy.proposals if p.number > 0 and p.role is TrialRole.SEARCH}
+    assert changes == {MutateTeacher()}
+
+
+def test_search_converges_after_patience_trials_without_a_better_score() -> None:
+    strategy = with_base(replace(RULES, max_trials=100, patience=4, control=False))
+    finished = run(
+        strategy, lambda p: 0.9 if p.number == 2 else 0.1, in_flight=1, order=random.Random(0)
+    )
+    assert finished.reason == "converged: 4 trials in a row without a better score"
+    assert len(strategy.proposals) == 1 + 7
+
+
+def test_another_seed_gives_another_search() -> None:
+    one, two = with_base(), with_base(replace(RULES, seed=8))
+    run(one, rising, in_flight=1, order=random.Random(0))
+    run(two, rising, in_flight=1, order=random.Random(0))
+    assert one.proposals != two.proposals
+
+
+def test_hill_climbing_finds_the_optimum_of_a_landscape() -> None:
+    # The score counts how many genes of the teacher have their smallest value; 9 is the optimum.
+    small = genes(SPACE.smallest)
+
+    def landscape(proposal: Proposal) -> float:
+        assert proposal.teacher is not None
+        return float(sum(genes(proposal.teacher)[g] == value for g, value in small.items()))
+
+    strategy = with_base(
+        replace(RULES, max_trials=100, patience=100, student_probability=0.0, control=False)
+    )
+    run(strategy, landscape, in_flight=2, order=random.Random(1))
+    assert ranking(strategy.completions)[0].score == 9.0
+
+
+def test_fixed_teacher_is_the_largest_and_every_step_edits_the_student() -> None:
+    trials = search_trials(with_policy(TeacherPolicy.FIXED).proposals)
+
+    assert {p.teacher for p in trials} == {SPACE.largest}
+    assert trials[0].change == Train()
+    assert {p.change.kind for p in trials[1:]} == set(ACTION_KINDS)
+
+
+def test_student_under_a_fixed_teacher_is_trained_further_when_no_action_is_legal() -> None:
+    strategy = with_base(
+        replace(
+            RULES,
+            teacher_policy=TeacherPolicy.FIXED,
+            actions=("prune_channels",),
+            min_channels=512,
+            control=False,
+        )
+    )
+    run(strategy, rising, in_flight=1, order=random.Random(0))
+    assert {p.change for p in strategy.proposals} == {Train()}
+
+
+def test_random_teacher_is_drawn_anew_for_every_trial_also_one_that_edits_the_student() -> None:
+    strategy = with_policy(TeacherPolicy.RANDOM)
+    trials = search_trials(strategy.proposals)
+    by_name = {p.name: p for p in strategy.proposals}
+
+    assert {p.change.kind for p in trials} == {*ACTION_KINDS, "train"}
+    assert [p.change.kind for p in trials[:6]] == ["train"] * 6  # the student is frozen
+    teachers = {p.teacher for p in trials}
+    assert len(teachers) > 30  # of 40, out of 512
+    kept = [p.name for p in trials[1:] if p.parent and p.teacher == by_name[p.parent].teacher]
+    assert kept == []

@@ -1,0 +1,34 @@
+"""Draws from a ranking, and from the neighbourhood of a subnet."""
+
+import random
+
+from searchd.domain.subnet import SubnetSpace, genes
+from searchd.search.sampling import mutate_subnet, rank_sample
+from tests.searchd.search.scripted import SPACE
+
+
+def test_rank_j_of_k_is_drawn_with_a_probability_proportional_to_k_plus_1_minus_j() -> None:
+    rng = random.Random(0)
+    drawn = [rank_sample(("best", "second", "third"), rng) for _ in range(6000)]
+    shares = [drawn.count(name) / 6000 for name in ("best", "second", "third")]
+    for share, expected in zip(shares, (3 / 6, 2 / 6, 1 / 6), strict=True):
+        assert abs(share - expected) < 0.02
+
+
+def test_mutated_subnet_is_legal_and_never_identical() -> None:
+    rng = random.Random(0)
+    subnet = SPACE.largest
+    changed = []
+    for _ in range(200):
+        mutated = mutate_subnet(subnet, SPACE, rng, another_gene_probability=0.3)
+        SPACE.check(mutated)
+        difference = sum(genes(mutated)[g] != v for g, v in genes(subnet).items())
+        changed.append(difference)
+        subnet = mutated
+    assert min(changed) == 1
+    assert max(changed) > 1
+
+
+def test_only_subnet_of_a_space_stays() -> None:
+    lone = SubnetSpace(depths=((1,),) * 4, widths=((1.0,),) * 4, neck_channels=(8,))
+    assert mutate_subnet(lone.largest, lone, random.Random(0), 0.3) == lone.largest
