@@ -57,11 +57,11 @@ class Ckd(DistillationMethod):
 
     def forward(self, student: StudentTaps, teacher: TeacherTaps) -> Tensor:
         regions, options = student.regions, self._options
-        anchors = self._project(self.student_embedding(student.embeddings, regions))
-        others, first = gathered(teacher.embeddings)
-        candidates = self._project(others)  # of all ranks; theta learns from the teacher's side too
+        own = self._project(self.student_embedding(student.embeddings, regions))
+        every, first = gathered(teacher.embeddings)
+        candidates = self._project(every)  # theta learns from the teacher's side too
         loss = ckd_loss(
-            anchors,
+            own,
             candidates,
             self.queue.filled,
             first=first,
@@ -69,7 +69,7 @@ class Ckd(DistillationMethod):
             temperature=options.temperature,
         )
         self.queue.push(candidates)
-        return balanced(loss, len(anchors))
+        return balanced(loss, len(own))
 
     def _project(self, embeddings: Tensor) -> Tensor:
         return functional.normalize(self.projection(embeddings))
@@ -142,12 +142,12 @@ def ckd_loss(
         excluded: N x N, bool: pairs of regions that are no negatives.
         temperature: gamma.
     """
-    own = student @ teacher.T  # N x M
     count = len(student)
-    is_positive = torch.eye(count, dtype=torch.bool, device=own.device)
-    positive = own[:, first : first + count].diagonal()
-    hidden = functional.pad(excluded & ~is_positive, (first, own.shape[1] - first - count))
-    every = torch.cat([own.masked_fill(hidden, -torch.inf), student @ queue.T], dim=1)
+    likeness = student @ teacher.T  # N x M
+    positive = likeness[:, first : first + count].diagonal()
+    itself = torch.eye(count, dtype=torch.bool, device=likeness.device)
+    hidden = functional.pad(excluded & ~itself, (first, len(teacher) - first - count))
+    every = torch.cat([likeness.masked_fill(hidden, -torch.inf), student @ queue.T], dim=1)
     losses = (every / temperature).logsumexp(dim=1) - positive / temperature
     return losses.sum() / max(count, 1)
 
@@ -181,9 +181,8 @@ def gathered(rows: Tensor) -> tuple[Tensor, int]:
     counts = [rows.new_zeros(1, dtype=torch.long) for _ in range(world_size)]
     distributed.all_gather(counts, torch.tensor([len(rows)], device=rows.device))
     numbers = [int(count) for count in counts]
-    padded = functional.pad(
-        rows.detach(), (0, 0, 0, max(numbers) - len(rows))
-    )  # equal shapes for gloo
+    # The ranks' shapes must be equal.
+    padded = functional.pad(rows.detach(), (0, 0, 0, max(numbers) - len(rows)))
     parts = [torch.empty_like(padded) for _ in numbers]
     distributed.all_gather(parts, padded.contiguous())
     every = torch.cat([part[:number] for part, number in zip(parts, numbers, strict=True)])
