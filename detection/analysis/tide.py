@@ -16,6 +16,7 @@ from faster_coco_eval.core import mask
 from numpy.typing import NDArray
 
 from detection.evaluation import Detection
+from searchd.domain.errors import InvalidValueError
 
 BACKGROUND_IOU = 0.1
 """A detection that overlaps no object by more is on background."""
@@ -106,6 +107,9 @@ def errors(
         document: COCO's ground truth: images, annotations, categories.
         detections: On any of its images, in COCO's result format.
         thresholds: Each in (`BACKGROUND_IOU`, 1].
+
+    Raises:
+        InvalidValueError: A detection is on an image that the ground truth does not have.
     """
     images = _images(document, detections)
     return [_errors_at(images, threshold) for threshold in thresholds]
@@ -118,7 +122,12 @@ def _images(document: Mapping[str, Any], detections: Iterable[Detection]) -> lis
     for annotation in document["annotations"]:
         objects[annotation["image_id"]].append(annotation)
     for detection in detections:
-        found[detection["image_id"]].append(detection)
+        image = detection["image_id"]
+        if image not in found:
+            raise InvalidValueError(
+                f"a detection is on image {image!r}, which the ground truth does not have"
+            )
+        found[image].append(detection)
     return [_image(objects[image], found[image]) for image in sorted(objects)]
 
 

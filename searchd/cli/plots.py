@@ -1,6 +1,6 @@
 """Plots of analyses, as PNG files. Knows matplotlib; nothing of torch or the service."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,23 +10,87 @@ from matplotlib.figure import Figure
 
 
 @contextmanager
-def drawing(path: Path, *, columns: int = 1, **labels: Any) -> Iterator[Any]:
+def drawing(path: Path, *, rows: int = 1, columns: int = 1, **labels: Any) -> Iterator[Any]:
     """Axes to draw on; the file is written when the block ends.
 
     Args:
         path: The PNG; its folder is made if it is missing.
-        columns: Number of axes side by side; more than one are given as an array.
+        rows: Of axes.
+        columns: Of axes; several axes are given as a flat array, row by row.
         labels: Of every one of the axes: xlabel, ylabel, title.
     """
-    figure = Figure(figsize=(6.5 * columns, 4.5), layout="constrained")
+    figure = Figure(figsize=(6.5 * columns, 4.5 * rows), layout="constrained")
     FigureCanvasAgg(figure)
-    axes: Any = figure.subplots(1, columns)
-    for each in [axes] if columns == 1 else axes:
-        each.set(**labels)
-        each.grid(alpha=0.3)
-    yield axes
-    for each in [axes] if columns == 1 else axes:
-        if each.get_legend_handles_labels()[0]:
-            each.legend(fontsize="small")
+    every = figure.subplots(rows, columns, squeeze=False).flatten()
+    for axes in every:
+        axes.set(**labels)
+        axes.grid(alpha=0.3)
+    yield every if len(every) > 1 else every[0]
+    for axes in every:
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(fontsize="small")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)
+
+
+def plot_errors(detectors: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> None:
+    """The AP that each kind of error costs, by threshold; a line for each detector.
+
+    Args:
+        detectors: Of each, its errors at every threshold.
+        path: The PNG.
+    """
+    kinds = list(next(iter(detectors.values()))[0]["lost_ap"])
+    with drawing(path, rows=2, columns=3, xlabel="IoU threshold", ylabel="AP lost (%)") as every:
+        for axes, kind in zip(every, kinds, strict=True):
+            axes.set_title(kind)
+            for name, errors in detectors.items():
+                axes.plot(
+                    [each["threshold"] for each in errors],
+                    [100 * each["lost_ap"][kind] for each in errors],
+                    marker="o",
+                    markersize=3,
+                    label=name,
+                )
+
+
+def plot_landscape(landscape: Mapping[str, Any], path: Path) -> None:
+    """Contours of the loss."""
+    with drawing(path, xlabel="second direction", ylabel="first direction") as axes:
+        coordinates = landscape["coordinates"]
+        contours = axes.contourf(coordinates, coordinates, landscape["losses"], levels=20)
+        axes.figure.colorbar(contours, label="detection loss")
+
+
+def plot_levels(matches: Mapping[str, Any], path: Path) -> None:
+    """How many regions match at each difference of levels."""
+    with drawing(path, xlabel="student's level less teacher's", ylabel="regions") as axes:
+        axes.bar([int(offset) for offset in matches["offsets"]], list(matches["offsets"].values()))
+
+
+def plot_correlations(correlations: Mapping[str, Any], path: Path) -> None:
+    """The matrices of student and teacher, and their difference."""
+    names = correlations["classes"]
+    with drawing(path, columns=3) as every:
+        for axes, part in zip(every, ("student", "teacher", "difference"), strict=True):
+            image = axes.imshow(correlations[part], vmin=-1, vmax=1, cmap="RdBu")
+            axes.set_title(part)
+            axes.grid(visible=False)
+            axes.set_xticks(range(len(names)), names, rotation=90)
+            axes.set_yticks(range(len(names)), names)
+        every[-1].figure.colorbar(image, ax=list(every))
+
+
+def plot_curves(curves: Mapping[str, Mapping[str, Any]], path: Path) -> None:
+    """Detection loss and AP by epoch; a line for each detector."""
+    with drawing(path, columns=2, xlabel="epoch") as (left, right):
+        left.set(ylabel="training detection loss")
+        right.set(ylabel="AP on validation (%)")
+        for name, each in curves.items():
+            losses, aps = each["losses"], each["aps"]
+            left.plot(
+                [e["epoch"] for e in losses], [e["detection_loss"] for e in losses], label=name
+            )
+            right.plot(
+                [e["epoch"] for e in aps], [100 * e["ap"] for e in aps], marker="o", label=name
+            )

@@ -9,6 +9,7 @@ from detection.analysis.tide import THRESHOLDS, ErrorKind, Errors, errors
 from detection.data.coco import CocoSplit, read_document
 from detection.data.shapes import make_shapes
 from detection.evaluation import Detection, score
+from searchd.domain.errors import InvalidValueError
 
 CAT, DOG = 1, 2
 OBJECT = [0.0, 0.0, 10.0, 10.0]
@@ -161,6 +162,11 @@ def test_detections_in_a_crowd_of_their_class_are_no_errors() -> None:
 def test_nothing_at_all_is_ap_zero() -> None:
     assert at_half(truth()).ap == 0
     assert at_half(truth((CAT, OBJECT))).counts == only(ErrorKind.MISSED)
+
+
+def test_detections_on_unknown_images_are_refused() -> None:
+    with pytest.raises(InvalidValueError, match="on image 7, which the ground truth does not"):
+        at_half(truth((CAT, OBJECT)), found(CAT, OBJECT, image=7))
 
 
 @pytest.fixture(scope="module")
