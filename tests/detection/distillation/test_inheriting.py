@@ -97,9 +97,9 @@ def test_nothing_is_copied_a_second_time(shapes: CocoSplit) -> None:
     inherited = state(student)
 
     parents.prepare(student)
-    childs = distiller(student, second, shapes)
-    childs.load_state_dict(parents.state_dict())
-    childs.prepare(student)
+    the_child = distiller(student, second, shapes)
+    the_child.load_state_dict(parents.state_dict())
+    the_child.prepare(student)
 
     assert parents.state_dict() == {"inheriting.done": torch.tensor(True)}
     assert taken_over(inherited, student, second) == set()
