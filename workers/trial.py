@@ -28,20 +28,24 @@ from detection.distillation.distiller import Distiller, pair_of
 from detection.evaluation import Detection, predict, score
 from detection.latency import measure
 from detection.morphism import NothingToDo, evolve
+from detection.morphism.prune_to_macs import prune_to_macs
 from detection.training import Training
 from elastic_pool.supernet import Supernet
 from elastic_pool.teacher import load_supernet, make_teacher
 from searchd import artifacts
 from searchd.domain.errors import DataError
 from searchd.domain.resolution import Resolution
+from searchd.domain.subnet import Subnet
 from searchd.domain.trial import (
     Artifact,
     Evaluation,
     MutateTeacher,
     Outcome,
     Progress,
+    PruneToMacs,
     Report,
     SanityChecks,
+    TakeSubnet,
     Train,
 )
 from searchd.spec import CHECKS, DETECTOR, REPORT, SUBNET, PoolRef, SplitSpec, TrialOrder
@@ -212,7 +216,7 @@ class _Trial:
             self.checks.found = CHECKS.validate_json(resume["checks"])
             training.load_state_dict(resume["training"])
             log.info("trial %s goes on at epoch %d", order.proposal.name, len(training.epochs) + 1)
-        if order.loaded_base is None:
+        if order.loaded_base is None and not isinstance(order.proposal.change, TakeSubnet):
             yield from self._train(training, student)
         evaluations = yield from self._evaluate(model, student)
         stored.append(self._write(STUDENT, ".safetensors", _weights(model.state_dict())))
@@ -263,7 +267,7 @@ class _Trial:
         return ap
 
     def _student(self) -> Student:
-        """The student to train: built, loaded, or inherited and edited.
+        """The student to train: built, loaded, cut out of the pool, or inherited and edited.
 
         Raises:
             NothingToDo: The action would change nothing.
@@ -273,6 +277,8 @@ class _Trial:
             loaded = load_base(order.loaded_base)
             self._check_classes(loaded.detector.num_classes)
             return loaded
+        if isinstance(change, TakeSubnet):
+            return self._cut_out(change.subnet)
         if order.inherited is None:
             assert order.detector is not None  # checked by TrialOrder
             self._check_classes(order.detector.num_classes)
@@ -286,6 +292,8 @@ class _Trial:
         )
         if isinstance(change, Train | MutateTeacher):
             return parent
+        if isinstance(change, PruneToMacs):
+            return prune_to_macs(parent, change, order.score.base_resolution)
         generator = torch.Generator().manual_seed(order.proposal.seed)
         return evolve(parent, change, generator=generator)
 
@@ -296,12 +304,22 @@ class _Trial:
                 f"classes, but the detector has {num_classes}"
             )
 
-    def _distiller(self, model: Any, student: Student) -> Distiller | None:
+    def _cut_out(self, subnet: Subnet) -> Student:
+        """The pool's subnet as a detector of its own."""
+        order, num_classes = self.order, self.train_split.num_classes
+        assert order.pool is not None  # checked by TrialOrder
+        supernet = self.context.supernet(order.pool, num_classes)
+        weights = self._subnet(subnet, num_classes).state_dict()
+        return Student(
+            detector=supernet.static(subnet),
+            weights={name: value.cpu() for name, value in weights.items()},
+        )
+
+    def _subnet(self, subnet: Subnet, num_classes: int) -> Any:
+        """A static detector that equals the subnet: BN reset, in eval mode, frozen."""
         order = self.order
-        if order.pool is None:
-            return None
-        assert order.proposal.teacher is not None  # checked by TrialOrder
-        supernet = self.context.supernet(order.pool, student.detector.num_classes)
+        assert order.pool is not None  # checked by TrialOrder
+        supernet = self.context.supernet(order.pool, num_classes)
         batches = TrainingBatches(
             self.train_split,
             batch_size=order.training.batch_size,
@@ -311,7 +329,14 @@ class _Trial:
         wanted = math.ceil(order.pool.bn_reset_images / order.training.batch_size)
         num_batches = min(wanted, batches.num_iterations)
         images = (batches.batch(step).inputs for step in range(num_batches))
-        teacher = make_teacher(supernet, order.proposal.teacher, images, device=order.device)
+        return make_teacher(supernet, subnet, images, device=order.device)
+
+    def _distiller(self, model: Any, student: Student) -> Distiller | None:
+        order = self.order
+        if order.proposal.teacher is None:
+            return None
+        assert order.pool is not None  # checked by TrialOrder
+        teacher = self._subnet(order.proposal.teacher, student.detector.num_classes)
         widest = max(order.pool.space.neck_channels)
         pair = pair_of(model, teacher, self.train_split, max_teacher_channels=widest)
         distiller = Distiller(order.distillation.methods, teacher, pair)

@@ -1,0 +1,69 @@
+"""Channel pruning to a target complexity, as a pipeline of pruning and distillation begins with.
+
+Joint-DetNAS (004) Table 5, papers.md 1.10 (JD-23): one ranking decides which channels go, and how
+many go is found by bisection over the detector's counted MACs.
+"""
+
+from detection.build import Student
+from detection.complexity import count
+from detection.morphism.channel_pruning import prune_channels
+from detection.morphism.errors import NothingToDo
+from searchd.domain.actions import PruneChannels, prunable_groups
+from searchd.domain.resolution import Resolution
+from searchd.domain.trial import PruneToMacs
+
+TOLERANCE = 0.02
+"""Largest relative difference of the child's MACs from the target."""
+
+
+def prune_to_macs(student: Student, change: PruneToMacs, resolution: Resolution) -> Student:
+    """Remove the least important channels at once, until the detector has the wanted MACs.
+
+    Args:
+        student: The parent.
+        change: The target, and how many channels each convolution keeps at least.
+        resolution: At which MACs are counted.
+
+    Raises:
+        NothingToDo: The parent has no more than the target already, or no number of channels that
+            may go leads to within `TOLERANCE` of it.
+    """
+    parent_macs = count(student.detector, resolution).macs
+    target = change.target(parent_macs)
+    groups = prunable_groups(student.detector.architecture)
+    fewer = sum(group.spare_units(change.min_channels) * group.unit for group in groups)
+    more = 0
+    while fewer - more > 1:  # `more` leaves too many MACs
+        middle = (more + fewer) // 2
+        if _macs(_without(student, middle, change.min_channels), resolution) > target:
+            more = middle
+        else:
+            fewer = middle
+    children = [_without(student, channels, change.min_channels) for channels in (more, fewer)]
+    macs, nearest = min(
+        ((_macs(child, resolution), child) for child in children),
+        key=lambda found: abs(found[0] - target),
+    )
+    if nearest is student or abs(macs - target) > TOLERANCE * target:
+        raise NothingToDo(
+            f"{target / 1e9:.4g} GMACs are wanted of {parent_macs / 1e9:.4g}, and pruning channels "
+            f"with min_channels={change.min_channels} comes no nearer than {macs / 1e9:.4g}"
+        )
+    return nearest
+
+
+def _without(student: Student, channels: int, min_channels: int) -> Student:
+    """The student without so many channels; itself if that is less than the smallest piece."""
+    if channels == 0:
+        return student
+    groups = prunable_groups(student.detector.architecture)
+    fraction = channels / sum(group.channels for group in groups)
+    try:
+        action = PruneChannels(fraction=fraction, min_channels=min_channels)
+        return prune_channels(student, action)
+    except NothingToDo:
+        return student
+
+
+def _macs(student: Student, resolution: Resolution) -> float:
+    return count(student.detector, resolution).macs

@@ -1,0 +1,263 @@
+"""One tiny search by each strategy: real detectors, real training, the ledger's orders."""
+
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from detection.build import load_student
+from detection.complexity import count
+from detection.data.shapes import make_shapes
+from elastic_pool.supernet import Supernet, extract
+from searchd import artifacts
+from searchd.domain.actions import PruneChannels
+from searchd.domain.lifecycle import PoolStatus, SearchStatus
+from searchd.domain.pool import PoolReport
+from searchd.domain.resolution import Resolution
+from searchd.domain.trial import Outcome, Proposal, Report, TakeSubnet, Train, TrialRole
+from searchd.driver.ledger import Ledger
+from searchd.search.strategy import Completion, Finished
+from searchd.settings import Settings
+from searchd.spec import (
+    BaseSpec,
+    BudgetSpec,
+    DatasetSpec,
+    HeadSpec,
+    ScoreSpec,
+    SearchSpec,
+    ShrinkPhaseSpec,
+    SpaceSpec,
+    TrainingSpec,
+)
+from searchd.store import Database, datasets, pools, searches, upgrade, work
+from tests.searchd.store import factories
+from workers.trial import TrialContext, run_trial
+
+SIZE = Resolution(64, 64)
+HEAD = HeadSpec(
+    neck_channels=16, head_channels=32, anchor_scale=4.0, finest_roi_scale=16, num_proposals=50
+)
+SPACE = SpaceSpec(
+    depths=((1, 2), (1,), (1,), (1,)),
+    widths=((1.0,),) * 4,
+    neck_channels=(16, 24),
+    resolutions=(SIZE,),
+    base_channels=8,
+)
+TRAINING = TrainingSpec(epochs=1, batch_size=4, learning_rate=0.01, resolutions=(SIZE,), bn_l1=1e-5)
+PHASE = ShrinkPhaseSpec(
+    name="supernet",
+    min_depths=(2, 1, 1, 1),
+    min_width=1.0,
+    learning_rate=0.02,
+    epochs=1,
+    distil=False,
+)
+
+
+class Search:
+    """A search that is run trial by trial, in this process, as its driver would.
+
+    Attributes:
+        proposals, reports, completions: Of its trials, by name.
+        finished: How it ended.
+    """
+
+    def __init__(self, database: Database, folder: Path, spec: SearchSpec) -> None:
+        with database.write() as session:
+            row = searches.create(session, spec)
+        with factories.leased(database, f"search-{row.id}") as (session, lease):
+            work.advance(session, lease, SearchStatus.PREPARING, "driver started")
+        ledger = Ledger(database, lease, Settings(data_folder=folder))
+        strategy, context = ledger.strategy(), TrialContext()
+        self.proposals: dict[str, Proposal] = {}
+        self.reports: dict[str, Report] = {}
+        self.completions: dict[str, Completion] = {}
+        while isinstance(decision := strategy.ask(), Proposal):
+            name = decision.name
+            self.proposals[name] = decision
+            ledger.propose(decision)
+            order = ledger.order(decision)
+            ledger.start(order)
+            self.reports[name] = run_trial(order, context=context)
+            completion = ledger.record(self.reports[name])
+            assert completion is not None
+            self.completions[name] = completion
+            strategy.tell(completion)
+        self.finished = decision
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> DatasetSpec:
+    folder = tmp_path_factory.mktemp("shapes")
+    return make_shapes(folder, seed=0, num_train=12, num_validation=4, image_size=64)
+
+
+@pytest.fixture(scope="module")
+def supernet() -> Supernet:
+    torch.manual_seed(0)
+    return Supernet(SPACE.space, HEAD, num_classes=4)
+
+
+@pytest.fixture(scope="module")
+def database(
+    dataset: DatasetSpec, supernet: Supernet, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Database]:
+    """With the data set and a pool that are READY."""
+    folder = tmp_path_factory.mktemp("database")
+    url = f"sqlite:///{folder}/searchd.sqlite"
+    upgrade(url)
+    database = Database(url)
+    with database.write() as session:
+        data = datasets.create(session, dataset)
+    with factories.leased(database, f"dataset_check-{data.id}") as (session, lease):
+        datasets.record_ready(session, lease, {"class_names": ["a", "b", "c", "d"]})
+    file = folder / "supernet.safetensors"
+    save_file({k: v.contiguous() for k, v in supernet.weights().items()}, file)
+    stored = artifacts.write(str(file), file.read_bytes(), name="weights")
+    spec = factories.pool_spec(
+        dataset=dataset.name, space=SPACE, head=HEAD, bn_reset_images=8, phases=(PHASE,)
+    )
+    with database.write() as session:
+        pool = pools.create(session, spec)
+    report = PoolReport(pool=pool.id, attempt=1, outcome=Outcome.SUCCEEDED, supernet=stored)
+    with factories.leased(database, f"pool-{pool.id}") as (session, lease):
+        work.advance(session, lease, PoolStatus.TRAINING, "started")
+        pools.record_report(session, lease, report)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def search(
+    database: Database, dataset: DatasetSpec, tmp_path: Path, request: pytest.FixtureRequest
+) -> Callable[..., Search]:
+    """Runs a search, of which the strategy and more is given, to its end."""
+
+    def run(**spec: Any) -> Search:
+        values = {
+            "name": f"s{zlib.crc32(request.node.name.encode())}",
+            "dataset": dataset.name,
+            "pool": "teachers",
+            "base": BaseSpec(backbone="resnet18", base_channels=8, training=TRAINING),
+            "head": HEAD,
+            "trial": TRAINING,
+            "score": ScoreSpec(base_resolution=SIZE),
+            "control": False,
+        }
+        return Search(database, tmp_path, SearchSpec.model_validate({**values, **spec}))
+
+    return run
+
+
+def file(report: Report, name: str) -> dict[str, torch.Tensor]:
+    return load_file(next(a for a in report.artifacts if a.name == name).uri)
+
+
+def macs(report: Report) -> float:
+    assert report.base_macs is not None
+    return report.base_macs
+
+
+def test_pool_search_evaluates_subnets_and_trains_none(
+    search: Callable[..., Search], supernet: Supernet
+) -> None:
+    done = search(strategy={"kind": "pool_search"}, budget=BudgetSpec(max_trials=3))
+
+    assert list(done.reports) == ["base", "0", "1", "2"]
+    for name in ("0", "1", "2"):
+        report, change = done.reports[name], done.proposals[name].change
+        assert report.outcome is Outcome.SUCCEEDED, report.reason
+        assert isinstance(change, TakeSubnet)
+        assert report.epochs == ()
+        detector = supernet.static(change.subnet)
+        assert report.detector == detector
+        assert report.base_macs == count(detector, SIZE).macs
+        assert {a.name for a in report.artifacts} == {"detector", "student"}
+    assert done.finished == Finished("budget: 3 trials", succeeded=True)
+
+
+def test_a_taken_subnet_has_the_supernets_weights_and_bn_statistics_of_its_own(
+    search: Callable[..., Search], supernet: Supernet
+) -> None:
+    done = search(strategy={"kind": "pool_search"}, budget=BudgetSpec(max_trials=2))
+
+    change = done.proposals["1"].change
+    assert isinstance(change, TakeSubnet)
+    cut = extract(supernet, change.subnet)
+    stored, shared = file(done.reports["1"], "student"), cut.weights
+    load_student(replace(cut, weights=stored))
+    differing = {name for name, value in shared.items() if not value.equal(stored[name])}
+    statistics = ("running_mean", "running_var", "num_batches_tracked")
+    assert differing == {name for name in shared if name.endswith(statistics)}
+
+
+def test_random_search_edits_and_distils_like_joint_detnas(search: Callable[..., Search]) -> None:
+    done = search(
+        strategy={
+            "kind": "random",
+            "teacher_policy": "fixed",
+            "actions": ["prune_channels"],
+            "prune_fraction": 0.2,
+            "min_channels": 2,
+        },
+        budget=BudgetSpec(max_trials=2),
+    )
+
+    assert done.proposals["1"].parent == "0"
+    assert done.proposals["1"].change == PruneChannels(fraction=0.2, min_channels=2)
+    assert done.reports["1"].outcome is Outcome.SUCCEEDED, done.reports["1"].reason
+    assert "proposal_feature" in done.reports["1"].epochs[0].losses
+    assert macs(done.reports["1"]) < macs(done.reports["0"])
+
+
+def test_joint_detnas_distils_from_a_teacher_drawn_for_each_trial(
+    search: Callable[..., Search],
+) -> None:
+    done = search(strategy={"teacher_policy": "random"}, budget=BudgetSpec(max_trials=3))
+
+    trials = [done.proposals[name] for name in ("0", "1", "2")]
+    assert {p.change for p in trials} == {Train()}  # the student is frozen for five trials
+    assert len({p.teacher for p in trials}) > 1
+    assert all(r.outcome is Outcome.SUCCEEDED for r in done.reports.values())
+
+
+def test_pipeline_prunes_to_its_target_and_distils_the_student_further(
+    search: Callable[..., Search],
+) -> None:
+    done = search(
+        strategy={
+            "kind": "pipeline",
+            "macs_fraction": 0.8,
+            "min_channels": 2,
+            "further_trials": 1,
+        },
+        control=True,
+    )
+
+    base, pruned, further = (done.reports[name] for name in ("base", "0", "1"))
+    assert pruned.outcome is Outcome.SUCCEEDED, pruned.reason
+    assert macs(pruned) == pytest.approx(0.8 * macs(base), rel=0.02)
+    assert further.detector == pruned.detector
+    assert {a.name for a in further.artifacts} == {"detector", "student", "adapters"}
+    for report in (pruned, further):
+        assert "proposal_feature" in report.epochs[0].losses
+    controls = [p for p in done.proposals.values() if p.role is TrialRole.CONTROL]
+    assert controls
+
+
+def test_pipeline_ends_at_once_when_its_target_is_out_of_reach(
+    search: Callable[..., Search],
+) -> None:
+    done = search(strategy={"kind": "pipeline", "macs_fraction": 0.01, "min_channels": 2})
+
+    assert done.reports["0"].outcome is Outcome.NO_OP
+    assert "comes no nearer than" in done.reports["0"].reason
+    assert done.finished == Finished(
+        "pipeline: trial 0 ended as no_op, but no trial succeeded", succeeded=False
+    )
