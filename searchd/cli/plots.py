@@ -25,6 +25,7 @@ def drawing(path: Path, *, rows: int = 1, columns: int = 1, **labels: Any) -> It
     for axes in every:
         axes.set(**labels)
         axes.grid(alpha=0.3)
+        axes.set_axisbelow(True)
     yield every if len(every) > 1 else every[0]
     for axes in every:
         if axes.get_legend_handles_labels()[0]:

@@ -4,6 +4,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from matplotlib.ticker import MaxNLocator
+
 from api import schemas
 from api.client import Client
 from searchd.cli.errors import fail
@@ -75,7 +77,8 @@ def gather(client: Client, search: str) -> Gathered:
     scores = {row.id: row.score for row in rows}
     backbones = [_backbone(client, row) for row in rows]
     counter = _Counter(client, found)
-    best = max(range(len(rows)), key=lambda i: rows[i].score or 0.0)
+    # As the service has it, the best is one that the search made, if it made any.
+    best = max(range(len(rows)), key=lambda i: (rows[i].role is TrialRole.SEARCH, rows[i].score))
     return Gathered(
         trials=tuple(_scored(row, scores.get(row.parent_id or "")) for row in rows),
         sizes=tuple(
@@ -196,12 +199,14 @@ def _plot_scores(gathered: Gathered, path: Path) -> None:
         numbers = generations_of(trials)
         axes.scatter(numbers, [100 * t.score for t in trials], s=14, label="a trial")
         begun = generations(trials)
-        axes.plot(
+        axes.step(
             [each.generation for each in begun],
             [100 * each.score for each in begun],
+            where="post",
             color="tab:red",
             label="best so far",
         )
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _plot_gains(gathered: Gathered, path: Path) -> None:
@@ -213,6 +218,7 @@ def _plot_gains(gathered: Gathered, path: Path) -> None:
         left.set(ylabel="sum of positive score gains (points)")
         left.tick_params(axis="x", rotation=20)
         right.bar(list(by_generation), [100 * each.success_rate for each in by_generation.values()])
+        right.xaxis.set_major_locator(MaxNLocator(integer=True))
         right.set(xlabel="generation", ylabel="trials that gained on their parent (%)")
 
 

@@ -4,12 +4,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from detection.analysis.tide import THRESHOLDS, ErrorKind, Errors, errors
 from detection.data.coco import CocoSplit, read_document
 from detection.data.shapes import make_shapes
-from detection.evaluation import Detection, score
+from detection.evaluation import Detection, predict, score
+from searchd.domain.detector import Family
 from searchd.domain.errors import InvalidValueError
+from searchd.domain.resolution import Resolution
+from tests.detection.distillation.teaching import student_of
 
 CAT, DOG = 1, 2
 OBJECT = [0.0, 0.0, 10.0, 10.0]
@@ -200,6 +204,17 @@ def test_ap_is_cocos_where_every_class_occurs(split: CocoSplit, seed: int) -> No
     assert result[0].ap == pytest.approx(coco.ap50, abs=1e-12)
     assert result[5].ap == pytest.approx(coco.ap75, abs=1e-12)
     assert np.mean([each.ap for each in result]) == pytest.approx(coco.ap, abs=1e-12)
+
+
+def test_ap_is_cocos_for_a_detectors_own_detections(split: CocoSplit) -> None:
+    torch.manual_seed(0)
+    model = student_of(Family.FASTER_RCNN)
+    torch.nn.init.normal_(model.roi_head.bbox_head.fc_cls.weight)  # or nothing is found
+    detected = predict(model, split, Resolution(64, 64))
+    detections = [each for batch in detected for each in batch]
+    result = errors(read_document(split.spec.annotations), detections, [0.5])
+    assert result[0].ap == pytest.approx(score(split, detections).ap50, abs=1e-12)
+    assert result[0].ap > 1e-4
 
 
 def test_localisation_errors_grow_with_the_threshold_and_others_shrink(split: CocoSplit) -> None:

@@ -102,6 +102,21 @@ def test_a_searchs_figures_are_drawn(searchd: Run, tmp_path: Path) -> None:
             assert min(image.size) > 400
 
 
+def test_the_best_is_one_of_the_searchs_own_if_there_is_any(
+    searchd: Run, database: Database
+) -> None:
+    """Even where the base scored more, as the service has it."""
+    _, lease = start_search(database)
+    run_trial(database, lease, base_proposal(), succeeded("base", ap=0.75))
+    alone = json.loads(searchd("analyse", "search", "first", "--format", "json").stdout)
+    assert alone["stage_macs"]["after"] == alone["stage_macs"]["before"]
+    assert alone["gains_by_action"] == {}
+    run_trial(database, lease, search_proposal(0), succeeded("0", ap=0.5))
+    found = json.loads(searchd("analyse", "search", "first", "--format", "json").stdout)
+    assert found["stage_macs"]["after"]["trial"] == "0"
+    assert [each["generation"] for each in found["generations"]] == [0]
+
+
 def test_a_search_without_scored_trials_cannot_be_analysed(
     searchd: Run, database: Database
 ) -> None:

@@ -77,8 +77,14 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Stored:
 
 
 @pytest.fixture
-def trial(database: Database, stored: Stored) -> str:
-    """Id of a trial that was distilled by SGFI from the smallest subnet of a pool."""
+def method(request: pytest.FixtureRequest) -> MethodName:
+    """What the search distils by."""
+    return getattr(request, "param", MethodName.SGFI)
+
+
+@pytest.fixture
+def trial(database: Database, stored: Stored, method: MethodName) -> str:
+    """Id of a trial that was distilled from the smallest subnet of a pool."""
     with database.write() as session:
         dataset = datasets.create(session, stored.dataset)
     with leased(database, f"dataset_check-{dataset.id}") as (session, lease):
@@ -89,9 +95,9 @@ def trial(database: Database, stored: Stored) -> str:
         work.advance(session, lease, PoolStatus.TRAINING, "started")
         report = replace(pool_report(pool.id), supernet=stored.supernet, subnets=())
         pools.record_report(session, lease, report)
-    sgfi = DistillationSpec(methods=(MethodSpec(name=MethodName.SGFI),))
+    distillation = DistillationSpec(methods=(MethodSpec(name=method),))
     with database.write() as session:
-        search = searches.create(session, search_spec(distillation=sgfi))
+        search = searches.create(session, search_spec(distillation=distillation))
     with leased(database, f"search-{search.id}") as (session, lease):
         work.advance(session, lease, SearchStatus.PREPARING, "driver started")
         work.advance(session, lease, SearchStatus.RUNNING, "base trained")
@@ -216,6 +222,15 @@ def test_levels_are_matched_with_the_teachers(searchd: Run, trial: str, tmp_path
     assert found["teacher_strides"] == found["student_strides"] == [4, 8, 16, 32]
     assert sum(found["offsets"].values()) == sum(map(sum, found["counts"])) > 20
     _assert_drawn(plot)
+
+
+@pytest.mark.parametrize("method", [MethodName.CKD], indirect=True)
+def test_levels_of_a_search_without_sgfi_are_refused(searchd: Run, trial: str) -> None:
+    result = searchd("analyse", "levels", trial)
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "error: search first distils by ckd; only sgfi matches levels\n",
+    )
 
 
 def test_logits_are_correlated_with_the_teachers(searchd: Run, trial: str, tmp_path: Path) -> None:
