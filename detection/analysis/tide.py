@@ -23,7 +23,8 @@ BACKGROUND_IOU = 0.1
 THRESHOLDS = tuple(round(0.5 + 0.05 * i, 2) for i in range(10))
 """DICOD's sweep of the foreground threshold, .50 to .95."""
 MAX_DETECTIONS = 100
-"""Per image; the best scored ones count, as in the reference."""
+"""Per image; the best scored ones count, as in the reference. COCO's AP has as many of each class,
+which is the same for detectors that give no more than this at all, as mmdet's do."""
 RECALLS = np.linspace(0, 1, 101)
 """At which precision is averaged; COCO's numbers to the bit, which decides ties."""
 
