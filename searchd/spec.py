@@ -66,14 +66,15 @@ ResolutionText = Annotated[
 ]
 """A resolution that JSON and YAML write as "1333x800"."""
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 """A resource's name: lower-case letters, digits, "-" and "_", at most 63 characters."""
 
 
 class Spec(BaseModel):
     """Base of every model here: immutable, no unknown fields."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class SplitSpec(Spec):

@@ -1,14 +1,15 @@
 """The database: the one owner of state.
 
 Open a `Database`, and inside `read()` or `write()` call the functions of datasets, pools, searches,
-trials, work and events. Statuses are changed only by `transition`. Knows no Ray, no torch, no HTTP.
+trials, work, events and tokens. Statuses are changed only by `transition`. Knows no Ray, no torch,
+no HTTP.
 """
 
 from searchd.store.database import Database
 from searchd.store.lease import Lease
 from searchd.store.migrate import downgrade, upgrade
-from searchd.store.models import Desired
+from searchd.store.models import Desired, Role
 from searchd.store.paging import Page
 from searchd.store.transition import transition
 
-__all__ = ["Database", "Desired", "Lease", "Page", "downgrade", "transition", "upgrade"]
+__all__ = ["Database", "Desired", "Lease", "Page", "Role", "downgrade", "transition", "upgrade"]

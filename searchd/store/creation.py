@@ -14,15 +14,21 @@ from searchd.store.models.resources import DatasetRow, PoolRow, SearchRow
 R = TypeVar("R", DatasetRow, PoolRow, SearchRow)
 
 
-def repeated(session: Session, table: type[R], spec: object, key: str | None) -> R | None:
+def repeated(
+    session: Session, table: type[R], spec: object, key: str | None, owner: str | None
+) -> R | None:
     """What an earlier request with this idempotency key created, if there was one.
 
     Raises:
-        ConflictError: The earlier request had another body.
+        ConflictError: The earlier request had another body, or was somebody else's.
     """
     if key is None:
         return None
     row = session.scalar(select(table).where(table.idempotency_key == key))
+    if row is not None and row.owner != owner:
+        raise ConflictError(
+            f"Idempotency-Key {key!r} was used by {row.owner or 'nobody known'}; use a new key"
+        )
     if row is not None and row.spec != spec:
         raise ConflictError(
             f"Idempotency-Key {key!r} was used for {row.name} with another body; use a new key"

@@ -15,17 +15,27 @@ from searchd.store.models import DatasetRow
 
 
 def create(
-    session: Session, spec: DatasetSpec, *, idempotency_key: str | None = None
+    session: Session,
+    spec: DatasetSpec,
+    *,
+    idempotency_key: str | None = None,
+    owner: str | None = None,
 ) -> DatasetRow:
     """Register a data set and queue its check.
 
     Raises:
         ConflictError: The name is taken, or the key was used for another body.
     """
-    row = creation.repeated(session, DatasetRow, spec, idempotency_key)
+    row = creation.repeated(session, DatasetRow, spec, idempotency_key, owner)
     if row is not None:
         return row
-    row = DatasetRow(id=new_id("d"), name=spec.name, spec=spec, idempotency_key=idempotency_key)
+    row = DatasetRow(
+        id=new_id("d"),
+        name=spec.name,
+        spec=spec,
+        idempotency_key=idempotency_key,
+        owner=owner,
+    )
     row.status = DatasetStatus.CHECKING
     return creation.insert(session, row, WorkKind.DATASET_CHECK, "its files are to be checked")
 

@@ -26,7 +26,13 @@ SUPERNET = "supernet"
 """Name of the artifact that holds the supernet's weights."""
 
 
-def create(session: Session, spec: PoolSpec, *, idempotency_key: str | None = None) -> PoolRow:
+def create(
+    session: Session,
+    spec: PoolSpec,
+    *,
+    idempotency_key: str | None = None,
+    owner: str | None = None,
+) -> PoolRow:
     """Create a pool and queue its training.
 
     Raises:
@@ -34,7 +40,7 @@ def create(session: Session, spec: PoolSpec, *, idempotency_key: str | None = No
             failed its check.
         InvalidValueError: The data set does not exist.
     """
-    row = creation.repeated(session, PoolRow, spec, idempotency_key)
+    row = creation.repeated(session, PoolRow, spec, idempotency_key, owner)
     if row is not None:
         return row
     row = PoolRow(
@@ -42,6 +48,7 @@ def create(session: Session, spec: PoolSpec, *, idempotency_key: str | None = No
         name=spec.name,
         spec=spec,
         idempotency_key=idempotency_key,
+        owner=owner,
         dataset_id=references.dataset(session, spec.dataset).id,
     )
     row.status = PoolStatus.QUEUED

@@ -17,7 +17,13 @@ ACTIVE = (SearchStatus.PREPARING, SearchStatus.RUNNING, SearchStatus.CANCELLING)
 """Statuses of a search that was admitted and has not ended."""
 
 
-def create(session: Session, spec: SearchSpec, *, idempotency_key: str | None = None) -> SearchRow:
+def create(
+    session: Session,
+    spec: SearchSpec,
+    *,
+    idempotency_key: str | None = None,
+    owner: str | None = None,
+) -> SearchRow:
     """Create a search and queue it.
 
     Raises:
@@ -25,7 +31,7 @@ def create(session: Session, spec: SearchSpec, *, idempotency_key: str | None = 
             the pool has failed.
         InvalidValueError: The data set or the pool does not exist, or the pool does not fit.
     """
-    row = creation.repeated(session, SearchRow, spec, idempotency_key)
+    row = creation.repeated(session, SearchRow, spec, idempotency_key, owner)
     if row is not None:
         return row
     dataset = references.dataset(session, spec.dataset)
@@ -36,6 +42,7 @@ def create(session: Session, spec: SearchSpec, *, idempotency_key: str | None = 
         name=spec.name,
         spec=spec,
         idempotency_key=idempotency_key,
+        owner=owner,
         dataset_id=dataset.id,
         pool_id=pool.id,
     )

@@ -20,6 +20,8 @@ from searchd.store.transition import transition
 STUDENT = "student"
 ADAPTERS = "adapters"
 """Names of artifacts that a child inherits."""
+_MAX_POSITION_DIGITS = 9
+"""More than a position can have, and less than a database can count."""
 
 
 def trial_id(search_id: str, name: str) -> str:
@@ -181,7 +183,7 @@ def page(
     if status is not None:
         statement = statement.where(TrialRow.status == status)
     if page_token is not None:
-        if not page_token.isdecimal():
+        if not (page_token.isdecimal() and len(page_token) <= _MAX_POSITION_DIGITS):
             raise InvalidValueError(f"page_token {page_token!r} was not given out by this list")
         statement = statement.where(TrialRow.position > int(page_token))
     ordered = statement.order_by(TrialRow.position).options(selectinload(TrialRow.evaluations))

@@ -23,6 +23,9 @@ class Resource:
     name: Mapped[str] = mapped_column(String(NAME_LENGTH), unique=True, sort_order=-1)
     idempotency_key: Mapped[str | None] = mapped_column(String(KEY_LENGTH), unique=True)
     """Of the request that created it."""
+    owner: Mapped[str | None] = mapped_column(String(NAME_LENGTH))
+    """Name of the token that created it; None if that was done without authentication. No foreign
+    key: tokens are never deleted, and SQLite can only add one by copying the whole table."""
     status_reason: Mapped[str] = mapped_column(default="")
     """Why it is in its status, in words."""
     num_events: Mapped[int] = mapped_column(default=0)

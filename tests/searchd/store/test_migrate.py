@@ -16,6 +16,7 @@ TABLES = {
     "pools",
     "searches",
     "subnet_evaluations",
+    "tokens",
     "trials",
     "work",
 }

@@ -1,0 +1,45 @@
+"""Tokens: who may call the API."""
+
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from searchd.store.base import Base, now, status_type
+from searchd.store.models.resources import NAME_LENGTH
+
+
+class Role(StrEnum):
+    """What a token may do; each role may also do what those before it may.
+
+    Attributes:
+        READ: See everything.
+        SUBMIT: Create data sets, pools and searches, and change its own.
+        ADMIN: Change everybody's.
+    """
+
+    READ = "read"
+    SUBMIT = "submit"
+    ADMIN = "admin"
+
+    def includes(self, other: "Role") -> bool:
+        """Whether this role may do whatever `other` may."""
+        order = list(Role)
+        return order.index(self) >= order.index(other)
+
+
+class TokenRow(Base):
+    """A token. Never deleted: its name stays the owner of what it created."""
+
+    __tablename__ = "tokens"
+
+    name: Mapped[str] = mapped_column(String(NAME_LENGTH), primary_key=True)
+    role: Mapped[Role] = mapped_column(status_type(Role))
+    sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    """Of the secret, in hexadecimal."""
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    last_used_at: Mapped[datetime | None]
+    """To within `searchd.store.tokens.USE_PRECISION`."""
+    revoked_at: Mapped[datetime | None]
+    """Since when it is refused; None while it is good."""
