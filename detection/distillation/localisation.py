@@ -21,19 +21,26 @@ class Localisation(DistillationMethod):
     def forward(self, student: StudentTaps, teacher: TeacherTaps) -> Tensor:
         positive = student.regions.is_positive
         labels = student.regions.labels[positive]
-        loss = localisation_loss(student.box_deltas[positive], teacher.box_deltas[positive], labels)
-        return balanced(loss, len(labels))
+        count = len(positive)
+        loss = localisation_loss(
+            student.box_deltas[positive], teacher.box_deltas[positive], labels, num_regions=count
+        )
+        return balanced(loss, count)
 
 
-def localisation_loss(student_deltas: Tensor, teacher_deltas: Tensor, labels: Tensor) -> Tensor:
-    """1/P * sum_i | reg_t^{i,c} - reg_s^{i,c} |, c the class of the object of i, |.| summed over
-    the 4 deltas.
+def localisation_loss(
+    student_deltas: Tensor, teacher_deltas: Tensor, labels: Tensor, *, num_regions: int
+) -> Tensor:
+    """1/N * sum over positives i of | reg_t^{i,c} - reg_s^{i,c} |, c the class of the object of i,
+    |.| summed over the 4 deltas. N counts all regions, as in the class-aware loss that this one is
+    compared with: a mean over the positives would weigh four times as much.
 
     Args:
-        student_deltas: P x 4K, class by class.
+        student_deltas: P x 4K of the positives, class by class.
         teacher_deltas: P x 4K.
         labels: P, long, in 0..K-1.
+        num_regions: N.
     """
     difference = (teacher_deltas - student_deltas).unflatten(1, (-1, 4))  # P x K x 4
     index = labels[:, None, None].expand(-1, 1, 4)
-    return difference.gather(1, index).abs().sum() / max(len(labels), 1)
+    return difference.gather(1, index).abs().sum() / max(num_regions, 1)
