@@ -21,7 +21,7 @@ from searchd.domain.pool import PoolReport
 from searchd.domain.resolution import Resolution
 from searchd.domain.trial import Outcome, Proposal, Report, TakeSubnet, Train, TrialRole
 from searchd.driver.ledger import Ledger
-from searchd.search.strategy import Completion, Finished
+from searchd.search.strategy import Finished, replay
 from searchd.settings import Settings
 from searchd.spec import (
     BaseSpec,
@@ -33,6 +33,7 @@ from searchd.spec import (
     ShrinkPhaseSpec,
     SpaceSpec,
     TrainingSpec,
+    TrialOrder,
 )
 from searchd.store import Database, datasets, pools, searches, upgrade, work
 from tests.searchd.store import factories
@@ -64,7 +65,7 @@ class Search:
     """A search that is run trial by trial, in this process, as its driver would.
 
     Attributes:
-        proposals, reports, completions: Of its trials, by name.
+        proposals, reports: Of its trials, by name.
         finished: How it ended.
     """
 
@@ -77,19 +78,21 @@ class Search:
         strategy, context = ledger.strategy(), TrialContext()
         self.proposals: dict[str, Proposal] = {}
         self.reports: dict[str, Report] = {}
-        self.completions: dict[str, Completion] = {}
         while isinstance(decision := strategy.ask(), Proposal):
             name = decision.name
             self.proposals[name] = decision
             ledger.propose(decision)
             order = ledger.order(decision)
             ledger.start(order)
-            self.reports[name] = run_trial(order, context=context)
+            sent = TrialOrder.model_validate_json(order.model_dump_json())
+            self.reports[name] = run_trial(sent, context=context)
             completion = ledger.record(self.reports[name])
             assert completion is not None
-            self.completions[name] = completion
             strategy.tell(completion)
         self.finished = decision
+        stored = ledger.strategy()  # what the next driver would begin with
+        assert stored.ask() == decision
+        assert replay(stored.rules, stored.proposals, stored.completions) == stored.proposals
 
 
 @pytest.fixture(scope="module")
@@ -248,7 +251,7 @@ def test_pipeline_prunes_to_its_target_and_distils_the_student_further(
     for report in (pruned, further):
         assert "proposal_feature" in report.epochs[0].losses
     controls = [p for p in done.proposals.values() if p.role is TrialRole.CONTROL]
-    assert controls
+    assert controls[0].parent == "base"
 
 
 def test_pipeline_ends_at_once_when_its_target_is_out_of_reach(
