@@ -5,6 +5,7 @@ import logging
 import uvicorn
 
 from api.app import create_app
+from api.auth import Rules
 from searchd import settings
 from searchd.store import Database, upgrade
 
@@ -13,14 +14,17 @@ def main() -> None:
     """Bring the database up to date and serve until told to stop."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     loaded = settings.load()
+    rules = Rules.of(loaded)
     upgrade(loaded.database)
     database = Database(loaded.database)
     try:
         # An open event stream must not hold up the end of the process for long.
         uvicorn.run(
-            create_app(database),
+            create_app(database, rules),
             host=loaded.api_host,
             port=loaded.api_port,
+            proxy_headers=False,  # anybody can write them; calls are counted by real addresses
+            ws="none",
             timeout_graceful_shutdown=2,
         )
     finally:

@@ -2,11 +2,13 @@
 
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Security
 from fastapi.staticfiles import StaticFiles
 
 from api import problems
+from api.auth import BEARER, WITHOUT_TOKENS, Gate, Rules
 from api.body_limit import BodyLimit
 from api.routes import datasets, detectors, health, pools, searches
 from api.schemas import PREFIX
@@ -17,20 +19,32 @@ MAX_BODY_BYTES = 1 << 20
 _WEB = Path(__file__).parent / "web"
 
 
-def create_app(database: Database) -> FastAPI:
+def create_app(database: Database, rules: Rules = WITHOUT_TOKENS) -> FastAPI:
     """The app on an open database, whose tables must be up to date (`searchd.store.upgrade`)."""
-    app = FastAPI(
+    app = _App(
         title="searchd",
         version=version("searchd"),
         description="Searches for better object detectors: NAS, pruning and distillation together",
     )
     app.state.database = database
+    app.state.rules = rules
     app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES)
+    app.add_middleware(Gate, database=database, rules=rules)  # the last one added is the outermost
     problems.install(app)
-    routes = APIRouter(prefix=PREFIX, responses=problems.RESPONSES)
+    security = [Security(BEARER)] if rules.tokens_needed else []
+    routes = APIRouter(prefix=PREFIX, responses=problems.RESPONSES, dependencies=security)
     for noun in (datasets, pools, searches, detectors):
         routes.include_router(noun.router)
     app.include_router(routes)
     app.include_router(health.router)
     app.mount("/", StaticFiles(directory=_WEB, html=True), name="web")
     return app
+
+
+class _App(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """The description, in which errors are problem details."""
+        if self.openapi_schema is None:
+            problems.describe(super().openapi())
+        assert self.openapi_schema is not None  # FastAPI keeps what it has made
+        return self.openapi_schema

@@ -5,10 +5,13 @@ with Client("http://127.0.0.1:8080") as client:
     for event in client.search_events(search.id):
         ...
     front = client.pareto(search.id).front
+
+Where the service asks for a token, it is taken from the environment variable SEARCHD_TOKEN.
 """
 
 import hashlib
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,10 +23,13 @@ from pydantic import BaseModel, ValidationError
 
 from api import schemas
 from api.schemas import PREFIX, Problem
+from searchd.domain.errors import InvalidValueError
 from searchd.domain.lifecycle import is_final
 from searchd.spec import DatasetSpec, PoolSpec, SearchSpec
 
 DEFAULT_URL = "http://127.0.0.1:8080"
+TOKEN = "SEARCHD_TOKEN"
+"""Environment variable that holds the token."""
 S = TypeVar("S", bound=BaseModel)
 R = TypeVar("R", schemas.Dataset, schemas.PoolDetails, schemas.SearchDetails)
 
@@ -42,14 +48,28 @@ class UnreachableError(ApiError):
 
 
 class Client:
-    """Calls the API. Every method raises `ApiError` when the service refuses or is unreachable."""
+    """Calls the API. Every method raises `ApiError` when the service refuses or is unreachable.
 
-    def __init__(self, url: str = DEFAULT_URL, *, timeout_s: float = 30.0) -> None:
+    Args:
+        url: The service's address.
+        timeout_s: After which a call is given up.
+        token: Says who calls. None: the environment's SEARCHD_TOKEN, if there is one.
+
+    Raises:
+        InvalidValueError: The token holds what no token has.
+    """
+
+    def __init__(
+        self, url: str = DEFAULT_URL, *, timeout_s: float = 30.0, token: str | None = None
+    ) -> None:
         self.url = url.rstrip("/")
         # A proxy of the user's must not come between us and a service on this machine.
         local = httpx.URL(self.url).host in ("127.0.0.1", "localhost", "::1")
         self._http = httpx.Client(
-            base_url=self.url + PREFIX, timeout=timeout_s, trust_env=not local
+            base_url=self.url + PREFIX,
+            timeout=timeout_s,
+            trust_env=not local,
+            headers=_authorization(os.environ.get(TOKEN, "") if token is None else token),
         )
 
     def __enter__(self) -> Self:
@@ -263,6 +283,14 @@ class Client:
         return UnreachableError(
             Problem(type="about:blank", title="Unreachable", status=503, detail=detail)
         )
+
+
+def _authorization(token: str) -> dict[str, str]:
+    if not token:
+        return {}
+    if not re.fullmatch(r"[!-~]+", token):  # the HTTP library's error would show it
+        raise InvalidValueError(f"{TOKEN} holds a space, a line break or no ASCII; copy it again")
+    return {"Authorization": f"Bearer {token}"}
 
 
 def _check(response: httpx.Response) -> None:

@@ -1,15 +1,19 @@
 """What endpoints share: the database, parameters, and the answer to a POST."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import Depends, Header, Query, Request, Response, status
+from fastapi import Depends, Header, Path, Query, Request, Response, status
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
+from api.auth import Rules
 from api.schemas import PREFIX
 from searchd.store import Database
+from searchd.store.base import ID_LENGTH
 from searchd.store.models.resources import KEY_LENGTH
 from searchd.store.paging import MAX_PAGE_SIZE
+
+MAX_EVENT = 2**31 - 1
 
 
 def _database(request: Request) -> Database:
@@ -17,9 +21,25 @@ def _database(request: Request) -> Database:
     return database
 
 
+def _rules(request: Request) -> Rules:
+    rules: Rules = request.app.state.rules
+    return rules
+
+
 DatabaseDep = Annotated[Database, Depends(_database)]
+RulesDep = Annotated[Rules, Depends(_rules)]
+_REFERENCE = r"^[A-Za-z0-9_-]+$"
+Reference = Annotated[
+    str, Path(pattern=_REFERENCE, max_length=ID_LENGTH, description="An id or a name")
+]
+NO_CONTENT: dict[int | str, dict[str, Any]] = {204: {"description": "validate_only: all is well"}}
 PageSize = Annotated[int, Query(ge=1, le=MAX_PAGE_SIZE, description="At most so many items")]
-PageToken = Annotated[str | None, Query(description="next_page_token of the page before")]
+PageToken = Annotated[
+    str | None,
+    Query(
+        pattern=_REFERENCE, max_length=ID_LENGTH, description="next_page_token of the page before"
+    ),
+]
 ValidateOnly = Annotated[
     bool, Query(description="Check everything, create nothing, answer 204 if all is well")
 ]
@@ -32,7 +52,8 @@ IdempotencyKey = Annotated[
     ),
 ]
 LastEventId = Annotated[
-    int, Header(ge=0, description="Only events after this one, as EventSource asks for")
+    int,
+    Header(ge=0, le=MAX_EVENT, description="Only events after this one, as EventSource asks for"),
 ]
 
 

@@ -1,6 +1,7 @@
 """Errors as RFC 9457 problem details, with one stable `type` for each kind of error."""
 
 import logging
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -32,22 +33,60 @@ _KINDS: dict[type[errors.SearchdError], tuple[HTTPStatus, str]] = {
 """Status and last part of the type; an error that is not listed is treated as its base class."""
 
 RESPONSES: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem, "content": {MEDIA_TYPE: {}}, "description": text}
+    status: {"model": Problem, "description": text}
     for status, text in {
+        401: "No token, or none that is known",
+        403: "The token may not do this",
         404: "There is no such resource",
         409: "The resource's state forbids the call",
+        413: "The body is too large",
         422: "The request breaks a rule",
+        429: "Too many requests; Retry-After says when to go on",
     }.items()
 }
-"""For OpenAPI."""
+"""For OpenAPI; `describe` sets their media type."""
+
+
+class Refused(Exception):
+    """Who calls may not do this, whatever it is (`api.auth`).
+
+    Args:
+        status: 401, 403 or 429.
+        name: Last part of the type.
+        detail: The rule, and what would help.
+        headers: The same for programs.
+    """
+
+    def __init__(
+        self, status: HTTPStatus, name: str, detail: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.status, self.name, self.headers = status, name, headers or {}
+
+    def response(self) -> JSONResponse:
+        answer = _answer(self.status, _URN + self.name, self.status.phrase, str(self))
+        answer.headers.update(self.headers)
+        return answer
 
 
 def install(app: FastAPI) -> None:
     """Make the app answer every error with problem details."""
     app.add_exception_handler(errors.SearchdError, _searchd_error)
+    app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _unexpected_error)
+
+
+def describe(openapi: dict[str, Any]) -> None:
+    """Write into an OpenAPI description that errors are of `MEDIA_TYPE`; FastAPI takes them for
+    whatever the endpoint answers with."""
+    operations = [each for path in openapi["paths"].values() for each in path.values()]
+    for operation in operations:
+        for status, response in operation["responses"].items():
+            if int(status) >= HTTPStatus.BAD_REQUEST:
+                schema = {"$ref": f"#/components/schemas/{Problem.__name__}"}
+                response["content"] = {MEDIA_TYPE: {"schema": schema}}
 
 
 def _searchd_error(_request: Request, error: Exception) -> JSONResponse:
@@ -56,6 +95,11 @@ def _searchd_error(_request: Request, error: Exception) -> JSONResponse:
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.error("%s", error, exc_info=error)
     return _answer(status, _URN + name, name.replace("-", " ").capitalize(), str(error))
+
+
+def _refused(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, Refused)
+    return error.response()
 
 
 def _validation_error(_request: Request, error: Exception) -> JSONResponse:

@@ -108,6 +108,8 @@ class File(Schema):
 class Dataset(Schema):
     id: str
     name: str
+    owner: str | None
+    """Name of the token that created it; None if that was done without authentication."""
     status: DatasetStatus
     status_reason: str
     spec: DatasetSpec
@@ -120,6 +122,8 @@ class Dataset(Schema):
 class Pool(Schema):
     id: str
     name: str
+    owner: str | None
+    """Name of the token that created it; None if that was done without authentication."""
     status: PoolStatus
     status_reason: str
     dataset_id: str
@@ -148,6 +152,8 @@ class PoolDetails(Pool):
 class Search(Schema):
     id: str
     name: str
+    owner: str | None
+    """Name of the token that created it; None if that was done without authentication."""
     status: SearchStatus
     status_reason: str
     dataset_id: str

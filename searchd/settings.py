@@ -6,6 +6,7 @@ SEARCHD_SETTINGS_FILE names; never by a command line or a job's runtime environm
 
 import os
 import stat
+from ipaddress import ip_address
 from pathlib import Path
 
 from pydantic import Field, SecretStr
@@ -52,8 +53,16 @@ class Settings(BaseSettings):
     silence_s: float = Field(default=900.0, gt=0)
     """Seconds after which a worker in which nothing moves ends itself."""
     api_host: str = "127.0.0.1"
-    """Address that the API listens on; loopback unless somebody decides otherwise."""
+    """Address that the API listens on; any but loopback needs `auth`."""
     api_port: int = Field(default=8080, ge=0, le=65535)
+    auth: bool = False
+    """on: the API asks for a token (`searchd token create`). off: whoever reaches it may do
+    everything."""
+    data_roots: str = ""
+    """Folders, separated as in PATH, below which paths that users name must lie. Empty: anywhere,
+    which `auth` forbids."""
+    requests_per_minute: int = Field(default=3000, ge=1)
+    """That the API answers for one token, or for one client address where there is no token."""
     trial_trainable: str = "workers.trainable:TrialTrainable"
     """module:name of the Tune trainable, which the driver resolves; it must not know torch."""
     trial_module: str = "workers.trial"
@@ -75,6 +84,34 @@ class Settings(BaseSettings):
     def artifact_root(self) -> str:
         """URI below which every artifact lies."""
         return self.artifacts or str(self.data_folder.absolute() / "artifacts")
+
+    @property
+    def roots(self) -> tuple[Path, ...]:
+        """`data_roots`, one by one."""
+        return tuple(Path(root) for root in self.data_roots.split(os.pathsep) if root)
+
+    def check_access(self) -> None:
+        """See that nobody gets in by mistake; for whoever starts the API.
+
+        Raises:
+            InvalidValueError: Without authentication, the API would be reached from elsewhere; or
+                with it, users could name any path; or a root is no absolute path.
+        """
+        relative = [str(root) for root in self.roots if not root.is_absolute()]
+        if relative:
+            raise InvalidValueError(
+                f"SEARCHD_DATA_ROOTS names {', '.join(relative)}; give absolute paths"
+            )
+        if not self.auth and not is_loopback(self.api_host):
+            raise InvalidValueError(
+                f"SEARCHD_API_HOST={self.api_host} lets others reach the API, and SEARCHD_AUTH=off "
+                "lets everybody in; set SEARCHD_AUTH=on, or SEARCHD_API_HOST=127.0.0.1"
+            )
+        if self.auth and not self.roots:
+            raise InvalidValueError(
+                "SEARCHD_AUTH=on needs SEARCHD_DATA_ROOTS: the folders, separated by "
+                f"{os.pathsep!r}, below which data sets and checkpoints of users must lie"
+            )
 
     def environment(self) -> dict[str, str]:
         """Variables that give a child process these settings, secrets included."""
@@ -98,6 +135,14 @@ def load() -> Settings:
         return Settings()
     _check_private(Path(path))
     return Settings(_env_file=path)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether this address or name is this machine alone."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:  # a name
+        return host == "localhost"
 
 
 def _check_private(path: Path) -> None:

@@ -112,8 +112,10 @@ class Service:
 
         Raises:
             ConflictError: Another `searchd up` uses this data folder.
+            InvalidValueError: The settings would let anybody in.
             StartError: A process ended, or did not answer in time. Everything was stopped again.
         """
+        self.settings.check_access()
         for folder in (self.token_file.parent, self.log_folder, self._ray_folder):
             folder.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(self.data_folder)
@@ -161,10 +163,16 @@ class Service:
         """What a user needs to know once it runs."""
         return (
             f"searchd is ready: {self.url}\n"
+            f"{self._who_may_call()}\n"
             f"Ray dashboard:    {self.dashboard_url}\n"
             f"                  asks for a token once: the content of {self.token_file}\n"
             f"Data folder:      {self.data_folder} (logs in {self.log_folder})"
         )
+
+    def _who_may_call(self) -> str:
+        if self.settings.auth:
+            return "                  asks for a token; make one with: searchd token create"
+        return "                  without authentication: for everybody on this machine"
 
     def _clean_up_after_predecessor(self) -> None:
         leftovers = marked(MARK, str(self.data_folder))
@@ -207,8 +215,13 @@ class Service:
         return child
 
     def _environment(self) -> dict[str, str]:
-        # RAY_ADDRESS, RAY_AUTH_TOKEN and the like of another Ray must not reach ours.
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+        # RAY_ADDRESS, RAY_AUTH_TOKEN and the like of another Ray must not reach ours, nor the token
+        # of whoever starts us a worker.
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("RAY_") and name != "SEARCHD_TOKEN"
+        }
         binaries = str(Path(sys.executable).parent)
         autoscaler_port, dashboard_port = self._metric_ports
         return {

@@ -6,13 +6,17 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response, status
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from api import events, schemas
+from api import events, paths, schemas
+from api.auth import CallerDep
 from api.dependencies import (
+    NO_CONTENT,
     DatabaseDep,
     IdempotencyKey,
     LastEventId,
     PageSize,
     PageToken,
+    Reference,
+    RulesDep,
     ValidateOnly,
     created,
 )
@@ -24,7 +28,7 @@ from searchd.store.models import DatasetRow
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 
 
-def _find(database: DatabaseDep, dataset: str) -> DatasetRow:
+def _find(database: DatabaseDep, dataset: Reference) -> DatasetRow:
     with database.read() as session:
         return datasets.get(session, dataset)
 
@@ -32,16 +36,21 @@ def _find(database: DatabaseDep, dataset: str) -> DatasetRow:
 Found = Annotated[DatasetRow, Depends(_find)]
 
 
-@router.post("", response_model=schemas.Dataset, status_code=status.HTTP_201_CREATED)
+@router.post(
+    "", response_model=schemas.Dataset, status_code=status.HTTP_201_CREATED, responses=NO_CONTENT
+)
 def create_dataset(
     spec: DatasetSpec,
     database: DatabaseDep,
+    caller: CallerDep,
+    rules: RulesDep,
     idempotency_key: IdempotencyKey = None,
     validate_only: ValidateOnly = False,
 ) -> Response:
     """Register a data set; its files are checked in the background."""
+    paths.check_dataset(spec, rules.data_roots)
     with database.write() as session:
-        row = datasets.create(session, spec, idempotency_key=idempotency_key)
+        row = datasets.create(session, spec, idempotency_key=idempotency_key, owner=caller.name)
         resource = schemas.Dataset.model_validate(row)
         if validate_only:
             session.rollback()

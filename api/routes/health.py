@@ -4,6 +4,7 @@ from fastapi import APIRouter, HTTPException, status
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.dependencies import DatabaseDep
+from api.schemas import Problem
 from searchd.store.migrate import is_current
 
 router = APIRouter(tags=["health"])
@@ -15,7 +16,7 @@ def is_alive() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get("/readyz")
+@router.get("/readyz", responses={503: {"model": Problem, "description": "It cannot be used yet"}})
 def is_ready(database: DatabaseDep) -> dict[str, str]:
     """The database answers and has the tables that this version knows; 503 otherwise."""
     try:

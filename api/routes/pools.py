@@ -7,12 +7,15 @@ from fastapi import APIRouter, Depends, Response, status
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from api import events, schemas, views
+from api.auth import CallerDep, check_owner
 from api.dependencies import (
+    NO_CONTENT,
     DatabaseDep,
     IdempotencyKey,
     LastEventId,
     PageSize,
     PageToken,
+    Reference,
     ValidateOnly,
     created,
 )
@@ -24,7 +27,7 @@ from searchd.store.models import PoolRow
 router = APIRouter(prefix="/pools", tags=["pools"])
 
 
-def _find(database: DatabaseDep, pool: str) -> PoolRow:
+def _find(database: DatabaseDep, pool: Reference) -> PoolRow:
     with database.read() as session:
         return pools.get(session, pool)
 
@@ -32,16 +35,22 @@ def _find(database: DatabaseDep, pool: str) -> PoolRow:
 Found = Annotated[PoolRow, Depends(_find)]
 
 
-@router.post("", response_model=schemas.PoolDetails, status_code=status.HTTP_201_CREATED)
+@router.post(
+    "",
+    response_model=schemas.PoolDetails,
+    status_code=status.HTTP_201_CREATED,
+    responses=NO_CONTENT,
+)
 def create_pool(
     spec: PoolSpec,
     database: DatabaseDep,
+    caller: CallerDep,
     idempotency_key: IdempotencyKey = None,
     validate_only: ValidateOnly = False,
 ) -> Response:
     """Create a pool; it is trained in the background."""
     with database.write() as session:
-        row = pools.create(session, spec, idempotency_key=idempotency_key)
+        row = pools.create(session, spec, idempotency_key=idempotency_key, owner=caller.name)
         resource = views.pool(session, row)
         if validate_only:
             session.rollback()
@@ -61,17 +70,18 @@ def list_pools(
 
 
 @router.get("/{pool}")
-def get_pool(pool: str, database: DatabaseDep) -> schemas.PoolDetails:
+def get_pool(pool: Reference, database: DatabaseDep) -> schemas.PoolDetails:
     """A pool by id or name, with what its training learned."""
     with database.read() as session:
         return views.pool(session, pools.get(session, pool))
 
 
 @router.post("/{pool}/cancel", status_code=status.HTTP_202_ACCEPTED)
-def cancel_pool(pool: str, database: DatabaseDep) -> schemas.PoolDetails:
+def cancel_pool(pool: Reference, database: DatabaseDep, caller: CallerDep) -> schemas.PoolDetails:
     """Ask for the training to stop. It stops within a time slice."""
     with database.write() as session:
         row = pools.get(session, pool)
+        check_owner(caller, row)
         work.ask_to_cancel(session, row.id)
         return views.pool(session, row)
 

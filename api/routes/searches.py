@@ -6,13 +6,17 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response, status
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from api import events, schemas, views
+from api import events, paths, schemas, views
+from api.auth import CallerDep, check_owner
 from api.dependencies import (
+    NO_CONTENT,
     DatabaseDep,
     IdempotencyKey,
     LastEventId,
     PageSize,
     PageToken,
+    Reference,
+    RulesDep,
     ValidateOnly,
     created,
 )
@@ -24,7 +28,7 @@ from searchd.store.models import SearchRow
 router = APIRouter(prefix="/searches", tags=["searches"])
 
 
-def _find(database: DatabaseDep, search: str) -> SearchRow:
+def _find(database: DatabaseDep, search: Reference) -> SearchRow:
     with database.read() as session:
         return searches.get(session, search)
 
@@ -32,16 +36,24 @@ def _find(database: DatabaseDep, search: str) -> SearchRow:
 Found = Annotated[SearchRow, Depends(_find)]
 
 
-@router.post("", response_model=schemas.SearchDetails, status_code=status.HTTP_201_CREATED)
+@router.post(
+    "",
+    response_model=schemas.SearchDetails,
+    status_code=status.HTTP_201_CREATED,
+    responses=NO_CONTENT,
+)
 def create_search(
     spec: SearchSpec,
     database: DatabaseDep,
+    caller: CallerDep,
+    rules: RulesDep,
     idempotency_key: IdempotencyKey = None,
     validate_only: ValidateOnly = False,
 ) -> Response:
     """Submit a search; it is queued until the cluster has room."""
+    paths.check_search(spec, rules.data_roots)
     with database.write() as session:
-        row = searches.create(session, spec, idempotency_key=idempotency_key)
+        row = searches.create(session, spec, idempotency_key=idempotency_key, owner=caller.name)
         resource = views.search(session, row)
         if validate_only:
             session.rollback()
@@ -61,18 +73,21 @@ def list_searches(
 
 
 @router.get("/{search}")
-def get_search(search: str, database: DatabaseDep) -> schemas.SearchDetails:
+def get_search(search: Reference, database: DatabaseDep) -> schemas.SearchDetails:
     """A search by id or name, with where it stands."""
     with database.read() as session:
         return views.search(session, searches.get(session, search))
 
 
 @router.post("/{search}/cancel", status_code=status.HTTP_202_ACCEPTED)
-def cancel_search(search: str, database: DatabaseDep) -> schemas.SearchDetails:
+def cancel_search(
+    search: Reference, database: DatabaseDep, caller: CallerDep
+) -> schemas.SearchDetails:
     """Ask for the search to stop. Trials in flight stop within a time slice; every finished score
     is kept."""
     with database.write() as session:
         row = searches.get(session, search)
+        check_owner(caller, row)
         work.ask_to_cancel(session, row.id)
         return views.search(session, row)
 

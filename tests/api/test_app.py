@@ -23,7 +23,7 @@ def _get(database: Database, path: str) -> httpx.Response:
     transport = httpx.ASGITransport(create_app(database), raise_app_exceptions=False)
 
     async def ask() -> httpx.Response:
-        async with httpx.AsyncClient(transport=transport, base_url="http://x") as http:
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
             return await http.get(path)
 
     return anyio.run(ask)
@@ -78,5 +78,6 @@ def test_the_description_lists_the_calls_and_how_they_fail(service: Service) -> 
     paths = httpx.get(f"{service.url}/openapi.json").json()["paths"]
     assert set(paths["/api/v1/searches"]) == {"get", "post"}
     responses = paths["/api/v1/searches/{search}/cancel"]["post"]["responses"]
-    assert set(responses) == {"202", "404", "409", "422"}
+    assert set(responses) == {"202", "401", "403", "404", "409", "413", "422", "429"}
+    assert set(responses["409"]["content"]) == {"application/problem+json"}
     assert "application/problem+json" in responses["409"]["content"]

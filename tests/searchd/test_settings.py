@@ -1,6 +1,8 @@
 """Settings come from the environment or a private file; secrets do not show."""
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -70,3 +72,45 @@ def test_a_missing_file_and_an_illegal_value_are_named(monkeypatch: pytest.Monke
     monkeypatch.setenv("SEARCHD_LEASE_S", "0")
     with pytest.raises(ValidationError, match="lease_s"):
         settings.load()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"api_host": "0.0.0.0"}, "set SEARCHD_AUTH=on, or SEARCHD_API_HOST=127.0.0.1"),
+        ({"api_host": "::"}, "SEARCHD_API_HOST=:: lets others reach the API"),
+        ({"api_host": "example.org"}, "SEARCHD_API_HOST=example.org lets others"),
+        ({"api_host": ""}, "SEARCHD_API_HOST= lets others"),
+        ({"auth": True}, "SEARCHD_AUTH=on needs SEARCHD_DATA_ROOTS"),
+        ({"data_roots": "/data:here"}, "SEARCHD_DATA_ROOTS names here; give absolute paths"),
+    ],
+)
+def test_access_that_would_let_anybody_in_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidValueError, match=re.escape(message)):
+        settings.Settings(**changes).check_access()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"api_host": "localhost"},
+        {"api_host": "::1"},
+        {"api_host": "127.0.0.2", "data_roots": "/data"},
+        {"api_host": "0.0.0.0", "auth": True, "data_roots": "/data"},
+    ],
+)
+def test_access_that_somebody_decided_on_is_allowed(changes: dict[str, Any]) -> None:
+    settings.Settings(**changes).check_access()
+
+
+def test_authentication_is_on_or_off_and_roots_are_separated_as_in_path(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert settings.load().auth is False
+    monkeypatch.setenv("SEARCHD_AUTH", "on")
+    monkeypatch.setenv("SEARCHD_DATA_ROOTS", "/data:/more")
+    loaded = settings.load()
+    assert (loaded.auth, loaded.roots) == (True, (Path("/data"), Path("/more")))
+    monkeypatch.setenv("SEARCHD_AUTH", loaded.environment()["SEARCHD_AUTH"])
+    assert settings.load().auth is True

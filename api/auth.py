@@ -1,0 +1,218 @@
+"""Who may call the API, and what they may do. Every rule of access:
+
+1. `/healthz`, `/readyz` and the files of the web page are open. Everything else is not, whether it
+   exists or not: `Gate` stands before the whole app.
+2. With authentication, a call carries `Authorization: Bearer SECRET`; else 401. A token's role
+   (`searchd.store.Role`) must include READ to look and SUBMIT for every other method; else 403.
+3. What a token creates belongs to it. Only its owner and an ADMIN may change it: `check_owner`.
+4. Without authentication everything is allowed, and the API listens on loopback only
+   (`searchd.settings.check_access`). A browser on this machine must not be made to call it by a
+   page from elsewhere: `Host` must be loopback, and `Origin`, where a browser sends it, the same.
+5. Calls are counted for each token, or for each client address where there is no good token, and
+   refused above a rate: 429. A stream of events is one call.
+6. Paths that users name lie below the data roots: `api.paths`.
+7. No other site may read our answers: there are no CORS headers. Bodies are small
+   (`api.body_limit`).
+"""
+
+import math
+import time
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from fastapi import Depends, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.security import HTTPBearer
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import SlidingWindowCounterRateLimiter
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from api.problems import Refused
+from searchd.settings import Settings, is_loopback
+from searchd.store import Database, Role, tokens
+from searchd.store.base import now
+from searchd.store.models.resources import AnyResource
+
+OPEN_PATHS = frozenset({"/healthz", "/readyz", "/", "/index.html", "/app.js", "/style.css"})
+BEARER = HTTPBearer(auto_error=False, description="Made by `searchd token create`")
+"""For OpenAPI alone; `Gate` looks at the header."""
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What an operator decides about access."""
+
+    tokens_needed: bool = False
+    data_roots: tuple[Path, ...] = ()
+    """Folders below which users' paths must lie; none: anywhere."""
+    requests_per_minute: int = 3000
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Rules":
+        """
+        Raises:
+            InvalidValueError: The settings would let anybody in.
+        """
+        settings.check_access()
+        return cls(
+            tokens_needed=settings.auth,
+            data_roots=settings.roots,
+            requests_per_minute=settings.requests_per_minute,
+        )
+
+
+WITHOUT_TOKENS = Rules()
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who makes a call."""
+
+    name: str | None
+    """Of the token; None without authentication."""
+    role: Role
+
+
+class Gate:
+    """ASGI middleware that lets in who may come in, and tells the app who it is."""
+
+    def __init__(self, app: ASGIApp, database: Database, rules: Rules) -> None:
+        self._app, self._database, self._rules = app, database, rules
+        self._rate = RateLimitItemPerMinute(rules.requests_per_minute)
+        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan" and scope["path"] not in OPEN_PATHS:
+            try:
+                caller = await self._admit(HTTPConnection(scope))
+            except Refused as refusal:
+                await refusal.response()(scope, receive, send)
+                return
+            scope.setdefault("state", {})["caller"] = caller
+        await self._app(scope, receive, send)
+
+    async def _admit(self, call: HTTPConnection) -> Caller:
+        if not self._rules.tokens_needed:
+            _check_same_site(call)
+            self._count("address", _address(call))
+            return Caller(None, Role.ADMIN)
+        secret = _secret(call)
+        caller = await run_in_threadpool(self._recognise, secret) if secret else None
+        if caller is None:
+            self._count("address", _address(call))
+            raise _unknown(token_given=secret is not None)
+        self._count("token", str(caller.name))
+        check_role(caller, Role.READ if call.scope.get("method") in _SAFE_METHODS else Role.SUBMIT)
+        return caller
+
+    def _recognise(self, secret: str) -> Caller | None:
+        with self._database.read() as session:
+            token = tokens.recognise(session, secret)
+        if token is None:
+            return None
+        if tokens.use_is_news(token, at := now()):
+            with self._database.write() as session:
+                tokens.record_use(session, token.name, at)
+        return Caller(token.name, token.role)
+
+    def _count(self, kind: str, who: str) -> None:
+        if self._limiter.hit(self._rate, kind, who):
+            return
+        free_at = self._limiter.get_window_stats(self._rate, kind, who).reset_time
+        wait_s = max(1, math.ceil(free_at - time.time()))
+        raise Refused(
+            HTTPStatus.TOO_MANY_REQUESTS,
+            "rate-limit",
+            f"more than {self._rules.requests_per_minute} requests in a minute by this {kind}; go "
+            f"on in {wait_s} s (the operator's SEARCHD_REQUESTS_PER_MINUTE)",
+            {"Retry-After": str(wait_s)},
+        )
+
+
+def check_role(caller: Caller, needed: Role) -> None:
+    """
+    Raises:
+        Refused: The caller's role does not include the needed one.
+    """
+    if not caller.role.includes(needed):
+        raise _forbidden(
+            needed, f"token {caller.name!r} has role {caller.role}; this needs {needed}"
+        )
+
+
+def check_owner(caller: Caller, resource: AnyResource) -> None:
+    """
+    Raises:
+        Refused: The resource is not the caller's, who is no admin either.
+    """
+    if caller.role is not Role.ADMIN and resource.owner != caller.name:
+        raise _forbidden(
+            Role.ADMIN,
+            f"{resource.name} belongs to {resource.owner or 'nobody'}; token {caller.name!r} with "
+            f"role {caller.role} may change its own only, {Role.ADMIN} everything",
+        )
+
+
+def _caller(request: Request) -> Caller:
+    caller: Caller = request.state.caller
+    return caller
+
+
+CallerDep = Annotated[Caller, Depends(_caller)]
+
+
+def _secret(call: HTTPConnection) -> str | None:
+    scheme, _, secret = call.headers.get("Authorization", "").partition(" ")
+    return secret.strip() if scheme.lower() == "bearer" else None
+
+
+def _address(call: HTTPConnection) -> str:
+    return call.client.host if call.client else "unknown"
+
+
+def _check_same_site(call: HTTPConnection) -> None:
+    host = call.headers.get("Host", "")
+    origin = call.headers.get("Origin")
+    if not is_loopback(_hostname(host)):
+        reason = f"Host {host!r} is not this machine"
+    elif origin is not None and origin.partition("://")[2] != host:
+        reason = f"Origin {origin!r} is another site than {host!r}"
+    else:
+        return
+    raise Refused(
+        HTTPStatus.FORBIDDEN,
+        "cross-site",
+        f"{reason}; without authentication searchd answers nobody but this machine, see "
+        "SEARCHD_AUTH",
+    )
+
+
+def _hostname(host: str) -> str:
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:  # brackets that hold no IPv6 address
+        return ""
+
+
+def _unknown(*, token_given: bool) -> Refused:
+    if token_given:
+        detail, error = "this token is unknown or was revoked", ', error="invalid_token"'
+    else:
+        detail, error = "this needs a token, as Authorization: Bearer TOKEN", ""
+    return Refused(
+        HTTPStatus.UNAUTHORIZED,
+        "unauthenticated",
+        f"{detail}; the operator makes one: searchd token create (clients: SEARCHD_TOKEN)",
+        {"WWW-Authenticate": f'Bearer realm="searchd"{error}'},
+    )
+
+
+def _forbidden(needed: Role, detail: str) -> Refused:
+    challenge = f'Bearer realm="searchd", error="insufficient_scope", scope="{needed}"'
+    return Refused(HTTPStatus.FORBIDDEN, "forbidden", detail, {"WWW-Authenticate": challenge})

@@ -1,0 +1,63 @@
+"""Paths that users name must lie below the operator's data roots.
+
+Workers open these paths as the user they run as, and what they read shows in results and errors:
+without this rule, whoever may submit could have any file of the cluster looked at. Links are
+followed here, when a spec is submitted; who may write below a root can still change them later.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from searchd.domain.errors import InvalidValueError
+from searchd.spec import DatasetSpec, SearchSpec
+
+_OF_URIS = ("://", "::")
+"""What makes fsspec see more than a path: a scheme, a chain of file systems."""
+
+
+def check_dataset(spec: DatasetSpec, roots: tuple[Path, ...]) -> None:
+    """
+    Raises:
+        InvalidValueError: A path of the data set is not below any of the roots.
+    """
+    for name, split in (("train", spec.train), ("validation", spec.validation)):
+        _check(f"{name}.annotations", str(split.annotations), roots)
+        _check(f"{name}.images", str(split.images), roots)
+
+
+def check_search(spec: SearchSpec, roots: tuple[Path, ...]) -> None:
+    """
+    Raises:
+        InvalidValueError: A path that the search names is not below any of the roots.
+    """
+    for field, path in _paths(spec):
+        _check(field, path, roots)
+
+
+def _paths(spec: SearchSpec) -> Iterator[tuple[str, str]]:
+    if spec.base.mmdet is not None:
+        yield "base.mmdet.checkpoint", str(spec.base.mmdet.checkpoint)
+    for method in spec.distillation.methods:
+        classifier = method.options.get("classifier")
+        if isinstance(classifier, str):
+            yield f"distillation.methods.{method.name}.options.classifier", classifier
+
+
+def _check(field: str, path: str, roots: tuple[Path, ...]) -> None:
+    if "\0" in path:
+        raise InvalidValueError(f"{field}={path!r} holds a zero character")
+    if roots and not _is_below(path, roots):
+        allowed = ", ".join(map(str, roots))
+        raise InvalidValueError(
+            f"{field}={path!r} must be an absolute path without '..' that lies, links followed, "
+            f"below one of: {allowed} (the operator's SEARCHD_DATA_ROOTS)"
+        )
+
+
+def _is_below(path: str, roots: tuple[Path, ...]) -> bool:
+    given = Path(path)
+    if not given.is_absolute() or ".." in given.parts or any(mark in path for mark in _OF_URIS):
+        return False
+    real = Path(os.path.realpath(given))
+    return any(real.is_relative_to(os.path.realpath(root)) for root in roots)
