@@ -4,12 +4,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Security
+from fastapi import APIRouter, Depends, FastAPI, Security
 from fastapi.staticfiles import StaticFiles
 
 from api import problems
 from api.auth import BEARER, WITHOUT_TOKENS, Gate, Rules
 from api.body_limit import BodyLimit
+from api.dependencies import check_json
 from api.routes import datasets, detectors, health, pools, searches
 from api.schemas import PREFIX
 from searchd.store import Database
@@ -31,8 +32,8 @@ def create_app(database: Database, rules: Rules = WITHOUT_TOKENS) -> FastAPI:
     app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES)
     app.add_middleware(Gate, database=database, rules=rules)  # the last one added is the outermost
     problems.install(app)
-    security = [Security(BEARER)] if rules.tokens_needed else []
-    routes = APIRouter(prefix=PREFIX, responses=problems.RESPONSES, dependencies=security)
+    shared = [Depends(check_json), *([Security(BEARER)] if rules.tokens_needed else [])]
+    routes = APIRouter(prefix=PREFIX, responses=problems.RESPONSES, dependencies=shared)
     for noun in (datasets, pools, searches, detectors):
         routes.include_router(noun.router)
     app.include_router(routes)

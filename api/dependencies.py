@@ -1,5 +1,7 @@
 """What endpoints share: the database, parameters, and the answer to a POST."""
 
+import math
+import re
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Path, Query, Request, Response, status
@@ -8,12 +10,14 @@ from pydantic import BaseModel
 
 from api.auth import Rules
 from api.schemas import PREFIX
+from searchd.domain.errors import InvalidValueError
 from searchd.store import Database
 from searchd.store.base import ID_LENGTH
 from searchd.store.models.resources import KEY_LENGTH
 from searchd.store.paging import MAX_PAGE_SIZE
 
 MAX_EVENT = 2**31 - 1
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 def _database(request: Request) -> Database:
@@ -24,6 +28,29 @@ def _database(request: Request) -> Database:
 def _rules(request: Request) -> Rules:
     rules: Rules = request.app.state.rules
     return rules
+
+
+async def check_json(request: Request) -> None:
+    """See that what was sent can be stored and sent back: JSON may spell numbers and characters
+    that no database, disk or answer can hold.
+
+    Raises:
+        InvalidValueError: It cannot.
+    """
+    try:
+        values = [await request.json()]
+    except (ValueError, RecursionError):  # no JSON; where some is needed, FastAPI says so
+        return
+    while values:
+        match values.pop():
+            case dict() as members:
+                values += [*members.keys(), *members.values()]
+            case list() as items:
+                values += items
+            case str() as text if _UNSTORABLE.search(text):
+                raise InvalidValueError(f"{text!r} holds a zero character or half a character")
+            case float() as number if not math.isfinite(number):
+                raise InvalidValueError(f"{number} is no finite number")
 
 
 DatabaseDep = Annotated[Database, Depends(_database)]

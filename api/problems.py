@@ -1,5 +1,6 @@
 """Errors as RFC 9457 problem details, with one stable `type` for each kind of error."""
 
+import json
 import logging
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -35,6 +36,7 @@ _KINDS: dict[type[errors.SearchdError], tuple[HTTPStatus, str]] = {
 RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": text}
     for status, text in {
+        400: "The body cannot be read",
         401: "No token, or none that is known",
         403: "The token may not do this",
         404: "There is no such resource",
@@ -134,4 +136,12 @@ def _answer(
     fields: list[FieldProblem] | None = None,
 ) -> JSONResponse:
     problem = Problem(type=kind, title=title, status=status, detail=detail, errors=fields or [])
-    return JSONResponse(problem.model_dump(mode="json"), status, media_type=MEDIA_TYPE)
+    return _ProblemResponse(problem.model_dump(), status)
+
+
+class _ProblemResponse(JSONResponse):
+    media_type = MEDIA_TYPE
+
+    def render(self, content: Any) -> bytes:
+        """As ASCII: a request that is quoted may hold what UTF-8 cannot (a lone surrogate)."""
+        return json.dumps(content).encode()

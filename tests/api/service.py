@@ -10,6 +10,7 @@ from pathlib import Path
 import uvicorn
 
 from api.app import create_app
+from api.auth import WITHOUT_TOKENS, Rules
 from searchd.store import Database, upgrade
 from searchd.store.base import Base
 
@@ -29,12 +30,14 @@ class Service:
 
 
 @contextmanager
-def serve(folder: Path) -> Iterator[Service]:
+def serve(folder: Path, rules: Rules = WITHOUT_TOKENS) -> Iterator[Service]:
     """The API on an empty database in `folder`, until the block is left."""
     url = f"sqlite:///{folder / 'searchd.sqlite'}"
     upgrade(url)
     database = Database(url)
-    config = uvicorn.Config(create_app(database), port=0, log_level="warning", lifespan="off")
+    config = uvicorn.Config(
+        create_app(database, rules), port=0, log_level="warning", lifespan="off"
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -171,6 +171,31 @@ def test_a_body_that_is_no_json_is_not_valid(http: httpx.Client) -> None:
     _assert_problem(response, 422, "urn:searchd:problem:validation", "JSON")
 
 
+@pytest.mark.parametrize(
+    ("value", "detail"),
+    [
+        ('"/data/\\ud800"', "half a character"),
+        ('"/data/\\u0000"', "a zero character"),
+        ('{"\\udfff": 1}', "half a character"),
+        ("[[1e999]]", "inf is no finite number"),
+        ("NaN", "nan is no finite number"),
+    ],
+)
+def test_what_cannot_be_stored_is_not_valid(http: httpx.Client, value: str, detail: str) -> None:
+    options = f'{{"config": "x", "checkpoint": "/x", "options": {{"a": {value}}}}}'
+    spec = f'{{"name": "s", "dataset": "d", "pool": "p", "base": {{"mmdet": {options}}}}}'
+    spec = spec.replace('"mmdet"', '"backbone": null, "mmdet"')
+    headers = {"Content-Type": "application/json"}
+    response = http.post("/searches", content=spec, headers=headers)
+    _assert_problem(response, 422, "urn:searchd:problem:invalid-value", detail)
+
+
+def test_json_nested_too_deep_is_refused(http: httpx.Client) -> None:
+    headers = {"Content-Type": "application/json"}
+    response = http.post("/searches", content="[" * 100_000, headers=headers)
+    _assert_problem(response, 400, "about:blank", "parsing the body")
+
+
 def test_a_huge_body_is_refused(http: httpx.Client) -> None:
     headers = {"Content-Type": "application/json"}
     response = http.post("/datasets", content=b" " * (1 << 21), headers=headers)
