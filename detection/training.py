@@ -334,9 +334,11 @@ def learning_rate(spec: TrainingSpec, step: int, num_iterations: int) -> float:
 
     A linear warm-up multiplies the schedule, as in mmdet.
     """
+    done = step / (spec.epochs * num_iterations)
     if spec.schedule == "cosine":
-        done = step / (spec.epochs * num_iterations)
         rate = spec.learning_rate * (1 + math.cos(math.pi * done)) / 2
+    elif spec.schedule == "linear":
+        rate = spec.learning_rate * (1 - done)
     else:
         epoch = step // num_iterations
         passed = sum(epoch >= round(share * spec.epochs) for share in MILESTONES)

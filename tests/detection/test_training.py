@@ -235,6 +235,14 @@ def test_cosine_rate_falls_from_its_start_to_almost_nothing() -> None:
     assert learning_rate(spec, 99, 50) == pytest.approx(0.01 * (1 + math.cos(0.99 * math.pi)) / 2)
 
 
+def test_linear_rate_falls_evenly_to_zero() -> None:
+    spec = TrainingSpec(epochs=3, learning_rate=0.03, schedule="linear")
+
+    rates = [learning_rate(spec, step, 2) for step in range(6)]
+
+    assert rates == pytest.approx([0.03, 0.025, 0.02, 0.015, 0.01, 0.005])
+
+
 def test_step_rate_falls_after_epochs_8_and_11_of_12() -> None:
     spec = TrainingSpec(epochs=12, learning_rate=0.02, schedule="step")
 
