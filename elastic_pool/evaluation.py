@@ -27,13 +27,8 @@ BN_RESET_BATCH = 32
 
 
 def evaluated_subnets(space: SubnetSpace, num: int, *, seed: int) -> tuple[Subnet, ...]:
-    """The largest, the smallest, then random ones, all different; at most `num`.
-
-    Fewer if the space has no more, or the draws keep repeating themselves.
-    """
-    rng = random.Random(f"evaluated-{seed}")
-    drawn = (space.sample(rng) for _ in range(10 * num))
-    return tuple(dict.fromkeys([space.largest, space.smallest, *drawn]))[:num]
+    """See `SubnetSpace.sample_with_extremes`."""
+    return space.sample_with_extremes(num, random.Random(f"evaluated-{seed}"))
 
 
 def reset_images(split: CocoSplit, spec: PoolSpec) -> Iterator[Tensor]:

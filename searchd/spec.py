@@ -6,6 +6,7 @@ Knows pydantic and `searchd.domain`; never torch, Ray or the database.
 
 from dataclasses import fields
 from functools import cache
+from math import perm
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -33,8 +34,16 @@ from searchd.domain.distillation import (
 )
 from searchd.domain.encoding import parse
 from searchd.domain.pool import PoolProgress, PoolReport
+from searchd.domain.progression import (
+    STUDENT_NAME,
+    Baseline,
+    Plan,
+    sample_teachers,
+    sampled_names,
+)
 from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import Subnet, SubnetSpace
+from searchd.domain.teacher_order import OrderAlgorithm
 from searchd.domain.trial import (
     Artifact,
     Progress,
@@ -55,6 +64,7 @@ PROPOSAL = TypeAdapter(Proposal)
 DETECTOR = TypeAdapter(Detector)
 ACTION: TypeAdapter[Action] = TypeAdapter(Action)
 SUBNET = TypeAdapter(Subnet)
+PLAN = TypeAdapter(Plan)
 
 
 def _read_resolution(value: object) -> object:
@@ -145,8 +155,8 @@ class TrainingSpec(Spec):
     batch_size: int = Field(default=4, ge=1)
     """Images per device."""
     learning_rate: float = Field(default=0.01, gt=0)
-    schedule: Literal["cosine", "step"] = "cosine"
-    """step: divided by 10 at 2/3 and at 11/12 of the epochs."""
+    schedule: Literal["cosine", "step", "linear"] = "cosine"
+    """step: divided by 10 at 2/3 and at 11/12 of the epochs. linear: down to zero."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
     weight_decay: float = Field(default=1e-4, ge=0)
     warmup_iterations: int = Field(default=0, ge=0)
@@ -226,6 +236,10 @@ class DistillationSpec(Spec):
     def options(self) -> dict[MethodName, Any]:
         """Each method's options, by its name."""
         return {method.name: method.parsed_options for method in self.methods}
+
+
+PROGRESSIVE_DISTILLATION = DistillationSpec(methods=(MethodSpec(name=MethodName.FEATURE_MATCHING),))
+"""What a progressive search distils by unless told otherwise (MTPD 3.1)."""
 
 
 class MmdetSpec(Spec):
@@ -357,13 +371,88 @@ class PipelineSpec(Spec):
         return 1 + self.further_trials
 
 
+class ProgressiveSpec(Spec):
+    """Progressive distillation: the base is taught by a sequence of teachers, one after another
+    (MTPD 3.2 and 4.1, papers.md 2). Each stage is a trial of `trial.epochs` that goes on from the
+    student of the one before, with the learning rate from its start and, for another teacher, new
+    adapters."""
+
+    kind: Literal["progressive"] = "progressive"
+    teachers: dict[Name, Subnet] = {}
+    """Subnets of the pool, by the names that the order uses. Or:"""
+    num_sampled_teachers: int | None = Field(default=None, ge=1)
+    """The pool's "largest" and "smallest" subnets, then random ones, "sampled-1" and so on."""
+    order: OrderAlgorithm | tuple[Name, ...] = OrderAlgorithm.BACKWARD_GREEDY
+    """How the order is chosen, by adaptation costs and the teachers' APs; or the order itself, for
+    which nothing is measured."""
+    max_teachers: int = Field(default=2, ge=1)
+    """Longest order."""
+    normalize: Literal["none", "target_var"] = "none"
+    """Unit of the adaptation costs; see `detection.adaptation_cost.Normalisation`."""
+    study: bool = False
+    """Whether every ordered subset of up to `max_teachers` is trained, and the order is ranked
+    among them (MTPD 4.1). Sequences that begin alike share their first stages."""
+    baselines: tuple[Baseline, ...] = ()
+    """What else is trained, for as many stages as the order has. `control` is not read."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if bool(self.teachers) == (self.num_sampled_teachers is not None):
+            raise ValueError("give exactly one of teachers and num_sampled_teachers")
+        if len(set(self.teachers.values())) < len(self.teachers):
+            raise ValueError(f"two of the teachers {', '.join(self.teachers)} have equal genes")
+        if STUDENT_NAME in self.teachers:
+            raise ValueError(f"no teacher may be called {STUDENT_NAME}: the costs name it so")
+        if len(set(self.baselines)) < len(self.baselines):
+            raise ValueError(f"baselines name one twice: {', '.join(self.baselines)}")
+        self._check_order()
+        return self
+
+    def _check_order(self) -> None:
+        order, known = self.order, self.teacher_names
+        if isinstance(order, OrderAlgorithm):
+            return
+        unknown = [name for name in order if name not in known]
+        if unknown or not order or len(set(order)) < len(order):
+            raise ValueError(
+                f"order={list(order)} must name at least one teacher, each once, of "
+                f"{', '.join(known)}"
+            )
+        if len(order) > self.max_teachers:
+            raise ValueError(
+                f"order names {len(order)} teachers, but max_teachers={self.max_teachers}"
+            )
+
+    @property
+    def teacher_names(self) -> list[str]:
+        """What the teachers are called."""
+        if self.num_sampled_teachers is None:
+            return list(self.teachers)
+        return sampled_names(self.num_sampled_teachers)
+
+    @property
+    def most_stages(self) -> int:
+        """As many stages as there can be; an algorithm may choose a shorter order."""
+        num = len(self.teacher_names)
+        longest = min(self.max_teachers, num)
+        if not isinstance(self.order, OrderAlgorithm):
+            longest = len(self.order)
+        orders = longest
+        if self.study:
+            sizes = range(1, min(self.max_teachers, num) + 1)
+            orders = sum(perm(num, size) for size in sizes)
+        # The first stage of the direct baseline may be one of the orders'.
+        return orders + longest * len(self.baselines)
+
+
 def _with_kind(value: object) -> object:
     return {"kind": "joint_detnas", **value} if isinstance(value, dict) else value
 
 
 StrategySpec = Annotated[
     Annotated[
-        JointDetNasSpec | RandomSpec | PoolSearchSpec | PipelineSpec, Field(discriminator="kind")
+        JointDetNasSpec | RandomSpec | PoolSearchSpec | PipelineSpec | ProgressiveSpec,
+        Field(discriminator="kind"),
     ],
     BeforeValidator(_with_kind),
 ]
@@ -389,6 +478,7 @@ class SearchSpec(Spec):
     head: HeadSpec = HeadSpec()
     trial: TrainingSpec = TrainingSpec(bn_l1=1e-5)
     distillation: DistillationSpec = DistillationSpec()
+    """The default of a progressive search is `PROGRESSIVE_DISTILLATION`."""
     strategy: StrategySpec = JointDetNasSpec()
     score: ScoreSpec = ScoreSpec()
     budget: BudgetSpec = BudgetSpec()
@@ -400,6 +490,9 @@ class SearchSpec(Spec):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        progressive = isinstance(self.strategy, ProgressiveSpec)
+        if progressive and "distillation" not in self.model_fields_set:
+            object.__setattr__(self, "distillation", PROGRESSIVE_DISTILLATION)
         check_fit(self.distillation.options, _traits(self.head))
         strategy, allowed = self.strategy, self.budget.max_trials
         if isinstance(strategy, PipelineSpec) and strategy.num_trials > allowed:
@@ -407,7 +500,22 @@ class SearchSpec(Spec):
                 f"strategy.further_trials={strategy.further_trials} makes {strategy.num_trials} "
                 f"trials, but budget.max_trials={allowed}"
             )
+        if isinstance(strategy, ProgressiveSpec):
+            self._check_progressive(strategy)
         return self
+
+    def _check_progressive(self, strategy: ProgressiveSpec) -> None:
+        if strategy.most_stages > self.budget.max_trials:
+            raise ValueError(
+                f"strategy progressive may need {strategy.most_stages} trials, but "
+                f"budget.max_trials={self.budget.max_trials}"
+            )
+        names = {method.name for method in self.distillation.methods}
+        if not names - {MethodName.INHERITING}:
+            raise ValueError(
+                "strategy progressive needs a method in distillation.methods that later teachers "
+                f"teach by; {MethodName.INHERITING} acts at the first alone"
+            )
 
 
 class SpaceSpec(Spec):
@@ -545,6 +653,23 @@ def check_pool(search: SearchSpec, pool: PoolSpec) -> None:
     """
     teacher = _traits(pool.head, neck_channels=pool.space.neck_channels)
     check_fit(search.distillation.options, _traits(search.head), teacher)
+    if isinstance(search.strategy, ProgressiveSpec):
+        teachers_of(search, pool)
+
+
+def teachers_of(search: SearchSpec, pool: PoolSpec) -> dict[str, Subnet]:
+    """The teachers of a progressive search over a pool, by name.
+
+    Raises:
+        InvalidValueError: One is not in the pool, or it has not so many.
+    """
+    strategy, space = search.strategy, pool.space.space
+    assert isinstance(strategy, ProgressiveSpec)
+    if strategy.num_sampled_teachers is not None:
+        return sample_teachers(space, strategy.num_sampled_teachers, search.seed)
+    for subnet in strategy.teachers.values():
+        space.check(subnet)
+    return dict(strategy.teachers)
 
 
 def _traits(head: HeadSpec, neck_channels: tuple[int, ...] | None = None) -> Traits:
@@ -658,6 +783,45 @@ class TimedDetector(Spec):
     detector: Detector
     student: Artifact
     resolution: ResolutionText
+
+
+class CostsOrder(Spec):
+    """Teachers to be compared, with each other and with a student; see
+    `detection.adaptation_cost`."""
+
+    dataset: DatasetSpec
+    student: Inherited
+    pool: PoolRef
+    teachers: dict[str, Subnet]
+    """By name."""
+    pairs: tuple[tuple[str, str], ...]
+    """Wanted costs (from, to), among teachers' names and `STUDENT_NAME`. May be empty."""
+    resolution: ResolutionText
+    """Of the images, for costs and APs."""
+    normalize: Literal["none", "target_var"]
+    training: TrainingSpec
+    """Its batches and resolutions are those of BN reset, as in a trial."""
+    num_parts: int = Field(ge=1)
+    """Tasks that the images are dealt to."""
+    cpus: float
+    """Of a task."""
+    gpus: float
+    num_threads: int = Field(default=1, ge=1)
+    device: Literal["cpu", "cuda"] = "cpu"
+
+    @property
+    def compared(self) -> list[str]:
+        """Names that a pair has."""
+        return sorted({name for pair in self.pairs for name in pair})
+
+
+class Comparison(Spec):
+    """What was learned of teachers."""
+
+    costs: dict[str, dict[str, float]]
+    """costs[A][B] = C(A, B) of the wanted pairs."""
+    performance: dict[str, float]
+    """AP of every teacher in [0, 1] on the validation split."""
 
 
 class LatencyOrder(Spec):

@@ -110,6 +110,14 @@ class SubnetSpace:
         """Every gene uniformly and independently."""
         return with_genes({name: rng.choice(values) for name, values in self._genes().items()})
 
+    def sample_with_extremes(self, num: int, rng: random.Random) -> tuple[Subnet, ...]:
+        """The largest, the smallest, then random ones, all different; at most `num`.
+
+        Fewer if the space has no more, or the draws keep repeating themselves.
+        """
+        drawn = (self.sample(rng) for _ in range(10 * num))
+        return tuple(dict.fromkeys([self.largest, self.smallest, *drawn]))[:num]
+
     def subnets(self) -> Iterator[Subnet]:
         """Every subnet once. Meant for small spaces."""
         assignments: list[dict[str, float]] = [{}]

@@ -5,10 +5,11 @@ nothing new in B; the cost is not symmetric. Every algorithm takes a `Pool`; tie
 listed first, and between orders to the one whose first differing teacher is.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, permutations
 from math import isfinite, perm
+from typing import TypeVar
 
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.teacher_order import Choice, OrderAlgorithm
@@ -16,6 +17,7 @@ from searchd.domain.teacher_order import Choice, OrderAlgorithm
 MAX_ORDERS = 200_000
 """That are compared one by one: a few seconds."""
 
+Name = TypeVar("Name")
 Costs = Mapping[str, Mapping[str, float]]
 """costs[A][B] = C(A, B)."""
 
@@ -170,7 +172,7 @@ def exhaustive(pool: Pool) -> list[Choice]:
     return _choices(pool, list(best), [reason] * (len(best) - 1) + [_best_reason(pool)])
 
 
-def rank_of(order: tuple[str, ...], scores: Mapping[tuple[str, ...], float]) -> int:
+def rank_of(order: tuple[Name, ...], scores: Mapping[tuple[Name, ...], float]) -> int:
     """1 + the number of orders after which the student has a strictly higher AP (papers.md 2.4).
 
     Args:
@@ -181,7 +183,9 @@ def rank_of(order: tuple[str, ...], scores: Mapping[tuple[str, ...], float]) -> 
         InvalidValueError: `order` was not measured.
     """
     if order not in scores:
-        raise InvalidValueError(f"the order {' > '.join(order)} has no measured AP to be ranked by")
+        raise InvalidValueError(
+            f"the order {' > '.join(map(str, order))} has no measured AP to be ranked by"
+        )
     return 1 + sum(ap > scores[order] for ap in scores.values())
 
 
@@ -203,7 +207,7 @@ def all_orders(teachers: list[str], max_teachers: int) -> list[tuple[str, ...]]:
     return [order for size in sizes for order in permutations(teachers, size)]
 
 
-def prefix_tree(orders: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+def prefix_tree(orders: Sequence[tuple[Name, ...]]) -> list[tuple[Name, ...]]:
     """The stages that must be trained for these orders: every distinct prefix, once.
 
     The stage `(A, B)` distils what came out of `(A,)` from teacher B; a stage of one teacher starts

@@ -1,0 +1,79 @@
+"""Progressive distillation: a student taught by a sequence of teachers (MTPD, paper 003).
+
+Which stages there are, as data. Standard library only.
+"""
+
+import random
+from dataclasses import dataclass, field
+from typing import Literal
+
+from searchd.domain.errors import InvalidValueError
+from searchd.domain.subnet import Subnet, SubnetSpace
+from searchd.domain.teacher_order import Choice
+
+STUDENT_NAME = "student"
+"""What costs call the student, beside the teachers' names."""
+Baseline = Literal["direct", "no_teacher"]
+"""What an order is compared with, over as many stages: its last teacher alone, or no teacher."""
+
+Path = tuple[str | None, ...]
+"""A stage: the teachers, by name, that the student has had when it ends, the stage's own last.
+None: a stage without a teacher."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a progressive distillation trains. Written down before the first stage, and then fixed.
+
+    Raises:
+        InvalidValueError: Two teachers have the same genes, or a stage comes before the one it goes
+            on from.
+    """
+
+    teachers: dict[str, Subnet]
+    """All that may teach, by name."""
+    choices: tuple[Choice, ...]
+    """The order, first teacher first."""
+    stages: tuple[Path, ...]
+    """Everything to be trained, each prefix once; parents come before their children."""
+    performance: dict[str, float] = field(default_factory=dict)
+    """AP of every teacher in [0, 1]; empty where the order was given and not chosen."""
+    costs: dict[str, dict[str, float]] = field(default_factory=dict)
+    """costs[A][B] = C(A, B), the student included; empty where the order was given."""
+
+    def __post_init__(self) -> None:
+        if len(set(self.teachers.values())) < len(self.teachers):
+            raise InvalidValueError(f"two of the teachers {list(self.teachers)} have equal genes")
+        for index, stage in enumerate(self.stages):
+            if len(stage) > 1 and stage[:-1] not in self.stages[:index]:
+                raise InvalidValueError(f"stage {show(stage)} comes before the one it goes on from")
+
+    @property
+    def order(self) -> Path:
+        """The chosen teachers' names."""
+        return tuple(choice.teacher for choice in self.choices)
+
+
+def show(path: Path) -> str:
+    """A stage in words: "small > large", "no teacher > no teacher"."""
+    return " > ".join(name or "no teacher" for name in path)
+
+
+def sample_teachers(space: SubnetSpace, num: int, seed: int) -> dict[str, Subnet]:
+    """ "largest", "smallest", then "sampled-1", ... of a pool.
+
+    Raises:
+        InvalidValueError: The pool has not so many different subnets.
+    """
+    found = space.sample_with_extremes(num, random.Random(f"{seed}/teachers"))
+    if len(found) < num:
+        raise InvalidValueError(
+            f"{num} different teachers were asked for, but only {len(found)} could be sampled "
+            "from the pool"
+        )
+    return dict(zip(sampled_names(num), found, strict=True))
+
+
+def sampled_names(num: int) -> list[str]:
+    """What sampled teachers are called."""
+    return ["largest", "smallest", *(f"sampled-{i}" for i in range(1, num - 1))][:num]

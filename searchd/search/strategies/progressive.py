@@ -1,0 +1,170 @@
+"""Progressive distillation: the stages of a plan, each a trial that goes on from its parent's
+student.
+
+MTPD (003) section 3.2 and 4.1, papers.md 2.4 and 2.6. Which teachers, and in which order, is
+decided before the first stage (`make_plan`); the stages then form a tree in which a sequence that
+begins like another shares its first stages, and every one whose parent has succeeded may run.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from searchd.domain.progression import Baseline, Path, Plan, show
+from searchd.domain.subnet import Subnet
+from searchd.domain.teacher_order import Choice
+from searchd.domain.trial import (
+    BASE_NAME,
+    Outcome,
+    Proposal,
+    Train,
+    TrialRole,
+)
+from searchd.search.history import Completion, Wait, completion_of
+from searchd.search.strategies.rules import Rules
+from searchd.search.teacher_order import all_orders, prefix_tree, rank_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progressive(Rules):
+    """Every stage of a plan, parents first; what goes on from a stage that failed is skipped."""
+
+    control: bool = False
+    """The plan says whether there is a training without a teacher; its trials are controls."""
+    plan: Plan | None = None
+    """None while the teachers are not chosen: nothing is proposed."""
+
+    def stop_reason(
+        self, proposals: Sequence[Proposal], completions: Sequence[Completion]
+    ) -> str | None:
+        if self.plan is None:
+            return None
+        trials = trials_of(self.plan, proposals)
+        ended = [stage for stage in trials if completion_of(trials[stage].name, completions)]
+        reachable = [s for s in self.plan.stages if self._parent(s, trials, completions)]
+        if len(ended) < len(reachable):
+            return None
+        skipped = len(self.plan.stages) - len(reachable)
+        return f"progressive: {len(ended)} stages" + (
+            f"; {skipped} more would have gone on from stages that failed" if skipped else ""
+        )
+
+    def propose(
+        self, proposals: Sequence[Proposal], completions: Sequence[Completion]
+    ) -> Proposal | Wait:
+        if self.plan is None:
+            return Wait("the teachers are not chosen yet")
+        trials = trials_of(self.plan, proposals)
+        for stage in self.plan.stages:
+            parent = self._parent(stage, trials, completions)
+            if stage not in trials and parent is not None:
+                return self._proposal(stage, parent, proposals, completions)
+        return Wait("stages are running, and the others go on from them")
+
+    def _parent(
+        self,
+        stage: Path,
+        trials: Mapping[Path, Proposal],
+        completions: Sequence[Completion],
+    ) -> str | None:
+        """The trial that the stage goes on from; None unless it has succeeded."""
+        if len(stage) == 1:
+            return BASE_NAME
+        parent = trials.get(stage[:-1])
+        ended = None if parent is None else completion_of(parent.name, completions)
+        if ended is None or ended.outcome is not Outcome.SUCCEEDED:
+            return None
+        return ended.proposal.name
+
+    def _proposal(
+        self,
+        stage: Path,
+        parent: str,
+        proposals: Sequence[Proposal],
+        completions: Sequence[Completion],
+    ) -> Proposal:
+        assert self.plan is not None  # it has this stage
+        teacher = stage[-1]
+        role = TrialRole.CONTROL if teacher is None else TrialRole.SEARCH
+        number = sum(p.role is role for p in proposals)
+        return Proposal(
+            role=role,
+            number=number + 1 if role is TrialRole.CONTROL else number,
+            parent=parent,
+            change=Train(),
+            teacher=None if teacher is None else self.plan.teachers[teacher],
+            # By the stage and not by the number, which depends on which stage ended first.
+            seed=self.generator(show(stage)).getrandbits(31),
+            completed_before=len(completions),
+        )
+
+
+def make_plan(
+    teachers: Mapping[str, Subnet],
+    choices: Sequence[Choice],
+    *,
+    study_up_to: int = 0,
+    baselines: Sequence[Baseline] = (),
+    performance: Mapping[str, float] | None = None,
+    costs: Mapping[str, Mapping[str, float]] | None = None,
+) -> Plan:
+    """The stages of an order, of what it is compared with, and why it was chosen.
+
+    Args:
+        teachers: All that may teach.
+        choices: The order; not empty.
+        study_up_to: Train every ordered subset of up to so many teachers, too.
+        baselines: Over as many stages as the order has.
+        performance: AP of every teacher, if the choice depended on it.
+        costs: Adaptation costs, if the choice depended on them.
+    """
+    order: Path = tuple(choice.teacher for choice in choices)
+    others: dict[Baseline, Path] = {
+        "direct": (order[-1],) * len(order),
+        "no_teacher": (None,) * len(order),
+    }
+    studied = all_orders(list(teachers), study_up_to) if study_up_to else []
+    wanted: list[Path] = [order, *studied, *(others[baseline] for baseline in baselines)]
+    return Plan(
+        teachers=dict(teachers),
+        choices=tuple(choices),
+        stages=tuple(prefix_tree(wanted)),
+        performance=dict(performance or {}),
+        costs={source: dict(targets) for source, targets in (costs or {}).items()},
+    )
+
+
+def trials_of(plan: Plan, proposals: Sequence[Proposal]) -> dict[Path, Proposal]:
+    """The trial of each stage that was proposed, in the plan's order. Parent and teacher tell
+    which stage a trial is."""
+    by_place = {(p.parent, p.teacher): p for p in proposals}
+    found: dict[Path, Proposal] = {}
+    for stage in plan.stages:
+        parent = BASE_NAME if len(stage) == 1 else None
+        if stage[:-1] in found:
+            parent = found[stage[:-1]].name
+        teacher = None if stage[-1] is None else plan.teachers[stage[-1]]
+        proposal = by_place.get((parent, teacher))
+        if parent is not None and proposal is not None:
+            found[stage] = proposal
+    return found
+
+
+def rank_among_orders(plan: Plan, aps: Mapping[Path, float]) -> tuple[int, int] | None:
+    """The order's rank among all trained orders, by the student's AP, and their number (papers.md
+    2.4; MP-06). Baselines are no orders: they repeat a teacher, or have none.
+
+    Args:
+        plan: Whose order is ranked.
+        aps: The student's AP after each stage that succeeded.
+
+    Returns:
+        None if the order itself was not completed.
+    """
+    orders = {
+        stage: ap
+        for stage, ap in aps.items()
+        if None not in stage and len(set(stage)) == len(stage)
+    }
+    if plan.order not in orders:
+        return None
+    return rank_of(plan.order, orders), len(orders)

@@ -1,0 +1,157 @@
+"""Progressive distillation: a tree of stages; each may run once its parent has succeeded."""
+
+import random
+from dataclasses import replace
+
+from searchd.domain.progression import Plan, sample_teachers
+from searchd.domain.teacher_order import Choice
+from searchd.domain.trial import Proposal, Train, TrialRole
+from searchd.search.strategies.progressive import (
+    Progressive,
+    make_plan,
+    rank_among_orders,
+    trials_of,
+)
+from searchd.search.strategy import Finished, Strategy, Wait, replay
+from tests.searchd.search.scripted import SPACE, ask, completion, run, with_base
+
+TEACHERS = sample_teachers(SPACE, 3, seed=0)
+"""largest, smallest, sampled-1."""
+ORDER = [Choice(teacher=name, cost=None, reason="given") for name in ("smallest", "largest")]
+
+
+def plan(*baselines: object, study_up_to: int = 0) -> Plan:
+    return make_plan(TEACHERS, ORDER, study_up_to=study_up_to, baselines=baselines)  # type: ignore[arg-type] # literals
+
+
+def rules(of: Plan | None) -> Progressive:
+    return Progressive(space=SPACE, seed=7, plan=of)
+
+
+COMPARED = rules(plan("direct", "no_teacher"))
+
+
+def score(_: Proposal) -> float:
+    return 0.4
+
+
+def test_plan_of_an_order_has_one_stage_for_each_teacher() -> None:
+    assert plan().stages == (("smallest",), ("smallest", "largest"))
+    assert plan().order == ("smallest", "largest")
+
+
+def test_baselines_have_as_many_stages_as_the_order() -> None:
+    assert plan("direct", "no_teacher").stages == (
+        ("smallest",),
+        ("smallest", "largest"),
+        ("largest",),
+        ("largest", "largest"),
+        (None,),
+        (None, None),
+    )
+
+
+def test_study_trains_each_prefix_once() -> None:
+    stages = plan("direct", study_up_to=2).stages
+    # 3 orders of one teacher, 6 of two; of the direct baseline only the second stage is new.
+    assert len(stages) == len(set(stages)) == 3 + 6 + 1
+    assert stages[-1] == ("largest", "largest")
+
+
+def test_each_stage_goes_on_from_the_one_before_under_its_teacher() -> None:
+    strategy = with_base(COMPARED)
+
+    finished = run(strategy, score, in_flight=1, order=random.Random(0))
+
+    assert finished == Finished("progressive: 6 stages", succeeded=True)
+    small, large = TEACHERS["smallest"], TEACHERS["largest"]
+    assert [(p.name, p.parent, p.teacher) for p in strategy.proposals[1:]] == [
+        ("0", "base", small),
+        ("1", "0", large),
+        ("2", "base", large),
+        ("3", "2", large),
+        ("control-1", "base", None),
+        ("control-2", "control-1", None),
+    ]
+    assert {p.change for p in strategy.proposals} == {Train()}
+
+
+def test_every_stage_whose_parent_has_succeeded_may_be_in_flight() -> None:
+    strategy = with_base(COMPARED)
+    first = [ask(strategy) for _ in range(3)]
+    assert [p.parent for p in first] == ["base"] * 3
+    assert strategy.ask() == Wait("stages are running, and the others go on from them")
+    strategy.tell(completion(strategy, first[1], 0.4))
+    assert ask(strategy).parent == first[1].name
+
+
+def test_seed_of_a_stage_does_not_depend_on_what_ended_first() -> None:
+    seeds = []
+    for order in (1, 2, 3):
+        strategy = with_base(COMPARED)
+        run(strategy, score, in_flight=3, order=random.Random(order))
+        assert isinstance(COMPARED.plan, Plan)
+        trials = trials_of(COMPARED.plan, strategy.proposals)
+        seeds.append({stage: trial.seed for stage, trial in trials.items()})
+        assert len(set(seeds[-1].values())) == 6
+    assert seeds[0] == seeds[1] == seeds[2]
+
+
+def test_decisions_can_be_replayed() -> None:
+    strategy = with_base(COMPARED)
+    run(strategy, score, in_flight=2, order=random.Random(3))
+    assert replay(COMPARED, strategy.proposals, strategy.completions) == strategy.proposals
+
+
+def test_interrupted_search_goes_on_where_it_was() -> None:
+    whole = with_base(COMPARED)
+    run(whole, score, in_flight=1, order=random.Random(0))
+    cut = Strategy(COMPARED, list(whole.proposals[:3]), list(whole.completions[:3]))
+    run(cut, score, in_flight=1, order=random.Random(0))
+    assert cut.proposals == whole.proposals
+
+
+def test_stages_below_one_that_failed_are_skipped() -> None:
+    strategy = with_base(COMPARED)
+    finished = run(
+        strategy,
+        lambda p: None if p.name == "0" else 0.4,
+        in_flight=2,
+        order=random.Random(0),
+    )
+    assert finished == Finished(
+        "progressive: 5 stages; 1 more would have gone on from stages that failed", succeeded=True
+    )
+    assert len(strategy.proposals) == 1 + 5
+
+
+def test_it_fails_when_no_stage_with_a_teacher_succeeds() -> None:
+    strategy = with_base(COMPARED)
+    finished = run(
+        strategy,
+        lambda p: 0.4 if p.role is TrialRole.CONTROL else None,
+        in_flight=1,
+        order=random.Random(0),
+    )
+    assert not finished.succeeded
+    assert finished.reason.endswith("but no trial succeeded")
+
+
+def test_without_a_plan_nothing_is_proposed_but_the_base() -> None:
+    strategy = with_base(rules(None))
+    assert strategy.ask() == Wait("the teachers are not chosen yet")
+    strategy.rules = replace(COMPARED, plan=plan())
+    assert ask(strategy).teacher == TEACHERS["smallest"]
+
+
+def test_order_is_ranked_among_trained_orders_without_the_baselines() -> None:
+    studied = plan("direct", "no_teacher", study_up_to=2)
+    aps = dict.fromkeys(studied.stages, 0.3) | {
+        ("smallest", "largest"): 0.35,
+        ("sampled-1", "largest"): 0.36,
+        ("largest", "largest"): 0.9,
+        (None, None): 0.9,
+    }
+    assert rank_among_orders(studied, aps) == (2, 9)
+    del aps["smallest", "largest"]
+    assert rank_among_orders(studied, aps) is None
