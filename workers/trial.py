@@ -5,11 +5,8 @@ resolution and stored. A worker reaches no database and no coordinator: what it 
 what it makes it puts into the artifact store, with report.json written last.
 """
 
-import hashlib
 import io
-import json
 import logging
-import math
 import pickle
 import time
 from collections.abc import Callable, Generator
@@ -22,7 +19,6 @@ from safetensors.torch import save as save_safetensors
 
 from detection.build import Student, build_detector, load_student
 from detection.complexity import count
-from detection.data.batches import TrainingBatches
 from detection.data.coco import CocoSplit
 from detection.distillation.distiller import Distiller, pair_of
 from detection.evaluation import Detection, predict, score
@@ -31,7 +27,7 @@ from detection.morphism import NothingToDo, evolve
 from detection.morphism.prune_to_macs import prune_to_macs
 from detection.training import Training
 from elastic_pool.supernet import Supernet
-from elastic_pool.teacher import load_supernet, make_teacher
+from elastic_pool.teacher import load_supernet
 from searchd import artifacts
 from searchd.domain.errors import DataError
 from searchd.domain.resolution import Resolution
@@ -48,9 +44,10 @@ from searchd.domain.trial import (
     TakeSubnet,
     Train,
 )
-from searchd.spec import CHECKS, DETECTOR, REPORT, SUBNET, PoolRef, SplitSpec, TrialOrder
+from searchd.spec import CHECKS, DETECTOR, REPORT, PoolRef, SplitSpec, TrialOrder
 from workers.base import load_base
 from workers.failures import cause_and_reason
+from workers.teachers import build_teacher, keep_ap, known_ap
 
 log = logging.getLogger(__name__)
 
@@ -256,14 +253,12 @@ class _Trial:
         order = self.order
         assert order.pool is not None  # there is a teacher
         assert order.proposal.teacher is not None
-        subnet = hashlib.sha256(SUBNET.dump_json(order.proposal.teacher)).hexdigest()[:16]
-        folder = order.pool.supernet.uri.rpartition("/")[0]
-        uri = artifacts.join(folder, "teachers", f"{subnet}-{resolution}.json")
-        if artifacts.exists(uri):
-            return float(artifacts.read_json(uri)["ap"])
-        detections = yield from self._detect(teacher, resolution, "check")
-        ap = score(self.validation_split, detections).ap
-        artifacts.write(uri, json.dumps({"ap": ap}).encode(), name="teacher_ap")
+        pool, subnet = order.pool, order.proposal.teacher
+        ap = known_ap(pool, subnet, resolution)
+        if ap is None:
+            detections = yield from self._detect(teacher, resolution, "check")
+            ap = score(self.validation_split, detections).ap
+            keep_ap(pool, subnet, resolution, ap)
         return ap
 
     def _student(self) -> Student:
@@ -319,17 +314,15 @@ class _Trial:
         """A static detector that equals the subnet: BN reset, in eval mode, frozen."""
         order = self.order
         assert order.pool is not None  # checked by TrialOrder
-        supernet = self.context.supernet(order.pool, num_classes)
-        batches = TrainingBatches(
+        return build_teacher(
+            self.context.supernet(order.pool, num_classes),
+            subnet,
             self.train_split,
-            batch_size=order.training.batch_size,
-            resolutions=order.training.resolutions,
+            pool=order.pool,
+            training=order.training,
             seed=order.proposal.seed,
+            device=order.device,
         )
-        wanted = math.ceil(order.pool.bn_reset_images / order.training.batch_size)
-        num_batches = min(wanted, batches.num_iterations)
-        images = (batches.batch(step).inputs for step in range(num_batches))
-        return make_teacher(supernet, subnet, images, device=order.device)
 
     def _distiller(self, model: Any, student: Student) -> Distiller | None:
         order = self.order
