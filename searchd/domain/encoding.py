@@ -22,7 +22,8 @@ _DEBRIS = (
     (re.compile(r"\$"), ""),
     (re.compile(r"\s+"), ""),
 )
-_BLOCK = r"\(\d+(?:,\d+)*\)"
+_NUMBER = "[0-9]{1,9}"  # Python reads no number of thousands of digits
+_BLOCK = rf"\({_NUMBER}(?:,{_NUMBER})*\)"
 _STAGE = re.compile(rf"\[({_BLOCK}(?:-{_BLOCK})*)\](,|$)")
 
 
