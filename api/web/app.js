@@ -4,12 +4,19 @@
 
 const API = "api/v1";
 const POLL_MS = 2000;
+const TOKEN = "searchd-token"; // kept until the tab is closed, and seen by this tab alone
 const byId = (id) => document.getElementById(id);
 
-async function get(path) {
-  const response = await fetch(`${API}${path}`);
+async function call(address) {
+  const token = sessionStorage.getItem(TOKEN);
+  const response = await fetch(address, token === null ? {} : { headers: { Authorization: `Bearer ${token}` } });
+  byId("access").hidden = response.status !== 401;
   if (!response.ok) throw new Error((await response.json()).detail);
-  return response.json();
+  return response;
+}
+
+async function get(path) {
+  return (await call(`${API}${path}`)).json();
 }
 
 async function getAll(path) {
@@ -206,10 +213,35 @@ async function refresh() {
   }
 }
 
+function enter(event) {
+  event.preventDefault();
+  sessionStorage.setItem(TOKEN, byId("token").value.trim());
+  byId("token").value = "";
+  return refresh();
+}
+
+// The browser sends no token along when a link is followed; so with one, files are fetched.
+async function follow(event) {
+  const link = event.target.closest("a");
+  if (link === null || link.hash !== "" || sessionStorage.getItem(TOKEN) === null) return;
+  event.preventDefault();
+  try {
+    const response = await call(link.href);
+    const file = URL.createObjectURL(await response.blob());
+    const name = /filename\*=UTF-8''(.+)/.exec(response.headers.get("Content-Disposition") ?? "");
+    element("a", "", { href: file, download: decodeURIComponent(name?.[1] ?? link.pathname.split("/").pop()) }).click();
+    setTimeout(() => URL.revokeObjectURL(file), 60_000);
+  } catch (error) {
+    byId("connection").textContent = `cannot read: ${error.message}`;
+  }
+}
+
 async function poll() {
   await refresh();
   setTimeout(poll, POLL_MS);
 }
 
 window.addEventListener("hashchange", refresh);
+byId("access").addEventListener("submit", enter);
+document.addEventListener("click", follow);
 poll();
