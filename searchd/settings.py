@@ -69,6 +69,8 @@ class Settings(BaseSettings):
     """Module whose `TrialContext` and `trial_steps` the trainable runs."""
     latency: str = "workers.latency:measure_latencies"
     """module:name of the function that times detectors side by side."""
+    adaptation_costs: str = "workers.adaptation_costs:compare"
+    """module:name of the function that compares teachers, for their order."""
     pool_training: str = "workers.pool_training:train_pool"
     """module:name of the function that trains a pool."""
     dataset_check: str = "workers.dataset_check:check"

@@ -6,13 +6,15 @@ what is written. Knows no Ray and no torch.
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from searchd import artifacts
 from searchd.domain.detector import Detector
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.lifecycle import FailureCause, PoolStatus, SearchStatus, TrialStatus
+from searchd.domain.progression import Plan
 from searchd.domain.resolution import Resolution
+from searchd.domain.subnet import Subnet
 from searchd.domain.trial import (
     BASE_NAME,
     Outcome,
@@ -23,17 +25,33 @@ from searchd.domain.trial import (
     TrialRole,
 )
 from searchd.driver.rules import rules_of
+from searchd.driver.stages import handed_on
 from searchd.search.score import score
 from searchd.search.strategy import Completion, Strategy
 from searchd.settings import Settings
-from searchd.spec import REPORT, DistillationSpec, LoadedBase, PoolSpec, SearchSpec, TrialOrder
+from searchd.spec import (
+    PLAN,
+    REPORT,
+    DatasetSpec,
+    DistillationSpec,
+    Inherited,
+    LoadedBase,
+    PoolRef,
+    PoolSpec,
+    ProgressiveSpec,
+    SearchSpec,
+    TrialOrder,
+)
 from searchd.store import Database, Lease, pools, trials, work
+from searchd.store.lease import hold
 from searchd.store.models import DatasetRow, PoolRow, SearchRow, TrialRow
 
 log = logging.getLogger(__name__)
 
 REPORT_FILE = "report.json"
 """In an attempt's folder; written last, so that its presence says that the attempt is complete."""
+PLAN_FILE = "plan.json"
+"""In the folder of a progressive search; its presence says that the teachers are chosen."""
 STOP_FILE = "stop.json"
 """In the search's folder; while it exists, workers stop at the end of their slice."""
 
@@ -60,8 +78,8 @@ class Ledger:
         self.search_id = row.id
         self.spec: SearchSpec = row.spec
         self._pool_id = pool.id
-        self._pool_spec: PoolSpec = pool.spec
-        self._dataset = dataset.spec
+        self.pool_spec: PoolSpec = pool.spec
+        self.dataset: DatasetSpec = dataset.spec
         assert dataset.summary is not None  # a search is admitted once its data set is READY
         self._num_classes = len(dataset.summary["class_names"])
 
@@ -94,7 +112,7 @@ class Ledger:
         with self._database.read() as session:
             proposals = trials.proposals(session, self.search_id)
             completed = trials.completed(session, self.search_id)
-        rules = rules_of(self.spec, self._pool_spec)
+        rules = rules_of(self.spec, self.pool_spec, self.plan())
         return Strategy(rules, proposals, [_completion(row) for row in completed])
 
     def adopt(self) -> list[Proposal]:
@@ -130,19 +148,23 @@ class Ledger:
             )
             needs_pool = takes_subnet or proposal.teacher is not None
             pool = pools.reference(session, self._pool_id) if needs_pool else None
+        distillation = spec.distillation if proposal.teacher else DistillationSpec(methods=())
+        if isinstance(spec.strategy, ProgressiveSpec) and inherited is not None:
+            teachers = self._teachers_before(proposal)
+            inherited, distillation = handed_on(proposal.teacher, teachers, inherited, distillation)
         is_base = role is TrialRole.BASE
         resources = spec.resources
         return TrialOrder(
             search=self.search_id,
             proposal=proposal,
             attempt=attempt,
-            dataset=self._dataset,
+            dataset=self.dataset,
             detector=self._new_base() if is_base else None,
             loaded_base=self._loaded_base() if is_base else None,
             inherited=inherited,
             pool=pool,
             training=spec.base.training if is_base else spec.trial,
-            distillation=spec.distillation if proposal.teacher else DistillationSpec(methods=()),
+            distillation=distillation,
             score=spec.score,
             evaluated_at=spec.trial.resolutions,
             artifacts=self._attempt_folder(proposal.name, attempt),
@@ -155,6 +177,13 @@ class Ledger:
             slice_s=self._settings.slice_s,
             checkpoint_s=self._settings.checkpoint_s,
         )
+
+    def _teachers_before(self, proposal: Proposal) -> list[Subnet]:
+        """That taught the ancestors, the parent's last."""
+        assert proposal.parent is not None
+        with self._database.read() as session:
+            line = trials.ancestors(session, self._trial_id(proposal.parent))
+            return [row.proposal.teacher for row in line if row.proposal.teacher is not None]
 
     def _new_base(self) -> Detector | None:
         architecture = self.spec.base.architecture
@@ -241,10 +270,42 @@ class Ledger:
         with self._database.write() as session:
             trials.record_latencies(session, self._lease, times)
 
+    def plan(self) -> Plan | None:
+        """What a progressive search trains, once that is decided."""
+        if not artifacts.exists(self._plan_uri):
+            return None
+        return PLAN.validate_python(artifacts.read_json(self._plan_uri))
+
+    def write_plan(self, plan: Plan) -> None:
+        """Decide what a progressive search trains, for good."""
+        with self._database.write() as session:
+            hold(session, self._lease)
+        artifacts.write(self._plan_uri, PLAN.dump_json(plan), name="plan")
+
+    def announce(self, messages: Sequence[str]) -> None:
+        """Write down events of the search that no change of a status says; each once, however often
+        it is announced."""
+        with self._database.write() as session:
+            work.announce(session, self._lease, messages)
+
+    def pool_reference(self) -> PoolRef:
+        """The trained pool as a worker finds it."""
+        with self._database.read() as session:
+            return pools.reference(session, self._pool_id)
+
+    def student(self) -> Inherited:
+        """The trained base as a worker finds it."""
+        with self._database.read() as session:
+            return trials.inherited(session, self.search_id, BASE_NAME)
+
     def cancel(self) -> None:
         """Running trials stop at the end of their slice; a worker that starts now stops at once."""
         self.advance(SearchStatus.CANCELLING, "a user asked to cancel; running trials are stopped")
         artifacts.write(self.stop_uri, json.dumps({"desired": "cancel"}).encode(), name="stop")
+
+    @property
+    def _plan_uri(self) -> str:
+        return artifacts.join(self._folder, PLAN_FILE)
 
     @property
     def _folder(self) -> str:

@@ -2,19 +2,36 @@
 
 from typing import Any
 
+from searchd.domain.progression import Plan
 from searchd.domain.trial import PruneToMacs
 from searchd.search.strategies.joint_detnas import JointDetNas
 from searchd.search.strategies.pipeline import Pipeline
 from searchd.search.strategies.pool_search import PoolSearch
+from searchd.search.strategies.progressive import Progressive
 from searchd.search.strategies.random_search import RandomSearch
 from searchd.search.strategies.rules import Rules
-from searchd.spec import JointDetNasSpec, PipelineSpec, PoolSpec, RandomSpec, SearchSpec
+from searchd.spec import (
+    JointDetNasSpec,
+    PipelineSpec,
+    PoolSpec,
+    ProgressiveSpec,
+    RandomSpec,
+    SearchSpec,
+)
 
 
-def rules_of(search: SearchSpec, pool: PoolSpec) -> Rules:
-    """The strategy of a search over a pool, with its settings."""
+def rules_of(search: SearchSpec, pool: PoolSpec, plan: Plan | None = None) -> Rules:
+    """The strategy of a search over a pool, with its settings.
+
+    Args:
+        search: What was submitted.
+        pool: Of the teachers.
+        plan: Of a progressive search, once it is made.
+    """
     strategy, budget = search.strategy, search.budget
     space, seed = pool.space.space, search.seed
+    if isinstance(strategy, ProgressiveSpec):
+        return Progressive(space=space, seed=seed, max_trials=budget.max_trials, plan=plan)
     if isinstance(strategy, PipelineSpec):
         return Pipeline(
             space=space,

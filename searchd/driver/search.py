@@ -8,6 +8,7 @@ from searchd.domain.lifecycle import PoolStatus, SearchStatus
 from searchd.driver.cluster import connect, resolve
 from searchd.driver.latency import measure_latencies
 from searchd.driver.ledger import Ledger
+from searchd.driver.progression import compare_orders, make_plan, needs_plan
 from searchd.search.strategy import Finished
 from searchd.settings import Settings
 from searchd.tune_adapter import Conductor, run_tuner
@@ -54,8 +55,13 @@ def run_search(
         # The Tuner has ended, also when it only waits for the pool: an idle worker would keep
         # resources that the pool may need.
         end = _end(conductor.finished, ledger, cancelled)
+        if end is None and needs_plan(strategy) and ledger.pool()[0] is PoolStatus.READY:
+            failure = make_plan(ledger, settings, cancelled)
+            end = None if failure is None else (SearchStatus.FAILED, failure)
+            strategy = ledger.strategy()
         if end is not None:
             if end[0] is SearchStatus.SUCCEEDED:
+                compare_orders(ledger)
                 measure_latencies(ledger, settings)
             ledger.finish(*end)
             return end

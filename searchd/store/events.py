@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import select, update
+from sqlalchemy import exists, select, update
 from sqlalchemy.orm import Session
 
 from searchd.store.models import EventRow
@@ -26,6 +26,16 @@ def append(
     )
     session.add(event)
     return event
+
+
+def has(session: Session, resource_id: str, message: str) -> bool:
+    """Whether the resource has an event with this message."""
+    return (
+        session.scalar(
+            select(exists().where(EventRow.resource_id == resource_id, EventRow.message == message))
+        )
+        is True
+    )
 
 
 def after(

@@ -164,6 +164,19 @@ def explain(session: Session, work_id: str, reason: str) -> None:
     events.append(session, row.id, subject=row.id, status=row.status.value, message=reason)
 
 
+def announce(session: Session, lease: Lease, messages: Sequence[str]) -> None:
+    """Record events of the leased resource that no change of a status says. What it has among its
+    events already is not recorded again.
+
+    Raises:
+        StaleLeaseError: The lease was lost.
+    """
+    row = resource(session, hold(session, lease))
+    for message in messages:
+        if not events.has(session, row.id, message):
+            events.append(session, row.id, subject=row.id, status=row.status.value, message=message)
+
+
 def advance(session: Session, lease: Lease, to: ResourceStatus, reason: str) -> None:
     """Move the resource that the work serves. Does nothing when it is there already, as when an
     earlier driver got so far.

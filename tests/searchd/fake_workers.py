@@ -18,11 +18,21 @@ import psutil
 from searchd import artifacts
 from searchd.domain.pool import PoolProgress, PoolReport
 from searchd.domain.trial import Artifact, EpochMetrics, Evaluation, Outcome, Progress, Report
-from searchd.spec import POOL_REPORT, REPORT, DatasetSpec, LatencyOrder, PoolOrder, TrialOrder
+from searchd.spec import (
+    POOL_REPORT,
+    REPORT,
+    Comparison,
+    CostsOrder,
+    DatasetSpec,
+    LatencyOrder,
+    PoolOrder,
+    TrialOrder,
+)
 
 ENVIRONMENT = {
     "PYTHONPATH": str(Path(__file__).parents[2]),
     "SEARCHD_TRIAL_MODULE": "tests.searchd.fake_workers",
+    "SEARCHD_ADAPTATION_COSTS": "tests.searchd.fake_workers:compare",
     "SEARCHD_LATENCY": "tests.searchd.fake_workers:measure_latencies",
     "SEARCHD_POOL_TRAINING": "tests.searchd.fake_workers:train_pool",
     "SEARCHD_DATASET_CHECK": "tests.searchd.fake_workers:check",
@@ -88,6 +98,20 @@ def train_pool(order: PoolOrder, progress: Callable[[PoolProgress], bool]) -> Po
     )
     artifacts.write(str(folder / "report.json"), POOL_REPORT.dump_json(report), name="report")
     return report
+
+
+def compare(order: CostsOrder, is_cancelled: Callable[[], bool]) -> Comparison | None:
+    """Measures nothing: a detector's place in the alphabet is its AP in percent, and a cost is the
+    distance to it."""
+    if is_cancelled():
+        return None
+    places = {name: place for place, name in enumerate(sorted({*order.compared, *order.teachers}))}
+    costs: dict[str, dict[str, float]] = {}
+    for source, target in order.pairs:
+        costs.setdefault(source, {})[target] = float(abs(places[source] - places[target]))
+    return Comparison(
+        costs=costs, performance={name: places[name] / 100 for name in order.teachers}
+    )
 
 
 def check(_spec: DatasetSpec) -> dict[str, Any]:

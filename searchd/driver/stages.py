@@ -1,0 +1,32 @@
+"""What a stage of a progressive distillation takes over from the one before it."""
+
+from collections.abc import Sequence
+
+from searchd.domain.distillation import MethodName
+from searchd.domain.subnet import Subnet
+from searchd.spec import DistillationSpec, Inherited
+
+
+def handed_on(
+    teacher: Subnet | None,
+    earlier: Sequence[Subnet],
+    inherited: Inherited,
+    distillation: DistillationSpec,
+) -> tuple[Inherited, DistillationSpec]:
+    """The parent's student as a stage finds it, and what the stage distils by (papers.md 2.6).
+
+    Weights are carried over; adapters only under the same teacher. The inheriting strategy, which
+    remembers in the adapters that it has acted, is left out once the student had another teacher.
+
+    Args:
+        teacher: The stage's.
+        earlier: Teachers of the stages before, the last one last.
+        inherited: Of the parent, with its adapters.
+        distillation: The search's.
+    """
+    if not earlier or earlier[-1] != teacher:
+        inherited = inherited.model_copy(update={"adapters": None})
+    if any(other != teacher for other in earlier):
+        methods = tuple(m for m in distillation.methods if m.name is not MethodName.INHERITING)
+        distillation = distillation.model_copy(update={"methods": methods})
+    return inherited, distillation

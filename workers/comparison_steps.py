@@ -1,0 +1,136 @@
+"""What the tasks of `workers.adaptation_costs` do; each step is a function of its arguments.
+
+Detectors are handed on as weights: a teacher's BN is reset once, whatever the number of tasks.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from safetensors.torch import load as load_safetensors
+from torch import Tensor, nn
+
+from detection.adaptation_cost import costs, gather, measure, merged, solve
+from detection.build import Student, load_student
+from detection.data.coco import CocoSplit
+from detection.data.views import FixedViews
+from detection.evaluation import predict, score
+from detection.least_squares import LinearMap, NormalEquations, SquaredError
+from detection.neck_levels import PerLevel
+from elastic_pool.teacher import load_supernet
+from searchd import artifacts
+from searchd.domain.detector import Detector
+from searchd.domain.progression import STUDENT_NAME
+from searchd.spec import CostsOrder, SplitSpec
+from workers.teachers import build_teacher, keep_ap, known_ap
+
+SEED = 0
+"""Of the images' order in BN reset: the same for every search, since costs are kept for others."""
+BATCH_SIZE = 8
+"""Images per batch in a comparison; of no influence on costs."""
+
+Weights = Mapping[str, Tensor]
+Made = tuple[Detector, Weights]
+
+
+def prepare_teacher(order: CostsOrder, name: str) -> tuple[float, Made | None]:
+    """A teacher's AP, and the teacher unless no cost asks for it.
+
+    Raises:
+        ArtifactError: The supernet is missing or damaged.
+        DataError: The data set cannot be read.
+    """
+    torch.set_num_threads(order.num_threads)
+    pool, subnet = order.pool, order.teachers[name]
+    ap = known_ap(pool, subnet, order.resolution)
+    if ap is not None and name not in order.compared:
+        return ap, None
+    train_split = CocoSplit(order.dataset.train)
+    supernet = load_supernet(pool, train_split.num_classes)
+    teacher = build_teacher(
+        supernet,
+        subnet,
+        train_split,
+        pool=pool,
+        training=order.training,
+        seed=SEED,
+        device=order.device,
+    )
+    if ap is None:
+        ap = _ap(teacher, order)
+        keep_ap(pool, subnet, order.resolution, ap)
+    weights = {key: value.cpu() for key, value in teacher.state_dict().items()}
+    return ap, (supernet.static(subnet), weights)
+
+
+def gather_part(order: CostsOrder, part: int, *teachers: Made) -> PerLevel[NormalEquations] | None:
+    """What one task's training images say of the maps; None if the task has none.
+
+    Args:
+        order: What to compare.
+        part: Which of `num_parts` tasks this is, from 0.
+        teachers: Those of `order.compared`, in that order.
+    """
+    views = _views(order, order.dataset.train, part)
+    if views is None:
+        return None
+    return gather(_models(order, teachers), views, order.pairs, device=order.device)
+
+
+def fit(*parts: PerLevel[NormalEquations] | None) -> PerLevel[LinearMap]:
+    """The maps.
+
+    Raises:
+        InvalidValueError: There are too few images.
+    """
+    return solve(merged([part for part in parts if part is not None]))
+
+
+def measure_part(
+    order: CostsOrder, part: int, maps: PerLevel[LinearMap], *teachers: Made
+) -> PerLevel[SquaredError] | None:
+    """The maps' errors on one task's validation images; None if the task has none."""
+    views = _views(order, order.dataset.validation, part)
+    if views is None:
+        return None
+    return measure(_models(order, teachers), maps, views, device=order.device)
+
+
+def costs_of(
+    order: CostsOrder, *parts: PerLevel[SquaredError] | None
+) -> dict[str, dict[str, float]]:
+    """costs[A][B] = C(A, B).
+
+    Raises:
+        InvalidValueError: See `detection.adaptation_cost.costs`.
+    """
+    return costs(merged([part for part in parts if part is not None]), order.normalize)
+
+
+def _ap(teacher: Any, order: CostsOrder) -> float:
+    split = CocoSplit(order.dataset.validation)
+    batches = predict(teacher, split, order.resolution, device=order.device)
+    return score(split, [detection for found in batches for detection in found]).ap
+
+
+def _views(order: CostsOrder, spec: SplitSpec, part: int) -> FixedViews | None:
+    split = CocoSplit(spec)
+    indices = range(part, len(split), order.num_parts)
+    if not indices:
+        return None
+    resolutions = dict.fromkeys(order.compared, order.resolution)
+    return FixedViews(split=split, resolutions=resolutions, batch_size=BATCH_SIZE, indices=indices)
+
+
+def _models(order: CostsOrder, teachers: tuple[Made, ...]) -> dict[str, nn.Module]:
+    """The compared detectors, on the order's device."""
+    torch.set_num_threads(order.num_threads)
+    names = [name for name in order.compared if name != STUDENT_NAME]
+    made = dict(zip(names, teachers, strict=True))
+    if STUDENT_NAME in order.compared:
+        stored = load_safetensors(artifacts.read(order.student.student))
+        made[STUDENT_NAME] = (order.student.detector, stored)
+    return {
+        name: load_student(Student(detector=detector, weights=dict(weights))).to(order.device)
+        for name, (detector, weights) in made.items()
+    }
