@@ -42,7 +42,7 @@ def training_spec(options: argparse.Namespace, epochs: int) -> TrainingSpec:
         epochs=epochs,
         batch_size=8,
         learning_rate=options.learning_rate,
-        max_grad_norm=1,  # at 5, strong losses such as DICOD's leave the RoI head dead
+        max_grad_norm=options.max_grad_norm,
         warmup_iterations=60,
         resolutions=(Resolution(options.size, options.size),),
     )
@@ -189,6 +189,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=16, help="of a student")
     parser.add_argument("--teacher-epochs", type=int, default=48)
     parser.add_argument("--learning-rate", type=float, default=0.05)
+    parser.add_argument("--max-grad-norm", type=float, default=5.0, help="the demo's")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--workers", type=int, default=1, help="arms at a time")
     return parser.parse_args()
