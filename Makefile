@@ -8,7 +8,9 @@ PACKAGES := searchd api detection elastic_pool workers tests benchmarks
 # Many small operators run faster on one thread each than by sharing two.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help install demo test check format coverage clean
+FUZZ_EXAMPLES ?= 50
+
+.PHONY: help install demo test fuzz check format coverage clean
 
 help:  ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -21,6 +23,10 @@ demo: install  ## Run a real search on synthetic data, from nothing to a Pareto 
 
 test: install  ## Run all tests that need no GPU
 	@$(BIN)/python -m pytest $(TEST_ARGS)
+
+fuzz: install  ## Make up thousands of requests to the API by its own description
+	@SEARCHD_FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest tests/api/test_fuzz.py \
+	  --timeout=3600 --log-cli-level=WARNING $(TEST_ARGS)
 
 check: install  ## Format, lint, types, dependency rule, spelling
 	@$(BIN)/ruff format --check .

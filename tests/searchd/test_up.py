@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from api.client import Client
-from searchd.domain.errors import ConflictError
+from searchd.domain.errors import ConflictError, InvalidValueError
 from searchd.domain.lifecycle import (
     DatasetStatus,
     PoolStatus,
@@ -41,8 +41,11 @@ ENVIRONMENT = {
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("up") / "data"
-    with Service(folder, num_cpus=2, api_port=0, environment=ENVIRONMENT) as service:
-        yield service
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SEARCHD_TOKEN", "searchd_of-whoever-starts-it")
+        with Service(folder, num_cpus=2, api_port=0, environment=ENVIRONMENT) as service:
+            patch.undo()
+            yield service
     assert marked(MARK, str(folder)) == []
 
 
@@ -207,6 +210,21 @@ def test_killed_coordinator_and_api_are_started_again(service: Service, client: 
 
     wait_until(all_restarted)
     wait_until(client.is_ready)
+
+
+def test_no_process_inherits_the_token_of_whoever_started_the_service(service: Service) -> None:
+    processes = marked(MARK, str(service.data_folder))
+    assert len(processes) > 3
+    assert [process for process in processes if "SEARCHD_TOKEN" in process.environ()] == []
+
+
+def test_start_that_would_let_anybody_in_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEARCHD_API_HOST", "0.0.0.0")
+    with pytest.raises(InvalidValueError, match="set SEARCHD_AUTH=on"):
+        Service(tmp_path / "data", api_port=0).start()
+    assert not (tmp_path / "data").exists()
 
 
 def test_second_start_on_the_same_folder_is_refused(service: Service, client: Client) -> None:

@@ -1,0 +1,136 @@
+"""The API by its own description, with made-up requests: no 5xx, and every answer as described.
+
+SEARCHD_FUZZ_EXAMPLES sets the requests for each operation; `make fuzz` runs thousands.
+"""
+
+import logging
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from schemathesis import GenerationMode, checks
+from schemathesis.specs.openapi import checks as openapi_checks
+
+from api.app import create_app
+from api.auth import Rules
+from searchd import artifacts
+from searchd.domain.lifecycle import SearchStatus
+from searchd.store import Database, Role, tokens, upgrade, work
+from tests.searchd.store.factories import base_proposal, run_trial, start_search, succeeded
+
+DEFAULT_EXAMPLES = 6
+EXAMPLES = int(os.environ.get("SEARCHD_FUZZ_EXAMPLES", DEFAULT_EXAMPLES))
+CHECKS: list[Any] = [
+    checks.not_a_server_error,
+    openapi_checks.status_code_conformance,
+    openapi_checks.content_type_conformance,
+    openapi_checks.response_headers_conformance,
+    openapi_checks.response_schema_conformance,
+    openapi_checks.unsupported_method,
+    openapi_checks.ignored_auth,
+]
+
+
+@dataclass(frozen=True)
+class Described:
+    """The description of an API, with what it takes to call it."""
+
+    schema: Any
+    headers: dict[str, str]
+    known: dict[str, str]
+    """Path parameters, and fields of specs, that name what exists."""
+    folder: str
+    """A folder that data sets may use."""
+
+    def fuzz(self, *, streams: bool) -> Counter[int]:
+        """Make up requests for every operation; how often each status was answered."""
+        answers: Counter[int] = Counter()
+        for found in self.schema.get_all_operations():
+            operation = found.ok()
+            if operation.path.endswith("/events") is not streams:
+                continue
+            names = {name: self.known[name] for name in re.findall(r"{(\w+)}", operation.path)}
+            self._fuzz(operation.as_strategy(GenerationMode.POSITIVE), answers)
+            if operation.tags != ["health"]:  # which take nothing that could be wrong
+                self._fuzz(operation.as_strategy(GenerationMode.NEGATIVE), answers)
+            existing = operation.as_strategy(GenerationMode.POSITIVE, path_parameters=names)
+            self._fuzz(existing.map(self._of_what_exists), answers)
+        return answers
+
+    def _of_what_exists(self, case: Any) -> Any:
+        if isinstance(case.body, dict):
+            names = case.body.keys() & {"dataset", "pool"}
+            case.body |= {name: self.known[name] for name in names}
+            for split in (case.body.get("train"), case.body.get("validation")):
+                if isinstance(split, dict):
+                    split |= {"annotations": self.folder, "images": self.folder}
+        return case
+
+    def _fuzz(self, requests: st.SearchStrategy[Any], answers: Counter[int]) -> None:
+        @settings(
+            max_examples=EXAMPLES,
+            deadline=None,
+            derandomize=EXAMPLES == DEFAULT_EXAMPLES,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(requests)
+        def is_as_described(case: Any) -> None:
+            response = case.call_and_validate(checks=CHECKS, headers=self.headers)
+            answers[response.status_code] += 1
+
+        is_as_described()
+
+
+@pytest.fixture
+def described(tmp_path: Path) -> Iterator[Described]:
+    """The description of an API that holds one search, which has ended."""
+    url = f"sqlite:///{tmp_path / 'searchd.sqlite'}"
+    upgrade(url)
+    database = Database(url)
+    trial_id = _end_a_search(database, tmp_path)
+    with database.write() as session:
+        secret = tokens.create(session, "fuzz", Role.ADMIN)
+    headers = {"Authorization": f"Bearer {secret}"}
+    rules = Rules(tokens_needed=True, data_roots=(tmp_path,), requests_per_minute=10**9)
+    app = create_app(database, rules)
+    schema = schemathesis.openapi.from_asgi("/openapi.json", app, headers=headers)
+    known = {
+        "dataset": "shapes",
+        "pool": "teachers",
+        "search": "first",
+        "trial_id": trial_id,
+        "name": "student",
+    }
+    yield Described(schema, headers, known, str(tmp_path))
+    database.close()
+
+
+def _end_a_search(database: Database, folder: Path) -> str:
+    search, lease = start_search(database)
+    student = artifacts.write(str(folder / "student"), b"weights", name="student")
+    run_trial(database, lease, base_proposal(), replace(succeeded("base"), artifacts=(student,)))
+    with database.write() as session:
+        work.finish(session, lease, SearchStatus.SUCCEEDED, "converged")
+    return f"{search.id}-base"
+
+
+def test_every_answer_is_as_described(described: Described) -> None:
+    answers = described.fuzz(streams=False)
+    assert answers.keys() >= {200, 201, 202, 204, 404, 409, 422}
+    logging.getLogger(__name__).info("%d requests: %s", answers.total(), dict(answers))
+
+
+def test_every_stream_is_as_described(described: Described) -> None:
+    # Apart from what creates things: a stream about something that has not ended does not end.
+    answers = described.fuzz(streams=True)
+    assert answers.keys() >= {200, 404, 422}
+    logging.getLogger(__name__).info("%d requests: %s", answers.total(), dict(answers))
