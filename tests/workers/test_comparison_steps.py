@@ -1,0 +1,123 @@
+"""Costs and APs of real teachers, step by step as the tasks do, without Ray."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from detection.adaptation_cost import adaptation_costs
+from detection.build import Student, build_detector, load_student
+from detection.data.coco import CocoSplit
+from detection.data.shapes import make_shapes
+from detection.data.views import FixedViews
+from elastic_pool.supernet import Supernet
+from searchd import artifacts
+from searchd.domain.architecture import preset
+from searchd.domain.progression import STUDENT_NAME
+from searchd.domain.resolution import Resolution
+from searchd.spec import CostsOrder, HeadSpec, Inherited, PoolRef, SpaceSpec, TrainingSpec
+from workers.comparison_steps import costs_of, fit, gather_part, measure_part, prepare_teacher
+
+SIZE = Resolution(64, 64)
+HEAD = HeadSpec(
+    neck_channels=4, head_channels=32, anchor_scale=4.0, finest_roi_scale=16, num_proposals=50
+)
+SPACE = SpaceSpec(
+    depths=((1, 2), (1,), (1,), (1,)),
+    widths=((1.0,),) * 4,
+    neck_channels=(4, 6),
+    resolutions=(SIZE,),
+    base_channels=8,
+)
+TEACHERS = {"small": SPACE.space.smallest, "large": SPACE.space.largest}
+PAIRS = ((STUDENT_NAME, "small"), (STUDENT_NAME, "large"), ("small", "large"))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def order(tmp_path_factory: pytest.TempPathFactory) -> CostsOrder:
+    folder = tmp_path_factory.mktemp("comparison")
+    dataset = make_shapes(folder / "shapes", num_train=12, num_validation=4, image_size=64)
+    torch.manual_seed(0)
+    detector = HEAD.detector(preset("resnet18", base_channels=8), num_classes=4)
+    supernet = Supernet(SPACE.space, HEAD, num_classes=4)
+    files = {"supernet": supernet.weights(), "student": build_detector(detector).state_dict()}
+    stored = {}
+    for name, weights in files.items():
+        file = folder / f"{name}.safetensors"
+        save_file({key: value.contiguous() for key, value in weights.items()}, file)
+        stored[name] = artifacts.write(str(file), file.read_bytes(), name=name)
+    return CostsOrder(
+        dataset=dataset,
+        student=Inherited(detector=detector, student=stored["student"]),
+        pool=PoolRef(supernet=stored["supernet"], space=SPACE, head=HEAD, bn_reset_images=8),
+        teachers=TEACHERS,
+        pairs=PAIRS,
+        resolution=SIZE,
+        normalize="none",
+        training=TrainingSpec(batch_size=4, resolutions=(SIZE,)),
+        num_parts=3,
+        cpus=1,
+        gpus=0,
+    )
+
+
+def test_costs_of_tasks_are_those_of_one_pass(order: CostsOrder) -> None:
+    assert order.compared == ["large", "small", STUDENT_NAME]
+    made = {name: prepare_teacher(order, name)[1] for name in ("large", "small")}
+    teachers = [weights for weights in made.values() if weights is not None]
+    assert len(teachers) == 2
+
+    maps = fit(*(gather_part(order, part, *teachers) for part in range(3)))
+    errors = [measure_part(order, part, maps, *teachers) for part in range(3)]
+    found = costs_of(order, *errors)
+
+    models = {
+        name: load_student(Student(detector=detector, weights=dict(weights)))
+        for name, (detector, weights) in zip(("large", "small"), teachers, strict=True)
+    }
+    models[STUDENT_NAME] = load_student(
+        Student(
+            detector=order.student.detector,
+            weights=load_file(order.student.student.uri),
+        )
+    )
+    train, validation = (
+        FixedViews(split=CocoSplit(split), resolutions=dict.fromkeys(models, SIZE), batch_size=4)
+        for split in (order.dataset.train, order.dataset.validation)
+    )
+    whole = adaptation_costs(models, train, validation, pairs=PAIRS)
+    assert {(a, b): cost for a, targets in found.items() for b, cost in targets.items()} == {
+        (a, b): pytest.approx(whole[a][b], rel=1e-6) for a, b in PAIRS
+    }
+    assert all(cost > 0 for targets in found.values() for cost in targets.values())
+
+
+def test_task_without_images_has_nothing_to_say(order: CostsOrder) -> None:
+    many = order.model_copy(update={"num_parts": 100})
+    assert gather_part(many, 99) is None
+    assert measure_part(many, 99, {}) is None
+
+
+def test_ap_is_measured_once_and_a_teacher_of_known_ap_is_built_for_costs_alone(
+    order: CostsOrder,
+) -> None:
+    alone = order.model_copy(update={"pairs": (), "resolution": Resolution(48, 48)})
+
+    first_ap, first = prepare_teacher(alone, "small")
+    folder = Path(order.pool.supernet.uri).parent / "teachers"
+    (file,) = folder.glob("*-48x48.json")
+    kept = artifacts.read_json(str(file))
+    file.write_text('{"ap": 0.125}')
+
+    assert kept == {"ap": first_ap}
+    assert first is not None
+    assert prepare_teacher(alone, "small") == (0.125, None)
