@@ -26,7 +26,7 @@ test: install  ## Run all tests that need no GPU
 
 fuzz: install  ## Make up thousands of requests to the API by its own description
 	@SEARCHD_FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest tests/api/test_fuzz.py \
-	  --timeout=3600 --log-cli-level=WARNING $(TEST_ARGS)
+	  --timeout=3600 --log-cli-level=INFO $(TEST_ARGS)
 
 check: install  ## Format, lint, types, dependency rule, spelling
 	@$(BIN)/ruff format --check .

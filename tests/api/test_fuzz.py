@@ -91,8 +91,10 @@ class Described:
 
 
 @pytest.fixture
-def described(tmp_path: Path) -> Iterator[Described]:
+def described(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Described]:
     """The description of an API that holds one search, which has ended."""
+    for chatty in ("httpx", "searchd", "alembic"):
+        caplog.set_level(logging.WARNING, logger=chatty)
     url = f"sqlite:///{tmp_path / 'searchd.sqlite'}"
     upgrade(url)
     database = Database(url)
