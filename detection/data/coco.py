@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -243,8 +243,15 @@ def _check_ids(records: Sequence[Mapping[str, Any]], kind: str, file: Path) -> N
 
 
 def _check_image_record(image: Mapping[str, Any], file: Path) -> None:
-    if not isinstance(image.get("file_name"), str):
+    name = image.get("file_name")
+    if not isinstance(name, str):
         raise DataError(f"{file}: image {image['id']} has no file_name")
+    # An annotation file comes from a user: it must not lead a worker to other files.
+    if PurePath(name).is_absolute() or ".." in PurePath(name).parts:
+        raise DataError(
+            f"{file}: image {image['id']}: file_name={name!r} leads out of the image folder; "
+            "give a path below it"
+        )
     for side in ("width", "height"):
         value = image.get(side)
         if not isinstance(value, int) or value < 1:
