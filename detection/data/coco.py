@@ -181,7 +181,7 @@ def _records(
     return tuple(
         ImageRecord(
             image_id=image["id"],
-            path=images / image["file_name"],
+            path=_image_path(images, image),
             width=image["width"],
             height=image["height"],
             boxes=_xyxy([a["bbox"] for a in of_image[image["id"]]], image),
@@ -189,6 +189,21 @@ def _records(
         )
         for image in document["images"]
     )
+
+
+def _image_path(images: Path, image: Mapping[str, Any]) -> Path:
+    """Where an image lies. An annotation file comes from a user: it must not lead to other files.
+
+    Raises:
+        DataError: The name leads out of the folder.
+    """
+    name = PurePath(image["file_name"])
+    if name.is_absolute() or ".." in name.parts:
+        raise DataError(
+            f"image {image['id']}: file_name={str(name)!r} leads out of the image folder {images}; "
+            "give a path below it"
+        )
+    return images / name
 
 
 def _xyxy(boxes: list[list[float]], image: Mapping[str, Any]) -> NDArray[np.float32]:
@@ -243,15 +258,8 @@ def _check_ids(records: Sequence[Mapping[str, Any]], kind: str, file: Path) -> N
 
 
 def _check_image_record(image: Mapping[str, Any], file: Path) -> None:
-    name = image.get("file_name")
-    if not isinstance(name, str):
+    if not isinstance(image.get("file_name"), str):
         raise DataError(f"{file}: image {image['id']} has no file_name")
-    # An annotation file comes from a user: it must not lead a worker to other files.
-    if PurePath(name).is_absolute() or ".." in PurePath(name).parts:
-        raise DataError(
-            f"{file}: image {image['id']}: file_name={name!r} leads out of the image folder; "
-            "give a path below it"
-        )
     for side in ("width", "height"):
         value = image.get(side)
         if not isinstance(value, int) or value < 1:
@@ -305,7 +313,7 @@ def _check_image_files(images: Iterable[Mapping[str, Any]], spec: SplitSpec) -> 
 
 
 def _check_image_file(image: Mapping[str, Any], spec: SplitSpec) -> None:
-    path, where = spec.images / image["file_name"], f"{spec.annotations}: image {image['id']}"
+    path, where = _image_path(spec.images, image), f"{spec.annotations}: image {image['id']}"
     try:
         with Image.open(path) as file:
             size = file.size

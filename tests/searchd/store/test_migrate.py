@@ -1,11 +1,13 @@
 """Migrations make exactly the tables of the models."""
 
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect
 
-from searchd.store import Database, downgrade, upgrade
+from searchd.store import Database, downgrade, searches, trials, upgrade
 from searchd.store.base import Base
+from tests.searchd.store.factories import base_proposal, run_trial, start_search, succeeded
 
 TABLES = {
     "artifacts",
@@ -36,3 +38,21 @@ def test_upgrade_makes_every_table_and_downgrade_removes_them(url: str) -> None:
     downgrade(url, "base")
     assert set(inspect(opened.engine).get_table_names()) == {"alembic_version"}
     opened.close()
+
+
+@pytest.mark.parametrize("revision", ["0001", "0002", "0003"])
+def test_downgrade_and_upgrade_keep_what_is_stored(url: str, revision: str) -> None:
+    upgrade(url)
+    before = Database(url)
+    search, lease = start_search(before)
+    run_trial(before, lease, base_proposal(), succeeded("base", ap=0.625))
+    before.close()
+
+    downgrade(url, revision)
+    upgrade(url)
+
+    after = Database(url)
+    with after.read() as session:
+        assert trials.get(session, f"{search.id}-base").score == 0.625
+        assert searches.get(session, search.id).spec == search.spec
+    after.close()

@@ -10,10 +10,8 @@ depends_on = None
 
 
 def upgrade() -> None:
-    with op.batch_alter_table("trials") as batch_op:
-        batch_op.add_column(sa.Column("checks", sa.JSON(), nullable=True))
+    op.add_column("trials", sa.Column("checks", sa.JSON(), nullable=True))
 
 
 def downgrade() -> None:
-    with op.batch_alter_table("trials") as batch_op:
-        batch_op.drop_column("checks")
+    op.drop_column("trials", "checks")  # in place: a copy of the table would break foreign keys
