@@ -64,7 +64,7 @@ class _Tasks:
     """Steps started in the cluster, each with what a trial gets."""
 
     def __init__(self, order: CostsOrder) -> None:
-        self._remote = ray.remote(_run).options(num_cpus=order.cpus, num_gpus=order.gpus)
+        self._remote: Any = ray.remote(num_cpus=order.cpus, num_gpus=order.gpus)(_run)
         self._started: list[Any] = []
 
     def start(self, step: str, *arguments: Any, num_returns: int = 1) -> Any:
