@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import ray
 import torch
+from ray.exceptions import RayTaskError
 from safetensors.torch import load_file, save_file
 
 from detection.adaptation_cost import adaptation_costs
@@ -17,7 +19,17 @@ from searchd import artifacts
 from searchd.domain.architecture import preset
 from searchd.domain.progression import STUDENT_NAME
 from searchd.domain.resolution import Resolution
-from searchd.spec import CostsOrder, HeadSpec, Inherited, PoolRef, SpaceSpec, TrainingSpec
+from searchd.spec import (
+    Comparison,
+    CostsOrder,
+    HeadSpec,
+    Inherited,
+    PoolRef,
+    SpaceSpec,
+    SplitSpec,
+    TrainingSpec,
+)
+from workers.adaptation_costs import compare
 from workers.comparison_steps import costs_of, fit, gather_part, measure_part, prepare_teacher
 
 SIZE = Resolution(64, 64)
@@ -121,3 +133,38 @@ def test_ap_is_measured_once_and_a_teacher_of_known_ap_is_built_for_costs_alone(
     assert kept == {"ap": first_ap}
     assert first is not None
     assert prepare_teacher(alone, "small") == (0.125, None)
+
+
+@pytest.fixture(scope="module")
+def _cluster() -> Iterator[None]:
+    ray.init(address="local", num_cpus=2, include_dashboard=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(120)
+@pytest.mark.usefixtures("_cluster")
+class TestTasks:
+    """The steps as Ray tasks."""
+
+    def test_costs_and_aps_come_back(self, order: CostsOrder) -> None:
+        found = compare(order, lambda: False)
+
+        assert found is not None
+        assert {(a, b) for a, targets in found.costs.items() for b in targets} == set(PAIRS)
+        assert list(found.performance) == ["small", "large"]
+        again = compare(order.model_copy(update={"pairs": ()}), lambda: False)
+        assert again == Comparison(costs={}, performance=found.performance)
+
+    def test_cancelled_comparison_ends_at_once(
+        self, order: CostsOrder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("workers.adaptation_costs.POLL_S", 0.0)
+        assert compare(order, lambda: True) is None
+
+    def test_failure_says_why(self, order: CostsOrder) -> None:
+        nowhere = SplitSpec(annotations=Path("/nowhere.json"), images=Path("/nowhere"))
+        dataset = order.dataset.model_copy(update={"train": nowhere})
+        with pytest.raises(RayTaskError, match="nowhere.json: the annotation file cannot be read"):
+            compare(order.model_copy(update={"dataset": dataset}), lambda: False)
