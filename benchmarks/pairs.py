@@ -6,11 +6,11 @@ from typing import Any
 from detection.classifier import save
 from detection.classifier_training import ClassifierTraining
 from detection.data.crops import CropSplit
-from searchd.classifier_spec import ClassifierSpec
 from searchd.domain.architecture import preset
 from searchd.domain.detector import Detector, Family
 from searchd.domain.distillation import JOINT_DETNAS, MethodName, fitting, traits
 from searchd.spec import MethodSpec
+from searchd.spec.classifier import ClassifierSpec
 
 NUM_CLASSES = 4
 G_DETKD = {

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from detection.data.crops import CropSplit, fixed_crop_batches
 from detection.families import backbone_config
 from searchd import artifacts
-from searchd.classifier_spec import ClassifierCard, ClassifierSpec
 from searchd.domain.errors import ArtifactError, InvalidValueError
+from searchd.spec.classifier import ClassifierCard, ClassifierSpec
 
 CARD_FILE, WEIGHTS_FILE = "classifier.json", "classifier.safetensors"
 SHARED, SOFTMAX, SIGMOID = "shared", "softmax", "sigmoid"

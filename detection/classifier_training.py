@@ -19,8 +19,8 @@ from detection.data.crop_batches import CropBatches
 from detection.data.crops import CropBatch, CropSplit
 from detection.mmdet_import import read_weights
 from detection.training import NonFiniteLossError
-from searchd.classifier_spec import ClassifierSpec
 from searchd.domain.errors import CheckpointError, InvalidValueError
+from searchd.spec.classifier import ClassifierSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 
 from detection.build import PIXEL_MEAN
 from detection.data.crops import CropBatch, CropSplit, Pixels, as_batch, normalised
-from searchd.classifier_spec import ClassifierSpec
+from searchd.spec.classifier import ClassifierSpec
 
 _ORDER, _FLIP, _DISTORTION = range(3)
 """Streams of random numbers; each is seeded by (seed, stream, position)."""

@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from searchd import artifacts
-from searchd.classifier_spec import Augmentation, ClassifierSpec, Losses
 from searchd.cli.output import Format, FormatOption, show_json
 from searchd.domain.errors import InvalidValueError
 from searchd.spec import SplitSpec
+from searchd.spec.classifier import Augmentation, ClassifierSpec, Losses
 
 if TYPE_CHECKING:
     from detection.classifier_training import ClassifierTraining

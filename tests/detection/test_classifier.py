@@ -27,8 +27,8 @@ from detection.classifier_training import (
 from detection.data.coco import CocoSplit
 from detection.data.crops import CropSplit
 from detection.data.shapes import make_shapes
-from searchd.classifier_spec import ClassifierSpec
 from searchd.domain.errors import ArtifactError, CheckpointError, InvalidValueError
+from searchd.spec.classifier import ClassifierSpec
 
 NAMES = ("circle", "square", "triangle", "cross")
 

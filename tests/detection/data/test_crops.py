@@ -11,8 +11,8 @@ from detection.build import PIXEL_MEAN, PIXEL_STD
 from detection.data.coco import CocoSplit
 from detection.data.crop_batches import CropBatches, distort
 from detection.data.crops import CropSplit, fixed_crop_batches
-from searchd.classifier_spec import ClassifierSpec
 from searchd.domain.errors import DataError
+from searchd.spec.classifier import ClassifierSpec
 from tests.detection.data.conftest import MakeDataset
 
 

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 
 from detection.classifier import CropClassifier, save
-from searchd.classifier_spec import ClassifierSpec
 from searchd.domain.distillation import MethodName
 from searchd.spec import MethodSpec
+from searchd.spec.classifier import ClassifierSpec
 
 NAMES = ("circle", "square", "triangle", "cross")
 

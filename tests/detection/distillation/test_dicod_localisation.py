@@ -15,10 +15,10 @@ from detection.classifier import ClassifierTeacher, CropClassifier
 from detection.data.batches import Batch
 from detection.distillation.dicod_localisation import DicodLocalisation, pooled_difference
 from detection.distillation.taps import MatchedPredictions
-from searchd.classifier_spec import ClassifierSpec
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.method_options import DicodLocalisationOptions
 from searchd.domain.resolution import Resolution
+from searchd.spec.classifier import ClassifierSpec
 from tests.detection.distillation.known import taps
 
 OBJECT = [20.0, 16.0, 44.0, 40.0]

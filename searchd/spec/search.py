@@ -1,0 +1,175 @@
+"""A search: a base detector, a data set, a pool of teachers, a budget."""
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, JsonValue, model_validator
+
+from searchd.domain.architecture import Architecture, BlockKind, preset
+from searchd.domain.distillation import MethodName, Traits, check_fit, traits
+from searchd.domain.encoding import parse
+from searchd.domain.progression import sample_teachers
+from searchd.domain.resolution import Resolution
+from searchd.domain.subnet import Subnet
+from searchd.spec.pool import PoolSpec
+from searchd.spec.strategies import JointDetNasSpec, PipelineSpec, ProgressiveSpec, StrategySpec
+from searchd.spec.training import (
+    PROGRESSIVE_DISTILLATION,
+    DistillationSpec,
+    HeadSpec,
+    ResourcesSpec,
+    TrainingSpec,
+)
+from searchd.spec.values import Name, ResolutionText, Spec
+
+
+class MmdetSpec(Spec):
+    """A detector that mmdet trained."""
+
+    config: str = Field(min_length=1)
+    """Name of a config shipped with mmdet, as "retinanet_r50_fpn_1x_coco"."""
+    checkpoint: Path
+    """On a disk that every worker can read: mmengine's, a state_dict, or safetensors."""
+    options: dict[str, JsonValue] = {}
+    """Values of the config's `model` that were replaced, by dotted key: {"backbone.depth": 18}."""
+
+
+class BaseSpec(Spec):
+    """The base detector: where the search starts. Trained from scratch, or loaded."""
+
+    backbone: str | None = "resnet18"
+    """A published backbone's name (`searchd.domain.architecture.PRESETS`), or None."""
+    encoding: str | None = None
+    """Instead of a name: the architecture's text form."""
+    mmdet: MmdetSpec | None = None
+    """Instead of either: a detector that mmdet trained. It is evaluated as it is, and its head must
+    be the search's `head`."""
+    block: BlockKind = BlockKind.BASIC
+    """Block kind of `encoding`."""
+    groups: int = Field(default=1, ge=1)
+    """Groups of the 3x3 convolutions of `encoding`, if it is a ResNeXt."""
+    base_channels: int | None = Field(default=None, ge=1)
+    """Outputs of the stem's first convolution, with which a named backbone scales; None: as
+    published, 64 of ResNets and 32 of MobileNetV2."""
+    training: TrainingSpec = TrainingSpec(
+        epochs=24, learning_rate=0.02, schedule="step", warmup_iterations=500
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if [self.backbone, self.encoding, self.mmdet].count(None) != 2:
+            raise ValueError("give exactly one of backbone, encoding and mmdet (backbone: null)")
+        _ = self.architecture
+        return self
+
+    @property
+    def architecture(self) -> Architecture | None:
+        """None where only the checkpoint knows."""
+        if self.mmdet is not None:
+            return None
+        if self.encoding is not None:
+            return parse(
+                self.encoding, self.block, groups=self.groups, stem_channels=self.base_channels
+            )
+        assert self.backbone is not None  # checked above
+        return preset(self.backbone, base_channels=self.base_channels)
+
+
+class ScoreSpec(Spec):
+    """H(S, r) = AP * [(C/C_base) * (R/R_base)^beta]^(-alpha), papers.md 1.3."""
+
+    alpha: float = Field(default=0.4, ge=0)
+    beta: float = Field(default=0.8, ge=0)
+    base_resolution: ResolutionText = Resolution(1333, 800)
+    """R_base, at which C and C_base are counted too."""
+
+
+class BudgetSpec(Spec):
+    """When a search ends."""
+
+    max_trials: int = Field(default=100, ge=1)
+    """Search trials, trial 0 included; base and controls are extra."""
+    patience: int = Field(default=20, ge=1)
+    """It has converged after this many trials in a row without a better score."""
+
+
+class SearchSpec(Spec):
+    """A search: a base detector, a data set, a pool of teachers, a budget."""
+
+    name: Name
+    dataset: Name
+    pool: Name
+    base: BaseSpec = BaseSpec()
+    head: HeadSpec = HeadSpec()
+    trial: TrainingSpec = TrainingSpec(bn_l1=1e-5)
+    distillation: DistillationSpec = DistillationSpec()
+    """The default of a progressive search is `PROGRESSIVE_DISTILLATION`."""
+    strategy: StrategySpec = JointDetNasSpec()
+    score: ScoreSpec = ScoreSpec()
+    budget: BudgetSpec = BudgetSpec()
+    resources: ResourcesSpec = ResourcesSpec()
+    control: bool = True
+    """After the search, train the base further without teacher and action for as many trials as
+    the best detector's lineage has, so that what training alone gains is known."""
+    seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        progressive = isinstance(self.strategy, ProgressiveSpec)
+        if progressive and "distillation" not in self.model_fields_set:
+            object.__setattr__(self, "distillation", PROGRESSIVE_DISTILLATION)
+        check_fit(self.distillation.options, _traits(self.head))
+        strategy, allowed = self.strategy, self.budget.max_trials
+        if isinstance(strategy, PipelineSpec) and strategy.num_trials > allowed:
+            raise ValueError(
+                f"strategy.further_trials={strategy.further_trials} makes {strategy.num_trials} "
+                f"trials, but budget.max_trials={allowed}"
+            )
+        if isinstance(strategy, ProgressiveSpec):
+            self._check_progressive(strategy)
+        return self
+
+    def _check_progressive(self, strategy: ProgressiveSpec) -> None:
+        if strategy.most_stages > self.budget.max_trials:
+            raise ValueError(
+                f"strategy progressive may need {strategy.most_stages} trials, but "
+                f"budget.max_trials={self.budget.max_trials}"
+            )
+        names = {method.name for method in self.distillation.methods}
+        if not names - {MethodName.INHERITING}:
+            raise ValueError(
+                "strategy progressive needs a method in distillation.methods that later teachers "
+                f"teach by; {MethodName.INHERITING} acts at the first alone"
+            )
+
+
+def check_pool(search: SearchSpec, pool: PoolSpec) -> None:
+    """See that a search's methods fit the teachers of a pool.
+
+    Raises:
+        InvalidValueError: One does not; the message names both sides and what would fit.
+    """
+    teacher = _traits(pool.head, neck_channels=pool.space.neck_channels)
+    check_fit(search.distillation.options, _traits(search.head), teacher)
+    if isinstance(search.strategy, ProgressiveSpec):
+        teachers_of(search, pool)
+
+
+def teachers_of(search: SearchSpec, pool: PoolSpec) -> dict[str, Subnet]:
+    """The teachers of a progressive search over a pool, by name.
+
+    Raises:
+        InvalidValueError: One is not in the pool, or it has not so many.
+    """
+    strategy, space = search.strategy, pool.space.space
+    assert isinstance(strategy, ProgressiveSpec)
+    if strategy.num_sampled_teachers is not None:
+        return sample_teachers(space, strategy.num_sampled_teachers, search.seed)
+    for subnet in strategy.teachers.values():
+        space.check(subnet)
+    return dict(strategy.teachers)
+
+
+def _traits(head: HeadSpec, neck_channels: tuple[int, ...] | None = None) -> Traits:
+    """What methods ask of a detector with this head; its backbone and classes do not matter."""
+    return traits(head.detector(preset("resnet18"), num_classes=1), neck_channels=neck_channels)

@@ -1,0 +1,62 @@
+"""What every model is made of: the base class, names, resolutions, data sets."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAdapter
+
+from searchd.domain.actions import Action
+from searchd.domain.detector import Detector
+from searchd.domain.pool import PoolProgress, PoolReport
+from searchd.domain.progression import Plan
+from searchd.domain.resolution import Resolution
+from searchd.domain.subnet import Subnet
+from searchd.domain.trial import Progress, Proposal, Report, SanityChecks
+
+REPORT = TypeAdapter(Report)
+CHECKS = TypeAdapter(SanityChecks)
+PROGRESS = TypeAdapter(Progress)
+POOL_REPORT = TypeAdapter(PoolReport)
+POOL_PROGRESS = TypeAdapter(PoolProgress)
+PROPOSAL = TypeAdapter(Proposal)
+DETECTOR = TypeAdapter(Detector)
+ACTION: TypeAdapter[Action] = TypeAdapter(Action)
+SUBNET = TypeAdapter(Subnet)
+PLAN = TypeAdapter(Plan)
+
+
+def _read_resolution(value: object) -> object:
+    return Resolution.parse(value) if isinstance(value, str) else value
+
+
+ResolutionText = Annotated[
+    Resolution, BeforeValidator(_read_resolution), PlainSerializer(str, return_type=str)
+]
+"""A resolution that JSON and YAML write as "1333x800"."""
+
+NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+"""A resource's name: lower-case letters, digits, "-" and "_", at most 63 characters."""
+
+
+class Spec(BaseModel):
+    """Base of every model here: immutable, no unknown fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class SplitSpec(Spec):
+    """One split of a COCO-format data set."""
+
+    annotations: Path
+    """COCO instances file (JSON)."""
+    images: Path
+    """Folder that `file_name` is relative to."""
+
+
+class DatasetSpec(Spec):
+    """A data set on a disk that every worker can read."""
+
+    name: Name
+    train: SplitSpec
+    validation: SplitSpec
