@@ -143,7 +143,6 @@ def _cluster() -> Iterator[None]:
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(120)
 @pytest.mark.usefixtures("_cluster")
 class TestTasks:
     """The steps as Ray tasks."""
