@@ -5,9 +5,7 @@ report.json last. No database, and no Ray: `workers.pool_training` runs this on 
 `train_pool_inline` in this process.
 """
 
-import io
 import logging
-import pickle
 import time
 from collections.abc import Generator
 from typing import Any
@@ -23,6 +21,7 @@ from searchd import artifacts
 from searchd.domain.pool import EvaluatedSubnet, PoolProgress, PoolReport
 from searchd.domain.trial import Outcome
 from searchd.spec import POOL_REPORT, PoolOrder
+from workers.checkpoints import delete_checkpoints, newest_checkpoint, write_checkpoint
 from workers.failures import cause_and_reason
 from workers.pool_training import REPORT_FILE, OnProgress
 
@@ -30,7 +29,6 @@ log = logging.getLogger(__name__)
 
 SUPERNET = "supernet"
 """Name of the artifact with the supernet's weights."""
-RESUME_FILE = "resume.pt"
 
 Steps = Generator[PoolProgress, bool, PoolReport | None]
 
@@ -124,7 +122,7 @@ class _PoolWorker:
         self.speed = _Speed()
 
     def steps(self) -> Steps:
-        state = _find_checkpoint(self.order)
+        state = newest_checkpoint((self.order.artifacts, *self.order.previous_attempts))
         if state is not None:
             self.training.load_state_dict(state)
             log.info("pool %s goes on in phase %s", self.order.pool, self.training.phase.name)
@@ -188,18 +186,14 @@ class _PoolWorker:
             epochs=self.training.epochs,
         )
         _write_report(self.order, report)
-        for folder in (self.order.artifacts, *self.order.previous_attempts):
-            artifacts.delete(artifacts.join(folder, RESUME_FILE))
+        delete_checkpoints((self.order.artifacts, *self.order.previous_attempts))
         return report
 
     def _checkpoint(self) -> None:
         self.checkpoint_due = time.monotonic() + self.order.checkpoint_s
         if self.rank > 0:
             return
-        file = io.BytesIO()
-        torch.save(self.training.state_dict(), file)
-        uri = artifacts.join(self.order.artifacts, RESUME_FILE)
-        artifacts.write(uri, file.getvalue(), name="resume")
+        write_checkpoint(self.order.artifacts, self.training.state_dict())
 
     def _hand_over(self, progress: PoolProgress) -> Generator[PoolProgress, bool, None]:
         if not self._agreed((yield progress)):
@@ -264,22 +258,6 @@ class _Speed:
         if not self._num_iterations:
             return None
         return num_iterations * (time.monotonic() - self._since) / self._num_iterations
-
-
-def _find_checkpoint(order: PoolOrder) -> dict[str, Any] | None:
-    """The newest readable checkpoint, of this attempt or an earlier one."""
-    for folder in (order.artifacts, *order.previous_attempts):
-        uri = artifacts.join(folder, RESUME_FILE)
-        if not artifacts.exists(uri):
-            continue
-        try:
-            file = io.BytesIO(artifacts.read_bytes(uri))
-            state: dict[str, Any] = torch.load(file, weights_only=True)
-        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            log.warning("%s cannot be read and is passed over: %s", uri, error)
-            continue
-        return state
-    return None
 
 
 def _failure(order: PoolOrder, error: Exception) -> PoolReport:

@@ -5,12 +5,10 @@ resolution and stored. A worker reaches no database and no coordinator: what it 
 what it makes it puts into the artifact store, with report.json written last.
 """
 
-import io
 import logging
-import pickle
 import time
 from collections.abc import Callable, Generator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -19,15 +17,12 @@ from safetensors.torch import save as save_safetensors
 
 from detection.build import Student, build_detector, load_student
 from detection.complexity import count
-from detection.data.coco import CocoSplit
 from detection.distillation.distiller import Distiller, pair_of
 from detection.evaluation import Detection, predict, score
 from detection.latency import measure
 from detection.morphism import NothingToDo, evolve
 from detection.morphism.prune_to_macs import prune_to_macs
 from detection.training import Training
-from elastic_pool.supernet import Supernet
-from elastic_pool.teacher import load_supernet
 from searchd import artifacts
 from searchd.domain.errors import DataError
 from searchd.domain.resolution import Resolution
@@ -40,12 +35,14 @@ from searchd.domain.trial import (
     Progress,
     PruneToMacs,
     Report,
-    SanityChecks,
     TakeSubnet,
     Train,
 )
-from searchd.spec import CHECKS, DETECTOR, REPORT, PoolRef, SplitSpec, TrialOrder
+from searchd.spec import CHECKS, DETECTOR, REPORT, TrialOrder
 from workers.base import load_base
+from workers.checkpoints import delete_checkpoints, newest_checkpoint, write_checkpoint
+from workers.checks import Checks, why_zero
+from workers.context import TrialContext
 from workers.failures import cause_and_reason
 from workers.teachers import build_teacher, keep_ap, known_ap
 
@@ -53,39 +50,9 @@ log = logging.getLogger(__name__)
 
 STUDENT, ADAPTERS, DETECTOR_JSON = "student", "adapters", "detector"
 """Names of a trial's artifacts; a child inherits the first two."""
-RESUME_FILE, REPORT_FILE = "resume.pt", "report.json"
+REPORT_FILE = "report.json"
 
 Steps = Generator[Progress, bool, Report]
-
-
-@dataclass
-class TrialContext:
-    """What a worker process keeps loaded from one trial to the next."""
-
-    splits: dict[SplitSpec, CocoSplit] = field(default_factory=dict)
-    supernets: dict[str, Supernet] = field(default_factory=dict)
-    """The last pool's supernet, by its SHA-256."""
-
-    def split(self, spec: SplitSpec) -> CocoSplit:
-        """A data set's split, decoded images included.
-
-        Raises:
-            DataError: The split cannot be read.
-        """
-        if spec not in self.splits:
-            self.splits[spec] = CocoSplit(spec)
-        return self.splits[spec]
-
-    def supernet(self, pool: PoolRef, num_classes: int) -> Supernet:
-        """A pool's supernet.
-
-        Raises:
-            ArtifactError: The stored file is missing or damaged.
-        """
-        key = pool.supernet.sha256
-        if key not in self.supernets:
-            self.supernets = {key: load_supernet(pool, num_classes)}
-        return self.supernets[key]
 
 
 def run_trial(
@@ -128,7 +95,7 @@ def trial_steps(order: TrialOrder, context: TrialContext) -> Steps:
     Raises:
         OSError: The report itself could not be written.
     """
-    checks = _Checks()
+    checks = Checks()
     try:
         report = yield from _Trial(order, context, checks).steps()
     except Exception as error:  # the trial's boundary: every failure becomes a report
@@ -137,8 +104,7 @@ def trial_steps(order: TrialOrder, context: TrialContext) -> Steps:
     if report.outcome is not Outcome.STOPPED:
         uri = artifacts.join(order.artifacts, REPORT_FILE)
         artifacts.write(uri, REPORT.dump_json(report), name="report")
-        for folder in (order.artifacts, *order.previous_attempts):
-            artifacts.delete(artifacts.join(folder, RESUME_FILE))
+        delete_checkpoints((order.artifacts, *order.previous_attempts))
     return report
 
 
@@ -146,20 +112,10 @@ class _Stopped(Exception):
     """Told to stop; unwinds to `_Trial.steps`."""
 
 
-@dataclass
-class _Checks:
-    """What has been checked so far; outlives a failure."""
-
-    found: SanityChecks = SanityChecks()
-
-    def note(self, **values: Any) -> None:
-        self.found = replace(self.found, **values)
-
-
 class _Trial:
     """One attempt at one order."""
 
-    def __init__(self, order: TrialOrder, context: TrialContext, checks: _Checks) -> None:
+    def __init__(self, order: TrialOrder, context: TrialContext, checks: Checks) -> None:
         self.order = order
         self.checks = checks
         self.context = context
@@ -172,7 +128,7 @@ class _Trial:
         order = self.order
         torch.set_num_threads(order.num_threads)
         torch.manual_seed(order.proposal.seed)
-        resume = _find_checkpoint(order)
+        resume = newest_checkpoint(order.previous_attempts)
         try:
             student = self._student() if resume is None else _resumed_student(resume)
         except NothingToDo as nothing:
@@ -363,7 +319,7 @@ class _Trial:
             num_detections += len(detections)
             evaluations.append(self._evaluation(model, student, resolution, detections))
         if all(evaluation.ap == 0 for evaluation in evaluations):
-            self.checks.note(suspicious=_why_zero(num_detections))
+            self.checks.note(suspicious=why_zero(num_detections))
         return tuple(evaluations)
 
     def _detect(
@@ -414,52 +370,22 @@ class _Trial:
         )
 
     def _checkpoint(self, training: Training, student: Student) -> None:
-        buffer = io.BytesIO()
         state = {
             "detector": DETECTOR.dump_json(student.detector).decode(),
             "training": training.state_dict(),
             "checks": CHECKS.dump_json(self.checks.found).decode(),
         }
-        torch.save(state, buffer)
-        uri = artifacts.join(self.order.artifacts, RESUME_FILE)
-        artifacts.write(uri, buffer.getvalue(), name="resume")
+        write_checkpoint(self.order.artifacts, state)
         self.checkpoint_due = time.monotonic() + self.order.checkpoint_s
 
     def _write(self, name: str, suffix: str, data: bytes) -> Artifact:
         return artifacts.write(artifacts.join(self.order.artifacts, name + suffix), data, name=name)
 
 
-def _find_checkpoint(order: TrialOrder) -> dict[str, Any] | None:
-    """The newest readable checkpoint of an earlier attempt."""
-    for folder in order.previous_attempts:
-        uri = artifacts.join(folder, RESUME_FILE)
-        if not artifacts.exists(uri):
-            continue
-        try:
-            state: dict[str, Any] = torch.load(
-                io.BytesIO(artifacts.read_bytes(uri)), weights_only=True
-            )
-        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            log.warning("%s cannot be read and is passed over: %s", uri, error)
-            continue
-        return state
-    return None
-
-
 def _resumed_student(resume: dict[str, Any]) -> Student:
     return Student(
         detector=DETECTOR.validate_json(resume["detector"]), weights=resume["training"]["model"]
     )
-
-
-def _why_zero(num_detections: int) -> str:
-    """In words, why an AP of exactly zero is suspicious."""
-    what = (
-        "not one object was detected"
-        if num_detections == 0
-        else f"none of {num_detections} detections matches an object"
-    )
-    return f"AP is exactly zero at every resolution after the last epoch: {what}"
 
 
 def _weights(state: dict[str, torch.Tensor]) -> bytes:

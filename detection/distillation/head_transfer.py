@@ -1,32 +1,16 @@
 """The student's RPN and RoI head are the teacher's. G-DetKD (002) section 4.3.1 and appendix A,
 papers.md 3.3."""
 
-from typing import Any, Self
+from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
-from detection.distillation.method import DistillationMethod, Pair
-from detection.distillation.taps import StudentTaps, TeacherTaps
-from searchd.domain.method_options import NoOptions
+from detection.distillation.method import Preparation
 
 
-class HeadTransfer(DistillationMethod):
+class HeadTransfer(Preparation):
     """Copied before the training and frozen throughout (decision C3); backbone and neck learn to
     serve the teacher's head. It adds no loss."""
-
-    @classmethod
-    def build(cls, options: NoOptions, pair: Pair) -> Self:
-        del options, pair
-        return cls()
-
-    def forward(self, student: StudentTaps, teacher: TeacherTaps) -> Tensor:
-        """Zero."""
-        del teacher
-        return student.batch.inputs.new_zeros(())
-
-    def losses(self, student: StudentTaps, teacher: TeacherTaps) -> dict[str, Tensor]:
-        del student, teacher
-        return {}
 
     def prepare(self, student: nn.Module, teacher: nn.Module) -> tuple[nn.Module, ...]:
         """Copy and freeze; see `DistillationMethod.prepare`.

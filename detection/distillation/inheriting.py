@@ -7,21 +7,18 @@ the adapters, which go on to the student's children.
 
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import Self
 
 import torch
 from torch import Tensor, nn
 
-from detection.distillation.method import DistillationMethod, Pair
-from detection.distillation.taps import StudentTaps, TeacherTaps
+from detection.distillation.method import Preparation
 from searchd.domain.errors import InvalidValueError
-from searchd.domain.method_options import NoOptions
 
 HEADS = ("rpn_head", "roi_head", "bbox_head")
 """What a detector may call its heads."""
 
 
-class Inheriting(DistillationMethod):
+class Inheriting(Preparation):
     """Copies neck and head of the teacher, unless an ancestor of the student has."""
 
     done: Tensor
@@ -29,20 +26,6 @@ class Inheriting(DistillationMethod):
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("done", torch.tensor(False))
-
-    @classmethod
-    def build(cls, options: NoOptions, pair: Pair) -> Self:
-        del options, pair
-        return cls()
-
-    def forward(self, student: StudentTaps, teacher: TeacherTaps) -> Tensor:
-        """Zero."""
-        del teacher
-        return student.batch.inputs.new_zeros(())
-
-    def losses(self, student: StudentTaps, teacher: TeacherTaps) -> dict[str, Tensor]:
-        del student, teacher
-        return {}
 
     def prepare(self, student: nn.Module, teacher: nn.Module) -> tuple[nn.Module, ...]:
         """Copy once; nothing is frozen.

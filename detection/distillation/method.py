@@ -12,6 +12,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from detection.data.coco import CocoSplit
 from detection.distillation.taps import StudentTaps, TeacherTaps
+from searchd.domain.method_options import NoOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,8 +119,10 @@ class DistillationMethod(nn.Module, ABC):
         return {"": self.weight * self(student, teacher)}
 
     def preparation_losses(self, student: StudentTaps, teacher: TeacherTaps) -> dict[str, Tensor]:
-        """What is minimised before the training proper; the student is not changed by it."""
-        raise NotImplementedError(f"{type(self).__name__} has no preparation")
+        """What is minimised before the training proper; the student is not changed by it. Empty
+        unless the method has `preparation_iterations`."""
+        del student, teacher
+        return {}
 
     def prepare(self, student: nn.Module, teacher: nn.Module) -> tuple[nn.Module, ...]:
         """Change the student once, before it is trained under this teacher.
@@ -139,6 +142,24 @@ class DistillationMethod(nn.Module, ABC):
         """
         del num_iterations
         return None
+
+
+class Preparation(DistillationMethod):
+    """A method that acts on the student before its training, by `prepare`, and adds no loss."""
+
+    @classmethod
+    def build(cls, options: NoOptions, pair: Pair) -> Self:
+        del options, pair
+        return cls()
+
+    def forward(self, student: StudentTaps, teacher: TeacherTaps) -> Tensor:
+        """Zero."""
+        del teacher
+        return student.batch.inputs.new_zeros(())
+
+    def losses(self, student: StudentTaps, teacher: TeacherTaps) -> dict[str, Tensor]:
+        del student, teacher
+        return {}
 
 
 def balanced(mean: Tensor, count: float) -> Tensor:

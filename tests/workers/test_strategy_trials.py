@@ -37,7 +37,8 @@ from searchd.spec import (
 )
 from searchd.store import Database, datasets, pools, searches, upgrade, work
 from tests.searchd.store import factories
-from workers.trial import TrialContext, run_trial
+from workers.context import TrialContext
+from workers.trial import run_trial
 
 SIZE = Resolution(64, 64)
 HEAD = HeadSpec(

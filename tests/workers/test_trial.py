@@ -42,7 +42,8 @@ from searchd.spec import (
     TrainingSpec,
     TrialOrder,
 )
-from workers.trial import TrialContext, run_trial, trial_steps
+from workers.context import TrialContext
+from workers.trial import run_trial, trial_steps
 
 SIZE = Resolution(64, 64)
 HEAD = HeadSpec(

@@ -1,0 +1,38 @@
+"""What a worker process keeps loaded from one trial to the next."""
+
+from dataclasses import dataclass, field
+
+from detection.data.coco import CocoSplit
+from elastic_pool.supernet import Supernet
+from elastic_pool.teacher import load_supernet
+from searchd.spec import PoolRef, SplitSpec
+
+
+@dataclass
+class TrialContext:
+    """What a worker process keeps loaded from one trial to the next."""
+
+    splits: dict[SplitSpec, CocoSplit] = field(default_factory=dict)
+    supernets: dict[str, Supernet] = field(default_factory=dict)
+    """The last pool's supernet, by its SHA-256."""
+
+    def split(self, spec: SplitSpec) -> CocoSplit:
+        """A data set's split, decoded images included.
+
+        Raises:
+            DataError: The split cannot be read.
+        """
+        if spec not in self.splits:
+            self.splits[spec] = CocoSplit(spec)
+        return self.splits[spec]
+
+    def supernet(self, pool: PoolRef, num_classes: int) -> Supernet:
+        """A pool's supernet.
+
+        Raises:
+            ArtifactError: The stored file is missing or damaged.
+        """
+        key = pool.supernet.sha256
+        if key not in self.supernets:
+            self.supernets = {key: load_supernet(pool, num_classes)}
+        return self.supernets[key]
