@@ -73,14 +73,14 @@ def trial_steps(order: TrialOrder, context: TrialContext) -> Generator[Progress,
             os._exit(1)
         if iteration == 1 and fate == HANGS:
             time.sleep(600)
-        if not (yield _progress(order, iteration)):
-            return _report(order, outcome=Outcome.STOPPED, reason="told to stop")
-    report = _success(order)
+        if not (yield progress(order, iteration)):
+            return report(order, outcome=Outcome.STOPPED, reason="told to stop")
+    done = success(order)
     uri = artifacts.join(order.artifacts, "report.json")
-    artifacts.write(uri, REPORT.dump_json(report), name="report")
+    artifacts.write(uri, REPORT.dump_json(done), name="report")
     if fate == KILLS_DRIVER:
         _kill_driver(order.search)
-    return report
+    return done
 
 
 def train_pool(order: PoolOrder, progress: Callable[[PoolProgress], bool]) -> PoolReport:
@@ -144,7 +144,7 @@ def _note_beginning(order: TrialOrder, attempt: str) -> None:
         file.write(f"{attempt}\n")
 
 
-def _success(order: TrialOrder) -> Report:
+def success(order: TrialOrder) -> Report:
     detector = order.detector or (order.inherited and order.inherited.detector)
     ap = 0.3 + 0.01 * (order.proposal.number % 7)
     evaluations = tuple(
@@ -163,7 +163,7 @@ def _success(order: TrialOrder) -> Report:
         for resolution in order.evaluated_at
     )
     epochs = (EpochMetrics(epoch=1, losses={"loss": 1.0}, learning_rate=0.1, duration_s=0.1),)
-    return _report(
+    return report(
         order,
         outcome=Outcome.SUCCEEDED,
         detector=detector,
@@ -175,7 +175,7 @@ def _success(order: TrialOrder) -> Report:
     )
 
 
-def _report(order: TrialOrder, **values: Any) -> Report:
+def report(order: TrialOrder, **values: Any) -> Report:
     return Report(trial=order.proposal.name, attempt=order.attempt, **values)
 
 
@@ -183,7 +183,7 @@ def _file(uri: str, name: str) -> Artifact:
     return artifacts.write(uri, b"weights", name=name)
 
 
-def _progress(order: TrialOrder, iteration: int) -> Progress:
+def progress(order: TrialOrder, iteration: int) -> Progress:
     return Progress(
         trial=order.proposal.name,
         attempt=order.attempt,

@@ -1,0 +1,15 @@
+"""What the fault matrix shares: recovery times are printed at the end of the run."""
+
+import pytest
+
+from tests.chaos.recovery import RECOVERIES
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if not RECOVERIES:
+        return
+    terminalreporter.section("recovery times")
+    for one in RECOVERIES:
+        terminalreporter.write_line(
+            f"{one.took_s:6.1f} s (at most {one.bound_s:3.0f} s)  {one.fault}: {one.until}"
+        )

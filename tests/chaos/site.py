@@ -1,0 +1,266 @@
+"""A running `searchd up`, as an operator starts it, and what tests do with it and see of it."""
+
+import contextlib
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from api.client import Client
+from searchd.domain.lifecycle import SearchStatus, TrialStatus, WorkStatus
+from searchd.processes import end, marked
+from searchd.spec import BudgetSpec, DatasetSpec, PoolSpec, ResourcesSpec, SearchSpec, SplitSpec
+from searchd.store import Database, trials, work
+from searchd.store.models import TrialRow
+from searchd.up import MARK
+from tests.chaos import workers
+from tests.chaos.workers import Attempt
+
+log = logging.getLogger(__name__)
+
+LEASE_S = 10.0
+SETTINGS = {
+    "SEARCHD_LEASE_S": str(LEASE_S),
+    "SEARCHD_POLL_S": "0.5",
+    "SEARCHD_SLICE_S": "0.1",
+    "SEARCHD_SILENCE_S": "60",
+}
+"""Only that faults are seen sooner than with the defaults; docs/operations.md names them."""
+MAX_TRIALS = 6
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What the database holds of a trial that has ended, and must hold for ever."""
+
+    name: str
+    status: TrialStatus
+    attempt: int
+    completion: int | None
+    score: float | None
+    params: int | None
+
+
+class Site:
+    """A running `searchd up` on a folder.
+
+    Args:
+        folder: Gets the data folder and the notes of the workers.
+        url: Of the API.
+        process: `searchd up` itself.
+        environment: Of the service.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        url: str,
+        process: "subprocess.Popen[str]",
+        environment: Mapping[str, str],
+    ) -> None:
+        self.data_folder = folder / "data"
+        self.notes = folder / "notes"
+        self.artifacts = Path(environment.get("SEARCHD_ARTIFACTS", self.data_folder / "artifacts"))
+        self.environment = environment
+        self.process = process
+        self.client = Client(url)
+        sqlite = f"sqlite:///{self.data_folder / 'searchd.sqlite'}"
+        self.database = Database(environment.get("SEARCHD_DATABASE_URL", sqlite))
+
+    def close(self) -> None:
+        self.client.close()
+        self.database.close()
+
+    # What it is asked to do
+
+    def add_teachers(self, name: str = "shapes") -> None:
+        """A data set and a pool of this name, ready."""
+        split = SplitSpec(annotations=Path("/data/train.json"), images=Path("/data"))
+        self.client.create_dataset(DatasetSpec(name=name, train=split, validation=split))
+        self.client.create_pool(PoolSpec(name=name, dataset=name))
+        self.client.wait_for_pool(name, poll_s=0.2)
+
+    def submit(self, name: str, *, max_trials: int = MAX_TRIALS) -> str:
+        """A search of two trials at a time; its id."""
+        spec = SearchSpec(
+            name=name,
+            dataset="shapes",
+            pool="shapes",
+            budget=BudgetSpec(max_trials=max_trials),
+            resources=ResourcesSpec(trials_in_flight=2),
+            control=False,
+        )
+        return self.client.submit_search(spec).id
+
+    def submit_busy(self, name: str, *, max_trials: int = MAX_TRIALS) -> str:
+        """A search that has finished some trials and is in the middle of others."""
+        search = self.submit(name, max_trials=max_trials)
+        self.wait_until(lambda: self.is_busy(search))
+        return search
+
+    # What it does
+
+    def is_busy(self, search: str) -> bool:
+        """Whether trials have ended and others have written checkpoints."""
+        rows = self.trials(search)
+        running = [row for row in rows if row.status is TrialStatus.RUNNING and row.progress]
+        return len(self.finished(search)) >= 2 and len(running) >= 1
+
+    def trials(self, search: str) -> list[TrialRow]:
+        with self.database.read() as session:
+            return list(trials.of_search(session, search))
+
+    def running(self, search: str) -> list[Attempt]:
+        """What workers are at, in the order the trials were proposed."""
+        rows = {(r.name, r.attempt) for r in self.trials(search) if r.status is TrialStatus.RUNNING}
+        return [a for a in self.attempts(search) if (a.name, a.number) in rows]
+
+    def finished(self, search: str) -> list[Finished]:
+        """Trials that have ended, in the order in which they did."""
+        rows = [row for row in self.trials(search) if row.completion is not None]
+        return [
+            Finished(row.name, row.status, row.attempt, row.completion, row.score, row.params)
+            for row in sorted(rows, key=lambda row: row.completion or 0)
+        ]
+
+    def attempts(self, search: str) -> list[Attempt]:
+        return workers.attempts(self.notes, search)
+
+    def reported(self, search: str) -> set[tuple[str, int]]:
+        """Attempts whose report lies in the artifact store."""
+        reports = (self.artifacts / "searches" / search).glob("*/attempt-*/report.json")
+        return {(path.parts[-3], int(path.parts[-2].removeprefix("attempt-"))) for path in reports}
+
+    def processes(self) -> list[psutil.Process]:
+        """Everything that was started here."""
+        return marked(MARK, str(self.data_folder))
+
+    def module(self, *arguments: str) -> psutil.Process | None:
+        """The living process `python -m ARGUMENTS`; None when there is none."""
+        for process in self.processes():
+            if _command(process)[1:] == ["-m", *arguments]:
+                return process
+        return None
+
+    def drivers(self, search: str) -> list[psutil.Process]:
+        wanted = f"--work=search-{search}"
+        return [p for p in self.processes() if wanted in _command(p) and "-c" not in _command(p)]
+
+    def is_running(self, search: str, name: str, attempt: int) -> bool:
+        """Whether a worker is at this attempt at a trial."""
+        return (name, attempt) in [(a.name, a.number) for a in self.running(search)]
+
+    def has_new_driver(self, search: str, old: int) -> bool:
+        """Whether another driver than process `old` shows the database that it lives."""
+        with self.database.read() as session:
+            row = work.of_resource(session, search)
+        return row.lease > 1 and any(p.pid != old for p in self.drivers(search))
+
+    # What a test waits for and checks
+
+    def wait_until(self, condition: Callable[[], bool], timeout_s: float = 120) -> float:
+        """Seconds until the condition held."""
+        start = time.monotonic()
+        while not condition():
+            assert time.monotonic() - start < timeout_s, f"not within {timeout_s:g} s"
+            time.sleep(0.05)
+        return time.monotonic() - start
+
+    def check_end(
+        self, search: str, before: Iterable[Finished], *, max_trials: int = MAX_TRIALS
+    ) -> None:
+        """The search ends by itself, with nothing lost, nothing trained twice and nobody left.
+
+        Args:
+            search: Its id.
+            before: What had ended before the fault.
+            max_trials: Its budget.
+        """
+        ended = self.client.wait_for_search(search, poll_s=0.2)
+        assert ended.status is SearchStatus.SUCCEEDED, ended.status_reason
+        finished = self.finished(search)
+        assert finished[: len(list(before))] == list(before)
+        assert {trial.status for trial in finished} == {TrialStatus.SUCCEEDED}
+        assert [trial.completion for trial in finished] == list(range(max_trials + 1))
+        self._check_nothing_repeated(search, finished)
+        self.wait_until(lambda: self.leftovers(search) == [], timeout_s=2 * LEASE_S)
+
+    def leftovers(self, search: str) -> list[str]:
+        """What should be gone once a search has ended."""
+        with self.database.read() as session:
+            leased = work.of_resource(session, search).status is WorkStatus.LEASED
+        workers_left = {a.pid for a in self.attempts(search)} & {p.pid for p in self.processes()}
+        return [
+            *(["its work is leased"] if leased else []),
+            *(f"driver {process.pid}" for process in self.drivers(search)),
+            *(f"worker {pid}" for pid in workers_left),
+        ]
+
+    def _check_nothing_repeated(self, search: str, finished: list[Finished]) -> None:
+        begun = [(attempt.name, attempt.number) for attempt in self.attempts(search)]
+        assert len(begun) == len(set(begun))
+        # The attempt that wrote its report is the one on record, and the last that was begun.
+        recorded = {trial.name: trial.attempt for trial in finished}
+        last = {name: max(n for other, n in begun if other == name) for name, _ in begun}
+        assert recorded == last
+        assert set(recorded.items()) <= self.reported(search)
+
+
+@contextmanager
+def running_site(
+    folder: Path, *, cpus: int = 2, environment: Mapping[str, str] | None = None
+) -> Iterator[Site]:
+    """`searchd up` on `folder`; ended, with all its processes, when left.
+
+    Args:
+        folder: Empty.
+        cpus: That Ray hands out.
+        environment: Settings beyond `SETTINGS`.
+    """
+    (folder / "notes").mkdir(parents=True)
+    variables = {
+        **os.environ,
+        **workers.ENVIRONMENT,
+        **SETTINGS,
+        workers.NOTES: str(folder / "notes"),
+        **(environment or {}),
+    }
+    data = folder / "data"
+    command = [sys.executable, "-m", "searchd.cli.main", "up", f"--data-folder={data}"]
+    with (folder / "up.log").open("w") as output:
+        process = subprocess.Popen(
+            [*command, "--port=0", f"--cpus={cpus}"],
+            stdout=subprocess.PIPE,
+            stderr=output,
+            text=True,
+            env=variables,
+        )
+    assert process.stdout is not None
+    ready = process.stdout.readline()
+    try:
+        assert ready.startswith("searchd is ready: "), (folder / "up.log").read_text()
+        site = Site(folder, ready.split()[-1], process, variables)
+        with contextlib.closing(site):
+            yield site
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+        process.stdout.close()
+        left = marked(MARK, str(data))
+        end(left)
+    assert left == [], "`searchd up` left processes behind"
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:  # ended meanwhile
+        return []
