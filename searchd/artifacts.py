@@ -4,9 +4,12 @@ A write becomes visible whole or not at all. Works alike on a local folder, NFS 
 (any fsspec protocol). Knows nothing of searches, torch or the database.
 """
 
+import errno
 import hashlib
 import json
+import logging
 import os
+import time
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -18,6 +21,15 @@ from fsspec.implementations.local import LocalFileSystem
 from searchd.domain.errors import ArtifactError
 from searchd.domain.trial import Artifact
 
+log = logging.getLogger(__name__)
+
+PATIENCE_S = 300.0
+"""How long a write waits for a store that is full or read-only. Less than SEARCHD_SILENCE_S, or the
+watchdog ends a worker that waits."""
+_RETRY_S = 1.0
+_REFUSALS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+"""What an operator mends while we wait: no space, quota used up, read-only."""
+
 
 def join(uri: str, *parts: str) -> str:
     """The URI of something below `uri`."""
@@ -25,7 +37,8 @@ def join(uri: str, *parts: str) -> str:
 
 
 def write(uri: str, data: bytes, *, name: str) -> Artifact:
-    """Store `data` at `uri`, atomically.
+    """Store `data` at `uri`, atomically. Waits while the store is full or read-only: what was
+    trained so far is worth more than the time.
 
     Args:
         uri: A path or an fsspec URL; missing folders are made.
@@ -33,14 +46,18 @@ def write(uri: str, data: bytes, *, name: str) -> Artifact:
         name: What the file is ("student", "adapters", ...); kept in the returned `Artifact`.
 
     Raises:
-        OSError: The store refuses the write (full, read-only, unreachable).
+        OSError: The store refuses the write (unreachable; or full or read-only for `PATIENCE_S`).
     """
-    fs, path = url_to_fs(uri)
-    fs.makedirs(path.rpartition("/")[0], exist_ok=True)
-    if isinstance(fs, LocalFileSystem):
-        _replace(path, data)
-    else:
-        fs.pipe_file(path, data)  # object stores show an upload only when it is whole
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            _store(uri, data)
+            break
+        except OSError as error:
+            if error.errno not in _REFUSALS or time.monotonic() >= deadline:
+                raise
+            log.warning("%s cannot be written, and is tried again: %s", uri, error)
+        time.sleep(_RETRY_S)
     return Artifact(
         name=name, uri=uri, sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data)
     )
@@ -127,6 +144,15 @@ def delete(uri: str) -> None:
     fs, path = url_to_fs(uri)
     if fs.exists(path):
         fs.rm(path, recursive=True)
+
+
+def _store(uri: str, data: bytes) -> None:
+    fs, path = url_to_fs(uri)
+    fs.makedirs(path.rpartition("/")[0], exist_ok=True)
+    if isinstance(fs, LocalFileSystem):
+        _replace(path, data)
+    else:
+        fs.pipe_file(path, data)  # object stores show an upload only when it is whole
 
 
 def _replace(path: str, data: bytes) -> None:

@@ -10,7 +10,8 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -32,6 +33,9 @@ from searchd.store.searches import ACTIVE
 log = logging.getLogger(__name__)
 
 MAX_BACK_OFF_S = 60.0
+"""Between two starts of a driver that crashes."""
+_LONGEST_PAUSE_S = 5.0
+"""Between two rounds while database or Ray do not answer."""
 
 
 class Action(StrEnum):
@@ -76,6 +80,16 @@ class Refusal:
         return Action.GAVE_UP if self.for_good else Action.WAITS
 
 
+@dataclass(frozen=True, slots=True)
+class _Sign:
+    """A sign of life of a driver."""
+
+    shown: tuple[int, datetime | None]
+    """Number and end of its lease, which it puts off as long as it lives."""
+    seen_at: float
+    """By our own watch."""
+
+
 class Coordinator:
     """Brings database and cluster together, one `step` at a time.
 
@@ -85,7 +99,9 @@ class Coordinator:
         lease_s: Seconds that a driver may show no sign of life.
         max_running_searches: Searches admitted at the same time.
         max_attempts: Crashes in a row after which work is given up.
-        clock: The present time.
+        clock: The present time. It may be put forward or back: only dates for people and the
+            earliest start of waiting work follow it.
+        watch: Seconds that never go back, by which silent drivers are told.
     """
 
     def __init__(
@@ -97,6 +113,7 @@ class Coordinator:
         max_running_searches: int,
         max_attempts: int,
         clock: Callable[[], datetime] = now,
+        watch: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
         self._jobs = jobs
@@ -104,6 +121,9 @@ class Coordinator:
         self._max_running_searches = max_running_searches
         self._max_attempts = max_attempts
         self._clock = clock
+        self._time_s = watch
+        self._signs: dict[str, _Sign] = {}
+        """The last sign of life of every piece of leased work."""
         self._owner = f"coordinator {socket.gethostname()}:{os.getpid()}"
 
     def step(self) -> list[Deed]:
@@ -119,23 +139,33 @@ class Coordinator:
         with self._database.read() as session:
             leased = work.leased(session)
             queued = work.queued(session, now=self._clock())
+        self._note_signs(leased)
         deeds = [self._watch(row) for row in leased]
         deeds += [self._admit(row, nodes) for row in queued]
         return [deed for deed in deeds if deed is not None]
+
+    def _note_signs(self, leased: Sequence[WorkRow]) -> None:
+        """A driver that lives extends its lease. Whether it did is seen by the change and not by
+        the date, which a clock that differs from ours may have written."""
+        before, self._signs = self._signs, {}
+        for row in leased:
+            sign = _Sign((row.lease, row.lease_expires_at), self._time_s())
+            last = before.get(row.id, sign)
+            self._signs[row.id] = last if last.shown == sign.shown else sign
 
     def _watch(self, row: WorkRow) -> Deed | None:
         """What is to be done about a driver that should be running."""
         lease = work.lease_of(row)
         job_id = job_of(lease)
         status = self._jobs.status(job_id)
-        expired = row.lease_expires_at is None or row.lease_expires_at <= self._clock()
+        is_silent = self._time_s() - self._signs[row.id].seen_at >= self._lease_s
         if status.is_alive:
-            if not expired:
+            if not is_silent:
                 return None
             self._jobs.stop(job_id)
             log.warning("%s: no sign of life, asked Ray to end %s", row.id, job_id)
             return Deed(Action.STOPPED, row.id, "no sign of life")
-        if status is JobStatus.MISSING and not expired:
+        if status is JobStatus.MISSING and not is_silent:
             return None  # about to be submitted, or a driver that somebody started by hand
         return self._restart(row, lease, status)
 
@@ -310,7 +340,7 @@ def _loop(coordinator: Coordinator, stop: threading.Event, poll_s: float) -> Non
         except Exception:  # the outermost loop: nothing may end it but a signal
             failures += 1
             log.exception("a round failed")
-        stop.wait(min(poll_s * 2**failures, MAX_BACK_OFF_S))
+        stop.wait(min(poll_s * 2**failures, max(poll_s, _LONGEST_PAUSE_S)))
 
 
 if __name__ == "__main__":

@@ -47,6 +47,11 @@ def newest_checkpoint(folders: Iterable[str]) -> dict[str, Any] | None:
 
 
 def delete_checkpoints(folders: Iterable[str]) -> None:
-    """Remove what nobody will go on from."""
+    """Remove what nobody will go on from. What cannot be removed stays: it only costs space, and is
+    no reason to lose a trial that has ended."""
     for folder in folders:
-        artifacts.delete(artifacts.join(folder, RESUME_FILE))
+        uri = artifacts.join(folder, RESUME_FILE)
+        try:
+            artifacts.delete(uri)
+        except OSError as error:
+            log.warning("%s could not be removed: %s", uri, error)

@@ -18,6 +18,7 @@ from searchd.domain.lifecycle import WorkKind
 from searchd.driver.dataset import run_dataset_check
 from searchd.driver.keeper import EXIT_LEASE_LOST, LeaseKeeper
 from searchd.driver.ledger import Ledger
+from searchd.driver.patience import PatientDatabase
 from searchd.driver.pool import run_pool
 from searchd.driver.search import run_search
 from searchd.settings import Settings
@@ -31,7 +32,8 @@ def main() -> None:
     arguments = _parse(sys.argv[1:])
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     settings = settings_module.load()
-    with closing(Database(settings.database)) as database:
+    opened = PatientDatabase(settings.database, patience_s=settings.lease_s)
+    with closing(opened) as database:
         lease = (
             _take_lease(database, arguments.work, settings)
             if arguments.lease is None

@@ -15,12 +15,22 @@ class FakeClock:
 
     def __init__(self) -> None:
         self.now = datetime.now(UTC) + timedelta(hours=1)
+        self.passed_s = 0.0
 
     def __call__(self) -> datetime:
         return self.now
 
     def pass_s(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
+        self.passed_s += seconds
+
+    def put_forward(self, **by: float) -> None:
+        """As an operator or NTP does, while no time passes; `by` as of timedelta."""
+        self.now += timedelta(**by)
+
+    def watch(self) -> float:
+        """Seconds that have passed, whatever the clock shows."""
+        return self.passed_s
 
 
 @pytest.fixture

@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,41 @@ def test_failed_write_leaves_the_old_file_and_nothing_half_written(tmp_path: Pat
         artifacts.write(uri, None, name="student")  # type: ignore[arg-type]  # fails while writing
     assert (tmp_path / "student").read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["student"]
+
+
+def test_write_waits_while_the_store_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    refusals = iter([OSError(errno.ENOSPC, "No space left on device"), None])
+
+    def fsync(_descriptor: int) -> None:
+        if (refusal := next(refusals)) is not None:
+            raise refusal
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(artifacts, "_RETRY_S", 0.0)
+
+    stored = artifacts.write(str(tmp_path / "student"), b"weights", name="student")
+
+    assert artifacts.read(stored) == b"weights"
+    assert [path.name for path in tmp_path.iterdir()] == ["student"]
+    assert "is tried again: [Errno 28] No space left on device" in caplog.text
+
+
+def test_write_to_a_store_that_stays_full_or_refuses_otherwise_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError):
+        artifacts.write(str(tmp_path / "file" / "student"), b"weights", name="student")
+
+    def refuse(_descriptor: int) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    monkeypatch.setattr(artifacts, "PATIENCE_S", 0.0)
+    with pytest.raises(OSError, match="Read-only file system"):
+        artifacts.write(str(tmp_path / "student"), b"weights", name="student")
 
 
 def test_damaged_file_is_refused_with_both_checksums(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The reconcile loop, round by round, with scripted jobs and a clock that tests move."""
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 
@@ -35,6 +36,7 @@ def make(sqlite: Database, jobs: ScriptedJobs, clock: FakeClock) -> Callable[...
             max_running_searches=max_running_searches,
             max_attempts=max_attempts,
             clock=clock,
+            watch=clock.watch,
         )
 
     return made
@@ -314,12 +316,54 @@ def test_silent_driver_is_stopped_first_and_started_again_once_it_has_ended(
 ) -> None:
     search = started_search(sqlite, coordinator)
     jobs.statuses[f"search-{search}-1"] = JobStatus.RUNNING
+    assert coordinator.step() == []
     clock.pass_s(LEASE_S)
 
     assert [deed.action for deed in coordinator.step()] == [Action.STOPPED]
     assert jobs.statuses[f"search-{search}-1"] is JobStatus.STOPPED
     assert work_of(sqlite, search).status is WorkStatus.LEASED
     assert [deed.action for deed in coordinator.step()] == [Action.REQUEUED]
+
+
+@pytest.mark.parametrize("hours", [5, -5])
+def test_clock_that_is_put_forward_or_back_costs_no_driver_its_lease(
+    sqlite: Database, jobs: ScriptedJobs, coordinator: Coordinator, clock: FakeClock, hours: float
+) -> None:
+    search = started_search(sqlite, coordinator)
+    jobs.statuses[f"search-{search}-1"] = JobStatus.RUNNING
+    assert coordinator.step() == []
+
+    clock.put_forward(hours=hours)
+    assert coordinator.step() == []
+    clock.pass_s(LEASE_S)
+    assert [deed.action for deed in coordinator.step()] == [Action.STOPPED]
+
+
+def test_driver_whose_clock_is_late_keeps_its_lease_as_long_as_it_shows_signs_of_life(
+    sqlite: Database, jobs: ScriptedJobs, coordinator: Coordinator, clock: FakeClock
+) -> None:
+    search = started_search(sqlite, coordinator)
+    jobs.statuses[f"search-{search}-1"] = JobStatus.RUNNING
+
+    for _ in range(3):
+        clock.pass_s(LEASE_S / 2)
+        with sqlite.write() as session:
+            lease = work.lease_of(work.of_resource(session, search))
+            late = clock.now - timedelta(hours=1)
+            assert work.extend(session, lease, lease_s=LEASE_S, now=late)
+        assert coordinator.step() == []
+
+
+def test_work_is_started_again_though_the_clock_was_put_back_since_its_driver_died(
+    sqlite: Database, jobs: ScriptedJobs, coordinator: Coordinator, clock: FakeClock
+) -> None:
+    search = started_search(sqlite, coordinator)
+    jobs.statuses[f"search-{search}-1"] = JobStatus.FAILED
+    assert [deed.action for deed in coordinator.step()] == [Action.REQUEUED]
+
+    clock.put_forward(hours=-1)
+
+    assert [deed.action for deed in coordinator.step()] == [Action.STARTED]
 
 
 def test_lease_without_a_job_is_respected_until_it_expires(
