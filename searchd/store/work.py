@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, select, update
+from sqlalchemy import CursorResult, or_, select, update
 from sqlalchemy.orm import Session
 
 from searchd.domain.errors import ConflictError, NotFoundError
@@ -36,6 +36,9 @@ from searchd.store.models.resources import AnyResource, table_of
 from searchd.store.transition import transition
 
 ResourceStatus = DatasetStatus | PoolStatus | SearchStatus
+
+LONGEST_DELAY = timedelta(minutes=2)
+"""Work that is to wait for longer was requeued by a clock that has been put back since."""
 
 
 def add(session: Session, kind: WorkKind, resource_id: str) -> WorkRow:
@@ -70,7 +73,10 @@ def queued(session: Session, *, now: datetime) -> Sequence[WorkRow]:
     """Work that may be leased now, oldest first."""
     return session.scalars(
         select(WorkRow)
-        .where(WorkRow.status == WorkStatus.QUEUED, WorkRow.not_before <= now)
+        .where(
+            WorkRow.status == WorkStatus.QUEUED,
+            or_(WorkRow.not_before <= now, WorkRow.not_before > now + LONGEST_DELAY),
+        )
         .order_by(WorkRow.created_at, WorkRow.id)
     ).all()
 
@@ -109,7 +115,8 @@ def lease(
         The lease, or None when somebody else was faster or the work may not start yet.
     """
     work = locked(session, work_id)
-    if work.status is not WorkStatus.QUEUED or work.not_before > now:
+    waits = now < work.not_before <= now + LONGEST_DELAY
+    if work.status is not WorkStatus.QUEUED or waits:
         return None
     values = {
         "lease": work.lease + 1,
