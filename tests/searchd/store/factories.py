@@ -12,11 +12,13 @@ from sqlalchemy.orm import Session
 
 from searchd.domain.actions import PruneLayer
 from searchd.domain.architecture import preset
-from searchd.domain.detector import Detector
+from searchd.domain.detector import Detector, MmdetDetector
 from searchd.domain.errors import SearchdError
 from searchd.domain.lifecycle import PoolStatus, SearchStatus
 from searchd.domain.pool import EvaluatedSubnet, PhaseEpoch, PoolReport
 from searchd.domain.resolution import Resolution
+from searchd.domain.subnet import Subnet
+from searchd.domain.teacher_report import FeatureLevel, TeacherReport
 from searchd.domain.trial import (
     Artifact,
     EpochMetrics,
@@ -29,7 +31,15 @@ from searchd.domain.trial import (
     Train,
     TrialRole,
 )
-from searchd.spec import DatasetSpec, PoolSpec, SearchSpec, SplitSpec
+from searchd.spec import (
+    DatasetSpec,
+    MmdetSpec,
+    PoolSpec,
+    PoolSubnetSpec,
+    SearchSpec,
+    SplitSpec,
+    TeacherSpec,
+)
 from searchd.store import Database, Lease, datasets, pools, searches, trials, work
 from searchd.store.models import SearchRow, TrialRow
 
@@ -50,6 +60,20 @@ def pool_spec(name: str = "teachers", dataset: str = "shapes", **changes: Any) -
 
 def search_spec(name: str = "first", **changes: Any) -> SearchSpec:
     return SearchSpec(**{"name": name, "dataset": "shapes", "pool": "teachers", **changes})
+
+
+def teacher_spec(name: str = "swin", **changes: Any) -> TeacherSpec:
+    """A detector that mmdet trained, unless another source is given."""
+    mmdet = MmdetSpec(config="retinanet_swin-t-p4-w7_fpn_1x_coco", checkpoint=Path("/data/swin.pt"))
+    given = {"name": name, "dataset": "shapes", "mmdet": mmdet, "resolution": LARGE}
+    return TeacherSpec(**{**given, **changes})
+
+
+def subnet_teacher(subnet: Subnet | None = None) -> TeacherSpec:
+    """A subnet of the pool "teachers", the smallest unless another is given."""
+    subnet = subnet or pool_spec().space.space.smallest
+    source = PoolSubnetSpec(pool="teachers", subnet=subnet)
+    return teacher_spec("small", mmdet=None, subnet=source)
 
 
 def detector() -> Detector:
@@ -160,6 +184,16 @@ def pool_report(pool: str, outcome: Outcome = Outcome.SUCCEEDED, reason: str = "
             EvaluatedSubnet(subnet=space.smallest, params=5, evaluations=(evaluation(SMALL),)),
         ),
         epochs=(PhaseEpoch(phase="supernet", metrics=epoch(1)),),
+    )
+
+
+def teacher_report() -> TeacherReport:
+    return TeacherReport(
+        detector=MmdetDetector(config="retinanet_swin-t-p4-w7_fpn_1x_coco", num_classes=4),
+        weights=artifact("teacher"),
+        params=38_474_170,
+        evaluation=evaluation(),
+        levels=(FeatureLevel(stride=8, channels=256), FeatureLevel(stride=16, channels=256)),
     )
 
 

@@ -1,0 +1,151 @@
+"""Registered teachers: created, evaluated once, then named by distillations."""
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from searchd.domain.errors import ConflictError, InvalidValueError, NotFoundError
+from searchd.domain.lifecycle import TeacherStatus, WorkKind
+from searchd.domain.teacher_report import TeacherReport
+from searchd.spec import Inherited, PoolSubnetSpec, TeacherRef, TeacherSpec
+from searchd.store import creation, paging, references, trials, work
+from searchd.store.base import new_id
+from searchd.store.lease import Lease, hold
+from searchd.store.models import DatasetRow, PoolRow, RunRow, TeacherRow
+
+
+def create(
+    session: Session,
+    spec: TeacherSpec,
+    *,
+    idempotency_key: str | None = None,
+    owner: str | None = None,
+) -> TeacherRow:
+    """Register a teacher and queue its evaluation.
+
+    Raises:
+        ConflictError: The name is taken, the key was used for another body, the data set or the
+            pool has failed, or the trial has no student.
+        InvalidValueError: The data set, the pool or the trial does not exist, the subnet is not in
+            the pool, or pool or trial belong to another data set.
+    """
+    row = creation.repeated(session, TeacherRow, spec, idempotency_key, owner)
+    if row is not None:
+        return row
+    dataset = references.dataset(session, spec.dataset)
+    pool = None if spec.subnet is None else _pool(session, spec.subnet, dataset)
+    if spec.trial is not None:
+        _check_trial(session, spec.trial, dataset)
+    row = TeacherRow(
+        id=new_id("t"),
+        name=spec.name,
+        spec=spec,
+        idempotency_key=idempotency_key,
+        owner=owner,
+        dataset_id=dataset.id,
+        pool_id=None if pool is None else pool.id,
+    )
+    row.status = TeacherStatus.CHECKING
+    return creation.insert(session, row, WorkKind.TEACHER, "is to be loaded and evaluated")
+
+
+def get(session: Session, reference: str) -> TeacherRow:
+    """A teacher by id or name.
+
+    Raises:
+        NotFoundError: There is none.
+    """
+    row = paging.by_reference(session, TeacherRow, reference)
+    if row is None:
+        raise NotFoundError(f"teacher {reference!r} does not exist")
+    return row
+
+
+def page(
+    session: Session,
+    *,
+    status: TeacherStatus | None = None,
+    page_size: int = 50,
+    page_token: str | None = None,
+) -> paging.Page[TeacherRow]:
+    """Teachers, newest first.
+
+    Raises:
+        InvalidValueError: `page_size` or `page_token` is not legal.
+    """
+    statement = select(TeacherRow)
+    if status is not None:
+        statement = statement.where(TeacherRow.status == status)
+    return paging.newest_first(session, TeacherRow, statement, page_size, page_token)
+
+
+def record_report(session: Session, lease: Lease, report: TeacherReport) -> TeacherRow:
+    """Store what the evaluation learned: READY, and the work is done. A failure is `work.finish`.
+
+    Raises:
+        StaleLeaseError: The lease was lost.
+    """
+    row = session.get_one(TeacherRow, hold(session, lease).resource_id)
+    row.report = report
+    measured = report.evaluation
+    work.finish(
+        session,
+        lease,
+        TeacherStatus.READY,
+        f"evaluated: AP {measured.ap:.3f} at {measured.resolution}",
+    )
+    return row
+
+
+def reference(session: Session, teacher: str) -> TeacherRef:
+    """The teacher, by id or name, as a worker finds it.
+
+    Raises:
+        NotFoundError: There is none.
+        ConflictError: It is not READY.
+    """
+    row = get(session, teacher)
+    if row.report is None:
+        raise ConflictError(f"teacher {row.name} is {row.status}, not ready: {row.status_reason}")
+    found = row.report
+    return TeacherRef(
+        detector=found.detector,
+        weights=found.weights,
+        aps={found.evaluation.resolution: found.evaluation.ap},
+    )
+
+
+def student(session: Session, trial: str) -> Inherited:
+    """The student of a finished trial, by its id, which is to be a teacher.
+
+    Raises:
+        InvalidValueError: There is no such trial.
+        ConflictError: It has no student, since it has not succeeded.
+    """
+    try:
+        row = trials.get(session, trial)
+    except NotFoundError as error:
+        raise InvalidValueError(
+            f"trial={trial!r} does not exist; give the id that its search lists"
+        ) from error
+    return trials.inherited(session, row.id)
+
+
+def _pool(session: Session, source: PoolSubnetSpec, dataset: DatasetRow) -> PoolRow:
+    pool = references.pool(session, source.pool)
+    if pool.dataset_id != dataset.id:
+        raise InvalidValueError(
+            f"pool {pool.name!r} is trained on data set {pool.spec.dataset!r}, not on "
+            f"{dataset.name!r}; a teacher must know the classes of its data set"
+        )
+    pool.spec.space.space.check(source.subnet)
+    return pool
+
+
+def _check_trial(session: Session, trial: str, dataset: DatasetRow) -> None:
+    student(session, trial)
+    run = session.get_one(RunRow, trials.get(session, trial).search_id)
+    if run.dataset_id != dataset.id:
+        raise InvalidValueError(
+            f"trial {trial!r} is of {run.name!r}, which uses data set {run.spec.dataset!r} and not "
+            f"{dataset.name!r}; a teacher must know the classes of its data set"
+        )
