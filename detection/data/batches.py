@@ -5,7 +5,7 @@ all data-parallel ranks agree without any state being kept.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import mmcv
@@ -99,12 +99,21 @@ class TrainingBatches:
 
     def batch(self, step: int) -> Batch:
         """This rank's batch of global step `step`, counted from 0 over all epochs."""
+        return self.views(step)[0]
+
+    def views(self, step: int, *others: Resolution) -> tuple[Batch, ...]:
+        """The batch of a step, and the same images, flipped alike, at other resolutions.
+
+        A resolution that equals the step's own gives the very same batch.
+        """
         epoch, iteration = divmod(step, self.num_iterations)
         place = self._batch_size * (iteration * self._world_size + self._rank)
         order = self._order(epoch)
         indices = [int(order[(place + i) % len(order)]) for i in range(self._batch_size)]
         flips = self._rng(_FLIP, step, self._rank).random(len(indices)) < self._flip_probability
-        return make_batch(self._split, indices, self.resolution(step), flips.tolist())
+        resolutions = (self.resolution(step), *others)
+        found = make_batches(self._split, indices, resolutions, flips.tolist())
+        return tuple(found[resolution] for resolution in resolutions)
 
     def resolution(self, step: int) -> Resolution:
         """The resolution of a global step: the same on all ranks (papers.md 1.6)."""
@@ -151,20 +160,49 @@ def fixed_batches(
 def make_batch(
     split: CocoSplit, indices: Sequence[int], resolution: Resolution, flips: Sequence[bool]
 ) -> Batch:
-    """Images of a split as one batch.
+    """Images of a split as one batch; see `make_batches`."""
+    return make_batches(split, indices, [resolution], flips)[resolution]
+
+
+def make_batches(
+    split: CocoSplit,
+    indices: Sequence[int],
+    resolutions: Iterable[Resolution],
+    flips: Sequence[bool],
+) -> dict[Resolution, Batch]:
+    """The same images of a split as a batch of each resolution, each image decoded once.
 
     Args:
         split: Where the images are.
         indices: Which images.
-        resolution: Long-side maximum and short-side target; the aspect ratio is kept.
-        flips: Which of them to mirror left to right.
+        resolutions: Long-side maximum and short-side target; the aspect ratio is kept.
+        flips: Which of the images to mirror left to right.
 
     Raises:
         DataError: An image cannot be read.
     """
-    images = [
-        _pixels(split, index, resolution, flip) for index, flip in zip(indices, flips, strict=True)
-    ]
+    decoded = [split.image(index) for index in indices]
+    return {
+        resolution: _batch(split, indices, decoded, resolution, flips)
+        for resolution in dict.fromkeys(resolutions)
+    }
+
+
+def resized(width: int, height: int, resolution: Resolution) -> tuple[int, int]:
+    """Width and height of an image at a resolution, in pixels, before padding: as large as fits
+    when its long side may have the resolution's long and its short side the short."""
+    size = mmcv.rescale_size((width, height), (resolution.width, resolution.height))
+    return int(size[0]), int(size[1])
+
+
+def _batch(
+    split: CocoSplit,
+    indices: Sequence[int],
+    decoded: Sequence[NDArray[np.uint8]],
+    resolution: Resolution,
+    flips: Sequence[bool],
+) -> Batch:
+    images = [_pixels(image, resolution, flip) for image, flip in zip(decoded, flips, strict=True)]
     padded = tuple(
         SIZE_DIVISOR * math.ceil(max(image.shape[axis] for image in images) / SIZE_DIVISOR)
         for axis in (0, 1)
@@ -180,21 +218,11 @@ def make_batch(
     return Batch(inputs=inputs, samples=samples, indices=tuple(indices), resolution=resolution)
 
 
-def resized(width: int, height: int, resolution: Resolution) -> tuple[int, int]:
-    """Width and height of an image at a resolution, in pixels, before padding: as large as fits
-    when its long side may have the resolution's long and its short side the short."""
-    size = mmcv.rescale_size((width, height), (resolution.width, resolution.height))
-    return int(size[0]), int(size[1])
-
-
-def _pixels(
-    split: CocoSplit, index: int, resolution: Resolution, flip: bool
-) -> NDArray[np.float32]:
+def _pixels(image: NDArray[np.uint8], resolution: Resolution, flip: bool) -> NDArray[np.float32]:
     """One image, resized, flipped and normalised: H x W x 3."""
-    record = split.records[index]
-    image = split.image(index)
-    size = resized(record.width, record.height, resolution)
-    if size != (record.width, record.height):
+    height, width = image.shape[:2]
+    size = resized(width, height, resolution)
+    if size != (width, height):
         image = mmcv.imresize(image, size)
     if flip:
         image = image[:, ::-1]

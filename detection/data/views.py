@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from detection.data.batches import Batch, make_batch
+from detection.data.batches import Batch, make_batches
 from detection.data.coco import CocoSplit
 from searchd.domain.resolution import Resolution
 
@@ -28,10 +28,7 @@ def make_views(
     Raises:
         DataError: An image cannot be read.
     """
-    batches = {
-        resolution: make_batch(split, indices, resolution, flips)
-        for resolution in dict.fromkeys(resolutions.values())
-    }
+    batches = make_batches(split, indices, resolutions.values(), flips)
     return {name: batches[resolution] for name, resolution in resolutions.items()}
 
 

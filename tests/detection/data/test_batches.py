@@ -12,6 +12,7 @@ from detection.build import PIXEL_MEAN, PIXEL_STD
 from detection.data.batches import TrainingBatches, fixed_batches, make_batch, resized
 from detection.data.coco import CocoSplit
 from detection.data.shapes import make_shapes
+from detection.distillation.taps import listening
 from searchd.domain.errors import DataError
 from searchd.domain.resolution import Resolution
 from searchd.spec import DatasetSpec
@@ -122,6 +123,26 @@ def test_resolutions_are_drawn_uniformly(shapes: CocoSplit) -> None:
     assert set(counts) == set(FOUR)
     chi_square = sum((count - 500) ** 2 / 500 for count in counts.values())
     assert chi_square < 11.34  # the 99th percentile at 3 degrees of freedom
+
+
+def test_views_are_the_steps_images_at_other_sizes_flipped_alike(shapes: CocoSplit) -> None:
+    batches = TrainingBatches(shapes, batch_size=10, resolutions=FOUR, seed=4)
+    expected = batches.batch(2)
+
+    with listening(shapes, "image") as calls:
+        own, large, same = batches.views(2, Resolution(160, 160), batches.resolution(2))
+
+    assert same is own
+    assert torch.equal(own.inputs, expected.inputs)
+    assert tuple(large.inputs.shape) == (10, 3, 160, 160)
+    assert own.indices == large.indices == expected.indices
+    assert own.indices == tuple(call.args[0] for call in calls)  # decoded once each
+    flips = [sample.flip for sample in own.samples]
+    assert [sample.flip for sample in large.samples] == flips
+    assert set(flips) == {True, False}
+    for small, big in zip(own.samples, large.samples, strict=True):
+        ratio = 160 / small.img_shape[0]
+        torch.testing.assert_close(small.gt_instances.bboxes * ratio, big.gt_instances.bboxes)
 
 
 def test_flips_follow_their_probability(shapes: CocoSplit) -> None:
