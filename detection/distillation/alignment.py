@@ -1,4 +1,4 @@
-"""One detector's feature maps on another's grid, when each saw the image at its own size.
+"""The same places for two detectors, when each saw the images at its own size.
 
 MTPD (003) section 4.3, papers.md 2.8 (MP-09).
 """
@@ -48,3 +48,24 @@ def aligned(features: Tensor, source: Batch, like: Tensor, target: Batch) -> Ten
     return functional.grid_sample(
         features, grid, mode="bilinear", padding_mode="border", align_corners=False
     )
+
+
+def on_other(rois: Tensor, source: Batch, target: Batch) -> Tensor:
+    """Regions of the images as one detector saw them, as another did.
+
+    Args:
+        rois: N x 5, image number in the batch, then xyxy in pixels of `source`.
+        source: The images at the size of the regions.
+        target: The same images, in the same order and flipped alike.
+
+    Returns:
+        N x 5, in pixels of `target`.
+    """
+    scales = rois.new_tensor(
+        [
+            [to / at for to, at in zip(wanted.scale_factor, seen.scale_factor, strict=True)]
+            for seen, wanted in zip(source.samples, target.samples, strict=True)
+        ]
+    )
+    image = rois[:, :1]
+    return torch.cat([image, rois[:, 1:] * scales[image[:, 0].long()].repeat(1, 2)], dim=1)

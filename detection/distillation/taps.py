@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from detection.data.batches import Batch
+from detection.distillation.alignment import aligned, on_other
 from searchd.domain.distillation import Tap
 
 _HEAD_TAPS = frozenset({Tap.EMBEDDINGS, Tap.CLASS_LOGITS, Tap.BOX_DELTAS})
@@ -134,22 +135,43 @@ class StudentTaps(Taps, ABC):
 
 
 class TeacherTaps(Taps):
-    """A teacher's taps on a student's regions, without gradient. What nobody reads is not run."""
+    """A teacher's taps at a student's places, without gradient. What nobody reads is not run.
 
-    def __init__(self, model: Any, student: StudentTaps, needed: frozenset[Tap]) -> None:
+    The teacher may see the images at another size (papers.md 2.8). What it is read at are still the
+    student's cells and the student's regions, wherever they lie in its own input.
+    """
+
+    def __init__(
+        self, model: Any, student: StudentTaps, needed: frozenset[Tap], batch: Batch | None = None
+    ) -> None:
         """
         Args:
             model: In eval mode, with the student's classes.
-            student: Whose input it sees, and whose regions.
+            student: Whose regions, and cells, it is read at.
             needed: What will be read: decides whether features of all regions are needed, or of
                 the compared ones alone.
+            batch: What the teacher sees: the student's images, in the same order and flipped
+                alike; None: the student's own batch.
         """
         self._model, self._student, self._needed = model, student, needed
+        self._batch = batch or student.batch
 
     @cached_property
     def neck(self) -> dict[int, Tensor]:
-        """Each level's features, N x C x H/stride x W/stride, by its stride."""
-        return dict(zip(neck_strides(self._model), self._features, strict=True))
+        """Each level's features, N x C x H/stride x W/stride, by its stride.
+
+        Of a teacher that sees the images at another size the levels that the student's neck has
+        too, in the height and width of the student's.
+        """
+        levels = dict(zip(neck_strides(self._model), self._features, strict=True))
+        own, batch = self._batch, self._student.batch
+        if own is batch:
+            return levels
+        return {
+            stride: aligned(levels[stride], own, like, batch)
+            for stride, like in self._student.neck.items()
+            if stride in levels
+        }
 
     @cached_property
     @torch.no_grad()
@@ -158,7 +180,7 @@ class TeacherTaps(Taps):
         regions = self._student.regions
         if self._needed & _HEAD_TAPS:
             return self._head["bbox_feats"][regions.is_compared]
-        return region_features(self._model.roi_head, self._features, regions.compared)
+        return region_features(self._model.roi_head, self._features, self._own(regions.compared))
 
     @cached_property
     def embeddings(self) -> Tensor:
@@ -178,16 +200,22 @@ class TeacherTaps(Taps):
     @cached_property
     @torch.no_grad()
     def _features(self) -> Sequence[Tensor]:
-        return tuple(self._model.extract_feat(self._student.batch.inputs))
+        return tuple(self._model.extract_feat(self._batch.inputs))
 
     @cached_property
     @torch.no_grad()
     def _head(self) -> dict[str, Tensor]:
         """What the (first) RoI head makes of all regions."""
         head = self._model.roi_head
+        rois = self._own(self._student.regions.rois)
         with listening(first_stage(head.bbox_head).fc_cls, "forward") as calls:
-            outputs = bbox_forward(head, self._features, self._student.regions.rois)
+            outputs = bbox_forward(head, self._features, rois)
         return outputs | {"embeddings": calls[0].args[0]}
+
+    def _own(self, rois: Tensor) -> Tensor:
+        """The student's regions in pixels of the teacher's input."""
+        own, batch = self._batch, self._student.batch
+        return rois if own is batch else on_other(rois, batch, own)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

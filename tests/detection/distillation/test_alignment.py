@@ -13,7 +13,7 @@ from detection.data.batches import Batch
 from detection.data.coco import CocoSplit
 from detection.data.shapes import make_shapes
 from detection.data.views import make_views
-from detection.distillation.alignment import aligned
+from detection.distillation.alignment import aligned, on_other
 from searchd.domain.resolution import Resolution
 
 
@@ -93,3 +93,18 @@ def test_gradient_reaches_the_features(split: CocoSplit) -> None:
     assert features.grad is not None
     # Every cell of the larger map is a weighted mean, so that their weights sum to their number.
     assert float(features.grad.sum()) == pytest.approx(2 * 3 * 16 * 16)
+
+
+def test_regions_are_found_in_each_images_own_scale(split: CocoSplit) -> None:
+    source, target = seen_at(split, 200, 480)
+    wide = target.samples[1]
+    wide.set_metainfo({"scale_factor": (12.0, 3.0)})  # 2.5 was the source's
+
+    rois = torch.tensor([[1.0, 10, 20, 30, 40], [0.0, 10, 20, 30, 40]])
+
+    found = on_other(rois, source, target)
+
+    assert found.tolist() == [
+        pytest.approx([1, 48, 24, 144, 48]),
+        pytest.approx([0, 24, 48, 72, 96]),
+    ]
