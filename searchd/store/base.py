@@ -10,7 +10,8 @@ from sqlalchemy import JSON, DateTime, Dialect, Enum, MetaData, String, TypeDeco
 from sqlalchemy.orm import DeclarativeBase
 
 _ID_ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
-_ID_LENGTH = 6
+_ID_LENGTH = 8
+"""850 thousand million ids: ten thousand resources share none, in all likelihood."""
 ID_LENGTH = 64
 """Longest id of anything; a trial's is its search's plus its name."""
 
@@ -87,5 +88,5 @@ def now() -> datetime:
 
 
 def new_id(prefix: str) -> str:
-    """A short random id, such as "s-7f3k2m"."""
+    """A short random id, such as "s-7f3k2m9x"."""
     return f"{prefix}-" + "".join(secrets.choice(_ID_ALPHABET) for _ in range(_ID_LENGTH))

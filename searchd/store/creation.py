@@ -9,9 +9,15 @@ from sqlalchemy.orm import Session
 from searchd.domain.errors import ConflictError
 from searchd.domain.lifecycle import WorkKind
 from searchd.store import events, work
-from searchd.store.models.resources import DatasetRow, PoolRow, SearchRow
+from searchd.store.models.resources import (
+    DatasetRow,
+    DistillationRow,
+    PoolRow,
+    SearchRow,
+    TeacherRow,
+)
 
-R = TypeVar("R", DatasetRow, PoolRow, SearchRow)
+R = TypeVar("R", DatasetRow, PoolRow, TeacherRow, SearchRow, DistillationRow)
 
 
 def repeated(
@@ -39,8 +45,11 @@ def repeated(
 def insert(session: Session, row: R, kind: WorkKind, reason: str) -> R:
     """Add a new resource with its work and its first event.
 
+    Returns:
+        The row; or that of the same request, if it was repeated at this very moment.
+
     Raises:
-        ConflictError: The name is taken.
+        ConflictError: The name is taken, or the key was used for another body meanwhile.
     """
     row.status_reason = reason
     row.num_events = 0
@@ -49,7 +58,10 @@ def insert(session: Session, row: R, kind: WorkKind, reason: str) -> R:
     try:
         with session.begin_nested():
             session.add(row)
-    except IntegrityError as error:  # somebody took the name since we looked
+    except IntegrityError as error:  # somebody took the key or the name since we looked
+        earlier = repeated(session, type(row), row.spec, row.idempotency_key, row.owner)
+        if earlier is not None:
+            return earlier
         raise _taken(row) from error
     work.add(session, kind, row.id)
     session.flush()

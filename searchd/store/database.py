@@ -1,4 +1,4 @@
-"""The connection to the database: SQLite on one machine, or PostgreSQL.
+"""The connection to the database: SQLite on one machine (a file, or memory), or PostgreSQL.
 
 One step is one transaction: open `read()` or `write()`, do what must be atomic, leave. Nothing slow
 (network, training, files) happens inside. An error inside leaves the database as it was.
@@ -9,11 +9,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event, make_url
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 _BUSY_TIMEOUT_MS = 30_000
-"""How long a SQLite writer waits for another one."""
+"""How long a writer waits for another one: for SQLite's only turn, or for PostgreSQL's row."""
+_IDLE_TIMEOUT_MS = 60_000
+"""After which PostgreSQL ends a transaction in which nothing happens: its process is frozen, and
+others wait for the rows that it has locked."""
+_MAX_CONNECTIONS = 40
+"""Of one process; as many as the API has threads. They are opened when they are needed."""
 _WRITES = "searchd_writes"
 
 
@@ -21,7 +27,9 @@ class Database:
     """An open database. Safe to share between threads; sessions are not.
 
     Args:
-        url: SQLAlchemy URL: sqlite:///path or postgresql+psycopg://...
+        url: SQLAlchemy URL: sqlite:///path or postgresql+psycopg://... With sqlite:///:memory: the
+            tables live as long as this object, whose users take turns: whoever opens a second
+            session inside a first waits for itself, in vain.
     """
 
     def __init__(self, url: str) -> None:
@@ -52,9 +60,27 @@ class Database:
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:
-        """A connection in a writing transaction, for migrations."""
-        with self._writer.begin() as connection:
-            yield connection
+        """A connection in a writing transaction, for migrations.
+
+        SQLite changes a column by copying its table and dropping the original, to which the rows
+        of other tables refer; so it looks at foreign keys once, at the end.
+
+        Raises:
+            IntegrityError: On SQLite: a row refers to one that is not there. Nothing was changed.
+        """
+        with self._writer.connect() as connection:
+            sqlite = connection.dialect.name == "sqlite"
+            raw: Any = connection.connection.driver_connection
+            if sqlite:
+                raw.execute("PRAGMA foreign_keys=OFF")  # of no effect inside a transaction
+            try:
+                with connection.begin():
+                    yield connection
+                    if sqlite:
+                        _check_foreign_keys(connection)
+            finally:
+                if sqlite:
+                    raw.execute("PRAGMA foreign_keys=ON")
 
     def close(self) -> None:
         self.engine.dispose()
@@ -63,13 +89,42 @@ class Database:
 def _engine(url: str) -> Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
-        return create_engine(parsed, pool_pre_ping=True)
-    if parsed.database and parsed.database != ":memory:":
+        return _postgresql(parsed)
+    in_memory = parsed.database in (None, "", ":memory:")
+    if parsed.database and not in_memory:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(parsed, connect_args={"timeout": _BUSY_TIMEOUT_MS / 1000})
+    engine = create_engine(
+        parsed,
+        connect_args={"timeout": _BUSY_TIMEOUT_MS / 1000, "check_same_thread": False},
+        poolclass=QueuePool,  # in memory, each connection would have tables of its own
+        pool_size=1 if in_memory else _MAX_CONNECTIONS,
+        max_overflow=0,
+        pool_timeout=_BUSY_TIMEOUT_MS / 1000,
+    )
     event.listen(engine, "connect", _configure_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _postgresql(url: URL) -> Engine:
+    limits = (
+        f"-c lock_timeout={_BUSY_TIMEOUT_MS} "
+        f"-c idle_in_transaction_session_timeout={_IDLE_TIMEOUT_MS}"
+    )
+    given = url.query.get("options", "")  # the operator's own come last, and win
+    return create_engine(
+        url,
+        connect_args={"options": f"{limits} {given}"},
+        pool_pre_ping=True,
+        pool_size=_MAX_CONNECTIONS,
+        max_overflow=0,
+    )
+
+
+def _check_foreign_keys(connection: Connection) -> None:
+    broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
+    if broken is not None:
+        raise IntegrityError("PRAGMA foreign_key_check", None, ValueError(str(tuple(broken))))
 
 
 def _configure_sqlite(connection: Any, _record: object) -> None:

@@ -10,7 +10,8 @@ import secrets
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from searchd.domain.errors import ConflictError, InvalidValueError, NotFoundError
@@ -39,12 +40,14 @@ def create(session: Session, name: str, role: Role) -> str:
         raise InvalidValueError(
             f"name={name!r} must be lower-case letters, digits, - and _, at most 63 in all"
         )
-    if session.get(TokenRow, name) is not None:
+    secret = _MARK + secrets.token_urlsafe(_SECRET_BYTES)
+    try:
+        with session.begin_nested():
+            session.execute(insert(TokenRow).values(name=name, role=role, sha256=_digest(secret)))
+    except IntegrityError as error:
         raise ConflictError(
             f"there is, or was, a token {name!r}; names are never used again, choose another"
-        )
-    secret = _MARK + secrets.token_urlsafe(_SECRET_BYTES)
-    session.add(TokenRow(name=name, role=role, sha256=_digest(secret)))
+        ) from error
     return secret
 
 

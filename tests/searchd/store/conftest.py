@@ -1,99 +1,74 @@
-"""Databases that the store's tests run on: SQLite, and PostgreSQL where it is installed."""
+"""The databases that the store's tests run on, one suite over all: SQLite in memory and in a file,
+and PostgreSQL where it is installed.
 
-import os
-import shutil
-import subprocess
-import tempfile
+`database` is any of them. `shared` is one that several processes can use, for tests in which
+transactions overlap: in memory there is one connection, so that they never do. `url` names one
+without tables, for tests of migrations.
+"""
+
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, make_url, text
 
+from benchmarks.postgresql import PostgresqlServer
 from searchd.store import Database, upgrade
 from searchd.store.base import Base
 
-_POSTGRESQL = Path("/usr/lib/postgresql/15/bin")
-_USER = "nobody" if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
+MEMORY, SQLITE, POSTGRESQL = "memory", "sqlite", "postgresql"
 
 
-@pytest.fixture(scope="session")
-def postgresql_server() -> Iterator[str]:
-    """URL of a PostgreSQL server of this test run, on a socket in a temporary folder."""
-    if not _POSTGRESQL.is_dir():
-        pytest.skip(f"PostgreSQL is not installed in {_POSTGRESQL}")
-    pytest.importorskip("psycopg")
-    folder = Path(tempfile.mkdtemp(prefix="searchd-postgresql-"))
-    if _USER:
-        shutil.chown(folder, _USER)
-    data = folder / "data"
-    _run("initdb", "-D", data, "-U", "searchd", "-A", "trust", "--no-sync", cwd=folder)
-    listen = f"-c listen_addresses='' -c fsync=off -k {folder}"
-    _run("pg_ctl", "-D", data, "-w", "-l", folder / "log", "-o", listen, "start", cwd=folder)
-    try:
-        yield f"postgresql+psycopg://searchd@/postgres?host={folder}"
-    finally:
-        _run("pg_ctl", "-D", data, "-m", "immediate", "stop", cwd=folder)
-        shutil.rmtree(folder)
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=[SQLITE, POSTGRESQL])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """URL of a database without tables."""
-    if request.param == "sqlite":
+    if request.param == SQLITE:
         yield f"sqlite:///{tmp_path / 'searchd.sqlite'}"
         return
-    server: str = request.getfixturevalue("postgresql_server")
-    with _postgresql_database(server, "empty") as made:
+    server: PostgresqlServer = request.getfixturevalue("postgresql_server")
+    with server.database("empty") as made:
         yield made
 
 
 @pytest.fixture(scope="session")
-def sqlite_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+def memory_database() -> Iterator[Database]:
     """One for all tests: an open database keeps the statements that it has compiled."""
-    url = f"sqlite:///{tmp_path_factory.mktemp('sqlite') / 'searchd.sqlite'}"
-    upgrade(url)
-    opened = Database(url)
-    yield opened
-    opened.close()
+    with closing(Database("sqlite:///:memory:")) as opened:
+        upgrade(opened)
+        yield opened
 
 
 @pytest.fixture(scope="session")
-def postgresql_database(postgresql_server: str) -> Iterator[Database]:
-    """Like `sqlite_database`."""
-    with _postgresql_database(postgresql_server, "tests") as url:
-        upgrade(url)
-        opened = Database(url)
+def sqlite_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """Like `memory_database`."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('sqlite') / 'searchd.sqlite'}"
+    with closing(Database(url)) as opened:
+        upgrade(opened)
         yield opened
-        opened.close()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(scope="session")
+def postgresql_database(postgresql_server: PostgresqlServer) -> Iterator[Database]:
+    """Like `memory_database`."""
+    with postgresql_server.database("tests") as url, closing(Database(url)) as opened:
+        upgrade(opened)
+        yield opened
+
+
+@pytest.fixture(params=[MEMORY, SQLITE, POSTGRESQL])
 def database(request: pytest.FixtureRequest) -> Database:
     """An empty database with all tables."""
-    opened: Database = request.getfixturevalue(f"{request.param}_database")
-    with opened.connect() as connection:
+    return _emptied(request.getfixturevalue(f"{request.param}_database"))
+
+
+@pytest.fixture(params=[SQLITE, POSTGRESQL])
+def shared(request: pytest.FixtureRequest) -> Database:
+    """An empty database with all tables, for transactions that overlap."""
+    return _emptied(request.getfixturevalue(f"{request.param}_database"))
+
+
+def _emptied(database: Database) -> Database:
+    with database.connect() as connection:
         for table in reversed(Base.metadata.sorted_tables):
             connection.execute(table.delete())
-    return opened
-
-
-@contextmanager
-def _postgresql_database(server: str, name: str) -> Iterator[str]:
-    engine = create_engine(server, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-        yield make_url(server).set(database=name).render_as_string(hide_password=False)
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    engine.dispose()
-
-
-def _run(program: str, *arguments: Any, cwd: Path) -> None:
-    # The output goes to a file: a server that inherits a pipe would keep it open.
-    with tempfile.TemporaryFile() as output:
-        command = [str(_POSTGRESQL / program), *map(str, arguments)]
-        result = subprocess.run(command, cwd=cwd, stdout=output, stderr=output, user=_USER)
-        output.seek(0)
-        assert result.returncode == 0, output.read().decode()
+    return database

@@ -1,16 +1,15 @@
-"""Transactions: all or nothing, one writer at a time, readers see one snapshot."""
+"""Transactions: all or nothing, readers see one snapshot. How they overlap: `test_concurrency`."""
 
-from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
-from searchd.store import Database, datasets, events, work
+from benchmarks.postgresql import PostgresqlServer
+from searchd.store import Database, datasets, upgrade
 from searchd.store.models import TrialRow
-from tests.searchd.store.factories import add_dataset, add_search, dataset_spec
+from tests.searchd.store.factories import add_dataset, dataset_spec
 
 
 def test_an_error_leaves_the_database_as_it_was(database: Database) -> None:
@@ -34,41 +33,14 @@ def test_what_a_reader_changes_is_thrown_away(database: Database) -> None:
         assert datasets.get(session, "shapes").status_reason == "every check passed"
 
 
-def test_a_reader_sees_one_snapshot(database: Database) -> None:
-    add_dataset(database)
-    with database.read() as reader:
+def test_a_reader_sees_one_snapshot(shared: Database) -> None:
+    add_dataset(shared)
+    with shared.read() as reader:
         assert len(datasets.page(reader).items) == 1
-        with database.write() as writer:
+        with shared.write() as writer:
             datasets.create(writer, dataset_spec("later"))
         reader.expire_all()
         assert len(datasets.page(reader).items) == 1
-
-
-def test_writers_at_the_same_time_all_get_their_turn(database: Database) -> None:
-    dataset_id = add_dataset(database)
-
-    def append(number: int) -> None:
-        with database.write() as session:
-            events.append(session, dataset_id, subject="x", status="x", message=str(number))
-
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(append, range(40)))
-    with database.read() as session:
-        numbers = [event.number for event in events.after(session, dataset_id)]
-    assert numbers == list(range(1, 45))
-
-
-def test_one_of_many_gets_the_lease(database: Database) -> None:
-    search = add_search(database)
-
-    def lease(owner: int) -> bool:
-        with database.write() as session:
-            now = datetime.now(UTC)
-            taken = work.lease(session, f"search-{search.id}", owner=str(owner), lease_s=9, now=now)
-            return taken is not None
-
-    with ThreadPoolExecutor(8) as pool:
-        assert sum(pool.map(lease, range(8))) == 1
 
 
 def test_foreign_keys_are_enforced(database: Database) -> None:
@@ -87,3 +59,27 @@ def test_sqlite_is_durable_and_lets_readers_and_a_writer_work_side_by_side(tmp_p
         values = [session.execute(text(f"PRAGMA {name}")).scalar_one() for name in pragmas]
     database.close()
     assert values == ["wal", 2, 1, 30_000]
+
+
+def test_tables_in_memory_are_gone_with_the_database() -> None:
+    for _ in range(2):
+        database = Database("sqlite:///:memory:")
+        upgrade(database)
+        add_dataset(database)  # the name is free each time
+        database.close()
+
+
+def test_postgresql_waits_for_nobody_without_end(postgresql_database: Database) -> None:
+    names = ("lock_timeout", "idle_in_transaction_session_timeout")
+    with postgresql_database.read() as session:
+        values = [session.execute(text(f"SHOW {name}")).scalar_one() for name in names]
+    assert values == ["30s", "1min"]
+
+
+def test_what_an_operator_asks_of_postgresql_wins(
+    postgresql_server: PostgresqlServer,
+) -> None:
+    database = Database(f"{postgresql_server.url}&options=-c lock_timeout=5s")
+    with database.read() as session:
+        assert session.execute(text("SHOW lock_timeout")).scalar_one() == "5s"
+    database.close()
