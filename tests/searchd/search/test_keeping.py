@@ -1,0 +1,190 @@
+"""What must stay: what users compare, and what the search goes on from, whatever it does next."""
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from searchd.domain.lifecycle import TrialStatus
+from searchd.domain.trial import Proposal, TrialRole
+from searchd.search.history import completion_of
+from searchd.search.keeping import Descent, KeptTrial, Point, needed
+from searchd.search.strategies.joint_detnas import JointDetNas
+from searchd.search.strategies.pool_search import PoolSearch
+from searchd.search.strategies.random_search import RandomSearch
+from searchd.search.strategies.rules import Rules
+from searchd.search.strategy import Finished, Strategy, Wait
+from tests.searchd.search.scripted import SPACE, completion
+
+
+def trial(
+    name: str,
+    parent: str | None = "base",
+    *,
+    score: float | None = None,
+    macs: float = 4e9,
+    role: TrialRole = TrialRole.SEARCH,
+    status: TrialStatus = TrialStatus.SUCCEEDED,
+    pinned: bool = False,
+) -> KeptTrial:
+    points = () if score is None else (Point(resolution="64x64", macs=macs, ap=score),)
+    return KeptTrial(
+        id=name,
+        parent_id=parent,
+        role=role,
+        status=status,
+        score=score,
+        points=points,
+        pinned=pinned,
+    )
+
+
+BASE = trial("base", None, score=0.5, role=TrialRole.BASE)
+
+
+def kept(*trials: KeptTrial, descent: Descent = Descent.BEST, wanted: tuple[str, ...] = ()) -> str:
+    """Names of what `needed` keeps of the base and these trials, with the best two."""
+    return " ".join(sorted(needed([BASE, *trials], descent=descent, top_k=2, wanted=wanted)))
+
+
+def test_base_and_best_are_kept() -> None:
+    assert kept(trial("0", score=0.6), trial("1", score=0.8), trial("2", score=0.7)) == "1 2 base"
+
+
+def test_front_is_kept_whatever_its_score() -> None:
+    small = trial("0", score=0.1, macs=1e9)
+    assert kept(small, trial("1", score=0.8), trial("2", score=0.7)) == "0 1 2 base"
+
+
+def test_front_is_kept_at_every_resolution() -> None:
+    at_large = KeptTrial(
+        id="0",
+        parent_id="base",
+        role=TrialRole.SEARCH,
+        status=TrialStatus.SUCCEEDED,
+        score=0.1,
+        points=(Point(resolution="96x96", macs=9e9, ap=0.4),),
+    )
+    assert kept(at_large, trial("1", score=0.8), trial("2", score=0.7)) == "0 1 2 base"
+
+
+def test_parent_of_a_trial_in_flight_is_kept_and_its_parent() -> None:
+    line = [trial("0", score=0.5), trial("1", "0", score=0.51), trial("2", "1", score=0.52)]
+    better = [trial("3", score=0.8), trial("4", score=0.7)]
+    pending = trial("5", "2", status=TrialStatus.PENDING)
+    running = trial("6", "2", status=TrialStatus.RUNNING)
+    failed = trial("7", "0", status=TrialStatus.FAILED)
+    assert kept(*line, *better, pending) == "1 2 3 4 base"
+    assert kept(*line, *better, running) == "1 2 3 4 base"
+    assert kept(*line, *better, failed) == "3 4 base"
+
+
+def test_parents_of_the_best_are_kept() -> None:
+    assert kept(trial("0", score=0.5), trial("1", "0", score=0.8), trial("2", score=0.7)) == (
+        "0 1 2 base"
+    )
+
+
+def test_last_control_is_kept() -> None:
+    controls = [trial(f"control-{n}", score=0.4, role=TrialRole.CONTROL) for n in (1, 2)]
+    assert kept(trial("0", score=0.8), trial("1", score=0.7), *controls) == "0 1 base control-2"
+
+
+def test_pinned_trials_and_what_others_need_are_kept() -> None:
+    best = [trial("2", score=0.8), trial("3", score=0.7)]
+    others = [trial("0", score=0.1, pinned=True), trial("1", score=0.2), trial("4", score=0.3)]
+    assert kept(*best, *others, wanted=("1", "s-other-7")) == "0 1 2 3 base"
+
+
+def test_everything_is_kept_while_the_run_may_go_on_from_anything() -> None:
+    trials = [trial(str(number), score=number / 10) for number in range(5)]
+    failed = trial("5", status=TrialStatus.FAILED)
+    assert kept(*trials, failed, descent=Descent.ANY) == "0 1 2 3 4 base"
+
+
+def test_ends_of_a_course_are_kept_when_it_has_ended() -> None:
+    best = [trial("0", score=0.8), trial("1", "0", score=0.7), trial("2", "1", score=0.6)]
+    last = trial("3", "2", score=0.1)
+    assert kept(*best, last, descent=Descent.NONE) == "0 1 3 base"
+
+
+def test_nothing_is_kept_of_a_trial_without_weights() -> None:
+    assert kept(trial("0", status=TrialStatus.FAILED, pinned=True)) == "base"
+
+
+class Weights:
+    """A search whose weights are removed as soon as they are not needed."""
+
+    def __init__(self, rules: Rules, top_k: int, descent: Descent) -> None:
+        self.strategy = Strategy(rules)
+        self.running: list[Proposal] = []
+        self.points: dict[str, Point] = {}
+        self.stored: set[str] = set()
+        self._top_k, self._descent = top_k, descent
+
+    def start(self, proposal: Proposal) -> None:
+        assert proposal.parent is None or proposal.parent in self.stored
+        self.running.append(proposal)
+
+    def end(self, proposal: Proposal, score: float | None, macs: float) -> None:
+        assert proposal.parent is None or proposal.parent in self.stored
+        self.running.remove(proposal)
+        self.strategy.tell(completion(self.strategy, proposal, score))
+        if score is not None:
+            self.points[proposal.name] = Point(resolution="64x64", macs=macs, ap=score)
+            self.stored.add(proposal.name)
+
+    def sweep(self) -> None:
+        trials = [self._trial(p) for p in self.strategy.proposals]
+        by_name = {each.id: each for each in trials}
+        ended = [by_name[c.proposal.name] for c in self.strategy.completions]
+        in_flight = [by_name[p.name] for p in self.running]
+        self.stored &= needed(
+            [*ended, *in_flight], descent=self._descent, top_k=self._top_k, wanted=()
+        )
+
+    def _trial(self, proposal: Proposal) -> KeptTrial:
+        point = self.points.get(proposal.name)
+        ended = completion_of(proposal.name, self.strategy.completions) is not None
+        failed = TrialStatus.FAILED if ended else TrialStatus.PENDING
+        return KeptTrial(
+            id=proposal.name,
+            parent_id=proposal.parent,
+            role=proposal.role,
+            status=failed if point is None else TrialStatus.SUCCEEDED,
+            score=None if point is None else point.ap,
+            points=() if point is None else (point,),
+        )
+
+
+@pytest.mark.parametrize(
+    ("rules", "top_k", "descent"),
+    [
+        (JointDetNas(space=SPACE, max_trials=14, top_k=2, min_channels=4), 2, Descent.BEST),
+        (PoolSearch(space=SPACE, max_trials=14, top_k=1), 1, Descent.BEST),
+        (RandomSearch(space=SPACE, max_trials=10, min_channels=4), 5, Descent.ANY),
+    ],
+)
+@settings(max_examples=25, deadline=None)
+@given(
+    scores=st.lists(st.none() | st.integers(1, 20).map(lambda n: n / 20), min_size=20, max_size=20),
+    seed=st.integers(0, 2**16),
+)
+def test_a_search_never_misses_what_it_goes_on_from(
+    rules: Rules, top_k: int, descent: Descent, scores: list[float | None], seed: int
+) -> None:
+    rng = random.Random(seed)
+    weights = Weights(rules, top_k, descent)
+    while not isinstance(decision := weights.strategy.ask(), Finished):
+        if not isinstance(decision, Wait):
+            weights.start(decision)
+        if weights.running and (isinstance(decision, Wait) or rng.random() < 0.6):
+            done = rng.choice(weights.running)
+            is_base = done.role is TrialRole.BASE
+            score = 0.5 if is_base else scores[done.number % len(scores)]
+            weights.end(done, score, macs=rng.uniform(1e9, 4e9))
+        if rng.random() < 0.7:
+            weights.sweep()
+    weights.sweep()
+    assert "base" in weights.stored
