@@ -29,6 +29,7 @@ _KINDS: dict[type[errors.SearchdError], tuple[HTTPStatus, str]] = {
     errors.ConflictError: (HTTPStatus.CONFLICT, "conflict"),
     errors.StaleLeaseError: (HTTPStatus.CONFLICT, "stale-lease"),
     errors.ArtifactError: (HTTPStatus.GONE, "artifact"),
+    errors.CollectedError: (HTTPStatus.GONE, "collected"),
     errors.DataError: (HTTPStatus.UNPROCESSABLE_ENTITY, "data"),
 }
 """Status and last part of the type; an error that is not listed is treated as its base class."""

@@ -52,6 +52,14 @@ class Settings(BaseSettings):
     """Seconds between checkpoints inside an epoch."""
     silence_s: float = Field(default=900.0, gt=0)
     """Seconds after which a worker in which nothing moves ends itself."""
+    keep_all: bool = False
+    """on: no weights are ever collected. off: those that nothing needs any more are
+    (`searchd.retention`)."""
+    keep_s: float = Field(default=3600.0, ge=0)
+    """Seconds for which everything is kept after a trial, or what it belongs to, has ended."""
+    min_free_gb: float = Field(default=2.0, ge=0)
+    """Gigabytes (10^9 bytes) that must be free where artifacts and database lie, if those are local
+    folders; with less, no work is started. 0: any will do."""
     api_host: str = "127.0.0.1"
     """Address that the API listens on; any but loopback needs `auth`."""
     api_port: int = Field(default=8080, ge=0, le=65535)

@@ -9,6 +9,7 @@ SearchdError
 ├── ConflictError                           the resource's state forbids the call
 │   └── StaleLeaseError                     a driver wrote after it had lost its piece of work
 ├── ArtifactError                           a stored file is missing or its SHA-256 differs
+│   └── CollectedError                      it was removed, since nothing needed it any more
 ├── CheckpointError                      a user's checkpoint is unreadable or fits no base detector
 ├── ClusterUnreachableError                 Ray does not answer
 └── DataError                               a data set breaks a rule; names the file and the record
@@ -49,6 +50,10 @@ class StaleLeaseError(ConflictError):
 
 class ArtifactError(SearchdError):
     """A stored file is missing, or its content does not match its SHA-256."""
+
+
+class CollectedError(ArtifactError):
+    """The file was removed on purpose, since nothing needed it any more."""
 
 
 class CheckpointError(SearchdError):
