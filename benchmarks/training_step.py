@@ -30,7 +30,7 @@ from detection.training import Training
 from searchd.domain.architecture import preset
 from searchd.domain.detector import Detector
 from searchd.domain.resolution import Resolution
-from searchd.spec import DistillationSpec, TrainingSpec
+from searchd.spec import MethodsSpec, TrainingSpec
 
 BATCH_SIZE = 8
 STEPS = 10
@@ -57,7 +57,7 @@ def ours(split: CocoSplit, *, distilled: bool) -> Callable[[], object]:
     if distilled:
         teacher = build_detector(student(32))
         pair = pair_of(model, teacher, split)
-        distiller = Distiller(DistillationSpec().methods, teacher, pair)
+        distiller = Distiller(MethodsSpec().methods, teacher, pair)
     steps = Training(model, split, spec, seed=0, distiller=distiller).run()
     return lambda: next(steps)
 

@@ -22,7 +22,7 @@ from elastic_pool.sorting import sort_channels
 from elastic_pool.supernet import Supernet, extract
 from searchd.domain.pool import PhaseEpoch
 from searchd.domain.trial import EpochMetrics
-from searchd.spec import DistillationSpec, PoolSpec
+from searchd.spec import MethodsSpec, PoolSpec
 
 _ADAPTER = "proposal_feature.adapter.weight"
 """The one weight outside the supernet that reads its neck channels: outputs x neck x 3 x 3."""
@@ -177,7 +177,7 @@ class PoolTraining:
         graduate = Student(detector=self.supernet.static(largest), weights=self._graduate)
         teacher = load_student(graduate)
         pair = pair_of(self.supernet.detector, teacher, self._split)
-        return Distiller(DistillationSpec().methods, teacher, pair)
+        return Distiller(MethodsSpec().methods, teacher, pair)
 
     def _activate(self, step: int) -> AbstractContextManager[object]:
         return self.supernet.active(subnet_at(self.phase, seed=self._spec.seed, step=step))

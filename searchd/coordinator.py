@@ -23,11 +23,12 @@ from sqlalchemy.orm import Session
 
 from searchd import settings
 from searchd.domain.errors import ClusterUnreachableError, ConflictError
-from searchd.domain.lifecycle import DatasetStatus, PoolStatus, WorkKind
+from searchd.domain.lifecycle import DatasetStatus, PoolStatus, TeacherStatus, WorkKind
 from searchd.jobs import Jobs, JobStatus, Node, RayJobs
-from searchd.store import Database, Desired, Lease, work
+from searchd.spec import DistillationSpec
+from searchd.store import Database, Desired, Lease, distillations, work
 from searchd.store.base import now
-from searchd.store.models import DatasetRow, PoolRow, SearchRow, WorkRow
+from searchd.store.models import DatasetRow, DistillationRow, PoolRow, RunRow, WorkRow
 from searchd.store.searches import ACTIVE
 
 log = logging.getLogger(__name__)
@@ -236,12 +237,15 @@ class Coordinator:
             return
         yield from _of_cluster(resource, nodes)
         yield from _of_dataset(session.get_one(DatasetRow, resource.dataset_id))
-        if isinstance(resource, SearchRow):
-            yield from _of_pool(session.get_one(PoolRow, resource.pool_id))
+        if isinstance(resource, RunRow):
+            if resource.pool_id is not None:
+                yield from _of_pool(session.get_one(PoolRow, resource.pool_id))
+            if isinstance(resource, DistillationRow):
+                yield from _of_teachers(session, resource)
             yield from self._of_admission(session, resource)
 
-    def _of_admission(self, session: Session, search: SearchRow) -> Iterator[Refusal]:
-        if search.status in ACTIVE:
+    def _of_admission(self, session: Session, run: RunRow) -> Iterator[Refusal]:
+        if run.status in ACTIVE:
             return  # admitted before its driver died
         running = _running_searches(session)
         if running >= self._max_running_searches:
@@ -256,10 +260,10 @@ def job_of(lease: Lease) -> str:
     return f"{lease.work_id}-{lease.number}"
 
 
-def _of_cluster(resource: PoolRow | SearchRow, nodes: list[Node]) -> Iterator[Refusal]:
+def _of_cluster(resource: PoolRow | RunRow, nodes: list[Node]) -> Iterator[Refusal]:
     if not nodes:
         yield Refusal("waits: the cluster has no node yet", for_good=False)
-    if isinstance(resource, SearchRow):
+    if isinstance(resource, RunRow):
         what, count = "trial", 1
         cpus, gpus = resource.spec.resources.cpus_per_trial, resource.spec.resources.gpus_per_trial
     else:
@@ -294,10 +298,23 @@ def _of_pool(pool: PoolRow) -> Iterator[Refusal]:
         yield Refusal(f"pool {pool.name} is {pool.status}: {pool.status_reason}", for_good=True)
 
 
+def _of_teachers(session: Session, distillation: DistillationRow) -> Iterator[Refusal]:
+    spec = distillation.spec
+    assert isinstance(spec, DistillationSpec)
+    for teacher in distillations.registered(session, spec).values():
+        if teacher.status is TeacherStatus.CHECKING:
+            yield Refusal(f"waits for teacher {teacher.name} to be evaluated", for_good=False)
+        if teacher.status is TeacherStatus.FAILED:
+            reason = f"teacher {teacher.name} has failed: {teacher.status_reason}"
+            yield Refusal(reason, for_good=True)
+
+
 def _running_searches(session: Session) -> int:
-    """Searches that were admitted: those under way, and those whose first driver starts."""
-    active = session.scalars(select(SearchRow.id).where(SearchRow.status.in_(ACTIVE)))
-    starting = {row.resource_id for row in work.leased(session) if row.kind is WorkKind.SEARCH}
+    """Searches and distillations that were admitted: those under way, and those whose first driver
+    starts."""
+    active = session.scalars(select(RunRow.id).where(RunRow.status.in_(ACTIVE)))
+    runs = (WorkKind.SEARCH, WorkKind.DISTILLATION)
+    starting = {row.resource_id for row in work.leased(session) if row.kind in runs}
     return len(starting.union(active))
 
 

@@ -21,46 +21,58 @@ from elastic_pool.teacher import load_supernet
 from searchd import artifacts
 from searchd.domain.detector import Detector
 from searchd.domain.progression import STUDENT_NAME
-from searchd.spec import CostsOrder, SplitSpec
-from workers.teachers import build_teacher, keep_ap, known_ap
+from searchd.domain.subnet import Subnet
+from searchd.spec import CostsOrder, SplitSpec, TeacherRef
+from workers.teachers import build_teacher, keep_ap, known_ap, load_teacher
 
 SEED = 0
 """Of the images' order in BN reset: the same for every search, since costs are kept for others."""
 BATCH_SIZE = 8
 """Images per batch in a comparison; of no influence on costs."""
 
-Weights = Mapping[str, Tensor]
-Made = tuple[Detector, Weights]
+Made = tuple[Detector, Mapping[str, Tensor]] | TeacherRef
+"""A teacher as tasks hand it on: cut out of the supernet, or where a registered one is stored."""
 
 
 def prepare_teacher(order: CostsOrder, name: str) -> tuple[float, Made | None]:
     """A teacher's AP, and the teacher unless no cost asks for it.
 
     Raises:
-        ArtifactError: The supernet is missing or damaged.
+        ArtifactError: The stored weights are missing or damaged.
         DataError: The data set cannot be read.
     """
     torch.set_num_threads(order.num_threads)
-    pool, subnet = order.pool, order.teachers[name]
-    ap = known_ap(pool, subnet, order.resolution)
+    stored = order.teachers[name]
+    ap = known_ap(stored, order.pool, order.resolution)
     if ap is not None and name not in order.compared:
         return ap, None
+    if isinstance(stored, TeacherRef):
+        made: Made = stored
+        teacher = load_teacher(stored, order.device)
+    else:
+        teacher, made = _cut_out(order, stored)
+    if ap is None:
+        ap = _ap(teacher, order)
+        keep_ap(stored, order.pool, order.resolution, ap)
+    return ap, made
+
+
+def _cut_out(order: CostsOrder, subnet: Subnet) -> tuple[Any, Made]:
+    """A subnet of the pool, on the order's device, and as it is handed on."""
+    assert order.pool is not None  # where it is from
     train_split = CocoSplit(order.dataset.train)
-    supernet = load_supernet(pool, train_split.num_classes)
+    supernet = load_supernet(order.pool, train_split.num_classes)
     teacher = build_teacher(
         supernet,
         subnet,
         train_split,
-        pool=pool,
+        pool=order.pool,
         training=order.training,
         seed=SEED,
         device=order.device,
     )
-    if ap is None:
-        ap = _ap(teacher, order)
-        keep_ap(pool, subnet, order.resolution, ap)
     weights = {key: value.cpu() for key, value in teacher.state_dict().items()}
-    return ap, (supernet.static(subnet), weights)
+    return teacher, (supernet.static(subnet), weights)
 
 
 def gather_part(order: CostsOrder, part: int, *teachers: Made) -> PerLevel[NormalEquations] | None:
@@ -119,6 +131,8 @@ def _views(order: CostsOrder, spec: SplitSpec, part: int) -> FixedViews | None:
     if not indices:
         return None
     resolutions = dict.fromkeys(order.compared, order.resolution)
+    if STUDENT_NAME in resolutions and order.student_resolution is not None:
+        resolutions[STUDENT_NAME] = order.student_resolution
     return FixedViews(split=split, resolutions=resolutions, batch_size=BATCH_SIZE, indices=indices)
 
 
@@ -130,7 +144,11 @@ def _models(order: CostsOrder, teachers: tuple[Made, ...]) -> dict[str, nn.Modul
     if STUDENT_NAME in order.compared:
         stored = load_safetensors(artifacts.read(order.student.student))
         made[STUDENT_NAME] = (order.student.detector, stored)
-    return {
-        name: load_student(Student(detector=detector, weights=dict(weights))).to(order.device)
-        for name, (detector, weights) in made.items()
-    }
+    return {name: _model(each, order.device) for name, each in made.items()}
+
+
+def _model(made: Made, device: str) -> Any:
+    if isinstance(made, TeacherRef):
+        return load_teacher(made, device)
+    detector, weights = made
+    return load_student(Student(detector=detector, weights=dict(weights))).to(device)

@@ -5,14 +5,19 @@ import json
 import math
 from typing import Any
 
+from safetensors.torch import load as load_safetensors
+
+from detection.build import assemble
 from detection.data.batches import TrainingBatches
 from detection.data.coco import CocoSplit
+from detection.mmdet_config import build_mmdet
 from elastic_pool.supernet import Supernet
 from elastic_pool.teacher import make_teacher
 from searchd import artifacts
+from searchd.domain.detector import MmdetDetector
 from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import Subnet
-from searchd.spec import SUBNET, PoolRef, TrainingSpec
+from searchd.spec import SUBNET, PoolRef, TeacherRef, TrainingSpec
 
 
 def build_teacher(
@@ -48,19 +53,41 @@ def build_teacher(
     return make_teacher(supernet, subnet, images, device=device)
 
 
-def known_ap(pool: PoolRef, subnet: Subnet, resolution: Resolution) -> float | None:
-    """The teacher's AP on the pool's validation split, if it was measured."""
-    uri = _ap_uri(pool, subnet, resolution)
+def load_teacher(teacher: TeacherRef, device: str = "cpu") -> Any:
+    """A registered teacher: in eval mode, frozen.
+
+    Raises:
+        ArtifactError: The stored file is missing or damaged.
+        RuntimeError: The weights do not fit the detector.
+    """
+    detector = teacher.detector
+    model: Any = (
+        build_mmdet(detector) if isinstance(detector, MmdetDetector) else assemble(detector)
+    )
+    model.load_state_dict(load_safetensors(artifacts.read(teacher.weights)), strict=True)
+    return model.to(device).eval().requires_grad_(False)
+
+
+def known_ap(teacher: Subnet | TeacherRef, pool: PoolRef | None, at: Resolution) -> float | None:
+    """The teacher's AP on the validation split at a resolution, if it was measured."""
+    if isinstance(teacher, TeacherRef) and at in teacher.aps:
+        return teacher.aps[at]
+    uri = _ap_uri(teacher, pool, at)
     return float(artifacts.read_json(uri)["ap"]) if artifacts.exists(uri) else None
 
 
-def keep_ap(pool: PoolRef, subnet: Subnet, resolution: Resolution, ap: float) -> None:
-    """Keep a teacher's AP beside the pool's supernet."""
+def keep_ap(teacher: Subnet | TeacherRef, pool: PoolRef | None, at: Resolution, ap: float) -> None:
+    """Keep a teacher's AP beside its weights: the supernet, or its own."""
     data = json.dumps({"ap": ap}).encode()
-    artifacts.write(_ap_uri(pool, subnet, resolution), data, name="teacher_ap")
+    artifacts.write(_ap_uri(teacher, pool, at), data, name="teacher_ap")
 
 
-def _ap_uri(pool: PoolRef, subnet: Subnet, resolution: Resolution) -> str:
-    name = hashlib.sha256(SUBNET.dump_json(subnet)).hexdigest()[:16]
-    folder = pool.supernet.uri.rpartition("/")[0]
-    return artifacts.join(folder, "teachers", f"{name}-{resolution}.json")
+def _ap_uri(teacher: Subnet | TeacherRef, pool: PoolRef | None, at: Resolution) -> str:
+    if isinstance(teacher, TeacherRef):
+        weights, name = teacher.weights, teacher.weights.sha256[:16]
+    else:
+        assert pool is not None  # where the subnet is from
+        weights = pool.supernet
+        name = hashlib.sha256(SUBNET.dump_json(teacher)).hexdigest()[:16]
+    folder = weights.uri.rpartition("/")[0]
+    return artifacts.join(folder, "teachers", f"{name}-{at}.json")

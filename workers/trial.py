@@ -12,39 +12,32 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import torch
-from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 
-from detection.build import Student, build_detector, load_student
+from detection.build import Student, load_student
 from detection.complexity import count
-from detection.distillation.distiller import Distiller, pair_of
+from detection.distillation.distiller import Distiller
 from detection.evaluation import Detection, predict, score
 from detection.latency import measure
-from detection.morphism import NothingToDo, evolve
-from detection.morphism.prune_to_macs import prune_to_macs
+from detection.morphism import NothingToDo
 from detection.training import Training
 from searchd import artifacts
-from searchd.domain.errors import DataError
 from searchd.domain.resolution import Resolution
-from searchd.domain.subnet import Subnet
 from searchd.domain.trial import (
     Artifact,
     Evaluation,
-    MutateTeacher,
     Outcome,
     Progress,
-    PruneToMacs,
     Report,
     TakeSubnet,
-    Train,
 )
 from searchd.spec import CHECKS, DETECTOR, REPORT, TrialOrder
-from workers.base import load_base
 from workers.checkpoints import delete_checkpoints, newest_checkpoint, write_checkpoint
 from workers.checks import Checks, why_zero
 from workers.context import TrialContext
 from workers.failures import cause_and_reason
-from workers.teachers import build_teacher, keep_ap, known_ap
+from workers.pairs import PairBuilder
+from workers.teachers import keep_ap, known_ap
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +111,7 @@ class _Trial:
     def __init__(self, order: TrialOrder, context: TrialContext, checks: Checks) -> None:
         self.order = order
         self.checks = checks
-        self.context = context
+        self.pair = PairBuilder(order, context)
         self.train_split = context.split(order.dataset.train)
         self.validation_split = context.split(order.dataset.validation)
         self.slice_ends = time.monotonic() + order.slice_s
@@ -130,7 +123,7 @@ class _Trial:
         torch.manual_seed(order.proposal.seed)
         resume = newest_checkpoint(order.previous_attempts)
         try:
-            student = self._student() if resume is None else _resumed_student(resume)
+            student = self.pair.student() if resume is None else _resumed_student(resume)
         except NothingToDo as nothing:
             return Report(
                 trial=order.proposal.name,
@@ -154,13 +147,14 @@ class _Trial:
         stored = [self._write(DETECTOR_JSON, ".json", DETECTOR.dump_json(student.detector))]
         yield from self._hand_over(self._progress("prepare", 1, 0, 0, {}))
         model = load_student(student)
-        distiller = self._distiller(model, student)
+        distiller = self.pair.distiller(model)
         training = Training(
             model,
             self.train_split,
             order.training,
             seed=order.proposal.seed,
             distiller=distiller,
+            teacher_resolution=order.teacher_resolution,
             device=order.device,
         )
         if distiller is not None and resume is None:
@@ -192,106 +186,32 @@ class _Trial:
     def _check(self, training: Training, distiller: Distiller) -> Generator[Progress, bool, None]:
         """The sanity checks before a trial distils."""
         order = self.order
-        resolution = max(order.evaluated_at, key=lambda r: r.width * r.height)
+        largest = max(order.evaluated_at, key=lambda r: r.width * r.height)
+        resolution = order.teacher_resolution or largest
         floor = order.distillation.teacher_ap_floor
         if floor is None and order.inherited is not None:
-            floor = order.inherited.aps.get(resolution)
+            floor = order.inherited.aps.get(largest)
         self.checks.note(
             resolution=resolution,
-            teacher_ap=(yield from self._teacher_ap(distiller.teacher, resolution)),
+            teacher_ap=(yield from self._teacher_ap(distiller, resolution)),
             teacher_ap_floor=floor,
             undistilled_difference=training.undistilled_difference(),
         )
 
-    def _teacher_ap(self, teacher: Any, resolution: Resolution) -> Generator[Progress, bool, float]:
-        """The teacher's AP on the validation split: measured once per subnet of a pool, and kept
-        beside the pool's supernet."""
-        order = self.order
-        assert order.pool is not None  # there is a teacher
-        assert order.proposal.teacher is not None
-        pool, subnet = order.pool, order.proposal.teacher
-        ap = known_ap(pool, subnet, resolution)
-        if ap is None:
-            detections = yield from self._detect(teacher, resolution, "check")
-            ap = score(self.validation_split, detections).ap
-            keep_ap(pool, subnet, resolution, ap)
-        return ap
-
-    def _student(self) -> Student:
-        """The student to train: built, loaded, cut out of the pool, or inherited and edited.
-
-        Raises:
-            NothingToDo: The action would change nothing.
-        """
-        order, change = self.order, self.order.proposal.change
-        if order.loaded_base is not None:
-            loaded = load_base(order.loaded_base)
-            self._check_classes(loaded.detector.num_classes)
-            return loaded
-        if isinstance(change, TakeSubnet):
-            return self._cut_out(change.subnet)
-        if order.inherited is None:
-            assert order.detector is not None  # checked by TrialOrder
-            self._check_classes(order.detector.num_classes)
-            return Student(
-                detector=order.detector, weights=build_detector(order.detector).state_dict()
-            )
-        self._check_classes(order.inherited.detector.num_classes)
-        parent = Student(
-            detector=order.inherited.detector,
-            weights=load_safetensors(artifacts.read(order.inherited.student)),
-        )
-        if isinstance(change, Train | MutateTeacher):
-            return parent
-        if isinstance(change, PruneToMacs):
-            return prune_to_macs(parent, change, order.score.base_resolution)
-        generator = torch.Generator().manual_seed(order.proposal.seed)
-        return evolve(parent, change, generator=generator)
-
-    def _check_classes(self, num_classes: int) -> None:
-        if self.train_split.num_classes != num_classes:
-            raise DataError(
-                f"{self.order.dataset.train.annotations} has {self.train_split.num_classes} "
-                f"classes, but the detector has {num_classes}"
-            )
-
-    def _cut_out(self, subnet: Subnet) -> Student:
-        """The pool's subnet as a detector of its own."""
-        order, num_classes = self.order, self.train_split.num_classes
-        assert order.pool is not None  # checked by TrialOrder
-        supernet = self.context.supernet(order.pool, num_classes)
-        weights = self._subnet(subnet, num_classes).state_dict()
-        return Student(
-            detector=supernet.static(subnet),
-            weights={name: value.cpu() for name, value in weights.items()},
-        )
-
-    def _subnet(self, subnet: Subnet, num_classes: int) -> Any:
-        """A static detector that equals the subnet: BN reset, in eval mode, frozen."""
-        order = self.order
-        assert order.pool is not None  # checked by TrialOrder
-        return build_teacher(
-            self.context.supernet(order.pool, num_classes),
-            subnet,
-            self.train_split,
-            pool=order.pool,
-            training=order.training,
-            seed=order.proposal.seed,
-            device=order.device,
-        )
-
-    def _distiller(self, model: Any, student: Student) -> Distiller | None:
-        order = self.order
-        if order.proposal.teacher is None:
-            return None
-        assert order.pool is not None  # checked by TrialOrder
-        teacher = self._subnet(order.proposal.teacher, student.detector.num_classes)
-        widest = max(order.pool.space.neck_channels)
-        pair = pair_of(model, teacher, self.train_split, max_teacher_channels=widest)
-        distiller = Distiller(order.distillation.methods, teacher, pair)
-        if order.inherited is not None and order.inherited.adapters is not None:
-            distiller.load_state_dict(load_safetensors(artifacts.read(order.inherited.adapters)))
-        return distiller
+    def _teacher_ap(
+        self, distiller: Distiller, resolution: Resolution
+    ) -> Generator[Progress, bool, float]:
+        """The teacher's AP on the validation split, of several the lowest: each is measured once,
+        and kept beside its weights."""
+        aps = []
+        for stored, teacher in zip(self.pair.stored_teachers(), distiller.teachers, strict=True):
+            ap = known_ap(stored, self.order.pool, resolution)
+            if ap is None:
+                detections = yield from self._detect(teacher, resolution, "check")
+                ap = score(self.validation_split, detections).ap
+                keep_ap(stored, self.order.pool, resolution, ap)
+            aps.append(ap)
+        return min(aps)
 
     def _train(self, training: Training, student: Student) -> Generator[Progress, bool, None]:
         for at in training.run():

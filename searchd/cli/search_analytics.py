@@ -13,6 +13,7 @@ from searchd.cli.plots import drawing
 from searchd.domain.architecture import Architecture
 from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import Subnet
+from searchd.domain.teacher import Teaching
 from searchd.domain.trial import TrialRole
 from searchd.search.analytics import (
     Gains,
@@ -156,11 +157,12 @@ class _Counter:
             ).params
         return self._params[architecture]
 
-    def teacher(self, subnet: Subnet | None) -> int | None:
-        if subnet is None:
+    def teacher(self, teacher: Teaching | None) -> int | None:
+        """None for what is no subnet; searches have no other teachers."""
+        if not isinstance(teacher, Subnet):
             return None
         space = self._client.get_pool(self._search.pool_id).spec.space.space
-        return self.params(space.architecture(subnet))
+        return self.params(space.architecture(teacher))
 
     def stages(self, trial: str, architecture: Architecture) -> StageMacs:
         counted = self._count_backbone(architecture, self.resolution)

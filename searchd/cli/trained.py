@@ -25,6 +25,7 @@ from searchd.cli.errors import fail
 from searchd.domain.distillation import MethodName
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.resolution import Resolution
+from searchd.domain.subnet import Subnet
 from searchd.domain.trial import Artifact
 from searchd.spec import PoolRef, SplitSpec
 
@@ -82,12 +83,14 @@ def load_teacher(client: Client, trial: TrainedTrial) -> Any:
     """The subnet that taught the trial, with the BN statistics that it taught with.
 
     Raises:
-        typer.Exit: It had no teacher.
+        typer.Exit: It had no teacher, or one that is not a pool's subnet.
         ArtifactError: The pool's stored weights are missing or damaged.
     """
     proposal, training = trial.row.proposal, trial.search.spec.trial
     if proposal.teacher is None:
         raise fail(f"trial {trial.row.id} was trained without a teacher")
+    if not isinstance(proposal.teacher, Subnet):
+        raise fail(f"trial {trial.row.id} was taught by {proposal.teacher}, not by a pool's subnet")
     assert trial.row.detector is not None  # it has ended
     pool = _pool(client.get_pool(trial.search.pool_id))
     supernet = load_supernet(pool, trial.row.detector.num_classes)

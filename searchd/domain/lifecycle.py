@@ -1,6 +1,7 @@
 """Statuses of everything that has a life, and where each may go. Standard library only.
 
-One table per kind of resource; `searchd.store.transition` is the only writer.
+One table per kind of resource; `searchd.store.transition` is the only writer. What has ended stays
+so by itself; where a user may have it go on again, a second table says so (`extend`).
 """
 
 from collections.abc import Mapping
@@ -10,12 +11,14 @@ from searchd.domain.errors import IllegalTransitionError
 
 
 class SearchStatus(StrEnum):
-    """Where a search is in its life.
+    """Where a search, or a distillation, is in its life.
 
     Attributes:
         QUEUED: Accepted; waits for admission. `status_reason` says for what.
         PREPARING: Its driver runs: data checked, base detector trained and scored, pool ready.
         RUNNING: Trials are running.
+        PAUSING: A user asked to pause; trials in flight write checkpoints and stop.
+        PAUSED: Holds nothing of the cluster; goes on from its checkpoints when a user asks.
         SUCCEEDED: The budget is spent or the search converged. Final.
         FAILED: It cannot go on; `status_reason` says why. Final.
         CANCELLING: A user asked to stop; trials in flight are being stopped.
@@ -25,6 +28,8 @@ class SearchStatus(StrEnum):
     QUEUED = "queued"
     PREPARING = "preparing"
     RUNNING = "running"
+    PAUSING = "pausing"
+    PAUSED = "paused"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLING = "cancelling"
@@ -37,6 +42,8 @@ class PoolStatus(StrEnum):
     Attributes:
         QUEUED: Accepted; waits for admission.
         TRAINING: Its driver runs progressive shrinking.
+        PAUSING: A user asked to pause; its workers write a checkpoint and stop.
+        PAUSED: Holds nothing of the cluster; goes on from its checkpoint when a user asks.
         READY: Trained; searches may sample teachers from it. Final.
         FAILED: `status_reason` says why. Final.
         CANCELLING: A user asked to stop.
@@ -45,6 +52,8 @@ class PoolStatus(StrEnum):
 
     QUEUED = "queued"
     TRAINING = "training"
+    PAUSING = "pausing"
+    PAUSED = "paused"
     READY = "ready"
     FAILED = "failed"
     CANCELLING = "cancelling"
@@ -65,11 +74,25 @@ class DatasetStatus(StrEnum):
     FAILED = "failed"
 
 
+class TeacherStatus(StrEnum):
+    """Where a registered teacher is in its life.
+
+    Attributes:
+        CHECKING: Registered; it is being loaded and evaluated.
+        READY: Evaluated; distillations may name it. Final.
+        FAILED: `status_reason` says why. Final.
+    """
+
+    CHECKING = "checking"
+    READY = "ready"
+    FAILED = "failed"
+
+
 class TrialStatus(StrEnum):
     """Where a trial is in its life.
 
     Attributes:
-        PENDING: Proposed; no worker has it.
+        PENDING: Proposed; no worker has it. If one had it before, it goes on from its checkpoint.
         RUNNING: A worker trains it.
         SUCCEEDED: Trained and scored. Final.
         SKIPPED: Its action left nothing to do, so nothing was trained. Final.
@@ -91,12 +114,14 @@ class WorkStatus(StrEnum):
     Attributes:
         QUEUED: No coordinator has started it, or it waits to be started again.
         LEASED: One driver holds it, under the lease number in its row.
+        PAUSED: No driver is to be started until a user asks.
         DONE: The driver finished; the resource it served says how. Final.
         FAILED: Given up; `reason` says why. Final.
     """
 
     QUEUED = "queued"
     LEASED = "leased"
+    PAUSED = "paused"
     DONE = "done"
     FAILED = "failed"
 
@@ -106,7 +131,9 @@ class WorkKind(StrEnum):
 
     DATASET_CHECK = "dataset_check"
     POOL = "pool"
+    TEACHER = "teacher"
     SEARCH = "search"
+    DISTILLATION = "distillation"
 
 
 class FailureCause(StrEnum):
@@ -134,22 +161,64 @@ class FailureCause(StrEnum):
         return self is FailureCause.WORKER_LOST
 
 
-AnyStatus = SearchStatus | PoolStatus | DatasetStatus | TrialStatus | WorkStatus
+AnyStatus = SearchStatus | PoolStatus | DatasetStatus | TeacherStatus | TrialStatus | WorkStatus
 
 _Table = Mapping[AnyStatus, set[AnyStatus]]
 _SEARCH: _Table = {
-    SearchStatus.QUEUED: {SearchStatus.PREPARING, SearchStatus.CANCELLED, SearchStatus.FAILED},
-    SearchStatus.PREPARING: {SearchStatus.RUNNING, SearchStatus.CANCELLING, SearchStatus.FAILED},
-    SearchStatus.RUNNING: {SearchStatus.SUCCEEDED, SearchStatus.CANCELLING, SearchStatus.FAILED},
+    SearchStatus.QUEUED: {
+        SearchStatus.PREPARING,
+        SearchStatus.PAUSED,
+        SearchStatus.CANCELLED,
+        SearchStatus.FAILED,
+    },
+    SearchStatus.PREPARING: {
+        SearchStatus.RUNNING,
+        SearchStatus.PAUSING,
+        SearchStatus.CANCELLING,
+        SearchStatus.FAILED,
+    },
+    SearchStatus.RUNNING: {
+        SearchStatus.SUCCEEDED,
+        SearchStatus.PAUSING,
+        SearchStatus.CANCELLING,
+        SearchStatus.FAILED,
+    },
+    SearchStatus.PAUSING: {
+        SearchStatus.PAUSED,
+        SearchStatus.CANCELLING,
+        SearchStatus.FAILED,
+    },
+    SearchStatus.PAUSED: {SearchStatus.QUEUED, SearchStatus.CANCELLED},
     SearchStatus.CANCELLING: {SearchStatus.CANCELLED, SearchStatus.FAILED},
 }
 _POOL: _Table = {
-    PoolStatus.QUEUED: {PoolStatus.TRAINING, PoolStatus.CANCELLED, PoolStatus.FAILED},
-    PoolStatus.TRAINING: {PoolStatus.READY, PoolStatus.CANCELLING, PoolStatus.FAILED},
-    PoolStatus.CANCELLING: {PoolStatus.CANCELLED, PoolStatus.FAILED},
+    PoolStatus.QUEUED: {
+        PoolStatus.TRAINING,
+        PoolStatus.PAUSED,
+        PoolStatus.CANCELLED,
+        PoolStatus.FAILED,
+    },
+    PoolStatus.TRAINING: {
+        PoolStatus.READY,
+        PoolStatus.PAUSING,
+        PoolStatus.CANCELLING,
+        PoolStatus.FAILED,
+    },
+    # READY: its last time slice was over before its workers looked whether to stop.
+    PoolStatus.PAUSING: {
+        PoolStatus.PAUSED,
+        PoolStatus.READY,
+        PoolStatus.CANCELLING,
+        PoolStatus.FAILED,
+    },
+    PoolStatus.PAUSED: {PoolStatus.QUEUED, PoolStatus.CANCELLED},
+    PoolStatus.CANCELLING: {PoolStatus.READY, PoolStatus.CANCELLED, PoolStatus.FAILED},
 }
 _DATASET: _Table = {
     DatasetStatus.CHECKING: {DatasetStatus.READY, DatasetStatus.FAILED},
+}
+_TEACHER: _Table = {
+    TeacherStatus.CHECKING: {TeacherStatus.READY, TeacherStatus.FAILED},
 }
 _TRIAL: _Table = {
     TrialStatus.PENDING: {TrialStatus.RUNNING, TrialStatus.CANCELLED},
@@ -162,28 +231,54 @@ _TRIAL: _Table = {
     },
 }
 _WORK: _Table = {
-    WorkStatus.QUEUED: {WorkStatus.LEASED, WorkStatus.DONE, WorkStatus.FAILED},
-    WorkStatus.LEASED: {WorkStatus.QUEUED, WorkStatus.DONE, WorkStatus.FAILED},
+    WorkStatus.QUEUED: {
+        WorkStatus.LEASED,
+        WorkStatus.PAUSED,
+        WorkStatus.DONE,
+        WorkStatus.FAILED,
+    },
+    WorkStatus.LEASED: {
+        WorkStatus.QUEUED,
+        WorkStatus.PAUSED,
+        WorkStatus.DONE,
+        WorkStatus.FAILED,
+    },
+    WorkStatus.PAUSED: {WorkStatus.QUEUED, WorkStatus.DONE},
 }
-
 
 _TABLES: Mapping[type[AnyStatus], _Table] = {
     # By type, since members of two StrEnums with the same text are equal as dictionary keys.
     SearchStatus: _SEARCH,
     PoolStatus: _POOL,
     DatasetStatus: _DATASET,
+    TeacherStatus: _TEACHER,
     TrialStatus: _TRIAL,
     WorkStatus: _WORK,
+}
+_AGAIN: Mapping[type[AnyStatus], _Table] = {
+    # Out of what is final, when a user extends a search.
+    SearchStatus: {
+        SearchStatus.SUCCEEDED: {SearchStatus.QUEUED},
+        SearchStatus.FAILED: {SearchStatus.QUEUED},
+        SearchStatus.CANCELLED: {SearchStatus.QUEUED},
+    },
+    TrialStatus: {TrialStatus.CANCELLED: {TrialStatus.PENDING}},
+    WorkStatus: {
+        WorkStatus.DONE: {WorkStatus.QUEUED},
+        WorkStatus.FAILED: {WorkStatus.QUEUED},
+    },
 }
 
 
 def next_statuses(status: AnyStatus) -> frozenset[AnyStatus]:
-    """Where a status may go; empty when it is final."""
-    return frozenset(_TABLES[type(status)].get(status, ()))
+    """Where a status may go; of a final one, where a user may have it go on."""
+    kind = type(status)
+    return frozenset(_TABLES[kind].get(status, _AGAIN.get(kind, {}).get(status, ())))
 
 
 def is_final(status: AnyStatus) -> bool:
-    return not next_statuses(status)
+    """Whether it has ended: nothing leads out of it unless a user asks for more."""
+    return status not in _TABLES[type(status)]
 
 
 def check_transition(what: str, status: AnyStatus, to: AnyStatus) -> None:

@@ -5,16 +5,43 @@ Which stages there are, as data. Standard library only.
 
 import random
 from dataclasses import dataclass, field
-from typing import Literal
+from enum import StrEnum
 
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.subnet import Subnet, SubnetSpace
+from searchd.domain.teacher import Definition, SimultaneousTeachers, Teaching
 from searchd.domain.teacher_order import Choice
 
 STUDENT_NAME = "student"
 """What costs call the student, beside the teachers' names."""
-Baseline = Literal["direct", "no_teacher"]
-"""What an order is compared with, over as many stages: its last teacher alone, or no teacher."""
+
+
+class Baseline(StrEnum):
+    """What an order is compared with, over as many stages: equal budgets (papers.md 2.7).
+
+    Attributes:
+        DIRECT: The order's last teacher alone.
+        NO_TEACHER: Plain training.
+        MEAN_OF_LOSSES: All teachers of the order at once, by the mean of their losses.
+        AVERAGE_FEATURES: All teachers of the order at once, by the mean of their features.
+    """
+
+    DIRECT = "direct"
+    NO_TEACHER = "no_teacher"
+    MEAN_OF_LOSSES = "mean_of_losses"
+    AVERAGE_FEATURES = "average_features"
+
+    @property
+    def definition(self) -> Definition | None:
+        """How teachers teach at once; None where they do not."""
+        match self:
+            case Baseline.MEAN_OF_LOSSES:
+                return "mean_of_losses"
+            case Baseline.AVERAGE_FEATURES:
+                return "average_features"
+            case _:
+                return None
+
 
 Path = tuple[str | None, ...]
 """A stage: the teachers, by name, that the student has had when it ends, the stage's own last.
@@ -26,12 +53,12 @@ class Plan:
     """What a progressive distillation trains. Written down before the first stage, and then fixed.
 
     Raises:
-        InvalidValueError: Two teachers have the same genes, or a stage comes before the one it goes
+        InvalidValueError: Two teachers are the same, or a stage comes before the one it goes
             on from.
     """
 
-    teachers: dict[str, Subnet]
-    """All that may teach, by name."""
+    teachers: dict[str, Teaching]
+    """All that may teach, by name: the teachers, and simultaneous ones by their baseline's."""
     choices: tuple[Choice, ...]
     """The order, first teacher first."""
     stages: tuple[Path, ...]
@@ -43,7 +70,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         if len(set(self.teachers.values())) < len(self.teachers):
-            raise InvalidValueError(f"two of the teachers {list(self.teachers)} have equal genes")
+            raise InvalidValueError(f"two of the teachers {list(self.teachers)} are the same")
         for index, stage in enumerate(self.stages):
             if len(stage) > 1 and stage[:-1] not in self.stages[:index]:
                 raise InvalidValueError(f"stage {show(stage)} comes before the one it goes on from")
@@ -52,6 +79,15 @@ class Plan:
     def order(self) -> Path:
         """The chosen teachers' names."""
         return tuple(choice.teacher for choice in self.choices)
+
+    def is_order(self, stage: Path) -> bool:
+        """Whether a stage ends a sequence of different teachers, and is no baseline's."""
+        alone = [
+            name
+            for name in stage
+            if name is not None and not isinstance(self.teachers[name], SimultaneousTeachers)
+        ]
+        return len(set(alone)) == len(stage)
 
 
 def show(path: Path) -> str:

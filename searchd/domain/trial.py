@@ -14,6 +14,7 @@ from searchd.domain.errors import InvalidValueError
 from searchd.domain.lifecycle import FailureCause
 from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import Subnet
+from searchd.domain.teacher import Teaching
 
 
 class TrialRole(StrEnum):
@@ -149,7 +150,7 @@ class Proposal:
     parent: str | None
     """Name of the trial whose student (and adapters) this one inherits. None for the base."""
     change: Change
-    teacher: Subnet | None
+    teacher: Teaching | None
     """None: trained without a teacher."""
     seed: int
     """Seeds the worker's every random draw."""

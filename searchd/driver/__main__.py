@@ -57,7 +57,7 @@ def carry_out(database: Database, lease: Lease, keeper: LeaseKeeper, settings: S
             run_dataset_check(database, lease, settings)
         case WorkKind.POOL:
             run_pool(database, lease, settings, keeper.cancelled)
-        case WorkKind.SEARCH:
+        case WorkKind.SEARCH | WorkKind.DISTILLATION:
             run_search(Ledger(database, lease, settings), settings, keeper.cancelled)
     log.info("%s: done", lease.work_id)
 

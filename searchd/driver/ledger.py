@@ -1,4 +1,5 @@
-"""What a search's driver reads and writes: the database under its lease, and the artifact store.
+"""What the driver of a search or a distillation reads and writes: the database under its lease,
+and the artifact store.
 
 Every method is one step that may be the last: killed between any two, a new driver goes on from
 what is written. Knows no Ray and no torch.
@@ -6,58 +7,37 @@ what is written. Knows no Ray and no torch.
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+
+from sqlalchemy.orm import Session
 
 from searchd import artifacts
-from searchd.domain.detector import Detector
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.lifecycle import FailureCause, PoolStatus, SearchStatus, TrialStatus
 from searchd.domain.progression import Plan
 from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import Subnet
-from searchd.domain.trial import (
-    BASE_NAME,
-    Outcome,
-    Progress,
-    Proposal,
-    Report,
-    TakeSubnet,
-    TrialRole,
-)
+from searchd.domain.teacher import RegisteredTeacher
+from searchd.domain.trial import BASE_NAME, Outcome, Progress, Proposal, Report
+from searchd.driver.orders import Run, attempt_folder, make_order, run_folder, student_of
 from searchd.driver.rules import rules_of
-from searchd.driver.stages import handed_on
 from searchd.search.score import score
 from searchd.search.strategy import Completion, Strategy
 from searchd.settings import Settings
-from searchd.spec import (
-    PLAN,
-    REPORT,
-    DatasetSpec,
-    DistillationSpec,
-    Inherited,
-    LoadedBase,
-    PoolRef,
-    PoolSpec,
-    ProgressiveSpec,
-    SearchSpec,
-    TrialOrder,
-)
-from searchd.store import Database, Lease, pools, trials, work
-from searchd.store.lease import hold
-from searchd.store.models import DatasetRow, PoolRow, SearchRow, TrialRow
+from searchd.spec import REPORT, Inherited, PoolRef, TeacherRef, TrialOrder
+from searchd.store import Database, Lease, costs, distillations, pools, teachers, trials, work
+from searchd.store.models import DatasetRow, DistillationRow, PoolRow, RunRow, TrialRow
 
 log = logging.getLogger(__name__)
 
 REPORT_FILE = "report.json"
 """In an attempt's folder; written last, so that its presence says that the attempt is complete."""
-PLAN_FILE = "plan.json"
-"""In the folder of a progressive search; its presence says that the teachers are chosen."""
 STOP_FILE = "stop.json"
 """In the search's folder; while it exists, workers stop at the end of their slice."""
 
 
 class Ledger:
-    """The books of one search, kept by the driver that holds the lease.
+    """The books of one search or distillation, kept by the driver that holds the lease.
 
     Every method that writes raises StaleLeaseError when the lease was lost.
 
@@ -72,16 +52,10 @@ class Ledger:
         self._lease = lease
         self._settings = settings
         with database.read() as session:
-            row = session.get_one(SearchRow, work.get(session, lease.work_id).resource_id)
-            dataset = session.get_one(DatasetRow, row.dataset_id)
-            pool = session.get_one(PoolRow, row.pool_id)
-        self.search_id = row.id
-        self.spec: SearchSpec = row.spec
-        self._pool_id = pool.id
-        self.pool_spec: PoolSpec = pool.spec
-        self.dataset: DatasetSpec = dataset.spec
-        assert dataset.summary is not None  # a search is admitted once its data set is READY
-        self._num_classes = len(dataset.summary["class_names"])
+            self.run = _run(session, work.get(session, lease.work_id).resource_id)
+        self.search_id = self.run.id
+        self.spec = self.run.spec
+        self.dataset = self.run.dataset
 
     @property
     def stop_uri(self) -> str:
@@ -99,12 +73,14 @@ class Ledger:
 
     def status(self) -> SearchStatus:
         with self._database.read() as session:
-            return session.get_one(SearchRow, self.search_id).status
+            return session.get_one(RunRow, self.search_id).status
 
     def pool(self) -> tuple[PoolStatus, str]:
         """Status of the pool of teachers, and the reason for it."""
+        if self.run.pool_id is None:
+            return PoolStatus.READY, "none is needed"
         with self._database.read() as session:
-            row = session.get_one(PoolRow, self._pool_id)
+            row = session.get_one(PoolRow, self.run.pool_id)
         return row.status, row.status_reason
 
     def strategy(self) -> Strategy:
@@ -112,7 +88,7 @@ class Ledger:
         with self._database.read() as session:
             proposals = trials.proposals(session, self.search_id)
             completed = trials.completed(session, self.search_id)
-        rules = rules_of(self.spec, self.pool_spec, self.plan())
+            rules = rules_of(self.spec, self.run.pool_spec, self._plan(session))
         return Strategy(rules, proposals, [_completion(row) for row in completed])
 
     def adopt(self) -> list[Proposal]:
@@ -137,63 +113,8 @@ class Ledger:
 
     def order(self, proposal: Proposal) -> TrialOrder:
         """What the next attempt at a proposed trial hands to its worker."""
-        spec, role = self.spec, proposal.role
-        takes_subnet = isinstance(proposal.change, TakeSubnet)
         with self._database.read() as session:
-            attempt = trials.get(session, self._trial_id(proposal.name)).attempt + 1
-            inherited = (
-                None
-                if proposal.parent is None or takes_subnet
-                else trials.inherited(session, self.search_id, proposal.parent)
-            )
-            needs_pool = takes_subnet or proposal.teacher is not None
-            pool = pools.reference(session, self._pool_id) if needs_pool else None
-        distillation = spec.distillation if proposal.teacher else DistillationSpec(methods=())
-        if isinstance(spec.strategy, ProgressiveSpec) and inherited is not None:
-            teachers = self._teachers_before(proposal)
-            inherited, distillation = handed_on(proposal.teacher, teachers, inherited, distillation)
-        is_base = role is TrialRole.BASE
-        resources = spec.resources
-        return TrialOrder(
-            search=self.search_id,
-            proposal=proposal,
-            attempt=attempt,
-            dataset=self.dataset,
-            detector=self._new_base() if is_base else None,
-            loaded_base=self._loaded_base() if is_base else None,
-            inherited=inherited,
-            pool=pool,
-            training=spec.base.training if is_base else spec.trial,
-            distillation=distillation,
-            score=spec.score,
-            evaluated_at=spec.trial.resolutions,
-            artifacts=self._attempt_folder(proposal.name, attempt),
-            previous_attempts=tuple(
-                self._attempt_folder(proposal.name, earlier)
-                for earlier in range(attempt - 1, 0, -1)
-            ),
-            num_threads=max(1, int(resources.cpus_per_trial)),
-            device="cuda" if resources.gpus_per_trial > 0 else "cpu",
-            slice_s=self._settings.slice_s,
-            checkpoint_s=self._settings.checkpoint_s,
-        )
-
-    def _teachers_before(self, proposal: Proposal) -> list[Subnet]:
-        """That taught the ancestors, the parent's last."""
-        assert proposal.parent is not None
-        with self._database.read() as session:
-            line = trials.ancestors(session, self._trial_id(proposal.parent))
-            return [row.proposal.teacher for row in line if row.proposal.teacher is not None]
-
-    def _new_base(self) -> Detector | None:
-        architecture = self.spec.base.architecture
-        if architecture is None:
-            return None
-        return self.spec.head.detector(architecture, self._num_classes)
-
-    def _loaded_base(self) -> LoadedBase | None:
-        mmdet = self.spec.base.mmdet
-        return None if mmdet is None else LoadedBase(mmdet=mmdet, head=self.spec.head)
+            return make_order(session, self.run, self._settings, proposal, self._plan(session))
 
     def start(self, order: TrialOrder) -> None:
         """A worker has taken the order."""
@@ -271,16 +192,15 @@ class Ledger:
             trials.record_latencies(session, self._lease, times)
 
     def plan(self) -> Plan | None:
-        """What a progressive search trains, once that is decided."""
-        if not artifacts.exists(self._plan_uri):
-            return None
-        return PLAN.validate_python(artifacts.read_json(self._plan_uri))
+        """What a distillation trains, once that is decided."""
+        with self._database.read() as session:
+            return self._plan(session)
 
-    def write_plan(self, plan: Plan) -> None:
-        """Decide what a progressive search trains, for good."""
+    def write_plan(self, plan: Plan, messages: Sequence[str]) -> None:
+        """Decide what a distillation trains, for good, and say why."""
         with self._database.write() as session:
-            hold(session, self._lease)
-        artifacts.write(self._plan_uri, PLAN.dump_json(plan), name="plan")
+            distillations.record_plan(session, self._lease, plan)
+            work.announce(session, self._lease, messages)
 
     def announce(self, messages: Sequence[str]) -> None:
         """Write down events of the search that no change of a status says; each once, however often
@@ -288,15 +208,37 @@ class Ledger:
         with self._database.write() as session:
             work.announce(session, self._lease, messages)
 
-    def pool_reference(self) -> PoolRef:
+    def pool_reference(self) -> PoolRef | None:
         """The trained pool as a worker finds it."""
+        if self.run.pool_id is None:
+            return None
         with self._database.read() as session:
-            return pools.reference(session, self._pool_id)
+            return pools.reference(session, self.run.pool_id)
+
+    def teacher_references(self) -> dict[str, Subnet | TeacherRef]:
+        """The teachers of a distillation as a worker finds them, by name."""
+        with self._database.read() as session:
+            return {
+                name: teachers.reference(session, teacher.teacher)
+                if isinstance(teacher, RegisteredTeacher)
+                else teacher
+                for name, teacher in self.run.teachers.items()
+            }
 
     def student(self) -> Inherited:
         """The trained base as a worker finds it."""
         with self._database.read() as session:
-            return trials.inherited(session, self.search_id, BASE_NAME)
+            return student_of(session, self.run, BASE_NAME)
+
+    def known_costs(self, keys: Iterable[str]) -> dict[str, float]:
+        """Adaptation costs that anybody measured before, by their key."""
+        with self._database.read() as session:
+            return costs.known(session, keys)
+
+    def keep_cost(self, key: str, of: Mapping[str, object], cost: float) -> None:
+        """An adaptation cost was measured; see `searchd.store.costs.keep`."""
+        with self._database.write() as session:
+            costs.keep(session, key, of, cost)
 
     def cancel(self) -> None:
         """Running trials stop at the end of their slice; a worker that starts now stops at once."""
@@ -304,15 +246,14 @@ class Ledger:
         artifacts.write(self.stop_uri, json.dumps({"desired": "cancel"}).encode(), name="stop")
 
     @property
-    def _plan_uri(self) -> str:
-        return artifacts.join(self._folder, PLAN_FILE)
-
-    @property
     def _folder(self) -> str:
-        return artifacts.join(self._settings.artifact_root, "searches", self.search_id)
+        return run_folder(self._settings, self.search_id)
 
     def _attempt_folder(self, name: str, attempt: int) -> str:
-        return artifacts.join(self._folder, name, f"attempt-{attempt}")
+        return attempt_folder(self._settings, self.search_id, name, attempt)
+
+    def _plan(self, session: Session) -> Plan | None:
+        return session.get_one(RunRow, self.search_id).plan
 
     def _trial_id(self, name: str) -> str:
         return trials.trial_id(self.search_id, name)
@@ -339,7 +280,8 @@ class Ledger:
         """H(S, r) at every resolution (papers.md 1.3); nothing unless the trial succeeded."""
         if report.outcome is not Outcome.SUCCEEDED:
             return {}
-        base_macs = report.base_macs if report.trial == BASE_NAME else self._base_macs()
+        is_base = report.trial == BASE_NAME and self.run.origin_id is None
+        base_macs = report.base_macs if is_base else self._base_macs()
         if report.base_macs is None or base_macs is None:
             raise InvalidValueError(
                 f"trial {self._trial_id(report.trial)}: a success needs base_macs, "
@@ -360,8 +302,29 @@ class Ledger:
         }
 
     def _base_macs(self) -> float | None:
+        """Of the base of the search; a distillation that goes on from a trial has that one's, so
+        that their scores can be compared."""
         with self._database.read() as session:
+            if self.run.origin_id is not None:
+                return trials.ancestors(session, self.run.origin_id)[0].base_macs
             return trials.get(session, self._trial_id(BASE_NAME)).base_macs
+
+
+def _run(session: Session, run_id: str) -> Run:
+    row = session.get_one(RunRow, run_id)
+    dataset = session.get_one(DatasetRow, row.dataset_id)
+    assert dataset.summary is not None  # a run is admitted once its data set is READY
+    pool = None if row.pool_id is None else session.get_one(PoolRow, row.pool_id)
+    return Run(
+        id=row.id,
+        spec=row.spec,
+        dataset=dataset.spec,
+        num_classes=len(dataset.summary["class_names"]),
+        pool_id=row.pool_id,
+        pool_spec=None if pool is None else pool.spec,
+        origin_id=row.origin_id,
+        teachers=distillations.teachers(session, row) if isinstance(row, DistillationRow) else {},
+    )
 
 
 def _completion(row: TrialRow) -> Completion:

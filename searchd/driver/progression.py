@@ -1,7 +1,6 @@
-"""Decides what a progressive search trains, once base and pool are ready, and says how it did.
+"""Decides what a distillation trains, once its student and pool are ready, and says how it did.
 
-Costs and APs are kept in the artifact store by what they depend on, so that they are measured once:
-see decision 13.
+Adaptation costs are kept in the database by what they depend on, so that they are measured once.
 """
 
 import hashlib
@@ -13,21 +12,26 @@ from itertools import permutations
 
 from ray.exceptions import RayTaskError
 
-from searchd import artifacts
 from searchd.domain.errors import SearchdError
-from searchd.domain.progression import STUDENT_NAME, Path, Plan, show
+from searchd.domain.progression import STUDENT_NAME, Baseline, Path, Plan, show
 from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import Subnet
+from searchd.domain.teacher import Teacher
 from searchd.domain.teacher_order import Choice, OrderAlgorithm
 from searchd.domain.trial import BASE_NAME, Proposal
 from searchd.driver.cluster import resolve
 from searchd.driver.ledger import Ledger
 from searchd.search import teacher_order
 from searchd.search.strategies import progressive
-from searchd.search.strategies.progressive import Progressive, rank_among_orders, trials_of
+from searchd.search.strategies.progressive import (
+    Progressive,
+    end_of,
+    rank_among_orders,
+    trials_of,
+)
 from searchd.search.strategy import Strategy
 from searchd.settings import Settings
-from searchd.spec import SUBNET, Comparison, CostsOrder, ProgressiveSpec, teachers_of
+from searchd.spec import SUBNET, Comparison, CostsOrder, DistillationSpec, TeacherRef
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +39,7 @@ Costs = dict[str, dict[str, float]]
 
 
 def needs_plan(strategy: Strategy) -> bool:
-    """Whether the base of a progressive search is ready, and its teachers are not chosen."""
+    """Whether the student of a distillation is ready, and its teachers are not chosen."""
     rules = strategy.rules
     return strategy.has_base and isinstance(rules, Progressive) and rules.plan is None
 
@@ -44,34 +48,30 @@ def make_plan(ledger: Ledger, settings: Settings, cancelled: threading.Event) ->
     """Choose the teachers, write the plan down and say why.
 
     Args:
-        ledger: Of a progressive search whose base and pool are ready.
+        ledger: Of a distillation whose student and pool are ready.
         settings: Where the function that compares teachers is found.
-        cancelled: Set when the user wants the search stopped; then there may be no plan.
+        cancelled: Set when the user wants it stopped; then there may be no plan.
 
     Returns:
         In words, why it cannot be done; None if it could, or the user cancelled.
     """
-    spec = ledger.spec
-    assert isinstance(spec.strategy, ProgressiveSpec)
-    teachers = teachers_of(spec, ledger.pool_spec)
+    spec = _spec(ledger)
     try:
-        found = _compared(ledger, settings, teachers, cancelled)
+        found = _compared(ledger, settings, cancelled)
         if found is None:
             return None
-        plan = plan_of(spec.strategy, teachers, found)
+        plan = plan_of(spec, ledger.run.teachers, found)
     except RayTaskError as error:
-        log.exception("search %s: its teachers could not be compared", ledger.search_id)
+        log.exception("distillation %s: its teachers could not be compared", ledger.search_id)
         return f"its teachers could not be compared: {error.cause}"
     except SearchdError as error:
-        log.exception("search %s: its teachers could not be ordered", ledger.search_id)
+        log.exception("distillation %s: its teachers could not be ordered", ledger.search_id)
         return f"its teachers could not be ordered: {error}"
-    # Killed in between, the next driver finds the same plan, from what was kept, and goes on here.
-    ledger.announce(explanation(plan, spec.strategy))
-    ledger.write_plan(plan)
+    ledger.write_plan(plan, explanation(plan, spec))
     return None
 
 
-def plan_of(spec: ProgressiveSpec, teachers: Mapping[str, Subnet], found: Comparison) -> Plan:
+def plan_of(spec: DistillationSpec, teachers: Mapping[str, Teacher], found: Comparison) -> Plan:
     """The plan that follows from what was measured.
 
     Raises:
@@ -97,7 +97,7 @@ def plan_of(spec: ProgressiveSpec, teachers: Mapping[str, Subnet], found: Compar
     )
 
 
-def explanation(plan: Plan, spec: ProgressiveSpec) -> list[str]:
+def explanation(plan: Plan, spec: DistillationSpec) -> list[str]:
     """The plan in words, one message for each teacher."""
     how = f"by {spec.order}" if isinstance(spec.order, OrderAlgorithm) else "as submitted"
     messages = [f"teachers: {show(plan.order)}, {how}; {len(plan.stages)} stages are trained"]
@@ -111,11 +111,11 @@ def explanation(plan: Plan, spec: ProgressiveSpec) -> list[str]:
 
 
 def compare_orders(ledger: Ledger) -> None:
-    """Say how the student is after each sequence of a progressive search that has ended."""
-    plan, spec = ledger.plan(), ledger.spec.strategy
-    if plan is None or not isinstance(spec, ProgressiveSpec):
+    """Say how the student is after each sequence of a distillation that has ended."""
+    plan, spec = ledger.plan(), ledger.spec
+    if plan is None or not isinstance(spec, DistillationSpec):
         return
-    resolution = _largest(ledger.spec.trial.resolutions)
+    resolution = _largest(spec.trial.resolutions)
     aps = {
         row.name: next(e.ap for e in row.evaluations if e.resolution == resolution)
         for row in ledger.scored()
@@ -126,7 +126,7 @@ def compare_orders(ledger: Ledger) -> None:
 
 def verdict(
     plan: Plan,
-    spec: ProgressiveSpec,
+    spec: DistillationSpec,
     proposals: Sequence[Proposal],
     aps: Mapping[str, float],
     resolution: Resolution,
@@ -134,16 +134,15 @@ def verdict(
     """The student's AP after the order and after each baseline, and the order's rank in a study.
 
     Args:
-        plan: Of the search.
+        plan: Of the distillation.
         spec: What was submitted.
-        proposals: All of the search.
+        proposals: All of the distillation.
         aps: By the trial's name, of those that succeeded.
         resolution: At which the APs were measured.
     """
     trials = trials_of(plan, proposals)
     by_stage = {stage: aps[p.name] for stage, p in trials.items() if p.name in aps}
-    length = len(plan.order)
-    ends: list[Path] = [plan.order, (plan.order[-1],) * length, (None,) * length]
+    ends = [plan.order, *(end_of(baseline, plan.order) for baseline in Baseline)]
     shown = [f"{show(end)} {by_stage[end]:.3f}" for end in dict.fromkeys(ends) if end in by_stage]
     messages = [f"AP at {resolution}: base {aps[BASE_NAME]:.3f}; {'; '.join(shown)}"]
     if spec.study:
@@ -159,106 +158,94 @@ def _rank(plan: Plan, aps: Mapping[Path, float]) -> str:
     return f"the order {show(plan.order)} has rank {rank} of {num_orders} trained orders"
 
 
-def _compared(
-    ledger: Ledger,
-    settings: Settings,
-    teachers: Mapping[str, Subnet],
-    cancelled: threading.Event,
-) -> Comparison | None:
+def _spec(ledger: Ledger) -> DistillationSpec:
+    assert isinstance(ledger.spec, DistillationSpec)
+    return ledger.spec
+
+
+def _compared(ledger: Ledger, settings: Settings, cancelled: threading.Event) -> Comparison | None:
     """Costs and APs, of which only what nobody measured before is measured; None if cancelled."""
-    spec = ledger.spec.strategy
-    assert isinstance(spec, ProgressiveSpec)
-    if not isinstance(spec.order, OrderAlgorithm):
+    if not isinstance(_spec(ledger).order, OrderAlgorithm):
         return Comparison(costs={}, performance={})
-    shelf = _Shelf(ledger, settings, teachers)
+    teachers = ledger.teacher_references()
     pairs = [pair for pair in permutations([STUDENT_NAME, *teachers], 2) if pair[1] in teachers]
-    known = {pair: cost for pair in pairs if (cost := shelf.cost(pair)) is not None}
-    missing = tuple(pair for pair in pairs if pair not in known)
+    order = _order(ledger, teachers)
+    of = {pair: _depends_on(order, pair) for pair in pairs}
+    keys = {pair: _key(of[pair]) for pair in pairs}
+    costs = ledger.known_costs(keys.values())
+    missing = tuple(pair for pair in pairs if keys[pair] not in costs)
     message = f"{len(missing)} of {len(pairs)} adaptation costs of {len(teachers)} teachers"
     ledger.announce([f"{message} are measured, the others are known"])
-    order = shelf.order(missing)
+    order = order.model_copy(update={"pairs": missing})
     found: Comparison | None = resolve(settings.adaptation_costs)(order, cancelled.is_set)
     if found is None:
         return None
     for pair in missing:
-        known[pair] = found.costs[pair[0]][pair[1]]
-        shelf.keep(pair, known[pair])
-    costs: Costs = {}
-    for (source, target), cost in known.items():
-        costs.setdefault(source, {})[target] = cost
-    return Comparison(costs=costs, performance=found.performance)
+        costs[keys[pair]] = found.costs[pair[0]][pair[1]]
+        ledger.keep_cost(keys[pair], of[pair], costs[keys[pair]])
+    by_name: Costs = {}
+    for source, target in pairs:
+        by_name.setdefault(source, {})[target] = costs[keys[source, target]]
+    return Comparison(costs=by_name, performance=found.performance)
 
 
-class _Shelf:
-    """The costs that were measured before, each under what it depends on."""
+def _order(ledger: Ledger, teachers: Mapping[str, Subnet | TeacherRef]) -> CostsOrder:
+    """To compare all teachers and the student, as far as pairs are asked for."""
+    spec = _spec(ledger)
+    resources, resolution = spec.resources, _largest(spec.trial.resolutions)
+    return CostsOrder(
+        dataset=ledger.dataset,
+        student=ledger.student(),
+        pool=ledger.pool_reference(),
+        teachers=dict(teachers),
+        pairs=(),
+        resolution=spec.teacher_resolution or resolution,
+        student_resolution=resolution,
+        normalize=spec.normalize,
+        training=spec.trial,
+        num_parts=resources.trials_in_flight,
+        cpus=resources.cpus_per_trial,
+        gpus=resources.gpus_per_trial,
+        num_threads=max(1, int(resources.cpus_per_trial)),
+        device="cuda" if resources.gpus_per_trial > 0 else "cpu",
+    )
 
-    def __init__(self, ledger: Ledger, settings: Settings, teachers: Mapping[str, Subnet]) -> None:
-        self._ledger = ledger
-        self._teachers = teachers
-        self._student = ledger.student()
-        self._pool = ledger.pool_reference()
-        self._folder = artifacts.join(settings.artifact_root, "adaptation-costs")
 
-    def cost(self, pair: tuple[str, str]) -> float | None:
-        """C(A, B), if it was measured."""
-        uri = self._uri(pair)
-        return float(artifacts.read_json(uri)["cost"]) if artifacts.exists(uri) else None
+def _depends_on(order: CostsOrder, pair: tuple[str, str]) -> dict[str, object]:
+    """Everything that a cost is a function of, as JSON."""
+    return {
+        "dataset": order.dataset.model_dump(mode="json"),
+        "normalize": order.normalize,
+        "from": _features(order, pair[0]),
+        "to": _features(order, pair[1]),
+    }
 
-    def keep(self, pair: tuple[str, str], cost: float) -> None:
-        """C(A, B) was measured."""
-        document = {"from": pair[0], "to": pair[1], "cost": cost, "of": self._key(pair)}
-        artifacts.write(self._uri(pair), json.dumps(document).encode(), name="cost")
 
-    def order(self, pairs: tuple[tuple[str, str], ...]) -> CostsOrder:
-        """To measure these costs, and the teachers' APs."""
-        spec = self._ledger.spec
-        assert isinstance(spec.strategy, ProgressiveSpec)
-        resources = spec.resources
-        return CostsOrder(
-            dataset=self._ledger.dataset,
-            student=self._student,
-            pool=self._pool,
-            teachers=dict(self._teachers),
-            pairs=pairs,
-            resolution=_largest(spec.trial.resolutions),
-            normalize=spec.strategy.normalize,
-            training=spec.trial,
-            num_parts=resources.trials_in_flight,
-            cpus=resources.cpus_per_trial,
-            gpus=resources.gpus_per_trial,
-            num_threads=max(1, int(resources.cpus_per_trial)),
-            device="cuda" if resources.gpus_per_trial > 0 else "cpu",
-        )
+def _features(order: CostsOrder, name: str) -> dict[str, object]:
+    """What a detector's features depend on."""
+    if name == STUDENT_NAME:
+        weights = order.student.student.sha256
+        return {"sha256": weights, "resolution": str(order.student_resolution)}
+    seen = {"resolution": str(order.resolution)}
+    teacher = order.teachers[name]
+    if isinstance(teacher, TeacherRef):
+        return {"sha256": teacher.weights.sha256, **seen}
+    assert order.pool is not None  # where the subnet is from
+    training = order.training
+    return {
+        "sha256": order.pool.supernet.sha256,
+        "subnet": SUBNET.dump_python(teacher, mode="json"),
+        "bn_reset": [
+            order.pool.bn_reset_images,
+            training.batch_size,
+            *map(str, training.resolutions),
+        ],
+        **seen,
+    }
 
-    def _uri(self, pair: tuple[str, str]) -> str:
-        key = json.dumps(self._key(pair), sort_keys=True).encode()
-        return artifacts.join(self._folder, f"{hashlib.sha256(key).hexdigest()}.json")
 
-    def _key(self, pair: tuple[str, str]) -> dict[str, object]:
-        spec = self._ledger.spec
-        assert isinstance(spec.strategy, ProgressiveSpec)
-        return {
-            "dataset": self._ledger.dataset.model_dump(mode="json"),
-            "resolution": str(_largest(spec.trial.resolutions)),
-            "normalize": spec.strategy.normalize,
-            "from": self._weights(pair[0]),
-            "to": self._weights(pair[1]),
-        }
-
-    def _weights(self, name: str) -> dict[str, object]:
-        """What a detector's features depend on."""
-        if name == STUDENT_NAME:
-            return {"sha256": self._student.student.sha256}
-        training = self._ledger.spec.trial
-        return {
-            "sha256": self._pool.supernet.sha256,
-            "subnet": SUBNET.dump_python(self._teachers[name], mode="json"),
-            "bn_reset": [
-                self._pool.bn_reset_images,
-                training.batch_size,
-                *map(str, training.resolutions),
-            ],
-        }
+def _key(of: Mapping[str, object]) -> str:
+    return hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()
 
 
 def _largest(resolutions: Sequence[Resolution]) -> Resolution:

@@ -11,27 +11,34 @@ from searchd.search.strategies.progressive import Progressive
 from searchd.search.strategies.random_search import RandomSearch
 from searchd.search.strategies.rules import Rules
 from searchd.spec import (
+    DistillationSpec,
     JointDetNasSpec,
     PipelineSpec,
     PoolSpec,
-    ProgressiveSpec,
     RandomSpec,
     SearchSpec,
 )
 
 
-def rules_of(search: SearchSpec, pool: PoolSpec, plan: Plan | None = None) -> Rules:
-    """The strategy of a search over a pool, with its settings.
+def rules_of(
+    spec: SearchSpec | DistillationSpec, pool: PoolSpec | None, plan: Plan | None = None
+) -> Rules:
+    """What a search or a distillation decides by, with its settings.
 
     Args:
-        search: What was submitted.
-        pool: Of the teachers.
-        plan: Of a progressive search, once it is made.
+        spec: What was submitted.
+        pool: Of the teachers; a search has one.
+        plan: Of a distillation, once it is made.
     """
+    if isinstance(spec, DistillationSpec):
+        return Progressive(seed=spec.seed, plan=plan)
+    assert pool is not None
+    return _rules_of_search(spec, pool)
+
+
+def _rules_of_search(search: SearchSpec, pool: PoolSpec) -> Rules:
     strategy, budget = search.strategy, search.budget
     space, seed = pool.space.space, search.seed
-    if isinstance(strategy, ProgressiveSpec):
-        return Progressive(space=space, seed=seed, max_trials=budget.max_trials, plan=plan)
     if isinstance(strategy, PipelineSpec):
         return Pipeline(
             space=space,

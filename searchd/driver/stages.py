@@ -1,18 +1,18 @@
-"""What a stage of a progressive distillation takes over from the one before it."""
+"""What a stage of a distillation takes over from the one before it."""
 
 from collections.abc import Sequence
 
 from searchd.domain.distillation import MethodName
-from searchd.domain.subnet import Subnet
-from searchd.spec import DistillationSpec, Inherited
+from searchd.domain.teacher import Teaching
+from searchd.spec import Inherited, MethodsSpec
 
 
 def handed_on(
-    teacher: Subnet | None,
-    earlier: Sequence[Subnet],
+    teacher: Teaching | None,
+    earlier: Sequence[Teaching],
     inherited: Inherited,
-    distillation: DistillationSpec,
-) -> tuple[Inherited, DistillationSpec]:
+    distillation: MethodsSpec,
+) -> tuple[Inherited, MethodsSpec]:
     """The parent's student as a stage finds it, and what the stage distils by (papers.md 2.6).
 
     Weights are carried over; adapters only under the same teacher. The inheriting strategy, which
@@ -22,7 +22,7 @@ def handed_on(
         teacher: The stage's.
         earlier: Teachers of the stages before, the last one last.
         inherited: Of the parent, with its adapters.
-        distillation: The search's.
+        distillation: What was submitted.
     """
     if not earlier or earlier[-1] != teacher:
         inherited = inherited.model_copy(update={"adapters": None})

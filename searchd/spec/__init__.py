@@ -4,6 +4,12 @@ Used by the API, the CLI, the coordinator, the driver and the workers. Unknown f
 Knows pydantic and `searchd.domain`; never torch, Ray or the database.
 """
 
+from searchd.spec.distillations import (
+    DistillationSpec,
+    StudentSpec,
+    check_subnets,
+    subnets_of,
+)
 from searchd.spec.orders import (
     Comparison,
     CostsOrder,
@@ -12,6 +18,7 @@ from searchd.spec.orders import (
     LoadedBase,
     PoolOrder,
     PoolRef,
+    TeacherRef,
     TimedDetector,
     TrialOrder,
 )
@@ -23,22 +30,21 @@ from searchd.spec.search import (
     ScoreSpec,
     SearchSpec,
     check_pool,
-    teachers_of,
+    traits_of,
 )
 from searchd.spec.strategies import (
     JointDetNasSpec,
     PairSearchSpec,
     PipelineSpec,
     PoolSearchSpec,
-    ProgressiveSpec,
     RandomSpec,
     StrategySpec,
 )
+from searchd.spec.teachers import PoolSubnetSpec, TeacherSpec
 from searchd.spec.training import (
-    PROGRESSIVE_DISTILLATION,
-    DistillationSpec,
     HeadSpec,
     MethodSpec,
+    MethodsSpec,
     ResourcesSpec,
     TrainingSpec,
 )
@@ -54,14 +60,23 @@ from searchd.spec.values import (
     PROPOSAL,
     REPORT,
     SUBNET,
+    TEACHER_REPORT,
     DatasetSpec,
     Name,
     ResolutionText,
     Spec,
     SplitSpec,
+    TrialId,
 )
 
 __all__ = [
+    "check_subnets",
+    "StudentSpec",
+    "TrialId",
+    "TEACHER_REPORT",
+    "TeacherRef",
+    "TeacherSpec",
+    "PoolSubnetSpec",
     "ACTION",
     "BaseSpec",
     "BudgetSpec",
@@ -71,6 +86,7 @@ __all__ = [
     "DETECTOR",
     "DatasetSpec",
     "DistillationSpec",
+    "MethodsSpec",
     "HeadSpec",
     "Inherited",
     "JointDetNasSpec",
@@ -85,7 +101,6 @@ __all__ = [
     "POOL_PROGRESS",
     "POOL_REPORT",
     "PROGRESS",
-    "PROGRESSIVE_DISTILLATION",
     "PROPOSAL",
     "PairSearchSpec",
     "PipelineSpec",
@@ -93,7 +108,6 @@ __all__ = [
     "PoolRef",
     "PoolSearchSpec",
     "PoolSpec",
-    "ProgressiveSpec",
     "REPORT",
     "RandomSpec",
     "ResolutionText",
@@ -110,5 +124,6 @@ __all__ = [
     "TrainingSpec",
     "TrialOrder",
     "check_pool",
-    "teachers_of",
+    "subnets_of",
+    "traits_of",
 ]

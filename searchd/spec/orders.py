@@ -4,12 +4,13 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from searchd.domain.detector import Detector
+from searchd.domain.detector import Detector, MmdetDetector
 from searchd.domain.subnet import Subnet
+from searchd.domain.teacher import RegisteredTeacher, teachers_of
 from searchd.domain.trial import Artifact, Proposal, TakeSubnet, TrialRole
 from searchd.spec.pool import PoolSpec, SpaceSpec
 from searchd.spec.search import MmdetSpec, ScoreSpec
-from searchd.spec.training import DistillationSpec, HeadSpec, TrainingSpec
+from searchd.spec.training import HeadSpec, MethodsSpec, TrainingSpec
 from searchd.spec.values import DatasetSpec, ResolutionText, Spec
 
 
@@ -43,6 +44,16 @@ class PoolRef(Spec):
     bn_reset_images: int
 
 
+class TeacherRef(Spec):
+    """A registered teacher, as a worker finds it."""
+
+    detector: Detector | MmdetDetector
+    weights: Artifact
+    """safetensors of the whole detector, BN statistics included."""
+    aps: dict[ResolutionText, float] = {}
+    """AP in [0, 1] on the validation split, by resolution, as far as it was measured."""
+
+
 class TrialOrder(Spec):
     """Everything a worker needs for one trial. It reaches no database."""
 
@@ -53,13 +64,18 @@ class TrialOrder(Spec):
     dataset: DatasetSpec
     detector: Detector | None = None
     """The base to train from scratch."""
-    loaded_base: LoadedBase | None = None
-    """The base to evaluate as it is; `training` is not read."""
+    loaded_base: LoadedBase | Inherited | None = None
+    """The base to evaluate as it is, a checkpoint's or a finished trial's student; `training` is
+    not read."""
     inherited: Inherited | None = None
     pool: PoolRef | None = None
-    """Given if and only if the proposal names a teacher or takes a subnet."""
+    """Given if and only if a teacher is a subnet, or the proposal takes one."""
+    registered: dict[str, TeacherRef] = {}
+    """The registered teachers of the proposal, by id."""
+    teacher_resolution: ResolutionText | None = None
+    """The size at which the teacher sees the training images; None: the student's."""
     training: TrainingSpec
-    distillation: DistillationSpec = DistillationSpec(methods=())
+    distillation: MethodsSpec = MethodsSpec(methods=())
     score: ScoreSpec
     evaluated_at: tuple[ResolutionText, ...]
     """Resolutions at which the student is evaluated after training."""
@@ -81,9 +97,18 @@ class TrialOrder(Spec):
             raise ValueError(
                 "give exactly one of detector, loaded_base and inherited; none to take a subnet"
             )
-        if (self.proposal.teacher is not None or takes_subnet) != (self.pool is not None):
+        teachers = [] if self.proposal.teacher is None else teachers_of(self.proposal.teacher)
+        has_subnet = takes_subnet or any(isinstance(teacher, Subnet) for teacher in teachers)
+        if has_subnet != (self.pool is not None):
             raise ValueError(
-                "a pool belongs to a proposal with a teacher or a subnet to take, and to no other"
+                "a pool belongs to a proposal with a subnet to learn from or to take, and to no "
+                "other"
+            )
+        registered = {str(each) for each in teachers if isinstance(each, RegisteredTeacher)}
+        if registered != self.registered.keys():
+            raise ValueError(
+                f"the proposal's registered teachers are {sorted(registered)}, given are "
+                f"{sorted(self.registered)}"
             )
         if (self.proposal.role is TrialRole.BASE or takes_subnet) != (self.inherited is None):
             raise ValueError("the base, and what takes a subnet, alone inherit nothing")
@@ -127,13 +152,16 @@ class CostsOrder(Spec):
 
     dataset: DatasetSpec
     student: Inherited
-    pool: PoolRef
-    teachers: dict[str, Subnet]
+    pool: PoolRef | None
+    """Given if a teacher is a subnet."""
+    teachers: dict[str, Subnet | TeacherRef]
     """By name."""
     pairs: tuple[tuple[str, str], ...]
     """Wanted costs (from, to), among teachers' names and `STUDENT_NAME`. May be empty."""
     resolution: ResolutionText
-    """Of the images, for costs and APs."""
+    """Of the teachers' images, for costs and APs."""
+    student_resolution: ResolutionText | None = None
+    """Of the student's; None: the same."""
     normalize: Literal["none", "target_var"]
     training: TrainingSpec
     """Its batches and resolutions are those of BN reset, as in a trial."""

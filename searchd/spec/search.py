@@ -6,17 +6,14 @@ from typing import Self
 from pydantic import Field, JsonValue, model_validator
 
 from searchd.domain.architecture import Architecture, BlockKind, preset
-from searchd.domain.distillation import MethodName, Traits, check_fit, traits
+from searchd.domain.distillation import Traits, check_fit, traits
 from searchd.domain.encoding import parse
-from searchd.domain.progression import sample_teachers
 from searchd.domain.resolution import Resolution
-from searchd.domain.subnet import Subnet
 from searchd.spec.pool import PoolSpec
-from searchd.spec.strategies import JointDetNasSpec, PipelineSpec, ProgressiveSpec, StrategySpec
+from searchd.spec.strategies import JointDetNasSpec, PipelineSpec, StrategySpec
 from searchd.spec.training import (
-    PROGRESSIVE_DISTILLATION,
-    DistillationSpec,
     HeadSpec,
+    MethodsSpec,
     ResourcesSpec,
     TrainingSpec,
 )
@@ -102,8 +99,7 @@ class SearchSpec(Spec):
     base: BaseSpec = BaseSpec()
     head: HeadSpec = HeadSpec()
     trial: TrainingSpec = TrainingSpec(bn_l1=1e-5)
-    distillation: DistillationSpec = DistillationSpec()
-    """The default of a progressive search is `PROGRESSIVE_DISTILLATION`."""
+    distillation: MethodsSpec = MethodsSpec()
     strategy: StrategySpec = JointDetNasSpec()
     score: ScoreSpec = ScoreSpec()
     budget: BudgetSpec = BudgetSpec()
@@ -115,32 +111,14 @@ class SearchSpec(Spec):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        progressive = isinstance(self.strategy, ProgressiveSpec)
-        if progressive and "distillation" not in self.model_fields_set:
-            object.__setattr__(self, "distillation", PROGRESSIVE_DISTILLATION)
-        check_fit(self.distillation.options, _traits(self.head))
+        check_fit(self.distillation.options, traits_of(self.head))
         strategy, allowed = self.strategy, self.budget.max_trials
         if isinstance(strategy, PipelineSpec) and strategy.num_trials > allowed:
             raise ValueError(
                 f"strategy.further_trials={strategy.further_trials} makes {strategy.num_trials} "
                 f"trials, but budget.max_trials={allowed}"
             )
-        if isinstance(strategy, ProgressiveSpec):
-            self._check_progressive(strategy)
         return self
-
-    def _check_progressive(self, strategy: ProgressiveSpec) -> None:
-        if strategy.most_stages > self.budget.max_trials:
-            raise ValueError(
-                f"strategy progressive may need {strategy.most_stages} trials, but "
-                f"budget.max_trials={self.budget.max_trials}"
-            )
-        names = {method.name for method in self.distillation.methods}
-        if not names - {MethodName.INHERITING}:
-            raise ValueError(
-                "strategy progressive needs a method in distillation.methods that later teachers "
-                f"teach by; {MethodName.INHERITING} acts at the first alone"
-            )
 
 
 def check_pool(search: SearchSpec, pool: PoolSpec) -> None:
@@ -149,27 +127,10 @@ def check_pool(search: SearchSpec, pool: PoolSpec) -> None:
     Raises:
         InvalidValueError: One does not; the message names both sides and what would fit.
     """
-    teacher = _traits(pool.head, neck_channels=pool.space.neck_channels)
-    check_fit(search.distillation.options, _traits(search.head), teacher)
-    if isinstance(search.strategy, ProgressiveSpec):
-        teachers_of(search, pool)
+    teacher = traits_of(pool.head, neck_channels=pool.space.neck_channels)
+    check_fit(search.distillation.options, traits_of(search.head), teacher)
 
 
-def teachers_of(search: SearchSpec, pool: PoolSpec) -> dict[str, Subnet]:
-    """The teachers of a progressive search over a pool, by name.
-
-    Raises:
-        InvalidValueError: One is not in the pool, or it has not so many.
-    """
-    strategy, space = search.strategy, pool.space.space
-    assert isinstance(strategy, ProgressiveSpec)
-    if strategy.num_sampled_teachers is not None:
-        return sample_teachers(space, strategy.num_sampled_teachers, search.seed)
-    for subnet in strategy.teachers.values():
-        space.check(subnet)
-    return dict(strategy.teachers)
-
-
-def _traits(head: HeadSpec, neck_channels: tuple[int, ...] | None = None) -> Traits:
+def traits_of(head: HeadSpec, neck_channels: tuple[int, ...] | None = None) -> Traits:
     """What methods ask of a detector with this head; its backbone and classes do not matter."""
     return traits(head.detector(preset("resnet18"), num_classes=1), neck_channels=neck_channels)

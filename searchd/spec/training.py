@@ -37,6 +37,11 @@ class HeadSpec(Spec):
     num_proposals: int = Field(default=1000, ge=1)
     sampled_rois: int = Field(default=512, ge=4)
 
+    @classmethod
+    def of(cls, detector: Detector) -> Self:
+        """The head of a detector."""
+        return cls(**{name: getattr(detector, name) for name in cls.model_fields})
+
     def detector(
         self, architecture: Architecture, num_classes: int, *, neck_channels: int | None = None
     ) -> Detector:
@@ -125,7 +130,7 @@ def _options(name: MethodName) -> TypeAdapter[Any]:
     return TypeAdapter(CATALOGUE[name].options)
 
 
-class DistillationSpec(Spec):
+class MethodsSpec(Spec):
     """Which methods a trial distils with. Default: Joint-DetNAS's three, unit weights."""
 
     methods: tuple[MethodSpec, ...] = tuple(MethodSpec(name=name) for name in JOINT_DETNAS)
@@ -145,7 +150,3 @@ class DistillationSpec(Spec):
     def options(self) -> dict[MethodName, Any]:
         """Each method's options, by its name."""
         return {method.name: method.parsed_options for method in self.methods}
-
-
-PROGRESSIVE_DISTILLATION = DistillationSpec(methods=(MethodSpec(name=MethodName.FEATURE_MATCHING),))
-"""What a progressive search distils by unless told otherwise (MTPD 3.1)."""

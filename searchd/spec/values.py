@@ -11,6 +11,7 @@ from searchd.domain.pool import PoolProgress, PoolReport
 from searchd.domain.progression import Plan
 from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import Subnet
+from searchd.domain.teacher_report import TeacherReport
 from searchd.domain.trial import Progress, Proposal, Report, SanityChecks
 
 REPORT = TypeAdapter(Report)
@@ -23,6 +24,7 @@ DETECTOR = TypeAdapter(Detector)
 ACTION: TypeAdapter[Action] = TypeAdapter(Action)
 SUBNET = TypeAdapter(Subnet)
 PLAN = TypeAdapter(Plan)
+TEACHER_REPORT = TypeAdapter(TeacherReport)
 
 
 def _read_resolution(value: object) -> object:
@@ -37,6 +39,9 @@ ResolutionText = Annotated[
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 """A resource's name: lower-case letters, digits, "-" and "_", at most 63 characters."""
+
+TrialId = Annotated[str, Field(pattern=r"^[a-z0-9]+-[a-z0-9]+-[a-z0-9-]+$", max_length=64)]
+"""A trial's id, as "s-7f3k2m-12"."""
 
 
 class Spec(BaseModel):

@@ -8,11 +8,17 @@ from sqlalchemy import Select, select, tuple_
 from sqlalchemy.orm import Session
 
 from searchd.domain.errors import InvalidValueError
-from searchd.store.models.resources import DatasetRow, PoolRow, SearchRow
+from searchd.store.models.resources import (
+    DatasetRow,
+    DistillationRow,
+    PoolRow,
+    SearchRow,
+    TeacherRow,
+)
 
 MAX_PAGE_SIZE = 500
 T = TypeVar("T")
-R = TypeVar("R", DatasetRow, PoolRow, SearchRow)
+R = TypeVar("R", DatasetRow, PoolRow, TeacherRow, SearchRow, DistillationRow)
 
 
 @dataclass(frozen=True, slots=True)

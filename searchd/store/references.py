@@ -5,8 +5,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from searchd.domain.errors import ConflictError, InvalidValueError
-from searchd.domain.lifecycle import DatasetStatus, PoolStatus
-from searchd.store.models import DatasetRow, PoolRow
+from searchd.domain.lifecycle import DatasetStatus, PoolStatus, TeacherStatus
+from searchd.store.models import DatasetRow, PoolRow, TeacherRow
 
 
 def dataset(session: Session, name: str) -> DatasetRow:
@@ -34,4 +34,23 @@ def pool(session: Session, name: str) -> PoolRow:
         raise InvalidValueError(f"pool={name!r} does not exist; create the pool first")
     if row.status in (PoolStatus.FAILED, PoolStatus.CANCELLING, PoolStatus.CANCELLED):
         raise ConflictError(f"pool {name!r} is {row.status}: {row.status_reason}")
+    return row
+
+
+def teacher(session: Session, name: str, dataset: str) -> TeacherRow:
+    """
+    Raises:
+        InvalidValueError: There is no teacher of this name, or it belongs to another data set.
+        ConflictError: It could not be evaluated, so that nothing can ever use it.
+    """
+    row = session.scalar(select(TeacherRow).where(TeacherRow.name == name))
+    if row is None:
+        raise InvalidValueError(f"teacher {name!r} does not exist; register it first")
+    if row.spec.dataset != dataset:
+        raise InvalidValueError(
+            f"teacher {name!r} belongs to data set {row.spec.dataset!r}, not {dataset!r}; teacher "
+            "and student must know the same classes"
+        )
+    if row.status is TeacherStatus.FAILED:
+        raise ConflictError(f"teacher {name!r} has failed: {row.status_reason}")
     return row

@@ -19,11 +19,11 @@ from searchd.domain.lifecycle import (
 from searchd.store import events
 from searchd.store.base import now
 from searchd.store.lease import Lease, hold
-from searchd.store.models import DatasetRow, PoolRow, SearchRow, TrialRow, WorkRow
+from searchd.store.models import DatasetRow, PoolRow, RunRow, TeacherRow, TrialRow, WorkRow
 
 log = logging.getLogger(__name__)
 
-AnyRow = DatasetRow | PoolRow | SearchRow | TrialRow | WorkRow
+AnyRow = DatasetRow | PoolRow | TeacherRow | RunRow | TrialRow | WorkRow
 _STARTS = (PoolStatus.TRAINING, SearchStatus.PREPARING, TrialStatus.RUNNING)
 
 
@@ -68,16 +68,24 @@ def _compare_and_set(
     session: Session, row: AnyRow, what: str, values: dict[str, Any], to: AnyStatus
 ) -> None:
     table = type(row)
-    if to in _STARTS:
-        values["started_at"] = now()
-    if is_final(to) and not isinstance(row, WorkRow):
-        values["finished_at"] = now()
+    if not isinstance(row, WorkRow):
+        values |= _times(row, to)
     statement = update(table).where(table.id == row.id, table.status == row.status)
     if isinstance(row, WorkRow):
         statement = statement.where(WorkRow.lease == row.lease)
     result = session.execute(statement.values(values).execution_options(synchronize_session=False))
     if cast(CursorResult[Any], result).rowcount != 1:
         raise ConflictError(f"{what} is no longer {row.status}; somebody else moved it")
+
+
+def _times(row: AnyResource | RunRow | TrialRow, to: AnyStatus) -> dict[str, datetime | None]:
+    """When it started (a trial: its present attempt; others: first) and when it ended."""
+    times: dict[str, datetime | None] = {}
+    if to in _STARTS and (isinstance(row, TrialRow) or row.started_at is None):
+        times["started_at"] = now()
+    if is_final(to) or is_final(row.status):
+        times["finished_at"] = now() if is_final(to) else None
+    return times
 
 
 def _resource_id(row: AnyRow) -> str:

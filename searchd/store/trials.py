@@ -12,7 +12,14 @@ from searchd.domain.trial import Outcome, Progress, Proposal, Report, describe_c
 from searchd.spec import Inherited
 from searchd.store import events, work
 from searchd.store.lease import Lease, hold
-from searchd.store.models import ArtifactRow, Desired, EpochMetricsRow, EvaluationRow, TrialRow
+from searchd.store.models import (
+    ArtifactRow,
+    Desired,
+    EpochMetricsRow,
+    EvaluationRow,
+    RunRow,
+    TrialRow,
+)
 from searchd.store.models.records import measured
 from searchd.store.paging import Page, check_page_size
 from searchd.store.transition import transition
@@ -37,13 +44,14 @@ def add(session: Session, lease: Lease, proposal: Proposal) -> TrialRow:
         ConflictError: The search has a trial of this name.
     """
     search_id = hold(session, lease).resource_id
+    origin = session.get_one(RunRow, search_id).origin_id
     row = TrialRow(
         id=trial_id(search_id, proposal.name),
         search_id=search_id,
         name=proposal.name,
         role=proposal.role,
         position=_next(session, search_id, "position"),
-        parent_id=None if proposal.parent is None else trial_id(search_id, proposal.parent),
+        parent_id=origin if proposal.parent is None else trial_id(search_id, proposal.parent),
         proposal=proposal,
         status=TrialStatus.PENDING,
         status_reason=f"proposed: {describe_change(proposal.change)}",
@@ -236,7 +244,8 @@ def scored(session: Session, search_id: str) -> Sequence[TrialRow]:
 
 
 def ancestors(session: Session, reference: str) -> list[TrialRow]:
-    """The trial's lineage: from the base to the trial itself.
+    """The trial's lineage: from the base, through another search where the base is a trial of it,
+    to the trial itself.
 
     Raises:
         NotFoundError: There is no such trial.
@@ -247,14 +256,14 @@ def ancestors(session: Session, reference: str) -> list[TrialRow]:
     return line[::-1]
 
 
-def inherited(session: Session, search_id: str, parent: str) -> Inherited:
-    """The student of the trial named `parent`, as a child finds it.
+def inherited(session: Session, reference: str) -> Inherited:
+    """A trial's student, as a child finds it.
 
     Raises:
         NotFoundError: There is no such trial.
-        ConflictError: The parent has no student, since it has not succeeded.
+        ConflictError: It has no student, since it has not succeeded.
     """
-    row = get(session, trial_id(search_id, parent))
+    row = get(session, reference)
     files = {artifact.name: artifact.artifact for artifact in row.artifacts}
     if row.status is not TrialStatus.SUCCEEDED or row.detector is None or STUDENT not in files:
         raise ConflictError(f"trial {row.id} is {row.status} and has no student to inherit")

@@ -1,7 +1,8 @@
-"""Work: queued, leased to one driver, extended while it lives, finished or given up.
+"""Work: queued, leased to one driver, extended while it lives, paused, finished or given up.
 
-A coordinator leases and requeues; a driver extends and finishes. `desired` is written by the API
-only (`ask_to_cancel`).
+A coordinator leases and requeues; a driver extends and finishes. What users want is written by the
+API alone (`ask_to_...`). Work that is QUEUED is wanted to RUN: whatever else a user wants of work
+that no driver holds is done at once.
 """
 
 from collections.abc import Sequence
@@ -11,34 +12,38 @@ from typing import Any, cast
 from sqlalchemy import CursorResult, or_, select, update
 from sqlalchemy.orm import Session
 
-from searchd.domain.errors import ConflictError, NotFoundError
+from searchd.domain.errors import ConflictError, NotFoundError, StaleLeaseError
 from searchd.domain.lifecycle import (
-    AnyStatus,
     DatasetStatus,
     PoolStatus,
     SearchStatus,
-    TrialStatus,
+    TeacherStatus,
     WorkKind,
     WorkStatus,
     is_final,
 )
-from searchd.store import events
+from searchd.store import events, moves
 from searchd.store.lease import Lease, hold, lock, locked
 from searchd.store.models import (
     DatasetRow,
     Desired,
-    PoolRow,
-    SearchRow,
-    TrialRow,
+    TeacherRow,
     WorkRow,
 )
 from searchd.store.models.resources import AnyResource, table_of
 from searchd.store.transition import transition
 
-ResourceStatus = DatasetStatus | PoolStatus | SearchStatus
+ResourceStatus = DatasetStatus | PoolStatus | TeacherStatus | SearchStatus
 
 LONGEST_DELAY = timedelta(minutes=2)
 """Work that is to wait for longer was requeued by a clock that has been put back since."""
+VERBS = {
+    Desired.RUN: "resume",
+    Desired.PAUSE: "pause",
+    Desired.CANCEL: "cancel",
+    Desired.KILL: "kill",
+}
+"""How users ask for what they want."""
 
 
 def add(session: Session, kind: WorkKind, resource_id: str) -> WorkRow:
@@ -60,12 +65,12 @@ def get(session: Session, work_id: str) -> WorkRow:
 
 
 def of_resource(session: Session, resource_id: str) -> WorkRow:
-    """The work that serves a data set, pool or search."""
+    """The work that serves a resource."""
     return session.scalars(select(WorkRow).where(WorkRow.resource_id == resource_id)).one()
 
 
 def resource(session: Session, work: WorkRow) -> AnyResource:
-    """The data set, pool or search that the work serves."""
+    """What the work serves."""
     return cast(AnyResource, session.get_one(table_of(work.resource_id), work.resource_id))
 
 
@@ -151,20 +156,33 @@ def record_headway(session: Session, lease: Lease) -> None:
     hold(session, lease).attempts = 0
 
 
-def requeue(session: Session, lease: Lease, reason: str, *, delay_s: float, now: datetime) -> None:
-    """Take the work from its driver, which died; it may be leased again after a delay.
+def requeue(
+    session: Session, lease: Lease, reason: str, *, delay_s: float, now: datetime
+) -> WorkStatus:
+    """Take the work from its driver, which died; it may be leased again after a delay, unless the
+    user wants it stopped: then it is paused or cancelled at once.
+
+    Returns:
+        Where the work is now.
 
     Raises:
         StaleLeaseError: The lease had ended already.
     """
-    values = {"not_before": now + timedelta(seconds=delay_s), "lease_expires_at": None}
-    transition(session, hold(session, lease), WorkStatus.QUEUED, reason, values=values)
+    work = hold(session, lease)
+    if work.desired is Desired.RUN:
+        values = {"not_before": now + timedelta(seconds=delay_s), "lease_expires_at": None}
+        transition(session, work, WorkStatus.QUEUED, reason, values=values)
+    else:
+        words = f"a user asked to {VERBS[work.desired]}; {reason}"
+        moves.comply(session, work, resource(session, work), words)
+    return work.status
 
 
 def explain(session: Session, work_id: str, reason: str) -> None:
     """Say why queued work waits, at the resource it serves. An event if the reason is new."""
-    row = resource(session, get(session, work_id))
-    if row.status_reason == reason or is_final(row.status):
+    work = locked(session, work_id)
+    row = resource(session, work)
+    if row.status_reason == reason or work.status is not WorkStatus.QUEUED:
         return
     row.status_reason = reason
     session.flush()
@@ -207,83 +225,139 @@ def finish(session: Session, lease: Lease, to: ResourceStatus, reason: str) -> N
         StaleLeaseError: The lease was lost.
         IllegalTransitionError: The transition table does not lead there.
     """
-    _conclude(session, hold(session, lease), to, WorkStatus.DONE, reason)
+    work = hold(session, lease)
+    moves.conclude(session, work, resource(session, work), to, WorkStatus.DONE, reason)
+
+
+def heed(session: Session, lease: Lease) -> None:
+    """The driver has seen what the user wants, and has its workers stop: PAUSING or CANCELLING.
+
+    Raises:
+        StaleLeaseError: The lease was lost.
+    """
+    work = hold(session, lease)
+    reason = f"a user asked to {VERBS[work.desired]}; what is running is stopped"
+    if work.desired is not Desired.RUN:
+        through = "pausing" if work.desired is Desired.PAUSE else "cancelling"
+        moves.pass_through(session, resource(session, work), through, reason)
+
+
+def stopped(session: Session, lease: Lease) -> WorkStatus:
+    """The driver stops, as it was told: the resource is PAUSED or CANCELLED, as the user wants by
+    now, or QUEUED again if that is to go on after all.
+
+    Returns:
+        Where the work is now.
+
+    Raises:
+        StaleLeaseError: The lease was lost.
+    """
+    work = hold(session, lease)
+    words = f"a user asked to {VERBS[work.desired]}"
+    moves.comply(session, work, resource(session, work), words)
+    return work.status
 
 
 def give_up(session: Session, lease: Lease, reason: str) -> None:
     """The coordinator gives up on work that is queued or leased: resource and work FAILED.
 
     Raises:
-        StaleLeaseError: A later lease was granted since `lease` was read.
+        StaleLeaseError: A later lease was granted since `lease` was read, or the work was paused or
+            has ended.
     """
     work = lock(session, lease)
-    failed = type(resource(session, work).status)("failed")
-    _conclude(session, work, failed, WorkStatus.FAILED, reason)
+    if work.status not in (WorkStatus.QUEUED, WorkStatus.LEASED):
+        raise StaleLeaseError(f"{work.id} is {work.status}, and cannot be given up any more")
+    row = resource(session, work)
+    moves.conclude(session, work, row, type(row.status)("failed"), WorkStatus.FAILED, reason)
 
 
-def cancel_queued(session: Session, lease: Lease, reason: str) -> None:
-    """The coordinator cancels work that no driver holds: resource CANCELLED, work DONE.
+def ask_to_pause(session: Session, resource_id: str) -> WorkRow:
+    """A user wants a pool or a run to stop within a time slice, and to go on from there later.
+
+    Like the others below for the API alone, and the same however often it is asked. What a driver
+    carries out is told to it by `desired`; what no driver holds is moved at once.
 
     Raises:
-        StaleLeaseError: A later lease was granted since `lease` was read.
-        ConflictError: A driver holds the work; it cancels by itself.
+        ConflictError: It has ended or is to end, or is a check, which ends by itself. The message
+            names the present status.
     """
-    work = lock(session, lease)
-    if work.status is not WorkStatus.QUEUED:
-        raise ConflictError(f"{work.id} is {work.status}; only queued work is cancelled here")
-    cancelled = type(resource(session, work).status)("cancelled")
-    _conclude(session, work, cancelled, WorkStatus.DONE, reason)
+    return _ask(session, resource_id, Desired.PAUSE)
+
+
+def ask_to_resume(session: Session, resource_id: str) -> WorkRow:
+    """A user wants what is paused, or is about to be, to go on.
+
+    Raises:
+        ConflictError: See `ask_to_pause`.
+    """
+    return _ask(session, resource_id, Desired.RUN)
 
 
 def ask_to_cancel(session: Session, resource_id: str) -> WorkRow:
-    """Write down that the user wants a pool or search stopped. For the API alone.
-
-    Asking twice is the same as asking once.
+    """A user wants a pool or a run stopped for good within a time slice.
 
     Raises:
-        ConflictError: It has ended, or is a data set, whose check cannot be cancelled.
+        ConflictError: See `ask_to_pause`.
     """
+    return _ask(session, resource_id, Desired.CANCEL)
+
+
+def ask_to_kill(session: Session, resource_id: str) -> WorkRow:
+    """A user wants a pool or a run stopped for good without waiting for anybody.
+
+    Raises:
+        ConflictError: See `ask_to_pause`.
+    """
+    return _ask(session, resource_id, Desired.KILL)
+
+
+_PARTICIPLES = {
+    Desired.RUN: "resumed",
+    Desired.PAUSE: "paused",
+    Desired.CANCEL: "cancelled",
+    Desired.KILL: "killed",
+}
+_MAY_FOLLOW = {
+    Desired.RUN: (Desired.PAUSE, Desired.CANCEL, Desired.KILL),
+    Desired.PAUSE: (Desired.RUN, Desired.CANCEL, Desired.KILL),
+    Desired.CANCEL: (Desired.KILL,),
+    Desired.KILL: (),
+}
+
+
+def _ask(session: Session, resource_id: str, wish: Desired) -> WorkRow:
     work = locked(session, of_resource(session, resource_id).id)
     row = resource(session, work)
-    if isinstance(row, DatasetRow):
-        raise ConflictError(f"data set {row.name} cannot be cancelled; its check ends by itself")
-    if is_final(row.status):
-        raise ConflictError(f"{row.name} is {row.status} already and cannot be cancelled")
-    if work.desired is not Desired.CANCEL:
-        work.desired = Desired.CANCEL
-        session.flush()
-        message = "a user asked to cancel"
+    if _is_granted(work, row, wish):
+        return work
+    _check_wish(work, row, wish)
+    work.desired = wish
+    session.flush()
+    message = f"a user asked to {VERBS[wish]}"
+    if work.status is WorkStatus.LEASED:
         events.append(session, row.id, subject=row.id, status=row.status.value, message=message)
+    else:
+        moves.comply(session, work, row, message)
     return work
 
 
-def _conclude(
-    session: Session, work: WorkRow, to: AnyStatus, work_status: WorkStatus, reason: str
-) -> None:
-    row = resource(session, work)
-    if isinstance(row, SearchRow):
-        _cancel_trials(session, row, reason)
-    if to in (SearchStatus.CANCELLED, PoolStatus.CANCELLED):
-        _pass_cancelling(session, row, reason)
-    transition(session, row, to, reason)
-    transition(session, work, work_status, reason)
+def _is_granted(work: WorkRow, row: AnyResource, wish: Desired) -> bool:
+    """Whether it was asked before, or comes to the same as what was."""
+    if is_final(row.status):
+        ends = (Desired.CANCEL, Desired.KILL)
+        return row.status.value == "cancelled" and wish in ends
+    return wish is work.desired or (wish, work.desired) == (Desired.CANCEL, Desired.KILL)
 
 
-def _cancel_trials(session: Session, search: SearchRow, reason: str) -> None:
-    unfinished = session.scalars(
-        select(TrialRow)
-        .where(
-            TrialRow.search_id == search.id,
-            TrialRow.status.in_([TrialStatus.PENDING, TrialStatus.RUNNING]),
-        )
-        .order_by(TrialRow.position)
-    ).all()
-    for trial in unfinished:
-        transition(session, trial, TrialStatus.CANCELLED, reason)
-
-
-def _pass_cancelling(session: Session, row: AnyResource, reason: str) -> None:
-    if isinstance(row, SearchRow) and row.status in (SearchStatus.PREPARING, SearchStatus.RUNNING):
-        transition(session, row, SearchStatus.CANCELLING, reason)
-    if isinstance(row, PoolRow) and row.status is PoolStatus.TRAINING:
-        transition(session, row, PoolStatus.CANCELLING, reason)
+def _check_wish(work: WorkRow, row: AnyResource, wish: Desired) -> None:
+    refusal = f"{row.name} is {row.status}"
+    if isinstance(row, DatasetRow | TeacherRow):
+        refusal = f"{row.name}: its check ends by itself, it"
+    elif is_final(row.status):
+        refusal += " already and"
+    elif wish not in _MAY_FOLLOW[work.desired]:
+        refusal += f", is to be {_PARTICIPLES[work.desired]} and"
+    else:
+        return
+    raise ConflictError(f"{refusal} cannot be {_PARTICIPLES[wish]}")

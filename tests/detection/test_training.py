@@ -30,7 +30,7 @@ from searchd.domain.detector import Detector
 from searchd.domain.distillation import JOINT_DETNAS
 from searchd.domain.resolution import Resolution
 from searchd.domain.trial import EpochMetrics
-from searchd.spec import DatasetSpec, DistillationSpec, TrainingSpec
+from searchd.spec import DatasetSpec, MethodsSpec, TrainingSpec
 
 SPEC = TrainingSpec(
     epochs=2,
@@ -59,7 +59,7 @@ def tiny(seed: int = 1, neck_channels: int = 16) -> FasterRCNN:
 def distiller(shapes: CocoSplit) -> Distiller:
     torch.manual_seed(3)
     teacher = tiny(2, 24)
-    return Distiller(DistillationSpec().methods, teacher, pair_of(tiny(), teacher, shapes))
+    return Distiller(MethodsSpec().methods, teacher, pair_of(tiny(), teacher, shapes))
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from searchd.domain.trial import Outcome, Proposal, Report, Train, TrialRole
 from searchd.driver.stages import handed_on
 from searchd.spec import (
     DatasetSpec,
-    DistillationSpec,
+    MethodsSpec,
     HeadSpec,
     Inherited,
     MethodSpec,
@@ -43,7 +43,7 @@ SPACE = SpaceSpec(
     base_channels=8,
 )
 A, B = SPACE.space.smallest, SPACE.space.largest
-METHODS = DistillationSpec(
+METHODS = MethodsSpec(
     methods=(
         MethodSpec(name=MethodName.MGD),  # its generators are adapters of trained weights
         MethodSpec(name=MethodName.INHERITING),

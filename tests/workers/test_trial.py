@@ -32,7 +32,7 @@ from searchd.domain.trial import (
 from searchd.spec import (
     REPORT,
     DatasetSpec,
-    DistillationSpec,
+    MethodsSpec,
     HeadSpec,
     Inherited,
     MethodSpec,
@@ -127,7 +127,7 @@ def child_order(
         inherited=Inherited(detector=base.detector, student=artifact(base, "student")),
         pool=pool,
         training=TRAINING,
-        distillation=DistillationSpec(),
+        distillation=MethodsSpec(),
         score=ScoreSpec(base_resolution=SIZE),
         evaluated_at=(SIZE,),
         artifacts=str(folder),
@@ -338,7 +338,7 @@ def test_spec_sets_the_floor_of_the_teachers_ap(
     dataset: DatasetSpec, base: Report, pool: PoolRef, tmp_path: Path
 ) -> None:
     order = child_order(dataset, base, pool, tmp_path, Train())
-    floor = DistillationSpec(teacher_ap_floor=0.5)
+    floor = MethodsSpec(teacher_ap_floor=0.5)
 
     report = run_trial(order.model_copy(update={"distillation": floor}))
 
@@ -417,7 +417,7 @@ def test_students_of_other_families_and_blocks_evolve_and_learn_from_a_two_stage
 
     report = run_trial(
         order.model_copy(
-            update={"distillation": DistillationSpec(methods=specs), "training": training}
+            update={"distillation": MethodsSpec(methods=specs), "training": training}
         )
     )
 

@@ -24,11 +24,11 @@ from searchd.domain.trial import (
 )
 from searchd.search.history import Completion, completion_of, search_trials
 from searchd.search.sampling import mutate_subnet
-from searchd.search.strategies.rules import Rules
+from searchd.search.strategies.rules import PoolRules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PairRules(Rules):
+class PairRules(PoolRules):
     """Trial 0 is (S_base, P_super); every other one changes the pair of an earlier one."""
 
     student_frozen_trials: int = 5
@@ -57,7 +57,7 @@ class PairRules(Rules):
             number=number,
             parent=start.proposal.name,
             change=change,
-            teacher=self._teacher(start.proposal.teacher or self.space.largest, change, rng),
+            teacher=self._teacher(start.proposal, change, rng),
             seed=rng.getrandbits(31),
             completed_before=len(completions),
         )
@@ -82,7 +82,9 @@ class PairRules(Rules):
             return True
         return number > self.student_frozen_trials and rng.random() < self.student_probability
 
-    def _teacher(self, inherited: Subnet, change: Change, rng: random.Random) -> Subnet:
+    def _teacher(self, parent: Proposal, change: Change, rng: random.Random) -> Subnet:
+        inherited = parent.teacher or self.space.largest
+        assert isinstance(inherited, Subnet)  # these strategies propose no others
         if self.teacher_policy is TeacherPolicy.RANDOM:
             return self.space.sample(rng)
         if isinstance(change, MutateTeacher):

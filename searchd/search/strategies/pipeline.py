@@ -18,11 +18,11 @@ from searchd.domain.trial import (
     trial_name,
 )
 from searchd.search.history import Completion, Wait, completion_of, search_trials
-from searchd.search.strategies.rules import Rules
+from searchd.search.strategies.rules import PoolRules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pipeline(Rules):
+class Pipeline(PoolRules):
     """A chain of `max_trials` trials under the largest subnet, each going on with the student of
     the one before; the first prunes."""
 

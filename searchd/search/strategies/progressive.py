@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from searchd.domain.progression import Baseline, Path, Plan, show
-from searchd.domain.subnet import Subnet
+from searchd.domain.teacher import SimultaneousTeachers, Teacher
 from searchd.domain.teacher_order import Choice
 from searchd.domain.trial import (
     BASE_NAME,
@@ -99,7 +99,7 @@ class Progressive(Rules):
 
 
 def make_plan(
-    teachers: Mapping[str, Subnet],
+    teachers: Mapping[str, Teacher],
     choices: Sequence[Choice],
     *,
     study_up_to: int = 0,
@@ -108,6 +108,8 @@ def make_plan(
     costs: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Plan:
     """The stages of an order, of what it is compared with, and why it was chosen.
+
+    Simultaneous teachers need two: an order of one has no such baseline.
 
     Args:
         teachers: All that may teach.
@@ -118,19 +120,36 @@ def make_plan(
         costs: Adaptation costs, if the choice depended on them.
     """
     order: Path = tuple(choice.teacher for choice in choices)
-    others: dict[Baseline, Path] = {
-        "direct": (order[-1],) * len(order),
-        "no_teacher": (None,) * len(order),
+    together = {
+        baseline.value: SimultaneousTeachers(
+            teachers=tuple(teachers[choice.teacher] for choice in choices),
+            definition=baseline.definition,
+        )
+        for baseline in baselines
+        if baseline.definition is not None and len(choices) > 1
     }
     studied = all_orders(list(teachers), study_up_to) if study_up_to else []
-    wanted: list[Path] = [order, *studied, *(others[baseline] for baseline in baselines)]
+    ends = [end_of(baseline, order) for baseline in baselines]
+    known = {*teachers, *together, None}
+    wanted: list[Path] = [order, *studied, *(end for end in ends if end[0] in known)]
     return Plan(
-        teachers=dict(teachers),
+        teachers={**teachers, **together},
         choices=tuple(choices),
         stages=tuple(prefix_tree(wanted)),
         performance=dict(performance or {}),
         costs={source: dict(targets) for source, targets in (costs or {}).items()},
     )
+
+
+def end_of(baseline: Baseline, order: Path) -> Path:
+    """A baseline's last stage, as long after the student's beginning as the order's."""
+    match baseline:
+        case Baseline.DIRECT:
+            return (order[-1],) * len(order)
+        case Baseline.NO_TEACHER:
+            return (None,) * len(order)
+        case _:
+            return (baseline.value,) * len(order)
 
 
 def trials_of(plan: Plan, proposals: Sequence[Proposal]) -> dict[Path, Proposal]:
@@ -151,7 +170,7 @@ def trials_of(plan: Plan, proposals: Sequence[Proposal]) -> dict[Path, Proposal]
 
 def rank_among_orders(plan: Plan, aps: Mapping[Path, float]) -> tuple[int, int] | None:
     """The order's rank among all trained orders, by the student's AP, and their number (papers.md
-    2.4; MP-06). Baselines are no orders: they repeat a teacher, or have none.
+    2.4; MP-06). Baselines are no orders.
 
     Args:
         plan: Whose order is ranked.
@@ -160,11 +179,7 @@ def rank_among_orders(plan: Plan, aps: Mapping[Path, float]) -> tuple[int, int] 
     Returns:
         None if the order itself was not completed.
     """
-    orders = {
-        stage: ap
-        for stage, ap in aps.items()
-        if None not in stage and len(set(stage)) == len(stage)
-    }
+    orders = {stage: ap for stage, ap in aps.items() if plan.is_order(stage)}
     if plan.order not in orders:
         return None
     return rank_of(plan.order, orders), len(orders)

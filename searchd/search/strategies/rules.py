@@ -15,7 +15,6 @@ class Rules(ABC):
     """All that the search trials of one strategy depend on; `searchd.spec` says what each field
     means. The base before them and the controls after them are not the strategy's."""
 
-    space: SubnetSpace
     seed: int = 0
     max_trials: int = 100
     control: bool = True
@@ -35,6 +34,13 @@ class Rules(ABC):
     def generator(self, name: str) -> random.Random:
         """What the trial of this name draws from, whatever was drawn before."""
         return random.Random(f"{self.seed}/{name}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolRules(Rules):
+    """Of a strategy that draws subnets from a pool."""
+
+    space: SubnetSpace
 
 
 def spent(max_trials: int, proposals: Sequence[Proposal]) -> str | None:

@@ -1,5 +1,8 @@
 """What training leaves behind: measurements, metrics of epochs, files."""
 
+from datetime import datetime
+from typing import Any
+
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -7,7 +10,7 @@ from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import Subnet
 from searchd.domain.trial import Artifact, EpochMetrics, Evaluation
 from searchd.spec import SUBNET
-from searchd.store.base import ID_LENGTH, AsJson, Base
+from searchd.store.base import ID_LENGTH, AsJson, Base, now
 
 SHA256_LENGTH = 64
 _ONE_OWNER = "(trial_id IS NULL) <> (pool_id IS NULL)"
@@ -100,6 +103,8 @@ class ArtifactRow(Base):
     uri: Mapped[str]
     sha256: Mapped[str] = mapped_column(String(SHA256_LENGTH))
     size_bytes: Mapped[int] = mapped_column(BigInteger)
+    deleted_at: Mapped[datetime | None]
+    """Since when the file is gone: collected, because nothing needed it any more."""
 
     @classmethod
     def of(cls, artifact: Artifact) -> "ArtifactRow":
@@ -115,3 +120,16 @@ class ArtifactRow(Base):
         return Artifact(
             name=self.name, uri=self.uri, sha256=self.sha256, size_bytes=self.size_bytes
         )
+
+
+class AdaptationCostRow(Base):
+    """C(A, B) of two detectors, kept for every later request with the same data and weights."""
+
+    __tablename__ = "adaptation_costs"
+
+    key: Mapped[str] = mapped_column(String(SHA256_LENGTH), primary_key=True)
+    """SHA-256 of `of`."""
+    of: Mapped[dict[str, Any]]
+    """What the cost depends on: data set, resolutions, normalisation, both detectors' weights."""
+    cost: Mapped[float]
+    created_at: Mapped[datetime] = mapped_column(default=now)

@@ -1,4 +1,4 @@
-"""What users create: data sets, pools, searches."""
+"""What users create: data sets, pools, teachers, searches, distillations."""
 
 from datetime import datetime
 from typing import Any
@@ -7,17 +7,29 @@ from pydantic import TypeAdapter
 from sqlalchemy import ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from searchd.domain.lifecycle import DatasetStatus, PoolStatus, SearchStatus
+from searchd.domain.lifecycle import DatasetStatus, PoolStatus, SearchStatus, TeacherStatus
 from searchd.domain.pool import PoolProgress
-from searchd.spec import DatasetSpec, PoolSpec, SearchSpec
+from searchd.domain.progression import Plan
+from searchd.domain.teacher_report import TeacherReport
+from searchd.spec import (
+    PLAN,
+    TEACHER_REPORT,
+    BudgetSpec,
+    DatasetSpec,
+    DistillationSpec,
+    PoolSpec,
+    SearchSpec,
+    TeacherSpec,
+)
 from searchd.store.base import ID_LENGTH, AsJson, Base, now, status_type
 
+_RUN_SPEC: TypeAdapter[SearchSpec | DistillationSpec] = TypeAdapter(SearchSpec | DistillationSpec)
 NAME_LENGTH = 63
 KEY_LENGTH = 255
 
 
 class Resource:
-    """Columns that data sets, pools and searches share."""
+    """Columns that all of them share."""
 
     id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True, sort_order=-2)
     name: Mapped[str] = mapped_column(String(NAME_LENGTH), unique=True, sort_order=-1)
@@ -62,22 +74,66 @@ class PoolRow(Resource, Base):
     """When a driver first took it up."""
 
 
-class SearchRow(Resource, Base):
-    __tablename__ = "searches"
+class TeacherRow(Resource, Base):
+    __tablename__ = "teachers"
 
+    status: Mapped[TeacherStatus] = mapped_column(
+        status_type(TeacherStatus), default=TeacherStatus.CHECKING, index=True
+    )
+    """Changed only by `searchd.store.transition`."""
+    spec: Mapped[TeacherSpec] = mapped_column(AsJson(TypeAdapter(TeacherSpec)))
+    dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"))
+    pool_id: Mapped[str | None] = mapped_column(ForeignKey("pools.id"))
+    """If it is a subnet."""
+    report: Mapped[TeacherReport | None] = mapped_column(AsJson(TEACHER_REPORT))
+    """Set if and only if READY."""
+
+
+class RunRow(Resource, Base):
+    """A piece of work that is made of trials: a search, or a distillation."""
+
+    __tablename__ = "searches"
+    __mapper_args__ = {"polymorphic_on": "kind"}
+
+    kind: Mapped[str] = mapped_column(String(32))
     status: Mapped[SearchStatus] = mapped_column(
         status_type(SearchStatus), default=SearchStatus.QUEUED, index=True
     )
     """Changed only by `searchd.store.transition`."""
-    spec: Mapped[SearchSpec] = mapped_column(AsJson(TypeAdapter(SearchSpec)))
+    spec: Mapped[SearchSpec | DistillationSpec] = mapped_column(AsJson(_RUN_SPEC))
     dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"))
-    pool_id: Mapped[str] = mapped_column(ForeignKey("pools.id"))
+    pool_id: Mapped[str | None] = mapped_column(ForeignKey("pools.id"))
+    """None if no teacher is a subnet."""
+    origin_id: Mapped[str | None] = mapped_column(String(ID_LENGTH), index=True)
+    """The finished trial whose student is the base. No foreign key: trials refer to this table."""
+    plan: Mapped[Plan | None] = mapped_column(AsJson(PLAN))
+    """Of a distillation, once its teachers are chosen."""
+    budget: Mapped[BudgetSpec | None] = mapped_column(AsJson(TypeAdapter(BudgetSpec)))
+    """Of a search that was given more than its spec's."""
     started_at: Mapped[datetime | None]
     """When a driver first took it up."""
 
 
-AnyResource = DatasetRow | PoolRow | SearchRow
-TABLES: dict[str, type[AnyResource]] = {"d": DatasetRow, "p": PoolRow, "s": SearchRow}
+class SearchRow(RunRow):
+    """A search."""
+
+    __mapper_args__ = {"polymorphic_identity": "search"}
+
+
+class DistillationRow(RunRow):
+    """A distillation."""
+
+    __mapper_args__ = {"polymorphic_identity": "distillation"}
+
+
+AnyResource = DatasetRow | PoolRow | TeacherRow | SearchRow | DistillationRow
+TABLES: dict[str, type[AnyResource]] = {
+    "d": DatasetRow,
+    "p": PoolRow,
+    "t": TeacherRow,
+    "s": SearchRow,
+    "kd": DistillationRow,
+}
 """By the prefix of the id."""
 
 

@@ -8,8 +8,9 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from searchd.domain.detector import Detector
 from searchd.domain.lifecycle import FailureCause, TrialStatus
+from searchd.domain.subnet import Subnet
 from searchd.domain.trial import Outcome, Progress, Proposal, SanityChecks, TrialRole
-from searchd.spec import DETECTOR, PROPOSAL
+from searchd.spec import DETECTOR, PROPOSAL, SUBNET
 from searchd.store.base import ID_LENGTH, AsJson, Base, now, status_type
 from searchd.store.models.records import ArtifactRow, EpochMetricsRow, Measured
 
@@ -22,7 +23,7 @@ class TrialRow(Base):
     )
 
     id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
-    """{search id}-{name}."""
+    """{search or distillation id}-{name}."""
     search_id: Mapped[str] = mapped_column(ForeignKey("searches.id"), index=True)
     name: Mapped[str] = mapped_column(String(ID_LENGTH))
     """Inside the search: base, 0, 1, ..., control-1, ..."""
@@ -30,7 +31,8 @@ class TrialRow(Base):
     position: Mapped[int]
     """Among all proposals of the search, from 0."""
     parent_id: Mapped[str | None] = mapped_column(ForeignKey("trials.id"), index=True)
-    """Whose student it inherits; None for the base."""
+    """Whose student it inherits; of a base, the trial of another search whose student it is, or
+    None."""
     proposal: Mapped[Proposal] = mapped_column(AsJson(PROPOSAL))
     status: Mapped[TrialStatus] = mapped_column(
         status_type(TrialStatus), default=TrialStatus.PENDING, index=True
@@ -56,6 +58,14 @@ class TrialRow(Base):
     """Of the trial's distillation; set with the outcome."""
     score: Mapped[float | None]
     """Best over the resolutions. Set if and only if SUCCEEDED."""
+    pinned: Mapped[bool] = mapped_column(default=False)
+    """Whether a user wants its files kept, whatever comes of it."""
+    adjustments: Mapped[dict[str, float]] = mapped_column(default=dict)
+    """What earlier attempts taught about how it can be trained, such as a smaller batch."""
+    busy_s: Mapped[float] = mapped_column(default=0.0)
+    """Seconds that workers have had it, over all attempts."""
+    chosen_teacher: Mapped[Subnet | None] = mapped_column(AsJson(SUBNET))
+    """Which candidate its worker chose, where the proposal left the choice to it."""
     created_at: Mapped[datetime] = mapped_column(default=now)
     started_at: Mapped[datetime | None]
     """When its present attempt was started."""

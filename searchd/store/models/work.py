@@ -15,11 +15,15 @@ class Desired(StrEnum):
 
     Attributes:
         RUN: Carry it out.
-        CANCEL: Stop it; keep every finished score.
+        PAUSE: Stop it within a time slice; it goes on from there when the user wants it to run.
+        CANCEL: Stop it for good within a time slice; keep every finished score.
+        KILL: Stop it for good without waiting for anybody.
     """
 
     RUN = "run"
+    PAUSE = "pause"
     CANCEL = "cancel"
+    KILL = "kill"
 
 
 class WorkRow(Base):

@@ -19,7 +19,7 @@ from searchd.domain.detector import Detector
 from searchd.domain.distillation import MethodName
 from searchd.domain.lifecycle import PoolStatus, SearchStatus
 from searchd.domain.trial import Artifact, EpochMetrics, Train
-from searchd.spec import DatasetSpec, DistillationSpec, MethodSpec
+from searchd.spec import DatasetSpec, MethodsSpec, MethodSpec
 from searchd.store import Database, datasets, pools, searches, work
 from tests.elastic_pool.tiny import TINY_HEAD, TINY_SPACE, make_pool_spec
 from tests.searchd.cli.conftest import Run
@@ -95,7 +95,7 @@ def trial(database: Database, stored: Stored, method: MethodName) -> str:
         work.advance(session, lease, PoolStatus.TRAINING, "started")
         report = replace(pool_report(pool.id), supernet=stored.supernet, subnets=())
         pools.record_report(session, lease, report)
-    distillation = DistillationSpec(methods=(MethodSpec(name=method),))
+    distillation = MethodsSpec(methods=(MethodSpec(name=method),))
     with database.write() as session:
         search = searches.create(session, search_spec(distillation=distillation))
     with leased(database, f"search-{search.id}") as (session, lease):

@@ -3,7 +3,7 @@
 from searchd.domain.distillation import MethodName
 from searchd.domain.subnet import Subnet
 from searchd.driver.stages import handed_on
-from searchd.spec import DistillationSpec, Inherited, MethodSpec
+from searchd.spec import MethodsSpec, Inherited, MethodSpec
 from tests.searchd.store import factories
 
 SPACE = factories.pool_spec().space.space
@@ -13,7 +13,7 @@ PARENT = Inherited(
     student=factories.artifact("student"),
     adapters=factories.artifact("adapters"),
 )
-METHODS = DistillationSpec(
+METHODS = MethodsSpec(
     methods=(MethodSpec(name=MethodName.FEATURE_MATCHING), MethodSpec(name=MethodName.INHERITING))
 )
 

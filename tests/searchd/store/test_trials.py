@@ -261,7 +261,7 @@ def test_a_child_inherits_its_parents_student_and_adapters(database: Database) -
     search, lease = start_search(database)
     run_trial(database, lease, base_proposal())
     with database.read() as session:
-        inherited = trials.inherited(session, search.id, "base")
+        inherited = trials.inherited(session, f"{search.id}-base")
     assert inherited.detector == detector()
     assert (inherited.student, inherited.adapters) == (artifact("student"), artifact("adapters"))
     assert inherited.aps == {SMALL: 0.25, LARGE: 0.5}
@@ -272,7 +272,7 @@ def test_nothing_is_inherited_from_a_trial_that_did_not_succeed(database: Databa
     with database.write() as session:
         trials.add(session, lease, base_proposal())
     with refused(database, ConflictError, "is pending and has no student") as session:
-        trials.inherited(session, search.id, "base")
+        trials.inherited(session, f"{search.id}-base")
 
 
 def test_pages_of_trials_follow_each_other(database: Database) -> None:

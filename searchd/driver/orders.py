@@ -1,0 +1,181 @@
+"""From a proposal to what a worker is handed: the order of a trial, with all that it inherits."""
+
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from searchd import artifacts
+from searchd.domain.detector import Detector
+from searchd.domain.progression import Plan
+from searchd.domain.subnet import Subnet
+from searchd.domain.teacher import RegisteredTeacher, SimultaneousTeachers, Teacher, teachers_of
+from searchd.domain.trial import BASE_NAME, Proposal, TakeSubnet, TrialRole
+from searchd.driver.stages import handed_on
+from searchd.settings import Settings
+from searchd.spec import (
+    BaseSpec,
+    DatasetSpec,
+    DistillationSpec,
+    Inherited,
+    LoadedBase,
+    MethodsSpec,
+    PoolRef,
+    PoolSpec,
+    ResolutionText,
+    SearchSpec,
+    TrainingSpec,
+    TrialOrder,
+)
+from searchd.store import pools, teachers, trials
+
+NO_METHODS = MethodsSpec(methods=())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A search or a distillation, as it was submitted, with what it names."""
+
+    id: str
+    spec: SearchSpec | DistillationSpec
+    dataset: DatasetSpec
+    num_classes: int
+    pool_id: str | None
+    pool_spec: PoolSpec | None
+    origin_id: str | None
+    """The finished trial whose student is the base."""
+    teachers: dict[str, Teacher]
+    """Of a distillation, by the names that its order uses."""
+
+
+def make_order(
+    session: Session, run: Run, settings: Settings, proposal: Proposal, plan: Plan | None
+) -> TrialOrder:
+    """What the next attempt at a proposed trial hands to its worker.
+
+    Raises:
+        ConflictError: What it goes on from has no student, or its pool or teacher is not ready.
+    """
+    attempt = trials.get(session, trials.trial_id(run.id, proposal.name)).attempt + 1
+    is_base = proposal.role is TrialRole.BASE
+    taught_by = () if proposal.teacher is None else teachers_of(proposal.teacher)
+    inherited, methods = _inherited(session, run, proposal, plan)
+    resources = run.spec.resources
+    return TrialOrder(
+        search=run.id,
+        proposal=proposal,
+        attempt=attempt,
+        dataset=run.dataset,
+        detector=_new_base(run) if is_base else None,
+        loaded_base=_loaded_base(session, run) if is_base else None,
+        inherited=inherited,
+        pool=_pool(session, run, proposal, taught_by),
+        registered={
+            teacher.teacher: teachers.reference(session, teacher.teacher)
+            for teacher in taught_by
+            if isinstance(teacher, RegisteredTeacher)
+        },
+        teacher_resolution=_teacher_resolution(run) if taught_by else None,
+        training=_training(run, is_base),
+        distillation=methods,
+        score=run.spec.score,
+        evaluated_at=run.spec.trial.resolutions,
+        artifacts=attempt_folder(settings, run.id, proposal.name, attempt),
+        previous_attempts=tuple(
+            attempt_folder(settings, run.id, proposal.name, earlier)
+            for earlier in range(attempt - 1, 0, -1)
+        ),
+        num_threads=max(1, int(resources.cpus_per_trial)),
+        device="cuda" if resources.gpus_per_trial > 0 else "cpu",
+        slice_s=settings.slice_s,
+        checkpoint_s=settings.checkpoint_s,
+    )
+
+
+def run_folder(settings: Settings, run_id: str) -> str:
+    """URI of a run's folder."""
+    return artifacts.join(settings.artifact_root, "searches", run_id)
+
+
+def attempt_folder(settings: Settings, run_id: str, trial: str, attempt: int) -> str:
+    """URI of the folder that one attempt writes to."""
+    return artifacts.join(run_folder(settings, run_id), trial, f"attempt-{attempt}")
+
+
+def student_of(session: Session, run: Run, trial: str) -> Inherited:
+    """The student of the run's trial of this name, as a child finds it. The adapters of a student
+    that another search distilled are still that trial's.
+
+    Raises:
+        NotFoundError: There is no such trial.
+        ConflictError: It has no student.
+    """
+    found = trials.inherited(session, trials.trial_id(run.id, trial))
+    if trial == BASE_NAME and run.origin_id is not None:
+        origin = trials.inherited(session, run.origin_id)
+        return found.model_copy(update={"adapters": origin.adapters})
+    return found
+
+
+def _inherited(
+    session: Session, run: Run, proposal: Proposal, plan: Plan | None
+) -> tuple[Inherited | None, MethodsSpec]:
+    """The parent's student, and what this trial distils by."""
+    methods = _methods(run, proposal, plan)
+    if proposal.parent is None or isinstance(proposal.change, TakeSubnet):
+        return None, methods
+    inherited = student_of(session, run, proposal.parent)
+    if isinstance(run.spec, SearchSpec):
+        return inherited, methods
+    line = trials.ancestors(session, trials.trial_id(run.id, proposal.parent))
+    earlier = [row.proposal.teacher for row in line if row.proposal.teacher is not None]
+    return handed_on(proposal.teacher, earlier, inherited, methods)
+
+
+def _methods(run: Run, proposal: Proposal, plan: Plan | None) -> MethodsSpec:
+    if proposal.teacher is None:
+        return NO_METHODS
+    if isinstance(run.spec, SearchSpec) or isinstance(proposal.teacher, SimultaneousTeachers):
+        return run.spec.distillation
+    assert plan is not None  # stages are proposed by it
+    names = {teacher: name for name, teacher in plan.teachers.items()}
+    return run.spec.methods_of(names[proposal.teacher])
+
+
+def _pool(
+    session: Session, run: Run, proposal: Proposal, taught_by: tuple[Teacher, ...]
+) -> PoolRef | None:
+    from_pool = any(isinstance(teacher, Subnet) for teacher in taught_by)
+    if not from_pool and not isinstance(proposal.change, TakeSubnet):
+        return None
+    assert run.pool_id is not None  # where else would the subnet be from
+    return pools.reference(session, run.pool_id)
+
+
+def _base_spec(run: Run) -> BaseSpec | None:
+    return None if run.origin_id is not None else run.spec.base
+
+
+def _new_base(run: Run) -> Detector | None:
+    base = _base_spec(run)
+    architecture = None if base is None else base.architecture
+    if architecture is None:
+        return None
+    return run.spec.head.detector(architecture, run.num_classes)
+
+
+def _loaded_base(session: Session, run: Run) -> LoadedBase | Inherited | None:
+    if run.origin_id is not None:
+        return trials.inherited(session, run.origin_id)
+    base = _base_spec(run)
+    if base is None or base.mmdet is None:
+        return None
+    return LoadedBase(mmdet=base.mmdet, head=run.spec.head)
+
+
+def _training(run: Run, is_base: bool) -> TrainingSpec:
+    base = _base_spec(run)
+    return base.training if is_base and base is not None else run.spec.trial
+
+
+def _teacher_resolution(run: Run) -> ResolutionText | None:
+    return run.spec.teacher_resolution if isinstance(run.spec, DistillationSpec) else None

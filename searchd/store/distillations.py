@@ -1,0 +1,157 @@
+"""Distillations: created, planned, told. Moving them is `searchd.store.work`, their trials are
+`searchd.store.trials`."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from searchd.domain.errors import ConflictError, InvalidValueError, NotFoundError
+from searchd.domain.lifecycle import SearchStatus, TrialStatus, WorkKind
+from searchd.domain.progression import Plan
+from searchd.domain.subnet import Subnet
+from searchd.domain.teacher import RegisteredTeacher, Teacher
+from searchd.spec import DistillationSpec, HeadSpec, check_subnets, subnets_of
+from searchd.store import creation, paging, references, trials
+from searchd.store.base import new_id
+from searchd.store.lease import Lease, hold
+from searchd.store.models import DistillationRow, PoolRow, RunRow, TeacherRow, TrialRow
+
+
+def create(
+    session: Session,
+    spec: DistillationSpec,
+    *,
+    idempotency_key: str | None = None,
+    owner: str | None = None,
+) -> DistillationRow:
+    """Create a distillation and queue it.
+
+    Raises:
+        ConflictError: The name is taken, the key was used for another body, or the data set, the
+            pool, a teacher or the student's trial has failed.
+        InvalidValueError: One of them does not exist, or they do not fit.
+    """
+    row = creation.repeated(session, DistillationRow, spec, idempotency_key, owner)
+    if row is not None:
+        return row
+    dataset = references.dataset(session, spec.dataset)
+    pool = None if spec.pool is None else references.pool(session, spec.pool)
+    origin = None if spec.student.trial is None else _origin(session, spec, spec.student.trial)
+    _check_pool(spec, pool, origin)
+    for name in _registered_names(spec):
+        references.teacher(session, name, spec.dataset)
+    row = DistillationRow(
+        id=new_id("kd"),
+        name=spec.name,
+        spec=spec,
+        idempotency_key=idempotency_key,
+        owner=owner,
+        dataset_id=dataset.id,
+        pool_id=None if pool is None else pool.id,
+        origin_id=None if origin is None else origin.id,
+    )
+    row.status = SearchStatus.QUEUED
+    return creation.insert(session, row, WorkKind.DISTILLATION, "waits to be admitted")
+
+
+def get(session: Session, reference: str) -> DistillationRow:
+    """A distillation by id or name.
+
+    Raises:
+        NotFoundError: There is none.
+    """
+    row = paging.by_reference(session, DistillationRow, reference)
+    if row is None:
+        raise NotFoundError(f"distillation {reference!r} does not exist")
+    return row
+
+
+def page(
+    session: Session,
+    *,
+    status: SearchStatus | None = None,
+    page_size: int = 50,
+    page_token: str | None = None,
+) -> paging.Page[DistillationRow]:
+    """Distillations, newest first.
+
+    Raises:
+        InvalidValueError: `page_size` or `page_token` is not legal.
+    """
+    statement = select(DistillationRow)
+    if status is not None:
+        statement = statement.where(DistillationRow.status == status)
+    return paging.newest_first(session, DistillationRow, statement, page_size, page_token)
+
+
+def registered(session: Session, spec: DistillationSpec) -> dict[str, TeacherRow]:
+    """The registered teachers of a distillation, by the names that its order uses."""
+    names = {label: each for label, each in spec.teachers.items() if isinstance(each, str)}
+    rows = session.scalars(select(TeacherRow).where(TeacherRow.name.in_(list(names.values()))))
+    by_name = {row.name: row for row in rows}
+    return {label: by_name[name] for label, name in names.items()}
+
+
+def teachers(session: Session, row: DistillationRow) -> dict[str, Teacher]:
+    """Who may teach, by the names that the order uses."""
+    spec = row.spec
+    assert isinstance(spec, DistillationSpec)
+    found: dict[str, Teacher] = {}
+    if row.pool_id is not None:
+        found.update(subnets_of(spec, session.get_one(PoolRow, row.pool_id).spec))
+    for label, teacher in registered(session, spec).items():
+        found[label] = RegisteredTeacher(teacher=teacher.id)
+    return {name: found[name] for name in spec.teacher_names}
+
+
+def record_plan(session: Session, lease: Lease, plan: Plan) -> None:
+    """Decide what a distillation trains, for good.
+
+    Raises:
+        StaleLeaseError: The lease was lost.
+    """
+    row = session.get_one(RunRow, hold(session, lease).resource_id)
+    row.plan = plan
+
+
+def descended(session: Session, search_id: str) -> Sequence[DistillationRow]:
+    """Distillations whose student is from a trial of the search, oldest first."""
+    return session.scalars(
+        select(DistillationRow)
+        .join(TrialRow, TrialRow.id == DistillationRow.origin_id)
+        .where(TrialRow.search_id == search_id)
+        .order_by(DistillationRow.created_at, DistillationRow.id)
+    ).all()
+
+
+def _origin(session: Session, spec: DistillationSpec, trial_id: str) -> TrialRow:
+    try:
+        row = trials.get(session, trial_id)
+    except NotFoundError as error:
+        raise InvalidValueError(f"student.trial={trial_id!r} does not exist") from error
+    if row.status is not TrialStatus.SUCCEEDED:
+        raise ConflictError(f"trial {trial_id} is {row.status} and has no student")
+    dataset = session.get_one(RunRow, row.search_id).spec.dataset
+    if dataset != spec.dataset:
+        raise InvalidValueError(
+            f"student.trial={trial_id!r} was trained on data set {dataset!r}, the distillation "
+            f"uses {spec.dataset!r}; their classes differ"
+        )
+    return row
+
+
+def _check_pool(spec: DistillationSpec, pool: PoolRow | None, origin: TrialRow | None) -> None:
+    if pool is None:
+        return
+    if pool.spec.dataset != spec.dataset:
+        raise InvalidValueError(
+            f"pool {pool.name!r} is trained on data set {pool.spec.dataset!r}, the distillation "
+            f"uses {spec.dataset!r}; teacher and student must know the same classes"
+        )
+    head = spec.head if origin is None or origin.detector is None else HeadSpec.of(origin.detector)
+    check_subnets(spec, pool.spec, head)
+
+
+def _registered_names(spec: DistillationSpec) -> list[str]:
+    return [each for each in spec.teachers.values() if not isinstance(each, Subnet)]

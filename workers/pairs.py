@@ -1,0 +1,137 @@
+"""The two sides of a trial, built from its order: the student, and the teachers with what they
+teach by."""
+
+from typing import Any
+
+import torch
+from safetensors.torch import load as load_safetensors
+
+from detection.build import Student, build_detector
+from detection.data.coco import CocoSplit
+from detection.distillation.distiller import Distiller, pair_of
+from detection.distillation.method import Pair
+from detection.morphism import evolve
+from detection.morphism.prune_to_macs import prune_to_macs
+from searchd import artifacts
+from searchd.domain.errors import DataError
+from searchd.domain.subnet import Subnet
+from searchd.domain.teacher import SimultaneousTeachers, Teacher, teachers_of
+from searchd.domain.trial import MutateTeacher, PruneToMacs, TakeSubnet, Train
+from searchd.spec import Inherited, TeacherRef, TrialOrder
+from workers.base import load_base
+from workers.context import TrialContext
+from workers.teachers import build_teacher, load_teacher
+
+
+class PairBuilder:
+    """Builds student and teachers of one trial."""
+
+    def __init__(self, order: TrialOrder, context: TrialContext) -> None:
+        self._order = order
+        self._context = context
+        self._train_split: CocoSplit = context.split(order.dataset.train)
+
+    def student(self) -> Student:
+        """The student to train: built, loaded, cut out of the pool, or inherited and edited.
+
+        Raises:
+            NothingToDo: The action would change nothing.
+            DataError: Its classes are not the data set's.
+        """
+        order, change = self._order, self._order.proposal.change
+        if order.loaded_base is not None:
+            loaded = order.loaded_base
+            student = _stored(loaded) if isinstance(loaded, Inherited) else load_base(loaded)
+            return self._with_our_classes(student)
+        if isinstance(change, TakeSubnet):
+            return self._cut_out(change.subnet)
+        if order.inherited is None:
+            assert order.detector is not None  # checked by TrialOrder
+            weights = build_detector(order.detector).state_dict()
+            return self._with_our_classes(Student(detector=order.detector, weights=weights))
+        parent = self._with_our_classes(_stored(order.inherited))
+        if isinstance(change, Train | MutateTeacher):
+            return parent
+        if isinstance(change, PruneToMacs):
+            return prune_to_macs(parent, change, order.score.base_resolution)
+        generator = torch.Generator().manual_seed(order.proposal.seed)
+        return evolve(parent, change, generator=generator)
+
+    def distiller(self, model: Any) -> Distiller | None:
+        """What the student is distilled by, with inherited adapters; None without a teacher.
+
+        Raises:
+            InvalidValueError: A method does not fit the pair.
+        """
+        order, teaching = self._order, self._order.proposal.teacher
+        if teaching is None:
+            return None
+        teachers = [self._teacher(teacher) for teacher in teachers_of(teaching)]
+        pairs = [
+            self._pair(model, found, teacher)
+            for found, teacher in zip(teachers, teachers_of(teaching), strict=True)
+        ]
+        if isinstance(teaching, SimultaneousTeachers):
+            distiller = Distiller(order.distillation.methods, teachers, pairs, teaching.definition)
+        else:
+            distiller = Distiller(order.distillation.methods, teachers[0], pairs[0])
+        if order.inherited is not None and order.inherited.adapters is not None:
+            distiller.load_state_dict(load_safetensors(artifacts.read(order.inherited.adapters)))
+        return distiller
+
+    def stored_teachers(self) -> list[Subnet | TeacherRef]:
+        """The trial's teachers as their APs are known by, in the distiller's order."""
+        teaching = self._order.proposal.teacher
+        return [
+            teacher if isinstance(teacher, Subnet) else self._order.registered[teacher.teacher]
+            for teacher in (() if teaching is None else teachers_of(teaching))
+        ]
+
+    def _pair(self, model: Any, found: Any, teacher: Teacher) -> Pair:
+        pool = self._order.pool
+        # Adapters fit every subnet that a lineage may come to be taught by.
+        widest = max(pool.space.neck_channels) if pool and isinstance(teacher, Subnet) else None
+        return pair_of(model, found, self._train_split, max_teacher_channels=widest)
+
+    def _teacher(self, teacher: Teacher) -> Any:
+        if isinstance(teacher, Subnet):
+            return self._subnet(teacher)
+        return load_teacher(self._order.registered[teacher.teacher], self._order.device)
+
+    def _subnet(self, subnet: Subnet) -> Any:
+        """A static detector that equals the subnet: BN reset, in eval mode, frozen."""
+        order = self._order
+        assert order.pool is not None  # checked by TrialOrder
+        return build_teacher(
+            self._context.supernet(order.pool, self._train_split.num_classes),
+            subnet,
+            self._train_split,
+            pool=order.pool,
+            training=order.training,
+            seed=order.proposal.seed,
+            device=order.device,
+        )
+
+    def _cut_out(self, subnet: Subnet) -> Student:
+        """The pool's subnet as a detector of its own."""
+        assert self._order.pool is not None  # checked by TrialOrder
+        supernet = self._context.supernet(self._order.pool, self._train_split.num_classes)
+        weights = self._subnet(subnet).state_dict()
+        return Student(
+            detector=supernet.static(subnet),
+            weights={name: value.cpu() for name, value in weights.items()},
+        )
+
+    def _with_our_classes(self, student: Student) -> Student:
+        if self._train_split.num_classes != student.detector.num_classes:
+            raise DataError(
+                f"{self._order.dataset.train.annotations} has {self._train_split.num_classes} "
+                f"classes, but the detector has {student.detector.num_classes}"
+            )
+        return student
+
+
+def _stored(student: Inherited) -> Student:
+    return Student(
+        detector=student.detector, weights=load_safetensors(artifacts.read(student.student))
+    )
