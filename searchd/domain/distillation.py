@@ -264,6 +264,20 @@ def default_weight(name: MethodName, *, two_stage: bool) -> float:
     return method.one_stage_weight
 
 
+def check_average(methods: Iterable[MethodName]) -> None:
+    """See that every method can teach by the mean of several teachers' features (MTPD, appendix E).
+
+    Raises:
+        InvalidValueError: One is not feature matching.
+    """
+    for name in methods:
+        if name is not MethodName.FEATURE_MATCHING:
+            raise InvalidValueError(
+                f"{name} cannot teach by average_features, which feature_matching alone can; use "
+                "mean_of_losses"
+            )
+
+
 JOINT_DETNAS = (
     MethodName.PROPOSAL_FEATURE,
     MethodName.CLASSIFICATION,

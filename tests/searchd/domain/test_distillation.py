@@ -14,6 +14,7 @@ from searchd.domain.distillation import (
     MethodName,
     Tap,
     Traits,
+    check_average,
     check_fit,
     default_weight,
     fitting,
@@ -234,6 +235,16 @@ def test_only_what_a_method_reads_of_its_teacher_is_run() -> None:
 def test_published_weights(name: str, two_stage: float, one_stage: float) -> None:
     assert default_weight(MethodName(name), two_stage=True) == two_stage
     assert default_weight(MethodName(name), two_stage=False) == one_stage
+
+
+def test_only_feature_matching_teaches_by_averaged_features() -> None:
+    check_average([MethodName.FEATURE_MATCHING])
+
+    for name in set(MethodName) - {MethodName.FEATURE_MATCHING}:
+        with pytest.raises(
+            InvalidValueError, match=f"{name} cannot teach by average_features, which feature_match"
+        ):
+            check_average([MethodName.FEATURE_MATCHING, name])
 
 
 @pytest.mark.parametrize(
