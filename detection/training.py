@@ -26,6 +26,7 @@ from detection.distillation.distiller import Distiller
 from detection.distillation.student import student_step
 from detection.distillation.taps import total
 from searchd.domain.errors import SearchdError
+from searchd.domain.resolution import Resolution
 from searchd.domain.trial import EpochMetrics
 from searchd.spec import TrainingSpec
 
@@ -86,6 +87,7 @@ class Training:
         *,
         seed: int,
         distiller: Distiller | None = None,
+        teacher_resolution: Resolution | None = None,
         device: torch.device | str = "cpu",
         step_context: Callable[[int], AbstractContextManager[object]] | None = None,
         rank: int = 0,
@@ -97,7 +99,9 @@ class Training:
             split: Training images.
             spec: How to train.
             seed: Of shuffling, flips, resolutions and sampling; the same on all ranks.
-            distiller: The teacher; None to train without one. Moved to `device`.
+            distiller: The teacher, or teachers; None to train without one. Moved to `device`.
+            teacher_resolution: At which the teachers see the student's images, decoded and flipped
+                once for both; None: as the student sees them. Means nothing without a distiller.
             device: Where to train.
             step_context: Entered around every iteration with its global step, for example to
                 activate a subnet of an elastic detector.
@@ -115,6 +119,7 @@ class Training:
         self._spec = spec
         self._device = device
         self._distiller = distiller.to(device) if distiller else None
+        self._teacher_resolution = teacher_resolution if distiller else None
         self._step_context = step_context or (lambda _: nullcontext())
         self._seed, self._rank, self._world_size = seed, rank, world_size
         self.batches = TrainingBatches(
@@ -177,13 +182,13 @@ class Training:
             DataError: An image cannot be read.
         """
         while self._prepared < self.preparation_iterations:
-            losses = self._preparation_step(self.batches.batch(self._prepared).to(self._device))
+            losses = self._preparation_step(*self._views(self._prepared))
             self._prepared += 1
             yield Iteration(epoch=0, iteration=self._prepared, losses=losses, finished_epoch=None)
         while not self.finished:
             started = time.perf_counter()
             with self._step_context(self._step):
-                losses = self._train_step(self.batches.batch(self._step).to(self._device))
+                losses = self._train_step(*self._views(self._step))
             self._epoch_s += time.perf_counter() - started
             yield self._record(losses)
 
@@ -239,13 +244,22 @@ class Training:
         self._epoch_s = state["epoch_s"]
         self.epochs = [EpochMetrics(**epoch) for epoch in state["epochs"]]
 
-    def _train_step(self, batch: Batch) -> dict[str, float]:
+    def _views(self, step: int) -> tuple[Batch, Batch]:
+        """What the student sees at a step, and what the teachers see."""
+        if self._teacher_resolution is None:
+            own = seen = self.batches.batch(step)
+        else:
+            own, seen = self.batches.views(step, self._teacher_resolution)
+        moved = own.to(self._device)
+        return moved, moved if seen is own else seen.to(self._device)
+
+    def _train_step(self, batch: Batch, seen: Batch) -> dict[str, float]:
         self._enter_train_mode()
         torch.manual_seed(self.seed_of(self._step))
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate(self._spec, self._step, self.num_iterations)
 
-        losses = self._losses(batch)
+        losses = self._losses(batch, seen)
         values = self._backward(losses)
         norm = float(clip_grad_norm_(self._parameters, self._spec.max_grad_norm))
         self._check_finite(values | {"gradient_norm": norm} | self._clip_own())
@@ -254,14 +268,16 @@ class Training:
             own.step()
         return values
 
-    def _preparation_step(self, batch: Batch) -> dict[str, float]:
+    def _preparation_step(self, batch: Batch, seen: Batch) -> dict[str, float]:
         """Train what teaches; the student is read in eval mode and not changed."""
         assert self._distiller is not None  # else there is nothing to prepare
         self.model.eval()
         torch.manual_seed(self.seed_of(self._prepared))
         with torch.no_grad():
             student = student_step(self.model, batch, self._prepared)
-        values = self._backward(self._distiller.preparation_losses(student.taps, self._prepared))
+        values = self._backward(
+            self._distiller.preparation_losses(student.taps, self._prepared, seen)
+        )
         self._check_finite(values | self._clip_own())
         for own in self._own.values():
             own.step()
@@ -293,11 +309,11 @@ class Training:
         if not all(map(math.isfinite, values.values())):
             raise NonFiniteLossError(self._step, values)
 
-    def _losses(self, batch: Batch) -> dict[str, Tensor]:
+    def _losses(self, batch: Batch, seen: Batch) -> dict[str, Tensor]:
         step = student_step(self.model, batch, self._step)
         losses = dict(step.losses)
         if self._distiller:
-            losses |= self._distiller(step.taps)
+            losses |= self._distiller(step.taps, seen)
         if self._spec.bn_l1:
             losses["bn_l1"] = self._spec.bn_l1 * bn_l1(self.model.backbone)
         return losses

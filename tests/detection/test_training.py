@@ -300,11 +300,24 @@ def _rank(rank: int, data: DatasetSpec, folder: str) -> None:
     known, unused = nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(1))
     known.grad = torch.tensor([1.0, 2.0]) * (rank + 1)
     average_gradients([known, unused], 2)
-    training = Training(tiny(), CocoSplit(data.train), SPEC, seed=0, rank=rank, world_size=2)
+    split = CocoSplit(data.train)
+    student, teachers = tiny(), [tiny(2, 24), tiny(3, 20)]
+    pairs = [pair_of(student, teacher, split) for teacher in teachers]
+    chosen = Distiller(MethodsSpec().methods, teachers, pairs)
+    training = Training(
+        student,
+        split,
+        SPEC,
+        seed=0,
+        distiller=chosen,
+        teacher_resolution=Resolution(96, 96),
+        rank=rank,
+        world_size=2,
+    )
     for _ in islice(training.run(), 2):
         pass
     state = {
-        "parameters": dict(training.model.named_parameters()),
+        "parameters": dict(student.named_parameters()) | chosen.state_dict(),
         "indices": training.batches.batch(0).indices,
         "averaged": known.grad.tolist(),
     }
