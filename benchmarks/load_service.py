@@ -1,0 +1,172 @@
+"""What the load of `benchmarks.load` runs against: the real API in a process of its own, and the
+real coordinator, whose drivers are played: they do to the database what drivers do, without Ray.
+
+`python -m benchmarks.load_service` is the coordinator's process; any error ends it.
+"""
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import httpx
+
+from benchmarks import postgresql
+from searchd.coordinator import Coordinator
+from searchd.domain.lifecycle import SearchStatus, WorkKind
+from searchd.jobs import JobStatus, Node
+from searchd.processes import Child, free_ports
+from searchd.store import Database, Desired, Lease, datasets, upgrade, work
+from searchd.store.base import now
+from searchd.store.lease import hold
+
+log = logging.getLogger(__name__)
+
+START_S = 60.0
+"""Until the API must answer."""
+MAX_RUNNING = 4
+NUM_STEPS, STEP_S = 10, 0.02
+"""Of a played search."""
+LEASE_S = 3600.0
+_URL = "SEARCHD_DATABASE_URL"
+_ROOT = Path(__file__).parents[1]
+
+
+class PlayedDrivers:
+    """`searchd.jobs.Jobs` that carries out searches in threads, and trains nothing."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._statuses: dict[str, JobStatus] = {}
+
+    def submit(self, job_id: str, _command: Sequence[str], _metadata: Mapping[str, str]) -> None:
+        work_id, _, number = job_id.rpartition("-")
+        self._statuses[job_id] = JobStatus.RUNNING
+        play = (job_id, Lease(work_id, int(number)))
+        threading.Thread(target=self._play, args=play, daemon=True).start()
+
+    def status(self, job_id: str) -> JobStatus:
+        return self._statuses.get(job_id, JobStatus.MISSING)
+
+    def stop(self, job_id: str) -> None:
+        raise AssertionError(f"no lease expires within a load, but {job_id} is to be stopped")
+
+    def log_tail(self, _job_id: str, _num_lines: int = 20) -> str:
+        return ""
+
+    def nodes(self) -> list[Node]:
+        return [Node(cpus=64, gpus=0)]
+
+    def _play(self, job_id: str, lease: Lease) -> None:
+        with self._database.read() as session:
+            kind = work.get(session, lease.work_id).kind
+        if kind is WorkKind.DATASET_CHECK:
+            with self._database.write() as session:
+                datasets.record_ready(session, lease, {"class_names": ["a"]})
+        if kind is WorkKind.SEARCH:
+            self._search(lease)
+        if kind is not WorkKind.POOL:  # whose training goes on for longer than the load
+            self._statuses[job_id] = JobStatus.SUCCEEDED
+
+    def _search(self, lease: Lease) -> None:
+        for status in (SearchStatus.PREPARING, SearchStatus.RUNNING):
+            with self._database.write() as session:
+                work.advance(session, lease, status, "a driver plays it")
+        for number in range(NUM_STEPS):
+            time.sleep(STEP_S)
+            with self._database.write() as session:
+                work.extend(session, lease, lease_s=LEASE_S, now=now())
+                work.announce(session, lease, [f"step {number}"])
+                if hold(session, lease).desired is Desired.CANCEL:
+                    break
+        with self._database.write() as session:
+            if hold(session, lease).desired is Desired.CANCEL:
+                work.stopped(session, lease)
+            else:
+                work.finish(session, lease, SearchStatus.SUCCEEDED, "played to the end")
+
+
+def coordinate() -> None:
+    """Rounds until SIGTERM; an error ends the process."""
+    logging.basicConfig(level=logging.INFO)
+    stop = threading.Event()
+    failures: list[str] = []
+
+    def fail(arguments: threading.ExceptHookArgs) -> None:
+        failures.append(repr(arguments.exc_value))
+        threading.__excepthook__(arguments)
+
+    threading.excepthook = fail
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    with closing(Database(os.environ[_URL])) as database:
+        coordinator = Coordinator(
+            database,
+            PlayedDrivers(database),
+            lease_s=LEASE_S,
+            max_running_searches=MAX_RUNNING,
+            max_attempts=1,
+        )
+        while not stop.wait(0.2) and not failures:
+            coordinator.step()
+    sys.exit(1 if failures else 0)
+
+
+@contextmanager
+def database_url(backend: str, folder: Path) -> Iterator[str]:
+    """URL of a new database with all tables that keeps what is committed, as an operator's does."""
+    if backend == "sqlite":
+        url = f"sqlite:///{folder / 'searchd.sqlite'}"
+        upgrade(url)
+        yield url
+        return
+    with postgresql.running(durable=True) as server, server.database("load") as url:
+        upgrade(url)
+        yield url
+
+
+@contextmanager
+def processes(url: str, folder: Path) -> Iterator[tuple[str, list[Child]]]:
+    """API and coordinator on the database: the API's address, and the two processes."""
+    (port,) = free_ports(1)
+    environment = {
+        **os.environ,
+        _URL: url,
+        "PYTHONPATH": str(_ROOT),
+        "SEARCHD_AUTH": "on",
+        "SEARCHD_DATA_ROOTS": str(folder),
+        "SEARCHD_API_PORT": str(port),
+    }
+    modules = {"api": "api", "coordinator": "benchmarks.load_service"}
+    children = [
+        Child(name, [sys.executable, "-m", module], environment, folder, folder / f"{name}.log")
+        for name, module in modules.items()
+    ]
+    try:
+        for child in children:
+            child.start()
+        address = f"http://127.0.0.1:{port}"
+        _await(address, children[0])
+        yield address, children
+    finally:
+        for child in children:
+            child.stop()
+
+
+def _await(address: str, api: Child) -> None:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline and api.exit_code is None:
+        try:
+            if httpx.get(f"{address}/readyz").is_success:
+                return
+        except httpx.TransportError:
+            time.sleep(0.1)
+    raise RuntimeError(f"the API did not start; {api.tail()}")
+
+
+if __name__ == "__main__":
+    coordinate()
