@@ -9,20 +9,23 @@ numbers, and every operator that it calls is priced:
     ReLU, ReLU6            1 per element
     max-pooling            its input's elements; P6, a 1x1 pooling, is free
     deformable convolution its convolution and the one that makes its offsets and mask
+    matrix product         multiply-accumulates: attention, of which the papers count nothing
+    layer norm, GELU       as batch norm and as ReLU
 
 RoIAlign, upsampling, sampling at offsets, additions, sigmoid, softmax and NMS are not counted, and
 the input is not padded. This reproduces the published figures within 0.15 % (papers.md 1.11).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import torch
-from mmcv.ops import ModulatedDeformConv2dPack
-from mmdet.models import BaseDetector
+from mmcv.ops import DeformConv2d, ModulatedDeformConv2d, ModulatedDeformConv2dPack
+from mmdet.models import BaseDetector, TwoStageDetector
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -80,6 +83,35 @@ def count(detector: Detector, resolution: Resolution) -> Complexity:
     )
 
 
+@torch.inference_mode()
+def count_model(model: BaseDetector, resolution: Resolution) -> Complexity:
+    """Count a detector of mmdet's own, as `count` does, in one real forward pass: parts of some
+    detectors cannot run on the meta device.
+
+    The head is the dense head, or the RPN with the RoI box heads, on as many proposals as the
+    model takes at test time. What else it has, such as a mask head, is among the parameters alone.
+
+    Args:
+        model: On any device; one stage or two. Its mode is what it was afterwards.
+        resolution: Of the input, exactly.
+    """
+    device = next(model.parameters()).device
+    image = torch.zeros(1, 3, resolution.height, resolution.width, device=device)
+    was_training = model.training
+    model.eval()
+    with _Counter() as backbone, backbone.of_deformable(model):
+        stages = model.backbone(image)
+    with _Counter() as rest, rest.of_deformable(model):
+        levels = model.neck(stages) if model.with_neck else stages
+        _run_any_heads(model, levels, resolution)
+    model.train(was_training)
+    return Complexity(
+        macs=float(backbone.macs + rest.macs),
+        backbone_macs=float(backbone.macs),
+        params=sum(parameter.numel() for parameter in model.parameters()),
+    )
+
+
 def count_backbone(architecture: Architecture, resolution: Resolution) -> BackboneComplexity:
     """Count the backbone alone, as `count` does, with each part's share.
 
@@ -126,12 +158,40 @@ def _run_heads(model: BaseDetector, detector: Detector, levels: tuple[Tensor, ..
         head(proposals)
 
 
+def _run_any_heads(model: BaseDetector, levels: Sequence[Tensor], resolution: Resolution) -> None:
+    if not isinstance(model, TwoStageDetector):
+        model.bbox_head(levels)
+        return
+    model.rpn_head(levels)
+    whole = levels[0].new_tensor([0.0, 0.0, 0.0, resolution.width, resolution.height])
+    rois = whole.expand(model.test_cfg.rpn.max_per_img, 5).contiguous()
+    heads = model.roi_head.bbox_head
+    stages = [(i,) for i in range(len(heads))] if isinstance(heads, nn.ModuleList) else [()]
+    for stage in stages:
+        model.roi_head._bbox_forward(*stage, levels, rois)
+
+
 class _Counter(TorchDispatchMode):
     """Adds up the price of every operator called while it is active."""
 
     def __init__(self) -> None:
         super().__init__()
         self.macs = 0
+
+    @contextmanager
+    def of_deformable(self, model: nn.Module) -> Iterator[None]:
+        """Count mmcv's deformable convolutions too, which are no operators of torch."""
+
+        def add(conv: Any, _args: Any, out: Tensor) -> None:
+            self.macs += out.numel() * conv.weight[0].numel()
+
+        kinds = (DeformConv2d, ModulatedDeformConv2d)
+        hooks = [m.register_forward_hook(add) for m in model.modules() if isinstance(m, kinds)]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
 
     def __torch_dispatch__(
         self,
@@ -155,8 +215,13 @@ def _convolution(args: tuple[Any, ...], out: Tensor) -> int:
 
 
 def _linear(args: tuple[Any, ...], out: Tensor) -> int:
-    x, _, bias = args  # x: N x C_in, out: N x C_out
-    return out.numel() * x.shape[1] + bias.numel()
+    weight = args[1]  # C_out x C_in
+    bias = args[2] if len(args) > 2 else None  # trailing defaults are not passed
+    return out.numel() * weight.shape[1] + (0 if bias is None else bias.numel())
+
+
+def _matrix_product(args: tuple[Any, ...], out: Tensor) -> int:
+    return out.numel() * args[0].shape[-1]
 
 
 def _norm(args: tuple[Any, ...], out: Tensor) -> int:
@@ -179,13 +244,17 @@ _aten = torch.ops.aten
 _PRICES: dict[Any, Callable[[tuple[Any, ...], Tensor], int]] = {
     _aten.conv2d: _convolution,
     _aten.linear: _linear,
+    _aten.matmul: _matrix_product,
+    _aten.bmm: _matrix_product,
     _aten.batch_norm: _norm,
     _aten.group_norm: _norm,
+    _aten.layer_norm: _norm,
     _aten.relu: _relu,
     _aten.relu_: _relu,
     _aten.relu6: _relu,
     _aten.relu6_: _relu,
     _aten.hardtanh: _relu,
     _aten.hardtanh_: _relu,
+    _aten.gelu: _relu,
     _aten.max_pool2d: _max_pool,
 }

@@ -82,11 +82,21 @@ def build_mmdet(detector: MmdetDetector) -> BaseDetector:
         InvalidValueError: mmdet ships no such config, an option names no value of it, or its
             normalisation cannot be converted.
     """
+    model = assemble_mmdet(detector)
+    MMLogger.get_current_instance().setLevel("WARNING")  # or it lists every parameter's mean
+    model.init_weights()
+    return model
+
+
+def assemble_mmdet(detector: MmdetDetector) -> BaseDetector:
+    """As `build_mmdet`, without a defined initialisation: for weights that are loaded.
+
+    Raises:
+        InvalidValueError: As there.
+    """
     config = model_config(detector)
     normalisation = Normalisation.of(config["data_preprocessor"], detector.config)
     model = build_config(_unfrozen(config) | {"data_preprocessor": preprocessor_config()})
-    MMLogger.get_current_instance().setLevel("WARNING")  # or it lists every parameter's mean
-    model.init_weights()
     model.backbone.register_forward_pre_hook(_Conversion(normalisation))
     return model
 
@@ -118,6 +128,11 @@ def model_config(detector: MmdetDetector) -> dict[str, Any]:
         raise InvalidValueError(
             f"options {dict(detector.options)} do not fit config {detector.config}: {error}"
         ) from error
+    if "teacher_ckpt" in model.model:
+        raise InvalidValueError(
+            f"config {detector.config} loads another detector, its teacher, when it is built; "
+            "methods of this project need none of it"
+        )
     cleaned: dict[str, Any] = _mapped(
         model.model.to_dict(), lambda node: _cleaned(node, detector.num_classes)
     )

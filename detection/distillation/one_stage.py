@@ -185,9 +185,10 @@ def one_stage_step(model: Any, batch: Batch, step: int) -> tuple[dict[str, Any],
 
 
 def last_tower_conv(head: Any) -> Any:
-    """The last convolution of a dense head's classification tower; None where it has no tower, as
-    SSD's, whose `cls_convs` are its output layers."""
-    return head.cls_convs[-1] if getattr(head, "stacked_convs", 0) else None
+    """The last convolution of a dense head's classification tower; None where it has no tower of
+    its own, as SSD's, whose `cls_convs` are its output layers, and TOOD's, which has one tower."""
+    has_tower = getattr(head, "stacked_convs", 0) and hasattr(head, "cls_convs")
+    return head.cls_convs[-1] if has_tower else None
 
 
 def _same(argument: Any, objects: Sequence[InstanceData]) -> bool:

@@ -8,9 +8,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from detection.build import build_detector
-from detection.complexity import count, count_backbone
+from detection.complexity import count, count_backbone, count_model
+from detection.mmdet_config import assemble_mmdet
 from searchd.domain.architecture import Architecture, Block, BlockKind, Shortcut, preset
-from searchd.domain.detector import Detector
+from searchd.domain.detector import Detector, Family, MmdetDetector
 from searchd.domain.encoding import parse
 from searchd.domain.resolution import Resolution
 
@@ -247,3 +248,61 @@ def test_a_stages_share_is_its_blocks() -> None:
     deeper = count_backbone(preset("resnet34"), Resolution(96, 96))
     assert deeper.stage_macs[0] == 1.5 * plain.stage_macs[0]
     assert deeper.stem_macs == stem
+
+
+@pytest.mark.parametrize("family", Family)
+@pytest.mark.parametrize("deformable", [False, True])
+def test_a_model_that_runs_counts_as_its_description(family: Family, deformable: bool) -> None:
+    architecture = preset("resnet50", base_channels=4)
+    if deformable:
+        *rest, last = architecture.stages
+        last = tuple(replace(block, deformable=True) for block in last)
+        architecture = replace(architecture, stages=(*rest, last))
+    detector = Detector(
+        architecture=architecture,
+        family=family,
+        num_classes=4,
+        neck_channels=8,
+        head_channels=16,
+        tower_channels=8,
+        num_proposals=20,
+    )
+    resolution = Resolution(96, 64)
+
+    assert count_model(build_detector(detector), resolution) == count(detector, resolution)
+
+
+def test_attention_of_swin_is_counted() -> None:
+    """By hand, at 224 x 224, for one block of the first stage with windows of 7 x 7."""
+    options = {"backbone.depths": (1, 1, 1, 1), "backbone.out_indices": (1, 2, 3)}
+    config = "retinanet_swin-t-p4-w7_fpn_1x_coco"
+    whole = assemble_mmdet(MmdetDetector(config=config, options=options))
+    deeper = assemble_mmdet(
+        MmdetDetector(config=config, options=options | {"backbone.depths": (2, 1, 1, 1)})
+    )
+    tokens, channels, window = 56 * 56, 96, 49
+
+    resolution = Resolution(224, 224)
+    one, two = count_model(whole, resolution), count_model(deeper, resolution)
+
+    products = 2 * tokens * window * channels  # queries by keys, and weights by values
+    linear = tokens * channels * (3 + 1 + 4 + 4) * channels + (3 + 1 + 4 + 1) * channels
+    norms_and_gelu = 2 * 2 * tokens * channels + tokens * 4 * channels
+    assert two.macs - one.macs == products + linear + norms_and_gelu
+    assert two.macs - one.macs == two.backbone_macs - one.backbone_macs
+    assert one.params == sum(parameter.numel() for parameter in whole.parameters())
+
+
+def test_masks_are_among_the_parameters_alone() -> None:
+    small = {"backbone.embed_dims": 24, "backbone.depths": (1, 1, 1, 1)}
+    small |= {"neck.in_channels": [24, 48, 96, 192], "test_cfg.rpn.max_per_img": 5}
+    with_mask = MmdetDetector(config="mask-rcnn_swin-t-p4-w7_fpn_1x_coco", options=small)
+    model = assemble_mmdet(with_mask)
+    counted = count_model(model, Resolution(64, 64))
+    mask_params = sum(parameter.numel() for parameter in model.roi_head.mask_head.parameters())
+
+    model.roi_head.mask_head = torch.nn.Identity()
+
+    without = count_model(model, Resolution(64, 64))
+    assert without.macs == counted.macs
+    assert without.params == counted.params - mask_params
