@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from searchd.domain.distillation import MethodName, check_fit
+from searchd.domain.distillation import MethodName, check_average, check_fit
 from searchd.domain.progression import STUDENT_NAME, Baseline, sample_teachers, sampled_names
 from searchd.domain.subnet import Subnet
 from searchd.domain.teacher_order import OrderAlgorithm
@@ -17,6 +17,7 @@ from searchd.spec.values import Name, ResolutionText, Spec, TrialId
 FEATURE_MATCHING = MethodsSpec(methods=(MethodSpec(name=MethodName.FEATURE_MATCHING),))
 """What a distillation uses unless told otherwise (MTPD 3.1)."""
 _RESERVED = (STUDENT_NAME, *Baseline)
+_MAX_STAGES = 1000
 
 
 class StudentSpec(Spec):
@@ -32,7 +33,7 @@ class StudentSpec(Spec):
     def _check(self) -> Self:
         if (self.trial is None) == (self.base is None):
             raise ValueError("give exactly one of trial and base")
-        if self.trial is not None and "head" in self.model_fields_set:
+        if self.trial is not None and self.head != HeadSpec():
             raise ValueError("head belongs to a base; the student of a trial has its own")
         return self
 
@@ -80,6 +81,7 @@ class DistillationSpec(Spec):
     def _check(self) -> Self:
         self._check_teachers()
         self._check_order()
+        self._check_number()
         self._check_methods()
         return self
 
@@ -111,6 +113,13 @@ class DistillationSpec(Spec):
                 f"order names {len(order)} teachers, but max_teachers={self.max_teachers}"
             )
 
+    def _check_number(self) -> None:
+        if self.most_stages > _MAX_STAGES:
+            raise ValueError(
+                f"it may need {self.most_stages} stages, more than {_MAX_STAGES}; give fewer "
+                "teachers, a smaller max_teachers, or no study"
+            )
+
     def _check_methods(self) -> None:
         unknown = sorted(self.teacher_methods.keys() - set(self.teacher_names))
         if unknown:
@@ -126,6 +135,8 @@ class DistillationSpec(Spec):
                     f"teacher {teacher} needs a method to teach by; {MethodName.INHERITING} acts "
                     "at the first teacher alone"
                 )
+        if Baseline.AVERAGE_FEATURES in self.baselines:
+            check_average(self.distillation.options)
 
     @property
     def base(self) -> BaseSpec | None:

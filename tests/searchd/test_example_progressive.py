@@ -3,25 +3,24 @@
 from pathlib import Path
 
 from searchd.cli.service import read_spec
-from searchd.spec import PoolSpec, ProgressiveSpec, SearchSpec, check_pool, teachers_of
+from searchd.spec import DistillationSpec, PoolSpec, SearchSpec, check_subnets, subnets_of
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def test_example_is_valid_over_the_demos_pool() -> None:
     pool = read_spec(EXAMPLES / "demo" / "pool.yaml", PoolSpec)
-    search = read_spec(EXAMPLES / "progressive" / "search.yaml", SearchSpec)
+    spec = read_spec(EXAMPLES / "progressive" / "distillation.yaml", DistillationSpec)
 
-    check_pool(search, pool)
+    check_subnets(spec, pool, spec.head)
 
-    assert (search.dataset, search.pool) == (pool.dataset, pool.name)
-    assert isinstance(search.strategy, ProgressiveSpec)
-    assert search.strategy.most_stages == 6
-    assert list(teachers_of(search, pool)) == ["largest", "smallest", "sampled-1"]
+    assert (spec.dataset, spec.pool) == (pool.dataset, pool.name)
+    assert spec.most_stages == 8
+    assert list(subnets_of(spec, pool)) == ["largest", "smallest", "sampled-1"]
 
 
-def test_example_differs_from_the_demo_in_its_stages_alone() -> None:
+def test_students_are_the_demos() -> None:
     demo = read_spec(EXAMPLES / "demo" / "search.yaml", SearchSpec)
-    search = read_spec(EXAMPLES / "progressive" / "search.yaml", SearchSpec)
-    assert (search.base, search.head, search.score) == (demo.base, demo.head, demo.score)
-    assert search.trial.epochs == 12
+    spec = read_spec(EXAMPLES / "progressive" / "distillation.yaml", DistillationSpec)
+    assert (spec.base, spec.head, spec.score) == (demo.base, demo.head, demo.score)
+    assert spec.trial.epochs == 12

@@ -7,28 +7,24 @@ from searchd.domain.actions import Move, Rearrange
 from searchd.domain.architecture import preset
 from searchd.domain.distillation import default_weight
 from searchd.domain.encoding import encode
-from searchd.domain.errors import InvalidValueError
 from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import Subnet
 from searchd.domain.trial import Proposal, TakeSubnet, TeacherPolicy, Train, TrialRole
 from searchd.spec import (
     PROPOSAL,
     BaseSpec,
-    DistillationSpec,
     JointDetNasSpec,
     MethodSpec,
+    MethodsSpec,
     PipelineSpec,
     PoolSearchSpec,
     PoolSpec,
-    ProgressiveSpec,
     RandomSpec,
     SearchSpec,
     ShrinkPhaseSpec,
     SpaceSpec,
     TrainingSpec,
     TrialOrder,
-    check_pool,
-    teachers_of,
 )
 
 SEARCH = {"name": "first", "dataset": "shapes", "pool": "teachers"}
@@ -97,40 +93,6 @@ def test_strategy_is_chosen_by_its_kind_and_joint_detnas_without(
     [
         ({"kind": "annealing"}, "'joint_detnas', 'random', 'pool_search', 'pipeline'"),
         ({"kind": "random", "top_k": 3}, "top_k"),
-        ({"kind": "progressive"}, "exactly one of teachers and num_sampled_teachers"),
-        (
-            {"kind": "progressive", "num_sampled_teachers": 2, "order": ["largest", "best"]},
-            r"order=\['largest', 'best'\] must name at least one teacher.*of largest, smallest",
-        ),
-        (
-            {"kind": "progressive", "num_sampled_teachers": 2, "order": ["largest", "largest"]},
-            "each once",
-        ),
-        (
-            {"kind": "progressive", "num_sampled_teachers": 2, "order": []},
-            "must name at least one",
-        ),
-        (
-            {
-                "kind": "progressive",
-                "num_sampled_teachers": 3,
-                "order": ["largest", "smallest", "sampled-1"],
-            },
-            "order names 3 teachers, but max_teachers=2",
-        ),
-        ({"kind": "progressive", "teachers": {"student": SUBNET}}, "may be called student"),
-        (
-            {"kind": "progressive", "teachers": {"a": SUBNET, "b": SUBNET}},
-            "teachers a, b have equal genes",
-        ),
-        (
-            {"kind": "progressive", "num_sampled_teachers": 2, "baselines": ["direct", "direct"]},
-            "baselines name one twice: direct, direct",
-        ),
-        (
-            {"kind": "progressive", "num_sampled_teachers": 11, "study": True},
-            "progressive may need 121 trials, but budget.max_trials=100",
-        ),
         ({"kind": "pipeline", "macs": 1e9}, "exactly one of macs_fraction and macs"),
         (
             {"kind": "pipeline", "further_trials": 100},
@@ -141,57 +103,6 @@ def test_strategy_is_chosen_by_its_kind_and_joint_detnas_without(
 def test_impossible_strategy_is_refused(strategy: dict[str, object], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         SearchSpec.model_validate({**SEARCH, "strategy": strategy})
-
-
-def test_progressive_search_distils_by_feature_matching_unless_told_otherwise() -> None:
-    strategy = {"kind": "progressive", "num_sampled_teachers": 2}
-    default = SearchSpec.model_validate({**SEARCH, "strategy": strategy})
-    assert [(m.name, m.weight) for m in default.distillation.methods] == [
-        ("feature_matching", None)
-    ]
-    assert SearchSpec.model_validate_json(default.model_dump_json()) == default
-    chosen = {"methods": [{"name": "cwd"}, {"name": "inheriting"}]}
-    own = SearchSpec.model_validate({**SEARCH, "strategy": strategy, "distillation": chosen})
-    assert [m.name for m in own.distillation.methods] == ["cwd", "inheriting"]
-
-
-def test_progressive_search_needs_a_method_that_later_teachers_teach_by() -> None:
-    spec = {
-        **SEARCH,
-        "strategy": {"kind": "progressive", "num_sampled_teachers": 2},
-        "distillation": {"methods": [{"name": "inheriting"}]},
-    }
-    with pytest.raises(ValidationError, match="inheriting acts at the first alone"):
-        SearchSpec.model_validate(spec)
-
-
-@pytest.mark.parametrize(
-    ("strategy", "num_stages"),
-    [
-        ({"num_sampled_teachers": 4}, 2),
-        ({"num_sampled_teachers": 4, "max_teachers": 9}, 4),
-        ({"num_sampled_teachers": 4, "study": True}, 16),
-        ({"num_sampled_teachers": 4, "study": True, "max_teachers": 4}, 64),
-        ({"num_sampled_teachers": 4, "baselines": ["direct", "no_teacher"]}, 6),
-        ({"teachers": {"a": SUBNET}, "order": ["a"], "baselines": ["no_teacher"]}, 2),
-    ],
-)
-def test_progressive_search_knows_how_many_stages_it_may_need(
-    strategy: dict[str, object], num_stages: int
-) -> None:
-    assert ProgressiveSpec.model_validate(strategy).most_stages == num_stages
-
-
-def test_teachers_must_be_subnets_of_the_pool() -> None:
-    pool = PoolSpec(name="teachers", dataset="coco")
-    strategy = {"kind": "progressive", "teachers": {"odd": {**SUBNET, "neck_channels": 7}}}
-    with pytest.raises(InvalidValueError, match="neck_channels=7 is not in this pool"):
-        check_pool(SearchSpec.model_validate({**SEARCH, "strategy": strategy}), pool)
-    sampled = {"kind": "progressive", "num_sampled_teachers": 2}
-    assert teachers_of(SearchSpec.model_validate({**SEARCH, "strategy": sampled}), pool) == {
-        "largest": pool.space.space.largest,
-        "smallest": pool.space.space.smallest,
-    }
 
 
 def test_papers_shrinking_schedule_is_the_default() -> None:
@@ -265,7 +176,7 @@ def test_wrong_search_is_refused_with_the_rule(change: dict[str, object], messag
 def test_method_named_twice_is_refused() -> None:
     methods = (MethodSpec(name="classification"), MethodSpec(name="classification"))
     with pytest.raises(ValidationError, match="named once each"):
-        DistillationSpec(methods=methods)
+        MethodsSpec(methods=methods)
 
 
 def test_width_of_a_named_or_encoded_base_is_the_published_one_unless_given() -> None:
@@ -370,7 +281,7 @@ def test_order_survives_json() -> None:
                     "bn_reset_images": 1,
                 }
             },
-            "a pool belongs to a proposal with a teacher or a subnet",
+            "a pool belongs to a proposal with a subnet to learn from or to take",
         ),
         (
             {

@@ -27,6 +27,7 @@ from searchd.spec import (
     PoolRef,
     SpaceSpec,
     SplitSpec,
+    TeacherRef,
     TrainingSpec,
 )
 from workers.adaptation_costs import compare
@@ -85,7 +86,7 @@ def order(tmp_path_factory: pytest.TempPathFactory) -> CostsOrder:
 def test_costs_of_tasks_are_those_of_one_pass(order: CostsOrder) -> None:
     assert order.compared == ["large", "small", STUDENT_NAME]
     made = {name: prepare_teacher(order, name)[1] for name in ("large", "small")}
-    teachers = [weights for weights in made.values() if weights is not None]
+    teachers = [each for each in made.values() if isinstance(each, tuple)]
     assert len(teachers) == 2
 
     maps = fit(*(gather_part(order, part, *teachers) for part in range(3)))
@@ -113,6 +114,42 @@ def test_costs_of_tasks_are_those_of_one_pass(order: CostsOrder) -> None:
     assert all(cost > 0 for targets in found.values() for cost in targets.values())
 
 
+def test_registered_teachers_are_compared_like_subnets(order: CostsOrder) -> None:
+    _, made = prepare_teacher(order, "small")
+    assert isinstance(made, tuple)
+    folder = Path(order.student.student.uri).parent
+    save_file({k: v.contiguous() for k, v in made[1].items()}, folder / "registered.safetensors")
+    uri = str(folder / "registered.safetensors")
+    stored = artifacts.write(uri, Path(uri).read_bytes(), name="teacher")
+    teacher = TeacherRef(detector=made[0], weights=stored, aps={SIZE: 0.5})
+    pair = ((STUDENT_NAME, "mine"),)
+    alone = order.model_copy(update={"pool": None, "teachers": {"mine": teacher}, "pairs": pair})
+
+    ap, found = prepare_teacher(alone, "mine")
+    assert (ap, found) == (0.5, teacher)
+    sums = [gather_part(alone, part, teacher) for part in range(3)]
+    errors = [measure_part(alone, part, fit(*sums), teacher) for part in range(3)]
+
+    with_pool = order.model_copy(update={"pairs": ((STUDENT_NAME, "small"),)})
+    sums = [gather_part(with_pool, part, made) for part in range(3)]
+    expected = [measure_part(with_pool, part, fit(*sums), made) for part in range(3)]
+    assert costs_of(alone, *errors)[STUDENT_NAME]["mine"] == pytest.approx(
+        costs_of(with_pool, *expected)[STUDENT_NAME]["small"], rel=1e-6
+    )
+
+
+def test_student_may_see_smaller_images_than_its_teachers(order: CostsOrder) -> None:
+    small = order.model_copy(
+        update={"student_resolution": Resolution(32, 32), "pairs": ((STUDENT_NAME, "small"),)}
+    )
+    _, made = prepare_teacher(small, "small")
+    assert isinstance(made, tuple)
+    sums = [gather_part(small, part, made) for part in range(3)]
+    errors = [measure_part(small, part, fit(*sums), made) for part in range(3)]
+
+    assert costs_of(small, *errors)[STUDENT_NAME]["small"] > 0
+
+
 def test_task_without_images_has_nothing_to_say(order: CostsOrder) -> None:
     many = order.model_copy(update={"num_parts": 100})
     assert gather_part(many, 99) is None
@@ -125,6 +162,7 @@ def test_ap_is_measured_once_and_a_teacher_of_known_ap_is_built_for_costs_alone(
     alone = order.model_copy(update={"pairs": (), "resolution": Resolution(48, 48)})
 
     first_ap, first = prepare_teacher(alone, "small")
+    assert order.pool is not None
     folder = Path(order.pool.supernet.uri).parent / "teachers"
     (file,) = folder.glob("*-48x48.json")
     kept = artifacts.read_json(str(file))

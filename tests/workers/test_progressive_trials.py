@@ -14,18 +14,19 @@ from searchd import artifacts
 from searchd.domain.architecture import preset
 from searchd.domain.distillation import MethodName
 from searchd.domain.resolution import Resolution
-from searchd.domain.subnet import Subnet
+from searchd.domain.teacher import RegisteredTeacher, SimultaneousTeachers, Teaching
 from searchd.domain.trial import Outcome, Proposal, Report, Train, TrialRole
 from searchd.driver.stages import handed_on
 from searchd.spec import (
     DatasetSpec,
-    MethodsSpec,
     HeadSpec,
     Inherited,
     MethodSpec,
+    MethodsSpec,
     PoolRef,
     ScoreSpec,
     SpaceSpec,
+    TeacherRef,
     TrainingSpec,
     TrialOrder,
 )
@@ -49,6 +50,7 @@ METHODS = MethodsSpec(
         MethodSpec(name=MethodName.INHERITING),
     )
 )
+MATCHING = MethodsSpec(methods=(MethodSpec(name=MethodName.FEATURE_MATCHING),))
 TRAINING = TrainingSpec(epochs=1, batch_size=4, learning_rate=0.01, resolutions=(SIZE,))
 STILL = TRAINING.model_copy(update={"learning_rate": 1e-12})
 """What such a training starts with is what it ends with."""
@@ -81,8 +83,14 @@ class Chain:
             detector=HEAD.detector(preset("resnet18", base_channels=8), num_classes=4),
         )
 
+    def given(self, student: TeacherRef) -> Report:
+        """The base of a distillation that goes on from a finished trial."""
+        base = Proposal(role=TrialRole.BASE, number=0, parent=None, teacher=None, **_COMMON)
+        taken = {"detector": student.detector, "student": student.weights}
+        return self._run("given", base, loaded_base=Inherited.model_validate(taken))
+
     def stage(
-        self, number: int, parent: Report, teacher: Subnet, *earlier: Subnet, **change: Any
+        self, number: int, parent: Report, teacher: Teaching, *earlier: Teaching, **change: Any
     ) -> Report:
         assert parent.detector is not None
         files = {artifact.name: artifact for artifact in parent.artifacts}
@@ -93,14 +101,8 @@ class Chain:
         proposal = Proposal(
             role=TrialRole.SEARCH, number=number, parent=parent.trial, teacher=teacher, **_COMMON
         )
-        return self._run(
-            str(number),
-            proposal,
-            inherited=inherited,
-            distillation=distillation,
-            pool=self._pool,
-            **change,
-        )
+        values = {"inherited": inherited, "distillation": distillation, "pool": self._pool}
+        return self._run(str(number), proposal, **{**values, **change})
 
     def _run(self, name: str, proposal: Proposal, **values: Any) -> Report:
         order = TrialOrder.model_validate(
@@ -119,6 +121,13 @@ class Chain:
         report = run_trial(order)
         assert report.outcome is Outcome.SUCCEEDED, report.reason
         return report
+
+
+def registered(report: Report) -> TeacherRef:
+    """A trial's student as a teacher."""
+    assert report.detector is not None
+    files = {artifact.name: artifact for artifact in report.artifacts}
+    return TeacherRef(detector=report.detector, weights=files["student"], aps={SIZE: 0.25})
 
 
 _COMMON: dict[str, Any] = {"change": Train(), "seed": 1, "completed_before": 0}
@@ -194,3 +203,50 @@ def test_learning_rate_restarts_at_each_teacher(chain: Chain, first: Report) -> 
     ]
     assert second.detector is not None
     load_student(Student(detector=second.detector, weights=weights(second, "student")))
+
+
+def test_registered_teacher_teaches_without_a_pool(chain: Chain, first: Report) -> None:
+    report = chain.stage(
+        6,
+        chain.base,
+        RegisteredTeacher(teacher="t-1"),
+        pool=None,
+        registered={"t-1": registered(first)},
+        distillation=MATCHING,
+    )
+
+    assert "feature_matching" in report.epochs[0].losses
+    assert report.checks.teacher_ap == 0.25  # it was measured when the teacher was registered
+
+
+@pytest.mark.parametrize("definition", ["mean_of_losses", "average_features"])
+def test_subnet_and_registered_teacher_teach_at_once(
+    chain: Chain, first: Report, definition: Any
+) -> None:
+    both = SimultaneousTeachers(
+        teachers=(B, RegisteredTeacher(teacher="t-1")), definition=definition
+    )
+    report = chain.stage(
+        7, chain.base, both, registered={"t-1": registered(first)}, distillation=MATCHING
+    )
+
+    assert "feature_matching" in report.epochs[0].losses
+    assert report.checks.teacher_ap is not None
+    assert report.checks.teacher_ap <= 0.25  # of several the lowest
+
+
+def test_teacher_may_see_larger_images_than_its_student(chain: Chain) -> None:
+    larger = Resolution(96, 96)
+    report = chain.stage(8, chain.base, A, distillation=MATCHING, teacher_resolution=larger)
+
+    assert report.checks.resolution == larger
+    assert [evaluation.resolution for evaluation in report.evaluations] == [SIZE]
+
+
+def test_student_of_a_finished_trial_is_evaluated_as_it_is(chain: Chain, first: Report) -> None:
+    taken = chain.given(registered(first))
+
+    assert taken.epochs == ()
+    assert taken.evaluations[0].ap == first.evaluations[0].ap
+    before, after = weights(first, "student"), weights(taken, "student")
+    assert all(before[name].equal(after[name]) for name in before)

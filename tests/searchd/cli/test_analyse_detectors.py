@@ -19,7 +19,7 @@ from searchd.domain.detector import Detector
 from searchd.domain.distillation import MethodName
 from searchd.domain.lifecycle import PoolStatus, SearchStatus
 from searchd.domain.trial import Artifact, EpochMetrics, Train
-from searchd.spec import DatasetSpec, MethodsSpec, MethodSpec
+from searchd.spec import DatasetSpec, MethodSpec, MethodsSpec
 from searchd.store import Database, datasets, pools, searches, work
 from tests.elastic_pool.tiny import TINY_HEAD, TINY_SPACE, make_pool_spec
 from tests.searchd.cli.conftest import Run

@@ -12,7 +12,7 @@ from searchd.domain.resolution import Resolution
 from searchd.domain.trial import Outcome, Proposal, Report, TakeSubnet
 from searchd.driver.ledger import Ledger
 from searchd.settings import Settings
-from searchd.spec import REPORT
+from searchd.spec import REPORT, SearchSpec
 from searchd.store import Database, Lease, searches, trials, work
 from searchd.store.base import now
 from searchd.store.models import TrialRow
@@ -63,6 +63,7 @@ def test_order_of_the_base_builds_the_detector_from_the_spec(
     assert order.artifacts == f"{folder}/attempt-1"
     assert order.detector is not None
     assert order.detector.num_classes == 4
+    assert isinstance(ledger.spec, SearchSpec)
     assert order.training == ledger.spec.base.training
     assert order.evaluated_at == ledger.spec.trial.resolutions
     assert (order.pool, order.inherited, order.distillation.methods) == (None, None, ())
@@ -240,16 +241,14 @@ def test_stopped_trial_of_a_cancelled_search_is_cancelled_and_not_told(
     started(ledger, BASE)
     with sqlite.write() as session:
         work.ask_to_cancel(session, ledger.search_id)
-    ledger.cancel()
-    assert artifacts.read_json(ledger.stop_uri) == {"desired": "cancel"}
+    ledger.stop()
+    assert artifacts.exists(ledger.stop_uri)
 
     stopped = Report(trial="base", attempt=1, outcome=Outcome.STOPPED, reason="told to stop")
     assert ledger.record(stopped) is None
 
     assert trial(sqlite, ledger, "base").status is TrialStatus.CANCELLED
-    ledger.finish(SearchStatus.CANCELLED, "a user asked to cancel")
-    with sqlite.read() as session:
-        assert searches.get(session, ledger.search_id).status is SearchStatus.CANCELLED
+    assert ledger.stopped() == (SearchStatus.CANCELLED, "a user asked to cancel")
 
 
 def test_driver_without_the_lease_writes_nothing(

@@ -1,4 +1,4 @@
-"""A progressive search, from its base to the rank of its order; Ray and Tune are not there."""
+"""A distillation, from its base to the rank of its order; Ray and Tune are not there."""
 
 import threading
 from collections.abc import Callable
@@ -8,34 +8,29 @@ import pytest
 
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.lifecycle import SearchStatus
+from searchd.domain.teacher import SimultaneousTeachers
 from searchd.domain.trial import Outcome, Report
 from searchd.driver.ledger import Ledger
 from searchd.driver.search import run_search
 from searchd.settings import Settings
-from searchd.spec import Comparison, CostsOrder, ProgressiveSpec, SearchSpec, TrialOrder
-from searchd.store import Database, events, work
+from searchd.spec import Comparison, CostsOrder, Inherited, TrialOrder
+from searchd.store import Database, events, trials, work
 from searchd.store.base import now
+from searchd.tune_adapter import Conductor
 from tests.searchd import fake_workers
-from tests.searchd.driver.test_search import Stage
 from tests.searchd.store import factories
 
 # The comparison's places in the alphabet: largest 0, sampled-1 1, smallest 2, student 3.
-PROGRESSIVE = {
-    "kind": "progressive",
+PROGRESSIVE: dict[str, Any] = {
     "num_sampled_teachers": 3,
     "order": "forward",
     "max_teachers": 2,
     "baselines": ["direct", "no_teacher"],
+    "trial": {"resolutions": ["64x64", "96x96"]},
 }
 
 
-def spec(**changes: Any) -> SearchSpec:
-    strategy = ProgressiveSpec.model_validate({**PROGRESSIVE, **changes})
-    return factories.search_spec(
-        strategy=strategy, trial={"resolutions": ["64x64", "96x96"], "bn_l1": 1e-5}
-    )
-
-
+Work = Callable[[TrialOrder], Report]
 Compare = Callable[[CostsOrder, Callable[[], bool]], Comparison | None]
 
 
@@ -62,42 +57,81 @@ def comparer(monkeypatch: pytest.MonkeyPatch) -> Comparer:
     return made
 
 
+class Scene:
+    """A distillation and everything around its driver."""
+
+    def __init__(self, database: Database, settings: Settings, **changes: Any) -> None:
+        self.database = database
+        self.settings = settings
+        row = factories.add_distillation(database, f"d{len(str(changes))}", **PROGRESSIVE | changes)
+        self.id = row.id
+        self.stopping = threading.Event()
+        self.work: Work = lambda order: factories.succeeded(order.proposal.name)
+        self.begun: list[list[str]] = []
+        self.ledger = self.taken_up()
+
+    def taken_up(self) -> Ledger:
+        """What the next driver keeps."""
+        with factories.leased(self.database, f"distillation-{self.id}") as (_, lease):
+            return Ledger(self.database, lease, self.settings)
+
+    def run(self) -> tuple[SearchStatus, str]:
+        return run_search(self.ledger, self.settings, self.stopping)
+
+    def run_tuner(self, conductor: Conductor, *_: Any, **__: Any) -> None:
+        """One trial at a time until there is nothing left."""
+        self.begun.append([])
+        conductor.heed()
+        while (order := conductor.next(str(len(self.begun[-1])))) is not None:
+            tune_id = str(len(self.begun[-1]))
+            conductor.started(tune_id)
+            self.begun[-1].append(order.proposal.name)
+            conductor.reported(tune_id, self.work(order))
+            conductor.heed()
+
+
 @pytest.fixture
-def stage(
+def scene(
     sqlite: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch, comparer: Comparer
-) -> Stage:
+) -> Callable[..., Scene]:
+    """Makes distillations; the last one made is run."""
     del comparer
-    made = Stage(sqlite, settings)
-    made.between_tuners = lambda: None
+    factories.add_dataset(sqlite)
+    factories.add_pool(sqlite)
     monkeypatch.setattr("searchd.driver.search.connect", lambda _: None)
     monkeypatch.setattr("searchd.driver.search.resolve", lambda _: None)
-    monkeypatch.setattr("searchd.driver.search.run_tuner", made.run_tuner)
     monkeypatch.setattr("searchd.driver.search.measure_latencies", lambda *_: None)
     monkeypatch.setattr("searchd.driver.search._POOL_POLL_S", 0.0)
-    made.finish_pool()
-    made.ledger.spec = spec()
-    return made
+
+    def make(**changes: Any) -> Scene:
+        made = Scene(sqlite, settings, **changes)
+        monkeypatch.setattr("searchd.driver.search.run_tuner", made.run_tuner)
+        return made
+
+    return make
 
 
-def messages(stage: Stage) -> list[str]:
-    """Of the search's events that no trial has."""
+@pytest.fixture
+def stage(scene: Callable[..., Scene]) -> Scene:
+    return scene()
+
+
+def messages(stage: Scene) -> list[str]:
+    """Of the events that no trial has."""
     with stage.database.read() as session:
-        found = events.after(session, stage.search_id)
-        return [event.message for event in found if event.subject == stage.search_id]
+        found = events.after(session, stage.id)
+        return [event.message for event in found if event.subject == stage.id]
 
 
-def taken_up_again(stage: Stage) -> Ledger:
+def taken_up_again(stage: Scene) -> Ledger:
     """What a second driver keeps, once the first is given up."""
     with stage.database.write() as session:
-        held = work.lease_of(work.get(session, f"search-{stage.search_id}"))
+        held = work.lease_of(work.get(session, f"distillation-{stage.id}"))
         work.requeue(session, held, "its driver died", delay_s=0, now=now())
-    with factories.leased(stage.database, f"search-{stage.search_id}") as (_, lease):
-        ledger = Ledger(stage.database, lease, stage.settings)
-    ledger.spec = stage.ledger.spec
-    return ledger
+    return stage.taken_up()
 
 
-def test_base_comes_first_then_the_costs_then_the_stages(stage: Stage, comparer: Comparer) -> None:
+def test_base_comes_first_then_the_costs_then_the_stages(stage: Scene, comparer: Comparer) -> None:
     assert stage.run() == (SearchStatus.SUCCEEDED, "progressive: 6 stages")
 
     assert stage.begun == [["base"], ["0", "1", "2", "3", "control-1", "control-2"]]
@@ -109,10 +143,10 @@ def test_base_comes_first_then_the_costs_then_the_stages(stage: Stage, comparer:
     assert str(order.resolution) == "96x96"
 
 
-def test_reasons_are_among_the_events(stage: Stage) -> None:
+def test_reasons_are_among_the_events(stage: Scene) -> None:
     stage.run()
 
-    space = stage.ledger.pool_spec.space.space
+    space = factories.pool_spec().space.space
     said = messages(stage)
     assert "9 of 9 adaptation costs of 3 teachers are measured, the others are known" in said
     assert "teachers: smallest > sampled-1, by forward; 6 stages are trained" in said
@@ -126,7 +160,7 @@ def test_reasons_are_among_the_events(stage: Stage) -> None:
     )
 
 
-def test_stages_hand_on_the_student_and_no_adapters_to_another_teacher(stage: Stage) -> None:
+def test_stages_hand_on_the_student_and_no_adapters_to_another_teacher(stage: Scene) -> None:
     orders: dict[str, TrialOrder] = {}
 
     def note(order: TrialOrder) -> Report:
@@ -142,7 +176,7 @@ def test_stages_hand_on_the_student_and_no_adapters_to_another_teacher(stage: St
     assert orders["control-2"].distillation.methods == ()
 
 
-def test_end_says_how_the_order_and_its_baselines_did(stage: Stage) -> None:
+def test_end_says_how_the_order_and_its_baselines_did(stage: Scene) -> None:
     aps = {"base": 0.30, "0": 0.35, "1": 0.41, "2": 0.33, "3": 0.38, "control-2": 0.32}
     stage.work = lambda order: factories.succeeded(
         order.proposal.name, ap=aps.get(order.proposal.name, 0.31)
@@ -155,8 +189,8 @@ def test_end_says_how_the_order_and_its_baselines_did(stage: Stage) -> None:
     ) in messages(stage)
 
 
-def test_study_ranks_the_order_among_all(stage: Stage) -> None:
-    stage.ledger.spec = spec(study=True, baselines=())
+def test_study_ranks_the_order_among_all(scene: Callable[..., Scene]) -> None:
+    stage = scene(study=True, baselines=())
     # Trial 1 is the order, as it is planned first; three others are better.
     better = {"2", "3", "8"}
     stage.work = lambda order: factories.succeeded(
@@ -169,8 +203,8 @@ def test_study_ranks_the_order_among_all(stage: Stage) -> None:
     assert "the order smallest > sampled-1 has rank 4 of 9 trained orders" in said
 
 
-def test_order_that_was_not_completed_has_no_rank(stage: Stage) -> None:
-    stage.ledger.spec = spec(study=True, baselines=())
+def test_order_that_was_not_completed_has_no_rank(scene: Callable[..., Scene]) -> None:
+    stage = scene(study=True, baselines=())
     stage.work = lambda order: (
         factories.succeeded(order.proposal.name)
         if order.proposal.name != "1"
@@ -184,9 +218,9 @@ def test_order_that_was_not_completed_has_no_rank(stage: Stage) -> None:
 
 
 def test_submitted_order_is_trained_and_nothing_is_measured(
-    stage: Stage, comparer: Comparer
+    scene: Callable[..., Scene], comparer: Comparer
 ) -> None:
-    stage.ledger.spec = spec(order=["sampled-1", "largest"], baselines=())
+    stage = scene(order=["sampled-1", "largest"], baselines=())
 
     assert stage.run() == (SearchStatus.SUCCEEDED, "progressive: 2 stages")
 
@@ -194,7 +228,7 @@ def test_submitted_order_is_trained_and_nothing_is_measured(
     assert "teachers: sampled-1 > largest, as submitted; 2 stages are trained" in messages(stage)
 
 
-def test_driver_killed_in_the_middle_loses_nothing(stage: Stage, comparer: Comparer) -> None:
+def test_driver_killed_in_the_middle_loses_nothing(stage: Scene, comparer: Comparer) -> None:
     class Killed(BaseException):
         """The process is gone."""
 
@@ -223,7 +257,7 @@ def test_driver_killed_in_the_middle_loses_nothing(stage: Stage, comparer: Compa
 
 
 def test_driver_killed_while_it_writes_the_plan_finds_the_same_one(
-    stage: Stage, comparer: Comparer, monkeypatch: pytest.MonkeyPatch
+    stage: Scene, comparer: Comparer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Killed(BaseException):
         """The process is gone."""
@@ -247,29 +281,99 @@ def test_driver_killed_while_it_writes_the_plan_finds_the_same_one(
 @pytest.mark.parametrize(
     ("changes", "num_measured"),
     [
-        ({}, 0),
-        ({"strategy": {"order": "backward_greedy"}}, 0),
-        ({"strategy": {"normalize": "target_var"}}, 9),
-        ({"strategy": {"num_sampled_teachers": 4}}, 1 + 2 * 3),
+        ({"seed": 0}, 0),
+        ({"order": "backward_greedy"}, 0),
+        ({"normalize": "target_var"}, 9),
+        ({"num_sampled_teachers": 4}, 1 + 2 * 3),
         ({"trial": {"resolutions": ["64x64", "96x96"], "batch_size": 2}}, 9),
+        ({"teacher_resolution": "128x128"}, 9),
     ],
 )
-def test_later_search_measures_only_what_no_search_has_measured(
-    stage: Stage, comparer: Comparer, changes: dict[str, Any], num_measured: int
+def test_later_distillation_measures_only_what_none_has_measured(
+    scene: Callable[..., Scene],
+    comparer: Comparer,
+    changes: dict[str, Any],
+    num_measured: int,
 ) -> None:
-    stage.run()
-    second = factories.add_search(stage.database, "second")
-    with factories.leased(stage.database, f"search-{second.id}") as (_, lease):
-        ledger = Ledger(stage.database, lease, stage.settings)
-    values = stage.ledger.spec.model_dump()
-    values["strategy"] |= changes.get("strategy", {})
-    ledger.spec = SearchSpec.model_validate(
-        {**values, "trial": changes.get("trial", values["trial"])}
-    )
+    scene().run()
 
-    assert run_search(ledger, stage.settings, threading.Event())[0] is SearchStatus.SUCCEEDED
+    assert scene(**changes).run()[0] is SearchStatus.SUCCEEDED
 
     assert [len(order.pairs) for order in comparer.orders] == [9, num_measured]
+
+
+def test_simultaneous_teachers_are_handed_to_one_worker(scene: Callable[..., Scene]) -> None:
+    stage = scene(baselines=["mean_of_losses"])
+    taught: dict[str, object] = {}
+
+    def note(order: TrialOrder) -> Report:
+        taught[order.proposal.name] = order.proposal.teacher
+        return factories.succeeded(order.proposal.name)
+
+    stage.work = note
+
+    assert stage.run() == (SearchStatus.SUCCEEDED, "progressive: 4 stages")
+
+    space = factories.pool_spec().space.space
+    assert taught["2"] == taught["3"] != taught["1"]
+    assert isinstance(taught["2"], SimultaneousTeachers)
+    assert taught["2"].teachers[0] == space.smallest
+    assert any("; mean_of_losses > mean_of_losses 0.500" in said for said in messages(stage))
+
+
+def test_teacher_may_teach_by_methods_of_its_own_and_see_larger_images(
+    scene: Callable[..., Scene],
+) -> None:
+    own = {"smallest": {"methods": [{"name": "cwd"}]}}
+    stage = scene(teacher_methods=own, teacher_resolution="128x128", baselines=["no_teacher"])
+    orders: dict[str, TrialOrder] = {}
+
+    def note(order: TrialOrder) -> Report:
+        orders[order.proposal.name] = order
+        return factories.succeeded(order.proposal.name)
+
+    stage.work = note
+    stage.run()
+
+    assert [m.name for m in orders["0"].distillation.methods] == ["cwd"]
+    assert [m.name for m in orders["1"].distillation.methods] == ["feature_matching"]
+    assert str(orders["0"].teacher_resolution) == "128x128"
+    assert orders["control-1"].teacher_resolution is None
+
+
+def test_student_of_a_trial_is_the_base_and_hands_on_its_adapters_under_its_own_teacher(
+    sqlite: Database, scene: Callable[..., Scene]
+) -> None:
+    _, lease = factories.start_search(sqlite)
+    factories.run_trial(sqlite, lease, factories.base_proposal())
+    trial = factories.run_trial(sqlite, lease, factories.search_proposal(0))
+    kept = factories.search_proposal(0).teacher
+    stage = scene(
+        student={"trial": trial.id},
+        num_sampled_teachers=None,
+        teachers={"kept": kept},
+        order=["kept"],
+        baselines=[],
+    )
+    orders: dict[str, TrialOrder] = {}
+
+    def note(order: TrialOrder) -> Report:
+        orders[order.proposal.name] = order
+        return factories.succeeded(order.proposal.name)
+
+    stage.work = note
+
+    assert stage.run() == (SearchStatus.SUCCEEDED, "progressive: 1 stages")
+
+    base, first = orders["base"], orders["0"]
+    assert base.detector is None
+    assert isinstance(base.loaded_base, Inherited)
+    assert base.loaded_base.student == factories.artifact("student")
+    assert first.inherited is not None
+    assert first.inherited.adapters == factories.artifact("adapters")
+    with sqlite.read() as session:
+        line = trials.ancestors(session, f"{stage.id}-0")
+    assert [row.id for row in line[-3:]] == [trial.id, f"{stage.id}-base", f"{stage.id}-0"]
 
 
 def no_comparison(order: CostsOrder, _: Callable[[], bool]) -> Comparison | None:
@@ -277,7 +381,7 @@ def no_comparison(order: CostsOrder, _: Callable[[], bool]) -> Comparison | None
 
 
 def test_costs_that_cannot_be_measured_fail_the_search_with_the_reason(
-    stage: Stage, comparer: Comparer
+    stage: Scene, comparer: Comparer
 ) -> None:
     def too_few(order: CostsOrder, _: Callable[[], bool]) -> Comparison | None:
         raise InvalidValueError(f"too few images for {len(order.pairs)} costs")
@@ -291,10 +395,10 @@ def test_costs_that_cannot_be_measured_fail_the_search_with_the_reason(
     assert stage.begun == [["base"]]
 
 
-def test_cancelled_comparison_ends_the_search(stage: Stage, comparer: Comparer) -> None:
+def test_cancelled_comparison_ends_the_search(stage: Scene, comparer: Comparer) -> None:
     def cancel(order: CostsOrder, is_cancelled: Callable[[], bool]) -> Comparison | None:
         with stage.database.write() as session:
-            work.ask_to_cancel(session, stage.search_id)
+            work.ask_to_cancel(session, stage.id)
         stage.cancelled.set()
         return fake_workers.compare(order, is_cancelled)
 

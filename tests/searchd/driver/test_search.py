@@ -11,7 +11,7 @@ from searchd.domain.trial import Outcome, Report
 from searchd.driver.ledger import Ledger
 from searchd.driver.search import run_search
 from searchd.settings import Settings
-from searchd.spec import TrialOrder
+from searchd.spec import SearchSpec, TrialOrder
 from searchd.store import Database, pools, searches, work
 from searchd.tune_adapter import Conductor
 from tests.searchd.store import factories
@@ -36,13 +36,13 @@ class Stage:
         self.search_id = factories.add_search(database).id
         with factories.leased(database, f"search-{self.search_id}") as (_, lease):
             self.ledger = Ledger(database, lease, settings)
-        self.cancelled = threading.Event()
+        self.stopping = threading.Event()
         self.work: Work = lambda order: factories.succeeded(order.proposal.name)
         self.begun: list[list[str]] = []
         self.between_tuners: Callable[[], None] = self.finish_pool
 
     def run(self) -> tuple[SearchStatus, str]:
-        return run_search(self.ledger, self.settings, self.cancelled)
+        return run_search(self.ledger, self.settings, self.stopping)
 
     def run_tuner(self, conductor: Conductor, *_: Any, **__: Any) -> None:
         """One trial at a time until there is nothing left."""
@@ -77,6 +77,7 @@ def stage(sqlite: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("searchd.driver.search.run_tuner", made.run_tuner)
     monkeypatch.setattr("searchd.driver.search.measure_latencies", lambda *_: None)
     monkeypatch.setattr("searchd.driver.search._POOL_POLL_S", 0.0)
+    assert isinstance(made.ledger.spec, SearchSpec)
     monkeypatch.setattr(
         made.ledger,
         "spec",
@@ -147,7 +148,7 @@ def test_cancelled_search_keeps_what_is_finished_and_runs_nothing_more(stage: St
         if order.proposal.name == "0":
             with stage.database.write() as session:
                 work.ask_to_cancel(session, stage.search_id)
-            stage.cancelled.set()
+            stage.stopping.set()
         return factories.succeeded(order.proposal.name)
 
     stage.work = cancel_during_trial_0
@@ -158,6 +159,11 @@ def test_cancelled_search_keeps_what_is_finished_and_runs_nothing_more(stage: St
 
 
 def test_search_that_is_cancelled_while_it_waits_for_its_pool_ends(stage: Stage) -> None:
-    stage.between_tuners = stage.cancelled.set
+    def cancel() -> None:
+        with stage.database.write() as session:
+            work.ask_to_cancel(session, stage.search_id)
+        stage.stopping.set()
+
+    stage.between_tuners = cancel
 
     assert stage.run()[0] is SearchStatus.CANCELLED

@@ -3,7 +3,7 @@
 from searchd.domain.distillation import MethodName
 from searchd.domain.subnet import Subnet
 from searchd.driver.stages import handed_on
-from searchd.spec import MethodsSpec, Inherited, MethodSpec
+from searchd.spec import Inherited, MethodSpec, MethodsSpec
 from tests.searchd.store import factories
 
 SPACE = factories.pool_spec().space.space

@@ -32,16 +32,19 @@ from searchd.domain.trial import (
     TrialRole,
 )
 from searchd.spec import (
+    BaseSpec,
     DatasetSpec,
+    DistillationSpec,
     MmdetSpec,
     PoolSpec,
     PoolSubnetSpec,
     SearchSpec,
     SplitSpec,
+    StudentSpec,
     TeacherSpec,
 )
-from searchd.store import Database, Lease, datasets, pools, searches, trials, work
-from searchd.store.models import SearchRow, TrialRow
+from searchd.store import Database, Lease, datasets, distillations, pools, searches, trials, work
+from searchd.store.models import DistillationRow, SearchRow, TrialRow
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SMALL = Resolution(64, 64)
@@ -60,6 +63,13 @@ def pool_spec(name: str = "teachers", dataset: str = "shapes", **changes: Any) -
 
 def search_spec(name: str = "first", **changes: Any) -> SearchSpec:
     return SearchSpec(**{"name": name, "dataset": "shapes", "pool": "teachers", **changes})
+
+
+def distillation_spec(name: str = "mtpd", **changes: Any) -> DistillationSpec:
+    """Of a new base, by two subnets of the pool "teachers"."""
+    student = StudentSpec(base=BaseSpec())
+    given = {"name": name, "dataset": "shapes", "pool": "teachers", "student": student}
+    return DistillationSpec.model_validate({**given, "num_sampled_teachers": 2, **changes})
 
 
 def teacher_spec(name: str = "swin", **changes: Any) -> TeacherSpec:
@@ -245,6 +255,12 @@ def add_search(database: Database, name: str = "first") -> SearchRow:
         add_pool(database)
     with database.write() as session:
         return searches.create(session, search_spec(name))
+
+
+def add_distillation(database: Database, name: str = "mtpd", **changes: Any) -> DistillationRow:
+    """A queued distillation on "shapes" and "teachers", which exist."""
+    with database.write() as session:
+        return distillations.create(session, distillation_spec(name, **changes))
 
 
 def start_search(database: Database, name: str = "first") -> tuple[SearchRow, Lease]:

@@ -4,7 +4,7 @@ import random
 from dataclasses import replace
 
 from searchd.domain.actions import ACTION_KINDS, PruneChannels
-from searchd.domain.subnet import genes
+from searchd.domain.subnet import Subnet, genes
 from searchd.domain.trial import (
     MutateTeacher,
     Proposal,
@@ -143,6 +143,7 @@ def test_hill_climbing_finds_the_optimum_of_a_landscape() -> None:
 
     def landscape(proposal: Proposal) -> float:
         assert proposal.teacher is not None
+        assert isinstance(proposal.teacher, Subnet)
         return float(sum(genes(proposal.teacher)[g] == value for g, value in small.items()))
 
     strategy = with_base(

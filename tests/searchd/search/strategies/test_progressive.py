@@ -3,7 +3,8 @@
 import random
 from dataclasses import replace
 
-from searchd.domain.progression import Plan, sample_teachers
+from searchd.domain.progression import Baseline, Plan, sample_teachers
+from searchd.domain.teacher import SimultaneousTeachers
 from searchd.domain.teacher_order import Choice
 from searchd.domain.trial import Proposal, Train, TrialRole
 from searchd.search.strategies.progressive import (
@@ -20,15 +21,15 @@ TEACHERS = sample_teachers(SPACE, 3, seed=0)
 ORDER = [Choice(teacher=name, cost=None, reason="given") for name in ("smallest", "largest")]
 
 
-def plan(*baselines: object, study_up_to: int = 0) -> Plan:
-    return make_plan(TEACHERS, ORDER, study_up_to=study_up_to, baselines=baselines)  # type: ignore[arg-type] # literals
+def plan(*baselines: Baseline, study_up_to: int = 0) -> Plan:
+    return make_plan(TEACHERS, ORDER, study_up_to=study_up_to, baselines=baselines)
 
 
 def rules(of: Plan | None) -> Progressive:
-    return Progressive(space=SPACE, seed=7, plan=of)
+    return Progressive(seed=7, plan=of)
 
 
-COMPARED = rules(plan("direct", "no_teacher"))
+COMPARED = rules(plan(Baseline.DIRECT, Baseline.NO_TEACHER))
 
 
 def score(_: Proposal) -> float:
@@ -41,7 +42,7 @@ def test_plan_of_an_order_has_one_stage_for_each_teacher() -> None:
 
 
 def test_baselines_have_as_many_stages_as_the_order() -> None:
-    assert plan("direct", "no_teacher").stages == (
+    assert plan(Baseline.DIRECT, Baseline.NO_TEACHER).stages == (
         ("smallest",),
         ("smallest", "largest"),
         ("largest",),
@@ -52,10 +53,33 @@ def test_baselines_have_as_many_stages_as_the_order() -> None:
 
 
 def test_study_trains_each_prefix_once() -> None:
-    stages = plan("direct", study_up_to=2).stages
+    stages = plan(Baseline.DIRECT, study_up_to=2).stages
     # 3 orders of one teacher, 6 of two; of the direct baseline only the second stage is new.
     assert len(stages) == len(set(stages)) == 3 + 6 + 1
     assert stages[-1] == ("largest", "largest")
+
+
+def test_simultaneous_baselines_teach_by_all_teachers_of_the_order_in_every_stage() -> None:
+    made = plan(Baseline.MEAN_OF_LOSSES, Baseline.AVERAGE_FEATURES)
+    assert made.stages[2:] == (
+        ("mean_of_losses",),
+        ("mean_of_losses", "mean_of_losses"),
+        ("average_features",),
+        ("average_features", "average_features"),
+    )
+    assert made.teachers["mean_of_losses"] == SimultaneousTeachers(
+        teachers=(TEACHERS["smallest"], TEACHERS["largest"]), definition="mean_of_losses"
+    )
+    assert [stage for stage in made.stages if made.is_order(stage)] == [
+        ("smallest",),
+        ("smallest", "largest"),
+    ]
+
+
+def test_order_of_one_teacher_has_no_simultaneous_baseline() -> None:
+    made = make_plan(TEACHERS, ORDER[:1], baselines=(Baseline.MEAN_OF_LOSSES, Baseline.NO_TEACHER))
+    assert made.stages == (("smallest",), (None,))
+    assert list(made.teachers) == ["largest", "smallest", "sampled-1"]
 
 
 def test_each_stage_goes_on_from_the_one_before_under_its_teacher() -> None:
@@ -145,7 +169,7 @@ def test_without_a_plan_nothing_is_proposed_but_the_base() -> None:
 
 
 def test_order_is_ranked_among_trained_orders_without_the_baselines() -> None:
-    studied = plan("direct", "no_teacher", study_up_to=2)
+    studied = plan(Baseline.DIRECT, Baseline.NO_TEACHER, study_up_to=2)
     aps = dict.fromkeys(studied.stages, 0.3) | {
         ("smallest", "largest"): 0.35,
         ("sampled-1", "largest"): 0.36,
