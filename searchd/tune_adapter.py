@@ -47,7 +47,7 @@ class Conductor:
         strategy: Decides. Up to date with the ledger.
         ledger: Writes.
         again: Trials that were proposed earlier and are still to be run; they come first.
-        is_cancelled: Whether the user wants the search stopped.
+        is_stopping: Whether the user wants the search stopped: paused or cancelled.
         may_search: Asked once the base is trained: whether trials with teachers may begin.
         clock: Seconds that never go back.
 
@@ -61,7 +61,7 @@ class Conductor:
         ledger: Ledger,
         *,
         again: Iterable[Proposal],
-        is_cancelled: Callable[[], bool],
+        is_stopping: Callable[[], bool],
         may_search: Callable[[], bool],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -69,11 +69,11 @@ class Conductor:
         self._strategy = strategy
         self._ledger = ledger
         self._again = deque(again)
-        self._is_cancelled = is_cancelled
+        self._is_stopping = is_stopping
         self._may_search = may_search
         self._clock = clock
         self._in_flight: dict[str, _InFlight] = {}
-        self._has_cancelled = False
+        self._has_passed_on = False
 
     @property
     def is_idle(self) -> bool:
@@ -82,21 +82,21 @@ class Conductor:
 
     @property
     def may_end(self) -> bool:
-        """Whether the user asked to cancel and no worker has a trial: nothing is worth a wait."""
-        return self._is_cancelled() and not any(t.has_started for t in self._in_flight.values())
+        """Whether the user wants it stopped and no worker has a trial: nothing is worth a wait."""
+        return self._is_stopping() and not any(t.has_started for t in self._in_flight.values())
 
     def heed(self) -> None:
-        """Pass the user's wish to cancel on to the workers. To be called often."""
-        if self._is_cancelled() and not self._has_cancelled:
-            self._ledger.cancel()
-            self._has_cancelled = True
+        """Pass on to the workers that the user wants them to stop. To be called often."""
+        if self._is_stopping() and not self._has_passed_on:
+            self._ledger.stop()
+            self._has_passed_on = True
 
     def next(self, tune_id: str) -> TrialOrder | None:
         """The order that Tune's trial `tune_id` is to carry out; None when there is none now.
 
         None while nothing is in flight means that this Tuner has nothing left to do.
         """
-        proposal = None if self._is_cancelled() else self._next_proposal()
+        proposal = None if self._is_stopping() else self._next_proposal()
         if proposal is None:
             return None
         order = self._ledger.order(proposal)
@@ -131,6 +131,7 @@ class Conductor:
             return self._again.popleft()
         if self._strategy.has_base and not self._may_search():
             return None
+        self._strategy.rules = self._ledger.rules()
         decision = self._strategy.ask()
         if isinstance(decision, Proposal):
             self._ledger.propose(decision)
@@ -142,7 +143,7 @@ class Conductor:
     def _take_in(self, proposal: Proposal, completion: Completion | None) -> None:
         if completion is not None:
             self._strategy.tell(completion)
-        elif not self._is_cancelled():
+        elif not self._is_stopping():
             self._again.append(proposal)
 
 
@@ -275,7 +276,7 @@ class _Callback(tune.Callback):
 
 
 class _Stopper(tune.Stopper):
-    """Ends a cancelled search whose trials wait for a place in the cluster.
+    """Ends a search that is to stop and whose trials wait for a place in the cluster.
 
     Running trials end by themselves: `stop_all` would not tell the searcher how they ended.
     """

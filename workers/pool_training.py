@@ -7,7 +7,7 @@ small files in the attempt's folder, which all of them can reach anyway.
 
 import importlib
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from multiprocessing.pool import AsyncResult, ThreadPool
 from typing import Any
 
 from ray.train import RunConfig, ScalingConfig, TrainingFailedError, get_context
@@ -37,25 +37,29 @@ def train_pool(order: PoolOrder, progress: OnProgress = lambda _: True) -> PoolR
     Args:
         order: What to do. Its paths and its artifact folder are read and written by the workers.
         progress: Called in this process about every second with where the training stands;
-            returning False stops the workers at the end of their time slice.
+            returning False stops the workers at the end of their time slice; or at once, while
+            they wait for a place in the cluster.
 
     Returns:
         The report. Failures are reported and not raised: `WORKER_LOST` when the workers ended
         without a report of their own, which has then not been written either.
     """
-    threads = ThreadPoolExecutor(1)
-    training = threads.submit(_trainer(order).fit)
+    threads = ThreadPool(1)  # of a kind that the end of the process does not wait for
+    training = threads.apply_async(_trainer(order).fit)
+    threads.close()
     try:
-        while not wait([training], timeout=POLL_S).done:
-            if not progress(_where_it_stands(order)):
-                _tell_to_stop(order)
-        result: Any = training.result()
+        while not _has_ended(training):
+            if progress(_where_it_stands(order) or _beginning(order)):
+                continue
+            _tell_to_stop(order)
+            if _where_it_stands(order) is None:
+                return _stopped_report(order)  # what has not begun ends with this process
+        result: Any = training.get()
     except TrainingFailedError as error:
         return _failed_report(order, error)
     finally:
-        if not training.done():  # `progress` raised: the workers end within a slice, unattended
+        if not training.ready():  # `progress` raised: the workers end within a slice, unattended
             _tell_to_stop(order)
-        threads.shutdown(wait=False)
     report: PoolReport = result.return_value  # the first worker's
     return report
 
@@ -89,6 +93,8 @@ def _train(config: dict[str, Any]) -> PoolReport | None:
         """What the first worker hears goes for all."""
         return rank > 0 or _post(order, progress)
 
+    if rank == 0:
+        _post(order, _beginning(order))
     report: PoolReport | None = steps.run(
         order,
         post,
@@ -106,10 +112,20 @@ def _post(order: PoolOrder, progress: PoolProgress) -> bool:
     return not artifacts.exists(artifacts.join(order.artifacts, STOP_FILE))
 
 
-def _where_it_stands(order: PoolOrder) -> PoolProgress:
+def _has_ended(training: AsyncResult[Any]) -> bool:
+    training.wait(POLL_S)
+    return training.ready()
+
+
+def _where_it_stands(order: PoolOrder) -> PoolProgress | None:
+    """None while no worker has begun."""
     uri = artifacts.join(order.artifacts, PROGRESS_FILE)
     if artifacts.exists(uri):
         return POOL_PROGRESS.validate_json(artifacts.read_bytes(uri))
+    return None
+
+
+def _beginning(order: PoolOrder) -> PoolProgress:
     phase = order.spec.phases[0]
     return PoolProgress(
         pool=order.pool,
@@ -126,6 +142,15 @@ def _where_it_stands(order: PoolOrder) -> PoolProgress:
 
 def _tell_to_stop(order: PoolOrder) -> None:
     artifacts.write(artifacts.join(order.artifacts, STOP_FILE), b"", name="stop")
+
+
+def _stopped_report(order: PoolOrder) -> PoolReport:
+    return PoolReport(
+        pool=order.pool,
+        attempt=order.attempt,
+        outcome=Outcome.STOPPED,
+        reason="told to stop before it had begun",
+    )
 
 
 def _failed_report(order: PoolOrder, error: TrainingFailedError) -> PoolReport:

@@ -13,12 +13,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from searchd.domain.lifecycle import is_final
 from searchd.store import Database, Desired, Lease, work
 from searchd.store.base import now
+from searchd.store.models import WorkRow
 
 log = logging.getLogger(__name__)
 
 EXIT_LEASE_LOST = 3
 _LONGEST_INTERVAL_S = 2.0
-"""Between two looks at the database; a user's wish to cancel is seen within it."""
+"""Between two looks at the database; what a user wants is seen within it."""
 
 
 class LeaseKeeper:
@@ -34,7 +35,8 @@ class LeaseKeeper:
         on_lost: Called when the lease is lost.
 
     Attributes:
-        cancelled: Set once the user wants the work stopped.
+        stopping: Set once the user wants the work stopped: paused or cancelled. Stays set, also
+            when the user has it resumed meanwhile: then another driver goes on.
     """
 
     def __init__(
@@ -45,7 +47,7 @@ class LeaseKeeper:
         lease_s: float,
         on_lost: Callable[[], None] = lambda: os._exit(EXIT_LEASE_LOST),
     ) -> None:
-        self.cancelled = threading.Event()
+        self.stopping = threading.Event()
         self._database = database
         self._lease = lease
         self._lease_s = lease_s
@@ -75,13 +77,13 @@ class LeaseKeeper:
             row = work.get(session, self._lease.work_id)
         if kept:
             self._kept_at = time.monotonic()
-        elif row.lease != self._lease.number or not is_final(row.status):
+        elif row.lease != self._lease.number or not _may_be_our_doing(row):
             log.error("lease %d on %s was lost", self._lease.number, row.id)
             self._on_lost()
         # else: this driver has just finished the work
-        if row.desired is Desired.CANCEL and not self.cancelled.is_set():
-            log.info("%s: a user asked to cancel", row.id)
-            self.cancelled.set()
+        if row.desired is not Desired.RUN and not self.stopping.is_set():
+            log.info("%s: a user asked to %s", row.id, row.desired)
+            self.stopping.set()
 
     def _run(self) -> None:
         while not self._left.wait(min(self._lease_s / 6, _LONGEST_INTERVAL_S)):
@@ -92,3 +94,8 @@ class LeaseKeeper:
                 if time.monotonic() - self._kept_at > self._lease_s:
                     log.error("the lease has run out")
                     self._on_lost()
+
+
+def _may_be_our_doing(work: WorkRow) -> bool:
+    """Whether a driver that holds the lease may itself have ended it so."""
+    return is_final(work.status) and work.desired is not Desired.KILL

@@ -25,9 +25,15 @@ class WorkersLostError(SearchdError):
 
 
 def run_pool(
-    database: Database, lease: Lease, settings: Settings, cancelled: threading.Event
+    database: Database, lease: Lease, settings: Settings, stopping: threading.Event
 ) -> PoolStatus:
     """Train the pool, or adopt the report of an earlier attempt that was written in full.
+
+    Args:
+        database: Holds the pool.
+        lease: On its work.
+        settings: Where the training is found, and how workers behave.
+        stopping: Set when the user wants the training stopped: paused or cancelled.
 
     Returns:
         The pool's status afterwards.
@@ -37,12 +43,16 @@ def run_pool(
     """
     order = _order(database, lease, settings)
     report = _written_report(order)
+    if report is None and stopping.is_set():
+        with database.write() as session:
+            work.stopped(session, lease)
+            return session.get_one(PoolRow, order.pool).status
     if report is None:
         with database.write() as session:
             work.advance(session, lease, PoolStatus.TRAINING, "its driver has started")
         connect(settings)
         train = resolve(settings.pool_training)
-        report = train(order, _Progress(database, lease, cancelled))
+        report = train(order, _Progress(database, lease, stopping))
         if report.cause is not None and report.cause.is_retried:
             raise WorkersLostError(f"pool {order.pool}: {report.cause}: {report.reason}")
     with database.write() as session:
@@ -52,10 +62,11 @@ def run_pool(
 class _Progress:
     """Takes in where the training stands; says whether it is to go on."""
 
-    def __init__(self, database: Database, lease: Lease, cancelled: threading.Event) -> None:
+    def __init__(self, database: Database, lease: Lease, stopping: threading.Event) -> None:
         self._database = database
         self._lease = lease
-        self._cancelled = cancelled
+        self._stopping = stopping
+        self._has_heeded = False
         self._written_at = float("-inf")
 
     def __call__(self, progress: PoolProgress) -> bool:
@@ -63,7 +74,11 @@ class _Progress:
             self._written_at = time.monotonic()
             with self._database.write() as session:
                 pools.record_progress(session, self._lease, progress)
-        return not self._cancelled.is_set()
+        if self._stopping.is_set() and not self._has_heeded:
+            with self._database.write() as session:
+                work.heed(session, self._lease)
+            self._has_heeded = True
+        return not self._has_heeded
 
 
 def _order(database: Database, lease: Lease, settings: Settings) -> PoolOrder:

@@ -19,9 +19,9 @@ _POOL_POLL_S = 1.0
 
 
 def run_search(
-    ledger: Ledger, settings: Settings, cancelled: threading.Event
+    ledger: Ledger, settings: Settings, stopping: threading.Event
 ) -> tuple[SearchStatus, str]:
-    """Run trials until the search has ended, and say so in the ledger.
+    """Run trials until the search has ended or the user wants it stopped, and say so in the ledger.
 
     Every finished score is kept, whatever ends it. A trial whose report was written is not trained
     again, also when the report was not recorded.
@@ -29,13 +29,22 @@ def run_search(
     Args:
         ledger: The books of the search.
         settings: Where the trainable is found, and how workers behave.
-        cancelled: Set when the user wants the search stopped.
+        stopping: Set when the user wants the search stopped: paused or cancelled.
 
     Returns:
-        The final status and its reason.
+        The status afterwards and its reason.
     """
+    end = None if stopping.is_set() else _run(ledger, settings, stopping)
+    return ledger.stopped() if end is None else end
+
+
+def _run(
+    ledger: Ledger, settings: Settings, stopping: threading.Event
+) -> tuple[SearchStatus, str] | None:
+    """How the search has ended; None if the user wants it stopped."""
+    ledger.allow()
     if ledger.status() is SearchStatus.QUEUED:
-        ledger.advance(SearchStatus.PREPARING, "the base detector is trained first")
+        ledger.advance(SearchStatus.PREPARING, "its driver has started")
     connect(settings)
     again = ledger.adopt()
     strategy = ledger.strategy()
@@ -43,30 +52,33 @@ def run_search(
         "search %s: %d trials proposed, %d ended, %d to be run again",
         *(ledger.search_id, len(strategy.proposals), len(strategy.completions), len(again)),
     )
-    while True:
+    while not stopping.is_set():
         conductor = Conductor(
             strategy,
             ledger,
             again=again,
-            is_cancelled=cancelled.is_set,
+            is_stopping=stopping.is_set,
             may_search=_PoolGate(ledger).is_open,
         )
         _run_tuner(conductor, ledger, settings)
         # The Tuner has ended, also when it only waits for the pool: an idle worker would keep
         # resources that the pool may need.
-        end = _end(conductor.finished, ledger, cancelled)
+        if stopping.is_set():
+            return None
+        end = _end(conductor.finished, ledger)
         if end is None and needs_plan(strategy) and ledger.pool()[0] is PoolStatus.READY:
-            failure = make_plan(ledger, settings, cancelled)
+            failure = make_plan(ledger, settings, stopping)
             end = None if failure is None else (SearchStatus.FAILED, failure)
             strategy = ledger.strategy()
         if end is not None:
             if end[0] is SearchStatus.SUCCEEDED:
                 compare_orders(ledger)
                 measure_latencies(ledger, settings)
-            ledger.finish(*end)
-            return end
+            if ledger.finish(*end, under=strategy.rules):
+                return end
         again = []
-        cancelled.wait(_POOL_POLL_S)
+        stopping.wait(_POOL_POLL_S)
+    return None
 
 
 class _PoolGate:
@@ -83,12 +95,8 @@ class _PoolGate:
         return self._is_open
 
 
-def _end(
-    finished: Finished | None, ledger: Ledger, cancelled: threading.Event
-) -> tuple[SearchStatus, str] | None:
+def _end(finished: Finished | None, ledger: Ledger) -> tuple[SearchStatus, str] | None:
     """How the search has ended, or None if it goes on."""
-    if cancelled.is_set():
-        return SearchStatus.CANCELLED, "a user asked to cancel"
     if finished is not None and finished.succeeded:
         return SearchStatus.SUCCEEDED, finished.reason
     if finished is not None:

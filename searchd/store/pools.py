@@ -11,7 +11,7 @@ from searchd.domain.pool import PoolProgress, PoolReport
 from searchd.domain.trial import Outcome
 from searchd.spec import PoolRef, PoolSpec
 from searchd.store import creation, paging, references, work
-from searchd.store.base import new_id, now
+from searchd.store.base import new_id
 from searchd.store.lease import Lease, hold
 from searchd.store.models import (
     ArtifactRow,
@@ -96,17 +96,19 @@ def record_progress(session: Session, lease: Lease, progress: PoolProgress) -> N
 
 
 def record_report(session: Session, lease: Lease, report: PoolReport) -> PoolRow:
-    """Store what the training learned and end the work: READY, FAILED or CANCELLED.
+    """Store what the training learned and end the work: READY or FAILED.
 
-    A training that stopped without a user's wish is queued again.
+    A training that stopped is PAUSED, CANCELLED or queued again, as the user wants by now.
 
     Raises:
         StaleLeaseError: The lease was lost.
     """
     held = hold(session, lease)
     row = session.get_one(PoolRow, held.resource_id)
-    if report.outcome is Outcome.STOPPED and held.desired is Desired.RUN:
-        work.requeue(session, lease, report.reason, delay_s=0, now=now())
+    if report.outcome is Outcome.STOPPED:
+        if held.desired in (Desired.CANCEL, Desired.KILL):
+            _store(session, row, report)
+        work.stopped(session, lease)
         return row
     _store(session, row, report)
     status, reason = _result(report)
@@ -181,7 +183,5 @@ def _result(report: PoolReport) -> tuple[PoolStatus, str]:
     match report.outcome:
         case Outcome.SUCCEEDED:
             return PoolStatus.READY, f"trained; {len(report.subnets)} subnets evaluated"
-        case Outcome.STOPPED:
-            return PoolStatus.CANCELLED, report.reason
         case _:
             return PoolStatus.FAILED, f"{report.cause or report.outcome}: {report.reason}"

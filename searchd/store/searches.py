@@ -13,7 +13,12 @@ from searchd.store import creation, paging, references
 from searchd.store.base import new_id
 from searchd.store.models import PoolRow, SearchRow, TrialRow
 
-ACTIVE = (SearchStatus.PREPARING, SearchStatus.RUNNING, SearchStatus.CANCELLING)
+ACTIVE = (
+    SearchStatus.PREPARING,
+    SearchStatus.RUNNING,
+    SearchStatus.PAUSING,
+    SearchStatus.CANCELLING,
+)
 """Statuses of a search that was admitted and has not ended."""
 
 

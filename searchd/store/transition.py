@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, cast
 
 from sqlalchemy import CursorResult, update
@@ -78,10 +79,11 @@ def _compare_and_set(
         raise ConflictError(f"{what} is no longer {row.status}; somebody else moved it")
 
 
-def _times(row: AnyResource | RunRow | TrialRow, to: AnyStatus) -> dict[str, datetime | None]:
-    """When it started (a trial: its present attempt; others: first) and when it ended."""
+def _times(row: AnyRow, to: AnyStatus) -> dict[str, datetime | None]:
+    """When it was started (a trial: its present attempt; others: first) and when it ended."""
     times: dict[str, datetime | None] = {}
-    if to in _STARTS and (isinstance(row, TrialRow) or row.started_at is None):
+    is_first = isinstance(row, PoolRow | RunRow) and row.started_at is None
+    if to in _STARTS and (isinstance(row, TrialRow) or is_first):
         times["started_at"] = now()
     if is_final(to) or is_final(row.status):
         times["finished_at"] = now() if is_final(to) else None

@@ -253,8 +253,12 @@ def stopped(session: Session, lease: Lease) -> WorkStatus:
         StaleLeaseError: The lease was lost.
     """
     work = hold(session, lease)
-    words = f"a user asked to {VERBS[work.desired]}"
-    moves.comply(session, work, resource(session, work), words)
+    row = resource(session, work)
+    if work.desired is Desired.RUN and row.status.value != "pausing":
+        reason = "its driver stopped, and nobody wants that any more"
+        transition(session, work, WorkStatus.QUEUED, reason, values={"lease_expires_at": None})
+    else:
+        moves.comply(session, work, row, f"a user asked to {VERBS[work.desired]}")
     return work.status
 
 
@@ -329,6 +333,7 @@ _MAY_FOLLOW = {
 def _ask(session: Session, resource_id: str, wish: Desired) -> WorkRow:
     work = locked(session, of_resource(session, resource_id).id)
     row = resource(session, work)
+    session.refresh(row)  # it may have ended while we waited for the work's lock
     if _is_granted(work, row, wish):
         return work
     _check_wish(work, row, wish)
@@ -351,13 +356,11 @@ def _is_granted(work: WorkRow, row: AnyResource, wish: Desired) -> bool:
 
 
 def _check_wish(work: WorkRow, row: AnyResource, wish: Desired) -> None:
-    refusal = f"{row.name} is {row.status}"
+    cannot = f"cannot be {_PARTICIPLES[wish]}"
     if isinstance(row, DatasetRow | TeacherRow):
-        refusal = f"{row.name}: its check ends by itself, it"
-    elif is_final(row.status):
-        refusal += " already and"
-    elif wish not in _MAY_FOLLOW[work.desired]:
-        refusal += f", is to be {_PARTICIPLES[work.desired]} and"
-    else:
-        return
-    raise ConflictError(f"{refusal} cannot be {_PARTICIPLES[wish]}")
+        raise ConflictError(f"{row.name} {cannot}; its check ends by itself")
+    if is_final(row.status):
+        raise ConflictError(f"{row.name} is {row.status} already and {cannot}")
+    if wish not in _MAY_FOLLOW[work.desired]:
+        earlier = _PARTICIPLES[work.desired]
+        raise ConflictError(f"{row.name} is {row.status}, is to be {earlier} and {cannot}")

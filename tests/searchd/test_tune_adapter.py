@@ -23,7 +23,7 @@ class Session:
 
     def __init__(self, database: Database, folder: Path) -> None:
         self.database = database
-        self.is_cancelled = False
+        self.is_stopping = False
         self.pool_is_ready = True
         self.now = 0.0
         factories.add_dataset(database)
@@ -47,7 +47,7 @@ class Session:
             self.ledger.strategy(),
             self.ledger,
             again=again,
-            is_cancelled=lambda: self.is_cancelled,
+            is_stopping=lambda: self.is_stopping,
             may_search=lambda: self.pool_is_ready,
             clock=lambda: self.now,
         )
@@ -189,7 +189,7 @@ def test_cancelled_search_suggests_nothing_and_tells_its_workers_to_stop(
     session.start("t1")
     with session.database.write() as database:
         work.ask_to_cancel(database, session.ledger.search_id)
-    session.is_cancelled = True
+    session.is_stopping = True
 
     session.conductor.heed()
 
@@ -207,7 +207,7 @@ def test_cancelled_search_does_not_wait_for_trials_that_no_worker_has(session: S
     session.conductor.next("t0")
     assert not session.conductor.may_end
 
-    session.is_cancelled = True
+    session.is_stopping = True
 
     assert session.conductor.may_end
     assert _Stopper(session.conductor).stop_all()

@@ -56,6 +56,7 @@ def test_a_running_trial_may_be_offered_again_but_a_finished_one_not() -> None:
 def test_statuses_of_different_resources_have_their_own_tables() -> None:
     assert next_statuses(WorkStatus.QUEUED) == {
         WorkStatus.LEASED,
+        WorkStatus.PAUSED,
         WorkStatus.DONE,
         WorkStatus.FAILED,
     }

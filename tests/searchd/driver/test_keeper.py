@@ -78,17 +78,17 @@ def test_lease_is_not_lost_when_the_driver_has_just_finished(
     assert lost == []
 
 
-def test_cancelled_is_set_when_a_user_asks(
+def test_stopping_is_set_when_a_user_asks(
     sqlite: Database, lease: Lease, keeper: LeaseKeeper
 ) -> None:
     keeper.beat()
-    assert not keeper.cancelled.is_set()
+    assert not keeper.stopping.is_set()
 
     with sqlite.write() as session:
         work.ask_to_cancel(session, work.get(session, lease.work_id).resource_id)
     keeper.beat()
 
-    assert keeper.cancelled.is_set()
+    assert keeper.stopping.is_set()
 
 
 def test_a_wish_to_cancel_that_is_older_than_the_driver_is_known_from_the_start(
@@ -98,4 +98,4 @@ def test_a_wish_to_cancel_that_is_older_than_the_driver_is_known_from_the_start(
         work.ask_to_cancel(session, work.get(session, lease.work_id).resource_id)
 
     with keeper:
-        assert keeper.cancelled.is_set()
+        assert keeper.stopping.is_set()

@@ -30,7 +30,7 @@ class Driver:
         self.database = database
         self.pool_id = factories.add_pool(database, ready=False)
         self.settings = Settings(data_folder=folder)
-        self.cancelled = threading.Event()
+        self.stopping = threading.Event()
         self.orders: list[PoolOrder] = []
         self.train: Train = lambda order, _: factories.pool_report(order.pool)
         self.lease = self.take_lease()
@@ -40,7 +40,7 @@ class Driver:
             return lease
 
     def run(self) -> PoolStatus:
-        return run_pool(self.database, self.lease, self.settings, self.cancelled)
+        return run_pool(self.database, self.lease, self.settings, self.stopping)
 
     def pool(self) -> PoolRow:
         with self.database.read() as session:
@@ -137,7 +137,7 @@ def test_failed_training_fails_the_pool(driver: Driver) -> None:
 def test_cancelled_training_is_told_to_stop_and_ends_cancelled(driver: Driver) -> None:
     with driver.database.write() as session:
         work.ask_to_cancel(session, driver.pool_id)
-    driver.cancelled.set()
+    driver.stopping.set()
 
     def train(order: PoolOrder, show: Callable[[PoolProgress], bool]) -> PoolReport:
         assert not show(progress(order.pool))

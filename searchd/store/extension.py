@@ -1,0 +1,104 @@
+"""More budget for a search, also for one that has ended."""
+
+from collections.abc import Mapping
+
+from pydantic import ValidationError
+from sqlalchemy.orm import Session
+
+from searchd.domain.errors import ConflictError, InvalidValueError
+from searchd.domain.lifecycle import SearchStatus, is_final
+from searchd.domain.trial import TrialRole
+from searchd.spec import BudgetSpec, PipelineSpec, SearchSpec
+from searchd.store import events, moves, trials, work
+from searchd.store.lease import locked
+from searchd.store.models import Desired, RunRow, WorkRow
+
+
+def budget_of(run: RunRow) -> BudgetSpec | None:
+    """The budget in force: what was given last, or else the spec's. None of a distillation, whose
+    stages are all that it does."""
+    return run.budget or (run.spec.budget if isinstance(run.spec, SearchSpec) else None)
+
+
+def ask_to_extend(
+    session: Session, resource_id: str, changes: Mapping[str, object] | None = None
+) -> WorkRow:
+    """A user gives a run more budget. If it has ended, it is queued again and goes on from what it
+    has: also one that has failed or was cancelled, whose trials that had not ended are run again
+    from their checkpoints. For the API alone; the same however often it is asked.
+
+    Args:
+        session: A writing session.
+        resource_id: Of a run.
+        changes: Fields of the budget; what is not given stays as it is.
+
+    Raises:
+        ConflictError: It is no run; or it is to end; or it has succeeded and may do no more.
+        InvalidValueError: The budget is not valid, or less than what was spent.
+    """
+    held = locked(session, work.of_resource(session, resource_id).id)
+    row = work.resource(session, held)
+    if not isinstance(row, RunRow):
+        raise ConflictError(f"{row.name} is {row.status} and cannot be extended: it has no budget")
+    if not is_final(row.status) and held.desired in (Desired.CANCEL, Desired.KILL):
+        raise ConflictError(f"{row.name} is {row.status}, is to end and cannot be extended")
+    is_changed = _set_budget(session, row, changes or {})
+    if row.status is SearchStatus.SUCCEEDED and not is_changed:
+        raise ConflictError(
+            f"{row.name} is {row.status} already and has nothing more to do: {row.status_reason}; "
+            "extend it beyond that"
+        )
+    if is_final(row.status):
+        held.desired = Desired.RUN
+        session.flush()
+        moves.start_again(session, held, row, f"a user extended it{_shown(row)}")
+    elif is_changed:
+        message = f"a user changed its budget{_shown(row)}"
+        events.append(session, row.id, subject=row.id, status=row.status.value, message=message)
+    return held
+
+
+def _set_budget(session: Session, run: RunRow, changes: Mapping[str, object]) -> bool:
+    """Whether it is another one now."""
+    before = budget_of(run)
+    if not changes:
+        return False
+    if before is None or _is_fixed(run):
+        raise ConflictError(
+            f"{run.name} is {run.status} and cannot be given another budget: "
+            "its trials follow from its spec"
+        )
+    try:
+        budget = BudgetSpec.model_validate({**before.model_dump(), **changes})
+    except ValidationError as error:
+        raise InvalidValueError(f"the budget is not valid: {error}") from error
+    if budget == before:
+        return False
+    _check_spent(session, run, budget, before)
+    run.budget = budget
+    session.flush()
+    return True
+
+
+def _is_fixed(run: RunRow) -> bool:
+    return isinstance(run.spec, SearchSpec) and isinstance(run.spec.strategy, PipelineSpec)
+
+
+def _check_spent(session: Session, run: RunRow, budget: BudgetSpec, before: BudgetSpec) -> None:
+    spent = sum(p.role is TrialRole.SEARCH for p in trials.proposals(session, run.id))
+    if budget.max_trials < spent:
+        raise InvalidValueError(
+            f"max_trials={budget.max_trials} is less than the {spent} trials that {run.name} has"
+        )
+    if budget.patience < before.patience:
+        # Trials that were proposed under more patience could not have been: replay would differ.
+        raise InvalidValueError(
+            f"patience={budget.patience} is less than {run.name}'s {before.patience}"
+        )
+
+
+def _shown(run: RunRow) -> str:
+    budget = budget_of(run)
+    if budget is None:
+        return ""
+    return ": " + ", ".join(f"{name}={value}" for name, value in budget.model_dump().items())
