@@ -81,6 +81,8 @@ class Settings(BaseSettings):
     """module:name of the function that compares teachers, for their order."""
     pool_training: str = "workers.pool_training:train_pool"
     """module:name of the function that trains a pool."""
+    teacher_evaluation: str = "workers.teacher_evaluation:evaluate_teacher"
+    """module:name of the function that loads and evaluates a teacher."""
     dataset_check: str = "workers.dataset_check:check"
     """module:name of the function that checks a data set."""
 

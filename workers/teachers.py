@@ -10,7 +10,7 @@ from safetensors.torch import load as load_safetensors
 from detection.build import assemble
 from detection.data.batches import TrainingBatches
 from detection.data.coco import CocoSplit
-from detection.mmdet_config import build_mmdet
+from detection.mmdet_config import assemble_mmdet
 from elastic_pool.supernet import Supernet
 from elastic_pool.teacher import make_teacher
 from searchd import artifacts
@@ -62,7 +62,7 @@ def load_teacher(teacher: TeacherRef, device: str = "cpu") -> Any:
     """
     detector = teacher.detector
     model: Any = (
-        build_mmdet(detector) if isinstance(detector, MmdetDetector) else assemble(detector)
+        assemble_mmdet(detector) if isinstance(detector, MmdetDetector) else assemble(detector)
     )
     model.load_state_dict(load_safetensors(artifacts.read(teacher.weights)), strict=True)
     return model.to(device).eval().requires_grad_(False)

@@ -21,6 +21,7 @@ from searchd.driver.ledger import Ledger
 from searchd.driver.patience import PatientDatabase
 from searchd.driver.pool import run_pool
 from searchd.driver.search import run_search
+from searchd.driver.teacher import run_teacher
 from searchd.settings import Settings
 from searchd.store import Database, Lease, work
 from searchd.store.base import now
@@ -57,6 +58,8 @@ def carry_out(database: Database, lease: Lease, keeper: LeaseKeeper, settings: S
             run_dataset_check(database, lease, settings)
         case WorkKind.POOL:
             run_pool(database, lease, settings, keeper.cancelled)
+        case WorkKind.TEACHER:
+            run_teacher(database, lease, settings)
         case WorkKind.SEARCH | WorkKind.DISTILLATION:
             run_search(Ledger(database, lease, settings), settings, keeper.cancelled)
     log.info("%s: done", lease.work_id)

@@ -10,6 +10,7 @@ from searchd.domain.teacher import RegisteredTeacher, teachers_of
 from searchd.domain.trial import Artifact, Proposal, TakeSubnet, TrialRole
 from searchd.spec.pool import PoolSpec, SpaceSpec
 from searchd.spec.search import MmdetSpec, ScoreSpec
+from searchd.spec.teachers import TeacherSpec
 from searchd.spec.training import HeadSpec, MethodsSpec, TrainingSpec
 from searchd.spec.values import DatasetSpec, ResolutionText, Spec
 
@@ -134,6 +135,31 @@ class PoolOrder(Spec):
     """Seconds after which a worker hands over a `PoolProgress` and looks whether to stop."""
     checkpoint_s: float = Field(default=600.0, gt=0)
     """Seconds between checkpoints inside an epoch; each epoch ends with one."""
+
+
+class TeacherOrder(Spec):
+    """A teacher that is to be loaded and evaluated. It reaches no database."""
+
+    teacher: str
+    """Teacher id."""
+    spec: TeacherSpec
+    dataset: DatasetSpec
+    pool: PoolRef | None = None
+    """If it is a subnet."""
+    student: Inherited | None = None
+    """Of the trial, if it is one's."""
+    artifacts: str
+    """URI of the folder that this attempt writes to."""
+    num_threads: int = Field(default=1, ge=1)
+    device: Literal["cpu", "cuda"] = "cpu"
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.spec.subnet is None) != (self.pool is None):
+            raise ValueError("a pool belongs to a subnet, and to no other teacher")
+        if (self.spec.trial is None) != (self.student is None):
+            raise ValueError("a student belongs to a trial, and to no other teacher")
+        return self
 
 
 class TimedDetector(Spec):
