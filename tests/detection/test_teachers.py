@@ -26,8 +26,8 @@ from tests.detection.distillation.conftest import tiny
 SIZE = Resolution(64, 64)
 SWIN = {
     "backbone.embed_dims": 8,
-    "backbone.depths": (2, 2, 2, 2),
-    "backbone.num_heads": (1, 2, 2, 4),
+    "backbone.depths": [2, 2, 2, 2],
+    "backbone.num_heads": [1, 2, 2, 4],
     "neck.out_channels": 6,
 }
 RESNET = {"backbone.depth": 18, "backbone.base_channels": 8, "neck.out_channels": 6}
