@@ -16,7 +16,8 @@ from searchd.search.pareto import pareto_front
 
 DEFAULT_TOP_K = 5
 """Of runs whose strategy has none."""
-_UNFINISHED = (TrialStatus.PENDING, TrialStatus.RUNNING)
+_TO_BE_RUN = (TrialStatus.PENDING, TrialStatus.RUNNING, TrialStatus.CANCELLED)
+"""Cancelled trials are run again when a user extends what they belong to."""
 
 
 class Descent(StrEnum):
@@ -81,10 +82,10 @@ def needed(
     if descent is Descent.NONE:
         kept |= _ends(succeeded)
     best = {trial.id for trial in _best(succeeded, top_k)}
-    in_use = {trial.id for trial in trials if trial.status in _UNFINISHED}
+    to_be_run = {trial.id for trial in trials if trial.status in _TO_BE_RUN}
     # A generation more: a damaged student is replaced by its parent's, and a trial that is
     # doubted is run once more.
-    parents = _parents(trials, in_use)
+    parents = _parents(trials, to_be_run)
     kept |= best | parents | _parents(trials, best | parents)
     return frozenset(kept & {trial.id for trial in succeeded})
 

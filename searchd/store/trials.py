@@ -1,6 +1,7 @@
 """Trials: proposed, started, reported. Everything a driver writes is bound to its lease."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, selectinload
@@ -90,6 +91,38 @@ def offer_again(session: Session, lease: Lease, name: str, reason: str) -> None:
         IllegalTransitionError: The trial is not RUNNING.
     """
     transition(session, _of_lease(session, lease, name), TrialStatus.PENDING, reason)
+
+
+def try_again(
+    session: Session,
+    lease: Lease,
+    name: str,
+    reason: str,
+    adjustments: Mapping[str, float],
+    *,
+    parent: str | None = None,
+) -> None:
+    """An attempt has failed, and the next one may end differently: RUNNING to PENDING.
+
+    Args:
+        session: A writing session.
+        lease: On the trial's search.
+        name: Of the trial.
+        reason: In words.
+        adjustments: All that is done otherwise than proposed, by the names in
+            `searchd.domain.retries`.
+        parent: Name of the trial whose student it inherits from now on; None: as before. The
+            proposal stays as it was made.
+
+    Raises:
+        StaleLeaseError: The lease was lost.
+        IllegalTransitionError: The trial is not RUNNING.
+    """
+    row = _of_lease(session, lease, name)
+    values: dict[str, Any] = {"adjustments": dict(adjustments)}
+    if parent is not None:
+        values["parent_id"] = trial_id(row.search_id, parent)
+    transition(session, row, TrialStatus.PENDING, reason, values=values)
 
 
 def record_progress(session: Session, lease: Lease, progress: Progress) -> None:
@@ -262,9 +295,12 @@ def inherited(session: Session, reference: str) -> Inherited:
     Raises:
         NotFoundError: There is no such trial.
         ConflictError: It has no student, since it has not succeeded.
+        CollectedError: Its student was collected.
     """
     row = get(session, reference)
     files = {artifact.name: artifact.artifact for artifact in row.artifacts}
+    for artifact in row.artifacts:
+        artifact.check_there()
     if row.status is not TrialStatus.SUCCEEDED or row.detector is None or STUDENT not in files:
         raise ConflictError(f"trial {row.id} is {row.status} and has no student to inherit")
     return Inherited(
@@ -299,7 +335,7 @@ def _next(session: Session, search_id: str, column: str) -> int:
 
 
 def _record_stop(session: Session, lease: Lease, row: TrialRow, report: Report) -> None:
-    cancelled = hold(session, lease).desired is Desired.CANCEL
+    cancelled = hold(session, lease).desired in (Desired.CANCEL, Desired.KILL)
     to = TrialStatus.CANCELLED if cancelled else TrialStatus.PENDING
     values = {"outcome": report.outcome if cancelled else None}
     transition(session, row, to, report.reason, values=values)
@@ -336,10 +372,9 @@ def _record_end(
         "progress": None,
     }
     transition(session, row, to, reason, values=values)
-    for warning in report.checks.warnings:
-        events.append(
-            session, row.search_id, subject=row.id, status=to.value, message=f"warning: {warning}"
-        )
+    warnings = [f"warning: {warning}" for warning in report.checks.warnings]
+    for message in (*report.notes, *warnings):
+        events.append(session, row.search_id, subject=row.id, status=to.value, message=message)
 
 
 def _check_success(row: TrialRow, report: Report, scores: Mapping[Resolution, float]) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
+from searchd.domain.errors import CollectedError
 from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import Subnet
 from searchd.domain.trial import Artifact, EpochMetrics, Evaluation
@@ -114,6 +115,18 @@ class ArtifactRow(Base):
             sha256=artifact.sha256,
             size_bytes=artifact.size_bytes,
         )
+
+    def check_there(self) -> None:
+        """
+        Raises:
+            CollectedError: The file was collected.
+        """
+        if self.deleted_at is not None:
+            raise CollectedError(
+                f"{self.name} of {self.trial_id or self.pool_id} was collected at "
+                f"{self.deleted_at:%Y-%m-%d %H:%M} UTC, since nothing needed it any more; a trial "
+                "that is pinned in time keeps its files: searchd search pin TRIAL"
+            )
 
     @property
     def artifact(self) -> Artifact:

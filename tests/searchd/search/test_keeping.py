@@ -69,14 +69,16 @@ def test_front_is_kept_at_every_resolution() -> None:
     assert kept(at_large, trial("1", score=0.8), trial("2", score=0.7)) == "0 1 2 base"
 
 
-def test_parent_of_a_trial_in_flight_is_kept_and_its_parent() -> None:
+def test_parent_of_a_trial_that_is_to_be_run_is_kept_and_its_parent() -> None:
     line = [trial("0", score=0.5), trial("1", "0", score=0.51), trial("2", "1", score=0.52)]
     better = [trial("3", score=0.8), trial("4", score=0.7)]
     pending = trial("5", "2", status=TrialStatus.PENDING)
     running = trial("6", "2", status=TrialStatus.RUNNING)
     failed = trial("7", "0", status=TrialStatus.FAILED)
     assert kept(*line, *better, pending) == "1 2 3 4 base"
+    cancelled = trial("8", "2", status=TrialStatus.CANCELLED)  # to be run if it is extended
     assert kept(*line, *better, running) == "1 2 3 4 base"
+    assert kept(*line, *better, cancelled) == "1 2 3 4 base"
     assert kept(*line, *better, failed) == "3 4 base"
 
 

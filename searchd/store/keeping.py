@@ -1,0 +1,227 @@
+"""Weights of trials: which are kept, who needs them, and that they were collected.
+
+Whoever begins to need a trial's weights, and whoever collects them, holds the lock of the work that
+the trial belongs to: `claim` and `collect` never overlap, and neither do `collect` and what a
+driver writes.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, selectinload
+
+from searchd.domain.lifecycle import PoolStatus, SearchStatus, TeacherStatus, is_final
+from searchd.search.keeping import DEFAULT_TOP_K, Descent, KeptTrial, Point, needed
+from searchd.spec import JointDetNasSpec, PoolSearchSpec, RandomSpec, SearchSpec
+from searchd.store import events, trials, work
+from searchd.store.lease import locked
+from searchd.store.models import ArtifactRow, PoolRow, RunRow, TeacherRow, TrialRow
+
+WEIGHTS = (trials.STUDENT, trials.ADAPTERS)
+"""Names of the artifacts that are collected; everything else is small, or an export."""
+_CLIMBERS = (JointDetNasSpec, PoolSearchSpec)
+"""Strategies that go on from one of their top-k."""
+_ENDED_POOLS = (PoolStatus.READY, PoolStatus.FAILED, PoolStatus.CANCELLED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resting:
+    """A run or a pool, and when something last happened to it."""
+
+    id: str
+    num_events: int
+    ended_at: datetime | None
+    """None while it has not ended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holdings:
+    """What a run holds in its folder."""
+
+    files: frozenset[str]
+    """URIs of stored files."""
+    settled: frozenset[str]
+    """Names of trials that ended long enough ago: nobody writes or resumes them any more."""
+    known: frozenset[str]
+    """Names of all trials."""
+    collected: tuple[str, ...]
+    """Names of trials whose weights were given up by this very call."""
+    has_rested: bool
+    """Whether the run itself ended long enough ago."""
+
+
+def runs(session: Session) -> Sequence[Resting]:
+    """All searches and distillations."""
+    rows = session.execute(select(RunRow.id, RunRow.num_events, RunRow.status, RunRow.finished_at))
+    return [
+        Resting(id=id_, num_events=count, ended_at=at if is_final(status) else None)
+        for id_, count, status, at in rows
+    ]
+
+
+def ended_pools(session: Session) -> Sequence[Resting]:
+    """Pools that have ended."""
+    rows = session.execute(
+        select(PoolRow.id, PoolRow.num_events, PoolRow.finished_at).where(
+            PoolRow.status.in_(_ENDED_POOLS)
+        )
+    )
+    return [Resting(id=id_, num_events=count, ended_at=at) for id_, count, at in rows]
+
+
+def pool_files(session: Session, pool_id: str) -> frozenset[str]:
+    """URIs of a pool's stored files."""
+    return frozenset(
+        session.scalars(
+            select(ArtifactRow.uri).where(
+                ArtifactRow.pool_id == pool_id, ArtifactRow.deleted_at.is_(None)
+            )
+        )
+    )
+
+
+def collect(session: Session, run_id: str, *, keep_s: float, now: datetime) -> Holdings:
+    """Give up the weights of a run's trials that nothing needs. Their rows say so from now on; the
+    files are still there, and nobody is told of them any more.
+
+    Args:
+        session: A writing session.
+        run_id: Of a search or a distillation.
+        keep_s: Seconds for which everything is kept after a trial, or the run, has ended.
+        now: The present time.
+
+    Returns:
+        What the run still holds.
+    """
+    locked(session, work.of_resource(session, run_id).id)
+    run = session.get_one(RunRow, run_id, populate_existing=True)
+    rows = _in_order_of_completion(session, run_id)
+    before = now - timedelta(seconds=keep_s)
+    settled = [row for row in rows if row.finished_at is not None and row.finished_at <= before]
+    has_ended = is_final(run.status) and run.finished_at is not None
+    has_rested = has_ended and run.finished_at is not None and run.finished_at <= before
+    unneeded: list[TrialRow] = []
+    if has_rested or not has_ended:
+        kept = _needed(session, run, rows)
+        unneeded = [row for row in settled if row.id not in kept]
+    collected = [row for row in unneeded if _give_up(row.artifacts, now)]
+    return Holdings(
+        files=frozenset(_files(rows)),
+        settled=frozenset(row.name for row in settled if is_final(row.status)),
+        known=frozenset(row.name for row in rows),
+        collected=tuple(row.name for row in collected),
+        has_rested=has_rested,
+    )
+
+
+def record_collection(session: Session, resource_id: str, message: str) -> None:
+    """Say in an event of the run or pool what was removed; once, however often it is tried."""
+    row = work.resource(session, work.of_resource(session, resource_id))
+    if not events.has(session, resource_id, message):
+        events.append(
+            session, resource_id, subject=resource_id, status=row.status.value, message=message
+        )
+
+
+def claim(session: Session, trial_id: str) -> None:
+    """See that a trial's weights are there for what the session is about to write down: a teacher,
+    or the origin of a distillation. They cannot be collected before that is written.
+
+    Raises:
+        NotFoundError: There is no such trial.
+        CollectedError: They were collected.
+    """
+    row = trials.get(session, trial_id)
+    locked(session, work.of_resource(session, row.search_id).id)
+    for file in session.scalars(
+        select(ArtifactRow)
+        .where(ArtifactRow.trial_id == row.id)
+        .execution_options(populate_existing=True)
+    ):
+        file.check_there()
+
+
+def pin(session: Session, trial_id: str, *, pinned: bool) -> TrialRow:
+    """Keep a trial's weights whatever comes of it, or no longer. Twice is the same as once.
+
+    Raises:
+        NotFoundError: There is no such trial.
+        CollectedError: It is too late.
+    """
+    if pinned:
+        claim(session, trial_id)
+    row = trials.get(session, trial_id)
+    if row.pinned is not pinned:
+        row.pinned = pinned
+        session.flush()
+        message = "a user wants its files kept" if pinned else "its files need not be kept any more"
+        events.append(
+            session, row.search_id, subject=row.id, status=row.status.value, message=message
+        )
+    return row
+
+
+def _in_order_of_completion(session: Session, run_id: str) -> Sequence[TrialRow]:
+    rows = session.scalars(
+        select(TrialRow)
+        .where(TrialRow.search_id == run_id)
+        .options(selectinload(TrialRow.evaluations), selectinload(TrialRow.artifacts))
+        .execution_options(populate_existing=True)
+    ).all()
+    return sorted(rows, key=lambda row: (row.completion is None, row.completion, row.position))
+
+
+def _needed(session: Session, run: RunRow, rows: Sequence[TrialRow]) -> frozenset[str]:
+    strategy = run.spec.strategy if isinstance(run.spec, SearchSpec) else None
+    return needed(
+        [_kept_trial(row) for row in rows],
+        descent=_descent(run),
+        top_k=strategy.top_k if isinstance(strategy, _CLIMBERS) else DEFAULT_TOP_K,
+        wanted=_wanted(session, {row.id for row in rows}),
+    )
+
+
+def _descent(run: RunRow) -> Descent:
+    """What the run may go on from, also when a user extends it. A pipeline or a distillation that
+    succeeded has done all that it can."""
+    strategy = run.spec.strategy if isinstance(run.spec, SearchSpec) else None
+    if isinstance(strategy, _CLIMBERS):
+        return Descent.BEST
+    is_done = run.status is SearchStatus.SUCCEEDED and not isinstance(strategy, RandomSpec)
+    return Descent.NONE if is_done else Descent.ANY
+
+
+def _kept_trial(row: TrialRow) -> KeptTrial:
+    return KeptTrial(
+        id=row.id,
+        parent_id=row.parent_id,
+        role=row.role,
+        status=row.status,
+        score=row.score,
+        points=tuple(
+            Point(resolution=str(each.resolution), macs=each.macs, ap=each.ap)
+            for each in row.evaluations
+        ),
+        pinned=row.pinned,
+    )
+
+
+def _wanted(session: Session, ids: Collection[str]) -> frozenset[str]:
+    """Those of these trials that another run began with, or that teach."""
+    origins = session.scalars(select(RunRow.origin_id).where(RunRow.origin_id.is_not(None)))
+    teachers = session.scalars(select(TeacherRow).where(TeacherRow.status != TeacherStatus.FAILED))
+    return frozenset({*origins, *(row.spec.trial for row in teachers)} & set(ids))
+
+
+def _give_up(artifacts: Iterable[ArtifactRow], now: datetime) -> bool:
+    """Whether there was anything to give up."""
+    found = [row for row in artifacts if row.name in WEIGHTS and row.deleted_at is None]
+    for row in found:
+        row.deleted_at = now
+    return bool(found)
+
+
+def _files(rows: Iterable[TrialRow]) -> Iterable[str]:
+    return (file.uri for row in rows for file in row.artifacts if file.deleted_at is None)
