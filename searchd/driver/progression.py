@@ -13,7 +13,7 @@ from itertools import permutations
 from ray.exceptions import RayTaskError
 
 from searchd.domain.errors import SearchdError
-from searchd.domain.progression import STUDENT_NAME, Baseline, Path, Plan, show
+from searchd.domain.progression import STUDENT_NAME, Plan, show
 from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import Subnet
 from searchd.domain.teacher import Teacher
@@ -22,13 +22,9 @@ from searchd.domain.trial import BASE_NAME, Proposal
 from searchd.driver.cluster import resolve
 from searchd.driver.ledger import Ledger
 from searchd.search import teacher_order
+from searchd.search.standing import Standing, standing
 from searchd.search.strategies import progressive
-from searchd.search.strategies.progressive import (
-    Progressive,
-    end_of,
-    rank_among_orders,
-    trials_of,
-)
+from searchd.search.strategies.progressive import Progressive, end_of
 from searchd.search.strategy import Strategy
 from searchd.settings import Settings
 from searchd.spec import SUBNET, Comparison, CostsOrder, DistillationSpec, TeacherRef
@@ -140,22 +136,22 @@ def verdict(
         aps: By the trial's name, of those that succeeded.
         resolution: At which the APs were measured.
     """
-    trials = trials_of(plan, proposals)
-    by_stage = {stage: aps[p.name] for stage, p in trials.items() if p.name in aps}
-    ends = [plan.order, *(end_of(baseline, plan.order) for baseline in Baseline)]
-    shown = [f"{show(end)} {by_stage[end]:.3f}" for end in dict.fromkeys(ends) if end in by_stage]
+    stood = standing(plan, spec.baselines, proposals, aps)
+    ends = {plan.order: stood.order}
+    ends |= {end_of(baseline, plan.order): ap for baseline, ap in stood.baselines.items()}
+    shown = [f"{show(end)} {ap:.3f}" for end, ap in ends.items() if ap is not None]
     messages = [f"AP at {resolution}: base {aps[BASE_NAME]:.3f}; {'; '.join(shown)}"]
     if spec.study:
-        messages.append(_rank(plan, by_stage))
+        messages.append(_rank(plan, stood))
     return messages
 
 
-def _rank(plan: Plan, aps: Mapping[Path, float]) -> str:
-    ranked = rank_among_orders(plan, aps)
-    if ranked is None:
+def _rank(plan: Plan, stood: Standing) -> str:
+    if stood.rank is None:
         return f"the order {show(plan.order)} was not completed and has no rank"
-    rank, num_orders = ranked
-    return f"the order {show(plan.order)} has rank {rank} of {num_orders} trained orders"
+    return (
+        f"the order {show(plan.order)} has rank {stood.rank} of {len(stood.orders)} trained orders"
+    )
 
 
 def _spec(ledger: Ledger) -> DistillationSpec:
