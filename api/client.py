@@ -25,13 +25,13 @@ from api import schemas
 from api.schemas import PREFIX, Problem
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.lifecycle import is_final
-from searchd.spec import DatasetSpec, PoolSpec, SearchSpec
+from searchd.spec import DatasetSpec, PoolSpec, SearchSpec, TeacherSpec
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 TOKEN = "SEARCHD_TOKEN"
 """Environment variable that holds the token."""
 S = TypeVar("S", bound=BaseModel)
-R = TypeVar("R", schemas.Dataset, schemas.PoolDetails, schemas.SearchDetails)
+R = TypeVar("R", schemas.Dataset, schemas.PoolDetails, schemas.Teacher, schemas.SearchDetails)
 
 
 class ApiError(Exception):
@@ -136,6 +136,28 @@ class Client:
     def pool_events(self, pool: str, *, after: int = 0) -> Iterator[schemas.Event]:
         """What happens to the pool after event `after`, until it has ended."""
         return self._events(f"/pools/{pool}/events", after)
+
+    # Teachers
+
+    def create_teacher(self, spec: TeacherSpec, *, key: str | None = None) -> schemas.Teacher:
+        """Register a teacher and have it evaluated."""
+        return self._create("/teachers", spec, key, schemas.Teacher)
+
+    def get_teacher(self, teacher: str) -> schemas.Teacher:
+        """By id or name."""
+        return self._get(f"/teachers/{teacher}", schemas.Teacher)
+
+    def list_teachers(self, **filters: str) -> Iterator[schemas.Teacher]:
+        """All of them, newest first; `status` filters."""
+        return self._list("/teachers", schemas.Teacher, filters)
+
+    def wait_for_teacher(self, teacher: str, *, poll_s: float = 1.0) -> schemas.Teacher:
+        """Wait until it has been evaluated."""
+        return _wait(lambda: self.get_teacher(teacher), poll_s)
+
+    def teacher_events(self, teacher: str, *, after: int = 0) -> Iterator[schemas.Event]:
+        """What happens to the teacher after event `after`, until it has ended."""
+        return self._events(f"/teachers/{teacher}/events", after)
 
     # Searches
 

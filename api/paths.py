@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from searchd.domain.errors import InvalidValueError
-from searchd.spec import DatasetSpec, SearchSpec
+from searchd.spec import DatasetSpec, SearchSpec, TeacherSpec
 
 _OF_URIS = ("://", "::")
 """What makes fsspec see more than a path: a scheme, a chain of file systems."""
@@ -33,6 +33,15 @@ def check_search(spec: SearchSpec, roots: tuple[Path, ...]) -> None:
     """
     for field, path in _paths(spec):
         _check(field, path, roots)
+
+
+def check_teacher(spec: TeacherSpec, roots: tuple[Path, ...]) -> None:
+    """
+    Raises:
+        InvalidValueError: The checkpoint is not below any of the roots.
+    """
+    if spec.mmdet is not None:
+        _check("mmdet.checkpoint", str(spec.mmdet.checkpoint), roots)
 
 
 def _paths(spec: SearchSpec) -> Iterator[tuple[str, str]]:

@@ -9,17 +9,20 @@ from typing import Any, Generic, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from searchd.domain.detector import Detector as DetectorValue
+from searchd.domain.detector import MmdetDetector
 from searchd.domain.lifecycle import (
     DatasetStatus,
     FailureCause,
     PoolStatus,
     SearchStatus,
+    TeacherStatus,
     TrialStatus,
 )
 from searchd.domain.pool import PoolProgress
 from searchd.domain.subnet import Subnet
+from searchd.domain.teacher_report import FeatureLevel
 from searchd.domain.trial import Progress, Proposal, SanityChecks, TrialRole
-from searchd.spec import DatasetSpec, PoolSpec, ResolutionText, SearchSpec
+from searchd.spec import DatasetSpec, PoolSpec, ResolutionText, SearchSpec, TeacherSpec
 from searchd.store import Desired
 
 PREFIX = "/api/v1"
@@ -147,6 +150,43 @@ class PoolDetails(Pool):
     supernet: File | None
     subnets: list[SubnetMeasurement]
     epochs: list[Epoch]
+
+
+class Teacher(Schema):
+    """A teacher. What was measured of it is there once it is READY."""
+
+    id: str
+    name: str
+    owner: str | None
+    """Name of the token that created it; None if that was done without authentication."""
+    status: TeacherStatus
+    status_reason: str
+    dataset_id: str
+    pool_id: str | None
+    """If it is a subnet."""
+    spec: TeacherSpec
+    source: str
+    """What it is, in words."""
+    detector: DetectorValue | MmdetDetector | None
+    """This project's detector, or an mmdet config."""
+    kind: str | None
+    """The detector's family, or the name of its mmdet config."""
+    params: int | None
+    measurement: Measurement | None
+    """On the validation split of its data set, at the spec's resolution."""
+    levels: list[FeatureLevel]
+    """Of its neck, finest first."""
+    weights: File | None
+    created_at: datetime
+    finished_at: datetime | None
+
+
+class Extension(Spec):
+    """More budget for a search; what is not given stays as it is."""
+
+    max_trials: int | None = Field(default=None, ge=1)
+    """Search trials in all, those of before included."""
+    patience: int | None = Field(default=None, ge=1)
 
 
 class Search(Schema):

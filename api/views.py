@@ -6,12 +6,14 @@ from typing import Any, TypeVar
 from sqlalchemy.orm import Session
 
 from api import schemas
+from searchd.domain.detector import Detector, MmdetDetector
 from searchd.domain.encoding import encode
 from searchd.domain.errors import ConflictError
 from searchd.domain.trial import describe_change
 from searchd.search.pareto import pareto_front
+from searchd.spec import TeacherSpec
 from searchd.store import pools, searches, trials, work
-from searchd.store.models import PoolRow, SearchRow, TrialRow
+from searchd.store.models import PoolRow, SearchRow, TeacherRow, TrialRow
 
 S = TypeVar("S", bound=schemas.Schema)
 
@@ -23,6 +25,21 @@ def pool(session: Session, row: PoolRow) -> schemas.PoolDetails:
         supernet=pools.supernet(session, row.id),
         subnets=pools.subnet_evaluations(session, row.id),
         epochs=pools.epochs(session, row.id),
+    )
+
+
+def teacher(row: TeacherRow) -> schemas.Teacher:
+    report = row.report
+    return _build(
+        schemas.Teacher,
+        row,
+        source=_source(row.spec),
+        detector=report and report.detector,
+        kind=report and _kind(report.detector),
+        params=report and report.params,
+        measurement=report and report.evaluation,
+        levels=report.levels if report else (),
+        weights=report and report.weights,
     )
 
 
@@ -87,6 +104,19 @@ def detector(session: Session, row: TrialRow) -> schemas.Detector:
         lineage=[ancestor.name for ancestor in trials.ancestors(session, row.id)],
         encoding=encode(row.detector.architecture),
     )
+
+
+def _source(spec: TeacherSpec) -> str:
+    if spec.subnet is not None:
+        return f"subnet {spec.subnet.subnet} of pool {spec.subnet.pool}"
+    if spec.trial is not None:
+        return f"student of trial {spec.trial}"
+    assert spec.mmdet is not None  # a spec has one source
+    return f"mmdet {spec.mmdet.config}"
+
+
+def _kind(detector: Detector | MmdetDetector) -> str:
+    return detector.family.value if isinstance(detector, Detector) else detector.config
 
 
 def _described(row: TrialRow) -> dict[str, object]:

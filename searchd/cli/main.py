@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from searchd.cli import analyse, datasets, pools, searches, tokens, tools
+from searchd.cli import analyse, datasets, pools, searches, teachers, tokens, tools
 from searchd.cli.demo import demo
 from searchd.cli.doctor import doctor
 from searchd.cli.errors import ReadableErrors
@@ -22,6 +22,7 @@ app.command()(demo)
 app.command()(doctor)
 app.add_typer(datasets.app, name="dataset")
 app.add_typer(pools.app, name="pool")
+app.add_typer(teachers.app, name="teacher")
 app.add_typer(searches.app, name="search")
 app.add_typer(tokens.app, name="token")
 app.add_typer(analyse.app, name="analyse")

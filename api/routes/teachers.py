@@ -1,0 +1,92 @@
+"""Teachers: registered and evaluated once, then named by distillations."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Response, status
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+
+from api import events, schemas, views
+from api.auth import CallerDep
+from api.dependencies import (
+    NO_CONTENT,
+    DatabaseDep,
+    IdempotencyKey,
+    LastEventId,
+    PageSize,
+    PageToken,
+    Reference,
+    RulesDep,
+    ValidateOnly,
+    created,
+)
+from api.paths import check_teacher
+from searchd.domain.lifecycle import TeacherStatus
+from searchd.spec import TeacherSpec
+from searchd.store import teachers
+from searchd.store.models import TeacherRow
+
+router = APIRouter(prefix="/teachers", tags=["teachers"])
+
+
+def _find(database: DatabaseDep, teacher: Reference) -> TeacherRow:
+    with database.read() as session:
+        return teachers.get(session, teacher)
+
+
+Found = Annotated[TeacherRow, Depends(_find)]
+
+
+@router.post(
+    "",
+    response_model=schemas.Teacher,
+    status_code=status.HTTP_201_CREATED,
+    responses=NO_CONTENT,
+)
+def create_teacher(
+    spec: TeacherSpec,
+    database: DatabaseDep,
+    rules: RulesDep,
+    caller: CallerDep,
+    idempotency_key: IdempotencyKey = None,
+    validate_only: ValidateOnly = False,
+) -> Response:
+    """Register a teacher; it is loaded and evaluated in the background."""
+    check_teacher(spec, rules.data_roots)
+    with database.write() as session:
+        row = teachers.create(session, spec, idempotency_key=idempotency_key, owner=caller.name)
+        resource = views.teacher(row)
+        if validate_only:
+            session.rollback()
+    return created(resource, f"/teachers/{resource.id}", validate_only)
+
+
+@router.get("")
+def list_teachers(
+    database: DatabaseDep,
+    status: TeacherStatus | None = None,
+    page_size: PageSize = 50,
+    page_token: PageToken = None,
+) -> schemas.Page[schemas.Teacher]:
+    """Teachers with what was measured of them, newest first."""
+    with database.read() as session:
+        page = teachers.page(session, status=status, page_size=page_size, page_token=page_token)
+    return schemas.Page(
+        items=[views.teacher(row) for row in page.items], next_page_token=page.next_page_token
+    )
+
+
+@router.get("/{teacher}")
+def get_teacher(teacher: Reference, database: DatabaseDep) -> schemas.Teacher:
+    """A teacher by id or name, with what was measured of it."""
+    with database.read() as session:
+        return views.teacher(teachers.get(session, teacher))
+
+
+@router.get("/{teacher}/events", response_class=EventSourceResponse)
+async def stream_teacher_events(
+    found: Found, database: DatabaseDep, last_event_id: LastEventId = 0
+) -> AsyncIterator[ServerSentEvent]:
+    """What happens to the teacher, as server-sent events, until it has ended."""
+    async for event in events.stream(database, found.id, last_event_id):
+        yield event
