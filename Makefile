@@ -10,7 +10,7 @@ export OMP_NUM_THREADS ?= 1
 
 FUZZ_EXAMPLES ?= 50
 
-.PHONY: help install demo test fuzz check format coverage clean
+.PHONY: help install demo test chaos fuzz check format coverage clean
 
 help:  ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -23,6 +23,9 @@ demo: install  ## Run a real search on synthetic data, from nothing to a Pareto 
 
 test: install  ## Run all tests that need no GPU
 	@$(BIN)/python -m pytest $(TEST_ARGS)
+
+chaos: install  ## Kill, freeze and cut off every part of a running service; 20 minutes at most
+	@SEARCHD_CHAOS_STRICT=1 $(BIN)/python -m pytest tests/chaos -m "chaos or e2e" --log-cli-level=INFO $(TEST_ARGS)
 
 fuzz: install  ## Make up thousands of requests to the API by its own description
 	@SEARCHD_FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest tests/api/test_fuzz.py \

@@ -1,7 +1,13 @@
 """How long the service took to get over each fault, against what is promised."""
 
 import logging
+import os
 from dataclasses import dataclass
+
+STRICT = "SEARCHD_CHAOS_STRICT"
+"""Variable that `make chaos` sets: the bounds hold as they are, on a machine with nothing else to
+do. Elsewhere other tests may run at the same time."""
+SLACK = 3.0
 
 log = logging.getLogger(__name__)
 
@@ -31,4 +37,5 @@ def recovered(fault: str, until: str, took_s: float, *, bound_s: float) -> None:
     """
     RECOVERIES.append(Recovery(fault, until, took_s, bound_s))
     log.info("%s: %s after %.1f s (at most %.0f s)", fault, until, took_s, bound_s)
-    assert took_s <= bound_s, f"{fault}: {until} took {took_s:.1f} s, at most {bound_s:g} s allowed"
+    allowed_s = bound_s if STRICT in os.environ else SLACK * bound_s
+    assert took_s <= allowed_s, f"{fault}: {until} after {took_s:.1f} s; allowed: {allowed_s:g} s"

@@ -26,7 +26,8 @@ from tests.chaos.workers import Attempt
 
 log = logging.getLogger(__name__)
 
-LEASE_S = 10.0
+LEASE_S = 20.0
+"""Longer than a driver takes to start while everything else starts too."""
 SETTINGS = {
     "SEARCHD_LEASE_S": str(LEASE_S),
     "SEARCHD_POLL_S": "0.5",
@@ -101,18 +102,48 @@ class Site:
         return self.client.submit_search(spec).id
 
     def submit_busy(self, name: str, *, max_trials: int = MAX_TRIALS) -> str:
-        """A search that has finished some trials and is in the middle of others."""
+        """A search that has finished two trials and is in the middle of two others, where it stays
+        until released."""
         search = self.submit(name, max_trials=max_trials)
+        workers.hold(self.notes, search)
         self.wait_until(lambda: self.is_busy(search))
         return search
+
+    def release(self, search: str) -> None:
+        """Let its trials go on."""
+        workers.release(self.notes, search)
+
+    def start_more(self, *module: str) -> "subprocess.Popen[bytes]":
+        """Another process of the service, with the environment of the coordinator."""
+        coordinator = self.module("searchd.coordinator")
+        assert coordinator is not None
+        environment = coordinator.environ()
+        with (self.data_folder / "logs" / "more.log").open("ab") as output:
+            return subprocess.Popen(
+                [sys.executable, "-m", *module],
+                env=environment,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    @contextmanager
+    def another(self, *module: str) -> Iterator["subprocess.Popen[bytes]"]:
+        """Like `start_more`; killed when left, with all its descendants."""
+        process = self.start_more(*module)
+        try:
+            yield process
+        finally:
+            kill(family(process.pid))
+            process.wait(10)
 
     # What it does
 
     def is_busy(self, search: str) -> bool:
-        """Whether trials have ended and others have written checkpoints."""
+        """Whether trials have ended and two others have written checkpoints."""
         rows = self.trials(search)
         running = [row for row in rows if row.status is TrialStatus.RUNNING and row.progress]
-        return len(self.finished(search)) >= 2 and len(running) >= 1
+        return len(self.finished(search)) == 2 and len(running) == 2
 
     def trials(self, search: str) -> list[TrialRow]:
         with self.database.read() as session:
@@ -139,6 +170,11 @@ class Site:
         reports = (self.artifacts / "searches" / search).glob("*/attempt-*/report.json")
         return {(path.parts[-3], int(path.parts[-2].removeprefix("attempt-"))) for path in reports}
 
+    def reported_late(self, search: str) -> set[tuple[str, int]]:
+        """Attempts of which a report was written after they were given up."""
+        rows = {row.name: row.attempt for row in self.trials(search)}
+        return {(name, number) for name, number in self.reported(search) if number < rows[name]}
+
     def processes(self) -> list[psutil.Process]:
         """Everything that was started here."""
         return marked(MARK, str(self.data_folder))
@@ -150,6 +186,19 @@ class Site:
                 return process
         return None
 
+    def ray_head(self) -> psutil.Process | None:
+        """`ray start --head`, the parent of every process of the head node."""
+        for process in self.processes():
+            if _command(process)[1:5] == ["-m", "ray.scripts.scripts", "start", "--head"]:
+                return process
+        return None
+
+    def setting(self, name: str) -> str:
+        """SEARCHD_<NAME> as the processes of the service have it."""
+        coordinator = self.module("searchd.coordinator")
+        assert coordinator is not None
+        return coordinator.environ()[f"SEARCHD_{name}"]
+
     def drivers(self, search: str) -> list[psutil.Process]:
         wanted = f"--work=search-{search}"
         return [p for p in self.processes() if wanted in _command(p) and "-c" not in _command(p)]
@@ -159,14 +208,27 @@ class Site:
         return (name, attempt) in [(a.name, a.number) for a in self.running(search)]
 
     def has_new_driver(self, search: str, old: int) -> bool:
-        """Whether another driver than process `old` shows the database that it lives."""
+        """Whether another driver than process `old` runs under a lease of its own."""
+        return self.lease(search) > 1 and any(p.pid != old for p in self.drivers(search))
+
+    def lease(self, resource: str) -> int:
+        """The number of the last lease on the work of a data set, pool or search; 0: none yet."""
+        with self.database.read() as session:
+            return work.of_resource(session, resource).lease
+
+    def is_requeued(self, search: str) -> bool:
+        """Whether its first driver was given up."""
         with self.database.read() as session:
             row = work.of_resource(session, search)
-        return row.lease > 1 and any(p.pid != old for p in self.drivers(search))
+        return row.status is WorkStatus.QUEUED or row.lease > 1
+
+    def new_attempt(self, search: str, known: Iterable[Attempt]) -> bool:
+        """Whether a worker has begun an attempt that is not among `known`."""
+        return len(self.attempts(search)) > len(list(known))
 
     # What a test waits for and checks
 
-    def wait_until(self, condition: Callable[[], bool], timeout_s: float = 120) -> float:
+    def wait_until(self, condition: Callable[[], bool], timeout_s: float = 200) -> float:
         """Seconds until the condition held."""
         start = time.monotonic()
         while not condition():
@@ -175,13 +237,19 @@ class Site:
         return time.monotonic() - start
 
     def check_end(
-        self, search: str, before: Iterable[Finished], *, max_trials: int = MAX_TRIALS
+        self,
+        search: str,
+        before: Iterable[Finished],
+        *,
+        late: Iterable[tuple[str, int]] = (),
+        max_trials: int = MAX_TRIALS,
     ) -> None:
         """The search ends by itself, with nothing lost, nothing trained twice and nobody left.
 
         Args:
             search: Its id.
             before: What had ended before the fault.
+            late: Attempts whose report came after they had been given to another worker.
             max_trials: Its budget.
         """
         ended = self.client.wait_for_search(search, poll_s=0.2)
@@ -190,7 +258,7 @@ class Site:
         assert finished[: len(list(before))] == list(before)
         assert {trial.status for trial in finished} == {TrialStatus.SUCCEEDED}
         assert [trial.completion for trial in finished] == list(range(max_trials + 1))
-        self._check_nothing_repeated(search, finished)
+        self._check_nothing_repeated(search, finished, set(late))
         self.wait_until(lambda: self.leftovers(search) == [], timeout_s=2 * LEASE_S)
 
     def leftovers(self, search: str) -> list[str]:
@@ -204,14 +272,16 @@ class Site:
             *(f"worker {pid}" for pid in workers_left),
         ]
 
-    def _check_nothing_repeated(self, search: str, finished: list[Finished]) -> None:
+    def _check_nothing_repeated(
+        self, search: str, finished: list[Finished], late: set[tuple[str, int]]
+    ) -> None:
         begun = [(attempt.name, attempt.number) for attempt in self.attempts(search)]
         assert len(begun) == len(set(begun))
         # The attempt that wrote its report is the one on record, and the last that was begun.
         recorded = {trial.name: trial.attempt for trial in finished}
         last = {name: max(n for other, n in begun if other == name) for name, _ in begun}
         assert recorded == last
-        assert set(recorded.items()) <= self.reported(search)
+        assert self.reported(search) == set(recorded.items()) | late
 
 
 @contextmanager
@@ -257,6 +327,27 @@ def running_site(
         left = marked(MARK, str(data))
         end(left)
     assert left == [], "`searchd up` left processes behind"
+
+
+def family(pid: int) -> list[psutil.Process]:
+    """A process and all its descendants."""
+    try:
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def kill(processes: Iterable[psutil.Process]) -> None:
+    """SIGKILL to all of them."""
+    send(processes, signal.SIGKILL)
+
+
+def send(processes: Iterable[psutil.Process], number: signal.Signals) -> None:
+    """A signal to all of them that still live."""
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
 
 
 def _command(process: psutil.Process) -> list[str]:

@@ -1,0 +1,37 @@
+"""A coordinator whose clock a test puts forward and back, while the machine's stays as it is.
+
+`python -m tests.chaos.stepped_coordinator FILE`: the file holds the seconds that it is ahead.
+"""
+
+import sys
+import threading
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from searchd import settings
+from searchd.coordinator import Coordinator, _loop
+from searchd.jobs import RayJobs
+from searchd.store import Database
+from searchd.store.base import now
+
+
+def main(ahead: Path) -> None:
+    """Run rounds until killed."""
+    values = settings.load()
+
+    def clock() -> datetime:
+        return now() + timedelta(seconds=float(ahead.read_text()))
+
+    coordinator = Coordinator(
+        Database(values.database),
+        RayJobs(values.ray_dashboard_url),
+        lease_s=values.lease_s,
+        max_running_searches=values.max_running_searches,
+        max_attempts=values.max_attempts,
+        clock=clock,
+    )
+    _loop(coordinator, threading.Event(), values.poll_s)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
