@@ -1,6 +1,7 @@
 """Channel-wise distillation (CWD), papers.md 6: each channel's distribution over positions.
 
 Every level that both necks have takes part, as in MMRazor; the losses of the levels add up.
+Positions are the teacher's, also where it sees the images at another size.
 """
 
 from typing import Self
@@ -36,7 +37,7 @@ class Cwd(DistillationMethod):
         return cls(pair, options.temperature)
 
     def forward(self, student: StudentTaps, teacher: TeacherTaps) -> Tensor:
-        levels = self.adapters(student.neck, teacher.neck).values()
+        levels = self.adapters.on_teachers_grid(student, teacher).values()
         losses = [cwd_loss(adapted, target, self._temperature) for adapted, target in levels]
         return torch.stack(losses).sum()
 

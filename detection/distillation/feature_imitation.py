@@ -4,6 +4,8 @@
 L = 1/(2 N_p) * sum of mask * (f_adapt(F_s) - F_t)^2 over images, levels, channels and cells; N_p is
 the sum of the masks. f_adapt is one 1x1 convolution shared by all levels, as that of SGFI, which
 these baselines are compared with; it is there for necks of equal width too.
+The masks are of boxes and anchors in the student's pixels, so all is compared on the student's
+grid, also where the teacher sees the images at another size.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,6 +1,8 @@
 """Distilling neck features level by level. MTPD (003) section 3.1, papers.md 2.2.
 
 L_distill = || F_T - r(F_S) ||^2 for each stride that both necks have (decisions B1, B4 and B10).
+Where the teacher sees the images at another size, it is compared on the teacher's grid: r() also
+brings the student's map there (section 4.3, papers.md 2.8).
 """
 
 from collections.abc import Iterable
@@ -38,7 +40,7 @@ class FeatureMatching(DistillationMethod):
         return cls(pair, options.reduction)
 
     def forward(self, student: StudentTaps, teacher: TeacherTaps) -> Tensor:
-        levels = self.adapters(student.neck, teacher.neck)
+        levels = self.adapters.on_teachers_grid(student, teacher)
         return feature_matching_loss(levels.values(), self._reduction)
 
 

@@ -3,6 +3,8 @@
 Focal: differences count where the teacher attends, in position and channel, apart for objects and
 background; and the attentions themselves are compared. Global: what a context block (GCNet) makes
 of either side is compared. Every level that both necks have takes part; the levels' losses add up.
+Objects are in the student's pixels, so all is compared on the student's grid, also where the
+teacher sees the images at another size.
 """
 
 from dataclasses import dataclass

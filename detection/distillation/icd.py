@@ -3,7 +3,8 @@ decoder that learns to. ICD (001) sections 3 and A, papers.md 4.
 
 Three losses with three addressees: the auxiliary task (identification and regression) trains
 encoder, decoder and predictor; the distillation loss trains the student and its value projection.
-The teacher learns nothing.
+The teacher learns nothing. Instances are in the student's pixels, so the decoder reads a teacher
+that sees the images at another size on the student's grid.
 """
 
 from dataclasses import dataclass

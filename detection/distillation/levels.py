@@ -1,16 +1,21 @@
 """Neck features of student and teacher in one shape: matched by stride, level by level.
 
-MTPD (003) section 3.1, papers.md 2.2 and decisions B4 and B10.
+MTPD (003) sections 3.1 and 4.3, papers.md 2.2, 2.8 and decisions B4 and B10.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from torch import Tensor, nn
 from torch.nn import functional
 
 from detection.distillation.adapters import ChannelAdapter
+from detection.distillation.alignment import aligned
 from detection.distillation.method import Pair
+from detection.distillation.taps import StudentTaps, TeacherTaps
 from searchd.domain.errors import InvalidValueError
+
+Fit = Callable[[Tensor, Tensor], Tensor]
+"""Brings features to the height and width of another map."""
 
 
 class LevelAdapters(nn.Module):
@@ -19,6 +24,11 @@ class LevelAdapters(nn.Module):
     The identity where the necks have the same width, else a 1x1 convolution of each level's own;
     then upsampling, if the teacher's map is larger. A side that is narrower than the pair's width,
     being elastic, has the leading channels, and the other side's leading channels are compared.
+
+    A teacher may see the images at another size. Methods that compare whole maps and nothing else
+    (feature_matching, cwd, mgd) do so `on_teachers_grid`, as the paper does: nothing of what the
+    teacher found is lost. Those that also need boxes or masks, which are in the student's pixels,
+    compare on the student's grid with the tap `neck`, as all methods on regions do.
     """
 
     def __init__(self, pair: Pair) -> None:
@@ -36,23 +46,38 @@ class LevelAdapters(nn.Module):
         self.convs = nn.ModuleDict({str(s): ChannelAdapter(*channels, 1) for s in learned})
 
     def forward(
-        self, student: Mapping[int, Tensor], teacher: Mapping[int, Tensor]
+        self, student: Mapping[int, Tensor], teacher: Mapping[int, Tensor], fit: Fit | None = None
     ) -> dict[int, tuple[Tensor, Tensor]]:
-        """Adapted student and teacher of each shared stride, N x C x H x W both.
+        """Adapted student and teacher of each shared stride, N x C x H x W both, H x W the
+        teacher's.
 
         Args:
             student: Each level's features by stride.
             teacher: Likewise.
+            fit: Of the adapted student to the teacher; by default `upsampled`.
         """
-        return {s: self._pair(str(s), student[s], teacher[s]) for s in self.strides}
+        chosen = fit or upsampled
+        return {s: self._pair(str(s), student[s], teacher[s], chosen) for s in self.strides}
 
-    def _pair(self, name: str, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    def on_teachers_grid(
+        self, student: StudentTaps, teacher: TeacherTaps
+    ) -> dict[int, tuple[Tensor, Tensor]]:
+        """The same with the teacher's features as it made them, and the student's at its cells,
+        each point of the image at the same cell, whatever sizes the two saw."""
+
+        def fit(features: Tensor, like: Tensor) -> Tensor:
+            return aligned(features, student.batch, like, teacher.batch)
+
+        same_input = teacher.batch is student.batch
+        return self(student.neck, teacher.own_neck, None if same_input else fit)
+
+    def _pair(self, name: str, student: Tensor, teacher: Tensor, fit: Fit) -> tuple[Tensor, Tensor]:
         if name in self.convs:
             adapted = self.convs[name](student, teacher.shape[1])
         else:
             width = min(student.shape[1], teacher.shape[1])
             adapted, teacher = student[:, :width], teacher[:, :width]
-        return upsampled(adapted, teacher), teacher
+        return fit(adapted, teacher), teacher
 
 
 def shared_strides(pair: Pair) -> tuple[int, ...]:

@@ -2,6 +2,9 @@
 from the student's, of which a random part is hidden.
 
 Every level that both necks have takes part with a generator of its own; the levels' losses add up.
+Positions are the teacher's, also where it sees the images at another size: align(), which there
+brings the student's map to the teacher's, comes before the mask. The loss sums over positions, so
+a teacher that sees more weighs more.
 """
 
 from typing import Self
@@ -72,7 +75,7 @@ class Mgd(DistillationMethod):
         )
 
     def forward(self, student: StudentTaps, teacher: TeacherTaps) -> Tensor:
-        levels = self.adapters(student.neck, teacher.neck)
+        levels = self.adapters.on_teachers_grid(student, teacher)
         losses = []
         for stride, (adapted, target) in levels.items():
             mask = random_mask(adapted, self._masked_fraction)

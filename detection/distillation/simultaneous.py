@@ -26,14 +26,15 @@ class AverageTaps(TeacherTaps):
     def __init__(self, teachers: Sequence[TeacherTaps]) -> None:
         """
         Args:
-            teachers: Whose necks have one width.
+            teachers: Whose necks have one width; of one student and one batch.
         """
         self._teachers = teachers
+        self._student, self.batch = teachers[0]._student, teachers[0].batch
 
     @cached_property
-    def neck(self) -> dict[int, Tensor]:
+    def own_neck(self) -> dict[int, Tensor]:
         """The levels that all teachers have, at the size of the first one's."""
-        necks = [teacher.neck for teacher in self._teachers]
+        necks = [teacher.own_neck for teacher in self._teachers]
         common = set(necks[0]).intersection(*necks)
         return {
             stride: torch.stack([upsampled(neck[stride], necks[0][stride]) for neck in necks]).mean(

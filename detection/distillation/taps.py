@@ -138,7 +138,12 @@ class TeacherTaps(Taps):
     """A teacher's taps at a student's places, without gradient. What nobody reads is not run.
 
     The teacher may see the images at another size (papers.md 2.8). What it is read at are still the
-    student's cells and the student's regions, wherever they lie in its own input.
+    student's cells and the student's regions, wherever they lie in its own input: boxes, masks and
+    predictions are the student's, in its pixels. `own_neck` alone is on the teacher's cells, for
+    methods that compare whole maps; see `LevelAdapters`.
+
+    Attributes:
+        batch: What the teacher sees.
     """
 
     def __init__(
@@ -154,21 +159,26 @@ class TeacherTaps(Taps):
                 alike; None: the student's own batch.
         """
         self._model, self._student, self._needed = model, student, needed
-        self._batch = batch or student.batch
+        self.batch = batch or student.batch
+
+    @cached_property
+    def own_neck(self) -> dict[int, Tensor]:
+        """Each level's features, N x C x H/stride x W/stride, by its stride; H x W as the teacher
+        sees the images."""
+        return dict(zip(neck_strides(self._model), self._features, strict=True))
 
     @cached_property
     def neck(self) -> dict[int, Tensor]:
-        """Each level's features, N x C x H/stride x W/stride, by its stride.
+        """`own_neck` on the student's cells.
 
         Of a teacher that sees the images at another size the levels that the student's neck has
         too, in the height and width of the student's.
         """
-        levels = dict(zip(neck_strides(self._model), self._features, strict=True))
-        own, batch = self._batch, self._student.batch
-        if own is batch:
+        levels, seen = self.own_neck, self._student.batch
+        if self.batch is seen:
             return levels
         return {
-            stride: aligned(levels[stride], own, like, batch)
+            stride: aligned(levels[stride], self.batch, like, seen)
             for stride, like in self._student.neck.items()
             if stride in levels
         }
@@ -200,7 +210,7 @@ class TeacherTaps(Taps):
     @cached_property
     @torch.no_grad()
     def _features(self) -> Sequence[Tensor]:
-        return tuple(self._model.extract_feat(self._batch.inputs))
+        return tuple(self._model.extract_feat(self.batch.inputs))
 
     @cached_property
     @torch.no_grad()
@@ -214,8 +224,8 @@ class TeacherTaps(Taps):
 
     def _own(self, rois: Tensor) -> Tensor:
         """The student's regions in pixels of the teacher's input."""
-        own, batch = self._batch, self._student.batch
-        return rois if own is batch else on_other(rois, batch, own)
+        seen = self._student.batch
+        return rois if self.batch is seen else on_other(rois, seen, self.batch)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

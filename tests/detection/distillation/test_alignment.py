@@ -95,6 +95,17 @@ def test_gradient_reaches_the_features(split: CocoSplit) -> None:
     assert float(features.grad.sum()) == pytest.approx(2 * 3 * 16 * 16)
 
 
+@pytest.mark.parametrize("high", [96, 80])
+def test_the_gradient_equals_finite_differences(split: CocoSplit, high: int) -> None:
+    source, target = seen_at(split, 64, high)
+    features = torch.randn(2, 2, 2, 2, generator=torch.Generator().manual_seed(0)).double()
+    like = torch.zeros(2, 1, -(-high // 32), -(-high // 32))
+
+    assert torch.autograd.gradcheck(
+        lambda f: aligned(f, source, like, target), features.requires_grad_()
+    )
+
+
 def test_regions_are_found_in_each_images_own_scale(split: CocoSplit) -> None:
     source, target = seen_at(split, 200, 480)
     wide = target.samples[1]

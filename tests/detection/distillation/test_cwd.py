@@ -6,7 +6,7 @@ import torch
 
 from detection.distillation.cwd import Cwd, cwd_loss
 from searchd.domain.method_options import CwdOptions
-from tests.detection.distillation.known import taps
+from tests.detection.distillation.known import whole_necks
 from tests.detection.distillation.neck_features import Floats, adapted, neck, pair, sizes
 
 
@@ -58,7 +58,7 @@ def test_levels_add_up_through_their_adapters() -> None:
     method = Cwd.build(CwdOptions(temperature=2), pair(sizes(3), sizes(5))).double()
     student, teacher = neck(3, 8, 16), neck(5, 8, 16, seed=1)
 
-    loss = method(taps(neck=student), taps(neck=teacher))
+    loss = method(*whole_necks(student, teacher))
 
     expected = sum(
         reference(adapted(method.adapters.convs[str(s)], student[s]), teacher[s].numpy(), 2)

@@ -8,7 +8,7 @@ from torch import Tensor
 from detection.distillation.feature_matching import FeatureMatching, feature_matching_loss
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.method_options import FeatureMatchingOptions
-from tests.detection.distillation.known import taps
+from tests.detection.distillation.known import whole_necks
 from tests.detection.distillation.neck_features import adapted, neck, pair, sizes
 
 TWO_STAGE, ONE_STAGE = (4, 8, 16, 32, 64), (8, 16, 32, 64, 128)
@@ -23,7 +23,7 @@ def matching(student: int, teacher: int, reduction: str = "mean") -> FeatureMatc
 def loss_of(
     method: FeatureMatching, student: dict[int, Tensor], teacher: dict[int, Tensor]
 ) -> Tensor:
-    return method(taps(neck=student), taps(neck=teacher))
+    return method(*whole_necks(student, teacher))
 
 
 def test_necks_of_equal_width_and_size_are_compared_as_they_are() -> None:

@@ -7,7 +7,7 @@ from torch import nn
 
 from detection.distillation.mgd import Mgd, mgd_loss, random_mask
 from searchd.domain.method_options import MgdOptions
-from tests.detection.distillation.known import taps
+from tests.detection.distillation.known import whole_necks
 from tests.detection.distillation.neck_features import Floats, adapted, neck, pair, sizes
 
 
@@ -34,7 +34,7 @@ def test_loss_equals_numpy_under_the_masks_that_were_drawn() -> None:
     student, teacher = neck(3, 8, 16), neck(5, 8, 16, seed=1)
 
     torch.manual_seed(3)
-    loss = method(taps(neck=student), taps(neck=teacher))
+    loss = method(*whole_necks(student, teacher))
 
     torch.manual_seed(3)
     expected = 0.0
@@ -87,7 +87,7 @@ def test_narrower_teachers_and_students_use_the_leading_channels() -> None:
     method = mgd(3, 5)
     student = {stride: level[:, :2].requires_grad_() for stride, level in neck(3, 8, 16).items()}
 
-    method(taps(neck=student), taps(neck=neck(4, 8, 16, seed=1))).backward()
+    method(*whole_necks(student, neck(4, 8, 16, seed=1))).backward()
 
     weight = method.generators["8"].get_submodule("conv2").get_parameter("weight")
     assert all(level.grad is not None and level.grad.any() for level in student.values())

@@ -4,16 +4,17 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
-from detection.data.batches import Batch
+from detection.data.batches import Batch, make_batch
 from detection.data.coco import CocoSplit
 from detection.distillation.distiller import Distiller, pair_of
+from detection.distillation.simultaneous import AverageTaps
 from detection.distillation.student import student_step
-from detection.distillation.taps import StudentTaps, TeacherTaps
+from detection.distillation.taps import TeacherTaps
 from searchd.domain.detector import Family
 from searchd.domain.distillation import MethodName, Tap
 from searchd.domain.errors import InvalidValueError
+from searchd.domain.resolution import Resolution
 from searchd.domain.teacher import Definition
 from searchd.spec import MethodSpec
 from tests.detection.distillation.crop_classifier import stored
@@ -47,25 +48,26 @@ def distiller(
     return Distiller(methods or (MATCHING,), teachers, pairs, definition)
 
 
-def neck_of(teacher: Any, taps: StudentTaps) -> dict[int, Tensor]:
-    return TeacherTaps(teacher, taps, frozenset({Tap.NECK})).neck
-
-
+@pytest.mark.parametrize("teachers_size", [64, 96, 160])
 def test_both_definitions_have_one_gradient_when_widths_are_equal(
-    student: Any, shapes: CocoSplit, batch: Batch
+    teachers_size: int, student: Any, shapes: CocoSplit, batch: Batch
 ) -> None:
     teachers = [teacher_for(seed) for seed in (2, 3, 4)]
     taps = student_step(student, batch).taps
+    resolution, flips = Resolution(teachers_size, teachers_size), [False, True, False, True]
+    seen = make_batch(shapes, [0, 1, 2, 3], resolution, flips)
 
-    mean = distiller(student, teachers, shapes)(taps)["feature_matching"]
-    average = distiller(student, teachers, shapes, definition="average_features")(taps)[
+    mean = distiller(student, teachers, shapes)(taps, seen)["feature_matching"]
+    average = distiller(student, teachers, shapes, definition="average_features")(taps, seen)[
         "feature_matching"
     ]
 
     for one, other in zip(neck_gradients(mean, taps), neck_gradients(average, taps), strict=True):
         torch.testing.assert_close(one, other)
         assert one.any()
-    necks = [neck_of(teacher, taps) for teacher in teachers]
+    necks = [
+        TeacherTaps(teacher, taps, frozenset({Tap.NECK}), seen).own_neck for teacher in teachers
+    ]
     variance = torch.stack(
         [torch.stack([n[s] for n in necks]).var(dim=0, correction=0).mean() for s in taps.neck]
     ).mean()
@@ -107,6 +109,30 @@ def test_teachers_may_have_other_widths_and_levels_and_have_adapters_of_their_ow
     }
     assert all(p.grad is not None and p.grad.any() for p in both.parameters())
     assert all(p.grad is None for teacher in teachers for p in teacher.parameters())
+
+
+@pytest.mark.parametrize("teachers_size", [64, 160])
+def test_averaged_features_are_read_on_either_grid(
+    teachers_size: int, student: Any, shapes: CocoSplit, batch: Batch
+) -> None:
+    taps = student_step(student, batch).taps
+    resolution, flips = Resolution(teachers_size, teachers_size), [False, True, False, True]
+    seen = make_batch(shapes, [0, 1, 2, 3], resolution, flips)
+    one, other = (
+        TeacherTaps(teacher_for(seed).eval(), taps, frozenset({Tap.NECK}), seen) for seed in (2, 3)
+    )
+
+    average = AverageTaps([one, other])
+
+    assert average.own_neck[4].shape[-1] == teachers_size // 4
+    for stride, level in taps.neck.items():
+        assert average.neck[stride].shape == level.shape
+        torch.testing.assert_close(
+            average.own_neck[stride], (one.own_neck[stride] + other.own_neck[stride]) / 2
+        )
+        torch.testing.assert_close(
+            average.neck[stride], (one.neck[stride] + other.neck[stride]) / 2
+        )
 
 
 def test_averaged_features_share_one_adapter_and_the_levels_that_all_have(

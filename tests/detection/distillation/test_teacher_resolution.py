@@ -111,6 +111,21 @@ def test_a_teachers_head_reads_the_regions_in_its_own_pixels(
     assert len(found.embeddings) == len(rois)
 
 
+def test_methods_on_whole_maps_find_the_teachers_as_it_made_them(
+    views: tuple[Batch, Batch], student: Any
+) -> None:
+    low, high = views
+    teacher = teacher_for(2).eval()
+
+    own = TeacherTaps(teacher, student_step(student, low).taps, frozenset({Tap.NECK}), high)
+
+    with torch.no_grad():
+        expected = teacher.extract_feat(high.inputs)
+    assert list(own.own_neck) == [4, 8, 16, 32, 64]
+    assert own.own_neck[8].shape[-2:] == (20, 20)
+    assert all(torch.equal(a, b) for a, b in zip(own.own_neck.values(), expected, strict=True))
+
+
 def test_levels_that_the_student_has_not_are_left_out(views: tuple[Batch, Batch]) -> None:
     low, high = views
     student, teacher = teacher_for(1, 16, Family.RETINANET), teacher_for(2)
