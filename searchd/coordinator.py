@@ -28,7 +28,14 @@ from searchd.jobs import Jobs, JobStatus, Node, RayJobs
 from searchd.spec import DistillationSpec
 from searchd.store import Database, Desired, Lease, distillations, work
 from searchd.store.base import now
-from searchd.store.models import DatasetRow, DistillationRow, PoolRow, RunRow, WorkRow
+from searchd.store.models import (
+    DatasetRow,
+    DistillationRow,
+    PoolRow,
+    RunRow,
+    TeacherRow,
+    WorkRow,
+)
 from searchd.store.searches import ACTIVE
 
 log = logging.getLogger(__name__)
@@ -237,9 +244,11 @@ class Coordinator:
             return
         yield from _of_cluster(resource, nodes)
         yield from _of_dataset(session.get_one(DatasetRow, resource.dataset_id))
+        if isinstance(resource, TeacherRow | RunRow) and resource.pool_id is not None:
+            # The driver of a search can train its base while the pool is in the making.
+            is_needed_now = isinstance(resource, TeacherRow)
+            yield from _of_pool(session.get_one(PoolRow, resource.pool_id), is_needed_now)
         if isinstance(resource, RunRow):
-            if resource.pool_id is not None:
-                yield from _of_pool(session.get_one(PoolRow, resource.pool_id))
             if isinstance(resource, DistillationRow):
                 yield from _of_teachers(session, resource)
             yield from self._of_admission(session, resource)
@@ -260,12 +269,15 @@ def job_of(lease: Lease) -> str:
     return f"{lease.work_id}-{lease.number}"
 
 
-def _of_cluster(resource: PoolRow | RunRow, nodes: list[Node]) -> Iterator[Refusal]:
+def _of_cluster(resource: PoolRow | TeacherRow | RunRow, nodes: list[Node]) -> Iterator[Refusal]:
     if not nodes:
         yield Refusal("waits: the cluster has no node yet", for_good=False)
     if isinstance(resource, RunRow):
         what, count = "trial", 1
         cpus, gpus = resource.spec.resources.cpus_per_trial, resource.spec.resources.gpus_per_trial
+    elif isinstance(resource, TeacherRow):
+        what, count = "teacher", 1
+        cpus, gpus = resource.spec.cpus, resource.spec.gpus
     else:
         what, count = "worker", resource.spec.num_workers
         cpus, gpus = resource.spec.cpus_per_worker, resource.spec.gpus_per_worker
@@ -293,9 +305,11 @@ def _of_dataset(dataset: DatasetRow) -> Iterator[Refusal]:
         yield Refusal(reason, for_good=True)
 
 
-def _of_pool(pool: PoolRow) -> Iterator[Refusal]:
+def _of_pool(pool: PoolRow, is_needed_now: bool) -> Iterator[Refusal]:
     if pool.status in (PoolStatus.FAILED, PoolStatus.CANCELLED):
         yield Refusal(f"pool {pool.name} is {pool.status}: {pool.status_reason}", for_good=True)
+    elif is_needed_now and pool.status is not PoolStatus.READY:
+        yield Refusal(f"waits for pool {pool.name}, which is {pool.status}", for_good=False)
 
 
 def _of_teachers(session: Session, distillation: DistillationRow) -> Iterator[Refusal]:

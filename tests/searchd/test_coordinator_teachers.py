@@ -1,0 +1,128 @@
+"""When the coordinator has a registered teacher evaluated."""
+
+from typing import Any
+
+import pytest
+
+from searchd.coordinator import Action, Coordinator, Deed
+from searchd.domain.lifecycle import DatasetStatus, PoolStatus, TeacherStatus
+from searchd.domain.trial import Outcome
+from searchd.jobs import Node
+from searchd.spec import TeacherSpec
+from searchd.store import Database, datasets, pools, teachers, work
+from searchd.store.models import TeacherRow
+from tests.searchd.conftest import FakeClock
+from tests.searchd.scripted_jobs import ScriptedJobs
+from tests.searchd.store import factories
+
+
+@pytest.fixture
+def coordinator(sqlite: Database, clock: FakeClock) -> Coordinator:
+    return Coordinator(
+        sqlite,
+        ScriptedJobs(Node(cpus=2, gpus=0)),
+        lease_s=60,
+        max_running_searches=1,
+        max_attempts=3,
+        clock=clock,
+        watch=clock.watch,
+    )
+
+
+def registered(database: Database, spec: TeacherSpec) -> TeacherRow:
+    with database.write() as session:
+        return teachers.create(session, spec)
+
+
+def why(database: Database) -> tuple[TeacherStatus, str]:
+    with database.read() as session:
+        (row,) = teachers.page(session).items
+        return row.status, row.status_reason
+
+
+def test_teacher_is_started_once_its_data_set_is_ready(
+    sqlite: Database, coordinator: Coordinator
+) -> None:
+    dataset = factories.add_dataset(sqlite, ready=False)
+    teacher = registered(sqlite, factories.teacher_spec()).id
+
+    assert coordinator.step()[1].action is Action.WAITS
+    assert why(sqlite) == (TeacherStatus.CHECKING, "waits for data set shapes to be checked")
+
+    with sqlite.write() as session:
+        lease = work.lease_of(work.of_resource(session, dataset))
+        datasets.record_ready(session, lease, {"class_names": ["a"]})
+    assert coordinator.step()[-1] == Deed(
+        Action.STARTED, f"teacher-{teacher}", f"job teacher-{teacher}-1"
+    )
+
+
+def test_subnet_waits_for_its_pool(sqlite: Database, coordinator: Coordinator) -> None:
+    factories.add_dataset(sqlite)
+    pool = factories.add_pool(sqlite, ready=False)
+    registered(sqlite, factories.subnet_teacher())
+    with factories.leased(sqlite, f"pool-{pool}") as (session, lease):
+        work.advance(session, lease, PoolStatus.TRAINING, "started")
+
+    coordinator.step()
+    assert why(sqlite) == (TeacherStatus.CHECKING, "waits for pool teachers, which is training")
+
+    with sqlite.write() as session:
+        pools.record_report(session, lease, factories.pool_report(pool))
+    assert coordinator.step()[-1].action is Action.STARTED
+
+
+def test_subnet_fails_with_its_pool(sqlite: Database, coordinator: Coordinator) -> None:
+    factories.add_dataset(sqlite)
+    pool = factories.add_pool(sqlite, ready=False)
+    registered(sqlite, factories.subnet_teacher())
+    with factories.leased(sqlite, f"pool-{pool}") as (session, lease):
+        work.advance(session, lease, PoolStatus.TRAINING, "started")
+        failed = factories.pool_report(pool, Outcome.FAILED, "no memory")
+        pools.record_report(session, lease, failed)
+
+    assert coordinator.step()[-1].action is Action.GAVE_UP
+    assert why(sqlite) == (TeacherStatus.FAILED, "pool teachers is failed: failed: no memory")
+
+
+def test_teacher_fails_with_its_data_set(sqlite: Database, coordinator: Coordinator) -> None:
+    dataset = factories.add_dataset(sqlite, ready=False)
+    registered(sqlite, factories.teacher_spec())
+    with factories.leased(sqlite, f"dataset_check-{dataset}") as (session, lease):
+        work.finish(session, lease, DatasetStatus.FAILED, "no images")
+
+    coordinator.step()
+
+    assert why(sqlite) == (
+        TeacherStatus.FAILED,
+        "data set shapes failed its check: no images",
+    )
+
+
+@pytest.mark.parametrize(
+    ("resources", "needs"),
+    [({"cpus": 4}, "4 CPUs and 0 GPUs"), ({"gpus": 1}, "1 CPUs and 1 GPUs")],
+)
+def test_teacher_that_no_node_can_ever_evaluate_fails_at_once(
+    sqlite: Database, coordinator: Coordinator, resources: dict[str, Any], needs: str
+) -> None:
+    factories.add_dataset(sqlite)
+    registered(sqlite, factories.teacher_spec(**resources))
+
+    coordinator.step()
+
+    status, reason = why(sqlite)
+    assert status is TeacherStatus.FAILED
+    assert reason == (
+        f"each teacher needs {needs}, and the cluster has room for 0 of 1; "
+        "its nodes have 2 CPUs and 0 GPUs"
+    )
+
+
+def test_teachers_are_evaluated_beside_the_most_searches(
+    sqlite: Database, coordinator: Coordinator
+) -> None:
+    factories.add_search(sqlite)
+    registered(sqlite, factories.teacher_spec())
+
+    assert [deed.action for deed in coordinator.step()] == [Action.STARTED, Action.STARTED]
