@@ -73,12 +73,13 @@ def read(artifact: Artifact) -> bytes:
         with fsspec.open(artifact.uri, "rb") as file:
             data: bytes = file.read()
     except FileNotFoundError as error:
-        raise ArtifactError(f"{artifact.name} is missing: {artifact.uri}") from error
+        raise ArtifactError(f"{artifact.name} is missing: {artifact.uri}", artifact.uri) from error
     found = hashlib.sha256(data).hexdigest()
     if found != artifact.sha256:
         raise ArtifactError(
             f"{artifact.name} is damaged: {artifact.uri} has SHA-256 {found}, "
-            f"expected {artifact.sha256}"
+            f"expected {artifact.sha256}",
+            artifact.uri,
         )
     return data
 

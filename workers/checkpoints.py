@@ -1,9 +1,14 @@
-"""The state that an interrupted trial or pool training goes on from: one file per attempt."""
+"""The state that an interrupted trial or pool training goes on from.
 
+Per attempt two files at most: the state at the end of its last epoch, and a later one inside the
+epoch under way. Each ends with its SHA-256.
+"""
+
+import hashlib
 import io
 import logging
 import pickle
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -13,6 +18,8 @@ from searchd import artifacts
 log = logging.getLogger(__name__)
 
 RESUME_FILE = "resume.pt"
+EPOCH_FILE = "epoch.pt"
+_DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 def write_checkpoint(folder: str, state: Mapping[str, Any]) -> None:
@@ -25,33 +32,74 @@ def write_checkpoint(folder: str, state: Mapping[str, Any]) -> None:
     Raises:
         OSError: The store refuses the write.
     """
-    file = io.BytesIO()
-    torch.save(dict(state), file)
-    artifacts.write(artifacts.join(folder, RESUME_FILE), file.getvalue(), name="resume")
+    _write(artifacts.join(folder, RESUME_FILE), state)
+
+
+def write_epoch(folder: str, state: Mapping[str, Any]) -> None:
+    """Replace the attempt's checkpoint by one that later checkpoints of this attempt leave alone,
+    until the next epoch ends. Otherwise as `write_checkpoint`."""
+    _write(artifacts.join(folder, EPOCH_FILE), state)
+    _delete(artifacts.join(folder, RESUME_FILE))  # what it holds is in the new one
+
+
+def checkpoints(
+    folders: Iterable[str], on_damage: Callable[[str], None] = log.warning
+) -> Iterator[dict[str, Any]]:
+    """Every readable checkpoint of these attempts' folders; of an attempt, the newest first.
+
+    Args:
+        folders: URIs.
+        on_damage: Told in words of each file that cannot be read and is passed over.
+    """
+    for folder in folders:
+        for name in (RESUME_FILE, EPOCH_FILE):
+            uri = artifacts.join(folder, name)
+            if not artifacts.exists(uri):
+                continue
+            try:
+                state = _read(uri)
+            except (ValueError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+                on_damage(f"checkpoint {uri} cannot be read and is passed over: {error}")
+                continue
+            yield state
 
 
 def newest_checkpoint(folders: Iterable[str]) -> dict[str, Any] | None:
     """The first readable checkpoint of these attempts' folders, or None."""
-    for folder in folders:
-        uri = artifacts.join(folder, RESUME_FILE)
-        if not artifacts.exists(uri):
-            continue
-        try:
-            file = io.BytesIO(artifacts.read_bytes(uri))
-            state: dict[str, Any] = torch.load(file, weights_only=True)
-        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            log.warning("%s cannot be read and is passed over: %s", uri, error)
-            continue
-        return state
-    return None
+    return next(checkpoints(folders), None)
 
 
 def delete_checkpoints(folders: Iterable[str]) -> None:
     """Remove what nobody will go on from. What cannot be removed stays: it only costs space, and is
     no reason to lose a trial that has ended."""
     for folder in folders:
-        uri = artifacts.join(folder, RESUME_FILE)
-        try:
-            artifacts.delete(uri)
-        except OSError as error:
-            log.warning("%s could not be removed: %s", uri, error)
+        for name in (RESUME_FILE, EPOCH_FILE):
+            _delete(artifacts.join(folder, name))
+
+
+def _write(uri: str, state: Mapping[str, Any]) -> None:
+    file = io.BytesIO()
+    torch.save(dict(state), file)
+    data = file.getvalue()
+    artifacts.write(uri, data + hashlib.sha256(data).digest(), name="resume")
+
+
+def _read(uri: str) -> dict[str, Any]:
+    """
+    Raises:
+        ValueError: It does not match its SHA-256.
+        RuntimeError, EOFError, UnpicklingError: It holds no checkpoint.
+    """
+    stored = artifacts.read_bytes(uri)
+    data, digest = stored[:-_DIGEST_BYTES], stored[-_DIGEST_BYTES:]
+    if hashlib.sha256(data).digest() != digest:
+        raise ValueError("its content does not match its SHA-256")
+    state: dict[str, Any] = torch.load(io.BytesIO(data), weights_only=True)
+    return state
+
+
+def _delete(uri: str) -> None:
+    try:
+        artifacts.delete(uri)
+    except OSError as error:
+        log.warning("%s could not be removed: %s", uri, error)

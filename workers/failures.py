@@ -17,6 +17,11 @@ def cause_and_reason(error: Exception) -> tuple[FailureCause, str]:
     return cause, f"{type(error).__name__}: {error}"
 
 
+def damaged_file(error: Exception) -> str:
+    """URI of the stored file that the error is about; empty if it is about none."""
+    return error.uri if isinstance(error, ArtifactError) else ""
+
+
 def _cause(error: Exception) -> FailureCause:
     match error:
         case torch.OutOfMemoryError() | MemoryError():

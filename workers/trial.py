@@ -31,11 +31,16 @@ from searchd.domain.trial import (
     Report,
     TakeSubnet,
 )
-from searchd.spec import CHECKS, DETECTOR, REPORT, TrialOrder
-from workers.checkpoints import delete_checkpoints, newest_checkpoint, write_checkpoint
+from searchd.spec import CHECKS, DETECTOR, REPORT, TrainingSpec, TrialOrder
+from workers.checkpoints import (
+    checkpoints,
+    delete_checkpoints,
+    write_checkpoint,
+    write_epoch,
+)
 from workers.checks import Checks, why_zero
 from workers.context import TrialContext
-from workers.failures import cause_and_reason
+from workers.failures import cause_and_reason, damaged_file
 from workers.pairs import PairBuilder
 from workers.teachers import keep_ap, known_ap
 
@@ -89,14 +94,17 @@ def trial_steps(order: TrialOrder, context: TrialContext) -> Steps:
         OSError: The report itself could not be written.
     """
     checks = Checks()
+    notes: list[str] = []
     try:
-        report = yield from _Trial(order, context, checks).steps()
+        report = yield from _Trial(order, context, checks, notes).steps()
     except Exception as error:  # the trial's boundary: every failure becomes a report
         log.exception("trial %s of search %s failed", order.proposal.name, order.search)
         report = replace(_failure(order, error), checks=checks.found)
+    report = replace(report, notes=tuple(notes))
     if report.outcome is not Outcome.STOPPED:
         uri = artifacts.join(order.artifacts, REPORT_FILE)
         artifacts.write(uri, REPORT.dump_json(report), name="report")
+    if report.outcome in (Outcome.SUCCEEDED, Outcome.NO_OP):  # what failed may be tried again
         delete_checkpoints((order.artifacts, *order.previous_attempts))
     return report
 
@@ -108,9 +116,12 @@ class _Stopped(Exception):
 class _Trial:
     """One attempt at one order."""
 
-    def __init__(self, order: TrialOrder, context: TrialContext, checks: Checks) -> None:
+    def __init__(
+        self, order: TrialOrder, context: TrialContext, checks: Checks, notes: list[str]
+    ) -> None:
         self.order = order
         self.checks = checks
+        self.notes = notes
         self.pair = PairBuilder(order, context)
         self.train_split = context.split(order.dataset.train)
         self.validation_split = context.split(order.dataset.validation)
@@ -121,7 +132,7 @@ class _Trial:
         order = self.order
         torch.set_num_threads(order.num_threads)
         torch.manual_seed(order.proposal.seed)
-        resume = newest_checkpoint(order.previous_attempts)
+        resume = self._resume_state()
         try:
             student = self.pair.student() if resume is None else _resumed_student(resume)
         except NothingToDo as nothing:
@@ -161,7 +172,7 @@ class _Trial:
             yield from self._check(training, distiller)
         if resume is not None:
             self.checks.found = CHECKS.validate_json(resume["checks"])
-            training.load_state_dict(resume["training"])
+            training.load_state_dict(_at_our_pace(resume, training))
             log.info("trial %s goes on at epoch %d", order.proposal.name, len(training.epochs) + 1)
         if order.loaded_base is None and not isinstance(order.proposal.change, TakeSubnet):
             yield from self._train(training, student)
@@ -217,7 +228,9 @@ class _Trial:
         for at in training.run():
             if self.checks.found.first_losses is None:
                 self.checks.note(first_losses=at.losses)
-            if at.finished_epoch or time.monotonic() >= self.checkpoint_due:
+            if at.finished_epoch:
+                self._checkpoint(training, student, write_epoch)
+            elif time.monotonic() >= self.checkpoint_due:
                 self._checkpoint(training, student)
             if self._slice_is_over():
                 progress = self._progress(
@@ -289,17 +302,56 @@ class _Trial:
             losses=losses,
         )
 
-    def _checkpoint(self, training: Training, student: Student) -> None:
+    def _resume_state(self) -> dict[str, Any] | None:
+        """The newest checkpoint of earlier attempts that this one can go on from."""
+        saved = checkpoints(self.order.previous_attempts, self._passed_over)
+        return next((state for state in saved if _fits(state, self.order.training)), None)
+
+    def _passed_over(self, what: str) -> None:
+        log.warning("%s", what)
+        self.notes.append(what)
+
+    def _checkpoint(
+        self,
+        training: Training,
+        student: Student,
+        write: Callable[[str, dict[str, Any]], None] = write_checkpoint,
+    ) -> None:
         state = {
+            "trained_by": self.order.training.model_dump_json(),
             "detector": DETECTOR.dump_json(student.detector).decode(),
             "training": training.state_dict(),
             "checks": CHECKS.dump_json(self.checks.found).decode(),
         }
-        write_checkpoint(self.order.artifacts, state)
+        write(self.order.artifacts, state)
         self.checkpoint_due = time.monotonic() + self.order.checkpoint_s
 
     def _write(self, name: str, suffix: str, data: bytes) -> Artifact:
         return artifacts.write(artifacts.join(self.order.artifacts, name + suffix), data, name=name)
+
+
+def _fits(resume: dict[str, Any], spec: TrainingSpec) -> bool:
+    """Whether a training as `spec` has it may go on from a checkpoint. If it was trained otherwise
+    (a larger batch, a higher learning rate), only from an epoch's end: inside an epoch its position
+    counts batches, and its weights may be about to diverge. Not then either if a method has an
+    optimizer of its own, whose schedule counts batches too."""
+    if resume["trained_by"] == spec.model_dump_json():
+        return True
+    training = resume["training"]
+    is_at_epochs_end = bool(training["epochs"]) and not training["loss_sums"]
+    return is_at_epochs_end and not training["own_optimizers"] and _is_finite(training["model"])
+
+
+def _is_finite(weights: dict[str, torch.Tensor]) -> bool:
+    return all(bool(value.isfinite().all()) for value in weights.values())
+
+
+def _at_our_pace(resume: dict[str, Any], training: Training) -> dict[str, Any]:
+    """The checkpoint's training, with its position in batches of this one's size."""
+    state: dict[str, Any] = resume["training"]
+    if not state["loss_sums"]:
+        state = {**state, "step": len(state["epochs"]) * training.num_iterations}
+    return state
 
 
 def _resumed_student(resume: dict[str, Any]) -> Student:
@@ -320,4 +372,5 @@ def _failure(order: TrialOrder, error: Exception) -> Report:
         outcome=Outcome.FAILED,
         reason=reason,
         cause=cause,
+        damaged=damaged_file(error),
     )

@@ -51,6 +51,15 @@ class StaleLeaseError(ConflictError):
 class ArtifactError(SearchdError):
     """A stored file is missing, or its content does not match its SHA-256."""
 
+    def __init__(self, message: str, uri: str = "") -> None:
+        """
+        Args:
+            message: In words.
+            uri: Where the file lies.
+        """
+        super().__init__(message)
+        self.uri = uri
+
 
 class CollectedError(ArtifactError):
     """The file was removed on purpose, since nothing needed it any more."""

@@ -277,6 +277,10 @@ class Report:
     reason: str = ""
     """In words, for every outcome but SUCCEEDED; the traceback when the cause is a bug."""
     cause: FailureCause | None = None
+    damaged: str = ""
+    """URI of the stored file that is missing or damaged, if that is the cause."""
+    notes: tuple[str, ...] = ()
+    """What the worker did otherwise than it was to, in words; they become events."""
     detector: Detector | None = None
     """The child, from the moment it was evolved."""
     params: int | None = None

@@ -5,9 +5,9 @@ Every method is one step that may be the last: killed between any two, a new dri
 what is written. Knows no Ray and no torch.
 """
 
-import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from sqlalchemy.orm import Session
 
@@ -16,16 +16,20 @@ from searchd.domain.errors import InvalidValueError
 from searchd.domain.lifecycle import FailureCause, PoolStatus, SearchStatus, TrialStatus
 from searchd.domain.progression import Plan
 from searchd.domain.resolution import Resolution
+from searchd.domain.retries import final_reason, retry_of
 from searchd.domain.subnet import Subnet
 from searchd.domain.teacher import RegisteredTeacher
 from searchd.domain.trial import BASE_NAME, Outcome, Progress, Proposal, Report
+from searchd.driver.failures import failure_of
 from searchd.driver.orders import Run, attempt_folder, make_order, run_folder, student_of
 from searchd.driver.rules import rules_of
 from searchd.search.score import score
+from searchd.search.strategies.rules import Rules
 from searchd.search.strategy import Completion, Strategy
 from searchd.settings import Settings
-from searchd.spec import REPORT, Inherited, PoolRef, TeacherRef, TrialOrder
+from searchd.spec import REPORT, Inherited, PoolRef, SearchSpec, TeacherRef, TrialOrder
 from searchd.store import Database, Lease, costs, distillations, pools, teachers, trials, work
+from searchd.store.lease import hold
 from searchd.store.models import DatasetRow, DistillationRow, PoolRow, RunRow, TrialRow
 
 log = logging.getLogger(__name__)
@@ -66,10 +70,43 @@ class Ledger:
         with self._database.write() as session:
             work.advance(session, self._lease, to, reason)
 
-    def finish(self, to: SearchStatus, reason: str) -> None:
-        """End the search; trials that have not ended are cancelled."""
+    def finish(self, to: SearchStatus, reason: str, *, under: Rules) -> bool:
+        """End the search, unless the user has given it another budget; trials that have not ended
+        are cancelled.
+
+        Args:
+            to: A final status.
+            reason: In words.
+            under: The rules by which it has ended.
+
+        Returns:
+            False if it is to go on: the rules are others by now.
+        """
         with self._database.write() as session:
+            hold(session, self._lease)
+            if self._rules(session) != under:
+                return False
             work.finish(session, self._lease, to, reason)
+        return True
+
+    def stop(self) -> None:
+        """Pass on that the user wants it stopped: running trials stop at the end of their slice; a
+        worker that starts now stops at once."""
+        with self._database.write() as session:
+            work.heed(session, self._lease)
+        artifacts.write(self.stop_uri, b"{}", name="stop")
+
+    def stopped(self) -> tuple[SearchStatus, str]:
+        """No worker has a trial any more, as the user wants it; where the search is now, and why.
+        What its trials learned so far is in their checkpoints."""
+        with self._database.write() as session:
+            work.stopped(session, self._lease)
+            row = session.get_one(RunRow, self.search_id)
+            return row.status, row.status_reason
+
+    def allow(self) -> None:
+        """Workers may run, although an earlier driver told its own to stop."""
+        artifacts.delete(self.stop_uri)
 
     def status(self) -> SearchStatus:
         with self._database.read() as session:
@@ -88,8 +125,13 @@ class Ledger:
         with self._database.read() as session:
             proposals = trials.proposals(session, self.search_id)
             completed = trials.completed(session, self.search_id)
-            rules = rules_of(self.spec, self.run.pool_spec, self._plan(session))
+            rules = self._rules(session)
         return Strategy(rules, proposals, [_completion(row) for row in completed])
+
+    def rules(self) -> Rules:
+        """By the plan and the budget of now, which the user may change at any time."""
+        with self._database.read() as session:
+            return self._rules(session)
 
     def adopt(self) -> list[Proposal]:
         """Take over from an earlier driver: record every report that was written and not recorded,
@@ -101,8 +143,8 @@ class Ledger:
         with self._database.read() as session:
             rows = trials.unfinished(session, self.search_id)
         for row in rows:
-            if row.status is TrialStatus.RUNNING:
-                self._take_over(row.name)
+            if row.attempt > 0:
+                self._take_over(row)
         with self._database.read() as session:
             return [row.proposal for row in trials.unfinished(session, self.search_id)]
 
@@ -128,14 +170,18 @@ class Ledger:
             trials.record_progress(session, self._lease, progress)
 
     def record(self, report: Report) -> Completion | None:
-        """A worker reported. Scores the student and ends the trial.
+        """A worker reported. Scores the student and ends the trial, unless it has failed of a cause
+        that makes another try worth while (`searchd.domain.retries`): then it is PENDING again.
 
         Returns:
-            What the strategy is to be told; None for a trial that was stopped.
+            What the strategy is to be told; None for a trial that was stopped or is tried again.
         """
-        scores = self._scores(report)
+        final = self._judge(report) if report.outcome is Outcome.FAILED else report
+        if final is None:
+            return None
+        scores = self._scores(final)
         with self._database.write() as session:
-            row = trials.record_report(session, self._lease, report, scores)
+            row = trials.record_report(session, self._lease, final, scores)
         return None if row.completion is None else _completion(row)
 
     def lose(self, name: str, reason: str) -> Completion | None:
@@ -154,19 +200,11 @@ class Ledger:
         report = self._written_report(name)
         if report is not None:
             return self.record(report)
-        with self._database.write() as session:
+        with self._database.read() as session:
             attempt = trials.get(session, self._trial_id(name)).attempt
-            if attempt < self._settings.max_attempts:
-                trials.offer_again(session, self._lease, name, reason)
-                return None
+        cause = FailureCause.WORKER_LOST
         return self.record(
-            Report(
-                trial=name,
-                attempt=attempt,
-                outcome=Outcome.FAILED,
-                cause=FailureCause.WORKER_LOST,
-                reason=f"{reason}; given up after {attempt} attempts",
-            )
+            Report(trial=name, attempt=attempt, outcome=Outcome.FAILED, cause=cause, reason=reason)
         )
 
     def last_failure(self) -> str:
@@ -240,11 +278,6 @@ class Ledger:
         with self._database.write() as session:
             costs.keep(session, key, of, cost)
 
-    def cancel(self) -> None:
-        """Running trials stop at the end of their slice; a worker that starts now stops at once."""
-        self.advance(SearchStatus.CANCELLING, "a user asked to cancel; running trials are stopped")
-        artifacts.write(self.stop_uri, json.dumps({"desired": "cancel"}).encode(), name="stop")
-
     @property
     def _folder(self) -> str:
         return run_folder(self._settings, self.search_id)
@@ -255,16 +288,54 @@ class Ledger:
     def _plan(self, session: Session) -> Plan | None:
         return session.get_one(RunRow, self.search_id).plan
 
+    def _rules(self, session: Session) -> Rules:
+        row = session.get_one(RunRow, self.search_id, populate_existing=True)
+        spec = self.spec
+        if isinstance(spec, SearchSpec) and row.budget is not None:
+            spec = spec.model_copy(update={"budget": row.budget})
+        return rules_of(spec, self.run.pool_spec, row.plan)
+
     def _trial_id(self, name: str) -> str:
         return trials.trial_id(self.search_id, name)
 
-    def _take_over(self, name: str) -> None:
-        report = self._written_report(name)
-        if report is not None:
+    def _take_over(self, row: TrialRow) -> None:
+        """Of a trial that was started: record its report, or see to it that it is run again."""
+        report = self._written_report(row.name)
+        if row.status is TrialStatus.RUNNING:
+            if report is not None:
+                self.record(report)
+                return
+            with self._database.write() as session:
+                trials.offer_again(session, self._lease, row.name, "its driver died")
+        elif report is not None and report.outcome in (Outcome.SUCCEEDED, Outcome.NO_OP):
+            # It was stopped from outside, as by a kill, when it had just come so far.
+            with self._database.write() as session:
+                trials.start(session, self._lease, row.name, "its report was written before")
             self.record(report)
-            return
+
+    def _judge(self, report: Report) -> Report | None:
+        """Offer a trial of which an attempt has failed again, if its cause says so.
+
+        Returns:
+            The report that ends the trial, or None if it is tried again.
+        """
         with self._database.write() as session:
-            trials.offer_again(session, self._lease, name, "its driver died")
+            row = trials.get(session, self._trial_id(report.trial))
+            if row.status is not TrialStatus.RUNNING or report.attempt != row.attempt:
+                return report  # it was decided before
+            failure = failure_of(session, self.run, row, report)
+            retry = retry_of(failure, row.adjustments, max_losses=self._settings.max_attempts)
+            if retry is None:
+                return replace(report, reason=final_reason(failure, row.adjustments))
+            trials.try_again(
+                session,
+                self._lease,
+                row.name,
+                retry.reason,
+                retry.adjustments,
+                parent=failure.other_parent,
+            )
+        return None
 
     def _written_report(self, name: str) -> Report | None:
         """The report of the latest attempt, if its worker came so far."""

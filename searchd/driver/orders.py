@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 from searchd import artifacts
 from searchd.domain.detector import Detector
 from searchd.domain.progression import Plan
+from searchd.domain.retries import BATCH_SIZE, RATE_FACTOR
 from searchd.domain.subnet import Subnet
 from searchd.domain.teacher import RegisteredTeacher, SimultaneousTeachers, Teacher, teachers_of
 from searchd.domain.trial import BASE_NAME, Proposal, TakeSubnet, TrialRole
@@ -27,6 +28,7 @@ from searchd.spec import (
     TrialOrder,
 )
 from searchd.store import pools, teachers, trials
+from searchd.store.models import TrialRow
 
 NO_METHODS = MethodsSpec(methods=())
 
@@ -55,10 +57,11 @@ def make_order(
     Raises:
         ConflictError: What it goes on from has no student, or its pool or teacher is not ready.
     """
-    attempt = trials.get(session, trials.trial_id(run.id, proposal.name)).attempt + 1
+    row = trials.get(session, trials.trial_id(run.id, proposal.name))
+    attempt = row.attempt + 1
     is_base = proposal.role is TrialRole.BASE
     taught_by = () if proposal.teacher is None else teachers_of(proposal.teacher)
-    inherited, methods = _inherited(session, run, proposal, plan)
+    inherited, methods = _inherited(session, run, row, plan)
     resources = run.spec.resources
     return TrialOrder(
         search=run.id,
@@ -75,7 +78,7 @@ def make_order(
             if isinstance(teacher, RegisteredTeacher)
         },
         teacher_resolution=_teacher_resolution(run) if taught_by else None,
-        training=_training(run, is_base),
+        training=training_of(run, row),
         distillation=methods,
         score=run.spec.score,
         evaluated_at=run.spec.trial.resolutions,
@@ -116,17 +119,29 @@ def student_of(session: Session, run: Run, trial: str) -> Inherited:
     return found
 
 
+def training_of(run: Run, trial: TrialRow) -> TrainingSpec:
+    """How the next attempt at a trial trains: as the spec says, but for what earlier attempts
+    taught."""
+    spec = _training(run, trial.role is TrialRole.BASE)
+    batch_size = int(trial.adjustments.get(BATCH_SIZE, spec.batch_size))
+    factor = batch_size / spec.batch_size * trial.adjustments.get(RATE_FACTOR, 1.0)
+    changes = {"batch_size": batch_size, "learning_rate": spec.learning_rate * factor}
+    return spec.model_copy(update=changes)
+
+
 def _inherited(
-    session: Session, run: Run, proposal: Proposal, plan: Plan | None
+    session: Session, run: Run, trial: TrialRow, plan: Plan | None
 ) -> tuple[Inherited | None, MethodsSpec]:
     """The parent's student, and what this trial distils by."""
+    proposal = trial.proposal
     methods = _methods(run, proposal, plan)
     if proposal.parent is None or isinstance(proposal.change, TakeSubnet):
         return None, methods
-    inherited = student_of(session, run, proposal.parent)
+    assert trial.parent_id is not None  # it has a parent; another one than proposed, if need be
+    inherited = student_of(session, run, trial.parent_id.removeprefix(trials.trial_id(run.id, "")))
     if isinstance(run.spec, SearchSpec):
         return inherited, methods
-    line = trials.ancestors(session, trials.trial_id(run.id, proposal.parent))
+    line = trials.ancestors(session, trial.parent_id)
     earlier = [row.proposal.teacher for row in line if row.proposal.teacher is not None]
     return handed_on(proposal.teacher, earlier, inherited, methods)
 

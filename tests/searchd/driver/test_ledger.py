@@ -9,45 +9,14 @@ from searchd import artifacts
 from searchd.domain.errors import InvalidValueError, StaleLeaseError
 from searchd.domain.lifecycle import FailureCause, SearchStatus, TrialStatus
 from searchd.domain.resolution import Resolution
-from searchd.domain.trial import Outcome, Proposal, Report, TakeSubnet
+from searchd.domain.trial import Outcome, Report, TakeSubnet
 from searchd.driver.ledger import Ledger
 from searchd.settings import Settings
-from searchd.spec import REPORT, SearchSpec
-from searchd.store import Database, Lease, searches, trials, work
+from searchd.spec import SearchSpec
+from searchd.store import Database, Lease, work
 from searchd.store.base import now
-from searchd.store.models import TrialRow
+from tests.searchd.driver.bookkeeping import BASE, failed, started, trial, write_report
 from tests.searchd.store import factories
-
-BASE = factories.base_proposal()
-
-
-def trial(database: Database, ledger: Ledger, name: str) -> TrialRow:
-    with database.read() as session:
-        return trials.get(session, f"{ledger.search_id}-{name}")
-
-
-def started(ledger: Ledger, proposal: Proposal) -> None:
-    """Propose a trial and let a worker take it."""
-    ledger.propose(proposal)
-    ledger.start(ledger.order(proposal))
-
-
-def write_report(ledger: Ledger, proposal: Proposal, report: Report) -> None:
-    """What a worker does at its end, for the attempt under way."""
-    folder = ledger.order(proposal).artifacts.replace(
-        f"attempt-{report.attempt + 1}", f"attempt-{report.attempt}"
-    )
-    artifacts.write(f"{folder}/report.json", REPORT.dump_json(report), name="report")
-
-
-def failed(name: str, attempt: int = 1) -> Report:
-    return Report(
-        trial=name,
-        attempt=attempt,
-        outcome=Outcome.FAILED,
-        cause=FailureCause.NON_FINITE_LOSS,
-        reason="loss is nan",
-    )
 
 
 def test_order_of_the_base_builds_the_detector_from_the_spec(
@@ -226,12 +195,12 @@ def test_report_of_a_lost_worker_counts_when_it_was_written(ledger: Ledger) -> N
 def test_failure_is_told_to_the_strategy_without_a_score(ledger: Ledger) -> None:
     started(ledger, BASE)
 
-    completion = ledger.record(failed("base"))
+    completion = ledger.record(failed("base", FailureCause.DATA_ERROR, "1.png cannot be read"))
 
     assert completion is not None
     assert (completion.outcome, completion.score) == (Outcome.FAILED, None)
     assert ledger.last_failure() == (
-        "the last failure is trial base (non_finite_loss): loss is nan"
+        "the last failure is trial base (data_error): 1.png cannot be read"
     )
 
 

@@ -1,0 +1,44 @@
+"""What tests of the ledger do in place of a driver and its workers."""
+
+from searchd import artifacts
+from searchd.domain.lifecycle import FailureCause
+from searchd.domain.trial import Outcome, Proposal, Report
+from searchd.driver.ledger import Ledger
+from searchd.spec import REPORT
+from searchd.store import Database, trials
+from searchd.store.models import TrialRow
+from tests.searchd.store import factories
+
+BASE = factories.base_proposal()
+
+
+def trial(database: Database, ledger: Ledger, name: str) -> TrialRow:
+    with database.read() as session:
+        return trials.get(session, f"{ledger.search_id}-{name}")
+
+
+def started(ledger: Ledger, proposal: Proposal) -> None:
+    """Propose a trial and let a worker take it."""
+    ledger.propose(proposal)
+    ledger.start(ledger.order(proposal))
+
+
+def write_report(ledger: Ledger, proposal: Proposal, report: Report) -> None:
+    """What a worker does at its end, for the attempt under way."""
+    folder = ledger.order(proposal).artifacts.replace(
+        f"attempt-{report.attempt + 1}", f"attempt-{report.attempt}"
+    )
+    artifacts.write(f"{folder}/report.json", REPORT.dump_json(report), name="report")
+
+
+def failed(
+    name: str, cause: FailureCause, reason: str = "why", *, attempt: int = 1, damaged: str = ""
+) -> Report:
+    return Report(
+        trial=name,
+        attempt=attempt,
+        outcome=Outcome.FAILED,
+        cause=cause,
+        reason=reason,
+        damaged=damaged,
+    )

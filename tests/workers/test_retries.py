@@ -1,0 +1,240 @@
+"""Attempts that failed, and the ones after them, with real detectors on real images."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from detection.data.shapes import make_shapes
+from detection.training import Training
+from searchd import artifacts
+from searchd.domain.architecture import preset
+from searchd.domain.lifecycle import FailureCause
+from searchd.domain.resolution import Resolution
+from searchd.domain.trial import Outcome, Proposal, Report, Train, TrialRole
+from searchd.spec import DatasetSpec, HeadSpec, ScoreSpec, TrainingSpec, TrialOrder
+from workers.checkpoints import checkpoints, newest_checkpoint
+from workers.trial import run_trial
+
+SIZE = Resolution(64, 64)
+HEAD = HeadSpec(
+    neck_channels=16, head_channels=32, anchor_scale=4.0, finest_roi_scale=16, num_proposals=50
+)
+TRAINING = TrainingSpec(epochs=3, batch_size=4, learning_rate=0.02, resolutions=(SIZE,))
+STEPS_PER_EPOCH = 3
+"""12 images in batches of 4."""
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> DatasetSpec:
+    folder = tmp_path_factory.mktemp("shapes")
+    return make_shapes(folder, seed=0, num_train=12, num_validation=2, image_size=64)
+
+
+@pytest.fixture
+def order(dataset: DatasetSpec, tmp_path: Path) -> TrialOrder:
+    return TrialOrder(
+        search="s-1",
+        proposal=Proposal(
+            role=TrialRole.BASE,
+            number=0,
+            parent=None,
+            change=Train(),
+            teacher=None,
+            seed=1,
+            completed_before=0,
+        ),
+        attempt=1,
+        dataset=dataset,
+        detector=HEAD.detector(preset("resnet18", base_channels=8), num_classes=4),
+        training=TRAINING,
+        score=ScoreSpec(base_resolution=SIZE),
+        evaluated_at=(SIZE,),
+        artifacts=str(tmp_path / "1"),
+    )
+
+
+def next_attempt(order: TrialOrder, **training: Any) -> TrialOrder:
+    number = order.attempt + 1
+    return order.model_copy(
+        update={
+            "attempt": number,
+            "artifacts": str(Path(order.artifacts).parent / str(number)),
+            "previous_attempts": (order.artifacts, *order.previous_attempts),
+            "training": TRAINING.model_copy(update=training),
+        }
+    )
+
+
+@pytest.fixture
+def accident(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], Any]], list[int]]:
+    """Has something happen in the place of the losses of a step, once; what steps are trained."""
+
+    def arrange(at_step: int, what: Callable[[], Any]) -> list[int]:
+        steps: list[int] = []
+        losses = Training._losses
+        left = [what]
+
+        def watched(self: Any, *arguments: Any) -> Any:
+            steps.append(self._step)
+            if self._step == at_step and left:
+                return left.pop()()
+            return losses(self, *arguments)
+
+        monkeypatch.setattr(Training, "_losses", watched)
+        return steps
+
+    return arrange
+
+
+def out_of_memory() -> Any:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+
+def not_a_number() -> dict[str, torch.Tensor]:
+    return {"loss_cls": torch.tensor(float("nan"), requires_grad=True)}
+
+
+def weights(report: Report) -> dict[str, torch.Tensor]:
+    student = next(each for each in report.artifacts if each.name == "student")
+    return load_file(student.uri)
+
+
+def test_after_out_of_memory_training_goes_on_from_the_last_epoch_with_half_the_batch(
+    order: TrialOrder, accident: Callable[..., list[int]]
+) -> None:
+    steps = accident(STEPS_PER_EPOCH + 1, out_of_memory)
+    every_step = order.model_copy(update={"checkpoint_s": 1e-9})
+    first = run_trial(every_step)
+    assert (first.outcome, first.cause) == (Outcome.FAILED, FailureCause.OUT_OF_MEMORY)
+    assert steps == [0, 1, 2, 3, 4]
+    steps.clear()
+
+    second = run_trial(next_attempt(every_step, batch_size=2, learning_rate=0.01))
+
+    assert second.outcome is Outcome.SUCCEEDED, second.reason
+    # Twice as many steps make an epoch now; the second one is trained as a whole.
+    assert steps == list(range(6, 18))
+    assert [epoch.epoch for epoch in second.epochs] == [1, 2, 3]
+
+
+def test_after_a_loss_that_is_not_finite_training_goes_back_to_the_last_epoch(
+    order: TrialOrder, accident: Callable[..., list[int]]
+) -> None:
+    steps = accident(2 * STEPS_PER_EPOCH - 1, not_a_number)
+    every_step = order.model_copy(update={"checkpoint_s": 1e-9})
+    first = run_trial(every_step)
+    assert (first.outcome, first.cause) == (Outcome.FAILED, FailureCause.NON_FINITE_LOSS)
+    steps.clear()
+
+    second = run_trial(next_attempt(every_step, learning_rate=0.002))
+
+    assert second.outcome is Outcome.SUCCEEDED, second.reason
+    assert steps == list(range(3, 9))  # not from step 5, where the last checkpoint was
+    assert second.epochs[1].learning_rate < 0.002 < second.epochs[0].learning_rate
+    assert all(value.isfinite().all() for value in weights(second).values())
+
+
+def test_before_the_first_epochs_end_a_training_with_another_rate_starts_over(
+    order: TrialOrder, accident: Callable[..., list[int]]
+) -> None:
+    steps = accident(1, not_a_number)
+    run_trial(order.model_copy(update={"checkpoint_s": 1e-9}))
+    steps.clear()
+
+    run_trial(next_attempt(order, learning_rate=0.002))
+
+    assert steps == list(range(9))
+
+
+def test_attempt_that_is_lost_after_a_retry_goes_on_inside_its_epoch(
+    order: TrialOrder, accident: Callable[..., list[int]]
+) -> None:
+    accident(STEPS_PER_EPOCH, not_a_number)
+    run_trial(order)
+    slices = order.model_copy(update={"slice_s": 1e-9})
+    second = next_attempt(slices, learning_rate=0.002)
+    steps = accident(-1, not_a_number)
+    left = iter(range(2))
+    run_trial(second, lambda _: next(left, None) is not None)  # stops after steps 3 and 4
+    steps.clear()
+
+    third = run_trial(next_attempt(second, learning_rate=0.002))
+
+    assert steps[0] == 5
+    assert third.outcome is Outcome.SUCCEEDED
+
+
+def test_truncated_checkpoint_is_passed_over_and_told(
+    order: TrialOrder, accident: Callable[..., list[int]]
+) -> None:
+    steps = accident(STEPS_PER_EPOCH + 1, out_of_memory)
+    run_trial(order.model_copy(update={"checkpoint_s": 1e-9}))
+    damaged = Path(order.artifacts) / "resume.pt"
+    damaged.write_bytes(damaged.read_bytes()[:-1000])
+    steps.clear()
+
+    second = run_trial(next_attempt(order))
+
+    assert steps[0] == STEPS_PER_EPOCH  # from the epoch's end, which is another file
+    assert second.outcome is Outcome.SUCCEEDED
+    assert second.notes == (
+        f"checkpoint {damaged} cannot be read and is passed over: its content does not match its "
+        "SHA-256",
+    )
+
+
+def test_flipped_bit_in_a_checkpoint_is_found(
+    order: TrialOrder, accident: Callable[..., list[int]]
+) -> None:
+    accident(STEPS_PER_EPOCH, out_of_memory)
+    run_trial(order)
+    file = Path(order.artifacts) / "epoch.pt"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+    assert newest_checkpoint([order.artifacts]) is None
+
+
+def test_weights_that_are_not_finite_are_not_gone_back_to(
+    order: TrialOrder, accident: Callable[..., list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = accident(STEPS_PER_EPOCH + 1, not_a_number)
+    run_trial(order)
+    state = next(checkpoints([order.artifacts]))
+    next(iter(state["training"]["model"].values())).fill_(float("inf"))
+    monkeypatch.setattr("workers.trial.checkpoints", lambda *_: iter([state]))
+    steps.clear()
+
+    run_trial(next_attempt(order, learning_rate=0.002))
+
+    assert steps[0] == 0
+
+
+def test_image_that_is_damaged_later_is_a_data_error_that_names_the_file(
+    order: TrialOrder, tmp_path: Path
+) -> None:
+    spec = make_shapes(tmp_path / "own", seed=0, num_train=4, num_validation=1, image_size=64)
+    image = sorted(spec.train.images.iterdir())[2]
+    image.write_bytes(image.read_bytes()[:100])
+
+    report = run_trial(order.model_copy(update={"dataset": spec}))
+
+    assert (report.outcome, report.cause) == (Outcome.FAILED, FailureCause.DATA_ERROR)
+    assert str(image) in report.reason
+
+
+def test_checkpoints_are_kept_while_another_try_is_possible(
+    order: TrialOrder, accident: Callable[..., list[int]]
+) -> None:
+    accident(STEPS_PER_EPOCH, out_of_memory)
+    run_trial(order)
+    assert artifacts.exists(f"{order.artifacts}/epoch.pt")
+
+    run_trial(next_attempt(order))
+
+    assert not artifacts.exists(f"{order.artifacts}/epoch.pt")
