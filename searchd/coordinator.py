@@ -22,9 +22,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from searchd import settings
+from searchd.disk import DiskGuard, guarded_folders
 from searchd.domain.errors import ClusterUnreachableError, ConflictError
-from searchd.domain.lifecycle import DatasetStatus, PoolStatus, TeacherStatus, WorkKind
+from searchd.domain.lifecycle import DatasetStatus, PoolStatus, TeacherStatus, WorkKind, WorkStatus
 from searchd.jobs import Jobs, JobStatus, Node, RayJobs
+from searchd.retention import Sweeper
 from searchd.spec import DistillationSpec
 from searchd.store import Database, Desired, Lease, distillations, work
 from searchd.store.base import now
@@ -55,7 +57,8 @@ class Action(StrEnum):
         STOPPED: Its driver showed no sign of life, so Ray was asked to end it.
         REQUEUED: Its driver died; it will be started again.
         GAVE_UP: It failed for good.
-        CANCELLED: A user wanted it stopped before it was started (again).
+        CANCELLED: A user wanted it killed; or cancelled, and its driver died.
+        PAUSED: A user wanted it paused, and its driver died.
     """
 
     STARTED = "started"
@@ -64,6 +67,15 @@ class Action(StrEnum):
     REQUEUED = "requeued"
     GAVE_UP = "gave up"
     CANCELLED = "cancelled"
+    PAUSED = "paused"
+
+
+_REQUEUED = {
+    WorkStatus.QUEUED: Action.REQUEUED,
+    WorkStatus.PAUSED: Action.PAUSED,
+    WorkStatus.DONE: Action.CANCELLED,
+}
+"""By where work is after its driver died, which depends on what the user wants."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +122,7 @@ class Coordinator:
         clock: The present time. It may be put forward or back: only dates for people and the
             earliest start of waiting work follow it.
         watch: Seconds that never go back, by which silent drivers are told.
+        guard: Of the disks on which work writes.
     """
 
     def __init__(
@@ -122,6 +135,7 @@ class Coordinator:
         max_attempts: int,
         clock: Callable[[], datetime] = now,
         watch: Callable[[], float] = time.monotonic,
+        guard: DiskGuard | None = None,
     ) -> None:
         self._database = database
         self._jobs = jobs
@@ -130,6 +144,7 @@ class Coordinator:
         self._max_attempts = max_attempts
         self._clock = clock
         self._time_s = watch
+        self._guard = guard or DiskGuard((), min_free_gb=0)
         self._signs: dict[str, _Sign] = {}
         """The last sign of life of every piece of leased work."""
         self._owner = f"coordinator {socket.gethostname()}:{os.getpid()}"
@@ -165,6 +180,8 @@ class Coordinator:
         """What is to be done about a driver that should be running."""
         lease = work.lease_of(row)
         job_id = job_of(lease)
+        if row.desired is Desired.KILL:
+            return self._kill(row, lease)
         status = self._jobs.status(job_id)
         is_silent = self._time_s() - self._signs[row.id].seen_at >= self._lease_s
         if status.is_alive:
@@ -177,10 +194,21 @@ class Coordinator:
             return None  # about to be submitted, or a driver that somebody started by hand
         return self._restart(row, lease, status)
 
+    def _kill(self, row: WorkRow, lease: Lease) -> Deed | None:
+        """End it without waiting for its driver, which may hang. Ray sends SIGKILL to what does not
+        heed SIGTERM, and what a driver writes from now on is refused."""
+        self._jobs.stop(job_of(lease))
+        try:
+            with self._database.write() as session:
+                work.stopped(session, lease)
+        except ConflictError:
+            return None  # the driver finished since we read the row
+        return _done(Action.CANCELLED, row, "a user asked to kill")
+
     def _restart(self, row: WorkRow, lease: Lease, status: JobStatus) -> Deed | None:
         reason = f"its driver ended without finishing (job {job_of(lease)} is {status})"
         try:
-            if row.attempts >= self._max_attempts:
+            if row.attempts >= self._max_attempts and row.desired is Desired.RUN:
                 tail = self._jobs.log_tail(job_of(lease))
                 reason = f"given up after {row.attempts} attempts: {reason}; its log ends:\n{tail}"
                 with self._database.write() as session:
@@ -188,16 +216,16 @@ class Coordinator:
                 return _done(Action.GAVE_UP, row, reason)
             delay_s = min(2.0 ** max(row.attempts - 1, 0), MAX_BACK_OFF_S)
             with self._database.write() as session:
-                work.requeue(session, lease, reason, delay_s=delay_s, now=self._clock())
-            return _done(Action.REQUEUED, row, f"{reason}; started again in {delay_s:g} s")
+                to = work.requeue(session, lease, reason, delay_s=delay_s, now=self._clock())
+            if to is WorkStatus.QUEUED:
+                reason = f"{reason}; started again in {delay_s:g} s"
+            return _done(_REQUEUED[to], row, reason)
         except ConflictError:
             # Stale: the driver finished, or somebody requeued it, since we read the row.
             return None
 
     def _admit(self, row: WorkRow, nodes: list[Node]) -> Deed | None:
         try:
-            if row.desired is Desired.CANCEL:
-                return self._cancel(row)
             with self._database.write() as session:
                 refusal = next(self._refusals(session, row, nodes), None)
                 if refusal is None:
@@ -214,12 +242,6 @@ class Coordinator:
         if refusal is not None:
             return Deed(refusal.action, row.id, refusal.reason)
         return None if lease is None else self._submit(row, lease, name)
-
-    def _cancel(self, row: WorkRow) -> Deed:
-        reason = "a user asked to cancel"
-        with self._database.write() as session:
-            work.cancel_queued(session, work.lease_of(row), reason)
-        return _done(Action.CANCELLED, row, reason)
 
     def _submit(self, row: WorkRow, lease: Lease, name: str) -> Deed:
         command = ["python", "-m", "searchd.driver", f"--work={row.id}", f"--lease={lease.number}"]
@@ -242,6 +264,8 @@ class Coordinator:
         resource = work.resource(session, row)
         if isinstance(resource, DatasetRow):
             return
+        if shortage := self._guard.shortage():
+            yield Refusal(f"waits: {shortage}", for_good=False)
         yield from _of_cluster(resource, nodes)
         yield from _of_dataset(session.get_one(DatasetRow, resource.dataset_id))
         if isinstance(resource, TeacherRow | RunRow) and resource.pool_id is not None:
@@ -349,29 +373,43 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
     with closing(Database(values.database)) as database:
+        guard = DiskGuard(guarded_folders(values), values.min_free_gb)
+        sweeper = Sweeper(database, values)
         coordinator = Coordinator(
             database,
             RayJobs(values.ray_dashboard_url),
             lease_s=values.lease_s,
             max_running_searches=values.max_running_searches,
             max_attempts=values.max_attempts,
+            guard=guard,
         )
-        _loop(coordinator, stop, values.poll_s)
+        _loop(coordinator, stop, values.poll_s, (lambda: guard.step(database), sweeper.step))
 
 
-def _loop(coordinator: Coordinator, stop: threading.Event, poll_s: float) -> None:
+def _loop(
+    coordinator: Coordinator,
+    stop: threading.Event,
+    poll_s: float,
+    chores: Sequence[Callable[[], object]] = (),
+) -> None:
     failures = 0
     while not stop.is_set():
-        try:
-            coordinator.step()
-            failures = 0
-        except ClusterUnreachableError as error:
-            failures += 1
-            log.warning("%s", error)
-        except Exception:  # the outermost loop: nothing may end it but a signal
-            failures += 1
-            log.exception("a round failed")
+        # A list: a chore that fails must not keep the others from their turn.
+        succeeded = [_try(step) for step in (coordinator.step, *chores)]
+        failures = 0 if all(succeeded) else failures + 1
         stop.wait(min(poll_s * 2**failures, max(poll_s, _LONGEST_PAUSE_S)))
+
+
+def _try(step: Callable[[], object]) -> bool:
+    try:
+        step()
+    except ClusterUnreachableError as error:
+        log.warning("%s", error)
+        return False
+    except Exception:  # the outermost loop: nothing may end it but a signal
+        log.exception("a round failed")
+        return False
+    return True
 
 
 if __name__ == "__main__":

@@ -276,26 +276,36 @@ def give_up(session: Session, lease: Lease, reason: str) -> None:
     moves.conclude(session, work, row, type(row.status)("failed"), WorkStatus.FAILED, reason)
 
 
-def ask_to_pause(session: Session, resource_id: str) -> WorkRow:
+def ask_to_pause(session: Session, resource_id: str, message: str = "") -> WorkRow:
     """A user wants a pool or a run to stop within a time slice, and to go on from there later.
 
     Like the others below for the API alone, and the same however often it is asked. What a driver
     carries out is told to it by `desired`; what no driver holds is moved at once.
 
+    Args:
+        session: A writing session.
+        resource_id: What is to be paused.
+        message: What is written down, where no user asks but the guard of disk space.
+
     Raises:
         ConflictError: It has ended or is to end, or is a check, which ends by itself. The message
             names the present status.
     """
-    return _ask(session, resource_id, Desired.PAUSE)
+    return _ask(session, resource_id, Desired.PAUSE, message)
 
 
-def ask_to_resume(session: Session, resource_id: str) -> WorkRow:
+def ask_to_resume(session: Session, resource_id: str, message: str = "") -> WorkRow:
     """A user wants what is paused, or is about to be, to go on.
+
+    Args:
+        session: A writing session.
+        resource_id: What is to go on.
+        message: See `ask_to_pause`.
 
     Raises:
         ConflictError: See `ask_to_pause`.
     """
-    return _ask(session, resource_id, Desired.RUN)
+    return _ask(session, resource_id, Desired.RUN, message)
 
 
 def ask_to_cancel(session: Session, resource_id: str) -> WorkRow:
@@ -330,7 +340,7 @@ _MAY_FOLLOW = {
 }
 
 
-def _ask(session: Session, resource_id: str, wish: Desired) -> WorkRow:
+def _ask(session: Session, resource_id: str, wish: Desired, message: str = "") -> WorkRow:
     work = locked(session, of_resource(session, resource_id).id)
     row = resource(session, work)
     session.refresh(row)  # it may have ended while we waited for the work's lock
@@ -339,7 +349,7 @@ def _ask(session: Session, resource_id: str, wish: Desired) -> WorkRow:
     _check_wish(work, row, wish)
     work.desired = wish
     session.flush()
-    message = f"a user asked to {VERBS[wish]}"
+    message = message or f"a user asked to {VERBS[wish]}"
     if work.status is WorkStatus.LEASED:
         events.append(session, row.id, subject=row.id, status=row.status.value, message=message)
     else:
