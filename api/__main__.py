@@ -25,6 +25,9 @@ def main() -> None:
             port=loaded.api_port,
             proxy_headers=False,  # anybody can write them; calls are counted by real addresses
             ws="none",
+            # Longer than clients keep a connection that nothing happens on: closing it just when a
+            # request is sent would lose the request.
+            timeout_keep_alive=75,
             timeout_graceful_shutdown=2,
         )
     finally:

@@ -32,7 +32,7 @@ from limits.strategies import SlidingWindowCounterRateLimiter
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.problems import Refused
+from api.problems import DATABASE_AWAY, Refused, database_away
 from searchd.settings import Settings, is_loopback
 from searchd.store import Database, Role, tokens
 from searchd.store.base import now
@@ -93,6 +93,9 @@ class Gate:
                 caller = await self._admit(HTTPConnection(scope))
             except Refused as refusal:
                 await refusal.response()(scope, receive, send)
+                return
+            except DATABASE_AWAY as error:  # the app's handlers are further in
+                await database_away(error)(scope, receive, send)
                 return
             scope.setdefault("state", {})["caller"] = caller
         await self._app(scope, receive, send)

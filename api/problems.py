@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import OperationalError, TimeoutError
 from starlette.exceptions import HTTPException
 
 from api.schemas import FieldProblem, Problem
@@ -16,6 +17,10 @@ from searchd.domain import errors
 
 log = logging.getLogger(__name__)
 
+RETRY_S = 5
+"""After which a client may go on that was told that the database does not answer."""
+DATABASE_AWAY = (OperationalError, TimeoutError)
+"""It is down or starts, or others kept us waiting for too long."""
 MEDIA_TYPE = "application/problem+json"
 _URN = "urn:searchd:problem:"
 
@@ -45,6 +50,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         413: "The body is too large",
         422: "The request breaks a rule",
         429: "Too many requests; Retry-After says when to go on",
+        503: "The database does not answer; Retry-After says when to go on",
     }.items()
 }
 """For OpenAPI; `describe` sets their media type."""
@@ -78,6 +84,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
+    for away in DATABASE_AWAY:
+        app.add_exception_handler(away, lambda _, error: database_away(error))
     app.add_exception_handler(Exception, _unexpected_error)
 
 
@@ -120,6 +128,19 @@ def _http_error(_request: Request, error: Exception) -> JSONResponse:
     status = HTTPStatus(error.status_code)
     answer = _answer(status, "about:blank", status.phrase, error.detail)
     answer.headers.update(error.headers or {})
+    return answer
+
+
+def database_away(error: Exception) -> JSONResponse:
+    """The answer to any call whose transaction ended with one of `DATABASE_AWAY`."""
+    log.error("the database does not answer: %s", error.args[0])  # the rest is the statement
+    answer = _answer(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        _URN + "database-unavailable",
+        "The database does not answer",
+        f"try again in {RETRY_S} s; with the same Idempotency-Key nothing is created twice",
+    )
+    answer.headers["Retry-After"] = str(RETRY_S)
     return answer
 
 

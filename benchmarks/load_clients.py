@@ -38,13 +38,17 @@ class LoadClient:
 
     Args:
         http: Shared by all clients; its base is /api/v1.
+        number: Among the clients; each begins at another place of the same round.
         name: Of the token.
         secret: The token.
         promises: Where answers are remembered.
     """
 
-    def __init__(self, http: httpx.AsyncClient, name: str, secret: str, promises: Promises) -> None:
+    def __init__(
+        self, http: httpx.AsyncClient, number: int, name: str, secret: str, promises: Promises
+    ) -> None:
         self._http = http
+        self._number = number
         self._name = name
         self._headers = {"Authorization": f"Bearer {secret}"}
         self._promises = promises
@@ -52,13 +56,13 @@ class LoadClient:
 
     async def work(self, deadline: float, others: "list[LoadClient]") -> None:
         """One search after another until time.monotonic() is past the deadline."""
-        for number in itertools.count():
+        for number in itertools.count(self._number):
             if time.monotonic() > deadline:
                 return
             search_id = await self._submit(f"{self._name}-{number}", twice=number % 10 == 9)
             await self._read(search_id)
             if number % 3 == 2:
-                await self._misuse(number, others)
+                await self._misuse(number // 3, others)
             if number % 5 != 4:
                 await self._cancel(search_id, times=3 if number % 4 == 3 else 1)
             await self._read(search_id)
@@ -144,7 +148,10 @@ async def run(address: str, secrets: dict[str, str], seconds: float) -> tuple[Pr
     async with httpx.AsyncClient(
         base_url=f"{address}/api/v1", limits=limits, timeout=TIMEOUT_S, trust_env=False
     ) as http:
-        clients = [LoadClient(http, name, secret, promises) for name, secret in secrets.items()]
+        clients = [
+            LoadClient(http, number, name, secret, promises)
+            for number, (name, secret) in enumerate(secrets.items())
+        ]
         start = time.monotonic()
         ended = await asyncio.gather(
             *[client.work(start + seconds, clients) for client in clients], return_exceptions=True

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 START_S = 60.0
 """Until the API must answer."""
 MAX_RUNNING = 4
-NUM_STEPS, STEP_S = 10, 0.02
+NUM_STEPS, STEP_S = 20, 0.1
 """Of a played search."""
 LEASE_S = 3600.0
 _URL = "SEARCHD_DATABASE_URL"

@@ -54,15 +54,12 @@ def insert(session: Session, row: R, kind: WorkKind, reason: str) -> R:
     row.status_reason = reason
     row.num_events = 0
     if session.scalar(select(type(row).id).where(type(row).name == row.name)):
-        raise _taken(row)
+        return _earlier(session, row)
     try:
         with session.begin_nested():
             session.add(row)
-    except IntegrityError as error:  # somebody took the key or the name since we looked
-        earlier = repeated(session, type(row), row.spec, row.idempotency_key, row.owner)
-        if earlier is not None:
-            return earlier
-        raise _taken(row) from error
+    except IntegrityError:  # somebody took the key or the name since we looked
+        return _earlier(session, row)
     work.add(session, kind, row.id)
     session.flush()
     events.append(session, row.id, subject=row.id, status=row.status.value, message=reason)
@@ -70,6 +67,10 @@ def insert(session: Session, row: R, kind: WorkKind, reason: str) -> R:
     return row
 
 
-def _taken(row: R) -> ConflictError:
-    noun = row.__tablename__
-    return ConflictError(f"{noun} has a {row.name!r} already; names are unique, choose another")
+def _earlier(session: Session, row: R) -> R:
+    """What the same request created since we looked, if it was this that took the name."""
+    earlier = repeated(session, type(row), row.spec, row.idempotency_key, row.owner)
+    if earlier is None:
+        noun = row.__tablename__
+        raise ConflictError(f"{noun} has a {row.name!r} already; names are unique, choose another")
+    return earlier
