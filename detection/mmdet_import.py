@@ -7,6 +7,7 @@ config's losses and assigners.
 """
 
 import pickle
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,12 @@ FIRST_CONV = "backbone.conv1.weight"
 TOLERANCE = 1e-5
 """Largest difference of outputs, as a share of the largest magnitude among them."""
 
+_UNREADABLE = (
+    *(OSError, EOFError, pickle.UnpicklingError, SafetensorError, struct.error, RuntimeError),
+    *(ValueError, TypeError, LookupError, AttributeError, AssertionError, OverflowError),
+    *(MemoryError,),
+)
+"""What the readers of torch and safetensors raise at damaged files, which they hardly check."""
 _TYPES = {
     "FasterRCNN": Family.FASTER_RCNN,
     "CascadeRCNN": Family.CASCADE_RCNN,
@@ -101,10 +108,12 @@ def read_weights(checkpoint: Path) -> dict[str, Tensor]:
             return load_file(checkpoint)
         with safe_globals([(_PassedOver, name) for name in _unknown_types(checkpoint)]):
             stored = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
+    except _UNREADABLE as error:
         raise CheckpointError(f"{checkpoint} cannot be read: {error}") from error
     weights = stored.get("state_dict", stored) if isinstance(stored, dict) else None
-    if not isinstance(weights, dict) or not all(isinstance(w, Tensor) for w in weights.values()):
+    if not isinstance(weights, dict) or not all(
+        isinstance(name, str) and isinstance(weight, Tensor) for name, weight in weights.items()
+    ):
         raise CheckpointError(
             f"{checkpoint} holds no state_dict, which maps names to tensors; store the model's, "
             "best as safetensors"
@@ -174,6 +183,8 @@ def _num_classes(family: Family, weights: Mapping[str, Tensor]) -> int:
     }[family]
     if name not in weights:
         raise InvalidValueError(f"it has no {name}, as a {family} has")
+    if weights[name].ndim != 1:
+        raise InvalidValueError(f"its {name} has {weights[name].ndim} dimensions instead of 1")
     return len(weights[name]) // per_class - background
 
 

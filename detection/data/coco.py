@@ -5,8 +5,9 @@ x, y, width, height. Labels are 0..num_classes-1, in the order of the category i
 """
 
 import json
-import math
 import os
+import reprlib
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ MAX_CACHED_BYTES = 512 * 2**20
 """Decoded pixels that one split keeps in memory, unless told otherwise."""
 BORDER_PX = 1.0
 """Boxes may reach this far outside their image, since annotation tools round; they are clipped."""
+MAX_SIDE_PX = 2**31 - 1
+"""Of an image: more than any format of images can have."""
 MAX_EMPTY_SHARE = 1e-4
 """Boxes without area are left out and counted up to this share of a split's annotations: COCO's
 own train2017 has two (annotations 918 and 2206849). More are an error."""
@@ -160,7 +163,7 @@ def read_document(path: Path) -> Document:
         document = json.loads(path.read_bytes())
     except OSError as error:
         raise DataError(f"{path}: the annotation file cannot be read: {error}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: the annotation file is not JSON: {error}") from error
     for key in ("images", "annotations", "categories"):
         records = document.get(key) if isinstance(document, dict) else None
@@ -262,9 +265,9 @@ def _check_image_record(image: Mapping[str, Any], file: Path) -> None:
         raise DataError(f"{file}: image {image['id']} has no file_name")
     for side in ("width", "height"):
         value = image.get(side)
-        if not isinstance(value, int) or value < 1:
+        if not isinstance(value, int) or not 1 <= value <= MAX_SIDE_PX:
             raise DataError(
-                f"{file}: image {image['id']}: {side}={value!r} must be a whole number > 0"
+                f"{file}: image {image['id']}: {side}={_shown(value)} must be a whole number > 0"
             )
 
 
@@ -276,14 +279,14 @@ def _is_empty_box(
 ) -> bool:
     """Check one annotation; whether its box is sound but has no area."""
     where = f"{file}: annotation {annotation['id']}"
-    image = images.get(annotation.get("image_id", -1))
-    if image is None:
-        raise DataError(f"{where}: there is no image {annotation.get('image_id')!r}")
-    if annotation.get("category_id") not in names:
-        raise DataError(f"{where}: there is no category {annotation.get('category_id')!r}")
-    box = annotation.get("bbox")
+    image_id, category_id = annotation.get("image_id"), annotation.get("category_id")
+    if not isinstance(image_id, int) or image_id not in images:
+        raise DataError(f"{where}: there is no image {_shown(image_id)}")
+    if not isinstance(category_id, int) or category_id not in names:
+        raise DataError(f"{where}: there is no category {_shown(category_id)}")
+    image, box = images[image_id], annotation.get("bbox")
     if not (isinstance(box, list) and len(box) == 4 and all(map(_is_finite, box))):
-        raise DataError(f"{where}: bbox {box!r} must be four numbers: x, y, width, height")
+        raise DataError(f"{where}: bbox {_shown(box)} must be four numbers: x, y, width, height")
     x, y, width, height = box
     if (
         min(x, y, x + width, y + height) < -BORDER_PX
@@ -298,7 +301,13 @@ def _is_empty_box(
 
 
 def _is_finite(value: object) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+    # `math.isfinite` has no answer for whole numbers of more digits than a float can hold.
+    return isinstance(value, int | float) and abs(value) <= sys.float_info.max
+
+
+def _shown(value: object) -> str:
+    """For messages: shortened, since it can be anything."""
+    return reprlib.repr(value)
 
 
 def _check_image_files(images: Iterable[Mapping[str, Any]], spec: SplitSpec) -> None:
