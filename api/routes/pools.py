@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Response, status
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from api import events, schemas, views
-from api.auth import CallerDep, check_owner
+from api.auth import CallerDep
 from api.dependencies import (
     NO_CONTENT,
     DatabaseDep,
@@ -19,9 +19,10 @@ from api.dependencies import (
     ValidateOnly,
     created,
 )
+from api.routes.life_cycle import add_calls
 from searchd.domain.lifecycle import PoolStatus
 from searchd.spec import PoolSpec
-from searchd.store import pools, work
+from searchd.store import pools
 from searchd.store.models import PoolRow
 
 router = APIRouter(prefix="/pools", tags=["pools"])
@@ -76,14 +77,7 @@ def get_pool(pool: Reference, database: DatabaseDep) -> schemas.PoolDetails:
         return views.pool(session, pools.get(session, pool))
 
 
-@router.post("/{pool}/cancel", status_code=status.HTTP_202_ACCEPTED)
-def cancel_pool(pool: Reference, database: DatabaseDep, caller: CallerDep) -> schemas.PoolDetails:
-    """Ask for the training to stop. It stops within a time slice."""
-    with database.write() as session:
-        row = pools.get(session, pool)
-        check_owner(caller, row)
-        work.ask_to_cancel(session, row.id)
-        return views.pool(session, row)
+add_calls(router, "pool", pools.get, views.pool, schemas.PoolDetails)
 
 
 @router.get("/{pool}/events", response_class=EventSourceResponse)

@@ -3,8 +3,9 @@
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Response, status
+from fastapi import APIRouter, Depends, Query, Response, status
 from fastapi.sse import EventSourceResponse, ServerSentEvent
+from sqlalchemy.orm import Session
 
 from api import events, paths, schemas, views
 from api.auth import CallerDep, check_owner
@@ -20,10 +21,12 @@ from api.dependencies import (
     ValidateOnly,
     created,
 )
+from api.routes.life_cycle import add_calls
 from searchd.domain.lifecycle import SearchStatus, TrialStatus
 from searchd.spec import SearchSpec
-from searchd.store import searches, trials, work
-from searchd.store.models import SearchRow
+from searchd.store import distillations, searches, trials
+from searchd.store.extension import ask_to_extend
+from searchd.store.models import RunRow, SearchRow
 
 router = APIRouter(prefix="/searches", tags=["searches"])
 
@@ -34,6 +37,9 @@ def _find(database: DatabaseDep, search: Reference) -> SearchRow:
 
 
 Found = Annotated[SearchRow, Depends(_find)]
+Descendants = Annotated[
+    bool, Query(description="With the distillations that go on from the search's detectors")
+]
 
 
 @router.post(
@@ -79,16 +85,19 @@ def get_search(search: Reference, database: DatabaseDep) -> schemas.SearchDetail
         return views.search(session, searches.get(session, search))
 
 
-@router.post("/{search}/cancel", status_code=status.HTTP_202_ACCEPTED)
-def cancel_search(
-    search: Reference, database: DatabaseDep, caller: CallerDep
+add_calls(router, "search", searches.get, views.search, schemas.SearchDetails)
+
+
+@router.post("/{search}/extend", status_code=status.HTTP_202_ACCEPTED)
+def extend_search(
+    search: Reference, extension: schemas.Extension, database: DatabaseDep, caller: CallerDep
 ) -> schemas.SearchDetails:
-    """Ask for the search to stop. Trials in flight stop within a time slice; every finished score
-    is kept."""
+    """Give the search more budget. If it has ended it is queued again and goes on from what it has;
+    if it failed or was cancelled, also under the budget that it had."""
     with database.write() as session:
         row = searches.get(session, search)
         check_owner(caller, row)
-        work.ask_to_cancel(session, row.id)
+        ask_to_extend(session, row.id, extension.model_dump(exclude_none=True))
         return views.search(session, row)
 
 
@@ -110,10 +119,12 @@ def list_trials(
 
 
 @router.get("/{search}/lineage")
-def get_lineage(found: Found, database: DatabaseDep) -> schemas.Lineage:
+def get_lineage(
+    found: Found, database: DatabaseDep, descendants: Descendants = True
+) -> schemas.Lineage:
     """Which trial descends from which, by which edit, and what the edit gained."""
     with database.read() as session:
-        return views.lineage(trials.of_search(session, found.id))
+        return views.lineage(session, _family(session, found, descendants))
 
 
 @router.get("/{search}/pareto")
@@ -122,10 +133,11 @@ def get_pareto(
     database: DatabaseDep,
     x: schemas.XAxis = "macs",
     y: schemas.YAxis = "ap",
+    descendants: Descendants = True,
 ) -> schemas.Pareto:
     """The Pareto front over every trained detector at every resolution, base and controls too."""
     with database.read() as session:
-        return views.pareto(trials.scored(session, found.id), x, y)
+        return views.pareto(session, _family(session, found, descendants), x, y)
 
 
 @router.get("/{search}/events", response_class=EventSourceResponse)
@@ -135,3 +147,7 @@ async def stream_search_events(
     """What happens to the search and its trials, as server-sent events, until it has ended."""
     async for event in events.stream(database, found.id, last_event_id):
         yield event
+
+
+def _family(session: Session, search: SearchRow, descendants: bool) -> list[RunRow]:
+    return [search, *(distillations.descended(session, search.id) if descendants else ())]

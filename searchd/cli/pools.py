@@ -7,6 +7,7 @@ import typer
 from api.client import Client
 from api.schemas import PoolDetails
 from searchd.cli.errors import fail
+from searchd.cli.life_cycle import add_calls
 from searchd.cli.output import Format, FormatOption, percent, show_list, show_one
 from searchd.cli.service import URL, KeyOption, SpecFile, UrlOption, follow, read_spec
 from searchd.domain.lifecycle import PoolStatus
@@ -68,13 +69,6 @@ def watch(pool: PoolArgument, url: UrlOption = URL, output: FormatOption = Forma
         raise fail(f"pool {ended.name} is {ended.status}: {ended.status_reason}")
 
 
-@app.command()
-def cancel(pool: PoolArgument, url: UrlOption = URL, output: FormatOption = Format.TABLE) -> None:
-    """Stop a pool's training."""
-    with Client(url) as client:
-        _show(client.cancel_pool(pool), output)
-
-
 def _show(pool: PoolDetails, output: Format) -> None:
     rows: dict[str, object] = {
         "name": pool.name,
@@ -90,3 +84,6 @@ def _show(pool: PoolDetails, output: Format) -> None:
     for each in pool.subnets:
         rows[f"AP of {each.subnet} at {each.resolution}"] = f"{percent(each.ap)} %"
     show_one(pool, rows, output)
+
+
+add_calls(app, "pool", Client.ask_of_pool, _show)

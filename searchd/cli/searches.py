@@ -7,7 +7,9 @@ import typer
 
 from api import schemas
 from api.client import Client
+from searchd.cli import pins
 from searchd.cli.errors import fail
+from searchd.cli.life_cycle import add_calls
 from searchd.cli.output import (
     Format,
     FormatOption,
@@ -164,12 +166,21 @@ def lineage(
 
 
 @app.command()
-def cancel(
-    search: SearchArgument, url: UrlOption = URL, output: FormatOption = Format.TABLE
+def extend(
+    search: SearchArgument,
+    max_trials: Annotated[
+        int | None, typer.Option(min=1, help="Search trials in all, those of before included.")
+    ] = None,
+    patience: Annotated[
+        int | None, typer.Option(min=1, help="Trials in a row without a better score.")
+    ] = None,
+    url: UrlOption = URL,
+    output: FormatOption = Format.TABLE,
 ) -> None:
-    """Stop a search; every finished score is kept."""
+    """Give a search more budget. One that has ended goes on; one that failed or was cancelled also
+    under the budget that it had."""
     with Client(url) as client:
-        _show(client.cancel_search(search), output)
+        _show(client.extend_search(search, max_trials=max_trials, patience=patience), output)
 
 
 @app.command()
@@ -235,6 +246,11 @@ def _show(search: schemas.SearchDetails, output: Format) -> None:
         "ended": search.finished_at,
     }
     show_one(search, rows, output)
+
+
+add_calls(app, "search", Client.ask_of_search, _show)
+app.command()(pins.pin)
+app.command()(pins.unpin)
 
 
 def _depth_first(

@@ -7,7 +7,7 @@ timing was. What the search trials are is each strategy's own: `searchd.search.s
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.trial import BASE_NAME, Outcome, Proposal, Train, TrialRole, trial_name
@@ -90,7 +90,7 @@ def decide(
         return Wait("the base detector is being trained")
     if base.outcome is not Outcome.SUCCEEDED:
         return Finished("the base detector could not be trained", succeeded=False)
-    reason = rules.stop_reason(proposals, completions)
+    reason = rules.stop_reason(proposals, completions) or rules.limits.reached(completions)
     if reason is None:
         return rules.propose(proposals, completions)
     if search_trials(in_flight):
@@ -108,11 +108,27 @@ def replay(
     rules: Rules, proposals: Sequence[Proposal], completions: Sequence[Completion]
 ) -> list[Proposal | Wait | Finished]:
     """What the strategy would decide in place of each recorded proposal, given the completions that
-    it had seen then. Equal to `proposals` if code and rules are the recording's."""
+    it had seen then. Equal to `proposals` if code and rules are the recording's.
+
+    The budget alone may have grown meanwhile: a search that had ended, with its controls, was given
+    more. That its budget of then was spent is seen from the controls.
+    """
     return [
-        decide(rules, proposals[:index], completions[: proposal.completed_before])
+        decide(
+            _as_then(rules, proposal, proposals[:index]),
+            proposals[:index],
+            completions[: proposal.completed_before],
+        )
         for index, proposal in enumerate(proposals)
     ]
+
+
+def _as_then(rules: Rules, proposal: Proposal, before: Sequence[Proposal]) -> Rules:
+    """The rules when this was proposed: a control follows when the budget is spent."""
+    if not (rules.control and proposal.role is TrialRole.CONTROL):
+        return rules
+    spent = len(search_trials(before))
+    return replace(rules, max_trials=min(spent, rules.max_trials))
 
 
 def _base(rules: Rules) -> Proposal:

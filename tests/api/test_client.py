@@ -75,7 +75,7 @@ def test_a_search_is_followed_through_its_events(client: Client, database: Datab
 def test_pools_are_followed_and_cancelled(client: Client, database: Database) -> None:
     add_dataset(database)
     pool_id = add_pool(database, ready=False)
-    assert client.cancel_pool("teachers").status is PoolStatus.CANCELLED
+    assert client.ask_of_pool("teachers", "cancel").status is PoolStatus.CANCELLED
     assert [event.status for event in client.pool_events(pool_id)] == [
         "queued",
         "cancelled",
@@ -92,7 +92,7 @@ def test_what_a_search_found_is_typed(client: Client, database: Database) -> Non
     assert client.pareto("first").front[-1].evaluation.ap == 0.75
     assert client.get_trial(f"{search.id}-0").epochs[0].epoch == 1
     assert client.get_search("first").best_score == 0.75
-    assert client.cancel_search("first").desired == "cancel"
+    assert client.ask_of_search("first", "cancel").desired == "cancel"
 
 
 def test_a_download_is_written_whole_and_checked(

@@ -108,23 +108,6 @@ def test_a_trained_pool_shows_its_subnets(http: httpx.Client, database: Database
     assert pool["epochs"][0]["phase"] == "supernet"
 
 
-def test_cancelling_a_search_writes_down_the_wish_only(
-    http: httpx.Client, database: Database
-) -> None:
-    add_search(database)
-    response = http.post("/searches/first/cancel")
-    assert response.status_code == 202
-    assert (response.json()["desired"], response.json()["status"]) == ("cancel", "queued")
-
-
-def test_a_ready_pool_cannot_be_cancelled(http: httpx.Client, database: Database) -> None:
-    add_dataset(database)
-    add_pool(database, ready=False)
-    assert http.post("/pools/teachers/cancel").status_code == 202
-    add_dataset_again = http.post("/datasets", json=_dataset("more"))
-    assert add_dataset_again.status_code == 201
-
-
 @pytest.mark.parametrize(
     "path",
     [

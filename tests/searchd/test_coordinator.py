@@ -451,6 +451,126 @@ def test_work_is_queued_again_when_ray_refuses_its_driver(
     assert work_of(sqlite, search).status is WorkStatus.QUEUED
 
 
+ASKS = {
+    "pause": work.ask_to_pause,
+    "cancel": work.ask_to_cancel,
+    "kill": work.ask_to_kill,
+    "resume": work.ask_to_resume,
+}
+
+
+def ask(database: Database, search: str, verb: str) -> None:
+    with database.write() as session:
+        ASKS[verb](session, search)
+
+
+def status_of(database: Database, search: str) -> SearchStatus:
+    with database.read() as session:
+        return searches.get(session, search).status
+
+
+@pytest.mark.parametrize("job", [JobStatus.PENDING, JobStatus.RUNNING, JobStatus.FAILED])
+def test_killed_search_is_cancelled_in_the_next_round_whatever_its_driver_does(
+    sqlite: Database, jobs: ScriptedJobs, coordinator: Coordinator, job: JobStatus
+) -> None:
+    search = started_search(sqlite, coordinator)
+    jobs.statuses[f"search-{search}-1"] = job
+    ask(sqlite, search, "kill")
+
+    deeds = coordinator.step()
+
+    assert deeds == [Deed(Action.CANCELLED, f"search-{search}", "a user asked to kill")]
+    assert not jobs.statuses[f"search-{search}-1"].is_alive
+    assert status_of(sqlite, search) is SearchStatus.CANCELLED
+    assert work_of(sqlite, search).status is WorkStatus.DONE
+    assert coordinator.step() == []
+
+
+def test_search_that_ends_while_it_is_to_be_killed_keeps_its_end(
+    sqlite: Database, jobs: ScriptedJobs, coordinator: Coordinator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search = started_search(sqlite, coordinator)
+    ask(sqlite, search, "kill")
+
+    def finish_meanwhile(_job_id: str) -> None:
+        with sqlite.write() as session:
+            lease = work.lease_of(work.of_resource(session, search))
+            work.advance(session, lease, SearchStatus.PREPARING, "driver started")
+            work.advance(session, lease, SearchStatus.RUNNING, "base trained")
+            work.finish(session, lease, SearchStatus.SUCCEEDED, "converged")
+
+    monkeypatch.setattr(jobs, "stop", finish_meanwhile)
+
+    assert coordinator.step() == []
+    assert status_of(sqlite, search) is SearchStatus.SUCCEEDED
+
+
+@pytest.mark.parametrize(
+    ("verb", "action", "status"),
+    [
+        ("pause", Action.PAUSED, SearchStatus.PAUSED),
+        ("cancel", Action.CANCELLED, SearchStatus.CANCELLED),
+    ],
+)
+@pytest.mark.parametrize("max_attempts", [1, 3])
+def test_driver_that_dies_before_it_has_stopped_is_not_started_again(
+    sqlite: Database,
+    jobs: ScriptedJobs,
+    make: Callable[..., Coordinator],
+    verb: str,
+    action: Action,
+    status: SearchStatus,
+    max_attempts: int,
+) -> None:
+    coordinator = make(max_attempts=max_attempts)
+    search = started_search(sqlite, coordinator)
+    ask(sqlite, search, verb)
+    jobs.statuses[f"search-{search}-1"] = JobStatus.FAILED
+
+    assert [deed.action for deed in coordinator.step()] == [action]
+
+    assert status_of(sqlite, search) is status
+    assert coordinator.step() == []
+
+
+def test_paused_search_makes_room_and_waits_for_its_turn_when_it_is_resumed(
+    sqlite: Database, jobs: ScriptedJobs, coordinator: Coordinator
+) -> None:
+    first = started_search(sqlite, coordinator)
+    second = factories.add_search(sqlite, "second").id
+    ask(sqlite, first, "pause")
+    assert [deed.action for deed in coordinator.step()] == [Action.WAITS]
+    with sqlite.write() as session:
+        work.stopped(session, work.lease_of(work.of_resource(session, first)))
+
+    assert [deed.work_id for deed in coordinator.step()] == [f"search-{second}"]
+    ask(sqlite, first, "resume")
+    (deed,) = coordinator.step()
+    assert (deed.action, deed.work_id) == (Action.WAITS, f"search-{first}")
+    ask(sqlite, second, "kill")
+    assert [deed.action for deed in coordinator.step()] == [Action.CANCELLED, Action.STARTED]
+    assert jobs.commands[f"search-{first}-2"][-1] == "--lease=2"
+
+
+def test_search_that_is_paused_while_its_refusal_is_decided_is_left_alone(
+    sqlite: Database, jobs: ScriptedJobs, coordinator: Coordinator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = started_search(sqlite, coordinator)
+    with sqlite.write() as session:
+        spec = factories.search_spec("large", resources=ResourcesSpec(cpus_per_trial=4))
+        large = searches.create(session, spec).id
+
+    def pause_meanwhile(_job_id: str) -> JobStatus:
+        ask(sqlite, large, "pause")
+        return JobStatus.RUNNING
+
+    monkeypatch.setattr(jobs, "status", pause_meanwhile)
+
+    assert coordinator.step() == []
+    assert status_of(sqlite, large) is SearchStatus.PAUSED
+    assert status_of(sqlite, running) is SearchStatus.QUEUED
+
+
 def test_search_that_is_cancelled_before_it_starts_never_runs(
     sqlite: Database, jobs: ScriptedJobs, coordinator: Coordinator
 ) -> None:
@@ -458,7 +578,7 @@ def test_search_that_is_cancelled_before_it_starts_never_runs(
     with sqlite.write() as session:
         work.ask_to_cancel(session, search)
 
-    assert [deed.action for deed in coordinator.step()] == [Action.CANCELLED]
+    assert coordinator.step() == []
 
     with sqlite.read() as session:
         assert searches.get(session, search).status is SearchStatus.CANCELLED

@@ -171,7 +171,7 @@ def test_cancelled_search_stops_its_trials_and_ends(
 ) -> None:
     wait_until(lambda: _status(client, endless, "base") is TrialStatus.RUNNING)
 
-    client.cancel_search(endless)
+    client.ask_of_search(endless, "cancel")
 
     ended = client.wait_for_search(endless, poll_s=0.5)
     assert (ended.status, ended.status_reason) == (

@@ -176,11 +176,24 @@ def test_watching_a_pool_ends_when_it_is_ready(searchd: Run, database: Database)
     assert searchd("pool", "watch", "teachers").exit_code == 0
 
 
-def test_cancelling_is_written_down(searchd: Run, database: Database) -> None:
-    search = add_search(database)
+def test_searches_and_pools_are_paused_resumed_killed_and_extended(
+    searchd: Run, database: Database
+) -> None:
+    add_dataset(database)
+    add_pool(database, ready=False)
+    add_search(database)
+    for noun, name in (("search", "first"), ("pool", "teachers")):
+        for verb, status in (("pause", "paused"), ("resume", "queued"), ("kill", "cancelled")):
+            result = searchd(noun, verb, name, "--format", "json")
+            assert json.loads(result.stdout)["status"] == status
+    result = searchd("search", "extend", "first", "--max-trials", 7, "--format", "json")
+    extended = json.loads(result.stdout)
+    assert (extended["status"], extended["budget"]["max_trials"]) == ("queued", 7)
     assert searchd("search", "cancel", "first").exit_code == 0
-    with database.read() as session:
-        assert work.of_resource(session, search.id).desired == "cancel"
+
+
+def test_what_has_ended_cannot_be_cancelled(searchd: Run, database: Database) -> None:
+    add_search(database)
     result = searchd("pool", "cancel", "teachers")
     assert (result.exit_code, result.stderr) == (
         1,

@@ -117,6 +117,35 @@ def test_interrupted_search_goes_on_as_if_it_had_not_been() -> None:
     assert resumed.proposals == whole.proposals
 
 
+@pytest.mark.parametrize("in_flight", [1, 3])
+def test_extended_search_goes_on_after_its_controls_and_can_be_replayed(in_flight: int) -> None:
+    strategy = with_base(replace(RULES, max_trials=4))
+    run(strategy, rising, in_flight, random.Random(0))
+    controls = sum(p.role is TrialRole.CONTROL for p in strategy.proposals)
+    assert controls > 0
+
+    strategy.rules = replace(RULES, max_trials=9)
+    finished = run(strategy, rising, in_flight, random.Random(0))
+
+    assert finished == Finished("budget: 9 trials", succeeded=True)
+    later = strategy.proposals[5 + controls :]
+    assert [p.name for p in later[:5]] == ["4", "5", "6", "7", "8"]
+    # Controls that are trained stay; only those are added that a longer lineage calls for.
+    assert [p.name for p in later[5:]] == [
+        f"control-{number}" for number in range(controls + 1, len(lineage("8", strategy.proposals)))
+    ]
+    assert replay(strategy.rules, strategy.proposals, strategy.completions) == strategy.proposals
+
+
+def test_search_that_converged_goes_on_with_more_patience() -> None:
+    strategy = with_base(replace(RULES, patience=2, control=False))
+    assert run(strategy, lambda _: 0.5, 1, random.Random(0)).reason.startswith("converged: 2")
+    strategy.rules = replace(strategy.rules, patience=5)
+    assert run(strategy, lambda _: 0.5, 1, random.Random(0)).reason.startswith("converged: 5")
+    assert [p.name for p in strategy.proposals[1:]] == ["0", "1", "2", "3", "4", "5"]
+    assert replay(strategy.rules, strategy.proposals, strategy.completions) == strategy.proposals
+
+
 def test_completion_must_be_told_in_order_and_once() -> None:
     strategy = with_base()
     trial = ask(strategy)

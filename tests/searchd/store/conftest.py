@@ -58,16 +58,17 @@ def postgresql_database(postgresql_server: PostgresqlServer) -> Iterator[Databas
 @pytest.fixture(params=[MEMORY, SQLITE, POSTGRESQL])
 def database(request: pytest.FixtureRequest) -> Database:
     """An empty database with all tables."""
-    return _emptied(request.getfixturevalue(f"{request.param}_database"))
+    return emptied(request.getfixturevalue(f"{request.param}_database"))
 
 
 @pytest.fixture(params=[SQLITE, POSTGRESQL])
 def shared(request: pytest.FixtureRequest) -> Database:
     """An empty database with all tables, for transactions that overlap."""
-    return _emptied(request.getfixturevalue(f"{request.param}_database"))
+    return emptied(request.getfixturevalue(f"{request.param}_database"))
 
 
-def _emptied(database: Database) -> Database:
+def emptied(database: Database) -> Database:
+    """The same without a row."""
     with database.connect() as connection:
         for table in reversed(Base.metadata.sorted_tables):
             connection.execute(table.delete())
