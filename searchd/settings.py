@@ -46,8 +46,9 @@ class Settings(BaseSettings):
     """Seconds between two rounds of the coordinator."""
     max_attempts: int = Field(default=5, ge=1)
     """Crashes of a driver in a row after which its work is given up."""
-    slice_s: float = Field(default=60.0, gt=0)
-    """Seconds after which a worker hands over its progress and looks whether to stop."""
+    slice_s: float = Field(default=20.0, gt=0)
+    """Seconds after which a worker hands over its progress and looks whether to stop. Pausing frees
+    its GPU after that and some seconds."""
     checkpoint_s: float = Field(default=600.0, gt=0)
     """Seconds between checkpoints inside an epoch."""
     silence_s: float = Field(default=900.0, gt=0)

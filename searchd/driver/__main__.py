@@ -57,11 +57,11 @@ def carry_out(database: Database, lease: Lease, keeper: LeaseKeeper, settings: S
         case WorkKind.DATASET_CHECK:
             run_dataset_check(database, lease, settings)
         case WorkKind.POOL:
-            run_pool(database, lease, settings, keeper.cancelled)
+            run_pool(database, lease, settings, keeper.stopping)
         case WorkKind.TEACHER:
             run_teacher(database, lease, settings)
         case WorkKind.SEARCH | WorkKind.DISTILLATION:
-            run_search(Ledger(database, lease, settings), settings, keeper.cancelled)
+            run_search(Ledger(database, lease, settings), settings, keeper.stopping)
     log.info("%s: done", lease.work_id)
 
 
