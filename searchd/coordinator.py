@@ -158,12 +158,12 @@ class Coordinator:
         Raises:
             ClusterUnreachableError: Ray does not answer. Nothing is decided without it.
         """
-        nodes = self._jobs.nodes()
         with self._database.read() as session:
             leased = work.leased(session)
             queued = work.queued(session, now=self._clock())
         self._note_signs(leased)
         deeds = [self._watch(row) for row in leased]
+        nodes = self._jobs.nodes() if queued else []
         deeds += [self._admit(row, nodes) for row in queued]
         return [deed for deed in deeds if deed is not None]
 

@@ -137,7 +137,14 @@ class RayJobs:
 
     def nodes(self) -> list[Node]:
         try:
-            found: list[Any] = list_nodes(address=self._url, filters=[_ALIVE])
+            # Once a node has died, Ray 2.60 takes those that the filter leaves out for missing
+            # output, and would raise for ever.
+            found: list[Any] = list_nodes(
+                address=self._url,
+                filters=[_ALIVE],
+                limit=_MAX_NODES,
+                raise_on_missing_output=False,
+            )
         except (RayStateApiException, *_FAILURES) as error:
             raise self._unreachable(error) from error
         return [_node(node.resources_total or {}) for node in found]
@@ -154,6 +161,8 @@ class RayJobs:
 
 
 _ALIVE = ("state", "=", "ALIVE")
+_MAX_NODES = 10_000
+"""The most that Ray's API gives."""
 
 
 def _is_missing(error: Exception) -> bool:
