@@ -214,6 +214,14 @@ class Client:
         """The detector that a trial trained."""
         return self._get(f"/detectors/{trial_id}", schemas.Detector)
 
+    def pin(self, trial_id: str) -> schemas.TrialDetails:
+        """Keep the trial's files, whatever comes of it."""
+        return self._post(f"/detectors/{trial_id}/pin", schemas.TrialDetails)
+
+    def unpin(self, trial_id: str) -> schemas.TrialDetails:
+        """Let the trial's files be removed when nothing needs them any more."""
+        return self._post(f"/detectors/{trial_id}/unpin", schemas.TrialDetails)
+
     def download(self, trial_id: str, artifact: str, target: Path) -> Path:
         """Fetch a file of a detector and check its SHA-256.
 

@@ -106,6 +106,8 @@ class File(Schema):
     size_bytes: int
     uri: str
     """Where it lies in the artifact store."""
+    deleted_at: datetime | None = None
+    """Since when it is gone: collected, because nothing needed it any more."""
 
 
 class Dataset(Schema):
@@ -247,6 +249,8 @@ class Trial(Schema):
     """Best over the resolutions."""
     best: Evaluation | None
     """At the resolution with the best score."""
+    pinned: bool
+    """Whether a user wants its files kept, whatever comes of it."""
     evaluations: list[Evaluation]
     created_at: datetime
     started_at: datetime | None
@@ -321,6 +325,8 @@ class Detector(Schema):
     detector: DetectorValue
     params: int
     score: float | None
+    pinned: bool
+    """Whether a user wants its files kept."""
     evaluations: list[Evaluation]
     artifacts: list[File]
 

@@ -1,20 +1,27 @@
 """Trials one by one, and the detectors they trained."""
 
 import base64
+from typing import Any
 from urllib.parse import quote
 
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
+from sqlalchemy.orm import Session
 
 from api import schemas, views
+from api.auth import Caller, CallerDep, check_owner
 from api.dependencies import DatabaseDep, Reference
 from searchd import artifacts
 from searchd.domain.errors import NotFoundError
 from searchd.domain.trial import Artifact
-from searchd.store import trials
+from searchd.store import keeping, trials, work
+from searchd.store.models import TrialRow
 
 router = APIRouter(tags=["detectors"])
 MEDIA_TYPE = "application/octet-stream"
+COLLECTED: dict[int | str, dict[str, Any]] = {
+    410: {"model": schemas.Problem, "description": "The file is lost, damaged or was collected"}
+}
 
 
 @router.get("/trials/{trial_id}")
@@ -36,7 +43,7 @@ def get_detector(trial_id: Reference, database: DatabaseDep) -> schemas.Detector
     response_class=StreamingResponse,
     responses={
         200: {"content": {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}},
-        410: {"model": schemas.Problem, "description": "The file is lost or damaged"},
+        **COLLECTED,
     },
 )
 def download_artifact(
@@ -48,12 +55,39 @@ def download_artifact(
     """
     with database.read() as session:
         row = trials.get(session, trial_id)
-    found = next((each.artifact for each in row.artifacts if each.name == name), None)
-    if found is None:
+    stored = next((each for each in row.artifacts if each.name == name), None)
+    if stored is None:
         names = ", ".join(each.name for each in row.artifacts) or "none"
         raise NotFoundError(f"trial {trial_id} has no artifact {name!r}; it has: {names}")
+    stored.check_there()
+    found = stored.artifact
     content = artifacts.chunks(found)
     return StreamingResponse(content, media_type=MEDIA_TYPE, headers=_headers(trial_id, found))
+
+
+@router.post("/detectors/{trial_id}/pin", responses=COLLECTED)
+def pin_detector(
+    trial_id: Reference, database: DatabaseDep, caller: CallerDep
+) -> schemas.TrialDetails:
+    """Keep the trial's files, whatever comes of it; otherwise they are removed when nothing needs
+    them any more. Asking twice is the same as asking once."""
+    with database.write() as session:
+        return views.trial_details(_pinned(session, trial_id, caller, pinned=True))
+
+
+@router.post("/detectors/{trial_id}/unpin")
+def unpin_detector(
+    trial_id: Reference, database: DatabaseDep, caller: CallerDep
+) -> schemas.TrialDetails:
+    """Let the trial's files be removed when nothing needs them any more."""
+    with database.write() as session:
+        return views.trial_details(_pinned(session, trial_id, caller, pinned=False))
+
+
+def _pinned(session: Session, trial_id: str, caller: Caller, *, pinned: bool) -> TrialRow:
+    row = trials.get(session, trial_id)
+    check_owner(caller, work.resource(session, work.of_resource(session, row.search_id)))
+    return keeping.pin(session, trial_id, pinned=pinned)
 
 
 def _headers(trial_id: str, artifact: Artifact) -> dict[str, str]:

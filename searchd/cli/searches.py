@@ -8,6 +8,7 @@ import typer
 from api import schemas
 from api.client import Client
 from searchd.cli import pins
+from searchd.cli import pins
 from searchd.cli.errors import fail
 from searchd.cli.life_cycle import add_calls
 from searchd.cli.output import (
@@ -249,6 +250,8 @@ def _show(search: schemas.SearchDetails, output: Format) -> None:
 
 
 add_calls(app, "search", Client.ask_of_search, _show)
+app.command()(pins.pin)
+app.command()(pins.unpin)
 app.command()(pins.pin)
 app.command()(pins.unpin)
 
