@@ -24,6 +24,9 @@ from detection.families import PIXEL_MEAN, PIXEL_STD, preprocessor_config
 from searchd.domain.detector import MmdetDetector
 from searchd.domain.errors import InvalidValueError
 
+_LOADED_WHEN_BUILT = frozenset({"teacher_config", "teacher_ckpt"})
+"""Fields of mmdet's self-distilled detectors: a Python file that would be run, and a pickle."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Normalisation:
@@ -115,7 +118,8 @@ def model_config(detector: MmdetDetector) -> dict[str, Any]:
     without pretrained weights, which would be downloaded.
 
     Raises:
-        InvalidValueError: mmdet ships no such config, or an option names no value of it.
+        InvalidValueError: mmdet ships no such config, an option names no value of it, or it loads
+            another detector.
     """
     path = find_config(detector.config)
     config = Config.fromfile(path)
@@ -128,11 +132,6 @@ def model_config(detector: MmdetDetector) -> dict[str, Any]:
         raise InvalidValueError(
             f"options {dict(detector.options)} do not fit config {detector.config}: {error}"
         ) from error
-    if "teacher_ckpt" in model.model:
-        raise InvalidValueError(
-            f"config {detector.config} loads another detector, its teacher, when it is built; "
-            "methods of this project need none of it"
-        )
     cleaned: dict[str, Any] = _mapped(
         model.model.to_dict(), lambda node: _cleaned(node, detector.num_classes)
     )
@@ -167,6 +166,12 @@ def _shipped() -> dict[str, Path]:
 
 
 def _cleaned(node: dict[str, Any], num_classes: int) -> dict[str, Any]:
+    loaded = node.keys() & _LOADED_WHEN_BUILT
+    if loaded:
+        raise InvalidValueError(
+            f"the config names {', '.join(sorted(loaded))}: it would load another detector when it "
+            "is built, which is not done here; use a config without a teacher of its own"
+        )
     node = {key: value for key, value in node.items() if key != "pretrained"}
     init = node.get("init_cfg")
     if isinstance(init, Mapping) and init.get("type") == "Pretrained":

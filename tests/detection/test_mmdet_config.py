@@ -248,3 +248,11 @@ def test_other_mean_is_refused() -> None:
 
 def prepared(model: BaseDetector, image: Tensor) -> Any:
     return model.data_preprocessor({"inputs": [image.to(torch.uint8)]})["inputs"]
+
+
+@pytest.mark.parametrize("key", ["teacher_config", "detector.teacher_ckpt"])
+def test_options_cannot_have_a_file_run(key: str) -> None:
+    detector = MmdetDetector(config="retinanet_r50_fpn_1x_coco", options={key: "/tmp/evil.py"})
+
+    with pytest.raises(InvalidValueError, match="would load another detector when it is built"):
+        build_mmdet(detector)

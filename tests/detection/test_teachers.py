@@ -208,7 +208,10 @@ def test_objects_beside_the_weights_are_passed_over(tmp_path: Path) -> None:
             "fcos_r50-caffe_fpn_gn-head_1x_coco",
             "subtracts the mean .* use a config with ImageNet's",
         ),
-        ("lad_r101-paa-r50_fpn_2xb8_coco_1x", "loads another detector, its teacher"),
+        (
+            "lad_r101-paa-r50_fpn_2xb8_coco_1x",
+            "names teacher_ckpt: it would load another",
+        ),
         ("retinanet_timm-tv-resnet50_fpn_1x_coco", "cannot be built by the installed mmdet"),
         ("retinanet_r500_fpn", "mmdet ships no config 'retinanet_r500_fpn'; close to it"),
     ],
