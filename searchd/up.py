@@ -39,6 +39,12 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _OBJECT_STORE_BYTES = 256 * 2**20
 """Of Ray's shared memory: only orders and reports pass through it."""
 _START_TIMEOUT_S = 90.0
+_HEALTH_CHECKS = {
+    "RAY_health_check_period_ms": "2000",
+    "RAY_health_check_timeout_ms": "5000",
+    "RAY_health_check_failure_threshold": "4",
+}
+"""A node that does not answer is given up after 4 x (2 + 5) s. Ray's own: 5 x (3 + 10) s."""
 
 
 class StartError(SearchdError):
@@ -237,6 +243,7 @@ class Service:
             "RAY_COLOR_PREFIX": "0",
             # Otherwise Ray 2.60, asked to end, waits 30 s for running jobs.
             "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
+            **_HEALTH_CHECKS,
             "AUTOSCALER_METRIC_PORT": str(autoscaler_port),
             "DASHBOARD_METRIC_PORT": str(dashboard_port),
             MARK: str(self.data_folder),

@@ -186,6 +186,10 @@ class Site:
                 return process
         return None
 
+    def trial_workers(self) -> list[psutil.Process]:
+        """Processes that have a trial, or wait for one."""
+        return [p for p in self.processes() if "TrialTrainable" in "".join(_command(p))]
+
     def ray_head(self) -> psutil.Process | None:
         """`ray start --head`, the parent of every process of the head node."""
         for process in self.processes():

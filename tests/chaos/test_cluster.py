@@ -13,7 +13,7 @@ from tests.chaos.workers import Attempt
 
 pytestmark = [pytest.mark.chaos, pytest.mark.e2e, pytest.mark.timeout(600)]
 
-HEALTH_CHECKS_S = 60.0
+HEALTH_CHECKS_S = 40.0
 """That Ray needs at most to notice a node that does not answer; see searchd/up.py."""
 
 

@@ -1,0 +1,113 @@
+"""Real detectors: who is killed in the middle of training goes on from the last epoch."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from detection.data.shapes import make_shapes
+from searchd.domain.lifecycle import SearchStatus, TrialStatus
+from searchd.settings import Settings
+from searchd.spec import PoolSpec, SearchSpec
+from searchd.store.models import TrialRow
+from tests.chaos.recovery import recovered
+from tests.chaos.site import Site, family, kill, running_site
+
+pytestmark = [pytest.mark.chaos, pytest.mark.e2e, pytest.mark.timeout(600)]
+
+REAL = ("trial_module", "adaptation_costs", "latency", "pool_training", "dataset_check")
+"""Settings that name what the workers do."""
+EPOCHS = 12
+HEAD = {
+    "head_channels": 32,
+    "anchor_scale": 4,
+    "finest_roi_scale": 16,
+    "num_proposals": 50,
+    "sampled_rois": 32,
+}
+TRAINING = {"batch_size": 4, "resolutions": ["64x64"], "warmup_iterations": 0}
+POOL = {
+    "name": "teachers",
+    "dataset": "shapes",
+    "space": {
+        "depths": [[1, 2], [1], [1], [1]],
+        "widths": [[1.0, 1.5]] * 4,
+        "neck_channels": [16],
+        "resolutions": ["64x64"],
+        "base_channels": 8,
+    },
+    "head": HEAD,
+    "phases": [
+        {
+            "name": "supernet",
+            "min_depths": [2, 1, 1, 1],
+            "min_width": 1.5,
+            "learning_rate": 0.02,
+            "epochs": 1,
+            "distil": False,
+        }
+    ],
+    "training": TRAINING,
+    "bn_reset_images": 8,
+    "evaluated_subnets": 1,
+}
+SEARCH = {
+    "name": "trained",
+    "dataset": "shapes",
+    "pool": "teachers",
+    "base": {
+        "base_channels": 8,
+        "training": {**TRAINING, "epochs": EPOCHS, "learning_rate": 0.01},
+    },
+    "head": {**HEAD, "neck_channels": 16},
+    "trial": {**TRAINING, "epochs": 1},
+    "strategy": {"student_frozen_trials": 1, "min_channels": 2},
+    "score": {"base_resolution": "64x64"},
+    "budget": {"max_trials": 1},
+    "control": False,
+}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    fields = Settings.model_fields
+    environment = {f"SEARCHD_{name.upper()}": fields[name].default for name in REAL}
+    with running_site(tmp_path_factory.mktemp("chaos"), environment=environment) as site:
+        data = tmp_path_factory.mktemp("data")
+        site.client.create_dataset(make_shapes(data, num_train=28, num_validation=4, image_size=64))
+        site.client.create_pool(PoolSpec.model_validate(POOL))
+        site.client.wait_for_pool("teachers", poll_s=0.5)
+        yield site
+
+
+def test_training_goes_on_from_its_last_epoch_when_worker_and_then_driver_are_killed(
+    site: Site,
+) -> None:
+    search = site.client.submit_search(SearchSpec.model_validate(SEARCH)).id
+    site.wait_until(lambda: _epoch(site, search, attempt=1) >= 3)
+
+    (driver,) = site.drivers(search)
+    kill(site.trial_workers())
+    took_s = site.wait_until(lambda: _epoch(site, search, attempt=2) >= 1)
+    recovered("SIGKILL of a worker with torch", "its trial trains again", took_s, bound_s=30)
+    first_after_worker = _epoch(site, search, attempt=2)
+    site.wait_until(lambda: _epoch(site, search, attempt=2) > first_after_worker)
+    kill(family(driver.pid))
+    took_s = site.wait_until(lambda: _epoch(site, search, attempt=3) >= 1)
+    recovered("SIGKILL of a driver with torch", "its trial trains again", took_s, bound_s=40)
+    first_after_driver = _epoch(site, search, attempt=3)
+
+    ended = site.client.wait_for_search(search, poll_s=0.5)
+    assert ended.status is SearchStatus.SUCCEEDED, ended.status_reason
+    assert 3 <= first_after_worker < first_after_driver
+    base = site.client.get_trial(f"{search}-base")
+    assert (base.status, base.attempt) == (TrialStatus.SUCCEEDED, 3)
+    assert [epoch.epoch for epoch in base.epochs] == list(range(1, EPOCHS + 1))
+
+
+def _epoch(site: Site, search: str, *, attempt: int) -> int:
+    """The epoch that this attempt at the base trains; 0: none."""
+    rows: dict[str, TrialRow] = {row.name: row for row in site.trials(search)}
+    base = rows.get("base")
+    if base is None or base.attempt != attempt or base.progress is None:
+        return 0
+    return base.progress.epoch if base.progress.stage == "train" else 0
