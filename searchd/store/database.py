@@ -4,8 +4,9 @@ One step is one transaction: open `read()` or `write()`, do what must be atomic,
 (network, training, files) happens inside. An error inside leaves the database as it was.
 """
 
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 _BUSY_TIMEOUT_MS = 30_000
-"""How long a writer waits for another one: for SQLite's only turn, or for PostgreSQL's row."""
+"""How long a writer waits for another process: for SQLite's only turn, or for PostgreSQL's row."""
 _IDLE_TIMEOUT_MS = 60_000
 """After which PostgreSQL ends a transaction in which nothing happens: its process is frozen, and
 others wait for the rows that it has locked."""
@@ -42,6 +43,8 @@ class Database:
             else self.engine.execution_options(isolation_level="REPEATABLE READ")
         )
         self._writer = self.engine.execution_options(**{_WRITES: True})
+        # SQLite lets writers try again and again until one is lucky; here they queue.
+        self._turn = threading.RLock() if sqlite else nullcontext()
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -55,7 +58,11 @@ class Database:
 
         On SQLite there is one writer at a time; the others wait here.
         """
-        with Session(self._writer, expire_on_commit=False) as session, session.begin():
+        with (
+            self._turn,
+            Session(self._writer, expire_on_commit=False) as session,
+            session.begin(),
+        ):
             yield session
 
     @contextmanager
