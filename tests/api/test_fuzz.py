@@ -23,11 +23,22 @@ from api.app import create_app
 from api.auth import Rules
 from searchd import artifacts
 from searchd.domain.lifecycle import SearchStatus
-from searchd.store import Database, Role, tokens, upgrade, work
-from tests.searchd.store.factories import base_proposal, run_trial, start_search, succeeded
+from searchd.store import Database, Role, teachers, tokens, upgrade, work
+from tests.searchd.store.factories import (
+    add_distillation,
+    base_proposal,
+    leased,
+    run_trial,
+    start_search,
+    succeeded,
+    teacher_report,
+    teacher_spec,
+)
 
 DEFAULT_EXAMPLES = 6
 EXAMPLES = int(os.environ.get("SEARCHD_FUZZ_EXAMPLES", DEFAULT_EXAMPLES))
+_OWNERS = {"pools": "pool", "searches": "search", "distillations": "distillation"}
+"""Whose name the parameter "reference" of a path is."""
 CHECKS: list[Any] = [
     checks.not_a_server_error,
     openapi_checks.status_code_conformance,
@@ -57,7 +68,7 @@ class Described:
             operation = found.ok()
             if operation.path.endswith("/events") is not streams:
                 continue
-            names = {name: self.known[name] for name in re.findall(r"{(\w+)}", operation.path)}
+            names = self._names(operation.path)
             self._fuzz(operation.as_strategy(GenerationMode.POSITIVE), answers)
             if operation.tags != ["health"]:  # which take nothing that could be wrong
                 self._fuzz(operation.as_strategy(GenerationMode.NEGATIVE), answers)
@@ -65,10 +76,20 @@ class Described:
             self._fuzz(existing.map(self._of_what_exists), answers)
         return answers
 
+    def _names(self, path: str) -> dict[str, str]:
+        """What exists, for the parameters of a path."""
+        owner = next((name for plural, name in _OWNERS.items() if f"/{plural}/" in path), "")
+        known = self.known | {"reference": self.known.get(owner, "")}
+        return {name: known[name] for name in re.findall(r"{(\w+)}", path)}
+
     def _of_what_exists(self, case: Any) -> Any:
         if isinstance(case.body, dict):
             names = case.body.keys() & {"dataset", "pool"}
             case.body |= {name: self.known[name] for name in names}
+            if isinstance(case.body.get("trial"), str):
+                case.body["trial"] = self.known["trial_id"]
+            if isinstance(case.body.get("mmdet"), dict):
+                case.body["mmdet"]["checkpoint"] = self.folder
             for split in (case.body.get("train"), case.body.get("validation")):
                 if isinstance(split, dict):
                     split |= {"annotations": self.folder, "images": self.folder}
@@ -92,13 +113,15 @@ class Described:
 
 @pytest.fixture
 def described(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Described]:
-    """The description of an API that holds one search, which has ended."""
+    """The description of an API that holds one thing of each kind, which have ended."""
     for chatty in ("httpx", "searchd", "alembic"):
         caplog.set_level(logging.WARNING, logger=chatty)
     url = f"sqlite:///{tmp_path / 'searchd.sqlite'}"
     upgrade(url)
     database = Database(url)
     trial_id = _end_a_search(database, tmp_path)
+    _evaluate_a_teacher(database)
+    _cancel_a_distillation(database)
     with database.write() as session:
         secret = tokens.create(session, "fuzz", Role.ADMIN)
     headers = {"Authorization": f"Bearer {secret}"}
@@ -108,7 +131,9 @@ def described(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Desc
     known = {
         "dataset": "shapes",
         "pool": "teachers",
+        "teacher": "swin",
         "search": "first",
+        "distillation": "mtpd",
         "trial_id": trial_id,
         "name": "student",
     }
@@ -123,6 +148,19 @@ def _end_a_search(database: Database, folder: Path) -> str:
     with database.write() as session:
         work.finish(session, lease, SearchStatus.SUCCEEDED, "converged")
     return f"{search.id}-base"
+
+
+def _evaluate_a_teacher(database: Database) -> None:
+    with database.write() as session:
+        teacher = teachers.create(session, teacher_spec())
+    with leased(database, f"teacher-{teacher.id}") as (session, lease):
+        teachers.record_report(session, lease, teacher_report())
+
+
+def _cancel_a_distillation(database: Database) -> None:
+    distillation = add_distillation(database)
+    with leased(database, f"distillation-{distillation.id}") as (session, lease):
+        work.finish(session, lease, SearchStatus.CANCELLED, "never mind")
 
 
 def test_every_answer_is_as_described(described: Described) -> None:
