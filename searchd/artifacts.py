@@ -54,13 +54,21 @@ def write(uri: str, data: bytes, *, name: str) -> Artifact:
             _store(uri, data)
             break
         except OSError as error:
-            if error.errno not in _REFUSALS or time.monotonic() >= deadline:
+            if not refusal(error) or time.monotonic() >= deadline:
                 raise
             log.warning("%s cannot be written, and is tried again: %s", uri, error)
         time.sleep(_RETRY_S)
     return Artifact(
         name=name, uri=uri, sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data)
     )
+
+
+def refusal(error: BaseException) -> str:
+    """What a store that takes no writes at the moment says, and what would help; empty if the error
+    is another."""
+    if not isinstance(error, OSError) or error.errno not in _REFUSALS:
+        return ""
+    return f"{error}: free space, or make it writable"
 
 
 def read(artifact: Artifact) -> bytes:

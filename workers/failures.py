@@ -5,6 +5,7 @@ import traceback
 import torch
 
 from detection.training import NonFiniteLossError
+from searchd import artifacts
 from searchd.domain.errors import ArtifactError, CheckpointError, DataError
 from searchd.domain.lifecycle import FailureCause
 
@@ -14,7 +15,7 @@ def cause_and_reason(error: Exception) -> tuple[FailureCause, str]:
     cause = _cause(error)
     if cause is FailureCause.BUG:
         return cause, "".join(traceback.format_exception(error))
-    return cause, f"{type(error).__name__}: {error}"
+    return cause, artifacts.refusal(error) or f"{type(error).__name__}: {error}"
 
 
 def damaged_file(error: Exception) -> str:
@@ -32,5 +33,7 @@ def _cause(error: Exception) -> FailureCause:
             return FailureCause.BAD_CHECKPOINT
         case DataError():
             return FailureCause.DATA_ERROR
+        case OSError() if artifacts.refusal(error):
+            return FailureCause.WORKER_LOST  # a matter of this machine; the next attempt may do it
         case _:
             return FailureCause.BUG

@@ -64,9 +64,9 @@ class TrialTrainable(tune.Trainable):
                 progress = self._next_slice()
             except StopIteration as end:
                 return self._final(end.value)
-            except Exception:  # no worker may be lost to an error; trial_steps reports its own
+            except Exception as error:  # no worker may be lost to one; trial_steps reports its own
                 log.exception("%s", self._trial)
-                return self._final(self._broken(traceback.format_exc()))
+                return self._final(self._broken(error))
         self._progress = progress
         self._metrics.show(self._order, progress)
         return {"final": False, "progress": PROGRESS.dump_json(progress).decode()}
@@ -103,13 +103,14 @@ class TrialTrainable(tune.Trainable):
         self._steps = module.trial_steps(self._order, self._context)
         return next(self._steps)
 
-    def _broken(self, description: str) -> Report:
+    def _broken(self, error: Exception) -> Report:
+        refusal = artifacts.refusal(error)  # of the report; another attempt may get it stored
         return Report(
             trial=self._order.proposal.name,
             attempt=self._order.attempt,
             outcome=Outcome.FAILED,
-            cause=FailureCause.BUG,
-            reason=description,
+            cause=FailureCause.WORKER_LOST if refusal else FailureCause.BUG,
+            reason=refusal or "".join(traceback.format_exception(error)),
         )
 
     def _final(self, report: Report) -> dict[str, Any]:

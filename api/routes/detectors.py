@@ -1,7 +1,6 @@
 """Trials one by one, and the detectors they trained."""
 
 import base64
-from typing import Any
 from urllib.parse import quote
 
 from fastapi import APIRouter
@@ -19,9 +18,6 @@ from searchd.store.models import TrialRow
 
 router = APIRouter(tags=["detectors"])
 MEDIA_TYPE = "application/octet-stream"
-COLLECTED: dict[int | str, dict[str, Any]] = {
-    410: {"model": schemas.Problem, "description": "The file is lost, damaged or was collected"}
-}
 
 
 @router.get("/trials/{trial_id}")
@@ -43,7 +39,10 @@ def get_detector(trial_id: Reference, database: DatabaseDep) -> schemas.Detector
     response_class=StreamingResponse,
     responses={
         200: {"content": {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}},
-        **COLLECTED,
+        410: {
+            "model": schemas.Problem,
+            "description": "The file is lost, damaged or was collected",
+        },
     },
 )
 def download_artifact(
@@ -65,7 +64,7 @@ def download_artifact(
     return StreamingResponse(content, media_type=MEDIA_TYPE, headers=_headers(trial_id, found))
 
 
-@router.post("/detectors/{trial_id}/pin", responses=COLLECTED)
+@router.post("/detectors/{trial_id}/pin")
 def pin_detector(
     trial_id: Reference, database: DatabaseDep, caller: CallerDep
 ) -> schemas.TrialDetails:

@@ -12,7 +12,7 @@ from searchd.domain.progression import Plan
 from searchd.domain.subnet import Subnet
 from searchd.domain.teacher import RegisteredTeacher, Teacher
 from searchd.spec import DistillationSpec, HeadSpec, check_subnets, subnets_of
-from searchd.store import creation, paging, references, trials
+from searchd.store import creation, keeping, paging, references, trials
 from searchd.store.base import new_id
 from searchd.store.lease import Lease, hold
 from searchd.store.models import DistillationRow, PoolRow, RunRow, TeacherRow, TrialRow
@@ -116,13 +116,20 @@ def record_plan(session: Session, lease: Lease, plan: Plan) -> None:
 
 
 def descended(session: Session, search_id: str) -> Sequence[DistillationRow]:
-    """Distillations whose student is from a trial of the search, oldest first."""
-    return session.scalars(
-        select(DistillationRow)
-        .join(TrialRow, TrialRow.id == DistillationRow.origin_id)
-        .where(TrialRow.search_id == search_id)
-        .order_by(DistillationRow.created_at, DistillationRow.id)
-    ).all()
+    """Distillations whose student is from a trial of the search, and those whose student is from
+    one of their trials, and so on: each after the one that it goes on from, else oldest first."""
+    found: list[DistillationRow] = []
+    parents = [search_id]
+    while parents:
+        children = session.scalars(
+            select(DistillationRow)
+            .join(TrialRow, TrialRow.id == DistillationRow.origin_id)
+            .where(TrialRow.search_id.in_(parents))
+            .order_by(DistillationRow.created_at, DistillationRow.id)
+        ).all()
+        found += children
+        parents = [child.id for child in children]
+    return found
 
 
 def _origin(session: Session, spec: DistillationSpec, trial_id: str) -> TrialRow:
@@ -132,6 +139,7 @@ def _origin(session: Session, spec: DistillationSpec, trial_id: str) -> TrialRow
         raise InvalidValueError(f"student.trial={trial_id!r} does not exist") from error
     if row.status is not TrialStatus.SUCCEEDED:
         raise ConflictError(f"trial {trial_id} is {row.status} and has no student")
+    keeping.claim(session, trial_id)
     dataset = session.get_one(RunRow, row.search_id).spec.dataset
     if dataset != spec.dataset:
         raise InvalidValueError(

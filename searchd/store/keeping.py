@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
+from searchd.domain.errors import CollectedError, ConflictError
 from searchd.domain.lifecycle import PoolStatus, SearchStatus, TeacherStatus, is_final
 from searchd.search.keeping import DEFAULT_TOP_K, Descent, KeptTrial, Point, needed
 from searchd.spec import JointDetNasSpec, PoolSearchSpec, RandomSpec, SearchSpec
@@ -131,7 +132,7 @@ def claim(session: Session, trial_id: str) -> None:
 
     Raises:
         NotFoundError: There is no such trial.
-        CollectedError: They were collected.
+        ConflictError: They were collected.
     """
     row = trials.get(session, trial_id)
     locked(session, work.of_resource(session, row.search_id).id)
@@ -140,7 +141,10 @@ def claim(session: Session, trial_id: str) -> None:
         .where(ArtifactRow.trial_id == row.id)
         .execution_options(populate_existing=True)
     ):
-        file.check_there()
+        try:
+            file.check_there()
+        except CollectedError as error:
+            raise ConflictError(str(error)) from error
 
 
 def pin(session: Session, trial_id: str, *, pinned: bool) -> TrialRow:
@@ -148,7 +152,7 @@ def pin(session: Session, trial_id: str, *, pinned: bool) -> TrialRow:
 
     Raises:
         NotFoundError: There is no such trial.
-        CollectedError: It is too late.
+        ConflictError: It is too late.
     """
     if pinned:
         claim(session, trial_id)

@@ -1,5 +1,7 @@
 """Registered teachers: created, evaluated once, then named by distillations."""
 
+from contextlib import suppress
+
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -7,7 +9,7 @@ from searchd.domain.errors import ConflictError, InvalidValueError, NotFoundErro
 from searchd.domain.lifecycle import TeacherStatus, WorkKind
 from searchd.domain.teacher_report import TeacherReport
 from searchd.spec import Inherited, PoolSubnetSpec, TeacherRef, TeacherSpec
-from searchd.store import creation, paging, references, trials, work
+from searchd.store import creation, keeping, paging, references, trials, work
 from searchd.store.base import new_id
 from searchd.store.lease import Lease, hold
 from searchd.store.models import DatasetRow, PoolRow, RunRow, TeacherRow
@@ -142,6 +144,8 @@ def _pool(session: Session, source: PoolSubnetSpec, dataset: DatasetRow) -> Pool
 
 
 def _check_trial(session: Session, trial: str, dataset: DatasetRow) -> None:
+    with suppress(NotFoundError):  # `student` says it in this resource's words
+        keeping.claim(session, trial)
     student(session, trial)
     run = session.get_one(RunRow, trials.get(session, trial).search_id)
     if run.dataset_id != dataset.id:

@@ -61,10 +61,13 @@ def test_a_collected_file_is_gone_and_the_answer_says_why_and_how_to_keep_one(
     collect(database, search_id)
     detector = http.get(f"/detectors/{search_id}-0").json()
     assert [file["deleted_at"] is not None for file in detector["artifacts"]] == [True, True]
-    for method, path in (("GET", "artifacts/student"), ("POST", "pin")):
-        answer = http.request(method, f"/detectors/{search_id}-0/{path}")
-        problem = answer.json()
-        assert (answer.status_code, problem["type"]) == (410, "urn:searchd:problem:collected")
+    lost, too_late = (
+        http.get(f"/detectors/{search_id}-0/artifacts/student"),
+        http.post(f"/detectors/{search_id}-0/pin"),
+    )
+    assert (lost.status_code, lost.json()["type"]) == (410, "urn:searchd:problem:collected")
+    assert (too_late.status_code, too_late.json()["type"]) == (409, "urn:searchd:problem:conflict")
+    for problem in (lost.json(), too_late.json()):
         assert problem["detail"].startswith(f"student of {search_id}-0 was collected at ")
         assert problem["detail"].endswith("keeps its files: searchd search pin TRIAL")
 

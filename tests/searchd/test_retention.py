@@ -10,12 +10,12 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from api import views
 from searchd import artifacts, retention
-from searchd.domain.errors import CollectedError
+from searchd.domain.errors import CollectedError, ConflictError
 from searchd.domain.lifecycle import SearchStatus
 from searchd.domain.trial import Artifact, Proposal, Report
 from searchd.retention import INTERVAL_S, Sweeper, left_by_pool
+from searchd.search.pareto import pareto_front
 from searchd.search.strategies.joint_detnas import JointDetNas
 from searchd.search.strategy import Completion, Strategy
 from searchd.settings import Settings
@@ -321,7 +321,9 @@ class Life(Site):
         """Whatever somebody may ask for is there."""
         with self.database.read() as session:
             scored = trials.scored(session, self.search_id)
-            front = {point.trial_id for point in views.pareto(scored, "macs", "ap").front}
+            points = [(row.id, point) for row in scored for point in row.evaluations]
+            found = pareto_front(points, cost=lambda p: p[1].macs, value=lambda p: p[1].ap)
+            front = {trial for trial, _ in found}
             best = searches.best_trial(session, self.search_id)
             pinned = [row.id for row in scored if row.pinned]
             needed = {*front, *pinned, *([best.id] if best else [])}
@@ -373,7 +375,7 @@ class Life(Site):
         self.clock.pass_s(HOUR_S)
 
     def _pin(self) -> None:
-        with self.database.write() as session, suppress(CollectedError):
+        with suppress(ConflictError), self.database.write() as session:
             row = self.rng.choice([*trials.of_search(session, self.search_id), None])
             if row is not None:
                 keeping.pin(session, row.id, pinned=self.rng.random() < 0.7)

@@ -1,0 +1,59 @@
+"""What an error inside a worker means, in searchd's words."""
+
+import errno
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from searchd import artifacts
+from searchd.domain.errors import ArtifactError, DataError
+from searchd.domain.lifecycle import FailureCause
+from tests.workers.test_trainable import config
+from workers.failures import cause_and_reason
+from workers.trainable import TrialTrainable
+
+HELP = "free space, or make it writable"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
+def test_a_store_that_takes_no_writes_is_no_bug(number: int) -> None:
+    cause, reason = cause_and_reason(OSError(number, "No room", "/artifacts/student"))
+    assert cause is FailureCause.WORKER_LOST
+    assert reason == f"[Errno {number}] No room: '/artifacts/student': {HELP}"
+
+
+@pytest.mark.parametrize(
+    ("error", "cause", "reason"),
+    [
+        (ArtifactError("student is missing"), FailureCause.BAD_CHECKPOINT, "ArtifactError: stud"),
+        (DataError("train.json: no boxes"), FailureCause.DATA_ERROR, "DataError: train.json: no"),
+        (MemoryError("too much"), FailureCause.OUT_OF_MEMORY, "MemoryError: too much"),
+        (OSError(errno.EACCES, "Permission denied"), FailureCause.BUG, "PermissionError: "),
+        (KeyError("x"), FailureCause.BUG, "KeyError: 'x'"),
+    ],
+)
+def test_other_errors_have_their_cause(error: Exception, cause: FailureCause, reason: str) -> None:
+    found = cause_and_reason(error)
+    assert found[0] is cause
+    assert found[1].startswith(reason)
+
+
+def test_a_report_that_cannot_be_stored_leaves_another_attempt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    trainable = TrialTrainable(config(tmp_path))
+    monkeypatch.setattr(trainable, "_next_slice", refuse)
+    result: dict[str, Any] = trainable.step()
+    trainable.stop()
+    assert result["done"]
+    assert '"cause":"worker_lost"' in result["report"]
+    assert HELP in result["report"]
+
+
+def test_only_a_store_that_takes_no_writes_refuses() -> None:
+    assert artifacts.refusal(OSError(errno.ENOENT, "No such file")) == ""
+    assert artifacts.refusal(ValueError("x")) == ""
