@@ -16,22 +16,38 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import httpx
 from pydantic import BaseModel, ValidationError
 
 from api import schemas
+from api.distillation_schemas import Distillation, DistillationDetails
 from api.schemas import PREFIX, Problem
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.lifecycle import is_final
-from searchd.spec import DatasetSpec, PoolSpec, SearchSpec, TeacherSpec
+from searchd.spec import (
+    DatasetSpec,
+    DistillationSpec,
+    FinishSpec,
+    PoolSpec,
+    SearchSpec,
+    TeacherSpec,
+)
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 TOKEN = "SEARCHD_TOKEN"
 """Environment variable that holds the token."""
 S = TypeVar("S", bound=BaseModel)
-R = TypeVar("R", schemas.Dataset, schemas.PoolDetails, schemas.Teacher, schemas.SearchDetails)
+R = TypeVar(
+    "R",
+    schemas.Dataset,
+    schemas.PoolDetails,
+    schemas.Teacher,
+    schemas.SearchDetails,
+    DistillationDetails,
+)
+Wish = Literal["pause", "resume", "cancel", "kill"]
 
 
 class ApiError(Exception):
@@ -125,9 +141,9 @@ class Client:
         """All of them, newest first; `status` filters."""
         return self._list("/pools", schemas.Pool, filters)
 
-    def cancel_pool(self, pool: str) -> schemas.PoolDetails:
-        """Ask for its training to stop."""
-        return self._post(f"/pools/{pool}/cancel", schemas.PoolDetails)
+    def ask_of_pool(self, pool: str, wish: Wish) -> schemas.PoolDetails:
+        """Ask for its training to pause, resume, or end."""
+        return self._post(f"/pools/{pool}/{wish}", schemas.PoolDetails)
 
     def wait_for_pool(self, pool: str, *, poll_s: float = 1.0) -> schemas.PoolDetails:
         """Wait until its training has ended."""
@@ -178,9 +194,16 @@ class Client:
         """All of them, newest first; `status` filters."""
         return self._list("/searches", schemas.Search, filters)
 
-    def cancel_search(self, search: str) -> schemas.SearchDetails:
-        """Ask for it to stop; finished scores are kept."""
-        return self._post(f"/searches/{search}/cancel", schemas.SearchDetails)
+    def ask_of_search(self, search: str, wish: Wish) -> schemas.SearchDetails:
+        """Ask for it to pause, resume, or end; finished scores are kept."""
+        return self._post(f"/searches/{search}/{wish}", schemas.SearchDetails)
+
+    def extend_search(
+        self, search: str, *, max_trials: int | None = None, patience: int | None = None
+    ) -> schemas.SearchDetails:
+        """Give it more budget; one that has ended goes on."""
+        body = {"max_trials": max_trials, "patience": patience}
+        return self._post(f"/searches/{search}/extend", schemas.SearchDetails, json=body)
 
     def wait_for_search(self, search: str, *, poll_s: float = 1.0) -> schemas.SearchDetails:
         """Wait until it has ended."""
@@ -204,7 +227,71 @@ class Client:
         """The Pareto front so far."""
         return self._get(f"/searches/{search}/pareto", schemas.Pareto, {"x": x, "y": y})
 
+    def finish(self, search: str, wanted: FinishSpec) -> list[DistillationDetails]:
+        """Improve detectors of a search that has ended; repeated, it creates nothing new."""
+        body = wanted.model_dump(mode="json")
+        found = self._call("POST", f"/searches/{search}/finish", json=body).json()
+        return [DistillationDetails.model_validate(each) for each in found]
+
+    # Distillations
+
+    def submit_distillation(
+        self, spec: DistillationSpec, *, key: str | None = None
+    ) -> DistillationDetails:
+        """Queue a distillation."""
+        return self._create("/distillations", spec, key, DistillationDetails)
+
+    def validate_distillation(self, spec: DistillationSpec) -> None:
+        """Check whether a distillation would be accepted, and create nothing."""
+        body = spec.model_dump(mode="json")
+        self._call("POST", "/distillations", json=body, params={"validate_only": True})
+
+    def get_distillation(self, distillation: str) -> DistillationDetails:
+        """By id or name."""
+        return self._get(f"/distillations/{distillation}", DistillationDetails)
+
+    def list_distillations(self, **filters: str) -> Iterator[Distillation]:
+        """All of them, newest first; `status` filters."""
+        return self._list("/distillations", Distillation, filters)
+
+    def ask_of_distillation(self, distillation: str, wish: Wish) -> DistillationDetails:
+        """Ask for it to pause, resume, or end; finished stages are kept."""
+        return self._post(f"/distillations/{distillation}/{wish}", DistillationDetails)
+
+    def extend_distillation(self, distillation: str) -> DistillationDetails:
+        """Let one that failed or was cancelled go on."""
+        return self._post(f"/distillations/{distillation}/extend", DistillationDetails)
+
+    def wait_for_distillation(
+        self, distillation: str, *, poll_s: float = 1.0
+    ) -> DistillationDetails:
+        """Wait until it has ended."""
+        return _wait(lambda: self.get_distillation(distillation), poll_s)
+
+    def distillation_events(self, distillation: str, *, after: int = 0) -> Iterator[schemas.Event]:
+        """What happens to it and its trials after event `after`, until it has ended."""
+        return self._events(f"/distillations/{distillation}/events", after)
+
+    def distillation_trials(self, distillation: str, **filters: str) -> Iterator[schemas.Trial]:
+        """The student as given and all stages, in the order they were proposed."""
+        return self._list(f"/distillations/{distillation}/trials", schemas.Trial, filters)
+
+    def distillation_lineage(self, distillation: str) -> schemas.Lineage:
+        """Which stage goes on from which."""
+        return self._get(f"/distillations/{distillation}/lineage", schemas.Lineage)
+
+    def distillation_pareto(
+        self, distillation: str, *, x: schemas.XAxis = "macs", y: schemas.YAxis = "ap"
+    ) -> schemas.Pareto:
+        """The Pareto front of the student after every stage."""
+        return self._get(f"/distillations/{distillation}/pareto", schemas.Pareto, {"x": x, "y": y})
+
     # Trials and detectors
+
+    def get_run(self, run_id: str) -> schemas.SearchDetails | DistillationDetails:
+        """The search or distillation that a trial names as its `search_id`."""
+        is_distillation = run_id.startswith("kd-")
+        return self.get_distillation(run_id) if is_distillation else self.get_search(run_id)
 
     def get_trial(self, trial_id: str) -> schemas.TrialDetails:
         """A trial with its epochs and artifacts."""
@@ -258,8 +345,8 @@ class Client:
     def _get(self, path: str, schema: type[S], params: dict[str, str] | None = None) -> S:
         return schema.model_validate_json(self._call("GET", path, params=params).content)
 
-    def _post(self, path: str, schema: type[S]) -> S:
-        return schema.model_validate_json(self._call("POST", path).content)
+    def _post(self, path: str, schema: type[S], **options: Any) -> S:
+        return schema.model_validate_json(self._call("POST", path, **options).content)
 
     def _create(self, path: str, spec: BaseModel, key: str | None, schema: type[S]) -> S:
         headers = {} if key is None else {"Idempotency-Key": key}

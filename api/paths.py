@@ -10,7 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from searchd.domain.errors import InvalidValueError
-from searchd.spec import DatasetSpec, SearchSpec, TeacherSpec
+from searchd.spec import (
+    BaseSpec,
+    DatasetSpec,
+    DistillationSpec,
+    MethodsSpec,
+    SearchSpec,
+    TeacherSpec,
+)
 
 _OF_URIS = ("://", "::")
 """What makes fsspec see more than a path: a scheme, a chain of file systems."""
@@ -35,6 +42,19 @@ def check_search(spec: SearchSpec, roots: tuple[Path, ...]) -> None:
         _check(field, path, roots)
 
 
+def check_distillation(spec: DistillationSpec, roots: tuple[Path, ...]) -> None:
+    """
+    Raises:
+        InvalidValueError: A path that the distillation names is not below any of the roots.
+    """
+    if spec.base is not None:
+        for field, path in _of_base(spec.base):
+            _check(f"student.{field}", path, roots)
+    for name, methods in (("distillation", spec.distillation), *_by_teacher(spec)):
+        for field, path in _of_methods(methods):
+            _check(f"{name}.{field}", path, roots)
+
+
 def check_teacher(spec: TeacherSpec, roots: tuple[Path, ...]) -> None:
     """
     Raises:
@@ -45,12 +65,26 @@ def check_teacher(spec: TeacherSpec, roots: tuple[Path, ...]) -> None:
 
 
 def _paths(spec: SearchSpec) -> Iterator[tuple[str, str]]:
-    if spec.base.mmdet is not None:
-        yield "base.mmdet.checkpoint", str(spec.base.mmdet.checkpoint)
-    for method in spec.distillation.methods:
+    yield from _of_base(spec.base)
+    for field, path in _of_methods(spec.distillation):
+        yield f"distillation.{field}", path
+
+
+def _of_base(base: BaseSpec) -> Iterator[tuple[str, str]]:
+    if base.mmdet is not None:
+        yield "base.mmdet.checkpoint", str(base.mmdet.checkpoint)
+
+
+def _of_methods(methods: MethodsSpec) -> Iterator[tuple[str, str]]:
+    for method in methods.methods:
         classifier = method.options.get("classifier")
         if isinstance(classifier, str):
-            yield f"distillation.methods.{method.name}.options.classifier", classifier
+            yield f"methods.{method.name}.options.classifier", classifier
+
+
+def _by_teacher(spec: DistillationSpec) -> Iterator[tuple[str, MethodsSpec]]:
+    for teacher, methods in spec.teacher_methods.items():
+        yield f"teacher_methods.{teacher}", methods
 
 
 def _check(field: str, path: str, roots: tuple[Path, ...]) -> None:

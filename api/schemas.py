@@ -6,7 +6,7 @@ AP is COCO box AP in [0, 1]; macs are multiply-accumulates of one image; times a
 from datetime import datetime
 from typing import Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from searchd.domain.detector import Detector as DetectorValue
 from searchd.domain.detector import MmdetDetector
@@ -22,7 +22,15 @@ from searchd.domain.pool import PoolProgress
 from searchd.domain.subnet import Subnet
 from searchd.domain.teacher_report import FeatureLevel
 from searchd.domain.trial import Progress, Proposal, SanityChecks, TrialRole
-from searchd.spec import DatasetSpec, PoolSpec, ResolutionText, SearchSpec, TeacherSpec
+from searchd.spec import (
+    BudgetSpec,
+    DatasetSpec,
+    PoolSpec,
+    ResolutionText,
+    SearchSpec,
+    Spec,
+    TeacherSpec,
+)
 from searchd.store import Desired
 
 PREFIX = "/api/v1"
@@ -149,6 +157,8 @@ class SubnetMeasurement(Measurement):
 class PoolDetails(Pool):
     """A pool with what its training learned."""
 
+    desired: Desired
+    """What the user wants: run, pause, cancel or kill."""
     supernet: File | None
     subnets: list[SubnetMeasurement]
     epochs: list[Epoch]
@@ -210,7 +220,9 @@ class SearchDetails(Search):
     """A search with where it stands."""
 
     desired: Desired
-    """What the user wants: run or cancel."""
+    """What the user wants: run, pause, cancel or kill."""
+    budget: BudgetSpec
+    """In force: the spec's, or what it was extended to."""
     trials: dict[TrialStatus, int]
     """How many trials are in each status, base and controls included."""
     best_trial_id: str | None
@@ -270,6 +282,10 @@ class LineageTrial(Schema):
 
     id: str
     name: str
+    """Inside its search."""
+    search_id: str
+    search: str
+    """Name of the search, or of the distillation that goes on from it."""
     role: TrialRole
     parent_id: str | None
     change: str
@@ -280,7 +296,8 @@ class LineageTrial(Schema):
 
 
 class Lineage(Schema):
-    """Trials in the order they were proposed, so that a parent comes before its children."""
+    """Trials in the order they were proposed, those of distillations last, so that a parent comes
+    before its children."""
 
     trials: list[LineageTrial]
 
@@ -290,7 +307,10 @@ class Point(Schema):
 
     trial_id: str
     trial: str
-    """Name of the trial."""
+    """Name of the trial, inside its search."""
+    search_id: str
+    search: str
+    """Name of the search, or of the distillation that goes on from it."""
     role: TrialRole
     encoding: str
     params: int
@@ -309,7 +329,7 @@ class Pareto(Schema):
     front: list[Point]
     """By ascending cost."""
     dominated: list[Point]
-    """All others, in the order in which the trials ended."""
+    """All others, in the order in which the trials ended, those of distillations last."""
 
 
 class Detector(Schema):
@@ -318,9 +338,9 @@ class Detector(Schema):
     trial_id: str
     search_id: str
     search: str
-    """Name of the search."""
+    """Name of the search or distillation."""
     lineage: list[str]
-    """Names of the trials from the base to this one."""
+    """Ids of the trials from the base to this one, through every search and distillation."""
     encoding: str
     detector: DetectorValue
     params: int

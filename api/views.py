@@ -13,7 +13,8 @@ from searchd.domain.trial import describe_change
 from searchd.search.pareto import pareto_front
 from searchd.spec import TeacherSpec
 from searchd.store import pools, searches, trials, work
-from searchd.store.models import PoolRow, SearchRow, TeacherRow, TrialRow
+from searchd.store.extension import budget_of
+from searchd.store.models import PoolRow, RunRow, SearchRow, TeacherRow, TrialRow
 
 S = TypeVar("S", bound=schemas.Schema)
 
@@ -22,6 +23,7 @@ def pool(session: Session, row: PoolRow) -> schemas.PoolDetails:
     return _build(
         schemas.PoolDetails,
         row,
+        desired=work.of_resource(session, row.id).desired,
         supernet=pools.supernet(session, row.id),
         subnets=pools.subnet_evaluations(session, row.id),
         epochs=pools.epochs(session, row.id),
@@ -48,6 +50,7 @@ def search(session: Session, row: SearchRow) -> schemas.SearchDetails:
     return _build(
         schemas.SearchDetails,
         row,
+        budget=budget_of(row),
         desired=work.of_resource(session, row.id).desired,
         trials=searches.trial_counts(session, row.id),
         best_trial_id=best.id if best else None,
@@ -65,21 +68,45 @@ def trial_details(row: TrialRow) -> schemas.TrialDetails:
     return _build(schemas.TrialDetails, row, **_described(row))
 
 
-def lineage(rows: Iterable[TrialRow]) -> schemas.Lineage:
+def lineage(session: Session, runs: Iterable[RunRow]) -> schemas.Lineage:
+    """The tree of a search's trials, with those of its distillations; or of a distillation's."""
+    rows = [(run, row) for run in runs for row in trials.of_search(session, run.id)]
     scores: dict[str | None, float | None] = {None: None}
     nodes = []
-    for row in rows:
+    copies = _copies(row for _, row in rows)
+    for run, row in rows:
+        if row.id in copies:
+            continue
         scores[row.id] = row.score
-        parent = scores.get(row.parent_id)
+        parent_id = copies.get(row.parent_id, row.parent_id)
+        parent = scores.get(parent_id)
         gain = None if row.score is None or parent is None else row.score - parent
         change = describe_change(row.proposal.change)
-        nodes.append(_build(schemas.LineageTrial, row, change=change, gain=gain))
+        nodes.append(
+            _build(
+                schemas.LineageTrial,
+                row,
+                search=run.name,
+                parent_id=parent_id,
+                change=change,
+                gain=gain,
+            )
+        )
     return schemas.Lineage(trials=nodes)
 
 
-def pareto(rows: Iterable[TrialRow], x: schemas.XAxis, y: schemas.YAxis) -> schemas.Pareto:
-    """The front over every (detector, resolution) of the scored trials."""
-    points = [_point(row, evaluation) for row in rows for evaluation in row.evaluations]
+def pareto(
+    session: Session, runs: Iterable[RunRow], x: schemas.XAxis, y: schemas.YAxis
+) -> schemas.Pareto:
+    """The front over every (detector, resolution) of the runs' scored trials."""
+    rows = [(run, row) for run in runs for row in trials.scored(session, run.id)]
+    copies = _copies(row for _, row in rows)
+    points = [
+        _point(run, row, evaluation)
+        for run, row in rows
+        if row.id not in copies
+        for evaluation in row.evaluations
+    ]
     front = pareto_front(
         points,
         cost=lambda point: float(point.params if x == "params" else getattr(point.evaluation, x)),
@@ -100,8 +127,12 @@ def detector(session: Session, row: TrialRow) -> schemas.Detector:
         schemas.Detector,
         row,
         trial_id=row.id,
-        search=searches.get(session, row.search_id).name,
-        lineage=[ancestor.name for ancestor in trials.ancestors(session, row.id)],
+        search=session.get_one(RunRow, row.search_id).name,
+        lineage=[
+            ancestor.id
+            for ancestor in trials.ancestors(session, row.id)
+            if ancestor.id == row.id or not ancestor.is_copy
+        ],
         encoding=encode(row.detector.architecture),
     )
 
@@ -129,13 +160,27 @@ def _described(row: TrialRow) -> dict[str, object]:
     }
 
 
-def _point(row: TrialRow, evaluation: object) -> schemas.Point:
+def _copies(rows: Iterable[TrialRow]) -> dict[str | None, str]:
+    """Of those whose student is that of a trial before them as it is: that trial's id, by theirs.
+    They are not shown twice."""
+    originals: dict[str | None, str] = {}
+    for row in rows:
+        original = originals.get(row.parent_id)
+        if row.is_copy and original is not None:
+            originals[row.id] = original
+        else:
+            originals[row.id] = row.id
+    return {copy: original for copy, original in originals.items() if copy != original}
+
+
+def _point(run: RunRow, row: TrialRow, evaluation: object) -> schemas.Point:
     assert row.detector is not None  # of trials that were scored
     return _build(
         schemas.Point,
         row,
         trial_id=row.id,
         trial=row.name,
+        search=run.name,
         encoding=encode(row.detector.architecture),
         evaluation=evaluation,
     )

@@ -231,13 +231,13 @@ def _lineage(client: Client, trial_id: str) -> list[Stage]:
     """The trials from the base to this one, with AP at the largest resolution."""
     detector = client.get_detector(trial_id)
     stages = []
-    for name in detector.lineage:
-        row = client.get_trial(f"{detector.search_id}-{name}")
+    for trial_of_line in detector.lineage:
+        row = client.get_trial(trial_of_line)
         if not row.evaluations:
             raise fail(f"trial {row.id} has no evaluation")
         stages.append(
             Stage(
-                trial=name,
+                trial=row.name if row.search_id == detector.search_id else row.id,
                 losses=tuple(epoch.losses for epoch in row.epochs),
                 ap=max(row.evaluations, key=lambda e: e.resolution.area).ap,
             )

@@ -41,7 +41,9 @@ def show(
     controls = _scored(trials, TrialRole.CONTROL)
     console.print(_comparison(base, best, controls))
     console.print(verdict(best, controls))
-    console.print(f"Lineage of the best: {' -> '.join(client.get_detector(best.id).lineage)}")
+    lineage = client.get_detector(best.id).lineage
+    names = [trial_id.removeprefix(f"{best.search_id}-") for trial_id in lineage]
+    console.print(f"Lineage of the best: {' -> '.join(names)}")
     console.print("Checkpoints (safetensors; each trial's are under /detectors/ID in the API):")
     for trial in (base, best):
         files = {file.name: file.uri for file in client.get_detector(trial.id).artifacts}

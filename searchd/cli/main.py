@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from searchd.cli import analyse, datasets, pools, searches, teachers, tokens, tools
+from searchd.cli import analyse, datasets, distillations, pools, searches, teachers, tokens, tools
 from searchd.cli.demo import demo
 from searchd.cli.doctor import doctor
 from searchd.cli.errors import ReadableErrors
@@ -24,6 +24,7 @@ app.add_typer(datasets.app, name="dataset")
 app.add_typer(pools.app, name="pool")
 app.add_typer(teachers.app, name="teacher")
 app.add_typer(searches.app, name="search")
+app.add_typer(distillations.app, name="distillation")
 app.add_typer(tokens.app, name="token")
 app.add_typer(analyse.app, name="analyse")
 app.add_typer(tools.app, name="tools")

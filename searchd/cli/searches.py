@@ -1,15 +1,16 @@
 """`searchd search`: searches and what they found."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from api import schemas
 from api.client import Client
 from searchd.cli import pins
-from searchd.cli import pins
 from searchd.cli.errors import fail
+from searchd.cli.exported import FOLDER, FolderOption, trial_id_of
+from searchd.cli.exported import export as write_export
 from searchd.cli.life_cycle import add_calls
 from searchd.cli.output import (
     Format,
@@ -21,9 +22,9 @@ from searchd.cli.output import (
     show_list,
     show_one,
 )
-from searchd.cli.service import URL, KeyOption, SpecFile, UrlOption, follow, read_spec
+from searchd.cli.service import URL, KeyOption, SpecFile, UrlOption, follow, read_fields, read_spec
 from searchd.domain.lifecycle import SearchStatus, TrialStatus
-from searchd.spec import SearchSpec
+from searchd.spec import FinishSpec, SearchSpec
 
 app = typer.Typer(no_args_is_help=True, help="Searches for better detectors.")
 
@@ -157,13 +158,15 @@ def lineage(
     if output is Format.JSON:
         show_json(found.model_dump(mode="json"))
         return
+    searched = found.trials[0].search_id if found.trials else None
     depths: dict[str | None, int] = {None: -1}
     for trial in found.trials:
         depths[trial.id] = depths[trial.parent_id] + 1
     for trial in _depth_first(found.trials, None):
         gain = "" if trial.gain is None else f"  {100 * trial.gain:+.2f}"
         score = percent(trial.score, 2) or trial.status
-        typer.echo(f"{'  ' * depths[trial.id]}{trial.name}: {trial.change}  {score}{gain}")
+        name = trial.name if trial.search_id == searched else f"{trial.name} ({trial.search})"
+        typer.echo(f"{'  ' * depths[trial.id]}{name}: {trial.change}  {score}{gain}")
 
 
 @app.command()
@@ -188,46 +191,65 @@ def extend(
 def export(
     search: SearchArgument,
     trial: Annotated[
-        str | None, typer.Option(help="Name of the trial; the one with the best score by default.")
+        str | None, typer.Option(help="Its name or id; the one with the best score by default.")
     ] = None,
-    folder: Annotated[Path, typer.Option(file_okay=False, help="Where to write.")] = Path("export"),
+    folder: FolderOption = FOLDER,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Download a detector in a form that plain mmdet loads: config, checkpoint, safetensors."""
-    # Imported here since it brings torch along, which no other command on searches needs.
-    from safetensors.torch import load_file
-
-    from detection.build import Student
-    from detection.export import export as write_export
-
     with Client(url) as client:
         found = client.get_search(search)
-        trial_id = found.best_trial_id if trial is None else f"{found.id}-{trial}"
+        trial_id = found.best_trial_id if trial is None else trial_id_of(found.id, trial)
         if trial_id is None:
             raise fail(f"search {found.name} has no detector yet")
-        detector = client.get_detector(trial_id)
-        dataset = client.get_dataset(found.spec.dataset)
-        folder.mkdir(parents=True, exist_ok=True)
-        weights = client.download(trial_id, "student", folder / "student.safetensors")
-    assert dataset.summary is not None  # a search only runs on a checked data set
-    best = max(detector.evaluations, key=lambda evaluation: evaluation.score or 0.0)
-    written = write_export(
-        Student(detector=detector.detector, weights=load_file(weights)),
-        folder,
-        class_names=dataset.summary["class_names"],
-        resolution=best.resolution,
-    )
-    weights.unlink()  # the export holds the same weights as model.safetensors
-    (folder / "detector.json").write_text(detector.model_dump_json(indent=2))
-    rows = {"detector": trial_id} | {
-        name: str(getattr(written, name)) for name in ("config", "checkpoint", "weights")
-    }
-    if output is Format.JSON:
-        show_json(rows)
-        return
-    for name, value in rows.items():
-        typer.echo(f"{name:<11}{value}")
+        write_export(client, found, trial_id, folder, output)
+
+
+@app.command()
+def finish(
+    search: SearchArgument,
+    detectors: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Of the front: knee (default) or all; or a trial's name or id, repeatable."
+        ),
+    ] = None,
+    method: Annotated[
+        Literal["fine-tune", "distil"],
+        typer.Option(help="Trained on under the found teacher, or by a sequence of teachers."),
+    ] = "fine-tune",
+    file: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="YAML or JSON with the method's fields."),
+    ] = None,
+    url: UrlOption = URL,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Improve detectors of a search that has ended. Each becomes a distillation, whose students
+    join the search's front and lineage; repeating the command creates nothing new."""
+    fields = {} if file is None else read_fields(file)
+    kind = method.replace("-", "_")
+    with Client(url) as client:
+        chosen = _chosen(client, search, detectors or ["knee"])
+        wanted = FinishSpec.model_validate(
+            {"detectors": chosen, "method": {**fields, "kind": kind}}
+        )
+        columns = {
+            "NAME": lambda d: d.name,
+            "ID": lambda d: d.id,
+            "DETECTOR": lambda d: d.origin_id,
+            "STATUS": lambda d: d.status,
+            "WHY": lambda d: d.status_reason,
+        }
+        show_list(client.finish(search, wanted), columns, output)
+
+
+def _chosen(client: Client, search: str, detectors: list[str]) -> str | list[str]:
+    if detectors in (["knee"], ["all"]):
+        return detectors[0]
+    search_id = client.get_search(search).id
+    return [trial_id_of(search_id, trial) for trial in detectors]
 
 
 def _show(search: schemas.SearchDetails, output: Format) -> None:
@@ -250,8 +272,6 @@ def _show(search: schemas.SearchDetails, output: Format) -> None:
 
 
 add_calls(app, "search", Client.ask_of_search, _show)
-app.command()(pins.pin)
-app.command()(pins.unpin)
 app.command()(pins.pin)
 app.command()(pins.unpin)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 import yaml
@@ -35,14 +35,23 @@ def read_spec(file: Path, schema: type[S], **changes: object) -> S:
         InvalidValueError: The file is no YAML mapping.
         pydantic.ValidationError: Its values break a rule.
     """
+    given = {name: value for name, value in changes.items() if value is not None}
+    return schema.model_validate(read_fields(file) | given)
+
+
+def read_fields(file: Path) -> dict[str, Any]:
+    """A YAML or JSON file's fields and values.
+
+    Raises:
+        InvalidValueError: The file is no YAML mapping.
+    """
     try:
         values = yaml.safe_load(file.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InvalidValueError(f"{file} is neither YAML nor JSON: {error}") from error
     if not isinstance(values, dict):
         raise InvalidValueError(f"{file} must hold fields and values, such as name: first")
-    given = {name: value for name, value in changes.items() if value is not None}
-    return schema.model_validate(values | given)
+    return values
 
 
 def follow(events: Iterable[Event], output: Format) -> None:

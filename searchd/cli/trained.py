@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from api import schemas
 from api.client import Client
+from api.distillation_schemas import DistillationDetails
 from detection.build import Student, load_student
 from detection.data.batches import Batch, TrainingBatches, fixed_batches
 from detection.data.coco import CocoSplit
@@ -27,7 +28,7 @@ from searchd.domain.errors import InvalidValueError
 from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import Subnet
 from searchd.domain.trial import Artifact
-from searchd.spec import PoolRef, SplitSpec
+from searchd.spec import MethodsSpec, PoolRef, SplitSpec
 
 BATCH_SIZE = 8
 
@@ -37,7 +38,7 @@ class TrainedTrial:
     """A trial that has ended, with its detector."""
 
     row: schemas.TrialDetails
-    search: schemas.SearchDetails
+    run: schemas.SearchDetails | DistillationDetails
     dataset: schemas.Dataset
     model: Any
     """mmdet detector on `device`, in eval mode."""
@@ -68,12 +69,12 @@ def load_trial(client: Client, trial_id: str, device: str) -> TrainedTrial:
         raise InvalidValueError("device=cuda needs a GPU that torch can use; see searchd doctor")
     detector = client.get_detector(trial_id)
     row = client.get_trial(trial_id)
-    search = client.get_search(row.search_id)
+    run = client.get_run(row.search_id)
     student = Student(detector=detector.detector, weights=_download(client, row.id, "student"))
     return TrainedTrial(
         row=row,
-        search=search,
-        dataset=client.get_dataset(search.dataset_id),
+        run=run,
+        dataset=client.get_dataset(run.dataset_id),
         model=load_student(student).to(device).eval(),
         device=device,
     )
@@ -86,13 +87,14 @@ def load_teacher(client: Client, trial: TrainedTrial) -> Any:
         typer.Exit: It had no teacher, or one that is not a pool's subnet.
         ArtifactError: The pool's stored weights are missing or damaged.
     """
-    proposal, training = trial.row.proposal, trial.search.spec.trial
+    proposal, training = trial.row.proposal, trial.run.spec.trial
     if proposal.teacher is None:
         raise fail(f"trial {trial.row.id} was trained without a teacher")
     if not isinstance(proposal.teacher, Subnet):
         raise fail(f"trial {trial.row.id} was taught by {proposal.teacher}, not by a pool's subnet")
     assert trial.row.detector is not None  # it has ended
-    pool = _pool(client.get_pool(trial.search.pool_id))
+    assert trial.run.pool_id is not None  # where the subnet is from
+    pool = _pool(client.get_pool(trial.run.pool_id))
     supernet = load_supernet(pool, trial.row.detector.num_classes)
     batches = TrainingBatches(
         CocoSplit(trial.dataset.spec.train),
@@ -109,15 +111,16 @@ def load_sgfi(client: Client, trial: TrainedTrial, teacher: Any) -> Sgfi:
     """The adapters that SGFI trained in the trial.
 
     Raises:
-        typer.Exit: The search does not distil by SGFI.
+        typer.Exit: The trial was not distilled by SGFI.
     """
-    methods = {method.name: method for method in trial.search.spec.distillation.methods}
+    methods = {method.name: method for method in _methods(trial).methods}
     if MethodName.SGFI not in methods:
         raise fail(
-            f"search {trial.search.name} distils by {', '.join(methods) or 'nothing'}; only sgfi "
+            f"search {trial.run.name} distils by {', '.join(methods) or 'nothing'}; only sgfi "
             "matches levels"
         )
-    space = client.get_pool(trial.search.pool_id).spec.space
+    assert trial.run.pool_id is not None  # where its teacher, a subnet, is from
+    space = client.get_pool(trial.run.pool_id).spec.space
     pair = pair_of(
         trial.model,
         teacher,
@@ -133,11 +136,19 @@ def load_sgfi(client: Client, trial: TrainedTrial, teacher: Any) -> Sgfi:
     return sgfi.to(trial.device)
 
 
+def _methods(trial: TrainedTrial) -> MethodsSpec:
+    """What the trial was distilled by."""
+    if isinstance(trial.run, schemas.SearchDetails):
+        return trial.run.spec.distillation
+    teachers = [each.teacher for each in trial.run.stages if each.trial_id == trial.row.id]
+    return trial.run.spec.methods_of(teachers[0] or "") if teachers else MethodsSpec(methods=())
+
+
 def _pool(pool: schemas.PoolDetails) -> PoolRef:
     if pool.supernet is None:
         raise fail(f"pool {pool.name} is {pool.status} and has no supernet: {pool.status_reason}")
     return PoolRef(
-        supernet=Artifact(**pool.supernet.model_dump()),
+        supernet=Artifact(**pool.supernet.model_dump(exclude={"deleted_at"})),
         space=pool.spec.space,
         head=pool.spec.head,
         bn_reset_images=pool.spec.bn_reset_images,

@@ -1,6 +1,6 @@
 """The Pareto front: detectors that no other detector beats in both cost and accuracy."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -24,3 +24,24 @@ def pareto_front(
         if not front or value(point) > value(front[-1]):
             front.append(point)
     return front
+
+
+def knee(front: Sequence[T], *, cost: Callable[[T], float], value: Callable[[T], float]) -> T:
+    """The point where more cost stops to be worth it: the one farthest above the chord between the
+    cheapest and the most accurate, with both axes scaled to their ranges. Of equals the more
+    accurate, so that a front without a bend has its knee at its most accurate end.
+
+    Args:
+        front: By ascending cost; not empty.
+        cost: As the front was made by.
+        value: As the front was made by.
+    """
+    first, last = front[0], front[-1]
+    if len(front) == 1:
+        return first
+    costs, values = cost(last) - cost(first), value(last) - value(first)
+
+    def above_chord(point: T) -> float:
+        return (value(point) - value(first)) / values - (cost(point) - cost(first)) / costs
+
+    return max(reversed(front), key=above_chord)

@@ -10,6 +10,7 @@ from searchd.spec.distillations import (
     check_subnets,
     subnets_of,
 )
+from searchd.spec.finish import DistilSpec, FineTuneSpec, FinishSpec
 from searchd.spec.orders import (
     Comparison,
     CostsOrder,
@@ -87,7 +88,10 @@ __all__ = [
     "CostsOrder",
     "DETECTOR",
     "DatasetSpec",
+    "DistilSpec",
     "DistillationSpec",
+    "FineTuneSpec",
+    "FinishSpec",
     "MethodsSpec",
     "HeadSpec",
     "Inherited",

@@ -130,7 +130,7 @@ def test_a_detector_names_its_files_and_lineage(
 ) -> None:
     trial_id = _store_student(database, tmp_path, b"weights")
     detector = http.get(f"/detectors/{trial_id}").json()
-    assert (detector["search"], detector["lineage"]) == ("first", ["base"])
+    assert (detector["search"], detector["lineage"]) == ("first", [trial_id])
     assert detector["params"] == 12_345_678
     (file,) = detector["artifacts"]
     assert (file["name"], file["size_bytes"]) == ("student", 7)

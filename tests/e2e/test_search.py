@@ -146,7 +146,7 @@ def test_detector_of_the_front_downloads_and_loads(
     detector = client.get_detector(point.trial_id)
     file = client.download(point.trial_id, "student", tmp_path / "student.safetensors")
     load_student(Student(detector=detector.detector, weights=load_file(file)))
-    assert detector.lineage[0] == "base"
+    assert detector.lineage[0] == f"{search}-base"
 
 
 @pytest.mark.usefixtures("search")

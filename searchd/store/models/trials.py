@@ -81,6 +81,12 @@ class TrialRow(Base):
     artifacts: Mapped[list[ArtifactRow]] = relationship(lazy="raise", order_by=ArtifactRow.id)
 
     @property
+    def is_copy(self) -> bool:
+        """Whether its student is another trial's as it is: the base of a distillation that goes on
+        from that."""
+        return self.role is TrialRole.BASE and self.parent_id is not None
+
+    @property
     def best(self) -> "EvaluationRow | None":
         """The evaluation with the best score, if the trial was scored."""
         scored = [evaluation for evaluation in self.evaluations if evaluation.score is not None]

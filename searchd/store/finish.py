@@ -1,0 +1,99 @@
+"""Finishing a search: detectors of its front are improved, each by a distillation of its own."""
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from searchd.domain.errors import ConflictError, InvalidValueError
+from searchd.domain.lifecycle import is_final
+from searchd.domain.trial import TrialRole
+from searchd.search.pareto import knee, pareto_front
+from searchd.spec import DistillationSpec, FinishSpec, SearchSpec
+from searchd.store import distillations, trials
+from searchd.store.models import DistillationRow, EvaluationRow, SearchRow, TrialRow
+from searchd.store.models.resources import NAME_LENGTH
+
+
+def finish(
+    session: Session, search: SearchRow, wanted: FinishSpec, *, owner: str | None = None
+) -> list[DistillationRow]:
+    """Create a distillation for each chosen detector, cheapest first; or find the one that the same
+    request created before.
+
+    Raises:
+        ConflictError: The search has not ended, or found no detector; or a name is taken by
+            something else.
+        InvalidValueError: A chosen trial is not of the search, or the method does not fit it.
+    """
+    if not is_final(search.status):
+        raise ConflictError(
+            f"search {search.name} is {search.status}, and its front may still change; wait, "
+            "cancel it, or submit a distillation of one trial"
+        )
+    return [
+        _improve(session, search, row, wanted, owner) for row in _chosen(session, search, wanted)
+    ]
+
+
+def _chosen(session: Session, search: SearchRow, wanted: FinishSpec) -> list[TrialRow]:
+    if isinstance(wanted.detectors, tuple):
+        return [_by_id(session, search, trial_id) for trial_id in dict.fromkeys(wanted.detectors)]
+    front = _front(session, search)
+    if not front:
+        raise ConflictError(f"search {search.name} is {search.status} and found no detector")
+    chosen = front if wanted.detectors == "all" else [knee(front, cost=_macs, value=_ap)]
+    return [trials.get(session, evaluation.trial_id) for evaluation in chosen]
+
+
+def _front(session: Session, search: SearchRow) -> list[EvaluationRow]:
+    """Of what the search found, at the largest resolution; base and controls are for comparison."""
+    resolution = max(_spec(search).trial.resolutions, key=lambda each: each.area)
+    found = [
+        evaluation
+        for row in trials.scored(session, search.id)
+        for evaluation in row.evaluations
+        if row.role is TrialRole.SEARCH and evaluation.resolution == resolution
+    ]
+    return pareto_front(found, cost=_macs, value=_ap)
+
+
+def _by_id(session: Session, search: SearchRow, trial_id: str) -> TrialRow:
+    row = session.get(TrialRow, trial_id)
+    if row is None or row.search_id != search.id:
+        raise InvalidValueError(f"{trial_id!r} is no trial of search {search.name} ({search.id})")
+    return row
+
+
+def _improve(
+    session: Session, search: SearchRow, row: TrialRow, wanted: FinishSpec, owner: str | None
+) -> DistillationRow:
+    name = _name(search, row, wanted)
+    teacher = row.chosen_teacher or row.proposal.teacher
+    spec = wanted.method.submission(_spec(search), name, row.id, teacher)
+    earlier = _earlier(session, spec, owner)
+    return earlier or distillations.create(session, spec, owner=owner)
+
+
+def _earlier(session: Session, spec: DistillationSpec, owner: str | None) -> DistillationRow | None:
+    """What the same request created before."""
+    row = session.scalar(select(DistillationRow).where(DistillationRow.name == spec.name))
+    return row if row is not None and (row.spec, row.owner) == (spec, owner) else None
+
+
+def _name(search: SearchRow, row: TrialRow, wanted: FinishSpec) -> str:
+    """Such as "first-fine-tune-12"; by the search's id where its name is too long."""
+    ending = f"-{wanted.method.kind.replace('_', '-')}-{row.name}"
+    fits = len(search.name + ending) <= NAME_LENGTH
+    return (search.name if fits else search.id) + ending
+
+
+def _spec(search: SearchRow) -> SearchSpec:
+    assert isinstance(search.spec, SearchSpec)
+    return search.spec
+
+
+def _macs(evaluation: EvaluationRow) -> float:
+    return evaluation.macs
+
+
+def _ap(evaluation: EvaluationRow) -> float:
+    return evaluation.ap
