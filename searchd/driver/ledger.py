@@ -6,7 +6,8 @@ what is written. Knows no Ray and no torch.
 """
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from sqlalchemy.orm import Session
@@ -28,7 +29,17 @@ from searchd.search.strategies.rules import Rules
 from searchd.search.strategy import Completion, Strategy
 from searchd.settings import Settings
 from searchd.spec import REPORT, Inherited, PoolRef, SearchSpec, TeacherRef, TrialOrder
-from searchd.store import Database, Lease, costs, distillations, pools, teachers, trials, work
+from searchd.store import (
+    Database,
+    Lease,
+    completions,
+    costs,
+    distillations,
+    pools,
+    teachers,
+    trials,
+    work,
+)
 from searchd.store.lease import hold
 from searchd.store.models import DatasetRow, DistillationRow, PoolRow, RunRow, TrialRow
 
@@ -49,9 +60,19 @@ class Ledger:
         database: Holds the search.
         lease: On the search's work.
         settings: Where artifacts lie, how long slices are, how often a trial is tried.
+        watch: Seconds that never go back.
     """
 
-    def __init__(self, database: Database, lease: Lease, settings: Settings) -> None:
+    def __init__(
+        self,
+        database: Database,
+        lease: Lease,
+        settings: Settings,
+        watch: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._watch = watch
+        self._noted_at: dict[str, float] = {}
+        """watch() when the time that a worker has had a trial was last written down, by name."""
         self._database = database
         self._lease = lease
         self._settings = settings
@@ -123,10 +144,9 @@ class Ledger:
     def strategy(self) -> Strategy:
         """The strategy with everything proposed and completed so far."""
         with self._database.read() as session:
+            run = session.get_one(RunRow, self.search_id)
             proposals = trials.proposals(session, self.search_id)
-            completed = trials.completed(session, self.search_id)
-            rules = self._rules(session)
-        return Strategy(rules, proposals, [_completion(row) for row in completed])
+            return Strategy(self._rules(session), proposals, completions.of_run(session, run))
 
     def rules(self) -> Rules:
         """By the plan and the budget of now, which the user may change at any time."""
@@ -163,10 +183,12 @@ class Ledger:
         with self._database.write() as session:
             attempt = trials.start(session, self._lease, order.proposal.name)
         assert attempt == order.attempt  # one driver starts trials: the holder of the lease
+        self._noted_at[order.proposal.name] = self._watch()
 
     def progress(self, progress: Progress) -> None:
         """A worker said where it stands."""
         with self._database.write() as session:
+            self._note_time(session, progress.trial)
             trials.record_progress(session, self._lease, progress)
 
     def record(self, report: Report) -> Completion | None:
@@ -181,8 +203,12 @@ class Ledger:
             return None
         scores = self._scores(final)
         with self._database.write() as session:
+            self._note_time(session, report.trial)
             row = trials.record_report(session, self._lease, final, scores)
-        return None if row.completion is None else _completion(row)
+            if row.completion is None:
+                return None
+            started_at = session.get_one(RunRow, self.search_id).started_at
+            return completions.of_trial(trials.get(session, row.id), started_at)
 
     def lose(self, name: str, reason: str) -> Completion | None:
         """A worker ended without handing over a report.
@@ -327,6 +353,7 @@ class Ledger:
             retry = retry_of(failure, row.adjustments, max_losses=self._settings.max_attempts)
             if retry is None:
                 return replace(report, reason=final_reason(failure, row.adjustments))
+            self._note_time(session, report.trial)
             trials.try_again(
                 session,
                 self._lease,
@@ -336,6 +363,14 @@ class Ledger:
                 parent=failure.other_parent,
             )
         return None
+
+    def _note_time(self, session: Session, name: str) -> None:
+        """Write down the time that a worker has had the trial since that was done last. What passed
+        before this driver came is not known, but for what its predecessor wrote down."""
+        now_s = self._watch()
+        passed_s = now_s - self._noted_at.get(name, now_s)
+        self._noted_at[name] = now_s
+        trials.add_busy(session, self._lease, name, passed_s)
 
     def _written_report(self, name: str) -> Report | None:
         """The report of the latest attempt, if its worker came so far."""
@@ -395,17 +430,4 @@ def _run(session: Session, run_id: str) -> Run:
         pool_spec=None if pool is None else pool.spec,
         origin_id=row.origin_id,
         teachers=distillations.teachers(session, row) if isinstance(row, DistillationRow) else {},
-    )
-
-
-def _completion(row: TrialRow) -> Completion:
-    assert row.completion is not None  # set together with the outcome
-    assert row.outcome is not None
-    succeeded = row.outcome is Outcome.SUCCEEDED
-    return Completion(
-        sequence=row.completion,
-        proposal=row.proposal,
-        outcome=row.outcome,
-        architecture=row.detector.architecture if succeeded and row.detector else None,
-        score=row.score if succeeded else None,
     )

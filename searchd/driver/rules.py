@@ -18,6 +18,7 @@ from searchd.spec import (
     RandomSpec,
     SearchSpec,
 )
+from searchd.store.completions import limits_of
 
 
 def rules_of(
@@ -39,11 +40,13 @@ def rules_of(
 def _rules_of_search(search: SearchSpec, pool: PoolSpec) -> Rules:
     strategy, budget = search.strategy, search.budget
     space, seed = pool.space.space, search.seed
+    limits = limits_of(budget, search.resources.gpus_per_trial)
     if isinstance(strategy, PipelineSpec):
         return Pipeline(
             space=space,
             seed=seed,
             max_trials=strategy.num_trials,
+            limits=limits,
             control=search.control,
             prune=PruneToMacs(
                 fraction=strategy.macs_fraction,
@@ -57,6 +60,7 @@ def _rules_of_search(search: SearchSpec, pool: PoolSpec) -> Rules:
         "space": space,
         "seed": seed,
         "max_trials": budget.max_trials,
+        "limits": limits,
     }
     if isinstance(strategy, JointDetNasSpec):
         return JointDetNas(**values, patience=budget.patience, control=search.control)

@@ -5,7 +5,19 @@ from dataclasses import dataclass
 
 from searchd.domain.architecture import Architecture
 from searchd.domain.errors import InvalidValueError
+from searchd.domain.resolution import Resolution
 from searchd.domain.trial import Outcome, Proposal, TrialRole
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """A trained detector at one resolution."""
+
+    resolution: Resolution
+    ap: float
+    """COCO AP in [0, 1]."""
+    macs: float
+    """Of one image at this resolution."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +32,12 @@ class Completion:
     """The trained student's. Set if and only if it succeeded."""
     score: float | None = None
     """Best score over the resolutions. Set if and only if it succeeded."""
+    points: tuple[Point, ...] = ()
+    """Of a success, by resolution."""
+    busy_s: float = 0.0
+    """Seconds that workers had the trial, over all attempts."""
+    elapsed_s: float = 0.0
+    """From when the search was first started until the trial ended, by the calendar."""
 
     def __post_init__(self) -> None:
         succeeded = self.outcome is Outcome.SUCCEEDED

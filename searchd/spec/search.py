@@ -81,13 +81,30 @@ class ScoreSpec(Spec):
     """R_base, at which C and C_base are counted too."""
 
 
+class TargetSpec(Spec):
+    """A detector that is good enough: it ends the search."""
+
+    ap: float = Field(gt=0, le=1)
+    """At least; COCO box AP in [0, 1], at any of the trial's resolutions."""
+    macs: float | None = Field(default=None, gt=0)
+    """At most, in multiply-accumulates of one image at that resolution; None: whatever they are."""
+
+
 class BudgetSpec(Spec):
-    """When a search ends."""
+    """When a search ends: no further search trial is begun. Trials in flight end by themselves, and
+    controls follow."""
 
     max_trials: int = Field(default=100, ge=1)
     """Search trials, trial 0 included; base and controls are extra."""
     patience: int = Field(default=20, ge=1)
     """It has converged after this many trials in a row without a better score."""
+    max_worker_hours: float | None = Field(default=None, gt=0)
+    """Hours that workers have had trials, summed over all attempts at base and search trials."""
+    max_gpu_hours: float | None = Field(default=None, gt=0)
+    """The same hours, times `resources.gpus_per_trial`."""
+    max_wall_hours: float | None = Field(default=None, gt=0)
+    """Since it was first started, pauses and waiting included: a deadline."""
+    target: TargetSpec | None = None
 
 
 class SearchSpec(Spec):
@@ -117,6 +134,11 @@ class SearchSpec(Spec):
             raise ValueError(
                 f"strategy.further_trials={strategy.further_trials} makes {strategy.num_trials} "
                 f"trials, but budget.max_trials={allowed}"
+            )
+        if self.budget.max_gpu_hours is not None and self.resources.gpus_per_trial == 0:
+            raise ValueError(
+                f"budget.max_gpu_hours={self.budget.max_gpu_hours:g} is never spent with "
+                "resources.gpus_per_trial=0; give max_worker_hours instead"
             )
         return self
 

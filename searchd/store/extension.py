@@ -9,7 +9,8 @@ from searchd.domain.errors import ConflictError, InvalidValueError
 from searchd.domain.lifecycle import SearchStatus, is_final
 from searchd.domain.trial import TrialRole
 from searchd.spec import BudgetSpec, PipelineSpec, SearchSpec
-from searchd.store import events, moves, trials, work
+from searchd.store import completions, events, moves, trials, work
+from searchd.store.completions import limits_of
 from searchd.store.lease import locked
 from searchd.store.models import Desired, RunRow, WorkRow
 
@@ -75,6 +76,7 @@ def _set_budget(session: Session, run: RunRow, changes: Mapping[str, object]) ->
     if budget == before:
         return False
     _check_spent(session, run, budget, before)
+    _check_limits(session, run, budget)
     run.budget = budget
     session.flush()
     return True
@@ -97,8 +99,16 @@ def _check_spent(session: Session, run: RunRow, budget: BudgetSpec, before: Budg
         )
 
 
+def _check_limits(session: Session, run: RunRow, budget: BudgetSpec) -> None:
+    limits = limits_of(budget, run.spec.resources.gpus_per_trial)
+    reached = limits.reached(completions.of_run(session, run))
+    if reached is not None:
+        raise InvalidValueError(f"{run.name} would have nothing to do: {reached} already")
+
+
 def _shown(run: RunRow) -> str:
     budget = budget_of(run)
     if budget is None:
         return ""
-    return ": " + ", ".join(f"{name}={value}" for name, value in budget.model_dump().items())
+    given = budget.model_dump(exclude_none=True)
+    return ": " + ", ".join(f"{name}={value}" for name, value in given.items())

@@ -136,6 +136,18 @@ def record_progress(session: Session, lease: Lease, progress: Progress) -> None:
         row.progress = progress
 
 
+def add_busy(session: Session, lease: Lease, name: str, seconds: float) -> None:
+    """A worker had the trial for so much longer. Of no effect once it has ended.
+
+    Raises:
+        StaleLeaseError: The lease was lost.
+    """
+    row = _of_lease(session, lease, name)
+    if not is_final(row.status):
+        row.busy_s += seconds
+        session.flush()
+
+
 def record_report(
     session: Session, lease: Lease, report: Report, scores: Mapping[Resolution, float]
 ) -> TrialRow:
@@ -246,11 +258,13 @@ def proposals(session: Session, search_id: str) -> list[Proposal]:
 
 
 def completed(session: Session, search_id: str) -> Sequence[TrialRow]:
-    """Trials that the strategy was told of (or is to be told of), in the order of `completion`."""
+    """Trials that the strategy was told of (or is to be told of), with their evaluations, in the
+    order of `completion`."""
     return session.scalars(
         select(TrialRow)
         .where(TrialRow.search_id == search_id, TrialRow.completion.is_not(None))
         .order_by(TrialRow.completion)
+        .options(selectinload(TrialRow.evaluations))
     ).all()
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from searchd.domain.subnet import SubnetSpace
 from searchd.domain.trial import Proposal
 from searchd.search.history import Completion, Wait, search_trials, trials_without_gain
+from searchd.search.limits import Limits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +18,8 @@ class Rules(ABC):
 
     seed: int = 0
     max_trials: int = 100
+    limits: Limits = Limits()
+    """Whatever the strategy."""
     control: bool = True
 
     @abstractmethod

@@ -1,0 +1,57 @@
+"""What strategies are told of trials that have ended, and the limits that they keep to."""
+
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from searchd.domain.trial import Outcome
+from searchd.search.history import Completion, Point
+from searchd.search.limits import Limits, Target
+from searchd.spec import BudgetSpec
+from searchd.store import trials
+from searchd.store.models import RunRow, TrialRow
+
+
+def of_run(session: Session, run: RunRow) -> list[Completion]:
+    """Every completion of a search or a distillation, in order."""
+    return [of_trial(row, run.started_at) for row in trials.completed(session, run.id)]
+
+
+def of_trial(row: TrialRow, started_at: datetime | None) -> Completion:
+    """The completion of a trial that has one. A function of what is stored, so that a strategy is
+    told the same by the driver that saw the trial end and by one that comes later.
+
+    Args:
+        row: With its evaluations.
+        started_at: When the search was first started.
+    """
+    assert row.completion is not None  # set together with the outcome and the end
+    assert row.outcome is not None
+    assert row.finished_at is not None
+    succeeded = row.outcome is Outcome.SUCCEEDED
+    passed = row.finished_at - (started_at or row.created_at)
+    return Completion(
+        sequence=row.completion,
+        proposal=row.proposal,
+        outcome=row.outcome,
+        architecture=row.detector.architecture if succeeded and row.detector else None,
+        score=row.score if succeeded else None,
+        points=tuple(
+            Point(resolution=each.resolution, ap=each.ap, macs=each.macs)
+            for each in row.evaluations
+        ),
+        busy_s=row.busy_s,
+        elapsed_s=max(0.0, passed.total_seconds()),
+    )
+
+
+def limits_of(budget: BudgetSpec, gpus_per_trial: float) -> Limits:
+    """Those of a budget."""
+    target = budget.target
+    return Limits(
+        worker_hours=budget.max_worker_hours,
+        gpu_hours=budget.max_gpu_hours,
+        gpus_per_trial=gpus_per_trial,
+        wall_hours=budget.max_wall_hours,
+        target=None if target is None else Target(ap=target.ap, macs=target.macs),
+    )
