@@ -325,7 +325,11 @@ class Life(Site):
             found = pareto_front(points, cost=lambda p: p[1].macs, value=lambda p: p[1].ap)
             front = {trial for trial, _ in found}
             best = searches.best_trial(session, self.search_id)
-            pinned = [row.id for row in scored if row.pinned]
+            # What somebody removed behind our back may be pinned afterwards, in vain.
+            lost = {
+                row.id for row in scored if self.uri(f"{row.name}/attempt-1/student") in self.lost
+            }
+            pinned = {row.id for row in scored if row.pinned} - lost
             needed = {*front, *pinned, *([best.id] if best else [])}
             for proposal in self.running:
                 if proposal.parent is not None:
