@@ -16,16 +16,21 @@ from typing import Any
 import psutil
 
 from searchd import artifacts
+from searchd.domain.detector import MmdetDetector
 from searchd.domain.pool import PoolProgress, PoolReport
+from searchd.domain.resolution import Resolution
+from searchd.domain.teacher_report import FeatureLevel, TeacherReport
 from searchd.domain.trial import Artifact, EpochMetrics, Evaluation, Outcome, Progress, Report
 from searchd.spec import (
     POOL_REPORT,
     REPORT,
+    TEACHER_REPORT,
     Comparison,
     CostsOrder,
     DatasetSpec,
     LatencyOrder,
     PoolOrder,
+    TeacherOrder,
     TrialOrder,
 )
 
@@ -35,6 +40,7 @@ ENVIRONMENT = {
     "SEARCHD_ADAPTATION_COSTS": "tests.searchd.fake_workers:compare",
     "SEARCHD_LATENCY": "tests.searchd.fake_workers:measure_latencies",
     "SEARCHD_POOL_TRAINING": "tests.searchd.fake_workers:train_pool",
+    "SEARCHD_TEACHER_EVALUATION": "tests.searchd.fake_workers:evaluate_teacher",
     "SEARCHD_DATASET_CHECK": "tests.searchd.fake_workers:check",
 }
 NUM_SLICES = 3
@@ -79,7 +85,7 @@ def trial_steps(order: TrialOrder, context: TrialContext) -> Generator[Progress,
     uri = artifacts.join(order.artifacts, "report.json")
     artifacts.write(uri, REPORT.dump_json(done), name="report")
     if fate == KILLS_DRIVER:
-        _kill_driver(order.search)
+        _kill_driver(f"search-{order.search}")
     return done
 
 
@@ -112,6 +118,23 @@ def compare(order: CostsOrder, is_cancelled: Callable[[], bool]) -> Comparison |
     return Comparison(
         costs=costs, performance={name: places[name] / 100 for name in order.teachers}
     )
+
+
+def evaluate_teacher(order: TeacherOrder) -> TeacherReport:
+    """Evaluates nothing. By accident, its driver is killed before it records the report."""
+    given = order.student.detector if order.student else MmdetDetector(config="ssd300_coco")
+    done = TeacherReport(
+        detector=given,
+        weights=_file(artifacts.join(order.artifacts, "teacher.safetensors"), "teacher"),
+        params=1,
+        evaluation=_evaluation(order.spec.resolution, 0.4),
+        levels=(FeatureLevel(stride=8, channels=256),),
+    )
+    uri = artifacts.join(order.artifacts, "report.json")
+    artifacts.write(uri, TEACHER_REPORT.dump_json(done), name="report")
+    if order.dataset.name == ACCIDENTS:
+        _kill_driver(f"teacher-{order.teacher}")
+    return done
 
 
 def check(_spec: DatasetSpec) -> dict[str, Any]:
@@ -147,21 +170,7 @@ def _note_beginning(order: TrialOrder, attempt: str) -> None:
 def success(order: TrialOrder) -> Report:
     detector = order.detector or (order.inherited and order.inherited.detector)
     ap = 0.3 + 0.01 * (order.proposal.number % 7)
-    evaluations = tuple(
-        Evaluation(
-            resolution=resolution,
-            ap=ap,
-            ap50=ap,
-            ap75=ap,
-            ap_small=-1.0,
-            ap_medium=ap,
-            ap_large=ap,
-            macs=1e9,
-            latency_s=0.01,
-            images_per_s=100.0,
-        )
-        for resolution in order.evaluated_at
-    )
+    evaluations = tuple(_evaluation(resolution, ap) for resolution in order.evaluated_at)
     epochs = (EpochMetrics(epoch=1, losses={"loss": 1.0}, learning_rate=0.1, duration_s=0.1),)
     return report(
         order,
@@ -172,6 +181,21 @@ def success(order: TrialOrder) -> Report:
         evaluations=evaluations,
         epochs=epochs,
         artifacts=(_file(artifacts.join(order.artifacts, "student.safetensors"), "student"),),
+    )
+
+
+def _evaluation(resolution: Resolution, ap: float) -> Evaluation:
+    return Evaluation(
+        resolution=resolution,
+        ap=ap,
+        ap50=ap,
+        ap75=ap,
+        ap_small=-1.0,
+        ap_medium=ap,
+        ap_large=ap,
+        macs=1e9,
+        latency_s=0.01,
+        images_per_s=100.0,
     )
 
 
@@ -209,10 +233,10 @@ def _pool_progress(order: PoolOrder) -> PoolProgress:
     )
 
 
-def _kill_driver(search: str) -> None:
-    """SIGKILL the driver of a search, and wait until Ray ends this worker too."""
+def _kill_driver(work: str) -> None:
+    """SIGKILL the driver of a piece of work, and wait until Ray ends this worker too."""
     for process in psutil.process_iter(["cmdline"]):
         command = process.info["cmdline"] or []
-        if "searchd.driver" in command and f"--work=search-{search}" in command:
+        if "searchd.driver" in command and f"--work={work}" in command:
             process.kill()
     time.sleep(600)
