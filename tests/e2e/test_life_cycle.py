@@ -1,0 +1,154 @@
+"""Pause, resume, extend and kill as users do it: real service, real Ray, real training."""
+
+import contextlib
+import logging
+import signal
+import time
+from collections.abc import Callable, Iterator
+
+import psutil
+import pytest
+
+from api.client import Client
+from detection.data.shapes import make_shapes
+from searchd.domain.lifecycle import PoolStatus, SearchStatus, TrialStatus
+from searchd.domain.trial import Progress
+from searchd.processes import marked
+from searchd.spec import PoolSpec, SearchSpec
+from searchd.up import MARK, Service
+from tests.e2e.test_search import POOL, SEARCH
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+
+log = logging.getLogger(__name__)
+
+EPOCHS = 12
+BOUND_S = 60
+"""In which a pause frees every GPU."""
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    folder = tmp_path_factory.mktemp("service")
+    with Service(folder, num_cpus=3, api_port=0) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def client(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    with Client(service.url) as client:
+        shapes = make_shapes(
+            tmp_path_factory.mktemp("data"), num_train=24, num_validation=4, image_size=64
+        )
+        client.create_dataset(shapes)
+        pool = PoolSpec.model_validate(POOL)
+        phases = tuple(p.model_copy(update={"epochs": EPOCHS // 2}) for p in pool.phases)
+        client.create_pool(pool.model_copy(update={"phases": phases}))
+        yield client
+
+
+def submit(client: Client, name: str, epochs: int) -> str:
+    """A search whose base is trained so long; its id."""
+    spec = SearchSpec.model_validate(SEARCH)
+    training = spec.base.training.model_copy(update={"epochs": epochs})
+    changes = {
+        "name": name,
+        "base": spec.base.model_copy(update={"training": training}),
+        "budget": spec.budget.model_copy(update={"max_trials": 1}),
+        "control": False,
+    }
+    return client.submit_search(spec.model_copy(update=changes)).id
+
+
+def seconds_until(condition: Callable[[], object], timeout_s: float = 400) -> float:
+    start = time.monotonic()
+    while not condition():
+        assert time.monotonic() - start < timeout_s
+        time.sleep(0.2)
+    return time.monotonic() - start
+
+
+def processes(service: Service, *words: str) -> list[psutil.Process]:
+    """Of the service, with one of the words in their command line."""
+    found = []
+    for process in marked(MARK, str(service.data_folder)):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            line = " ".join(process.cmdline())
+            if process.status() != psutil.STATUS_ZOMBIE and any(word in line for word in words):
+                found.append(process)
+    return found
+
+
+def at(client: Client, search: str, attempt: int) -> Progress | None:
+    """Where this attempt at the base stands, once it is being trained."""
+    for trial in client.trials(search):
+        progress = trial.progress
+        if trial.name == "base" and progress is not None and progress.attempt == attempt:
+            return progress if progress.stage == "train" else None
+    return None
+
+
+def test_paused_search_and_pool_free_the_cluster_and_go_on_where_they_were(
+    service: Service, client: Client
+) -> None:
+    search = submit(client, "paused", EPOCHS)
+    seconds_until(lambda: (now := at(client, search, 1)) and now.epoch > 2)
+    before = at(client, search, 1)
+    assert before is not None
+
+    client.ask_of_search(search, "pause")
+    pool_status = client.ask_of_pool("teachers", "pause").status
+    freed_s = seconds_until(
+        lambda: not processes(service, "searchd.driver", "ray::Trial", "ray::RayTrain")
+    )
+
+    log.info("pause: no driver and no worker after %.1f s (bound %d s)", freed_s, BOUND_S)
+    assert freed_s < BOUND_S
+    assert client.get_search(search).status is SearchStatus.PAUSED
+    assert client.get_pool("teachers").status is PoolStatus.PAUSED, pool_status
+    assert next(client.trials(search)).status is TrialStatus.PENDING
+
+    client.ask_of_search(search, "resume")
+    client.ask_of_pool("teachers", "resume")
+    seconds_until(lambda: at(client, search, 2))
+    after = at(client, search, 2)
+    assert after is not None
+    log.info("paused at or after %s, goes on at or before %s", before, after)
+    assert (after.epoch, after.iteration) >= (before.epoch, before.iteration)
+    ended = client.wait_for_search(search, poll_s=0.5)
+    assert ended.status is SearchStatus.SUCCEEDED, ended.status_reason
+    base = client.get_trial(f"{search}-base")
+    assert (base.attempt, [epoch.epoch for epoch in base.epochs]) == (2, [*range(1, EPOCHS + 1)])
+    pool = client.get_pool("teachers")
+    assert pool.status is PoolStatus.READY
+    assert [epoch.epoch for epoch in pool.epochs] == [*range(1, EPOCHS // 2 + 1)] * 2
+
+
+def test_extended_search_goes_on_and_trains_nothing_again(client: Client) -> None:
+    ended = client.get_search("paused")
+    before = {trial.name: trial for trial in client.trials("paused")}
+    assert set(before) == {"base", "0"}
+
+    assert client.extend_search(ended.id, max_trials=2).status is SearchStatus.QUEUED
+
+    assert client.wait_for_search(ended.id, poll_s=0.5).status is SearchStatus.SUCCEEDED
+    after = {trial.name: trial for trial in client.trials("paused")}
+    assert set(after) == {"base", "0", "1"}
+    for name, trial in before.items():
+        assert (after[name].attempt, after[name].score) == (trial.attempt, trial.score)
+
+
+def test_killed_search_ends_although_its_driver_hangs(service: Service, client: Client) -> None:
+    search = submit(client, "killed", 1000)
+    seconds_until(lambda: at(client, search, 1))
+    (driver,) = processes(service, f"--work=search-{search}")
+    driver.send_signal(signal.SIGSTOP)
+
+    client.ask_of_search(search, "kill")
+    ended_s = seconds_until(lambda: client.get_search(search).status is SearchStatus.CANCELLED)
+    freed_s = seconds_until(lambda: not processes(service, f"--work=search-{search}", "ray::Trial"))
+
+    log.info("kill: cancelled after %.1f s, nothing left %.1f s later", ended_s, freed_s)
+    assert ended_s < BOUND_S / 2
+    assert ended_s + freed_s < BOUND_S
+    assert [t.status for t in client.trials(search)] == [TrialStatus.CANCELLED]

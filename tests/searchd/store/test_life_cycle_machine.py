@@ -1,0 +1,335 @@
+"""Random calls of users, crashes, hangs and lost leases never lead to a state that the tables do
+not know, and never touch what is finished."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from searchd.coordinator import Coordinator, job_of
+from searchd.domain.errors import ConflictError, StaleLeaseError
+from searchd.domain.lifecycle import (
+    AnyStatus,
+    PoolStatus,
+    SearchStatus,
+    TrialStatus,
+    WorkStatus,
+    is_final,
+    next_statuses,
+)
+from searchd.domain.trial import Outcome, Report
+from searchd.jobs import JobStatus, Node
+from searchd.store import Database, Desired, Lease, events, pools, trials, work
+from searchd.store.extension import ask_to_extend
+from searchd.store.lease import hold
+from searchd.store.models import PoolRow, RunRow, TrialRow, WorkRow
+from searchd.store.models.resources import AnyResource
+from tests.searchd.conftest import FakeClock
+from tests.searchd.scripted_jobs import ScriptedJobs
+from tests.searchd.store import factories
+from tests.searchd.store.conftest import emptied
+
+LEASE_S = 60.0
+ASKS = (
+    *(work.ask_to_pause, work.ask_to_resume) * 2,
+    work.ask_to_cancel,
+    work.ask_to_kill,
+    ask_to_extend,
+)
+NUMBERS = st.integers(0, 3)
+"""Which of the resources: the pool, and three searches."""
+REACHED: set[str] = set()
+"""Statuses that were seen."""
+
+
+class Users(RuleBasedStateMachine):
+    """One pool, three searches of it, two of which may run at a time, a coordinator, and drivers of
+    which each does one step at a time, crashes, or hangs."""
+
+    database: Database
+
+    @initialize()
+    def begin(self) -> None:
+        emptied(self.database)
+        self.clock = FakeClock()
+        self.seconds = 0.0
+        self.jobs = ScriptedJobs(Node(cpus=8, gpus=0))
+        self.coordinator = Coordinator(
+            self.database,
+            self.jobs,
+            lease_s=LEASE_S,
+            max_running_searches=2,
+            max_attempts=3,
+            clock=self.clock,
+            watch=lambda: self.seconds,
+        )
+        factories.add_dataset(self.database)
+        self.ids = [factories.add_pool(self.database, ready=False)]
+        self.ids += [factories.add_search(self.database, name).id for name in ("a", "b", "c")]
+        self.leases: set[Lease] = set()
+        self.seen = dict.fromkeys(self.ids, 0)
+        self.statuses: dict[str, str] = {}
+        self.finished: dict[str, tuple[object, ...]] = {}
+        self.coordinator_goes_round(1)
+        for number, to in ((0, PoolStatus.TRAINING), (1, SearchStatus.PREPARING)):
+            with self.driver(number) as (session, lease, _):
+                work.advance(session, lease, to, "its driver has started")
+
+    # What happens
+
+    @rule(number=NUMBERS, ask=st.sampled_from(ASKS))
+    def user_asks_twice(self, number: int, ask: Callable[..., WorkRow]) -> None:
+        with suppress(ConflictError):
+            with self.database.write() as session:
+                ask(session, self.ids[number])
+            before = self.state(number)
+            with self.database.write() as session:
+                ask(session, self.ids[number])
+            assert self.state(number) == before
+
+    @rule(number=st.integers(1, 3), max_trials=st.integers(101, 110))
+    def user_gives_more_budget(self, number: int, max_trials: int) -> None:
+        with suppress(ConflictError), self.database.write() as session:
+            ask_to_extend(session, self.ids[number], {"max_trials": max_trials, "patience": 20})
+
+    @rule(rounds=st.integers(1, 3))
+    def coordinator_goes_round(self, rounds: int) -> None:
+        for _ in range(rounds):
+            self.coordinator.step()
+            self.pass_s(1)
+        with self.database.read() as session:
+            self.leases.update(work.lease_of(row) for row in work.leased(session))
+
+    @rule(seconds=st.sampled_from([1.0, LEASE_S + 1]))
+    def time_passes(self, seconds: float) -> None:
+        """As every driver hangs: none extends its lease."""
+        self.pass_s(seconds)
+
+    @rule(number=NUMBERS)
+    def driver_crashes(self, number: int) -> None:
+        job = job_of(work.lease_of(self.work(number)))
+        if self.jobs.status(job).is_alive:
+            self.jobs.statuses[job] = JobStatus.FAILED
+
+    @rule(number=NUMBERS, steps=st.integers(1, 6), data=st.data())
+    def driver_gets_on(self, number: int, steps: int, data: st.DataObject) -> None:
+        for _ in range(steps):
+            if self.work(number).status is WorkStatus.LEASED:
+                with self.driver(number) as (session, lease, row):
+                    self.drive(session, lease, row, data)
+
+    @rule(number=NUMBERS)
+    def driver_stops_as_it_is_told(self, number: int) -> None:
+        held = self.work(number)
+        if held.status is not WorkStatus.LEASED or held.desired is Desired.RUN:
+            return
+        with self.driver(number) as (session, lease, _):
+            work.heed(session, lease)
+        with self.driver(number) as (session, lease, _):
+            work.stopped(session, lease)
+
+    @rule(number=NUMBERS, ask=st.sampled_from([work.ask_to_pause, work.ask_to_cancel]))
+    def driver_sees_that_it_is_to_stop(self, number: int, ask: Callable[..., WorkRow]) -> None:
+        if self.work(number).status is WorkStatus.LEASED:
+            with suppress(ConflictError), self.database.write() as session:
+                ask(session, self.ids[number])
+            with self.driver(number) as (session, lease, _):
+                work.heed(session, lease)
+
+    @rule(data=st.data())
+    def driver_writes_too_late(self, data: st.DataObject) -> None:
+        late = sorted(self.leases - self.valid_leases(), key=str)
+        if not late:
+            return
+        lease = data.draw(st.sampled_from(late))
+        writes: list[Callable[[Session], object]] = [
+            lambda session: work.stopped(session, lease),
+            lambda session: work.finish(session, lease, SearchStatus.SUCCEEDED, "late"),
+            lambda session: trials.add(session, lease, factories.search_proposal(99)),
+        ]
+        write = data.draw(st.sampled_from(writes))
+        with pytest.raises(StaleLeaseError), self.database.write() as session:
+            write(session)
+
+    # How a driver gets on, as `searchd.driver` does
+
+    def drive(self, session: Session, lease: Lease, row: AnyResource, data: st.DataObject) -> None:
+        held = work.get(session, lease.work_id)
+        work.extend(session, lease, lease_s=LEASE_S, now=self.clock())
+        if isinstance(row, PoolRow):
+            self.drive_pool(session, lease, row, data)
+        elif row.status is SearchStatus.QUEUED:
+            work.advance(session, lease, SearchStatus.PREPARING, "its driver has started")
+            for trial in trials.unfinished(session, row.id):
+                if trial.status is TrialStatus.RUNNING:
+                    trials.offer_again(session, lease, trial.name, "its driver died")
+        elif row.status is SearchStatus.PREPARING and held.desired is Desired.RUN:
+            work.advance(session, lease, SearchStatus.RUNNING, "base and pool are ready")
+        else:
+            assert isinstance(row, RunRow)
+            self.drive_trials(session, lease, row, data)
+
+    def drive_pool(self, session: Session, lease: Lease, row: PoolRow, data: st.DataObject) -> None:
+        if row.status is PoolStatus.QUEUED:
+            work.advance(session, lease, PoolStatus.TRAINING, "its driver has started")
+            return
+        outcomes = [Outcome.SUCCEEDED, Outcome.STOPPED, Outcome.FAILED]
+        outcome = data.draw(st.sampled_from(outcomes))
+        pools.record_report(session, lease, factories.pool_report(row.id, outcome, "said so"))
+
+    def drive_trials(
+        self, session: Session, lease: Lease, row: RunRow, data: st.DataObject
+    ) -> None:
+        """A trial is proposed, begun, ended; or the search ends."""
+        unfinished = trials.unfinished(session, row.id)
+        running = [trial for trial in unfinished if trial.status is TrialStatus.RUNNING]
+        if running:
+            trial = data.draw(st.sampled_from(running))
+            outcome = data.draw(
+                st.sampled_from([Outcome.SUCCEEDED, Outcome.STOPPED, Outcome.FAILED])
+            )
+            report = Report(trial=trial.name, attempt=trial.attempt, outcome=outcome, reason="so")
+            if outcome is Outcome.SUCCEEDED:
+                report = factories.succeeded(trial.name, attempt=trial.attempt)
+            trials.record_report(session, lease, report, factories.scores_of(report))
+        elif unfinished:
+            trials.start(session, lease, unfinished[0].name)
+        elif row.status is SearchStatus.RUNNING and data.draw(st.booleans()):
+            to = data.draw(st.sampled_from([SearchStatus.SUCCEEDED, SearchStatus.FAILED]))
+            work.finish(session, lease, to, "has come to its end")
+        else:
+            number = len(trials.of_search(session, row.id))
+            proposal = factories.search_proposal(number) if number else factories.base_proposal()
+            trials.add(session, lease, proposal)
+
+    @contextmanager
+    def driver(self, number: int) -> Iterator[tuple[Session, Lease, Any]]:
+        with self.database.write() as session:
+            held = work.of_resource(session, self.ids[number])
+            job = job_of(work.lease_of(held))
+            self.jobs.statuses[job] = JobStatus.RUNNING
+            yield session, work.lease_of(held), work.resource(session, held)
+
+    # What always holds
+
+    @invariant()
+    def all_is_well(self) -> None:
+        with self.database.read() as session:
+            rows = [(self.row(session, number), self.held(session, number)) for number in range(4)]
+            for row, held in rows:
+                check_agreement(row, held)
+            self.check_steps(session)
+            self.check_trials(session, {row.id: row for row, _ in rows})
+            REACHED.update(str(row.status) for row, _ in rows)
+
+    def check_steps(self, session: Session) -> None:
+        """Every status was reached as the tables say."""
+        for resource_id in self.ids:
+            for event in events.after(session, resource_id, self.seen[resource_id]):
+                self.seen[resource_id] = event.number
+                last = self.statuses.get(event.subject, event.status)
+                kind = self.kind(event.subject)
+                known = {str(status) for status in next_statuses(kind(last))} | {last}
+                assert event.status in known, f"{event.subject}: {last} to {event.status}"
+                self.statuses[event.subject] = event.status
+
+    def check_trials(self, session: Session, rows: dict[str, AnyResource]) -> None:
+        """What is finished never changes, and nothing runs in what does not."""
+        now = {}
+        for trial in session.scalars(select(TrialRow)):
+            now[trial.id] = (trial.status, trial.completion, trial.attempt, trial.score)
+            search = rows[trial.search_id]
+            assert is_final(trial.status) or not is_final(search.status)
+            assert trial.status is not TrialStatus.RUNNING or str(search.status) != "paused"
+        assert {key: now[key] for key in self.finished} == self.finished
+        self.finished = {key: value for key, value in now.items() if value[1] is not None}
+
+    def teardown(self) -> None:
+        """Whatever happened: a kill ends everything, in one round."""
+        for resource_id in self.ids:
+            with suppress(ConflictError), self.database.write() as session:
+                work.ask_to_kill(session, resource_id)
+        self.coordinator.step()
+        self.all_is_well()
+        with self.database.read() as session:
+            for number in range(4):
+                assert is_final(self.row(session, number).status)
+            for lease in self.leases:
+                with pytest.raises(StaleLeaseError):
+                    hold(session, lease)
+
+    # How it is seen
+
+    def pass_s(self, seconds: float) -> None:
+        self.clock.pass_s(seconds)
+        self.seconds += seconds
+
+    def work(self, number: int) -> WorkRow:
+        with self.database.read() as session:
+            return self.held(session, number)
+
+    def held(self, session: Session, number: int) -> WorkRow:
+        return work.of_resource(session, self.ids[number])
+
+    def row(self, session: Session, number: int) -> AnyResource:
+        return work.resource(session, self.held(session, number))
+
+    def state(self, number: int) -> tuple[object, ...]:
+        with self.database.read() as session:
+            row, held = self.row(session, number), self.held(session, number)
+        return row.status, row.num_events, held.status, held.desired, held.lease
+
+    def valid_leases(self) -> set[Lease]:
+        with self.database.read() as session:
+            return {work.lease_of(row) for row in work.leased(session)}
+
+    def kind(self, subject: str) -> Callable[[str], AnyStatus]:
+        """Of whose statuses a subject's is."""
+        if subject in self.ids:
+            return PoolStatus if subject == self.ids[0] else SearchStatus
+        is_work = subject.removeprefix("pool-").removeprefix("search-") in self.ids
+        return WorkStatus if is_work else TrialStatus
+
+
+def check_agreement(row: AnyResource, held: WorkRow) -> None:
+    """Work and what it serves agree."""
+    status = str(row.status)
+    assert row.status_reason
+    assert is_final(row.status) == is_final(held.status)
+    assert (row.finished_at is not None) == is_final(row.status)
+    assert (status == "paused") == (held.status is WorkStatus.PAUSED)
+    assert status != "paused" or held.desired is Desired.PAUSE
+    assert (held.lease_expires_at is not None) == (held.status is WorkStatus.LEASED)
+    if held.status is WorkStatus.QUEUED:
+        assert held.desired is Desired.RUN
+        assert status not in ("pausing", "cancelling")
+
+
+def test_random_calls_and_crashes_never_reach_an_illegal_state(memory_database: Database) -> None:
+    class Machine(Users):
+        database = memory_database
+
+    REACHED.clear()
+    run_state_machine_as_test(
+        Machine,
+        settings=settings(
+            max_examples=30,
+            stateful_step_count=25,
+            deadline=None,
+            derandomize=True,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    assert {*map(str, SearchStatus), *map(str, PoolStatus)} == REACHED, "or it tries too little"
