@@ -10,6 +10,7 @@ from searchd.store.base import Base
 from tests.searchd.store.factories import base_proposal, run_trial, start_search, succeeded
 
 TABLES = {
+    "adaptation_costs",
     "artifacts",
     "datasets",
     "epoch_metrics",
@@ -18,6 +19,7 @@ TABLES = {
     "pools",
     "searches",
     "subnet_evaluations",
+    "teachers",
     "tokens",
     "trials",
     "work",
