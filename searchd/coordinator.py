@@ -5,7 +5,6 @@ together. Any number of rounds may be lost, and the process killed at any line. 
 """
 
 import logging
-import math
 import os
 import signal
 import socket
@@ -27,6 +26,7 @@ from searchd.domain.errors import ClusterUnreachableError, ConflictError
 from searchd.domain.lifecycle import DatasetStatus, PoolStatus, TeacherStatus, WorkKind, WorkStatus
 from searchd.jobs import Jobs, JobStatus, Node, RayJobs
 from searchd.retention import Sweeper
+from searchd.room import Lacking, NeedsRoom, RoomWatch, shortage
 from searchd.spec import DistillationSpec
 from searchd.store import Database, Desired, Lease, distillations, work
 from searchd.store.base import now
@@ -144,6 +144,7 @@ class Coordinator:
         self._max_attempts = max_attempts
         self._clock = clock
         self._time_s = watch
+        self._room = RoomWatch(database, watch)
         self._guard = guard or DiskGuard((), min_free_gb=0)
         self._signs: dict[str, _Sign] = {}
         """The last sign of life of every piece of leased work."""
@@ -163,7 +164,8 @@ class Coordinator:
             queued = work.queued(session, now=self._clock())
         self._note_signs(leased)
         deeds = [self._watch(row) for row in leased]
-        nodes = self._jobs.nodes() if queued else []
+        nodes = self._jobs.nodes() if queued or self._room.is_due(leased) else []
+        deeds += [self._end_without_room(row) for row in self._room.lacking(leased, nodes)]
         deeds += [self._admit(row, nodes) for row in queued]
         return [deed for deed in deeds if deed is not None]
 
@@ -204,6 +206,17 @@ class Coordinator:
         except ConflictError:
             return None  # the driver finished since we read the row
         return _done(Action.CANCELLED, row, "a user asked to kill")
+
+    def _end_without_room(self, lacking: Lacking) -> Deed | None:
+        """Fail work that waits for nodes which are gone."""
+        row, lease = lacking.work, work.lease_of(lacking.work)
+        self._jobs.stop(job_of(lease))
+        try:
+            with self._database.write() as session:
+                work.give_up(session, lease, lacking.reason)
+        except ConflictError:
+            return None  # the driver finished since we read the row
+        return _done(Action.GAVE_UP, row, lacking.reason)
 
     def _restart(self, row: WorkRow, lease: Lease, status: JobStatus) -> Deed | None:
         reason = f"its driver ended without finishing (job {job_of(lease)} is {status})"
@@ -293,32 +306,12 @@ def job_of(lease: Lease) -> str:
     return f"{lease.work_id}-{lease.number}"
 
 
-def _of_cluster(resource: PoolRow | TeacherRow | RunRow, nodes: list[Node]) -> Iterator[Refusal]:
+def _of_cluster(resource: NeedsRoom, nodes: list[Node]) -> Iterator[Refusal]:
     if not nodes:
         yield Refusal("waits: the cluster has no node yet", for_good=False)
-    if isinstance(resource, RunRow):
-        what, count = "trial", 1
-        cpus, gpus = resource.spec.resources.cpus_per_trial, resource.spec.resources.gpus_per_trial
-    elif isinstance(resource, TeacherRow):
-        what, count = "teacher", 1
-        cpus, gpus = resource.spec.cpus, resource.spec.gpus
-    else:
-        what, count = "worker", resource.spec.num_workers
-        cpus, gpus = resource.spec.cpus_per_worker, resource.spec.gpus_per_worker
-    places = sum(_places(node, cpus, gpus) for node in nodes)
-    if places < count:
-        has = "; ".join(f"{node.cpus:g} CPUs and {node.gpus:g} GPUs" for node in nodes)
-        yield Refusal(
-            f"each {what} needs {cpus:g} CPUs and {gpus:g} GPUs, and the cluster has room for "
-            f"{places} of {count}; its nodes have {has}",
-            for_good=True,
-        )
-
-
-def _places(node: Node, cpus: float, gpus: float) -> int:
-    """How many that need so much fit on the node."""
-    by_gpus = node.gpus // gpus if gpus else math.inf
-    return int(min(node.cpus // cpus, by_gpus))
+    lack = shortage(resource, nodes)
+    if lack is not None:
+        yield Refusal(lack, for_good=True)
 
 
 def _of_dataset(dataset: DatasetRow) -> Iterator[Refusal]:

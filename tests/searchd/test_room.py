@@ -1,0 +1,94 @@
+"""Work under way whose nodes are gone ends with a reason, once they have been gone for long."""
+
+import pytest
+
+from searchd.coordinator import Action, Coordinator
+from searchd.domain.lifecycle import SearchStatus
+from searchd.jobs import JobStatus, Node
+from searchd.room import LOOK_S, PATIENCE_S
+from searchd.spec import ResourcesSpec
+from searchd.store import Database, searches
+from tests.searchd.conftest import FakeClock
+from tests.searchd.scripted_jobs import ScriptedJobs
+from tests.searchd.store import factories
+
+WITH_GPU, WITHOUT = Node(cpus=8, gpus=1), Node(cpus=8, gpus=0)
+
+
+@pytest.fixture
+def jobs() -> ScriptedJobs:
+    return ScriptedJobs(WITH_GPU)
+
+
+@pytest.fixture
+def coordinator(sqlite: Database, jobs: ScriptedJobs, clock: FakeClock) -> Coordinator:
+    return Coordinator(
+        sqlite,
+        jobs,
+        lease_s=1e9,
+        max_running_searches=1,
+        max_attempts=3,
+        clock=clock,
+        watch=clock.watch,
+    )
+
+
+@pytest.fixture
+def search(sqlite: Database, jobs: ScriptedJobs, coordinator: Coordinator) -> str:
+    """A search on a GPU whose driver runs; its id."""
+    factories.add_dataset(sqlite)
+    factories.add_pool(sqlite)
+    with sqlite.write() as session:
+        resources = ResourcesSpec(gpus_per_trial=1)
+        row = searches.create(session, factories.search_spec("gpu", resources=resources))
+    coordinator.step()
+    jobs.statuses[f"search-{row.id}-1"] = JobStatus.RUNNING
+    return row.id
+
+
+def status_of(database: Database, search: str) -> tuple[SearchStatus, str]:
+    with database.read() as session:
+        row = searches.get(session, search)
+        return row.status, row.status_reason
+
+
+def test_search_whose_gpu_is_gone_for_long_fails_and_says_so(
+    sqlite: Database, jobs: ScriptedJobs, coordinator: Coordinator, clock: FakeClock, search: str
+) -> None:
+    jobs.cluster = [WITHOUT]
+    clock.pass_s(LOOK_S)
+    assert coordinator.step() == []
+    clock.pass_s(PATIENCE_S)
+
+    (deed,) = coordinator.step()
+
+    assert deed.action is Action.GAVE_UP
+    assert status_of(sqlite, search) == (
+        SearchStatus.FAILED,
+        "for 15 minutes nodes have been missing: each trial needs 1 CPUs and 1 GPUs, and the "
+        "cluster has room for 0 of 1; its nodes have 8 CPUs and 0 GPUs",
+    )
+    assert jobs.statuses == {f"search-{search}-1": JobStatus.STOPPED}
+    assert coordinator.step() == []
+
+
+def test_node_that_comes_back_in_time_is_waited_for(
+    sqlite: Database, jobs: ScriptedJobs, coordinator: Coordinator, clock: FakeClock, search: str
+) -> None:
+    for cluster in ([WITHOUT], [WITHOUT, WITH_GPU], [WITHOUT]):
+        jobs.cluster = cluster
+        clock.pass_s(PATIENCE_S - 1)
+        assert coordinator.step() == []
+
+    assert status_of(sqlite, search)[0] is SearchStatus.QUEUED  # its driver moves it
+
+
+def test_nothing_is_decided_while_no_node_is_known(
+    sqlite: Database, jobs: ScriptedJobs, coordinator: Coordinator, clock: FakeClock, search: str
+) -> None:
+    jobs.cluster = []
+    for _ in range(3):
+        clock.pass_s(PATIENCE_S)
+        assert coordinator.step() == []
+
+    assert status_of(sqlite, search)[0] is SearchStatus.QUEUED
