@@ -9,7 +9,7 @@ import pytest
 
 from api.auth import Rules
 from searchd.domain.lifecycle import SearchStatus
-from searchd.store import Database, tokens, work
+from searchd.store import Database, Role, tokens, work
 from tests.api.service import serve
 from tests.searchd.store.distillation_factory import (
     COSTS,
@@ -269,7 +269,7 @@ def guarded(tmp_path: Path) -> Iterator[tuple[str, Database]]:
 def _of(database: Database, name: str) -> dict[str, str]:
     """The headers of a new token."""
     with database.write() as session:
-        secret = tokens.create(session, name, tokens.Role.SUBMIT)
+        secret = tokens.create(session, name, Role.SUBMIT)
     return {"Authorization": f"Bearer {secret}"}
 
 

@@ -199,41 +199,6 @@ def test_a_retinanet_that_mmdet_trained_learns_from_the_two_stage_pool(
 
 
 @pytest.mark.usefixtures("search")
-def test_student_is_taught_by_ordered_teachers_one_after_another(client: Client) -> None:
-    spec = SearchSpec.model_validate(
-        {
-            **SEARCH,
-            "name": "progressive",
-            "strategy": {
-                "kind": "progressive",
-                "num_sampled_teachers": 3,
-                "order": "backward_greedy",
-                "max_teachers": 2,
-                "baselines": ["direct", "no_teacher"],
-            },
-            "budget": {"max_trials": 6},
-        }
-    )
-
-    ended = client.wait_for_search(client.submit_search(spec).id, poll_s=0.2)
-
-    assert ended.status is SearchStatus.SUCCEEDED, ended.status_reason
-    said = [event.message for event in client.search_events(ended.id)]
-    assert "9 of 9 adaptation costs of 3 teachers are measured, the others are known" in said
-    assert any("by backward_greedy" in message for message in said)
-    assert any("the best teacher (AP " in message for message in said)
-    assert any(message.startswith("AP at 64x64: base ") for message in said)
-    base, *stages = client.trials(ended.id)
-    assert all(trial.status is TrialStatus.SUCCEEDED for trial in (base, *stages))
-    assert all(len(trial.evaluations) == 2 for trial in stages)
-    first = [trial for trial in stages if trial.proposal.parent == "base"]
-    assert {trial.role for trial in first} == {TrialRole.SEARCH, TrialRole.CONTROL}
-    for trial in stages:
-        losses = set(client.get_trial(trial.id).epochs[0].losses)
-        assert ("feature_matching" in losses) == (trial.role is TrialRole.SEARCH)
-
-
-@pytest.mark.usefixtures("search")
 def test_methods_that_cannot_fit_the_pool_are_refused_when_submitted(client: Client) -> None:
     spec = {**SEARCH, "name": "never", "distillation": {"methods": [{"name": "head_transfer"}]}}
 

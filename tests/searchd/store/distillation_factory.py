@@ -7,6 +7,7 @@ from searchd.domain.lifecycle import SearchStatus
 from searchd.domain.progression import Plan
 from searchd.domain.teacher_order import Choice
 from searchd.search.strategies.progressive import make_plan
+from searchd.spec import DistillationSpec
 from searchd.store import Database, Lease, distillations, trials, work
 from searchd.store.models import DistillationRow
 from tests.searchd.store.factories import (
@@ -39,6 +40,8 @@ def start_distillation(
 
 def choose_order(database: Database, lease: Lease, row: DistillationRow) -> Plan:
     """Record that smallest, then largest are to teach."""
+    spec = row.spec
+    assert isinstance(spec, DistillationSpec)
     reasons = {"smallest": "closest to largest", "largest": "the best teacher (AP 0.5)"}
     with database.write() as session:
         plan = make_plan(
@@ -47,8 +50,8 @@ def choose_order(database: Database, lease: Lease, row: DistillationRow) -> Plan
                 Choice(teacher="smallest", cost=0.25, reason=reasons["smallest"]),
                 Choice(teacher="largest", cost=0.125, reason=reasons["largest"]),
             ],
-            study_up_to=row.spec.max_teachers if row.spec.study else 0,
-            baselines=row.spec.baselines,
+            study_up_to=spec.max_teachers if spec.study else 0,
+            baselines=spec.baselines,
             performance={"largest": 0.5, "smallest": 0.25},
             costs=COSTS,
         )
