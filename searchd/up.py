@@ -141,7 +141,17 @@ class Service:
         Returns:
             Names of the processes that were started.
         """
+        if self._children and self._children[0].exit_code is not None:
+            self._end_what_ray_left()
         return [child.name for child in self._children if child.keep_running()]
+
+    def _end_what_ray_left(self) -> None:
+        """End its processes and drivers, which can do nothing without their head: while one of them
+        knows the head's address, Ray refuses to start there again."""
+        others = [child.process.pid for child in self._children[1:] if child.process is not None]
+        remains = [p for p in marked(MARK, str(self.data_folder)) if p.pid not in others]
+        log.warning("Ray has ended; so are %d processes that it left", len(remains))
+        end(remains)
 
     def stop(self) -> None:
         """End every process that was started here, and nothing else. A second Ctrl-C meanwhile has
