@@ -186,6 +186,12 @@ class Client:
         body = spec.model_dump(mode="json")
         self._call("POST", "/searches", json=body, params={"validate_only": True})
 
+    def forecast_search(self, spec: SearchSpec) -> schemas.Forecast:
+        """What a search would take, and why it would be refused. Creates nothing."""
+        body = spec.model_dump(mode="json")
+        response = self._call("POST", "/searches/forecast", json=body)
+        return schemas.Forecast.model_validate_json(response.content)
+
     def get_search(self, search: str) -> schemas.SearchDetails:
         """By id or name."""
         return self._get(f"/searches/{search}", schemas.SearchDetails)
@@ -198,11 +204,9 @@ class Client:
         """Ask for it to pause, resume, or end; finished scores are kept."""
         return self._post(f"/searches/{search}/{wish}", schemas.SearchDetails)
 
-    def extend_search(
-        self, search: str, *, max_trials: int | None = None, patience: int | None = None
-    ) -> schemas.SearchDetails:
-        """Give it more budget; one that has ended goes on."""
-        body = {"max_trials": max_trials, "patience": patience}
+    def extend_search(self, search: str, **budget: object) -> schemas.SearchDetails:
+        """Give it more budget, by the fields of `schemas.Extension`; one that has ended goes on."""
+        body = schemas.Extension.model_validate(budget).model_dump(mode="json", exclude_unset=True)
         return self._post(f"/searches/{search}/extend", schemas.SearchDetails, json=body)
 
     def wait_for_search(self, search: str, *, poll_s: float = 1.0) -> schemas.SearchDetails:

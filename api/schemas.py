@@ -29,6 +29,7 @@ from searchd.spec import (
     ResolutionText,
     SearchSpec,
     Spec,
+    TargetSpec,
     TeacherSpec,
 )
 from searchd.store import Desired
@@ -199,6 +200,11 @@ class Extension(Spec):
     max_trials: int | None = Field(default=None, ge=1)
     """Search trials in all, those of before included."""
     patience: int | None = Field(default=None, ge=1)
+    max_worker_hours: float | None = Field(default=None, gt=0)
+    """In all, like the two below. Null lifts a limit."""
+    max_gpu_hours: float | None = Field(default=None, gt=0)
+    max_wall_hours: float | None = Field(default=None, gt=0)
+    target: TargetSpec | None = None
 
 
 class Search(Schema):
@@ -362,3 +368,27 @@ class Event(Schema):
     """The subject's status from then on."""
     message: str
     at: datetime
+
+
+class Range(Schema):
+    """Between the shortest and the longest course that a search may take."""
+
+    least: float
+    most: float
+
+
+class Forecast(Schema):
+    """What a search would take; None where nothing is known to tell it from."""
+
+    refusals: list[str]
+    """Why it would be refused now; empty if it would be accepted."""
+    trials: Range
+    """Of the search itself; the base is one more."""
+    controls: Range
+    worker_hours: Range | None
+    """Base, trials and controls."""
+    gpu_hours: Range | None
+    disk_bytes: float | None
+    """At most."""
+    basis: list[str]
+    """What it was told from: earlier trials on the data set, or an estimate."""

@@ -97,7 +97,7 @@ def extend_search(
     with database.write() as session:
         row = searches.get(session, search)
         check_owner(caller, row)
-        ask_to_extend(session, row.id, extension.model_dump(exclude_none=True))
+        ask_to_extend(session, row.id, extension.model_dump(exclude_unset=True))
         return views.search(session, row)
 
 

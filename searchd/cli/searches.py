@@ -55,6 +55,32 @@ def submit(
         _show(client.submit_search(spec, key=key), output)
 
 
+@app.command()
+def forecast(
+    file: SpecFile,
+    dataset: Annotated[str | None, typer.Option(help="Instead of the file's.")] = None,
+    pool: Annotated[str | None, typer.Option(help="Instead of the file's.")] = None,
+    url: UrlOption = URL,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Say what a search would take, and submit nothing; exit code 1 if it would be refused."""
+    spec = read_spec(file, SearchSpec, dataset=dataset, pool=pool)
+    with Client(url) as client:
+        found = client.forecast_search(spec)
+    rows = {
+        "trials": _range(found.trials),
+        "controls": _range(found.controls),
+        "worker-hours": _range(found.worker_hours),
+        "GPU-hours": _range(found.gpu_hours),
+        "disk": found.disk_bytes and f"at most {found.disk_bytes / 1e9:.3g} GB",
+        "from": "; ".join(found.basis),
+        "refused": "; ".join(found.refusals) or None,
+    }
+    show_one(found, rows, output)
+    if found.refusals:
+        raise typer.Exit(1)
+
+
 @app.command("list")
 def list_searches(
     status: Annotated[SearchStatus | None, typer.Option(help="Only these.")] = None,
@@ -178,13 +204,28 @@ def extend(
     patience: Annotated[
         int | None, typer.Option(min=1, help="Trials in a row without a better score.")
     ] = None,
+    max_worker_hours: Annotated[
+        float | None, typer.Option(help="In all, those of before included.")
+    ] = None,
+    max_gpu_hours: Annotated[float | None, typer.Option(help="Likewise.")] = None,
+    max_wall_hours: Annotated[
+        float | None, typer.Option(help="Since it was first started.")
+    ] = None,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Give a search more budget. One that has ended goes on; one that failed or was cancelled also
     under the budget that it had."""
+    budget = {
+        "max_trials": max_trials,
+        "patience": patience,
+        "max_worker_hours": max_worker_hours,
+        "max_gpu_hours": max_gpu_hours,
+        "max_wall_hours": max_wall_hours,
+    }
+    given = {name: value for name, value in budget.items() if value is not None}
     with Client(url) as client:
-        _show(client.extend_search(search, max_trials=max_trials, patience=patience), output)
+        _show(client.extend_search(search, **given), output)
 
 
 @app.command()
@@ -285,3 +326,10 @@ def _depth_first(
         if trial.parent_id == parent_id
         for each in (trial, *_depth_first(trials, trial.id))
     ]
+
+
+def _range(found: schemas.Range | None) -> str | None:
+    if found is None:
+        return None
+    least, most = f"{found.least:.3g}", f"{found.most:.3g}"
+    return least if least == most else f"{least} to {most}"

@@ -64,15 +64,12 @@ def _set_budget(session: Session, run: RunRow, changes: Mapping[str, object]) ->
     before = budget_of(run)
     if not changes:
         return False
-    if before is None or _is_fixed(run):
+    if before is None or not isinstance(run.spec, SearchSpec) or _is_fixed(run.spec):
         raise ConflictError(
             f"{run.name} is {run.status} and cannot be given another budget: "
             "its trials follow from its spec"
         )
-    try:
-        budget = BudgetSpec.model_validate({**before.model_dump(), **changes})
-    except ValidationError as error:
-        raise InvalidValueError(f"the budget is not valid: {error}") from error
+    budget = _checked(run.spec, {**before.model_dump(), **changes})
     if budget == before:
         return False
     _check_spent(session, run, budget, before)
@@ -82,8 +79,16 @@ def _set_budget(session: Session, run: RunRow, changes: Mapping[str, object]) ->
     return True
 
 
-def _is_fixed(run: RunRow) -> bool:
-    return isinstance(run.spec, SearchSpec) and isinstance(run.spec.strategy, PipelineSpec)
+def _checked(spec: SearchSpec, budget: Mapping[str, object]) -> BudgetSpec:
+    try:
+        return SearchSpec.model_validate({**spec.model_dump(), "budget": budget}).budget
+    except ValidationError as error:
+        reasons = "; ".join(each["msg"] for each in error.errors())
+        raise InvalidValueError(f"the budget is not valid: {reasons}") from error
+
+
+def _is_fixed(spec: SearchSpec) -> bool:
+    return isinstance(spec.strategy, PipelineSpec)
 
 
 def _check_spent(session: Session, run: RunRow, budget: BudgetSpec, before: BudgetSpec) -> None:
@@ -92,11 +97,11 @@ def _check_spent(session: Session, run: RunRow, budget: BudgetSpec, before: Budg
         raise InvalidValueError(
             f"max_trials={budget.max_trials} is less than the {spent} trials that {run.name} has"
         )
-    if budget.patience < before.patience:
-        # Trials that were proposed under more patience could not have been: replay would differ.
-        raise InvalidValueError(
-            f"patience={budget.patience} is less than {run.name}'s {before.patience}"
-        )
+    for name in ("patience", "max_worker_hours", "max_gpu_hours", "max_wall_hours"):
+        now, then = getattr(budget, name), getattr(before, name)
+        if now is not None and then is not None and now < then:
+            # Trials that were proposed under more could not have been: replay would differ.
+            raise InvalidValueError(f"{name}={now:g} is less than {run.name}'s {then:g}")
 
 
 def _check_limits(session: Session, run: RunRow, budget: BudgetSpec) -> None:

@@ -100,8 +100,8 @@ def test_a_finished_search_is_given_more_budget(http: httpx.Client, database: Da
     answer = http.post("/searches/first/extend", json={"max_trials": 200, "patience": 30}).json()
 
     assert (answer["status"], answer["finished_at"]) == ("queued", None)
-    assert answer["budget"] == {"max_trials": 200, "patience": 30}
-    assert answer["spec"]["budget"] == {"max_trials": 100, "patience": 20}
+    assert (answer["budget"]["max_trials"], answer["budget"]["patience"]) == (200, 30)
+    assert answer["spec"]["budget"]["max_trials"] == 100
     assert answer["trials"] == {"succeeded": 4}
     again = http.post("/searches/first/extend", json={"max_trials": 200}).json()
     assert again["status_reason"] == answer["status_reason"]

@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 log = logging.getLogger(__name__)
 
-EPOCHS = 12
+EPOCHS = 40
 BOUND_S = 60
 """In which a pause frees every GPU."""
 
@@ -30,7 +30,8 @@ BOUND_S = 60
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("service")
-    with Service(folder, num_cpus=3, api_port=0) as service:
+    environment = {"SEARCHD_SLICE_S": "5"}
+    with Service(folder, num_cpus=3, api_port=0, environment=environment) as service:
         yield service
 
 
