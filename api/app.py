@@ -11,7 +11,17 @@ from api import problems
 from api.auth import BEARER, WITHOUT_TOKENS, Gate, Rules
 from api.body_limit import BodyLimit
 from api.dependencies import check_json
-from api.routes import datasets, detectors, distillations, finish, health, pools, searches, teachers
+from api.routes import (
+    datasets,
+    detectors,
+    distillations,
+    finish,
+    forecasts,
+    health,
+    pools,
+    searches,
+    teachers,
+)
 from api.schemas import PREFIX
 from searchd.store import Database
 
@@ -34,7 +44,7 @@ def create_app(database: Database, rules: Rules = WITHOUT_TOKENS) -> FastAPI:
     problems.install(app)
     shared = [Depends(check_json), *([Security(BEARER)] if rules.tokens_needed else [])]
     routes = APIRouter(prefix=PREFIX, responses=problems.RESPONSES, dependencies=shared)
-    for noun in (datasets, pools, teachers, searches, finish, distillations, detectors):
+    for noun in (datasets, pools, teachers, searches, forecasts, finish, distillations, detectors):
         routes.include_router(noun.router)
     app.include_router(routes)
     app.include_router(health.router)

@@ -253,3 +253,16 @@ def test_what_does_not_exist_and_an_absent_service_are_one_line(searchd: Run, of
     result = offline("search", "list", "--url", "http://127.0.0.1:9")
     assert result.exit_code == 1
     assert "start it with: searchd up" in result.stderr
+
+
+def test_forecast_says_what_a_search_would_take_and_fails_if_it_would_be_refused(
+    searchd: Run, tmp_path: Path
+) -> None:
+    file = tmp_path / "search.yaml"
+    file.write_text("name: first\ndataset: nowhere\npool: teachers\n")
+
+    result = searchd("search", "forecast", str(file))
+
+    assert result.exit_code == 1
+    assert "21 to 100" in result.stdout
+    assert "dataset='nowhere' does not exist" in result.stdout
