@@ -9,22 +9,15 @@ with Client("http://127.0.0.1:8080") as client:
 Where the service asks for a token, it is taken from the environment variable SEARCHD_TOKEN.
 """
 
-import hashlib
 import os
-import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
-
-import httpx
-from pydantic import BaseModel, ValidationError
+from typing import Literal, TypeVar
 
 from api import schemas
 from api.distillation_schemas import Distillation, DistillationDetails
-from api.schemas import PREFIX, Problem
-from searchd.domain.errors import InvalidValueError
+from api.transport import DEFAULT_URL, ApiError, Transport, UnreachableError, api_error
 from searchd.domain.lifecycle import is_final
 from searchd.spec import (
     DatasetSpec,
@@ -35,10 +28,7 @@ from searchd.spec import (
     TeacherSpec,
 )
 
-DEFAULT_URL = "http://127.0.0.1:8080"
-TOKEN = "SEARCHD_TOKEN"
-"""Environment variable that holds the token."""
-S = TypeVar("S", bound=BaseModel)
+__all__ = ["DEFAULT_URL", "ApiError", "Client", "UnreachableError", "Wish"]
 R = TypeVar(
     "R",
     schemas.Dataset,
@@ -50,20 +40,7 @@ R = TypeVar(
 Wish = Literal["pause", "resume", "cancel", "kill"]
 
 
-class ApiError(Exception):
-    """The service refused a call, or could not be reached. The message is meant for people."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.detail or problem.title)
-        self.problem = problem
-        """What the service said; `problem.type` is stable."""
-
-
-class UnreachableError(ApiError):
-    """No service answers at this address."""
-
-
-class Client:
+class Client(Transport):
     """Calls the API. Every method raises `ApiError` when the service refuses or is unreachable.
 
     Args:
@@ -74,40 +51,6 @@ class Client:
     Raises:
         InvalidValueError: The token holds what no token has.
     """
-
-    def __init__(
-        self, url: str = DEFAULT_URL, *, timeout_s: float = 30.0, token: str | None = None
-    ) -> None:
-        self.url = url.rstrip("/")
-        # A proxy of the user's must not come between us and a service on this machine.
-        local = httpx.URL(self.url).host in ("127.0.0.1", "localhost", "::1")
-        self._http = httpx.Client(
-            base_url=self.url + PREFIX,
-            timeout=timeout_s,
-            trust_env=not local,
-            headers=_authorization(os.environ.get(TOKEN, "") if token is None else token),
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._http.close()
-
-    def is_ready(self) -> bool:
-        """Whether the service answers and its database is usable."""
-        try:
-            return self._http.get(f"{self.url}/readyz").is_success
-        except httpx.TransportError:
-            return False
 
     # Data sets
 
@@ -330,106 +273,11 @@ class Client:
         try:
             found = self._fetch(path, partial)
             if found != expected.get(artifact):
-                raise _error(f"{path} arrived damaged: SHA-256 {found}; try again", 502)
+                raise api_error(f"{path} arrived damaged: SHA-256 {found}; try again", 502)
             os.replace(partial, target)
         finally:
             partial.unlink(missing_ok=True)
         return target
-
-    # How calls are made
-
-    def _call(self, method: str, path: str, **options: Any) -> httpx.Response:
-        try:
-            response = self._http.request(method, path, **options)
-        except httpx.TransportError as error:
-            raise self._unreachable(error) from error
-        _check(response)
-        return response
-
-    def _get(self, path: str, schema: type[S], params: dict[str, str] | None = None) -> S:
-        return schema.model_validate_json(self._call("GET", path, params=params).content)
-
-    def _post(self, path: str, schema: type[S], **options: Any) -> S:
-        return schema.model_validate_json(self._call("POST", path, **options).content)
-
-    def _create(self, path: str, spec: BaseModel, key: str | None, schema: type[S]) -> S:
-        headers = {} if key is None else {"Idempotency-Key": key}
-        body = spec.model_dump(mode="json")
-        response = self._call("POST", path, json=body, headers=headers)
-        return schema.model_validate_json(response.content)
-
-    def _list(self, path: str, schema: type[S], filters: dict[str, str]) -> Iterator[S]:
-        params = dict(filters)
-        while True:
-            page = self._call("GET", path, params=params).json()
-            yield from map(schema.model_validate, page["items"])
-            if page["next_page_token"] is None:
-                return
-            params["page_token"] = page["next_page_token"]
-
-    def _events(self, path: str, after: int) -> Iterator[schemas.Event]:
-        while True:
-            try:
-                for event in self._stream(path, after):
-                    after = event.number
-                    yield event
-                return  # the service ends the stream when the resource has ended
-            except httpx.ConnectError as error:
-                raise self._unreachable(error) from error
-            except httpx.TransportError:
-                time.sleep(1)  # the connection broke: go on after the last event seen
-
-    def _stream(self, path: str, after: int) -> Iterator[schemas.Event]:
-        headers = {"Last-Event-ID": str(after)}
-        with self._http.stream("GET", path, headers=headers) as response:
-            _check(response)
-            for line in response.iter_lines():
-                if line.startswith("data:"):
-                    yield schemas.Event.model_validate_json(line.removeprefix("data:"))
-
-    def _fetch(self, path: str, target: Path) -> str:
-        digest = hashlib.sha256()
-        try:
-            with self._http.stream("GET", path) as response, target.open("wb") as file:
-                _check(response)
-                for chunk in response.iter_bytes():
-                    digest.update(chunk)
-                    file.write(chunk)
-        except httpx.TransportError as error:
-            raise self._unreachable(error) from error
-        return digest.hexdigest()
-
-    def _unreachable(self, error: httpx.TransportError) -> UnreachableError:
-        detail = f"no searchd answers at {self.url} ({error}); start it with: searchd up"
-        return UnreachableError(
-            Problem(type="about:blank", title="Unreachable", status=503, detail=detail)
-        )
-
-
-def _authorization(token: str) -> dict[str, str]:
-    if not token:
-        return {}
-    if not re.fullmatch(r"[!-~]+", token):  # the HTTP library's error would show it
-        raise InvalidValueError(f"{TOKEN} holds a space, a line break or no ASCII; copy it again")
-    return {"Authorization": f"Bearer {token}"}
-
-
-def _check(response: httpx.Response) -> None:
-    if response.is_success:
-        return
-    response.read()
-    try:
-        problem = Problem.model_validate_json(response.content)
-    except ValidationError:  # not of our making: a proxy, or another service at this address
-        raise _error(
-            f"{response.url} answered {response.status_code}: {response.text[:200]}",
-            response.status_code,
-        ) from None
-    raise ApiError(problem)
-
-
-def _error(detail: str, status: int) -> ApiError:
-    return ApiError(Problem(type="about:blank", title="Error", status=status, detail=detail))
 
 
 def _wait(look: Callable[[], R], poll_s: float) -> R:
