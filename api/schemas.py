@@ -299,6 +299,9 @@ class LineageTrial(Schema):
     score: float | None
     gain: float | None
     """Its score less its parent's; None while one of them has none."""
+    within_noise: bool
+    """Whether it gains less than two standard deviations of the noise; of a search that measures
+    its noise."""
 
 
 class Lineage(Schema):

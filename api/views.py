@@ -10,6 +10,7 @@ from searchd.domain.detector import Detector, MmdetDetector
 from searchd.domain.encoding import encode
 from searchd.domain.errors import ConflictError
 from searchd.domain.trial import describe_change
+from searchd.search.noise import is_repetition, noise_floor, within_noise
 from searchd.search.pareto import pareto_front
 from searchd.spec import TeacherSpec
 from searchd.store import pools, searches, trials, work
@@ -74,6 +75,13 @@ def lineage(session: Session, runs: Iterable[RunRow]) -> schemas.Lineage:
     scores: dict[str | None, float | None] = {None: None}
     nodes = []
     copies = _copies(row for _, row in rows)
+    floor = noise_floor(
+        [
+            row.score
+            for run, row in rows
+            if run.kind == "search" and row.score is not None and is_repetition(row.role, row.name)
+        ]
+    )
     for run, row in rows:
         if row.id in copies:
             continue
@@ -90,6 +98,7 @@ def lineage(session: Session, runs: Iterable[RunRow]) -> schemas.Lineage:
                 parent_id=parent_id,
                 change=change,
                 gain=gain,
+                within_noise=within_noise(gain or 0.0, floor),
             )
         )
     return schemas.Lineage(trials=nodes)

@@ -25,15 +25,18 @@ class TrialRole(StrEnum):
         SEARCH: A (student, teacher) pair of the search; number 0 is (S_base, P_super).
         CONTROL: Trains the base further without teacher and action, as long as the best detector,
             so that what training alone gains is known.
+        NOISE: Trial 0 once more with another seed, so that it is known how far scores differ by
+            chance.
     """
 
     BASE = "base"
     SEARCH = "search"
     CONTROL = "control"
+    NOISE = "noise"
 
 
 def trial_name(role: TrialRole, number: int) -> str:
-    """The trial's name inside its search: "base", "0", "1", ..., "control-1", ..."""
+    """The trial's name inside its search: "base", "0", "1", ..., "control-1", ..., "noise-1"."""
     match role:
         case TrialRole.BASE:
             return "base"
@@ -146,7 +149,7 @@ class Proposal:
 
     role: TrialRole
     number: int
-    """Position among the proposals of its role: base 0, search from 0, control from 1."""
+    """Position among the proposals of its role: base 0, search from 0, others from 1."""
     parent: str | None
     """Name of the trial whose student (and adapters) this one inherits. None for the base."""
     change: Change

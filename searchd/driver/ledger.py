@@ -24,6 +24,7 @@ from searchd.domain.trial import BASE_NAME, Outcome, Progress, Proposal, Report
 from searchd.driver.failures import failure_of
 from searchd.driver.orders import Run, attempt_folder, make_order, run_folder, student_of
 from searchd.driver.rules import rules_of
+from searchd.search.noise import doubt
 from searchd.search.score import score
 from searchd.search.strategies.rules import Rules
 from searchd.search.strategy import Completion, Strategy
@@ -207,8 +208,12 @@ class Ledger:
             row = trials.record_report(session, self._lease, final, scores)
             if row.completion is None:
                 return None
-            started_at = session.get_one(RunRow, self.search_id).started_at
-            return completions.of_trial(trials.get(session, row.id), started_at)
+            run = session.get_one(RunRow, self.search_id)
+            told = completions.of_trial(trials.get(session, row.id), run.started_at)
+            why = doubt(told, completions.of_run(session, run))
+            if why is not None:
+                work.announce(session, self._lease, [f"within noise: {why}"])
+            return told
 
     def lose(self, name: str, reason: str) -> Completion | None:
         """A worker ended without handing over a report.

@@ -40,6 +40,7 @@ def rules_of(
 def _rules_of_search(search: SearchSpec, pool: PoolSpec) -> Rules:
     strategy, budget = search.strategy, search.budget
     space, seed = pool.space.space, search.seed
+    noise_seeds = 1 if search.noise is None else search.noise.seeds
     limits = limits_of(budget, search.resources.gpus_per_trial)
     if isinstance(strategy, PipelineSpec):
         return Pipeline(
@@ -47,6 +48,7 @@ def _rules_of_search(search: SearchSpec, pool: PoolSpec) -> Rules:
             seed=seed,
             max_trials=strategy.num_trials,
             limits=limits,
+            noise_seeds=noise_seeds,
             control=search.control,
             prune=PruneToMacs(
                 fraction=strategy.macs_fraction,
@@ -61,6 +63,7 @@ def _rules_of_search(search: SearchSpec, pool: PoolSpec) -> Rules:
         "seed": seed,
         "max_trials": budget.max_trials,
         "limits": limits,
+        "noise_seeds": noise_seeds,
     }
     if isinstance(strategy, JointDetNasSpec):
         return JointDetNas(**values, patience=budget.patience, control=search.control)

@@ -21,6 +21,7 @@ from searchd.search.history import (
     search_trials,
     trials_in_flight,
 )
+from searchd.search.noise import next_repetition
 from searchd.search.strategies.rules import Rules
 
 __all__ = ["Completion", "Finished", "Strategy", "Wait", "decide", "replay"]
@@ -90,6 +91,9 @@ def decide(
         return Wait("the base detector is being trained")
     if base.outcome is not Outcome.SUCCEEDED:
         return Finished("the base detector could not be trained", succeeded=False)
+    repetition = next_repetition(rules, proposals, completions)
+    if repetition is not None:
+        return repetition
     reason = rules.stop_reason(proposals, completions) or rules.limits.reached(completions)
     if reason is None:
         return rules.propose(proposals, completions)

@@ -10,7 +10,7 @@ from searchd.domain.distillation import Traits, check_fit, traits
 from searchd.domain.encoding import parse
 from searchd.domain.resolution import Resolution
 from searchd.spec.pool import PoolSpec
-from searchd.spec.strategies import JointDetNasSpec, PipelineSpec, StrategySpec
+from searchd.spec.strategies import JointDetNasSpec, PipelineSpec, PoolSearchSpec, StrategySpec
 from searchd.spec.training import (
     HeadSpec,
     MethodsSpec,
@@ -107,6 +107,13 @@ class BudgetSpec(Spec):
     target: TargetSpec | None = None
 
 
+class NoiseSpec(Spec):
+    """How far scores differ by chance is measured, so that gains can be judged."""
+
+    seeds: int = Field(default=3, ge=2, le=20)
+    """On so many seeds trial 0 is trained; all but the first are extra trials."""
+
+
 class SearchSpec(Spec):
     """A search: a base detector, a data set, a pool of teachers, a budget."""
 
@@ -124,10 +131,14 @@ class SearchSpec(Spec):
     control: bool = True
     """After the search, train the base further without teacher and action for as many trials as
     the best detector's lineage has, so that what training alone gains is known."""
+    noise: NoiseSpec | None = None
+    """None: the noise is not measured, and no gain is flagged."""
     seed: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if self.noise is not None and isinstance(self.strategy, PoolSearchSpec):
+            raise ValueError("noise: a pool_search trains nothing that could differ; leave it out")
         check_fit(self.distillation.options, traits_of(self.head))
         strategy, allowed = self.strategy, self.budget.max_trials
         if isinstance(strategy, PipelineSpec) and strategy.num_trials > allowed:

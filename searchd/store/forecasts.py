@@ -58,11 +58,12 @@ def of_search(session: Session, spec: SearchSpec) -> Forecast:
     base = _cost(spec, spec.base.training, earlier, dataset, has_teacher=False)
     trials = _trials(spec)
     controls = Range(least=1, most=trials.most) if spec.control else Range(least=0, most=0)
+    repeated = 0 if spec.noise is None else spec.noise.seeds - 1
     hours = None
     if trial is not None and control is not None and base is not None:
         hours = Range(
-            least=_hours(base, trial, control, trials.least, controls.least),
-            most=_hours(base, trial, control, trials.most, controls.most),
+            least=_hours(base, trial, control, trials.least + repeated, controls.least),
+            most=_hours(base, trial, control, trials.most + repeated, controls.most),
         )
     gpus = spec.resources.gpus_per_trial
     return Forecast(

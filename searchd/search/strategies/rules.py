@@ -21,6 +21,8 @@ class Rules(ABC):
     limits: Limits = Limits()
     """Whatever the strategy."""
     control: bool = True
+    noise_seeds: int = 1
+    """On how many seeds trial 0 is trained."""
 
     @abstractmethod
     def stop_reason(
