@@ -1,8 +1,17 @@
 """The thread that ends a worker in which nothing moves."""
 
+import subprocess
+import sys
 import threading
 
+from workers.watchdog import EXIT_HUNG, Watchdog
+
+_HANGS = """
+import time
 from workers.watchdog import Watchdog
+with Watchdog(0.1).watching():
+    time.sleep(60)
+"""
 
 
 def test_stretch_that_lasts_too_long_ends_the_process() -> None:
@@ -21,3 +30,12 @@ def test_silence_between_stretches_is_no_hang() -> None:
 
     assert not hung.wait(0.1)
     watchdog.close()
+
+
+def test_process_that_hangs_ends_itself_and_says_where_it_hung() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", _HANGS], capture_output=True, text=True, timeout=30, check=False
+    )
+
+    assert ended.returncode == EXIT_HUNG
+    assert 'File "<string>", line 5 in <module>' in ended.stderr

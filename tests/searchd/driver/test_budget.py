@@ -11,7 +11,8 @@ from searchd.domain.trial import Outcome, Report
 from searchd.driver.ledger import Ledger
 from searchd.search.history import Finished, Point
 from searchd.settings import Settings
-from searchd.spec import BudgetSpec, TargetSpec
+from searchd.spec import BudgetSpec
+from searchd.spec.search import TargetSpec
 from searchd.store import Database, Lease
 from searchd.store.extension import ask_to_extend
 from searchd.store.models import RunRow
