@@ -10,35 +10,26 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from types import FrameType
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
-
 from searchd import settings
+from searchd.admission import Admission
 from searchd.disk import DiskGuard, guarded_folders
 from searchd.domain.errors import ClusterUnreachableError, ConflictError
-from searchd.domain.lifecycle import DatasetStatus, PoolStatus, TeacherStatus, WorkKind, WorkStatus
+from searchd.domain.lifecycle import WorkStatus
 from searchd.jobs import Jobs, JobStatus, Node, RayJobs
 from searchd.retention import Sweeper
-from searchd.room import Lacking, NeedsRoom, RoomWatch, shortage
-from searchd.spec import DistillationSpec
-from searchd.store import Database, Desired, Lease, distillations, work
+from searchd.room import Lacking, RoomWatch
+from searchd.store import Database, Desired, Lease, work
 from searchd.store.base import now
 from searchd.store.models import (
-    DatasetRow,
-    DistillationRow,
-    PoolRow,
-    RunRow,
-    TeacherRow,
     WorkRow,
 )
-from searchd.store.searches import ACTIVE
 
 log = logging.getLogger(__name__)
 
@@ -88,19 +79,6 @@ class Deed:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why queued work is not started now."""
-
-    reason: str
-    for_good: bool
-    """Waiting does not help."""
-
-    @property
-    def action(self) -> Action:
-        return Action.GAVE_UP if self.for_good else Action.WAITS
-
-
-@dataclass(frozen=True, slots=True)
 class _Sign:
     """A sign of life of a driver."""
 
@@ -140,12 +118,11 @@ class Coordinator:
         self._database = database
         self._jobs = jobs
         self._lease_s = lease_s
-        self._max_running_searches = max_running_searches
         self._max_attempts = max_attempts
         self._clock = clock
         self._time_s = watch
         self._room = RoomWatch(database, watch)
-        self._guard = guard or DiskGuard((), min_free_gb=0)
+        self._admission = Admission(max_running_searches, guard or DiskGuard((), min_free_gb=0))
         self._signs: dict[str, _Sign] = {}
         """The last sign of life of every piece of leased work."""
         self._owner = f"coordinator {socket.gethostname()}:{os.getpid()}"
@@ -240,7 +217,7 @@ class Coordinator:
     def _admit(self, row: WorkRow, nodes: list[Node]) -> Deed | None:
         try:
             with self._database.write() as session:
-                refusal = next(self._refusals(session, row, nodes), None)
+                refusal = self._admission.refusal(session, row, nodes)
                 if refusal is None:
                     lease = work.lease(
                         session, row.id, owner=self._owner, lease_s=self._lease_s, now=self._clock()
@@ -253,7 +230,8 @@ class Coordinator:
         except ConflictError:
             return None  # somebody moved it since we read the row; the next round sees
         if refusal is not None:
-            return Deed(refusal.action, row.id, refusal.reason)
+            action = Action.GAVE_UP if refusal.for_good else Action.WAITS
+            return Deed(action, row.id, refusal.reason)
         return None if lease is None else self._submit(row, lease, name)
 
     def _submit(self, row: WorkRow, lease: Lease, name: str) -> Deed:
@@ -272,81 +250,10 @@ class Coordinator:
             return _done(Action.REQUEUED, row, str(error))
         return _done(Action.STARTED, row, f"job {job_of(lease)}")
 
-    def _refusals(self, session: Session, row: WorkRow, nodes: list[Node]) -> Iterator[Refusal]:
-        """Why the work may not start now; nothing if it may."""
-        resource = work.resource(session, row)
-        if isinstance(resource, DatasetRow):
-            return
-        if shortage := self._guard.shortage():
-            yield Refusal(f"waits: {shortage}", for_good=False)
-        yield from _of_cluster(resource, nodes)
-        yield from _of_dataset(session.get_one(DatasetRow, resource.dataset_id))
-        if isinstance(resource, TeacherRow | RunRow) and resource.pool_id is not None:
-            # The driver of a search can train its base while the pool is in the making.
-            is_needed_now = isinstance(resource, TeacherRow)
-            yield from _of_pool(session.get_one(PoolRow, resource.pool_id), is_needed_now)
-        if isinstance(resource, RunRow):
-            if isinstance(resource, DistillationRow):
-                yield from _of_teachers(session, resource)
-            yield from self._of_admission(session, resource)
-
-    def _of_admission(self, session: Session, run: RunRow) -> Iterator[Refusal]:
-        if run.status in ACTIVE:
-            return  # admitted before its driver died
-        running = _running_searches(session)
-        if running >= self._max_running_searches:
-            yield Refusal(
-                f"waits: {running} of at most {self._max_running_searches} searches are running",
-                for_good=False,
-            )
-
 
 def job_of(lease: Lease) -> str:
     """The id of the Ray job that a lease is carried out by."""
     return f"{lease.work_id}-{lease.number}"
-
-
-def _of_cluster(resource: NeedsRoom, nodes: list[Node]) -> Iterator[Refusal]:
-    if not nodes:
-        yield Refusal("waits: the cluster has no node yet", for_good=False)
-    lack = shortage(resource, nodes)
-    if lack is not None:
-        yield Refusal(lack, for_good=True)
-
-
-def _of_dataset(dataset: DatasetRow) -> Iterator[Refusal]:
-    if dataset.status is DatasetStatus.CHECKING:
-        yield Refusal(f"waits for data set {dataset.name} to be checked", for_good=False)
-    if dataset.status is DatasetStatus.FAILED:
-        reason = f"data set {dataset.name} failed its check: {dataset.status_reason}"
-        yield Refusal(reason, for_good=True)
-
-
-def _of_pool(pool: PoolRow, is_needed_now: bool) -> Iterator[Refusal]:
-    if pool.status in (PoolStatus.FAILED, PoolStatus.CANCELLED):
-        yield Refusal(f"pool {pool.name} is {pool.status}: {pool.status_reason}", for_good=True)
-    elif is_needed_now and pool.status is not PoolStatus.READY:
-        yield Refusal(f"waits for pool {pool.name}, which is {pool.status}", for_good=False)
-
-
-def _of_teachers(session: Session, distillation: DistillationRow) -> Iterator[Refusal]:
-    spec = distillation.spec
-    assert isinstance(spec, DistillationSpec)
-    for teacher in distillations.registered(session, spec).values():
-        if teacher.status is TeacherStatus.CHECKING:
-            yield Refusal(f"waits for teacher {teacher.name} to be evaluated", for_good=False)
-        if teacher.status is TeacherStatus.FAILED:
-            reason = f"teacher {teacher.name} has failed: {teacher.status_reason}"
-            yield Refusal(reason, for_good=True)
-
-
-def _running_searches(session: Session) -> int:
-    """Searches and distillations that were admitted: those under way, and those whose first driver
-    starts."""
-    active = session.scalars(select(RunRow.id).where(RunRow.status.in_(ACTIVE)))
-    runs = (WorkKind.SEARCH, WorkKind.DISTILLATION)
-    starting = {row.resource_id for row in work.leased(session) if row.kind in runs}
-    return len(starting.union(active))
 
 
 def _done(action: Action, row: WorkRow, reason: str) -> Deed:
