@@ -31,6 +31,7 @@ from searchd.spec.search import (
     MmdetSpec,
     ScoreSpec,
     SearchSpec,
+    TargetSpec,
     check_pool,
     traits_of,
 )
@@ -126,6 +127,7 @@ __all__ = [
     "Spec",
     "SplitSpec",
     "StrategySpec",
+    "TargetSpec",
     "TimedDetector",
     "TrainingSpec",
     "TrialOrder",
