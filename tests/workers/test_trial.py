@@ -32,10 +32,10 @@ from searchd.domain.trial import (
 from searchd.spec import (
     REPORT,
     DatasetSpec,
-    MethodsSpec,
     HeadSpec,
     Inherited,
     MethodSpec,
+    MethodsSpec,
     PoolRef,
     ScoreSpec,
     SpaceSpec,
@@ -416,9 +416,7 @@ def test_students_of_other_families_and_blocks_evolve_and_learn_from_a_two_stage
     specs = tuple(MethodSpec.model_validate({"name": name}) for name in methods)
 
     report = run_trial(
-        order.model_copy(
-            update={"distillation": MethodsSpec(methods=specs), "training": training}
-        )
+        order.model_copy(update={"distillation": MethodsSpec(methods=specs), "training": training})
     )
 
     assert report.outcome is Outcome.SUCCEEDED, report.reason

@@ -399,7 +399,7 @@ def test_cancelled_comparison_ends_the_search(stage: Scene, comparer: Comparer) 
     def cancel(order: CostsOrder, is_cancelled: Callable[[], bool]) -> Comparison | None:
         with stage.database.write() as session:
             work.ask_to_cancel(session, stage.id)
-        stage.cancelled.set()
+        stage.stopping.set()
         return fake_workers.compare(order, is_cancelled)
 
     comparer.compare = cancel

@@ -10,7 +10,7 @@ from searchd.domain.errors import ConflictError, InvalidValueError, NotFoundErro
 from searchd.domain.lifecycle import DatasetStatus, PoolStatus, SearchStatus, WorkStatus
 from searchd.domain.pool import PoolProgress
 from searchd.domain.trial import Outcome
-from searchd.spec import DistillationSpec, HeadSpec, MethodSpec
+from searchd.spec import HeadSpec, MethodSpec, MethodsSpec
 from searchd.store import Database, Lease, datasets, events, pools, searches, work
 from tests.searchd.store.factories import (
     add_dataset,
@@ -111,7 +111,7 @@ def test_a_method_that_does_not_fit_the_pool_is_refused_with_what_would(database
     add_dataset(database)
     with database.write() as session:
         pools.create(session, pool_spec("teachers"))
-    transfer = DistillationSpec(methods=(MethodSpec(name=MethodName.HEAD_TRANSFER),))
+    transfer = MethodsSpec(methods=(MethodSpec(name=MethodName.HEAD_TRANSFER),))
     expected = "head_transfer needs a teacher with the student's head.*what fits this pair: .*ckd"
     with refused(database, InvalidValueError, expected) as session:
         searches.create(session, search_spec(pool="teachers", distillation=transfer))
@@ -127,7 +127,7 @@ def test_students_of_other_families_learn_from_a_two_stage_pool(database: Databa
             search_spec(
                 pool="teachers",
                 head=HeadSpec(family=Family.RETINANET),
-                distillation=DistillationSpec(methods=methods),
+                distillation=MethodsSpec(methods=methods),
             ),
         )
 
