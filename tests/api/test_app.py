@@ -77,7 +77,7 @@ def test_the_web_page_needs_nothing_from_elsewhere(service: Service, file: str) 
 def test_the_description_lists_the_calls_and_how_they_fail(service: Service) -> None:
     paths = httpx.get(f"{service.url}/openapi.json").json()["paths"]
     assert set(paths["/api/v1/searches"]) == {"get", "post"}
-    responses = paths["/api/v1/searches/{search}/cancel"]["post"]["responses"]
-    assert set(responses) == {"202", "400", "401", "403", "404", "409", "413", "422", "429"}
+    responses = paths["/api/v1/searches/{reference}/cancel"]["post"]["responses"]
+    assert set(responses) == {"202", "400", "401", "403", "404", "409", "413", "422", "429", "503"}
     assert set(responses["409"]["content"]) == {"application/problem+json"}
     assert "application/problem+json" in responses["409"]["content"]

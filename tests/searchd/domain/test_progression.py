@@ -23,8 +23,8 @@ def test_order_is_what_was_chosen() -> None:
     assert plan.order == ("a", "b")
 
 
-def test_two_teachers_of_equal_genes_are_refused() -> None:
-    with pytest.raises(InvalidValueError, match=r"\['a', 'b'\] have equal genes"):
+def test_a_teacher_named_twice_is_refused() -> None:
+    with pytest.raises(InvalidValueError, match=r"\['a', 'b'\] are the same"):
         Plan(teachers={"a": A, "b": A}, choices=CHOICES, stages=())
 
 
