@@ -72,17 +72,6 @@ def ended_pools(session: Session) -> Sequence[Resting]:
     return [Resting(id=id_, num_events=count, ended_at=at) for id_, count, at in rows]
 
 
-def pool_files(session: Session, pool_id: str) -> frozenset[str]:
-    """URIs of a pool's stored files."""
-    return frozenset(
-        session.scalars(
-            select(ArtifactRow.uri).where(
-                ArtifactRow.pool_id == pool_id, ArtifactRow.deleted_at.is_(None)
-            )
-        )
-    )
-
-
 def collect(session: Session, run_id: str, *, keep_s: float, now: datetime) -> Holdings:
     """Give up the weights of a run's trials that nothing needs. Their rows say so from now on; the
     files are still there, and nobody is told of them any more.
