@@ -36,7 +36,7 @@ def join(uri: str, *parts: str) -> str:
     return "/".join([uri.rstrip("/"), *parts])
 
 
-def write(uri: str, data: bytes, *, name: str) -> Artifact:
+def write(uri: str, data: bytes, *, name: str, waits: bool = True) -> Artifact:
     """Store `data` at `uri`, atomically. Waits while the store is full or read-only: what was
     trained so far is worth more than the time.
 
@@ -44,11 +44,12 @@ def write(uri: str, data: bytes, *, name: str) -> Artifact:
         uri: A path or an fsspec URL; missing folders are made.
         data: The file's content.
         name: What the file is ("student", "adapters", ...); kept in the returned `Artifact`.
+        waits: False: a store that is full or read-only is an error at once.
 
     Raises:
         OSError: The store refuses the write (unreachable; or full or read-only for `PATIENCE_S`).
     """
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + (PATIENCE_S if waits else 0)
     while True:
         try:
             _store(uri, data)

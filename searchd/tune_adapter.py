@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 PROGRESS_INTERVAL_S = 1.0
 """A trial's progress is written down at most so often."""
+PASS_ON_INTERVAL_S = 1.0
+"""Between two tries to tell workers to stop, while the store takes no writes."""
 _QUIET = {"RAY_AIR_NEW_OUTPUT": "0", "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1"}
 """Tune prints no tables and writes no result files: the database has them."""
 
@@ -74,6 +76,7 @@ class Conductor:
         self._clock = clock
         self._in_flight: dict[str, _InFlight] = {}
         self._has_passed_on = False
+        self._pass_on_at = float("-inf")
 
     @property
     def is_idle(self) -> bool:
@@ -87,9 +90,10 @@ class Conductor:
 
     def heed(self) -> None:
         """Pass on to the workers that the user wants them to stop. To be called often."""
-        if self._is_stopping() and not self._has_passed_on:
-            self._ledger.stop()
-            self._has_passed_on = True
+        if not self._is_stopping() or self._has_passed_on or self._clock() < self._pass_on_at:
+            return
+        self._has_passed_on = self._ledger.stop()
+        self._pass_on_at = self._clock() + PASS_ON_INTERVAL_S
 
     def next(self, tune_id: str) -> TrialOrder | None:
         """The order that Tune's trial `tune_id` is to carry out; None when there is none now.

@@ -111,12 +111,24 @@ class Ledger:
             work.finish(session, self._lease, to, reason)
         return True
 
-    def stop(self) -> None:
+    def stop(self) -> bool:
         """Pass on that the user wants it stopped: running trials stop at the end of their slice; a
-        worker that starts now stops at once."""
+        worker that starts now stops at once.
+
+        Returns:
+            False if the store takes no writes now, so that it is to be called again. To wait here
+            would keep the driver from hearing of workers that wait for the same store, and give up.
+        """
         with self._database.write() as session:
             work.heed(session, self._lease)
-        artifacts.write(self.stop_uri, b"{}", name="stop")
+        try:
+            artifacts.write(self.stop_uri, b"{}", name="stop", waits=False)
+        except OSError as error:
+            if not artifacts.refusal(error):
+                raise
+            log.warning("workers cannot be told to stop yet: %s", error)
+            return False
+        return True
 
     def stopped(self) -> tuple[SearchStatus, str]:
         """No worker has a trial any more, as the user wants it; where the search is now, and why.

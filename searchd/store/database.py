@@ -19,6 +19,14 @@ _BUSY_TIMEOUT_MS = 30_000
 _IDLE_TIMEOUT_MS = 60_000
 """After which PostgreSQL ends a transaction in which nothing happens: its process is frozen, and
 others wait for the rows that it has locked."""
+_NETWORK = {
+    "connect_timeout": 5,  # s, until a server that does not answer counts as away
+    "tcp_user_timeout": 10_000,  # ms, until what was sent to one that is gone counts as lost
+    "keepalives_idle": 10,  # s, after which one that is silent is asked whether it is there
+    "keepalives_interval": 5,  # s, between two such questions
+    "keepalives_count": 3,  # after so many without an answer it is gone
+}
+"""PostgreSQL's client waits for minutes or for ever by itself. The URL's own values win."""
 _MAX_CONNECTIONS = 40
 """Of one process; as many as the API has threads. They are opened when they are needed."""
 _WRITES = "searchd_writes"
@@ -119,9 +127,10 @@ def _postgresql(url: URL) -> Engine:
         f"-c idle_in_transaction_session_timeout={_IDLE_TIMEOUT_MS}"
     )
     given = url.query.get("options", "")  # the operator's own come last, and win
+    network = {name: value for name, value in _NETWORK.items() if name not in url.query}
     return create_engine(
         url,
-        connect_args={"options": f"{limits} {given}"},
+        connect_args={**network, "options": f"{limits} {given}"},
         pool_pre_ping=True,
         pool_size=_MAX_CONNECTIONS,
         max_overflow=0,

@@ -14,7 +14,7 @@ from searchd.settings import Settings
 from searchd.spec import PROGRESS, REPORT, BudgetSpec, ResourcesSpec
 from searchd.store import Database, searches, trials, work
 from searchd.store.models import TrialRow
-from searchd.tune_adapter import Conductor, _Callback, _Searcher, _Stopper
+from searchd.tune_adapter import PASS_ON_INTERVAL_S, Conductor, _Callback, _Searcher, _Stopper
 from tests.searchd.store import factories
 
 
@@ -180,6 +180,28 @@ def test_progress_is_written_down_at_most_once_a_second(session: Session) -> Non
     progress = session.trial("base").progress
     assert progress is not None
     assert progress.iteration == 3
+
+
+def test_workers_are_told_to_stop_again_and_again_while_the_store_takes_no_writes(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter([False, False, True])
+    told: list[bool] = []
+
+    def stop() -> bool:
+        told.append(next(answers))
+        return told[-1]
+
+    monkeypatch.setattr(session.ledger, "stop", stop)
+    session.start("t0")
+    session.is_stopping = True
+
+    for _ in range(4):
+        session.conductor.heed()
+        session.conductor.heed()
+        session.now += PASS_ON_INTERVAL_S
+
+    assert told == [False, False, True]
 
 
 def test_cancelled_search_suggests_nothing_and_tells_its_workers_to_stop(

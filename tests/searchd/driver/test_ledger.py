@@ -1,5 +1,7 @@
 """What a search's driver writes down, step by step, and what the next driver makes of it."""
 
+import errno
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -202,6 +204,25 @@ def test_failure_is_told_to_the_strategy_without_a_score(ledger: Ledger) -> None
     assert ledger.last_failure() == (
         "the last failure is trial base (data_error): 1.png cannot be read"
     )
+
+
+def test_wish_to_stop_that_cannot_be_stored_is_passed_on_later(
+    sqlite: Database, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    started(ledger, BASE)
+    with sqlite.write() as session:
+        work.ask_to_pause(session, ledger.search_id)
+    with monkeypatch.context() as full:
+        full.setattr(os, "fsync", refuse)
+        assert not ledger.stop()
+    assert not artifacts.exists(ledger.stop_uri)
+    assert ledger.status() is SearchStatus.PAUSING
+
+    assert ledger.stop()
+    assert artifacts.exists(ledger.stop_uri)
 
 
 def test_stopped_trial_of_a_cancelled_search_is_cancelled_and_not_told(

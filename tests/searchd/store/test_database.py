@@ -1,9 +1,10 @@
 """Transactions: all or nothing, readers see one snapshot. How they overlap: `test_concurrency`."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.exc import IntegrityError
 
 from benchmarks.postgresql import PostgresqlServer
@@ -83,3 +84,30 @@ def test_what_an_operator_asks_of_postgresql_wins(
     with database.read() as session:
         assert session.execute(text("SHOW lock_timeout")).scalar_one() == "5s"
     database.close()
+
+
+def test_postgresql_that_does_not_answer_counts_as_away() -> None:
+    assert _options("") == {
+        "connect_timeout": 5,
+        "tcp_user_timeout": 10_000,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+    }
+    assert _options("?connect_timeout=60")["connect_timeout"] == "60"
+
+
+def _options(query: str) -> dict[str, object]:
+    """What the client of PostgreSQL is told about the network."""
+    database = Database(f"postgresql+psycopg://searchd@db/searchd{query}")
+    told: dict[str, object] = {}
+
+    @event.listens_for(database.engine, "do_connect")
+    def connect(_dialect: object, _record: object, _args: object, options: dict[str, Any]) -> None:
+        told.update(options)
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError), database.read() as session:
+        session.execute(text("SELECT 1"))
+    network = ("connect_timeout", "tcp_user_timeout", "keepalives")
+    return {name: value for name, value in told.items() if name.startswith(network)}
