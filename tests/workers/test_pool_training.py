@@ -243,7 +243,7 @@ def test_workers_are_told_to_stop_and_where_they_stand_is_told_by_files(
     finished: tuple[PoolOrder, Any, list[PoolProgress]], tmp_path: Path
 ) -> None:
     order = finished[0].model_copy(update={"artifacts": str(tmp_path)})
-    assert pool_training._where_it_stands(order).stage == "start"
+    assert pool_training._where_it_stands(order) is None
     assert pool_training._post(order, finished[2][3]) is True
     assert pool_training._where_it_stands(order) == finished[2][3]
     pool_training._tell_to_stop(order)
