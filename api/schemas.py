@@ -245,7 +245,9 @@ class Trial(Schema):
     change: str
     """The edit of the parent, in words."""
     teacher: str | None
-    """The subnet that taught, in short."""
+    """The subnet that taught, in short; "nearest of 4" while it is not chosen."""
+    chosen_teacher: Subnet | None
+    """The candidate that the worker chose, where the proposal has candidates."""
     proposal: Proposal
     status: TrialStatus
     status_reason: str

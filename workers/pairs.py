@@ -1,6 +1,7 @@
 """The two sides of a trial, built from its order: the student, and the teachers with what they
 teach by."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -15,21 +16,35 @@ from detection.morphism.prune_to_macs import prune_to_macs
 from searchd import artifacts
 from searchd.domain.errors import DataError
 from searchd.domain.subnet import Subnet
-from searchd.domain.teacher import SimultaneousTeachers, Teacher, teachers_of
+from searchd.domain.teacher import (
+    SimultaneousTeachers,
+    Teacher,
+    TeacherCandidates,
+    Teaching,
+    teachers_of,
+)
 from searchd.domain.trial import MutateTeacher, PruneToMacs, TakeSubnet, Train
 from searchd.spec import Inherited, TeacherRef, TrialOrder
 from workers.base import load_base
 from workers.context import TrialContext
+from workers.nearest_teacher import CHOICE, NearestTeacher, TeacherChoice
 from workers.teachers import build_teacher, load_teacher
 
 
 class PairBuilder:
-    """Builds student and teachers of one trial."""
+    """Builds student and teachers of one trial.
+
+    Attributes:
+        choice: Which candidate teaches; None if there are none, or it is not decided.
+    """
 
     def __init__(self, order: TrialOrder, context: TrialContext) -> None:
         self._order = order
         self._context = context
         self._train_split: CocoSplit = context.split(order.dataset.train)
+        self._teaching: Teaching | None = order.proposal.teacher
+        self._made: dict[Teacher, Any] = {}
+        self.choice: TeacherChoice | None = None
 
     def student(self) -> Student:
         """The student to train: built, loaded, cut out of the pool, or inherited and edited.
@@ -57,13 +72,41 @@ class PairBuilder:
         generator = torch.Generator().manual_seed(order.proposal.seed)
         return evolve(parent, change, generator=generator)
 
+    def choose_teacher(self, model: Any, earlier: str | None) -> Iterator[None]:
+        """Of a proposal with candidates, decide which one teaches: `choice` is then set. Yields now
+        and then; to be gone through before `distiller`.
+
+        Args:
+            model: The student before training.
+            earlier: The choice under which it was trained before, as `stored_choice` gave it.
+
+        Raises:
+            DataError: There are too few images to choose by.
+        """
+        if not isinstance(self._teaching, TeacherCandidates):
+            return
+        if earlier is not None:
+            self.choice = CHOICE.validate_json(earlier)
+        else:
+            nearest = self._nearest(model, self._teaching)
+            yield from nearest.compare()
+            self.choice = nearest.choice
+            self._made[self.choice.teacher] = nearest.model(self.choice.teacher)
+        self._teaching = self.choice.teacher
+
+    @property
+    def stored_choice(self) -> str | None:
+        """The choice as a checkpoint keeps it; None if there was none to make."""
+        return None if self.choice is None else CHOICE.dump_json(self.choice).decode()
+
     def distiller(self, model: Any) -> Distiller | None:
-        """What the student is distilled by, with inherited adapters; None without a teacher.
+        """What the student is distilled by, with inherited adapters; None without a teacher. Of
+        candidates, one must have been chosen.
 
         Raises:
             InvalidValueError: A method does not fit the pair.
         """
-        order, teaching = self._order, self._order.proposal.teacher
+        order, teaching = self._order, self._teaching
         if teaching is None:
             return None
         teachers = [self._teacher(teacher) for teacher in teachers_of(teaching)]
@@ -81,11 +124,24 @@ class PairBuilder:
 
     def stored_teachers(self) -> list[Subnet | TeacherRef]:
         """The trial's teachers as their APs are known by, in the distiller's order."""
-        teaching = self._order.proposal.teacher
+        teaching = self._teaching
         return [
             teacher if isinstance(teacher, Subnet) else self._order.registered[teacher.teacher]
             for teacher in (() if teaching is None else teachers_of(teaching))
         ]
+
+    def _nearest(self, model: Any, teaching: TeacherCandidates) -> NearestTeacher:
+        order = self._order
+        return NearestTeacher(
+            model,
+            teaching.candidates,
+            self._subnet,
+            train=self._train_split,
+            validation=self._context.split(order.dataset.validation),
+            resolution=max(order.evaluated_at, key=lambda each: each.area),
+            teacher_resolution=order.teacher_resolution,
+            device=order.device,
+        )
 
     def _pair(self, model: Any, found: Any, teacher: Teacher) -> Pair:
         pool = self._order.pool
@@ -94,6 +150,8 @@ class PairBuilder:
         return pair_of(model, found, self._train_split, max_teacher_channels=widest)
 
     def _teacher(self, teacher: Teacher) -> Any:
+        if teacher in self._made:
+            return self._made[teacher]
         if isinstance(teacher, Subnet):
             return self._subnet(teacher)
         return load_teacher(self._order.registered[teacher.teacher], self._order.device)

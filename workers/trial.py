@@ -158,6 +158,7 @@ class _Trial:
         stored = [self._write(DETECTOR_JSON, ".json", DETECTOR.dump_json(student.detector))]
         yield from self._hand_over(self._progress("prepare", 1, 0, 0, {}))
         model = load_student(student)
+        yield from self._choose_teacher(model, resume)
         distiller = self.pair.distiller(model)
         training = Training(
             model,
@@ -192,7 +193,19 @@ class _Trial:
             epochs=tuple(training.epochs),
             artifacts=tuple(stored),
             checks=self.checks.found,
+            chosen_teacher=None if self.pair.choice is None else self.pair.choice.teacher,
         )
+
+    def _choose_teacher(
+        self, model: Any, resume: dict[str, Any] | None
+    ) -> Generator[Progress, bool, None]:
+        """Decide among the proposal's candidates, if an earlier attempt did not."""
+        earlier = None if resume is None else resume.get("choice")
+        for _ in self.pair.choose_teacher(model, earlier):
+            if self._slice_is_over():
+                yield from self._hand_over(self._progress("choose", 0, 0, 0, {}))
+        if self.pair.choice is not None:
+            self.notes.append(self.pair.choice.note)
 
     def _check(self, training: Training, distiller: Distiller) -> Generator[Progress, bool, None]:
         """The sanity checks before a trial distils."""
@@ -322,6 +335,7 @@ class _Trial:
             "detector": DETECTOR.dump_json(student.detector).decode(),
             "training": training.state_dict(),
             "checks": CHECKS.dump_json(self.checks.found).decode(),
+            "choice": self.pair.stored_choice,
         }
         write(self.order.artifacts, state)
         self.checkpoint_due = time.monotonic() + self.order.checkpoint_s

@@ -83,7 +83,10 @@ def gather(client: Client, search: str) -> Gathered:
     return Gathered(
         trials=tuple(_scored(row, scores.get(row.parent_id or "")) for row in rows),
         sizes=tuple(
-            Sizes(student=counter.params(backbone), teacher=counter.teacher(row.proposal.teacher))
+            Sizes(
+                student=counter.params(backbone),
+                teacher=counter.teacher(row.chosen_teacher or row.proposal.teacher),
+            )
             for row, backbone in zip(rows, backbones, strict=True)
         ),
         before=counter.stages(rows[0].name, backbones[0]),

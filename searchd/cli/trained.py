@@ -88,10 +88,11 @@ def load_teacher(client: Client, trial: TrainedTrial) -> Any:
         ArtifactError: The pool's stored weights are missing or damaged.
     """
     proposal, training = trial.row.proposal, trial.run.spec.trial
-    if proposal.teacher is None:
+    teacher = trial.row.chosen_teacher or proposal.teacher
+    if teacher is None:
         raise fail(f"trial {trial.row.id} was trained without a teacher")
-    if not isinstance(proposal.teacher, Subnet):
-        raise fail(f"trial {trial.row.id} was taught by {proposal.teacher}, not by a pool's subnet")
+    if not isinstance(teacher, Subnet):
+        raise fail(f"trial {trial.row.id} was taught by {teacher}, not by a pool's subnet")
     assert trial.row.detector is not None  # it has ended
     assert trial.run.pool_id is not None  # where the subnet is from
     pool = _pool(client.get_pool(trial.run.pool_id))
@@ -104,7 +105,7 @@ def load_teacher(client: Client, trial: TrainedTrial) -> Any:
     )
     wanted = math.ceil(pool.bn_reset_images / training.batch_size)
     images = (batches.batch(i).inputs for i in range(min(wanted, batches.num_iterations)))
-    return make_teacher(supernet, proposal.teacher, images, device=trial.device)
+    return make_teacher(supernet, teacher, images, device=trial.device)
 
 
 def load_sgfi(client: Client, trial: TrainedTrial, teacher: Any) -> Sgfi:

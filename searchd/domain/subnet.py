@@ -74,6 +74,11 @@ class SubnetSpace:
         return self.num_resolutions * prod(len(values) for values in self._genes().values())
 
     @property
+    def num_subnets(self) -> int:
+        """Number of different subnets, whatever the resolution."""
+        return self.size // self.num_resolutions
+
+    @property
     def largest(self) -> Subnet:
         """The supernet itself (P_super)."""
         return Subnet(

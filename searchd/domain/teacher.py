@@ -44,11 +44,40 @@ class SimultaneousTeachers:
         return f"{together} ({self.definition.replace('_', ' ')})"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeacherCandidates:
+    """One of these subnets, which the trial's worker chooses: the nearest to the student; see
+    `searchd.domain.trial.TeacherPolicy`.
+
+    Raises:
+        InvalidValueError: There are fewer than two, or one is named twice.
+    """
+
+    candidates: tuple[Subnet, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.candidates) < 2 or len(set(self.candidates)) < len(self.candidates):
+            named = ", ".join(map(str, self.candidates))
+            raise InvalidValueError(
+                f"candidates to choose a teacher from must be at least two and different, "
+                f"got ({named})"
+            )
+
+    def __str__(self) -> str:
+        return f"nearest of {len(self.candidates)}"
+
+
 Teacher = Subnet | RegisteredTeacher
-Teaching = Teacher | SimultaneousTeachers
+Teaching = Teacher | SimultaneousTeachers | TeacherCandidates
 """What a trial is distilled from."""
 
 
 def teachers_of(teaching: Teaching) -> tuple[Teacher, ...]:
-    """Each teacher that takes part."""
-    return teaching.teachers if isinstance(teaching, SimultaneousTeachers) else (teaching,)
+    """Each teacher that takes part, or may."""
+    match teaching:
+        case SimultaneousTeachers():
+            return teaching.teachers
+        case TeacherCandidates():
+            return teaching.candidates
+        case _:
+            return (teaching,)

@@ -58,11 +58,21 @@ class TeacherPolicy(StrEnum):
             student, since no teacher is mutated.
         RANDOM: A subnet drawn anew for every trial. A step that does not edit the student trains
             it further under the new one.
+        NEAREST: The parent's, or the largest before any was chosen. A step that does not edit the
+            student draws several different subnets, and trains the student further under the one
+            that is nearest: whose adaptation cost C(student, candidate) is the smallest. This
+            direction, since it is the student that is to mimic the teacher and C(A, B) is what of
+            B's features a linear map of A's leaves unexplained: the part that is left to learn.
+            MTPD's orders minimise the same, from what learns to what teaches (papers.md 2.4).
+            C(candidate, student) would tell whether the teacher knows what the student knows,
+            which says nothing of how hard it is to learn from. The worker measures it, since a
+            strategy has no weights.
     """
 
     MUTATE = "mutate"
     FIXED = "fixed"
     RANDOM = "random"
+    NEAREST = "nearest"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,7 +293,9 @@ class Report:
     damaged: str = ""
     """URI of the stored file that is missing or damaged, if that is the cause."""
     notes: tuple[str, ...] = ()
-    """What the worker did otherwise than it was to, in words; they become events."""
+    """What the worker chose, or did otherwise than it was to, in words; they become events."""
+    chosen_teacher: Subnet | None = None
+    """Of a success whose proposal left the choice among candidates to the worker."""
     detector: Detector | None = None
     """The child, from the moment it was evolved."""
     params: int | None = None
@@ -310,6 +322,6 @@ class Progress:
     num_iterations: int
     """Iterations of one epoch."""
     stage: str
-    """prepare, check, train or evaluate."""
+    """prepare, choose, check, train or evaluate."""
     losses: dict[str, float]
     """Running means of the epoch under way."""

@@ -9,7 +9,13 @@ from searchd.domain.detector import Detector
 from searchd.domain.progression import Plan
 from searchd.domain.retries import BATCH_SIZE, RATE_FACTOR
 from searchd.domain.subnet import Subnet
-from searchd.domain.teacher import RegisteredTeacher, SimultaneousTeachers, Teacher, teachers_of
+from searchd.domain.teacher import (
+    RegisteredTeacher,
+    SimultaneousTeachers,
+    Teacher,
+    TeacherCandidates,
+    teachers_of,
+)
 from searchd.domain.trial import BASE_NAME, Proposal, TakeSubnet, TrialRole
 from searchd.driver.stages import handed_on
 from searchd.settings import Settings
@@ -149,7 +155,8 @@ def _inherited(
 def _methods(run: Run, proposal: Proposal, plan: Plan | None) -> MethodsSpec:
     if proposal.teacher is None:
         return NO_METHODS
-    if isinstance(run.spec, SearchSpec) or isinstance(proposal.teacher, SimultaneousTeachers):
+    together = isinstance(proposal.teacher, SimultaneousTeachers | TeacherCandidates)
+    if isinstance(run.spec, SearchSpec) or together:
         return run.spec.distillation
     assert plan is not None  # stages are proposed by it
     names = {teacher: name for name, teacher in plan.teachers.items()}

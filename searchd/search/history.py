@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from searchd.domain.architecture import Architecture
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.resolution import Resolution
+from searchd.domain.subnet import Subnet
+from searchd.domain.teacher import Teaching
 from searchd.domain.trial import Outcome, Proposal, TrialRole
 
 
@@ -38,6 +40,8 @@ class Completion:
     """Seconds that workers had the trial, over all attempts."""
     elapsed_s: float = 0.0
     """From when the search was first started until the trial ended, by the calendar."""
+    chosen_teacher: Subnet | None = None
+    """Of a success whose proposal has candidates."""
 
     def __post_init__(self) -> None:
         succeeded = self.outcome is Outcome.SUCCEEDED
@@ -46,6 +50,11 @@ class Completion:
                 f"trial {self.proposal.name}: score and architecture belong to a success, "
                 f"got outcome={self.outcome}, score={self.score}"
             )
+
+    @property
+    def teacher(self) -> Teaching | None:
+        """What the student was distilled from; None: trained without a teacher."""
+        return self.chosen_teacher or self.proposal.teacher
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import random
 from collections.abc import Sequence
 from typing import TypeVar
 
+from searchd.domain.errors import InvalidValueError
 from searchd.domain.subnet import Subnet, SubnetSpace, genes, with_genes
 
 T = TypeVar("T")
@@ -12,6 +13,22 @@ T = TypeVar("T")
 def rank_sample(best_first: Sequence[T], rng: random.Random) -> T:
     """One of k entries, of which rank j (1 = best) has a probability proportional to k + 1 - j."""
     return rng.choices(best_first, weights=range(len(best_first), 0, -1))[0]
+
+
+def sample_subnets(space: SubnetSpace, num: int, rng: random.Random) -> tuple[Subnet, ...]:
+    """So many different subnets, uniformly.
+
+    Raises:
+        InvalidValueError: The space has fewer.
+    """
+    if num > space.num_subnets:
+        raise InvalidValueError(
+            f"{num} different subnets cannot be drawn from a space of {space.num_subnets}"
+        )
+    found: dict[Subnet, None] = {}  # in the order they were drawn
+    while len(found) < num:
+        found[space.sample(rng)] = None
+    return tuple(found)
 
 
 def mutate_subnet(

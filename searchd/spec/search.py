@@ -8,9 +8,18 @@ from pydantic import Field, JsonValue, model_validator
 from searchd.domain.architecture import Architecture, BlockKind, preset
 from searchd.domain.distillation import Traits, check_fit, traits
 from searchd.domain.encoding import parse
+from searchd.domain.errors import InvalidValueError
 from searchd.domain.resolution import Resolution
+from searchd.domain.subnet import SubnetSpace
+from searchd.domain.trial import TeacherPolicy
 from searchd.spec.pool import PoolSpec
-from searchd.spec.strategies import JointDetNasSpec, PipelineSpec, PoolSearchSpec, StrategySpec
+from searchd.spec.strategies import (
+    JointDetNasSpec,
+    PairSearchSpec,
+    PipelineSpec,
+    PoolSearchSpec,
+    StrategySpec,
+)
 from searchd.spec.training import (
     HeadSpec,
     MethodsSpec,
@@ -155,13 +164,26 @@ class SearchSpec(Spec):
 
 
 def check_pool(search: SearchSpec, pool: PoolSpec) -> None:
-    """See that a search's methods fit the teachers of a pool.
+    """See that a search's methods fit the teachers of a pool, and that it has as many of them as
+    one is chosen from.
 
     Raises:
-        InvalidValueError: One does not; the message names both sides and what would fit.
+        InvalidValueError: That is not so; the message names both sides and what would fit.
     """
     teacher = traits_of(pool.head, neck_channels=pool.space.neck_channels)
     check_fit(search.distillation.options, traits_of(search.head), teacher)
+    _check_candidates(search.strategy, pool.space.space)
+
+
+def _check_candidates(strategy: StrategySpec, space: SubnetSpace) -> None:
+    if not isinstance(strategy, PairSearchSpec):
+        return
+    wanted, there = strategy.nearest_candidates, space.num_subnets
+    if strategy.teacher_policy is TeacherPolicy.NEAREST and wanted > there:
+        raise InvalidValueError(
+            f"strategy.nearest_candidates={wanted}, but the pool has {there} subnets: give at "
+            f"most {there}, or another teacher_policy than nearest"
+        )
 
 
 def traits_of(head: HeadSpec, neck_channels: tuple[int, ...] | None = None) -> Traits:

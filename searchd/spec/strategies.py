@@ -23,6 +23,8 @@ class PairSearchSpec(Spec):
     teacher_policy: TeacherPolicy = TeacherPolicy.MUTATE
     another_gene_probability: float = Field(default=0.3, ge=0, lt=1)
     """Of resampling one more gene in a teacher mutation."""
+    nearest_candidates: int = Field(default=4, ge=2)
+    """Subnets of which `teacher_policy: nearest` takes the nearest; read with that alone."""
 
 
 class JointDetNasSpec(PairSearchSpec):

@@ -42,6 +42,7 @@ def of_trial(row: TrialRow, started_at: datetime | None) -> Completion:
         ),
         busy_s=row.busy_s,
         elapsed_s=max(0.0, passed.total_seconds()),
+        chosen_teacher=row.chosen_teacher,
     )
 
 

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session, selectinload
 from searchd.domain.errors import ConflictError, InvalidValueError, NotFoundError
 from searchd.domain.lifecycle import FailureCause, TrialStatus, is_final
 from searchd.domain.resolution import Resolution
+from searchd.domain.teacher import TeacherCandidates
 from searchd.domain.trial import Outcome, Progress, Proposal, Report, describe_change
 from searchd.spec import Inherited
 from searchd.store import events, work
@@ -168,8 +169,8 @@ def record_report(
 
     Raises:
         StaleLeaseError: The lease was lost.
-        InvalidValueError: A success lacks its detector or a score, or the attempt was never
-            started.
+        InvalidValueError: A success lacks its detector or a score, or its teacher is none of the
+            proposal's candidates; or the attempt was never started.
         IllegalTransitionError: The trial is not RUNNING.
     """
     row = _of_lease(session, lease, report.trial)
@@ -383,6 +384,7 @@ def _record_end(
         "base_macs": report.base_macs,
         "score": max(scores.values()) if to is TrialStatus.SUCCEEDED else None,
         "checks": report.checks,
+        "chosen_teacher": report.chosen_teacher,
         "progress": None,
     }
     transition(session, row, to, reason, values=values)
@@ -400,6 +402,14 @@ def _check_success(row: TrialRow, report: Report, scores: Mapping[Resolution, fl
             f"trial {row.id}: a success needs its detector and a score at every resolution; "
             f"detector is {'missing' if report.detector is None else 'given'}, scores are missing "
             f"at {sorted(map(str, missing)) or 'none of the evaluated resolutions'}"
+        )
+    teaching = row.proposal.teacher
+    candidates = teaching.candidates if isinstance(teaching, TeacherCandidates) else (None,)
+    if report.chosen_teacher not in candidates:
+        raise InvalidValueError(
+            f"trial {row.id}: a success chooses its teacher if and only if its proposal has "
+            f"candidates; those are {', '.join(map(str, candidates))}, and chosen was "
+            f"{report.chosen_teacher}"
         )
 
 

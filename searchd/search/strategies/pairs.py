@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from searchd.domain.actions import ACTION_KINDS, ActionKind, LayerImportance, legal_actions
 from searchd.domain.architecture import Architecture
 from searchd.domain.subnet import Subnet
+from searchd.domain.teacher import TeacherCandidates
 from searchd.domain.trial import (
     BASE_NAME,
     Change,
@@ -23,7 +24,7 @@ from searchd.domain.trial import (
     trial_name,
 )
 from searchd.search.history import Completion, completion_of, search_trials
-from searchd.search.sampling import mutate_subnet
+from searchd.search.sampling import mutate_subnet, sample_subnets
 from searchd.search.strategies.rules import PoolRules
 
 
@@ -39,6 +40,7 @@ class PairRules(PoolRules):
     layer_importance: LayerImportance = LayerImportance.L1_MEAN
     teacher_policy: TeacherPolicy = TeacherPolicy.MUTATE
     another_gene_probability: float = 0.3
+    nearest_candidates: int = 4
 
     @abstractmethod
     def parent(self, completions: Sequence[Completion], rng: random.Random) -> Completion | None:
@@ -57,7 +59,7 @@ class PairRules(PoolRules):
             number=number,
             parent=start.proposal.name,
             change=change,
-            teacher=self._teacher(start.proposal, change, rng),
+            teacher=self._teacher(number, start, change, rng),
             seed=rng.getrandbits(31),
             completed_before=len(completions),
         )
@@ -82,11 +84,17 @@ class PairRules(PoolRules):
             return True
         return number > self.student_frozen_trials and rng.random() < self.student_probability
 
-    def _teacher(self, parent: Proposal, change: Change, rng: random.Random) -> Subnet:
+    def _teacher(
+        self, number: int, parent: Completion, change: Change, rng: random.Random
+    ) -> Subnet | TeacherCandidates:
         inherited = parent.teacher or self.space.largest
-        assert isinstance(inherited, Subnet)  # these strategies propose no others
+        assert isinstance(inherited, Subnet)  # these strategies propose no others, or it is chosen
         if self.teacher_policy is TeacherPolicy.RANDOM:
             return self.space.sample(rng)
         if isinstance(change, MutateTeacher):
             return mutate_subnet(inherited, self.space, rng, self.another_gene_probability)
+        if self.teacher_policy is TeacherPolicy.NEAREST and isinstance(change, Train) and number:
+            return TeacherCandidates(
+                candidates=sample_subnets(self.space, self.nearest_candidates, rng)
+            )
         return inherited  # with a fixed teacher, trial 0's: the largest

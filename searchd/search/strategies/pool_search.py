@@ -28,7 +28,7 @@ class PoolSearch(PoolRules):
     def stop_reason(
         self, proposals: Sequence[Proposal], completions: Sequence[Completion]
     ) -> str | None:
-        num_subnets = self.space.size // self.space.num_resolutions
+        num_subnets = self.space.num_subnets
         if len(search_trials(proposals)) == num_subnets:
             return f"complete: all {num_subnets} subnets of the pool"
         return spent(self.max_trials, proposals) or converged(self.patience, completions)

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from searchd.domain.detector import Detector
 from searchd.domain.lifecycle import FailureCause, TrialStatus
 from searchd.domain.subnet import Subnet
+from searchd.domain.teacher import Teaching
 from searchd.domain.trial import Outcome, Progress, Proposal, SanityChecks, TrialRole
 from searchd.spec import DETECTOR, PROPOSAL, SUBNET
 from searchd.store.base import ID_LENGTH, AsJson, Base, now, status_type
@@ -79,6 +80,11 @@ class TrialRow(Base):
         lazy="raise", order_by=EpochMetricsRow.epoch
     )
     artifacts: Mapped[list[ArtifactRow]] = relationship(lazy="raise", order_by=ArtifactRow.id)
+
+    @property
+    def teacher(self) -> Teaching | None:
+        """What it is distilled from: the candidate that its worker chose, if it did."""
+        return self.chosen_teacher or self.proposal.teacher
 
     @property
     def is_copy(self) -> bool:

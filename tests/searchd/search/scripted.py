@@ -4,7 +4,8 @@ import random
 from collections.abc import Callable
 
 from searchd.domain.architecture import Architecture, preset
-from searchd.domain.subnet import SubnetSpace
+from searchd.domain.subnet import Subnet, SubnetSpace
+from searchd.domain.teacher import TeacherCandidates
 from searchd.domain.trial import Outcome, Proposal
 from searchd.search.strategies.joint_detnas import JointDetNas
 from searchd.search.strategies.rules import Rules
@@ -26,14 +27,21 @@ def completion(
     score: float | None,
     architecture: Architecture = BACKBONE,
 ) -> Completion:
-    succeeded = score is not None
+    succeeded, teaching = score is not None, proposal.teacher
+    chooses = succeeded and isinstance(teaching, TeacherCandidates)
     return Completion(
         sequence=len(strategy.completions),
         proposal=proposal,
         outcome=Outcome.SUCCEEDED if succeeded else Outcome.FAILED,
         architecture=architecture if succeeded else None,
         score=score,
+        chosen_teacher=chosen_of(teaching) if chooses else None,
     )
+
+
+def chosen_of(teaching: TeacherCandidates) -> Subnet:
+    """Stands in for what a worker would measure: a candidate that is not always the same one."""
+    return max(teaching.candidates, key=str)
 
 
 def ask(strategy: Strategy) -> Proposal:

@@ -28,6 +28,7 @@ EVERY_STRATEGY = (
     JointDetNas(space=SPACE, max_trials=30, patience=30, min_channels=4),
     JointDetNas(space=SPACE, max_trials=20, teacher_policy=TeacherPolicy.FIXED),
     JointDetNas(space=SPACE, max_trials=20, teacher_policy=TeacherPolicy.RANDOM),
+    JointDetNas(space=SPACE, max_trials=20, teacher_policy=TeacherPolicy.NEAREST, min_channels=4),
     RandomSearch(space=SPACE, max_trials=20, min_channels=4),
     PoolSearch(space=SPACE, max_trials=30, patience=30),
     Pipeline(space=SPACE, max_trials=5, prune=PruneToMacs(fraction=0.7)),

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from searchd.domain.actions import ACTION_KINDS, PruneChannels
 from searchd.domain.subnet import Subnet, genes
+from searchd.domain.teacher import TeacherCandidates
 from searchd.domain.trial import (
     MutateTeacher,
     Proposal,
@@ -15,7 +16,7 @@ from searchd.domain.trial import (
 )
 from searchd.search.history import ranking, search_trials
 from searchd.search.strategy import Strategy
-from tests.searchd.search.scripted import RULES, SPACE, ask, rising, run, with_base
+from tests.searchd.search.scripted import RULES, SPACE, ask, chosen_of, rising, run, with_base
 
 RECORDED = [
     ("0", "base", "train", "d2-2-2-2 w1.5/1.5/1.5/1.5 n24", 1515981520),
@@ -186,3 +187,44 @@ def test_random_teacher_is_drawn_anew_for_every_trial_also_one_that_edits_the_st
     assert len(teachers) > 30  # of 40, out of 512
     kept = [p.name for p in trials[1:] if p.parent and p.teacher == by_name[p.parent].teacher]
     assert kept == []
+
+
+def test_a_step_that_does_not_edit_the_student_has_candidates_to_take_the_nearest_of() -> None:
+    trials = search_trials(with_policy(TeacherPolicy.NEAREST).proposals)
+
+    assert trials[0].teacher == SPACE.largest
+    further = [p for p in trials[1:] if isinstance(p.change, Train)]
+    assert [p.number for p in further[:5]] == [1, 2, 3, 4, 5]  # the student is frozen
+    assert {p.change.kind for p in trials} == {*ACTION_KINDS, "train"}
+    for each in further:
+        assert isinstance(each.teacher, TeacherCandidates)
+        assert len(each.teacher.candidates) == 4
+    assert len({p.teacher for p in further}) == len(further)  # drawn anew
+
+
+def test_an_edited_student_stays_with_the_teacher_that_was_chosen_for_its_parent() -> None:
+    strategy = with_policy(TeacherPolicy.NEAREST)
+    trials = search_trials(strategy.proposals)
+    teachers = {c.proposal.name: c.teacher for c in strategy.completions}
+    by_name = {p.name: p for p in trials}
+
+    edits = [p for p in trials[1:] if not isinstance(p.change, Train)]
+    of_choosers = [p for p in edits if isinstance(by_name[p.parent or ""].change, Train)]
+    assert len(of_choosers) > 3
+    assert len({p.teacher for p in of_choosers}) > 1
+    for edit in edits:
+        assert edit.parent is not None
+        assert edit.teacher == teachers[edit.parent]
+        parent = by_name[edit.parent].teacher
+        assert edit.teacher == (
+            chosen_of(parent) if isinstance(parent, TeacherCandidates) else parent
+        )
+
+
+def test_there_are_as_many_candidates_as_are_wanted() -> None:
+    rules = replace(RULES, teacher_policy=TeacherPolicy.NEAREST, nearest_candidates=7)
+    strategy = with_base(rules)
+    ask(strategy)
+    teacher = ask(strategy).teacher
+    assert isinstance(teacher, TeacherCandidates)
+    assert len(teacher.candidates) == 7

@@ -1,0 +1,149 @@
+"""Chooses a trial's teacher where the proposal leaves that to the worker: the nearest candidate.
+
+Near is a candidate whose neck features a linear map of the student's comes close to: the smallest
+adaptation cost C(student, candidate). For the direction see `searchd.domain.trial.TeacherPolicy`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from detection.adaptation_cost import Normalisation, costs, gather, measure, merged, solve
+from detection.data.coco import CocoSplit
+from detection.data.views import FixedViews
+from detection.distillation.distiller import sizes_of
+from detection.least_squares import NormalEquations, SquaredError
+from detection.neck_levels import PerLevel
+from searchd.domain.errors import DataError, InvalidValueError
+from searchd.domain.progression import STUDENT_NAME
+from searchd.domain.resolution import Resolution
+from searchd.domain.subnet import Subnet
+from workers.comparison_steps import BATCH_SIZE
+
+NUM_IMAGES = 64
+"""Training images that the maps are fitted to, and validation images that they are measured on."""
+CELLS_PER_CHANNEL = 4
+"""As many cells of the coarsest level, per channel of the student's neck, the maps are fitted to;
+where images are so small that `NUM_IMAGES` have fewer, more images are taken."""
+NORMALIZE: Normalisation = "target_var"
+"""Costs are shares of the candidates' variance. Subnets of one pool differ in width, and so in how
+large their features are: by squared features the smallest would be near whatever it has learned."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeacherChoice:
+    """The candidate that teaches, and why."""
+
+    teacher: Subnet
+    costs: dict[str, float]
+    """C(student, candidate) by the candidate in short."""
+
+    @property
+    def note(self) -> str:
+        """In words."""
+        compared = ", ".join(f"{cost:.3g} to {name}" for name, cost in self.costs.items())
+        return f"chose teacher {self.teacher}; adaptation costs from the student: {compared}"
+
+
+CHOICE = TypeAdapter(TeacherChoice)
+
+
+class NearestTeacher:
+    """One choice among candidates; iterate `compare`, then read `choice`.
+
+    Every image goes once through each detector to fit the maps, or to measure them.
+    """
+
+    def __init__(
+        self,
+        student: Any,
+        candidates: Sequence[Subnet],
+        make: Callable[[Subnet], Any],
+        *,
+        train: CocoSplit,
+        validation: CocoSplit,
+        resolution: Resolution,
+        teacher_resolution: Resolution | None = None,
+        device: str = "cpu",
+    ) -> None:
+        """
+        Args:
+            student: mmdet detector, as it is before training; moved to `device`.
+            candidates: Different subnets.
+            make: Gives a candidate's detector, on `device`.
+            train: Its images fit the maps.
+            validation: Its images measure them.
+            resolution: At which the student sees them.
+            teacher_resolution: At which candidates do; None: the same.
+            device: Where to compute.
+        """
+        self._candidates = {str(candidate): candidate for candidate in candidates}
+        self._make = make
+        self._models: dict[str, Any] = {STUDENT_NAME: student.to(device)}
+        self._pairs = [(STUDENT_NAME, name) for name in self._candidates]
+        self._train, self._validation = train, validation
+        self._resolutions = {
+            **dict.fromkeys(self._candidates, teacher_resolution or resolution),
+            STUDENT_NAME: resolution,
+        }
+        self._device = device
+        self._costs: Mapping[str, float] = {}
+
+    def compare(self) -> Iterator[None]:
+        """Measure the costs. Yields after every detector that was made, and every batch.
+
+        Raises:
+            DataError: There are too few images, or an image cannot be read.
+        """
+        for name, candidate in self._candidates.items():
+            self._models[name] = self._make(candidate)
+            yield
+        try:
+            yield from self._measure()
+        except InvalidValueError as error:
+            raise DataError(f"no teacher can be chosen among candidates: {error}") from error
+
+    @property
+    def choice(self) -> TeacherChoice:
+        """The candidate of the smallest cost; of equals, the one that was drawn first."""
+        nearest = min(self._costs, key=lambda name: self._costs[name])
+        return TeacherChoice(teacher=self._candidates[nearest], costs=dict(self._costs))
+
+    def model(self, teacher: Subnet) -> Any:
+        """The detector of a candidate that was compared."""
+        return self._models[str(teacher)]
+
+    def _measure(self) -> Iterator[None]:
+        sums: PerLevel[NormalEquations] | None = None
+        for views in self._views(self._train, self._num_to_fit()):
+            found = gather(self._models, [views], self._pairs, device=self._device)
+            sums = found if sums is None else merged([sums, found])
+            yield
+        assert sums is not None  # no split is empty
+        maps = solve(sums)
+        errors: PerLevel[SquaredError] | None = None
+        for views in self._views(self._validation, NUM_IMAGES):
+            error = measure(self._models, maps, [views], device=self._device)
+            errors = error if errors is None else merged([errors, error])
+            yield
+        assert errors is not None
+        self._costs = costs(errors, NORMALIZE)[STUDENT_NAME]
+
+    def _num_to_fit(self) -> int:
+        sizes, seen = sizes_of(self._models[STUDENT_NAME]), self._resolutions[STUDENT_NAME]
+        coarsest = max(sizes.strides)
+        cells = max(1, seen.width // coarsest * (seen.height // coarsest))  # of one image, about
+        return max(NUM_IMAGES, ceil(CELLS_PER_CHANNEL * sizes.neck_channels / cells))
+
+    def _views(self, split: CocoSplit, num_images: int) -> FixedViews:
+        """So many images, or all, evenly over the split, whose order may mean something."""
+        num = min(num_images, len(split))
+        return FixedViews(
+            split=split,
+            resolutions=self._resolutions,
+            batch_size=BATCH_SIZE,
+            indices=[i * len(split) // num for i in range(num)],
+        )
