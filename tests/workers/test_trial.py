@@ -1,5 +1,6 @@
 """One distillation trial, as a plain function, with real detectors on real images."""
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -278,6 +279,22 @@ def test_damaged_parent_is_a_bad_checkpoint(
     report = run_trial(order.model_copy(update={"inherited": inherited}))
     assert (report.outcome, report.cause) == (Outcome.FAILED, FailureCause.BAD_CHECKPOINT)
     assert "student is missing" in report.reason
+
+
+def test_store_that_takes_no_writes_is_waited_for_once(
+    dataset: DatasetSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[str] = []
+
+    def refuse(uri: str, _data: bytes) -> None:
+        tried.append(uri.rpartition("/")[2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(artifacts, "_store", refuse)
+    monkeypatch.setattr(artifacts, "PATIENCE_S", 0.0)
+    report = run_trial(base_order(dataset, tmp_path))
+    assert (report.outcome, report.cause) == (Outcome.FAILED, FailureCause.WORKER_LOST)
+    assert tried == ["detector.json"]
 
 
 def test_detector_with_other_classes_is_a_data_error(dataset: DatasetSpec, tmp_path: Path) -> None:
