@@ -11,7 +11,7 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import fsspec
@@ -49,16 +49,7 @@ def write(uri: str, data: bytes, *, name: str, waits: bool = True) -> Artifact:
     Raises:
         OSError: The store refuses the write (unreachable; or full or read-only for `PATIENCE_S`).
     """
-    deadline = time.monotonic() + (PATIENCE_S if waits else 0)
-    while True:
-        try:
-            _store(uri, data)
-            break
-        except OSError as error:
-            if not refusal(error) or time.monotonic() >= deadline:
-                raise
-            log.warning("%s cannot be written, and is tried again: %s", uri, error)
-        time.sleep(_RETRY_S)
+    _try(lambda: _store(uri, data), uri, PATIENCE_S if waits else 0)
     return Artifact(
         name=name, uri=uri, sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data)
     )
@@ -149,11 +140,32 @@ def read_json(uri: str) -> Any:
         raise ArtifactError(f"not JSON: {uri}: {error}") from error
 
 
-def delete(uri: str) -> None:
-    """Remove a file, or a folder and everything below it, if it exists."""
+def delete(uri: str, *, waits: bool = False) -> None:
+    """Remove a file, or a folder and everything below it, if it exists.
+
+    Args:
+        uri: A path or an fsspec URL.
+        waits: Whether to wait while the store is read-only.
+
+    Raises:
+        OSError: The store refuses it (read-only for `PATIENCE_S`, if it is to wait).
+    """
     fs, path = url_to_fs(uri)
     if fs.exists(path):
-        fs.rm(path, recursive=True)
+        _try(lambda: fs.rm(path, recursive=True), uri, PATIENCE_S if waits else 0)
+
+
+def _try(step: Callable[[], None], uri: str, patience_s: float) -> None:
+    """Change what is stored at `uri`, as soon as the store takes it."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            return step()
+        except OSError as error:
+            if not refusal(error) or time.monotonic() >= deadline:
+                raise
+            log.warning("%s cannot be written, and is tried again: %s", uri, error)
+        time.sleep(_RETRY_S)
 
 
 def _store(uri: str, data: bytes) -> None:

@@ -140,7 +140,7 @@ class Ledger:
 
     def allow(self) -> None:
         """Workers may run, although an earlier driver told its own to stop."""
-        artifacts.delete(self.stop_uri)
+        artifacts.delete(self.stop_uri, waits=True)
 
     def status(self) -> SearchStatus:
         with self._database.read() as session:

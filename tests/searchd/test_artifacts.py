@@ -53,6 +53,28 @@ def test_write_waits_while_the_store_is_full(
     assert "is tried again: [Errno 28] No space left on device" in caplog.text
 
 
+def test_delete_waits_while_the_store_is_read_only_if_it_is_told_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusals = iter([OSError(errno.EROFS, "Read-only file system")] * 2)
+    remove = os.remove
+
+    def refuse(path: str) -> None:
+        if (refusal := next(refusals, None)) is not None:
+            raise refusal
+        remove(path)
+
+    monkeypatch.setattr(os, "remove", refuse)
+    monkeypatch.setattr(artifacts, "_RETRY_S", 0.0)
+    (tmp_path / "stop").touch()
+
+    with pytest.raises(OSError, match="Read-only file system"):
+        artifacts.delete(str(tmp_path / "stop"))
+    artifacts.delete(str(tmp_path / "stop"), waits=True)
+
+    assert not (tmp_path / "stop").exists()
+
+
 def test_write_to_a_store_that_stays_full_or_refuses_otherwise_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
