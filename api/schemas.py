@@ -22,6 +22,7 @@ from searchd.domain.pool import PoolProgress
 from searchd.domain.subnet import Subnet
 from searchd.domain.teacher_report import FeatureLevel
 from searchd.domain.trial import Progress, Proposal, SanityChecks, TrialRole
+from searchd.search.confirmation import Verdict
 from searchd.spec import (
     BudgetSpec,
     DatasetSpec,
@@ -299,6 +300,9 @@ class LineageTrial(Schema):
     change: str
     status: TrialStatus
     score: float | None
+    """Of one that was confirmed, the mean of both trainings."""
+    verdict: Verdict | None
+    """Of a would-be best, in a search that confirms those: whether it was accepted."""
     gain: float | None
     """Its score less its parent's; None while one of them has none."""
     within_noise: bool

@@ -10,10 +10,11 @@ from searchd.domain.detector import Detector, MmdetDetector
 from searchd.domain.encoding import encode
 from searchd.domain.errors import ConflictError
 from searchd.domain.trial import describe_change
+from searchd.search.confirmation import Verdict
 from searchd.search.noise import is_repetition, noise_floor, within_noise
 from searchd.search.pareto import pareto_front
 from searchd.spec import TeacherSpec
-from searchd.store import pools, searches, trials, work
+from searchd.store import completions, pools, searches, trials, work
 from searchd.store.extension import budget_of
 from searchd.store.models import PoolRow, RunRow, SearchRow, TeacherRow, TrialRow
 
@@ -54,8 +55,8 @@ def search(session: Session, row: SearchRow) -> schemas.SearchDetails:
         budget=budget_of(row),
         desired=work.of_resource(session, row.id).desired,
         trials=searches.trial_counts(session, row.id),
-        best_trial_id=best.id if best else None,
-        best_score=best.score if best else None,
+        best_trial_id=best[0].id if best else None,
+        best_score=best[1] if best else None,
     )
 
 
@@ -73,6 +74,7 @@ def lineage(session: Session, runs: Iterable[RunRow]) -> schemas.Lineage:
     """The tree of a search's trials, with those of its distillations; or of a distillation's."""
     rows = [(run, row) for run in runs for row in trials.of_search(session, run.id)]
     scores: dict[str | None, float | None] = {None: None}
+    means, verdicts = _confirmed(session, {run.id: run for run, _ in rows}.values())
     nodes = []
     copies = _copies(row for _, row in rows)
     floor = noise_floor(
@@ -85,10 +87,10 @@ def lineage(session: Session, runs: Iterable[RunRow]) -> schemas.Lineage:
     for run, row in rows:
         if row.id in copies:
             continue
-        scores[row.id] = row.score
+        scores[row.id] = score = means.get(row.id, row.score)
         parent_id = copies.get(row.parent_id, row.parent_id)
         parent = scores.get(parent_id)
-        gain = None if row.score is None or parent is None else row.score - parent
+        gain = None if score is None or parent is None else score - parent
         change = describe_change(row.proposal.change)
         nodes.append(
             _build(
@@ -97,6 +99,8 @@ def lineage(session: Session, runs: Iterable[RunRow]) -> schemas.Lineage:
                 search=run.name,
                 parent_id=parent_id,
                 change=change,
+                score=score,
+                verdict=verdicts.get(row.id),
                 gain=gain,
                 within_noise=within_noise(gain or 0.0, floor),
             )
@@ -166,6 +170,23 @@ def _described(row: TrialRow) -> dict[str, object]:
         "encoding": None if row.detector is None else encode(row.detector.architecture),
         "warnings": [] if row.checks is None else list(row.checks.warnings),
     }
+
+
+def _confirmed(
+    session: Session, runs: Iterable[RunRow]
+) -> tuple[dict[str, float], dict[str, Verdict]]:
+    """Of would-be bests, by id: the mean score of those that were confirmed, and what became of
+    each."""
+    means: dict[str, float] = {}
+    verdicts: dict[str, Verdict] = {}
+    for run in runs:
+        judged = completions.judged(session, run)
+        for name, verdict in judged.verdicts.items():
+            verdicts[trials.trial_id(run.id, name)] = verdict
+        for each in judged.accepted:
+            if each.proposal.name in judged.verdicts and each.score is not None:
+                means[trials.trial_id(run.id, each.proposal.name)] = each.score
+    return means, verdicts
 
 
 def _copies(rows: Iterable[TrialRow]) -> dict[str | None, str]:

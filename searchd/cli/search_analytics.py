@@ -61,7 +61,7 @@ class Gathered:
 def gather(client: Client, search: str) -> Gathered:
     """Ask the service for a search's scored trials and count their backbones.
 
-    Controls are left out: they are not found by the search.
+    Controls, repetitions and confirmations are left out: they are not found by the search.
 
     Raises:
         typer.Exit: No trial was scored yet.
@@ -70,7 +70,7 @@ def gather(client: Client, search: str) -> Gathered:
     rows = [
         row
         for row in client.trials(search)
-        if row.score is not None and row.role is not TrialRole.CONTROL
+        if row.score is not None and row.role in (TrialRole.BASE, TrialRole.SEARCH)
     ]
     if not rows:
         raise fail(f"search {found.name} has no scored trial yet")
@@ -79,7 +79,7 @@ def gather(client: Client, search: str) -> Gathered:
     backbones = [_backbone(client, row) for row in rows]
     counter = _Counter(client, found)
     # As the service has it, the best is one that the search made, if it made any.
-    best = max(range(len(rows)), key=lambda i: (rows[i].role is TrialRole.SEARCH, rows[i].score))
+    best = max(range(len(rows)), key=lambda i: (rows[i].id == found.best_trial_id, rows[i].score))
     return Gathered(
         trials=tuple(_scored(row, scores.get(row.parent_id or "")) for row in rows),
         sizes=tuple(

@@ -192,7 +192,8 @@ def lineage(
         gain = "" if trial.gain is None else f"  {100 * trial.gain:+.2f}"
         score = percent(trial.score, 2) or trial.status
         name = trial.name if trial.search_id == searched else f"{trial.name} ({trial.search})"
-        typer.echo(f"{'  ' * depths[trial.id]}{name}: {trial.change}  {score}{gain}")
+        verdict = "" if trial.verdict is None else f"  {trial.verdict}"
+        typer.echo(f"{'  ' * depths[trial.id]}{name}: {trial.change}  {score}{gain}{verdict}")
 
 
 @app.command()

@@ -13,8 +13,8 @@ from searchd.domain.architecture import BlockKind, preset
 from searchd.domain.detector import Detector
 from searchd.domain.encoding import parse
 from searchd.domain.resolution import Resolution
+from searchd.domain.score import score as compute_score
 from searchd.domain.teacher_order import Choice, OrderAlgorithm
-from searchd.search.score import score as compute_score
 from searchd.search.teacher_order import Pool, choose
 from searchd.spec import ScoreSpec, SpaceSpec
 

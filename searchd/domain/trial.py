@@ -27,16 +27,19 @@ class TrialRole(StrEnum):
             so that what training alone gains is known.
         NOISE: Trial 0 once more with another seed, so that it is known how far scores differ by
             chance.
+        CONFIRMATION: A would-be best once more with another seed, before it is accepted; its number
+            is that of the trial it confirms.
     """
 
     BASE = "base"
     SEARCH = "search"
     CONTROL = "control"
     NOISE = "noise"
+    CONFIRMATION = "confirm"
 
 
 def trial_name(role: TrialRole, number: int) -> str:
-    """The trial's name inside its search: "base", "0", "1", ..., "control-1", ..., "noise-1"."""
+    """The trial's name inside its search: "base", "0", "1", "control-1", "noise-1", "confirm-7"."""
     match role:
         case TrialRole.BASE:
             return "base"
@@ -159,7 +162,8 @@ class Proposal:
 
     role: TrialRole
     number: int
-    """Position among the proposals of its role: base 0, search from 0, others from 1."""
+    """Position among the proposals of its role: base 0, search from 0, others from 1. Of a
+    confirmation that of the trial it confirms."""
     parent: str | None
     """Name of the trial whose student (and adapters) this one inherits. None for the base."""
     change: Change
@@ -185,12 +189,14 @@ class Outcome(StrEnum):
     Attributes:
         SUCCEEDED: Trained and evaluated at every resolution.
         NO_OP: The action left nothing to do; `reason` says why. Nothing was trained.
+        ABANDONED: Hopeless after its first epoch; `reason` has the scores. Not trained further.
         FAILED: `cause` and `reason` say why.
         STOPPED: Told to stop before it was done; nothing is lost that was checkpointed.
     """
 
     SUCCEEDED = "succeeded"
     NO_OP = "no_op"
+    ABANDONED = "abandoned"
     FAILED = "failed"
     STOPPED = "stopped"
 

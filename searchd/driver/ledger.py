@@ -13,19 +13,16 @@ from dataclasses import replace
 from sqlalchemy.orm import Session
 
 from searchd import artifacts
-from searchd.domain.errors import InvalidValueError
 from searchd.domain.lifecycle import FailureCause, PoolStatus, SearchStatus, TrialStatus
 from searchd.domain.progression import Plan
-from searchd.domain.resolution import Resolution
 from searchd.domain.retries import final_reason, retry_of
 from searchd.domain.subnet import Subnet
 from searchd.domain.teacher import RegisteredTeacher
 from searchd.domain.trial import BASE_NAME, Outcome, Progress, Proposal, Report
 from searchd.driver.failures import failure_of
-from searchd.driver.orders import Run, attempt_folder, make_order, run_folder, student_of
+from searchd.driver.orders import attempt_folder, load_run, make_order, run_folder, student_of
 from searchd.driver.rules import rules_of
-from searchd.search.noise import doubt
-from searchd.search.score import score
+from searchd.driver.scoring import remarks_on, scores_of
 from searchd.search.strategies.rules import Rules
 from searchd.search.strategy import Completion, Strategy
 from searchd.settings import Settings
@@ -42,12 +39,14 @@ from searchd.store import (
     work,
 )
 from searchd.store.lease import hold
-from searchd.store.models import DatasetRow, DistillationRow, PoolRow, RunRow, TrialRow
+from searchd.store.models import PoolRow, RunRow, TrialRow
 
 log = logging.getLogger(__name__)
 
 REPORT_FILE = "report.json"
 """In an attempt's folder; written last, so that its presence says that the attempt is complete."""
+_KEPT = (Outcome.SUCCEEDED, Outcome.NO_OP, Outcome.ABANDONED)
+"""Outcomes that another attempt would not change."""
 STOP_FILE = "stop.json"
 """In the search's folder; while it exists, workers stop at the end of their slice."""
 
@@ -78,7 +77,7 @@ class Ledger:
         self._lease = lease
         self._settings = settings
         with database.read() as session:
-            self.run = _run(session, work.get(session, lease.work_id).resource_id)
+            self.run = load_run(session, work.get(session, lease.work_id).resource_id)
         self.search_id = self.run.id
         self.spec = self.run.spec
         self.dataset = self.run.dataset
@@ -214,17 +213,16 @@ class Ledger:
         final = self._judge(report) if report.outcome is Outcome.FAILED else report
         if final is None:
             return None
-        scores = self._scores(final)
         with self._database.write() as session:
             self._note_time(session, report.trial)
+            scores = scores_of(session, self.run, final)
             row = trials.record_report(session, self._lease, final, scores)
             if row.completion is None:
                 return None
             run = session.get_one(RunRow, self.search_id)
             told = completions.of_trial(trials.get(session, row.id), run.started_at)
-            why = doubt(told, completions.of_run(session, run))
-            if why is not None:
-                work.announce(session, self._lease, [f"within noise: {why}"])
+            remarks = remarks_on(told, completions.of_run(session, run), self.spec)
+            work.announce(session, self._lease, remarks)
             return told
 
     def lose(self, name: str, reason: str) -> Completion | None:
@@ -350,7 +348,7 @@ class Ledger:
                 return
             with self._database.write() as session:
                 trials.offer_again(session, self._lease, row.name, "its driver died")
-        elif report is not None and report.outcome in (Outcome.SUCCEEDED, Outcome.NO_OP):
+        elif report is not None and report.outcome in _KEPT:
             # It was stopped from outside, as by a kill, when it had just come so far.
             with self._database.write() as session:
                 trials.start(session, self._lease, row.name, "its report was written before")
@@ -398,53 +396,3 @@ class Ledger:
             return None
         log.info("%s: its report was written, and is recorded now", self._trial_id(name))
         return REPORT.validate_python(artifacts.read_json(uri))
-
-    def _scores(self, report: Report) -> dict[Resolution, float]:
-        """H(S, r) at every resolution (papers.md 1.3); nothing unless the trial succeeded."""
-        if report.outcome is not Outcome.SUCCEEDED:
-            return {}
-        is_base = report.trial == BASE_NAME and self.run.origin_id is None
-        base_macs = report.base_macs if is_base else self._base_macs()
-        if report.base_macs is None or base_macs is None:
-            raise InvalidValueError(
-                f"trial {self._trial_id(report.trial)}: a success needs base_macs, "
-                f"got {report.base_macs}; the base detector's are {base_macs}"
-            )
-        settings = self.spec.score
-        return {
-            evaluation.resolution: score(
-                ap=evaluation.ap,
-                macs=report.base_macs,
-                base_macs=base_macs,
-                resolution=evaluation.resolution,
-                base_resolution=settings.base_resolution,
-                alpha=settings.alpha,
-                beta=settings.beta,
-            )
-            for evaluation in report.evaluations
-        }
-
-    def _base_macs(self) -> float | None:
-        """Of the base of the search; a distillation that goes on from a trial has that one's, so
-        that their scores can be compared."""
-        with self._database.read() as session:
-            if self.run.origin_id is not None:
-                return trials.ancestors(session, self.run.origin_id)[0].base_macs
-            return trials.get(session, self._trial_id(BASE_NAME)).base_macs
-
-
-def _run(session: Session, run_id: str) -> Run:
-    row = session.get_one(RunRow, run_id)
-    dataset = session.get_one(DatasetRow, row.dataset_id)
-    assert dataset.summary is not None  # a run is admitted once its data set is READY
-    pool = None if row.pool_id is None else session.get_one(PoolRow, row.pool_id)
-    return Run(
-        id=row.id,
-        spec=row.spec,
-        dataset=dataset.spec,
-        num_classes=len(dataset.summary["class_names"]),
-        pool_id=row.pool_id,
-        pool_spec=None if pool is None else pool.spec,
-        origin_id=row.origin_id,
-        teachers=distillations.teachers(session, row) if isinstance(row, DistillationRow) else {},
-    )

@@ -33,8 +33,8 @@ from searchd.spec import (
     TrainingSpec,
     TrialOrder,
 )
-from searchd.store import pools, teachers, trials
-from searchd.store.models import TrialRow
+from searchd.store import distillations, pools, teachers, trials
+from searchd.store.models import DatasetRow, DistillationRow, PoolRow, RunRow, TrialRow
 
 NO_METHODS = MethodsSpec(methods=())
 
@@ -97,6 +97,24 @@ def make_order(
         device="cuda" if resources.gpus_per_trial > 0 else "cpu",
         slice_s=settings.slice_s,
         checkpoint_s=settings.checkpoint_s,
+    )
+
+
+def load_run(session: Session, run_id: str) -> Run:
+    """A search or a distillation that was admitted."""
+    row = session.get_one(RunRow, run_id)
+    dataset = session.get_one(DatasetRow, row.dataset_id)
+    assert dataset.summary is not None  # a run is admitted once its data set is READY
+    pool = None if row.pool_id is None else session.get_one(PoolRow, row.pool_id)
+    return Run(
+        id=row.id,
+        spec=row.spec,
+        dataset=dataset.spec,
+        num_classes=len(dataset.summary["class_names"]),
+        pool_id=row.pool_id,
+        pool_spec=None if pool is None else pool.spec,
+        origin_id=row.origin_id,
+        teachers=distillations.teachers(session, row) if isinstance(row, DistillationRow) else {},
     )
 
 

@@ -64,6 +64,7 @@ def _rules_of_search(search: SearchSpec, pool: PoolSpec) -> Rules:
         "max_trials": budget.max_trials,
         "limits": limits,
         "noise_seeds": noise_seeds,
+        "confirm": search.confirm,
     }
     if isinstance(strategy, JointDetNasSpec):
         return JointDetNas(**values, patience=budget.patience, control=search.control)

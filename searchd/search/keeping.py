@@ -63,6 +63,8 @@ def needed(
     descent: Descent,
     top_k: int = DEFAULT_TOP_K,
     wanted: Collection[str] = (),
+    accepted: Sequence[KeptTrial] | None = None,
+    undecided: Collection[str] = (),
 ) -> frozenset[str]:
     """Ids of a run's trials whose weights must stay.
 
@@ -71,6 +73,8 @@ def needed(
         descent: What the run may still go on from.
         top_k: How many of the best scores.
         wanted: Ids that something outside the run needs: other runs' origins, teachers.
+        accepted: Of a run that confirms would-be bests: its search trials as they are accepted.
+        undecided: Ids of those that wait for their confirmation.
     """
     succeeded = [trial for trial in trials if trial.status is TrialStatus.SUCCEEDED]
     if descent is Descent.ANY:
@@ -81,7 +85,10 @@ def needed(
     kept |= _front(succeeded)
     if descent is Descent.NONE:
         kept |= _ends(succeeded)
-    best = {trial.id for trial in _best(succeeded, top_k)}
+    if accepted is not None:
+        kept |= _front(accepted)
+    best = {trial.id for trial in _best(succeeded if accepted is None else accepted, top_k)}
+    best.update(undecided)  # their confirmation goes on from the same parent
     to_be_run = {trial.id for trial in trials if trial.status in _TO_BE_RUN}
     # A generation more: a damaged student is replaced by its parent's, and a trial that is
     # doubted is run once more.

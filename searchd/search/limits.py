@@ -33,8 +33,15 @@ class Limits:
     """Since the search was first started; time in which it was paused or waited counts."""
     target: Target | None = None
 
-    def reached(self, completions: Sequence[Completion]) -> str | None:
-        """Why no further search trial is to begin, or None if one may."""
+    def reached(
+        self, completions: Sequence[Completion], accepted: Sequence[Completion] | None = None
+    ) -> str | None:
+        """Why no further search trial is to begin, or None if one may.
+
+        Args:
+            completions: Of every trial, which hours are of.
+            accepted: Those that may reach the target; None: all.
+        """
         counted = [c for c in completions if c.proposal.role is not TrialRole.CONTROL]
         worker_h = sum(completion.busy_s for completion in counted) / _HOUR_S
         wall_h = max((completion.elapsed_s for completion in completions), default=0.0) / _HOUR_S
@@ -46,7 +53,8 @@ class Limits:
         for what, used, allowed in spent:
             if allowed is not None and used >= allowed:
                 return f"budget: {used:.3g} of {allowed:g} {what} are spent"
-        return None if self.target is None else _reaching(self.target, completions)
+        found = completions if accepted is None else accepted
+        return None if self.target is None else _reaching(self.target, found)
 
 
 def _reaching(target: Target, completions: Sequence[Completion]) -> str | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.trial import BASE_NAME, Outcome, Proposal, Train, TrialRole, trial_name
+from searchd.search.confirmation import judge, next_confirmation
 from searchd.search.history import (
     Completion,
     Finished,
@@ -76,7 +77,7 @@ class Strategy:
 def decide(
     rules: Rules, proposals: Sequence[Proposal], completions: Sequence[Completion]
 ) -> Proposal | Wait | Finished:
-    """What comes next: the base, then search trials, then controls.
+    """What comes next: the base, then search trials with their confirmations, then controls.
 
     Args:
         rules: The strategy with its settings.
@@ -94,12 +95,20 @@ def decide(
     repetition = next_repetition(rules, proposals, completions)
     if repetition is not None:
         return repetition
-    reason = rules.stop_reason(proposals, completions) or rules.limits.reached(completions)
+    judged = judge(completions, confirm=rules.confirm)
+    confirmation = next_confirmation(rules, proposals, judged, completed_before=len(completions))
+    if confirmation is not None:
+        return confirmation
+    accepted = judged.accepted
+    reason = rules.stop_reason(proposals, accepted) or rules.limits.reached(completions, accepted)
     if reason is None:
-        return rules.propose(proposals, completions)
-    if search_trials(in_flight):
+        decision = rules.propose(proposals, accepted)
+        if isinstance(decision, Proposal):
+            return replace(decision, completed_before=len(completions))
+        return decision
+    if search_trials(in_flight) or judged.undecided:
         return Wait("the last trials are running")
-    best = ranking(completions)
+    best = ranking(accepted)
     if not best:
         return Finished(f"{reason}, but no trial succeeded", succeeded=False)
     length = len(lineage(best[0].proposal.name, proposals)) - 1 if rules.control else 0

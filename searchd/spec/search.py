@@ -142,12 +142,20 @@ class SearchSpec(Spec):
     the best detector's lineage has, so that what training alone gains is known."""
     noise: NoiseSpec | None = None
     """None: the noise is not measured, and no gain is flagged."""
+    confirm: bool = False
+    """A trial whose score is the best so far is trained again with another seed, and counts with
+    the mean of both, before it is accepted; the second trainings are extra trials."""
     seed: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.noise is not None and isinstance(self.strategy, PoolSearchSpec):
             raise ValueError("noise: a pool_search trains nothing that could differ; leave it out")
+        if self.confirm and not isinstance(self.strategy, PairSearchSpec):
+            raise ValueError(
+                f"confirm: a {self.strategy.kind} does not choose among trained students by their "
+                "scores; leave it out, or use joint_detnas or random"
+            )
         check_fit(self.distillation.options, traits_of(self.head))
         strategy, allowed = self.strategy, self.budget.max_trials
         if isinstance(strategy, PipelineSpec) and strategy.num_trials > allowed:

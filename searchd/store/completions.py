@@ -5,9 +5,10 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from searchd.domain.trial import Outcome
+from searchd.search.confirmation import Judged, judge
 from searchd.search.history import Completion, Point
 from searchd.search.limits import Limits, Target
-from searchd.spec import BudgetSpec
+from searchd.spec import BudgetSpec, SearchSpec
 from searchd.store import trials
 from searchd.store.models import RunRow, TrialRow
 
@@ -15,6 +16,12 @@ from searchd.store.models import RunRow, TrialRow
 def of_run(session: Session, run: RunRow) -> list[Completion]:
     """Every completion of a search or a distillation, in order."""
     return [of_trial(row, run.started_at) for row in trials.completed(session, run.id)]
+
+
+def judged(session: Session, run: RunRow) -> Judged:
+    """What of a search or a distillation is accepted by now."""
+    confirm = isinstance(run.spec, SearchSpec) and run.spec.confirm
+    return judge(of_run(session, run), confirm=confirm)
 
 
 def of_trial(row: TrialRow, started_at: datetime | None) -> Completion:

@@ -106,7 +106,8 @@ def _check_spent(session: Session, run: RunRow, budget: BudgetSpec, before: Budg
 
 def _check_limits(session: Session, run: RunRow, budget: BudgetSpec) -> None:
     limits = limits_of(budget, run.spec.resources.gpus_per_trial)
-    reached = limits.reached(completions.of_run(session, run))
+    accepted = completions.judged(session, run).accepted
+    reached = limits.reached(completions.of_run(session, run), accepted)
     if reached is not None:
         raise InvalidValueError(f"{run.name} would have nothing to do: {reached} already")
 

@@ -6,11 +6,15 @@ from sqlalchemy.orm import Session
 from searchd.domain.errors import ConflictError, InvalidValueError
 from searchd.domain.lifecycle import is_final
 from searchd.domain.trial import TrialRole
+from searchd.search.history import Point
 from searchd.search.pareto import knee, pareto_front
 from searchd.spec import DistillationSpec, FinishSpec, SearchSpec
-from searchd.store import distillations, trials
-from searchd.store.models import DistillationRow, EvaluationRow, SearchRow, TrialRow
+from searchd.store import completions, distillations, trials
+from searchd.store.models import DistillationRow, SearchRow, TrialRow
 from searchd.store.models.resources import NAME_LENGTH
+
+_Found = tuple[str, Point]
+"""A trial's name, and how its student did."""
 
 
 def finish(
@@ -41,17 +45,18 @@ def _chosen(session: Session, search: SearchRow, wanted: FinishSpec) -> list[Tri
     if not front:
         raise ConflictError(f"search {search.name} is {search.status} and found no detector")
     chosen = front if wanted.detectors == "all" else [knee(front, cost=_macs, value=_ap)]
-    return [trials.get(session, evaluation.trial_id) for evaluation in chosen]
+    return [trials.get(session, trials.trial_id(search.id, name)) for name, _ in chosen]
 
 
-def _front(session: Session, search: SearchRow) -> list[EvaluationRow]:
-    """Of what the search found, at the largest resolution; base and controls are for comparison."""
+def _front(session: Session, search: SearchRow) -> list[_Found]:
+    """Of what the search found and accepted, at the largest resolution; base and controls are for
+    comparison."""
     resolution = max(_spec(search).trial.resolutions, key=lambda each: each.area)
     found = [
-        evaluation
-        for row in trials.scored(session, search.id)
-        for evaluation in row.evaluations
-        if row.role is TrialRole.SEARCH and evaluation.resolution == resolution
+        (completion.proposal.name, point)
+        for completion in completions.judged(session, search).accepted
+        for point in completion.points
+        if completion.proposal.role is TrialRole.SEARCH and point.resolution == resolution
     ]
     return pareto_front(found, cost=_macs, value=_ap)
 
@@ -67,8 +72,7 @@ def _improve(
     session: Session, search: SearchRow, row: TrialRow, wanted: FinishSpec, owner: str | None
 ) -> DistillationRow:
     name = _name(search, row, wanted)
-    teacher = row.chosen_teacher or row.proposal.teacher
-    spec = wanted.method.submission(_spec(search), name, row.id, teacher)
+    spec = wanted.method.submission(_spec(search), name, row.id, row.teacher)
     earlier = _earlier(session, spec, owner)
     return earlier or distillations.create(session, spec, owner=owner)
 
@@ -91,9 +95,9 @@ def _spec(search: SearchRow) -> SearchSpec:
     return search.spec
 
 
-def _macs(evaluation: EvaluationRow) -> float:
-    return evaluation.macs
+def _macs(found: _Found) -> float:
+    return found[1].macs
 
 
-def _ap(evaluation: EvaluationRow) -> float:
-    return evaluation.ap
+def _ap(found: _Found) -> float:
+    return found[1].ap

@@ -6,7 +6,7 @@ driver writes.
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import select
@@ -14,9 +14,10 @@ from sqlalchemy.orm import Session, selectinload
 
 from searchd.domain.errors import CollectedError, ConflictError
 from searchd.domain.lifecycle import PoolStatus, SearchStatus, TeacherStatus, is_final
+from searchd.search.history import Completion, ranking
 from searchd.search.keeping import DEFAULT_TOP_K, Descent, KeptTrial, Point, needed
 from searchd.spec import JointDetNasSpec, PoolSearchSpec, RandomSpec, SearchSpec
-from searchd.store import events, trials, work
+from searchd.store import completions, events, trials, work
 from searchd.store.lease import locked
 from searchd.store.models import ArtifactRow, PoolRow, RunRow, TeacherRow, TrialRow
 
@@ -168,12 +169,38 @@ def _in_order_of_completion(session: Session, run_id: str) -> Sequence[TrialRow]
 
 def _needed(session: Session, run: RunRow, rows: Sequence[TrialRow]) -> frozenset[str]:
     strategy = run.spec.strategy if isinstance(run.spec, SearchSpec) else None
+    found = [_kept_trial(row) for row in rows]
+    confirms = isinstance(run.spec, SearchSpec) and run.spec.confirm
+    judged = completions.judged(session, run) if confirms else None
     return needed(
-        [_kept_trial(row) for row in rows],
+        found,
         descent=_descent(run),
         top_k=strategy.top_k if isinstance(strategy, _CLIMBERS) else DEFAULT_TOP_K,
         wanted=_wanted(session, {row.id for row in rows}),
+        accepted=_accepted(run, found, judged.accepted) if judged else None,
+        undecided=[_id(run, each) for each in judged.undecided] if judged else (),
     )
+
+
+def _accepted(
+    run: RunRow, found: Sequence[KeptTrial], accepted: Sequence[Completion]
+) -> list[KeptTrial]:
+    by_id = {trial.id: trial for trial in found}
+    return [
+        replace(
+            by_id[_id(run, each)],
+            score=each.score,
+            points=tuple(
+                Point(resolution=str(point.resolution), macs=point.macs, ap=point.ap)
+                for point in each.points
+            ),
+        )
+        for each in ranking(accepted)
+    ]
+
+
+def _id(run: RunRow, completion: Completion) -> str:
+    return trials.trial_id(run.id, completion.proposal.name)
 
 
 def _descent(run: RunRow) -> Descent:

@@ -8,8 +8,9 @@ from sqlalchemy.orm import Session
 from searchd.domain.errors import InvalidValueError, NotFoundError
 from searchd.domain.lifecycle import SearchStatus, TrialStatus, WorkKind
 from searchd.domain.trial import TrialRole
+from searchd.search.history import ranking
 from searchd.spec import SearchSpec, check_pool
-from searchd.store import creation, paging, references
+from searchd.store import completions, creation, paging, references, trials
 from searchd.store.base import new_id
 from searchd.store.models import PoolRow, SearchRow, TrialRow
 
@@ -95,9 +96,17 @@ def trial_counts(session: Session, search_id: str) -> Mapping[TrialStatus, int]:
     return dict(rows.all())
 
 
-def best_trial(session: Session, search_id: str) -> TrialRow | None:
-    """The search trial with the best score so far; ties to the one that completed first."""
-    return session.scalar(
+def best_trial(session: Session, search_id: str) -> tuple[TrialRow, float] | None:
+    """The search trial with the best score that is accepted so far, and that score: of a trial that
+    was confirmed, its mean. Ties to the one that was accepted first."""
+    search = session.get_one(SearchRow, search_id)
+    assert isinstance(search.spec, SearchSpec)
+    if search.spec.confirm:
+        best = next(iter(ranking(completions.judged(session, search).accepted)), None)
+        if best is None or best.score is None:
+            return None
+        return trials.get(session, trials.trial_id(search_id, best.proposal.name)), best.score
+    row = session.scalar(
         select(TrialRow)
         .where(
             TrialRow.search_id == search_id,
@@ -107,6 +116,7 @@ def best_trial(session: Session, search_id: str) -> TrialRow | None:
         .order_by(TrialRow.score.desc(), TrialRow.completion)
         .limit(1)
     )
+    return None if row is None or row.score is None else (row, row.score)
 
 
 def _check_fit(spec: SearchSpec, pool: PoolRow) -> None:

@@ -330,7 +330,7 @@ class Life(Site):
                 row.id for row in scored if self.uri(f"{row.name}/attempt-1/student") in self.lost
             }
             pinned = {row.id for row in scored if row.pinned} - lost
-            needed = {*front, *pinned, *([best.id] if best else [])}
+            needed = {*front, *pinned, *([best[0].id] if best else [])}
             for proposal in self.running:
                 if proposal.parent is not None:
                     needed.add(f"{self.search_id}-{proposal.parent}")

@@ -23,6 +23,8 @@ class Rules(ABC):
     control: bool = True
     noise_seeds: int = 1
     """On how many seeds trial 0 is trained."""
+    confirm: bool = False
+    """Whether a would-be best is trained again before it is accepted."""
 
     @abstractmethod
     def stop_reason(

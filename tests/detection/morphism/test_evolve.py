@@ -125,6 +125,16 @@ def test_same_generator_state_gives_the_same_child() -> None:
         assert torch.equal(tensor, children[1].weights[name])
 
 
+def test_another_seed_gives_a_child_of_the_same_architecture() -> None:
+    parent = make_student(BOTTLENECK)
+
+    for action in chain.from_iterable(legal(parent).values()):
+        one, other = (
+            evolve(parent, action, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2)
+        )
+        assert one.detector == other.detector
+
+
 def legal(student: Student) -> dict[ActionKind, tuple[Action, ...]]:
     return legal_actions(
         student.detector.architecture, prune_fraction=0.05, min_channels=3, max_depth=4

@@ -303,7 +303,7 @@ def test_counts_and_best_trial_of_a_search(database: Database) -> None:
     with database.read() as session:
         best = searches.best_trial(session, search.id)
         assert best is not None
-        assert best.name == "1"
+        assert (best[0].name, best[1]) == ("1", 0.75)
         assert searches.trial_counts(session, search.id) == {
             TrialStatus.SUCCEEDED: 3,
             TrialStatus.PENDING: 1,

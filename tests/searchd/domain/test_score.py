@@ -2,7 +2,7 @@ import pytest
 
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.resolution import Resolution
-from searchd.search.score import score
+from searchd.domain.score import score
 
 BASE = Resolution(1333, 800)
 SEARCHED = Resolution(1080, 720)
