@@ -34,6 +34,6 @@ def _cause(error: Exception) -> FailureCause:
         case DataError():
             return FailureCause.DATA_ERROR
         case OSError() if artifacts.refusal(error):
-            return FailureCause.WORKER_LOST  # a matter of this machine; the next attempt may do it
+            return FailureCause.STORE_REFUSED
         case _:
             return FailureCause.BUG

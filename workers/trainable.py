@@ -109,7 +109,7 @@ class TrialTrainable(tune.Trainable):
             trial=self._order.proposal.name,
             attempt=self._order.attempt,
             outcome=Outcome.FAILED,
-            cause=FailureCause.WORKER_LOST if refusal else FailureCause.BUG,
+            cause=FailureCause.STORE_REFUSED if refusal else FailureCause.BUG,
             reason=refusal or "".join(traceback.format_exception(error)),
         )
 

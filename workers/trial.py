@@ -102,8 +102,8 @@ def trial_steps(order: TrialOrder, context: TrialContext) -> Steps:
         log.exception("trial %s of search %s failed", order.proposal.name, order.search)
         report = replace(_failure(order, error), checks=checks.found)
     report = replace(report, notes=tuple(notes))
-    # A worker is lost here to a store that takes no writes: another one would wait as long again.
-    if report.outcome is not Outcome.STOPPED and report.cause is not FailureCause.WORKER_LOST:
+    # A store that refused the trial's files would have us wait as long again for its report.
+    if report.outcome is not Outcome.STOPPED and report.cause is not FailureCause.STORE_REFUSED:
         uri = artifacts.join(order.artifacts, REPORT_FILE)
         artifacts.write(uri, REPORT.dump_json(report), name="report")
     if report.outcome in (Outcome.SUCCEEDED, Outcome.NO_OP):  # what failed may be tried again

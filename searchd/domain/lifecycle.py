@@ -143,6 +143,7 @@ class FailureCause(StrEnum):
         OUT_OF_MEMORY: The device's memory was too small.
         NON_FINITE_LOSS: A loss became infinite or not a number.
         WORKER_LOST: The worker process ended without a report.
+        STORE_REFUSED: The artifact store took no writes for longer than a worker waits.
         BAD_CHECKPOINT: A stored file is missing or does not match its SHA-256.
         DATA_ERROR: The data set breaks a rule.
         BUG: Anything else; the traceback is stored.
@@ -151,6 +152,7 @@ class FailureCause(StrEnum):
     OUT_OF_MEMORY = "out_of_memory"
     NON_FINITE_LOSS = "non_finite_loss"
     WORKER_LOST = "worker_lost"
+    STORE_REFUSED = "store_refused"
     BAD_CHECKPOINT = "bad_checkpoint"
     DATA_ERROR = "data_error"
     BUG = "bug"
@@ -158,7 +160,7 @@ class FailureCause(StrEnum):
     @property
     def is_retried(self) -> bool:
         """Whether another attempt can end differently."""
-        return self is FailureCause.WORKER_LOST
+        return self in (FailureCause.WORKER_LOST, FailureCause.STORE_REFUSED)
 
 
 AnyStatus = SearchStatus | PoolStatus | DatasetStatus | TeacherStatus | TrialStatus | WorkStatus

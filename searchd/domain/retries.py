@@ -62,11 +62,13 @@ def retry_of(
             change, what = _with_lower_rate(adjustments)
         case FailureCause.WORKER_LOST:
             change, what = _with_another_worker(adjustments, max_losses)
+        case FailureCause.STORE_REFUSED:  # for as long as it takes: other trials would fail too
+            change, what = {}, "from its last checkpoint"
         case FailureCause.BAD_CHECKPOINT:
             change, what = _from_another_parent(failure, adjustments)
         case _:  # of the data set, or of the program: it would happen again
             return None
-    if not change:
+    if not change and not what:
         return None
     return Retry(
         reason=f"{failure.cause}: {failure.reason}; tried again {what}",
@@ -87,7 +89,7 @@ def final_reason(failure: Failure, adjustments: Mapping[str, float]) -> str:
 
 
 _Change = tuple[dict[str, float], str]
-"""Adjustments to be added, and in words; no adjustment: it is not tried again."""
+"""Adjustments to be added, and in words; nothing: it is not tried again."""
 _NONE: _Change = ({}, "")
 
 

@@ -19,7 +19,7 @@ HELP = "free space, or make it writable"
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
 def test_a_store_that_takes_no_writes_is_no_bug(number: int) -> None:
     cause, reason = cause_and_reason(OSError(number, "No room", "/artifacts/student"))
-    assert cause is FailureCause.WORKER_LOST
+    assert cause is FailureCause.STORE_REFUSED
     assert reason == f"[Errno {number}] No room: '/artifacts/student': {HELP}"
 
 
@@ -50,7 +50,7 @@ def test_a_report_that_cannot_be_stored_leaves_another_attempt(
     result: dict[str, Any] = trainable.step()
     trainable.stop()
     assert result["done"]
-    assert '"cause":"worker_lost"' in result["report"]
+    assert '"cause":"store_refused"' in result["report"]
     assert HELP in result["report"]
 
 

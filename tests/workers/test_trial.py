@@ -293,7 +293,7 @@ def test_store_that_takes_no_writes_is_waited_for_once(
     monkeypatch.setattr(artifacts, "_store", refuse)
     monkeypatch.setattr(artifacts, "PATIENCE_S", 0.0)
     report = run_trial(base_order(dataset, tmp_path))
-    assert (report.outcome, report.cause) == (Outcome.FAILED, FailureCause.WORKER_LOST)
+    assert (report.outcome, report.cause) == (Outcome.FAILED, FailureCause.STORE_REFUSED)
     assert tried == ["detector.json"]
 
 

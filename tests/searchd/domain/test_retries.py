@@ -58,6 +58,16 @@ def test_a_worker_may_be_lost_as_often_as_the_settings_say() -> None:
     assert final_reason(lost, second.adjustments) == "why; given up after 3 attempts"
 
 
+def test_a_store_that_takes_no_writes_is_tried_for_as_long_as_it_takes() -> None:
+    tried = {"workers_lost": 2.0}
+
+    retry = retry_of(failure(FailureCause.STORE_REFUSED), tried, max_losses=3)
+
+    assert retry is not None
+    assert retry.adjustments == tried
+    assert retry.reason == "store_refused: why; tried again from its last checkpoint"
+
+
 def test_with_a_damaged_parent_a_trial_goes_on_from_another_one() -> None:
     retry = retry_of(failure(FailureCause.BAD_CHECKPOINT, other_parent="3"), {}, max_losses=3)
 

@@ -66,7 +66,8 @@ def test_statuses_of_different_resources_have_their_own_tables() -> None:
 
 
 def test_only_a_lost_worker_is_worth_another_attempt() -> None:
-    assert [cause for cause in FailureCause if cause.is_retried] == [FailureCause.WORKER_LOST]
+    retried = [cause for cause in FailureCause if cause.is_retried]
+    assert retried == [FailureCause.WORKER_LOST, FailureCause.STORE_REFUSED]
 
 
 @pytest.mark.parametrize(
