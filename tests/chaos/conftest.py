@@ -1,8 +1,13 @@
 """What the fault matrix shares: recovery times are printed at the end of the run."""
 
+import logging
+
 import pytest
 
 from tests.chaos.recovery import RECOVERIES
+
+logging.getLogger("httpx").setLevel(logging.WARNING)
+"""Tests ask the API several times a second."""
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

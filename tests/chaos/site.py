@@ -72,6 +72,7 @@ class Site:
         self.artifacts = Path(environment.get("SEARCHD_ARTIFACTS", self.data_folder / "artifacts"))
         self.environment = environment
         self.process = process
+        self.url = url
         self.client = Client(url)
         sqlite = f"sqlite:///{self.data_folder / 'searchd.sqlite'}"
         self.database = Database(environment.get("SEARCHD_DATABASE_URL", sqlite))
@@ -141,9 +142,10 @@ class Site:
 
     def is_busy(self, search: str) -> bool:
         """Whether trials have ended and two others have written checkpoints."""
-        rows = self.trials(search)
+        rows, finished = self.trials(search), self.finished(search)
+        assert {trial.status for trial in finished} <= {TrialStatus.SUCCEEDED}, finished
         running = [row for row in rows if row.status is TrialStatus.RUNNING and row.progress]
-        return len(self.finished(search)) == 2 and len(running) == 2
+        return len(finished) == 2 and len(running) == 2
 
     def trials(self, search: str) -> list[TrialRow]:
         with self.database.read() as session:

@@ -88,6 +88,7 @@ def test_two_coordinators_at_once_start_each_driver_once(site: Site) -> None:
     assert site.lease(search) == 1
 
 
+@pytest.mark.chaos
 def test_clock_that_is_put_forward_and_back_disturbs_nothing(site: Site) -> None:
     first = site.module("searchd.coordinator")
     assert first is not None

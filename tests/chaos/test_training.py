@@ -1,6 +1,11 @@
-"""Real detectors: who is killed in the middle of training goes on from the last epoch."""
+"""Real detectors: who is killed in the middle of training goes on from the last epoch, and a trial
+whose parent's weights are damaged goes on from the parent's parent."""
 
+import os
+import re
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,14 +55,15 @@ POOL = {
     "bn_reset_images": 8,
     "evaluated_subnets": 1,
 }
+BASE: dict[str, Any] = {
+    "base_channels": 8,
+    "training": {**TRAINING, "epochs": EPOCHS, "learning_rate": 0.01},
+}
 SEARCH = {
     "name": "trained",
     "dataset": "shapes",
     "pool": "teachers",
-    "base": {
-        "base_channels": 8,
-        "training": {**TRAINING, "epochs": EPOCHS, "learning_rate": 0.01},
-    },
+    "base": BASE,
     "head": {**HEAD, "neck_channels": 16},
     "trial": {**TRAINING, "epochs": 1},
     "strategy": {"student_frozen_trials": 1, "min_channels": 2},
@@ -89,19 +95,52 @@ def test_training_goes_on_from_its_last_epoch_when_worker_and_then_driver_are_ki
     kill(site.trial_workers())
     took_s = site.wait_until(lambda: _epoch(site, search, attempt=2) >= 1)
     recovered("SIGKILL of a worker with torch", "its trial trains again", took_s, bound_s=30)
-    first_after_worker = _epoch(site, search, attempt=2)
-    site.wait_until(lambda: _epoch(site, search, attempt=2) > first_after_worker)
+    site.wait_until(lambda: _epoch(site, search, attempt=2) >= 7)
     kill(family(driver.pid))
     took_s = site.wait_until(lambda: _epoch(site, search, attempt=3) >= 1)
     recovered("SIGKILL of a driver with torch", "its trial trains again", took_s, bound_s=40)
-    first_after_driver = _epoch(site, search, attempt=3)
 
     ended = site.client.wait_for_search(search, poll_s=0.5)
     assert ended.status is SearchStatus.SUCCEEDED, ended.status_reason
-    assert 3 <= first_after_worker < first_after_driver
+    # In epoch n when killed, so that n - 1 were trained.
+    after_worker, after_driver = _went_on_at(site)
+    assert after_worker >= 3
+    assert after_driver >= 7
     base = site.client.get_trial(f"{search}-base")
     assert (base.status, base.attempt) == (TrialStatus.SUCCEEDED, 3)
     assert [epoch.epoch for epoch in base.epochs] == list(range(1, EPOCHS + 1))
+
+
+def test_trial_whose_parent_was_cut_short_goes_on_from_the_parents_parent_and_says_so(
+    site: Site,
+) -> None:
+    base = {**BASE, "training": {**BASE["training"], "epochs": 1}}
+    spec = SearchSpec.model_validate({**SEARCH, "name": "damaged", "base": base})
+    search = site.client.submit_search(spec).id
+    assert site.client.wait_for_search(search, poll_s=0.5).status is SearchStatus.SUCCEEDED
+    before = site.finished(search)
+
+    (weights,) = site.artifacts.glob(f"searches/{search}/0/*/student.safetensors")
+    os.truncate(weights, weights.stat().st_size // 2)
+    site.client.extend_search(search, max_trials=2)
+
+    ended = site.client.wait_for_search(search, poll_s=0.5)
+    assert ended.status is SearchStatus.SUCCEEDED, ended.status_reason
+    assert site.finished(search)[: len(before)] == before
+    child = site.client.get_trial(f"{search}-1")
+    assert (child.status, child.attempt) == (TrialStatus.SUCCEEDED, 2)
+    assert child.proposal.parent == "0"
+    assert child.parent_id == f"{search}-base"
+    said = [event.message for event in site.client.search_events(search)]
+    damage = f"bad_checkpoint: ArtifactError: student is damaged: {weights}"
+    assert [m for m in said if damage in m and "from the student of trial base" in m]
+
+
+def _went_on_at(site: Site) -> list[int]:
+    """The epochs at which attempts at a base went on from a checkpoint, as their workers say."""
+    logs: list[Path] = sorted(site.data_folder.glob("ray/session_latest/logs/worker-*.err"))
+    found = [re.findall(r"trial base goes on at epoch (\d+)", log.read_text()) for log in logs]
+    return sorted(int(epoch) for epochs in found for epoch in epochs)
 
 
 def _epoch(site: Site, search: str, *, attempt: int) -> int:

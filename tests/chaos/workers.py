@@ -27,6 +27,9 @@ ENVIRONMENT = {**fake_workers.ENVIRONMENT, "SEARCHD_TRIAL_MODULE": "tests.chaos.
 NUM_SLICES = 10
 SLICE_S = 0.15
 FIRST = ("base", "0")
+IMPATIENCE_S = 2.0
+"""That an impatient worker waits for a store that takes no writes, instead of
+`searchd.artifacts.PATIENCE_S`."""
 LATE_S = 1.0
 LATE_PARAMS = 666
 """Of the student in a late report, by which it is told from a good one."""
@@ -68,6 +71,8 @@ def attempts(notes: Path, search: str) -> list[Attempt]:
 def trial_steps(order: TrialOrder, context: TrialContext) -> Generator[Progress, bool, Report]:
     """Trains nothing, and writes as a real trial does: checkpoints, weights, at last its report."""
     context.num_trials += 1
+    if (_notes() / f"impatient-{order.search}").exists():
+        artifacts.PATIENCE_S = IMPATIENCE_S
     first = _checkpoint(order)
     attempt = Attempt(order.proposal.name, order.attempt, os.getpid(), first)
     with (_notes() / order.search).open("a") as file:
@@ -99,6 +104,11 @@ def hold(notes: Path, search: str) -> None:
 
 def release(notes: Path, search: str) -> None:
     (notes / f"hold-{search}").unlink()
+
+
+def be_impatient(notes: Path, search: str) -> None:
+    """Attempts at trials of this search that begin from now on wait `IMPATIENCE_S`."""
+    (notes / f"impatient-{search}").touch()
 
 
 def cut_off(notes: Path, search: str) -> None:
