@@ -14,6 +14,8 @@ from searchd.spec import (
     BaseSpec,
     DatasetSpec,
     DistillationSpec,
+    DistilSpec,
+    FinishSpec,
     MethodsSpec,
     SearchSpec,
     TeacherSpec,
@@ -50,9 +52,16 @@ def check_distillation(spec: DistillationSpec, roots: tuple[Path, ...]) -> None:
     if spec.base is not None:
         for field, path in _of_base(spec.base):
             _check(f"student.{field}", path, roots)
-    for name, methods in (("distillation", spec.distillation), *_by_teacher(spec)):
-        for field, path in _of_methods(methods):
-            _check(f"{name}.{field}", path, roots)
+    _check_methods(spec, roots)
+
+
+def check_finish(spec: FinishSpec, roots: tuple[Path, ...]) -> None:
+    """
+    Raises:
+        InvalidValueError: A path that the method names is not below any of the roots.
+    """
+    if isinstance(spec.method, DistilSpec):
+        _check_methods(spec.method, roots)
 
 
 def check_teacher(spec: TeacherSpec, roots: tuple[Path, ...]) -> None:
@@ -82,9 +91,11 @@ def _of_methods(methods: MethodsSpec) -> Iterator[tuple[str, str]]:
             yield f"methods.{method.name}.options.classifier", classifier
 
 
-def _by_teacher(spec: DistillationSpec) -> Iterator[tuple[str, MethodsSpec]]:
-    for teacher, methods in spec.teacher_methods.items():
-        yield f"teacher_methods.{teacher}", methods
+def _check_methods(spec: DistillationSpec | DistilSpec, roots: tuple[Path, ...]) -> None:
+    by_teacher = {f"teacher_methods.{name}": each for name, each in spec.teacher_methods.items()}
+    for name, methods in {"distillation": spec.distillation, **by_teacher}.items():
+        for field, path in _of_methods(methods):
+            _check(f"{name}.{field}", path, roots)
 
 
 def _check(field: str, path: str, roots: tuple[Path, ...]) -> None:

@@ -6,7 +6,7 @@ from api import distillation_views, paths
 from api.auth import CallerDep, check_owner
 from api.dependencies import DatabaseDep, Reference, RulesDep
 from api.distillation_schemas import DistillationDetails
-from searchd.spec import DistillationSpec, FinishSpec
+from searchd.spec import FinishSpec
 from searchd.store import searches
 from searchd.store.finish import finish
 
@@ -24,11 +24,9 @@ def finish_search(
     """Improve detectors of a search that has ended: fine-tune them under their teachers, or have
     each taught by an ordered sequence of teachers. Answers with a distillation for each, whose
     students join the search's front and lineage. Repeated, it creates nothing new."""
+    paths.check_finish(wanted, rules.data_roots)
     with database.write() as session:
         row = searches.get(session, search)
         check_owner(caller, row)
         made = finish(session, row, wanted, owner=caller.name)
-        for each in made:
-            assert isinstance(each.spec, DistillationSpec)
-            paths.check_distillation(each.spec, rules.data_roots)
         return [distillation_views.distillation(session, each) for each in made]
