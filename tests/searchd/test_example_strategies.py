@@ -26,6 +26,7 @@ def spec(name: str) -> SearchSpec:
     ("name", "strategy"),
     [
         ("fixed_teacher", JointDetNas),
+        ("nearest_teacher", JointDetNas),
         ("random", RandomSearch),
         ("pool_search", PoolSearch),
         ("pipeline", Pipeline),
@@ -40,15 +41,17 @@ def test_example_is_valid_over_the_demos_pool(name: str, strategy: type[Rules]) 
 
 def test_no_example_is_untested() -> None:
     files = {file.stem for file in (EXAMPLES / "strategies").iterdir()}
-    assert files == {"fixed_teacher", "random", "pool_search", "pipeline"}
+    assert files == {"fixed_teacher", "nearest_teacher", "random", "pool_search", "pipeline"}
 
 
 def test_examples_differ_from_the_demo_in_what_their_strategy_needs() -> None:
     demo = read_spec(EXAMPLES / "demo" / "search.yaml", SearchSpec)
     assert isinstance(fixed := rules_of(spec("fixed_teacher"), POOL), JointDetNas)
     assert fixed.teacher_policy is TeacherPolicy.FIXED
+    assert isinstance(nearest := rules_of(spec("nearest_teacher"), POOL), JointDetNas)
+    assert nearest.teacher_policy is TeacherPolicy.NEAREST
     assert isinstance(pipeline := rules_of(spec("pipeline"), POOL), Pipeline)
     assert pipeline.prune == PruneToMacs(fraction=0.9, min_channels=3)
     assert pipeline.max_trials == 6
-    for name in ("fixed_teacher", "random", "pool_search", "pipeline"):
+    for name in ("fixed_teacher", "nearest_teacher", "random", "pool_search", "pipeline"):
         assert (spec(name).head, spec(name).trial) == (demo.head, demo.trial)

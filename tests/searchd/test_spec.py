@@ -7,8 +7,10 @@ from searchd.domain.actions import Move, Rearrange
 from searchd.domain.architecture import preset
 from searchd.domain.distillation import default_weight
 from searchd.domain.encoding import encode
+from searchd.domain.errors import InvalidValueError
 from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import Subnet
+from searchd.domain.teacher import TeacherCandidates
 from searchd.domain.trial import Proposal, TakeSubnet, TeacherPolicy, Train, TrialRole
 from searchd.spec import (
     PROPOSAL,
@@ -25,6 +27,7 @@ from searchd.spec import (
     SpaceSpec,
     TrainingSpec,
     TrialOrder,
+    check_pool,
 )
 
 SEARCH = {"name": "first", "dataset": "shapes", "pool": "teachers"}
@@ -152,6 +155,43 @@ def test_proposal_survives_json() -> None:
     assert PROPOSAL.validate_json(PROPOSAL.dump_json(proposal)) == proposal
 
 
+def test_proposal_with_candidates_survives_json_and_its_order_needs_their_pool() -> None:
+    space = SpaceSpec().space
+    proposal = Proposal(
+        role=TrialRole.SEARCH,
+        number=6,
+        parent="3",
+        change=Train(),
+        teacher=TeacherCandidates(candidates=(space.largest, space.smallest)),
+        seed=5,
+        completed_before=4,
+    )
+    assert PROPOSAL.validate_json(PROPOSAL.dump_json(proposal)) == proposal
+    with pytest.raises(ValidationError, match="a pool belongs to a proposal with a subnet"):
+        TrialOrder.model_validate(order(proposal=proposal))
+
+
+def test_the_nearest_is_taken_of_no_more_subnets_than_the_pool_has() -> None:
+    space = SpaceSpec(
+        depths=((1, 2), (1,), (1,), (1,)), widths=((1.0,),) * 4, neck_channels=(16, 24)
+    )
+    pool = PoolSpec(
+        name="teachers",
+        dataset="shapes",
+        space=space,
+        phases=(phase(min_depths=(2, 1, 1, 1), min_width=1.0),),
+    )
+    nearest = {"teacher_policy": "nearest", "nearest_candidates": 5}
+    check_pool(SearchSpec.model_validate({**SEARCH, "strategy": {"nearest_candidates": 5}}), pool)
+    check_pool(SearchSpec.model_validate({**SEARCH, "strategy": {"kind": "pool_search"}}), pool)
+    check_pool(
+        SearchSpec.model_validate({**SEARCH, "strategy": {**nearest, "nearest_candidates": 4}}),
+        pool,
+    )
+    with pytest.raises(InvalidValueError, match="nearest_candidates=5, but the pool has 4 subnets"):
+        check_pool(SearchSpec.model_validate({**SEARCH, "strategy": nearest}), pool)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -166,6 +206,8 @@ def test_proposal_survives_json() -> None:
         ({"base": {"backbone": None, "encoding": "[(1)]"}}, "2 channel numbers|4 stages"),
         ({"distillation": {"methods": [{"name": "magic"}]}}, "Input should be"),
         ({"strategy": {"actions": ["explode"]}}, "Input should be"),
+        ({"strategy": {"nearest_candidates": 1}}, "greater than or equal to 2"),
+        ({"strategy": {"kind": "pool_search", "nearest_candidates": 4}}, "Extra inputs"),
     ],
 )
 def test_wrong_search_is_refused_with_the_rule(change: dict[str, object], message: str) -> None:

@@ -19,6 +19,7 @@ from searchd.domain.actions import PruneChannels
 from searchd.domain.lifecycle import PoolStatus, SearchStatus
 from searchd.domain.pool import PoolReport
 from searchd.domain.resolution import Resolution
+from searchd.domain.teacher import TeacherCandidates
 from searchd.domain.trial import Outcome, Proposal, Report, TakeSubnet, Train, TrialRole
 from searchd.driver.ledger import Ledger
 from searchd.search.strategy import Finished, replay
@@ -99,7 +100,7 @@ class Search:
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> DatasetSpec:
     folder = tmp_path_factory.mktemp("shapes")
-    return make_shapes(folder, seed=0, num_train=12, num_validation=4, image_size=64)
+    return make_shapes(folder, seed=0, num_train=24, num_validation=4, image_size=64)
 
 
 @pytest.fixture(scope="module")
@@ -229,6 +230,37 @@ def test_joint_detnas_distils_from_a_teacher_drawn_for_each_trial(
     assert {p.change for p in trials} == {Train()}  # the student is frozen for five trials
     assert len({p.teacher for p in trials}) > 1
     assert all(r.outcome is Outcome.SUCCEEDED for r in done.reports.values())
+
+
+def test_an_edited_student_keeps_the_teacher_that_its_parents_worker_chose(
+    search: Callable[..., Search],
+) -> None:
+    done = search(
+        strategy={
+            "kind": "random",
+            "teacher_policy": "nearest",
+            "nearest_candidates": 3,
+            "student_frozen_trials": 1,
+            "student_probability": 1.0,
+            "actions": ["prune_channels"],
+            "prune_fraction": 0.2,
+            "min_channels": 2,
+        },
+        budget=BudgetSpec(max_trials=4),
+    )
+
+    taught_by = {
+        name: report.chosen_teacher or done.proposals[name].teacher
+        for name, report in done.reports.items()
+    }
+    candidates = done.proposals["1"].teacher
+    assert isinstance(candidates, TeacherCandidates)
+    assert len(candidates.candidates) == 3
+    assert done.reports["1"].chosen_teacher in candidates.candidates
+    edits = [done.proposals[name] for name in ("2", "3")]
+    assert "1" in {edit.parent for edit in edits}
+    for edit in edits:
+        assert edit.teacher == taught_by[edit.parent or ""]
 
 
 def test_pipeline_prunes_to_its_target_and_distils_the_student_further(

@@ -25,6 +25,7 @@ def test_size_equals_a_brute_force_count() -> None:
     subnets = list(TINY.subnets())
     assert len(set(subnets)) == len(subnets) == 96
     assert TINY.size == 2 * 96
+    assert TINY.num_subnets == 96
 
 
 def test_largest_and_smallest_take_the_last_and_first_values() -> None:

@@ -2,8 +2,11 @@
 
 import random
 
+import pytest
+
+from searchd.domain.errors import InvalidValueError
 from searchd.domain.subnet import SubnetSpace, genes
-from searchd.search.sampling import mutate_subnet, rank_sample
+from searchd.search.sampling import mutate_subnet, rank_sample, sample_subnets
 from tests.searchd.search.scripted import SPACE
 
 
@@ -32,3 +35,15 @@ def test_mutated_subnet_is_legal_and_never_identical() -> None:
 def test_only_subnet_of_a_space_stays() -> None:
     lone = SubnetSpace(depths=((1,),) * 4, widths=((1.0,),) * 4, neck_channels=(8,))
     assert mutate_subnet(lone.largest, lone, random.Random(0), 0.3) == lone.largest
+
+
+def test_sampled_subnets_are_different_also_if_they_are_all_that_there_are() -> None:
+    small = SubnetSpace(depths=((1, 2),) + ((1,),) * 3, widths=((1.0,),) * 4, neck_channels=(8, 16))
+    drawn = sample_subnets(small, 4, random.Random(0))
+    assert len(drawn) == 4
+    assert set(drawn) == set(small.subnets())
+
+
+def test_more_subnets_than_there_are_cannot_be_sampled() -> None:
+    with pytest.raises(InvalidValueError, match="513 different subnets .* from a space of 512"):
+        sample_subnets(SPACE, 513, random.Random(0))

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import islice
 
 import pytest
 
@@ -12,8 +13,11 @@ from searchd.domain.errors import (
     NotFoundError,
 )
 from searchd.domain.lifecycle import FailureCause, TrialStatus
+from searchd.domain.subnet import Subnet
+from searchd.domain.teacher import TeacherCandidates
 from searchd.domain.trial import Outcome, Report, SanityChecks
-from searchd.store import Database, events, searches, trials, work
+from searchd.store import Database, completions, events, searches, trials, work
+from searchd.store.models import RunRow
 from tests.searchd.store.factories import (
     LARGE,
     SMALL,
@@ -21,6 +25,7 @@ from tests.searchd.store.factories import (
     base_proposal,
     detector,
     epoch,
+    pool_spec,
     progress,
     refused,
     run_trial,
@@ -229,6 +234,43 @@ def test_a_success_needs_its_detector_and_scores(database: Database, missing: st
         trials.start(session, lease, "base")
     with refused(database, InvalidValueError, "needs its detector and a score") as session:
         trials.record_report(session, lease, report, scores)
+
+
+CANDIDATES = tuple(islice(pool_spec().space.space.subnets(), 3))
+
+
+def test_the_candidate_that_a_worker_chose_is_what_the_strategy_is_told(
+    database: Database,
+) -> None:
+    search, lease = start_search(database)
+    run_trial(database, lease, base_proposal())
+    proposal = search_proposal(1, teacher=TeacherCandidates(candidates=CANDIDATES))
+    report = replace(succeeded("1"), chosen_teacher=CANDIDATES[1], notes=("chose teacher x",))
+    run_trial(database, lease, proposal, report)
+    with database.read() as session:
+        row = trials.get(session, f"{search.id}-1")
+        base, told = completions.of_run(session, session.get_one(RunRow, search.id))
+        messages = [event.message for event in events.after(session, search.id)]
+    assert row.proposal == proposal  # as it was made
+    assert (row.chosen_teacher, row.teacher) == (CANDIDATES[1], CANDIDATES[1])
+    assert (told.chosen_teacher, told.teacher) == (CANDIDATES[1], CANDIDATES[1])
+    assert (base.chosen_teacher, base.teacher) == (None, None)
+    assert "chose teacher x" in messages
+
+
+@pytest.mark.parametrize("chosen", [None, CANDIDATES[2]])
+def test_a_success_chooses_its_teacher_among_the_candidates(
+    database: Database, chosen: Subnet | None
+) -> None:
+    _, lease = start_search(database)
+    run_trial(database, lease, base_proposal())
+    report = replace(succeeded("1"), chosen_teacher=chosen)
+    with database.write() as session:
+        teacher = TeacherCandidates(candidates=CANDIDATES[:2])
+        trials.add(session, lease, search_proposal(1, teacher=teacher))
+        trials.start(session, lease, "1")
+    with refused(database, InvalidValueError, "chooses its teacher if and only if") as session:
+        trials.record_report(session, lease, report, scores_of(report))
 
 
 def test_a_pending_trial_takes_no_report(database: Database) -> None:
