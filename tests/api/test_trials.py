@@ -10,12 +10,15 @@ import pytest
 
 from searchd import artifacts
 from searchd.domain.lifecycle import SearchStatus
+from searchd.domain.teacher import TeacherCandidates
 from searchd.domain.trial import Outcome, Report
 from searchd.store import Database, trials, work
 from tests.searchd.store.factories import (
     base_proposal,
+    pool_spec,
     progress,
     run_trial,
+    scores_of,
     search_proposal,
     start_search,
     succeeded,
@@ -49,6 +52,28 @@ def test_a_running_trial_shows_its_progress(http: httpx.Client, database: Databa
     assert trial["status"] == "running"
     assert trial["progress"]["losses"] == {"loss": 0.75}
     assert (trial["best"], trial["encoding"]) == (None, None)
+
+
+def test_a_trial_shows_the_candidate_that_its_worker_chose(
+    http: httpx.Client, database: Database
+) -> None:
+    search, lease = start_search(database)
+    run_trial(database, lease, base_proposal())
+    space = pool_spec().space.space
+    candidates = TeacherCandidates(candidates=(space.smallest, space.largest))
+    with database.write() as session:
+        trials.add(session, lease, search_proposal(0, teacher=candidates))
+        trials.start(session, lease, "0")
+    running = http.get(f"/trials/{search.id}-0").json()
+    assert (running["teacher"], running["chosen_teacher"]) == ("nearest of 2", None)
+
+    report = replace(succeeded("0"), chosen_teacher=space.largest)
+    with database.write() as session:
+        trials.record_report(session, lease, report, scores_of(report))
+    ended = http.get(f"/trials/{search.id}-0").json()
+    assert ended["teacher"] == str(space.largest)
+    assert ended["chosen_teacher"]["neck_channels"] == space.largest.neck_channels
+    assert len(ended["proposal"]["teacher"]["candidates"]) == 2
 
 
 def test_a_trial_has_its_epochs_and_artifacts(http: httpx.Client, database: Database) -> None:
