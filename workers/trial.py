@@ -32,7 +32,7 @@ from searchd.domain.trial import (
     Report,
     TakeSubnet,
 )
-from searchd.spec import CHECKS, DETECTOR, REPORT, TrainingSpec, TrialOrder
+from searchd.spec import CHECKS, DETECTOR, REPORT, TrialOrder
 from workers.checkpoints import (
     checkpoints,
     delete_checkpoints,
@@ -42,7 +42,9 @@ from workers.checkpoints import (
 from workers.checks import Checks, why_zero
 from workers.context import TrialContext
 from workers.failures import cause_and_reason, damaged_file
+from workers.first_epoch import Hopeless, check_hope, score_after_first_epoch
 from workers.pairs import PairBuilder
+from workers.resuming import at_our_pace, fits, resumed_student
 from workers.teachers import keep_ap, known_ap
 
 log = logging.getLogger(__name__)
@@ -106,7 +108,7 @@ def trial_steps(order: TrialOrder, context: TrialContext) -> Steps:
     if report.outcome is not Outcome.STOPPED and report.cause is not FailureCause.STORE_REFUSED:
         uri = artifacts.join(order.artifacts, REPORT_FILE)
         artifacts.write(uri, REPORT.dump_json(report), name="report")
-    if report.outcome in (Outcome.SUCCEEDED, Outcome.NO_OP):  # what failed may be tried again
+    if report.outcome.is_settled:  # what failed may be tried again
         delete_checkpoints((order.artifacts, *order.previous_attempts))
     return report
 
@@ -136,7 +138,7 @@ class _Trial:
         torch.manual_seed(order.proposal.seed)
         resume = self._resume_state()
         try:
-            student = self.pair.student() if resume is None else _resumed_student(resume)
+            student = self.pair.student() if resume is None else resumed_student(resume)
         except NothingToDo as nothing:
             return Report(
                 trial=order.proposal.name,
@@ -175,10 +177,13 @@ class _Trial:
             yield from self._check(training, distiller)
         if resume is not None:
             self.checks.found = CHECKS.validate_json(resume["checks"])
-            training.load_state_dict(_at_our_pace(resume, training))
+            training.load_state_dict(at_our_pace(resume, training))
             log.info("trial %s goes on at epoch %d", order.proposal.name, len(training.epochs) + 1)
         if order.loaded_base is None and not isinstance(order.proposal.change, TakeSubnet):
-            yield from self._train(training, student)
+            try:
+                yield from self._train(training, student)
+            except Hopeless as hopeless:
+                return self._abandoned(training, student, str(hopeless))
         evaluations = yield from self._evaluate(model, student)
         stored.append(self._write(STUDENT, ".safetensors", _weights(model.state_dict())))
         if distiller is not None:
@@ -239,12 +244,38 @@ class _Trial:
             aps.append(ap)
         return min(aps)
 
+    def _abandoned(self, training: Training, student: Student, reason: str) -> Report:
+        return Report(
+            trial=self.order.proposal.name,
+            attempt=self.order.attempt,
+            outcome=Outcome.ABANDONED,
+            reason=reason,
+            detector=student.detector,
+            epochs=tuple(training.epochs),
+            checks=self.checks.found,
+        )
+
+    def _judge(self, training: Training, student: Student) -> Generator[Progress, bool, None]:
+        """Once, at the end of the first epoch, see whether the trial is hopeless."""
+        wanted = self.order.first_epoch
+        is_due = len(training.epochs) == 1 and not training.mean_losses
+        if wanted is None or not is_due or self.checks.found.first_epoch_score is not None:
+            return
+        largest = max(self.order.evaluated_at, key=lambda r: r.area)
+        detections = yield from self._detect(training.model, largest, "judge")
+        ap = score(self.validation_split, detections).ap
+        found = score_after_first_epoch(self.order, wanted, student, largest, ap)
+        self.checks.note(first_epoch_score=found)
+        check_hope(found, wanted, largest)
+
     def _train(self, training: Training, student: Student) -> Generator[Progress, bool, None]:
+        yield from self._judge(training, student)  # an earlier attempt may have stopped right there
         for at in training.run():
             if self.checks.found.first_losses is None:
                 self.checks.note(first_losses=at.losses)
             if at.finished_epoch:
                 self._checkpoint(training, student, write_epoch)
+                yield from self._judge(training, student)
             elif time.monotonic() >= self.checkpoint_due:
                 self._checkpoint(training, student)
             if self._slice_is_over():
@@ -278,7 +309,7 @@ class _Trial:
         for found in predict(model, self.validation_split, resolution, device=self.order.device):
             detections += found
             if self._slice_is_over():
-                epoch = 0 if stage == "check" else self.order.training.epochs
+                epoch = {"check": 0, "judge": 1}.get(stage, self.order.training.epochs)
                 yield from self._hand_over(self._progress(stage, epoch, 0, 0, {}))
         return detections
 
@@ -320,7 +351,7 @@ class _Trial:
     def _resume_state(self) -> dict[str, Any] | None:
         """The newest checkpoint of earlier attempts that this one can go on from."""
         saved = checkpoints(self.order.previous_attempts, self._passed_over)
-        return next((state for state in saved if _fits(state, self.order.training)), None)
+        return next((state for state in saved if fits(state, self.order.training)), None)
 
     def _passed_over(self, what: str) -> None:
         log.warning("%s", what)
@@ -344,36 +375,6 @@ class _Trial:
 
     def _write(self, name: str, suffix: str, data: bytes) -> Artifact:
         return artifacts.write(artifacts.join(self.order.artifacts, name + suffix), data, name=name)
-
-
-def _fits(resume: dict[str, Any], spec: TrainingSpec) -> bool:
-    """Whether a training as `spec` has it may go on from a checkpoint. If it was trained otherwise
-    (a larger batch, a higher learning rate), only from an epoch's end: inside an epoch its position
-    counts batches, and its weights may be about to diverge. Not then either if a method has an
-    optimizer of its own, whose schedule counts batches too."""
-    if resume["trained_by"] == spec.model_dump_json():
-        return True
-    training = resume["training"]
-    is_at_epochs_end = bool(training["epochs"]) and not training["loss_sums"]
-    return is_at_epochs_end and not training["own_optimizers"] and _is_finite(training["model"])
-
-
-def _is_finite(weights: dict[str, torch.Tensor]) -> bool:
-    return all(bool(value.isfinite().all()) for value in weights.values())
-
-
-def _at_our_pace(resume: dict[str, Any], training: Training) -> dict[str, Any]:
-    """The checkpoint's training, with its position in batches of this one's size."""
-    state: dict[str, Any] = resume["training"]
-    if not state["loss_sums"]:
-        state = {**state, "step": len(state["epochs"]) * training.num_iterations}
-    return state
-
-
-def _resumed_student(resume: dict[str, Any]) -> Student:
-    return Student(
-        detector=DETECTOR.validate_json(resume["detector"]), weights=resume["training"]["model"]
-    )
 
 
 def _weights(state: dict[str, torch.Tensor]) -> bytes:

@@ -95,7 +95,8 @@ class TrialStatus(StrEnum):
         PENDING: Proposed; no worker has it. If one had it before, it goes on from its checkpoint.
         RUNNING: A worker trains it.
         SUCCEEDED: Trained and scored. Final.
-        SKIPPED: Its action left nothing to do, so nothing was trained. Final.
+        SKIPPED: Not trained to its end, and no failure: its action left nothing to do, or it was
+            hopeless after its first epoch; `status_reason` says which. Final.
         FAILED: `cause` and `status_reason` say why. Final.
         CANCELLED: Stopped by a user or by the end of its search. Final.
     """

@@ -200,6 +200,11 @@ class Outcome(StrEnum):
     FAILED = "failed"
     STOPPED = "stopped"
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether another attempt would end likewise."""
+        return self not in (Outcome.FAILED, Outcome.STOPPED)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
@@ -262,6 +267,9 @@ class SanityChecks:
     of plain training; more than `UNDISTILLED_TOLERANCE` is a defect."""
     first_losses: dict[str, float] | None = None
     """Of the first step, each term and their sum; all finite, or the trial has failed."""
+    first_epoch_score: float | None = None
+    """Score after the first epoch at the largest resolution, where a search abandons trials that
+    are hopeless then."""
     suspicious: str = ""
     """Why the result is not to be trusted; empty if nothing speaks against it."""
 
@@ -328,6 +336,6 @@ class Progress:
     num_iterations: int
     """Iterations of one epoch."""
     stage: str
-    """prepare, choose, check, train or evaluate."""
+    """prepare, choose, check, train, judge (after the first epoch) or evaluate."""
     losses: dict[str, float]
     """Running means of the epoch under way."""

@@ -19,6 +19,7 @@ from searchd.domain.retries import final_reason, retry_of
 from searchd.domain.subnet import Subnet
 from searchd.domain.teacher import RegisteredTeacher
 from searchd.domain.trial import BASE_NAME, Outcome, Progress, Proposal, Report
+from searchd.driver.abandoning import first_epoch_of
 from searchd.driver.failures import failure_of
 from searchd.driver.orders import attempt_folder, load_run, make_order, run_folder, student_of
 from searchd.driver.rules import rules_of
@@ -45,8 +46,6 @@ log = logging.getLogger(__name__)
 
 REPORT_FILE = "report.json"
 """In an attempt's folder; written last, so that its presence says that the attempt is complete."""
-_KEPT = (Outcome.SUCCEEDED, Outcome.NO_OP, Outcome.ABANDONED)
-"""Outcomes that another attempt would not change."""
 STOP_FILE = "stop.json"
 """In the search's folder; while it exists, workers stop at the end of their slice."""
 
@@ -188,7 +187,9 @@ class Ledger:
     def order(self, proposal: Proposal) -> TrialOrder:
         """What the next attempt at a proposed trial hands to its worker."""
         with self._database.read() as session:
-            return make_order(session, self.run, self._settings, proposal, self._plan(session))
+            order = make_order(session, self.run, self._settings, proposal, self._plan(session))
+            judged = first_epoch_of(session, self.run, self._rules(session), proposal)
+            return order.model_copy(update={"first_epoch": judged})
 
     def start(self, order: TrialOrder) -> None:
         """A worker has taken the order."""
@@ -221,8 +222,8 @@ class Ledger:
                 return None
             run = session.get_one(RunRow, self.search_id)
             told = completions.of_trial(trials.get(session, row.id), run.started_at)
-            remarks = remarks_on(told, completions.of_run(session, run), self.spec)
-            work.announce(session, self._lease, remarks)
+            earlier = completions.of_run(session, run)
+            work.announce(session, self._lease, remarks_on(told, earlier, self.spec))
             return told
 
     def lose(self, name: str, reason: str) -> Completion | None:
@@ -348,7 +349,7 @@ class Ledger:
                 return
             with self._database.write() as session:
                 trials.offer_again(session, self._lease, row.name, "its driver died")
-        elif report is not None and report.outcome in _KEPT:
+        elif report is not None and report.outcome.is_settled:
             # It was stopped from outside, as by a kill, when it had just come so far.
             with self._database.write() as session:
                 trials.start(session, self._lease, row.name, "its report was written before")

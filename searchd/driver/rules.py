@@ -67,7 +67,12 @@ def _rules_of_search(search: SearchSpec, pool: PoolSpec) -> Rules:
         "confirm": search.confirm,
     }
     if isinstance(strategy, JointDetNasSpec):
-        return JointDetNas(**values, patience=budget.patience, control=search.control)
+        return JointDetNas(
+            **values,
+            patience=budget.patience,
+            control=search.control,
+            abandon=search.abandon,
+        )
     if isinstance(strategy, RandomSpec):
         return RandomSearch(**values, control=search.control)
     return PoolSearch(**values, patience=budget.patience)

@@ -40,6 +40,8 @@ class Completion:
     """Seconds that workers had the trial, over all attempts."""
     elapsed_s: float = 0.0
     """From when the search was first started until the trial ended, by the calendar."""
+    first_epoch_score: float | None = None
+    """After its first epoch, at the largest resolution; of a search that abandons trials."""
     chosen_teacher: Subnet | None = None
     """Of a success whose proposal has candidates."""
 

@@ -14,6 +14,7 @@ from searchd.spec.finish import DistilSpec, FineTuneSpec, FinishSpec
 from searchd.spec.orders import (
     Comparison,
     CostsOrder,
+    FirstEpochOrder,
     Inherited,
     LatencyOrder,
     LoadedBase,
@@ -112,6 +113,7 @@ __all__ = [
     "PairSearchSpec",
     "PipelineSpec",
     "PoolOrder",
+    "FirstEpochOrder",
     "PoolRef",
     "PoolSearchSpec",
     "PoolSpec",

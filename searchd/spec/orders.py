@@ -55,6 +55,16 @@ class TeacherRef(Spec):
     """AP in [0, 1] on the validation split, by resolution, as far as it was measured."""
 
 
+class FirstEpochOrder(Spec):
+    """A search trial is scored after its first epoch at the largest resolution, and may be
+    abandoned."""
+
+    base_macs: float
+    """C_base of the score."""
+    abandon_below: float | None
+    """The score below which it is hopeless; None: it is trained to its end."""
+
+
 class TrialOrder(Spec):
     """Everything a worker needs for one trial. It reaches no database."""
 
@@ -78,6 +88,8 @@ class TrialOrder(Spec):
     training: TrainingSpec
     distillation: MethodsSpec = MethodsSpec(methods=())
     score: ScoreSpec
+    first_epoch: FirstEpochOrder | None = None
+    """None: it is evaluated after training alone."""
     evaluated_at: tuple[ResolutionText, ...]
     """Resolutions at which the student is evaluated after training."""
     artifacts: str

@@ -145,10 +145,13 @@ class SearchSpec(Spec):
     confirm: bool = False
     """A trial whose score is the best so far is trained again with another seed, and counts with
     the mean of both, before it is accepted; the second trainings are extra trials."""
+    abandon: bool = False
+    """End a trial that is hopeless after its first epoch, judged by the measured noise."""
     seed: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        self._check_abandon()
         if self.noise is not None and isinstance(self.strategy, PoolSearchSpec):
             raise ValueError("noise: a pool_search trains nothing that could differ; leave it out")
         if self.confirm and not isinstance(self.strategy, PairSearchSpec):
@@ -169,6 +172,24 @@ class SearchSpec(Spec):
                 "resources.gpus_per_trial=0; give max_worker_hours instead"
             )
         return self
+
+    def _check_abandon(self) -> None:
+        if not self.abandon:
+            return
+        if not isinstance(self.strategy, JointDetNasSpec):
+            raise ValueError(
+                f"abandon: a {self.strategy.kind} does not go on from the best students, so that "
+                "no score is hopeless; leave it out, or use joint_detnas"
+            )
+        if self.noise is None:
+            raise ValueError(
+                "abandon: what is hopeless is judged by the measured noise; give noise: {seeds: 3}"
+            )
+        if self.trial.epochs < 2:
+            raise ValueError(
+                f"abandon: nothing is left to save after the first of trial.epochs="
+                f"{self.trial.epochs}; leave it out"
+            )
 
 
 def check_pool(search: SearchSpec, pool: PoolSpec) -> None:

@@ -49,6 +49,7 @@ def of_trial(row: TrialRow, started_at: datetime | None) -> Completion:
         ),
         busy_s=row.busy_s,
         elapsed_s=max(0.0, passed.total_seconds()),
+        first_epoch_score=row.checks.first_epoch_score if row.checks else None,
         chosen_teacher=row.chosen_teacher,
     )
 

@@ -59,11 +59,13 @@ def of_search(session: Session, spec: SearchSpec) -> Forecast:
     trials = _trials(spec)
     controls = Range(least=1, most=trials.most) if spec.control else Range(least=0, most=0)
     repeated = 0 if spec.noise is None else spec.noise.seeds - 1
+    # At most every trial but the first beats those before it, and is trained again.
+    confirmed = trials.most - 1 if spec.confirm else 0
     hours = None
     if trial is not None and control is not None and base is not None:
         hours = Range(
             least=_hours(base, trial, control, trials.least + repeated, controls.least),
-            most=_hours(base, trial, control, trials.most + repeated, controls.most),
+            most=_hours(base, trial, control, trials.most + repeated + confirmed, controls.most),
         )
     gpus = spec.resources.gpus_per_trial
     return Forecast(

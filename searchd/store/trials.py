@@ -154,9 +154,10 @@ def record_report(
 ) -> TrialRow:
     """Store what a worker learned and end the trial.
 
-    SUCCEEDED, NO_OP (status SKIPPED) and FAILED get the next completion number, which is what the
-    strategy is told by. STOPPED is CANCELLED if a user asked to cancel, else PENDING again. A
-    trial that has ended stays as it is, so that recording a report twice is recording it once.
+    SUCCEEDED, NO_OP and ABANDONED (status SKIPPED) and FAILED get the next completion number, which
+    is what the strategy is told by. STOPPED is CANCELLED if a user asked to cancel, else PENDING
+    again. A trial that has ended stays as it is, so that recording a report twice is recording it
+    once.
 
     Args:
         session: A writing session.
@@ -417,7 +418,7 @@ def _result(report: Report) -> tuple[TrialStatus, str, FailureCause | None]:
     match report.outcome:
         case Outcome.SUCCEEDED:
             return TrialStatus.SUCCEEDED, "trained and scored", None
-        case Outcome.NO_OP:
+        case Outcome.NO_OP | Outcome.ABANDONED:
             return TrialStatus.SKIPPED, report.reason, None
         case _:
             return TrialStatus.FAILED, report.reason, report.cause or FailureCause.BUG

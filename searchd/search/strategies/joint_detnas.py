@@ -21,6 +21,8 @@ class JointDetNas(PairRules):
 
     patience: int = 20
     top_k: int = 5
+    abandon: bool = False
+    """Whether a trial that is hopeless after its first epoch is ended."""
 
     def stop_reason(
         self, proposals: Sequence[Proposal], completions: Sequence[Completion]

@@ -1,6 +1,7 @@
 """What must stay: what users compare, and what the search goes on from, whatever it does next."""
 
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -50,6 +51,25 @@ def kept(*trials: KeptTrial, descent: Descent = Descent.BEST, wanted: tuple[str,
 
 def test_base_and_best_are_kept() -> None:
     assert kept(trial("0", score=0.6), trial("1", score=0.8), trial("2", score=0.7)) == "1 2 base"
+
+
+def test_what_waits_for_its_confirmation_is_kept_with_its_parent_beside_the_best() -> None:
+    found = (
+        BASE,
+        trial("0", score=0.30),
+        trial("1", "0", score=0.40, macs=5e9),  # of a mean of 0.32
+        trial("2", "0", score=0.31, macs=3.9e9),
+        trial("3", "0", score=0.29),
+        trial("4", "3", score=0.45),
+    )
+    _, zero, one, two, three, _ = found
+    accepted = [zero, two, three, replace(one, score=0.32, points=())]
+
+    kept = needed(found, descent=Descent.BEST, top_k=2, accepted=accepted, undecided=["4"])
+
+    assert sorted(kept) == ["0", "1", "2", "3", "4", "base"]
+    without = needed(found, descent=Descent.BEST, top_k=2, accepted=accepted)
+    assert sorted(without) == ["0", "1", "2", "base"]
 
 
 def test_front_is_kept_whatever_its_score() -> None:

@@ -1,0 +1,108 @@
+"""Trials that are hopeless after their first epoch, by the noise and by how trials rise."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from searchd.domain.actions import PruneLayer
+from searchd.domain.trial import MutateTeacher, Outcome, Proposal, Train, TrialRole
+from searchd.search.abandoning import abandon_below
+from searchd.search.history import Completion
+from tests.searchd.search.scripted import BACKBONE, RULES
+
+ABANDONING = replace(RULES, abandon=True, top_k=3)
+NEW = Proposal(
+    role=TrialRole.SEARCH,
+    number=9,
+    parent="0",
+    change=MutateTeacher(),
+    teacher=RULES.space.largest,
+    seed=0,
+    completed_before=6,
+)
+
+
+def ended(number: int, first: float | None, score: float | None, **changes: Any) -> Completion:
+    return Completion(
+        sequence=number,
+        proposal=replace(NEW, number=number, **changes),
+        outcome=Outcome.ABANDONED if score is None else Outcome.SUCCEEDED,
+        architecture=None if score is None else BACKBONE,
+        score=score,
+        first_epoch_score=first,
+    )
+
+
+HISTORY = (
+    ended(0, 0.20, 0.30, change=Train()),
+    ended(1, None, 0.28, change=Train(), role=TrialRole.NOISE),
+    ended(2, None, 0.32, change=Train(), role=TrialRole.NOISE),
+    ended(1, 0.30, 0.35),
+    ended(2, 0.32, 0.40),
+    ended(3, 0.40, 0.45),
+)
+"""A noise of 0.02; the third best of search trials has 0.35; teachers' mutations rose by up to
+0.08."""
+
+
+def below(history: Sequence[Completion] = HISTORY, **changes: Any) -> float | None:
+    proposal = replace(NEW, completed_before=len(history), **changes)
+    return abandon_below(ABANDONING, proposal, history)
+
+
+def test_hopeless_is_what_neither_the_largest_rise_nor_luck_would_bring_among_the_best() -> None:
+    assert below() == pytest.approx(0.35 - 0.08 - 2 * 0.02)
+
+
+def test_trial_is_judged_by_what_was_known_when_it_was_proposed() -> None:
+    later = (*HISTORY, ended(4, 0.1, 0.9))
+
+    assert abandon_below(ABANDONING, replace(NEW, completed_before=6), later) == below()
+
+
+def test_rises_of_another_kind_say_nothing() -> None:
+    assert below(change=PruneLayer()) is None
+
+
+def test_abandoned_trials_did_not_rise() -> None:
+    assert below((*HISTORY, ended(4, 0.01, None))) == below()
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        HISTORY[:-1],  # two rises
+        (*HISTORY[:1], *HISTORY[3:]),  # no measured noise
+    ],
+)
+def test_little_is_known_at_first_and_nothing_is_abandoned(history: Sequence[Completion]) -> None:
+    assert below(history) is None
+
+
+def test_while_the_best_are_not_as_many_as_the_search_goes_on_from_none_is_hopeless() -> None:
+    proposal = replace(NEW, completed_before=6)
+
+    assert abandon_below(replace(ABANDONING, top_k=5), proposal, HISTORY) is None
+
+
+@pytest.mark.parametrize(
+    "role", [TrialRole.BASE, TrialRole.NOISE, TrialRole.CONTROL, TrialRole.CONFIRMATION]
+)
+def test_only_search_trials_are_abandoned(role: TrialRole) -> None:
+    assert below(role=role) is None
+
+
+def test_with_confirmation_the_best_are_those_that_are_accepted() -> None:
+    # Of 0.30, 0.35, 0.40 and 0.45 all but the first wait for a confirmation.
+    rules = replace(ABANDONING, confirm=True)
+
+    assert abandon_below(rules, replace(NEW, completed_before=6), HISTORY) is None
+    assert abandon_below(
+        replace(rules, top_k=1), replace(NEW, completed_before=6), HISTORY
+    ) == pytest.approx(0.30 - 0.08 - 2 * 0.02)
+
+
+def test_failed_and_stopped_trials_alone_may_end_otherwise_when_they_are_run_again() -> None:
+    assert [outcome for outcome in Outcome if not outcome.is_settled] == ["failed", "stopped"]

@@ -1,0 +1,67 @@
+"""A trial that is hopeless after its first epoch is ended, and another one is trained on."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from searchd.domain.trial import Outcome, Report, Train
+from searchd.spec import DatasetSpec, FirstEpochOrder, PoolRef, TrialOrder
+from tests.workers.test_trial import base, child_order, dataset, pool
+from workers.context import TrialContext
+from workers.trial import run_trial, trial_steps
+
+__all__ = ["base", "dataset", "pool"]
+
+
+@pytest.fixture
+def order(dataset: DatasetSpec, base: Report, pool: PoolRef, tmp_path: Path) -> TrialOrder:
+    return child_order(dataset, base, pool, tmp_path / "attempt-1", Train())
+
+
+def judged(order: TrialOrder, below: float | None, **changes: Any) -> TrialOrder:
+    first_epoch = FirstEpochOrder(base_macs=1e7, abandon_below=below)
+    return order.model_copy(update={"first_epoch": first_epoch, **changes})
+
+
+def test_hopeless_trial_is_abandoned_after_one_epoch(order: TrialOrder) -> None:
+    report = run_trial(judged(order, 2.0))
+
+    assert report.outcome is Outcome.ABANDONED
+    assert report.reason.startswith("abandoned after its first epoch: its score of ")
+    assert "is below 200.00%" in report.reason
+    assert [epoch.epoch for epoch in report.epochs] == [1]
+    assert report.evaluations == ()
+    # Nobody goes on from here: the checkpoint is gone.
+    left = sorted(path.name for path in Path(order.artifacts).iterdir())
+    assert left == ["detector.json", "report.json"]
+
+
+def test_trial_with_hope_is_trained_as_if_it_had_not_been_judged(order: TrialOrder) -> None:
+    plain = run_trial(order)
+    report = run_trial(judged(order, -1.0, artifacts=order.artifacts + "-again"))
+
+    assert report.outcome is Outcome.SUCCEEDED
+    assert report.checks.first_epoch_score is not None
+    assert plain.checks.first_epoch_score is None
+    assert [e.losses for e in report.epochs] == [e.losses for e in plain.epochs]
+    assert [e.ap for e in report.evaluations] == [e.ap for e in plain.evaluations]
+
+
+def test_trial_that_was_stopped_while_it_was_judged_is_judged_when_it_goes_on(
+    order: TrialOrder,
+) -> None:
+    steps = trial_steps(judged(order, 2.0, slice_s=1e-6), TrialContext())
+    at = next(steps)
+    while at.stage != "judge":
+        at = steps.send(True)
+    assert at.epoch == 1
+    with pytest.raises(StopIteration) as stopped:
+        steps.send(False)
+    assert stopped.value.value.outcome is Outcome.STOPPED
+
+    again = {"artifacts": order.artifacts + "-again", "previous_attempts": (order.artifacts,)}
+    report = run_trial(judged(order, 2.0, **again))
+
+    assert report.outcome is Outcome.ABANDONED
+    assert [epoch.epoch for epoch in report.epochs] == [1]
