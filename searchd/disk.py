@@ -106,7 +106,10 @@ def _existing(folder: Path) -> Path:
 
 def _running(session: Session) -> Iterator[WorkRow]:
     for row in work.leased(session):
-        if row.kind in _KINDS and row.desired is Desired.RUN:
+        if row.kind not in _KINDS or row.desired is not Desired.RUN:
+            continue
+        # What is pausing has been asked to go on when it has stopped: it waits for room then.
+        if work.resource(session, row).status.value != "pausing":
             yield row
 
 

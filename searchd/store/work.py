@@ -173,7 +173,7 @@ def requeue(
         values = {"not_before": now + timedelta(seconds=delay_s), "lease_expires_at": None}
         transition(session, work, WorkStatus.QUEUED, reason, values=values)
     else:
-        words = f"a user asked to {VERBS[work.desired]}; {reason}"
+        words = f"{work.status_reason}; {reason}"
         moves.comply(session, work, resource(session, work), words)
     return work.status
 
@@ -236,7 +236,7 @@ def heed(session: Session, lease: Lease) -> None:
         StaleLeaseError: The lease was lost.
     """
     work = hold(session, lease)
-    reason = f"a user asked to {VERBS[work.desired]}; what is running is stopped"
+    reason = f"{work.status_reason}; what is running is stopped"
     if work.desired is not Desired.RUN:
         through = "pausing" if work.desired is Desired.PAUSE else "cancelling"
         moves.pass_through(session, resource(session, work), through, reason)
@@ -258,7 +258,7 @@ def stopped(session: Session, lease: Lease) -> WorkStatus:
         reason = "its driver stopped, and nobody wants that any more"
         transition(session, work, WorkStatus.QUEUED, reason, values={"lease_expires_at": None})
     else:
-        moves.comply(session, work, row, f"a user asked to {VERBS[work.desired]}")
+        moves.comply(session, work, row, work.status_reason)
     return work.status
 
 
@@ -351,6 +351,7 @@ def _ask(session: Session, resource_id: str, wish: Desired, message: str = "") -
     session.flush()
     message = message or f"a user asked to {VERBS[wish]}"
     if work.status is WorkStatus.LEASED:
+        work.status_reason = message  # for whoever carries it out
         events.append(session, row.id, subject=row.id, status=row.status.value, message=message)
     else:
         moves.comply(session, work, row, message)
