@@ -76,6 +76,10 @@ class Client(Transport):
         """Create a pool and have it trained."""
         return self._create("/pools", spec, key, schemas.PoolDetails)
 
+    def forecast_pool(self, spec: PoolSpec) -> schemas.PoolForecast:
+        """What a pool's training would take, and why it would be refused. Creates nothing."""
+        return self._create("/pools/forecast", spec, None, schemas.PoolForecast)
+
     def get_pool(self, pool: str) -> schemas.PoolDetails:
         """By id or name."""
         return self._get(f"/pools/{pool}", schemas.PoolDetails)
@@ -131,9 +135,7 @@ class Client(Transport):
 
     def forecast_search(self, spec: SearchSpec) -> schemas.Forecast:
         """What a search would take, and why it would be refused. Creates nothing."""
-        body = spec.model_dump(mode="json")
-        response = self._call("POST", "/searches/forecast", json=body)
-        return schemas.Forecast.model_validate_json(response.content)
+        return self._create("/searches/forecast", spec, None, schemas.Forecast)
 
     def get_search(self, search: str) -> schemas.SearchDetails:
         """By id or name."""
@@ -192,6 +194,10 @@ class Client(Transport):
         """Check whether a distillation would be accepted, and create nothing."""
         body = spec.model_dump(mode="json")
         self._call("POST", "/distillations", json=body, params={"validate_only": True})
+
+    def forecast_distillation(self, spec: DistillationSpec) -> schemas.Forecast:
+        """What a distillation would take, and why it would be refused. Creates nothing."""
+        return self._create("/distillations/forecast", spec, None, schemas.Forecast)
 
     def get_distillation(self, distillation: str) -> DistillationDetails:
         """By id or name."""

@@ -1,38 +1,69 @@
 """What a request will take, before anything runs."""
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from fastapi import APIRouter
+from sqlalchemy.orm import Session
 
 from api import paths, schemas
 from api.auth import CallerDep
 from api.dependencies import DatabaseDep, RulesDep
 from searchd.domain.errors import ConflictError, InvalidValueError
-from searchd.spec import SearchSpec
-from searchd.store import Database, forecasts, searches
+from searchd.spec import DistillationSpec, PoolSpec, SearchSpec
+from searchd.store import Database, distillations, forecasts, pools, searches
 
-router = APIRouter(prefix="/searches", tags=["searches"])
+router = APIRouter()
+S = TypeVar("S", bound=schemas.Schema)
 
 
-@router.post("/forecast")
+@router.post("/searches/forecast", tags=["searches"])
 def forecast_search(
     spec: SearchSpec, database: DatabaseDep, caller: CallerDep, rules: RulesDep
 ) -> schemas.Forecast:
     """What a search would take: trials, hours, disk, and why it would be refused. Creates nothing.
     Whether the cluster has room is known once it is submitted."""
     paths.check_search(spec, rules.data_roots)
-    refusals = _refusals(database, spec, caller.name)
+    refusals = _refusals(database, lambda s: searches.create(s, spec, owner=caller.name))
     with database.read() as session:
-        found = forecasts.of_search(session, spec)
-    return schemas.Forecast.model_validate(
-        {"refusals": refusals, **{name: getattr(found, name) for name in found.__slots__}},
-        from_attributes=True,
-    )
+        return _told(schemas.Forecast, refusals, forecasts.of_search(session, spec))
 
 
-def _refusals(database: Database, spec: SearchSpec, owner: str | None) -> list[str]:
+@router.post("/distillations/forecast", tags=["distillations"])
+def forecast_distillation(
+    spec: DistillationSpec, database: DatabaseDep, caller: CallerDep, rules: RulesDep
+) -> schemas.Forecast:
+    """What a distillation would take: stages, hours, disk, and why it would be refused. Creates
+    nothing."""
+    paths.check_distillation(spec, rules.data_roots)
+    refusals = _refusals(database, lambda s: distillations.create(s, spec, owner=caller.name))
+    with database.read() as session:
+        return _told(schemas.Forecast, refusals, forecasts.of_distillation(session, spec))
+
+
+@router.post("/pools/forecast", tags=["pools"])
+def forecast_pool(spec: PoolSpec, database: DatabaseDep, caller: CallerDep) -> schemas.PoolForecast:
+    """What a pool's training would take: epochs, hours, disk, and why it would be refused. Creates
+    nothing."""
+    refusals = _refusals(database, lambda s: pools.create(s, spec, owner=caller.name))
+    with database.read() as session:
+        return _told(schemas.PoolForecast, refusals, forecasts.of_pool(session, spec))
+
+
+def _refusals(database: Database, create: Callable[[Session], object]) -> list[str]:
     try:
         with database.write() as session:
-            searches.create(session, spec, owner=owner)
+            create(session)
             session.rollback()
     except (ConflictError, InvalidValueError) as error:
         return [str(error)]
     return []
+
+
+def _told(
+    schema: type[S],
+    refusals: list[str],
+    found: forecasts.Forecast | forecasts.PoolForecast,
+) -> S:
+    values = {name: getattr(found, name) for name in found.__slots__}
+    return schema.model_validate({"refusals": refusals, **values}, from_attributes=True)

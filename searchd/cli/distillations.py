@@ -10,6 +10,7 @@ from api.distillation_schemas import Comparison, DistillationDetails
 from searchd.cli.errors import fail
 from searchd.cli.exported import FOLDER, FolderOption, trial_id_of
 from searchd.cli.exported import export as write_export
+from searchd.cli.forecasts import show_forecast
 from searchd.cli.life_cycle import add_calls
 from searchd.cli.output import (
     Format,
@@ -54,6 +55,21 @@ def submit(
             typer.echo(f"distillation {spec.name} would be accepted", err=True)
             return
         _show(client.submit_distillation(spec, key=key), output)
+
+
+@app.command()
+def forecast(
+    file: SpecFile,
+    dataset: Annotated[str | None, typer.Option(help="Instead of the file's.")] = None,
+    pool: Annotated[str | None, typer.Option(help="Instead of the file's.")] = None,
+    url: UrlOption = URL,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Say what a distillation would take, and submit nothing; exit code 1 if it would be
+    refused."""
+    spec = read_spec(file, DistillationSpec, dataset=dataset, pool=pool)
+    with Client(url) as client:
+        show_forecast(client.forecast_distillation(spec), output)
 
 
 @app.command("list")

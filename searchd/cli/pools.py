@@ -7,6 +7,7 @@ import typer
 from api.client import Client
 from api.schemas import PoolDetails
 from searchd.cli.errors import fail
+from searchd.cli.forecasts import show_forecast
 from searchd.cli.life_cycle import add_calls
 from searchd.cli.output import Format, FormatOption, percent, show_list, show_one
 from searchd.cli.service import URL, KeyOption, SpecFile, UrlOption, follow, read_spec
@@ -31,6 +32,20 @@ def create(
     spec = read_spec(file, PoolSpec, name=name, dataset=dataset)
     with Client(url) as client:
         _show(client.create_pool(spec, key=key), output)
+
+
+@app.command()
+def forecast(
+    file: SpecFile,
+    dataset: Annotated[str | None, typer.Option(help="Instead of the file's.")] = None,
+    url: UrlOption = URL,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Say what a pool's training would take, and create nothing; exit code 1 if it would be
+    refused."""
+    spec = read_spec(file, PoolSpec, dataset=dataset)
+    with Client(url) as client:
+        show_forecast(client.forecast_pool(spec), output)
 
 
 @app.command("list")

@@ -11,6 +11,7 @@ from searchd.cli import pins
 from searchd.cli.errors import fail
 from searchd.cli.exported import FOLDER, FolderOption, trial_id_of
 from searchd.cli.exported import export as write_export
+from searchd.cli.forecasts import show_forecast
 from searchd.cli.life_cycle import add_calls
 from searchd.cli.output import (
     Format,
@@ -66,19 +67,7 @@ def forecast(
     """Say what a search would take, and submit nothing; exit code 1 if it would be refused."""
     spec = read_spec(file, SearchSpec, dataset=dataset, pool=pool)
     with Client(url) as client:
-        found = client.forecast_search(spec)
-    rows = {
-        "trials": _range(found.trials),
-        "controls": _range(found.controls),
-        "worker-hours": _range(found.worker_hours),
-        "GPU-hours": _range(found.gpu_hours),
-        "disk": found.disk_bytes and f"at most {found.disk_bytes / 1e9:.3g} GB",
-        "from": "; ".join(found.basis),
-        "refused": "; ".join(found.refusals) or None,
-    }
-    show_one(found, rows, output)
-    if found.refusals:
-        raise typer.Exit(1)
+        show_forecast(client.forecast_search(spec), output)
 
 
 @app.command("list")
@@ -327,10 +316,3 @@ def _depth_first(
         if trial.parent_id == parent_id
         for each in (trial, *_depth_first(trials, trial.id))
     ]
-
-
-def _range(found: schemas.Range | None) -> str | None:
-    if found is None:
-        return None
-    least, most = f"{found.least:.3g}", f"{found.most:.3g}"
-    return least if least == most else f"{least} to {most}"

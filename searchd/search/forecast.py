@@ -82,6 +82,7 @@ def forecast(
     *,
     evaluated_areas: Sequence[float] = (),
     cpus: float = 1.0,
+    what: str = "trial",
 ) -> Cost | None:
     """What one trial takes; None if nothing is known of the data set or the detector.
 
@@ -91,6 +92,7 @@ def forecast(
         images: Of the data set.
         evaluated_areas: Pixels of an image at each resolution of the evaluation.
         cpus: Of the trial, without a GPU.
+        what: What it is in words, if it is no trial.
     """
     like = [
         each
@@ -99,10 +101,10 @@ def forecast(
         == (training.on_gpu, training.has_teacher)
     ]
     if like:
-        return _from_nearest(training, like)
+        return _from_nearest(training, like, what)
     if images is None or training.backbone is None:
         return None
-    return _from_formula(training, training.backbone, images, evaluated_areas, cpus)
+    return _from_formula(training, training.backbone, images, evaluated_areas, cpus, what)
 
 
 def backbone_macs(architecture: Architecture, area: float) -> float:
@@ -145,7 +147,7 @@ def _block_params(
     return total
 
 
-def _from_nearest(training: Training, like: Sequence[Measured]) -> Cost:
+def _from_nearest(training: Training, like: Sequence[Measured], what: str) -> Cost:
     """By the trials that are most like it: the nearest size of images and of backbone."""
     distance = min(_distance(training, each.training) for each in like)
     nearest = [e for e in like if _distance(training, e.training) <= distance + 1e-9]
@@ -156,7 +158,7 @@ def _from_nearest(training: Training, like: Sequence[Measured]) -> Cost:
         stored_bytes=median(each.stored_bytes for each in nearest),
         basis="measured",
         explanation=(
-            f"{len(nearest)} earlier trials on this data set took {epoch_s:.3g} s per epoch, "
+            f"{len(nearest)} earlier {what}s on this data set took {epoch_s:.3g} s per epoch, "
             f"brought to its sizes, and {rest_s:.3g} s besides"
         ),
     )
@@ -168,6 +170,7 @@ def _from_formula(
     images: Images,
     evaluated_areas: Sequence[float],
     cpus: float,
+    what: str,
 ) -> Cost:
     passes = PASSES_OF_STUDENT + (PASSES_OF_TEACHER if training.has_teacher else 0)
     trained = training.epochs * images.train * passes * _macs(backbone, training.mean_area)
@@ -179,7 +182,7 @@ def _from_formula(
         stored_bytes=params * BYTES_PER_PARAM,
         basis="estimate",
         explanation=(
-            "estimate: no trial of this kind has trained on this data set; multiply-accumulates "
+            f"estimate: no {what} of this kind has trained on this data set; multiply-accumulates "
             f"of all images, at {speed:.0e} per second"
         ),
     )

@@ -176,6 +176,20 @@ class DistillationSpec(Spec):
         # The first stage of the direct baseline may be one of the orders'.
         return orders + longest * len(self.baselines)
 
+    @property
+    def fewest_stages(self) -> int:
+        """As many stages as there are at least, if none fails: an algorithm may choose an order of
+        one teacher, which `direct` is then itself, and which has no simultaneous baseline."""
+        longest = min(self.max_teachers, len(self.teacher_names))
+        shortest = 1 if isinstance(self.order, OrderAlgorithm) else len(self.order)
+        orders = shortest
+        if self.study:
+            orders = sum(perm(len(self.teacher_names), size) for size in range(1, longest + 1))
+        if shortest == 1:
+            return orders + (Baseline.NO_TEACHER in self.baselines)
+        shared = self.study and Baseline.DIRECT in self.baselines  # the first stage of `direct`
+        return orders + shortest * len(self.baselines) - shared
+
     def methods_of(self, teacher: str) -> MethodsSpec:
         """What a teacher teaches by."""
         return self.teacher_methods.get(teacher, self.distillation)

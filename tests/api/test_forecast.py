@@ -4,7 +4,8 @@ import pytest
 
 from api.client import Client
 from searchd.spec import BudgetSpec, RandomSpec, SearchSpec, TrainingSpec
-from searchd.store import Database, datasets, searches
+from searchd.store import Database, datasets, pools, searches
+from searchd.store.models import EpochMetricsRow
 from tests.api.service import Service
 from tests.searchd.store import factories
 
@@ -79,4 +80,100 @@ def test_what_would_be_refused_is_told_beside_it(client: Client) -> None:
     assert len(found.refusals) == 1
     assert "dataset='shapes' does not exist" in found.refusals[0]
     assert found.worker_hours is None
+    assert "hours and bytes are not known" in found.basis[0]
+
+
+@pytest.mark.usefixtures("database")
+def test_search_that_confirms_may_train_each_trial_twice(client: Client) -> None:
+    plain, confirming = (client.forecast_search(spec(confirm=each)) for each in (False, True))
+
+    assert plain.worker_hours is not None
+    assert confirming.worker_hours is not None
+    assert confirming.worker_hours.least == plain.worker_hours.least
+    assert confirming.worker_hours.most > plain.worker_hours.most
+
+
+def test_distillation_is_told_by_its_stages(database: Database, client: Client) -> None:
+    with database.write() as session:
+        searches.create(session, spec(name="first"))
+    with database.read() as session:
+        row = searches.get(session, "first")
+    with factories.leased(database, f"search-{row.id}") as (session, lease):
+        pass
+    factories.run_trial(database, lease, factories.base_proposal())
+    factories.run_trial(database, lease, factories.search_proposal(0))
+    base = spec().base
+    wanted = factories.distillation_spec(
+        student={"base": base.model_dump()}, trial=TRIAL, baselines=("direct", "no_teacher")
+    )
+
+    found = client.forecast_distillation(wanted)
+
+    assert found.refusals == []
+    # From one teacher, which is `direct` too, and a stage without, to two of each.
+    assert (found.trials.least, found.trials.most) == (2, 6)
+    assert found.worker_hours is not None
+    assert found.worker_hours.least == pytest.approx((1 + 2) * 5 / 3600)
+    assert found.worker_hours.most == pytest.approx((1 + 6) * 5 / 3600)
+    assert "1 earlier trials on this data set took 2.5 s per epoch" in found.basis[0]
+    assert "the measuring of adaptation costs" in found.basis[-1]
+
+
+def test_distillation_of_a_finished_student_needs_no_base(
+    database: Database, client: Client
+) -> None:
+    search, lease = factories.start_search(database)
+    factories.run_trial(database, lease, factories.base_proposal())
+    wanted = factories.distillation_spec(
+        student={"trial": f"{search.id}-base"}, order=("largest", "smallest")
+    )
+
+    found = client.forecast_distillation(wanted)
+
+    assert (found.trials.least, found.trials.most) == (2, 2)
+    assert [line.split(":")[:2] for line in found.basis[:1]] == [["trials", " estimate"]]
+    assert "adaptation costs" not in found.basis[-1]
+
+
+@pytest.mark.usefixtures("database")
+def test_pool_without_earlier_ones_is_an_estimate(client: Client) -> None:
+    wanted = factories.pool_spec("other")
+
+    one, four = (
+        client.forecast_pool(wanted.model_copy(update={"gpus_per_worker": gpus})) for gpus in (1, 4)
+    )
+
+    assert (one.refusals, one.epochs) == ([], 48 + 24 + 36)
+    assert one.worker_hours is not None
+    assert one.worker_hours > 0
+    assert four.gpu_hours == pytest.approx(4 * one.worker_hours)
+    assert one.disk_bytes is not None
+    assert "phase supernet: estimate: no phase of this kind" in one.basis[0]
+
+
+def test_earlier_pools_tell_better(database: Database, client: Client) -> None:
+    with database.write() as session:
+        row = pools.get(session, "teachers")
+        for phase in ("supernet", "shrink-1"):
+            metrics = EpochMetricsRow.of(factories.epoch(1))
+            metrics.pool_id, metrics.phase = row.id, phase
+            session.add(metrics)
+    two = factories.pool_spec("other", num_workers=2)
+
+    found = client.forecast_pool(two)
+
+    # 108 epochs of 2.5 s by one worker; two workers share them.
+    assert found.worker_hours == pytest.approx(108 * 2.5 / 3600)
+    assert found.gpu_hours == 0
+    assert (
+        "phase shrink-2: 1 earlier phases on this data set took 2.5 s per epoch" in found.basis[2]
+    )
+    assert client.forecast_pool(factories.pool_spec()).refusals != []
+
+
+def test_pool_on_an_unknown_data_set_is_refused_and_not_told(client: Client) -> None:
+    found = client.forecast_pool(factories.pool_spec())
+
+    assert "dataset='shapes' does not exist" in found.refusals[0]
+    assert (found.worker_hours, found.gpu_hours, found.disk_bytes) == (None, None, None)
     assert "hours and bytes are not known" in found.basis[0]

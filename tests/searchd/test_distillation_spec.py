@@ -1,5 +1,7 @@
 """Distillations as users submit them: what is refused, and what defaults mean."""
 
+from typing import Any
+
 import pytest
 from pydantic import ValidationError
 
@@ -11,6 +13,7 @@ from searchd.spec import (
     check_subnets,
     subnets_of,
 )
+from tests.searchd.store import factories
 
 SUBNET = {"depths": [2, 2, 2, 2], "widths": [1.0, 1.0, 1.0, 1.0], "neck_channels": 256}
 SAMPLED = {
@@ -142,3 +145,20 @@ def test_methods_must_fit_the_pool() -> None:
     spec = {**SAMPLED, "teacher_methods": {"largest": {"methods": [{"name": "head_transfer"}]}}}
     with pytest.raises(InvalidValueError, match="head_transfer needs a teacher with the student"):
         check_subnets(DistillationSpec.model_validate(spec), pool, HeadSpec())
+
+
+@pytest.mark.parametrize(
+    ("changes", "fewest"),
+    [
+        ({}, 1),
+        ({"baselines": ("direct", "mean_of_losses", "no_teacher")}, 2),
+        ({"order": ("largest", "smallest")}, 2),
+        ({"order": ("largest", "smallest"), "baselines": ("direct", "no_teacher")}, 6),
+        ({"study": True, "order": ("largest", "smallest"), "baselines": ("direct",)}, 5),
+        ({"study": True}, 4),
+    ],
+)
+def test_fewest_stages_are_those_of_the_shortest_order(
+    changes: dict[str, Any], fewest: int
+) -> None:
+    assert factories.distillation_spec(**changes).fewest_stages == fewest

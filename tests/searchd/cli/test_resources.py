@@ -266,3 +266,23 @@ def test_forecast_says_what_a_search_would_take_and_fails_if_it_would_be_refused
     assert result.exit_code == 1
     assert "21 to 100" in result.stdout
     assert "dataset='nowhere' does not exist" in result.stdout
+
+
+def test_forecasts_of_pools_and_distillations_say_what_they_would_take(
+    searchd: Run, tmp_path: Path
+) -> None:
+    pool = tmp_path / "pool.yaml"
+    pool.write_text("name: teachers\ndataset: nowhere\n")
+    distillation = tmp_path / "distillation.yaml"
+    distillation.write_text(
+        "name: mtpd\ndataset: nowhere\npool: teachers\nstudent: {base: {}}\n"
+        "num_sampled_teachers: 3\n"
+    )
+
+    of_pool = searchd("pool", "forecast", str(pool))
+    of_distillation = searchd("distillation", "forecast", str(distillation))
+
+    assert (of_pool.exit_code, of_distillation.exit_code) == (1, 1)
+    assert "108" in of_pool.stdout
+    assert "1 to 2" in of_distillation.stdout
+    assert "dataset='nowhere' does not exist" in of_distillation.stdout
