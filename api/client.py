@@ -17,6 +17,7 @@ from typing import Literal, TypeVar
 
 from api import schemas
 from api.distillation_schemas import Distillation, DistillationDetails
+from api.forecast_schemas import Forecast, PoolForecast
 from api.transport import DEFAULT_URL, ApiError, Transport, UnreachableError, api_error
 from searchd.domain.lifecycle import is_final
 from searchd.spec import (
@@ -76,9 +77,9 @@ class Client(Transport):
         """Create a pool and have it trained."""
         return self._create("/pools", spec, key, schemas.PoolDetails)
 
-    def forecast_pool(self, spec: PoolSpec) -> schemas.PoolForecast:
+    def forecast_pool(self, spec: PoolSpec) -> PoolForecast:
         """What a pool's training would take, and why it would be refused. Creates nothing."""
-        return self._create("/pools/forecast", spec, None, schemas.PoolForecast)
+        return self._create("/pools/forecast", spec, None, PoolForecast)
 
     def get_pool(self, pool: str) -> schemas.PoolDetails:
         """By id or name."""
@@ -133,9 +134,9 @@ class Client(Transport):
         body = spec.model_dump(mode="json")
         self._call("POST", "/searches", json=body, params={"validate_only": True})
 
-    def forecast_search(self, spec: SearchSpec) -> schemas.Forecast:
+    def forecast_search(self, spec: SearchSpec) -> Forecast:
         """What a search would take, and why it would be refused. Creates nothing."""
-        return self._create("/searches/forecast", spec, None, schemas.Forecast)
+        return self._create("/searches/forecast", spec, None, Forecast)
 
     def get_search(self, search: str) -> schemas.SearchDetails:
         """By id or name."""
@@ -195,9 +196,9 @@ class Client(Transport):
         body = spec.model_dump(mode="json")
         self._call("POST", "/distillations", json=body, params={"validate_only": True})
 
-    def forecast_distillation(self, spec: DistillationSpec) -> schemas.Forecast:
+    def forecast_distillation(self, spec: DistillationSpec) -> Forecast:
         """What a distillation would take, and why it would be refused. Creates nothing."""
-        return self._create("/distillations/forecast", spec, None, schemas.Forecast)
+        return self._create("/distillations/forecast", spec, None, Forecast)
 
     def get_distillation(self, distillation: str) -> DistillationDetails:
         """By id or name."""

@@ -70,9 +70,9 @@ class LoadClient:
     async def _submit(self, name: str, *, twice: bool) -> str:
         """A new search; its id. Twice: as by a client that lost patience, both at once."""
         call = {"json": _spec(name), "headers": {"Idempotency-Key": name}}
-        whats = ["submit", "submit again"] if twice else ["submit"]
+        names = ["submit", "submit again"] if twice else ["submit"]
         answers = await asyncio.gather(
-            *[self._ask(what, {201}, "POST", "/searches", **call) for what in whats]
+            *[self._ask(what, {201}, "POST", "/searches", **call) for what in names]
         )
         ids = {answer.json()["id"] for answer in answers}
         if len(ids) != 1:

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from api import paths, schemas
 from api.auth import CallerDep
 from api.dependencies import DatabaseDep, RulesDep
+from api.forecast_schemas import Forecast, PoolForecast
 from searchd.domain.errors import ConflictError, InvalidValueError
 from searchd.spec import DistillationSpec, PoolSpec, SearchSpec
 from searchd.store import Database, distillations, forecasts, pools, searches
@@ -20,34 +21,34 @@ S = TypeVar("S", bound=schemas.Schema)
 @router.post("/searches/forecast", tags=["searches"])
 def forecast_search(
     spec: SearchSpec, database: DatabaseDep, caller: CallerDep, rules: RulesDep
-) -> schemas.Forecast:
+) -> Forecast:
     """What a search would take: trials, hours, disk, and why it would be refused. Creates nothing.
     Whether the cluster has room is known once it is submitted."""
     paths.check_search(spec, rules.data_roots)
     refusals = _refusals(database, lambda s: searches.create(s, spec, owner=caller.name))
     with database.read() as session:
-        return _told(schemas.Forecast, refusals, forecasts.of_search(session, spec))
+        return _told(Forecast, refusals, forecasts.of_search(session, spec))
 
 
 @router.post("/distillations/forecast", tags=["distillations"])
 def forecast_distillation(
     spec: DistillationSpec, database: DatabaseDep, caller: CallerDep, rules: RulesDep
-) -> schemas.Forecast:
+) -> Forecast:
     """What a distillation would take: stages, hours, disk, and why it would be refused. Creates
     nothing."""
     paths.check_distillation(spec, rules.data_roots)
     refusals = _refusals(database, lambda s: distillations.create(s, spec, owner=caller.name))
     with database.read() as session:
-        return _told(schemas.Forecast, refusals, forecasts.of_distillation(session, spec))
+        return _told(Forecast, refusals, forecasts.of_distillation(session, spec))
 
 
 @router.post("/pools/forecast", tags=["pools"])
-def forecast_pool(spec: PoolSpec, database: DatabaseDep, caller: CallerDep) -> schemas.PoolForecast:
+def forecast_pool(spec: PoolSpec, database: DatabaseDep, caller: CallerDep) -> PoolForecast:
     """What a pool's training would take: epochs, hours, disk, and why it would be refused. Creates
     nothing."""
     refusals = _refusals(database, lambda s: pools.create(s, spec, owner=caller.name))
     with database.read() as session:
-        return _told(schemas.PoolForecast, refusals, forecasts.of_pool(session, spec))
+        return _told(PoolForecast, refusals, forecasts.of_pool(session, spec))
 
 
 def _refusals(database: Database, create: Callable[[Session], object]) -> list[str]:

@@ -2,11 +2,11 @@
 
 import typer
 
-from api import schemas
+from api.forecast_schemas import Forecast, PoolForecast, Range
 from searchd.cli.output import Format, show_one
 
 
-def show_forecast(found: schemas.Forecast | schemas.PoolForecast, output: Format) -> None:
+def show_forecast(found: Forecast | PoolForecast, output: Format) -> None:
     """
     Raises:
         typer.Exit: What was asked about would be refused; the exit code is 1.
@@ -16,8 +16,8 @@ def show_forecast(found: schemas.Forecast | schemas.PoolForecast, output: Format
         raise typer.Exit(1)
 
 
-def _rows(found: schemas.Forecast | schemas.PoolForecast) -> dict[str, object]:
-    if isinstance(found, schemas.Forecast):
+def _rows(found: Forecast | PoolForecast) -> dict[str, object]:
+    if isinstance(found, Forecast):
         counts: dict[str, object] = {
             "trials": _range(found.trials),
             "controls": _range(found.controls),
@@ -34,10 +34,10 @@ def _rows(found: schemas.Forecast | schemas.PoolForecast) -> dict[str, object]:
     }
 
 
-def _range(found: schemas.Range | float | None) -> str | None:
+def _range(found: Range | float | None) -> str | None:
     if found is None:
         return None
-    if not isinstance(found, schemas.Range):
+    if not isinstance(found, Range):
         return f"{found:.3g}"
     least, most = f"{found.least:.3g}", f"{found.most:.3g}"
     return least if least == most else f"{least} to {most}"

@@ -35,6 +35,7 @@ from searchd.store import (
     costs,
     distillations,
     pools,
+    reports,
     teachers,
     trials,
     work,
@@ -217,7 +218,7 @@ class Ledger:
         with self._database.write() as session:
             self._note_time(session, report.trial)
             scores = scores_of(session, self.run, final)
-            row = trials.record_report(session, self._lease, final, scores)
+            row = reports.record(session, self._lease, final, scores)
             if row.completion is None:
                 return None
             run = session.get_one(RunRow, self.search_id)

@@ -39,7 +39,7 @@ class Training:
     has_teacher: bool
     on_gpu: bool
     mean_area: float
-    """Pixels of a training image, meaned over the resolutions."""
+    """Mean pixels of a training image over the resolutions."""
     epochs: int
 
 

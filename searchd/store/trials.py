@@ -1,4 +1,5 @@
-"""Trials: proposed, started, reported. Everything a driver writes is bound to its lease."""
+"""Trials: proposed, started, found. How they end is `searchd.store.reports`. Everything a driver
+writes is bound to its lease."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,22 +8,16 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, selectinload
 
 from searchd.domain.errors import ConflictError, InvalidValueError, NotFoundError
-from searchd.domain.lifecycle import FailureCause, TrialStatus, is_final
-from searchd.domain.resolution import Resolution
-from searchd.domain.teacher import TeacherCandidates
-from searchd.domain.trial import Outcome, Progress, Proposal, Report, describe_change
+from searchd.domain.lifecycle import TrialStatus, is_final
+from searchd.domain.trial import Progress, Proposal, describe_change
 from searchd.spec import Inherited
-from searchd.store import events, work
+from searchd.store import events
 from searchd.store.lease import Lease, hold
 from searchd.store.models import (
-    ArtifactRow,
-    Desired,
-    EpochMetricsRow,
     EvaluationRow,
     RunRow,
     TrialRow,
 )
-from searchd.store.models.records import measured
 from searchd.store.paging import Page, check_page_size
 from searchd.store.transition import transition
 
@@ -52,7 +47,7 @@ def add(session: Session, lease: Lease, proposal: Proposal) -> TrialRow:
         search_id=search_id,
         name=proposal.name,
         role=proposal.role,
-        position=_next(session, search_id, "position"),
+        position=next_number(session, search_id, "position"),
         parent_id=origin if proposal.parent is None else trial_id(search_id, proposal.parent),
         proposal=proposal,
         status=TrialStatus.PENDING,
@@ -78,7 +73,7 @@ def start(session: Session, lease: Lease, name: str, reason: str = "a worker too
         StaleLeaseError: The lease was lost.
         IllegalTransitionError: The trial is not PENDING.
     """
-    row = _of_lease(session, lease, name)
+    row = of_lease(session, lease, name)
     values = {"attempt": row.attempt + 1, "progress": None}
     transition(session, row, TrialStatus.RUNNING, reason, values=values)
     return row.attempt
@@ -91,7 +86,7 @@ def offer_again(session: Session, lease: Lease, name: str, reason: str) -> None:
         StaleLeaseError: The lease was lost.
         IllegalTransitionError: The trial is not RUNNING.
     """
-    transition(session, _of_lease(session, lease, name), TrialStatus.PENDING, reason)
+    transition(session, of_lease(session, lease, name), TrialStatus.PENDING, reason)
 
 
 def try_again(
@@ -119,7 +114,7 @@ def try_again(
         StaleLeaseError: The lease was lost.
         IllegalTransitionError: The trial is not RUNNING.
     """
-    row = _of_lease(session, lease, name)
+    row = of_lease(session, lease, name)
     values: dict[str, Any] = {"adjustments": dict(adjustments)}
     if parent is not None:
         values["parent_id"] = trial_id(row.search_id, parent)
@@ -132,7 +127,7 @@ def record_progress(session: Session, lease: Lease, progress: Progress) -> None:
     Raises:
         StaleLeaseError: The lease was lost.
     """
-    row = _of_lease(session, lease, progress.trial)
+    row = of_lease(session, lease, progress.trial)
     if row.status is TrialStatus.RUNNING and row.attempt == progress.attempt:
         row.progress = progress
 
@@ -143,50 +138,10 @@ def add_busy(session: Session, lease: Lease, name: str, seconds: float) -> None:
     Raises:
         StaleLeaseError: The lease was lost.
     """
-    row = _of_lease(session, lease, name)
+    row = of_lease(session, lease, name)
     if not is_final(row.status):
         row.busy_s += seconds
         session.flush()
-
-
-def record_report(
-    session: Session, lease: Lease, report: Report, scores: Mapping[Resolution, float]
-) -> TrialRow:
-    """Store what a worker learned and end the trial.
-
-    SUCCEEDED, NO_OP and ABANDONED (status SKIPPED) and FAILED get the next completion number, which
-    is what the strategy is told by. STOPPED is CANCELLED if a user asked to cancel, else PENDING
-    again. A trial that has ended stays as it is, so that recording a report twice is recording it
-    once.
-
-    Args:
-        session: A writing session.
-        lease: On the trial's search.
-        report: Of any attempt that was started.
-        scores: H(S, r) for each resolution evaluated.
-
-    Returns:
-        The trial, with `completion` set unless it was stopped.
-
-    Raises:
-        StaleLeaseError: The lease was lost.
-        InvalidValueError: A success lacks its detector or a score, or its teacher is none of the
-            proposal's candidates; or the attempt was never started.
-        IllegalTransitionError: The trial is not RUNNING.
-    """
-    row = _of_lease(session, lease, report.trial)
-    if is_final(row.status):
-        return row
-    if report.attempt > row.attempt:
-        raise InvalidValueError(
-            f"trial {row.id}: report of attempt {report.attempt}, but only {row.attempt} started"
-        )
-    if report.outcome is Outcome.STOPPED:
-        _record_stop(session, lease, row, report)
-    else:
-        _record_end(session, row, report, scores)
-        work.record_headway(session, lease)
-    return row
 
 
 def record_latencies(
@@ -334,7 +289,14 @@ _DETAILS = (
 )
 
 
-def _of_lease(session: Session, lease: Lease, name: str) -> TrialRow:
+def of_lease(session: Session, lease: Lease, name: str) -> TrialRow:
+    """The trial of this name of the leased run, as it is now; the lease stays valid until the
+    transaction ends.
+
+    Raises:
+        StaleLeaseError: The lease was lost.
+        NotFoundError: There is no such trial.
+    """
     search_id = hold(session, lease).resource_id
     row = session.get(TrialRow, trial_id(search_id, name), populate_existing=True)
     if row is None:
@@ -342,83 +304,10 @@ def _of_lease(session: Session, lease: Lease, name: str) -> TrialRow:
     return row
 
 
-def _next(session: Session, search_id: str, column: str) -> int:
+def next_number(session: Session, search_id: str, column: str) -> int:
+    """The next position, or completion, among a run's trials. The caller holds its lease."""
     # The work row is locked, so nobody else numbers trials of this search meanwhile.
     last = session.scalar(
         select(func.max(getattr(TrialRow, column))).where(TrialRow.search_id == search_id)
     )
     return 0 if last is None else last + 1
-
-
-def _record_stop(session: Session, lease: Lease, row: TrialRow, report: Report) -> None:
-    cancelled = hold(session, lease).desired in (Desired.CANCEL, Desired.KILL)
-    to = TrialStatus.CANCELLED if cancelled else TrialStatus.PENDING
-    values = {"outcome": report.outcome if cancelled else None}
-    transition(session, row, to, report.reason, values=values)
-
-
-def _record_end(
-    session: Session, row: TrialRow, report: Report, scores: Mapping[Resolution, float]
-) -> None:
-    _check_success(row, report, scores)
-    session.add_all(
-        [
-            EvaluationRow(
-                trial_id=row.id, score=scores.get(evaluation.resolution), **measured(evaluation)
-            )
-            for evaluation in report.evaluations
-        ]
-    )
-    for epoch in map(EpochMetricsRow.of, report.epochs):
-        epoch.trial_id = row.id
-        session.add(epoch)
-    for artifact in map(ArtifactRow.of, report.artifacts):
-        artifact.trial_id = row.id
-        session.add(artifact)
-    to, reason, cause = _result(report)
-    values = {
-        "outcome": report.outcome,
-        "completion": _next(session, row.search_id, "completion"),
-        "cause": cause,
-        "detector": report.detector,
-        "params": report.params,
-        "base_macs": report.base_macs,
-        "score": max(scores.values()) if to is TrialStatus.SUCCEEDED else None,
-        "checks": report.checks,
-        "chosen_teacher": report.chosen_teacher,
-        "progress": None,
-    }
-    transition(session, row, to, reason, values=values)
-    warnings = [f"warning: {warning}" for warning in report.checks.warnings]
-    for message in (*report.notes, *warnings):
-        events.append(session, row.search_id, subject=row.id, status=to.value, message=message)
-
-
-def _check_success(row: TrialRow, report: Report, scores: Mapping[Resolution, float]) -> None:
-    if report.outcome is not Outcome.SUCCEEDED:
-        return
-    missing = {evaluation.resolution for evaluation in report.evaluations} - set(scores)
-    if missing or not scores or report.detector is None:
-        raise InvalidValueError(
-            f"trial {row.id}: a success needs its detector and a score at every resolution; "
-            f"detector is {'missing' if report.detector is None else 'given'}, scores are missing "
-            f"at {sorted(map(str, missing)) or 'none of the evaluated resolutions'}"
-        )
-    teaching = row.proposal.teacher
-    candidates = teaching.candidates if isinstance(teaching, TeacherCandidates) else (None,)
-    if report.chosen_teacher not in candidates:
-        raise InvalidValueError(
-            f"trial {row.id}: a success chooses its teacher if and only if its proposal has "
-            f"candidates; those are {', '.join(map(str, candidates))}, and chosen was "
-            f"{report.chosen_teacher}"
-        )
-
-
-def _result(report: Report) -> tuple[TrialStatus, str, FailureCause | None]:
-    match report.outcome:
-        case Outcome.SUCCEEDED:
-            return TrialStatus.SUCCEEDED, "trained and scored", None
-        case Outcome.NO_OP | Outcome.ABANDONED:
-            return TrialStatus.SKIPPED, report.reason, None
-        case _:
-            return TrialStatus.FAILED, report.reason, report.cause or FailureCause.BUG

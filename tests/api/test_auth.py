@@ -17,7 +17,7 @@ from api.auth import OPEN_PATHS, Rules
 from api.client import ApiError, Client
 from searchd.domain.errors import InvalidValueError
 from searchd.settings import Settings
-from searchd.spec import BaseSpec, MethodsSpec, MethodSpec, MmdetSpec, SearchSpec
+from searchd.spec import BaseSpec, MethodSpec, MethodsSpec, MmdetSpec, SearchSpec
 from searchd.store import Database, Role, tokens, upgrade, work
 from searchd.store.base import Base
 from tests.api.service import serve

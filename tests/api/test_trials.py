@@ -12,7 +12,7 @@ from searchd import artifacts
 from searchd.domain.lifecycle import SearchStatus
 from searchd.domain.teacher import TeacherCandidates
 from searchd.domain.trial import Outcome, Report
-from searchd.store import Database, trials, work
+from searchd.store import Database, reports, trials, work
 from tests.searchd.store.factories import (
     base_proposal,
     pool_spec,
@@ -69,7 +69,7 @@ def test_a_trial_shows_the_candidate_that_its_worker_chose(
 
     report = replace(succeeded("0"), chosen_teacher=space.largest)
     with database.write() as session:
-        trials.record_report(session, lease, report, scores_of(report))
+        reports.record(session, lease, report, scores_of(report))
     ended = http.get(f"/trials/{search.id}-0").json()
     assert ended["teacher"] == str(space.largest)
     assert ended["chosen_teacher"]["neck_channels"] == space.largest.neck_channels

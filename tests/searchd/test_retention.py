@@ -20,7 +20,7 @@ from searchd.search.strategies.joint_detnas import JointDetNas
 from searchd.search.strategy import Completion, Strategy
 from searchd.settings import Settings
 from searchd.spec import JointDetNasSpec
-from searchd.store import Database, Lease, events, keeping, searches, trials, work
+from searchd.store import Database, Lease, events, keeping, reports, searches, trials, work
 from searchd.store.base import Base
 from searchd.store.models import TrialRow
 from tests.searchd.conftest import FakeClock
@@ -354,7 +354,7 @@ class Life(Site):
             ap = self.rng.choice([0.2, 0.3, 0.4, 0.5])
             report = self.report(proposal.name, ap, self.rng.choice([1e9, 2e9, 3e9]))
             with self.database.write() as session:
-                row = trials.record_report(session, self.lease, report, factories.scores_of(report))
+                row = reports.record(session, self.lease, report, factories.scores_of(report))
             self.strategy.tell(_completion(row))
 
     def _sweep(self) -> None:

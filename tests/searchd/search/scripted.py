@@ -28,14 +28,14 @@ def completion(
     architecture: Architecture = BACKBONE,
 ) -> Completion:
     succeeded, teaching = score is not None, proposal.teacher
-    chooses = succeeded and isinstance(teaching, TeacherCandidates)
+    chosen = chosen_of(teaching) if isinstance(teaching, TeacherCandidates) else None
     return Completion(
         sequence=len(strategy.completions),
         proposal=proposal,
         outcome=Outcome.SUCCEEDED if succeeded else Outcome.FAILED,
         architecture=architecture if succeeded else None,
         score=score,
-        chosen_teacher=chosen_of(teaching) if chooses else None,
+        chosen_teacher=chosen if succeeded else None,
     )
 
 

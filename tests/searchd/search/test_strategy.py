@@ -141,7 +141,7 @@ def test_extended_search_goes_on_after_its_controls_and_can_be_replayed(in_fligh
 def test_search_that_converged_goes_on_with_more_patience() -> None:
     strategy = with_base(replace(RULES, patience=2, control=False))
     assert run(strategy, lambda _: 0.5, 1, random.Random(0)).reason.startswith("converged: 2")
-    strategy.rules = replace(strategy.rules, patience=5)
+    strategy.rules = replace(RULES, patience=5, control=False)
     assert run(strategy, lambda _: 0.5, 1, random.Random(0)).reason.startswith("converged: 5")
     assert [p.name for p in strategy.proposals[1:]] == ["0", "1", "2", "3", "4", "5"]
     assert replay(strategy.rules, strategy.proposals, strategy.completions) == strategy.proposals

@@ -43,7 +43,17 @@ from searchd.spec import (
     StudentSpec,
     TeacherSpec,
 )
-from searchd.store import Database, Lease, datasets, distillations, pools, searches, trials, work
+from searchd.store import (
+    Database,
+    Lease,
+    datasets,
+    distillations,
+    pools,
+    reports,
+    searches,
+    trials,
+    work,
+)
 from searchd.store.models import DistillationRow, SearchRow, TrialRow
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -280,7 +290,7 @@ def run_trial(
     with database.write() as session:
         trials.add(session, lease, proposal)
         trials.start(session, lease, proposal.name)
-        return trials.record_report(session, lease, report, scores_of(report))
+        return reports.record(session, lease, report, scores_of(report))
 
 
 def scores_of(report: Report) -> dict[Resolution, float]:

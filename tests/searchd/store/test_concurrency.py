@@ -23,6 +23,7 @@ from searchd.store import (
     Lease,
     datasets,
     events,
+    reports,
     searches,
     tokens,
     transition,
@@ -262,7 +263,7 @@ def test_trials_that_end_at_once_are_numbered_without_gaps(database: Database) -
     def record(number: int) -> int | None:
         report = succeeded(str(number))
         with database.write() as session:
-            return trials.record_report(session, lease, report, scores_of(report)).completion
+            return reports.record(session, lease, report, scores_of(report)).completion
 
     completions, refusals = _at_once(record)
 

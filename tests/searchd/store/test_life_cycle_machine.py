@@ -31,7 +31,7 @@ from searchd.domain.lifecycle import (
 )
 from searchd.domain.trial import Outcome, Report
 from searchd.jobs import JobStatus, Node
-from searchd.store import Database, Desired, Lease, events, pools, trials, work
+from searchd.store import Database, Desired, Lease, events, pools, reports, trials, work
 from searchd.store.extension import ask_to_extend
 from searchd.store.lease import hold
 from searchd.store.models import PoolRow, RunRow, TrialRow, WorkRow
@@ -203,7 +203,7 @@ class Users(RuleBasedStateMachine):
             report = Report(trial=trial.name, attempt=trial.attempt, outcome=outcome, reason="so")
             if outcome is Outcome.SUCCEEDED:
                 report = factories.succeeded(trial.name, attempt=trial.attempt)
-            trials.record_report(session, lease, report, factories.scores_of(report))
+            reports.record(session, lease, report, factories.scores_of(report))
         elif unfinished:
             trials.start(session, lease, unfinished[0].name)
         elif row.status is SearchStatus.RUNNING and data.draw(st.booleans()):

@@ -16,7 +16,7 @@ from searchd.domain.lifecycle import FailureCause, TrialStatus
 from searchd.domain.subnet import Subnet
 from searchd.domain.teacher import TeacherCandidates
 from searchd.domain.trial import Outcome, Report, SanityChecks
-from searchd.store import Database, completions, events, searches, trials, work
+from searchd.store import Database, completions, events, reports, searches, trials, work
 from searchd.store.models import RunRow
 from tests.searchd.store.factories import (
     LARGE,
@@ -130,7 +130,7 @@ def test_a_report_recorded_twice_is_recorded_once(database: Database) -> None:
     report = succeeded("base")
     first = run_trial(database, lease, base_proposal(), report)
     with database.write() as session:
-        again = trials.record_report(session, lease, report, scores_of(report))
+        again = reports.record(session, lease, report, scores_of(report))
     assert (again.id, again.completion) == (first.id, 0)
     with database.read() as session:
         row = trials.get(session, f"{search.id}-base")
@@ -146,7 +146,7 @@ def test_a_report_of_an_earlier_attempt_counts(database: Database) -> None:
             trials.offer_again(session, lease, "base", "lost")
         trials.start(session, lease, "base")
         report = succeeded("base", attempt=2)
-        row = trials.record_report(session, lease, report, scores_of(report))
+        row = reports.record(session, lease, report, scores_of(report))
     assert (row.status, row.attempt) == (TrialStatus.SUCCEEDED, 3)
 
 
@@ -166,7 +166,7 @@ def test_completions_are_numbered_in_the_order_of_their_reports(database: Databa
             trials.start(session, lease, str(number))
         for name in ("2", "0", "1"):
             report = succeeded(name)
-            trials.record_report(session, lease, report, scores_of(report))
+            reports.record(session, lease, report, scores_of(report))
     with database.read() as session:
         rows = trials.completed(session, search.id)
         assert [(row.completion, row.name) for row in rows] == [
@@ -233,7 +233,7 @@ def test_a_success_needs_its_detector_and_scores(database: Database, missing: st
         trials.add(session, lease, base_proposal())
         trials.start(session, lease, "base")
     with refused(database, InvalidValueError, "needs its detector and a score") as session:
-        trials.record_report(session, lease, report, scores)
+        reports.record(session, lease, report, scores)
 
 
 CANDIDATES = tuple(islice(pool_spec().space.space.subnets(), 3))
@@ -270,7 +270,7 @@ def test_a_success_chooses_its_teacher_among_the_candidates(
         trials.add(session, lease, search_proposal(1, teacher=teacher))
         trials.start(session, lease, "1")
     with refused(database, InvalidValueError, "chooses its teacher if and only if") as session:
-        trials.record_report(session, lease, report, scores_of(report))
+        reports.record(session, lease, report, scores_of(report))
 
 
 def test_a_pending_trial_takes_no_report(database: Database) -> None:
@@ -279,7 +279,7 @@ def test_a_pending_trial_takes_no_report(database: Database) -> None:
         trials.add(session, lease, base_proposal())
     report = Report(trial="base", attempt=0, outcome=Outcome.FAILED, reason="x")
     with refused(database, IllegalTransitionError, "from pending to failed") as session:
-        trials.record_report(session, lease, report, {})
+        reports.record(session, lease, report, {})
 
 
 def test_a_recorded_trial_shows_that_the_driver_gets_on(database: Database) -> None:

@@ -15,7 +15,18 @@ from searchd.domain.lifecycle import (
     WorkKind,
     WorkStatus,
 )
-from searchd.store import Database, Desired, Lease, datasets, events, pools, searches, trials, work
+from searchd.store import (
+    Database,
+    Desired,
+    Lease,
+    datasets,
+    events,
+    pools,
+    reports,
+    searches,
+    trials,
+    work,
+)
 from tests.searchd.store.factories import (
     add_dataset,
     add_pool,
@@ -96,7 +107,7 @@ def test_every_write_of_a_driver_is_refused_when_its_lease_is_lost(database: Dat
         lambda s: trials.start(s, lease, "base"),
         lambda s: trials.offer_again(s, lease, "base", "lost"),
         lambda s: trials.record_progress(s, lease, progress("base")),
-        lambda s: trials.record_report(s, lease, succeeded("base"), {}),
+        lambda s: reports.record(s, lease, succeeded("base"), {}),
         lambda s: work.advance(s, lease, SearchStatus.RUNNING, "on"),
         lambda s: work.finish(s, lease, SearchStatus.SUCCEEDED, "done"),
         lambda s: work.requeue(s, lease, "again", delay_s=0, now=_now()),
@@ -109,7 +120,7 @@ def test_every_write_of_a_driver_is_refused_when_its_lease_is_lost(database: Dat
         assert not work.extend(session, lease, lease_s=60, now=_now())
         assert work.lease(session, lease.work_id, owner="new", lease_s=60, now=_now())
     with refused(database, StaleLeaseError, "lease 2 was granted") as session:
-        trials.record_report(session, lease, succeeded("base"), {})
+        reports.record(session, lease, succeeded("base"), {})
     with database.read() as session:
         assert trials.get(session, f"{lease.work_id[7:]}-base").status is TrialStatus.RUNNING
 

@@ -1,0 +1,130 @@
+"""How trials end: what a worker reported, stored once. Bound to the driver's lease."""
+
+from collections.abc import Mapping
+
+from sqlalchemy.orm import Session
+
+from searchd.domain.errors import InvalidValueError
+from searchd.domain.lifecycle import FailureCause, TrialStatus, is_final
+from searchd.domain.resolution import Resolution
+from searchd.domain.teacher import TeacherCandidates
+from searchd.domain.trial import Outcome, Report
+from searchd.store import events, trials, work
+from searchd.store.lease import Lease, hold
+from searchd.store.models import ArtifactRow, Desired, EpochMetricsRow, EvaluationRow, TrialRow
+from searchd.store.models.records import measured
+from searchd.store.transition import transition
+
+
+def record(
+    session: Session, lease: Lease, report: Report, scores: Mapping[Resolution, float]
+) -> TrialRow:
+    """Store what a worker learned and end the trial.
+
+    SUCCEEDED, NO_OP and ABANDONED (status SKIPPED) and FAILED get the next completion number, which
+    is what the strategy is told by. STOPPED is CANCELLED if a user asked to cancel, else PENDING
+    again. A trial that has ended stays as it is, so that recording a report twice is recording it
+    once.
+
+    Args:
+        session: A writing session.
+        lease: On the trial's search.
+        report: Of any attempt that was started.
+        scores: H(S, r) for each resolution evaluated.
+
+    Returns:
+        The trial, with `completion` set unless it was stopped.
+
+    Raises:
+        StaleLeaseError: The lease was lost.
+        InvalidValueError: A success lacks its detector or a score, or its teacher is none of the
+            proposal's candidates; or the attempt was never started.
+        IllegalTransitionError: The trial is not RUNNING.
+    """
+    row = trials.of_lease(session, lease, report.trial)
+    if is_final(row.status):
+        return row
+    if report.attempt > row.attempt:
+        raise InvalidValueError(
+            f"trial {row.id}: report of attempt {report.attempt}, but only {row.attempt} started"
+        )
+    if report.outcome is Outcome.STOPPED:
+        _record_stop(session, lease, row, report)
+    else:
+        _record_end(session, row, report, scores)
+        work.record_headway(session, lease)
+    return row
+
+
+def _record_stop(session: Session, lease: Lease, row: TrialRow, report: Report) -> None:
+    cancelled = hold(session, lease).desired in (Desired.CANCEL, Desired.KILL)
+    to = TrialStatus.CANCELLED if cancelled else TrialStatus.PENDING
+    values = {"outcome": report.outcome if cancelled else None}
+    transition(session, row, to, report.reason, values=values)
+
+
+def _record_end(
+    session: Session, row: TrialRow, report: Report, scores: Mapping[Resolution, float]
+) -> None:
+    _check_success(row, report, scores)
+    session.add_all(
+        [
+            EvaluationRow(
+                trial_id=row.id, score=scores.get(evaluation.resolution), **measured(evaluation)
+            )
+            for evaluation in report.evaluations
+        ]
+    )
+    for epoch in map(EpochMetricsRow.of, report.epochs):
+        epoch.trial_id = row.id
+        session.add(epoch)
+    for artifact in map(ArtifactRow.of, report.artifacts):
+        artifact.trial_id = row.id
+        session.add(artifact)
+    to, reason, cause = _result(report)
+    values = {
+        "outcome": report.outcome,
+        "completion": trials.next_number(session, row.search_id, "completion"),
+        "cause": cause,
+        "detector": report.detector,
+        "params": report.params,
+        "base_macs": report.base_macs,
+        "score": max(scores.values()) if to is TrialStatus.SUCCEEDED else None,
+        "checks": report.checks,
+        "chosen_teacher": report.chosen_teacher,
+        "progress": None,
+    }
+    transition(session, row, to, reason, values=values)
+    warnings = [f"warning: {warning}" for warning in report.checks.warnings]
+    for message in (*report.notes, *warnings):
+        events.append(session, row.search_id, subject=row.id, status=to.value, message=message)
+
+
+def _check_success(row: TrialRow, report: Report, scores: Mapping[Resolution, float]) -> None:
+    if report.outcome is not Outcome.SUCCEEDED:
+        return
+    missing = {evaluation.resolution for evaluation in report.evaluations} - set(scores)
+    if missing or not scores or report.detector is None:
+        raise InvalidValueError(
+            f"trial {row.id}: a success needs its detector and a score at every resolution; "
+            f"detector is {'missing' if report.detector is None else 'given'}, scores are missing "
+            f"at {sorted(map(str, missing)) or 'none of the evaluated resolutions'}"
+        )
+    teaching = row.proposal.teacher
+    candidates = teaching.candidates if isinstance(teaching, TeacherCandidates) else (None,)
+    if report.chosen_teacher not in candidates:
+        raise InvalidValueError(
+            f"trial {row.id}: a success chooses its teacher if and only if its proposal has "
+            f"candidates; those are {', '.join(map(str, candidates))}, and chosen was "
+            f"{report.chosen_teacher}"
+        )
+
+
+def _result(report: Report) -> tuple[TrialStatus, str, FailureCause | None]:
+    match report.outcome:
+        case Outcome.SUCCEEDED:
+            return TrialStatus.SUCCEEDED, "trained and scored", None
+        case Outcome.NO_OP | Outcome.ABANDONED:
+            return TrialStatus.SKIPPED, report.reason, None
+        case _:
+            return TrialStatus.FAILED, report.reason, report.cause or FailureCause.BUG
