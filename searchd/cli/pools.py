@@ -10,7 +10,7 @@ from searchd.cli.errors import fail
 from searchd.cli.forecasts import show_forecast
 from searchd.cli.life_cycle import add_calls
 from searchd.cli.output import Format, FormatOption, percent, show_list, show_one
-from searchd.cli.service import URL, KeyOption, SpecFile, UrlOption, follow, read_spec
+from searchd.cli.service import URL, InsteadText, KeyOption, SpecFile, UrlOption, follow, read_spec
 from searchd.domain.lifecycle import PoolStatus
 from searchd.spec import PoolSpec
 
@@ -22,8 +22,8 @@ PoolArgument = Annotated[str, typer.Argument(help="Name or id.")]
 @app.command()
 def create(
     file: SpecFile,
-    name: Annotated[str | None, typer.Option(help="Instead of the file's.")] = None,
-    dataset: Annotated[str | None, typer.Option(help="Instead of the file's.")] = None,
+    name: InsteadText = None,
+    dataset: InsteadText = None,
     key: KeyOption = None,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
@@ -37,7 +37,7 @@ def create(
 @app.command()
 def forecast(
     file: SpecFile,
-    dataset: Annotated[str | None, typer.Option(help="Instead of the file's.")] = None,
+    dataset: InsteadText = None,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:

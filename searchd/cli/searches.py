@@ -23,7 +23,18 @@ from searchd.cli.output import (
     show_list,
     show_one,
 )
-from searchd.cli.service import URL, KeyOption, SpecFile, UrlOption, follow, read_fields, read_spec
+from searchd.cli.service import (
+    URL,
+    InsteadNumber,
+    InsteadText,
+    KeyOption,
+    SpecFile,
+    UrlOption,
+    ValidateOnlyOption,
+    follow,
+    read_fields,
+    read_spec,
+)
 from searchd.domain.lifecycle import SearchStatus, TrialStatus
 from searchd.spec import FinishSpec, SearchSpec
 
@@ -35,13 +46,11 @@ SearchArgument = Annotated[str, typer.Argument(help="Name or id.")]
 @app.command()
 def submit(
     file: SpecFile,
-    name: Annotated[str | None, typer.Option(help="Instead of the file's.")] = None,
-    dataset: Annotated[str | None, typer.Option(help="Instead of the file's.")] = None,
-    pool: Annotated[str | None, typer.Option(help="Instead of the file's.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Instead of the file's.")] = None,
-    validate_only: Annotated[
-        bool, typer.Option("--validate-only", help="Check everything, submit nothing.")
-    ] = False,
+    name: InsteadText = None,
+    dataset: InsteadText = None,
+    pool: InsteadText = None,
+    seed: InsteadNumber = None,
+    validate_only: ValidateOnlyOption = False,
     key: KeyOption = None,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
@@ -59,8 +68,8 @@ def submit(
 @app.command()
 def forecast(
     file: SpecFile,
-    dataset: Annotated[str | None, typer.Option(help="Instead of the file's.")] = None,
-    pool: Annotated[str | None, typer.Option(help="Instead of the file's.")] = None,
+    dataset: InsteadText = None,
+    pool: InsteadText = None,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:

@@ -25,6 +25,11 @@ KeyOption = Annotated[
     str | None,
     typer.Option("--key", help="Any text; repeating the command with it creates nothing new."),
 ]
+InsteadText = Annotated[str | None, typer.Option(help="Instead of the file's.")]
+InsteadNumber = Annotated[int | None, typer.Option(help="Instead of the file's.")]
+ValidateOnlyOption = Annotated[
+    bool, typer.Option("--validate-only", help="Check everything, submit nothing.")
+]
 URL = DEFAULT_URL
 
 

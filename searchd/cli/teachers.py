@@ -8,7 +8,7 @@ from api.client import Client
 from api.schemas import Teacher
 from searchd.cli.errors import fail
 from searchd.cli.output import Format, FormatOption, giga, mega, percent, show_list, show_one
-from searchd.cli.service import URL, KeyOption, SpecFile, UrlOption, follow, read_spec
+from searchd.cli.service import URL, InsteadText, KeyOption, SpecFile, UrlOption, follow, read_spec
 from searchd.domain.lifecycle import TeacherStatus
 from searchd.spec import TeacherSpec
 
@@ -23,8 +23,8 @@ TeacherArgument = Annotated[str, typer.Argument(help="Name or id.")]
 @app.command()
 def add(
     file: SpecFile,
-    name: Annotated[str | None, typer.Option(help="Instead of the file's.")] = None,
-    dataset: Annotated[str | None, typer.Option(help="Instead of the file's.")] = None,
+    name: InsteadText = None,
+    dataset: InsteadText = None,
     key: KeyOption = None,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
