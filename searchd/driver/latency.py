@@ -13,6 +13,8 @@ from ray.exceptions import RayError
 from searchd.domain.trial import TrialRole
 from searchd.driver.cluster import resolve
 from searchd.driver.ledger import Ledger
+from searchd.search.confirmation import judge
+from searchd.search.history import ranking
 from searchd.search.pareto import pareto_front
 from searchd.settings import Settings
 from searchd.spec import LatencyOrder, ResourcesSpec, TimedDetector
@@ -29,7 +31,10 @@ def measure_latencies(ledger: Ledger, settings: Settings) -> None:
 
     A failure is logged and leaves what the trials measured: it is no reason to lose a search.
     """
-    chosen = detectors_to_time(ledger.scored())
+    strategy = ledger.strategy()
+    accepted = ranking(judge(strategy.completions, confirm=strategy.rules.confirm).accepted)
+    best = accepted[0].proposal.name if accepted else None
+    chosen = detectors_to_time(ledger.scored(), best)
     if not chosen:
         return
     resources = ledger.spec.resources
@@ -45,19 +50,29 @@ def measure_latencies(ledger: Ledger, settings: Settings) -> None:
     log.info("search %s: %d detectors were timed side by side", ledger.search_id, len(chosen))
 
 
-def detectors_to_time(scored: Sequence[TrialRow]) -> list[Timed]:
+def detectors_to_time(scored: Sequence[TrialRow], best_name: str | None) -> list[Timed]:
     """The front of AP against MACs over all resolutions, and the best resolution of the base, of
-    the best search trial and of the last control."""
+    the best search trial and of the last control; as far as their weights are still there.
+
+    Args:
+        scored: Trials that succeeded, in the order they ended.
+        best_name: Name of the best search trial, if one was accepted.
+    """
+    scored = [row for row in scored if _has_weights(row)]
     points = [(row, evaluation) for row in scored for evaluation in row.evaluations]
     front = pareto_front(points, cost=lambda point: point[1].macs, value=lambda point: point[1].ap)
     by_role = {role: [row for row in scored if row.role is role] for role in TrialRole}
     compared = [
         *by_role[TrialRole.BASE],
-        *sorted(by_role[TrialRole.SEARCH], key=lambda row: -(row.score or 0.0))[:1],
+        *(row for row in by_role[TrialRole.SEARCH] if row.name == best_name),
         *by_role[TrialRole.CONTROL][-1:],
     ]
     best = [(row, row.best) for row in compared if row.best is not None]
     return list({point[1].id: point for point in chain(front, best)}.values())
+
+
+def _has_weights(row: TrialRow) -> bool:
+    return any(file.name == STUDENT and file.deleted_at is None for file in row.artifacts)
 
 
 def _order(chosen: Sequence[Timed], resources: ResourcesSpec) -> LatencyOrder:

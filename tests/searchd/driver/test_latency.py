@@ -38,7 +38,7 @@ def test_the_front_and_what_users_compare_it_with_are_timed_once_each(ledger: Le
     record(ledger, "control-1", small=0.05, large=0.05, macs=10e9)
     record(ledger, "control-2", small=0.10, large=0.55, macs=10e9)
 
-    chosen = detectors_to_time(ledger.scored())
+    chosen = detectors_to_time(ledger.scored(), "0")
 
     assert {(row.name, str(evaluation.resolution)) for row, evaluation in chosen} == {
         ("0", "64x64"),
@@ -50,8 +50,18 @@ def test_the_front_and_what_users_compare_it_with_are_timed_once_each(ledger: Le
     assert len(chosen) == 5
 
 
+def test_detectors_whose_weights_were_collected_cannot_be_timed(ledger: Ledger) -> None:
+    record(ledger, "base", small=0.30, large=0.50, macs=10e9)
+    record(ledger, "0", small=0.35, large=0.60, macs=10e9)
+    base, trial = ledger.scored()
+    for file in trial.artifacts:
+        file.deleted_at = factories.NOW
+
+    assert {row.name for row, _ in detectors_to_time([base, trial], "0")} == {"base"}
+
+
 def test_nothing_is_timed_when_nothing_was_scored(ledger: Ledger) -> None:
-    assert detectors_to_time(ledger.scored()) == []
+    assert detectors_to_time(ledger.scored(), None) == []
 
 
 def test_times_taken_side_by_side_replace_those_of_the_trials(ledger: Ledger) -> None:
