@@ -72,6 +72,23 @@ function showSearches(searches) {
   )));
 }
 
+function showDistillations(distillations) {
+  byId("distillation-list").hidden = distillations.length === 0;
+  fill("distillations", distillations.map((distillation) => row([
+    cell(distillation.name), status(distillation.status), cell(distillation.status_reason),
+    cell(distillation.origin_id ?? "a base of its own"), cell(time(distillation.created_at)),
+  ])));
+}
+
+function showTeachers(teachers) {
+  byId("teacher-list").hidden = teachers.length === 0;
+  fill("teachers", teachers.map((teacher) => row([
+    cell(teacher.name), status(teacher.status), cell(teacher.status_reason), cell(teacher.source),
+    number(teacher.measurement && teacher.measurement.ap * 100, 1),
+    significant(teacher.measurement && teacher.measurement.macs / 1e9),
+  ])));
+}
+
 function describeProgress(progress) {
   if (!progress) return "";
   const phase = progress.phase ?? progress.stage;
@@ -173,7 +190,7 @@ function showPlot(pareto) {
       class: point.role + (front.has(point) ? " on-front" : ""),
       cx: x.of(gmacs(point)), cy: y.of(percent(point)), r: 5,
     });
-    dot.append(shape("title", {}, `trial ${point.trial} at ${point.evaluation.resolution}: ` +
+    dot.append(shape("title", {}, `${point.search}, trial ${point.trial} at ${point.evaluation.resolution}: ` +
       `AP ${percent(point).toFixed(1)} %, ${gmacs(point).toPrecision(3)} GMACs`));
     return dot;
   });
@@ -198,11 +215,13 @@ async function showSearch(name) {
 
 async function refresh() {
   try {
-    const [searches, pools, datasets] = await Promise.all(
-      ["/searches", "/pools", "/datasets"].map(getAll),
+    const [searches, distillations, teachers, pools, datasets] = await Promise.all(
+      ["/searches", "/distillations", "/teachers", "/pools", "/datasets"].map(getAll),
     );
     if (!chosenName() && searches.length > 0) location.replace(`#${searches[0].name}`);
     showSearches(searches);
+    showDistillations(distillations);
+    showTeachers(teachers);
     showPools(pools);
     showDatasets(datasets);
     if (searches.some((search) => search.name === chosenName())) await showSearch(chosenName());

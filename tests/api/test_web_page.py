@@ -1,0 +1,44 @@
+"""The web page in a real browser: it draws what the API answers."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from searchd.store import teachers
+from tests.api.service import serve
+from tests.searchd.store import factories
+
+BROWSER = shutil.which("chromium")
+
+
+@pytest.mark.skipif(BROWSER is None, reason="chromium is not installed")
+def test_the_page_shows_searches_distillations_and_teachers(tmp_path: Path) -> None:
+    with serve(tmp_path) as service:
+        _, lease = factories.start_search(service.database)
+        factories.run_trial(service.database, lease, factories.base_proposal())
+        factories.add_distillation(
+            service.database, "mtpd", student={"trial": f"{lease.work_id.partition('-')[2]}-base"}
+        )
+        with service.database.write() as session:
+            teachers.create(session, factories.teacher_spec())
+
+        shown = _text_of(f"{service.url}/")
+
+    assert "first running base trained" in shown
+    assert re.search(r"mtpd queued waits to be admitted s-\w+-base", shown)
+    assert "swin checking is to be loaded and evaluated mmdet retinanet_swin" in shown
+    assert "first, trial base at 96x96: AP 50.0 %, 2.00 GMACs" in shown
+
+
+def _text_of(url: str) -> str:
+    """What is on the page after some seconds, without its tags."""
+    assert BROWSER is not None
+    options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=6000"]
+    page = subprocess.run(
+        [BROWSER, *options, "--dump-dom", url], capture_output=True, text=True, timeout=90
+    )
+    assert page.returncode == 0, page.stderr
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page.stdout))
