@@ -2,10 +2,8 @@
 
 from typing import Any
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from searchd.domain.errors import NotFoundError
 from searchd.domain.lifecycle import DatasetStatus, WorkKind
 from searchd.spec import DatasetSpec
 from searchd.store import creation, paging, work
@@ -46,10 +44,7 @@ def get(session: Session, reference: str) -> DatasetRow:
     Raises:
         NotFoundError: There is none.
     """
-    row = paging.by_reference(session, DatasetRow, reference)
-    if row is None:
-        raise NotFoundError(f"data set {reference!r} does not exist")
-    return row
+    return paging.get(session, DatasetRow, "data set", reference)
 
 
 def page(
@@ -64,10 +59,7 @@ def page(
     Raises:
         InvalidValueError: `page_size` or `page_token` is not legal.
     """
-    statement = select(DatasetRow)
-    if status is not None:
-        statement = statement.where(DatasetRow.status == status)
-    return paging.newest_first(session, DatasetRow, statement, page_size, page_token)
+    return paging.newest_first(session, DatasetRow, status, page_size, page_token)
 
 
 def record_ready(session: Session, lease: Lease, summary: dict[str, Any]) -> None:

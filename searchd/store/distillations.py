@@ -61,10 +61,7 @@ def get(session: Session, reference: str) -> DistillationRow:
     Raises:
         NotFoundError: There is none.
     """
-    row = paging.by_reference(session, DistillationRow, reference)
-    if row is None:
-        raise NotFoundError(f"distillation {reference!r} does not exist")
-    return row
+    return paging.get(session, DistillationRow, "distillation", reference)
 
 
 def page(
@@ -79,10 +76,7 @@ def page(
     Raises:
         InvalidValueError: `page_size` or `page_token` is not legal.
     """
-    statement = select(DistillationRow)
-    if status is not None:
-        statement = statement.where(DistillationRow.status == status)
-    return paging.newest_first(session, DistillationRow, statement, page_size, page_token)
+    return paging.newest_first(session, DistillationRow, status, page_size, page_token)
 
 
 def registered(session: Session, spec: DistillationSpec) -> dict[str, TeacherRow]:

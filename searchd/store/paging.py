@@ -2,12 +2,13 @@
 or shown twice while items are added."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Generic, TypeVar
 
-from sqlalchemy import Select, select, tuple_
+from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
 
-from searchd.domain.errors import InvalidValueError
+from searchd.domain.errors import InvalidValueError, NotFoundError
 from searchd.store.models.resources import (
     DatasetRow,
     DistillationRow,
@@ -42,7 +43,7 @@ def check_page_size(page_size: int) -> None:
 def newest_first(
     session: Session,
     table: type[R],
-    statement: Select[R],
+    status: StrEnum | None,
     page_size: int,
     page_token: str | None,
 ) -> Page[R]:
@@ -51,7 +52,7 @@ def newest_first(
     Args:
         session: Any session.
         table: The resources' table.
-        statement: Which ones, without order and limit.
+        status: Only those in it; None: all.
         page_size: At most so many.
         page_token: From the page before; None for the first.
 
@@ -59,6 +60,9 @@ def newest_first(
         InvalidValueError: `page_size` is out of range, or the token is none that was given out.
     """
     check_page_size(page_size)
+    statement = select(table)
+    if status is not None:
+        statement = statement.where(table.status == status)
     if page_token is not None:
         last = session.get(table, page_token)
         if last is None:
@@ -71,8 +75,21 @@ def newest_first(
     return Page(rows[:page_size], rows[page_size - 1].id if len(rows) > page_size else None)
 
 
-def by_reference(session: Session, table: type[R], reference: str) -> R | None:
-    """The resource with this id, or else with this name."""
-    return session.get(table, reference) or session.scalar(
+def get(session: Session, table: type[R], noun: str, reference: str) -> R:
+    """The resource with this id, or else with this name.
+
+    Args:
+        session: Any session.
+        table: The resources' table.
+        noun: What users call such a resource.
+        reference: Id or name.
+
+    Raises:
+        NotFoundError: There is none.
+    """
+    row = session.get(table, reference) or session.scalar(
         select(table).where(table.name == reference)
     )
+    if row is None:
+        raise NotFoundError(f"{noun} {reference!r} does not exist")
+    return row

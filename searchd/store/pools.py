@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from searchd.domain.errors import ConflictError, NotFoundError
+from searchd.domain.errors import ConflictError
 from searchd.domain.lifecycle import PoolStatus, WorkKind, is_final
 from searchd.domain.pool import PoolProgress, PoolReport
 from searchd.domain.trial import Outcome
@@ -61,10 +61,7 @@ def get(session: Session, reference: str) -> PoolRow:
     Raises:
         NotFoundError: There is none.
     """
-    row = paging.by_reference(session, PoolRow, reference)
-    if row is None:
-        raise NotFoundError(f"pool {reference!r} does not exist")
-    return row
+    return paging.get(session, PoolRow, "pool", reference)
 
 
 def page(
@@ -79,10 +76,7 @@ def page(
     Raises:
         InvalidValueError: `page_size` or `page_token` is not legal.
     """
-    statement = select(PoolRow)
-    if status is not None:
-        statement = statement.where(PoolRow.status == status)
-    return paging.newest_first(session, PoolRow, statement, page_size, page_token)
+    return paging.newest_first(session, PoolRow, status, page_size, page_token)
 
 
 def record_progress(session: Session, lease: Lease, progress: PoolProgress) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from searchd.domain.errors import InvalidValueError, NotFoundError
+from searchd.domain.errors import InvalidValueError
 from searchd.domain.lifecycle import SearchStatus, TrialStatus, WorkKind
 from searchd.domain.trial import TrialRole
 from searchd.search.history import ranking
@@ -62,10 +62,7 @@ def get(session: Session, reference: str) -> SearchRow:
     Raises:
         NotFoundError: There is none.
     """
-    row = paging.by_reference(session, SearchRow, reference)
-    if row is None:
-        raise NotFoundError(f"search {reference!r} does not exist")
-    return row
+    return paging.get(session, SearchRow, "search", reference)
 
 
 def page(
@@ -80,10 +77,7 @@ def page(
     Raises:
         InvalidValueError: `page_size` or `page_token` is not legal.
     """
-    statement = select(SearchRow)
-    if status is not None:
-        statement = statement.where(SearchRow.status == status)
-    return paging.newest_first(session, SearchRow, statement, page_size, page_token)
+    return paging.newest_first(session, SearchRow, status, page_size, page_token)
 
 
 def trial_counts(session: Session, search_id: str) -> Mapping[TrialStatus, int]:

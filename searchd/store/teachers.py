@@ -2,7 +2,6 @@
 
 from contextlib import suppress
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from searchd.domain.errors import ConflictError, InvalidValueError, NotFoundError
@@ -56,10 +55,7 @@ def get(session: Session, reference: str) -> TeacherRow:
     Raises:
         NotFoundError: There is none.
     """
-    row = paging.by_reference(session, TeacherRow, reference)
-    if row is None:
-        raise NotFoundError(f"teacher {reference!r} does not exist")
-    return row
+    return paging.get(session, TeacherRow, "teacher", reference)
 
 
 def page(
@@ -74,10 +70,7 @@ def page(
     Raises:
         InvalidValueError: `page_size` or `page_token` is not legal.
     """
-    statement = select(TeacherRow)
-    if status is not None:
-        statement = statement.where(TeacherRow.status == status)
-    return paging.newest_first(session, TeacherRow, statement, page_size, page_token)
+    return paging.newest_first(session, TeacherRow, status, page_size, page_token)
 
 
 def record_report(session: Session, lease: Lease, report: TeacherReport) -> TeacherRow:
