@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-PACKAGES := searchd api detection elastic_pool workers tests benchmarks
+PACKAGES := searchd cli api detection elastic_pool workers tests benchmarks
 # Many small operators run faster on one thread each than by sharing two.
 export OMP_NUM_THREADS ?= 1
 

@@ -17,10 +17,10 @@ from pathlib import Path
 import httpx
 
 from benchmarks import postgresql
+from cli.child_processes import Child, free_ports
 from searchd.coordinator import Coordinator
 from searchd.domain.lifecycle import SearchStatus, WorkKind
 from searchd.jobs import JobStatus, Node
-from searchd.processes import Child, free_ports
 from searchd.store import Database, Desired, Lease, datasets, upgrade, work
 from searchd.store.base import now
 from searchd.store.lease import hold

@@ -21,11 +21,11 @@ import psutil
 
 from api.client import Client
 from api.distillation_schemas import DistillationDetails
+from cli.local_service import Service
+from cli.service import read_spec
 from detection.data.shapes import make_shapes
-from searchd.cli.service import read_spec
 from searchd.domain.lifecycle import SearchStatus, TrialStatus
 from searchd.spec import DistillationSpec, PoolSpec
-from searchd.up import Service
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "progressive"
 KEY = "benchmark"

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from api.client import ApiError, Client
-from searchd.cli.main import app
+from cli.main import app
 from searchd.store import Database, Role, events, keeping, searches, tokens, trials
 from searchd.store.base import now
 from tests.api.service import Service

@@ -15,12 +15,12 @@ from pathlib import Path
 import psutil
 
 from api.client import Client
+from cli.child_processes import end, marked
+from cli.local_service import MARK
 from searchd.domain.lifecycle import SearchStatus, TrialStatus, WorkStatus
-from searchd.processes import end, marked
 from searchd.spec import BudgetSpec, DatasetSpec, PoolSpec, ResourcesSpec, SearchSpec, SplitSpec
 from searchd.store import Database, trials, work
 from searchd.store.models import TrialRow
-from searchd.up import MARK
 from tests.chaos import workers
 from tests.chaos.workers import Attempt
 
@@ -310,7 +310,7 @@ def running_site(
         **(environment or {}),
     }
     data = folder / "data"
-    command = [sys.executable, "-m", "searchd.cli.main", "up", f"--data-folder={data}"]
+    command = [sys.executable, "-m", "cli.main", "up", f"--data-folder={data}"]
     with (folder / "up.log").open("w") as output:
         process = subprocess.Popen(
             [*command, "--port=0", f"--cpus={cpus}"],

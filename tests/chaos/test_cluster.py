@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.chaos, pytest.mark.e2e, pytest.mark.timeout(600)]
 HEAD_S = LEASE_S + 40
 """Ray forgets its jobs with its head, so a driver is missed when its lease has run out."""
 HEALTH_CHECKS_S = 40.0
-"""That Ray needs at most to notice a node that does not answer; see searchd/up.py."""
+"""That Ray needs at most to notice a node that does not answer; see cli/local_service.py."""
 
 
 @pytest.fixture(scope="module")

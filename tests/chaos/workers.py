@@ -18,8 +18,8 @@ from searchd import artifacts
 from searchd.domain.errors import ArtifactError
 from searchd.domain.trial import Outcome, Progress, Report
 from searchd.spec import REPORT, TrialOrder
-from tests.searchd import fake_workers
-from tests.searchd.fake_workers import TrialContext
+from tests import fake_workers
+from tests.fake_workers import TrialContext
 
 NOTES = "CHAOS_NOTES"
 """Variable that names the folder of the notes."""

@@ -9,12 +9,12 @@ import pytest
 
 from api.client import Client
 from api.distillation_schemas import DistillationDetails
+from cli.local_service import Service
 from detection.data.shapes import make_shapes
 from searchd.domain.lifecycle import DatasetStatus, SearchStatus, TrialStatus
 from searchd.domain.progression import Baseline
 from searchd.domain.trial import TrialRole
 from searchd.spec import DistillationSpec, FineTuneSpec, FinishSpec, PoolSpec, SearchSpec
-from searchd.up import Service
 from tests.e2e.test_search import HEAD, POOL, SEARCH, TRAINING
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]

@@ -10,12 +10,12 @@ import psutil
 import pytest
 
 from api.client import Client
+from cli.child_processes import marked
+from cli.local_service import MARK, Service
 from detection.data.shapes import make_shapes
 from searchd.domain.lifecycle import PoolStatus, SearchStatus, TrialStatus
 from searchd.domain.trial import Progress
-from searchd.processes import marked
 from searchd.spec import PoolSpec, SearchSpec
-from searchd.up import MARK, Service
 from tests.e2e.test_search import POOL, SEARCH
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]

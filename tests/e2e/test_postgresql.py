@@ -7,6 +7,7 @@ import pytest
 
 from api.client import Client
 from benchmarks.postgresql import PostgresqlServer
+from cli.local_service import Service
 from searchd.domain.lifecycle import PoolStatus, SearchStatus, TrialStatus, WorkStatus
 from searchd.spec import (
     BudgetSpec,
@@ -17,8 +18,7 @@ from searchd.spec import (
     SplitSpec,
 )
 from searchd.store import Database, events, work
-from searchd.up import Service
-from tests.searchd import fake_workers
+from tests import fake_workers
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 

@@ -7,6 +7,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from api.client import ApiError, Client
+from cli.local_service import Service
 from detection.build import Student, load_student
 from detection.data.shapes import make_shapes
 from detection.mmdet_config import build_config, model_config
@@ -14,7 +15,6 @@ from searchd.domain.detector import MmdetDetector
 from searchd.domain.lifecycle import DatasetStatus, PoolStatus, SearchStatus, TrialStatus
 from searchd.domain.trial import TrialRole
 from searchd.spec import PoolSpec, SearchSpec
-from searchd.up import Service
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 

@@ -2,10 +2,10 @@
 
 import pytest
 
+from cli.child_processes import free_ports
 from searchd.domain.errors import ClusterUnreachableError
 from searchd.jobs import JobStatus, RayJobs
-from searchd.processes import free_ports
-from tests.searchd.jobs_scenario import scenario
+from tests.cli.jobs_scenario import scenario
 from tests.searchd.scripted_jobs import ScriptedJobs
 
 

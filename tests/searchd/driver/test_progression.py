@@ -17,7 +17,7 @@ from searchd.spec import Comparison, CostsOrder, Inherited, TrialOrder
 from searchd.store import Database, events, trials, work
 from searchd.store.base import now
 from searchd.tune_adapter import Conductor
-from tests.searchd import fake_workers
+from tests import fake_workers
 from tests.searchd.store import factories
 
 # The comparison's places in the alphabet: largest 0, sampled-1 1, smallest 2, student 3.

@@ -1,0 +1,1 @@
+"""`searchd demo`: a search on synthetic data, from nothing to a Pareto front."""

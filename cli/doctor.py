@@ -1,0 +1,112 @@
+"""`searchd doctor`: what is missing on this machine, and the command that mends it."""
+
+import importlib
+import os
+import shutil
+import sys
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import BaseModel
+
+from cli.errors import FAILED
+from cli.output import Format, FormatOption, show_list
+
+_INSTALL = "make install"
+_MIN_FREE_GIB = 5
+_MIN_MEMORY_GIB = 5.5
+"""The demo runs in 6 GiB, of which the system shows a little less."""
+
+
+class Check(BaseModel):
+    """One thing that searchd needs."""
+
+    name: str
+    ok: bool
+    found: str
+    fix: str = ""
+    """The command that mends it; empty when nothing is wrong."""
+
+
+def doctor(
+    data_folder: Annotated[
+        Path, typer.Option(help="Where `searchd up` is to keep its data.")
+    ] = Path("searchd-data"),
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Check this machine: what is missing, and the command that mends it."""
+    checks = run_checks(data_folder)
+    columns: dict[str, Callable[[Check], object]] = {
+        "": lambda c: "ok" if c.ok else "MISSING",
+        "WHAT": lambda c: c.name,
+        "FOUND": lambda c: c.found,
+        "MEND IT WITH": lambda c: c.fix,
+    }
+    show_list(checks, columns, output)
+    if not all(check.ok for check in checks):
+        raise typer.Exit(FAILED)
+
+
+def run_checks(data_folder: Path) -> list[Check]:
+    """Everything that the demo needs, in the order in which it is best mended."""
+    return [
+        _python(),
+        _compiler(),
+        _headers(),
+        _module("torch", "torch"),
+        _module("mmcv", "mmcv"),
+        # An mmcv without compiled operators imports, and fails at the first RoIAlign.
+        _module("mmcv's compiled operators", "mmcv._ext"),
+        _module("mmdet", "mmdet"),
+        _module("ray", "ray"),
+        _disk(data_folder),
+        _memory(),
+    ]
+
+
+def _check(name: str, ok: bool, found: str, fix: str) -> Check:
+    return Check(name=name, ok=ok, found=found, fix="" if ok else fix)
+
+
+def _python() -> Check:
+    found = ".".join(map(str, sys.version_info[:3]))
+    fix = "apt-get install python3.11 python3.11-venv python3.11-dev"
+    return _check("Python 3.11 to 3.13", (3, 11) <= sys.version_info < (3, 14), found, fix)
+
+
+def _compiler() -> Check:
+    found = shutil.which("c++") or shutil.which("g++")
+    return _check("C++ compiler", found is not None, found or "none", "apt-get install g++")
+
+
+def _headers() -> Check:
+    header = Path(sysconfig.get_paths()["include"]) / "Python.h"
+    found = str(header) if header.is_file() else f"no {header}"
+    return _check("Python's headers", header.is_file(), found, "apt-get install python3-dev")
+
+
+def _module(name: str, module: str) -> Check:
+    try:
+        imported = importlib.import_module(module)
+    except (ImportError, OSError) as error:  # OSError: a shared library that does not load
+        return _check(name, False, f"{type(error).__name__}: {error}", _INSTALL)
+    return _check(name, True, str(getattr(imported, "__version__", "importable")), _INSTALL)
+
+
+def _disk(folder: Path) -> Check:
+    existing = next(
+        path for path in (folder.absolute(), *folder.absolute().parents) if path.is_dir()
+    )
+    free_gib = shutil.disk_usage(existing).free / 2**30
+    fix = "searchd up --data-folder FOLDER, on a disk with more room"
+    name = f"{_MIN_FREE_GIB} GiB free disk"
+    return _check(name, free_gib >= _MIN_FREE_GIB, f"{free_gib:.1f} GiB in {existing}", fix)
+
+
+def _memory() -> Check:
+    gib = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    fix = "a machine with more memory, or a smaller batch_size in the specs"
+    return _check("6 GiB memory", gib >= _MIN_MEMORY_GIB, f"{gib:.1f} GiB", fix)

@@ -1,0 +1,44 @@
+"""The entry point `searchd`."""
+
+import logging
+import sys
+
+import typer
+
+from cli.demo.run import demo
+from cli.doctor import doctor
+from cli.errors import ReadableErrors
+from cli.resources import datasets, distillations, pools, searches, teachers, tokens
+from cli.tools import analyse, commands
+from cli.up import up
+
+app = typer.Typer(
+    cls=ReadableErrors,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Searches for better object detectors: architecture, pruning and distillation together.",
+)
+app.command()(up)
+app.command()(demo)
+app.command()(doctor)
+app.add_typer(datasets.app, name="dataset")
+app.add_typer(pools.app, name="pool")
+app.add_typer(teachers.app, name="teacher")
+app.add_typer(searches.app, name="search")
+app.add_typer(distillations.app, name="distillation")
+app.add_typer(tokens.app, name="token")
+app.add_typer(analyse.app, name="analyse")
+app.add_typer(commands.app, name="tools")
+
+
+def main() -> None:
+    """Run the command line. Logs go to stderr, results to stdout."""
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
+    )
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Commands about what the service stores: one file for each noun."""

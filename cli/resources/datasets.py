@@ -1,0 +1,134 @@
+"""`searchd dataset`: data sets."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from api.client import Client
+from api.schemas import Dataset
+from cli.errors import fail
+from cli.output import Format, FormatOption, show_json, show_list, show_one
+from cli.service import URL, KeyOption, UrlOption
+from searchd.domain.lifecycle import DatasetStatus
+from searchd.spec import DatasetSpec, SplitSpec
+
+app = typer.Typer(no_args_is_help=True, help="Data sets in COCO format.")
+
+Annotations = typer.Option(exists=True, dir_okay=False, help="COCO instances file (JSON).")
+Images = typer.Option(exists=True, file_okay=False, help="Folder that file_name is relative to.")
+
+
+@app.command()
+def add(
+    name: Annotated[str, typer.Argument(help="What searches and pools call it.")],
+    train_annotations: Annotated[Path, Annotations],
+    train_images: Annotated[Path, Images],
+    validation_annotations: Annotated[Path, Annotations],
+    validation_images: Annotated[Path, Images],
+    wait: Annotated[bool, typer.Option(help="Wait until its files are checked.")] = True,
+    key: KeyOption = None,
+    url: UrlOption = URL,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Register a data set and have its files checked.
+
+    The paths must be readable by every worker of the cluster.
+    """
+    spec = DatasetSpec(
+        name=name,
+        train=SplitSpec(annotations=train_annotations.absolute(), images=train_images.absolute()),
+        validation=SplitSpec(
+            annotations=validation_annotations.absolute(), images=validation_images.absolute()
+        ),
+    )
+    with Client(url) as client:
+        dataset = client.create_dataset(spec, key=key)
+        if wait:
+            dataset = client.wait_for_dataset(dataset.id)
+    _show(dataset, output)
+    if dataset.status is DatasetStatus.FAILED:
+        raise fail(f"data set {name} was refused: {dataset.status_reason}")
+
+
+@app.command("list")
+def list_datasets(
+    status: Annotated[DatasetStatus | None, typer.Option(help="Only these.")] = None,
+    url: UrlOption = URL,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """List data sets, newest first."""
+    filters = {"status": status.value} if status else {}
+    columns = {
+        "NAME": lambda d: d.name,
+        "ID": lambda d: d.id,
+        "STATUS": lambda d: d.status,
+        "WHY": lambda d: d.status_reason,
+        "ADDED": lambda d: d.created_at,
+    }
+    with Client(url) as client:
+        show_list(client.list_datasets(**filters), columns, output)
+
+
+@app.command()
+def show(
+    dataset: Annotated[str, typer.Argument(help="Name or id.")],
+    url: UrlOption = URL,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Show a data set."""
+    with Client(url) as client:
+        _show(client.get_dataset(dataset), output)
+
+
+@app.command()
+def make_shapes(
+    folder: Annotated[Path, typer.Argument(file_okay=False, help="Where to draw it.")],
+    name: Annotated[str, typer.Option(help="The data set's name.")] = "shapes",
+    seed: Annotated[int, typer.Option(min=0, help="Of every draw.")] = 0,
+    train: Annotated[int, typer.Option(min=1, help="Images of the train split.")] = 256,
+    validation: Annotated[int, typer.Option(min=1, help="Images of the validation split.")] = 64,
+    image_size: Annotated[int, typer.Option(help="Width and height in pixels.")] = 96,
+    classes: Annotated[int, typer.Option(help="Number of classes, 1 to 6.")] = 4,
+    max_objects: Annotated[int, typer.Option(help="Objects per image, at most.")] = 4,
+    difficulty: Annotated[float, typer.Option(help="0 (clean) to 1 (noisy, overlapping).")] = 0.3,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Draw the synthetic data set `shapes`, in COCO format, from a seed. Needs no service."""
+    from detection.data import shapes
+
+    spec = shapes.make_shapes(
+        folder.absolute(),
+        name=name,
+        seed=seed,
+        num_train=train,
+        num_validation=validation,
+        image_size=image_size,
+        num_classes=classes,
+        max_objects=max_objects,
+        difficulty=difficulty,
+    )
+    if output is Format.JSON:
+        show_json(spec.model_dump(mode="json"))
+        return
+    typer.echo(f"Drew {train} + {validation} images below {folder}. Register them with:")
+    typer.echo(
+        f"searchd dataset add {name} \\\n"
+        f"    --train-annotations {spec.train.annotations} \\\n"
+        f"    --train-images {spec.train.images} \\\n"
+        f"    --validation-annotations {spec.validation.annotations} \\\n"
+        f"    --validation-images {spec.validation.images}"
+    )
+
+
+def _show(dataset: Dataset, output: Format) -> None:
+    rows = {
+        "name": dataset.name,
+        "id": dataset.id,
+        "status": dataset.status,
+        "why": dataset.status_reason,
+        "train": dataset.spec.train.annotations,
+        "validation": dataset.spec.validation.annotations,
+        **{f"{name} (checked)": value for name, value in (dataset.summary or {}).items()},
+    }
+    show_one(dataset, rows, output)

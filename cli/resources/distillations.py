@@ -1,0 +1,268 @@
+"""`searchd distillation`: a student, taught by an ordered sequence of teachers."""
+
+from collections.abc import Iterable, Iterator
+from typing import Annotated
+
+import typer
+
+from api.client import Client
+from api.distillation_schemas import Comparison, DistillationDetails
+from cli.errors import fail
+from cli.output import (
+    Format,
+    FormatOption,
+    giga,
+    percent,
+    show_json,
+    show_list,
+    show_one,
+    show_rows,
+)
+from cli.resources.forecasts import show_forecast
+from cli.resources.lifecycle import add_calls
+from cli.service import (
+    URL,
+    InsteadNumber,
+    InsteadText,
+    KeyOption,
+    SpecFile,
+    UrlOption,
+    ValidateOnlyOption,
+    follow,
+    read_spec,
+)
+from cli.tools.exported_detectors import FOLDER, FolderOption, trial_id_of
+from cli.tools.exported_detectors import export as write_export
+from searchd.domain.lifecycle import SearchStatus, TrialStatus
+from searchd.spec import DistillationSpec
+
+app = typer.Typer(
+    no_args_is_help=True, help="Distillations: a student, taught by one teacher after another."
+)
+
+DistillationArgument = Annotated[str, typer.Argument(help="Name or id.")]
+
+
+@app.command()
+def submit(
+    file: SpecFile,
+    name: InsteadText = None,
+    dataset: InsteadText = None,
+    pool: InsteadText = None,
+    seed: InsteadNumber = None,
+    validate_only: ValidateOnlyOption = False,
+    key: KeyOption = None,
+    url: UrlOption = URL,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Submit a distillation from a spec."""
+    spec = read_spec(file, DistillationSpec, name=name, dataset=dataset, pool=pool, seed=seed)
+    with Client(url) as client:
+        if validate_only:
+            client.validate_distillation(spec)
+            typer.echo(f"distillation {spec.name} would be accepted", err=True)
+            return
+        _show(client.submit_distillation(spec, key=key), output)
+
+
+@app.command()
+def forecast(
+    file: SpecFile,
+    dataset: InsteadText = None,
+    pool: InsteadText = None,
+    url: UrlOption = URL,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Say what a distillation would take, and submit nothing; exit code 1 if it would be
+    refused."""
+    spec = read_spec(file, DistillationSpec, dataset=dataset, pool=pool)
+    with Client(url) as client:
+        show_forecast(client.forecast_distillation(spec), output)
+
+
+@app.command("list")
+def list_distillations(
+    status: Annotated[SearchStatus | None, typer.Option(help="Only these.")] = None,
+    url: UrlOption = URL,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """List distillations, newest first."""
+    filters = {"status": status.value} if status else {}
+    columns = {
+        "NAME": lambda d: d.name,
+        "ID": lambda d: d.id,
+        "STUDENT": lambda d: d.origin_id or "a base",
+        "STATUS": lambda d: d.status,
+        "WHY": lambda d: d.status_reason,
+        "SUBMITTED": lambda d: d.created_at,
+    }
+    with Client(url) as client:
+        show_list(client.list_distillations(**filters), columns, output)
+
+
+@app.command()
+def show(
+    distillation: DistillationArgument, url: UrlOption = URL, output: FormatOption = Format.TABLE
+) -> None:
+    """Show the order of the teachers and why, every stage, and how the order compares."""
+    with Client(url) as client:
+        _show(client.get_distillation(distillation), output)
+
+
+@app.command()
+def watch(
+    distillation: DistillationArgument, url: UrlOption = URL, output: FormatOption = Format.TABLE
+) -> None:
+    """Follow a distillation until it has ended; exit code 1 unless it then succeeded."""
+    with Client(url) as client:
+        follow(client.distillation_events(distillation), output)
+        ended = client.get_distillation(distillation)
+    if ended.status is not SearchStatus.SUCCEEDED:
+        raise fail(f"distillation {ended.name} is {ended.status}: {ended.status_reason}")
+
+
+@app.command()
+def trials(
+    distillation: DistillationArgument,
+    status: Annotated[TrialStatus | None, typer.Option(help="Only these.")] = None,
+    url: UrlOption = URL,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """List the student as given (base) and the stages, in the order they were proposed."""
+    filters = {"status": status.value} if status else {}
+    columns = {
+        "TRIAL": lambda t: t.name,
+        "PARENT": lambda t: t.parent_id,
+        "TEACHER": lambda t: t.teacher,
+        "STATUS": lambda t: t.status,
+        "AP %": lambda t: percent(t.best and t.best.ap),
+        "AP50 %": lambda t: percent(t.best and t.best.ap50),
+        "AT": lambda t: t.best and t.best.resolution,
+        "GMACS": lambda t: giga(t.best and t.best.macs),
+        "SCORE %": lambda t: percent(t.score, 2),
+        "WARNINGS": lambda t: "; ".join(t.warnings),
+    }
+    with Client(url) as client:
+        show_list(client.distillation_trials(distillation, **filters), columns, output)
+
+
+@app.command()
+def extend(
+    distillation: DistillationArgument, url: UrlOption = URL, output: FormatOption = Format.TABLE
+) -> None:
+    """Let a distillation that failed or was cancelled go on."""
+    with Client(url) as client:
+        _show(client.extend_distillation(distillation), output)
+
+
+@app.command()
+def export(
+    distillation: DistillationArgument,
+    trial: Annotated[
+        str | None, typer.Option(help="Its name or id; the last stage of the order by default.")
+    ] = None,
+    folder: FolderOption = FOLDER,
+    url: UrlOption = URL,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Download a student in a form that plain mmdet loads: config, checkpoint, safetensors."""
+    with Client(url) as client:
+        found = client.get_distillation(distillation)
+        trial_id = _last_stage(found) if trial is None else trial_id_of(found.id, trial)
+        if trial_id is None:
+            raise fail(f"distillation {found.name} has not come to the end of its order")
+        write_export(client, found, trial_id, folder, output)
+
+
+def _last_stage(found: DistillationDetails) -> str | None:
+    """The trial that ends the order, once it has succeeded."""
+    path = " > ".join(each.teacher for each in found.order)
+    ends = [each.trial_id for each in found.stages if each.path == path and each.ap is not None]
+    return ends[0] if ends else None
+
+
+def _show(found: DistillationDetails, output: Format) -> None:
+    if output is Format.JSON:
+        show_json(found.model_dump(mode="json"))
+        return
+    show_one(found, _facts(found), output)
+    _show_table(
+        "Teachers, first one first" if found.order else "Teachers to choose from",
+        ("TEACHER", "WHAT", "AP %", "COST", "CHOSEN BECAUSE"),
+        _teachers(found),
+    )
+    _show_table(
+        f"Stages, APs at {found.resolution}",
+        ("STAGE", "GOES ON FROM", "TRIAL", "STATUS", "AP %"),
+        [
+            (s.path, s.parent or "the student", s.trial_id, s.status, percent(s.ap, 2))
+            for s in found.stages
+        ],
+    )
+    if found.comparison is not None:
+        _show_table("Equal budgets", ("STUDENT AFTER", "AP %"), _compared(found.comparison))
+        _show_table(
+            "All orders that were trained",
+            ("RANK", "ORDER", "AP %", ""),
+            [
+                (each.rank, " > ".join(each.order), percent(each.ap, 2), _mark(found, each.order))
+                for each in found.comparison.orders
+            ],
+        )
+
+
+def _facts(found: DistillationDetails) -> dict[str, object]:
+    counts = ", ".join(f"{count} {status}" for status, count in found.trials.items())
+    return {
+        "name": found.name,
+        "id": found.id,
+        "status": found.status,
+        "why": found.status_reason,
+        "data set": found.spec.dataset,
+        "student": found.origin_id or "a base of its own",
+        "pool": found.spec.pool,
+        "trials": counts or None,
+        "rank": _rank(found.comparison),
+        "submitted": found.created_at,
+        "started": found.started_at,
+        "ended": found.finished_at,
+    }
+
+
+def _rank(comparison: Comparison | None) -> str | None:
+    if comparison is None or comparison.rank is None:
+        return None
+    return f"{comparison.rank} of {len(comparison.orders)} trained orders"
+
+
+def _teachers(found: DistillationDetails) -> Iterator[tuple[object, ...]]:
+    """The chosen ones in their order, then the others."""
+    candidates = {each.name: each for each in found.teachers}
+    for chosen in found.order:
+        each = candidates.pop(chosen.teacher)
+        cost = None if chosen.cost is None else f"{chosen.cost:.4g}"
+        yield each.name, each.source, percent(each.ap), cost, chosen.reason
+    for each in candidates.values():
+        yield each.name, each.source, percent(each.ap), None, "not chosen" if found.order else None
+
+
+def _compared(comparison: Comparison) -> list[tuple[object, ...]]:
+    return [
+        ("nothing (as given)", percent(comparison.base, 2)),
+        ("the order", percent(comparison.order, 2)),
+        *((name, percent(ap, 2)) for name, ap in comparison.baselines.items()),
+    ]
+
+
+def _mark(found: DistillationDetails, order: list[str]) -> str:
+    return "the chosen one" if order == [each.teacher for each in found.order] else ""
+
+
+def _show_table(title: str, header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> None:
+    shown = list(rows)
+    if shown:
+        typer.echo(f"\n{title}:")
+        show_rows(header, shown)
+
+
+add_calls(app, "distillation", Client.ask_of_distillation, _show)

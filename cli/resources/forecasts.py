@@ -1,0 +1,43 @@
+"""Tables of forecasts."""
+
+import typer
+
+from api.forecast_schemas import Forecast, PoolForecast, Range
+from cli.output import Format, show_one
+
+
+def show_forecast(found: Forecast | PoolForecast, output: Format) -> None:
+    """
+    Raises:
+        typer.Exit: What was asked about would be refused; the exit code is 1.
+    """
+    show_one(found, _rows(found), output)
+    if found.refusals:
+        raise typer.Exit(1)
+
+
+def _rows(found: Forecast | PoolForecast) -> dict[str, object]:
+    if isinstance(found, Forecast):
+        counts: dict[str, object] = {
+            "trials": _range(found.trials),
+            "controls": _range(found.controls),
+        }
+    else:
+        counts = {"epochs": found.epochs}
+    return {
+        **counts,
+        "worker-hours": _range(found.worker_hours),
+        "GPU-hours": _range(found.gpu_hours),
+        "disk": found.disk_bytes and f"at most {found.disk_bytes / 1e9:.3g} GB",
+        "from": "; ".join(found.basis),
+        "refused": "; ".join(found.refusals) or None,
+    }
+
+
+def _range(found: Range | float | None) -> str | None:
+    if found is None:
+        return None
+    if not isinstance(found, Range):
+        return f"{found:.3g}"
+    least, most = f"{found.least:.3g}", f"{found.most:.3g}"
+    return least if least == most else f"{least} to {most}"

@@ -1,0 +1,116 @@
+"""`searchd teacher`: registered teachers."""
+
+from typing import Annotated
+
+import typer
+
+from api.client import Client
+from api.schemas import Teacher
+from cli.errors import fail
+from cli.output import Format, FormatOption, giga, mega, percent, show_list, show_one
+from cli.service import URL, InsteadText, KeyOption, SpecFile, UrlOption, follow, read_spec
+from searchd.domain.lifecycle import TeacherStatus
+from searchd.spec import TeacherSpec
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Teachers for distillations: subnets of a pool, trials' students, detectors of mmdet's.",
+)
+
+TeacherArgument = Annotated[str, typer.Argument(help="Name or id.")]
+
+
+@app.command()
+def add(
+    file: SpecFile,
+    name: InsteadText = None,
+    dataset: InsteadText = None,
+    key: KeyOption = None,
+    url: UrlOption = URL,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Register a teacher from a spec and have it evaluated."""
+    spec = read_spec(file, TeacherSpec, name=name, dataset=dataset)
+    with Client(url) as client:
+        _show(client.create_teacher(spec, key=key), output)
+
+
+@app.command("list")
+def list_teachers(
+    status: Annotated[TeacherStatus | None, typer.Option(help="Only these.")] = None,
+    url: UrlOption = URL,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """List teachers, newest first, with their AP, MACs and feature levels."""
+    filters = {"status": status.value} if status else {}
+    columns = {
+        "NAME": lambda t: t.name,
+        "ID": lambda t: t.id,
+        "STATUS": lambda t: t.status,
+        "WHAT": lambda t: t.source,
+        "AP %": lambda t: t.measurement and percent(t.measurement.ap),
+        "AT": lambda t: t.spec.resolution,
+        "GMACS": lambda t: t.measurement and giga(t.measurement.macs),
+        "LEVELS": _levels,
+    }
+    with Client(url) as client:
+        show_list(client.list_teachers(**filters), columns, output)
+
+
+@app.command()
+def show(
+    teacher: TeacherArgument, url: UrlOption = URL, output: FormatOption = Format.TABLE
+) -> None:
+    """Show a teacher and what was measured of it."""
+    with Client(url) as client:
+        _show(client.get_teacher(teacher), output)
+
+
+@app.command()
+def watch(
+    teacher: TeacherArgument, url: UrlOption = URL, output: FormatOption = Format.TABLE
+) -> None:
+    """Follow a teacher until it was evaluated; exit code 1 unless it is then ready."""
+    with Client(url) as client:
+        follow(client.teacher_events(teacher), output)
+        ended = client.get_teacher(teacher)
+    if ended.status is not TeacherStatus.READY:
+        raise fail(f"teacher {ended.name} is {ended.status}: {ended.status_reason}")
+
+
+def _show(teacher: Teacher, output: Format) -> None:
+    rows: dict[str, object] = {
+        "name": teacher.name,
+        "id": teacher.id,
+        "status": teacher.status,
+        "why": teacher.status_reason,
+        "data set": teacher.spec.dataset,
+        "what": teacher.source,
+        "kind": teacher.kind,
+    }
+    found = teacher.measurement
+    if found is not None:
+        aps = {
+            "AP": found.ap,
+            "AP50": found.ap50,
+            "AP75": found.ap75,
+            "AP small": found.ap_small,
+            "AP medium": found.ap_medium,
+            "AP large": found.ap_large,
+        }
+        rows |= {
+            "resolution": found.resolution,
+            # -1: no object of that size in the split
+            **{name: f"{percent(ap)} %" if ap >= 0 else None for name, ap in aps.items()},
+            "MACs": f"{giga(found.macs)} G",
+            "parameters": f"{mega(teacher.params)} M",
+            "latency": f"{1000 * found.latency_s:.1f} ms",
+            "levels": _levels(teacher),
+        }
+    show_one(teacher, rows, output)
+
+
+def _levels(teacher: Teacher) -> str | None:
+    """Each level's stride and channels, such as "8 x 256, 16 x 256"."""
+    levels = [f"{level.stride} x {level.channels}" for level in teacher.levels]
+    return ", ".join(levels) or None

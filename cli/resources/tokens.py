@@ -1,0 +1,95 @@
+"""`searchd token`: who may call the API. For the operator: works on the database itself, as the
+settings name it, and needs no running service."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import BaseModel, ConfigDict
+
+from cli.output import Format, FormatOption, show_list, text
+from searchd import settings
+from searchd.store import Database, Role, tokens, upgrade
+
+app = typer.Typer(no_args_is_help=True, help="Tokens that the API asks for with SEARCHD_AUTH=on.")
+
+NameArgument = Annotated[str, typer.Argument(help="Who or what uses it; owns what it creates.")]
+FolderOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-folder", file_okay=False, help="Of `searchd up`; as the settings say by default."
+    ),
+]
+
+
+class Token(BaseModel):
+    """What is shown of a token."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    name: str
+    role: Role
+    created_at: datetime
+    last_used_at: datetime | None
+    revoked_at: datetime | None
+
+
+@app.command()
+def create(
+    name: NameArgument,
+    role: Annotated[
+        Role, typer.Option(help="read; submit: and create; admin: and change what is others'.")
+    ] = Role.SUBMIT,
+    data_folder: FolderOption = None,
+) -> None:
+    """Create a token and print it, this once."""
+    with _database(data_folder) as database, database.write() as session:
+        secret = tokens.create(session, name, role)
+        where = database.engine.url.render_as_string(hide_password=True)
+    typer.echo(secret)
+    typer.echo(
+        f"Token {name} with role {role} in {where}. It cannot be shown again; give it to clients "
+        "as SEARCHD_TOKEN.",
+        err=True,
+    )
+
+
+@app.command("list")
+def list_tokens(data_folder: FolderOption = None, output: FormatOption = Format.TABLE) -> None:
+    """List all tokens without their secrets, revoked ones too."""
+    with _database(data_folder) as database, database.read() as session:
+        items = [Token.model_validate(row) for row in tokens.every(session)]
+    columns = {
+        "NAME": lambda t: t.name,
+        "ROLE": lambda t: t.role,
+        "CREATED": lambda t: t.created_at,
+        "LAST USED": lambda t: t.last_used_at,
+        "REVOKED": lambda t: t.revoked_at,
+    }
+    show_list(items, columns, output)
+
+
+@app.command()
+def revoke(name: NameArgument, data_folder: FolderOption = None) -> None:
+    """Refuse a token from its next call on; what it created stays."""
+    with _database(data_folder) as database, database.write() as session:
+        revoked_at = tokens.revoke(session, name).revoked_at
+    typer.echo(f"Token {name} is revoked since {text(revoked_at)}.")
+
+
+@contextmanager
+def _database(data_folder: Path | None) -> Iterator[Database]:
+    loaded = settings.load()
+    if data_folder is not None:
+        loaded = loaded.model_copy(update={"data_folder": data_folder})
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # its steps are for a service's log
+    upgrade(loaded.database)
+    database = Database(loaded.database)
+    try:
+        yield database
+    finally:
+        database.close()

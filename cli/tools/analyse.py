@@ -1,0 +1,295 @@
+"""`searchd analyse`: what searches and trained detectors did, as JSON and plots.
+
+Whatever needs torch is imported by the command that needs it.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from api.client import Client
+from cli.errors import fail
+from cli.output import Format, FormatOption, percent, show_json, show_rows
+from cli.service import URL, UrlOption
+from cli.tools import plots, search_analytics
+from searchd.domain.errors import InvalidValueError
+from searchd.search.curves import Stage, curve
+
+app = typer.Typer(no_args_is_help=True, help="Analyses of searches and of trained detectors.")
+
+TrialArgument = Annotated[str, typer.Argument(metavar="TRIAL", help="Id of a trial.")]
+PlotOption = Annotated[Path | None, typer.Option("--plot", dir_okay=False, help="PNG to draw.")]
+DeviceOption = Annotated[Literal["cpu", "cuda"], typer.Option("--device", help="Where to compute.")]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Of every random draw.")]
+ImagesOption = Annotated[
+    int, typer.Option("--images", min=1, help="How many to use; the first that hold an object.")
+]
+
+
+@app.command("search")
+def analyse_search(
+    search: Annotated[str, typer.Argument(help="Name or id.")],
+    plot: Annotated[
+        Path | None, typer.Option(file_okay=False, help="Folder to draw the figures into.")
+    ] = None,
+    url: UrlOption = URL,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Scores by generation, gains by action, MACs by stage, teachers' sizes, front over time."""
+    with Client(url) as client:
+        gathered = search_analytics.gather(client, search)
+    if plot is not None:
+        for file in search_analytics.plot(gathered, plot):
+            _announce(file)
+    found = search_analytics.document(gathered)
+    if output is Format.JSON:
+        show_json({"search": search, **found})
+        return
+    show_rows(
+        ("GENERATION", "BEGUN BY", "BEST SCORE %"),
+        [(g["generation"], g["trial"], percent(g["score"], 2)) for g in found["generations"]],
+    )
+    show_rows(
+        ("ACTION", "TRIALS", "GAINED", "SUM OF GAINS"),
+        [
+            (action, g["trials"], g["successes"], f"{100 * g['sum_of_gains']:.2f}")
+            for action, g in found["gains_by_action"].items()
+        ],
+    )
+
+
+@app.command()
+def curves(
+    trials: Annotated[list[str], typer.Argument(metavar="TRIAL...", help="Ids to compare.")],
+    plot: PlotOption = None,
+    url: UrlOption = URL,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Training detection loss of each epoch and validation AP of each trial, from base to TRIAL.
+
+    Compare a distilled detector with the control, which is trained as long without a teacher.
+    """
+    with Client(url) as client:
+        found = {trial: asdict(curve(_lineage(client, trial))) for trial in trials}
+    if plot is not None:
+        plots.plot_curves(found, plot)
+        _announce(plot)
+    if output is Format.JSON:
+        show_json({"curves": found})
+        return
+    show_rows(
+        ("DETECTOR", "EPOCHS", "LAST TRAINING LOSS", "LAST AP %"),
+        [
+            (
+                trial,
+                len(each["losses"]),
+                f"{each['losses'][-1]['detection_loss']:.4f}" if each["losses"] else None,
+                percent(each["aps"][-1]["ap"]),
+            )
+            for trial, each in found.items()
+        ],
+    )
+
+
+@app.command()
+def errors(
+    trials: Annotated[
+        list[str] | None, typer.Argument(metavar="TRIAL...", help="Ids to compare.")
+    ] = None,
+    annotations: Annotated[
+        Path | None, typer.Option(exists=True, help="COCO ground truth of --detections.")
+    ] = None,
+    detections: Annotated[
+        list[Path] | None,
+        typer.Option(exists=True, help="Instead of trials: a file of COCO results; repeatable."),
+    ] = None,
+    device: DeviceOption = "cpu",
+    plot: PlotOption = None,
+    url: UrlOption = URL,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """TIDE: the AP that each kind of error costs, at IoU thresholds .50 to .95."""
+    if bool(trials) == bool(detections) or bool(annotations) != bool(detections):
+        raise typer.BadParameter("give trials, or --annotations with --detections")
+    from detection.analysis import tide
+    from detection.data.coco import read_document
+
+    if annotations is not None:
+        truth = read_document(annotations)
+        files = {str(file): _read_detections(file) for file in detections or []}
+        results = {name: tide.errors(truth, found) for name, found in files.items()}
+    else:
+        results = {trial: _trial_errors(trial, url, device) for trial in trials or []}
+    shown = {name: [asdict(each) for each in found] for name, found in results.items()}
+    if plot is not None:
+        plots.plot_errors(shown, plot)
+        _announce(plot)
+    if output is Format.JSON:
+        show_json({"detectors": shown})
+        return
+    show_rows(
+        ("DETECTOR", "IOU", "AP %", *(f"{kind} %".upper() for kind in tide.ErrorKind)),
+        [
+            (name, each.threshold, percent(each.ap), *map(percent, each.lost_ap.values()))
+            for name, found in results.items()
+            for each in found
+        ],
+    )
+
+
+@app.command()
+def landscape(
+    trial: TrialArgument,
+    points: Annotated[int, typer.Option(min=3, help="Of each axis; odd.")] = 21,
+    extent: Annotated[float, typer.Option(help="Largest share that a filter is moved by.")] = 1.0,
+    images: ImagesOption = 16,
+    seed: SeedOption = 0,
+    device: DeviceOption = "cpu",
+    plot: PlotOption = None,
+    url: UrlOption = URL,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """How the training loss grows along two random directions around the trained weights."""
+    from cli.tools.trained_trials import load_trial
+    from detection.analysis.loss_landscape import detection_loss, loss_landscape
+
+    with Client(url) as client:
+        found = load_trial(client, trial, device)
+    batches = found.batches(found.dataset.spec.train, images)
+    computed = loss_landscape(
+        found.model,
+        lambda: detection_loss(found.model, batches, seed),
+        num_points=points,
+        extent=extent,
+        seed=seed,
+    )
+    flatness = {"mean_increase": computed.mean_increase, "max_increase": computed.max_increase}
+    _show({"detector": trial, **asdict(computed), **flatness}, plots.plot_landscape, plot, output)
+
+
+@app.command()
+def levels(
+    trial: TrialArgument,
+    images: ImagesOption = 64,
+    seed: SeedOption = 0,
+    device: DeviceOption = "cpu",
+    plot: PlotOption = None,
+    url: UrlOption = URL,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Which of the student's levels SGFI matched with which of the teacher's."""
+    from cli.tools.trained_trials import load_sgfi, load_teacher, load_trial
+    from detection.analysis.level_histogram import level_matches
+
+    with Client(url) as client:
+        found = load_trial(client, trial, device)
+        teacher = load_teacher(client, found)
+        sgfi = load_sgfi(client, found, teacher)
+    batches = found.batches(found.dataset.spec.validation, images)
+    matches = level_matches(found.model, teacher, sgfi, batches, seed)
+    values = {"detector": trial, **asdict(matches), "offsets": matches.offsets}
+    _show(values, plots.plot_levels, plot, output)
+
+
+@app.command()
+def logits(
+    trial: TrialArgument,
+    images: ImagesOption = 64,
+    seed: SeedOption = 0,
+    device: DeviceOption = "cpu",
+    plot: PlotOption = None,
+    url: UrlOption = URL,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """How the logits of classes correlate in the student, in its teacher, and the difference."""
+    from cli.tools.trained_trials import load_teacher, load_trial
+    from detection.analysis.logit_correlation import logit_correlations
+
+    with Client(url) as client:
+        found = load_trial(client, trial, device)
+        teacher = load_teacher(client, found)
+    batches = found.batches(found.dataset.spec.validation, images)
+    computed = logit_correlations(found.model, teacher, batches, seed)
+    assert found.dataset.summary is not None  # a search only runs on a checked data set
+    values = {
+        "detector": trial,
+        "num_regions": computed.num_regions,
+        "mean_absolute_difference": computed.mean_absolute_difference,
+        "classes": list(found.dataset.summary["class_names"]),
+        "student": computed.student.tolist(),
+        "teacher": computed.teacher.tolist(),
+        "difference": computed.difference.tolist(),
+    }
+    _show(values, plots.plot_correlations, plot, output)
+
+
+def _lineage(client: Client, trial_id: str) -> list[Stage]:
+    """The trials from the base to this one, with AP at the largest resolution."""
+    detector = client.get_detector(trial_id)
+    stages = []
+    for trial_of_line in detector.lineage:
+        row = client.get_trial(trial_of_line)
+        if not row.evaluations:
+            raise fail(f"trial {row.id} has no evaluation")
+        stages.append(
+            Stage(
+                trial=row.name if row.search_id == detector.search_id else row.id,
+                losses=tuple(epoch.losses for epoch in row.epochs),
+                ap=max(row.evaluations, key=lambda e: e.resolution.area).ap,
+            )
+        )
+    return stages
+
+
+def _trial_errors(trial: str, url: str, device: str) -> list[Any]:
+    from cli.tools.trained_trials import load_trial
+    from detection.analysis import tide
+    from detection.data.coco import CocoSplit, read_document
+    from detection.evaluation import predict
+
+    with Client(url) as client:
+        found = load_trial(client, trial, device)
+    split = CocoSplit(found.dataset.spec.validation)
+    detected = predict(found.model, split, found.resolution, device=device)
+    truth = read_document(split.spec.annotations)
+    return tide.errors(truth, [each for batch in detected for each in batch])
+
+
+def _read_detections(file: Path) -> list[dict[str, Any]]:
+    try:
+        found = json.loads(file.read_bytes())
+    except ValueError as error:
+        raise InvalidValueError(f"{file} is not JSON: {error}") from error
+    fields = {"image_id", "category_id", "bbox", "score"}
+    if not isinstance(found, list) or not all(
+        isinstance(each, dict) and fields <= each.keys() for each in found
+    ):
+        raise InvalidValueError(
+            f"{file} must be COCO results: a list of objects with {', '.join(sorted(fields))}"
+        )
+    return found
+
+
+def _show(
+    values: dict[str, Any],
+    draw: Callable[[dict[str, Any], Path], None],
+    plot: Path | None,
+    output: Format,
+) -> None:
+    if plot is not None:
+        draw(values, plot)
+        _announce(plot)
+    if output is Format.JSON:
+        show_json(values)
+        return
+    # Matrices are for programs and for the plot.
+    rows = [row for row in values.items() if not isinstance(row[1], list | tuple)]
+    show_rows(("WHAT", "VALUE"), rows)
+
+
+def _announce(file: Path) -> None:
+    typer.echo(f"drew {file}", err=True)

@@ -1,0 +1,61 @@
+"""Detectors as files that plain mmdet loads."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from api import schemas
+from api.client import Client
+from api.distillation_schemas import DistillationDetails
+from cli.output import Format, show_json
+
+FolderOption = Annotated[Path, typer.Option(file_okay=False, help="Where to write.")]
+FOLDER = Path("export")
+
+
+def trial_id_of(run_id: str, trial: str) -> str:
+    """The id of a trial that is named by its name inside the run, or by its id."""
+    return trial if trial.startswith(("s-", "kd-")) else f"{run_id}-{trial}"
+
+
+def export(
+    client: Client,
+    run: schemas.SearchDetails | DistillationDetails,
+    trial_id: str,
+    folder: Path,
+    output: Format,
+) -> None:
+    """Write config, checkpoint and safetensors of a detector, and say where they are.
+
+    Raises:
+        ApiError: There is no such trial, or it has no detector.
+    """
+    # Imported here since it brings torch along, which other commands do not need.
+    from safetensors.torch import load_file
+
+    from detection.build import Student
+    from detection.export import export as write_export
+
+    detector = client.get_detector(trial_id)
+    dataset = client.get_dataset(run.spec.dataset)
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = client.download(trial_id, "student", folder / "student.safetensors")
+    assert dataset.summary is not None  # trials only run on a checked data set
+    best = max(detector.evaluations, key=lambda evaluation: evaluation.score or 0.0)
+    written = write_export(
+        Student(detector=detector.detector, weights=load_file(weights)),
+        folder,
+        class_names=dataset.summary["class_names"],
+        resolution=best.resolution,
+    )
+    weights.unlink()  # the export holds the same weights as model.safetensors
+    (folder / "detector.json").write_text(detector.model_dump_json(indent=2))
+    rows = {"detector": trial_id} | {
+        name: str(getattr(written, name)) for name in ("config", "checkpoint", "weights")
+    }
+    if output is Format.JSON:
+        show_json(rows)
+        return
+    for name, value in rows.items():
+        typer.echo(f"{name:<11}{value}")

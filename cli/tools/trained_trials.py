@@ -1,0 +1,162 @@
+"""A trial's detector and its teacher, as models to look at. Brings torch along.
+
+Images, and the teacher's supernet, are read where the service says they lie, so this runs on a
+machine that the workers could run on.
+"""
+
+import math
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from api import schemas
+from api.client import Client
+from api.distillation_schemas import DistillationDetails
+from cli.errors import fail
+from detection.build import Student, load_student
+from detection.data.batches import Batch, TrainingBatches, fixed_batches
+from detection.data.coco import CocoSplit
+from detection.distillation.distiller import pair_of
+from detection.distillation.sgfi import Sgfi
+from elastic_pool.teacher import load_supernet, make_teacher
+from searchd.domain.distillation import MethodName
+from searchd.domain.errors import InvalidValueError
+from searchd.domain.resolution import Resolution
+from searchd.domain.subnet import Subnet
+from searchd.domain.trial import Artifact
+from searchd.spec import MethodsSpec, PoolRef, SplitSpec
+
+BATCH_SIZE = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TrainedTrial:
+    """A trial that has ended, with its detector."""
+
+    row: schemas.TrialDetails
+    run: schemas.SearchDetails | DistillationDetails
+    dataset: schemas.Dataset
+    model: Any
+    """mmdet detector on `device`, in eval mode."""
+    device: str
+
+    @property
+    def resolution(self) -> Resolution:
+        """At which it scores best."""
+        assert self.row.best is not None  # it was evaluated
+        return self.row.best.resolution
+
+    def batches(self, split: SplitSpec, num_images: int) -> list[Batch]:
+        """The first images of a split that hold an object, at the trial's resolution."""
+        loaded = CocoSplit(split)
+        usable = [i for i, record in enumerate(loaded.records) if len(record.labels)]
+        found = fixed_batches(loaded, self.resolution, BATCH_SIZE, usable[:num_images])
+        return [batch.to(self.device) for batch in found]
+
+
+def load_trial(client: Client, trial_id: str, device: str) -> TrainedTrial:
+    """The detector that a trial trained.
+
+    Raises:
+        ApiError: There is no such trial, or it has no detector.
+        InvalidValueError: `device` is cuda, and torch can use none.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InvalidValueError("device=cuda needs a GPU that torch can use; see searchd doctor")
+    detector = client.get_detector(trial_id)
+    row = client.get_trial(trial_id)
+    run = client.get_run(row.search_id)
+    student = Student(detector=detector.detector, weights=_download(client, row.id, "student"))
+    return TrainedTrial(
+        row=row,
+        run=run,
+        dataset=client.get_dataset(run.dataset_id),
+        model=load_student(student).to(device).eval(),
+        device=device,
+    )
+
+
+def load_teacher(client: Client, trial: TrainedTrial) -> Any:
+    """The subnet that taught the trial, with the BN statistics that it taught with.
+
+    Raises:
+        typer.Exit: It had no teacher, or one that is not a pool's subnet.
+        ArtifactError: The pool's stored weights are missing or damaged.
+    """
+    proposal, training = trial.row.proposal, trial.run.spec.trial
+    teacher = trial.row.chosen_teacher or proposal.teacher
+    if teacher is None:
+        raise fail(f"trial {trial.row.id} was trained without a teacher")
+    if not isinstance(teacher, Subnet):
+        raise fail(f"trial {trial.row.id} was taught by {teacher}, not by a pool's subnet")
+    assert trial.row.detector is not None  # it has ended
+    assert trial.run.pool_id is not None  # where the subnet is from
+    pool = _pool(client.get_pool(trial.run.pool_id))
+    supernet = load_supernet(pool, trial.row.detector.num_classes)
+    batches = TrainingBatches(
+        CocoSplit(trial.dataset.spec.train),
+        batch_size=training.batch_size,
+        resolutions=training.resolutions,
+        seed=proposal.seed,
+    )
+    wanted = math.ceil(pool.bn_reset_images / training.batch_size)
+    images = (batches.batch(i).inputs for i in range(min(wanted, batches.num_iterations)))
+    return make_teacher(supernet, teacher, images, device=trial.device)
+
+
+def load_sgfi(client: Client, trial: TrainedTrial, teacher: Any) -> Sgfi:
+    """The adapters that SGFI trained in the trial.
+
+    Raises:
+        typer.Exit: The trial was not distilled by SGFI.
+    """
+    methods = {method.name: method for method in _methods(trial).methods}
+    if MethodName.SGFI not in methods:
+        raise fail(
+            f"search {trial.run.name} distils by {', '.join(methods) or 'nothing'}; only sgfi "
+            "matches levels"
+        )
+    assert trial.run.pool_id is not None  # where its teacher, a subnet, is from
+    space = client.get_pool(trial.run.pool_id).spec.space
+    pair = pair_of(
+        trial.model,
+        teacher,
+        CocoSplit(trial.dataset.spec.train),
+        max_teacher_channels=max(space.neck_channels),
+    )
+    sgfi = Sgfi.build(methods[MethodName.SGFI].parsed_options, pair)
+    prefix = f"{MethodName.SGFI}."
+    stored = _download(client, trial.row.id, "adapters")
+    sgfi.load_state_dict(
+        {k.removeprefix(prefix): v for k, v in stored.items() if k.startswith(prefix)}
+    )
+    return sgfi.to(trial.device)
+
+
+def _methods(trial: TrainedTrial) -> MethodsSpec:
+    """What the trial was distilled by."""
+    if isinstance(trial.run, schemas.SearchDetails):
+        return trial.run.spec.distillation
+    teachers = [each.teacher for each in trial.run.stages if each.trial_id == trial.row.id]
+    return trial.run.spec.methods_of(teachers[0] or "") if teachers else MethodsSpec(methods=())
+
+
+def _pool(pool: schemas.PoolDetails) -> PoolRef:
+    if pool.supernet is None:
+        raise fail(f"pool {pool.name} is {pool.status} and has no supernet: {pool.status_reason}")
+    return PoolRef(
+        supernet=Artifact(**pool.supernet.model_dump(exclude={"deleted_at"})),
+        space=pool.spec.space,
+        head=pool.spec.head,
+        bn_reset_images=pool.spec.bn_reset_images,
+    )
+
+
+def _download(client: Client, trial_id: str, artifact: str) -> dict[str, torch.Tensor]:
+    with tempfile.TemporaryDirectory() as folder:
+        weights = client.download(trial_id, artifact, Path(folder) / "weights.safetensors")
+        return load_file(weights)

@@ -1,0 +1,122 @@
+"""What the demo says of its results and of the time left."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from api import schemas
+from cli.demo.report import plot_front, verdict
+from cli.demo.run import _specs
+from cli.demo.watch import Snapshot, seconds_left
+from searchd.domain.lifecycle import SearchStatus
+from searchd.domain.resolution import Resolution
+from searchd.domain.trial import TrialRole
+from searchd.spec import SearchSpec
+
+
+def answer(schema: type[schemas.Schema], **values: object) -> Any:
+    """An answer of the service of which only these fields are read."""
+    return schema.model_construct(_fields_set=None, **values)
+
+
+def trial(name: str, role: TrialRole, score: float | None = None) -> schemas.Trial:
+    trial: schemas.Trial = answer(
+        schemas.Trial,
+        **{"id": f"s-1-{name}", "search_id": "s-1", "name": name, "role": role, "score": score},
+        finished_at=None,
+    )
+    return trial
+
+
+def test_gain_over_the_control_is_stated_with_both_scores() -> None:
+    said = verdict(trial("7", TrialRole.SEARCH, 0.52), [trial("control-1", TrialRole.CONTROL, 0.5)])
+    assert "trial 7) beats the control by 2.0 points of score (52.0 against 50.0" in said
+    assert "One seed measures no noise" in said
+
+
+def test_loss_against_the_control_is_not_hidden() -> None:
+    said = verdict(trial("7", TrialRole.SEARCH, 0.49), [trial("control-1", TrialRole.CONTROL, 0.5)])
+    assert "does NOT beat the control: -1.0 points" in said
+
+
+def test_control_with_fewer_epochs_that_scored_more_is_named() -> None:
+    controls = [
+        trial("control-1", TrialRole.CONTROL, 0.55),
+        trial("control-2", TrialRole.CONTROL, 0.5),
+    ]
+    said = verdict(trial("7", TrialRole.SEARCH, 0.52), controls)
+    assert "control-1, with fewer epochs, scored more: 55.0" in said
+
+
+def test_missing_control_is_said() -> None:
+    said = verdict(trial("7", TrialRole.SEARCH, 0.5), [])
+    assert "No control was trained" in said
+
+
+def point(role: TrialRole, macs: float, ap: float) -> schemas.Point:
+    evaluation = answer(schemas.Evaluation, resolution=Resolution(96, 96), macs=macs, ap=ap)
+    made: schemas.Point = answer(schemas.Point, role=role, evaluation=evaluation)
+    return made
+
+
+def test_plot_is_a_png_of_readable_size(tmp_path: Path) -> None:
+    pareto = answer(
+        schemas.Pareto,
+        x="macs",
+        y="ap",
+        front=[point(TrialRole.SEARCH, 4e7, 0.4), point(TrialRole.BASE, 8e7, 0.5)],
+        dominated=[point(TrialRole.CONTROL, 9e7, 0.45)],
+    )
+    with Image.open(plot_front(pareto, tmp_path / "pareto.png")) as image:
+        assert image.format == "PNG"
+        assert min(image.size) > 400
+
+
+def test_demos_specs_are_valid_and_of_at_least_12_trials() -> None:
+    pool, search = _specs(trials=None, seed=3)
+    assert search.budget.max_trials >= 12
+    assert (pool.seed, search.seed) == (3, 3)
+    assert [phase.distil for phase in pool.phases] == [False, True, True]
+
+
+def test_number_of_trials_can_be_chosen() -> None:
+    _, search = _specs(trials=15, seed=0)
+    assert search.budget.max_trials == 15
+
+
+def snapshot(trials: list[schemas.Trial]) -> Snapshot:
+    spec = SearchSpec.model_validate(
+        {
+            "name": "demo",
+            "dataset": "shapes",
+            "pool": "teachers",
+            "budget": {"max_trials": 10},
+            "resources": {"trials_in_flight": 2},
+        }
+    )
+    return Snapshot(
+        answer(schemas.SearchDetails, spec=spec, status=SearchStatus.RUNNING),
+        answer(schemas.PoolDetails, finished_at=datetime.now(UTC)),
+        trials,
+    )
+
+
+def done(name: str, role: TrialRole, seconds: float) -> schemas.Trial:
+    end = datetime.now(UTC)
+    return trial(name, role).model_copy(
+        update={"started_at": end - timedelta(seconds=seconds), "finished_at": end}
+    )
+
+
+def test_time_left_follows_from_the_trials_done() -> None:
+    base = done("base", TrialRole.BASE, 100)
+    trials = [done(str(number), TrialRole.SEARCH, 20) for number in range(4)]
+    # 6 trials of 20 s, two at a time, and a control of about three.
+    assert seconds_left(snapshot([base, *trials])) == pytest.approx(6 / 2 * 20 + 3 * 20)
+
+
+def test_time_left_is_unknown_before_anything_was_measured() -> None:
+    assert seconds_left(snapshot([])) is None

@@ -1,0 +1,126 @@
+"""Analyses from the command line."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from detection.complexity import count_backbone
+from searchd.domain.architecture import preset
+from searchd.domain.detector import Detector
+from searchd.domain.resolution import Resolution
+from searchd.domain.trial import Train
+from searchd.store import Database
+from tests.cli.conftest import Run
+from tests.searchd.store.factories import (
+    base_proposal,
+    control_proposal,
+    run_trial,
+    search_proposal,
+    start_search,
+    succeeded,
+)
+
+
+@pytest.fixture
+def searched(database: Database) -> None:
+    """A search whose base scored 50 %, and four trials that ended as 0, 2, 1, 3; one control."""
+    _, lease = start_search(database)
+    deeper = replace(
+        succeeded("1", ap=0.625, macs=1e9),
+        detector=Detector(architecture=preset("resnet34"), num_classes=4),
+    )
+    run_trial(database, lease, base_proposal(), succeeded("base", ap=0.5, macs=4e9))
+    trained = replace(search_proposal(0), change=Train())
+    run_trial(database, lease, trained, succeeded("0", ap=0.5625, macs=4e9))
+    run_trial(database, lease, search_proposal(2, "0"), succeeded("2", ap=0.5, macs=4e9))
+    run_trial(database, lease, search_proposal(1, "0"), deeper)
+    run_trial(database, lease, search_proposal(3, "1"), succeeded("3", ap=0.75, macs=8e9))
+    run_trial(database, lease, control_proposal(1), succeeded("control-1", ap=0.875, macs=4e9))
+
+
+@pytest.mark.usefixtures("searched")
+def test_a_search_is_analysed_from_its_recorded_trials(searchd: Run) -> None:
+    result = searchd("analyse", "search", "first", "--format", "json")
+    found = json.loads(result.stdout)
+    assert [(t["trial"], t["generation"], t["action"], t["gain"]) for t in found["trials"]] == [
+        ("base", 0, "train", None),
+        ("0", 1, "train", 0.0625),
+        ("2", 1, "mutate_teacher", -0.0625),
+        ("1", 2, "prune_layer", 0.0625),
+        ("3", 3, "prune_layer", 0.125),
+    ]
+    assert [g["score"] for g in found["generations"]] == [0.5, 0.5625, 0.625, 0.75]
+    assert found["gains_by_action"]["prune_layer"] == {
+        "trials": 2,
+        "successes": 2,
+        "sum_of_gains": 0.1875,
+        "success_rate": 1.0,
+    }
+    assert found["gains_by_generation"]["1"]["success_rate"] == 0.5
+    assert [(p["trial"], p["macs"], p["ap"]) for p in found["front"]] == [
+        ("1", 5e8, 0.3125),
+        ("1", 1e9, 0.625),
+        ("3", 8e9, 0.75),
+    ]
+    volumes = [t["hypervolume"] for t in found["trials"]]
+    assert volumes[0] == (2 * 0.25 + 4 * 0.5) / 8
+    assert volumes == sorted(volumes)
+
+
+@pytest.mark.usefixtures("searched")
+def test_backbones_are_counted_before_and_after_with_their_teachers(searchd: Run) -> None:
+    found = json.loads(searchd("analyse", "search", "first", "--format", "json").stdout)
+    base = count_backbone(preset("resnet18"), Resolution(1333, 800))
+    assert found["stage_macs"]["before"]["trial"] == "base"
+    assert found["stage_macs"]["after"]["trial"] == "3"
+    assert found["stage_macs"]["before"]["stages"] == list(base.stage_macs)
+    sizes = [(t["student_backbone_params"], t["teacher_backbone_params"]) for t in found["trials"]]
+    r18, r34 = 11_176_512, 21_284_672
+    assert [student for student, _ in sizes] == [r18, r18, r18, r34, r18]
+    assert sizes[0][1] is None
+    # The smallest subnet has 2-2-2-2 bottlenecks: ResNet-26 without its classifier.
+    assert {teacher for _, teacher in sizes[1:]} == {13_946_176}
+
+
+@pytest.mark.usefixtures("searched")
+def test_a_searchs_figures_are_drawn(searchd: Run, tmp_path: Path) -> None:
+    result = searchd("analyse", "search", "first", "--plot", tmp_path / "figures")
+    assert "prune_layer" in result.stdout
+    drawn = sorted((tmp_path / "figures").iterdir())
+    assert [file.name for file in drawn] == [
+        "front.png",
+        "gains.png",
+        "scores.png",
+        "stage_macs.png",
+        "teachers.png",
+    ]
+    for file in drawn:
+        with Image.open(file) as image:
+            assert min(image.size) > 400
+
+
+def test_the_best_is_one_of_the_searchs_own_if_there_is_any(
+    searchd: Run, database: Database
+) -> None:
+    """Even where the base scored more, as the service has it."""
+    _, lease = start_search(database)
+    run_trial(database, lease, base_proposal(), succeeded("base", ap=0.75))
+    alone = json.loads(searchd("analyse", "search", "first", "--format", "json").stdout)
+    assert alone["stage_macs"]["after"] == alone["stage_macs"]["before"]
+    assert alone["gains_by_action"] == {}
+    run_trial(database, lease, search_proposal(0), succeeded("0", ap=0.5))
+    found = json.loads(searchd("analyse", "search", "first", "--format", "json").stdout)
+    assert found["stage_macs"]["after"]["trial"] == "0"
+    assert [each["generation"] for each in found["generations"]] == [0]
+
+
+def test_a_search_without_scored_trials_cannot_be_analysed(
+    searchd: Run, database: Database
+) -> None:
+    start_search(database)
+    result = searchd("analyse", "search", "first")
+    assert result.exit_code == 1
+    assert "search first has no scored trial yet" in result.stderr

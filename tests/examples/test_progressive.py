@@ -1,0 +1,31 @@
+"""The example of progressive distillation can be submitted as it is."""
+
+from pathlib import Path
+
+from cli.service import read_spec
+from searchd.spec import DistillationSpec, PoolSpec, SearchSpec, check_subnets, subnets_of
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def test_example_is_valid_over_its_pool() -> None:
+    pool = read_spec(EXAMPLES / "progressive" / "pool.yaml", PoolSpec)
+    spec = read_spec(EXAMPLES / "progressive" / "distillation.yaml", DistillationSpec)
+
+    check_subnets(spec, pool, spec.head)
+
+    assert (spec.dataset, spec.pool) == (pool.dataset, pool.name)
+    assert spec.most_stages == 3 + 3 * 2 + 4 * 2
+    teachers = subnets_of(spec, pool)
+    assert list(teachers) == ["largest", "smallest", "sampled-1"]
+    assert {teacher.neck_channels for teacher in teachers.values()} == {32}
+
+
+def test_student_and_teachers_are_the_demos() -> None:
+    demo = read_spec(EXAMPLES / "demo" / "search.yaml", SearchSpec)
+    spec = read_spec(EXAMPLES / "progressive" / "distillation.yaml", DistillationSpec)
+    assert (spec.head, spec.score, spec.resources) == (demo.head, demo.score, demo.resources)
+    assert spec.base is not None
+    assert spec.base.architecture == demo.base.architecture
+    pools = [read_spec(EXAMPLES / at / "pool.yaml", PoolSpec) for at in ("demo", "progressive")]
+    assert pools[0].phases == pools[1].phases
