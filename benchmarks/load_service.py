@@ -18,9 +18,9 @@ import httpx
 
 from benchmarks import postgresql
 from cli.child_processes import Child, free_ports
-from searchd.coordinator import Coordinator
+from searchd.coordinator.jobs import JobStatus, Node
+from searchd.coordinator.loop import Coordinator
 from searchd.domain.lifecycle import SearchStatus, WorkKind
-from searchd.jobs import JobStatus, Node
 from searchd.store import Database, Desired, Lease, datasets, upgrade, work
 from searchd.store.base import now
 from searchd.store.lease import hold
@@ -38,7 +38,7 @@ _ROOT = Path(__file__).parents[1]
 
 
 class PlayedDrivers:
-    """`searchd.jobs.Jobs` that carries out searches in threads, and trains nothing."""
+    """`searchd.coordinator.jobs.Jobs` that carries out searches in threads, and trains nothing."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

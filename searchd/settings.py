@@ -55,7 +55,7 @@ class Settings(BaseSettings):
     """Seconds after which a worker in which nothing moves ends itself."""
     keep_all: bool = False
     """on: no weights are ever collected. off: those that nothing needs any more are
-    (`searchd.retention`)."""
+    (`searchd.coordinator.sweeper`)."""
     keep_s: float = Field(default=3600.0, ge=0)
     """Seconds for which everything is kept after a trial, or what it belongs to, has ended."""
     min_free_gb: float = Field(default=2.0, ge=0)

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from searchd import settings
-from searchd.coordinator import Coordinator, _loop
-from searchd.jobs import RayJobs
+from searchd.coordinator.jobs import RayJobs
+from searchd.coordinator.loop import Coordinator, _loop
 from searchd.store import Database
 from searchd.store.base import now
 

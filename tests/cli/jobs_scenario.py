@@ -1,4 +1,4 @@
-"""What every adapter of the port `searchd.jobs.Jobs` must do, as one story.
+"""What every adapter of the port `searchd.coordinator.jobs.Jobs` must do, as one story.
 
 Ray reads its token when it is imported, so `python -m tests.cli.jobs_scenario URL` plays it
 against a cluster in a process of its own.
@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from searchd.jobs import Jobs, JobStatus, RayJobs
+from searchd.coordinator.jobs import Jobs, JobStatus, RayJobs
 
 SLEEPS = [sys.executable, "-c", "print('asleep', flush=True); import time; time.sleep(600)"]
 FAILS = [sys.executable, "-c", "print('first'); print('a word with spaces'); raise SystemExit(3)"]

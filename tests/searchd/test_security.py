@@ -14,8 +14,8 @@ from packaging.version import Version
 from ray import job_submission
 
 from detection.mmdet_config import find_config
+from searchd.coordinator.jobs import RayJobs
 from searchd.domain.errors import InvalidValueError
-from searchd.jobs import RayJobs
 
 ROOT = Path(__file__).parents[2]
 SOURCES = [

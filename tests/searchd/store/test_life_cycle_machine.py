@@ -18,7 +18,8 @@ from hypothesis.stateful import (
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from searchd.coordinator import Coordinator, job_of
+from searchd.coordinator.jobs import JobStatus, Node
+from searchd.coordinator.loop import Coordinator, job_of
 from searchd.domain.errors import ConflictError, StaleLeaseError
 from searchd.domain.lifecycle import (
     AnyStatus,
@@ -30,14 +31,13 @@ from searchd.domain.lifecycle import (
     next_statuses,
 )
 from searchd.domain.trial import Outcome, Report
-from searchd.jobs import JobStatus, Node
 from searchd.store import Database, Desired, Lease, events, pools, reports, trials, work
 from searchd.store.extension import ask_to_extend
 from searchd.store.lease import hold
 from searchd.store.models import PoolRow, RunRow, TrialRow, WorkRow
 from searchd.store.models.resources import AnyResource
 from tests.searchd.conftest import FakeClock
-from tests.searchd.scripted_jobs import ScriptedJobs
+from tests.searchd.coordinator.scripted_jobs import ScriptedJobs
 from tests.searchd.store import factories
 from tests.searchd.store.conftest import emptied
 

@@ -3,10 +3,10 @@
 import pytest
 
 from cli.child_processes import free_ports
+from searchd.coordinator.jobs import JobStatus, RayJobs
 from searchd.domain.errors import ClusterUnreachableError
-from searchd.jobs import JobStatus, RayJobs
 from tests.cli.jobs_scenario import scenario
-from tests.searchd.scripted_jobs import ScriptedJobs
+from tests.searchd.coordinator.scripted_jobs import ScriptedJobs
 
 
 def test_scripted_jobs_keep_the_ports_promises() -> None:

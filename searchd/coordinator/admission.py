@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from searchd.disk import DiskGuard
+from searchd.coordinator.capacity import NeedsRoom, shortage
+from searchd.coordinator.disk_guard import DiskGuard
+from searchd.coordinator.jobs import Node
 from searchd.domain.lifecycle import DatasetStatus, PoolStatus, TeacherStatus, WorkKind
-from searchd.jobs import Node
-from searchd.room import NeedsRoom, shortage
 from searchd.spec import DistillationSpec
 from searchd.store import distillations, work
 from searchd.store.models import (

@@ -5,15 +5,15 @@ from datetime import timedelta
 
 import pytest
 
-from searchd.coordinator import Action, Coordinator, Deed
+from searchd.coordinator.jobs import JobStatus, Node
+from searchd.coordinator.loop import Action, Coordinator, Deed
 from searchd.domain.errors import ClusterUnreachableError
 from searchd.domain.lifecycle import DatasetStatus, PoolStatus, SearchStatus, WorkStatus
-from searchd.jobs import JobStatus, Node
 from searchd.spec import PoolSpec, ResourcesSpec
 from searchd.store import Database, datasets, pools, searches, work
 from searchd.store.models import WorkRow
 from tests.searchd.conftest import FakeClock
-from tests.searchd.scripted_jobs import ScriptedJobs
+from tests.searchd.coordinator.scripted_jobs import ScriptedJobs
 from tests.searchd.store import factories
 
 LEASE_S = 60.0

@@ -18,13 +18,13 @@ from enum import StrEnum
 from types import FrameType
 
 from searchd import settings
-from searchd.admission import Admission
-from searchd.disk import DiskGuard, guarded_folders
+from searchd.coordinator.admission import Admission
+from searchd.coordinator.capacity import Lacking, RoomWatch
+from searchd.coordinator.disk_guard import DiskGuard, guarded_folders
+from searchd.coordinator.jobs import Jobs, JobStatus, Node, RayJobs
+from searchd.coordinator.sweeper import Sweeper
 from searchd.domain.errors import ClusterUnreachableError, ConflictError
 from searchd.domain.lifecycle import WorkStatus
-from searchd.jobs import Jobs, JobStatus, Node, RayJobs
-from searchd.retention import Sweeper
-from searchd.room import Lacking, RoomWatch
 from searchd.store import Database, Desired, Lease, work
 from searchd.store.base import now
 from searchd.store.models import (
@@ -310,7 +310,3 @@ def _try(step: Callable[[], object]) -> bool:
         log.exception("a round failed")
         return False
     return True
-
-
-if __name__ == "__main__":
-    main()

@@ -1,9 +1,9 @@
-"""The port `searchd.jobs.Jobs` in memory, for tests that script what Ray does."""
+"""The port `searchd.coordinator.jobs.Jobs` in memory, for tests that script what Ray does."""
 
 from collections.abc import Mapping, Sequence
 
+from searchd.coordinator.jobs import JobStatus, Node
 from searchd.domain.errors import ClusterUnreachableError
-from searchd.jobs import JobStatus, Node
 
 
 class ScriptedJobs:

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from searchd.coordinator import Action, Coordinator, Deed
-from searchd.disk import DiskGuard, guarded_folders
+from searchd.coordinator.disk_guard import DiskGuard, guarded_folders
+from searchd.coordinator.jobs import JobStatus
+from searchd.coordinator.loop import Action, Coordinator, Deed
 from searchd.domain.lifecycle import SearchStatus, WorkStatus
-from searchd.jobs import JobStatus
 from searchd.settings import Settings
 from searchd.store import Database, Desired, Lease, searches, work
-from tests.searchd.scripted_jobs import ScriptedJobs
+from tests.searchd.coordinator.scripted_jobs import ScriptedJobs
 from tests.searchd.store import factories
 
 ARTIFACTS = Path("/artifacts")

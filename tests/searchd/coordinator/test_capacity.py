@@ -2,14 +2,14 @@
 
 import pytest
 
-from searchd.coordinator import Action, Coordinator
+from searchd.coordinator.capacity import LOOK_S, PATIENCE_S
+from searchd.coordinator.jobs import JobStatus, Node
+from searchd.coordinator.loop import Action, Coordinator
 from searchd.domain.lifecycle import SearchStatus
-from searchd.jobs import JobStatus, Node
-from searchd.room import LOOK_S, PATIENCE_S
 from searchd.spec import ResourcesSpec
 from searchd.store import Database, searches
 from tests.searchd.conftest import FakeClock
-from tests.searchd.scripted_jobs import ScriptedJobs
+from tests.searchd.coordinator.scripted_jobs import ScriptedJobs
 from tests.searchd.store import factories
 
 WITH_GPU, WITHOUT = Node(cpus=8, gpus=1), Node(cpus=8, gpus=0)

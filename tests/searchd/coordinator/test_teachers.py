@@ -4,15 +4,15 @@ from typing import Any
 
 import pytest
 
-from searchd.coordinator import Action, Coordinator, Deed
+from searchd.coordinator.jobs import Node
+from searchd.coordinator.loop import Action, Coordinator, Deed
 from searchd.domain.lifecycle import DatasetStatus, PoolStatus, TeacherStatus
 from searchd.domain.trial import Outcome
-from searchd.jobs import Node
 from searchd.spec import TeacherSpec
 from searchd.store import Database, datasets, pools, teachers, work
 from searchd.store.models import TeacherRow
 from tests.searchd.conftest import FakeClock
-from tests.searchd.scripted_jobs import ScriptedJobs
+from tests.searchd.coordinator.scripted_jobs import ScriptedJobs
 from tests.searchd.store import factories
 
 

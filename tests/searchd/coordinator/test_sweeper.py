@@ -10,11 +10,12 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from searchd import artifacts, retention
+from searchd import artifacts
+from searchd.coordinator import sweeper as sweeping
+from searchd.coordinator.sweeper import INTERVAL_S, Sweeper, left_by_pool
 from searchd.domain.errors import CollectedError, ConflictError
 from searchd.domain.lifecycle import SearchStatus
 from searchd.domain.trial import Artifact, Proposal, Report
-from searchd.retention import INTERVAL_S, Sweeper, left_by_pool
 from searchd.search.pareto import pareto_front
 from searchd.search.strategies.joint_detnas import JointDetNas
 from searchd.search.strategy import Completion, Strategy
@@ -122,9 +123,7 @@ def test_weights_that_nothing_needs_go_after_their_time(site: Site) -> None:
     swept = site.sweeper.sweep_all()
 
     size_bytes = len("0/attempt-1 student0/attempt-1 adapters")
-    assert swept == [
-        retention.Swept(resource_id=site.search_id, num_files=2, size_bytes=size_bytes)
-    ]
+    assert swept == [sweeping.Swept(resource_id=site.search_id, num_files=2, size_bytes=size_bytes)]
     assert site.files() == [
         *("0/attempt-1/detector", "0/attempt-1/report.json"),
         *(
@@ -248,7 +247,7 @@ def test_what_has_ended_and_holds_nothing_more_is_not_listed_again(
         listed.append(folder)
         return {}
 
-    monkeypatch.setattr(retention, "_list", note)
+    monkeypatch.setattr(sweeping, "_list", note)
     site.sweeper.sweep_all()
     assert site.search_id not in "".join(listed)
     with site.database.write() as session:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from searchd.jobs import Node
+from searchd.coordinator.jobs import Node
 from searchd.store import Database, work
 from searchd.store.models import DatasetRow, PoolRow, RunRow, TeacherRow, WorkRow
 
