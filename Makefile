@@ -43,7 +43,7 @@ format: install  ## Format and mend what can be mended
 	@$(BIN)/ruff check --fix .
 
 coverage: install  ## Branch coverage of the pure core
-	@$(BIN)/python -m pytest tests/searchd/domain tests/searchd/search tests/searchd/test_spec.py \
+	@$(BIN)/python -m pytest tests/searchd/domain tests/searchd/search tests/searchd/spec/test_spec.py \
 	  --cov=searchd.domain --cov=searchd.search --cov-branch --cov-report=term-missing
 
 clean:  ## Remove the virtual environment and caches

@@ -4,8 +4,8 @@ distillation's resolutions."""
 from datetime import datetime
 
 from api.schemas import Schema
+from searchd.domain.distillation_plan import Baseline
 from searchd.domain.lifecycle import SearchStatus, TrialStatus
-from searchd.domain.progression import Baseline
 from searchd.spec import DistillationSpec, ResolutionText
 from searchd.store import Desired
 

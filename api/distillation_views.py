@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy.orm import Session
 
 from api import distillation_schemas as schemas
-from searchd.domain.progression import Path, Plan, show
+from searchd.domain.distillation_plan import Path, Plan, show
 from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import Subnet
 from searchd.search.standing import stage_aps, standing

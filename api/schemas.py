@@ -18,10 +18,9 @@ from searchd.domain.lifecycle import (
     TeacherStatus,
     TrialStatus,
 )
-from searchd.domain.pool import PoolProgress
 from searchd.domain.subnet import Subnet
-from searchd.domain.teacher_report import FeatureLevel
-from searchd.domain.trial import Progress, Proposal, SanityChecks, TrialRole
+from searchd.domain.trial import Proposal, TrialRole
+from searchd.messages.reports import FeatureLevel, PoolProgress, Progress, SanityChecks
 from searchd.search.confirmation import Verdict
 from searchd.spec import (
     BudgetSpec,

@@ -21,7 +21,7 @@ from detection.mmdet_import import EXAMPLES, read_weights
 from searchd.domain.detector import MmdetDetector
 from searchd.domain.errors import CheckpointError, InvalidValueError
 from searchd.domain.resolution import Resolution
-from searchd.domain.teacher_report import FeatureLevel
+from searchd.messages.reports import FeatureLevel
 
 _NOT_BUILT = (
     AttributeError,

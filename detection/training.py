@@ -27,7 +27,7 @@ from detection.distillation.student import student_step
 from detection.distillation.taps import total
 from searchd.domain.errors import SearchdError
 from searchd.domain.resolution import Resolution
-from searchd.domain.trial import EpochMetrics
+from searchd.messages.reports import EpochMetrics
 from searchd.spec import TrainingSpec
 
 WARMUP_START = 0.001

@@ -15,10 +15,10 @@ from detection.evaluation import evaluate
 from detection.latency import measure
 from elastic_pool.supernet import Supernet
 from elastic_pool.teacher import make_teacher
-from searchd.domain.pool import EvaluatedSubnet
 from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import Subnet, SubnetSpace
 from searchd.domain.trial import Evaluation
+from searchd.messages.reports import EvaluatedSubnet
 from searchd.spec import PoolSpec
 
 BN_RESET_BATCH = 32

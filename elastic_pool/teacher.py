@@ -16,7 +16,7 @@ from elastic_pool.bn_reset import reset_bn
 from elastic_pool.supernet import Supernet, extract
 from searchd import artifacts
 from searchd.domain.subnet import Subnet
-from searchd.spec import PoolRef
+from searchd.messages.tasks import PoolRef
 
 
 def load_supernet(pool: PoolRef, num_classes: int) -> Supernet:

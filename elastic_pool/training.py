@@ -20,8 +20,7 @@ from detection.training import Iteration, Training
 from elastic_pool.schedule import Phase, phases, subnet_at
 from elastic_pool.sorting import sort_channels
 from elastic_pool.supernet import Supernet, extract
-from searchd.domain.pool import PhaseEpoch
-from searchd.domain.trial import EpochMetrics
+from searchd.messages.reports import EpochMetrics, PhaseEpoch
 from searchd.spec import MethodsSpec, PoolSpec
 
 _ADAPTER = "proposal_feature.adapter.weight"

@@ -17,22 +17,29 @@ import psutil
 
 from searchd import artifacts
 from searchd.domain.detector import MmdetDetector
-from searchd.domain.pool import PoolProgress, PoolReport
 from searchd.domain.resolution import Resolution
-from searchd.domain.teacher_report import FeatureLevel, TeacherReport
-from searchd.domain.trial import Artifact, EpochMetrics, Evaluation, Outcome, Progress, Report
-from searchd.spec import (
+from searchd.domain.trial import Artifact, Evaluation, Outcome
+from searchd.messages.reports import (
     POOL_REPORT,
     REPORT,
     TEACHER_REPORT,
+    EpochMetrics,
+    FeatureLevel,
+    PoolProgress,
+    PoolReport,
+    Progress,
+    Report,
+    TeacherReport,
+)
+from searchd.messages.tasks import (
     Comparison,
     CostsOrder,
-    DatasetSpec,
     LatencyOrder,
     PoolOrder,
     TeacherOrder,
     TrialOrder,
 )
+from searchd.spec import DatasetSpec
 
 ENVIRONMENT = {
     "PYTHONPATH": str(Path(__file__).parents[1]),

@@ -12,8 +12,8 @@ from typing import Any
 
 import ray
 
-from searchd.domain.progression import STUDENT_NAME
-from searchd.spec import Comparison, CostsOrder
+from searchd.domain.distillation_plan import STUDENT_NAME
+from searchd.messages.tasks import Comparison, CostsOrder
 
 STEPS = "workers.comparison_steps"
 """Module that the tasks import. Named and not imported: it needs seconds and half a gigabyte."""

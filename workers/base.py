@@ -6,7 +6,7 @@ from detection.build import Student
 from detection.mmdet_import import import_student
 from searchd.domain.detector import Detector
 from searchd.domain.errors import CheckpointError
-from searchd.spec import LoadedBase
+from searchd.messages.tasks import LoadedBase
 
 
 def load_base(base: LoadedBase) -> Student:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from searchd.domain.trial import SanityChecks
+from searchd.messages.reports import SanityChecks
 
 
 @dataclass

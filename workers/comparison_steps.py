@@ -20,9 +20,10 @@ from detection.neck_levels import PerLevel
 from elastic_pool.teacher import load_supernet
 from searchd import artifacts
 from searchd.domain.detector import Detector
-from searchd.domain.progression import STUDENT_NAME
+from searchd.domain.distillation_plan import STUDENT_NAME
 from searchd.domain.subnet import Subnet
-from searchd.spec import CostsOrder, SplitSpec, TeacherRef
+from searchd.messages.tasks import CostsOrder, TeacherRef
+from searchd.spec import SplitSpec
 from workers.teachers import build_teacher, keep_ap, known_ap, load_teacher
 
 SEED = 0

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from detection.data.coco import CocoSplit
 from elastic_pool.supernet import Supernet
 from elastic_pool.teacher import load_supernet
-from searchd.spec import PoolRef, SplitSpec
+from searchd.messages.tasks import PoolRef
+from searchd.spec import SplitSpec
 
 
 @dataclass

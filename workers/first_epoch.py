@@ -4,7 +4,7 @@ from detection.build import Student
 from detection.complexity import count
 from searchd.domain.resolution import Resolution
 from searchd.domain.score import score
-from searchd.spec import FirstEpochOrder, TrialOrder
+from searchd.messages.tasks import FirstEpochOrder, TrialOrder
 
 
 class Hopeless(Exception):

@@ -13,7 +13,7 @@ from safetensors.torch import load as load_safetensors
 from detection.build import Student, load_student
 from detection.latency import Latency, measure
 from searchd import artifacts
-from searchd.spec import LatencyOrder
+from searchd.messages.tasks import LatencyOrder
 
 NUM_ROUNDS = 5
 IMAGES_PER_ROUND = 10

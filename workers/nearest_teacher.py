@@ -17,8 +17,8 @@ from detection.data.views import FixedViews
 from detection.distillation.distiller import sizes_of
 from detection.least_squares import NormalEquations, SquaredError
 from detection.neck_levels import PerLevel
+from searchd.domain.distillation_plan import STUDENT_NAME
 from searchd.domain.errors import DataError, InvalidValueError
-from searchd.domain.progression import STUDENT_NAME
 from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import Subnet
 from workers.comparison_steps import BATCH_SIZE

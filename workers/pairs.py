@@ -24,7 +24,7 @@ from searchd.domain.teacher import (
     teachers_of,
 )
 from searchd.domain.trial import MutateTeacher, PruneToMacs, TakeSubnet, Train
-from searchd.spec import Inherited, TeacherRef, TrialOrder
+from searchd.messages.tasks import Inherited, TeacherRef, TrialOrder
 from workers.base import load_base
 from workers.context import TrialContext
 from workers.nearest_teacher import CHOICE, NearestTeacher, TeacherChoice

@@ -18,9 +18,9 @@ from detection.data.coco import CocoSplit
 from elastic_pool.evaluation import evaluate_subnet, evaluated_subnets
 from elastic_pool.training import PoolIteration, PoolTraining
 from searchd import artifacts
-from searchd.domain.pool import EvaluatedSubnet, PoolProgress, PoolReport
 from searchd.domain.trial import Outcome
-from searchd.spec import POOL_REPORT, PoolOrder
+from searchd.messages.reports import POOL_REPORT, EvaluatedSubnet, PoolProgress, PoolReport
+from searchd.messages.tasks import PoolOrder
 from workers.checkpoints import delete_checkpoints, newest_checkpoint, write_checkpoint
 from workers.failures import cause_and_reason
 from workers.pool_training import REPORT_FILE, OnProgress

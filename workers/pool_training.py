@@ -15,9 +15,9 @@ from ray.train.torch import TorchTrainer, get_device
 
 from searchd import artifacts
 from searchd.domain.lifecycle import FailureCause
-from searchd.domain.pool import PoolProgress, PoolReport
 from searchd.domain.trial import Outcome
-from searchd.spec import POOL_PROGRESS, POOL_REPORT, PoolOrder
+from searchd.messages.reports import POOL_PROGRESS, POOL_REPORT, PoolProgress, PoolReport
+from searchd.messages.tasks import PoolOrder
 
 STEPS = "workers.pool_steps"
 """Module whose `pool_steps` the workers run. Named and not imported: it needs seconds and half a

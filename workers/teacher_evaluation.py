@@ -20,9 +20,10 @@ from elastic_pool.teacher import load_supernet
 from searchd import artifacts
 from searchd.domain.detector import Detector, MmdetDetector
 from searchd.domain.errors import DataError
-from searchd.domain.teacher_report import TeacherReport
 from searchd.domain.trial import Artifact, Evaluation
-from searchd.spec import TEACHER_REPORT, TeacherOrder, TrainingSpec
+from searchd.messages.reports import TEACHER_REPORT, TeacherReport
+from searchd.messages.tasks import TeacherOrder
+from searchd.spec import TrainingSpec
 from workers.teachers import build_teacher
 
 REPORT_FILE = "report.json"

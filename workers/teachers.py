@@ -17,7 +17,8 @@ from searchd import artifacts
 from searchd.domain.detector import MmdetDetector
 from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import Subnet
-from searchd.spec import SUBNET, PoolRef, TeacherRef, TrainingSpec
+from searchd.messages.tasks import PoolRef, TeacherRef
+from searchd.spec import SUBNET, TrainingSpec
 
 
 def build_teacher(

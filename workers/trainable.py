@@ -17,8 +17,9 @@ from typing_extensions import override
 
 from searchd import artifacts
 from searchd.domain.lifecycle import FailureCause
-from searchd.domain.trial import Outcome, Progress, Report
-from searchd.spec import PROGRESS, REPORT, TrialOrder
+from searchd.domain.trial import Outcome
+from searchd.messages.reports import PROGRESS, REPORT, Progress, Report
+from searchd.messages.tasks import TrialOrder
 from workers.watchdog import Watchdog
 
 log = logging.getLogger(__name__)

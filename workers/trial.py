@@ -24,15 +24,10 @@ from detection.training import Training
 from searchd import artifacts
 from searchd.domain.lifecycle import FailureCause
 from searchd.domain.resolution import Resolution
-from searchd.domain.trial import (
-    Artifact,
-    Evaluation,
-    Outcome,
-    Progress,
-    Report,
-    TakeSubnet,
-)
-from searchd.spec import CHECKS, DETECTOR, REPORT, TrialOrder
+from searchd.domain.trial import Artifact, Evaluation, Outcome, TakeSubnet
+from searchd.messages.reports import CHECKS, REPORT, Progress, Report
+from searchd.messages.tasks import TrialOrder
+from searchd.spec import DETECTOR
 from workers.checkpoints import (
     checkpoints,
     delete_checkpoints,

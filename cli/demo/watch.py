@@ -12,8 +12,8 @@ from rich.text import Text
 from api import schemas
 from api.client import Client
 from searchd.domain.lifecycle import TrialStatus
-from searchd.domain.pool import PoolProgress
-from searchd.domain.trial import Progress, TrialRole
+from searchd.domain.trial import TrialRole
+from searchd.messages.reports import PoolProgress, Progress
 from searchd.spec import PoolSpec
 
 POLL_S = 1.0

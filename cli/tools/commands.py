@@ -11,10 +11,10 @@ from cli.tools.methods import methods
 from cli.tools.train_classifier import train_classifier
 from searchd.domain.architecture import BlockKind, preset
 from searchd.domain.detector import Detector
+from searchd.domain.distillation_plan import Choice, OrderAlgorithm
 from searchd.domain.encoding import parse
 from searchd.domain.resolution import Resolution
 from searchd.domain.score import score as compute_score
-from searchd.domain.teacher_order import Choice, OrderAlgorithm
 from searchd.search.teacher_order import Pool, choose
 from searchd.spec import ScoreSpec, SpaceSpec
 

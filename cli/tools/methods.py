@@ -8,11 +8,11 @@ from pydantic import BaseModel
 
 from cli.output import Format, FormatOption, show_list
 from searchd.domain.detector import Family
-from searchd.domain.distillation import CATALOGUE, Method, MethodName
+from searchd.domain.distillation_methods import CATALOGUE, Method, MethodName
 
 
 class Line(BaseModel):
-    """One method; see `searchd.domain.distillation.Method`."""
+    """One method; see `searchd.domain.distillation_methods.Method`."""
 
     name: MethodName
     title: str

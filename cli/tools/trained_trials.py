@@ -23,12 +23,13 @@ from detection.data.coco import CocoSplit
 from detection.distillation.distiller import pair_of
 from detection.distillation.sgfi import Sgfi
 from elastic_pool.teacher import load_supernet, make_teacher
-from searchd.domain.distillation import MethodName
+from searchd.domain.distillation_methods import MethodName
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import Subnet
 from searchd.domain.trial import Artifact
-from searchd.spec import MethodsSpec, PoolRef, SplitSpec
+from searchd.messages.tasks import PoolRef
+from searchd.spec import MethodsSpec, SplitSpec
 
 BATCH_SIZE = 8
 

@@ -13,7 +13,7 @@ from detection.analysis.undisturbed import undisturbed
 from detection.data.batches import Batch
 from detection.distillation.student import student_step
 from detection.distillation.taps import TeacherTaps
-from searchd.domain.distillation import Tap
+from searchd.domain.distillation_methods import Tap
 from searchd.domain.errors import InvalidValueError
 
 

@@ -31,7 +31,7 @@ from detection.distillation.proposal_feature import ProposalFeature
 from detection.distillation.sgfi import Sgfi
 from detection.distillation.simultaneous import AverageTaps, mean_of_losses, pair_with_average
 from detection.distillation.taps import StudentTaps, TeacherTaps, first_stage, neck_strides
-from searchd.domain.distillation import (
+from searchd.domain.distillation_methods import (
     CATALOGUE,
     MethodName,
     Tap,

@@ -2,7 +2,7 @@
 
 A student's taps come out of mmdet's own loss, which `student_step` runs while it listens: its
 losses are plain training's by construction. A teacher is asked for the student's regions (papers.md
-0.2, 1.8, 3.5). Attributes are named as `searchd.domain.distillation.Tap`.
+0.2, 1.8, 3.5). Attributes are named as `searchd.domain.distillation_methods.Tap`.
 
 Shapes: N regions of the whole batch, P of them compared, C neck channels, K foreground classes.
 """
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from detection.data.batches import Batch
 from detection.distillation.alignment import aligned, on_other
-from searchd.domain.distillation import Tap
+from searchd.domain.distillation_methods import Tap
 
 _HEAD_TAPS = frozenset({Tap.EMBEDDINGS, Tap.CLASS_LOGITS, Tap.BOX_DELTAS})
 """Taps of a teacher for which its RoI head runs."""

@@ -1,7 +1,7 @@
 """The options of each distillation method, with their defaults and ranges. Standard library only.
 
-A spec gives them under `options`; the catalogue (`searchd.domain.distillation`) says which class
-belongs to which method, and `detection.distillation` reads them.
+A spec gives them under `options`; the catalogue (`searchd.domain.distillation_methods`) says which
+class belongs to which method, and `detection.distillation` reads them.
 """
 
 from collections.abc import Callable

@@ -9,9 +9,7 @@ from enum import StrEnum
 from typing import Literal
 
 from searchd.domain.actions import Action, describe
-from searchd.domain.detector import Detector
 from searchd.domain.errors import InvalidValueError
-from searchd.domain.lifecycle import FailureCause
 from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import Subnet
 from searchd.domain.teacher import Teaching
@@ -179,10 +177,6 @@ class Proposal:
         return trial_name(self.role, self.number)
 
 
-UNDISTILLED_TOLERANCE = 1e-6
-"""Relative difference of losses that rounding explains."""
-
-
 class Outcome(StrEnum):
     """How a trial ended, as its worker reports it.
 
@@ -235,107 +229,3 @@ class Evaluation:
     """Median seconds of one forward pass at batch 1, warm and synchronised."""
     images_per_s: float
     """Throughput at batch 1: images over total time."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EpochMetrics:
-    """One epoch of training."""
-
-    epoch: int
-    """From 1."""
-    losses: dict[str, float]
-    """Mean over the epoch's iterations of each loss term and of their sum, `loss`."""
-    learning_rate: float
-    """At the epoch's end."""
-    duration_s: float
-    """Wall-clock seconds, over all attempts."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SanityChecks:
-    """What was checked around a trial's distillation, since published code fails silently here.
-    None where it was not checked: without a teacher, or because the trial ended before."""
-
-    resolution: Resolution | None = None
-    """At which the APs were measured."""
-    teacher_ap: float | None = None
-    """The teacher's own on the validation split, in [0, 1]."""
-    teacher_ap_floor: float | None = None
-    """What it should exceed: the spec's, or the student's AP before this trial."""
-    undistilled_difference: float | None = None
-    """Largest relative difference between the losses of a step with distillation switched off and
-    of plain training; more than `UNDISTILLED_TOLERANCE` is a defect."""
-    first_losses: dict[str, float] | None = None
-    """Of the first step, each term and their sum; all finite, or the trial has failed."""
-    first_epoch_score: float | None = None
-    """Score after the first epoch at the largest resolution, where a search abandons trials that
-    are hopeless then."""
-    suspicious: str = ""
-    """Why the result is not to be trusted; empty if nothing speaks against it."""
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What a user should look at, in words."""
-        found = []
-        teacher, floor = self.teacher_ap, self.teacher_ap_floor
-        if teacher is not None and floor is not None and teacher <= floor:
-            found.append(
-                f"its teacher has AP {teacher:.1%} at {self.resolution}, which is not above "
-                f"{floor:.1%}"
-            )
-        if (self.undistilled_difference or 0) > UNDISTILLED_TOLERANCE:
-            found.append(
-                "with distillation switched off its losses differ from plain training's by "
-                f"{self.undistilled_difference:.1e}"
-            )
-        if self.suspicious:
-            found.append(f"its result is suspicious: {self.suspicious}")
-        return tuple(found)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """What a worker learned of one trial. Written to the artifact store last, as report.json."""
-
-    trial: str
-    """Name inside the search."""
-    attempt: int
-    outcome: Outcome
-    reason: str = ""
-    """In words, for every outcome but SUCCEEDED; the traceback when the cause is a bug."""
-    cause: FailureCause | None = None
-    damaged: str = ""
-    """URI of the stored file that is missing or damaged, if that is the cause."""
-    notes: tuple[str, ...] = ()
-    """What the worker chose, or did otherwise than it was to, in words; they become events."""
-    chosen_teacher: Subnet | None = None
-    """Of a success whose proposal left the choice among candidates to the worker."""
-    detector: Detector | None = None
-    """The child, from the moment it was evolved."""
-    params: int | None = None
-    """Parameters of the whole detector."""
-    base_macs: float | None = None
-    """Macs of this detector at the base resolution, which the score uses (papers.md 1.3)."""
-    evaluations: tuple[Evaluation, ...] = ()
-    epochs: tuple[EpochMetrics, ...] = ()
-    artifacts: tuple[Artifact, ...] = ()
-    checks: SanityChecks = SanityChecks()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """Where a running trial stands; shown, and never used to decide."""
-
-    trial: str
-    attempt: int
-    epoch: int
-    """The epoch under way, from 1."""
-    num_epochs: int
-    iteration: int
-    """Iterations done in this epoch."""
-    num_iterations: int
-    """Iterations of one epoch."""
-    stage: str
-    """prepare, choose, check, train, judge (after the first epoch) or evaluate."""
-    losses: dict[str, float]
-    """Running means of the epoch under way."""

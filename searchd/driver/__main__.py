@@ -15,13 +15,13 @@ from contextlib import closing
 from searchd import settings as settings_module
 from searchd.domain.errors import ConflictError, StaleLeaseError
 from searchd.domain.lifecycle import WorkKind
-from searchd.driver.dataset import run_dataset_check
-from searchd.driver.keeper import EXIT_LEASE_LOST, LeaseKeeper
+from searchd.driver.dataset_check import run_dataset_check
+from searchd.driver.lease_heartbeat import EXIT_LEASE_LOST, LeaseKeeper
 from searchd.driver.ledger import Ledger
 from searchd.driver.patience import PatientDatabase
-from searchd.driver.pool import run_pool
-from searchd.driver.search import run_search
-from searchd.driver.teacher import run_teacher
+from searchd.driver.pool_training import run_pool
+from searchd.driver.teacher_evaluation import run_teacher
+from searchd.driver.trial_loop import run_search
 from searchd.settings import Settings
 from searchd.store import Database, Lease, work
 from searchd.store.base import now

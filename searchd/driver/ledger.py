@@ -13,21 +13,24 @@ from dataclasses import replace
 from sqlalchemy.orm import Session
 
 from searchd import artifacts
+from searchd.domain.distillation_plan import Plan
 from searchd.domain.lifecycle import FailureCause, PoolStatus, SearchStatus, TrialStatus
-from searchd.domain.progression import Plan
 from searchd.domain.retries import final_reason, retry_of
 from searchd.domain.subnet import Subnet
 from searchd.domain.teacher import RegisteredTeacher
-from searchd.domain.trial import BASE_NAME, Outcome, Progress, Proposal, Report
-from searchd.driver.abandoning import first_epoch_of
-from searchd.driver.failures import failure_of
-from searchd.driver.orders import attempt_folder, load_run, make_order, run_folder, student_of
-from searchd.driver.rules import rules_of
-from searchd.driver.scoring import remarks_on, scores_of
+from searchd.domain.trial import BASE_NAME, Outcome, Proposal
+from searchd.driver.run import attempt_folder, load_run, run_folder
+from searchd.driver.strategies import rules_of
+from searchd.driver.trial_failures import failure_of
+from searchd.driver.trial_scores import remarks_on, scores_of
+from searchd.driver.trial_tasks import first_epoch_of, make_order, student_of
+from searchd.messages.files import REPORT_FILE, STOP_FILE
+from searchd.messages.reports import REPORT, Progress, Report
+from searchd.messages.tasks import Inherited, PoolRef, TeacherRef, TrialOrder
 from searchd.search.strategies.rules import Rules
 from searchd.search.strategy import Completion, Strategy
 from searchd.settings import Settings
-from searchd.spec import REPORT, Inherited, PoolRef, SearchSpec, TeacherRef, TrialOrder
+from searchd.spec import SearchSpec
 from searchd.store import (
     Database,
     Lease,
@@ -44,11 +47,6 @@ from searchd.store.lease import hold
 from searchd.store.models import PoolRow, RunRow, TrialRow
 
 log = logging.getLogger(__name__)
-
-REPORT_FILE = "report.json"
-"""In an attempt's folder; written last, so that its presence says that the attempt is complete."""
-STOP_FILE = "stop.json"
-"""In the search's folder; while it exists, workers stop at the end of their slice."""
 
 
 class Ledger:

@@ -7,7 +7,7 @@ at these epochs alone.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from searchd.domain.distillation import MethodName
+from searchd.domain.distillation_methods import MethodName
 
 _SUM = "loss"
 _METHODS = frozenset(MethodName)

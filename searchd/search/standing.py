@@ -4,7 +4,7 @@ after every order of a study (MTPD 4.1, papers.md 2.4 and 2.7)."""
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from searchd.domain.progression import Baseline, Path, Plan
+from searchd.domain.distillation_plan import Baseline, Path, Plan
 from searchd.domain.trial import BASE_NAME, Proposal
 from searchd.search.strategies.progressive import end_of, rank_among_orders, trials_of
 from searchd.search.teacher_order import rank_of

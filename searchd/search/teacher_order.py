@@ -11,8 +11,8 @@ from itertools import pairwise, permutations
 from math import isfinite, perm
 from typing import TypeVar
 
+from searchd.domain.distillation_plan import Choice, OrderAlgorithm
 from searchd.domain.errors import InvalidValueError
-from searchd.domain.teacher_order import Choice, OrderAlgorithm
 
 MAX_ORDERS = 200_000
 """That are compared one by one: a few seconds."""

@@ -1,9 +1,19 @@
-"""What a user submits and what a worker is handed, defined once and stored as JSON.
+"""What a user submits, defined once and stored as JSON.
 
 Used by the API, the CLI, the coordinator, the driver and the workers. Unknown fields are refused.
 Knows pydantic and `searchd.domain`; never torch, Ray or the database.
 """
 
+from searchd.spec.base import (
+    NAME_PATTERN,
+    DatasetSpec,
+    Name,
+    ResolutionText,
+    Spec,
+    SplitSpec,
+    TrialId,
+)
+from searchd.spec.codecs import ACTION, DETECTOR, PLAN, PROPOSAL, SUBNET
 from searchd.spec.distillations import (
     DistillationSpec,
     StudentSpec,
@@ -11,20 +21,6 @@ from searchd.spec.distillations import (
     subnets_of,
 )
 from searchd.spec.finish import DistilSpec, FineTuneSpec, FinishSpec
-from searchd.spec.orders import (
-    Comparison,
-    CostsOrder,
-    FirstEpochOrder,
-    Inherited,
-    LatencyOrder,
-    LoadedBase,
-    PoolOrder,
-    PoolRef,
-    TeacherOrder,
-    TeacherRef,
-    TimedDetector,
-    TrialOrder,
-)
 from searchd.spec.pool import PAPER_PHASES, PoolSpec, ShrinkPhaseSpec, SpaceSpec
 from searchd.spec.search import (
     BaseSpec,
@@ -52,42 +48,16 @@ from searchd.spec.training import (
     ResourcesSpec,
     TrainingSpec,
 )
-from searchd.spec.values import (
-    ACTION,
-    CHECKS,
-    DETECTOR,
-    NAME_PATTERN,
-    PLAN,
-    POOL_PROGRESS,
-    POOL_REPORT,
-    PROGRESS,
-    PROPOSAL,
-    REPORT,
-    SUBNET,
-    TEACHER_REPORT,
-    DatasetSpec,
-    Name,
-    ResolutionText,
-    Spec,
-    SplitSpec,
-    TrialId,
-)
 
 __all__ = [
     "check_subnets",
     "StudentSpec",
     "TrialId",
-    "TEACHER_REPORT",
-    "TeacherOrder",
-    "TeacherRef",
     "TeacherSpec",
     "PoolSubnetSpec",
     "ACTION",
     "BaseSpec",
     "BudgetSpec",
-    "CHECKS",
-    "Comparison",
-    "CostsOrder",
     "DETECTOR",
     "DatasetSpec",
     "DistilSpec",
@@ -96,28 +66,18 @@ __all__ = [
     "FinishSpec",
     "MethodsSpec",
     "HeadSpec",
-    "Inherited",
     "JointDetNasSpec",
-    "LatencyOrder",
-    "LoadedBase",
     "MethodSpec",
     "MmdetSpec",
     "NAME_PATTERN",
     "Name",
     "PAPER_PHASES",
     "PLAN",
-    "POOL_PROGRESS",
-    "POOL_REPORT",
-    "PROGRESS",
     "PROPOSAL",
     "PairSearchSpec",
     "PipelineSpec",
-    "PoolOrder",
-    "FirstEpochOrder",
-    "PoolRef",
     "PoolSearchSpec",
     "PoolSpec",
-    "REPORT",
     "RandomSpec",
     "ResolutionText",
     "ResourcesSpec",
@@ -130,9 +90,7 @@ __all__ = [
     "SplitSpec",
     "StrategySpec",
     "TargetSpec",
-    "TimedDetector",
     "TrainingSpec",
-    "TrialOrder",
     "check_pool",
     "subnets_of",
     "traits_of",

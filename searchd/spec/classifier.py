@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from searchd.domain.architecture import Architecture, preset
 from searchd.domain.trial import Artifact
-from searchd.spec.values import Spec
+from searchd.spec.base import Spec
 
 Losses = Literal["softmax", "focal", "joint"]
 Augmentation = Literal["general", "ssd"]

@@ -5,14 +5,19 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from searchd.domain.distillation import MethodName, check_average, check_fit
-from searchd.domain.progression import STUDENT_NAME, Baseline, sample_teachers, sampled_names
+from searchd.domain.distillation_methods import MethodName, check_average, check_fit
+from searchd.domain.distillation_plan import (
+    STUDENT_NAME,
+    Baseline,
+    OrderAlgorithm,
+    sample_teachers,
+    sampled_names,
+)
 from searchd.domain.subnet import Subnet
-from searchd.domain.teacher_order import OrderAlgorithm
+from searchd.spec.base import Name, ResolutionText, Spec, TrialId
 from searchd.spec.pool import PoolSpec
 from searchd.spec.search import BaseSpec, ScoreSpec, traits_of
 from searchd.spec.training import HeadSpec, MethodSpec, MethodsSpec, ResourcesSpec, TrainingSpec
-from searchd.spec.values import Name, ResolutionText, Spec, TrialId
 
 FEATURE_MATCHING = MethodsSpec(methods=(MethodSpec(name=MethodName.FEATURE_MATCHING),))
 """What a distillation uses unless told otherwise (MTPD 3.1)."""

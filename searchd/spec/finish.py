@@ -6,15 +6,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
+from searchd.domain.distillation_plan import Baseline, OrderAlgorithm
 from searchd.domain.errors import InvalidValueError
-from searchd.domain.progression import Baseline
 from searchd.domain.subnet import Subnet
 from searchd.domain.teacher import Teaching
-from searchd.domain.teacher_order import OrderAlgorithm
+from searchd.spec.base import Name, ResolutionText, Spec, TrialId
 from searchd.spec.distillations import FEATURE_MATCHING, DistillationSpec
 from searchd.spec.search import SearchSpec
 from searchd.spec.training import MethodsSpec, TrainingSpec
-from searchd.spec.values import Name, ResolutionText, Spec, TrialId
 
 _KEPT = "found"
 """What a fine-tuning calls the teacher that the search found."""

@@ -6,8 +6,8 @@ from pydantic import Field, model_validator
 
 from searchd.domain.detector import Family
 from searchd.domain.subnet import SubnetSpace
+from searchd.spec.base import Name, ResolutionText, Spec
 from searchd.spec.training import HeadSpec, TrainingSpec
-from searchd.spec.values import Name, ResolutionText, Spec
 
 
 class SpaceSpec(Spec):

@@ -6,12 +6,13 @@ from typing import Self
 from pydantic import Field, JsonValue, model_validator
 
 from searchd.domain.architecture import Architecture, BlockKind, preset
-from searchd.domain.distillation import Traits, check_fit, traits
+from searchd.domain.distillation_methods import Traits, check_fit, traits
 from searchd.domain.encoding import parse
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import SubnetSpace
 from searchd.domain.trial import TeacherPolicy
+from searchd.spec.base import Name, ResolutionText, Spec
 from searchd.spec.pool import PoolSpec
 from searchd.spec.strategies import (
     JointDetNasSpec,
@@ -26,7 +27,6 @@ from searchd.spec.training import (
     ResourcesSpec,
     TrainingSpec,
 )
-from searchd.spec.values import Name, ResolutionText, Spec
 
 
 class MmdetSpec(Spec):

@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from searchd.domain.actions import ACTION_KINDS, ActionKind, LayerImportance
 from searchd.domain.trial import TeacherPolicy
-from searchd.spec.values import Spec
+from searchd.spec.base import Spec
 
 
 class PairSearchSpec(Spec):

@@ -6,8 +6,8 @@ from pydantic import Field, model_validator
 
 from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import Subnet
+from searchd.spec.base import Name, ResolutionText, Spec, TrialId
 from searchd.spec.search import MmdetSpec
-from searchd.spec.values import Name, ResolutionText, Spec, TrialId
 
 
 class PoolSubnetSpec(Spec):

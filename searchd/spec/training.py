@@ -8,9 +8,9 @@ from pydantic import Field, JsonValue, TypeAdapter, model_validator
 
 from searchd.domain.architecture import Architecture
 from searchd.domain.detector import Detector, Family
-from searchd.domain.distillation import CATALOGUE, JOINT_DETNAS, MethodName
+from searchd.domain.distillation_methods import CATALOGUE, JOINT_DETNAS, MethodName
 from searchd.domain.resolution import Resolution
-from searchd.spec.values import ResolutionText, Spec
+from searchd.spec.base import ResolutionText, Spec
 
 
 class ResourcesSpec(Spec):
@@ -94,8 +94,8 @@ class TrainingSpec(Spec):
 
 
 class MethodSpec(Spec):
-    """One distillation method with its weight and options; `searchd.domain.distillation` lists
-    them all."""
+    """One distillation method with its weight and options;
+    `searchd.domain.distillation_methods` lists them all."""
 
     name: MethodName
     weight: float | None = Field(default=None, gt=0)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from searchd.domain.distillation_plan import Plan
 from searchd.domain.errors import ConflictError, InvalidValueError, NotFoundError
 from searchd.domain.lifecycle import SearchStatus, TrialStatus, WorkKind
-from searchd.domain.progression import Plan
 from searchd.domain.subnet import Subnet
 from searchd.domain.teacher import RegisteredTeacher, Teacher
 from searchd.spec import DistillationSpec, HeadSpec, check_subnets, subnets_of

@@ -9,8 +9,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
 from searchd.domain.architecture import Architecture
+from searchd.domain.distillation_plan import OrderAlgorithm
 from searchd.domain.lifecycle import PoolStatus, TrialStatus
-from searchd.domain.teacher_order import OrderAlgorithm
 from searchd.domain.trial import TrialRole
 from searchd.search.forecast import (
     CHECKPOINT_PER_WEIGHTS,

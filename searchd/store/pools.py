@@ -7,9 +7,10 @@ from sqlalchemy.orm import Session
 
 from searchd.domain.errors import ConflictError
 from searchd.domain.lifecycle import PoolStatus, WorkKind, is_final
-from searchd.domain.pool import PoolProgress, PoolReport
 from searchd.domain.trial import Outcome
-from searchd.spec import PoolRef, PoolSpec
+from searchd.messages.reports import PoolProgress, PoolReport
+from searchd.messages.tasks import PoolRef
+from searchd.spec import PoolSpec
 from searchd.store import creation, paging, references, work
 from searchd.store.base import new_id
 from searchd.store.lease import Lease, hold

@@ -8,7 +8,8 @@ from searchd.domain.errors import InvalidValueError
 from searchd.domain.lifecycle import FailureCause, TrialStatus, is_final
 from searchd.domain.resolution import Resolution
 from searchd.domain.teacher import TeacherCandidates
-from searchd.domain.trial import Outcome, Report
+from searchd.domain.trial import Outcome
+from searchd.messages.reports import Report
 from searchd.store import events, trials, work
 from searchd.store.lease import Lease, hold
 from searchd.store.models import ArtifactRow, Desired, EpochMetricsRow, EvaluationRow, TrialRow

@@ -6,8 +6,9 @@ from sqlalchemy.orm import Session
 
 from searchd.domain.errors import ConflictError, InvalidValueError, NotFoundError
 from searchd.domain.lifecycle import TeacherStatus, WorkKind
-from searchd.domain.teacher_report import TeacherReport
-from searchd.spec import Inherited, PoolSubnetSpec, TeacherRef, TeacherSpec
+from searchd.messages.reports import TeacherReport
+from searchd.messages.tasks import Inherited, TeacherRef
+from searchd.spec import PoolSubnetSpec, TeacherSpec
 from searchd.store import creation, keeping, paging, references, trials, work
 from searchd.store.base import new_id
 from searchd.store.lease import Lease, hold

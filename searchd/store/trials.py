@@ -9,8 +9,9 @@ from sqlalchemy.orm import Session, selectinload
 
 from searchd.domain.errors import ConflictError, InvalidValueError, NotFoundError
 from searchd.domain.lifecycle import TrialStatus, is_final
-from searchd.domain.trial import Progress, Proposal, describe_change
-from searchd.spec import Inherited
+from searchd.domain.trial import Proposal, describe_change
+from searchd.messages.reports import Progress
+from searchd.messages.tasks import Inherited
 from searchd.store import events
 from searchd.store.lease import Lease, hold
 from searchd.store.models import (

@@ -11,7 +11,8 @@ import pytest
 from searchd import artifacts
 from searchd.domain.lifecycle import SearchStatus
 from searchd.domain.teacher import TeacherCandidates
-from searchd.domain.trial import Outcome, Report
+from searchd.domain.trial import Outcome
+from searchd.messages.reports import Report
 from searchd.store import Database, reports, trials, work
 from tests.searchd.store.factories import (
     base_proposal,

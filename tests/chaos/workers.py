@@ -16,8 +16,9 @@ from pathlib import Path
 
 from searchd import artifacts
 from searchd.domain.errors import ArtifactError
-from searchd.domain.trial import Outcome, Progress, Report
-from searchd.spec import REPORT, TrialOrder
+from searchd.domain.trial import Outcome
+from searchd.messages.reports import REPORT, Progress, Report
+from searchd.messages.tasks import TrialOrder
 from tests import fake_workers
 from tests.fake_workers import TrialContext
 

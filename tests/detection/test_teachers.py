@@ -16,10 +16,10 @@ from detection.distillation.student import student_step
 from detection.mmdet_config import assemble_mmdet
 from detection.teachers import feature_levels, load_mmdet
 from searchd.domain.detector import Family, MmdetDetector
-from searchd.domain.distillation import MethodName
+from searchd.domain.distillation_methods import MethodName
 from searchd.domain.errors import CheckpointError, InvalidValueError
 from searchd.domain.resolution import Resolution
-from searchd.domain.teacher_report import FeatureLevel
+from searchd.messages.reports import FeatureLevel
 from searchd.spec import MethodSpec
 from tests.detection.distillation.conftest import tiny
 

@@ -27,9 +27,9 @@ from detection.training import (
 )
 from searchd.domain.architecture import preset
 from searchd.domain.detector import Detector
-from searchd.domain.distillation import JOINT_DETNAS
+from searchd.domain.distillation_methods import JOINT_DETNAS
 from searchd.domain.resolution import Resolution
-from searchd.domain.trial import EpochMetrics
+from searchd.messages.reports import EpochMetrics
 from searchd.spec import DatasetSpec, MethodsSpec, TrainingSpec
 
 SPEC = TrainingSpec(

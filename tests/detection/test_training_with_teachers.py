@@ -15,7 +15,7 @@ from detection.data.shapes import make_shapes
 from detection.distillation.distiller import Distiller, pair_of
 from detection.training import Training
 from searchd.domain.detector import Family
-from searchd.domain.distillation import JOINT_DETNAS, MethodName
+from searchd.domain.distillation_methods import JOINT_DETNAS, MethodName
 from searchd.domain.resolution import Resolution
 from searchd.spec import DatasetSpec, MethodSpec, TrainingSpec
 from tests.detection.distillation.conftest import tiny

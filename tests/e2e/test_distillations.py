@@ -11,8 +11,8 @@ from api.client import Client
 from api.distillation_schemas import DistillationDetails
 from cli.local_service import Service
 from detection.data.shapes import make_shapes
+from searchd.domain.distillation_plan import Baseline
 from searchd.domain.lifecycle import DatasetStatus, SearchStatus, TrialStatus
-from searchd.domain.progression import Baseline
 from searchd.domain.trial import TrialRole
 from searchd.spec import DistillationSpec, FineTuneSpec, FinishSpec, PoolSpec, SearchSpec
 from tests.e2e.test_search import HEAD, POOL, SEARCH, TRAINING

@@ -14,7 +14,7 @@ from cli.child_processes import marked
 from cli.local_service import MARK, Service
 from detection.data.shapes import make_shapes
 from searchd.domain.lifecycle import PoolStatus, SearchStatus, TrialStatus
-from searchd.domain.trial import Progress
+from searchd.messages.reports import Progress
 from searchd.spec import PoolSpec, SearchSpec
 from tests.e2e.test_search import POOL, SEARCH
 

@@ -6,7 +6,7 @@ import pytest
 
 from cli.service import read_spec
 from searchd.domain.trial import PruneToMacs, TeacherPolicy
-from searchd.driver.rules import rules_of
+from searchd.driver.strategies import rules_of
 from searchd.search.strategies.joint_detnas import JointDetNas
 from searchd.search.strategies.pipeline import Pipeline
 from searchd.search.strategies.pool_search import PoolSearch

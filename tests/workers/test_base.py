@@ -15,15 +15,8 @@ from searchd.domain.errors import CheckpointError
 from searchd.domain.lifecycle import FailureCause
 from searchd.domain.resolution import Resolution
 from searchd.domain.trial import Outcome, Proposal, Train, TrialRole
-from searchd.spec import (
-    DatasetSpec,
-    HeadSpec,
-    LoadedBase,
-    MmdetSpec,
-    ScoreSpec,
-    TrainingSpec,
-    TrialOrder,
-)
+from searchd.messages.tasks import LoadedBase, TrialOrder
+from searchd.spec import DatasetSpec, HeadSpec, MmdetSpec, ScoreSpec, TrainingSpec
 from workers.base import load_base
 from workers.trial import run_trial
 

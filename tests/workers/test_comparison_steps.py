@@ -17,19 +17,10 @@ from detection.data.views import FixedViews
 from elastic_pool.supernet import Supernet
 from searchd import artifacts
 from searchd.domain.architecture import preset
-from searchd.domain.progression import STUDENT_NAME
+from searchd.domain.distillation_plan import STUDENT_NAME
 from searchd.domain.resolution import Resolution
-from searchd.spec import (
-    Comparison,
-    CostsOrder,
-    HeadSpec,
-    Inherited,
-    PoolRef,
-    SpaceSpec,
-    SplitSpec,
-    TeacherRef,
-    TrainingSpec,
-)
+from searchd.messages.tasks import Comparison, CostsOrder, Inherited, PoolRef, TeacherRef
+from searchd.spec import HeadSpec, SpaceSpec, SplitSpec, TrainingSpec
 from workers.adaptation_costs import compare
 from workers.comparison_steps import costs_of, fit, gather_part, measure_part, prepare_teacher
 

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
-from searchd.domain.trial import Outcome, Report, Train
-from searchd.spec import DatasetSpec, FirstEpochOrder, PoolRef, TrialOrder
+from searchd.domain.trial import Outcome, Train
+from searchd.messages.reports import Report
+from searchd.messages.tasks import FirstEpochOrder, PoolRef, TrialOrder
+from searchd.spec import DatasetSpec
 from tests.workers.test_trial import base, child_order, dataset, pool
 from workers.context import TrialContext
 from workers.trial import run_trial, trial_steps

@@ -20,18 +20,10 @@ from searchd.domain.lifecycle import FailureCause
 from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import Subnet
 from searchd.domain.teacher import TeacherCandidates
-from searchd.domain.trial import Outcome, Progress, Proposal, Report, Train, TrialRole
-from searchd.spec import (
-    DatasetSpec,
-    HeadSpec,
-    Inherited,
-    MethodsSpec,
-    PoolRef,
-    ScoreSpec,
-    SpaceSpec,
-    TrainingSpec,
-    TrialOrder,
-)
+from searchd.domain.trial import Outcome, Proposal, Train, TrialRole
+from searchd.messages.reports import Progress, Report
+from searchd.messages.tasks import Inherited, PoolRef, TrialOrder
+from searchd.spec import DatasetSpec, HeadSpec, MethodsSpec, ScoreSpec, SpaceSpec, TrainingSpec
 from workers.nearest_teacher import NearestTeacher
 from workers.teachers import build_teacher
 from workers.trial import run_trial

@@ -15,9 +15,10 @@ from detection.data.shapes import make_shapes
 from searchd import artifacts
 from searchd.domain.errors import StaleLeaseError
 from searchd.domain.lifecycle import FailureCause
-from searchd.domain.pool import PoolProgress
 from searchd.domain.trial import Outcome
-from searchd.spec import POOL_REPORT, DatasetSpec, PoolOrder, PoolSpec
+from searchd.messages.reports import POOL_REPORT, PoolProgress
+from searchd.messages.tasks import PoolOrder
+from searchd.spec import DatasetSpec, PoolSpec
 from tests.elastic_pool.tiny import TINY_SPACE, make_pool_spec
 from workers import pool_training
 from workers.pool_steps import train_pool_inline

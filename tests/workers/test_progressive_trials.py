@@ -12,23 +12,21 @@ from detection.data.shapes import make_shapes
 from elastic_pool.supernet import Supernet
 from searchd import artifacts
 from searchd.domain.architecture import preset
-from searchd.domain.distillation import MethodName
+from searchd.domain.distillation_methods import MethodName
 from searchd.domain.resolution import Resolution
 from searchd.domain.teacher import RegisteredTeacher, SimultaneousTeachers, Teaching
-from searchd.domain.trial import Outcome, Proposal, Report, Train, TrialRole
-from searchd.driver.stages import handed_on
+from searchd.domain.trial import Outcome, Proposal, Train, TrialRole
+from searchd.driver.trial_tasks import handed_on
+from searchd.messages.reports import Report
+from searchd.messages.tasks import Inherited, PoolRef, TeacherRef, TrialOrder
 from searchd.spec import (
     DatasetSpec,
     HeadSpec,
-    Inherited,
     MethodSpec,
     MethodsSpec,
-    PoolRef,
     ScoreSpec,
     SpaceSpec,
-    TeacherRef,
     TrainingSpec,
-    TrialOrder,
 )
 from workers.trial import run_trial
 

@@ -14,8 +14,10 @@ from searchd import artifacts
 from searchd.domain.architecture import preset
 from searchd.domain.lifecycle import FailureCause
 from searchd.domain.resolution import Resolution
-from searchd.domain.trial import Outcome, Proposal, Report, Train, TrialRole
-from searchd.spec import DatasetSpec, HeadSpec, ScoreSpec, TrainingSpec, TrialOrder
+from searchd.domain.trial import Outcome, Proposal, Train, TrialRole
+from searchd.messages.reports import Report
+from searchd.messages.tasks import TrialOrder
+from searchd.spec import DatasetSpec, HeadSpec, ScoreSpec, TrainingSpec
 from workers.checkpoints import checkpoints, newest_checkpoint
 from workers.trial import run_trial
 

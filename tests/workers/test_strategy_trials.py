@@ -17,11 +17,12 @@ from elastic_pool.supernet import Supernet, extract
 from searchd import artifacts
 from searchd.domain.actions import PruneChannels
 from searchd.domain.lifecycle import PoolStatus, SearchStatus
-from searchd.domain.pool import PoolReport
 from searchd.domain.resolution import Resolution
 from searchd.domain.teacher import TeacherCandidates
-from searchd.domain.trial import Outcome, Proposal, Report, TakeSubnet, Train, TrialRole
+from searchd.domain.trial import Outcome, Proposal, TakeSubnet, Train, TrialRole
 from searchd.driver.ledger import Ledger
+from searchd.messages.reports import PoolReport, Report
+from searchd.messages.tasks import TrialOrder
 from searchd.search.strategy import Finished, replay
 from searchd.settings import Settings
 from searchd.spec import (
@@ -34,7 +35,6 @@ from searchd.spec import (
     ShrinkPhaseSpec,
     SpaceSpec,
     TrainingSpec,
-    TrialOrder,
 )
 from searchd.store import Database, datasets, pools, searches, upgrade, work
 from tests.searchd.store import factories

@@ -22,21 +22,10 @@ from searchd.domain.architecture import preset
 from searchd.domain.detector import Detector, MmdetDetector
 from searchd.domain.errors import ArtifactError, CheckpointError, DataError
 from searchd.domain.resolution import Resolution
-from searchd.domain.teacher_report import FeatureLevel
 from searchd.domain.trial import Artifact
-from searchd.spec import (
-    TEACHER_REPORT,
-    DatasetSpec,
-    HeadSpec,
-    Inherited,
-    MmdetSpec,
-    PoolRef,
-    PoolSubnetSpec,
-    SpaceSpec,
-    TeacherOrder,
-    TeacherRef,
-    TeacherSpec,
-)
+from searchd.messages.reports import TEACHER_REPORT, FeatureLevel
+from searchd.messages.tasks import Inherited, PoolRef, TeacherOrder, TeacherRef
+from searchd.spec import DatasetSpec, HeadSpec, MmdetSpec, PoolSubnetSpec, SpaceSpec, TeacherSpec
 from tests.detection.test_teachers import described
 from workers.teacher_evaluation import evaluate_teacher
 from workers.teachers import load_teacher

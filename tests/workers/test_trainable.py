@@ -11,16 +11,10 @@ import pytest
 from searchd.domain.architecture import preset
 from searchd.domain.detector import Detector
 from searchd.domain.lifecycle import FailureCause
-from searchd.domain.trial import Outcome, Progress, Proposal, Report, Train, TrialRole
-from searchd.spec import (
-    PROGRESS,
-    REPORT,
-    DatasetSpec,
-    ScoreSpec,
-    SplitSpec,
-    TrainingSpec,
-    TrialOrder,
-)
+from searchd.domain.trial import Outcome, Proposal, Train, TrialRole
+from searchd.messages.reports import PROGRESS, REPORT, Progress, Report
+from searchd.messages.tasks import TrialOrder
+from searchd.spec import DatasetSpec, ScoreSpec, SplitSpec, TrainingSpec
 from workers.trainable import TrialTrainable
 
 MODULE = "scripted_trial"

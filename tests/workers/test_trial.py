@@ -24,24 +24,20 @@ from searchd.domain.trial import (
     Change,
     MutateTeacher,
     Outcome,
-    Progress,
     Proposal,
-    Report,
     Train,
     TrialRole,
 )
+from searchd.messages.reports import REPORT, Progress, Report
+from searchd.messages.tasks import Inherited, PoolRef, TrialOrder
 from searchd.spec import (
-    REPORT,
     DatasetSpec,
     HeadSpec,
-    Inherited,
     MethodSpec,
     MethodsSpec,
-    PoolRef,
     ScoreSpec,
     SpaceSpec,
     TrainingSpec,
-    TrialOrder,
 )
 from workers.context import TrialContext
 from workers.trial import run_trial, trial_steps

@@ -9,9 +9,8 @@ begins like another shares its first stages, and every one whose parent has succ
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from searchd.domain.progression import Baseline, Path, Plan, show
+from searchd.domain.distillation_plan import Baseline, Choice, Path, Plan, show
 from searchd.domain.teacher import SimultaneousTeachers, Teacher
-from searchd.domain.teacher_order import Choice
 from searchd.domain.trial import (
     BASE_NAME,
     Outcome,

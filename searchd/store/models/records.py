@@ -9,7 +9,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 from searchd.domain.errors import CollectedError
 from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import Subnet
-from searchd.domain.trial import Artifact, EpochMetrics, Evaluation
+from searchd.domain.trial import Artifact, Evaluation
+from searchd.messages.reports import EpochMetrics
 from searchd.spec import SUBNET
 from searchd.store.base import ID_LENGTH, AsJson, Base, now
 

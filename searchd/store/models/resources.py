@@ -7,13 +7,11 @@ from pydantic import TypeAdapter
 from sqlalchemy import ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
+from searchd.domain.distillation_plan import Plan
 from searchd.domain.lifecycle import DatasetStatus, PoolStatus, SearchStatus, TeacherStatus
-from searchd.domain.pool import PoolProgress
-from searchd.domain.progression import Plan
-from searchd.domain.teacher_report import TeacherReport
+from searchd.messages.reports import TEACHER_REPORT, PoolProgress, TeacherReport
 from searchd.spec import (
     PLAN,
-    TEACHER_REPORT,
     BudgetSpec,
     DatasetSpec,
     DistillationSpec,

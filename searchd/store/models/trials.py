@@ -10,7 +10,8 @@ from searchd.domain.detector import Detector
 from searchd.domain.lifecycle import FailureCause, TrialStatus
 from searchd.domain.subnet import Subnet
 from searchd.domain.teacher import Teaching
-from searchd.domain.trial import Outcome, Progress, Proposal, SanityChecks, TrialRole
+from searchd.domain.trial import Outcome, Proposal, TrialRole
+from searchd.messages.reports import Progress, SanityChecks
 from searchd.spec import DETECTOR, PROPOSAL, SUBNET
 from searchd.store.base import ID_LENGTH, AsJson, Base, now, status_type
 from searchd.store.models.records import ArtifactRow, EpochMetricsRow, Measured

@@ -16,9 +16,10 @@ from elastic_pool.supernet import Supernet
 from searchd import artifacts
 from searchd.domain.architecture import preset
 from searchd.domain.detector import Detector
-from searchd.domain.distillation import MethodName
+from searchd.domain.distillation_methods import MethodName
 from searchd.domain.lifecycle import PoolStatus, SearchStatus
-from searchd.domain.trial import Artifact, EpochMetrics, Train
+from searchd.domain.trial import Artifact, Train
+from searchd.messages.reports import EpochMetrics
 from searchd.spec import DatasetSpec, MethodSpec, MethodsSpec
 from searchd.store import Database, datasets, pools, searches, work
 from tests.cli.conftest import Run

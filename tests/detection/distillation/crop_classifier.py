@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from detection.classifier import CropClassifier, save
-from searchd.domain.distillation import MethodName
+from searchd.domain.distillation_methods import MethodName
 from searchd.spec import MethodSpec
 from searchd.spec.classifier import ClassifierSpec
 

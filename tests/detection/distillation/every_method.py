@@ -6,7 +6,7 @@ import torch
 
 from detection.distillation.taps import StudentTaps
 from searchd.domain.detector import Family
-from searchd.domain.distillation import MethodName
+from searchd.domain.distillation_methods import MethodName
 from searchd.spec import MethodSpec
 from tests.detection.distillation.conftest import tiny
 from tests.detection.distillation.crop_classifier import dicod

@@ -16,7 +16,7 @@ from detection.distillation.distiller import Distiller, pair_of
 from detection.distillation.student import student_step
 from detection.distillation.taps import listening
 from searchd.domain.detector import Family
-from searchd.domain.distillation import MethodName
+from searchd.domain.distillation_methods import MethodName
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.resolution import Resolution
 from searchd.spec import MethodSpec

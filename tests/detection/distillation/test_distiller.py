@@ -15,7 +15,7 @@ from detection.data.batches import Batch, TrainingBatches
 from detection.data.coco import CocoSplit
 from detection.distillation.distiller import Distiller, pair_of
 from detection.distillation.student import student_step
-from searchd.domain.distillation import JOINT_DETNAS, MethodName
+from searchd.domain.distillation_methods import JOINT_DETNAS, MethodName
 from searchd.domain.resolution import Resolution
 from searchd.spec import MethodSpec
 

@@ -13,7 +13,7 @@ from detection.data.coco import CocoSplit
 from detection.distillation.student import student_step
 from detection.mmdet_config import build_config, model_config
 from searchd.domain.detector import Family, MmdetDetector
-from searchd.domain.distillation import MethodName
+from searchd.domain.distillation_methods import MethodName
 from tests.detection.distillation.conftest import tiny
 from tests.detection.distillation.teaching import distiller_of, student_of, train
 

@@ -13,7 +13,7 @@ from detection.data.coco import CocoSplit
 from detection.distillation.student import student_step
 from detection.training import Training
 from searchd.domain.detector import Family
-from searchd.domain.distillation import MethodName
+from searchd.domain.distillation_methods import MethodName
 from searchd.domain.resolution import Resolution
 from searchd.spec import TrainingSpec
 from tests.detection.distillation.conftest import tiny

@@ -11,7 +11,7 @@ from detection.distillation.distiller import Distiller, pair_of
 from detection.distillation.student import student_step
 from detection.mmdet_config import build_mmdet
 from searchd.domain.detector import Family, MmdetDetector
-from searchd.domain.distillation import MethodName
+from searchd.domain.distillation_methods import MethodName
 from searchd.spec import MethodSpec
 from tests.detection.distillation.conftest import tiny
 

@@ -15,7 +15,7 @@ from detection.distillation.student import student_step
 from detection.training import Training
 from searchd.domain.architecture import preset
 from searchd.domain.detector import Detector, Family
-from searchd.domain.distillation import MethodName
+from searchd.domain.distillation_methods import MethodName
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.resolution import Resolution
 from searchd.spec import MethodSpec, TrainingSpec

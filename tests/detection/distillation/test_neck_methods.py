@@ -11,7 +11,7 @@ from detection.data.coco import CocoSplit
 from detection.distillation.distiller import Distiller, pair_of
 from detection.distillation.student import student_step
 from searchd.domain.detector import Family
-from searchd.domain.distillation import MethodName
+from searchd.domain.distillation_methods import MethodName
 from searchd.domain.resolution import Resolution
 from searchd.spec import MethodSpec
 from tests.detection.distillation.conftest import tiny

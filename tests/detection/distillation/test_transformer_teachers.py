@@ -14,7 +14,7 @@ from detection.distillation.levels import LevelAdapters
 from detection.distillation.student import student_step
 from detection.mmdet_config import build_mmdet
 from searchd.domain.detector import Family, MmdetDetector
-from searchd.domain.distillation import MethodName
+from searchd.domain.distillation_methods import MethodName
 from searchd.domain.resolution import Resolution
 from searchd.spec import MethodSpec
 from tests.detection.distillation.conftest import tiny

@@ -15,7 +15,8 @@ from searchd.coordinator import sweeper as sweeping
 from searchd.coordinator.sweeper import INTERVAL_S, Sweeper, left_by_pool
 from searchd.domain.errors import CollectedError, ConflictError
 from searchd.domain.lifecycle import SearchStatus
-from searchd.domain.trial import Artifact, Proposal, Report
+from searchd.domain.trial import Artifact, Proposal
+from searchd.messages.reports import Report
 from searchd.search.pareto import pareto_front
 from searchd.search.strategies.joint_detnas import JointDetNas
 from searchd.search.strategy import Completion, Strategy

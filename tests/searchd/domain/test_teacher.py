@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from searchd.domain.distillation_plan import Baseline
 from searchd.domain.errors import InvalidValueError
-from searchd.domain.progression import Baseline
 from searchd.domain.subnet import Subnet
 from searchd.domain.teacher import (
     RegisteredTeacher,

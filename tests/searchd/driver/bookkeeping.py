@@ -2,9 +2,9 @@
 
 from searchd import artifacts
 from searchd.domain.lifecycle import FailureCause
-from searchd.domain.trial import Outcome, Proposal, Report
+from searchd.domain.trial import Outcome, Proposal
 from searchd.driver.ledger import Ledger
-from searchd.spec import REPORT
+from searchd.messages.reports import REPORT, Report
 from searchd.store import Database, trials
 from searchd.store.models import TrialRow
 from tests.searchd.store import factories

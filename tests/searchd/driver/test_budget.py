@@ -7,8 +7,9 @@ import pytest
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.lifecycle import FailureCause
 from searchd.domain.resolution import Resolution
-from searchd.domain.trial import Outcome, Report
+from searchd.domain.trial import Outcome
 from searchd.driver.ledger import Ledger
+from searchd.messages.reports import Report
 from searchd.search.history import Finished, Point
 from searchd.settings import Settings
 from searchd.spec import BudgetSpec

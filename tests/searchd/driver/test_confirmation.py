@@ -7,7 +7,7 @@ import pytest
 from api import views
 from searchd.domain.trial import Proposal
 from searchd.driver.ledger import Ledger
-from searchd.driver.rules import rules_of
+from searchd.driver.strategies import rules_of
 from searchd.search.confirmation import Verdict
 from searchd.search.strategy import Strategy
 from searchd.settings import Settings

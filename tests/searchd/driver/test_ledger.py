@@ -11,8 +11,9 @@ from searchd import artifacts
 from searchd.domain.errors import InvalidValueError, StaleLeaseError
 from searchd.domain.lifecycle import FailureCause, SearchStatus, TrialStatus
 from searchd.domain.resolution import Resolution
-from searchd.domain.trial import Outcome, Report, TakeSubnet
+from searchd.domain.trial import Outcome, TakeSubnet
 from searchd.driver.ledger import Ledger
+from searchd.messages.reports import Report
 from searchd.settings import Settings
 from searchd.spec import SearchSpec
 from searchd.store import Database, Lease, work

@@ -6,7 +6,7 @@ import pytest
 
 from searchd.domain.trial import Proposal, TrialRole
 from searchd.driver.ledger import Ledger
-from searchd.driver.rules import rules_of
+from searchd.driver.strategies import rules_of
 from searchd.spec import PoolSearchSpec
 from searchd.spec.search import NoiseSpec
 from searchd.store import Database, events

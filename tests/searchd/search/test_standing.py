@@ -2,8 +2,7 @@
 
 import random
 
-from searchd.domain.progression import Baseline, Plan, sample_teachers
-from searchd.domain.teacher_order import Choice
+from searchd.domain.distillation_plan import Baseline, Choice, Plan, sample_teachers
 from searchd.domain.trial import Proposal
 from searchd.search.standing import RankedOrder, stage_aps, standing
 from searchd.search.strategies.progressive import Progressive, make_plan, trials_of

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from searchd.domain.distillation_plan import Choice, OrderAlgorithm
 from searchd.domain.errors import InvalidValueError
-from searchd.domain.teacher_order import Choice, OrderAlgorithm
 from searchd.search.teacher_order import Pool, all_orders, choose, prefix_tree, rank_of
 
 GOLDEN = Path(__file__).parents[2] / "golden"

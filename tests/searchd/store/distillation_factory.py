@@ -3,9 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
+from searchd.domain.distillation_plan import Choice, Plan
 from searchd.domain.lifecycle import SearchStatus
-from searchd.domain.progression import Plan
-from searchd.domain.teacher_order import Choice
 from searchd.search.strategies.progressive import make_plan
 from searchd.spec import DistillationSpec
 from searchd.store import Database, Lease, distillations, trials, work

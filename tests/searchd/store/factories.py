@@ -15,21 +15,26 @@ from searchd.domain.architecture import preset
 from searchd.domain.detector import Detector, MmdetDetector
 from searchd.domain.errors import SearchdError
 from searchd.domain.lifecycle import PoolStatus, SearchStatus
-from searchd.domain.pool import EvaluatedSubnet, PhaseEpoch, PoolReport
 from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import Subnet
-from searchd.domain.teacher_report import FeatureLevel, TeacherReport
 from searchd.domain.trial import (
     Artifact,
-    EpochMetrics,
     Evaluation,
     MutateTeacher,
     Outcome,
-    Progress,
     Proposal,
-    Report,
     Train,
     TrialRole,
+)
+from searchd.messages.reports import (
+    EpochMetrics,
+    EvaluatedSubnet,
+    FeatureLevel,
+    PhaseEpoch,
+    PoolReport,
+    Progress,
+    Report,
+    TeacherReport,
 )
 from searchd.spec import (
     BaseSpec,

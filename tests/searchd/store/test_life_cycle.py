@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 
 from searchd.domain.errors import ConflictError, InvalidValueError
 from searchd.domain.lifecycle import PoolStatus, SearchStatus, TrialStatus, WorkStatus
-from searchd.domain.trial import Outcome, Report
+from searchd.domain.trial import Outcome
+from searchd.messages.reports import Report
 from searchd.spec import BudgetSpec
 from searchd.store import Database, Desired, events, pools, searches, trials, work
 from searchd.store.extension import ask_to_extend, budget_of

@@ -30,7 +30,8 @@ from searchd.domain.lifecycle import (
     is_final,
     next_statuses,
 )
-from searchd.domain.trial import Outcome, Report
+from searchd.domain.trial import Outcome
+from searchd.messages.reports import Report
 from searchd.store import Database, Desired, Lease, events, pools, reports, trials, work
 from searchd.store.extension import ask_to_extend
 from searchd.store.lease import hold

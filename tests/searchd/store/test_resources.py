@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 import pytest
 
 from searchd.domain.detector import Family
-from searchd.domain.distillation import MethodName
+from searchd.domain.distillation_methods import MethodName
 from searchd.domain.errors import ConflictError, InvalidValueError, NotFoundError
 from searchd.domain.lifecycle import DatasetStatus, PoolStatus, SearchStatus, WorkStatus
-from searchd.domain.pool import PoolProgress
 from searchd.domain.trial import Outcome
+from searchd.messages.reports import PoolProgress
 from searchd.spec import HeadSpec, MethodSpec, MethodsSpec
 from searchd.store import Database, Lease, datasets, events, pools, searches, work
 from tests.searchd.store.factories import (

@@ -7,7 +7,8 @@ import pytest
 
 from searchd.domain.errors import ConflictError, InvalidValueError, NotFoundError
 from searchd.domain.lifecycle import TeacherStatus, WorkStatus
-from searchd.domain.trial import Outcome, Report
+from searchd.domain.trial import Outcome
+from searchd.messages.reports import Report
 from searchd.spec import TeacherSpec
 from searchd.store import Database, datasets, pools, teachers, work
 from tests.searchd.store.factories import (

@@ -15,7 +15,8 @@ from searchd.domain.errors import (
 from searchd.domain.lifecycle import FailureCause, TrialStatus
 from searchd.domain.subnet import Subnet
 from searchd.domain.teacher import TeacherCandidates
-from searchd.domain.trial import Outcome, Report, SanityChecks
+from searchd.domain.trial import Outcome
+from searchd.messages.reports import Report, SanityChecks
 from searchd.store import Database, completions, events, reports, searches, trials, work
 from searchd.store.models import RunRow
 from tests.searchd.store.factories import (

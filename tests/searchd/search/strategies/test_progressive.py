@@ -3,9 +3,8 @@
 import random
 from dataclasses import replace
 
-from searchd.domain.progression import Baseline, Plan, sample_teachers
+from searchd.domain.distillation_plan import Baseline, Choice, Plan, sample_teachers
 from searchd.domain.teacher import SimultaneousTeachers
-from searchd.domain.teacher_order import Choice
 from searchd.domain.trial import Proposal, Train, TrialRole
 from searchd.search.strategies.progressive import (
     Progressive,

@@ -1,0 +1,101 @@
+"""Times the detectors that users compare, side by side, once the search's trials have ended.
+
+While trials share a machine each slows the others down, so what they measured is replaced.
+"""
+
+import logging
+from collections.abc import Sequence
+from itertools import chain
+
+import ray
+from ray.exceptions import RayError
+
+from searchd.domain.trial import TrialRole
+from searchd.driver.cluster import resolve
+from searchd.driver.ledger import Ledger
+from searchd.messages.tasks import LatencyOrder, TimedDetector
+from searchd.search.confirmation import judge
+from searchd.search.history import ranking
+from searchd.search.pareto import pareto_front
+from searchd.settings import Settings
+from searchd.spec import ResourcesSpec
+from searchd.store.models import EvaluationRow, TrialRow
+from searchd.store.trials import STUDENT
+
+log = logging.getLogger(__name__)
+
+Timed = tuple[TrialRow, EvaluationRow]
+
+
+def measure_latencies(ledger: Ledger, settings: Settings) -> None:
+    """Have one worker time the detectors of `detectors_to_time`, and write that down.
+
+    A failure is logged and leaves what the trials measured: it is no reason to lose a search.
+    """
+    strategy = ledger.strategy()
+    accepted = ranking(judge(strategy.completions, confirm=strategy.rules.confirm).accepted)
+    best = accepted[0].proposal.name if accepted else None
+    chosen = detectors_to_time(ledger.scored(), best)
+    if not chosen:
+        return
+    resources = ledger.spec.resources
+    task = _measure.options(num_cpus=resources.cpus_per_trial, num_gpus=resources.gpus_per_trial)
+    try:
+        found = ray.get(task.remote(settings.latency, _order(chosen, resources)))
+    except RayError:
+        log.exception("search %s: latencies could not be measured", ledger.search_id)
+        return
+    ledger.record_latencies(
+        {evaluation.id: times for (_, evaluation), times in zip(chosen, found, strict=True)}
+    )
+    log.info("search %s: %d detectors were timed side by side", ledger.search_id, len(chosen))
+
+
+def detectors_to_time(scored: Sequence[TrialRow], best_name: str | None) -> list[Timed]:
+    """The front of AP against MACs over all resolutions, and the best resolution of the base, of
+    the best search trial and of the last control; as far as their weights are still there.
+
+    Args:
+        scored: Trials that succeeded, in the order they ended.
+        best_name: Name of the best search trial, if one was accepted.
+    """
+    scored = [row for row in scored if _has_weights(row)]
+    points = [(row, evaluation) for row in scored for evaluation in row.evaluations]
+    front = pareto_front(points, cost=lambda point: point[1].macs, value=lambda point: point[1].ap)
+    by_role = {role: [row for row in scored if row.role is role] for role in TrialRole}
+    compared = [
+        *by_role[TrialRole.BASE],
+        *(row for row in by_role[TrialRole.SEARCH] if row.name == best_name),
+        *by_role[TrialRole.CONTROL][-1:],
+    ]
+    best = [(row, row.best) for row in compared if row.best is not None]
+    return list({point[1].id: point for point in chain(front, best)}.values())
+
+
+def _has_weights(row: TrialRow) -> bool:
+    return any(file.name == STUDENT and file.deleted_at is None for file in row.artifacts)
+
+
+def _order(chosen: Sequence[Timed], resources: ResourcesSpec) -> LatencyOrder:
+    return LatencyOrder(
+        detectors=tuple(_timed(row, evaluation) for row, evaluation in chosen),
+        num_threads=max(1, int(resources.cpus_per_trial)),
+        device="cuda" if resources.gpus_per_trial > 0 else "cpu",
+    )
+
+
+def _timed(row: TrialRow, evaluation: EvaluationRow) -> TimedDetector:
+    assert row.detector is not None  # of a success
+    (student,) = (file.artifact for file in row.artifacts if file.name == STUDENT)
+    return TimedDetector(
+        trial=row.name,
+        detector=row.detector,
+        student=student,
+        resolution=evaluation.resolution,
+    )
+
+
+@ray.remote
+def _measure(path: str, order: LatencyOrder) -> list[tuple[float, float]]:
+    """Seconds of one forward pass and images per second, of each detector."""
+    return [(found.latency_s, found.images_per_s) for found in resolve(path)(order)]

@@ -1,0 +1,114 @@
+"""Trains an elastic teacher pool: hands over the order, and writes down what is reported."""
+
+import logging
+import threading
+import time
+
+from searchd import artifacts
+from searchd.domain.errors import SearchdError
+from searchd.domain.lifecycle import PoolStatus
+from searchd.driver.cluster import connect, resolve
+from searchd.messages.files import REPORT_FILE
+from searchd.messages.reports import POOL_REPORT, PoolProgress, PoolReport
+from searchd.messages.tasks import PoolOrder
+from searchd.settings import Settings
+from searchd.store import Database, Lease, pools, work
+from searchd.store.models import DatasetRow, PoolRow
+
+log = logging.getLogger(__name__)
+
+PROGRESS_INTERVAL_S = 1.0
+
+
+class WorkersLostError(SearchdError):
+    """The training ended without a report; another attempt can go on from its checkpoint."""
+
+
+def run_pool(
+    database: Database, lease: Lease, settings: Settings, stopping: threading.Event
+) -> PoolStatus:
+    """Train the pool, or adopt the report of an earlier attempt that was written in full.
+
+    Args:
+        database: Holds the pool.
+        lease: On its work.
+        settings: Where the training is found, and how workers behave.
+        stopping: Set when the user wants the training stopped: paused or cancelled.
+
+    Returns:
+        The pool's status afterwards.
+
+    Raises:
+        WorkersLostError: The coordinator is to start another attempt.
+    """
+    order = _order(database, lease, settings)
+    report = _written_report(order)
+    if report is None and stopping.is_set():
+        with database.write() as session:
+            work.stopped(session, lease)
+            return session.get_one(PoolRow, order.pool).status
+    if report is None:
+        with database.write() as session:
+            work.advance(session, lease, PoolStatus.TRAINING, "its driver has started")
+        connect(settings)
+        train = resolve(settings.pool_training)
+        report = train(order, _Progress(database, lease, stopping))
+        if report.cause is not None and report.cause.is_retried:
+            raise WorkersLostError(f"pool {order.pool}: {report.cause}: {report.reason}")
+    with database.write() as session:
+        return pools.record_report(session, lease, report).status
+
+
+class _Progress:
+    """Takes in where the training stands; says whether it is to go on."""
+
+    def __init__(self, database: Database, lease: Lease, stopping: threading.Event) -> None:
+        self._database = database
+        self._lease = lease
+        self._stopping = stopping
+        self._has_heeded = False
+        self._written_at = float("-inf")
+
+    def __call__(self, progress: PoolProgress) -> bool:
+        if time.monotonic() - self._written_at >= PROGRESS_INTERVAL_S:
+            self._written_at = time.monotonic()
+            with self._database.write() as session:
+                pools.record_progress(session, self._lease, progress)
+        if self._stopping.is_set() and not self._has_heeded:
+            with self._database.write() as session:
+                work.heed(session, self._lease)
+            self._has_heeded = True
+        return not self._has_heeded
+
+
+def _order(database: Database, lease: Lease, settings: Settings) -> PoolOrder:
+    """The order of this attempt; each lease is one."""
+    with database.read() as session:
+        row = session.get_one(PoolRow, work.get(session, lease.work_id).resource_id)
+        dataset = session.get_one(DatasetRow, row.dataset_id)
+    folder = artifacts.join(settings.artifact_root, "pools", row.id)
+    return PoolOrder(
+        pool=row.id,
+        attempt=lease.number,
+        spec=row.spec,
+        dataset=dataset.spec,
+        artifacts=artifacts.join(folder, f"attempt-{lease.number}"),
+        previous_attempts=tuple(
+            artifacts.join(folder, f"attempt-{earlier}")
+            for earlier in range(lease.number - 1, 0, -1)
+        ),
+        num_threads=max(1, int(row.spec.cpus_per_worker)),
+        device="cuda" if row.spec.gpus_per_worker > 0 else "cpu",
+        slice_s=min(settings.slice_s, PoolOrder.model_fields["slice_s"].default),
+        checkpoint_s=settings.checkpoint_s,
+    )
+
+
+def _written_report(order: PoolOrder) -> PoolReport | None:
+    """The report of the latest attempt that wrote one, if its driver could not record it."""
+    for folder in order.previous_attempts:
+        uri = artifacts.join(folder, REPORT_FILE)
+        if artifacts.exists(uri):
+            log.info("pool %s: the report %s was written, and is recorded now", order.pool, uri)
+            return POOL_REPORT.validate_python(artifacts.read_json(uri))
+    return None

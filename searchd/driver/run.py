@@ -1,0 +1,63 @@
+"""A run (a search or a distillation) as the driver holds it, and the folders of its artifacts."""
+
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from searchd import artifacts
+from searchd.domain.teacher import (
+    Teacher,
+)
+from searchd.settings import Settings
+from searchd.spec import (
+    DatasetSpec,
+    DistillationSpec,
+    PoolSpec,
+    SearchSpec,
+)
+from searchd.store import distillations
+from searchd.store.models import DatasetRow, DistillationRow, PoolRow, RunRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A search or a distillation, as it was submitted, with what it names."""
+
+    id: str
+    spec: SearchSpec | DistillationSpec
+    dataset: DatasetSpec
+    num_classes: int
+    pool_id: str | None
+    pool_spec: PoolSpec | None
+    origin_id: str | None
+    """The finished trial whose student is the base."""
+    teachers: dict[str, Teacher]
+    """Of a distillation, by the names that its order uses."""
+
+
+def load_run(session: Session, run_id: str) -> Run:
+    """A search or a distillation that was admitted."""
+    row = session.get_one(RunRow, run_id)
+    dataset = session.get_one(DatasetRow, row.dataset_id)
+    assert dataset.summary is not None  # a run is admitted once its data set is READY
+    pool = None if row.pool_id is None else session.get_one(PoolRow, row.pool_id)
+    return Run(
+        id=row.id,
+        spec=row.spec,
+        dataset=dataset.spec,
+        num_classes=len(dataset.summary["class_names"]),
+        pool_id=row.pool_id,
+        pool_spec=None if pool is None else pool.spec,
+        origin_id=row.origin_id,
+        teachers=distillations.teachers(session, row) if isinstance(row, DistillationRow) else {},
+    )
+
+
+def run_folder(settings: Settings, run_id: str) -> str:
+    """URI of a run's folder."""
+    return artifacts.join(settings.artifact_root, "searches", run_id)
+
+
+def attempt_folder(settings: Settings, run_id: str, trial: str, attempt: int) -> str:
+    """URI of the folder that one attempt writes to."""
+    return artifacts.join(run_folder(settings, run_id), trial, f"attempt-{attempt}")

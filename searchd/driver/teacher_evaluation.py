@@ -1,0 +1,97 @@
+"""Has a registered teacher loaded and evaluated on the cluster, and records what is reported."""
+
+import logging
+
+import ray
+
+from searchd import artifacts
+from searchd.domain.errors import ArtifactError, CheckpointError, DataError, InvalidValueError
+from searchd.domain.lifecycle import TeacherStatus
+from searchd.driver.cluster import connect, resolve
+from searchd.messages.files import REPORT_FILE
+from searchd.messages.reports import TEACHER_REPORT, TeacherReport
+from searchd.messages.tasks import TeacherOrder
+from searchd.settings import Settings
+from searchd.store import Database, Lease, pools, teachers, work
+from searchd.store.models import DatasetRow, TeacherRow
+
+log = logging.getLogger(__name__)
+
+
+def run_teacher(database: Database, lease: Lease, settings: Settings) -> TeacherStatus:
+    """Evaluate the teacher, or adopt the report of an earlier attempt that was written in full.
+
+    Returns:
+        READY, or FAILED with what is wrong with the checkpoint or the data in its reason.
+
+    Raises:
+        RayError: The worker was lost; the coordinator is to start another attempt.
+    """
+    report, problem = _written_report(database, lease, settings), ""
+    if report is None:
+        report, problem = _evaluate(database, lease, settings)
+    with database.write() as session:
+        if report is not None:
+            return teachers.record_report(session, lease, report).status
+        work.finish(session, lease, TeacherStatus.FAILED, problem)
+        return TeacherStatus.FAILED
+
+
+def _evaluate(
+    database: Database, lease: Lease, settings: Settings
+) -> tuple[TeacherReport | None, str]:
+    order = _order(database, lease, settings)
+    connect(settings)
+    task = ray.remote(num_cpus=order.spec.cpus, num_gpus=order.spec.gpus)(_attempt)
+    found: tuple[TeacherReport | None, str] = ray.get(
+        task.remote(settings.teacher_evaluation, order)
+    )
+    return found
+
+
+def _attempt(path: str, order: TeacherOrder) -> tuple[TeacherReport | None, str]:
+    """The report, or what no further attempt would change."""
+    try:
+        return resolve(path)(order), ""
+    except (ArtifactError, CheckpointError, DataError, InvalidValueError) as error:
+        return None, f"{type(error).__name__}: {error}"
+
+
+def _order(database: Database, lease: Lease, settings: Settings) -> TeacherOrder:
+    """The order of this attempt; each lease is one."""
+    with database.read() as session:
+        row = _row(database, lease)
+        spec = row.spec
+        dataset = session.get_one(DatasetRow, row.dataset_id)
+        pool = None if row.pool_id is None else pools.reference(session, row.pool_id)
+        student = None if spec.trial is None else teachers.student(session, spec.trial)
+    return TeacherOrder(
+        teacher=row.id,
+        spec=spec,
+        dataset=dataset.spec,
+        pool=pool,
+        student=student,
+        artifacts=_folder(settings, row.id, lease.number),
+        num_threads=max(1, int(spec.cpus)),
+        device="cuda" if spec.gpus > 0 else "cpu",
+    )
+
+
+def _written_report(database: Database, lease: Lease, settings: Settings) -> TeacherReport | None:
+    """The report of the latest attempt that wrote one, if its driver could not record it."""
+    teacher_id = _row(database, lease).id
+    for attempt in range(lease.number - 1, 0, -1):
+        uri = artifacts.join(_folder(settings, teacher_id, attempt), REPORT_FILE)
+        if artifacts.exists(uri):
+            log.info("teacher %s: the report %s was written, and is recorded now", teacher_id, uri)
+            return TEACHER_REPORT.validate_python(artifacts.read_json(uri))
+    return None
+
+
+def _row(database: Database, lease: Lease) -> TeacherRow:
+    with database.read() as session:
+        return session.get_one(TeacherRow, work.get(session, lease.work_id).resource_id)
+
+
+def _folder(settings: Settings, teacher_id: str, attempt: int) -> str:
+    return artifacts.join(settings.artifact_root, "teachers", teacher_id, f"attempt-{attempt}")

@@ -1,0 +1,73 @@
+"""What the database knows of an attempt that failed, beyond what its worker reported."""
+
+from sqlalchemy.orm import Session
+
+from searchd.domain.actions import ACTION_KINDS, Action, legal_actions
+from searchd.domain.architecture import Architecture
+from searchd.domain.errors import ArtifactError
+from searchd.domain.lifecycle import FailureCause
+from searchd.domain.retries import Failure
+from searchd.domain.trial import MutateTeacher, Train, TrialRole
+from searchd.driver.run import Run
+from searchd.driver.trial_tasks import training_of
+from searchd.messages.reports import Report
+from searchd.spec import PairSearchSpec, SearchSpec
+from searchd.store import trials
+from searchd.store.models import TrialRow
+
+
+def failure_of(session: Session, run: Run, trial: TrialRow, report: Report) -> Failure:
+    """The failure, with what is to be known to decide about it."""
+    cause = report.cause or FailureCause.BUG
+    return Failure(
+        cause=cause,
+        reason=report.reason,
+        batch_size=training_of(run, trial).batch_size,
+        other_parent=_other_parent(session, run, trial, report.damaged)
+        if cause is FailureCause.BAD_CHECKPOINT
+        else None,
+    )
+
+
+def _other_parent(session: Session, run: Run, trial: TrialRow, damaged: str) -> str | None:
+    """Name of the grandparent, if the parent's files are what is damaged and the trial means the
+    same with the grandparent's student.
+
+    Steps over pairs do: they are scored for themselves. What a pipeline, a distillation or a
+    control is worth depends on each stage before it.
+    """
+    strategy = run.spec.strategy if isinstance(run.spec, SearchSpec) else None
+    is_step = isinstance(strategy, PairSearchSpec) and trial.role is TrialRole.SEARCH
+    if not is_step or trial.parent_id is None:
+        return None
+    parent = trials.get(session, trial.parent_id)
+    if parent.parent_id is None or parent.role is TrialRole.BASE:
+        return None
+    if damaged not in {artifact.uri for artifact in parent.artifacts}:
+        return None
+    grandparent = trials.get(session, parent.parent_id)
+    assert isinstance(strategy, PairSearchSpec)  # checked above
+    return grandparent.name if _may_follow(session, trial, grandparent, strategy) else None
+
+
+def _may_follow(
+    session: Session, trial: TrialRow, parent: TrialRow, strategy: PairSearchSpec
+) -> bool:
+    """Whether the trial's change can be made to another parent's student, which is still stored."""
+    try:
+        architecture = trials.inherited(session, parent.id).detector.architecture
+    except ArtifactError:  # collected
+        return False
+    change = trial.proposal.change
+    return isinstance(change, Train | MutateTeacher) or change in _legal(architecture, strategy)
+
+
+def _legal(architecture: Architecture, strategy: PairSearchSpec) -> list[Action]:
+    found = legal_actions(
+        architecture,
+        kinds=ACTION_KINDS,
+        prune_fraction=strategy.prune_fraction,
+        min_channels=strategy.min_channels,
+        importance=strategy.layer_importance,
+    )
+    return [action for actions in found.values() for action in actions]

@@ -1,0 +1,125 @@
+"""Runs a search: the base first, then trials with teachers, then controls."""
+
+import logging
+import shutil
+import threading
+
+from searchd.domain.lifecycle import PoolStatus, SearchStatus
+from searchd.driver.cluster import connect, resolve
+from searchd.driver.distillation_plan import compare_orders, make_plan, needs_plan
+from searchd.driver.final_latencies import measure_latencies
+from searchd.driver.ledger import Ledger
+from searchd.driver.tune import Conductor, run_tuner
+from searchd.search.strategy import Finished
+from searchd.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_POOL_POLL_S = 1.0
+
+
+def run_search(
+    ledger: Ledger, settings: Settings, stopping: threading.Event
+) -> tuple[SearchStatus, str]:
+    """Run trials until the search has ended or the user wants it stopped, and say so in the ledger.
+
+    Every finished score is kept, whatever ends it. A trial whose report was written is not trained
+    again, also when the report was not recorded.
+
+    Args:
+        ledger: The books of the search.
+        settings: Where the trainable is found, and how workers behave.
+        stopping: Set when the user wants the search stopped: paused or cancelled.
+
+    Returns:
+        The status afterwards and its reason.
+    """
+    end = None if stopping.is_set() else _run(ledger, settings, stopping)
+    return ledger.stopped() if end is None else end
+
+
+def _run(
+    ledger: Ledger, settings: Settings, stopping: threading.Event
+) -> tuple[SearchStatus, str] | None:
+    """How the search has ended; None if the user wants it stopped."""
+    ledger.allow()
+    if ledger.status() is SearchStatus.QUEUED:
+        ledger.advance(SearchStatus.PREPARING, "its driver has started")
+    connect(settings)
+    again = ledger.adopt()
+    strategy = ledger.strategy()
+    log.info(
+        "search %s: %d trials proposed, %d ended, %d to be run again",
+        *(ledger.search_id, len(strategy.proposals), len(strategy.completions), len(again)),
+    )
+    while not stopping.is_set():
+        conductor = Conductor(
+            strategy,
+            ledger,
+            again=again,
+            is_stopping=stopping.is_set,
+            may_search=_PoolGate(ledger).is_open,
+        )
+        _run_tuner(conductor, ledger, settings)
+        # The Tuner has ended, also when it only waits for the pool: an idle worker would keep
+        # resources that the pool may need.
+        if stopping.is_set():
+            return None
+        end = _end(conductor.finished, ledger)
+        if end is None and needs_plan(strategy) and ledger.pool()[0] is PoolStatus.READY:
+            failure = make_plan(ledger, settings, stopping)
+            end = None if failure is None else (SearchStatus.FAILED, failure)
+            strategy = ledger.strategy()
+        if end is not None:
+            if end[0] is SearchStatus.SUCCEEDED:
+                compare_orders(ledger)
+                measure_latencies(ledger, settings)
+            if ledger.finish(*end, under=strategy.rules):
+                return end
+        again = []
+        stopping.wait(_POOL_POLL_S)
+    return None
+
+
+class _PoolGate:
+    """Opens when the pool of teachers is ready; the search is RUNNING from then on."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._is_open = False
+
+    def is_open(self) -> bool:
+        if not self._is_open and self._ledger.pool()[0] is PoolStatus.READY:
+            self._ledger.advance(SearchStatus.RUNNING, "base detector and pool are ready")
+            self._is_open = True
+        return self._is_open
+
+
+def _end(finished: Finished | None, ledger: Ledger) -> tuple[SearchStatus, str] | None:
+    """How the search has ended, or None if it goes on."""
+    if finished is not None and finished.succeeded:
+        return SearchStatus.SUCCEEDED, finished.reason
+    if finished is not None:
+        return SearchStatus.FAILED, f"{finished.reason}; {ledger.last_failure()}"
+    pool, reason = ledger.pool()
+    if pool in (PoolStatus.FAILED, PoolStatus.CANCELLED):
+        return SearchStatus.FAILED, f"its pool of teachers is {pool}: {reason}"
+    return None
+
+
+def _run_tuner(conductor: Conductor, ledger: Ledger, settings: Settings) -> None:
+    storage = settings.data_folder.absolute() / "tune" / ledger.search_id
+    shutil.rmtree(storage, ignore_errors=True)  # of an earlier driver: never read
+    run_tuner(
+        conductor,
+        resolve(settings.trial_trainable),
+        name=ledger.search_id,
+        resources=ledger.spec.resources,
+        worker_config={
+            "module": settings.trial_module,
+            "silence_s": settings.silence_s,
+            "stop": ledger.stop_uri,
+        },
+        storage=storage,
+    )
+    shutil.rmtree(storage, ignore_errors=True)

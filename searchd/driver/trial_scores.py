@@ -1,0 +1,75 @@
+"""What a report comes to: the student's scores, and what is to be said about them."""
+
+from collections.abc import Sequence
+
+from sqlalchemy.orm import Session
+
+from searchd.domain.errors import InvalidValueError
+from searchd.domain.resolution import Resolution
+from searchd.domain.score import score
+from searchd.domain.trial import BASE_NAME, Outcome
+from searchd.driver.run import Run
+from searchd.messages.reports import Report
+from searchd.search.confirmation import remark
+from searchd.search.history import Completion
+from searchd.search.noise import doubt
+from searchd.spec import DistillationSpec, SearchSpec
+from searchd.store import trials
+
+
+def scores_of(session: Session, run: Run, report: Report) -> dict[Resolution, float]:
+    """H(S, r) at every resolution (papers.md 1.3); nothing unless the trial succeeded.
+
+    Raises:
+        InvalidValueError: It lacks the multiply-accumulates that it is scored by.
+    """
+    if report.outcome is not Outcome.SUCCEEDED:
+        return {}
+    is_base = report.trial == BASE_NAME and run.origin_id is None
+    base_macs = report.base_macs if is_base else base_macs_of(session, run)
+    if report.base_macs is None or base_macs is None:
+        raise InvalidValueError(
+            f"trial {trials.trial_id(run.id, report.trial)}: a success needs base_macs, "
+            f"got {report.base_macs}; the base detector's are {base_macs}"
+        )
+    settings = run.spec.score
+    return {
+        evaluation.resolution: score(
+            ap=evaluation.ap,
+            macs=report.base_macs,
+            base_macs=base_macs,
+            resolution=evaluation.resolution,
+            base_resolution=settings.base_resolution,
+            alpha=settings.alpha,
+            beta=settings.beta,
+        )
+        for evaluation in report.evaluations
+    }
+
+
+def base_macs_of(session: Session, run: Run) -> float | None:
+    """Of the base of the search; a distillation that goes on from a trial has that one's, so that
+    their scores can be compared. None while it is not trained."""
+    if run.origin_id is not None:
+        return trials.ancestors(session, run.origin_id)[0].base_macs
+    return trials.get(session, trials.trial_id(run.id, BASE_NAME)).base_macs
+
+
+def remarks_on(
+    told: Completion, completions: Sequence[Completion], spec: SearchSpec | DistillationSpec
+) -> list[str]:
+    """What users are to know of a trial that has just ended, in words.
+
+    Args:
+        told: The last of `completions`.
+        completions: Of the run.
+        spec: Of the run.
+    """
+    remarks = []
+    doubtful = doubt(told, completions)
+    if doubtful is not None:
+        remarks.append(f"within noise: {doubtful}")
+    confirmed = None
+    if isinstance(spec, SearchSpec) and spec.confirm:
+        confirmed = remark(told, completions)
+    return remarks if confirmed is None else [*remarks, f"confirmation: {confirmed}"]

@@ -1,0 +1,216 @@
+"""From a proposal to what a worker is handed: the order of a trial, with all that it inherits."""
+
+from collections.abc import Sequence
+
+from sqlalchemy.orm import Session
+
+from searchd.domain.detector import Detector
+from searchd.domain.distillation_methods import MethodName
+from searchd.domain.distillation_plan import Plan
+from searchd.domain.retries import BATCH_SIZE, RATE_FACTOR
+from searchd.domain.subnet import Subnet
+from searchd.domain.teacher import (
+    RegisteredTeacher,
+    SimultaneousTeachers,
+    Teacher,
+    TeacherCandidates,
+    Teaching,
+    teachers_of,
+)
+from searchd.domain.trial import BASE_NAME, Proposal, TakeSubnet, TrialRole
+from searchd.driver.run import Run, attempt_folder
+from searchd.driver.trial_scores import base_macs_of
+from searchd.messages.tasks import FirstEpochOrder, Inherited, LoadedBase, PoolRef, TrialOrder
+from searchd.search.abandoning import abandon_below
+from searchd.search.strategies.joint_detnas import JointDetNas
+from searchd.search.strategies.rules import Rules
+from searchd.settings import Settings
+from searchd.spec import (
+    BaseSpec,
+    DistillationSpec,
+    MethodsSpec,
+    ResolutionText,
+    SearchSpec,
+    TrainingSpec,
+)
+from searchd.store import completions, pools, teachers, trials
+from searchd.store.models import RunRow, TrialRow
+
+NO_METHODS = MethodsSpec(methods=())
+
+
+def make_order(
+    session: Session, run: Run, settings: Settings, proposal: Proposal, plan: Plan | None
+) -> TrialOrder:
+    """What the next attempt at a proposed trial hands to its worker.
+
+    Raises:
+        ConflictError: What it goes on from has no student, or its pool or teacher is not ready.
+    """
+    row = trials.get(session, trials.trial_id(run.id, proposal.name))
+    attempt = row.attempt + 1
+    is_base = proposal.role is TrialRole.BASE
+    taught_by = () if proposal.teacher is None else teachers_of(proposal.teacher)
+    inherited, methods = _inherited(session, run, row, plan)
+    resources = run.spec.resources
+    return TrialOrder(
+        search=run.id,
+        proposal=proposal,
+        attempt=attempt,
+        dataset=run.dataset,
+        detector=_new_base(run) if is_base else None,
+        loaded_base=_loaded_base(session, run) if is_base else None,
+        inherited=inherited,
+        pool=_pool(session, run, proposal, taught_by),
+        registered={
+            teacher.teacher: teachers.reference(session, teacher.teacher)
+            for teacher in taught_by
+            if isinstance(teacher, RegisteredTeacher)
+        },
+        teacher_resolution=_teacher_resolution(run) if taught_by else None,
+        training=training_of(run, row),
+        distillation=methods,
+        score=run.spec.score,
+        evaluated_at=run.spec.trial.resolutions,
+        artifacts=attempt_folder(settings, run.id, proposal.name, attempt),
+        previous_attempts=tuple(
+            attempt_folder(settings, run.id, proposal.name, earlier)
+            for earlier in range(attempt - 1, 0, -1)
+        ),
+        num_threads=max(1, int(resources.cpus_per_trial)),
+        device="cuda" if resources.gpus_per_trial > 0 else "cpu",
+        slice_s=settings.slice_s,
+        checkpoint_s=settings.checkpoint_s,
+    )
+
+
+def student_of(session: Session, run: Run, trial: str) -> Inherited:
+    """The student of the run's trial of this name, as a child finds it. The adapters of a student
+    that another search distilled are still that trial's.
+
+    Raises:
+        NotFoundError: There is no such trial.
+        ConflictError: It has no student.
+    """
+    found = trials.inherited(session, trials.trial_id(run.id, trial))
+    if trial == BASE_NAME and run.origin_id is not None:
+        origin = trials.inherited(session, run.origin_id)
+        return found.model_copy(update={"adapters": origin.adapters})
+    return found
+
+
+def training_of(run: Run, trial: TrialRow) -> TrainingSpec:
+    """How the next attempt at a trial trains: as the spec says, but for what earlier attempts
+    taught."""
+    spec = _training(run, trial.role is TrialRole.BASE)
+    batch_size = int(trial.adjustments.get(BATCH_SIZE, spec.batch_size))
+    factor = batch_size / spec.batch_size * trial.adjustments.get(RATE_FACTOR, 1.0)
+    changes = {"batch_size": batch_size, "learning_rate": spec.learning_rate * factor}
+    return spec.model_copy(update=changes)
+
+
+def _inherited(
+    session: Session, run: Run, trial: TrialRow, plan: Plan | None
+) -> tuple[Inherited | None, MethodsSpec]:
+    """The parent's student, and what this trial distils by."""
+    proposal = trial.proposal
+    methods = _methods(run, proposal, plan)
+    if proposal.parent is None or isinstance(proposal.change, TakeSubnet):
+        return None, methods
+    assert trial.parent_id is not None  # it has a parent; another one than proposed, if need be
+    inherited = student_of(session, run, trial.parent_id.removeprefix(trials.trial_id(run.id, "")))
+    if isinstance(run.spec, SearchSpec):
+        return inherited, methods
+    line = trials.ancestors(session, trial.parent_id)
+    earlier = [row.proposal.teacher for row in line if row.proposal.teacher is not None]
+    return handed_on(proposal.teacher, earlier, inherited, methods)
+
+
+def _methods(run: Run, proposal: Proposal, plan: Plan | None) -> MethodsSpec:
+    if proposal.teacher is None:
+        return NO_METHODS
+    together = isinstance(proposal.teacher, SimultaneousTeachers | TeacherCandidates)
+    if isinstance(run.spec, SearchSpec) or together:
+        return run.spec.distillation
+    assert plan is not None  # stages are proposed by it
+    names = {teacher: name for name, teacher in plan.teachers.items()}
+    return run.spec.methods_of(names[proposal.teacher])
+
+
+def _pool(
+    session: Session, run: Run, proposal: Proposal, taught_by: tuple[Teacher, ...]
+) -> PoolRef | None:
+    from_pool = any(isinstance(teacher, Subnet) for teacher in taught_by)
+    if not from_pool and not isinstance(proposal.change, TakeSubnet):
+        return None
+    assert run.pool_id is not None  # where else would the subnet be from
+    return pools.reference(session, run.pool_id)
+
+
+def _base_spec(run: Run) -> BaseSpec | None:
+    return None if run.origin_id is not None else run.spec.base
+
+
+def _new_base(run: Run) -> Detector | None:
+    base = _base_spec(run)
+    architecture = None if base is None else base.architecture
+    if architecture is None:
+        return None
+    return run.spec.head.detector(architecture, run.num_classes)
+
+
+def _loaded_base(session: Session, run: Run) -> LoadedBase | Inherited | None:
+    if run.origin_id is not None:
+        return trials.inherited(session, run.origin_id)
+    base = _base_spec(run)
+    if base is None or base.mmdet is None:
+        return None
+    return LoadedBase(mmdet=base.mmdet, head=run.spec.head)
+
+
+def _training(run: Run, is_base: bool) -> TrainingSpec:
+    base = _base_spec(run)
+    return base.training if is_base and base is not None else run.spec.trial
+
+
+def _teacher_resolution(run: Run) -> ResolutionText | None:
+    return run.spec.teacher_resolution if isinstance(run.spec, DistillationSpec) else None
+
+
+def handed_on(
+    teacher: Teaching | None,
+    earlier: Sequence[Teaching],
+    inherited: Inherited,
+    distillation: MethodsSpec,
+) -> tuple[Inherited, MethodsSpec]:
+    """The parent's student as a stage finds it, and what the stage distils by (papers.md 2.6).
+
+    Weights are carried over; adapters only under the same teacher. The inheriting strategy, which
+    remembers in the adapters that it has acted, is left out once the student had another teacher.
+
+    Args:
+        teacher: The stage's.
+        earlier: Teachers of the stages before, the last one last.
+        inherited: Of the parent, with its adapters.
+        distillation: What was submitted.
+    """
+    if not earlier or earlier[-1] != teacher:
+        inherited = inherited.model_copy(update={"adapters": None})
+    if any(other != teacher for other in earlier):
+        methods = tuple(m for m in distillation.methods if m.name is not MethodName.INHERITING)
+        distillation = distillation.model_copy(update={"methods": methods})
+    return inherited, distillation
+
+
+def first_epoch_of(
+    session: Session, run: Run, rules: Rules, proposal: Proposal
+) -> FirstEpochOrder | None:
+    """None for a trial that is not judged by its first epoch: of another role, or strategy."""
+    if not isinstance(rules, JointDetNas) or not rules.abandon:
+        return None
+    if proposal.role is not TrialRole.SEARCH:
+        return None
+    base_macs = base_macs_of(session, run)
+    assert base_macs is not None  # search trials come after the base
+    told = completions.of_run(session, session.get_one(RunRow, run.id))
+    return FirstEpochOrder(base_macs=base_macs, abandon_below=abandon_below(rules, proposal, told))

@@ -1,0 +1,306 @@
+"""Ray Tune around a pure strategy: proposals go in, results come out, the ledger writes both down.
+
+Tune asks for trials and says how they ended; the strategy decides. Tune's own snapshots are never
+used: a new driver starts from the database. Knows no torch.
+"""
+
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.search import Searcher
+from typing_extensions import override
+
+from searchd.domain.trial import Proposal
+from searchd.driver.ledger import Ledger
+from searchd.messages.reports import PROGRESS, REPORT, Progress, Report
+from searchd.messages.tasks import TrialOrder
+from searchd.search.strategy import Completion, Finished, Strategy
+from searchd.spec import ResourcesSpec
+
+log = logging.getLogger(__name__)
+
+PROGRESS_INTERVAL_S = 1.0
+"""A trial's progress is written down at most so often."""
+PASS_ON_INTERVAL_S = 1.0
+"""Between two tries to tell workers to stop, while the store takes no writes."""
+_QUIET = {"RAY_AIR_NEW_OUTPUT": "0", "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1"}
+"""Tune prints no tables and writes no result files: the database has them."""
+
+
+@dataclass(slots=True)
+class _InFlight:
+    order: TrialOrder
+    has_started: bool = False
+    """Whether a worker has it; Tune may hold it for long before."""
+    written_at: float = float("-inf")
+    """clock() when its progress was last written down."""
+
+
+class Conductor:
+    """Says what Tune is to run next, and takes in what Tune hears. Not thread-safe.
+
+    Args:
+        strategy: Decides. Up to date with the ledger.
+        ledger: Writes.
+        again: Trials that were proposed earlier and are still to be run; they come first.
+        is_stopping: Whether the user wants the search stopped: paused or cancelled.
+        may_search: Asked once the base is trained: whether trials with teachers may begin.
+        clock: Seconds that never go back.
+
+    Attributes:
+        finished: What the strategy said last, once it has nothing to propose any more.
+    """
+
+    def __init__(
+        self,
+        strategy: Strategy,
+        ledger: Ledger,
+        *,
+        again: Iterable[Proposal],
+        is_stopping: Callable[[], bool],
+        may_search: Callable[[], bool],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.finished: Finished | None = None
+        self._strategy = strategy
+        self._ledger = ledger
+        self._again = deque(again)
+        self._is_stopping = is_stopping
+        self._may_search = may_search
+        self._clock = clock
+        self._in_flight: dict[str, _InFlight] = {}
+        self._has_passed_on = False
+        self._pass_on_at = float("-inf")
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is in flight."""
+        return not self._in_flight
+
+    @property
+    def may_end(self) -> bool:
+        """Whether the user wants it stopped and no worker has a trial: nothing is worth a wait."""
+        return self._is_stopping() and not any(t.has_started for t in self._in_flight.values())
+
+    def heed(self) -> None:
+        """Pass on to the workers that the user wants them to stop. To be called often."""
+        if not self._is_stopping() or self._has_passed_on or self._clock() < self._pass_on_at:
+            return
+        self._has_passed_on = self._ledger.stop()
+        self._pass_on_at = self._clock() + PASS_ON_INTERVAL_S
+
+    def next(self, tune_id: str) -> TrialOrder | None:
+        """The order that Tune's trial `tune_id` is to carry out; None when there is none now.
+
+        None while nothing is in flight means that this Tuner has nothing left to do.
+        """
+        proposal = None if self._is_stopping() else self._next_proposal()
+        if proposal is None:
+            return None
+        order = self._ledger.order(proposal)
+        self._in_flight[tune_id] = _InFlight(order)
+        return order
+
+    def started(self, tune_id: str) -> None:
+        """A worker has taken the order."""
+        trial = self._in_flight[tune_id]
+        trial.has_started = True
+        self._ledger.start(trial.order)
+
+    def progressed(self, tune_id: str, progress: Progress) -> None:
+        """A worker said where it stands."""
+        trial = self._in_flight[tune_id]
+        if self._clock() - trial.written_at >= PROGRESS_INTERVAL_S:
+            trial.written_at = self._clock()
+            self._ledger.progress(progress)
+
+    def reported(self, tune_id: str, report: Report) -> None:
+        """A worker is done."""
+        proposal = self._in_flight.pop(tune_id).order.proposal
+        self._take_in(proposal, self._ledger.record(report))
+
+    def lost(self, tune_id: str) -> None:
+        """A trial ended without a report."""
+        proposal = self._in_flight.pop(tune_id).order.proposal
+        self._take_in(proposal, self._ledger.lose(proposal.name, "its worker was lost"))
+
+    def _next_proposal(self) -> Proposal | None:
+        if self._again:
+            return self._again.popleft()
+        if self._strategy.has_base and not self._may_search():
+            return None
+        self._strategy.rules = self._ledger.rules()
+        decision = self._strategy.ask()
+        if isinstance(decision, Proposal):
+            self._ledger.propose(decision)
+            return decision
+        if isinstance(decision, Finished):
+            self.finished = decision
+        return None
+
+    def _take_in(self, proposal: Proposal, completion: Completion | None) -> None:
+        if completion is not None:
+            self._strategy.tell(completion)
+        elif not self._is_stopping():
+            self._again.append(proposal)
+
+
+def run_tuner(
+    conductor: Conductor,
+    trainable: type[tune.Trainable],
+    *,
+    name: str,
+    resources: ResourcesSpec,
+    worker_config: Mapping[str, object],
+    storage: Path,
+) -> None:
+    """Run trials until the conductor has nothing left and nothing is in flight. Then all workers
+    are gone and what they held of the cluster is free.
+
+    Args:
+        conductor: Says what to run.
+        trainable: Runs a `TrialOrder`; see `workers.trainable`.
+        name: Of the Tune experiment.
+        resources: What a trial gets, and how many run at once.
+        worker_config: Further configuration of the trainable.
+        storage: Folder for Tune's own files.
+
+    Raises:
+        TuneError: The ledger refused a write, as when the lease was lost.
+    """
+    os.environ.update(_QUIET)
+    logging.getLogger("ray.tune.analysis").setLevel(logging.ERROR)  # misses those result files
+    constants = {
+        **worker_config,
+        "cpus": resources.cpus_per_trial,
+        "gpus": resources.gpus_per_trial,
+    }
+    tuner = tune.Tuner(
+        trainable,
+        tune_config=tune.TuneConfig(
+            search_alg=_Searcher(conductor, constants),
+            num_samples=-1,
+            # More would be proposed from parents that a running trial is about to beat.
+            max_concurrent_trials=resources.trials_in_flight,
+            reuse_actors=True,
+            trial_name_creator=_name,
+            trial_dirname_creator=_name,
+        ),
+        run_config=tune.RunConfig(
+            name=name,
+            storage_path=str(storage),
+            callbacks=[_Callback(conductor)],
+            stop=_Stopper(conductor),
+            failure_config=tune.FailureConfig(max_failures=0),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            verbose=0,
+        ),
+    )
+    tuner.fit()
+
+
+class _Searcher(Searcher):
+    """Hands Tune's questions to the conductor."""
+
+    def __init__(self, conductor: Conductor, constants: Mapping[str, object]) -> None:
+        super().__init__()
+        self._conductor = conductor
+        self._constants = constants
+
+    @override
+    def suggest(self, trial_id: str) -> Any:
+        # A configuration, None or FINISHED; Ray's annotation knows no FINISHED.
+        order = self._conductor.next(trial_id)
+        if order is not None:
+            trial = f"{order.search}-{order.proposal.name}"
+            name = f"{trial}-attempt-{order.attempt}"
+            return {**self._constants, "name": name, "order": order.model_dump_json()}
+        # FINISHED is a latch, so it is said only when nothing can follow.
+        return self.FINISHED if self._conductor.is_idle else None
+
+    @override
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        # Only a result marked final is a report: what Tune stops by itself looks like a success.
+        if result is not None and result.get("final") and not error:
+            self._conductor.reported(trial_id, REPORT.validate_json(result["report"]))
+        else:
+            self._conductor.lost(trial_id)
+
+    @override
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save: the database has it."""
+
+    @override
+    def restore(self, checkpoint_path: str) -> None:
+        raise NotImplementedError("a search goes on from the database, not from Tune's snapshot")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune pickles its configuration, and a database connection cannot be
+
+
+class _Callback(tune.Callback):
+    """Hands on what Tune hears of running trials."""
+
+    def __init__(self, conductor: Conductor) -> None:
+        self._conductor = conductor
+
+    @override
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        self._conductor.heed()
+
+    @override
+    def on_trial_start(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        self._conductor.started(trial.trial_id)
+
+    @override
+    def on_trial_result(
+        self,
+        iteration: int,
+        trials: list[Trial],
+        trial: Trial,
+        result: dict[str, Any],
+        **info: Any,
+    ) -> None:
+        if not result["final"]:
+            progress = PROGRESS.validate_json(result["progress"])
+            self._conductor.progressed(trial.trial_id, progress)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # see _Searcher
+
+
+class _Stopper(tune.Stopper):
+    """Ends a search that is to stop and whose trials wait for a place in the cluster.
+
+    Running trials end by themselves: `stop_all` would not tell the searcher how they ended.
+    """
+
+    def __init__(self, conductor: Conductor) -> None:
+        self._conductor = conductor
+
+    @override
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    @override
+    def stop_all(self) -> bool:
+        return self._conductor.may_end
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # see _Searcher
+
+
+def _name(trial: Trial) -> str:
+    return str(trial.config["name"])

@@ -1,0 +1,1 @@
+"""What driver and workers hand each other: tasks, reports, and the names of files."""

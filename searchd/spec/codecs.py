@@ -1,0 +1,15 @@
+"""The JSON form of the domain's values, as specs, messages and the database hold them."""
+
+from pydantic import TypeAdapter
+
+from searchd.domain.actions import Action
+from searchd.domain.detector import Detector
+from searchd.domain.distillation_plan import Plan
+from searchd.domain.subnet import Subnet
+from searchd.domain.trial import Proposal
+
+PROPOSAL = TypeAdapter(Proposal)
+DETECTOR = TypeAdapter(Detector)
+ACTION: TypeAdapter[Action] = TypeAdapter(Action)
+SUBNET = TypeAdapter(Subnet)
+PLAN = TypeAdapter(Plan)

@@ -1,0 +1,74 @@
+"""Which detectors are timed side by side after a search."""
+
+from dataclasses import replace
+
+from searchd.domain.resolution import Resolution
+from searchd.driver.final_latencies import detectors_to_time
+from searchd.driver.ledger import Ledger
+from searchd.messages.reports import Report
+from tests.searchd.store import factories
+
+SMALL, LARGE = Resolution(64, 64), Resolution(96, 96)
+
+
+def report(name: str, small: float, large: float, macs: float) -> Report:
+    """A success with these APs; half the macs at the small resolution."""
+    evaluations = (
+        factories.evaluation(SMALL, small, macs / 2),
+        factories.evaluation(LARGE, large, macs),
+    )
+    return replace(factories.succeeded(name), evaluations=evaluations, base_macs=macs)
+
+
+def record(ledger: Ledger, name: str, small: float, large: float, macs: float) -> None:
+    proposal = {
+        "base": factories.base_proposal(),
+        "control-1": factories.control_proposal(1),
+        "control-2": factories.control_proposal(2),
+    }.get(name) or factories.search_proposal(int(name))
+    ledger.propose(proposal)
+    ledger.start(ledger.order(proposal))
+    ledger.record(report(name, small, large, macs))
+
+
+def test_the_front_and_what_users_compare_it_with_are_timed_once_each(ledger: Ledger) -> None:
+    record(ledger, "base", small=0.30, large=0.50, macs=10e9)
+    record(ledger, "0", small=0.35, large=0.60, macs=10e9)  # both on the front
+    record(ledger, "1", small=0.10, large=0.20, macs=9e9)  # 4.5e9 is the cheapest point
+    record(ledger, "control-1", small=0.05, large=0.05, macs=10e9)
+    record(ledger, "control-2", small=0.10, large=0.55, macs=10e9)
+
+    chosen = detectors_to_time(ledger.scored(), "0")
+
+    assert {(row.name, str(evaluation.resolution)) for row, evaluation in chosen} == {
+        ("0", "64x64"),
+        ("0", "96x96"),
+        ("1", "64x64"),
+        ("base", "96x96"),  # its best
+        ("control-2", "96x96"),  # the last control's best
+    }
+    assert len(chosen) == 5
+
+
+def test_detectors_whose_weights_were_collected_cannot_be_timed(ledger: Ledger) -> None:
+    record(ledger, "base", small=0.30, large=0.50, macs=10e9)
+    record(ledger, "0", small=0.35, large=0.60, macs=10e9)
+    base, trial = ledger.scored()
+    for file in trial.artifacts:
+        file.deleted_at = factories.NOW
+
+    assert {row.name for row, _ in detectors_to_time([base, trial], "0")} == {"base"}
+
+
+def test_nothing_is_timed_when_nothing_was_scored(ledger: Ledger) -> None:
+    assert detectors_to_time(ledger.scored(), None) == []
+
+
+def test_times_taken_side_by_side_replace_those_of_the_trials(ledger: Ledger) -> None:
+    record(ledger, "base", small=0.3, large=0.5, macs=10e9)
+    small, large = ledger.scored()[0].evaluations
+
+    ledger.record_latencies({large.id: (0.004, 250.0)})
+
+    found = {e.id: (e.latency_s, e.images_per_s) for e in ledger.scored()[0].evaluations}
+    assert found == {small.id: (0.02, 48.0), large.id: (0.004, 250.0)}
