@@ -34,9 +34,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.problems import DATABASE_AWAY, Refused, database_away
 from searchd.settings import Settings, is_loopback
-from searchd.store import Database, Role, tokens
+from searchd.store import Database, Role
 from searchd.store.base import now
 from searchd.store.models.resources import AnyResource
+from searchd.store.resources import tokens
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/", "/index.html", "/app.js", "/style.css"})
 BEARER = HTTPBearer(auto_error=False, description="Made by `searchd token create`")

@@ -11,15 +11,17 @@ from searchd.domain.subnet import Subnet
 from searchd.search.standing import stage_aps, standing
 from searchd.search.strategies.progressive import trials_of
 from searchd.spec import DistillationSpec
-from searchd.store import distillations, searches, trials, work
 from searchd.store.models import DistillationRow, TrialRow
+from searchd.store.resources import distillations, searches
+from searchd.store.runs import trials
+from searchd.store.work import queue
 
 
 def distillation(session: Session, row: DistillationRow) -> schemas.DistillationDetails:
     spec, plan = _spec(row), row.plan
     resolution = max(spec.trial.resolutions, key=lambda each: each.area)
     values = dict(schemas.Distillation.model_validate(row)) | {
-        "desired": work.of_resource(session, row.id).desired,
+        "desired": queue.of_resource(session, row.id).desired,
         "trials": searches.trial_counts(session, row.id),
         "resolution": resolution,
         "teachers": _candidates(session, row),

@@ -8,8 +8,9 @@ from fastapi.sse import ServerSentEvent
 
 from api.schemas import Event
 from searchd.domain.lifecycle import is_final
-from searchd.store import Database, events, work
+from searchd.store import Database, events
 from searchd.store.models import EventRow
+from searchd.store.work import queue
 
 POLL_S = 0.5
 """Seconds between two looks at the database while nothing happens."""
@@ -38,5 +39,5 @@ def _read(
     database: Database, resource_id: str, last_event_id: int
 ) -> tuple[Sequence[EventRow], bool]:
     with database.read() as session:
-        row = work.resource(session, work.of_resource(session, resource_id))
+        row = queue.resource(session, queue.of_resource(session, resource_id))
         return events.after(session, resource_id, last_event_id, limit=100), is_final(row.status)

@@ -14,9 +14,11 @@ from searchd.search.confirmation import Verdict
 from searchd.search.noise import is_repetition, noise_floor, within_noise
 from searchd.search.pareto import pareto_front
 from searchd.spec import TeacherSpec
-from searchd.store import completions, pools, searches, trials, work
-from searchd.store.extension import budget_of
 from searchd.store.models import PoolRow, RunRow, SearchRow, TeacherRow, TrialRow
+from searchd.store.resources import pools, searches
+from searchd.store.runs import completions, trials
+from searchd.store.runs.extension import budget_of
+from searchd.store.work import queue
 
 S = TypeVar("S", bound=schemas.Schema)
 
@@ -25,7 +27,7 @@ def pool(session: Session, row: PoolRow) -> schemas.PoolDetails:
     return _build(
         schemas.PoolDetails,
         row,
-        desired=work.of_resource(session, row.id).desired,
+        desired=queue.of_resource(session, row.id).desired,
         supernet=pools.supernet(session, row.id),
         subnets=pools.subnet_evaluations(session, row.id),
         epochs=pools.epochs(session, row.id),
@@ -53,7 +55,7 @@ def search(session: Session, row: SearchRow) -> schemas.SearchDetails:
         schemas.SearchDetails,
         row,
         budget=budget_of(row),
-        desired=work.of_resource(session, row.id).desired,
+        desired=queue.of_resource(session, row.id).desired,
         trials=searches.trial_counts(session, row.id),
         best_trial_id=best[0].id if best else None,
         best_score=best[1] if best else None,

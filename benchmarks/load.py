@@ -26,8 +26,9 @@ from sqlalchemy import func, select
 from benchmarks.load_clients import DATASET, POOL, Promises, run
 from benchmarks.load_service import database_url, processes
 from searchd.domain.lifecycle import SearchStatus, is_final
-from searchd.store import Database, Desired, Role, tokens
+from searchd.store import Database, Desired, Role
 from searchd.store.models import EventRow, SearchRow, WorkRow
+from searchd.store.resources import tokens
 
 SETTLE_S = 120.0
 """After the load, until everything that was to be cancelled must be."""

@@ -21,9 +21,11 @@ from cli.child_processes import Child, free_ports
 from searchd.coordinator.jobs import JobStatus, Node
 from searchd.coordinator.loop import Coordinator
 from searchd.domain.lifecycle import SearchStatus, WorkKind
-from searchd.store import Database, Desired, Lease, datasets, upgrade, work
+from searchd.store import Database, Desired, Lease, upgrade
 from searchd.store.base import now
-from searchd.store.lease import hold
+from searchd.store.resources import datasets
+from searchd.store.work import queue
+from searchd.store.work.lease import hold
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +66,7 @@ class PlayedDrivers:
 
     def _play(self, job_id: str, lease: Lease) -> None:
         with self._database.read() as session:
-            kind = work.get(session, lease.work_id).kind
+            kind = queue.get(session, lease.work_id).kind
         if kind is WorkKind.DATASET_CHECK:
             with self._database.write() as session:
                 datasets.record_ready(session, lease, {"class_names": ["a"]})
@@ -76,19 +78,19 @@ class PlayedDrivers:
     def _search(self, lease: Lease) -> None:
         for status in (SearchStatus.PREPARING, SearchStatus.RUNNING):
             with self._database.write() as session:
-                work.advance(session, lease, status, "a driver plays it")
+                queue.advance(session, lease, status, "a driver plays it")
         for number in range(NUM_STEPS):
             time.sleep(STEP_S)
             with self._database.write() as session:
-                work.extend(session, lease, lease_s=LEASE_S, now=now())
-                work.announce(session, lease, [f"step {number}"])
+                queue.extend(session, lease, lease_s=LEASE_S, now=now())
+                queue.announce(session, lease, [f"step {number}"])
                 if hold(session, lease).desired is Desired.CANCEL:
                     break
         with self._database.write() as session:
             if hold(session, lease).desired is Desired.CANCEL:
-                work.stopped(session, lease)
+                queue.stopped(session, lease)
             else:
-                work.finish(session, lease, SearchStatus.SUCCEEDED, "played to the end")
+                queue.finish(session, lease, SearchStatus.SUCCEEDED, "played to the end")
 
 
 def coordinate() -> None:

@@ -27,8 +27,9 @@ import ray.util
 from cli.child_processes import Child, end, free_ports, marked
 from searchd import settings
 from searchd.domain.errors import ConflictError, SearchdError
-from searchd.store import Database, upgrade, work
+from searchd.store import Database, upgrade
 from searchd.store.base import now
+from searchd.store.work import queue
 
 log = logging.getLogger(__name__)
 
@@ -205,9 +206,9 @@ class Service:
         if self.settings.database_url.get_secret_value():
             return  # a shared database: other machines may hold leases
         with closing(Database(self.settings.database)) as database, database.write() as session:
-            for row in work.leased(session):
+            for row in queue.leased(session):
                 reason = "searchd was started again"
-                work.requeue(session, work.lease_of(row), reason, delay_s=0, now=now())
+                queue.requeue(session, queue.lease_of(row), reason, delay_s=0, now=now())
 
     def _start_children(self) -> None:
         environment = self._environment()

@@ -22,8 +22,8 @@ from api.dependencies import (
 )
 from searchd.domain.lifecycle import DatasetStatus
 from searchd.spec import DatasetSpec
-from searchd.store import datasets
 from searchd.store.models import DatasetRow
+from searchd.store.resources import datasets
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 

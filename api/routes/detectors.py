@@ -13,8 +13,9 @@ from api.dependencies import DatabaseDep, Reference
 from searchd import artifacts
 from searchd.domain.errors import NotFoundError
 from searchd.domain.trial import Artifact
-from searchd.store import keeping, trials, work
 from searchd.store.models import TrialRow
+from searchd.store.runs import retention, trials
+from searchd.store.work import queue
 
 router = APIRouter(tags=["detectors"])
 MEDIA_TYPE = "application/octet-stream"
@@ -85,8 +86,8 @@ def unpin_detector(
 
 def _pinned(session: Session, trial_id: str, caller: Caller, *, pinned: bool) -> TrialRow:
     row = trials.get(session, trial_id)
-    check_owner(caller, work.resource(session, work.of_resource(session, row.search_id)))
-    return keeping.pin(session, trial_id, pinned=pinned)
+    check_owner(caller, queue.resource(session, queue.of_resource(session, row.search_id)))
+    return retention.pin(session, trial_id, pinned=pinned)
 
 
 def _headers(trial_id: str, artifact: Artifact) -> dict[str, str]:

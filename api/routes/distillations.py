@@ -23,9 +23,10 @@ from api.dependencies import (
 from api.routes.life_cycle import add_calls
 from searchd.domain.lifecycle import SearchStatus, TrialStatus
 from searchd.spec import DistillationSpec
-from searchd.store import distillations, trials
-from searchd.store.extension import ask_to_extend
 from searchd.store.models import DistillationRow
+from searchd.store.resources import distillations
+from searchd.store.runs import trials
+from searchd.store.runs.extension import ask_to_extend
 
 router = APIRouter(prefix="/distillations", tags=["distillations"])
 

@@ -7,8 +7,8 @@ from api.auth import CallerDep, check_owner
 from api.dependencies import DatabaseDep, Reference, RulesDep
 from api.distillation_schemas import DistillationDetails
 from searchd.spec import FinishSpec
-from searchd.store import searches
-from searchd.store.finish import finish
+from searchd.store.resources import searches
+from searchd.store.resources.finish import finish
 
 router = APIRouter(prefix="/searches", tags=["searches"])
 

@@ -12,7 +12,9 @@ from api.dependencies import DatabaseDep, RulesDep
 from api.forecast_schemas import Forecast, PoolForecast
 from searchd.domain.errors import ConflictError, InvalidValueError
 from searchd.spec import DistillationSpec, PoolSpec, SearchSpec
-from searchd.store import Database, distillations, forecasts, pools, searches
+from searchd.store import Database
+from searchd.store.resources import distillations, pools, searches
+from searchd.store.runs import forecasts
 
 router = APIRouter()
 S = TypeVar("S", bound=schemas.Schema)

@@ -9,25 +9,25 @@ from sqlalchemy.orm import Session
 
 from api.auth import CallerDep, check_owner
 from api.dependencies import DatabaseDep, Reference
-from searchd.store import work
 from searchd.store.models import WorkRow
 from searchd.store.models.resources import AnyResource
+from searchd.store.work import requests
 
 R = TypeVar("R", bound=AnyResource)
 
 CALLS: dict[str, tuple[Callable[[Session, str], WorkRow], str]] = {
     "pause": (
-        work.ask_to_pause,
+        requests.ask_to_pause,
         "Ask for the {noun} to stop within a time slice; then it holds nothing of the cluster. "
         "When it is resumed it goes on from there: nothing that was trained is lost.",
     ),
-    "resume": (work.ask_to_resume, "Ask for the paused {noun} to go on."),
+    "resume": (requests.ask_to_resume, "Ask for the paused {noun} to go on."),
     "cancel": (
-        work.ask_to_cancel,
+        requests.ask_to_cancel,
         "Ask for the {noun} to stop for good within a time slice. Everything finished is kept.",
     ),
     "kill": (
-        work.ask_to_kill,
+        requests.ask_to_kill,
         "Ask for the {noun} to be stopped for good without waiting for its workers. "
         "Everything finished is kept.",
     ),

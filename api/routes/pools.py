@@ -22,8 +22,8 @@ from api.dependencies import (
 from api.routes.life_cycle import add_calls
 from searchd.domain.lifecycle import PoolStatus
 from searchd.spec import PoolSpec
-from searchd.store import pools
 from searchd.store.models import PoolRow
+from searchd.store.resources import pools
 
 router = APIRouter(prefix="/pools", tags=["pools"])
 

@@ -24,9 +24,10 @@ from api.dependencies import (
 from api.routes.life_cycle import add_calls
 from searchd.domain.lifecycle import SearchStatus, TrialStatus
 from searchd.spec import SearchSpec
-from searchd.store import distillations, searches, trials
-from searchd.store.extension import ask_to_extend
 from searchd.store.models import RunRow, SearchRow
+from searchd.store.resources import distillations, searches
+from searchd.store.runs import trials
+from searchd.store.runs.extension import ask_to_extend
 
 router = APIRouter(prefix="/searches", tags=["searches"])
 

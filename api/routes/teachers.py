@@ -23,8 +23,8 @@ from api.dependencies import (
 from api.paths import check_teacher
 from searchd.domain.lifecycle import TeacherStatus
 from searchd.spec import TeacherSpec
-from searchd.store import teachers
 from searchd.store.models import TeacherRow
+from searchd.store.resources import teachers
 
 router = APIRouter(prefix="/teachers", tags=["teachers"])
 

@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict
 
 from cli.output import Format, FormatOption, show_list, text
 from searchd import settings
-from searchd.store import Database, Role, tokens, upgrade
+from searchd.store import Database, Role, upgrade
+from searchd.store.resources import tokens
 
 app = typer.Typer(no_args_is_help=True, help="Tokens that the API asks for with SEARCHD_AUTH=on.")
 

@@ -11,7 +11,6 @@ from searchd.coordinator.disk_guard import DiskGuard
 from searchd.coordinator.jobs import Node
 from searchd.domain.lifecycle import DatasetStatus, PoolStatus, TeacherStatus, WorkKind
 from searchd.spec import DistillationSpec
-from searchd.store import distillations, work
 from searchd.store.models import (
     DatasetRow,
     DistillationRow,
@@ -20,7 +19,9 @@ from searchd.store.models import (
     TeacherRow,
     WorkRow,
 )
-from searchd.store.searches import ACTIVE
+from searchd.store.resources import distillations
+from searchd.store.resources.searches import ACTIVE
+from searchd.store.work import queue
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class Admission:
         return next(self._refusals(session, row, nodes), None)
 
     def _refusals(self, session: Session, row: WorkRow, nodes: list[Node]) -> Iterator[Refusal]:
-        resource = work.resource(session, row)
+        resource = queue.resource(session, row)
         if isinstance(resource, DatasetRow):
             return
         if lacking := self._guard.shortage():
@@ -115,5 +116,5 @@ def _running_searches(session: Session) -> int:
     starts."""
     active = session.scalars(select(RunRow.id).where(RunRow.status.in_(ACTIVE)))
     runs = (WorkKind.SEARCH, WorkKind.DISTILLATION)
-    starting = {row.resource_id for row in work.leased(session) if row.kind in runs}
+    starting = {row.resource_id for row in queue.leased(session) if row.kind in runs}
     return len(starting.union(active))

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from searchd.coordinator.jobs import Node
-from searchd.store import Database, work
+from searchd.store import Database
 from searchd.store.models import DatasetRow, PoolRow, RunRow, TeacherRow, WorkRow
+from searchd.store.work import queue
 
 NeedsRoom = PoolRow | TeacherRow | RunRow
 LOOK_S = 30.0
@@ -88,7 +89,7 @@ class RoomWatch:
         found = []
         with self._database.read() as session:
             for row in leased:
-                resource = work.resource(session, row)
+                resource = queue.resource(session, row)
                 lack = None if isinstance(resource, DatasetRow) else shortage(resource, nodes)
                 if lack is not None:
                     found.append((row, lack))

@@ -17,8 +17,9 @@ from sqlalchemy.orm import Session
 from searchd.domain.errors import ConflictError
 from searchd.domain.lifecycle import WorkKind, WorkStatus
 from searchd.settings import Settings
-from searchd.store import Database, Desired, work
+from searchd.store import Database, Desired
 from searchd.store.models import EventRow, WorkRow
+from searchd.store.work import queue, requests
 
 GIGABYTE = 1e9
 _STOP_SHARE = 0.5
@@ -71,7 +72,7 @@ class DiskGuard:
         for each in stopping:
             with database.write() as session:
                 if _is_stopping(session, each):
-                    work.ask_to_resume(session, each.resource_id, _QUEUES)
+                    requests.ask_to_resume(session, each.resource_id, _QUEUES)
         stopped = []
         for each in running:
             with database.write() as session:
@@ -105,11 +106,11 @@ def _existing(folder: Path) -> Path:
 
 
 def _running(session: Session) -> Iterator[WorkRow]:
-    for row in work.leased(session):
+    for row in queue.leased(session):
         if row.kind not in _KINDS or row.desired is not Desired.RUN:
             continue
         # What is pausing has been asked to go on when it has stopped: it waits for room then.
-        if work.resource(session, row).status.value != "pausing":
+        if queue.resource(session, row).status.value != "pausing":
             yield row
 
 
@@ -122,8 +123,8 @@ def _stopping(session: Session) -> Iterator[WorkRow]:
 
 def _is_stopping(session: Session, row: WorkRow) -> bool:
     """Whether the guard asked, nobody has asked after it, and the driver has seen it."""
-    row = work.get(session, row.id)
-    status = work.resource(session, row).status.value
+    row = queue.get(session, row.id)
+    status = queue.resource(session, row).status.value
     has_seen = row.status is WorkStatus.PAUSED or status == "pausing"
     return row.desired is Desired.PAUSE and has_seen and _asked_last(session, row)
 
@@ -145,6 +146,6 @@ def _asked_last(session: Session, row: WorkRow) -> bool:
 def _stop(session: Session, row: WorkRow, reason: str) -> bool:
     """Whether it was still running."""
     try:
-        return work.ask_to_pause(session, row.resource_id, reason).desired is Desired.PAUSE
+        return requests.ask_to_pause(session, row.resource_id, reason).desired is Desired.PAUSE
     except ConflictError:
         return False

@@ -25,11 +25,12 @@ from searchd.coordinator.jobs import Jobs, JobStatus, Node, RayJobs
 from searchd.coordinator.sweeper import Sweeper
 from searchd.domain.errors import ClusterUnreachableError, ConflictError
 from searchd.domain.lifecycle import WorkStatus
-from searchd.store import Database, Desired, Lease, work
+from searchd.store import Database, Desired, Lease
 from searchd.store.base import now
 from searchd.store.models import (
     WorkRow,
 )
+from searchd.store.work import queue
 
 log = logging.getLogger(__name__)
 
@@ -137,8 +138,8 @@ class Coordinator:
             ClusterUnreachableError: Ray does not answer. Nothing is decided without it.
         """
         with self._database.read() as session:
-            leased = work.leased(session)
-            queued = work.queued(session, now=self._clock())
+            leased = queue.leased(session)
+            queued = queue.queued(session, now=self._clock())
         self._note_signs(leased)
         deeds = [self._watch(row) for row in leased]
         nodes = self._jobs.nodes() if queued or self._room.is_due(leased) else []
@@ -157,7 +158,7 @@ class Coordinator:
 
     def _watch(self, row: WorkRow) -> Deed | None:
         """What is to be done about a driver that should be running."""
-        lease = work.lease_of(row)
+        lease = queue.lease_of(row)
         job_id = job_of(lease)
         if row.desired is Desired.KILL:
             return self._kill(row, lease)
@@ -179,18 +180,18 @@ class Coordinator:
         self._jobs.stop(job_of(lease))
         try:
             with self._database.write() as session:
-                work.stopped(session, lease)
+                queue.stopped(session, lease)
         except ConflictError:
             return None  # the driver finished since we read the row
         return _done(Action.CANCELLED, row, "a user asked to kill")
 
     def _end_without_room(self, lacking: Lacking) -> Deed | None:
         """Fail work that waits for nodes which are gone."""
-        row, lease = lacking.work, work.lease_of(lacking.work)
+        row, lease = lacking.work, queue.lease_of(lacking.work)
         self._jobs.stop(job_of(lease))
         try:
             with self._database.write() as session:
-                work.give_up(session, lease, lacking.reason)
+                queue.give_up(session, lease, lacking.reason)
         except ConflictError:
             return None  # the driver finished since we read the row
         return _done(Action.GAVE_UP, row, lacking.reason)
@@ -202,11 +203,11 @@ class Coordinator:
                 tail = self._jobs.log_tail(job_of(lease))
                 reason = f"given up after {row.attempts} attempts: {reason}; its log ends:\n{tail}"
                 with self._database.write() as session:
-                    work.give_up(session, lease, reason)
+                    queue.give_up(session, lease, reason)
                 return _done(Action.GAVE_UP, row, reason)
             delay_s = min(2.0 ** max(row.attempts - 1, 0), MAX_BACK_OFF_S)
             with self._database.write() as session:
-                to = work.requeue(session, lease, reason, delay_s=delay_s, now=self._clock())
+                to = queue.requeue(session, lease, reason, delay_s=delay_s, now=self._clock())
             if to is WorkStatus.QUEUED:
                 reason = f"{reason}; started again in {delay_s:g} s"
             return _done(_REQUEUED[to], row, reason)
@@ -219,14 +220,14 @@ class Coordinator:
             with self._database.write() as session:
                 refusal = self._admission.refusal(session, row, nodes)
                 if refusal is None:
-                    lease = work.lease(
+                    lease = queue.lease(
                         session, row.id, owner=self._owner, lease_s=self._lease_s, now=self._clock()
                     )
                 elif refusal.for_good:
-                    work.give_up(session, work.lease_of(row), refusal.reason)
+                    queue.give_up(session, queue.lease_of(row), refusal.reason)
                 else:
-                    work.explain(session, row.id, refusal.reason)
-                name = work.resource(session, row).name
+                    queue.explain(session, row.id, refusal.reason)
+                name = queue.resource(session, row).name
         except ConflictError:
             return None  # somebody moved it since we read the row; the next round sees
         if refusal is not None:
@@ -246,7 +247,7 @@ class Coordinator:
             self._jobs.submit(job_of(lease), command, metadata)
         except ClusterUnreachableError as error:
             with self._database.write() as session:
-                work.requeue(session, lease, str(error), delay_s=1.0, now=self._clock())
+                queue.requeue(session, lease, str(error), delay_s=1.0, now=self._clock())
             return _done(Action.REQUEUED, row, str(error))
         return _done(Action.STARTED, row, f"job {job_of(lease)}")
 

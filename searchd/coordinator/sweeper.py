@@ -1,8 +1,8 @@
-"""Removes stored files that nothing needs: the coordinator's broom.
+"""Garbage collection: removes stored files that nothing needs.
 
-First the database says what is given up (`searchd.store.keeping`), then files go that it does not
-know, or no longer: killed between the two, or in the middle of the second, the next sweep finds the
-same files again. Nothing is removed that a trial in flight may read or write.
+First the database records what is given up (`searchd.store.runs.retention`), then the files that it
+does not list are removed. A sweep that is killed in between is completed by the next one. Nothing
+is removed that a running trial may read or write.
 """
 
 import contextlib
@@ -23,9 +23,10 @@ from fsspec.implementations.local import LocalFileSystem
 
 from searchd import artifacts
 from searchd.settings import Settings
-from searchd.store import Database, keeping
+from searchd.store import Database
 from searchd.store.base import now
-from searchd.store.keeping import Holdings, Resting
+from searchd.store.runs import retention
+from searchd.store.runs.retention import Holdings, Resting
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +107,7 @@ class Sweeper:
         if not self._is_on:
             return []
         with self._database.read() as session:
-            found = [*keeping.runs(session), *keeping.ended_pools(session)]
+            found = [*retention.runs(session), *retention.ended_pools(session)]
         return [each for each in found if self._clean.get(each.id) != each.num_events]
 
     def _sweep(self, resting: Resting) -> Swept | None:
@@ -126,11 +127,11 @@ class Sweeper:
     def _of_run(self, run: Resting, stored: Mapping[str, int]) -> tuple[list[str], list[str]]:
         """Give up what is not needed. Files to remove, and the names of whose they are."""
         with self._database.write() as session:
-            held = keeping.collect(session, run.id, keep_s=self._keep_s, now=self._clock())
+            held = retention.collect(session, run.id, keep_s=self._keep_s, now=self._clock())
             doomed = left_by_run(stored, held, run.id)
             whose = list(dict.fromkeys([*(path.split("/")[0] for path in doomed), *held.collected]))
             if whose:
-                keeping.record_collection(session, run.id, _message(stored, doomed, whose))
+                retention.record_collection(session, run.id, _message(stored, doomed, whose))
         if held.has_rested:  # what a driver left that was killed
             shutil.rmtree(self._tune_folder / run.id, ignore_errors=True)
         return doomed, whose
@@ -140,7 +141,7 @@ class Sweeper:
         whose = list(dict.fromkeys(path.split("/")[0] for path in doomed))
         if whose:
             with self._database.write() as session:
-                keeping.record_collection(session, pool.id, _message(stored, doomed, whose))
+                retention.record_collection(session, pool.id, _message(stored, doomed, whose))
         return doomed, whose
 
     def _has_rested(self, resting: Resting) -> bool:

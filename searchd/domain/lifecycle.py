@@ -1,7 +1,7 @@
-"""Statuses of everything that has a life, and where each may go. Standard library only.
+"""Statuses of every resource, and the transitions between them. Standard library only.
 
-One table per kind of resource; `searchd.store.transition` is the only writer. What has ended stays
-so by itself; where a user may have it go on again, a second table says so (`extend`).
+One table per kind of resource; `searchd.store.work.transition` is the only writer. A final status
+is left only where a user may extend what has ended; a second table lists those transitions.
 """
 
 from collections.abc import Mapping

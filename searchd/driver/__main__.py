@@ -18,13 +18,14 @@ from searchd.domain.lifecycle import WorkKind
 from searchd.driver.dataset_check import run_dataset_check
 from searchd.driver.lease_heartbeat import EXIT_LEASE_LOST, LeaseKeeper
 from searchd.driver.ledger import Ledger
-from searchd.driver.patience import PatientDatabase
 from searchd.driver.pool_training import run_pool
 from searchd.driver.teacher_evaluation import run_teacher
 from searchd.driver.trial_loop import run_search
 from searchd.settings import Settings
-from searchd.store import Database, Lease, work
+from searchd.store import Database, Lease
 from searchd.store.base import now
+from searchd.store.reconnecting import PatientDatabase
+from searchd.store.work import queue
 
 log = logging.getLogger("searchd.driver")
 
@@ -51,7 +52,7 @@ def main() -> None:
 def carry_out(database: Database, lease: Lease, keeper: LeaseKeeper, settings: Settings) -> None:
     """Do the work that is leased, whatever its kind."""
     with database.read() as session:
-        kind = work.get(session, lease.work_id).kind
+        kind = queue.get(session, lease.work_id).kind
     log.info("%s: carried out under lease %d", lease.work_id, lease.number)
     match kind:
         case WorkKind.DATASET_CHECK:
@@ -75,8 +76,8 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 def _take_lease(database: Database, work_id: str, settings: Settings) -> Lease:
     owner = f"driver {socket.gethostname()}:{os.getpid()}, started by hand"
     with database.write() as session:
-        lease = work.lease(session, work_id, owner=owner, lease_s=settings.lease_s, now=now())
-        row = work.get(session, work_id)
+        lease = queue.lease(session, work_id, owner=owner, lease_s=settings.lease_s, now=now())
+        row = queue.get(session, work_id)
     if lease is None:
         raise ConflictError(
             f"{work_id} is {row.status} and cannot be leased now: {row.status_reason}"

@@ -9,8 +9,10 @@ from searchd.domain.lifecycle import DatasetStatus
 from searchd.driver.cluster import connect, resolve
 from searchd.settings import Settings
 from searchd.spec import DatasetSpec
-from searchd.store import Database, Lease, datasets, work
+from searchd.store import Database, Lease
 from searchd.store.models import DatasetRow
+from searchd.store.resources import datasets
+from searchd.store.work import queue
 
 
 def run_dataset_check(database: Database, lease: Lease, settings: Settings) -> DatasetStatus:
@@ -20,14 +22,14 @@ def run_dataset_check(database: Database, lease: Lease, settings: Settings) -> D
         READY, or FAILED with the file and the record in its reason.
     """
     with database.read() as session:
-        row = session.get_one(DatasetRow, work.get(session, lease.work_id).resource_id)
+        row = session.get_one(DatasetRow, queue.get(session, lease.work_id).resource_id)
     connect(settings)
     summary, problem = ray.get(_check.remote(settings.dataset_check, row.spec))
     with database.write() as session:
         if summary is not None:
             datasets.record_ready(session, lease, summary)
             return DatasetStatus.READY
-        work.finish(session, lease, DatasetStatus.FAILED, problem)
+        queue.finish(session, lease, DatasetStatus.FAILED, problem)
         return DatasetStatus.FAILED
 
 

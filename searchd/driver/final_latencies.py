@@ -20,7 +20,7 @@ from searchd.search.pareto import pareto_front
 from searchd.settings import Settings
 from searchd.spec import ResourcesSpec
 from searchd.store.models import EvaluationRow, TrialRow
-from searchd.store.trials import STUDENT
+from searchd.store.runs.trials import STUDENT
 
 log = logging.getLogger(__name__)
 

@@ -11,9 +11,10 @@ from typing import Self
 from sqlalchemy.exc import SQLAlchemyError
 
 from searchd.domain.lifecycle import is_final
-from searchd.store import Database, Desired, Lease, work
+from searchd.store import Database, Desired, Lease
 from searchd.store.base import now
 from searchd.store.models import WorkRow
+from searchd.store.work import queue
 
 log = logging.getLogger(__name__)
 
@@ -73,8 +74,8 @@ class LeaseKeeper:
     def beat(self) -> None:
         """Extend the lease once, and look at what the user wants."""
         with self._database.write() as session:
-            kept = work.extend(session, self._lease, lease_s=self._lease_s, now=now())
-            row = work.get(session, self._lease.work_id)
+            kept = queue.extend(session, self._lease, lease_s=self._lease_s, now=now())
+            row = queue.get(session, self._lease.work_id)
         if kept:
             self._kept_at = time.monotonic()
         elif row.lease != self._lease.number or not _may_be_our_doing(row):

@@ -31,20 +31,12 @@ from searchd.search.strategies.rules import Rules
 from searchd.search.strategy import Completion, Strategy
 from searchd.settings import Settings
 from searchd.spec import SearchSpec
-from searchd.store import (
-    Database,
-    Lease,
-    completions,
-    costs,
-    distillations,
-    pools,
-    reports,
-    teachers,
-    trials,
-    work,
-)
-from searchd.store.lease import hold
+from searchd.store import Database, Lease
 from searchd.store.models import PoolRow, RunRow, TrialRow
+from searchd.store.resources import distillations, pools, teachers
+from searchd.store.runs import adaptation_costs, completions, reports, trials
+from searchd.store.work import queue
+from searchd.store.work.lease import hold
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +67,7 @@ class Ledger:
         self._lease = lease
         self._settings = settings
         with database.read() as session:
-            self.run = load_run(session, work.get(session, lease.work_id).resource_id)
+            self.run = load_run(session, queue.get(session, lease.work_id).resource_id)
         self.search_id = self.run.id
         self.spec = self.run.spec
         self.dataset = self.run.dataset
@@ -87,7 +79,7 @@ class Ledger:
     def advance(self, to: SearchStatus, reason: str) -> None:
         """Move the search; nothing happens when it is there already."""
         with self._database.write() as session:
-            work.advance(session, self._lease, to, reason)
+            queue.advance(session, self._lease, to, reason)
 
     def finish(self, to: SearchStatus, reason: str, *, under: Rules) -> bool:
         """End the search, unless the user has given it another budget; trials that have not ended
@@ -105,7 +97,7 @@ class Ledger:
             hold(session, self._lease)
             if self._rules(session) != under:
                 return False
-            work.finish(session, self._lease, to, reason)
+            queue.finish(session, self._lease, to, reason)
         return True
 
     def stop(self) -> bool:
@@ -117,7 +109,7 @@ class Ledger:
             would keep the driver from hearing of workers that wait for the same store, and give up.
         """
         with self._database.write() as session:
-            work.heed(session, self._lease)
+            queue.heed(session, self._lease)
         try:
             artifacts.write(self.stop_uri, b"{}", name="stop", waits=False)
         except OSError as error:
@@ -131,7 +123,7 @@ class Ledger:
         """No worker has a trial any more, as the user wants it; where the search is now, and why.
         What its trials learned so far is in their checkpoints."""
         with self._database.write() as session:
-            work.stopped(session, self._lease)
+            queue.stopped(session, self._lease)
             row = session.get_one(RunRow, self.search_id)
             return row.status, row.status_reason
 
@@ -222,7 +214,7 @@ class Ledger:
             run = session.get_one(RunRow, self.search_id)
             told = completions.of_trial(trials.get(session, row.id), run.started_at)
             earlier = completions.of_run(session, run)
-            work.announce(session, self._lease, remarks_on(told, earlier, self.spec))
+            queue.announce(session, self._lease, remarks_on(told, earlier, self.spec))
             return told
 
     def lose(self, name: str, reason: str) -> Completion | None:
@@ -279,13 +271,13 @@ class Ledger:
         """Decide what a distillation trains, for good, and say why."""
         with self._database.write() as session:
             distillations.record_plan(session, self._lease, plan)
-            work.announce(session, self._lease, messages)
+            queue.announce(session, self._lease, messages)
 
     def announce(self, messages: Sequence[str]) -> None:
         """Write down events of the search that no change of a status says; each once, however often
         it is announced."""
         with self._database.write() as session:
-            work.announce(session, self._lease, messages)
+            queue.announce(session, self._lease, messages)
 
     def pool_reference(self) -> PoolRef | None:
         """The trained pool as a worker finds it."""
@@ -312,12 +304,12 @@ class Ledger:
     def known_costs(self, keys: Iterable[str]) -> dict[str, float]:
         """Adaptation costs that anybody measured before, by their key."""
         with self._database.read() as session:
-            return costs.known(session, keys)
+            return adaptation_costs.known(session, keys)
 
     def keep_cost(self, key: str, of: Mapping[str, object], cost: float) -> None:
-        """An adaptation cost was measured; see `searchd.store.costs.keep`."""
+        """An adaptation cost was measured; see `searchd.store.runs.adaptation_costs.keep`."""
         with self._database.write() as session:
-            costs.keep(session, key, of, cost)
+            adaptation_costs.keep(session, key, of, cost)
 
     @property
     def _folder(self) -> str:

@@ -12,8 +12,10 @@ from searchd.messages.files import REPORT_FILE
 from searchd.messages.reports import POOL_REPORT, PoolProgress, PoolReport
 from searchd.messages.tasks import PoolOrder
 from searchd.settings import Settings
-from searchd.store import Database, Lease, pools, work
+from searchd.store import Database, Lease
 from searchd.store.models import DatasetRow, PoolRow
+from searchd.store.resources import pools
+from searchd.store.work import queue
 
 log = logging.getLogger(__name__)
 
@@ -45,11 +47,11 @@ def run_pool(
     report = _written_report(order)
     if report is None and stopping.is_set():
         with database.write() as session:
-            work.stopped(session, lease)
+            queue.stopped(session, lease)
             return session.get_one(PoolRow, order.pool).status
     if report is None:
         with database.write() as session:
-            work.advance(session, lease, PoolStatus.TRAINING, "its driver has started")
+            queue.advance(session, lease, PoolStatus.TRAINING, "its driver has started")
         connect(settings)
         train = resolve(settings.pool_training)
         report = train(order, _Progress(database, lease, stopping))
@@ -76,7 +78,7 @@ class _Progress:
                 pools.record_progress(session, self._lease, progress)
         if self._stopping.is_set() and not self._has_heeded:
             with self._database.write() as session:
-                work.heed(session, self._lease)
+                queue.heed(session, self._lease)
             self._has_heeded = True
         return not self._has_heeded
 
@@ -84,7 +86,7 @@ class _Progress:
 def _order(database: Database, lease: Lease, settings: Settings) -> PoolOrder:
     """The order of this attempt; each lease is one."""
     with database.read() as session:
-        row = session.get_one(PoolRow, work.get(session, lease.work_id).resource_id)
+        row = session.get_one(PoolRow, queue.get(session, lease.work_id).resource_id)
         dataset = session.get_one(DatasetRow, row.dataset_id)
     folder = artifacts.join(settings.artifact_root, "pools", row.id)
     return PoolOrder(

@@ -15,8 +15,8 @@ from searchd.spec import (
     PoolSpec,
     SearchSpec,
 )
-from searchd.store import distillations
 from searchd.store.models import DatasetRow, DistillationRow, PoolRow, RunRow
+from searchd.store.resources import distillations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from searchd.spec import (
     RandomSpec,
     SearchSpec,
 )
-from searchd.store.completions import limits_of
+from searchd.spec.search import limits_of
 
 
 def rules_of(

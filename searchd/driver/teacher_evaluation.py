@@ -12,8 +12,10 @@ from searchd.messages.files import REPORT_FILE
 from searchd.messages.reports import TEACHER_REPORT, TeacherReport
 from searchd.messages.tasks import TeacherOrder
 from searchd.settings import Settings
-from searchd.store import Database, Lease, pools, teachers, work
+from searchd.store import Database, Lease
 from searchd.store.models import DatasetRow, TeacherRow
+from searchd.store.resources import pools, teachers
+from searchd.store.work import queue
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +35,7 @@ def run_teacher(database: Database, lease: Lease, settings: Settings) -> Teacher
     with database.write() as session:
         if report is not None:
             return teachers.record_report(session, lease, report).status
-        work.finish(session, lease, TeacherStatus.FAILED, problem)
+        queue.finish(session, lease, TeacherStatus.FAILED, problem)
         return TeacherStatus.FAILED
 
 
@@ -90,7 +92,7 @@ def _written_report(database: Database, lease: Lease, settings: Settings) -> Tea
 
 def _row(database: Database, lease: Lease) -> TeacherRow:
     with database.read() as session:
-        return session.get_one(TeacherRow, work.get(session, lease.work_id).resource_id)
+        return session.get_one(TeacherRow, queue.get(session, lease.work_id).resource_id)
 
 
 def _folder(settings: Settings, teacher_id: str, attempt: int) -> str:

@@ -12,8 +12,8 @@ from searchd.driver.run import Run
 from searchd.driver.trial_tasks import training_of
 from searchd.messages.reports import Report
 from searchd.spec import PairSearchSpec, SearchSpec
-from searchd.store import trials
 from searchd.store.models import TrialRow
+from searchd.store.runs import trials
 
 
 def failure_of(session: Session, run: Run, trial: TrialRow, report: Report) -> Failure:

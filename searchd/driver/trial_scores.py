@@ -14,7 +14,7 @@ from searchd.search.confirmation import remark
 from searchd.search.history import Completion
 from searchd.search.noise import doubt
 from searchd.spec import DistillationSpec, SearchSpec
-from searchd.store import trials
+from searchd.store.runs import trials
 
 
 def scores_of(session: Session, run: Run, report: Report) -> dict[Resolution, float]:

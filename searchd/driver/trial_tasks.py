@@ -33,8 +33,9 @@ from searchd.spec import (
     SearchSpec,
     TrainingSpec,
 )
-from searchd.store import completions, pools, teachers, trials
 from searchd.store.models import RunRow, TrialRow
+from searchd.store.resources import pools, teachers
+from searchd.store.runs import completions, trials
 
 NO_METHODS = MethodsSpec(methods=())
 

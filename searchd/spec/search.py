@@ -12,6 +12,7 @@ from searchd.domain.errors import InvalidValueError
 from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import SubnetSpace
 from searchd.domain.trial import TeacherPolicy
+from searchd.search.limits import Limits, Target
 from searchd.spec.base import Name, ResolutionText, Spec
 from searchd.spec.pool import PoolSpec
 from searchd.spec.strategies import (
@@ -218,3 +219,15 @@ def _check_candidates(strategy: StrategySpec, space: SubnetSpace) -> None:
 def traits_of(head: HeadSpec, neck_channels: tuple[int, ...] | None = None) -> Traits:
     """What methods ask of a detector with this head; its backbone and classes do not matter."""
     return traits(head.detector(preset("resnet18"), num_classes=1), neck_channels=neck_channels)
+
+
+def limits_of(budget: BudgetSpec, gpus_per_trial: float) -> Limits:
+    """Those of a budget."""
+    target = budget.target
+    return Limits(
+        worker_hours=budget.max_worker_hours,
+        gpu_hours=budget.max_gpu_hours,
+        gpus_per_trial=gpus_per_trial,
+        wall_hours=budget.max_wall_hours,
+        target=None if target is None else Target(ap=target.ap, macs=target.macs),
+    )

@@ -6,10 +6,10 @@ no HTTP.
 """
 
 from searchd.store.database import Database
-from searchd.store.lease import Lease
 from searchd.store.migrate import downgrade, upgrade
 from searchd.store.models import Desired, Role
 from searchd.store.paging import Page
-from searchd.store.transition import transition
+from searchd.store.work.lease import Lease
+from searchd.store.work.transition import transition
 
 __all__ = ["Database", "Desired", "Lease", "Page", "Role", "downgrade", "transition", "upgrade"]

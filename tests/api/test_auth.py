@@ -18,8 +18,10 @@ from api.client import ApiError, Client
 from searchd.domain.errors import InvalidValueError
 from searchd.settings import Settings
 from searchd.spec import BaseSpec, MethodSpec, MethodsSpec, MmdetSpec, SearchSpec
-from searchd.store import Database, Role, tokens, upgrade, work
+from searchd.store import Database, Role, upgrade
 from searchd.store.base import Base
+from searchd.store.resources import tokens
+from searchd.store.work import queue
 from tests.api.service import serve
 from tests.searchd.store.factories import (
     add_dataset,
@@ -254,7 +256,7 @@ def test_only_the_owner_and_admins_may_cancel(
     assert response.status_code == status
     with guarded.database.read() as session:
         resource_id = guarded.call("GET", f"/api/v1/{noun}/mine", "rea").json()["id"]
-        desired = work.of_resource(session, resource_id).desired
+        desired = queue.of_resource(session, resource_id).desired
     assert desired == ("cancel" if status == 202 else "run")
 
 

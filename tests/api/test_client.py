@@ -10,7 +10,9 @@ import pytest
 from api.client import ApiError, Client, UnreachableError
 from searchd import artifacts
 from searchd.domain.lifecycle import DatasetStatus, PoolStatus, SearchStatus
-from searchd.store import Database, datasets, pools, work
+from searchd.store import Database
+from searchd.store.resources import datasets, pools
+from searchd.store.work import queue
 from tests.searchd.store.factories import (
     add_dataset,
     add_pool,
@@ -37,11 +39,11 @@ def test_resources_are_created_and_waited_for(client: Client, database: Database
         datasets.record_ready(session, lease, {"images": 3})
     assert client.wait_for_dataset("shapes").summary == {"images": 3}
     with leased(database, f"pool-{pool.id}") as (session, lease):
-        work.advance(session, lease, PoolStatus.TRAINING, "started")
+        queue.advance(session, lease, PoolStatus.TRAINING, "started")
         pools.record_report(session, lease, pool_report(pool.id))
     assert client.wait_for_pool("teachers").supernet is not None
     with leased(database, f"search-{search.id}") as (session, lease):
-        work.finish(session, lease, SearchStatus.CANCELLED, "never mind")
+        queue.finish(session, lease, SearchStatus.CANCELLED, "never mind")
     assert client.wait_for_search("first").status is SearchStatus.CANCELLED
 
 
@@ -63,7 +65,7 @@ def test_a_search_is_followed_through_its_events(client: Client, database: Datab
 
     def end() -> None:
         with database.write() as session:
-            work.finish(session, lease, SearchStatus.SUCCEEDED, "converged")
+            queue.finish(session, lease, SearchStatus.SUCCEEDED, "converged")
 
     thread = threading.Thread(target=end)
     thread.start()

@@ -9,7 +9,9 @@ import pytest
 
 from api.auth import Rules
 from searchd.domain.lifecycle import SearchStatus
-from searchd.store import Database, Role, tokens, work
+from searchd.store import Database, Role
+from searchd.store.resources import tokens
+from searchd.store.work import queue
 from tests.api.service import serve
 from tests.searchd.store.distillation_factory import (
     COSTS,
@@ -195,7 +197,7 @@ def test_trials_lineage_and_front_are_those_of_the_distillation(
 def test_events_end_with_the_distillation(http: httpx.Client, ready: Database) -> None:
     _, lease = start_distillation(ready)
     with ready.write() as session:
-        work.finish(session, lease, SearchStatus.SUCCEEDED, "all stages are trained")
+        queue.finish(session, lease, SearchStatus.SUCCEEDED, "all stages are trained")
     said = http.get("/distillations/mtpd/events").text
     assert "all stages are trained" in said
 
@@ -230,7 +232,7 @@ def test_what_was_cancelled_may_go_on_but_not_what_succeeded(
 ) -> None:
     _, lease = start_distillation(ready, "good")
     with ready.write() as session:
-        work.finish(session, lease, SearchStatus.SUCCEEDED, "all stages are trained")
+        queue.finish(session, lease, SearchStatus.SUCCEEDED, "all stages are trained")
     refused = http.post("/distillations/good/extend")
     assert (refused.status_code, "has nothing more to do" in refused.text) == (409, True)
     add_distillation(ready, seed=1)

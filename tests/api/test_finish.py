@@ -10,7 +10,9 @@ from api.auth import Rules
 from searchd.domain.lifecycle import SearchStatus
 from searchd.domain.trial import Train
 from searchd.spec import TrainingSpec
-from searchd.store import Database, Role, searches, tokens, work
+from searchd.store import Database, Role
+from searchd.store.resources import searches, tokens
+from searchd.store.work import queue
 from tests.api.service import serve
 from tests.searchd.store.distillation_factory import run_base
 from tests.searchd.store.factories import (
@@ -35,12 +37,12 @@ def _ended_search(database: Database, owner: str | None = None) -> str:
     with database.write() as session:
         search = searches.create(session, spec, owner=owner)
     with leased(database, f"search-{search.id}") as (session, lease):
-        work.advance(session, lease, SearchStatus.PREPARING, "driver started")
-        work.advance(session, lease, SearchStatus.RUNNING, "base trained")
+        queue.advance(session, lease, SearchStatus.PREPARING, "driver started")
+        queue.advance(session, lease, SearchStatus.RUNNING, "base trained")
     run_trial(database, lease, base_proposal(), succeeded("base", ap=0.25))
     run_trial(database, lease, search_proposal(0), succeeded("0", ap=0.5))
     with database.write() as session:
-        work.finish(session, lease, SearchStatus.SUCCEEDED, "converged")
+        queue.finish(session, lease, SearchStatus.SUCCEEDED, "converged")
     return search.id
 
 
@@ -49,8 +51,8 @@ def _finished(http: httpx.Client, database: Database) -> tuple[str, str]:
     search = _ended_search(database)
     (made,) = http.post("/searches/first/finish", json={}).json()
     with leased(database, f"distillation-{made['id']}") as (session, lease):
-        work.advance(session, lease, SearchStatus.PREPARING, "driver started")
-        work.advance(session, lease, SearchStatus.RUNNING, "base evaluated")
+        queue.advance(session, lease, SearchStatus.PREPARING, "driver started")
+        queue.advance(session, lease, SearchStatus.RUNNING, "base evaluated")
     run_base(database, lease, ap=0.5)
     tuned = replace(search_proposal(0), change=Train())
     run_trial(database, lease, tuned, succeeded("0", ap=0.625))

@@ -4,8 +4,9 @@ import pytest
 
 from api.client import Client
 from searchd.spec import BudgetSpec, RandomSpec, SearchSpec, TrainingSpec
-from searchd.store import Database, datasets, pools, searches
+from searchd.store import Database
 from searchd.store.models import EpochMetricsRow
+from searchd.store.resources import datasets, pools, searches
 from tests.api.service import Service
 from tests.searchd.store import factories
 

@@ -23,7 +23,9 @@ from api.app import create_app
 from api.auth import Rules
 from searchd import artifacts
 from searchd.domain.lifecycle import SearchStatus
-from searchd.store import Database, Role, teachers, tokens, upgrade, work
+from searchd.store import Database, Role, upgrade
+from searchd.store.resources import teachers, tokens
+from searchd.store.work import queue
 from tests.searchd.store.factories import (
     add_distillation,
     base_proposal,
@@ -146,7 +148,7 @@ def _end_a_search(database: Database, folder: Path) -> str:
     student = artifacts.write(str(folder / "student"), b"weights", name="student")
     run_trial(database, lease, base_proposal(), replace(succeeded("base"), artifacts=(student,)))
     with database.write() as session:
-        work.finish(session, lease, SearchStatus.SUCCEEDED, "converged")
+        queue.finish(session, lease, SearchStatus.SUCCEEDED, "converged")
     return f"{search.id}-base"
 
 
@@ -160,7 +162,7 @@ def _evaluate_a_teacher(database: Database) -> None:
 def _cancel_a_distillation(database: Database) -> None:
     distillation = add_distillation(database)
     with leased(database, f"distillation-{distillation.id}") as (session, lease):
-        work.finish(session, lease, SearchStatus.CANCELLED, "never mind")
+        queue.finish(session, lease, SearchStatus.CANCELLED, "never mind")
 
 
 def test_every_answer_is_as_described(described: Described) -> None:

@@ -4,7 +4,8 @@ import httpx
 import pytest
 
 from searchd.domain.lifecycle import SearchStatus
-from searchd.store import Database, work
+from searchd.store import Database
+from searchd.store.work import queue
 from tests.searchd.store.factories import (
     add_dataset,
     add_pool,
@@ -65,7 +66,7 @@ def test_what_is_paused_is_queued_when_it_is_resumed(
 def test_what_has_ended_says_so(http: httpx.Client, database: Database, verb: str) -> None:
     _, lease = start_search(database)
     with database.write() as session:
-        work.finish(session, lease, SearchStatus.SUCCEEDED, "converged")
+        queue.finish(session, lease, SearchStatus.SUCCEEDED, "converged")
     participle = {"pause": "paused", "resume": "resumed", "kill": "killed"}.get(verb, "cancelled")
     for path, status in (("/searches/first", "succeeded"), ("/pools/teachers", "ready")):
         detail = refused(http.post(f"{path}/{verb}"))
@@ -87,7 +88,7 @@ def test_a_finished_search_is_given_more_budget(http: httpx.Client, database: Da
     for number in range(3):
         run_trial(database, lease, search_proposal(number))
     with database.write() as session:
-        work.finish(session, lease, SearchStatus.SUCCEEDED, "budget: 3 trials")
+        queue.finish(session, lease, SearchStatus.SUCCEEDED, "budget: 3 trials")
     assert refused(http.post("/searches/first/extend", json={})).startswith(
         "first is succeeded already and has nothing more to do: budget: 3 trials"
     )
@@ -124,7 +125,7 @@ def test_a_paused_search_says_why(http: httpx.Client, database: Database) -> Non
     search, lease = start_search(database)
     http.post("/searches/first/pause")
     with database.write() as session:
-        work.stopped(session, lease)
+        queue.stopped(session, lease)
     answer = http.get("/searches/first").json()
     assert (answer["status"], answer["status_reason"]) == ("paused", "a user asked to pause")
     http.post("/searches/first/resume")

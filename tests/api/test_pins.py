@@ -9,8 +9,10 @@ from typer.testing import CliRunner
 
 from api.client import ApiError, Client
 from cli.main import app
-from searchd.store import Database, Role, events, keeping, searches, tokens, trials
+from searchd.store import Database, Role, events
 from searchd.store.base import now
+from searchd.store.resources import searches, tokens
+from searchd.store.runs import retention, trials
 from tests.api.service import Service
 from tests.api.test_auth import App
 from tests.searchd.store.factories import (
@@ -34,7 +36,7 @@ def search_id(database: Database) -> str:
 
 def collect(database: Database, search_id: str) -> tuple[str, ...]:
     with database.write() as session:
-        return keeping.collect(
+        return retention.collect(
             session, search_id, keep_s=0, now=now() + timedelta(seconds=1)
         ).collected
 

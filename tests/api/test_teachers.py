@@ -10,7 +10,9 @@ from api.paths import check_teacher
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.lifecycle import TeacherStatus
 from searchd.spec import MmdetSpec
-from searchd.store import Database, teachers, work
+from searchd.store import Database
+from searchd.store.resources import teachers
+from searchd.store.work import queue
 from tests.searchd.store.factories import (
     add_dataset,
     add_pool,
@@ -110,7 +112,7 @@ def test_events_tell_why_a_teacher_failed(client: Client, database: Database) ->
     add_dataset(database)
     teacher = client.create_teacher(teacher_spec())
     with leased(database, f"teacher-{teacher.id}") as (session, lease):
-        work.finish(session, lease, TeacherStatus.FAILED, "CheckpointError: no such file")
+        queue.finish(session, lease, TeacherStatus.FAILED, "CheckpointError: no such file")
     events = [(event.status, event.message) for event in client.teacher_events("swin")]
     assert events[0] == ("checking", "is to be loaded and evaluated")
     assert events[2] == ("failed", "CheckpointError: no such file")

@@ -13,7 +13,9 @@ from searchd.domain.lifecycle import SearchStatus
 from searchd.domain.teacher import TeacherCandidates
 from searchd.domain.trial import Outcome
 from searchd.messages.reports import Report
-from searchd.store import Database, reports, trials, work
+from searchd.store import Database
+from searchd.store.runs import reports, trials
+from searchd.store.work import queue
 from tests.searchd.store.factories import (
     base_proposal,
     pool_spec,
@@ -209,7 +211,7 @@ def test_events_end_with_the_search_and_go_on_after_the_last_one_seen(
 ) -> None:
     _, lease = start_search(database)
     with database.write() as session:
-        work.finish(session, lease, SearchStatus.SUCCEEDED, "converged")
+        queue.finish(session, lease, SearchStatus.SUCCEEDED, "converged")
     headers = {} if last is None else {"Last-Event-ID": last}
     response = http.get("/searches/first/events", headers=headers)
     assert response.headers["content-type"].startswith("text/event-stream")

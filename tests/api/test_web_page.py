@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from searchd.store import teachers
+from searchd.store.resources import teachers
 from tests.api.service import serve
 from tests.searchd.store import factories
 

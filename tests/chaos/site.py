@@ -19,8 +19,10 @@ from cli.child_processes import end, marked
 from cli.local_service import MARK
 from searchd.domain.lifecycle import SearchStatus, TrialStatus, WorkStatus
 from searchd.spec import BudgetSpec, DatasetSpec, PoolSpec, ResourcesSpec, SearchSpec, SplitSpec
-from searchd.store import Database, trials, work
+from searchd.store import Database
 from searchd.store.models import TrialRow
+from searchd.store.runs import trials
+from searchd.store.work import queue
 from tests.chaos import workers
 from tests.chaos.workers import Attempt
 
@@ -220,12 +222,12 @@ class Site:
     def lease(self, resource: str) -> int:
         """The number of the last lease on the work of a data set, pool or search; 0: none yet."""
         with self.database.read() as session:
-            return work.of_resource(session, resource).lease
+            return queue.of_resource(session, resource).lease
 
     def is_requeued(self, search: str) -> bool:
         """Whether its first driver was given up."""
         with self.database.read() as session:
-            row = work.of_resource(session, search)
+            row = queue.of_resource(session, search)
         return row.status is WorkStatus.QUEUED or row.lease > 1
 
     def new_attempt(self, search: str, known: Iterable[Attempt]) -> bool:
@@ -270,7 +272,7 @@ class Site:
     def leftovers(self, search: str) -> list[str]:
         """What should be gone once a search has ended."""
         with self.database.read() as session:
-            leased = work.of_resource(session, search).status is WorkStatus.LEASED
+            leased = queue.of_resource(session, search).status is WorkStatus.LEASED
         workers_left = {a.pid for a in self.attempts(search)} & {p.pid for p in self.processes()}
         return [
             *(["its work is leased"] if leased else []),

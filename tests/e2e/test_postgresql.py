@@ -17,7 +17,8 @@ from searchd.spec import (
     SearchSpec,
     SplitSpec,
 )
-from searchd.store import Database, events, work
+from searchd.store import Database, events
+from searchd.store.work import queue
 from tests import fake_workers
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
@@ -51,7 +52,7 @@ def test_a_search_runs_to_its_end(
             front = client.pareto(ended.id).front
 
         with closing(Database(url)) as database, database.read() as session:
-            assert work.of_resource(session, ended.id).status is WorkStatus.DONE
+            assert queue.of_resource(session, ended.id).status is WorkStatus.DONE
             numbers = [event.number for event in events.after(session, ended.id)]
         assert numbers == list(range(1, len(numbers) + 1))
         assert (ended.status, ended.status_reason) == (SearchStatus.SUCCEEDED, "budget: 6 trials")

@@ -36,7 +36,9 @@ from searchd.spec import (
     SpaceSpec,
     TrainingSpec,
 )
-from searchd.store import Database, datasets, pools, searches, upgrade, work
+from searchd.store import Database, upgrade
+from searchd.store.resources import datasets, pools, searches
+from searchd.store.work import queue
 from tests.searchd.store import factories
 from workers.context import TrialContext
 from workers.trial import run_trial
@@ -75,7 +77,7 @@ class Search:
         with database.write() as session:
             row = searches.create(session, spec)
         with factories.leased(database, f"search-{row.id}") as (session, lease):
-            work.advance(session, lease, SearchStatus.PREPARING, "driver started")
+            queue.advance(session, lease, SearchStatus.PREPARING, "driver started")
         ledger = Ledger(database, lease, Settings(data_folder=folder))
         strategy, context = ledger.strategy(), TrialContext()
         self.proposals: dict[str, Proposal] = {}
@@ -132,7 +134,7 @@ def database(
         pool = pools.create(session, spec)
     report = PoolReport(pool=pool.id, attempt=1, outcome=Outcome.SUCCEEDED, supernet=stored)
     with factories.leased(database, f"pool-{pool.id}") as (session, lease):
-        work.advance(session, lease, PoolStatus.TRAINING, "started")
+        queue.advance(session, lease, PoolStatus.TRAINING, "started")
         pools.record_report(session, lease, report)
     yield database
     database.close()

@@ -1,7 +1,7 @@
-"""The tables. Statuses are changed only by `searchd.store.transition`."""
+"""The tables. Statuses are changed only by `searchd.store.work.transition`."""
 
 from searchd.store.models.events import EventRow
-from searchd.store.models.records import (
+from searchd.store.models.measurements import (
     AdaptationCostRow,
     ArtifactRow,
     EpochMetricsRow,

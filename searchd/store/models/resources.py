@@ -51,7 +51,7 @@ class DatasetRow(Resource, Base):
     status: Mapped[DatasetStatus] = mapped_column(
         status_type(DatasetStatus), default=DatasetStatus.CHECKING, index=True
     )
-    """Changed only by `searchd.store.transition`."""
+    """Changed only by `searchd.store.work.transition`."""
     spec: Mapped[DatasetSpec] = mapped_column(AsJson(TypeAdapter(DatasetSpec)))
     summary: Mapped[dict[str, Any] | None]
     """What the check counted (classes, images, boxes). Set if and only if READY."""
@@ -63,7 +63,7 @@ class PoolRow(Resource, Base):
     status: Mapped[PoolStatus] = mapped_column(
         status_type(PoolStatus), default=PoolStatus.QUEUED, index=True
     )
-    """Changed only by `searchd.store.transition`."""
+    """Changed only by `searchd.store.work.transition`."""
     spec: Mapped[PoolSpec] = mapped_column(AsJson(TypeAdapter(PoolSpec)))
     dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"))
     progress: Mapped[PoolProgress | None] = mapped_column(AsJson(TypeAdapter(PoolProgress)))
@@ -78,7 +78,7 @@ class TeacherRow(Resource, Base):
     status: Mapped[TeacherStatus] = mapped_column(
         status_type(TeacherStatus), default=TeacherStatus.CHECKING, index=True
     )
-    """Changed only by `searchd.store.transition`."""
+    """Changed only by `searchd.store.work.transition`."""
     spec: Mapped[TeacherSpec] = mapped_column(AsJson(TypeAdapter(TeacherSpec)))
     dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"))
     pool_id: Mapped[str | None] = mapped_column(ForeignKey("pools.id"))
@@ -97,7 +97,7 @@ class RunRow(Resource, Base):
     status: Mapped[SearchStatus] = mapped_column(
         status_type(SearchStatus), default=SearchStatus.QUEUED, index=True
     )
-    """Changed only by `searchd.store.transition`."""
+    """Changed only by `searchd.store.work.transition`."""
     spec: Mapped[SearchSpec | DistillationSpec] = mapped_column(AsJson(_RUN_SPEC))
     dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"))
     pool_id: Mapped[str | None] = mapped_column(ForeignKey("pools.id"))

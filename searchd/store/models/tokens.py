@@ -40,6 +40,6 @@ class TokenRow(Base):
     """Of the secret, in hexadecimal."""
     created_at: Mapped[datetime] = mapped_column(default=now)
     last_used_at: Mapped[datetime | None]
-    """To within `searchd.store.tokens.USE_PRECISION`."""
+    """To within `searchd.store.resources.tokens.USE_PRECISION`."""
     revoked_at: Mapped[datetime | None]
     """Since when it is refused; None while it is good."""

@@ -14,7 +14,7 @@ from searchd.domain.trial import Outcome, Proposal, TrialRole
 from searchd.messages.reports import Progress, SanityChecks
 from searchd.spec import DETECTOR, PROPOSAL, SUBNET
 from searchd.store.base import ID_LENGTH, AsJson, Base, now, status_type
-from searchd.store.models.records import ArtifactRow, EpochMetricsRow, Measured
+from searchd.store.models.measurements import ArtifactRow, EpochMetricsRow, Measured
 
 
 class TrialRow(Base):
@@ -39,7 +39,7 @@ class TrialRow(Base):
     status: Mapped[TrialStatus] = mapped_column(
         status_type(TrialStatus), default=TrialStatus.PENDING, index=True
     )
-    """Changed only by `searchd.store.transition`."""
+    """Changed only by `searchd.store.work.transition`."""
     status_reason: Mapped[str] = mapped_column(default="")
     cause: Mapped[FailureCause | None] = mapped_column(status_type(FailureCause))
     """Set if and only if FAILED."""

@@ -37,7 +37,7 @@ class WorkRow(Base):
     status: Mapped[WorkStatus] = mapped_column(
         status_type(WorkStatus), default=WorkStatus.QUEUED, index=True
     )
-    """Changed only by `searchd.store.transition`."""
+    """Changed only by `searchd.store.work.transition`."""
     status_reason: Mapped[str] = mapped_column(default="")
     desired: Mapped[Desired] = mapped_column(status_type(Desired), default=Desired.RUN)
     lease: Mapped[int] = mapped_column(default=0)

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from searchd.domain.lifecycle import SearchStatus
-from searchd.store import Database, distillations, work
+from searchd.store import Database
+from searchd.store.resources import distillations
+from searchd.store.work import queue
 from tests.cli.conftest import Run
 from tests.searchd.store.distillation_factory import (
     choose_order,
@@ -128,12 +130,12 @@ def test_watching_ends_with_the_distillation_and_fails_with_it(
 ) -> None:
     _, lease = start_distillation(ready, "good")
     with ready.write() as session:
-        work.finish(session, lease, SearchStatus.SUCCEEDED, "all stages are trained")
+        queue.finish(session, lease, SearchStatus.SUCCEEDED, "all stages are trained")
     result = searchd("distillation", "watch", "good")
     assert (result.exit_code, "all stages are trained" in result.stdout) == (0, True)
     _, lease = start_distillation(ready, "bad", seed=1)
     with ready.write() as session:
-        work.finish(session, lease, SearchStatus.FAILED, "no teacher could be compared")
+        queue.finish(session, lease, SearchStatus.FAILED, "no teacher could be compared")
     result = searchd("distillation", "watch", "bad")
     assert (result.exit_code, result.stderr) == (
         1,
@@ -151,7 +153,7 @@ def test_wishes_are_written_down(searchd: Run, ready: Database) -> None:
     ):
         assert searchd("distillation", command, "mtpd").exit_code == 0
         with ready.read() as session:
-            assert work.of_resource(session, row.id).desired == desired
+            assert queue.of_resource(session, row.id).desired == desired
 
 
 def test_a_cancelled_one_goes_on(searchd: Run, ready: Database) -> None:

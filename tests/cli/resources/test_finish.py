@@ -5,7 +5,9 @@ from pathlib import Path
 
 from searchd.domain.lifecycle import SearchStatus
 from searchd.spec import DistillationSpec, TrainingSpec
-from searchd.store import Database, distillations, searches, work
+from searchd.store import Database
+from searchd.store.resources import distillations, searches
+from searchd.store.work import queue
 from tests.cli.conftest import Run
 from tests.searchd.store.distillation_factory import run_base
 from tests.searchd.store.factories import (
@@ -29,13 +31,13 @@ def _ended_search(database: Database) -> str:
         spec = search_spec(trial=TrainingSpec(resolutions=(LARGE,)))
         search = searches.create(session, spec)
     with leased(database, f"search-{search.id}") as (session, lease):
-        work.advance(session, lease, SearchStatus.PREPARING, "driver started")
-        work.advance(session, lease, SearchStatus.RUNNING, "base trained")
+        queue.advance(session, lease, SearchStatus.PREPARING, "driver started")
+        queue.advance(session, lease, SearchStatus.RUNNING, "base trained")
     run_trial(database, lease, base_proposal(), succeeded("base", ap=0.25))
     run_trial(database, lease, search_proposal(0), succeeded("0", ap=0.5))
     run_trial(database, lease, search_proposal(1), succeeded("1", ap=0.375))
     with database.write() as session:
-        work.finish(session, lease, SearchStatus.SUCCEEDED, "converged")
+        queue.finish(session, lease, SearchStatus.SUCCEEDED, "converged")
     return search.id
 
 
@@ -46,8 +48,8 @@ def test_the_knee_is_fine_tuned_and_shown_in_the_lineage(searchd: Run, database:
     (made,) = json.loads(result.stdout)
     assert (made["name"], made["origin_id"]) == ("first-fine-tune-0", f"{search}-0")
     with leased(database, f"distillation-{made['id']}") as (session, lease):
-        work.advance(session, lease, SearchStatus.PREPARING, "driver started")
-        work.advance(session, lease, SearchStatus.RUNNING, "base evaluated")
+        queue.advance(session, lease, SearchStatus.PREPARING, "driver started")
+        queue.advance(session, lease, SearchStatus.RUNNING, "base evaluated")
     run_base(database, lease, ap=0.5)
     run_trial(database, lease, search_proposal(0), succeeded("0", ap=0.625))
     assert searchd("search", "lineage", "first").stdout.splitlines() == [

@@ -10,7 +10,9 @@ from safetensors.torch import load_file, save
 from detection.build import build_detector
 from searchd import artifacts
 from searchd.domain.lifecycle import DatasetStatus, PoolStatus, SearchStatus
-from searchd.store import Database, datasets, pools, searches, work
+from searchd.store import Database
+from searchd.store.resources import datasets, pools, searches
+from searchd.store.work import queue
 from tests.cli.conftest import Run
 from tests.searchd.store.factories import (
     add_dataset,
@@ -64,7 +66,7 @@ def test_a_refused_data_set_fails_the_command(
     with database.read() as session:
         dataset_id = datasets.get(session, "mine").id
     with leased(database, f"dataset_check-{dataset_id}") as (session, lease):
-        work.finish(session, lease, DatasetStatus.FAILED, "a.json: no images")
+        queue.finish(session, lease, DatasetStatus.FAILED, "a.json: no images")
     result = searchd("dataset", "add", "mine", *options, "--key", "k")
     assert result.exit_code == 1
     assert result.stderr == "error: data set mine was refused: a.json: no images\n"
@@ -140,7 +142,7 @@ def test_watching_prints_every_event_and_ends_with_the_search(
 ) -> None:
     _, lease = start_search(database)
     with database.write() as session:
-        work.finish(session, lease, SearchStatus.SUCCEEDED, "converged")
+        queue.finish(session, lease, SearchStatus.SUCCEEDED, "converged")
     result = searchd("search", "watch", "first")
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
@@ -159,7 +161,7 @@ def test_watching_prints_every_event_and_ends_with_the_search(
 def test_watching_what_fails_fails(searchd: Run, database: Database) -> None:
     _, lease = start_search(database)
     with database.write() as session:
-        work.give_up(session, lease, "crashed 5 times")
+        queue.give_up(session, lease, "crashed 5 times")
     result = searchd("search", "watch", "first")
     assert (result.exit_code, result.stderr) == (
         1,
@@ -171,7 +173,7 @@ def test_watching_a_pool_ends_when_it_is_ready(searchd: Run, database: Database)
     add_dataset(database)
     pool_id = add_pool(database, ready=False)
     with leased(database, f"pool-{pool_id}") as (session, lease):
-        work.advance(session, lease, PoolStatus.TRAINING, "started")
+        queue.advance(session, lease, PoolStatus.TRAINING, "started")
         pools.record_report(session, lease, pool_report(pool_id))
     assert searchd("pool", "watch", "teachers").exit_code == 0
 

@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 
 from searchd.domain.lifecycle import TeacherStatus
-from searchd.store import Database, teachers, work
+from searchd.store import Database
+from searchd.store.resources import teachers
+from searchd.store.work import queue
 from tests.cli.conftest import Run
 from tests.searchd.store.factories import add_dataset, leased, teacher_report, teacher_spec
 
@@ -75,7 +77,7 @@ def test_a_teacher_is_shown_with_everything_measured(searchd: Run, database: Dat
 def test_watching_tells_whether_it_is_ready(searchd: Run, database: Database) -> None:
     teacher_id = _register(database)
     with leased(database, f"teacher-{teacher_id}") as (session, lease):
-        work.finish(session, lease, TeacherStatus.FAILED, "CheckpointError: no such file")
+        queue.finish(session, lease, TeacherStatus.FAILED, "CheckpointError: no such file")
     result = searchd("teacher", "watch", "swin")
     assert result.exit_code == 1
     assert "teacher swin is failed: CheckpointError: no such file" in result.stderr

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from searchd.store import Database, Role, tokens
+from searchd.store import Database, Role
+from searchd.store.resources import tokens
 from tests.cli.conftest import Run
 
 

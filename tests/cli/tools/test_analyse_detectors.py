@@ -21,7 +21,9 @@ from searchd.domain.lifecycle import PoolStatus, SearchStatus
 from searchd.domain.trial import Artifact, Train
 from searchd.messages.reports import EpochMetrics
 from searchd.spec import DatasetSpec, MethodSpec, MethodsSpec
-from searchd.store import Database, datasets, pools, searches, work
+from searchd.store import Database
+from searchd.store.resources import datasets, pools, searches
+from searchd.store.work import queue
 from tests.cli.conftest import Run
 from tests.elastic_pool.tiny import TINY_HEAD, TINY_SPACE, make_pool_spec
 from tests.searchd.store.factories import (
@@ -93,15 +95,15 @@ def trial(database: Database, stored: Stored, method: MethodName) -> str:
     with database.write() as session:
         pool = pools.create(session, make_pool_spec(name="teachers"))
     with leased(database, f"pool-{pool.id}") as (session, lease):
-        work.advance(session, lease, PoolStatus.TRAINING, "started")
+        queue.advance(session, lease, PoolStatus.TRAINING, "started")
         report = replace(pool_report(pool.id), supernet=stored.supernet, subnets=())
         pools.record_report(session, lease, report)
     distillation = MethodsSpec(methods=(MethodSpec(name=method),))
     with database.write() as session:
         search = searches.create(session, search_spec(distillation=distillation))
     with leased(database, f"search-{search.id}") as (session, lease):
-        work.advance(session, lease, SearchStatus.PREPARING, "driver started")
-        work.advance(session, lease, SearchStatus.RUNNING, "base trained")
+        queue.advance(session, lease, SearchStatus.PREPARING, "driver started")
+        queue.advance(session, lease, SearchStatus.RUNNING, "base trained")
     report_of_base = replace(
         succeeded("base"),
         detector=STUDENT,

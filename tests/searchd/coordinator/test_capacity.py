@@ -7,7 +7,8 @@ from searchd.coordinator.jobs import JobStatus, Node
 from searchd.coordinator.loop import Action, Coordinator
 from searchd.domain.lifecycle import SearchStatus
 from searchd.spec import ResourcesSpec
-from searchd.store import Database, searches
+from searchd.store import Database
+from searchd.store.resources import searches
 from tests.searchd.conftest import FakeClock
 from tests.searchd.coordinator.scripted_jobs import ScriptedJobs
 from tests.searchd.store import factories

@@ -11,7 +11,9 @@ from searchd.coordinator.jobs import JobStatus
 from searchd.coordinator.loop import Action, Coordinator, Deed
 from searchd.domain.lifecycle import SearchStatus, WorkStatus
 from searchd.settings import Settings
-from searchd.store import Database, Desired, Lease, searches, work
+from searchd.store import Database, Desired, Lease
+from searchd.store.resources import searches
+from searchd.store.work import queue, requests
 from tests.searchd.coordinator.scripted_jobs import ScriptedJobs
 from tests.searchd.store import factories
 
@@ -47,9 +49,9 @@ def search_of(database: Database, search_id: str) -> tuple[SearchStatus, str]:
 def stop_driver(database: Database, lease: Lease) -> None:
     """What a driver does that is told to stop."""
     with database.write() as session:
-        work.heed(session, lease)
+        queue.heed(session, lease)
     with database.write() as session:
-        work.stopped(session, lease)
+        queue.stopped(session, lease)
 
 
 def test_too_little_room_is_said_with_what_would_help(guard: DiskGuard, disk: Disk) -> None:
@@ -136,8 +138,8 @@ def test_work_that_is_still_stopping_is_queued_as_soon_as_its_driver_has_seen_it
     guard.step(sqlite)
     guard.step(sqlite)
     with sqlite.write() as session:
-        assert work.get(session, lease.work_id).desired is Desired.PAUSE  # not seen yet
-        work.heed(session, lease)
+        assert queue.get(session, lease.work_id).desired is Desired.PAUSE  # not seen yet
+        queue.heed(session, lease)
     assert search_of(sqlite, search.id) == (
         SearchStatus.PAUSING,
         "stopped for want of disk space; goes on by itself when there is room: only 0.9 GB free on "
@@ -146,15 +148,15 @@ def test_work_that_is_still_stopping_is_queued_as_soon_as_its_driver_has_seen_it
     guard.step(sqlite)
     assert guard.step(sqlite) == []  # once is enough, however long its driver takes
     with sqlite.write() as session:
-        assert work.get(session, lease.work_id).desired is Desired.RUN
-        assert work.stopped(session, lease) is WorkStatus.QUEUED
+        assert queue.get(session, lease.work_id).desired is Desired.RUN
+        assert queue.stopped(session, lease) is WorkStatus.QUEUED
     assert search_of(sqlite, search.id)[0] is SearchStatus.QUEUED
 
 
 def test_what_a_user_paused_stays_paused(sqlite: Database, guard: DiskGuard, disk: Disk) -> None:
     search, lease = factories.start_search(sqlite)
     with sqlite.write() as session:
-        work.ask_to_pause(session, search.id)
+        requests.ask_to_pause(session, search.id)
     disk.free_gb = 0.1
     assert guard.step(sqlite) == []
     stop_driver(sqlite, lease)
@@ -172,6 +174,6 @@ def test_what_a_user_pauses_after_the_guard_stopped_it_stays_paused(
     stop_driver(sqlite, lease)
     guard.step(sqlite)
     with sqlite.write() as session:
-        work.ask_to_pause(session, search.id)
+        requests.ask_to_pause(session, search.id)
     guard.step(sqlite)
     assert search_of(sqlite, search.id) == (SearchStatus.PAUSED, "a user asked to pause")

@@ -10,8 +10,10 @@ from searchd.coordinator.loop import Action, Coordinator, Deed
 from searchd.domain.errors import ClusterUnreachableError
 from searchd.domain.lifecycle import DatasetStatus, PoolStatus, SearchStatus, WorkStatus
 from searchd.spec import PoolSpec, ResourcesSpec
-from searchd.store import Database, datasets, pools, searches, work
+from searchd.store import Database
 from searchd.store.models import WorkRow
+from searchd.store.resources import datasets, pools, searches
+from searchd.store.work import queue, requests
 from tests.searchd.conftest import FakeClock
 from tests.searchd.coordinator.scripted_jobs import ScriptedJobs
 from tests.searchd.store import factories
@@ -49,7 +51,7 @@ def coordinator(make: Callable[..., Coordinator]) -> Coordinator:
 
 def work_of(database: Database, resource_id: str) -> WorkRow:
     with database.read() as session:
-        return work.of_resource(session, resource_id)
+        return queue.of_resource(session, resource_id)
 
 
 def started_search(database: Database, coordinator: Coordinator) -> str:
@@ -96,7 +98,7 @@ def test_running_work_is_left_alone_and_finished_work_forgotten(
     assert coordinator.step() == []
 
     with sqlite.write() as session:
-        lease = work.lease_of(work.of_resource(session, dataset))
+        lease = queue.lease_of(queue.of_resource(session, dataset))
         datasets.record_ready(session, lease, {"class_names": ["a"]})
     jobs.statuses[f"dataset_check-{dataset}-1"] = JobStatus.SUCCEEDED
     assert coordinator.step() == []
@@ -121,7 +123,7 @@ def test_search_fails_when_its_data_set_fails(sqlite: Database, coordinator: Coo
     dataset = factories.add_dataset(sqlite, ready=False)
     search = factories.add_search(sqlite).id
     with factories.leased(sqlite, f"dataset_check-{dataset}") as (session, lease):
-        work.finish(session, lease, DatasetStatus.FAILED, "train.json: no such file")
+        queue.finish(session, lease, DatasetStatus.FAILED, "train.json: no such file")
 
     coordinator.step()
 
@@ -136,8 +138,8 @@ def test_search_fails_when_its_pool_fails(sqlite: Database, coordinator: Coordin
     pool = factories.add_pool(sqlite, ready=False)
     search = factories.add_search(sqlite).id
     with factories.leased(sqlite, f"pool-{pool}") as (session, lease):
-        work.advance(session, lease, PoolStatus.TRAINING, "started")
-        work.finish(session, lease, PoolStatus.FAILED, "non_finite_loss")
+        queue.advance(session, lease, PoolStatus.TRAINING, "started")
+        queue.finish(session, lease, PoolStatus.FAILED, "non_finite_loss")
 
     coordinator.step()
 
@@ -265,8 +267,8 @@ def test_admitted_search_keeps_its_place_when_its_driver_crashes(
 ) -> None:
     search = started_search(sqlite, coordinator)
     with sqlite.write() as session:
-        lease = work.lease_of(work.of_resource(session, search))
-        work.advance(session, lease, SearchStatus.PREPARING, "driver started")
+        lease = queue.lease_of(queue.of_resource(session, search))
+        queue.advance(session, lease, SearchStatus.PREPARING, "driver started")
     factories.add_search(sqlite, "second")
     jobs.statuses[f"search-{search}-1"] = JobStatus.FAILED
 
@@ -305,7 +307,7 @@ def test_crashes_are_forgotten_when_the_driver_gets_on(
     coordinator = make(max_attempts=1)
     search = started_search(sqlite, coordinator)
     with sqlite.write() as session:
-        work.record_headway(session, work.lease_of(work.of_resource(session, search)))
+        queue.record_headway(session, queue.lease_of(queue.of_resource(session, search)))
     jobs.statuses[f"search-{search}-1"] = JobStatus.FAILED
 
     assert [deed.action for deed in coordinator.step()] == [Action.REQUEUED]
@@ -348,9 +350,9 @@ def test_driver_whose_clock_is_late_keeps_its_lease_as_long_as_it_shows_signs_of
     for _ in range(3):
         clock.pass_s(LEASE_S / 2)
         with sqlite.write() as session:
-            lease = work.lease_of(work.of_resource(session, search))
+            lease = queue.lease_of(queue.of_resource(session, search))
             late = clock.now - timedelta(hours=1)
-            assert work.extend(session, lease, lease_s=LEASE_S, now=late)
+            assert queue.extend(session, lease, lease_s=LEASE_S, now=late)
         assert coordinator.step() == []
 
 
@@ -384,9 +386,9 @@ def test_crash_is_no_crash_when_the_driver_finished_since_its_row_was_read(
 
     def finish_meanwhile(_job_id: str) -> JobStatus:
         with sqlite.write() as session:
-            lease = work.lease_of(work.of_resource(session, search))
-            work.advance(session, lease, SearchStatus.PREPARING, "driver started")
-            work.finish(session, lease, SearchStatus.FAILED, "the base could not be trained")
+            lease = queue.lease_of(queue.of_resource(session, search))
+            queue.advance(session, lease, SearchStatus.PREPARING, "driver started")
+            queue.finish(session, lease, SearchStatus.FAILED, "the base could not be trained")
         return JobStatus.SUCCEEDED
 
     monkeypatch.setattr(jobs, "status", finish_meanwhile)
@@ -452,10 +454,10 @@ def test_work_is_queued_again_when_ray_refuses_its_driver(
 
 
 ASKS = {
-    "pause": work.ask_to_pause,
-    "cancel": work.ask_to_cancel,
-    "kill": work.ask_to_kill,
-    "resume": work.ask_to_resume,
+    "pause": requests.ask_to_pause,
+    "cancel": requests.ask_to_cancel,
+    "kill": requests.ask_to_kill,
+    "resume": requests.ask_to_resume,
 }
 
 
@@ -494,10 +496,10 @@ def test_search_that_ends_while_it_is_to_be_killed_keeps_its_end(
 
     def finish_meanwhile(_job_id: str) -> None:
         with sqlite.write() as session:
-            lease = work.lease_of(work.of_resource(session, search))
-            work.advance(session, lease, SearchStatus.PREPARING, "driver started")
-            work.advance(session, lease, SearchStatus.RUNNING, "base trained")
-            work.finish(session, lease, SearchStatus.SUCCEEDED, "converged")
+            lease = queue.lease_of(queue.of_resource(session, search))
+            queue.advance(session, lease, SearchStatus.PREPARING, "driver started")
+            queue.advance(session, lease, SearchStatus.RUNNING, "base trained")
+            queue.finish(session, lease, SearchStatus.SUCCEEDED, "converged")
 
     monkeypatch.setattr(jobs, "stop", finish_meanwhile)
 
@@ -541,7 +543,7 @@ def test_paused_search_makes_room_and_waits_for_its_turn_when_it_is_resumed(
     ask(sqlite, first, "pause")
     assert [deed.action for deed in coordinator.step()] == [Action.WAITS]
     with sqlite.write() as session:
-        work.stopped(session, work.lease_of(work.of_resource(session, first)))
+        queue.stopped(session, queue.lease_of(queue.of_resource(session, first)))
 
     assert [deed.work_id for deed in coordinator.step()] == [f"search-{second}"]
     ask(sqlite, first, "resume")
@@ -576,7 +578,7 @@ def test_search_that_is_cancelled_before_it_starts_never_runs(
 ) -> None:
     search = factories.add_search(sqlite).id
     with sqlite.write() as session:
-        work.ask_to_cancel(session, search)
+        requests.ask_to_cancel(session, search)
 
     assert coordinator.step() == []
 

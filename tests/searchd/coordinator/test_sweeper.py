@@ -22,9 +22,12 @@ from searchd.search.strategies.joint_detnas import JointDetNas
 from searchd.search.strategy import Completion, Strategy
 from searchd.settings import Settings
 from searchd.spec import JointDetNasSpec
-from searchd.store import Database, Lease, events, keeping, reports, searches, trials, work
+from searchd.store import Database, Lease, events
 from searchd.store.base import Base
 from searchd.store.models import TrialRow
+from searchd.store.resources import searches
+from searchd.store.runs import reports, retention, trials
+from searchd.store.work import queue
 from tests.searchd.conftest import FakeClock
 from tests.searchd.search.scripted import SPACE
 from tests.searchd.store import factories
@@ -51,8 +54,8 @@ class Site:
 
     def take_up(self) -> Lease:
         with factories.leased(self.database, f"search-{self.search_id}") as (session, lease):
-            work.advance(session, lease, SearchStatus.PREPARING, "driver started")
-            work.advance(session, lease, SearchStatus.RUNNING, "base trained")
+            queue.advance(session, lease, SearchStatus.PREPARING, "driver started")
+            queue.advance(session, lease, SearchStatus.RUNNING, "base trained")
         return lease
 
     def write(self, path: str, content: bytes = b"content") -> Path:
@@ -100,7 +103,7 @@ class Site:
 
     def end(self) -> None:
         with self.database.write() as session:
-            work.finish(session, self.lease, SearchStatus.SUCCEEDED, "budget")
+            queue.finish(session, self.lease, SearchStatus.SUCCEEDED, "budget")
 
 
 @pytest.fixture
@@ -208,11 +211,11 @@ def test_nothing_of_a_run_that_ended_goes_before_its_time(site: Site) -> None:
 def test_pinned_weights_stay_until_they_are_not_pinned(site: Site) -> None:
     with_one_to_collect(site)
     with site.database.write() as session:
-        keeping.pin(session, f"{site.search_id}-0", pinned=True)
+        retention.pin(session, f"{site.search_id}-0", pinned=True)
     site.clock.pass_s(HOUR_S + 60)
     assert site.sweeper.sweep_all() == []
     with site.database.write() as session:
-        keeping.pin(session, f"{site.search_id}-0", pinned=False)
+        retention.pin(session, f"{site.search_id}-0", pinned=False)
     assert len(site.sweeper.sweep_all()) == 1
 
 
@@ -252,7 +255,7 @@ def test_what_has_ended_and_holds_nothing_more_is_not_listed_again(
     site.sweeper.sweep_all()
     assert site.search_id not in "".join(listed)
     with site.database.write() as session:
-        keeping.pin(session, f"{site.search_id}-1", pinned=True)
+        retention.pin(session, f"{site.search_id}-1", pinned=True)
     site.sweeper.sweep_all()
     assert site.search_id in "".join(listed)
 
@@ -382,12 +385,12 @@ class Life(Site):
         with suppress(ConflictError), self.database.write() as session:
             row = self.rng.choice([*trials.of_search(session, self.search_id), None])
             if row is not None:
-                keeping.pin(session, row.id, pinned=self.rng.random() < 0.7)
+                retention.pin(session, row.id, pinned=self.rng.random() < 0.7)
 
     def _lose(self) -> None:
         """Somebody removes a student that nothing needs, without telling."""
         with self.database.write() as session:
-            found = keeping.collect(session, self.search_id, keep_s=0, now=self.clock())
+            found = retention.collect(session, self.search_id, keep_s=0, now=self.clock())
             session.rollback()
         for name in found.collected[:1]:
             file = Path(self.uri(f"{name}/attempt-1/student"))

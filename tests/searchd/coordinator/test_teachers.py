@@ -9,8 +9,10 @@ from searchd.coordinator.loop import Action, Coordinator, Deed
 from searchd.domain.lifecycle import DatasetStatus, PoolStatus, TeacherStatus
 from searchd.domain.trial import Outcome
 from searchd.spec import TeacherSpec
-from searchd.store import Database, datasets, pools, teachers, work
+from searchd.store import Database
 from searchd.store.models import TeacherRow
+from searchd.store.resources import datasets, pools, teachers
+from searchd.store.work import queue
 from tests.searchd.conftest import FakeClock
 from tests.searchd.coordinator.scripted_jobs import ScriptedJobs
 from tests.searchd.store import factories
@@ -50,7 +52,7 @@ def test_teacher_is_started_once_its_data_set_is_ready(
     assert why(sqlite) == (TeacherStatus.CHECKING, "waits for data set shapes to be checked")
 
     with sqlite.write() as session:
-        lease = work.lease_of(work.of_resource(session, dataset))
+        lease = queue.lease_of(queue.of_resource(session, dataset))
         datasets.record_ready(session, lease, {"class_names": ["a"]})
     assert coordinator.step()[-1] == Deed(
         Action.STARTED, f"teacher-{teacher}", f"job teacher-{teacher}-1"
@@ -62,7 +64,7 @@ def test_subnet_waits_for_its_pool(sqlite: Database, coordinator: Coordinator) -
     pool = factories.add_pool(sqlite, ready=False)
     registered(sqlite, factories.subnet_teacher())
     with factories.leased(sqlite, f"pool-{pool}") as (session, lease):
-        work.advance(session, lease, PoolStatus.TRAINING, "started")
+        queue.advance(session, lease, PoolStatus.TRAINING, "started")
 
     coordinator.step()
     assert why(sqlite) == (TeacherStatus.CHECKING, "waits for pool teachers, which is training")
@@ -77,7 +79,7 @@ def test_subnet_fails_with_its_pool(sqlite: Database, coordinator: Coordinator) 
     pool = factories.add_pool(sqlite, ready=False)
     registered(sqlite, factories.subnet_teacher())
     with factories.leased(sqlite, f"pool-{pool}") as (session, lease):
-        work.advance(session, lease, PoolStatus.TRAINING, "started")
+        queue.advance(session, lease, PoolStatus.TRAINING, "started")
         failed = factories.pool_report(pool, Outcome.FAILED, "no memory")
         pools.record_report(session, lease, failed)
 
@@ -89,7 +91,7 @@ def test_teacher_fails_with_its_data_set(sqlite: Database, coordinator: Coordina
     dataset = factories.add_dataset(sqlite, ready=False)
     registered(sqlite, factories.teacher_spec())
     with factories.leased(sqlite, f"dataset_check-{dataset}") as (session, lease):
-        work.finish(session, lease, DatasetStatus.FAILED, "no images")
+        queue.finish(session, lease, DatasetStatus.FAILED, "no images")
 
     coordinator.step()
 

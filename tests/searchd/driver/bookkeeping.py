@@ -5,8 +5,9 @@ from searchd.domain.lifecycle import FailureCause
 from searchd.domain.trial import Outcome, Proposal
 from searchd.driver.ledger import Ledger
 from searchd.messages.reports import REPORT, Report
-from searchd.store import Database, trials
+from searchd.store import Database
 from searchd.store.models import TrialRow
+from searchd.store.runs import trials
 from tests.searchd.store import factories
 
 BASE = factories.base_proposal()

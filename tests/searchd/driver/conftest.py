@@ -7,7 +7,8 @@ import pytest
 from searchd.domain.lifecycle import SearchStatus
 from searchd.driver.ledger import Ledger
 from searchd.settings import Settings
-from searchd.store import Database, Lease, work
+from searchd.store import Database, Lease
+from searchd.store.work import queue
 from tests.searchd.store import factories
 
 
@@ -21,7 +22,7 @@ def lease(sqlite: Database) -> Lease:
     """On a search that is PREPARING; data set and pool are ready."""
     search = factories.add_search(sqlite)
     with factories.leased(sqlite, f"search-{search.id}") as (session, lease):
-        work.advance(session, lease, SearchStatus.PREPARING, "driver started")
+        queue.advance(session, lease, SearchStatus.PREPARING, "driver started")
     return lease
 
 

@@ -15,8 +15,8 @@ from searchd.settings import Settings
 from searchd.spec import BudgetSpec
 from searchd.spec.search import TargetSpec
 from searchd.store import Database, Lease
-from searchd.store.extension import ask_to_extend
 from searchd.store.models import RunRow
+from searchd.store.runs.extension import ask_to_extend
 from tests.searchd.driver.bookkeeping import BASE, failed, started, trial
 from tests.searchd.store import factories
 

@@ -12,7 +12,9 @@ from searchd.search.confirmation import Verdict
 from searchd.search.strategy import Strategy
 from searchd.settings import Settings
 from searchd.spec import FinishSpec, PipelineSpec, PoolSearchSpec, RandomSpec, TrainingSpec
-from searchd.store import Database, events, finish, keeping, searches, trials
+from searchd.store import Database, events
+from searchd.store.resources import finish, searches
+from searchd.store.runs import retention, trials
 from tests.searchd.driver.bookkeeping import started
 from tests.searchd.store import factories
 
@@ -115,12 +117,12 @@ def test_weights_of_what_waits_and_of_its_parent_are_kept(
 ) -> None:
     later = datetime.now(UTC) + timedelta(days=1)
     with sqlite.write() as session:
-        keeping.collect(session, ledger.search_id, keep_s=0, now=later)
+        retention.collect(session, ledger.search_id, keep_s=0, now=later)
     tell(ledger, strategy, 0.20)
     for _ in range(6):
         tell(ledger, strategy, 0.49, macs=3e9)
     with sqlite.write() as session:
-        collected = keeping.collect(session, ledger.search_id, keep_s=0, now=later).collected
+        collected = retention.collect(session, ledger.search_id, keep_s=0, now=later).collected
 
     # The five best have 0.50 and 0.49; trial 1, of 0.70, is on the front as it was measured.
     with sqlite.read() as session:

@@ -16,8 +16,10 @@ from searchd.driver.tune import Conductor
 from searchd.messages.reports import Report
 from searchd.messages.tasks import Comparison, CostsOrder, Inherited, TrialOrder
 from searchd.settings import Settings
-from searchd.store import Database, events, trials, work
+from searchd.store import Database, events
 from searchd.store.base import now
+from searchd.store.runs import trials
+from searchd.store.work import queue, requests
 from tests import fake_workers
 from tests.searchd.store import factories
 
@@ -127,8 +129,8 @@ def messages(stage: Scene) -> list[str]:
 def taken_up_again(stage: Scene) -> Ledger:
     """What a second driver keeps, once the first is given up."""
     with stage.database.write() as session:
-        held = work.lease_of(work.get(session, f"distillation-{stage.id}"))
-        work.requeue(session, held, "its driver died", delay_s=0, now=now())
+        held = queue.lease_of(queue.get(session, f"distillation-{stage.id}"))
+        queue.requeue(session, held, "its driver died", delay_s=0, now=now())
     return stage.taken_up()
 
 
@@ -399,7 +401,7 @@ def test_costs_that_cannot_be_measured_fail_the_search_with_the_reason(
 def test_cancelled_comparison_ends_the_search(stage: Scene, comparer: Comparer) -> None:
     def cancel(order: CostsOrder, is_cancelled: Callable[[], bool]) -> Comparison | None:
         with stage.database.write() as session:
-            work.ask_to_cancel(session, stage.id)
+            requests.ask_to_cancel(session, stage.id)
         stage.stopping.set()
         return fake_workers.compare(order, is_cancelled)
 

@@ -4,8 +4,10 @@ import pytest
 
 from searchd.domain.lifecycle import WorkStatus
 from searchd.driver.lease_heartbeat import LeaseKeeper
-from searchd.store import Database, Lease, datasets, work
+from searchd.store import Database, Lease
 from searchd.store.base import now
+from searchd.store.resources import datasets
+from searchd.store.work import queue, requests
 from tests.searchd.store import factories
 
 
@@ -33,7 +35,7 @@ def test_beat_extends_the_lease(
     keeper.beat()
 
     with sqlite.read() as session:
-        expires_at = work.get(session, lease.work_id).lease_expires_at
+        expires_at = queue.get(session, lease.work_id).lease_expires_at
     assert expires_at is not None
     assert 3500 < (expires_at - now()).total_seconds() <= 3600
     assert lost == []
@@ -43,7 +45,7 @@ def test_driver_ends_when_its_work_was_requeued(
     sqlite: Database, lease: Lease, keeper: LeaseKeeper, lost: list[str]
 ) -> None:
     with sqlite.write() as session:
-        work.requeue(session, lease, "no sign of life", delay_s=0, now=now())
+        queue.requeue(session, lease, "no sign of life", delay_s=0, now=now())
 
     keeper.beat()
 
@@ -54,7 +56,7 @@ def test_driver_ends_when_a_later_lease_was_granted(
     sqlite: Database, lease: Lease, keeper: LeaseKeeper, lost: list[str]
 ) -> None:
     with sqlite.write() as session:
-        work.requeue(session, lease, "no sign of life", delay_s=0, now=now())
+        queue.requeue(session, lease, "no sign of life", delay_s=0, now=now())
     with factories.leased(sqlite, lease.work_id):
         pass
 
@@ -74,7 +76,7 @@ def test_lease_is_not_lost_when_the_driver_has_just_finished(
     keeper.beat()
 
     with sqlite.read() as session:
-        assert work.get(session, lease.work_id).status is WorkStatus.DONE
+        assert queue.get(session, lease.work_id).status is WorkStatus.DONE
     assert lost == []
 
 
@@ -85,7 +87,7 @@ def test_stopping_is_set_when_a_user_asks(
     assert not keeper.stopping.is_set()
 
     with sqlite.write() as session:
-        work.ask_to_cancel(session, work.get(session, lease.work_id).resource_id)
+        requests.ask_to_cancel(session, queue.get(session, lease.work_id).resource_id)
     keeper.beat()
 
     assert keeper.stopping.is_set()
@@ -95,7 +97,7 @@ def test_a_wish_to_cancel_that_is_older_than_the_driver_is_known_from_the_start(
     sqlite: Database, lease: Lease, keeper: LeaseKeeper
 ) -> None:
     with sqlite.write() as session:
-        work.ask_to_cancel(session, work.get(session, lease.work_id).resource_id)
+        requests.ask_to_cancel(session, queue.get(session, lease.work_id).resource_id)
 
     with keeper:
         assert keeper.stopping.is_set()

@@ -16,8 +16,9 @@ from searchd.driver.ledger import Ledger
 from searchd.messages.reports import Report
 from searchd.settings import Settings
 from searchd.spec import SearchSpec
-from searchd.store import Database, Lease, work
+from searchd.store import Database, Lease
 from searchd.store.base import now
+from searchd.store.work import queue, requests
 from tests.searchd.driver.bookkeeping import BASE, failed, started, trial, write_report
 from tests.searchd.store import factories
 
@@ -215,7 +216,7 @@ def test_wish_to_stop_that_cannot_be_stored_is_passed_on_later(
 
     started(ledger, BASE)
     with sqlite.write() as session:
-        work.ask_to_pause(session, ledger.search_id)
+        requests.ask_to_pause(session, ledger.search_id)
     with monkeypatch.context() as full:
         full.setattr(os, "fsync", refuse)
         assert not ledger.stop()
@@ -231,7 +232,7 @@ def test_stopped_trial_of_a_cancelled_search_is_cancelled_and_not_told(
 ) -> None:
     started(ledger, BASE)
     with sqlite.write() as session:
-        work.ask_to_cancel(session, ledger.search_id)
+        requests.ask_to_cancel(session, ledger.search_id)
     ledger.stop()
     assert artifacts.exists(ledger.stop_uri)
 
@@ -247,7 +248,7 @@ def test_driver_without_the_lease_writes_nothing(
 ) -> None:
     started(ledger, BASE)
     with sqlite.write() as session:
-        work.requeue(session, lease, "no sign of life", delay_s=0, now=now())
+        queue.requeue(session, lease, "no sign of life", delay_s=0, now=now())
 
     with pytest.raises(StaleLeaseError):
         ledger.record(factories.succeeded("base"))

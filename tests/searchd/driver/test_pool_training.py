@@ -14,9 +14,11 @@ from searchd.driver.pool_training import WorkersLostError, run_pool
 from searchd.messages.reports import POOL_REPORT, PoolProgress, PoolReport
 from searchd.messages.tasks import PoolOrder
 from searchd.settings import Settings
-from searchd.store import Database, Lease, pools, work
+from searchd.store import Database, Lease
 from searchd.store.base import now
 from searchd.store.models import PoolRow
+from searchd.store.resources import pools
+from searchd.store.work import queue, requests
 from tests.searchd.store import factories
 
 Train = Callable[[PoolOrder, Callable[[PoolProgress], bool]], PoolReport]
@@ -103,8 +105,8 @@ def test_report_that_an_earlier_driver_could_not_record_is_adopted_without_train
     report = POOL_REPORT.dump_json(factories.pool_report(driver.pool_id))
     artifacts.write(uri, report, name="report")
     with driver.database.write() as session:
-        work.advance(session, driver.lease, PoolStatus.TRAINING, "its driver has started")
-        work.requeue(session, driver.lease, "its driver died", delay_s=0, now=now())
+        queue.advance(session, driver.lease, PoolStatus.TRAINING, "its driver has started")
+        queue.requeue(session, driver.lease, "its driver died", delay_s=0, now=now())
     driver.lease = driver.take_lease()
 
     assert driver.run() is PoolStatus.READY
@@ -136,7 +138,7 @@ def test_failed_training_fails_the_pool(driver: Driver) -> None:
 
 def test_cancelled_training_is_told_to_stop_and_ends_cancelled(driver: Driver) -> None:
     with driver.database.write() as session:
-        work.ask_to_cancel(session, driver.pool_id)
+        requests.ask_to_cancel(session, driver.pool_id)
     driver.stopping.set()
 
     def train(order: PoolOrder, show: Callable[[PoolProgress], bool]) -> PoolReport:
@@ -147,4 +149,4 @@ def test_cancelled_training_is_told_to_stop_and_ends_cancelled(driver: Driver) -
 
     assert driver.run() is PoolStatus.CANCELLED
     with driver.database.read() as session:
-        assert work.get(session, f"pool-{driver.pool_id}").status is WorkStatus.DONE
+        assert queue.get(session, f"pool-{driver.pool_id}").status is WorkStatus.DONE

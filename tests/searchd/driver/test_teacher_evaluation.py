@@ -17,9 +17,11 @@ from searchd.messages.reports import TEACHER_REPORT, TeacherReport
 from searchd.messages.tasks import TeacherOrder
 from searchd.settings import Settings
 from searchd.spec import TeacherSpec
-from searchd.store import Database, Lease, teachers, work
+from searchd.store import Database, Lease
 from searchd.store.base import now
 from searchd.store.models import TeacherRow
+from searchd.store.resources import teachers
+from searchd.store.work import queue
 from tests.searchd.store import factories
 
 
@@ -121,7 +123,7 @@ def test_report_that_an_earlier_driver_could_not_record_is_adopted(
     uri = f"{tmp_path}/artifacts/teachers/{teacher_id}/attempt-1/report.json"
     artifacts.write(uri, TEACHER_REPORT.dump_json(factories.teacher_report()), name="report")
     with sqlite.write() as session:
-        work.requeue(session, lease, "its driver died", delay_s=0, now=now())
+        queue.requeue(session, lease, "its driver died", delay_s=0, now=now())
 
     status = run_teacher(sqlite, take_lease(sqlite, teacher_id), Settings(data_folder=tmp_path))
 
@@ -145,7 +147,7 @@ def test_what_no_attempt_would_change_fails_the_teacher_with_the_reason(
     assert status is TeacherStatus.FAILED
     assert found(sqlite, teacher_id).status_reason == f"{error.__name__}: swin.pt does not fit"
     with sqlite.read() as session:
-        assert work.of_resource(session, teacher_id).status is WorkStatus.DONE
+        assert queue.of_resource(session, teacher_id).status is WorkStatus.DONE
 
 
 def test_any_other_error_is_left_to_another_attempt(
@@ -170,7 +172,7 @@ def test_report_of_a_driver_that_lost_its_lease_is_not_recorded(
     factories.add_dataset(sqlite)
     teacher_id, lease = registered(sqlite, factories.teacher_spec())
     with sqlite.write() as session:
-        work.requeue(session, lease, "no sign of life", delay_s=0, now=now())
+        queue.requeue(session, lease, "no sign of life", delay_s=0, now=now())
 
     with pytest.raises(StaleLeaseError):
         run_teacher(sqlite, lease, Settings(data_folder=tmp_path))

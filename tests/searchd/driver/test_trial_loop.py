@@ -17,9 +17,11 @@ from searchd.messages.reports import REPORT, Report
 from searchd.messages.tasks import TrialOrder
 from searchd.settings import Settings
 from searchd.spec import SearchSpec
-from searchd.store import Database, Desired, pools, searches, work
-from searchd.store.extension import ask_to_extend
+from searchd.store import Database, Desired
 from searchd.store.models import WorkRow
+from searchd.store.resources import pools, searches
+from searchd.store.runs.extension import ask_to_extend
+from searchd.store.work import queue, requests
 from tests.searchd.store import factories
 
 Work = Callable[[TrialOrder], Report]
@@ -66,7 +68,7 @@ class Stage:
 
     def finish_pool(self, outcome: Outcome = Outcome.SUCCEEDED, reason: str = "") -> None:
         with factories.leased(self.database, f"pool-{self.pool_id}") as (session, lease):
-            work.advance(session, lease, PoolStatus.TRAINING, "started")
+            queue.advance(session, lease, PoolStatus.TRAINING, "started")
             pools.record_report(
                 session, lease, factories.pool_report(self.pool_id, outcome, reason)
             )
@@ -85,7 +87,7 @@ class Stage:
         """The user wants it to go on, and another driver takes it up."""
         spec = self.ledger.spec
         with self.database.write() as session:
-            work.ask_to_resume(session, self.search_id)
+            requests.ask_to_resume(session, self.search_id)
         with factories.leased(self.database, f"search-{self.search_id}") as (_, lease):
             self.ledger = Ledger(self.database, lease, self.settings)
         self.ledger.spec = spec
@@ -174,7 +176,7 @@ def test_cancelled_search_keeps_what_is_finished_and_runs_nothing_more(stage: St
     def cancel_during_trial_0(order: TrialOrder) -> Report:
         if order.proposal.name == "0":
             with stage.database.write() as session:
-                work.ask_to_cancel(session, stage.search_id)
+                requests.ask_to_cancel(session, stage.search_id)
             stage.stopping.set()
         return factories.succeeded(order.proposal.name)
 
@@ -191,7 +193,7 @@ def test_paused_search_goes_on_where_it_was(stage: Stage) -> None:
     def pause_during_trial_0(order: TrialOrder) -> Report:
         if order.proposal.name != "0":
             return factories.succeeded(order.proposal.name)
-        stage.ask(work.ask_to_pause)
+        stage.ask(requests.ask_to_pause)
         return Report(
             trial="0", attempt=order.attempt, outcome=Outcome.STOPPED, reason="told to stop"
         )
@@ -220,9 +222,9 @@ def test_paused_search_goes_on_where_it_was(stage: Stage) -> None:
 @pytest.mark.parametrize(
     ("wish", "status"),
     [
-        (work.ask_to_pause, SearchStatus.PAUSED),
-        (work.ask_to_cancel, SearchStatus.CANCELLED),
-        (work.ask_to_kill, SearchStatus.CANCELLED),
+        (requests.ask_to_pause, SearchStatus.PAUSED),
+        (requests.ask_to_cancel, SearchStatus.CANCELLED),
+        (requests.ask_to_kill, SearchStatus.CANCELLED),
     ],
 )
 def test_search_that_is_stopped_before_its_driver_starts_trains_nothing(
@@ -240,9 +242,9 @@ def test_search_that_is_resumed_before_its_driver_has_stopped_is_queued_again(
     stage.finish_pool()
 
     def change_mind(order: TrialOrder) -> Report:
-        stage.ask(work.ask_to_pause)
+        stage.ask(requests.ask_to_pause)
         stage.ledger.stop()
-        stage.ask(work.ask_to_resume)
+        stage.ask(requests.ask_to_resume)
         return factories.succeeded(order.proposal.name)
 
     stage.work = change_mind
@@ -257,7 +259,7 @@ def test_report_that_was_written_before_a_kill_is_not_trained_again(stage: Stage
         report = factories.succeeded(order.proposal.name)
         if order.proposal.name == "0":
             artifacts.write(f"{order.artifacts}/report.json", REPORT.dump_json(report), name="r")
-            stage.ask(work.ask_to_kill)
+            stage.ask(requests.ask_to_kill)
             return Report(trial="0", attempt=1, outcome=Outcome.STOPPED, reason="killed")
         return report
 
@@ -310,7 +312,7 @@ def test_search_that_is_extended_at_the_very_end_does_not_end(
 def test_search_that_is_cancelled_while_it_waits_for_its_pool_ends(stage: Stage) -> None:
     def cancel() -> None:
         with stage.database.write() as session:
-            work.ask_to_cancel(session, stage.search_id)
+            requests.ask_to_cancel(session, stage.search_id)
         stage.stopping.set()
 
     stage.between_tuners = cancel

@@ -14,8 +14,11 @@ from searchd.driver.tune import PASS_ON_INTERVAL_S, Conductor, _Callback, _Searc
 from searchd.messages.reports import PROGRESS, REPORT, Report
 from searchd.settings import Settings
 from searchd.spec import BudgetSpec, ResourcesSpec
-from searchd.store import Database, searches, trials, work
+from searchd.store import Database
 from searchd.store.models import TrialRow
+from searchd.store.resources import searches
+from searchd.store.runs import trials
+from searchd.store.work import queue, requests
 from tests.searchd.store import factories
 
 
@@ -36,7 +39,7 @@ class Session:
         with database.write() as session:
             row = searches.create(session, spec)
         with factories.leased(database, f"search-{row.id}") as (session, lease):
-            work.advance(session, lease, SearchStatus.PREPARING, "driver started")
+            queue.advance(session, lease, SearchStatus.PREPARING, "driver started")
         settings = Settings(data_folder=folder, max_attempts=2)
         self.ledger = Ledger(database, lease, settings)
         self.conductor = self.take_over()
@@ -211,7 +214,7 @@ def test_cancelled_search_suggests_nothing_and_tells_its_workers_to_stop(
     session.run("t0")
     session.start("t1")
     with session.database.write() as database:
-        work.ask_to_cancel(database, session.ledger.search_id)
+        requests.ask_to_cancel(database, session.ledger.search_id)
     session.is_stopping = True
 
     session.conductor.heed()

@@ -7,8 +7,11 @@ from searchd.domain.distillation_plan import Choice, Plan
 from searchd.domain.lifecycle import SearchStatus
 from searchd.search.strategies.progressive import make_plan
 from searchd.spec import DistillationSpec
-from searchd.store import Database, Lease, distillations, trials, work
+from searchd.store import Database, Lease
 from searchd.store.models import DistillationRow
+from searchd.store.resources import distillations
+from searchd.store.runs import trials
+from searchd.store.work import queue
 from tests.searchd.store.factories import (
     add_distillation,
     base_proposal,
@@ -32,8 +35,8 @@ def start_distillation(
     """A RUNNING one by the pool's largest and smallest subnets, and its driver's lease."""
     row = add_distillation(database, name, **changes)
     with leased(database, f"distillation-{row.id}") as (session, lease):
-        work.advance(session, lease, SearchStatus.PREPARING, "driver started")
-        work.advance(session, lease, SearchStatus.RUNNING, "base trained")
+        queue.advance(session, lease, SearchStatus.PREPARING, "driver started")
+        queue.advance(session, lease, SearchStatus.RUNNING, "base trained")
     return row, lease
 
 

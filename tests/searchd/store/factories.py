@@ -48,18 +48,11 @@ from searchd.spec import (
     StudentSpec,
     TeacherSpec,
 )
-from searchd.store import (
-    Database,
-    Lease,
-    datasets,
-    distillations,
-    pools,
-    reports,
-    searches,
-    trials,
-    work,
-)
+from searchd.store import Database, Lease
 from searchd.store.models import DistillationRow, SearchRow, TrialRow
+from searchd.store.resources import datasets, distillations, pools, searches
+from searchd.store.runs import reports, trials
+from searchd.store.work import queue
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SMALL = Resolution(64, 64)
@@ -226,7 +219,7 @@ def teacher_report() -> TeacherReport:
 def leased(database: Database, work_id: str) -> Iterator[tuple[Session, Lease]]:
     """A writing session, and a new lease on the work."""
     with database.write() as session:
-        lease = work.lease(session, work_id, owner="test", lease_s=60, now=datetime.now(UTC))
+        lease = queue.lease(session, work_id, owner="test", lease_s=60, now=datetime.now(UTC))
         assert lease is not None
         yield session, lease
 
@@ -254,7 +247,7 @@ def add_pool(database: Database, *, ready: bool = True) -> str:
         row = pools.create(session, pool_spec())
     if ready:
         with leased(database, f"pool-{row.id}") as (session, lease):
-            work.advance(session, lease, PoolStatus.TRAINING, "started")
+            queue.advance(session, lease, PoolStatus.TRAINING, "started")
             pools.record_report(session, lease, pool_report(row.id))
     return row.id
 
@@ -282,8 +275,8 @@ def start_search(database: Database, name: str = "first") -> tuple[SearchRow, Le
     """A RUNNING search and the lease that its driver holds."""
     row = add_search(database, name)
     with leased(database, f"search-{row.id}") as (session, lease):
-        work.advance(session, lease, SearchStatus.PREPARING, "driver started")
-        work.advance(session, lease, SearchStatus.RUNNING, "base trained")
+        queue.advance(session, lease, SearchStatus.PREPARING, "driver started")
+        queue.advance(session, lease, SearchStatus.RUNNING, "base trained")
     return row, lease
 
 

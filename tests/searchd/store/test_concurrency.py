@@ -18,20 +18,12 @@ from searchd.domain.errors import (
     StaleLeaseError,
 )
 from searchd.domain.lifecycle import SearchStatus, TrialStatus
-from searchd.store import (
-    Database,
-    Lease,
-    datasets,
-    events,
-    reports,
-    searches,
-    tokens,
-    transition,
-    trials,
-    upgrade,
-    work,
-)
+from searchd.store import Database, Lease, events, upgrade
 from searchd.store.models import Desired, Role
+from searchd.store.resources import datasets, searches, tokens
+from searchd.store.runs import reports, trials
+from searchd.store.work import queue, requests
+from searchd.store.work.transition import transition
 from tests.searchd.store.factories import (
     add_dataset,
     add_search,
@@ -95,7 +87,7 @@ def test_one_of_many_gets_the_lease(database: Database) -> None:
 
     def lease(owner: int) -> Lease | None:
         with database.write() as session:
-            return work.lease(
+            return queue.lease(
                 session, f"search-{search.id}", owner=str(owner), lease_s=9, now=_now()
             )
 
@@ -103,7 +95,7 @@ def test_one_of_many_gets_the_lease(database: Database) -> None:
 
     assert [each for each in granted if each] == [Lease(f"search-{search.id}", 1)]
     with database.read() as session:
-        assert work.get(session, f"search-{search.id}").attempts == 1
+        assert queue.get(session, f"search-{search.id}").attempts == 1
 
 
 def test_events_of_many_writers_are_numbered_without_gaps(database: Database) -> None:
@@ -229,7 +221,7 @@ def test_all_who_ask_to_cancel_at_once_are_heard_once(database: Database) -> Non
     def ask(_: int) -> Desired:
         with database.write() as session:
             row = searches.get(session, search.id)
-            return work.ask_to_cancel(session, row.id).desired
+            return requests.ask_to_cancel(session, row.id).desired
 
     assert _at_once(ask) == ([Desired.CANCEL] * NUM_THREADS, [])
     with database.read() as session:
@@ -242,10 +234,10 @@ def test_a_user_is_not_promised_to_cancel_what_ends_at_this_moment(shared: Datab
 
     def ask(session: Session) -> None:
         row = searches.get(session, search.id)  # still running, as far as can be seen
-        work.ask_to_cancel(session, row.id)
+        requests.ask_to_cancel(session, row.id)
 
     asked = _while_locked(
-        shared, lambda s: work.finish(s, lease, SearchStatus.SUCCEEDED, "budget: 4 trials"), ask
+        shared, lambda s: queue.finish(s, lease, SearchStatus.SUCCEEDED, "budget: 4 trials"), ask
     )
 
     with pytest.raises(ConflictError, match="is succeeded already"):
@@ -281,7 +273,7 @@ def test_a_driver_whose_lease_is_taken_at_this_moment_writes_nothing(shared: Dat
 
     reported = _while_locked(
         shared,
-        lambda s: work.requeue(s, lease, "no sign of life", delay_s=0, now=_now()),
+        lambda s: queue.requeue(s, lease, "no sign of life", delay_s=0, now=_now()),
         lambda s: trials.record_progress(s, lease, progress("base")),
     )
 

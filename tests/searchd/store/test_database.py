@@ -8,8 +8,9 @@ from sqlalchemy import event, text
 from sqlalchemy.exc import IntegrityError
 
 from benchmarks.postgresql import PostgresqlServer
-from searchd.store import Database, datasets, upgrade
+from searchd.store import Database, upgrade
 from searchd.store.models import TrialRow
+from searchd.store.resources import datasets
 from tests.searchd.store.factories import add_dataset, dataset_spec
 
 

@@ -5,8 +5,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect
 
-from searchd.store import Database, downgrade, searches, trials, upgrade
+from searchd.store import Database, downgrade, upgrade
 from searchd.store.base import Base
+from searchd.store.resources import searches
+from searchd.store.runs import trials
 from tests.searchd.store.factories import base_proposal, run_trial, start_search, succeeded
 
 TABLES = {

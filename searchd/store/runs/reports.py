@@ -10,11 +10,13 @@ from searchd.domain.resolution import Resolution
 from searchd.domain.teacher import TeacherCandidates
 from searchd.domain.trial import Outcome
 from searchd.messages.reports import Report
-from searchd.store import events, trials, work
-from searchd.store.lease import Lease, hold
+from searchd.store import events
 from searchd.store.models import ArtifactRow, Desired, EpochMetricsRow, EvaluationRow, TrialRow
-from searchd.store.models.records import measured
-from searchd.store.transition import transition
+from searchd.store.models.measurements import measured
+from searchd.store.runs import trials
+from searchd.store.work import queue
+from searchd.store.work.lease import Lease, hold
+from searchd.store.work.transition import transition
 
 
 def record(
@@ -53,7 +55,7 @@ def record(
         _record_stop(session, lease, row, report)
     else:
         _record_end(session, row, report, scores)
-        work.record_headway(session, lease)
+        queue.record_headway(session, lease)
     return row
 
 

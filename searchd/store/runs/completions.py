@@ -7,10 +7,9 @@ from sqlalchemy.orm import Session
 from searchd.domain.trial import Outcome
 from searchd.search.confirmation import Judged, judge
 from searchd.search.history import Completion, Point
-from searchd.search.limits import Limits, Target
-from searchd.spec import BudgetSpec, SearchSpec
-from searchd.store import trials
+from searchd.spec import SearchSpec
 from searchd.store.models import RunRow, TrialRow
+from searchd.store.runs import trials
 
 
 def of_run(session: Session, run: RunRow) -> list[Completion]:
@@ -51,16 +50,4 @@ def of_trial(row: TrialRow, started_at: datetime | None) -> Completion:
         elapsed_s=max(0.0, passed.total_seconds()),
         first_epoch_score=row.checks.first_epoch_score if row.checks else None,
         chosen_teacher=row.chosen_teacher,
-    )
-
-
-def limits_of(budget: BudgetSpec, gpus_per_trial: float) -> Limits:
-    """Those of a budget."""
-    target = budget.target
-    return Limits(
-        worker_hours=budget.max_worker_hours,
-        gpu_hours=budget.max_gpu_hours,
-        gpus_per_trial=gpus_per_trial,
-        wall_hours=budget.max_wall_hours,
-        target=None if target is None else Target(ap=target.ap, macs=target.macs),
     )

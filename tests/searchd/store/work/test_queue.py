@@ -15,18 +15,10 @@ from searchd.domain.lifecycle import (
     WorkKind,
     WorkStatus,
 )
-from searchd.store import (
-    Database,
-    Desired,
-    Lease,
-    datasets,
-    events,
-    pools,
-    reports,
-    searches,
-    trials,
-    work,
-)
+from searchd.store import Database, Desired, Lease, events
+from searchd.store.resources import datasets, pools, searches
+from searchd.store.runs import reports, trials
+from searchd.store.work import queue, requests
 from tests.searchd.store.factories import (
     add_dataset,
     add_pool,
@@ -47,37 +39,37 @@ def _now() -> datetime:
 def test_a_new_resource_comes_with_its_queued_work(database: Database) -> None:
     dataset_id = add_dataset(database, ready=False)
     with database.read() as session:
-        (queued,) = work.queued(session, now=_now())
+        (queued,) = queue.queued(session, now=_now())
         assert queued.id == f"dataset_check-{dataset_id}"
         assert queued.kind is WorkKind.DATASET_CHECK
-        assert work.resource(session, queued).name == "shapes"
-        assert work.of_resource(session, dataset_id).id == queued.id
+        assert queue.resource(session, queued).name == "shapes"
+        assert queue.of_resource(session, dataset_id).id == queued.id
 
 
 def test_lease_is_granted_once_and_numbered(database: Database) -> None:
     search = add_search(database)
     now = _now()
     with database.write() as session:
-        work_id = work.of_resource(session, search.id).id
-        granted = work.lease(session, work_id, owner="me", lease_s=30, now=now)
-        again = work.lease(session, work_id, owner="you", lease_s=30, now=now)
+        work_id = queue.of_resource(session, search.id).id
+        granted = queue.lease(session, work_id, owner="me", lease_s=30, now=now)
+        again = queue.lease(session, work_id, owner="you", lease_s=30, now=now)
     assert granted == Lease(f"search-{search.id}", 1)
     assert again is None
     with database.read() as session:
-        row = work.get(session, work_id)
+        row = queue.get(session, work_id)
         assert (row.status, row.owner, row.attempts) == (WorkStatus.LEASED, "me", 1)
         assert row.lease_expires_at == now + timedelta(seconds=30)
-        assert [w.id for w in work.leased(session)] == [work_id]
+        assert [w.id for w in queue.leased(session)] == [work_id]
 
 
 def test_lease_expires_unless_it_is_extended(database: Database) -> None:
     _, lease = start_search(database)
     now = _now()
     with database.write() as session:
-        assert work.extend(session, lease, lease_s=100, now=now)
+        assert queue.extend(session, lease, lease_s=100, now=now)
     with database.read() as session:
-        assert work.expired(session, now=now + timedelta(seconds=99)) == []
-        expired = work.expired(session, now=now + timedelta(seconds=100))
+        assert queue.expired(session, now=now + timedelta(seconds=99)) == []
+        expired = queue.expired(session, now=now + timedelta(seconds=100))
         assert [w.id for w in expired] == [lease.work_id]
 
 
@@ -85,15 +77,15 @@ def test_requeued_work_waits_for_its_back_off(database: Database) -> None:
     _, lease = start_search(database)
     now = _now()
     with database.write() as session:
-        work.requeue(session, lease, "driver died", delay_s=10, now=now)
+        queue.requeue(session, lease, "driver died", delay_s=10, now=now)
     with database.write() as session:
-        assert work.queued(session, now=now + timedelta(seconds=9)) == []
+        assert queue.queued(session, now=now + timedelta(seconds=9)) == []
         early = now + timedelta(seconds=9)
-        assert work.lease(session, lease.work_id, owner="x", lease_s=9, now=early) is None
+        assert queue.lease(session, lease.work_id, owner="x", lease_s=9, now=early) is None
         later = now + timedelta(seconds=10)
-        granted = work.lease(session, lease.work_id, owner="x", lease_s=9, now=later)
+        granted = queue.lease(session, lease.work_id, owner="x", lease_s=9, now=later)
         assert granted == Lease(lease.work_id, 2)
-        assert work.get(session, lease.work_id).attempts == 2
+        assert queue.get(session, lease.work_id).attempts == 2
 
 
 def test_every_write_of_a_driver_is_refused_when_its_lease_is_lost(database: Database) -> None:
@@ -101,24 +93,24 @@ def test_every_write_of_a_driver_is_refused_when_its_lease_is_lost(database: Dat
     with database.write() as session:
         trials.add(session, lease, base_proposal())
         trials.start(session, lease, "base")
-        work.requeue(session, lease, "no sign of life", delay_s=0, now=_now())
+        queue.requeue(session, lease, "no sign of life", delay_s=0, now=_now())
     writes: list[Callable[[Session], object]] = [
         lambda s: trials.add(s, lease, search_proposal(0)),
         lambda s: trials.start(s, lease, "base"),
         lambda s: trials.offer_again(s, lease, "base", "lost"),
         lambda s: trials.record_progress(s, lease, progress("base")),
         lambda s: reports.record(s, lease, succeeded("base"), {}),
-        lambda s: work.advance(s, lease, SearchStatus.RUNNING, "on"),
-        lambda s: work.finish(s, lease, SearchStatus.SUCCEEDED, "done"),
-        lambda s: work.requeue(s, lease, "again", delay_s=0, now=_now()),
-        lambda s: work.record_headway(s, lease),
+        lambda s: queue.advance(s, lease, SearchStatus.RUNNING, "on"),
+        lambda s: queue.finish(s, lease, SearchStatus.SUCCEEDED, "done"),
+        lambda s: queue.requeue(s, lease, "again", delay_s=0, now=_now()),
+        lambda s: queue.record_headway(s, lease),
     ]
     for write in writes:
         with refused(database, StaleLeaseError, "lease 1 on") as session:
             write(session)
     with database.write() as session:
-        assert not work.extend(session, lease, lease_s=60, now=_now())
-        assert work.lease(session, lease.work_id, owner="new", lease_s=60, now=_now())
+        assert not queue.extend(session, lease, lease_s=60, now=_now())
+        assert queue.lease(session, lease.work_id, owner="new", lease_s=60, now=_now())
     with refused(database, StaleLeaseError, "lease 2 was granted") as session:
         reports.record(session, lease, succeeded("base"), {})
     with database.read() as session:
@@ -129,7 +121,7 @@ def test_advance_does_nothing_when_an_earlier_driver_got_so_far(database: Databa
     search, lease = start_search(database)
     with database.write() as session:
         before = len(events.after(session, search.id))
-        work.advance(session, lease, SearchStatus.RUNNING, "again")
+        queue.advance(session, lease, SearchStatus.RUNNING, "again")
         assert len(events.after(session, search.id)) == before
 
 
@@ -137,49 +129,49 @@ def test_finish_ends_the_resource_its_trials_and_the_work(database: Database) ->
     search, lease = start_search(database)
     with database.write() as session:
         trials.add(session, lease, base_proposal())
-        work.finish(session, lease, SearchStatus.SUCCEEDED, "budget: 1 trial")
+        queue.finish(session, lease, SearchStatus.SUCCEEDED, "budget: 1 trial")
     with database.read() as session:
         row = searches.get(session, search.id)
         assert (row.status, row.status_reason) == (SearchStatus.SUCCEEDED, "budget: 1 trial")
         assert row.started_at is not None
         assert row.finished_at is not None
         assert trials.get(session, f"{search.id}-base").status is TrialStatus.CANCELLED
-        assert work.get(session, lease.work_id).status is WorkStatus.DONE
+        assert queue.get(session, lease.work_id).status is WorkStatus.DONE
 
 
 def test_give_up_fails_resource_and_work_and_says_why(database: Database) -> None:
     search, lease = start_search(database)
     with database.write() as session:
-        work.give_up(session, lease, "the driver crashed 5 times")
+        queue.give_up(session, lease, "the driver crashed 5 times")
     with database.read() as session:
         row = searches.get(session, search.id)
         assert (row.status, row.status_reason) == (
             SearchStatus.FAILED,
             "the driver crashed 5 times",
         )
-        assert work.get(session, lease.work_id).status is WorkStatus.FAILED
+        assert queue.get(session, lease.work_id).status is WorkStatus.FAILED
 
 
 def test_give_up_works_on_queued_work_and_not_on_a_later_lease(database: Database) -> None:
     search = add_search(database)
     with database.write() as session:
-        queued = work.of_resource(session, search.id)
-        work.give_up(session, work.lease_of(queued), "no node has 8 GPUs")
+        queued = queue.of_resource(session, search.id)
+        queue.give_up(session, queue.lease_of(queued), "no node has 8 GPUs")
         assert searches.get(session, search.id).status is SearchStatus.FAILED
     other = add_search(database, "second")
     with database.write() as session:
-        seen = work.lease_of(work.of_resource(session, other.id))
-        work.lease(session, seen.work_id, owner="driver", lease_s=60, now=_now())
+        seen = queue.lease_of(queue.of_resource(session, other.id))
+        queue.lease(session, seen.work_id, owner="driver", lease_s=60, now=_now())
     with pytest.raises(StaleLeaseError), database.write() as session:
-        work.give_up(session, seen, "too late")
+        queue.give_up(session, seen, "too late")
 
 
 def test_cancelling_queued_work_ends_it_without_a_driver(database: Database) -> None:
     search = add_search(database)
     with database.write() as session:
-        asked = work.ask_to_cancel(session, search.id)
+        asked = requests.ask_to_cancel(session, search.id)
         assert asked.desired is Desired.CANCEL
-        work.ask_to_cancel(session, search.id)  # twice is once
+        requests.ask_to_cancel(session, search.id)  # twice is once
     with database.read() as session:
         assert searches.get(session, search.id).status is SearchStatus.CANCELLED
         messages = [e.message for e in events.after(session, search.id)]
@@ -189,8 +181,8 @@ def test_cancelling_queued_work_ends_it_without_a_driver(database: Database) -> 
 def test_cancelling_after_a_crash_passes_cancelling(database: Database) -> None:
     search, lease = start_search(database)
     with database.write() as session:
-        work.ask_to_cancel(session, search.id)
-        work.requeue(session, lease, "driver died", delay_s=0, now=_now())
+        requests.ask_to_cancel(session, search.id)
+        queue.requeue(session, lease, "driver died", delay_s=0, now=_now())
     with database.read() as session:
         statuses = [e.status for e in events.after(session, search.id) if e.subject == search.id]
     assert statuses == ["queued", "preparing", "running", "running", "cancelling", "cancelled"]
@@ -200,10 +192,10 @@ def test_driver_of_a_pool_cancels_it(database: Database) -> None:
     add_dataset(database)
     pool_id = add_pool(database, ready=False)
     with database.write() as session:
-        lease = work.lease(session, f"pool-{pool_id}", owner="x", lease_s=9, now=_now())
+        lease = queue.lease(session, f"pool-{pool_id}", owner="x", lease_s=9, now=_now())
         assert lease is not None
-        work.advance(session, lease, PoolStatus.TRAINING, "started")
-        work.finish(session, lease, PoolStatus.CANCELLED, "a user asked to cancel")
+        queue.advance(session, lease, PoolStatus.TRAINING, "started")
+        queue.finish(session, lease, PoolStatus.CANCELLED, "a user asked to cancel")
     with database.read() as session:
         assert pools.get(session, "teachers").status is PoolStatus.CANCELLED
 
@@ -211,21 +203,21 @@ def test_driver_of_a_pool_cancels_it(database: Database) -> None:
 def test_what_has_ended_or_is_a_data_set_cannot_be_cancelled(database: Database) -> None:
     dataset_id = add_dataset(database, ready=False)
     with refused(database, ConflictError, "shapes cannot be cancelled") as session:
-        work.ask_to_cancel(session, dataset_id)
+        requests.ask_to_cancel(session, dataset_id)
     with database.write() as session:
-        lease = work.lease(session, f"dataset_check-{dataset_id}", owner="", lease_s=9, now=_now())
+        lease = queue.lease(session, f"dataset_check-{dataset_id}", owner="", lease_s=9, now=_now())
         assert lease is not None
         datasets.record_ready(session, lease, {})
     pool_id = add_pool(database)
     with refused(database, ConflictError, "teachers is ready already") as session:
-        work.ask_to_cancel(session, pool_id)
+        requests.ask_to_cancel(session, pool_id)
 
 
 def test_a_waiting_search_says_what_it_waits_for(database: Database) -> None:
     search = add_search(database)
     with database.write() as session:
         for _ in range(2):
-            work.explain(session, f"search-{search.id}", "1 search is running, 1 may run")
+            queue.explain(session, f"search-{search.id}", "1 search is running, 1 may run")
     with database.read() as session:
         row = searches.get(session, search.id)
         assert row.status is SearchStatus.QUEUED
@@ -236,23 +228,25 @@ def test_a_waiting_search_says_what_it_waits_for(database: Database) -> None:
 def test_headway_forgets_crashes(database: Database) -> None:
     _, lease = start_search(database)
     with database.write() as session:
-        work.record_headway(session, lease)
-        assert work.get(session, lease.work_id).attempts == 0
+        queue.record_headway(session, lease)
+        assert queue.get(session, lease.work_id).attempts == 0
 
 
 def test_unknown_work_is_not_found(database: Database) -> None:
     with refused(database, NotFoundError, "work search-s-nowhere") as session:
-        work.get(session, "search-s-nowhere")
+        queue.get(session, "search-s-nowhere")
     with pytest.raises(NotFoundError), database.write() as session:
-        work.lease(session, "search-s-nowhere", owner="x", lease_s=1, now=_now())
+        queue.lease(session, "search-s-nowhere", owner="x", lease_s=1, now=_now())
 
 
 def test_a_failed_check_names_the_record(database: Database) -> None:
     dataset_id = add_dataset(database, ready=False)
     with database.write() as session:
-        lease = work.lease(session, f"dataset_check-{dataset_id}", owner="x", lease_s=9, now=_now())
+        lease = queue.lease(
+            session, f"dataset_check-{dataset_id}", owner="x", lease_s=9, now=_now()
+        )
         assert lease is not None
-        work.finish(session, lease, DatasetStatus.FAILED, "train.json: annotation 7: no area")
+        queue.finish(session, lease, DatasetStatus.FAILED, "train.json: annotation 7: no area")
     with database.read() as session:
         row = datasets.get(session, dataset_id)
         assert (row.status, row.summary) == (DatasetStatus.FAILED, None)

@@ -1,5 +1,5 @@
-"""Trials: proposed, started, found. How they end is `searchd.store.reports`. Everything a driver
-writes is bound to its lease."""
+"""Trials: proposed, started, read. `searchd.store.runs.reports` records how they end. Every write
+of a driver is bound to its lease."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,14 +13,14 @@ from searchd.domain.trial import Proposal, describe_change
 from searchd.messages.reports import Progress
 from searchd.messages.tasks import Inherited
 from searchd.store import events
-from searchd.store.lease import Lease, hold
 from searchd.store.models import (
     EvaluationRow,
     RunRow,
     TrialRow,
 )
 from searchd.store.paging import Page, check_page_size
-from searchd.store.transition import transition
+from searchd.store.work.lease import Lease, hold
+from searchd.store.work.transition import transition
 
 STUDENT = "student"
 ADAPTERS = "adapters"

@@ -11,9 +11,8 @@ from searchd.domain.trial import Outcome
 from searchd.messages.reports import PoolProgress, PoolReport
 from searchd.messages.tasks import PoolRef
 from searchd.spec import PoolSpec
-from searchd.store import creation, paging, references, work
+from searchd.store import paging
 from searchd.store.base import new_id
-from searchd.store.lease import Lease, hold
 from searchd.store.models import (
     ArtifactRow,
     Desired,
@@ -21,7 +20,10 @@ from searchd.store.models import (
     PoolRow,
     SubnetEvaluationRow,
 )
-from searchd.store.models.records import measured
+from searchd.store.models.measurements import measured
+from searchd.store.resources import creation, references
+from searchd.store.work import queue
+from searchd.store.work.lease import Lease, hold
 
 SUPERNET = "supernet"
 """Name of the artifact that holds the supernet's weights."""
@@ -103,11 +105,11 @@ def record_report(session: Session, lease: Lease, report: PoolReport) -> PoolRow
     if report.outcome is Outcome.STOPPED:
         if held.desired in (Desired.CANCEL, Desired.KILL):
             _store(session, row, report)
-        work.stopped(session, lease)
+        queue.stopped(session, lease)
         return row
     _store(session, row, report)
     status, reason = _result(report)
-    work.finish(session, lease, status, reason)
+    queue.finish(session, lease, status, reason)
     return row
 
 

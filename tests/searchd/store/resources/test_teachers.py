@@ -10,7 +10,9 @@ from searchd.domain.lifecycle import TeacherStatus, WorkStatus
 from searchd.domain.trial import Outcome
 from searchd.messages.reports import Report
 from searchd.spec import TeacherSpec
-from searchd.store import Database, datasets, pools, teachers, work
+from searchd.store import Database
+from searchd.store.resources import datasets, pools, teachers
+from searchd.store.work import queue, requests
 from tests.searchd.store.factories import (
     LARGE,
     add_dataset,
@@ -40,7 +42,7 @@ def test_an_evaluated_teacher_is_ready_and_can_be_referred_to(database: Database
     with database.read() as session:
         found = teachers.get(session, "swin")
         reference = teachers.reference(session, row.id)
-        assert work.of_resource(session, row.id).status is WorkStatus.DONE
+        assert queue.of_resource(session, row.id).status is WorkStatus.DONE
     assert (found.status, found.status_reason) == (
         TeacherStatus.READY,
         "evaluated: AP 0.500 at 96x96",
@@ -58,7 +60,7 @@ def test_a_teacher_that_is_not_ready_cannot_be_referred_to(database: Database) -
     with refused(database, ConflictError, "swin is checking, not ready: is to be") as session:
         teachers.reference(session, "swin")
     with leased(database, f"teacher-{row.id}") as (session, lease):
-        work.finish(session, lease, TeacherStatus.FAILED, "CheckpointError: no such file")
+        queue.finish(session, lease, TeacherStatus.FAILED, "CheckpointError: no such file")
     with refused(database, ConflictError, "swin is failed.*no such file") as session:
         teachers.reference(session, "swin")
     with refused(database, NotFoundError, "teacher 'unknown' does not exist") as session:
@@ -149,7 +151,7 @@ def test_a_check_cannot_be_cancelled(database: Database) -> None:
     with database.write() as session:
         row = teachers.create(session, teacher_spec())
     with refused(database, ConflictError, "swin cannot be cancelled") as session:
-        work.ask_to_cancel(session, row.id)
+        requests.ask_to_cancel(session, row.id)
 
 
 @pytest.mark.parametrize("given", [{"mmdet": None}, {"trial": "s-abcdef-1"}])

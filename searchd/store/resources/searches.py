@@ -1,4 +1,4 @@
-"""Searches: created, admitted, run, ended. Moving them is `searchd.store.work`."""
+"""Searches: created, admitted, run, ended. Moving them is `searchd.store.work.queue`."""
 
 from collections.abc import Mapping
 
@@ -10,9 +10,11 @@ from searchd.domain.lifecycle import SearchStatus, TrialStatus, WorkKind
 from searchd.domain.trial import TrialRole
 from searchd.search.history import ranking
 from searchd.spec import SearchSpec, check_pool
-from searchd.store import completions, creation, paging, references, trials
+from searchd.store import paging
 from searchd.store.base import new_id
 from searchd.store.models import PoolRow, SearchRow, TrialRow
+from searchd.store.resources import creation, references
+from searchd.store.runs import completions, trials
 
 ACTIVE = (
     SearchStatus.PREPARING,

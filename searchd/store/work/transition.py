@@ -19,8 +19,8 @@ from searchd.domain.lifecycle import (
 )
 from searchd.store import events
 from searchd.store.base import now
-from searchd.store.lease import Lease, hold
 from searchd.store.models import DatasetRow, PoolRow, RunRow, TeacherRow, TrialRow, WorkRow
+from searchd.store.work.lease import Lease, hold
 
 log = logging.getLogger(__name__)
 

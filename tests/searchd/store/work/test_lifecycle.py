@@ -12,9 +12,12 @@ from searchd.domain.lifecycle import PoolStatus, SearchStatus, TrialStatus, Work
 from searchd.domain.trial import Outcome
 from searchd.messages.reports import Report
 from searchd.spec import BudgetSpec
-from searchd.store import Database, Desired, events, pools, searches, trials, work
-from searchd.store.extension import ask_to_extend, budget_of
+from searchd.store import Database, Desired, events
 from searchd.store.models import SearchRow, WorkRow
+from searchd.store.resources import pools, searches
+from searchd.store.runs import trials
+from searchd.store.runs.extension import ask_to_extend, budget_of
+from searchd.store.work import queue, requests
 from tests.searchd.store.conftest import emptied
 from tests.searchd.store.factories import (
     add_dataset,
@@ -32,10 +35,10 @@ from tests.searchd.store.factories import (
 
 Ask = Callable[[Session, str], WorkRow]
 ASKS: dict[str, Ask] = {
-    "pause": work.ask_to_pause,
-    "resume": work.ask_to_resume,
-    "cancel": work.ask_to_cancel,
-    "kill": work.ask_to_kill,
+    "pause": requests.ask_to_pause,
+    "resume": requests.ask_to_resume,
+    "cancel": requests.ask_to_cancel,
+    "kill": requests.ask_to_kill,
 }
 Q, P, R, S = (SearchStatus(name) for name in ("queued", "preparing", "running", "succeeded"))
 PAUSING, PAUSED, CANCELLING, CANCELLED, FAILED = (
@@ -56,26 +59,26 @@ def bring(database: Database, status: SearchStatus) -> str:
         return search.id
     if status is PAUSED:
         with database.write() as session:
-            work.ask_to_pause(session, search.id)
+            requests.ask_to_pause(session, search.id)
         return search.id
     with leased(database, f"search-{search.id}") as (session, lease):
-        work.advance(session, lease, P, "started")
+        queue.advance(session, lease, P, "started")
         if status is not P:
-            work.advance(session, lease, R, "base trained")
+            queue.advance(session, lease, R, "base trained")
         if status in (PAUSING, CANCELLING):
             ASKS["pause" if status is PAUSING else "cancel"](session, search.id)
-            work.heed(session, lease)
+            queue.heed(session, lease)
         if status is CANCELLED:
-            work.ask_to_cancel(session, search.id)
-            work.stopped(session, lease)
+            requests.ask_to_cancel(session, search.id)
+            queue.stopped(session, lease)
         if status in (S, FAILED):
-            work.finish(session, lease, status, "ended")
+            queue.finish(session, lease, status, "ended")
     return search.id
 
 
 def state(database: Database, search_id: str) -> tuple[SearchStatus, WorkStatus, Desired]:
     with database.read() as session:
-        held = work.of_resource(session, search_id)
+        held = queue.of_resource(session, search_id)
         return searches.get(session, search_id).status, held.status, held.desired
 
 
@@ -173,10 +176,10 @@ def test_what_the_user_wants_by_the_time_the_driver_has_stopped_decides(
 ) -> None:
     search, lease = start_search(memory)
     with memory.write() as session:
-        work.ask_to_pause(session, search.id)
-        work.heed(session, lease)
+        requests.ask_to_pause(session, search.id)
+        queue.heed(session, lease)
         ASKS[wish](session, search.id)
-        work.stopped(session, lease)
+        queue.stopped(session, lease)
     assert state(memory, search.id) == afterwards
 
 
@@ -192,7 +195,7 @@ def test_what_the_user_wants_is_done_at_once_when_the_driver_dies(
         trials.add(session, lease, base_proposal())
         trials.start(session, lease, "base")
         ASKS[wish](session, search.id)
-        work.requeue(session, lease, "driver died", delay_s=0, now=datetime.now(UTC))
+        queue.requeue(session, lease, "driver died", delay_s=0, now=datetime.now(UTC))
     assert state(memory, search.id)[0] is afterwards
     with memory.read() as session:
         status = trials.of_search(session, search.id)[0].status
@@ -205,7 +208,7 @@ def test_driver_that_stops_though_nobody_wants_it_any_more_leaves_its_place(
 ) -> None:
     search, lease = start_search(memory)
     with memory.write() as session:
-        work.stopped(session, lease)
+        queue.stopped(session, lease)
     assert state(memory, search.id) == (R, WAITS, RUN)
 
 
@@ -213,12 +216,12 @@ def test_paused_trial_goes_on_as_the_next_attempt(memory: Database) -> None:
     search, lease = start_search(memory)
     stopped = Report(trial="base", attempt=1, outcome=Outcome.STOPPED, reason="told to stop")
     with memory.write() as session:
-        work.ask_to_pause(session, search.id)
+        requests.ask_to_pause(session, search.id)
     row = run_trial(memory, lease, base_proposal(), stopped)
     assert (row.status, row.completion, row.outcome) == (TrialStatus.PENDING, None, None)
     with memory.write() as session:
-        work.stopped(session, lease)
-        work.ask_to_resume(session, search.id)
+        queue.stopped(session, lease)
+        requests.ask_to_resume(session, search.id)
     with leased(memory, f"search-{search.id}") as (session, again):
         assert trials.start(session, again, "base") == 2
 
@@ -226,24 +229,24 @@ def test_paused_trial_goes_on_as_the_next_attempt(memory: Database) -> None:
 def test_what_is_paused_is_neither_started_nor_given_up(memory: Database) -> None:
     search_id = bring(memory, PAUSED)
     with memory.write() as session:
-        held = work.of_resource(session, search_id)
-        assert work.queued(session, now=datetime.now(UTC)) == []
-        work.explain(session, held.id, "waits for room")
+        held = queue.of_resource(session, search_id)
+        assert queue.queued(session, now=datetime.now(UTC)) == []
+        queue.explain(session, held.id, "waits for room")
         assert searches.get(session, search_id).status_reason == "a user asked to pause"
-        assert work.lease(session, held.id, owner="", lease_s=9, now=datetime.now(UTC)) is None
+        assert queue.lease(session, held.id, owner="", lease_s=9, now=datetime.now(UTC)) is None
     with refused(memory, ConflictError, "is paused, and cannot be given up") as session:
-        work.give_up(session, work.lease_of(held), "too large")
+        queue.give_up(session, queue.lease_of(held), "too large")
 
 
 def test_started_at_is_when_it_was_first_taken_up(memory: Database) -> None:
     search, lease = start_search(memory)
     with memory.write() as session:
         first = searches.get(session, search.id).started_at
-        work.ask_to_pause(session, search.id)
-        work.stopped(session, lease)
-        work.ask_to_resume(session, search.id)
+        requests.ask_to_pause(session, search.id)
+        queue.stopped(session, lease)
+        requests.ask_to_resume(session, search.id)
     with leased(memory, f"search-{search.id}") as (session, again):
-        work.advance(session, again, P, "started")
+        queue.advance(session, again, P, "started")
         assert searches.get(session, search.id).started_at == first is not None
 
 
@@ -256,9 +259,9 @@ def test_stopped_pool_is_what_the_user_wants(
     add_dataset(memory)
     pool_id = add_pool(memory, ready=False)
     with leased(memory, f"pool-{pool_id}") as (session, lease):
-        work.advance(session, lease, PoolStatus.TRAINING, "started")
+        queue.advance(session, lease, PoolStatus.TRAINING, "started")
         ASKS[desired](session, pool_id)
-        work.heed(session, lease)
+        queue.heed(session, lease)
         transient = PoolStatus.PAUSING if desired is PAUSE else PoolStatus.CANCELLING
         assert pools.get(session, pool_id).status is transient
         report = pool_report(pool_id, Outcome.STOPPED, "told to stop")
@@ -272,9 +275,9 @@ def test_pool_that_is_trained_before_it_stops_is_ready(memory: Database, wish: s
     add_dataset(memory)
     pool_id = add_pool(memory, ready=False)
     with leased(memory, f"pool-{pool_id}") as (session, lease):
-        work.advance(session, lease, PoolStatus.TRAINING, "started")
+        queue.advance(session, lease, PoolStatus.TRAINING, "started")
         ASKS[wish](session, pool_id)
-        work.heed(session, lease)
+        queue.heed(session, lease)
         row = pools.record_report(session, lease, pool_report(pool_id))
         assert row.status is PoolStatus.READY
 
@@ -307,10 +310,10 @@ def test_what_extending_does_in_every_status(memory: Database, status: SearchSta
 def test_extended_search_may_be_leased_though_it_crashed_often(memory: Database) -> None:
     search, lease = start_search(memory)
     with memory.write() as session:
-        work.give_up(session, lease, "given up after 5 attempts")
+        queue.give_up(session, lease, "given up after 5 attempts")
     extend(memory, search.id)
     with leased(memory, f"search-{search.id}") as (session, again):
-        assert (again.number, work.get(session, again.work_id).attempts) == (2, 1)
+        assert (again.number, queue.get(session, again.work_id).attempts) == (2, 1)
 
 
 def test_trials_that_were_cancelled_go_on_and_finished_ones_stay(memory: Database) -> None:
@@ -320,8 +323,8 @@ def test_trials_that_were_cancelled_go_on_and_finished_ones_stay(memory: Databas
         for number in (0, 1):
             trials.add(session, lease, search_proposal(number))
         trials.start(session, lease, "0")
-        work.ask_to_kill(session, search.id)
-        work.stopped(session, lease)
+        requests.ask_to_kill(session, search.id)
+        queue.stopped(session, lease)
         assert [t.status.value for t in trials.of_search(session, search.id)] == [
             *("succeeded", "cancelled", "cancelled")
         ]

@@ -7,7 +7,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from searchd.domain.errors import InvalidValueError, NotFoundError
-from searchd.store import Database, datasets, searches, tokens, trials
+from searchd.store import Database
+from searchd.store.resources import datasets, searches, tokens
+from searchd.store.runs import trials
 from tests.searchd.store.factories import base_proposal, run_trial, start_search
 
 TOKENS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])) | (

@@ -32,11 +32,14 @@ from searchd.domain.lifecycle import (
 )
 from searchd.domain.trial import Outcome
 from searchd.messages.reports import Report
-from searchd.store import Database, Desired, Lease, events, pools, reports, trials, work
-from searchd.store.extension import ask_to_extend
-from searchd.store.lease import hold
+from searchd.store import Database, Desired, Lease, events
 from searchd.store.models import PoolRow, RunRow, TrialRow, WorkRow
 from searchd.store.models.resources import AnyResource
+from searchd.store.resources import pools
+from searchd.store.runs import reports, trials
+from searchd.store.runs.extension import ask_to_extend
+from searchd.store.work import queue, requests
+from searchd.store.work.lease import hold
 from tests.searchd.conftest import FakeClock
 from tests.searchd.coordinator.scripted_jobs import ScriptedJobs
 from tests.searchd.store import factories
@@ -44,9 +47,9 @@ from tests.searchd.store.conftest import emptied
 
 LEASE_S = 60.0
 ASKS = (
-    *(work.ask_to_pause, work.ask_to_resume) * 2,
-    work.ask_to_cancel,
-    work.ask_to_kill,
+    *(requests.ask_to_pause, requests.ask_to_resume) * 2,
+    requests.ask_to_cancel,
+    requests.ask_to_kill,
     ask_to_extend,
 )
 NUMBERS = st.integers(0, 3)
@@ -86,7 +89,7 @@ class Users(RuleBasedStateMachine):
         self.coordinator_goes_round(1)
         for number, to in ((0, PoolStatus.TRAINING), (1, SearchStatus.PREPARING)):
             with self.driver(number) as (session, lease, _):
-                work.advance(session, lease, to, "its driver has started")
+                queue.advance(session, lease, to, "its driver has started")
 
     # What happens
 
@@ -111,7 +114,7 @@ class Users(RuleBasedStateMachine):
             self.coordinator.step()
             self.pass_s(1)
         with self.database.read() as session:
-            self.leases.update(work.lease_of(row) for row in work.leased(session))
+            self.leases.update(queue.lease_of(row) for row in queue.leased(session))
 
     @rule(seconds=st.sampled_from([1.0, LEASE_S + 1]))
     def time_passes(self, seconds: float) -> None:
@@ -120,7 +123,7 @@ class Users(RuleBasedStateMachine):
 
     @rule(number=NUMBERS)
     def driver_crashes(self, number: int) -> None:
-        job = job_of(work.lease_of(self.work(number)))
+        job = job_of(queue.lease_of(self.work(number)))
         if self.jobs.status(job).is_alive:
             self.jobs.statuses[job] = JobStatus.FAILED
 
@@ -137,17 +140,17 @@ class Users(RuleBasedStateMachine):
         if held.status is not WorkStatus.LEASED or held.desired is Desired.RUN:
             return
         with self.driver(number) as (session, lease, _):
-            work.heed(session, lease)
+            queue.heed(session, lease)
         with self.driver(number) as (session, lease, _):
-            work.stopped(session, lease)
+            queue.stopped(session, lease)
 
-    @rule(number=NUMBERS, ask=st.sampled_from([work.ask_to_pause, work.ask_to_cancel]))
+    @rule(number=NUMBERS, ask=st.sampled_from([requests.ask_to_pause, requests.ask_to_cancel]))
     def driver_sees_that_it_is_to_stop(self, number: int, ask: Callable[..., WorkRow]) -> None:
         if self.work(number).status is WorkStatus.LEASED:
             with suppress(ConflictError), self.database.write() as session:
                 ask(session, self.ids[number])
             with self.driver(number) as (session, lease, _):
-                work.heed(session, lease)
+                queue.heed(session, lease)
 
     @rule(data=st.data())
     def driver_writes_too_late(self, data: st.DataObject) -> None:
@@ -156,8 +159,8 @@ class Users(RuleBasedStateMachine):
             return
         lease = data.draw(st.sampled_from(late))
         writes: list[Callable[[Session], object]] = [
-            lambda session: work.stopped(session, lease),
-            lambda session: work.finish(session, lease, SearchStatus.SUCCEEDED, "late"),
+            lambda session: queue.stopped(session, lease),
+            lambda session: queue.finish(session, lease, SearchStatus.SUCCEEDED, "late"),
             lambda session: trials.add(session, lease, factories.search_proposal(99)),
         ]
         write = data.draw(st.sampled_from(writes))
@@ -167,24 +170,24 @@ class Users(RuleBasedStateMachine):
     # How a driver gets on, as `searchd.driver` does
 
     def drive(self, session: Session, lease: Lease, row: AnyResource, data: st.DataObject) -> None:
-        held = work.get(session, lease.work_id)
-        work.extend(session, lease, lease_s=LEASE_S, now=self.clock())
+        held = queue.get(session, lease.work_id)
+        queue.extend(session, lease, lease_s=LEASE_S, now=self.clock())
         if isinstance(row, PoolRow):
             self.drive_pool(session, lease, row, data)
         elif row.status is SearchStatus.QUEUED:
-            work.advance(session, lease, SearchStatus.PREPARING, "its driver has started")
+            queue.advance(session, lease, SearchStatus.PREPARING, "its driver has started")
             for trial in trials.unfinished(session, row.id):
                 if trial.status is TrialStatus.RUNNING:
                     trials.offer_again(session, lease, trial.name, "its driver died")
         elif row.status is SearchStatus.PREPARING and held.desired is Desired.RUN:
-            work.advance(session, lease, SearchStatus.RUNNING, "base and pool are ready")
+            queue.advance(session, lease, SearchStatus.RUNNING, "base and pool are ready")
         else:
             assert isinstance(row, RunRow)
             self.drive_trials(session, lease, row, data)
 
     def drive_pool(self, session: Session, lease: Lease, row: PoolRow, data: st.DataObject) -> None:
         if row.status is PoolStatus.QUEUED:
-            work.advance(session, lease, PoolStatus.TRAINING, "its driver has started")
+            queue.advance(session, lease, PoolStatus.TRAINING, "its driver has started")
             return
         outcomes = [Outcome.SUCCEEDED, Outcome.STOPPED, Outcome.FAILED]
         outcome = data.draw(st.sampled_from(outcomes))
@@ -209,7 +212,7 @@ class Users(RuleBasedStateMachine):
             trials.start(session, lease, unfinished[0].name)
         elif row.status is SearchStatus.RUNNING and data.draw(st.booleans()):
             to = data.draw(st.sampled_from([SearchStatus.SUCCEEDED, SearchStatus.FAILED]))
-            work.finish(session, lease, to, "has come to its end")
+            queue.finish(session, lease, to, "has come to its end")
         else:
             number = len(trials.of_search(session, row.id))
             proposal = factories.search_proposal(number) if number else factories.base_proposal()
@@ -218,10 +221,10 @@ class Users(RuleBasedStateMachine):
     @contextmanager
     def driver(self, number: int) -> Iterator[tuple[Session, Lease, Any]]:
         with self.database.write() as session:
-            held = work.of_resource(session, self.ids[number])
-            job = job_of(work.lease_of(held))
+            held = queue.of_resource(session, self.ids[number])
+            job = job_of(queue.lease_of(held))
             self.jobs.statuses[job] = JobStatus.RUNNING
-            yield session, work.lease_of(held), work.resource(session, held)
+            yield session, queue.lease_of(held), queue.resource(session, held)
 
     # What always holds
 
@@ -261,7 +264,7 @@ class Users(RuleBasedStateMachine):
         """Whatever happened: a kill ends everything, in one round."""
         for resource_id in self.ids:
             with suppress(ConflictError), self.database.write() as session:
-                work.ask_to_kill(session, resource_id)
+                requests.ask_to_kill(session, resource_id)
         self.coordinator.step()
         self.all_is_well()
         with self.database.read() as session:
@@ -282,10 +285,10 @@ class Users(RuleBasedStateMachine):
             return self.held(session, number)
 
     def held(self, session: Session, number: int) -> WorkRow:
-        return work.of_resource(session, self.ids[number])
+        return queue.of_resource(session, self.ids[number])
 
     def row(self, session: Session, number: int) -> AnyResource:
-        return work.resource(session, self.held(session, number))
+        return queue.resource(session, self.held(session, number))
 
     def state(self, number: int) -> tuple[object, ...]:
         with self.database.read() as session:
@@ -294,7 +297,7 @@ class Users(RuleBasedStateMachine):
 
     def valid_leases(self) -> set[Lease]:
         with self.database.read() as session:
-            return {work.lease_of(row) for row in work.leased(session)}
+            return {queue.lease_of(row) for row in queue.leased(session)}
 
     def kind(self, subject: str) -> Callable[[str], AnyStatus]:
         """Of whose statuses a subject's is."""

@@ -5,8 +5,10 @@ from sqlalchemy import update
 
 from searchd.domain.errors import ConflictError, IllegalTransitionError, StaleLeaseError
 from searchd.domain.lifecycle import SearchStatus
-from searchd.store import Database, Lease, events, searches, transition
+from searchd.store import Database, Lease, events
 from searchd.store.models import SearchRow
+from searchd.store.resources import searches
+from searchd.store.work.transition import transition
 from tests.searchd.store.factories import add_search, refused
 
 

@@ -11,7 +11,9 @@ from searchd.domain.lifecycle import DatasetStatus, PoolStatus, SearchStatus, Wo
 from searchd.domain.trial import Outcome
 from searchd.messages.reports import PoolProgress
 from searchd.spec import HeadSpec, MethodSpec, MethodsSpec
-from searchd.store import Database, Lease, datasets, events, pools, searches, work
+from searchd.store import Database, Lease, events
+from searchd.store.resources import datasets, pools, searches
+from searchd.store.work import queue, requests
 from tests.searchd.store.factories import (
     add_dataset,
     add_pool,
@@ -83,14 +85,14 @@ def test_what_has_failed_cannot_be_referred_to(database: Database) -> None:
     dataset_id = add_dataset(database, ready=False)
     pool_id = add_pool(database, ready=False)
     with leased(database, f"pool-{pool_id}") as (session, lease):
-        work.advance(session, lease, PoolStatus.TRAINING, "started")
+        queue.advance(session, lease, PoolStatus.TRAINING, "started")
         pools.record_report(
             session, lease, pool_report(pool_id, Outcome.FAILED, "CUDA out of memory")
         )
     with refused(database, ConflictError, r"'teachers' is failed: .*CUDA out of memory") as session:
         searches.create(session, search_spec())
     with leased(database, f"dataset_check-{dataset_id}") as (session, lease):
-        work.finish(session, lease, DatasetStatus.FAILED, "train.json: no images")
+        queue.finish(session, lease, DatasetStatus.FAILED, "train.json: no images")
     with refused(database, ConflictError, "failed its check: train.json: no images") as session:
         pools.create(session, pool_spec("more"))
 
@@ -144,7 +146,7 @@ def test_a_trained_pool_is_ready_and_can_be_referred_to(database: Database) -> N
         reference = pools.reference(session, pool_id)
         subnets = pools.subnet_evaluations(session, pool_id)
         epochs = pools.epochs(session, pool_id)
-        assert work.of_resource(session, pool_id).status is WorkStatus.DONE
+        assert queue.of_resource(session, pool_id).status is WorkStatus.DONE
     assert reference.supernet.uri == artifact("weights").uri
     assert reference.space == pool_spec().space
     space = pool_spec().space.space
@@ -188,13 +190,13 @@ def test_a_stopped_pool_is_cancelled_only_if_a_user_wants_it(
     add_dataset(database)
     pool_id = add_pool(database, ready=False)
     with leased(database, f"pool-{pool_id}") as (session, lease):
-        work.advance(session, lease, PoolStatus.TRAINING, "started")
+        queue.advance(session, lease, PoolStatus.TRAINING, "started")
         if cancel:
-            work.ask_to_cancel(session, pool_id)
+            requests.ask_to_cancel(session, pool_id)
         report = pool_report(pool_id, Outcome.STOPPED, "told to stop")
         assert pools.record_report(session, lease, report).status is status
     with database.write() as session:
-        again = work.lease(session, f"pool-{pool_id}", owner="", lease_s=9, now=datetime.now(UTC))
+        again = queue.lease(session, f"pool-{pool_id}", owner="", lease_s=9, now=datetime.now(UTC))
     assert again == (None if cancel else Lease(f"pool-{pool_id}", 2))
 
 

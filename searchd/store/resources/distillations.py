@@ -1,5 +1,5 @@
-"""Distillations: created, planned, told. Moving them is `searchd.store.work`, their trials are
-`searchd.store.trials`."""
+"""Distillations: created, planned, read. `searchd.store.work.queue` changes their status;
+`searchd.store.runs.trials` has their trials."""
 
 from collections.abc import Sequence
 
@@ -12,10 +12,12 @@ from searchd.domain.lifecycle import SearchStatus, TrialStatus, WorkKind
 from searchd.domain.subnet import Subnet
 from searchd.domain.teacher import RegisteredTeacher, Teacher
 from searchd.spec import DistillationSpec, HeadSpec, check_subnets, subnets_of
-from searchd.store import creation, keeping, paging, references, trials
+from searchd.store import paging
 from searchd.store.base import new_id
-from searchd.store.lease import Lease, hold
 from searchd.store.models import DistillationRow, PoolRow, RunRow, TeacherRow, TrialRow
+from searchd.store.resources import creation, references
+from searchd.store.runs import retention, trials
+from searchd.store.work.lease import Lease, hold
 
 
 def create(
@@ -133,7 +135,7 @@ def _origin(session: Session, spec: DistillationSpec, trial_id: str) -> TrialRow
         raise InvalidValueError(f"student.trial={trial_id!r} does not exist") from error
     if row.status is not TrialStatus.SUCCEEDED:
         raise ConflictError(f"trial {trial_id} is {row.status} and has no student")
-    keeping.claim(session, trial_id)
+    retention.claim(session, trial_id)
     dataset = session.get_one(RunRow, row.search_id).spec.dataset
     if dataset != spec.dataset:
         raise InvalidValueError(

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from searchd.domain.errors import ConflictError
 from searchd.domain.lifecycle import WorkKind
-from searchd.store import events, work
+from searchd.store import events
 from searchd.store.models.resources import (
     DatasetRow,
     DistillationRow,
@@ -16,6 +16,7 @@ from searchd.store.models.resources import (
     SearchRow,
     TeacherRow,
 )
+from searchd.store.work import queue
 
 R = TypeVar("R", DatasetRow, PoolRow, TeacherRow, SearchRow, DistillationRow)
 
@@ -60,7 +61,7 @@ def insert(session: Session, row: R, kind: WorkKind, reason: str) -> R:
             session.add(row)
     except IntegrityError:  # somebody took the key or the name since we looked
         return _earlier(session, row)
-    work.add(session, kind, row.id)
+    queue.add(session, kind, row.id)
     session.flush()
     events.append(session, row.id, subject=row.id, status=row.status.value, message=reason)
     session.refresh(row)

@@ -16,7 +16,7 @@ from searchd.domain.lifecycle import (
 )
 from searchd.store.models import Desired, RunRow, TrialRow, WorkRow
 from searchd.store.models.resources import AnyResource
-from searchd.store.transition import transition
+from searchd.store.work.transition import transition
 
 
 def comply(session: Session, work: WorkRow, row: AnyResource, reason: str) -> None:

@@ -17,8 +17,11 @@ from searchd.domain.subnet import Subnet
 from searchd.domain.teacher import TeacherCandidates
 from searchd.domain.trial import Outcome
 from searchd.messages.reports import Report, SanityChecks
-from searchd.store import Database, completions, events, reports, searches, trials, work
+from searchd.store import Database, events
 from searchd.store.models import RunRow
+from searchd.store.resources import searches
+from searchd.store.runs import completions, reports, trials
+from searchd.store.work import queue, requests
 from tests.searchd.store.factories import (
     LARGE,
     SMALL,
@@ -213,7 +216,7 @@ def test_a_stopped_trial_is_cancelled_only_if_a_user_wants_it(
     search, lease = start_search(database)
     if cancel:
         with database.write() as session:
-            work.ask_to_cancel(session, search.id)
+            requests.ask_to_cancel(session, search.id)
     report = Report(trial="base", attempt=1, outcome=Outcome.STOPPED, reason="told to stop")
     row = run_trial(database, lease, base_proposal(), report)
     assert (row.status, row.completion) == (status, None)
@@ -287,7 +290,7 @@ def test_a_recorded_trial_shows_that_the_driver_gets_on(database: Database) -> N
     _, lease = start_search(database)
     run_trial(database, lease, base_proposal())
     with database.read() as session:
-        assert work.get(session, lease.work_id).attempts == 0
+        assert queue.get(session, lease.work_id).attempts == 0
 
 
 def test_lineage_leads_from_the_base_to_the_trial(database: Database) -> None:

@@ -17,9 +17,11 @@ from searchd.domain.lifecycle import PoolStatus, SearchStatus, TeacherStatus, is
 from searchd.search.history import Completion, ranking
 from searchd.search.keeping import DEFAULT_TOP_K, Descent, KeptTrial, Point, needed
 from searchd.spec import JointDetNasSpec, PoolSearchSpec, RandomSpec, SearchSpec
-from searchd.store import completions, events, trials, work
-from searchd.store.lease import locked
+from searchd.store import events
 from searchd.store.models import ArtifactRow, PoolRow, RunRow, TeacherRow, TrialRow
+from searchd.store.runs import completions, trials
+from searchd.store.work import queue
+from searchd.store.work.lease import locked
 
 WEIGHTS = (trials.STUDENT, trials.ADAPTERS)
 """Names of the artifacts that are collected; everything else is small, or an export."""
@@ -86,7 +88,7 @@ def collect(session: Session, run_id: str, *, keep_s: float, now: datetime) -> H
     Returns:
         What the run still holds.
     """
-    locked(session, work.of_resource(session, run_id).id)
+    locked(session, queue.of_resource(session, run_id).id)
     run = session.get_one(RunRow, run_id, populate_existing=True)
     rows = _in_order_of_completion(session, run_id)
     before = now - timedelta(seconds=keep_s)
@@ -109,7 +111,7 @@ def collect(session: Session, run_id: str, *, keep_s: float, now: datetime) -> H
 
 def record_collection(session: Session, resource_id: str, message: str) -> None:
     """Say in an event of the run or pool what was removed; once, however often it is tried."""
-    row = work.resource(session, work.of_resource(session, resource_id))
+    row = queue.resource(session, queue.of_resource(session, resource_id))
     if not events.has(session, resource_id, message):
         events.append(
             session, resource_id, subject=resource_id, status=row.status.value, message=message
@@ -125,7 +127,7 @@ def claim(session: Session, trial_id: str) -> None:
         ConflictError: They were collected.
     """
     row = trials.get(session, trial_id)
-    locked(session, work.of_resource(session, row.search_id).id)
+    locked(session, queue.of_resource(session, row.search_id).id)
     for file in session.scalars(
         select(ArtifactRow)
         .where(ArtifactRow.trial_id == row.id)

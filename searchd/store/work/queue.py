@@ -12,7 +12,7 @@ from typing import Any, cast
 from sqlalchemy import CursorResult, or_, select, update
 from sqlalchemy.orm import Session
 
-from searchd.domain.errors import ConflictError, NotFoundError, StaleLeaseError
+from searchd.domain.errors import NotFoundError, StaleLeaseError
 from searchd.domain.lifecycle import (
     DatasetStatus,
     PoolStatus,
@@ -20,30 +20,21 @@ from searchd.domain.lifecycle import (
     TeacherStatus,
     WorkKind,
     WorkStatus,
-    is_final,
 )
-from searchd.store import events, moves
-from searchd.store.lease import Lease, hold, lock, locked
+from searchd.store import events
 from searchd.store.models import (
-    DatasetRow,
     Desired,
-    TeacherRow,
     WorkRow,
 )
 from searchd.store.models.resources import AnyResource, table_of
-from searchd.store.transition import transition
+from searchd.store.work import status_changes
+from searchd.store.work.lease import Lease, hold, lock, locked
+from searchd.store.work.transition import transition
 
 ResourceStatus = DatasetStatus | PoolStatus | TeacherStatus | SearchStatus
 
 LONGEST_DELAY = timedelta(minutes=2)
 """Work that is to wait for longer was requeued by a clock that has been put back since."""
-VERBS = {
-    Desired.RUN: "resume",
-    Desired.PAUSE: "pause",
-    Desired.CANCEL: "cancel",
-    Desired.KILL: "kill",
-}
-"""How users ask for what they want."""
 
 
 def add(session: Session, kind: WorkKind, resource_id: str) -> WorkRow:
@@ -174,7 +165,7 @@ def requeue(
         transition(session, work, WorkStatus.QUEUED, reason, values=values)
     else:
         words = f"{work.status_reason}; {reason}"
-        moves.comply(session, work, resource(session, work), words)
+        status_changes.comply(session, work, resource(session, work), words)
     return work.status
 
 
@@ -226,7 +217,7 @@ def finish(session: Session, lease: Lease, to: ResourceStatus, reason: str) -> N
         IllegalTransitionError: The transition table does not lead there.
     """
     work = hold(session, lease)
-    moves.conclude(session, work, resource(session, work), to, WorkStatus.DONE, reason)
+    status_changes.conclude(session, work, resource(session, work), to, WorkStatus.DONE, reason)
 
 
 def heed(session: Session, lease: Lease) -> None:
@@ -239,7 +230,7 @@ def heed(session: Session, lease: Lease) -> None:
     reason = f"{work.status_reason}; what is running is stopped"
     if work.desired is not Desired.RUN:
         through = "pausing" if work.desired is Desired.PAUSE else "cancelling"
-        moves.pass_through(session, resource(session, work), through, reason)
+        status_changes.pass_through(session, resource(session, work), through, reason)
 
 
 def stopped(session: Session, lease: Lease) -> WorkStatus:
@@ -258,7 +249,7 @@ def stopped(session: Session, lease: Lease) -> WorkStatus:
         reason = "its driver stopped, and nobody wants that any more"
         transition(session, work, WorkStatus.QUEUED, reason, values={"lease_expires_at": None})
     else:
-        moves.comply(session, work, row, work.status_reason)
+        status_changes.comply(session, work, row, work.status_reason)
     return work.status
 
 
@@ -273,105 +264,6 @@ def give_up(session: Session, lease: Lease, reason: str) -> None:
     if work.status not in (WorkStatus.QUEUED, WorkStatus.LEASED):
         raise StaleLeaseError(f"{work.id} is {work.status}, and cannot be given up any more")
     row = resource(session, work)
-    moves.conclude(session, work, row, type(row.status)("failed"), WorkStatus.FAILED, reason)
-
-
-def ask_to_pause(session: Session, resource_id: str, message: str = "") -> WorkRow:
-    """A user wants a pool or a run to stop within a time slice, and to go on from there later.
-
-    Like the others below for the API alone, and the same however often it is asked. What a driver
-    carries out is told to it by `desired`; what no driver holds is moved at once.
-
-    Args:
-        session: A writing session.
-        resource_id: What is to be paused.
-        message: What is written down, where no user asks but the guard of disk space.
-
-    Raises:
-        ConflictError: It has ended or is to end, or is a check, which ends by itself. The message
-            names the present status.
-    """
-    return _ask(session, resource_id, Desired.PAUSE, message)
-
-
-def ask_to_resume(session: Session, resource_id: str, message: str = "") -> WorkRow:
-    """A user wants what is paused, or is about to be, to go on.
-
-    Args:
-        session: A writing session.
-        resource_id: What is to go on.
-        message: See `ask_to_pause`.
-
-    Raises:
-        ConflictError: See `ask_to_pause`.
-    """
-    return _ask(session, resource_id, Desired.RUN, message)
-
-
-def ask_to_cancel(session: Session, resource_id: str) -> WorkRow:
-    """A user wants a pool or a run stopped for good within a time slice.
-
-    Raises:
-        ConflictError: See `ask_to_pause`.
-    """
-    return _ask(session, resource_id, Desired.CANCEL)
-
-
-def ask_to_kill(session: Session, resource_id: str) -> WorkRow:
-    """A user wants a pool or a run stopped for good without waiting for anybody.
-
-    Raises:
-        ConflictError: See `ask_to_pause`.
-    """
-    return _ask(session, resource_id, Desired.KILL)
-
-
-_PARTICIPLES = {
-    Desired.RUN: "resumed",
-    Desired.PAUSE: "paused",
-    Desired.CANCEL: "cancelled",
-    Desired.KILL: "killed",
-}
-_MAY_FOLLOW = {
-    Desired.RUN: (Desired.PAUSE, Desired.CANCEL, Desired.KILL),
-    Desired.PAUSE: (Desired.RUN, Desired.CANCEL, Desired.KILL),
-    Desired.CANCEL: (Desired.KILL,),
-    Desired.KILL: (),
-}
-
-
-def _ask(session: Session, resource_id: str, wish: Desired, message: str = "") -> WorkRow:
-    work = locked(session, of_resource(session, resource_id).id)
-    row = resource(session, work)
-    session.refresh(row)  # it may have ended while we waited for the work's lock
-    if _is_granted(work, row, wish):
-        return work
-    _check_wish(work, row, wish)
-    work.desired = wish
-    session.flush()
-    message = message or f"a user asked to {VERBS[wish]}"
-    if work.status is WorkStatus.LEASED:
-        work.status_reason = message  # for whoever carries it out
-        events.append(session, row.id, subject=row.id, status=row.status.value, message=message)
-    else:
-        moves.comply(session, work, row, message)
-    return work
-
-
-def _is_granted(work: WorkRow, row: AnyResource, wish: Desired) -> bool:
-    """Whether it was asked before, or comes to the same as what was."""
-    if is_final(row.status):
-        ends = (Desired.CANCEL, Desired.KILL)
-        return row.status.value == "cancelled" and wish in ends
-    return wish is work.desired or (wish, work.desired) == (Desired.CANCEL, Desired.KILL)
-
-
-def _check_wish(work: WorkRow, row: AnyResource, wish: Desired) -> None:
-    cannot = f"cannot be {_PARTICIPLES[wish]}"
-    if isinstance(row, DatasetRow | TeacherRow):
-        raise ConflictError(f"{row.name} {cannot}; its check ends by itself")
-    if is_final(row.status):
-        raise ConflictError(f"{row.name} is {row.status} already and {cannot}")
-    if wish not in _MAY_FOLLOW[work.desired]:
-        earlier = _PARTICIPLES[work.desired]
-        raise ConflictError(f"{row.name} is {row.status}, is to be {earlier} and {cannot}")
+    status_changes.conclude(
+        session, work, row, type(row.status)("failed"), WorkStatus.FAILED, reason
+    )

@@ -9,10 +9,13 @@ from searchd.domain.lifecycle import TeacherStatus, WorkKind
 from searchd.messages.reports import TeacherReport
 from searchd.messages.tasks import Inherited, TeacherRef
 from searchd.spec import PoolSubnetSpec, TeacherSpec
-from searchd.store import creation, keeping, paging, references, trials, work
+from searchd.store import paging
 from searchd.store.base import new_id
-from searchd.store.lease import Lease, hold
 from searchd.store.models import DatasetRow, PoolRow, RunRow, TeacherRow
+from searchd.store.resources import creation, references
+from searchd.store.runs import retention, trials
+from searchd.store.work import queue
+from searchd.store.work.lease import Lease, hold
 
 
 def create(
@@ -83,7 +86,7 @@ def record_report(session: Session, lease: Lease, report: TeacherReport) -> Teac
     row = session.get_one(TeacherRow, hold(session, lease).resource_id)
     row.report = report
     measured = report.evaluation
-    work.finish(
+    queue.finish(
         session,
         lease,
         TeacherStatus.READY,
@@ -139,7 +142,7 @@ def _pool(session: Session, source: PoolSubnetSpec, dataset: DatasetRow) -> Pool
 
 def _check_trial(session: Session, trial: str, dataset: DatasetRow) -> None:
     with suppress(NotFoundError):  # `student` says it in this resource's words
-        keeping.claim(session, trial)
+        retention.claim(session, trial)
     student(session, trial)
     run = session.get_one(RunRow, trials.get(session, trial).search_id)
     if run.dataset_id != dataset.id:

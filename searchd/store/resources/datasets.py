@@ -6,10 +6,12 @@ from sqlalchemy.orm import Session
 
 from searchd.domain.lifecycle import DatasetStatus, WorkKind
 from searchd.spec import DatasetSpec
-from searchd.store import creation, paging, work
+from searchd.store import paging
 from searchd.store.base import new_id
-from searchd.store.lease import Lease, hold
 from searchd.store.models import DatasetRow
+from searchd.store.resources import creation
+from searchd.store.work import queue
+from searchd.store.work.lease import Lease, hold
 
 
 def create(
@@ -75,4 +77,4 @@ def record_ready(session: Session, lease: Lease, summary: dict[str, Any]) -> Non
     """
     row = session.get_one(DatasetRow, hold(session, lease).resource_id)
     row.summary = summary
-    work.finish(session, lease, DatasetStatus.READY, "every check passed")
+    queue.finish(session, lease, DatasetStatus.READY, "every check passed")

@@ -16,9 +16,11 @@ from searchd.spec import (
     StudentSpec,
     TrainingSpec,
 )
-from searchd.store import Database, Lease, distillations, searches, work
-from searchd.store.finish import finish
+from searchd.store import Database, Lease
 from searchd.store.models import DistillationRow, SearchRow
+from searchd.store.resources import distillations, searches
+from searchd.store.resources.finish import finish
+from searchd.store.work import queue, requests
 from tests.searchd.store.distillation_factory import run_base
 from tests.searchd.store.factories import (
     LARGE,
@@ -48,8 +50,8 @@ def _searched(database: Database, name: str = "first") -> tuple[SearchRow, Lease
     with database.write() as session:
         row = searches.create(session, search_spec(name, trial=TRAINING, seed=3))
     with leased(database, f"search-{row.id}") as (session, lease):
-        work.advance(session, lease, SearchStatus.PREPARING, "driver started")
-        work.advance(session, lease, SearchStatus.RUNNING, "base trained")
+        queue.advance(session, lease, SearchStatus.PREPARING, "driver started")
+        queue.advance(session, lease, SearchStatus.RUNNING, "base trained")
     run_trial(database, lease, base_proposal(), succeeded("base", ap=0.9, macs=1e9))
     for number, (macs, ap) in enumerate([(2e9, 0.25), (3e9, 0.625), (8e9, 0.75), (8e9, 0.5)]):
         report = succeeded(str(number), ap=ap, macs=macs)
@@ -60,7 +62,7 @@ def _searched(database: Database, name: str = "first") -> tuple[SearchRow, Lease
 
 def _end(database: Database, lease: Lease, to: SearchStatus = SearchStatus.SUCCEEDED) -> None:
     with database.write() as session:
-        work.finish(session, lease, to, "converged")
+        queue.finish(session, lease, to, "converged")
 
 
 def _finish(database: Database, search: str = "first", **wanted: Any) -> list[DistillationRow]:
@@ -180,7 +182,7 @@ def test_a_search_that_found_nothing_cannot_be_finished(database: Database) -> N
     add_pool(database)
     with database.write() as session:
         row = searches.create(session, search_spec())
-        work.ask_to_cancel(session, row.id)
+        requests.ask_to_cancel(session, row.id)
     with refused(database, ConflictError, "first is cancelled and found no detector") as session:
         finish(session, searches.get(session, "first"), FinishSpec())
 
@@ -197,8 +199,8 @@ def test_descendants_are_found_through_several_distillations(database: Database)
     _end(database, lease)
     (tuned,) = _finish(database)
     with leased(database, f"distillation-{tuned.id}") as (session, lease):
-        work.advance(session, lease, SearchStatus.PREPARING, "driver started")
-        work.advance(session, lease, SearchStatus.RUNNING, "base evaluated")
+        queue.advance(session, lease, SearchStatus.PREPARING, "driver started")
+        queue.advance(session, lease, SearchStatus.RUNNING, "base evaluated")
     run_base(database, lease)
     run_trial(database, lease, replace(search_proposal(0), change=Train()))
     with database.write() as session:

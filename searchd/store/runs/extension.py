@@ -9,10 +9,12 @@ from searchd.domain.errors import ConflictError, InvalidValueError
 from searchd.domain.lifecycle import SearchStatus, is_final
 from searchd.domain.trial import TrialRole
 from searchd.spec import BudgetSpec, PipelineSpec, SearchSpec
-from searchd.store import completions, events, moves, trials, work
-from searchd.store.completions import limits_of
-from searchd.store.lease import locked
+from searchd.spec.search import limits_of
+from searchd.store import events
 from searchd.store.models import Desired, RunRow, WorkRow
+from searchd.store.runs import completions, trials
+from searchd.store.work import queue, status_changes
+from searchd.store.work.lease import locked
 
 
 def budget_of(run: RunRow) -> BudgetSpec | None:
@@ -37,8 +39,8 @@ def ask_to_extend(
         ConflictError: It is no run; or it is to end; or it has succeeded and may do no more.
         InvalidValueError: The budget is not valid, or less than what was spent.
     """
-    held = locked(session, work.of_resource(session, resource_id).id)
-    row = work.resource(session, held)
+    held = locked(session, queue.of_resource(session, resource_id).id)
+    row = queue.resource(session, held)
     if not isinstance(row, RunRow):
         raise ConflictError(f"{row.name} is {row.status} and cannot be extended: it has no budget")
     if not is_final(row.status) and held.desired in (Desired.CANCEL, Desired.KILL):
@@ -52,7 +54,7 @@ def ask_to_extend(
     if is_final(row.status):
         held.desired = Desired.RUN
         session.flush()
-        moves.start_again(session, held, row, f"a user extended it{_shown(row)}")
+        status_changes.start_again(session, held, row, f"a user extended it{_shown(row)}")
     elif is_changed:
         message = f"a user changed its budget{_shown(row)}"
         events.append(session, row.id, subject=row.id, status=row.status.value, message=message)

@@ -6,8 +6,9 @@ import pytest
 from sqlalchemy import text
 
 from searchd.domain.errors import ConflictError, InvalidValueError, NotFoundError
-from searchd.store import Database, Role, datasets, downgrade, tokens, upgrade
+from searchd.store import Database, Role, downgrade, upgrade
 from searchd.store.models import TokenRow
+from searchd.store.resources import datasets, tokens
 from tests.searchd.store.factories import add_search, dataset_spec
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)

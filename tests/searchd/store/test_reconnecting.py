@@ -4,9 +4,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
-from searchd.driver import patience
-from searchd.driver.patience import PatientDatabase
-from searchd.store import Database
+from searchd.store import Database, reconnecting
+from searchd.store.reconnecting import PatientDatabase
 
 
 class Server:
@@ -16,7 +15,7 @@ class Server:
         self.refusals = 0
         self._connect = database.engine.connect
         monkeypatch.setattr(database.engine, "connect", self.connect)
-        monkeypatch.setattr(patience, "_RETRY_S", 0.01)
+        monkeypatch.setattr(reconnecting, "_RETRY_S", 0.01)
 
     def connect(self) -> object:
         if self.refusals:

@@ -9,9 +9,10 @@ from searchd.domain.trial import TrialRole
 from searchd.search.history import Point
 from searchd.search.pareto import knee, pareto_front
 from searchd.spec import DistillationSpec, FinishSpec, SearchSpec
-from searchd.store import completions, distillations, trials
 from searchd.store.models import DistillationRow, SearchRow, TrialRow
 from searchd.store.models.resources import NAME_LENGTH
+from searchd.store.resources import distillations
+from searchd.store.runs import completions, trials
 
 _Found = tuple[str, Point]
 """A trial's name, and how its student did."""

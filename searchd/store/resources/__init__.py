@@ -1,0 +1,1 @@
+"""What users create: data sets, pools, teachers, searches, distillations, tokens."""
