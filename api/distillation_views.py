@@ -8,8 +8,8 @@ from api import distillation_schemas as schemas
 from searchd.domain.distillation_plan import Path, Plan, show
 from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import Subnet
-from searchd.search.standing import stage_aps, standing
-from searchd.search.strategies.progressive import trials_of
+from searchd.search.order_results import stage_aps, standing
+from searchd.search.strategies.progressive_distillation import trials_of
 from searchd.spec import DistillationSpec
 from searchd.store.models import DistillationRow, TrialRow
 from searchd.store.resources import distillations, searches

@@ -17,7 +17,7 @@ from cli.output import Format, FormatOption, percent, show_json, show_rows
 from cli.service import URL, UrlOption
 from cli.tools import plots, search_analytics
 from searchd.domain.errors import InvalidValueError
-from searchd.search.curves import Stage, curve
+from searchd.search.learning_curves import Stage, curve
 
 app = typer.Typer(no_args_is_help=True, help="Analyses of searches and of trained detectors.")
 

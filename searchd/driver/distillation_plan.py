@@ -22,9 +22,9 @@ from searchd.driver.cluster import resolve
 from searchd.driver.ledger import Ledger
 from searchd.messages.tasks import Comparison, CostsOrder, TeacherRef
 from searchd.search import teacher_order
-from searchd.search.standing import Standing, standing
-from searchd.search.strategies import progressive
-from searchd.search.strategies.progressive import Progressive, end_of
+from searchd.search.order_results import Standing, standing
+from searchd.search.strategies import progressive_distillation
+from searchd.search.strategies.progressive_distillation import Progressive, end_of
 from searchd.search.strategy import Strategy
 from searchd.settings import Settings
 from searchd.spec import SUBNET, DistillationSpec
@@ -83,7 +83,7 @@ def plan_of(spec: DistillationSpec, teachers: Mapping[str, Teacher], found: Comp
         choices = teacher_order.choose(spec.order, pool)
     else:
         choices = [Choice(teacher=name, cost=None, reason="as submitted") for name in spec.order]
-    return progressive.make_plan(
+    return progressive_distillation.make_plan(
         teachers,
         choices,
         study_up_to=spec.max_teachers if spec.study else 0,

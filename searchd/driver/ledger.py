@@ -27,7 +27,7 @@ from searchd.driver.trial_tasks import first_epoch_of, make_order, student_of
 from searchd.messages.files import REPORT_FILE, STOP_FILE
 from searchd.messages.reports import REPORT, Progress, Report
 from searchd.messages.tasks import Inherited, PoolRef, TeacherRef, TrialOrder
-from searchd.search.strategies.rules import Rules
+from searchd.search.strategies.base import Rules
 from searchd.search.strategy import Completion, Strategy
 from searchd.settings import Settings
 from searchd.spec import SearchSpec

@@ -4,12 +4,12 @@ from typing import Any
 
 from searchd.domain.distillation_plan import Plan
 from searchd.domain.trial import PruneToMacs
+from searchd.search.strategies.base import Rules
 from searchd.search.strategies.joint_detnas import JointDetNas
 from searchd.search.strategies.pipeline import Pipeline
 from searchd.search.strategies.pool_search import PoolSearch
-from searchd.search.strategies.progressive import Progressive
+from searchd.search.strategies.progressive_distillation import Progressive
 from searchd.search.strategies.random_search import RandomSearch
-from searchd.search.strategies.rules import Rules
 from searchd.spec import (
     DistillationSpec,
     JointDetNasSpec,

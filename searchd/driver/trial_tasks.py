@@ -21,9 +21,9 @@ from searchd.domain.trial import BASE_NAME, Proposal, TakeSubnet, TrialRole
 from searchd.driver.run import Run, attempt_folder
 from searchd.driver.trial_scores import base_macs_of
 from searchd.messages.tasks import FirstEpochOrder, Inherited, LoadedBase, PoolRef, TrialOrder
-from searchd.search.abandoning import abandon_below
+from searchd.search.early_stopping import abandon_below
+from searchd.search.strategies.base import Rules
 from searchd.search.strategies.joint_detnas import JointDetNas
-from searchd.search.strategies.rules import Rules
 from searchd.settings import Settings
 from searchd.spec import (
     BaseSpec,

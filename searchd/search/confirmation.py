@@ -15,7 +15,7 @@ from enum import StrEnum
 
 from searchd.domain.trial import Outcome, Proposal, TrialRole, trial_name
 from searchd.search.history import Completion, Point
-from searchd.search.strategies.rules import Rules
+from searchd.search.strategies.base import Rules
 
 
 class Verdict(StrEnum):

@@ -8,7 +8,7 @@ from statistics import stdev
 
 from searchd.domain.trial import Proposal, TrialRole, trial_name
 from searchd.search.history import Completion, completion_of, search_trials
-from searchd.search.strategies.rules import Rules
+from searchd.search.strategies.base import Rules
 
 SIGNIFICANT = 2.0
 """A gain counts from so many standard deviations on."""

@@ -23,7 +23,7 @@ from searchd.search.history import (
     trials_in_flight,
 )
 from searchd.search.noise import next_repetition
-from searchd.search.strategies.rules import Rules
+from searchd.search.strategies.base import Rules
 
 __all__ = ["Completion", "Finished", "Strategy", "Wait", "decide", "replay"]
 

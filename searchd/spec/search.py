@@ -12,7 +12,7 @@ from searchd.domain.errors import InvalidValueError
 from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import SubnetSpace
 from searchd.domain.trial import TeacherPolicy
-from searchd.search.limits import Limits, Target
+from searchd.search.stopping_criteria import Limits, Target
 from searchd.spec.base import Name, ResolutionText, Spec
 from searchd.spec.pool import PoolSpec
 from searchd.spec.strategies import (

@@ -7,11 +7,11 @@ import pytest
 from cli.service import read_spec
 from searchd.domain.trial import PruneToMacs, TeacherPolicy
 from searchd.driver.strategies import rules_of
+from searchd.search.strategies.base import Rules
 from searchd.search.strategies.joint_detnas import JointDetNas
 from searchd.search.strategies.pipeline import Pipeline
 from searchd.search.strategies.pool_search import PoolSearch
 from searchd.search.strategies.random_search import RandomSearch
-from searchd.search.strategies.rules import Rules
 from searchd.spec import PoolSpec, SearchSpec, check_pool
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

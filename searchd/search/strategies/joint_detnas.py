@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from searchd.domain.trial import Proposal
 from searchd.search.history import Completion, ranking
 from searchd.search.sampling import rank_sample
-from searchd.search.strategies.pairs import PairRules
-from searchd.search.strategies.rules import converged, spent
+from searchd.search.strategies.base import converged, spent
+from searchd.search.strategies.pair_steps import PairRules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from searchd.domain.trial import (
     trial_name,
 )
 from searchd.search.history import Completion, Wait, completion_of, search_trials
-from searchd.search.strategies.rules import PoolRules
+from searchd.search.strategies.base import PoolRules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from searchd.domain.subnet import Subnet
 from searchd.domain.trial import BASE_NAME, Proposal, TakeSubnet, TrialRole, trial_name
 from searchd.search.history import Completion, ranking, search_trials
 from searchd.search.sampling import mutate_subnet, rank_sample
-from searchd.search.strategies.rules import PoolRules, converged, spent
+from searchd.search.strategies.base import PoolRules, converged, spent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

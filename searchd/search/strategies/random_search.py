@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from searchd.domain.trial import Proposal
 from searchd.search.history import Completion, ranking
-from searchd.search.strategies.pairs import PairRules
-from searchd.search.strategies.rules import spent
+from searchd.search.strategies.base import spent
+from searchd.search.strategies.pair_steps import PairRules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from searchd.domain.architecture import Architecture
 from searchd.domain.distillation_plan import OrderAlgorithm
 from searchd.domain.lifecycle import PoolStatus, TrialStatus
 from searchd.domain.trial import TrialRole
-from searchd.search.forecast import (
+from searchd.search.cost_model import (
     CHECKPOINT_PER_WEIGHTS,
     Cost,
     Images,

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session, selectinload
 from searchd.domain.errors import CollectedError, ConflictError
 from searchd.domain.lifecycle import PoolStatus, SearchStatus, TeacherStatus, is_final
 from searchd.search.history import Completion, ranking
-from searchd.search.keeping import DEFAULT_TOP_K, Descent, KeptTrial, Point, needed
+from searchd.search.retention import DEFAULT_TOP_K, Descent, KeptTrial, Point, needed
 from searchd.spec import JointDetNasSpec, PoolSearchSpec, RandomSpec, SearchSpec
 from searchd.store import events
 from searchd.store.models import ArtifactRow, PoolRow, RunRow, TeacherRow, TrialRow

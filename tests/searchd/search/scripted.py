@@ -7,8 +7,8 @@ from searchd.domain.architecture import Architecture, preset
 from searchd.domain.subnet import Subnet, SubnetSpace
 from searchd.domain.teacher import TeacherCandidates
 from searchd.domain.trial import Outcome, Proposal
+from searchd.search.strategies.base import Rules
 from searchd.search.strategies.joint_detnas import JointDetNas
-from searchd.search.strategies.rules import Rules
 from searchd.search.strategy import Completion, Finished, Strategy, Wait
 
 SPACE = SubnetSpace(

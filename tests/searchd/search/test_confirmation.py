@@ -10,8 +10,8 @@ from searchd.domain.resolution import Resolution
 from searchd.domain.trial import Proposal, TrialRole
 from searchd.search.confirmation import Verdict, judge, remark
 from searchd.search.history import Completion, Point, ranking, trials_without_gain
-from searchd.search.limits import Limits, Target
-from searchd.search.strategies.rules import Rules
+from searchd.search.stopping_criteria import Limits, Target
+from searchd.search.strategies.base import Rules
 from searchd.search.strategy import Finished, Strategy, Wait, replay
 from tests.searchd.search.scripted import RULES, ask, completion, run, with_base
 

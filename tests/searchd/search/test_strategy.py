@@ -8,11 +8,11 @@ import pytest
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.trial import Proposal, PruneToMacs, TeacherPolicy, Train, TrialRole
 from searchd.search.history import lineage, ranking
+from searchd.search.strategies.base import Rules
 from searchd.search.strategies.joint_detnas import JointDetNas
 from searchd.search.strategies.pipeline import Pipeline
 from searchd.search.strategies.pool_search import PoolSearch
 from searchd.search.strategies.random_search import RandomSearch
-from searchd.search.strategies.rules import Rules
 from searchd.search.strategy import Finished, Strategy, Wait, replay
 from tests.searchd.search.scripted import (
     RULES,

@@ -5,7 +5,7 @@ from typing import Any
 
 from searchd.domain.distillation_plan import Choice, Plan
 from searchd.domain.lifecycle import SearchStatus
-from searchd.search.strategies.progressive import make_plan
+from searchd.search.strategies.progressive_distillation import make_plan
 from searchd.spec import DistillationSpec
 from searchd.store import Database, Lease
 from searchd.store.models import DistillationRow

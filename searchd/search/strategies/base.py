@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from searchd.domain.subnet import SubnetSpace
 from searchd.domain.trial import Proposal
 from searchd.search.history import Completion, Wait, search_trials, trials_without_gain
-from searchd.search.limits import Limits
+from searchd.search.stopping_criteria import Limits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,7 +25,7 @@ from searchd.domain.trial import (
 )
 from searchd.search.history import Completion, completion_of, search_trials
 from searchd.search.sampling import mutate_subnet, sample_subnets
-from searchd.search.strategies.rules import PoolRules
+from searchd.search.strategies.base import PoolRules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from searchd.domain.lifecycle import TrialStatus
 from searchd.domain.trial import Proposal, TrialRole
 from searchd.search.history import completion_of
-from searchd.search.keeping import Descent, KeptTrial, Point, needed
+from searchd.search.retention import Descent, KeptTrial, Point, needed
+from searchd.search.strategies.base import Rules
 from searchd.search.strategies.joint_detnas import JointDetNas
 from searchd.search.strategies.pool_search import PoolSearch
 from searchd.search.strategies.random_search import RandomSearch
-from searchd.search.strategies.rules import Rules
 from searchd.search.strategy import Finished, Strategy, Wait
 from tests.searchd.search.scripted import SPACE, completion
 

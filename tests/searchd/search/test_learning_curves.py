@@ -1,6 +1,6 @@
 import pytest
 
-from searchd.search.curves import Curve, EpochAp, EpochLoss, Stage, curve, detection_loss
+from searchd.search.learning_curves import Curve, EpochAp, EpochLoss, Stage, curve, detection_loss
 
 
 def test_detection_loss_leaves_out_distillation_regularisation_and_the_sum() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from searchd.domain.distillation_plan import Baseline, Choice, Plan, sample_teachers
 from searchd.domain.teacher import SimultaneousTeachers
 from searchd.domain.trial import Proposal, Train, TrialRole
-from searchd.search.strategies.progressive import (
+from searchd.search.strategies.progressive_distillation import (
     Progressive,
     make_plan,
     rank_among_orders,

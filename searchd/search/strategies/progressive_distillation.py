@@ -19,7 +19,7 @@ from searchd.domain.trial import (
     TrialRole,
 )
 from searchd.search.history import Completion, Wait, completion_of
-from searchd.search.strategies.rules import Rules
+from searchd.search.strategies.base import Rules
 from searchd.search.teacher_order import all_orders, prefix_tree, rank_of
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from searchd.domain.distillation_plan import Baseline, Path, Plan
 from searchd.domain.trial import BASE_NAME, Proposal
-from searchd.search.strategies.progressive import end_of, rank_among_orders, trials_of
+from searchd.search.strategies.progressive_distillation import end_of, rank_among_orders, trials_of
 from searchd.search.teacher_order import rank_of
 
 

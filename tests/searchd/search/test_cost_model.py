@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from searchd.domain.architecture import preset
-from searchd.search.forecast import (
+from searchd.search.cost_model import (
     Images,
     Measured,
     Training,

@@ -8,7 +8,7 @@ import pytest
 from searchd.domain.resolution import Resolution
 from searchd.domain.trial import TrialRole
 from searchd.search.history import Completion, Finished, Point
-from searchd.search.limits import Limits, Target
+from searchd.search.stopping_criteria import Limits, Target
 from searchd.search.strategy import Strategy, replay
 from tests.searchd.search.scripted import RULES, ask, completion, rising, run, with_base
 

@@ -4,8 +4,8 @@ import random
 
 from searchd.domain.distillation_plan import Baseline, Choice, Plan, sample_teachers
 from searchd.domain.trial import Proposal
-from searchd.search.standing import RankedOrder, stage_aps, standing
-from searchd.search.strategies.progressive import Progressive, make_plan, trials_of
+from searchd.search.order_results import RankedOrder, stage_aps, standing
+from searchd.search.strategies.progressive_distillation import Progressive, make_plan, trials_of
 from tests.searchd.search.scripted import SPACE, run, with_base
 
 TEACHERS = sample_teachers(SPACE, 2, seed=0)

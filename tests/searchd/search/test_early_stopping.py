@@ -8,7 +8,7 @@ import pytest
 
 from searchd.domain.actions import PruneLayer
 from searchd.domain.trial import MutateTeacher, Outcome, Proposal, Train, TrialRole
-from searchd.search.abandoning import abandon_below
+from searchd.search.early_stopping import abandon_below
 from searchd.search.history import Completion
 from tests.searchd.search.scripted import BACKBONE, RULES
 
