@@ -17,7 +17,7 @@ def connect(settings: Settings) -> None:
 
 
 def resolve(path: str) -> Any:
-    """What a dotted path such as "workers.trainable:TrialTrainable" names.
+    """What a dotted path such as "workers.trial.trainable:TrialTrainable" names.
 
     Raises:
         InvalidValueError: There is no such module or name; says so with the path.

@@ -167,7 +167,7 @@ def run_tuner(
 
     Args:
         conductor: Says what to run.
-        trainable: Runs a `TrialOrder`; see `workers.trainable`.
+        trainable: Runs a `TrialOrder`; see `workers.trial.trainable`.
         name: Of the Tune experiment.
         resources: What a trial gets, and how many run at once.
         worker_config: Further configuration of the trainable.

@@ -1,7 +1,7 @@
 """Training a pool of teachers on Ray Train: an order in, a report out.
 
 Imports no detector: the caller and Ray Train's controller only hand the work on; what each worker
-does is `workers.pool_steps`. Progress reaches the caller, and its wish to stop the workers, as two
+does is `workers.pool.steps`. Progress reaches the caller, and its wish to stop the workers, as two
 small files in the attempt's folder, which all of them can reach anyway.
 """
 
@@ -19,7 +19,7 @@ from searchd.domain.trial import Outcome
 from searchd.messages.reports import POOL_PROGRESS, POOL_REPORT, PoolProgress, PoolReport
 from searchd.messages.tasks import PoolOrder
 
-STEPS = "workers.pool_steps"
+STEPS = "workers.pool.steps"
 """Module whose `pool_steps` the workers run. Named and not imported: it needs seconds and half a
 gigabyte, in every process."""
 PROGRESS_FILE, STOP_FILE, REPORT_FILE = "progress.json", "stop", "report.json"

@@ -4,7 +4,7 @@ import subprocess
 import sys
 import threading
 
-from workers.watchdog import EXIT_HUNG, Watchdog
+from workers.trial.watchdog import EXIT_HUNG, Watchdog
 
 _HANGS = """
 import time

@@ -9,9 +9,9 @@ import pytest
 from searchd import artifacts
 from searchd.domain.errors import ArtifactError, DataError
 from searchd.domain.lifecycle import FailureCause
-from tests.workers.test_trainable import config
-from workers.failures import cause_and_reason
-from workers.trainable import TrialTrainable
+from tests.workers.trial.test_trainable import config
+from workers.trial.failures import cause_and_reason
+from workers.trial.trainable import TrialTrainable
 
 HELP = "free space, or make it writable"
 

@@ -1,4 +1,4 @@
-"""What the tasks of `workers.adaptation_costs` do; each step is a function of its arguments.
+"""What the tasks of `workers.comparison.adaptation_costs` do, each step a function of its arguments.
 
 Detectors are handed on as weights: a teacher's BN is reset once, whatever the number of tasks.
 """

@@ -2,7 +2,7 @@
 
 MTPD (003) section 3.2, papers.md 2.3. Each teacher is built once, by a task of its own; then the
 images are dealt to tasks that run every detector once per image, first to fit the maps and then to
-measure them. Imports no detector: what the tasks do is `workers.comparison_steps`, and what they
+measure them. Imports no detector: what the tasks do is `workers.comparison.steps`, and what they
 hand to each other stays in Ray's object store.
 """
 
@@ -15,7 +15,7 @@ import ray
 from searchd.domain.distillation_plan import STUDENT_NAME
 from searchd.messages.tasks import Comparison, CostsOrder
 
-STEPS = "workers.comparison_steps"
+STEPS = "workers.comparison.steps"
 """Module that the tasks import. Named and not imported: it needs seconds and half a gigabyte."""
 POLL_S = 1.0
 """Seconds between two looks at whether to stop."""

@@ -21,8 +21,8 @@ from searchd.domain.distillation_plan import STUDENT_NAME
 from searchd.domain.resolution import Resolution
 from searchd.messages.tasks import Comparison, CostsOrder, Inherited, PoolRef, TeacherRef
 from searchd.spec import HeadSpec, SpaceSpec, SplitSpec, TrainingSpec
-from workers.adaptation_costs import compare
-from workers.comparison_steps import costs_of, fit, gather_part, measure_part, prepare_teacher
+from workers.comparison.adaptation_costs import compare
+from workers.comparison.steps import costs_of, fit, gather_part, measure_part, prepare_teacher
 
 SIZE = Resolution(64, 64)
 HEAD = HeadSpec(
@@ -188,7 +188,7 @@ class TestTasks:
     def test_cancelled_comparison_ends_at_once(
         self, order: CostsOrder, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("workers.adaptation_costs.POLL_S", 0.0)
+        monkeypatch.setattr("workers.comparison.adaptation_costs.POLL_S", 0.0)
         assert compare(order, lambda: True) is None
 
     def test_failure_says_why(self, order: CostsOrder) -> None:

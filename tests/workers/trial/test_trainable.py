@@ -15,7 +15,7 @@ from searchd.domain.trial import Outcome, Proposal, Train, TrialRole
 from searchd.messages.reports import PROGRESS, REPORT, Progress, Report
 from searchd.messages.tasks import TrialOrder
 from searchd.spec import DatasetSpec, ScoreSpec, SplitSpec, TrainingSpec
-from workers.trainable import TrialTrainable
+from workers.trial.trainable import TrialTrainable
 
 MODULE = "scripted_trial"
 

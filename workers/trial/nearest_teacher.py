@@ -21,7 +21,7 @@ from searchd.domain.distillation_plan import STUDENT_NAME
 from searchd.domain.errors import DataError, InvalidValueError
 from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import Subnet
-from workers.comparison_steps import BATCH_SIZE
+from workers.comparison.steps import BATCH_SIZE
 
 NUM_IMAGES = 64
 """Training images that the maps are fitted to, and validation images that they are measured on."""

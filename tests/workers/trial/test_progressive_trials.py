@@ -28,7 +28,7 @@ from searchd.spec import (
     SpaceSpec,
     TrainingSpec,
 )
-from workers.trial import run_trial
+from workers.trial.run import run_trial
 
 SIZE = Resolution(64, 64)
 HEAD = HeadSpec(

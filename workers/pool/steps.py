@@ -1,7 +1,7 @@
 """Training a pool of teachers: what each data-parallel worker does.
 
 The first worker writes what is stored: `resume.pt` at each epoch's end, `supernet.safetensors`, and
-report.json last. No database, and no Ray: `workers.pool_training` runs this on a cluster,
+report.json last. No database, and no Ray: `workers.pool.training` runs this on a cluster,
 `train_pool_inline` in this process.
 """
 
@@ -21,9 +21,9 @@ from searchd import artifacts
 from searchd.domain.trial import Outcome
 from searchd.messages.reports import POOL_REPORT, EvaluatedSubnet, PoolProgress, PoolReport
 from searchd.messages.tasks import PoolOrder
-from workers.checkpoints import delete_checkpoints, newest_checkpoint, write_checkpoint
-from workers.failures import cause_and_reason
-from workers.pool_training import REPORT_FILE, OnProgress
+from workers.pool.training import REPORT_FILE, OnProgress
+from workers.trial.checkpoints import delete_checkpoints, newest_checkpoint, write_checkpoint
+from workers.trial.failures import cause_and_reason
 
 log = logging.getLogger(__name__)
 

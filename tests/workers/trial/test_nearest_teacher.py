@@ -24,9 +24,9 @@ from searchd.domain.trial import Outcome, Proposal, Train, TrialRole
 from searchd.messages.reports import Progress, Report
 from searchd.messages.tasks import Inherited, PoolRef, TrialOrder
 from searchd.spec import DatasetSpec, HeadSpec, MethodsSpec, ScoreSpec, SpaceSpec, TrainingSpec
-from workers.nearest_teacher import NearestTeacher
 from workers.teachers import build_teacher
-from workers.trial import run_trial
+from workers.trial.nearest_teacher import NearestTeacher
+from workers.trial.run import run_trial
 
 SIZE = Resolution(64, 64)
 HEAD = HeadSpec(

@@ -28,19 +28,14 @@ from searchd.domain.trial import Artifact, Evaluation, Outcome, TakeSubnet
 from searchd.messages.reports import CHECKS, REPORT, Progress, Report
 from searchd.messages.tasks import TrialOrder
 from searchd.spec import DETECTOR
-from workers.checkpoints import (
-    checkpoints,
-    delete_checkpoints,
-    write_checkpoint,
-    write_epoch,
-)
-from workers.checks import Checks, why_zero
-from workers.context import TrialContext
-from workers.failures import cause_and_reason, damaged_file
-from workers.first_epoch import Hopeless, check_hope, score_after_first_epoch
-from workers.pairs import PairBuilder
-from workers.resuming import at_our_pace, fits, resumed_student
 from workers.teachers import keep_ap, known_ap
+from workers.trial.checkpoints import checkpoints, delete_checkpoints, write_checkpoint, write_epoch
+from workers.trial.context import TrialContext
+from workers.trial.early_stopping import Hopeless, check_hope, score_after_first_epoch
+from workers.trial.failures import cause_and_reason, damaged_file
+from workers.trial.resuming import at_our_pace, fits, resumed_student
+from workers.trial.sanity_checks import Checks, why_zero
+from workers.trial.student_and_teacher import PairBuilder
 
 log = logging.getLogger(__name__)
 

@@ -40,8 +40,8 @@ from searchd.store import Database, upgrade
 from searchd.store.resources import datasets, pools, searches
 from searchd.store.work import queue
 from tests.searchd.store import factories
-from workers.context import TrialContext
-from workers.trial import run_trial
+from workers.trial.context import TrialContext
+from workers.trial.run import run_trial
 
 SIZE = Resolution(64, 64)
 HEAD = HeadSpec(

@@ -39,8 +39,8 @@ from searchd.spec import (
     SpaceSpec,
     TrainingSpec,
 )
-from workers.context import TrialContext
-from workers.trial import run_trial, trial_steps
+from workers.trial.context import TrialContext
+from workers.trial.run import run_trial, trial_steps
 
 SIZE = Resolution(64, 64)
 HEAD = HeadSpec(
@@ -334,7 +334,7 @@ def test_teachers_ap_is_measured_once_and_recorded_with_the_trial(
         evaluated.append(model)
         return predict(model, *rest, **options)
 
-    monkeypatch.setattr("workers.trial.predict", counted)
+    monkeypatch.setattr("workers.trial.run.predict", counted)
 
     second = run_trial(child_order(dataset, base, pool, tmp_path / "second", Train()))
 
@@ -372,7 +372,7 @@ def test_first_steps_losses_and_equality_to_plain_training_are_recorded(
 def test_trial_that_ends_with_an_ap_of_zero_is_suspicious_and_says_why(
     dataset: DatasetSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.trial.predict", lambda *_, **__: iter([[]]))
+    monkeypatch.setattr("workers.trial.run.predict", lambda *_, **__: iter([[]]))
 
     report = run_trial(base_order(dataset, tmp_path))
 

@@ -18,8 +18,8 @@ from searchd.domain.trial import Outcome, Proposal, Train, TrialRole
 from searchd.messages.reports import Report
 from searchd.messages.tasks import TrialOrder
 from searchd.spec import DatasetSpec, HeadSpec, ScoreSpec, TrainingSpec
-from workers.checkpoints import checkpoints, newest_checkpoint
-from workers.trial import run_trial
+from workers.trial.checkpoints import checkpoints, newest_checkpoint
+from workers.trial.run import run_trial
 
 SIZE = Resolution(64, 64)
 HEAD = HeadSpec(
@@ -209,7 +209,7 @@ def test_weights_that_are_not_finite_are_not_gone_back_to(
     run_trial(order)
     state = next(checkpoints([order.artifacts]))
     next(iter(state["training"]["model"].values())).fill_(float("inf"))
-    monkeypatch.setattr("workers.trial.checkpoints", lambda *_: iter([state]))
+    monkeypatch.setattr("workers.trial.run.checkpoints", lambda *_: iter([state]))
     steps.clear()
 
     run_trial(next_attempt(order, learning_rate=0.002))

@@ -20,7 +20,7 @@ from searchd.domain.lifecycle import FailureCause
 from searchd.domain.trial import Outcome
 from searchd.messages.reports import PROGRESS, REPORT, Progress, Report
 from searchd.messages.tasks import TrialOrder
-from workers.watchdog import Watchdog
+from workers.trial.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 

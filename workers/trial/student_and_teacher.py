@@ -25,10 +25,10 @@ from searchd.domain.teacher import (
 )
 from searchd.domain.trial import MutateTeacher, PruneToMacs, TakeSubnet, Train
 from searchd.messages.tasks import Inherited, TeacherRef, TrialOrder
-from workers.base import load_base
-from workers.context import TrialContext
-from workers.nearest_teacher import CHOICE, NearestTeacher, TeacherChoice
 from workers.teachers import build_teacher, load_teacher
+from workers.trial.base_detector import load_base
+from workers.trial.context import TrialContext
+from workers.trial.nearest_teacher import CHOICE, NearestTeacher, TeacherChoice
 
 
 class PairBuilder:

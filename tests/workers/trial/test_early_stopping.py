@@ -9,9 +9,9 @@ from searchd.domain.trial import Outcome, Train
 from searchd.messages.reports import Report
 from searchd.messages.tasks import FirstEpochOrder, PoolRef, TrialOrder
 from searchd.spec import DatasetSpec
-from tests.workers.test_trial import base, child_order, dataset, pool
-from workers.context import TrialContext
-from workers.trial import run_trial, trial_steps
+from tests.workers.trial.test_run import base, child_order, dataset, pool
+from workers.trial.context import TrialContext
+from workers.trial.run import run_trial, trial_steps
 
 __all__ = ["base", "dataset", "pool"]
 

@@ -20,9 +20,9 @@ from searchd.messages.reports import POOL_REPORT, PoolProgress
 from searchd.messages.tasks import PoolOrder
 from searchd.spec import DatasetSpec, PoolSpec
 from tests.elastic_pool.tiny import TINY_SPACE, make_pool_spec
-from workers import pool_training
-from workers.pool_steps import train_pool_inline
-from workers.pool_training import train_pool
+from workers.pool import training as pool_training
+from workers.pool.steps import train_pool_inline
+from workers.pool.training import train_pool
 
 NUM_ITERATIONS = 5 * 2
 """Five epochs of two."""

@@ -17,8 +17,8 @@ from searchd.domain.resolution import Resolution
 from searchd.domain.trial import Outcome, Proposal, Train, TrialRole
 from searchd.messages.tasks import LoadedBase, TrialOrder
 from searchd.spec import DatasetSpec, HeadSpec, MmdetSpec, ScoreSpec, TrainingSpec
-from workers.base import load_base
-from workers.trial import run_trial
+from workers.trial.base_detector import load_base
+from workers.trial.run import run_trial
 
 CONFIG = "retinanet_r18_fpn_1x_coco"
 OPTIONS = {

@@ -1,0 +1,1 @@
+"""Detectors compared with each other: adaptation costs and latencies."""

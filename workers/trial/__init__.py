@@ -1,0 +1,1 @@
+"""One trial: a student evolved, distilled for a few epochs, evaluated and reported."""
