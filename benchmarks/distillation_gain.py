@@ -27,7 +27,7 @@ from detection.data.coco import CocoSplit
 from detection.data.crops import CropSplit
 from detection.data.shapes import make_shapes
 from detection.distillation.distiller import Distiller, pair_of
-from detection.evaluation import evaluate
+from detection.measurement.evaluation import evaluate
 from detection.training import Training
 from searchd.domain.detector import Family
 from searchd.domain.resolution import Resolution

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from detection.classifier import save
-from detection.classifier_training import ClassifierTraining
+from detection.crop_classifier import save
+from detection.crop_classifier_training import ClassifierTraining
 from detection.data.crops import CropSplit
 from searchd.domain.architecture import preset
 from searchd.domain.detector import Detector, Family

@@ -8,11 +8,11 @@ from dataclasses import asdict
 import torch
 from torch import Tensor
 
-from detection.complexity import count
 from detection.data.batches import TrainingBatches
 from detection.data.coco import CocoSplit
-from detection.evaluation import evaluate
-from detection.latency import measure
+from detection.measurement.complexity import count
+from detection.measurement.evaluation import evaluate
+from detection.measurement.latency import measure
 from elastic_pool.supernet import Supernet
 from elastic_pool.teacher import make_teacher
 from searchd.domain.resolution import Resolution

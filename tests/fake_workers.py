@@ -151,7 +151,7 @@ def check(_spec: DatasetSpec) -> dict[str, Any]:
 
 @dataclass
 class Latency:
-    """As `detection.latency.Latency`."""
+    """As `detection.measurement.latency.Latency`."""
 
     latency_s: float
     images_per_s: float

@@ -11,11 +11,11 @@ from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 
 from detection.build import Student, load_student
-from detection.complexity import Complexity, count, count_model
 from detection.data.coco import CocoSplit
-from detection.evaluation import predict, score
-from detection.latency import measure
-from detection.teachers import feature_levels, load_mmdet
+from detection.measurement.complexity import Complexity, count, count_model
+from detection.measurement.evaluation import predict, score
+from detection.measurement.latency import measure
+from detection.teacher_loading import feature_levels, load_mmdet
 from elastic_pool.teacher import load_supernet
 from searchd import artifacts
 from searchd.domain.detector import Detector, MmdetDetector

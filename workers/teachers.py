@@ -10,7 +10,7 @@ from safetensors.torch import load as load_safetensors
 from detection.build import assemble
 from detection.data.batches import TrainingBatches
 from detection.data.coco import CocoSplit
-from detection.mmdet_config import assemble_mmdet
+from detection.mmdet.config import assemble_mmdet
 from elastic_pool.supernet import Supernet
 from elastic_pool.teacher import make_teacher
 from searchd import artifacts

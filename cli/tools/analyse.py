@@ -249,7 +249,7 @@ def _trial_errors(trial: str, url: str, device: str) -> list[Any]:
     from cli.tools.trained_trials import load_trial
     from detection.analysis import tide
     from detection.data.coco import CocoSplit, read_document
-    from detection.evaluation import predict
+    from detection.measurement.evaluation import predict
 
     with Client(url) as client:
         found = load_trial(client, trial, device)

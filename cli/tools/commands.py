@@ -69,7 +69,7 @@ def complexity(
     """
     if (encoding is None) == (detector is None):
         raise typer.BadParameter("give exactly one of --encoding and --detector")
-    from detection.complexity import count
+    from detection.measurement.complexity import count
 
     architecture = preset(detector) if detector else parse(encoding or "", block, groups=groups)
     counted = count(Detector(architecture=architecture), Resolution.parse(input_size))

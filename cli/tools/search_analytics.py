@@ -145,7 +145,7 @@ class _Counter:
 
     def __init__(self, client: Client, search: schemas.SearchDetails) -> None:
         # Imported here since it brings torch along, which no other command on searches needs.
-        from detection.complexity import count_backbone
+        from detection.measurement.complexity import count_backbone
 
         self._count_backbone = count_backbone
         self.resolution: Resolution = search.spec.score.base_resolution

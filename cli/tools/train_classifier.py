@@ -18,7 +18,7 @@ from searchd.spec import SplitSpec
 from searchd.spec.classifier import Augmentation, ClassifierSpec, Losses
 
 if TYPE_CHECKING:
-    from detection.classifier_training import ClassifierTraining
+    from detection.crop_classifier_training import ClassifierTraining
 
 RESUME_FILE = "resume.pt"
 
@@ -99,7 +99,7 @@ def train_classifier(
     with _stdout_for_results():
         import torch
 
-        from detection import classifier, classifier_training
+        from detection import crop_classifier, crop_classifier_training
         from detection.data.coco import CocoSplit
         from detection.data.crops import CropSplit
 
@@ -108,7 +108,7 @@ def train_classifier(
                 "device=cuda needs a GPU that torch can use; see searchd doctor"
             )
         held_out = None if validation is None else CropSplit(CocoSplit(validation))
-        training = classifier_training.ClassifierTraining(
+        training = crop_classifier_training.ClassifierTraining(
             spec,
             CropSplit(CocoSplit(SplitSpec(annotations=annotations, images=images))),
             seed=seed,
@@ -119,8 +119,10 @@ def train_classifier(
         _train(training, folder, epochs)
         accuracy = None
         if held_out is not None:
-            accuracy = classifier.accuracy(training.classifier, held_out, batch_size=batch_size)
-        card = classifier.save(training.classifier, folder, accuracy=accuracy)
+            accuracy = crop_classifier.accuracy(
+                training.classifier, held_out, batch_size=batch_size
+            )
+        card = crop_classifier.save(training.classifier, folder, accuracy=accuracy)
         artifacts.delete(artifacts.join(folder, RESUME_FILE))
     if output is Format.JSON:
         show_json(card.model_dump(mode="json"))

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from detection.analysis.undisturbed import undisturbed
+from detection.analysis.frozen import undisturbed
 from detection.data.batches import Batch
 from detection.distillation.sgfi import Sgfi
 from detection.distillation.student import student_step

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from detection.analysis.undisturbed import undisturbed
+from detection.analysis.frozen import undisturbed
 from detection.data.batches import Batch
 from detection.distillation.student import student_step
 from detection.distillation.taps import TeacherTaps

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from detection.analysis.undisturbed import undisturbed
+from detection.analysis.frozen import undisturbed
 from detection.data.batches import Batch
 from searchd.domain.errors import InvalidValueError
 

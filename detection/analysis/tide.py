@@ -15,7 +15,7 @@ import numpy as np
 from faster_coco_eval.core import mask
 from numpy.typing import NDArray
 
-from detection.evaluation import Detection
+from detection.measurement.evaluation import Detection
 from searchd.domain.errors import InvalidValueError
 
 BACKGROUND_IOU = 0.1

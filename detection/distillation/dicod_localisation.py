@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from detection.classifier import ClassifierTeacher, teacher_for
+from detection.crop_classifier import ClassifierTeacher, teacher_for
 from detection.distillation.crop import crop, object_crops
 from detection.distillation.method import DistillationMethod, Pair, balanced
 from detection.distillation.taps import StudentTaps, TeacherTaps

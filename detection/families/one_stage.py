@@ -6,7 +6,7 @@ from typing import Any
 
 from mmdet.models import FCOS, RetinaNet
 
-from detection.families.parts import box_coder, cross_entropy, max_iou_assigner, nms
+from detection.families.blocks import box_coder, cross_entropy, max_iou_assigner, nms
 from searchd.domain.detector import Detector
 
 GROUPS = 32

@@ -4,7 +4,7 @@ from typing import Any
 
 from mmdet.models import CascadeRCNN, FasterRCNN
 
-from detection.families.parts import box_coder, cross_entropy, max_iou_assigner, nms
+from detection.families.blocks import box_coder, cross_entropy, max_iou_assigner, nms
 from searchd.domain.architecture import STAGE_STRIDES
 from searchd.domain.detector import Detector
 

@@ -5,7 +5,7 @@ many go is found by bisection over the detector's counted MACs.
 """
 
 from detection.build import Student
-from detection.complexity import count
+from detection.measurement.complexity import count
 from detection.morphism.channel_pruning import prune_channels
 from detection.morphism.errors import NothingToDo
 from searchd.domain.actions import PruneChannels, prunable_groups

@@ -186,7 +186,7 @@ class TimedDetector(Spec):
 
 class CostsOrder(Spec):
     """Teachers to be compared, with each other and with a student; see
-    `detection.adaptation_cost`."""
+    `detection.adaptation.cost`."""
 
     dataset: DatasetSpec
     student: Inherited

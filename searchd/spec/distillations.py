@@ -64,7 +64,7 @@ class DistillationSpec(Spec):
     max_teachers: int = Field(default=2, ge=1)
     """Longest order."""
     normalize: Literal["none", "target_var"] = "none"
-    """Unit of the adaptation costs; see `detection.adaptation_cost.Normalisation`."""
+    """Unit of the adaptation costs; see `detection.adaptation.cost.Normalisation`."""
     study: bool = False
     """Whether every ordered subset of up to `max_teachers` is trained, and the order is ranked
     among them (MTPD 4.1). Sequences that begin alike share their first stages."""

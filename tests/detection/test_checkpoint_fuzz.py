@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 from torch import Tensor
 
-from detection.mmdet_import import EXAMPLES, import_student, read_weights
+from detection.mmdet.checkpoint_import import EXAMPLES, import_student, read_weights
 from searchd.domain.detector import Family
 from searchd.domain.errors import CheckpointError
 from workers.trial.checkpoints import RESUME_FILE, newest_checkpoint, write_checkpoint

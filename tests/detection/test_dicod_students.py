@@ -7,8 +7,8 @@ import pytest
 import yaml
 from mmengine.config import Config
 
-from detection.complexity import count
-from detection.mmdet_config import find_config
+from detection.measurement.complexity import count
+from detection.mmdet.config import find_config
 from detection.training import learning_rate
 from searchd.domain.resolution import Resolution
 from searchd.spec import SearchSpec

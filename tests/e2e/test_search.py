@@ -10,7 +10,7 @@ from api.client import ApiError, Client
 from cli.local_service import Service
 from detection.build import Student, load_student
 from detection.data.shapes import make_shapes
-from detection.mmdet_config import build_config, model_config
+from detection.mmdet.config import build_config, model_config
 from searchd.domain.detector import MmdetDetector
 from searchd.domain.lifecycle import DatasetStatus, PoolStatus, SearchStatus, TrialStatus
 from searchd.domain.trial import TrialRole

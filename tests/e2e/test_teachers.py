@@ -11,10 +11,10 @@ from api.client import Client
 from api.schemas import Teacher
 from cli.local_service import Service
 from detection.data.shapes import make_shapes
-from detection.mmdet_config import assemble_mmdet
+from detection.mmdet.config import assemble_mmdet
 from searchd.domain.lifecycle import SearchStatus, TeacherStatus
 from searchd.spec import MmdetSpec, PoolSpec, PoolSubnetSpec, SearchSpec, TeacherSpec
-from tests.detection.test_teachers import described
+from tests.detection.test_teacher_loading import described
 from tests.e2e.test_search import POOL, SEARCH
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]

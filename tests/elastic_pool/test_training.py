@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from detection.complexity import count
 from detection.data.coco import CocoSplit
 from detection.data.shapes import make_shapes
+from detection.measurement.complexity import count
 from elastic_pool.evaluation import evaluate_subnet, evaluated_subnets
 from elastic_pool.schedule import Phase, phases
 from elastic_pool.training import PoolIteration, PoolTraining

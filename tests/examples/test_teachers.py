@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cli.service import read_spec
-from detection.mmdet_config import Normalisation, find_config, model_config
+from detection.mmdet.config import Normalisation, find_config, model_config
 from searchd.domain.detector import MmdetDetector
 from searchd.spec import PoolSpec, TeacherSpec
 

@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 from ray import job_submission
 
-from detection.mmdet_config import find_config
+from detection.mmdet.config import find_config
 from searchd.coordinator.jobs import RayJobs
 from searchd.domain.errors import InvalidValueError
 

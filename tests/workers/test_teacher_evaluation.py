@@ -10,12 +10,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from detection.build import build_detector
-from detection.complexity import count
 from detection.data.coco import CocoSplit
 from detection.data.shapes import make_shapes
 from detection.distillation.distiller import pair_of
-from detection.evaluation import evaluate
-from detection.mmdet_config import assemble_mmdet
+from detection.measurement.complexity import count
+from detection.measurement.evaluation import evaluate
+from detection.mmdet.config import assemble_mmdet
 from elastic_pool.supernet import Supernet
 from searchd import artifacts
 from searchd.domain.architecture import preset
@@ -26,7 +26,7 @@ from searchd.domain.trial import Artifact
 from searchd.messages.reports import TEACHER_REPORT, FeatureLevel
 from searchd.messages.tasks import Inherited, PoolRef, TeacherOrder, TeacherRef
 from searchd.spec import DatasetSpec, HeadSpec, MmdetSpec, PoolSubnetSpec, SpaceSpec, TeacherSpec
-from tests.detection.test_teachers import described
+from tests.detection.test_teacher_loading import described
 from workers.teacher_evaluation import evaluate_teacher
 from workers.teachers import load_teacher
 

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load as load_safetensors
 
 from detection.build import Student, load_student
-from detection.latency import Latency, measure
+from detection.measurement.latency import Latency, measure
 from searchd import artifacts
 from searchd.messages.tasks import LatencyOrder
 

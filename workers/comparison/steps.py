@@ -1,4 +1,4 @@
-"""What the tasks of `workers.comparison.adaptation_costs` do, each step a function of its arguments.
+"""What the tasks of `workers.comparison.adaptation_costs` do, each a function of its arguments.
 
 Detectors are handed on as weights: a teacher's BN is reset once, whatever the number of tasks.
 """
@@ -10,13 +10,13 @@ import torch
 from safetensors.torch import load as load_safetensors
 from torch import Tensor, nn
 
-from detection.adaptation_cost import costs, gather, measure, merged, solve
+from detection.adaptation.cost import costs, gather, measure, merged, solve
+from detection.adaptation.least_squares import LinearMap, NormalEquations, SquaredError
+from detection.adaptation.neck_levels import PerLevel
 from detection.build import Student, load_student
 from detection.data.coco import CocoSplit
 from detection.data.views import FixedViews
-from detection.evaluation import predict, score
-from detection.least_squares import LinearMap, NormalEquations, SquaredError
-from detection.neck_levels import PerLevel
+from detection.measurement.evaluation import predict, score
 from elastic_pool.teacher import load_supernet
 from searchd import artifacts
 from searchd.domain.detector import Detector
@@ -115,7 +115,7 @@ def costs_of(
     """costs[A][B] = C(A, B).
 
     Raises:
-        InvalidValueError: See `detection.adaptation_cost.costs`.
+        InvalidValueError: See `detection.adaptation.cost.costs`.
     """
     return costs(merged([part for part in parts if part is not None]), order.normalize)
 

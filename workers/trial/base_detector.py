@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from detection.build import Student
-from detection.mmdet_import import import_student
+from detection.mmdet.checkpoint_import import import_student
 from searchd.domain.detector import Detector
 from searchd.domain.errors import CheckpointError
 from searchd.messages.tasks import LoadedBase

@@ -1,7 +1,7 @@
 """Whether a trial is hopeless after its first epoch."""
 
 from detection.build import Student
-from detection.complexity import count
+from detection.measurement.complexity import count
 from searchd.domain.resolution import Resolution
 from searchd.domain.score import score
 from searchd.messages.tasks import FirstEpochOrder, TrialOrder

@@ -15,10 +15,10 @@ import torch
 from safetensors.torch import save as save_safetensors
 
 from detection.build import Student, load_student
-from detection.complexity import count
 from detection.distillation.distiller import Distiller
-from detection.evaluation import Detection, predict, score
-from detection.latency import measure
+from detection.measurement.complexity import count
+from detection.measurement.evaluation import Detection, predict, score
+from detection.measurement.latency import measure
 from detection.morphism import NothingToDo
 from detection.training import Training
 from searchd import artifacts

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from detection.complexity import count_backbone
+from detection.measurement.complexity import count_backbone
 from searchd.domain.architecture import preset
 from searchd.domain.detector import Detector
 from searchd.domain.resolution import Resolution

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from detection.classifier import load
-from detection.classifier_training import ClassifierTraining
+from detection.crop_classifier import load
+from detection.crop_classifier_training import ClassifierTraining
 from detection.data.shapes import make_shapes
 from searchd.spec import DatasetSpec
 from tests.cli.conftest import Run

@@ -13,7 +13,7 @@ from detection.analysis.loss_landscape import (
     loss_landscape,
 )
 from detection.data.batches import Batch
-from detection.mmdet_config import build_mmdet
+from detection.mmdet.config import build_mmdet
 from searchd.domain.detector import Family, MmdetDetector
 from searchd.domain.errors import InvalidValueError
 from tests.detection.distillation.conftest import tiny

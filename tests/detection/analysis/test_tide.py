@@ -9,7 +9,7 @@ import torch
 from detection.analysis.tide import THRESHOLDS, ErrorKind, Errors, errors
 from detection.data.coco import CocoSplit, read_document
 from detection.data.shapes import make_shapes
-from detection.evaluation import Detection, predict, score
+from detection.measurement.evaluation import Detection, predict, score
 from searchd.domain.detector import Family
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.resolution import Resolution

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from detection.classifier import CropClassifier, save
+from detection.crop_classifier import CropClassifier, save
 from searchd.domain.distillation_methods import MethodName
 from searchd.spec import MethodSpec
 from searchd.spec.classifier import ClassifierSpec

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from detection.classifier import load
+from detection.crop_classifier import load
 from detection.data.batches import Batch, make_batch
 from detection.data.coco import CocoSplit
 from detection.distillation.crop import crop

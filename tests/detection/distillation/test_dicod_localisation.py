@@ -11,7 +11,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 from torch.nn import functional
 
-from detection.classifier import ClassifierTeacher, CropClassifier
+from detection.crop_classifier import ClassifierTeacher, CropClassifier
 from detection.data.batches import Batch
 from detection.distillation.dicod_localisation import DicodLocalisation, pooled_difference
 from detection.distillation.taps import MatchedPredictions

@@ -11,7 +11,7 @@ import torch
 from detection.data.batches import Batch
 from detection.data.coco import CocoSplit
 from detection.distillation.student import student_step
-from detection.mmdet_config import build_config, model_config
+from detection.mmdet.config import build_config, model_config
 from searchd.domain.detector import Family, MmdetDetector
 from searchd.domain.distillation_methods import MethodName
 from tests.detection.distillation.conftest import tiny

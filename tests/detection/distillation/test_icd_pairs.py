@@ -9,7 +9,7 @@ from detection.data.batches import Batch
 from detection.data.coco import CocoSplit
 from detection.distillation.distiller import Distiller, pair_of
 from detection.distillation.student import student_step
-from detection.mmdet_config import build_mmdet
+from detection.mmdet.config import build_mmdet
 from searchd.domain.detector import Family, MmdetDetector
 from searchd.domain.distillation_methods import MethodName
 from searchd.spec import MethodSpec

@@ -5,14 +5,14 @@ from typing import Any
 import pytest
 import torch
 
-from detection.adaptation_cost import adaptation_costs
+from detection.adaptation.cost import adaptation_costs
 from detection.data.batches import make_batch
 from detection.data.coco import CocoSplit
 from detection.data.views import FixedViews
 from detection.distillation.distiller import Distiller, pair_of
 from detection.distillation.levels import LevelAdapters
 from detection.distillation.student import student_step
-from detection.mmdet_config import build_mmdet
+from detection.mmdet.config import build_mmdet
 from searchd.domain.detector import Family, MmdetDetector
 from searchd.domain.distillation_methods import MethodName
 from searchd.domain.resolution import Resolution

@@ -5,7 +5,7 @@ from math import ceil
 
 import pytest
 
-from detection.complexity import count
+from detection.measurement.complexity import count
 from searchd.domain.architecture import preset
 from searchd.domain.detector import Detector, Family
 from searchd.domain.resolution import Resolution

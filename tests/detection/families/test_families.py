@@ -11,10 +11,10 @@ from torch import nn
 from detection.build import Student, assemble, build_detector, detector_config, load_student
 from detection.data.coco import CocoSplit
 from detection.data.shapes import make_shapes
-from detection.evaluation import evaluate
-from detection.latency import measure
-from detection.mmdet_config import build_config, model_config
-from detection.mmdet_import import EXAMPLES
+from detection.measurement.evaluation import evaluate
+from detection.measurement.latency import measure
+from detection.mmdet.checkpoint_import import EXAMPLES
+from detection.mmdet.config import build_config, model_config
 from detection.training import Training
 from searchd.domain.architecture import preset
 from searchd.domain.detector import Detector, Family, MmdetDetector

@@ -2,7 +2,7 @@
 
 import pytest
 
-from detection.complexity import count
+from detection.measurement.complexity import count
 from detection.morphism import NothingToDo
 from detection.morphism.channel_pruning import prune_channels
 from detection.morphism.prune_to_macs import prune_to_macs

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from detection.data.shapes import make_shapes
-from detection.mmdet_config import build_config, model_config
+from detection.mmdet.config import build_config, model_config
 from searchd.domain.architecture import preset
 from searchd.domain.detector import MmdetDetector
 from searchd.domain.errors import CheckpointError

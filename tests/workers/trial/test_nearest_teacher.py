@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from detection.adaptation_cost import adaptation_costs
+from detection.adaptation.cost import adaptation_costs
 from detection.build import Student, build_detector, load_student
 from detection.data.coco import CocoSplit
 from detection.data.shapes import make_shapes

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from detection.build import Student, build_detector, load_student
 from detection.data.shapes import make_shapes
-from detection.evaluation import predict
+from detection.measurement.evaluation import predict
 from elastic_pool.supernet import Supernet
 from searchd import artifacts
 from searchd.domain.actions import AddLayer, PruneChannels, PruneLayer

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from detection.build import load_student
-from detection.complexity import count
 from detection.data.shapes import make_shapes
+from detection.measurement.complexity import count
 from elastic_pool.supernet import Supernet, extract
 from searchd import artifacts
 from searchd.domain.actions import PruneChannels

@@ -1,8 +1,8 @@
 """Detectors that mmdet trained as teachers: as mmdet has them, and not as this project's.
 
 Any backbone and neck of mmdet's, and any head that lays its priors (anchors or points) out on the
-neck's levels: two-stage, one-stage and anchor-free. What `detection.mmdet_import` makes a student
-of is mapped into a searchable detector; a teacher need not be searched.
+neck's levels: two-stage, one-stage and anchor-free. A student is mapped into a searchable
+detector by `detection.mmdet.checkpoint_import`; a teacher need not be searchable.
 """
 
 from collections.abc import Mapping
@@ -16,8 +16,8 @@ from torch import Tensor
 
 from detection.build import SIZE_DIVISOR
 from detection.distillation.taps import first_stage, neck_strides
-from detection.mmdet_config import assemble_mmdet
-from detection.mmdet_import import EXAMPLES, read_weights
+from detection.mmdet.checkpoint_import import EXAMPLES, read_weights
+from detection.mmdet.config import assemble_mmdet
 from searchd.domain.detector import MmdetDetector
 from searchd.domain.errors import CheckpointError, InvalidValueError
 from searchd.domain.resolution import Resolution

@@ -8,8 +8,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from detection.build import build_detector
-from detection.complexity import count, count_backbone, count_model
-from detection.mmdet_config import assemble_mmdet
+from detection.measurement.complexity import count, count_backbone, count_model
+from detection.mmdet.config import assemble_mmdet
 from searchd.domain.architecture import Architecture, Block, BlockKind, Shortcut, preset
 from searchd.domain.detector import Detector, Family, MmdetDetector
 from searchd.domain.encoding import parse

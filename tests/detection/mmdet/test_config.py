@@ -13,8 +13,8 @@ from torch.optim import SGD
 from detection.data.batches import Batch, make_batch
 from detection.data.coco import CocoSplit
 from detection.data.shapes import make_shapes
-from detection.evaluation import predict
-from detection.mmdet_config import (
+from detection.measurement.evaluation import predict
+from detection.mmdet.config import (
     Normalisation,
     build_config,
     build_mmdet,

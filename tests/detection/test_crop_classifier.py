@@ -10,7 +10,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from detection.classifier import (
+from detection.crop_classifier import (
     ClassifierTeacher,
     CropClassifier,
     accuracy,
@@ -18,7 +18,7 @@ from detection.classifier import (
     save,
     teacher_for,
 )
-from detection.classifier_training import (
+from detection.crop_classifier_training import (
     ClassifierTraining,
     classifier_loss,
     learning_rate,

@@ -1,6 +1,6 @@
 """r of the adaptation cost learned by gradient descent, as the paper learns it (MTPD 3.2).
 
-It approaches the optimum that `detection.adaptation_cost.solve` computes, in many passes.
+It approaches the optimum that `detection.adaptation.cost.solve` computes, in many passes.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,9 +11,9 @@ from torch.nn import functional
 from torch.optim import Adam
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from detection.adaptation.least_squares import LinearMap
+from detection.adaptation.neck_levels import Level, Pair, PerLevel, each_level, shared_levels
 from detection.data.views import Views
-from detection.least_squares import LinearMap
-from detection.neck_levels import Level, Pair, PerLevel, each_level, shared_levels
 from searchd.domain.errors import InvalidValueError
 
 _DECAY = 0.3
@@ -32,7 +32,7 @@ def fit_by_descent(
     max_epochs: int = 100,
     device: torch.device | str = "cpu",
 ) -> PerLevel[LinearMap]:
-    """r of every pair, on the CPU, for `detection.adaptation_cost.measure`.
+    """r of every pair, on the CPU, for `detection.adaptation.cost.measure`.
 
     Adam, each level of each pair on its own; the learning rate decays when the training loss stays
     on a plateau, and that r is finished after six decays. Every pass runs the detectors again.

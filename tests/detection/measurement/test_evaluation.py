@@ -14,7 +14,7 @@ from pycocotools.cocoeval import COCOeval
 from detection.build import build_detector
 from detection.data.coco import CocoSplit
 from detection.data.shapes import make_shapes
-from detection.evaluation import AveragePrecision, Detection, evaluate, predict, score
+from detection.measurement.evaluation import AveragePrecision, Detection, evaluate, predict, score
 from searchd.domain.architecture import preset
 from searchd.domain.detector import Detector
 from searchd.domain.resolution import Resolution

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from detection.build import SIZE_DIVISOR, Student, assemble, detector_config
-from detection.mmdet_config import Normalisation, build_config, model_config
-from detection.raw_outputs import raw_outputs
+from detection.mmdet.config import Normalisation, build_config, model_config
+from detection.mmdet.raw_outputs import raw_outputs
 from searchd.domain.architecture import Architecture, Block, BlockKind, Shortcut
 from searchd.domain.detector import (
     DEFAULT_ANCHOR_SCALES,

@@ -11,9 +11,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from detection.build import load_student
-from detection.mmdet_config import build_config, model_config
-from detection.mmdet_import import EXAMPLES, import_student, read_weights
-from detection.raw_outputs import raw_outputs
+from detection.mmdet.checkpoint_import import EXAMPLES, import_student, read_weights
+from detection.mmdet.config import build_config, model_config
+from detection.mmdet.raw_outputs import raw_outputs
 from searchd.domain.architecture import BlockKind, preset
 from searchd.domain.detector import Detector, Family, MmdetDetector
 from searchd.domain.errors import CheckpointError

@@ -2,7 +2,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from detection.least_squares import LinearMap, NormalEquations, SquaredError, with_constant
+from detection.adaptation.least_squares import (
+    LinearMap,
+    NormalEquations,
+    SquaredError,
+    with_constant,
+)
 from searchd.domain.errors import InvalidValueError
 
 

@@ -3,7 +3,7 @@
 C(A, B): a map r from A's neck features to B's, a 1x1 convolution with bias for each level that both
 have, is learned on training images; the cost is the mean squared difference on validation images,
 per element of a level and then over levels (decisions B1, B4 and B11). Zero: B has nothing new.
-Cells that lie in an image's padding are not counted; see `detection.neck_levels.Level`.
+Cells that lie in an image's padding are not counted; see `detection.adaptation.neck_levels.Level`.
 
 r is a linear least squares problem of each level. It is solved exactly, in two passes: `gather` the
 sums of the training images and `solve`, then `measure` on the validation images. What `gather` and
@@ -19,9 +19,9 @@ from typing import Literal, TypeVar
 import torch
 from torch import nn
 
+from detection.adaptation.least_squares import LinearMap, NormalEquations, SquaredError
+from detection.adaptation.neck_levels import Pair, PerLevel, each_level, shared_levels
 from detection.data.views import Views
-from detection.least_squares import LinearMap, NormalEquations, SquaredError
-from detection.neck_levels import Pair, PerLevel, each_level, shared_levels
 from searchd.domain.errors import InvalidValueError
 
 Normalisation = Literal["none", "target_var"]

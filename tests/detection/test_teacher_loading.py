@@ -13,8 +13,8 @@ from detection.data.coco import CocoSplit
 from detection.data.shapes import make_shapes
 from detection.distillation.distiller import Distiller, pair_of
 from detection.distillation.student import student_step
-from detection.mmdet_config import assemble_mmdet
-from detection.teachers import feature_levels, load_mmdet
+from detection.mmdet.config import assemble_mmdet
+from detection.teacher_loading import feature_levels, load_mmdet
 from searchd.domain.detector import Family, MmdetDetector
 from searchd.domain.distillation_methods import MethodName
 from searchd.domain.errors import CheckpointError, InvalidValueError

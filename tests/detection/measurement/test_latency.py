@@ -7,7 +7,7 @@ import torch
 from mmdet.models import FasterRCNN
 
 from detection.build import build_detector
-from detection.latency import measure
+from detection.measurement.latency import measure
 from searchd.domain.architecture import preset
 from searchd.domain.detector import Detector
 from searchd.domain.resolution import Resolution
@@ -32,7 +32,7 @@ def test_latency_is_the_median_and_throughput_counts_all_the_time(
 ) -> None:
     # Two readings a pass: three warm-up passes of 9 s, then 1, 2 and 6 s.
     readings = itertools.accumulate([0, 9, 0, 9, 0, 9, 0, 1, 0, 2, 0, 6])
-    monkeypatch.setattr("detection.latency.time.perf_counter", lambda: next(readings))
+    monkeypatch.setattr("detection.measurement.latency.time.perf_counter", lambda: next(readings))
 
     found = measure(model, Resolution(64, 64), num_images=3)
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from detection.adaptation_cost import adaptation_costs, costs, gather, measure, merged, solve
-from detection.adaptation_descent import fit_by_descent
+from detection.adaptation.cost import adaptation_costs, costs, gather, measure, merged, solve
+from detection.adaptation.gradient_descent import fit_by_descent
 from detection.data.coco import CocoSplit
 from detection.data.shapes import make_shapes
 from detection.data.views import FixedViews

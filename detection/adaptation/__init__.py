@@ -1,0 +1,1 @@
+"""Adaptation costs between detectors: how hard one's neck features are to map to another's."""

@@ -1,0 +1,1 @@
+"""mmdet's configs and checkpoints: assembled, built, imported."""
