@@ -22,7 +22,7 @@ from api.routes import (
     searches,
     teachers,
 )
-from api.schemas import PREFIX
+from api.schemas.resources import PREFIX
 from searchd.store import Database
 
 MAX_BODY_BYTES = 1 << 20

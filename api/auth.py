@@ -10,7 +10,7 @@
    page from elsewhere: `Host` must be loopback, and `Origin`, where a browser sends it, the same.
 5. Calls are counted for each token, or for each client address where there is no good token, and
    refused above a rate: 429. A stream of events is one call.
-6. Paths that users name lie below the data roots: `api.paths`.
+6. Paths that users name lie below the data roots: `api.data_roots`.
 7. No other site may read our answers: there are no CORS headers. Bodies are small
    (`api.body_limit`).
 """

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from api.auth import Rules
-from api.schemas import PREFIX
+from api.schemas.resources import PREFIX
 from searchd.domain.errors import InvalidValueError
 from searchd.store import Database
 from searchd.store.base import ID_LENGTH

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import ServerSentEvent
 
-from api.schemas import Event
+from api.schemas.resources import Event
 from searchd.domain.lifecycle import is_final
 from searchd.store import Database, events
 from searchd.store.models import EventRow

@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import OperationalError, TimeoutError
 from starlette.exceptions import HTTPException
 
-from api.schemas import FieldProblem, Problem
+from api.schemas.resources import FieldProblem, Problem
 from searchd.domain import errors
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.pairs import arms, detector, make_classifier
+from benchmarks.paired_runs import arms, detector, make_classifier
 from benchmarks.training_step import ratios
 from detection.build import build_detector
 from detection.data.coco import CocoSplit

@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.pairs import arms, detector, make_classifier
+from benchmarks.paired_runs import arms, detector, make_classifier
 from detection.build import build_detector
 from detection.data.coco import CocoSplit
 from detection.data.crops import CropSplit

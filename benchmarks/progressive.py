@@ -20,7 +20,7 @@ from pathlib import Path
 import psutil
 
 from api.client import Client
-from api.distillation_schemas import DistillationDetails
+from api.schemas.distillations import DistillationDetails
 from cli.local_service import Service
 from cli.service import read_spec
 from detection.data.shapes import make_shapes

@@ -8,7 +8,7 @@ import typer
 import yaml
 
 from api.client import DEFAULT_URL
-from api.schemas import Event
+from api.schemas.resources import Event
 from cli.output import Format, text
 from searchd.domain.errors import InvalidValueError
 from searchd.spec import Spec

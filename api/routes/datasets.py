@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response, status
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from api import events, paths, schemas
+from api import data_roots, events
 from api.auth import CallerDep
 from api.dependencies import (
     NO_CONTENT,
@@ -20,6 +20,7 @@ from api.dependencies import (
     ValidateOnly,
     created,
 )
+from api.schemas import resources as schemas
 from searchd.domain.lifecycle import DatasetStatus
 from searchd.spec import DatasetSpec
 from searchd.store.models import DatasetRow
@@ -48,7 +49,7 @@ def create_dataset(
     validate_only: ValidateOnly = False,
 ) -> Response:
     """Register a data set; its files are checked in the background."""
-    paths.check_dataset(spec, rules.data_roots)
+    data_roots.check_dataset(spec, rules.data_roots)
     with database.write() as session:
         row = datasets.create(session, spec, idempotency_key=idempotency_key, owner=caller.name)
         resource = schemas.Dataset.model_validate(row)

@@ -7,9 +7,10 @@ from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 from sqlalchemy.orm import Session
 
-from api import schemas, views
 from api.auth import Caller, CallerDep, check_owner
 from api.dependencies import DatabaseDep, Reference
+from api.schemas import resources as schemas
+from api.views import resources as views
 from searchd import artifacts
 from searchd.domain.errors import NotFoundError
 from searchd.domain.trial import Artifact

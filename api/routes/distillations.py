@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response, status
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from api import distillation_schemas, distillation_views, events, paths, schemas, views
+from api import data_roots, events
 from api.auth import CallerDep, check_owner
 from api.dependencies import (
     NO_CONTENT,
@@ -20,7 +20,11 @@ from api.dependencies import (
     ValidateOnly,
     created,
 )
-from api.routes.life_cycle import add_calls
+from api.routes.lifecycle import add_calls
+from api.schemas import distillations as distillation_schemas
+from api.schemas import resources as schemas
+from api.views import distillations as distillation_views
+from api.views import resources as views
 from searchd.domain.lifecycle import SearchStatus, TrialStatus
 from searchd.spec import DistillationSpec
 from searchd.store.models import DistillationRow
@@ -54,7 +58,7 @@ def create_distillation(
     validate_only: ValidateOnly = False,
 ) -> Response:
     """Submit a distillation; it is queued until the cluster has room."""
-    paths.check_distillation(spec, rules.data_roots)
+    data_roots.check_distillation(spec, rules.data_roots)
     with database.write() as session:
         row = distillations.create(
             session, spec, idempotency_key=idempotency_key, owner=caller.name

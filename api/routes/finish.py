@@ -2,10 +2,11 @@
 
 from fastapi import APIRouter, status
 
-from api import distillation_views, paths
+from api import data_roots
 from api.auth import CallerDep, check_owner
 from api.dependencies import DatabaseDep, Reference, RulesDep
-from api.distillation_schemas import DistillationDetails
+from api.schemas.distillations import DistillationDetails
+from api.views import distillations
 from searchd.spec import FinishSpec
 from searchd.store.resources import searches
 from searchd.store.resources.finish import finish
@@ -24,9 +25,9 @@ def finish_search(
     """Improve detectors of a search that has ended: fine-tune them under their teachers, or have
     each taught by an ordered sequence of teachers. Answers with a distillation for each, whose
     students join the search's front and lineage. Repeated, it creates nothing new."""
-    paths.check_finish(wanted, rules.data_roots)
+    data_roots.check_finish(wanted, rules.data_roots)
     with database.write() as session:
         row = searches.get(session, search)
         check_owner(caller, row)
         made = finish(session, row, wanted, owner=caller.name)
-        return [distillation_views.distillation(session, each) for each in made]
+        return [distillations.distillation(session, each) for each in made]

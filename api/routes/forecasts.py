@@ -6,10 +6,11 @@ from typing import TypeVar
 from fastapi import APIRouter
 from sqlalchemy.orm import Session
 
-from api import paths, schemas
+from api import data_roots
 from api.auth import CallerDep
 from api.dependencies import DatabaseDep, RulesDep
-from api.forecast_schemas import Forecast, PoolForecast
+from api.schemas import resources as schemas
+from api.schemas.forecasts import Forecast, PoolForecast
 from searchd.domain.errors import ConflictError, InvalidValueError
 from searchd.spec import DistillationSpec, PoolSpec, SearchSpec
 from searchd.store import Database
@@ -26,7 +27,7 @@ def forecast_search(
 ) -> Forecast:
     """What a search would take: trials, hours, disk, and why it would be refused. Creates nothing.
     Whether the cluster has room is known once it is submitted."""
-    paths.check_search(spec, rules.data_roots)
+    data_roots.check_search(spec, rules.data_roots)
     refusals = _refusals(database, lambda s: searches.create(s, spec, owner=caller.name))
     with database.read() as session:
         return _told(Forecast, refusals, forecasts.of_search(session, spec))
@@ -38,7 +39,7 @@ def forecast_distillation(
 ) -> Forecast:
     """What a distillation would take: stages, hours, disk, and why it would be refused. Creates
     nothing."""
-    paths.check_distillation(spec, rules.data_roots)
+    data_roots.check_distillation(spec, rules.data_roots)
     refusals = _refusals(database, lambda s: distillations.create(s, spec, owner=caller.name))
     with database.read() as session:
         return _told(Forecast, refusals, forecasts.of_distillation(session, spec))

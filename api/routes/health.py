@@ -4,7 +4,7 @@ from fastapi import APIRouter, HTTPException, status
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.dependencies import DatabaseDep
-from api.schemas import Problem
+from api.schemas.resources import Problem
 from searchd.store.migrate import is_current
 
 router = APIRouter(tags=["health"])

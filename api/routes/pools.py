@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response, status
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from api import events, schemas, views
+from api import events
 from api.auth import CallerDep
 from api.dependencies import (
     NO_CONTENT,
@@ -19,7 +19,9 @@ from api.dependencies import (
     ValidateOnly,
     created,
 )
-from api.routes.life_cycle import add_calls
+from api.routes.lifecycle import add_calls
+from api.schemas import resources as schemas
+from api.views import resources as views
 from searchd.domain.lifecycle import PoolStatus
 from searchd.spec import PoolSpec
 from searchd.store.models import PoolRow

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Query, Response, status
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from sqlalchemy.orm import Session
 
-from api import events, paths, schemas, views
+from api import data_roots, events
 from api.auth import CallerDep, check_owner
 from api.dependencies import (
     NO_CONTENT,
@@ -21,7 +21,9 @@ from api.dependencies import (
     ValidateOnly,
     created,
 )
-from api.routes.life_cycle import add_calls
+from api.routes.lifecycle import add_calls
+from api.schemas import resources as schemas
+from api.views import resources as views
 from searchd.domain.lifecycle import SearchStatus, TrialStatus
 from searchd.spec import SearchSpec
 from searchd.store.models import RunRow, SearchRow
@@ -58,7 +60,7 @@ def create_search(
     validate_only: ValidateOnly = False,
 ) -> Response:
     """Submit a search; it is queued until the cluster has room."""
-    paths.check_search(spec, rules.data_roots)
+    data_roots.check_search(spec, rules.data_roots)
     with database.write() as session:
         row = searches.create(session, spec, idempotency_key=idempotency_key, owner=caller.name)
         resource = views.search(session, row)

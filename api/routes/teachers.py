@@ -6,8 +6,9 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response, status
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from api import events, schemas, views
+from api import events
 from api.auth import CallerDep
+from api.data_roots import check_teacher
 from api.dependencies import (
     NO_CONTENT,
     DatabaseDep,
@@ -20,7 +21,8 @@ from api.dependencies import (
     ValidateOnly,
     created,
 )
-from api.paths import check_teacher
+from api.schemas import resources as schemas
+from api.views import resources as views
 from searchd.domain.lifecycle import TeacherStatus
 from searchd.spec import TeacherSpec
 from searchd.store.models import TeacherRow

@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from api import schemas
 from api.client import Client
+from api.schemas import resources as schemas
 from cli.demo.watch import stage_table
 from searchd.domain.trial import TrialRole
 

@@ -17,8 +17,8 @@ import typer
 import yaml
 from rich.console import Console
 
-from api import schemas
 from api.client import Client
+from api.schemas import resources as schemas
 from cli.demo import report
 from cli.demo.watch import watch
 from searchd.domain.lifecycle import DatasetStatus, PoolStatus, SearchStatus

@@ -9,8 +9,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from api import schemas
 from api.client import Client
+from api.schemas import resources as schemas
 from searchd.domain.lifecycle import TrialStatus
 from searchd.domain.trial import TrialRole
 from searchd.messages.reports import PoolProgress, Progress

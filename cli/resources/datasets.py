@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from api.client import Client
-from api.schemas import Dataset
+from api.schemas.resources import Dataset
 from cli.errors import fail
 from cli.output import Format, FormatOption, show_json, show_list, show_one
 from cli.service import URL, KeyOption, UrlOption

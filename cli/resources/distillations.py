@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from api.client import Client
-from api.distillation_schemas import Comparison, DistillationDetails
+from api.schemas.distillations import Comparison, DistillationDetails
 from cli.errors import fail
 from cli.output import (
     Format,

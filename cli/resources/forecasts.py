@@ -2,7 +2,7 @@
 
 import typer
 
-from api.forecast_schemas import Forecast, PoolForecast, Range
+from api.schemas.forecasts import Forecast, PoolForecast, Range
 from cli.output import Format, show_one
 
 

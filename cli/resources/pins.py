@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from api import schemas
 from api.client import Client
+from api.schemas import resources as schemas
 from cli.output import Format, FormatOption, show_json
 from cli.service import URL, UrlOption
 

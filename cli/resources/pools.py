@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from api.client import Client
-from api.schemas import PoolDetails
+from api.schemas.resources import PoolDetails
 from cli.errors import fail
 from cli.output import Format, FormatOption, percent, show_list, show_one
 from cli.resources.forecasts import show_forecast

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from api import schemas
 from api.client import Client
+from api.schemas import resources as schemas
 from cli.errors import fail
 from cli.output import Format, FormatOption, giga, mega, percent, show_json, show_list, show_one
 from cli.resources import pins

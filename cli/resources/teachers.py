@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from api.client import Client
-from api.schemas import Teacher
+from api.schemas.resources import Teacher
 from cli.errors import fail
 from cli.output import Format, FormatOption, giga, mega, percent, show_list, show_one
 from cli.service import URL, InsteadText, KeyOption, SpecFile, UrlOption, follow, read_spec

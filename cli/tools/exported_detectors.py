@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from api import schemas
 from api.client import Client
-from api.distillation_schemas import DistillationDetails
+from api.schemas import resources as schemas
+from api.schemas.distillations import DistillationDetails
 from cli.output import Format, show_json
 
 FolderOption = Annotated[Path, typer.Option(file_okay=False, help="Where to write.")]

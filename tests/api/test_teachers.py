@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from api.client import Client
-from api.paths import check_teacher
+from api.data_roots import check_teacher
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.lifecycle import TeacherStatus
 from searchd.spec import MmdetSpec

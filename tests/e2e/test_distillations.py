@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from api.client import Client
-from api.distillation_schemas import DistillationDetails
+from api.schemas.distillations import DistillationDetails
 from cli.local_service import Service
 from detection.data.shapes import make_shapes
 from searchd.domain.distillation_plan import Baseline

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from api import views
+from api.views import resources as views
 from searchd.domain.trial import Proposal
 from searchd.driver.ledger import Ledger
 from searchd.driver.strategies import rules_of

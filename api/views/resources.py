@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy.orm import Session
 
-from api import schemas
+from api.schemas import resources as schemas
 from searchd.domain.detector import Detector, MmdetDetector
 from searchd.domain.encoding import encode
 from searchd.domain.errors import ConflictError

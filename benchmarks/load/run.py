@@ -1,6 +1,6 @@
 """Many clients submit, read and cancel searches at the same time; what was promised is checked.
 
-    python -m benchmarks.load --clients 100 --seconds 120 [--database sqlite]
+    python -m benchmarks.load.run --clients 100 --seconds 120 [--database sqlite]
 
 Starts a database server, the API and a coordinator of its own (drivers are played, nothing is
 trained), lets each client work as fast as it is answered, and then compares the answers with the
@@ -23,8 +23,8 @@ from pathlib import Path
 import httpx
 from sqlalchemy import func, select
 
-from benchmarks.load_clients import DATASET, POOL, Promises, run
-from benchmarks.load_service import database_url, processes
+from benchmarks.load.clients import DATASET, POOL, Promises, run
+from benchmarks.load.service import database_url, processes
 from searchd.domain.lifecycle import SearchStatus, is_final
 from searchd.store import Database, Desired, Role
 from searchd.store.models import EventRow, SearchRow, WorkRow

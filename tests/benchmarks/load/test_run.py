@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks import postgresql
-from benchmarks.load import load, table
+from benchmarks.load.run import load, table
 
 
 @pytest.mark.skipif(not postgresql.BINARIES.is_dir(), reason="PostgreSQL is not installed")

@@ -3,7 +3,7 @@ distillation's resolutions."""
 
 from datetime import datetime
 
-from api.schemas import Schema
+from api.schemas.resources import Schema
 from searchd.domain.distillation_plan import Baseline
 from searchd.domain.lifecycle import SearchStatus, TrialStatus
 from searchd.spec import DistillationSpec, ResolutionText

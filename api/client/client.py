@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from api import schemas
-from api.distillation_schemas import Distillation, DistillationDetails
-from api.forecast_schemas import Forecast, PoolForecast
-from api.transport import DEFAULT_URL, ApiError, Transport, UnreachableError, api_error
+from api.client.transport import Transport, api_error
+from api.schemas import resources as schemas
+from api.schemas.distillations import Distillation, DistillationDetails
+from api.schemas.forecasts import Forecast, PoolForecast
 from searchd.domain.lifecycle import is_final
 from searchd.spec import (
     DatasetSpec,
@@ -29,7 +29,6 @@ from searchd.spec import (
     TeacherSpec,
 )
 
-__all__ = ["DEFAULT_URL", "ApiError", "Client", "UnreachableError", "Wish"]
 R = TypeVar(
     "R",
     schemas.Dataset,

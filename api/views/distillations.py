@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy.orm import Session
 
-from api import distillation_schemas as schemas
+from api.schemas import distillations as schemas
 from searchd.domain.distillation_plan import Path, Plan, show
 from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import Subnet

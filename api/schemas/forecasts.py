@@ -1,6 +1,6 @@
 """What the API answers about what work would take."""
 
-from api.schemas import Schema
+from api.schemas.resources import Schema
 
 
 class Range(Schema):

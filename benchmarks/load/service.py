@@ -1,7 +1,7 @@
-"""What the load of `benchmarks.load` runs against: the real API in a process of its own, and the
-real coordinator, whose drivers are played: they do to the database what drivers do, without Ray.
+"""The service that `benchmarks.load.run` puts load on: the real API in a process of its own, and the
+real coordinator, whose drivers are simulated: they do to the database what drivers do, without Ray.
 
-`python -m benchmarks.load_service` is the coordinator's process; any error ends it.
+`python -m benchmarks.load.service` is the coordinator's process; any error ends it.
 """
 
 import logging
@@ -36,7 +36,7 @@ NUM_STEPS, STEP_S = 20, 0.1
 """Of a played search."""
 LEASE_S = 3600.0
 _URL = "SEARCHD_DATABASE_URL"
-_ROOT = Path(__file__).parents[1]
+_ROOT = Path(__file__).parents[2]
 
 
 class PlayedDrivers:
@@ -143,7 +143,7 @@ def processes(url: str, folder: Path) -> Iterator[tuple[str, list[Child]]]:
         "SEARCHD_DATA_ROOTS": str(folder),
         "SEARCHD_API_PORT": str(port),
     }
-    modules = {"api": "api", "coordinator": "benchmarks.load_service"}
+    modules = {"api": "api", "coordinator": "benchmarks.load.service"}
     children = [
         Child(name, [sys.executable, "-m", module], environment, folder, folder / f"{name}.log")
         for name, module in modules.items()

@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from api.schemas import PREFIX, Event, Problem
+from api.schemas.resources import PREFIX, Event, Problem
 from searchd.domain.errors import InvalidValueError
 
 DEFAULT_URL = "http://127.0.0.1:8080"
