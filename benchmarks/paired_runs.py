@@ -22,7 +22,7 @@ G_DETKD = {
     ),
     False: (MethodName.SGFI, MethodName.CKD),
 }
-"""What G-DetKD distils by, of two-stage students and of others (papers.md 3.3, 3.5)."""
+"""What G-DetKD distils by, of two-stage students and of others (docs/papers.md 3.3, 3.5)."""
 
 
 def detector(family: Family, base_channels: int) -> Detector:

@@ -69,7 +69,7 @@ def load_student(student: Student) -> BaseDetector:
 
 def with_family(student: Student, family: Family) -> Student:
     """The student's backbone in a detector of another family, as a searched backbone gets a cascade
-    head (JD-27; Joint-DetNAS, Table 6).
+    head (Joint-DetNAS, Table 6).
 
     The backbone keeps its weights; so does the neck between two-stage families, which have the same
     one. All else starts anew, drawn from torch's global generator.

@@ -1,4 +1,4 @@
-"""A classifier of object crops: DICOD's teacher. DICOD (000) section S2, papers.md 5.1, DI-02.
+"""A classifier of object crops: DICOD's teacher. DICOD section S2, docs/papers.md 5.1.
 
 Stored as a folder of classifier.json (`ClassifierCard`) and classifier.safetensors.
 
@@ -73,7 +73,7 @@ class CropClassifier(nn.Module):
 
     def first_features(self, crops: Tensor) -> Tensor:
         """What the first convolution puts out, before BN and ReLU: N x 3 x s x s -> N x C x s/2 x
-        s/2. papers.md 5.3's l0."""
+        s/2: l0 of docs/papers.md 5.3."""
         features: Tensor = self.backbone.conv1(crops)
         return features
 

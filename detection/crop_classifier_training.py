@@ -1,4 +1,4 @@
-"""Training a crop classifier. DICOD (000) section S2, papers.md 5.1, DI-02."""
+"""Training a crop classifier. DICOD section S2, docs/papers.md 5.1."""
 
 import math
 from bisect import bisect_right

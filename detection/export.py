@@ -1,4 +1,4 @@
-"""A student as files that plain mmdet loads, with nothing of its training in them (BG-04).
+"""A student as files that plain mmdet loads, with nothing of its training in them.
 
 Distillation adapters and teachers are no part of a `Student`, so none can be exported.
 """

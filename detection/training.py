@@ -365,7 +365,7 @@ def learning_rate(spec: TrainingSpec, step: int, num_iterations: int) -> float:
 
 
 def bn_l1(backbone: nn.Module) -> Tensor:
-    """Sum of |gamma| over the BN layers, Joint-DetNAS (004) section 3.3, decision A13.
+    """Sum of |gamma| over the BN layers, Joint-DetNAS section 3.3, docs/papers.md 1.9.
 
     Its gradient is sign(gamma), and 0 at 0.
     """

@@ -1,6 +1,6 @@
 """BN reset: the statistics of a subnet, recomputed on training images.
 
-Joint-DetNAS (004) section 4 ("essential for performance recovery"), papers.md 1.7: the supernet's
+Joint-DetNAS section 4 ("essential for performance recovery"), docs/papers.md 1.7: the supernet's
 running statistics are not those of a subnet, since other channels feed it. OFA uses 2000 images.
 """
 

@@ -1,6 +1,6 @@
 """Layers whose leading channels can be used alone: one weight tensor serves every width.
 
-Once-for-all (OFA) slicing, papers.md 1.7: the input says how many input channels are used, an
+Once-for-all (OFA) slicing, docs/papers.md 1.7: the input says how many input channels are used, an
 attribute how many output channels. Knows nothing of detectors.
 
 Shapes: N images, C channels, H x W positions.
@@ -64,8 +64,8 @@ class ElasticBatchNorm2d(nn.BatchNorm2d):
     """BN with one affine transform for all widths.
 
     While training it normalises with the batch's statistics, taken over all data-parallel workers
-    if there are several (SyncBN, papers.md 1.7). Running statistics follow only when all channels
-    are used: a narrower subnet has others, which `elastic_pool.bn_reset` recomputes.
+    if there are several (SyncBN, docs/papers.md 1.7). Running statistics follow only when all
+    channels are used: a narrower subnet has others, which `elastic_pool.bn_reset` recomputes.
     """
 
     @classmethod

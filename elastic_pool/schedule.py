@@ -1,6 +1,6 @@
 """Progressive shrinking as a plan: which subnets each phase samples, how long, at which rate. Pure.
 
-Joint-DetNAS (004) section A.1.3 and Table 8 (papers.md 1.7): depth and width shrink together. Knows
+Joint-DetNAS section A.1.3 and Table 8 (docs/papers.md 1.7): depth and width shrink together. Knows
 no torch; `elastic_pool.training` carries the plan out.
 """
 
@@ -55,8 +55,9 @@ def phases(pool: PoolSpec) -> tuple[Phase, ...]:
 def sub_space(space: SubnetSpace, phase: ShrinkPhaseSpec) -> SubnetSpace:
     """The subnets of `space` that respect a phase's bounds.
 
-    The neck keeps the same fraction of its largest width as the stages do of theirs (papers.md 7.1
-    A15): with widths up to 1.5 and a neck of 384, `min_width` 1.25 leaves 320 and 384.
+    The neck keeps the same fraction of its largest width as the stages do of theirs
+    (docs/papers.md 1.7): with widths up to 1.5 and a neck of 384, `min_width` 1.25 leaves 320 and
+    384.
     """
     largest_width = max(widths[-1] for widths in space.widths)
     smallest_neck = phase.min_width / largest_width * space.largest.neck_channels

@@ -1,8 +1,8 @@
 """Channel sorting: the most important channels come first, so that narrow subnets keep them.
 
-Once-for-all (papers.md 1.7, 1.12): a channel's importance is the L1 norm of the weights that read
-it. What writes the channels and what reads them is permuted together, so the supernet computes the
-same as before (up to the order of additions).
+Once-for-all (docs/papers.md 1.7, 1.12): a channel's importance is the L1 norm of the weights that
+read it. What writes the channels and what reads them is permuted together, so the supernet computes
+the same as before (up to the order of additions).
 """
 
 from collections.abc import Iterator, Sequence

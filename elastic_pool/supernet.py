@@ -1,6 +1,6 @@
 """The supernet: the pool's largest detector, whose weights every subnet shares.
 
-Joint-DetNAS (004) sections 3.1.3 and A.1.3, papers.md 1.7: a subnet keeps the first blocks of each
+Joint-DetNAS sections 3.1.3 and A.1.3, docs/papers.md 1.7: a subnet keeps the first blocks of each
 stage and the leading channels of each convolution, BN and neck level. The supernet is the static
 detector of the space's largest architecture with its layers made elastic in place, so its weights
 have that detector's names, and a subnet's tensors are the leading slices of them.

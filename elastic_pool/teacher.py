@@ -1,7 +1,7 @@
 """Teachers out of a trained pool: load the supernet once, then make any number of subnets.
 
-Joint-DetNAS (004) section 3.1.3: a sampled subnet gets BN statistics of its own, is frozen, and
-teaches one trial.
+Joint-DetNAS section 3.1.3: a sampled subnet gets BN statistics of its own, is frozen, and teaches
+one trial.
 """
 
 from collections.abc import Iterable

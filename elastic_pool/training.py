@@ -1,6 +1,6 @@
 """Training a pool: progressive shrinking, one iteration at a time.
 
-Joint-DetNAS (004) section A.1.3, papers.md 1.7. Phase 0 trains the supernet alone. Later phases
+Joint-DetNAS section A.1.3, docs/papers.md 1.7. Phase 0 trains the supernet alone. Later phases
 train one random subnet per iteration; the supernet as it was after phase 0 teaches them. What one
 iteration does is `detection.training`; where checkpoints lie is the caller's business.
 """
@@ -171,7 +171,7 @@ class PoolTraining:
         )
 
     def _teach(self) -> Distiller:
-        """Joint-DetNAS's three losses (papers.md 1.8) with the graduate as teacher."""
+        """Joint-DetNAS's three losses (docs/papers.md 1.8) with the graduate as teacher."""
         largest = self.supernet.space.largest
         graduate = Student(detector=self.supernet.static(largest), weights=self._graduate)
         teacher = load_student(graduate)

@@ -1,5 +1,6 @@
 """The service that `benchmarks.load.run` puts load on: the real API in a process of its own, and
-the real coordinator, whose drivers are simulated: they do to the database what drivers do, without Ray.
+the real coordinator, whose drivers are simulated: they write to the database what drivers write,
+without Ray.
 
 `python -m benchmarks.load.service` is the coordinator's process; any error ends it.
 """

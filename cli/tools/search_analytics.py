@@ -1,4 +1,4 @@
-"""A search's analytics (JD-24): what the service recorded, as one document and its plots."""
+"""A search's analytics: what the service recorded, as one document and its plots."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path

@@ -1,8 +1,8 @@
-"""Adaptation costs between detectors' neck features. MTPD (003) section 3.2, papers.md 2.3, MP-02.
+"""Adaptation costs between detectors' neck features. MTPD section 3.2, docs/papers.md 2.3.
 
 C(A, B): a map r from A's neck features to B's, a 1x1 convolution with bias for each level that both
 have, is learned on training images; the cost is the mean squared difference on validation images,
-per element of a level and then over levels (decisions B1, B4 and B11). Zero: B has nothing new.
+per element of a level and then over levels (docs/papers.md 2.2, 2.3). Zero: B has nothing new.
 Cells that lie in an image's padding are not counted; see `detection.adaptation.neck_levels.Level`.
 
 r is a linear least squares problem of each level. It is solved exactly, in two passes: `gather` the

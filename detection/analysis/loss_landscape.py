@@ -1,4 +1,5 @@
-"""How the detection loss grows around trained weights (MTPD 4.5, papers.md 2.9; Li et al. 2018).
+"""How the detection loss grows around trained weights (MTPD 4.5, docs/papers.md 2.9; Li et al.
+2018).
 
 The weights are moved along two random directions, each filter by as much as it is long, so that
 detectors of different scale can be compared.

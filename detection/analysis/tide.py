@@ -1,4 +1,5 @@
-"""TIDE: what kind of errors cost a detector its AP, threshold by threshold (DICOD, papers.md 5.6).
+"""TIDE: what kind of errors cost a detector its AP, threshold by threshold (DICOD,
+docs/papers.md 5.6).
 
 Errors are told apart, and AP is computed, as TIDE's reference implementation does. Its AP differs
 from COCO's in one thing: a class that was detected but does not occur counts as AP 0, where COCO
@@ -189,7 +190,7 @@ def _errors_at(images: Sequence[_Image], threshold: float) -> Errors:
 
 
 def _judge(image: _Image, threshold: float) -> _Judged:
-    """Match greedily inside each class, then name each error: papers.md 5.6, D12."""
+    """Match greedily inside each class, then name each error: docs/papers.md 5.6."""
     same_class = image.classes[:, None] == image.object_classes[None, :]
     hits = _match(np.where(same_class, image.ious, 0.0), threshold)
     is_free = np.ones(len(image.object_classes), dtype=bool)

@@ -1,4 +1,5 @@
-"""A backbone whose every block has its own widths, stride, groups and shortcut (papers.md 1.4).
+"""A backbone whose every block has its own widths, stride, groups and shortcut
+(docs/papers.md 1.4).
 
 This file needs torch, mmengine, mmcv and mmdet only, nothing of this project, so that it can travel
 with an exported detector. Names of parameters follow mmdet's ResNet: plain ResNets load its

@@ -116,7 +116,7 @@ class TrainingBatches:
         return tuple(found[resolution] for resolution in resolutions)
 
     def resolution(self, step: int) -> Resolution:
-        """The resolution of a global step: the same on all ranks (papers.md 1.6)."""
+        """The resolution of a global step: the same on all ranks (docs/papers.md 1.6)."""
         drawn = self._rng(_RESOLUTION, step).integers(len(self._resolutions))
         return self._resolutions[int(drawn)]
 

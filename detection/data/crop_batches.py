@@ -1,4 +1,4 @@
-"""The batches that a crop classifier is trained on. DICOD (000) section S2, papers.md 5.1.
+"""The batches that a crop classifier is trained on. DICOD section S2, docs/papers.md 5.1.
 
 Every random draw is a function of the seed and of the position in training.
 """
@@ -74,9 +74,9 @@ class CropBatches(Dataset[CropBatch]):
 
 
 def distort(pixels: Pixels) -> Pixels:
-    """SSD's augmentation (papers.md 5.1, 5.4) by mmdet's transforms, of a crop as an image whose
-    one object fills it: photometric distortion, expansion by 1 to 4 with the mean pixel, and a
-    random patch of the result that overlaps the object. Draws from NumPy's global generator."""
+    """SSD's augmentation (docs/papers.md 5.1, 5.4) by mmdet's transforms, of a crop as an image
+    whose one object fills it: photometric distortion, expansion by 1 to 4 with the mean pixel, and
+    a random patch of the result that overlaps the object. Draws from NumPy's global generator."""
     height, width = pixels.shape[:2]
     results = {
         "img": np.ascontiguousarray(pixels[:, :, ::-1]),  # the transforms work on BGR

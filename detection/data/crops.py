@@ -1,5 +1,5 @@
-"""One crop for each object of a detection split, to train a classifier on. DICOD (000) section S2,
-papers.md 5.1, DI-01.
+"""One crop for each object of a detection split, to train a classifier on. DICOD section S2,
+docs/papers.md 5.1.
 
 Crowds and boxes without area have no crop, as everywhere here, and neither have boxes with a side
 under one pixel (mmdet's rule, too). A crop is every pixel that its box touches, resized without

@@ -1,4 +1,5 @@
-"""The same images for several detectors, each at its own input size (MTPD 4.3, papers.md 2.8)."""
+"""The same images for several detectors, each at its own input size (MTPD 4.3,
+docs/papers.md 2.8)."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

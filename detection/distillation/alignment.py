@@ -1,6 +1,6 @@
 """The same places for two detectors, when each saw the images at its own size.
 
-MTPD (003) section 4.3, papers.md 2.8 (MP-09).
+MTPD section 4.3, docs/papers.md 2.8.
 """
 
 import torch

@@ -1,5 +1,5 @@
-"""Contrastive distillation of region embeddings. G-DetKD (002) sections 4.2, 4.3.2 and B,
-papers.md 3.2 and 3.5.
+"""Contrastive distillation of region embeddings. G-DetKD sections 4.2, 4.3.2 and B,
+docs/papers.md 3.2 and 3.5.
 
 A region's student embedding shall be found among many teacher embeddings: those of the batch, of
 all ranks, and of earlier batches.
@@ -96,7 +96,8 @@ class SharedEmbedding(nn.Module):
 
 
 class DecoupledEmbedding(nn.Module):
-    """A one-stage student's embeddings, split by anchor ("decoupled representation", decision C2).
+    """A one-stage student's embeddings, split by anchor ("decoupled representation",
+    docs/papers.md 3.5).
 
     A cell's vector serves all its anchors. A 1x1 convolution takes it to one vector of the
     teacher's width for each of them. Since embeddings come as they were read at the regions'

@@ -1,5 +1,5 @@
-"""Distilling box deltas weighted by class. Joint-DetNAS (004) section 3.2.2, G-DetKD (002) section
-4.3.1, papers.md 1.8 and 3.3."""
+"""Distilling box deltas weighted by class. Joint-DetNAS section 3.2.2, G-DetKD section 4.3.1,
+docs/papers.md 1.8 and 3.3."""
 
 from typing import Self
 
@@ -30,7 +30,7 @@ def class_aware_localisation_loss(
     """L_reg = 1/N * sum_i | sum_c p_t^{i,c} * (reg_t^{i,c} - reg_s^{i,c}) |.
 
     c runs over foreground classes, p_t are the teacher's softmax scores (over all classes, and not
-    renormalised), and |.| is summed over the 4 deltas (decision A12). Differences of several
+    renormalised), and |.| is summed over the 4 deltas (docs/papers.md 1.8). Differences of several
     classes may cancel.
 
     Args:

@@ -1,5 +1,5 @@
-"""Distilling the class scores of sampled RoIs. Joint-DetNAS (004) section 3.2.2, G-DetKD (002)
-section 4.3.1, papers.md 1.8 and 3.3."""
+"""Distilling the class scores of sampled RoIs. Joint-DetNAS section 3.2.2, G-DetKD section 4.3.1,
+docs/papers.md 1.8 and 3.3."""
 
 from typing import Self
 

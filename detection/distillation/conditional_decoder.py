@@ -1,4 +1,4 @@
-"""ICD's decoder: attention of instances over a detector's features. ICD (001), papers.md 4.1.
+"""ICD's decoder: attention of instances over a detector's features. ICD, docs/papers.md 4.1.
 
 Shapes: B images, I instances of each, L cells of all levels together, C neck channels, M heads of
 d = 256 / M channels.

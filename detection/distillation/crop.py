@@ -1,4 +1,4 @@
-"""Crops of a detector's input by a spatial transformer. DICOD (000) section KD_loc, papers.md 5.3.
+"""Crops of a detector's input by a spatial transformer. DICOD section KD_loc, docs/papers.md 5.3.
 
 Shapes: N images of H x W pixels, M boxes, s pixels a side of a crop. Boxes are xyxy in pixels of
 the input.
@@ -62,7 +62,8 @@ def object_crops(batch: Batch, predictions: MatchedPredictions, size: int) -> tu
 
 
 def _grids(boxes: Tensor, inputs: Tensor, size: int) -> Tensor:
-    """Where each crop reads its input, in [-1, 1]: M x s x s x 2. The matrix A of papers.md 5.3."""
+    """Where each crop reads its input, in [-1, 1]: M x s x s x 2. The matrix A of
+    docs/papers.md 5.3."""
     height, width = inputs.shape[-2:]
     x1, y1, x2, y2 = boxes.unbind(dim=1)
     zero = torch.zeros_like(x1)

@@ -1,4 +1,4 @@
-"""Channel-wise distillation (CWD), papers.md 6: each channel's distribution over positions.
+"""Channel-wise distillation (CWD), docs/papers.md 6: each channel's distribution over positions.
 
 Every level that both necks have takes part, as in MMRazor; the losses of the levels add up.
 Positions are the teacher's, also where it sees the images at another size.

@@ -1,5 +1,5 @@
-"""Distilling a crop classifier's scores into matched predictions. DICOD (000) section KD_cls,
-equations 1-7, papers.md 5.2."""
+"""Distilling a crop classifier's scores into matched predictions. DICOD section KD_cls, equations
+1-7, docs/papers.md 5.2."""
 
 from typing import Self
 
@@ -16,7 +16,8 @@ from searchd.domain.method_options import DicodClassificationOptions
 
 class DicodClassification(DistillationMethod):
     """L_kd-cls. The classifier sees the object's crop of the student's augmented input; its logits
-    are computed once for each object and shared by all predictions assigned to it (decision D7)."""
+    are computed once for each object and shared by all predictions assigned to it
+    (docs/papers.md 5.2)."""
 
     def __init__(
         self, classifier: ClassifierTeacher, *, num_classes: int, temperature: float

@@ -1,5 +1,5 @@
-"""Distilling localisation by what boxes show. DICOD (000) section KD_loc, equations 8-11,
-papers.md 5.3."""
+"""Distilling localisation by what boxes show. DICOD section KD_loc, equations 8-11,
+docs/papers.md 5.3."""
 
 from typing import Self
 

@@ -1,5 +1,5 @@
 """The instances that ICD asks its decoder about: a batch's objects, and others that are not there.
-ICD (001) section A, papers.md 4.2."""
+ICD section A, docs/papers.md 4.2."""
 
 from dataclasses import dataclass
 

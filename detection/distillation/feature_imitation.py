@@ -1,5 +1,5 @@
-"""Distilling neck features where a mask says so: the baselines of G-DetKD (002) Table 6, papers.md
-3.4. (Its RoIFI is the method proposal_feature.)
+"""Distilling neck features where a mask says so: the baselines of G-DetKD Table 6
+(docs/papers.md 3.4). (Its RoIFI is the method proposal_feature.)
 
 L = 1/(2 N_p) * sum of mask * (f_adapt(F_s) - F_t)^2 over images, levels, channels and cells; N_p is
 the sum of the masks. f_adapt is one 1x1 convolution shared by all levels, as that of SGFI, which

@@ -1,8 +1,8 @@
-"""Distilling neck features level by level. MTPD (003) section 3.1, papers.md 2.2.
+"""Distilling neck features level by level. MTPD section 3.1, docs/papers.md 2.2.
 
-L_distill = || F_T - r(F_S) ||^2 for each stride that both necks have (decisions B1, B4 and B10).
-Where the teacher sees the images at another size, it is compared on the teacher's grid: r() also
-brings the student's map there (section 4.3, papers.md 2.8).
+L_distill = || F_T - r(F_S) ||^2 for each stride that both necks have. Where the teacher sees the
+images at another size, it is compared on the teacher's grid: r() also brings the student's map
+there (section 4.3, docs/papers.md 2.8).
 """
 
 from collections.abc import Iterable
@@ -52,7 +52,7 @@ def feature_matching_loss(
     Args:
         levels: Adapted student and teacher, N x C x H x W, of each level.
         reduction: "mean" over a level's elements and then over levels, which the paper's lambdas
-            ask for (B1); "sum" over all elements of all levels.
+            ask for; "sum" over all elements of all levels.
     """
     squared = [(adapted - target).square() for adapted, target in levels]
     if reduction == "sum":

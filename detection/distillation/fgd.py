@@ -1,4 +1,4 @@
-"""Focal and global distillation (FGD), papers.md 6.
+"""Focal and global distillation (FGD), docs/papers.md 6.
 
 Focal: differences count where the teacher attends, in position and channel, apart for objects and
 background; and the attentions themselves are compared. Global: what a context block (GCNet) makes

@@ -1,5 +1,5 @@
-"""The student's RPN and RoI head are the teacher's. G-DetKD (002) section 4.3.1 and appendix A,
-papers.md 3.3."""
+"""The student's RPN and RoI head are the teacher's. G-DetKD section 4.3.1 and appendix A,
+docs/papers.md 3.3."""
 
 from typing import Any
 
@@ -9,8 +9,8 @@ from detection.distillation.method import Preparation
 
 
 class HeadTransfer(Preparation):
-    """Copied before the training and frozen throughout (decision C3); backbone and neck learn to
-    serve the teacher's head. It adds no loss."""
+    """Copied before the training and frozen throughout (docs/papers.md 3.3); backbone and neck
+    learn to serve the teacher's head. It adds no loss."""
 
     def prepare(self, student: nn.Module, teacher: nn.Module) -> tuple[nn.Module, ...]:
         """Copy and freeze; see `DistillationMethod.prepare`.

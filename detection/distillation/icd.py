@@ -1,5 +1,5 @@
 """Instance-conditional distillation: what the teacher's features know of each object, found by a
-decoder that learns to. ICD (001) sections 3 and A, papers.md 4.
+decoder that learns to. ICD sections 3 and A, docs/papers.md 4.
 
 Three losses with three addressees: the auxiliary task (identification and regression) trains
 encoder, decoder and predictor; the distillation loss trains the student and its value projection.
@@ -33,9 +33,9 @@ from detection.distillation.taps import StudentTaps, TeacherTaps
 from searchd.domain.method_options import IcdOptions
 
 MAX_INSTANCES_TWO_STAGE, MAX_INSTANCES_ONE_STAGE = 100, 300
-"""Per image, real and fake (papers.md 4.2)."""
+"""Per image, real and fake (docs/papers.md 4.2)."""
 WEIGHT_DECAY, MAX_GRAD_NORM, OPTIMIZER_WARMUP = 1e-4, 0.01, 10
-"""Of the modules' AdamW; its warm-up is in iterations (papers.md 4.4)."""
+"""Of the modules' AdamW; its warm-up is in iterations (docs/papers.md 4.4)."""
 MIN_SIDE = 1e-3
 """Share of the image (a pixel of 1000) that a side counts for at least in the regression loss:
 clipping may leave an object less, or nothing, by which an error could not be divided."""
@@ -172,7 +172,8 @@ def regression_loss(outputs: Tensor, centres: Tensor, boxes: Tensor) -> Tensor:
     """L_reg: how far are the box's sides from the disturbed centre?
 
     Distances (left, top, right, bottom) are shares of the image; errors are divided by the box's
-    width or height (eq. 19, decision D3), summed over the sides and averaged over the objects.
+    width or height (eq. 19, docs/papers.md 4.2), summed over the sides and averaged over the
+    objects.
 
     Args:
         outputs: N_r x 4, before the sigmoid.
@@ -201,7 +202,8 @@ def distillation_loss(
         is_real: delta(y), B x I, bool.
         student_values: V^S, B x M x d x L.
         teacher_values: V^T, B x M x d x L.
-        normalise: Whether both V pass a LayerNorm without parameters over d first (decision D5).
+        normalise: Whether both V pass a LayerNorm without parameters over d first
+            (docs/papers.md 4.3).
     """
     real = is_real.to(attention.dtype)
     shares = real / real.sum(dim=1, keepdim=True).clamp(min=1)  # B x I: 1 / N_r

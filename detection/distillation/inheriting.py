@@ -1,5 +1,5 @@
-"""The inheriting strategy: a student starts with its teacher's neck and head. ICD (001) appendix B;
-papers.md 4.4 and 2.6.
+"""The inheriting strategy: a student starts with its teacher's neck and head. ICD appendix B;
+docs/papers.md 4.4 and 2.6.
 
 It has no loss. It acts once in a student's lineage, on the first teacher, and remembers that beside
 the adapters, which go on to the student's children.
@@ -42,8 +42,8 @@ class Inheriting(Preparation):
 def inherit(student: nn.Module, teacher: nn.Module) -> None:
     """Give a student the weights and buffers of a teacher's neck and head.
 
-    "When shapes match" (papers.md 4.4): the convolutions of the neck that read a backbone of other
-    widths stay the student's. Everything else must match.
+    "When shapes match" (docs/papers.md 4.4): the convolutions of the neck that read a backbone of
+    other widths stay the student's. Everything else must match.
 
     Args:
         student: mmdet detector.

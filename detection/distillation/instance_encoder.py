@@ -1,4 +1,4 @@
-"""From an instance to the query that ICD's decoder is asked by. ICD (001), papers.md 4.1."""
+"""From an instance to the query that ICD's decoder is asked by. ICD, docs/papers.md 4.1."""
 
 import torch
 from mmdet.models.layers import MLP, coordinate_to_encoding

@@ -1,6 +1,6 @@
 """Neck features of student and teacher in one shape: matched by stride, level by level.
 
-MTPD (003) sections 3.1 and 4.3, papers.md 2.2, 2.8 and decisions B4 and B10.
+MTPD sections 3.1 and 4.3, docs/papers.md 2.2 and 2.8.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,5 +1,5 @@
 """Distilling the box deltas of the object's class, the baseline that class-aware localisation is
-compared with. G-DetKD (002) section 4.3.1, papers.md 3.3."""
+compared with. G-DetKD section 4.3.1, docs/papers.md 3.3."""
 
 from typing import Self
 

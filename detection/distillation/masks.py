@@ -1,4 +1,4 @@
-"""Where on a level the objects are. G-DetKD (002) Table 6, FGD section 3; papers.md 3.4 and 6.
+"""Where on a level the objects are. G-DetKD Table 6, FGD section 3; docs/papers.md 3.4 and 6.
 
 An object's box on a level is widened to whole cells, so that it covers at least one on every level
 (stride-aligned boxes). Shapes: N images, G objects of all of them, A anchors of all levels.

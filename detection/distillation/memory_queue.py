@@ -1,5 +1,5 @@
-"""A first-in, first-out memory of vectors from earlier batches. G-DetKD (002) section B,
-papers.md 3.2."""
+"""A first-in, first-out memory of vectors from earlier batches. G-DetKD section B,
+docs/papers.md 3.2."""
 
 import torch
 from torch import Tensor, nn

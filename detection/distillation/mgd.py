@@ -1,5 +1,5 @@
-"""Masked generative distillation (MGD), papers.md 6: a generator restores the teacher's features
-from the student's, of which a random part is hidden.
+"""Masked generative distillation (MGD), docs/papers.md 6: a generator restores the teacher's
+features from the student's, of which a random part is hidden.
 
 Every level that both necks have takes part with a generator of its own; the levels' losses add up.
 Positions are the teacher's, also where it sees the images at another size: align(), which there

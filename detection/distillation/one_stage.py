@@ -1,4 +1,4 @@
-"""The taps of a one-stage student, of which regions have to be made (papers.md 3.5).
+"""The taps of a one-stage student, of which regions have to be made (docs/papers.md 3.5).
 
 Every region remembers the cell and anchor that predicted it, where the student's embedding and
 logits are read.

@@ -1,8 +1,8 @@
-"""Regions for one-stage students: their own boxes, sampled (papers.md 3.5).
+"""Regions for one-stage students: their own boxes, sampled (docs/papers.md 3.5).
 
-G-DetKD (002) section 4.3.2: the student's predicted boxes are matched to the objects and sampled,
-so that a two-stage teacher can be asked about them. What the paper does not say is the RPN's usual
-way from boxes to proposals.
+G-DetKD section 4.3.2: the student's predicted boxes are matched to the objects and sampled, so that
+a two-stage teacher can be asked about them. What the paper does not say is the RPN's usual way from
+boxes to proposals.
 """
 
 import torch

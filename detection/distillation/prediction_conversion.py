@@ -1,5 +1,5 @@
-"""Class scores of a one-stage student made comparable to a two-stage teacher's. G-DetKD (002)
-appendix D, papers.md 3.5."""
+"""Class scores of a one-stage student made comparable to a two-stage teacher's. G-DetKD appendix D,
+docs/papers.md 3.5."""
 
 from typing import Self
 
@@ -40,9 +40,9 @@ def prediction_conversion_loss(student_logits: Tensor, teacher_logits: Tensor) -
 def converted_log_scores(logits: Tensor) -> Tensor:
     """log of P_s = softmax(L_s) / max(softmax(L_s)), restricted to the object classes; N x K.
 
-    L_s has a background column; for a head of sigmoids it is a logit of 0 (decision C8), against
-    which a sigmoid is a softmax. The maximum is over all columns: 1 where an object class wins, so
-    background wins where every logit is negative, and then P_s is exp(logit).
+    L_s has a background column; for a head of sigmoids it is a logit of 0 (docs/papers.md 3.5),
+    against which a sigmoid is a softmax. The maximum is over all columns: 1 where an object class
+    wins, so background wins where every logit is negative, and then P_s is exp(logit).
 
     Args:
         logits: N x K, of sigmoids.

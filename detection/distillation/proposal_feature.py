@@ -1,8 +1,8 @@
-"""Distilling RoI features of positive proposals. Joint-DetNAS (004) section 3.2.1, papers.md 1.8.
+"""Distilling RoI features of positive proposals. Joint-DetNAS section 3.2.1, docs/papers.md 1.8.
 
 L_feat = 1/N_p * sum over RoIs, positions and channels of (f_adap(F_S) - F_T)^2, on positive
-proposals only (the paper's own ablation prefers them; decisions A10 and A11). On the regions of a
-one-stage student it is what G-DetKD (002, Table 6) calls RoIFI.
+proposals only (the paper's own ablation prefers them). On the regions of a one-stage student it is
+what G-DetKD (Table 6) calls RoIFI.
 """
 
 from typing import Literal, Self

@@ -1,4 +1,4 @@
-"""Semantic-guided feature imitation. G-DetKD (002) section 4.1, papers.md 3.1.
+"""Semantic-guided feature imitation. G-DetKD section 4.1, docs/papers.md 3.1.
 
 The student's feature that is to imitate a region of the teacher is a mixture of the student's
 levels, since what a level means differs between detectors: student and teacher may even be of
@@ -18,7 +18,7 @@ from detection.distillation.taps import StudentTaps, TeacherTaps
 from searchd.domain.method_options import SgfiOptions
 
 KEY_CHANNELS = (128, 64)
-"""Outputs of f_embed's two convolutions (decision C1)."""
+"""Outputs of f_embed's two convolutions (docs/papers.md 3.1)."""
 
 
 class Sgfi(DistillationMethod):

@@ -1,6 +1,6 @@
 """Several teachers at once: the baseline of progressive distillation (MTPD, appendices B and E).
 
-papers.md 2.7 and decision B3. With the identity as r() the two definitions have the same gradient:
+docs/papers.md 2.7. With the identity as r() the two definitions have the same gradient:
 mean_i |T_i - s|^2 = |mean(T) - s|^2 + the teachers' variance, in which there is no student.
 """
 

@@ -1,8 +1,8 @@
 """What distillation reads of a student and of a teacher: each part computed when first read, once.
 
 A student's taps come out of mmdet's own loss, which `student_step` runs while it listens: its
-losses are plain training's by construction. A teacher is asked for the student's regions (papers.md
-0.2, 1.8, 3.5). Attributes are named as `searchd.domain.distillation_methods.Tap`.
+losses are plain training's by construction. A teacher is asked for the student's regions
+(docs/papers.md 0.2, 1.8, 3.5). Attributes are named as `searchd.domain.distillation_methods.Tap`.
 
 Shapes: N regions of the whole batch, P of them compared, C neck channels, K foreground classes.
 """
@@ -47,7 +47,7 @@ class Regions:
     """N, bool: matched to an object with IoU of at least 0.5."""
     is_compared: Tensor
     """N, bool: whose features are compared: a two-stage student's positives, all of a one-stage
-    student's (papers.md 3.1)."""
+    student's (docs/papers.md 3.1)."""
     labels: Tensor
     """N, long: class of the matched object; K where there is none."""
     cells: Cells | None = None
@@ -110,7 +110,7 @@ class StudentTaps(Taps, ABC):
     @abstractmethod
     def region_levels(self) -> Tensor:
         """L x P x C x 7 x 7: RoIAlign of the compared regions on every level that the student's
-        head uses (papers.md 3.1)."""
+        head uses (docs/papers.md 3.1)."""
 
     @property
     @abstractmethod
@@ -137,10 +137,10 @@ class StudentTaps(Taps, ABC):
 class TeacherTaps(Taps):
     """A teacher's taps at a student's places, without gradient. What nobody reads is not run.
 
-    The teacher may see the images at another size (papers.md 2.8). What it is read at are still the
-    student's cells and the student's regions, wherever they lie in its own input: boxes, masks and
-    predictions are the student's, in its pixels. `own_neck` alone is on the teacher's cells, for
-    methods that compare whole maps; see `LevelAdapters`.
+    The teacher may see the images at another size (docs/papers.md 2.8). What it is read at are
+    still the student's cells and the student's regions, wherever they lie in its own input: boxes,
+    masks and predictions are the student's, in its pixels. `own_neck` alone is on the teacher's
+    cells, for methods that compare whole maps; see `LevelAdapters`.
 
     Attributes:
         batch: What the teacher sees.
@@ -186,7 +186,7 @@ class TeacherTaps(Taps):
     @cached_property
     @torch.no_grad()
     def region_features(self) -> Tensor:
-        """P x C x 7 x 7, each region from its own level (papers.md 0.1)."""
+        """P x C x 7 x 7, each region from its own level (docs/papers.md 0.1)."""
         regions = self._student.regions
         if self._needed & _HEAD_TAPS:
             return self._head["bbox_feats"][regions.is_compared]

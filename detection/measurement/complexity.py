@@ -1,4 +1,5 @@
-"""Multiply-accumulates and parameters of a detector, in the papers' convention (papers.md 0.4).
+"""Multiply-accumulates and parameters of a detector, in the papers' convention
+(docs/papers.md 0.4).
 
 Counted on the real module: it runs once on torch's meta device, which computes shapes and no
 numbers, and every operator that it calls is priced:
@@ -13,7 +14,7 @@ numbers, and every operator that it calls is priced:
     layer norm, GELU       as batch norm and as ReLU
 
 RoIAlign, upsampling, sampling at offsets, additions, sigmoid, softmax and NMS are not counted, and
-the input is not padded. This reproduces the published figures within 0.15 % (papers.md 1.11).
+the input is not padded. This reproduces the published figures within 0.15 % (docs/papers.md 1.11).
 """
 
 from collections.abc import Callable, Iterator, Sequence

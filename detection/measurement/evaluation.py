@@ -1,4 +1,4 @@
-"""COCO AP of a detector on a split, at one resolution (BG-05)."""
+"""COCO AP of a detector on a split, at one resolution."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How long a detector takes for one image (JD-26)."""
+"""How long a detector takes for one image."""
 
 import statistics
 import time

@@ -1,4 +1,5 @@
-"""Add-layer: append a block that starts as the identity (papers.md 1.5 (3); paper A.1.2).
+"""Add-layer: append a block that starts as the identity (docs/papers.md 1.5 (3);
+Joint-DetNAS A.1.2).
 
 The last BN's weight and bias are zero, so the block adds zero to its input, which is not negative
 or, between inverted residuals, passes no ReLU: the detector's function is unchanged, in train mode

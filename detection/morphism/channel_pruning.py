@@ -1,4 +1,5 @@
-"""Channel pruning: network slimming on the backbone (papers.md 1.5 (1); paper 3.3, A.3).
+"""Channel pruning: network slimming on the backbone (docs/papers.md 1.5 (1); Joint-DetNAS 3.3,
+A.3).
 
 Channels are ranked over the whole backbone by |gamma| of the BN behind the convolution that makes
 them; channels tied by shortcuts are ranked by the BN of the block at which they start; a ResNeXt

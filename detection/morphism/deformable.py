@@ -1,4 +1,4 @@
-"""Deformable convolutions (DCNv2) on a searched backbone (JD-27; papers.md 1.10)."""
+"""Deformable convolutions (DCNv2) on a searched backbone (docs/papers.md 1.10)."""
 
 from collections.abc import Collection
 from dataclasses import replace

@@ -22,7 +22,7 @@ from searchd.domain.architecture import Architecture
 
 
 def evolve(student: Student, action: Action, *, generator: torch.Generator) -> Student:
-    """Carry out one action on a student (papers.md 1.5).
+    """Carry out one action on a student (docs/papers.md 1.5).
 
     Deterministic given the student, the action and the generator's state. Tensors that the action
     does not touch are shared with the parent: treat the weights of a `Student` as read-only.

@@ -1,4 +1,5 @@
-"""Layer pruning: remove the block with the smallest weights (papers.md 1.5 (2), paper 3.3)."""
+"""Layer pruning: remove the block with the smallest weights (docs/papers.md 1.5 (2);
+Joint-DetNAS 3.3)."""
 
 from dataclasses import replace
 
@@ -41,7 +42,7 @@ def block_importance(weights: BlockWeights, importance: LayerImportance) -> floa
     """Mean or sum of |w| over the weights of the block's convolutions, offsets apart.
 
     The paper says "L1 norm"; the mean is the default, since a sum grows with the number of
-    parameters and would always choose a block of the first stages (papers.md 7.1 A7).
+    parameters and would always choose a block of the first stages (docs/papers.md 1.5 (2)).
     """
     # Accumulated in double precision: the sum of a wide block's weights is large.
     kernels = [

@@ -1,7 +1,7 @@
 """Channel pruning to a target complexity, as a pipeline of pruning and distillation begins with.
 
-Joint-DetNAS (004) Table 5, papers.md 1.10 (JD-23): one ranking decides which channels go, and how
-many go is found by bisection over the detector's counted MACs.
+Joint-DetNAS Table 5, docs/papers.md 1.10: one ranking decides which channels go, and how many go is
+found by bisection over the detector's counted MACs.
 """
 
 from detection.build import Student

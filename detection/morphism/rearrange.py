@@ -1,4 +1,5 @@
-"""Rearrange: move a block over a stage border by changing strides (papers.md 1.5 (4); paper A.1.2).
+"""Rearrange: move a block over a stage border by changing strides (docs/papers.md 1.5 (4);
+Joint-DetNAS A.1.2).
 
 The order of the blocks stays, so every parameter is inherited unchanged; the block that becomes a
 stage's first gets stride 2, the one that stops being it stride 1. Not function-preserving: the

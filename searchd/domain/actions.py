@@ -1,6 +1,6 @@
 """The four edits of a student, as values, and where each is legal. Standard library only.
 
-Joint-DetNAS (004) sections 3.1.2, A.1.2, A.3; decisions in papers.md 1.5. Carrying an action out on
+Joint-DetNAS sections 3.1.2, A.1.2, A.3; decisions in docs/papers.md 1.5. Carrying an action out on
 weights is `detection.morphism`.
 """
 
@@ -26,7 +26,7 @@ class LayerImportance(StrEnum):
     """How layer pruning ranks blocks; the smallest value is removed.
 
     Attributes:
-        L1_MEAN: Mean |w| over the block's convolution weights (default; papers.md 7.1 A7).
+        L1_MEAN: Mean |w| over the block's convolution weights (default; docs/papers.md 1.5 (2)).
         L1_SUM: The raw sum, which grows with the number of parameters.
     """
 
@@ -107,7 +107,7 @@ ACTION_KINDS: tuple[ActionKind, ...] = ("prune_channels", "prune_layer", "add_la
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelGroup:
-    """Channels that one mask removes (papers.md 1.5 (1)), in units that go or stay whole."""
+    """Channels that one mask removes (docs/papers.md 1.5 (1)), in units that go or stay whole."""
 
     channels: int
     """Number of channels; that of the narrowest convolution if the tied ones differ."""
@@ -138,7 +138,7 @@ def prunable_groups(architecture: Architecture) -> tuple[ChannelGroup, ...]:
 
     Inner groups (`_inner_groups`), and residual groups that start at a projection or at a block
     without shortcut. Groups follow skip connectivity and not stages, since after a rearrangement
-    one stage can hold two widths (papers.md 7.1 A8). The stem, and what is tied to it by
+    one stage can hold two widths (docs/papers.md 1.5 (1)). The stem, and what is tied to it by
     identities, is not prunable, nor is a residual group that holds a grouped block: ResNeXt's stage
     outputs stay as they are.
     """
@@ -206,7 +206,7 @@ def can_rearrange(architecture: Architecture, stage: int, move: Move) -> bool:
     """Whether the move keeps every stage non-empty and every FPN lateral's shape.
 
     The moved block must keep its channels (input = output), so that the level it leaves keeps its
-    width; moves that would need a new lateral are not offered (papers.md 1.5 (4)).
+    width; moves that would need a new lateral are not offered (docs/papers.md 1.5 (4)).
     """
     blocks = architecture.stages[stage - 1]
     if len(blocks) < 2:

@@ -1,6 +1,6 @@
 """A student's backbone as a value: stages of blocks. Standard library only.
 
-Papers: Joint-DetNAS (004) sections A.1.1 and B; papers.md 1.4, 1.5. Stages are numbered 1 to 4
+Papers: Joint-DetNAS sections A.1.1 and B; docs/papers.md 1.4, 1.5. Stages are numbered 1 to 4
 wherever people or actions name them; tuples are indexed from 0.
 """
 
@@ -96,7 +96,8 @@ class Block:
     A property of the block, so that it moves with it."""
     protected_for: int = 0
     """How many further actions of the lineage may not remove this block: 2 when it was just added
-    or moved, since a fresh block has far smaller weights than a trained one (papers.md 1.5 (2))."""
+    or moved, since a fresh block has far smaller weights than a trained one
+    (docs/papers.md 1.5 (2))."""
 
     def __post_init__(self) -> None:
         if not self.channels or min(self.channels) < 1:
@@ -205,7 +206,8 @@ def entry_stride(kind: BlockKind, stage: int) -> int:
 
 
 def implied_shortcut(kind: BlockKind, in_channels: int, out_channels: int, stride: int) -> Shortcut:
-    """The shortcut of a block of which only channels and stride are known (papers.md 1.4, 1.5)."""
+    """The shortcut of a block of which only channels and stride are known
+    (docs/papers.md 1.4, 1.5)."""
     if in_channels == out_channels and stride == 1:
         return Shortcut.IDENTITY
     if kind is BlockKind.INVERTED_RESIDUAL:
@@ -256,7 +258,7 @@ _MOBILENET_V2 = (
     ((4, 64), (3, 96)),
     ((3, 160), (1, 320)),
 )
-"""Per stage (number of blocks, output channels), for a stem of 32 (papers.md 1.5)."""
+"""Per stage (number of blocks, output channels), for a stem of 32 (docs/papers.md 1.5)."""
 _EXPANSION = 6
 """e over c_in of every published inverted residual."""
 
@@ -284,7 +286,7 @@ _PRESETS = {
     "resnext101_32x4d": _Preset(
         kind=BlockKind.BOTTLENECK, depths=(3, 4, 23, 3), groups=32, group_width=4
     ),
-    # DICOD's "QR50", ResNet-50 with a quarter of all channels (papers.md 5.4).
+    # DICOD's "QR50", ResNet-50 with a quarter of all channels (docs/papers.md 5.4).
     "qr50": _Preset(kind=BlockKind.BOTTLENECK, depths=(3, 4, 6, 3), base_channels=16),
     "mobilenet_v2": _Preset(kind=BlockKind.INVERTED_RESIDUAL, base_channels=32),
 }
@@ -319,7 +321,7 @@ def with_implied_shortcuts(
     groups: int | Sequence[Sequence[int]] = 1,
     stem_channels: int,
 ) -> Architecture:
-    """The architecture whose strides and shortcuts follow from its channels (papers.md 1.4).
+    """The architecture whose strides and shortcuts follow from its channels (docs/papers.md 1.4).
 
     Args:
         kind: Block kind.

@@ -15,7 +15,7 @@ ONE_STAGE_STRIDES = (*STAGE_STRIDES[1:], 64, 128)
 
 
 class Family(StrEnum):
-    """Detector family; each has an FPN (papers.md 0.1).
+    """Detector family; each has an FPN (docs/papers.md 0.1).
 
     Attributes:
         FASTER_RCNN: Two stages; RPN on P2..P6, RoI heads on P2..P5.
@@ -46,7 +46,7 @@ DEFAULT_ANCHOR_SCALES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detector:
-    """A detector around a backbone. Defaults are the papers' (papers.md 0.1).
+    """A detector around a backbone. Defaults are the papers' (docs/papers.md 0.1).
 
     A family ignores the fields that it has no use for: head_channels, finest_roi_scale,
     num_proposals belongs to two-stage detectors, tower_channels and tower_convs to

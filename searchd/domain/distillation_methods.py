@@ -28,7 +28,7 @@ from searchd.domain.method_options import (
 
 
 class Tap(StrEnum):
-    """A place of a detector that a method reads (papers.md 0.2).
+    """A place of a detector that a method reads (docs/papers.md 0.2).
 
     Regions are the boxes on which both sides are compared, and always the student's: the proposals
     that a two-stage student sampled, or boxes sampled from a one-stage student's predictions.
@@ -283,7 +283,7 @@ JOINT_DETNAS = (
     MethodName.CLASSIFICATION,
     MethodName.CLASS_AWARE_LOCALISATION,
 )
-"""What Joint-DetNAS distils by (papers.md 1.8); the default of a search."""
+"""What Joint-DetNAS distils by (docs/papers.md 1.8); the default of a search."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Progressive distillation: a student taught by a sequence of teachers (MTPD, paper 003).
+"""Progressive distillation: a student taught by a sequence of teachers (MTPD).
 
 Which stages there are, as data. Standard library only.
 """
@@ -46,7 +46,7 @@ class Choice:
 
 
 class Baseline(StrEnum):
-    """What an order is compared with, over as many stages: equal budgets (papers.md 2.7).
+    """What an order is compared with, over as many stages: equal budgets (docs/papers.md 2.7).
 
     Attributes:
         DIRECT: The order's last teacher alone.

@@ -1,6 +1,6 @@
 r"""The papers' text form of an architecture: parse and print. Standard library only.
 
-Joint-DetNAS (004) appendix B. Stages in "[ ]" joined by ", ", blocks in "( )" joined by "-":
+Joint-DetNAS appendix B. Stages in "[ ]" joined by ", ", blocks in "( )" joined by "-":
 
     [(64, 64)], [(128, 128)-(128, 128)], [(256, 256)-(256, 256)], [(512, 512)-(512, 512)]
 

@@ -76,7 +76,7 @@ class CkdOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IcdOptions:
-    """ICD (001) sections 3 and A."""
+    """ICD sections 3 and A."""
 
     num_heads: int = 8
     """Attention heads of the decoder; they share 256 channels."""
@@ -92,7 +92,7 @@ class IcdOptions:
     learning_rate: float = 1e-4
     """Of the decoder's AdamW."""
     normalise_values: bool = True
-    """LayerNorm without parameters on both value maps (decision D5)."""
+    """LayerNorm without parameters on both value maps (docs/papers.md 4.3)."""
 
     def __post_init__(self) -> None:
         _positive(self, "num_heads", "learning_rate")
@@ -105,7 +105,7 @@ class IcdOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DicodClassificationOptions:
-    """DICOD's KD_cls (000; papers.md 5.2)."""
+    """DICOD's KD_cls (docs/papers.md 5.2)."""
 
     classifier: str
     """Folder or URI of a crop classifier (`searchd tools train-classifier`)."""
@@ -117,7 +117,7 @@ class DicodClassificationOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DicodLocalisationOptions:
-    """DICOD's KD_loc and L_loc (000; papers.md 5.3)."""
+    """DICOD's KD_loc and L_loc (docs/papers.md 5.3)."""
 
     classifier: str
     """Folder or URI of a crop classifier (`searchd tools train-classifier`)."""
@@ -140,7 +140,7 @@ class DicodLocalisationOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CwdOptions:
-    """CWD (papers.md 6)."""
+    """CWD (docs/papers.md 6)."""
 
     temperature: float = 1.0
 
@@ -150,7 +150,7 @@ class CwdOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FgdOptions:
-    """FGD (papers.md 6). None means the published value for the student's kind of head."""
+    """FGD (docs/papers.md 6). None means the published value for the student's kind of head."""
 
     temperature: float | None = None
     """T of the attentions: 0.5, and 0.8 for students without anchors (FCOS)."""
@@ -170,7 +170,7 @@ class FgdOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MgdOptions:
-    """MGD (papers.md 6). None means the published value for the student's kind of head."""
+    """MGD (docs/papers.md 6). None means the published value for the student's kind of head."""
 
     scale: float | None = None
     """alpha: 2e-5 for one-stage students, 5e-7 for two-stage ones."""

@@ -8,7 +8,7 @@ from searchd.domain.errors import InvalidValueError
 @dataclass(frozen=True, slots=True, order=True)
 class Resolution:
     """Long-side maximum and short-side target for training and evaluation with the aspect ratio
-    kept, and the exact input for counting MACs (papers.md 0.5)."""
+    kept, and the exact input for counting MACs (docs/papers.md 0.5)."""
 
     width: int
     height: int

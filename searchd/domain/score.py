@@ -1,4 +1,4 @@
-"""The score that hill climbing maximises (Joint-DetNAS 3.1.4; decisions in papers.md 1.3)."""
+"""The score that hill climbing maximises (Joint-DetNAS 3.1.4; decisions in docs/papers.md 1.3)."""
 
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.resolution import Resolution

@@ -1,7 +1,7 @@
 """Teachers inside an elastic pool: one subnet, and the space of all. Standard library only.
 
-Joint-DetNAS (004) sections 3.1.3, 4 and A.1.3. The supernet is a bottleneck ResNet with FPN; a
-subnet keeps the first blocks of each stage and the leading channels of each convolution.
+Joint-DetNAS sections 3.1.3, 4 and A.1.3. The supernet is a bottleneck ResNet with FPN; a subnet
+keeps the first blocks of each stage and the leading channels of each convolution.
 """
 
 import random

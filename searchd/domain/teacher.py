@@ -24,7 +24,7 @@ class RegisteredTeacher:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimultaneousTeachers:
-    """Several teachers in the same step (papers.md 2.7).
+    """Several teachers in the same step (docs/papers.md 2.7).
 
     Raises:
         InvalidValueError: There are fewer than two, or one is named twice.

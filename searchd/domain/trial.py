@@ -64,10 +64,10 @@ class TeacherPolicy(StrEnum):
             that is nearest: whose adaptation cost C(student, candidate) is the smallest. This
             direction, since it is the student that is to mimic the teacher and C(A, B) is what of
             B's features a linear map of A's leaves unexplained: the part that is left to learn.
-            MTPD's orders minimise the same, from what learns to what teaches (papers.md 2.4).
-            C(candidate, student) would tell whether the teacher knows what the student knows,
-            which says nothing of how hard it is to learn from. The worker measures it, since a
-            strategy has no weights.
+            MTPD's orders minimise the same, from what learns to what teaches (docs/papers.md 2.4).
+            C(candidate, student) would tell whether the teacher knows what the student knows, which
+            says nothing of how hard it is to learn from. The worker measures it, since a strategy
+            has no weights.
     """
 
     MUTATE = "mutate"
@@ -224,7 +224,7 @@ class Evaluation:
     ap_medium: float
     ap_large: float
     macs: float
-    """Multiply-accumulates of one image at exactly this resolution (papers.md 0.4)."""
+    """Multiply-accumulates of one image at exactly this resolution (docs/papers.md 0.4)."""
     latency_s: float
     """Median seconds of one forward pass at batch 1, warm and synchronised."""
     images_per_s: float

@@ -18,7 +18,7 @@ from searchd.store.runs import trials
 
 
 def scores_of(session: Session, run: Run, report: Report) -> dict[Resolution, float]:
-    """H(S, r) at every resolution (papers.md 1.3); nothing unless the trial succeeded.
+    """H(S, r) at every resolution (docs/papers.md 1.3); nothing unless the trial succeeded.
 
     Raises:
         InvalidValueError: It lacks the multiply-accumulates that it is scored by.

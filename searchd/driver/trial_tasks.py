@@ -184,7 +184,7 @@ def handed_on(
     inherited: Inherited,
     distillation: MethodsSpec,
 ) -> tuple[Inherited, MethodsSpec]:
-    """The parent's student as a stage finds it, and what the stage distils by (papers.md 2.6).
+    """The parent's student as a stage finds it, and what the stage distils by (docs/papers.md 2.6).
 
     Weights are carried over; adapters only under the same teacher. The inheriting strategy, which
     remembers in the adapters that it has acted, is left out once the student had another teacher.

@@ -96,7 +96,7 @@ class Report:
     params: int | None = None
     """Parameters of the whole detector."""
     base_macs: float | None = None
-    """Macs of this detector at the base resolution, which the score uses (papers.md 1.3)."""
+    """Macs of this detector at the base resolution, which the score uses (docs/papers.md 1.3)."""
     evaluations: tuple[Evaluation, ...] = ()
     epochs: tuple[EpochMetrics, ...] = ()
     artifacts: tuple[Artifact, ...] = ()

@@ -1,4 +1,5 @@
-"""What a search's recorded trials say about it: Figures 6, 8 and 9 of Joint-DetNAS (papers.md 1.2).
+"""What a search's recorded trials say about it: Figures 6, 8 and 9 of Joint-DetNAS
+(docs/papers.md 1.2).
 
 Pure functions over scored trials in the order in which they ended, the base first.
 """

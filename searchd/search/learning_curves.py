@@ -1,4 +1,4 @@
-"""Training loss against validation AP over a lineage of trials (MTPD 4.5, papers.md 2.9).
+"""Training loss against validation AP over a lineage of trials (MTPD 4.5, docs/papers.md 2.9).
 
 A detector is evaluated where a trial of its lineage ends, and not after each epoch; so AP is known
 at these epochs alone.

@@ -1,5 +1,5 @@
 """How the students of a distillation stand: after its order, after what that is compared with, and
-after every order of a study (MTPD 4.1, papers.md 2.4 and 2.7)."""
+after every order of a study (MTPD 4.1, docs/papers.md 2.4 and 2.7)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Random draws that several strategies make (papers.md 1.2)."""
+"""Random draws that several strategies make (docs/papers.md 1.2)."""
 
 import random
 from collections.abc import Sequence

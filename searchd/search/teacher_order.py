@@ -1,4 +1,4 @@
-"""In which order a student is distilled from several teachers (MTPD, paper 003, appendix A).
+"""In which order a student is distilled from several teachers (MTPD, appendix A).
 
 C(A, B) is the adaptation cost: how badly a linear map from A's neck features fits B's. Zero means
 nothing new in B; the cost is not symmetric. Every algorithm takes a `Pool`; ties go to the teacher
@@ -125,7 +125,7 @@ def shortest_path_sum(pool: Pool) -> list[Choice]:
     """The path S -> T1 -> ... -> Tk to the best teacher whose costs have the smallest sum.
 
     Exactly k teachers, or all of a smaller pool: if fewer were allowed, the sum would always choose
-    the best teacher alone, which contradicts the paper's table 8 (decision B2).
+    the best teacher alone, which contradicts the paper's table 8 (docs/papers.md 2.4).
     """
     return _shortest_path(pool, sum, "sum of costs")
 
@@ -173,7 +173,8 @@ def exhaustive(pool: Pool) -> list[Choice]:
 
 
 def rank_of(order: tuple[Name, ...], scores: Mapping[tuple[Name, ...], float]) -> int:
-    """1 + the number of orders after which the student has a strictly higher AP (papers.md 2.4).
+    """1 + the number of orders after which the student has a strictly higher AP
+    (docs/papers.md 2.4).
 
     Args:
         order: One of `scores`.
@@ -192,7 +193,7 @@ def rank_of(order: tuple[Name, ...], scores: Mapping[tuple[Name, ...], float]) -
 def all_orders(teachers: list[str], max_teachers: int) -> list[tuple[str, ...]]:
     """Every ordered subset of 1 to `max_teachers` teachers, shortest first.
 
-    For 4 teachers there are 4, 16, 40 and 64 with up to 1, 2, 3 and 4 of them (papers.md 2.4).
+    For 4 teachers there are 4, 16, 40 and 64 with up to 1, 2, 3 and 4 of them (docs/papers.md 2.4).
 
     Raises:
         InvalidValueError: A teacher is named twice, `max_teachers` is below 1, or there are more

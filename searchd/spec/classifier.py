@@ -1,4 +1,4 @@
-"""How DICOD's crop classifier is built and trained, and what is stored of one (papers.md 5.1).
+"""How DICOD's crop classifier is built and trained, and what is stored of one (docs/papers.md 5.1).
 
 Knows pydantic and `searchd.domain`; never torch.
 """
@@ -17,7 +17,7 @@ Augmentation = Literal["general", "ssd"]
 
 
 class ClassifierSpec(Spec):
-    """A classifier of crops. Defaults are the paper's (DICOD S2), with SGD (decision D10)."""
+    """A classifier of crops. Defaults are the paper's (DICOD S2), with SGD (docs/papers.md 5.1)."""
 
     backbone: str = "resnet50"
     """A preset, see `searchd.domain.architecture.preset`."""
@@ -27,7 +27,7 @@ class ClassifierSpec(Spec):
     """softmax: cross entropy, for students with softmax heads. focal: for students with sigmoid
     heads. joint: the sum of both, for either."""
     two_heads: bool = False
-    """Whether joint losses have a layer each; else they share their logits (decision D6)."""
+    """Whether joint losses have a layer each; else they share their logits (docs/papers.md 5.1)."""
     input_size: int = Field(default=112, ge=32)
     """Pixels a side that crops are resized to: 56, 112 or 224 in the paper."""
     augmentation: Augmentation = "general"

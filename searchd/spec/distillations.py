@@ -1,4 +1,4 @@
-"""A distillation: a student, and an ordered sequence of teachers (MTPD, paper 003)."""
+"""A distillation: a student, and an ordered sequence of teachers (MTPD)."""
 
 from math import perm
 from typing import Literal, Self
@@ -45,8 +45,8 @@ class StudentSpec(Spec):
 
 class DistillationSpec(Spec):
     """Progressive distillation: a student is taught by a sequence of teachers, one after another
-    (MTPD 3.2 and 4.1, papers.md 2). Each stage is a trial that goes on from the student of the one
-    before, with the learning rate from its start and, for another teacher, new adapters."""
+    (MTPD 3.2 and 4.1, docs/papers.md 2). Each stage is a trial that goes on from the student of the
+    one before, with the learning rate from its start and, for another teacher, new adapters."""
 
     name: Name
     dataset: Name

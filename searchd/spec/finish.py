@@ -21,7 +21,7 @@ _KEPT = "found"
 
 class FineTuneSpec(Spec):
     """Plain fine-tuning: trained on under the teacher that the search found for it, by the search's
-    methods (Joint-DetNAS D, papers.md 1.10)."""
+    methods (Joint-DetNAS D, docs/papers.md 1.10)."""
 
     kind: Literal["fine_tune"] = "fine_tune"
     epochs: int = Field(default=16, ge=1)

@@ -53,7 +53,7 @@ class ShrinkPhaseSpec(Spec):
     learning_rate: float = Field(gt=0)
     epochs: int = Field(ge=1)
     distil: bool
-    """Whether the supernet as it was after the first phase teaches (papers.md 1.7)."""
+    """Whether the supernet as it was after the first phase teaches (docs/papers.md 1.7)."""
 
 
 PAPER_PHASES = (

@@ -83,7 +83,7 @@ class BaseSpec(Spec):
 
 
 class ScoreSpec(Spec):
-    """H(S, r) = AP * [(C/C_base) * (R/R_base)^beta]^(-alpha), papers.md 1.3."""
+    """H(S, r) = AP * [(C/C_base) * (R/R_base)^beta]^(-alpha), docs/papers.md 1.3."""
 
     alpha: float = Field(default=0.4, ge=0)
     beta: float = Field(default=0.8, ge=0)

@@ -43,8 +43,8 @@ class RandomSpec(PairSearchSpec):
 
 class PoolSearchSpec(Spec):
     """Hill climbing over the pool's subnets themselves, which are evaluated and not trained
-    (Joint-DetNAS F, papers.md 1.7). The base is trained as the score's reference; the subnets have
-    the pool's `head`."""
+    (Joint-DetNAS F, docs/papers.md 1.7). The base is trained as the score's reference; the subnets
+    have the pool's `head`."""
 
     kind: Literal["pool_search"] = "pool_search"
     top_k: int = Field(default=5, ge=1)
@@ -54,7 +54,7 @@ class PoolSearchSpec(Spec):
 
 class PipelineSpec(Spec):
     """Prune, then distil: the base's channels are pruned to a MACs target at once, and the student
-    is distilled from the pool's largest subnet (Joint-DetNAS Table 5, papers.md 1.10)."""
+    is distilled from the pool's largest subnet (Joint-DetNAS Table 5, docs/papers.md 1.10)."""
 
     kind: Literal["pipeline"] = "pipeline"
     macs_fraction: float | None = Field(default=0.7, gt=0, lt=1)

@@ -1,4 +1,4 @@
-"""Detectors are built from architectures and run (papers.md 1.4, JD-02)."""
+"""Detectors are built from architectures and run (docs/papers.md 1.4)."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""DICOD's students and schedules: SSD300, SSD512, QR50, MobileNetV2 (papers.md 5.4, DI-07)."""
+"""DICOD's students and schedules: SSD300, SSD512, QR50, MobileNetV2 (docs/papers.md 5.4)."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Plain mmdet loads an exported student and finds what the student finds (BG-04)."""
+"""Plain mmdet loads an exported student and finds what the student finds."""
 
 import os
 import subprocess

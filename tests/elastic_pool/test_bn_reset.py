@@ -1,4 +1,4 @@
-"""BN reset against exact statistics (JD-14)."""
+"""BN reset against exact statistics."""
 
 from typing import Any
 

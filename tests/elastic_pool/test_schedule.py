@@ -1,4 +1,4 @@
-"""Progressive shrinking's plan, against Joint-DetNAS Table 8 (JD-12, JD-13)."""
+"""Progressive shrinking's plan, against Joint-DetNAS Table 8."""
 
 import random
 from pathlib import Path

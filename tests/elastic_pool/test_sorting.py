@@ -1,4 +1,4 @@
-"""Channel sorting (JD-15)."""
+"""Channel sorting."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""The supernet against static detectors (JD-11)."""
+"""The supernet against static detectors."""
 
 import random
 

@@ -20,7 +20,7 @@ from searchd.domain.errors import InvalidValueError
 ROOT = Path(__file__).parents[2]
 SOURCES = [
     path
-    for package in ("searchd", "api", "detection", "elastic_pool", "workers")
+    for package in ("cli", "searchd", "api", "detection", "elastic_pool", "workers")
     for path in (ROOT / package).rglob("*.py")
 ]
 RUNS_CODE = {

@@ -1,6 +1,6 @@
 """Compares teachers, and a student with them, as Ray tasks: adaptation costs and APs.
 
-MTPD (003) section 3.2, papers.md 2.3. Each teacher is built once, by a task of its own; then the
+MTPD section 3.2, docs/papers.md 2.3. Each teacher is built once, by a task of its own; then the
 images are dealt to tasks that run every detector once per image, first to fit the maps and then to
 measure them. Imports no detector: what the tasks do is `workers.comparison.steps`, and what they
 hand to each other stays in Ray's object store.

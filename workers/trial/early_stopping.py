@@ -14,7 +14,7 @@ class Hopeless(Exception):
 def score_after_first_epoch(
     order: TrialOrder, wanted: FirstEpochOrder, student: Student, resolution: Resolution, ap: float
 ) -> float:
-    """H(S, r) of the student as it is (papers.md 1.3)."""
+    """H(S, r) of the student as it is (docs/papers.md 1.3)."""
     return score(
         ap=ap,
         macs=count(student.detector, order.score.base_resolution).macs,

@@ -1,6 +1,6 @@
 """Joint-DetNAS: hill climbing over (student, teacher) pairs.
 
-Joint-DetNAS (004) Algorithm 1, sections 3.1.4 and A.1.4; decisions in papers.md 1.2. Several trials
+Joint-DetNAS Algorithm 1, sections 3.1.4 and A.1.4; decisions in docs/papers.md 1.2. Several trials
 may be in flight: all share one top-k list (the paper's parallel form).
 """
 

@@ -1,6 +1,6 @@
 """Steps over (student, teacher) pairs: an action on the student, or another teacher.
 
-Joint-DetNAS (004) Algorithm 1's loop body (papers.md 1.2), without the choice of the pair to go on
+Joint-DetNAS Algorithm 1's loop body (docs/papers.md 1.2), without the choice of the pair to go on
 from.
 """
 

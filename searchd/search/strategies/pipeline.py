@@ -1,6 +1,6 @@
 """Prune, then distil: the pipelined baseline that joint search is compared with.
 
-Joint-DetNAS (004) Table 5, papers.md 1.10: the base, trained with BN-L1, is pruned to a target
+Joint-DetNAS Table 5, docs/papers.md 1.10: the base, trained with BN-L1, is pruned to a target
 complexity at once, and the student is distilled as long as the paper's students are.
 """
 

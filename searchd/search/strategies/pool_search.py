@@ -1,6 +1,6 @@
 """Search of the pool itself: hill climbing over the genes of its subnets.
 
-Joint-DetNAS (004) appendix F, papers.md 1.7: the subnets are the detectors, with the same score.
+Joint-DetNAS appendix F, docs/papers.md 1.7: the subnets are the detectors, with the same score.
 Nothing is trained: a subnet's BN statistics are reset, and it is evaluated.
 """
 

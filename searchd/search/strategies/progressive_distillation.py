@@ -1,9 +1,9 @@
 """Progressive distillation: the stages of a plan, each a trial that goes on from its parent's
 student.
 
-MTPD (003) section 3.2 and 4.1, papers.md 2.4 and 2.6. Which teachers, and in which order, is
-decided before the first stage (`make_plan`); the stages then form a tree in which a sequence that
-begins like another shares its first stages, and every one whose parent has succeeded may run.
+MTPD section 3.2 and 4.1, docs/papers.md 2.4 and 2.6. Which teachers, and in which order, is decided
+before the first stage (`make_plan`); the stages then form a tree in which a sequence that begins
+like another shares its first stages, and every one whose parent has succeeded may run.
 """
 
 from collections.abc import Mapping, Sequence
@@ -168,8 +168,8 @@ def trials_of(plan: Plan, proposals: Sequence[Proposal]) -> dict[Path, Proposal]
 
 
 def rank_among_orders(plan: Plan, aps: Mapping[Path, float]) -> tuple[int, int] | None:
-    """The order's rank among all trained orders, by the student's AP, and their number (papers.md
-    2.4; MP-06). Baselines are no orders.
+    """The order's rank among all trained orders, by the student's AP, and their number
+    (docs/papers.md 2.4). Baselines are no orders.
 
     Args:
         plan: Whose order is ranked.

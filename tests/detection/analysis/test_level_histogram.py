@@ -1,4 +1,4 @@
-"""SGFI's choice of levels over regions (GD-11)."""
+"""SGFI's choice of levels over regions."""
 
 from collections.abc import Sequence
 from typing import Any

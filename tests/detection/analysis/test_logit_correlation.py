@@ -1,4 +1,4 @@
-"""Correlation of class logits in student and teacher (GD-12)."""
+"""Correlation of class logits in student and teacher."""
 
 from collections.abc import Sequence
 

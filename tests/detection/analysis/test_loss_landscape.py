@@ -1,4 +1,4 @@
-"""Landscapes of known curvature, and detectors that are left as they were (MP-13)."""
+"""Landscapes of known curvature, and detectors that are left as they were."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The six errors by hand, and AP that is COCO's (DI-08)."""
+"""The six errors by hand, and AP that is COCO's."""
 
 from typing import Any
 

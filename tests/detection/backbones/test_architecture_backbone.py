@@ -1,4 +1,4 @@
-"""Blocks of every shortcut and the backbone made of them (papers.md 1.4, 1.5)."""
+"""Blocks of every shortcut and the backbone made of them (docs/papers.md 1.4, 1.5)."""
 
 import ast
 from dataclasses import replace

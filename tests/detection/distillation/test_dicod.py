@@ -69,7 +69,7 @@ def test_gradient_reaches_the_student_and_not_the_classifier(
 
 
 def _divergence(student: Tensor, teacher: Tensor, *, sigmoid: bool) -> float:
-    """T^2 KL of one prediction, T = 2, by papers.md 5.2 in NumPy."""
+    """T^2 KL of one prediction, T = 2, by docs/papers.md 5.2 in NumPy."""
     s, t = student.double().numpy() / 2, teacher.double().numpy() / 2
     if not sigmoid:
         p, q = np.exp(t) / np.exp(t).sum(), np.exp(s) / np.exp(s).sum()

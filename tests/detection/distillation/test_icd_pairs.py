@@ -1,4 +1,4 @@
-"""ICD across detectors: other families, and Faster R-CNN and SSD without a pyramid (IC-08)."""
+"""ICD across detectors: other families, and Faster R-CNN and SSD without a pyramid."""
 
 from typing import Any
 

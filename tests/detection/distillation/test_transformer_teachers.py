@@ -1,4 +1,4 @@
-"""Detectors with a Swin backbone as teachers (MTPD 4.4, MP-11)."""
+"""Detectors with a Swin backbone as teachers (MTPD 4.4)."""
 
 from typing import Any
 

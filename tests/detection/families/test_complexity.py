@@ -1,4 +1,4 @@
-"""What the heads of every family cost (papers.md 0.4)."""
+"""What the heads of every family cost (docs/papers.md 0.4)."""
 
 from dataclasses import replace
 from math import ceil

@@ -1,4 +1,5 @@
-"""Complexity agrees with the papers' tables and with two independent counts (papers.md 1.11)."""
+"""Complexity agrees with the papers' tables and with two independent counts
+(docs/papers.md 1.11)."""
 
 from dataclasses import replace
 from math import ceil

@@ -1,4 +1,4 @@
-"""AP agrees with pycocotools (BG-05), and boxes come back in the original image's pixels."""
+"""AP agrees with pycocotools, and boxes come back in the original image's pixels."""
 
 import contextlib
 import io

@@ -1,4 +1,4 @@
-"""Latency is measured on single images of the asked size, warm (JD-26)."""
+"""Latency is measured on single images of the asked size, warm."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Add-layer: the identity at first, a learning block soon (papers.md 1.5 (3), JD-06)."""
+"""Add-layer: the identity at first, a learning block soon (docs/papers.md 1.5 (3))."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Channel pruning: one ranking, tied groups, inherited weights (papers.md 1.5 (1), JD-04)."""
+"""Channel pruning: one ranking, tied groups, inherited weights (docs/papers.md 1.5 (1))."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Deformable convolutions on a searched backbone: the same detector, then a movable one (JD-27)."""
+"""Deformable convolutions on a searched backbone: the same detector, then a movable one."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""evolve: chains of actions, inheritance and protection (papers.md 1.5, JD-08)."""
+"""evolve: chains of actions, inheritance and protection (docs/papers.md 1.5)."""
 
 import random
 from itertools import chain

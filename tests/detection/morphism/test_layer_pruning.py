@@ -1,4 +1,4 @@
-"""Layer pruning: the right victim, the rest bit-identical (papers.md 1.5 (2), JD-05)."""
+"""Layer pruning: the right victim, the rest bit-identical (docs/papers.md 1.5 (2))."""
 
 from dataclasses import replace
 

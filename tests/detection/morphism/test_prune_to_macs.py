@@ -1,4 +1,4 @@
-"""Channel pruning to a target of MACs (papers.md 1.10, JD-23)."""
+"""Channel pruning to a target of MACs (docs/papers.md 1.10)."""
 
 import pytest
 

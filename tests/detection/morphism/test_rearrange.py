@@ -1,4 +1,4 @@
-"""Rearrange: strides move, parameters stay (papers.md 1.5 (4), JD-07)."""
+"""Rearrange: strides move, parameters stay (docs/papers.md 1.5 (4))."""
 
 import random
 from dataclasses import replace

@@ -8,7 +8,7 @@ from workers.trial.watchdog import EXIT_HUNG, Watchdog
 
 _HANGS = """
 import time
-from workers.watchdog import Watchdog
+from workers.trial.watchdog import Watchdog
 with Watchdog(0.1).watching():
     time.sleep(60)
 """
