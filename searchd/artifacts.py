@@ -23,7 +23,7 @@ from searchd.domain.trial import Artifact
 
 log = logging.getLogger(__name__)
 
-PATIENCE_S = 300.0
+WRITE_TIMEOUT_S = 300.0
 """How long a write waits for a store that is full or read-only. Less than SEARCHD_SILENCE_S, or the
 watchdog ends a worker that waits."""
 _RETRY_S = 1.0
@@ -47,9 +47,10 @@ def write(uri: str, data: bytes, *, name: str, waits: bool = True) -> Artifact:
         waits: False: a store that is full or read-only is an error at once.
 
     Raises:
-        OSError: The store refuses the write (unreachable; or full or read-only for `PATIENCE_S`).
+        OSError: The store refuses the write: unreachable, or full or read-only for
+            `WRITE_TIMEOUT_S`.
     """
-    _try(lambda: _store(uri, data), uri, PATIENCE_S if waits else 0)
+    _try(lambda: _store(uri, data), uri, WRITE_TIMEOUT_S if waits else 0)
     return Artifact(
         name=name, uri=uri, sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data)
     )
@@ -148,11 +149,11 @@ def delete(uri: str, *, waits: bool = False) -> None:
         waits: Whether to wait while the store is read-only.
 
     Raises:
-        OSError: The store refuses it (read-only for `PATIENCE_S`, if it is to wait).
+        OSError: The store refuses it (read-only for `WRITE_TIMEOUT_S`, if it is to wait).
     """
     fs, path = url_to_fs(uri)
     if fs.exists(path):
-        _try(lambda: fs.rm(path, recursive=True), uri, PATIENCE_S if waits else 0)
+        _try(lambda: fs.rm(path, recursive=True), uri, WRITE_TIMEOUT_S if waits else 0)
 
 
 def _try(step: Callable[[], None], uri: str, patience_s: float) -> None:

@@ -32,12 +32,12 @@ from searchd.messages.reports import (
     TeacherReport,
 )
 from searchd.messages.tasks import (
+    AdaptationCostTask,
     Comparison,
-    CostsOrder,
-    LatencyOrder,
-    PoolOrder,
-    TeacherOrder,
-    TrialOrder,
+    LatencyTask,
+    PoolTrainingTask,
+    TeacherEvaluationTask,
+    TrialTask,
 )
 from searchd.spec import DatasetSpec
 
@@ -72,40 +72,40 @@ class TrialContext:
         self.num_trials = 0
 
 
-def trial_steps(order: TrialOrder, context: TrialContext) -> Generator[Progress, bool, Report]:
+def trial_steps(task: TrialTask, context: TrialContext) -> Generator[Progress, bool, Report]:
     """Trains nothing: the AP follows from the trial's number."""
     context.num_trials += 1
-    attempt = f"{order.proposal.name}/{order.attempt}"
-    fate = attempt if order.dataset.name == ACCIDENTS else ""
-    _note_beginning(order, attempt)
+    attempt = f"{task.proposal.name}/{task.attempt}"
+    fate = attempt if task.dataset.name == ACCIDENTS else ""
+    _note_beginning(task, attempt)
     for iteration in itertools.count():
-        if iteration == NUM_SLICES and order.dataset.name != ENDLESS:
+        if iteration == NUM_SLICES and task.dataset.name != ENDLESS:
             break
         time.sleep(SLICE_S)
         if iteration == 1 and fate == DIES:
             os._exit(1)
         if iteration == 1 and fate == HANGS:
             time.sleep(600)
-        if not (yield progress(order, iteration)):
-            return report(order, outcome=Outcome.STOPPED, reason="told to stop")
-    done = success(order)
-    uri = artifacts.join(order.artifacts, "report.json")
+        if not (yield progress(task, iteration)):
+            return report(task, outcome=Outcome.STOPPED, reason="told to stop")
+    done = success(task)
+    uri = artifacts.join(task.artifacts, "report.json")
     artifacts.write(uri, REPORT.dump_json(done), name="report")
     if fate == KILLS_DRIVER:
-        _kill_driver(f"search-{order.search}")
+        _kill_driver(f"search-{task.search}")
     return done
 
 
-def train_pool(order: PoolOrder, progress: Callable[[PoolProgress], bool]) -> PoolReport:
+def train_pool(task: PoolTrainingTask, progress: Callable[[PoolProgress], bool]) -> PoolReport:
     """Trains nothing."""
-    folder = Path(order.artifacts)
-    if not progress(_pool_progress(order)):
+    folder = Path(task.artifacts)
+    if not progress(_pool_progress(task)):
         return PoolReport(
-            pool=order.pool, attempt=order.attempt, outcome=Outcome.STOPPED, reason="told to stop"
+            pool=task.pool, attempt=task.attempt, outcome=Outcome.STOPPED, reason="told to stop"
         )
     report = PoolReport(
-        pool=order.pool,
-        attempt=order.attempt,
+        pool=task.pool,
+        attempt=task.attempt,
         outcome=Outcome.SUCCEEDED,
         supernet=_file(str(folder / "supernet.safetensors"), "supernet"),
     )
@@ -113,34 +113,32 @@ def train_pool(order: PoolOrder, progress: Callable[[PoolProgress], bool]) -> Po
     return report
 
 
-def compare(order: CostsOrder, is_cancelled: Callable[[], bool]) -> Comparison | None:
+def compare(task: AdaptationCostTask, is_cancelled: Callable[[], bool]) -> Comparison | None:
     """Measures nothing: a detector's place in the alphabet is its AP in percent, and a cost is the
     distance to it."""
     if is_cancelled():
         return None
-    places = {name: place for place, name in enumerate(sorted({*order.compared, *order.teachers}))}
+    places = {name: place for place, name in enumerate(sorted({*task.compared, *task.teachers}))}
     costs: dict[str, dict[str, float]] = {}
-    for source, target in order.pairs:
+    for source, target in task.pairs:
         costs.setdefault(source, {})[target] = float(abs(places[source] - places[target]))
-    return Comparison(
-        costs=costs, performance={name: places[name] / 100 for name in order.teachers}
-    )
+    return Comparison(costs=costs, performance={name: places[name] / 100 for name in task.teachers})
 
 
-def evaluate_teacher(order: TeacherOrder) -> TeacherReport:
+def evaluate_teacher(task: TeacherEvaluationTask) -> TeacherReport:
     """Evaluates nothing. By accident, its driver is killed before it records the report."""
-    given = order.student.detector if order.student else MmdetDetector(config="ssd300_coco")
+    given = task.student.detector if task.student else MmdetDetector(config="ssd300_coco")
     done = TeacherReport(
         detector=given,
-        weights=_file(artifacts.join(order.artifacts, "teacher.safetensors"), "teacher"),
+        weights=_file(artifacts.join(task.artifacts, "teacher.safetensors"), "teacher"),
         params=1,
-        evaluation=_evaluation(order.spec.resolution, 0.4),
+        evaluation=_evaluation(task.spec.resolution, 0.4),
         levels=(FeatureLevel(stride=8, channels=256),),
     )
-    uri = artifacts.join(order.artifacts, "report.json")
+    uri = artifacts.join(task.artifacts, "report.json")
     artifacts.write(uri, TEACHER_REPORT.dump_json(done), name="report")
-    if order.dataset.name == ACCIDENTS:
-        _kill_driver(f"teacher-{order.teacher}")
+    if task.dataset.name == ACCIDENTS:
+        _kill_driver(f"teacher-{task.teacher}")
     return done
 
 
@@ -157,9 +155,9 @@ class Latency:
     images_per_s: float
 
 
-def measure_latencies(order: LatencyOrder) -> list[Latency]:
+def measure_latencies(task: LatencyTask) -> list[Latency]:
     """Measures nothing: 3 ms each."""
-    return [Latency(latency_s=0.003, images_per_s=333.0) for _ in order.detectors]
+    return [Latency(latency_s=0.003, images_per_s=333.0) for _ in task.detectors]
 
 
 def attempts_begun(artifact_root: Path, search: str) -> list[str]:
@@ -167,27 +165,27 @@ def attempts_begun(artifact_root: Path, search: str) -> list[str]:
     return (artifact_root / "searches" / search / "begun.txt").read_text().split()
 
 
-def _note_beginning(order: TrialOrder, attempt: str) -> None:
-    search_folder = Path(order.artifacts).parents[1]
+def _note_beginning(task: TrialTask, attempt: str) -> None:
+    search_folder = Path(task.artifacts).parents[1]
     search_folder.mkdir(parents=True, exist_ok=True)
     with (search_folder / "begun.txt").open("a") as file:
         file.write(f"{attempt}\n")
 
 
-def success(order: TrialOrder) -> Report:
-    detector = order.detector or (order.inherited and order.inherited.detector)
-    ap = 0.3 + 0.01 * (order.proposal.number % 7)
-    evaluations = tuple(_evaluation(resolution, ap) for resolution in order.evaluated_at)
+def success(task: TrialTask) -> Report:
+    detector = task.detector or (task.inherited and task.inherited.detector)
+    ap = 0.3 + 0.01 * (task.proposal.number % 7)
+    evaluations = tuple(_evaluation(resolution, ap) for resolution in task.evaluated_at)
     epochs = (EpochMetrics(epoch=1, losses={"loss": 1.0}, learning_rate=0.1, duration_s=0.1),)
     return report(
-        order,
+        task,
         outcome=Outcome.SUCCEEDED,
         detector=detector,
         params=1,
         base_macs=1e9,
         evaluations=evaluations,
         epochs=epochs,
-        artifacts=(_file(artifacts.join(order.artifacts, "student.safetensors"), "student"),),
+        artifacts=(_file(artifacts.join(task.artifacts, "student.safetensors"), "student"),),
     )
 
 
@@ -206,18 +204,18 @@ def _evaluation(resolution: Resolution, ap: float) -> Evaluation:
     )
 
 
-def report(order: TrialOrder, **values: Any) -> Report:
-    return Report(trial=order.proposal.name, attempt=order.attempt, **values)
+def report(task: TrialTask, **values: Any) -> Report:
+    return Report(trial=task.proposal.name, attempt=task.attempt, **values)
 
 
 def _file(uri: str, name: str) -> Artifact:
     return artifacts.write(uri, b"weights", name=name)
 
 
-def progress(order: TrialOrder, iteration: int) -> Progress:
+def progress(task: TrialTask, iteration: int) -> Progress:
     return Progress(
-        trial=order.proposal.name,
-        attempt=order.attempt,
+        trial=task.proposal.name,
+        attempt=task.attempt,
         epoch=1,
         num_epochs=1,
         iteration=iteration,
@@ -227,10 +225,10 @@ def progress(order: TrialOrder, iteration: int) -> Progress:
     )
 
 
-def _pool_progress(order: PoolOrder) -> PoolProgress:
+def _pool_progress(task: PoolTrainingTask) -> PoolProgress:
     return PoolProgress(
-        pool=order.pool,
-        attempt=order.attempt,
+        pool=task.pool,
+        attempt=task.attempt,
         phase="supernet",
         epoch=1,
         num_epochs=1,

@@ -22,7 +22,7 @@ from searchd.domain.detector import Detector, MmdetDetector
 from searchd.domain.errors import DataError
 from searchd.domain.trial import Artifact, Evaluation
 from searchd.messages.reports import TEACHER_REPORT, TeacherReport
-from searchd.messages.tasks import TeacherOrder
+from searchd.messages.tasks import TeacherEvaluationTask
 from searchd.spec import TrainingSpec
 from workers.teachers import build_teacher
 
@@ -36,7 +36,7 @@ Loaded = tuple[Detector | MmdetDetector, Any]
 """What describes a teacher, and mmdet's model of it on the order's device, in eval mode."""
 
 
-def evaluate_teacher(order: TeacherOrder) -> TeacherReport:
+def evaluate_teacher(task: TeacherEvaluationTask) -> TeacherReport:
     """Load the teacher, evaluate it on the validation split, and store it.
 
     Returns:
@@ -48,42 +48,42 @@ def evaluate_teacher(order: TeacherOrder) -> TeacherReport:
         DataError: The data set cannot be read, or has another number of classes.
         InvalidValueError: The mmdet config is unknown, or no teacher.
     """
-    torch.set_num_threads(order.num_threads)
-    train_split = CocoSplit(order.dataset.train)
-    detector, model = _load(order, train_split)
-    complexity = _complexity(order, detector, model)
+    torch.set_num_threads(task.num_threads)
+    train_split = CocoSplit(task.dataset.train)
+    detector, model = _load(task, train_split)
+    complexity = _complexity(task, detector, model)
     report = TeacherReport(
         detector=detector,
         params=complexity.params,
-        evaluation=_evaluate(order, model, complexity.macs),
-        levels=feature_levels(model, order.spec.resolution),
-        weights=_store(order, model),
+        evaluation=_evaluate(task, model, complexity.macs),
+        levels=feature_levels(model, task.spec.resolution),
+        weights=_store(task, model),
     )
-    uri = artifacts.join(order.artifacts, REPORT_FILE)
+    uri = artifacts.join(task.artifacts, REPORT_FILE)
     artifacts.write(uri, TEACHER_REPORT.dump_json(report), name="report")
     return report
 
 
-def _load(order: TeacherOrder, train_split: CocoSplit) -> Loaded:
-    if order.student is not None:
-        _check_classes(order, order.student.detector.num_classes, train_split)
-        detector, model = _of_trial(order)
-    elif order.spec.mmdet is not None:
-        detector, model = _of_mmdet(order, train_split.num_classes)
+def _load(task: TeacherEvaluationTask, train_split: CocoSplit) -> Loaded:
+    if task.student is not None:
+        _check_classes(task, task.student.detector.num_classes, train_split)
+        detector, model = _of_trial(task)
+    elif task.spec.mmdet is not None:
+        detector, model = _of_mmdet(task, train_split.num_classes)
     else:
-        return _of_pool(order, train_split)
-    return detector, model.to(order.device).eval().requires_grad_(False)
+        return _of_pool(task, train_split)
+    return detector, model.to(task.device).eval().requires_grad_(False)
 
 
-def _of_trial(order: TeacherOrder) -> Loaded:
-    assert order.student is not None  # seen to by `_load`
-    weights = load_safetensors(artifacts.read(order.student.student))
-    detector = order.student.detector
+def _of_trial(task: TeacherEvaluationTask) -> Loaded:
+    assert task.student is not None  # seen to by `_load`
+    weights = load_safetensors(artifacts.read(task.student.student))
+    detector = task.student.detector
     return detector, load_student(Student(detector=detector, weights=weights))
 
 
-def _of_mmdet(order: TeacherOrder, num_classes: int) -> Loaded:
-    mmdet = order.spec.mmdet
+def _of_mmdet(task: TeacherEvaluationTask, num_classes: int) -> Loaded:
+    mmdet = task.spec.mmdet
     assert mmdet is not None  # seen to by `_load`
     detector = MmdetDetector(
         config=mmdet.config, num_classes=num_classes, options=dict(mmdet.options)
@@ -91,47 +91,49 @@ def _of_mmdet(order: TeacherOrder, num_classes: int) -> Loaded:
     return detector, load_mmdet(detector, mmdet.checkpoint)
 
 
-def _of_pool(order: TeacherOrder, train_split: CocoSplit) -> Loaded:
-    assert order.pool is not None  # checked by TeacherOrder
-    assert order.spec.subnet is not None
-    supernet = load_supernet(order.pool, train_split.num_classes)
-    subnet = order.spec.subnet.subnet
+def _of_pool(task: TeacherEvaluationTask, train_split: CocoSplit) -> Loaded:
+    assert task.pool is not None  # checked by TeacherOrder
+    assert task.spec.subnet is not None
+    supernet = load_supernet(task.pool, train_split.num_classes)
+    subnet = task.spec.subnet.subnet
     teacher = build_teacher(
         supernet,
         subnet,
         train_split,
-        pool=order.pool,
-        training=TrainingSpec(resolutions=(order.spec.resolution,)),
+        pool=task.pool,
+        training=TrainingSpec(resolutions=(task.spec.resolution,)),
         seed=SEED,
-        device=order.device,
+        device=task.device,
     )
     return supernet.static(subnet), teacher
 
 
-def _check_classes(order: TeacherOrder, num_classes: int, split: CocoSplit) -> None:
+def _check_classes(task: TeacherEvaluationTask, num_classes: int, split: CocoSplit) -> None:
     if split.num_classes != num_classes:
         raise DataError(
-            f"{order.dataset.train.annotations} has {split.num_classes} classes, but the teacher "
+            f"{task.dataset.train.annotations} has {split.num_classes} classes, but the teacher "
             f"has {num_classes}"
         )
 
 
-def _complexity(order: TeacherOrder, detector: Detector | MmdetDetector, model: Any) -> Complexity:
-    resolution = order.spec.resolution
+def _complexity(
+    task: TeacherEvaluationTask, detector: Detector | MmdetDetector, model: Any
+) -> Complexity:
+    resolution = task.spec.resolution
     if isinstance(detector, Detector):
         return count(detector, resolution)
     return count_model(model, resolution)
 
 
-def _evaluate(order: TeacherOrder, model: Any, macs: float) -> Evaluation:
-    split, resolution = CocoSplit(order.dataset.validation), order.spec.resolution
-    batches = predict(model, split, resolution, device=order.device)
+def _evaluate(task: TeacherEvaluationTask, model: Any, macs: float) -> Evaluation:
+    split, resolution = CocoSplit(task.dataset.validation), task.spec.resolution
+    batches = predict(model, split, resolution, device=task.device)
     precision = score(split, [detection for found in batches for detection in found])
-    latency = measure(model, resolution, device=order.device)
+    latency = measure(model, resolution, device=task.device)
     return Evaluation(resolution=resolution, **asdict(precision), macs=macs, **asdict(latency))
 
 
-def _store(order: TeacherOrder, model: Any) -> Artifact:
+def _store(task: TeacherEvaluationTask, model: Any) -> Artifact:
     weights = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
-    uri = artifacts.join(order.artifacts, f"{TEACHER}.safetensors")
+    uri = artifacts.join(task.artifacts, f"{TEACHER}.safetensors")
     return artifacts.write(uri, save_safetensors(weights), name=TEACHER)

@@ -87,7 +87,7 @@ def unpin_detector(
 
 def _pinned(session: Session, trial_id: str, caller: Caller, *, pinned: bool) -> TrialRow:
     row = trials.get(session, trial_id)
-    check_owner(caller, queue.resource(session, queue.of_resource(session, row.search_id)))
+    check_owner(caller, queue.resource(session, queue.of_resource(session, row.run_id)))
     return retention.pin(session, trial_id, pinned=pinned)
 
 

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy.orm import Session
 
 from api.schemas import distillations as schemas
-from searchd.domain.distillation_plan import Path, Plan, show
+from searchd.domain.distillation_plan import Plan, TeacherSequence, show
 from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import Subnet
-from searchd.search.order_results import stage_aps, standing
+from searchd.search.order_results import order_results, stage_aps
 from searchd.search.strategies.progressive_distillation import trials_of
 from searchd.spec import DistillationSpec
 from searchd.store.models import DistillationRow, TrialRow
@@ -76,7 +76,7 @@ def _stages(plan: Plan, rows: Sequence[TrialRow], aps: Mapping[str, float]) -> l
     return [_stage(stage, trained.get(stage), by_stage.get(stage)) for stage in plan.stages]
 
 
-def _stage(stage: Path, row: TrialRow | None, ap: float | None) -> schemas.Stage:
+def _stage(stage: TeacherSequence, row: TrialRow | None, ap: float | None) -> schemas.Stage:
     return schemas.Stage(
         path=show(stage),
         parent=show(stage[:-1]) or None,
@@ -90,7 +90,7 @@ def _stage(stage: Path, row: TrialRow | None, ap: float | None) -> schemas.Stage
 def _comparison(
     plan: Plan, spec: DistillationSpec, rows: Sequence[TrialRow], aps: Mapping[str, float]
 ) -> schemas.Comparison:
-    stood = standing(plan, spec.baselines, [row.proposal for row in rows], aps)
+    stood = order_results(plan, spec.baselines, [row.proposal for row in rows], aps)
     return schemas.Comparison(
         base=stood.base,
         order=stood.order,
@@ -104,5 +104,5 @@ def _comparison(
     )
 
 
-def _names(order: Path) -> list[str]:
+def _names(order: TeacherSequence) -> list[str]:
     return [name for name in order if name is not None]  # an order has teachers alone

@@ -98,6 +98,7 @@ def lineage(session: Session, runs: Iterable[RunRow]) -> schemas.Lineage:
             _build(
                 schemas.LineageTrial,
                 row,
+                search_id=run.id,
                 search=run.name,
                 parent_id=parent_id,
                 change=change,
@@ -142,7 +143,8 @@ def detector(session: Session, row: TrialRow) -> schemas.Detector:
         schemas.Detector,
         row,
         trial_id=row.id,
-        search=session.get_one(RunRow, row.search_id).name,
+        search_id=row.run_id,
+        search=session.get_one(RunRow, row.run_id).name,
         lineage=[
             ancestor.id
             for ancestor in trials.ancestors(session, row.id)
@@ -167,6 +169,7 @@ def _kind(detector: Detector | MmdetDetector) -> str:
 
 def _described(row: TrialRow) -> dict[str, object]:
     return {
+        "search_id": row.run_id,
         "change": describe_change(row.proposal.change),
         "teacher": None if row.teacher is None else str(row.teacher),
         "encoding": None if row.detector is None else encode(row.detector.architecture),
@@ -211,6 +214,7 @@ def _point(run: RunRow, row: TrialRow, evaluation: object) -> schemas.Point:
         row,
         trial_id=row.id,
         trial=row.name,
+        search_id=run.id,
         search=run.name,
         encoding=encode(row.detector.architecture),
         evaluation=evaluation,

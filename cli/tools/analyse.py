@@ -17,7 +17,7 @@ from cli.output import Format, FormatOption, percent, show_json, show_rows
 from cli.service import URL, UrlOption
 from cli.tools import plots, search_analytics
 from searchd.domain.errors import InvalidValueError
-from searchd.search.learning_curves import Stage, curve
+from searchd.search.learning_curves import TrialCurve, curve
 
 app = typer.Typer(no_args_is_help=True, help="Analyses of searches and of trained detectors.")
 
@@ -227,7 +227,7 @@ def logits(
     _show(values, plots.plot_correlations, plot, output)
 
 
-def _lineage(client: Client, trial_id: str) -> list[Stage]:
+def _lineage(client: Client, trial_id: str) -> list[TrialCurve]:
     """The trials from the base to this one, with AP at the largest resolution."""
     detector = client.get_detector(trial_id)
     stages = []
@@ -236,7 +236,7 @@ def _lineage(client: Client, trial_id: str) -> list[Stage]:
         if not row.evaluations:
             raise fail(f"trial {row.id} has no evaluation")
         stages.append(
-            Stage(
+            TrialCurve(
                 trial=row.name if row.search_id == detector.search_id else row.id,
                 losses=tuple(epoch.losses for epoch in row.epochs),
                 ap=max(row.evaluations, key=lambda e: e.resolution.area).ap,

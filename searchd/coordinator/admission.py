@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from searchd.coordinator.capacity import NeedsRoom, shortage
+from searchd.coordinator.capacity import NeedsCapacity, unschedulable_reason
 from searchd.coordinator.disk_guard import DiskGuard
 from searchd.coordinator.jobs import Node
 from searchd.domain.lifecycle import DatasetStatus, PoolStatus, TeacherStatus, WorkKind
@@ -77,10 +77,10 @@ class Admission:
             )
 
 
-def _of_cluster(resource: NeedsRoom, nodes: list[Node]) -> Iterator[Refusal]:
+def _of_cluster(resource: NeedsCapacity, nodes: list[Node]) -> Iterator[Refusal]:
     if not nodes:
         yield Refusal("waits: the cluster has no node yet", for_good=False)
-    lack = shortage(resource, nodes)
+    lack = unschedulable_reason(resource, nodes)
     if lack is not None:
         yield Refusal(lack, for_good=True)
 

@@ -9,15 +9,15 @@ from searchd.store import Database
 from searchd.store.models import DatasetRow, PoolRow, RunRow, TeacherRow, WorkRow
 from searchd.store.work import queue
 
-NeedsRoom = PoolRow | TeacherRow | RunRow
+NeedsCapacity = PoolRow | TeacherRow | RunRow
 LOOK_S = 30.0
 """Between two looks at the nodes for work that is under way."""
-PATIENCE_S = 900.0
+NODES_LOST_TIMEOUT_S = 900.0
 """For how long work that is under way waits for nodes to come back. Longer than a machine takes to
 be replaced or to start again."""
 
 
-def shortage(resource: NeedsRoom, nodes: Sequence[Node]) -> str | None:
+def unschedulable_reason(resource: NeedsCapacity, nodes: Sequence[Node]) -> str | None:
     """Why the work can never run on these nodes, however idle they are; None if it can. Without
     any node nothing is known."""
     if isinstance(resource, RunRow):
@@ -40,14 +40,14 @@ def shortage(resource: NeedsRoom, nodes: Sequence[Node]) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Lacking:
+class Unschedulable:
     """Work under way whose nodes are gone for good, as far as anybody can tell."""
 
     work: WorkRow
     reason: str
 
 
-class RoomWatch:
+class CapacityMonitor:
     """Finds work that was started when there was room, and now waits for nodes that are gone.
 
     Args:
@@ -65,7 +65,7 @@ class RoomWatch:
         """Whether it is time to look at the nodes again."""
         return bool(leased) and self._time_s() - self._looked_at >= LOOK_S
 
-    def lacking(self, leased: Sequence[WorkRow], nodes: Sequence[Node]) -> Iterator[Lacking]:
+    def lacking(self, leased: Sequence[WorkRow], nodes: Sequence[Node]) -> Iterator[Unschedulable]:
         """Work that has lacked room for too long.
 
         Args:
@@ -79,9 +79,11 @@ class RoomWatch:
         for row, lack in self._shortages(leased, nodes):
             since = before.get(row.id, self._looked_at)
             self._lacking_since[row.id] = since
-            if self._looked_at - since >= PATIENCE_S:
+            if self._looked_at - since >= NODES_LOST_TIMEOUT_S:
                 minutes = (self._looked_at - since) / 60
-                yield Lacking(row, f"for {minutes:.0f} minutes nodes have been missing: {lack}")
+                yield Unschedulable(
+                    row, f"for {minutes:.0f} minutes nodes have been missing: {lack}"
+                )
 
     def _shortages(
         self, leased: Sequence[WorkRow], nodes: Sequence[Node]
@@ -90,7 +92,11 @@ class RoomWatch:
         with self._database.read() as session:
             for row in leased:
                 resource = queue.resource(session, row)
-                lack = None if isinstance(resource, DatasetRow) else shortage(resource, nodes)
+                lack = (
+                    None
+                    if isinstance(resource, DatasetRow)
+                    else unschedulable_reason(resource, nodes)
+                )
                 if lack is not None:
                     found.append((row, lack))
         return found

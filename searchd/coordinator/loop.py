@@ -19,7 +19,7 @@ from types import FrameType
 
 from searchd import settings
 from searchd.coordinator.admission import Admission
-from searchd.coordinator.capacity import Lacking, RoomWatch
+from searchd.coordinator.capacity import CapacityMonitor, Unschedulable
 from searchd.coordinator.disk_guard import DiskGuard, guarded_folders
 from searchd.coordinator.jobs import Jobs, JobStatus, Node, RayJobs
 from searchd.coordinator.sweeper import Sweeper
@@ -71,7 +71,7 @@ _REQUEUED = {
 
 
 @dataclass(frozen=True, slots=True)
-class Deed:
+class CoordinatorEvent:
     """One thing that a round did."""
 
     action: Action
@@ -80,7 +80,7 @@ class Deed:
 
 
 @dataclass(frozen=True, slots=True)
-class _Sign:
+class _Heartbeat:
     """A sign of life of a driver."""
 
     shown: tuple[int, datetime | None]
@@ -122,13 +122,13 @@ class Coordinator:
         self._max_attempts = max_attempts
         self._clock = clock
         self._time_s = watch
-        self._room = RoomWatch(database, watch)
+        self._room = CapacityMonitor(database, watch)
         self._admission = Admission(max_running_searches, guard or DiskGuard((), min_free_gb=0))
-        self._signs: dict[str, _Sign] = {}
+        self._signs: dict[str, _Heartbeat] = {}
         """The last sign of life of every piece of leased work."""
         self._owner = f"coordinator {socket.gethostname()}:{os.getpid()}"
 
-    def step(self) -> list[Deed]:
+    def step(self) -> list[CoordinatorEvent]:
         """One round: look at everything that was leased, then start what may start.
 
         Returns:
@@ -152,11 +152,11 @@ class Coordinator:
         the date, which a clock that differs from ours may have written."""
         before, self._signs = self._signs, {}
         for row in leased:
-            sign = _Sign((row.lease, row.lease_expires_at), self._time_s())
+            sign = _Heartbeat((row.lease, row.lease_expires_at), self._time_s())
             last = before.get(row.id, sign)
             self._signs[row.id] = last if last.shown == sign.shown else sign
 
-    def _watch(self, row: WorkRow) -> Deed | None:
+    def _watch(self, row: WorkRow) -> CoordinatorEvent | None:
         """What is to be done about a driver that should be running."""
         lease = queue.lease_of(row)
         job_id = job_of(lease)
@@ -169,12 +169,12 @@ class Coordinator:
                 return None
             self._jobs.stop(job_id)
             log.warning("%s: no sign of life, asked Ray to end %s", row.id, job_id)
-            return Deed(Action.STOPPED, row.id, "no sign of life")
+            return CoordinatorEvent(Action.STOPPED, row.id, "no sign of life")
         if status is JobStatus.MISSING and not is_silent:
             return None  # about to be submitted, or a driver that somebody started by hand
         return self._restart(row, lease, status)
 
-    def _kill(self, row: WorkRow, lease: Lease) -> Deed | None:
+    def _kill(self, row: WorkRow, lease: Lease) -> CoordinatorEvent | None:
         """End it without waiting for its driver, which may hang. Ray sends SIGKILL to what does not
         heed SIGTERM, and what a driver writes from now on is refused."""
         self._jobs.stop(job_of(lease))
@@ -185,7 +185,7 @@ class Coordinator:
             return None  # the driver finished since we read the row
         return _done(Action.CANCELLED, row, "a user asked to kill")
 
-    def _end_without_room(self, lacking: Lacking) -> Deed | None:
+    def _end_without_room(self, lacking: Unschedulable) -> CoordinatorEvent | None:
         """Fail work that waits for nodes which are gone."""
         row, lease = lacking.work, queue.lease_of(lacking.work)
         self._jobs.stop(job_of(lease))
@@ -196,7 +196,7 @@ class Coordinator:
             return None  # the driver finished since we read the row
         return _done(Action.GAVE_UP, row, lacking.reason)
 
-    def _restart(self, row: WorkRow, lease: Lease, status: JobStatus) -> Deed | None:
+    def _restart(self, row: WorkRow, lease: Lease, status: JobStatus) -> CoordinatorEvent | None:
         reason = f"its driver ended without finishing (job {job_of(lease)} is {status})"
         try:
             if row.attempts >= self._max_attempts and row.desired is Desired.RUN:
@@ -215,7 +215,7 @@ class Coordinator:
             # Stale: the driver finished, or somebody requeued it, since we read the row.
             return None
 
-    def _admit(self, row: WorkRow, nodes: list[Node]) -> Deed | None:
+    def _admit(self, row: WorkRow, nodes: list[Node]) -> CoordinatorEvent | None:
         try:
             with self._database.write() as session:
                 refusal = self._admission.refusal(session, row, nodes)
@@ -232,10 +232,10 @@ class Coordinator:
             return None  # somebody moved it since we read the row; the next round sees
         if refusal is not None:
             action = Action.GAVE_UP if refusal.for_good else Action.WAITS
-            return Deed(action, row.id, refusal.reason)
+            return CoordinatorEvent(action, row.id, refusal.reason)
         return None if lease is None else self._submit(row, lease, name)
 
-    def _submit(self, row: WorkRow, lease: Lease, name: str) -> Deed:
+    def _submit(self, row: WorkRow, lease: Lease, name: str) -> CoordinatorEvent:
         command = ["python", "-m", "searchd.driver", f"--work={row.id}", f"--lease={lease.number}"]
         # Ray's dashboard shows "job_name" as the job's name.
         metadata = {
@@ -257,9 +257,9 @@ def job_of(lease: Lease) -> str:
     return f"{lease.work_id}-{lease.number}"
 
 
-def _done(action: Action, row: WorkRow, reason: str) -> Deed:
+def _done(action: Action, row: WorkRow, reason: str) -> CoordinatorEvent:
     log.info("%s: %s, %s", row.id, action, reason)
-    return Deed(action, row.id, reason)
+    return CoordinatorEvent(action, row.id, reason)
 
 
 def main() -> None:

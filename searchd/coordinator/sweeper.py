@@ -26,7 +26,7 @@ from searchd.settings import Settings
 from searchd.store import Database
 from searchd.store.base import now
 from searchd.store.runs import retention
-from searchd.store.runs.retention import Holdings, Resting
+from searchd.store.runs.retention import RetainedArtifacts, RetainedRun
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ _SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Swept:
+class SweepResult:
     """What one sweep removed."""
 
     resource_id: str
@@ -73,12 +73,12 @@ class Sweeper:
         self._is_on = not settings.keep_all
         self._clock = clock
         self._time_s = watch
-        self._due: deque[Resting] = deque()
+        self._due: deque[RetainedRun] = deque()
         self._next_look = float("-inf")
         self._clean: dict[str, int] = {}
         """Number of events of what has ended and has nothing to remove until another happens."""
 
-    def step(self) -> Swept | None:
+    def step(self) -> SweepResult | None:
         """Sweep what is due next, if anything is.
 
         A store that refuses or does not answer is logged, and tried again at the next look.
@@ -95,7 +95,7 @@ class Sweeper:
             log.warning("%s could not be swept, which is tried again: %s", resting.id, error)
             return None
 
-    def sweep_all(self) -> list[Swept]:
+    def sweep_all(self) -> list[SweepResult]:
         """Sweep everything once, now."""
         self._due.extend(self._look())
         swept = []
@@ -103,14 +103,14 @@ class Sweeper:
             swept.append(self.step())
         return [each for each in swept if each is not None]
 
-    def _look(self) -> list[Resting]:
+    def _look(self) -> list[RetainedRun]:
         if not self._is_on:
             return []
         with self._database.read() as session:
             found = [*retention.runs(session), *retention.ended_pools(session)]
         return [each for each in found if self._clean.get(each.id) != each.num_events]
 
-    def _sweep(self, resting: Resting) -> Swept | None:
+    def _sweep(self, resting: RetainedRun) -> SweepResult | None:
         of_pool = resting.id.startswith("p-")
         folder = artifacts.join(self._root, "pools" if of_pool else "searches", resting.id)
         stored = _list(folder)
@@ -122,9 +122,9 @@ class Sweeper:
             return None
         size_bytes = sum(stored[file] for file in doomed)
         log.info("%s: removed %d files with %d bytes", resting.id, len(doomed), size_bytes)
-        return Swept(resource_id=resting.id, num_files=len(doomed), size_bytes=size_bytes)
+        return SweepResult(resource_id=resting.id, num_files=len(doomed), size_bytes=size_bytes)
 
-    def _of_run(self, run: Resting, stored: Mapping[str, int]) -> tuple[list[str], list[str]]:
+    def _of_run(self, run: RetainedRun, stored: Mapping[str, int]) -> tuple[list[str], list[str]]:
         """Give up what is not needed. Files to remove, and the names of whose they are."""
         with self._database.write() as session:
             held = retention.collect(session, run.id, keep_s=self._keep_s, now=self._clock())
@@ -136,7 +136,7 @@ class Sweeper:
             shutil.rmtree(self._tune_folder / run.id, ignore_errors=True)
         return doomed, whose
 
-    def _of_pool(self, pool: Resting, stored: Mapping[str, int]) -> tuple[list[str], list[str]]:
+    def _of_pool(self, pool: RetainedRun, stored: Mapping[str, int]) -> tuple[list[str], list[str]]:
         doomed = left_by_pool(stored) if self._has_rested(pool) else []
         whose = list(dict.fromkeys(path.split("/")[0] for path in doomed))
         if whose:
@@ -144,13 +144,13 @@ class Sweeper:
                 retention.record_collection(session, pool.id, _message(stored, doomed, whose))
         return doomed, whose
 
-    def _has_rested(self, resting: Resting) -> bool:
+    def _has_rested(self, resting: RetainedRun) -> bool:
         """Whether it ended long enough ago that nothing of it is in use."""
         before = self._clock() - timedelta(seconds=self._keep_s)
         return resting.ended_at is not None and resting.ended_at <= before
 
 
-def left_by_run(stored: Iterable[str], held: Holdings, run_id: str) -> list[str]:
+def left_by_run(stored: Iterable[str], held: RetainedArtifacts, run_id: str) -> list[str]:
     """Files of a run's attempts that no row of the database holds.
 
     Args:
@@ -170,7 +170,7 @@ def left_by_pool(stored: Iterable[str]) -> list[str]:
     return [path for path in stored if path.endswith(("/resume.pt", ".partial"))]
 
 
-def _is_left(path: str, held: Holdings, held_files: Collection[str]) -> bool:
+def _is_left(path: str, held: RetainedArtifacts, held_files: Collection[str]) -> bool:
     attempt = _ATTEMPT.fullmatch(path)
     if attempt is None or attempt["file"] == _REPORT or path in held_files:
         return False

@@ -72,7 +72,7 @@ class Baseline(StrEnum):
                 return None
 
 
-Path = tuple[str | None, ...]
+TeacherSequence = tuple[str | None, ...]
 """A stage: the teachers, by name, that the student has had when it ends, the stage's own last.
 None: a stage without a teacher."""
 
@@ -90,7 +90,7 @@ class Plan:
     """All that may teach, by name: the teachers, and simultaneous ones by their baseline's."""
     choices: tuple[Choice, ...]
     """The order, first teacher first."""
-    stages: tuple[Path, ...]
+    stages: tuple[TeacherSequence, ...]
     """Everything to be trained, each prefix once; parents come before their children."""
     performance: dict[str, float] = field(default_factory=dict)
     """AP of every teacher in [0, 1]; empty where the order was given and not chosen."""
@@ -105,11 +105,11 @@ class Plan:
                 raise InvalidValueError(f"stage {show(stage)} comes before the one it goes on from")
 
     @property
-    def order(self) -> Path:
+    def order(self) -> TeacherSequence:
         """The chosen teachers' names."""
         return tuple(choice.teacher for choice in self.choices)
 
-    def is_order(self, stage: Path) -> bool:
+    def is_order(self, stage: TeacherSequence) -> bool:
         """Whether a stage ends a sequence of different teachers, and is no baseline's."""
         alone = [
             name
@@ -119,7 +119,7 @@ class Plan:
         return len(set(alone)) == len(stage)
 
 
-def show(path: Path) -> str:
+def show(path: TeacherSequence) -> str:
     """A stage in words: "small > large", "no teacher > no teacher"."""
     return " > ".join(name or "no teacher" for name in path)
 

@@ -16,7 +16,7 @@ from searchd import settings as settings_module
 from searchd.domain.errors import ConflictError, StaleLeaseError
 from searchd.domain.lifecycle import WorkKind
 from searchd.driver.dataset_check import run_dataset_check
-from searchd.driver.lease_heartbeat import EXIT_LEASE_LOST, LeaseKeeper
+from searchd.driver.lease_heartbeat import EXIT_LEASE_LOST, LeaseHeartbeat
 from searchd.driver.ledger import Ledger
 from searchd.driver.pool_training import run_pool
 from searchd.driver.teacher_evaluation import run_teacher
@@ -24,7 +24,7 @@ from searchd.driver.trial_loop import run_search
 from searchd.settings import Settings
 from searchd.store import Database, Lease
 from searchd.store.base import now
-from searchd.store.reconnecting import PatientDatabase
+from searchd.store.reconnecting import RetryingDatabase
 from searchd.store.work import queue
 
 log = logging.getLogger("searchd.driver")
@@ -34,7 +34,7 @@ def main() -> None:
     arguments = _parse(sys.argv[1:])
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     settings = settings_module.load()
-    opened = PatientDatabase(settings.database, patience_s=settings.lease_s)
+    opened = RetryingDatabase(settings.database, patience_s=settings.lease_s)
     with closing(opened) as database:
         lease = (
             _take_lease(database, arguments.work, settings)
@@ -42,14 +42,14 @@ def main() -> None:
             else Lease(arguments.work, arguments.lease)
         )
         try:
-            with LeaseKeeper(database, lease, lease_s=settings.lease_s) as keeper:
+            with LeaseHeartbeat(database, lease, lease_s=settings.lease_s) as keeper:
                 carry_out(database, lease, keeper, settings)
         except StaleLeaseError as error:
             log.error("%s", error)
             sys.exit(EXIT_LEASE_LOST)
 
 
-def carry_out(database: Database, lease: Lease, keeper: LeaseKeeper, settings: Settings) -> None:
+def carry_out(database: Database, lease: Lease, keeper: LeaseHeartbeat, settings: Settings) -> None:
     """Do the work that is leased, whatever its kind."""
     with database.read() as session:
         kind = queue.get(session, lease.work_id).kind

@@ -20,12 +20,12 @@ from searchd.domain.teacher import Teacher
 from searchd.domain.trial import BASE_NAME, Proposal
 from searchd.driver.cluster import resolve
 from searchd.driver.ledger import Ledger
-from searchd.messages.tasks import Comparison, CostsOrder, TeacherRef
+from searchd.messages.tasks import AdaptationCostTask, Comparison, TeacherRef
 from searchd.search import teacher_order
-from searchd.search.order_results import Standing, standing
+from searchd.search.ask_tell import AskTell
+from searchd.search.order_results import OrderResults, order_results
 from searchd.search.strategies import progressive_distillation
 from searchd.search.strategies.progressive_distillation import Progressive, end_of
-from searchd.search.strategy import Strategy
 from searchd.settings import Settings
 from searchd.spec import SUBNET, DistillationSpec
 
@@ -34,10 +34,10 @@ log = logging.getLogger(__name__)
 Costs = dict[str, dict[str, float]]
 
 
-def needs_plan(strategy: Strategy) -> bool:
+def needs_plan(ask_tell: AskTell) -> bool:
     """Whether the student of a distillation is ready, and its teachers are not chosen."""
-    rules = strategy.rules
-    return strategy.has_base and isinstance(rules, Progressive) and rules.plan is None
+    strategy = ask_tell.strategy
+    return ask_tell.has_base and isinstance(strategy, Progressive) and strategy.plan is None
 
 
 def make_plan(ledger: Ledger, settings: Settings, cancelled: threading.Event) -> str | None:
@@ -58,10 +58,10 @@ def make_plan(ledger: Ledger, settings: Settings, cancelled: threading.Event) ->
             return None
         plan = plan_of(spec, ledger.run.teachers, found)
     except RayTaskError as error:
-        log.exception("distillation %s: its teachers could not be compared", ledger.search_id)
+        log.exception("distillation %s: its teachers could not be compared", ledger.run_id)
         return f"its teachers could not be compared: {error.cause}"
     except SearchdError as error:
-        log.exception("distillation %s: its teachers could not be ordered", ledger.search_id)
+        log.exception("distillation %s: its teachers could not be ordered", ledger.run_id)
         return f"its teachers could not be ordered: {error}"
     ledger.write_plan(plan, explanation(plan, spec))
     return None
@@ -116,7 +116,7 @@ def compare_orders(ledger: Ledger) -> None:
         row.name: next(e.ap for e in row.evaluations if e.resolution == resolution)
         for row in ledger.scored()
     }
-    proposals = ledger.strategy().proposals
+    proposals = ledger.ask_tell().proposals
     ledger.announce(verdict(plan, spec, proposals, aps, resolution))
 
 
@@ -136,7 +136,7 @@ def verdict(
         aps: By the trial's name, of those that succeeded.
         resolution: At which the APs were measured.
     """
-    stood = standing(plan, spec.baselines, proposals, aps)
+    stood = order_results(plan, spec.baselines, proposals, aps)
     ends = {plan.order: stood.order}
     ends |= {end_of(baseline, plan.order): ap for baseline, ap in stood.baselines.items()}
     shown = [f"{show(end)} {ap:.3f}" for end, ap in ends.items() if ap is not None]
@@ -146,7 +146,7 @@ def verdict(
     return messages
 
 
-def _rank(plan: Plan, stood: Standing) -> str:
+def _rank(plan: Plan, stood: OrderResults) -> str:
     if stood.rank is None:
         return f"the order {show(plan.order)} was not completed and has no rank"
     return (
@@ -165,15 +165,15 @@ def _compared(ledger: Ledger, settings: Settings, cancelled: threading.Event) ->
         return Comparison(costs={}, performance={})
     teachers = ledger.teacher_references()
     pairs = [pair for pair in permutations([STUDENT_NAME, *teachers], 2) if pair[1] in teachers]
-    order = _order(ledger, teachers)
-    of = {pair: _depends_on(order, pair) for pair in pairs}
+    task = _cost_task(ledger, teachers)
+    of = {pair: _depends_on(task, pair) for pair in pairs}
     keys = {pair: _key(of[pair]) for pair in pairs}
     costs = ledger.known_costs(keys.values())
     missing = tuple(pair for pair in pairs if keys[pair] not in costs)
     message = f"{len(missing)} of {len(pairs)} adaptation costs of {len(teachers)} teachers"
     ledger.announce([f"{message} are measured, the others are known"])
-    order = order.model_copy(update={"pairs": missing})
-    found: Comparison | None = resolve(settings.adaptation_costs)(order, cancelled.is_set)
+    task = task.model_copy(update={"pairs": missing})
+    found: Comparison | None = resolve(settings.adaptation_costs)(task, cancelled.is_set)
     if found is None:
         return None
     for pair in missing:
@@ -185,11 +185,11 @@ def _compared(ledger: Ledger, settings: Settings, cancelled: threading.Event) ->
     return Comparison(costs=by_name, performance=found.performance)
 
 
-def _order(ledger: Ledger, teachers: Mapping[str, Subnet | TeacherRef]) -> CostsOrder:
+def _cost_task(ledger: Ledger, teachers: Mapping[str, Subnet | TeacherRef]) -> AdaptationCostTask:
     """To compare all teachers and the student, as far as pairs are asked for."""
     spec = _spec(ledger)
     resources, resolution = spec.resources, _largest(spec.trial.resolutions)
-    return CostsOrder(
+    return AdaptationCostTask(
         dataset=ledger.dataset,
         student=ledger.student(),
         pool=ledger.pool_reference(),
@@ -207,32 +207,32 @@ def _order(ledger: Ledger, teachers: Mapping[str, Subnet | TeacherRef]) -> Costs
     )
 
 
-def _depends_on(order: CostsOrder, pair: tuple[str, str]) -> dict[str, object]:
+def _depends_on(task: AdaptationCostTask, pair: tuple[str, str]) -> dict[str, object]:
     """Everything that a cost is a function of, as JSON."""
     return {
-        "dataset": order.dataset.model_dump(mode="json"),
-        "normalize": order.normalize,
-        "from": _features(order, pair[0]),
-        "to": _features(order, pair[1]),
+        "dataset": task.dataset.model_dump(mode="json"),
+        "normalize": task.normalize,
+        "from": _features(task, pair[0]),
+        "to": _features(task, pair[1]),
     }
 
 
-def _features(order: CostsOrder, name: str) -> dict[str, object]:
+def _features(task: AdaptationCostTask, name: str) -> dict[str, object]:
     """What a detector's features depend on."""
     if name == STUDENT_NAME:
-        weights = order.student.student.sha256
-        return {"sha256": weights, "resolution": str(order.student_resolution)}
-    seen = {"resolution": str(order.resolution)}
-    teacher = order.teachers[name]
+        weights = task.student.student.sha256
+        return {"sha256": weights, "resolution": str(task.student_resolution)}
+    seen = {"resolution": str(task.resolution)}
+    teacher = task.teachers[name]
     if isinstance(teacher, TeacherRef):
         return {"sha256": teacher.weights.sha256, **seen}
-    assert order.pool is not None  # where the subnet is from
-    training = order.training
+    assert task.pool is not None  # where the subnet is from
+    training = task.training
     return {
-        "sha256": order.pool.supernet.sha256,
+        "sha256": task.pool.supernet.sha256,
         "subnet": SUBNET.dump_python(teacher, mode="json"),
         "bn_reset": [
-            order.pool.bn_reset_images,
+            task.pool.bn_reset_images,
             training.batch_size,
             *map(str, training.resolutions),
         ],

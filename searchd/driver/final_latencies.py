@@ -13,7 +13,7 @@ from ray.exceptions import RayError
 from searchd.domain.trial import TrialRole
 from searchd.driver.cluster import resolve
 from searchd.driver.ledger import Ledger
-from searchd.messages.tasks import LatencyOrder, TimedDetector
+from searchd.messages.tasks import LatencyTask, TimedDetector
 from searchd.search.confirmation import judge
 from searchd.search.history import ranking
 from searchd.search.pareto import pareto_front
@@ -32,23 +32,23 @@ def measure_latencies(ledger: Ledger, settings: Settings) -> None:
 
     A failure is logged and leaves what the trials measured: it is no reason to lose a search.
     """
-    strategy = ledger.strategy()
-    accepted = ranking(judge(strategy.completions, confirm=strategy.rules.confirm).accepted)
+    ask_tell = ledger.ask_tell()
+    accepted = ranking(judge(ask_tell.completions, confirm=ask_tell.strategy.confirm).accepted)
     best = accepted[0].proposal.name if accepted else None
     chosen = detectors_to_time(ledger.scored(), best)
     if not chosen:
         return
     resources = ledger.spec.resources
-    task = _measure.options(num_cpus=resources.cpus_per_trial, num_gpus=resources.gpus_per_trial)
+    remote = _measure.options(num_cpus=resources.cpus_per_trial, num_gpus=resources.gpus_per_trial)
     try:
-        found = ray.get(task.remote(settings.latency, _order(chosen, resources)))
+        found = ray.get(remote.remote(settings.latency, _task(chosen, resources)))
     except RayError:
-        log.exception("search %s: latencies could not be measured", ledger.search_id)
+        log.exception("search %s: latencies could not be measured", ledger.run_id)
         return
     ledger.record_latencies(
         {evaluation.id: times for (_, evaluation), times in zip(chosen, found, strict=True)}
     )
-    log.info("search %s: %d detectors were timed side by side", ledger.search_id, len(chosen))
+    log.info("search %s: %d detectors were timed side by side", ledger.run_id, len(chosen))
 
 
 def detectors_to_time(scored: Sequence[TrialRow], best_name: str | None) -> list[Timed]:
@@ -76,8 +76,8 @@ def _has_weights(row: TrialRow) -> bool:
     return any(file.name == STUDENT and file.deleted_at is None for file in row.artifacts)
 
 
-def _order(chosen: Sequence[Timed], resources: ResourcesSpec) -> LatencyOrder:
-    return LatencyOrder(
+def _task(chosen: Sequence[Timed], resources: ResourcesSpec) -> LatencyTask:
+    return LatencyTask(
         detectors=tuple(_timed(row, evaluation) for row, evaluation in chosen),
         num_threads=max(1, int(resources.cpus_per_trial)),
         device="cuda" if resources.gpus_per_trial > 0 else "cpu",
@@ -96,6 +96,6 @@ def _timed(row: TrialRow, evaluation: EvaluationRow) -> TimedDetector:
 
 
 @ray.remote
-def _measure(path: str, order: LatencyOrder) -> list[tuple[float, float]]:
+def _measure(path: str, task: LatencyTask) -> list[tuple[float, float]]:
     """Seconds of one forward pass and images per second, of each detector."""
-    return [(found.latency_s, found.images_per_s) for found in resolve(path)(order)]
+    return [(found.latency_s, found.images_per_s) for found in resolve(path)(task)]

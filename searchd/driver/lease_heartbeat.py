@@ -23,7 +23,7 @@ _LONGEST_INTERVAL_S = 2.0
 """Between two looks at the database; what a user wants is seen within it."""
 
 
-class LeaseKeeper:
+class LeaseHeartbeat:
     """Extends the lease until left; ends the process when the lease is lost.
 
     A driver whose lease was lost must not write any more. The store refuses its writes anyway;

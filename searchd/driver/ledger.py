@@ -20,15 +20,15 @@ from searchd.domain.subnet import Subnet
 from searchd.domain.teacher import RegisteredTeacher
 from searchd.domain.trial import BASE_NAME, Outcome, Proposal
 from searchd.driver.run import attempt_folder, load_run, run_folder
-from searchd.driver.strategies import rules_of
+from searchd.driver.strategies import strategy_of
 from searchd.driver.trial_failures import failure_of
 from searchd.driver.trial_scores import remarks_on, scores_of
-from searchd.driver.trial_tasks import first_epoch_of, make_order, student_of
+from searchd.driver.trial_tasks import early_stopping_rule, make_task, student_of
 from searchd.messages.files import REPORT_FILE, STOP_FILE
 from searchd.messages.reports import REPORT, Progress, Report
-from searchd.messages.tasks import Inherited, PoolRef, TeacherRef, TrialOrder
-from searchd.search.strategies.base import Rules
-from searchd.search.strategy import Completion, Strategy
+from searchd.messages.tasks import Inherited, PoolRef, TeacherRef, TrialTask
+from searchd.search.ask_tell import AskTell, Completion
+from searchd.search.strategies.base import Strategy
 from searchd.settings import Settings
 from searchd.spec import SearchSpec
 from searchd.store import Database, Lease
@@ -68,7 +68,7 @@ class Ledger:
         self._settings = settings
         with database.read() as session:
             self.run = load_run(session, queue.get(session, lease.work_id).resource_id)
-        self.search_id = self.run.id
+        self.run_id = self.run.id
         self.spec = self.run.spec
         self.dataset = self.run.dataset
 
@@ -81,7 +81,7 @@ class Ledger:
         with self._database.write() as session:
             queue.advance(session, self._lease, to, reason)
 
-    def finish(self, to: SearchStatus, reason: str, *, under: Rules) -> bool:
+    def finish(self, to: SearchStatus, reason: str, *, under: Strategy) -> bool:
         """End the search, unless the user has given it another budget; trials that have not ended
         are cancelled.
 
@@ -95,7 +95,7 @@ class Ledger:
         """
         with self._database.write() as session:
             hold(session, self._lease)
-            if self._rules(session) != under:
+            if self._strategy(session) != under:
                 return False
             queue.finish(session, self._lease, to, reason)
         return True
@@ -109,7 +109,7 @@ class Ledger:
             would keep the driver from hearing of workers that wait for the same store, and give up.
         """
         with self._database.write() as session:
-            queue.heed(session, self._lease)
+            queue.acknowledge_stop(session, self._lease)
         try:
             artifacts.write(self.stop_uri, b"{}", name="stop", waits=False)
         except OSError as error:
@@ -124,16 +124,16 @@ class Ledger:
         What its trials learned so far is in their checkpoints."""
         with self._database.write() as session:
             queue.stopped(session, self._lease)
-            row = session.get_one(RunRow, self.search_id)
+            row = session.get_one(RunRow, self.run_id)
             return row.status, row.status_reason
 
-    def allow(self) -> None:
+    def clear_stop_flag(self) -> None:
         """Workers may run, although an earlier driver told its own to stop."""
         artifacts.delete(self.stop_uri, waits=True)
 
     def status(self) -> SearchStatus:
         with self._database.read() as session:
-            return session.get_one(RunRow, self.search_id).status
+            return session.get_one(RunRow, self.run_id).status
 
     def pool(self) -> tuple[PoolStatus, str]:
         """Status of the pool of teachers, and the reason for it."""
@@ -143,19 +143,19 @@ class Ledger:
             row = session.get_one(PoolRow, self.run.pool_id)
         return row.status, row.status_reason
 
-    def strategy(self) -> Strategy:
+    def ask_tell(self) -> AskTell:
         """The strategy with everything proposed and completed so far."""
         with self._database.read() as session:
-            run = session.get_one(RunRow, self.search_id)
-            proposals = trials.proposals(session, self.search_id)
-            return Strategy(self._rules(session), proposals, completions.of_run(session, run))
+            run = session.get_one(RunRow, self.run_id)
+            proposals = trials.proposals(session, self.run_id)
+            return AskTell(self._strategy(session), proposals, completions.of_run(session, run))
 
-    def rules(self) -> Rules:
+    def strategy(self) -> Strategy:
         """By the plan and the budget of now, which the user may change at any time."""
         with self._database.read() as session:
-            return self._rules(session)
+            return self._strategy(session)
 
-    def adopt(self) -> list[Proposal]:
+    def recover(self) -> list[Proposal]:
         """Take over from an earlier driver: record every report that was written and not recorded,
         so that nothing finished is trained again; what else was running is offered again.
 
@@ -163,31 +163,31 @@ class Ledger:
             What is still to be run, in the order it was proposed.
         """
         with self._database.read() as session:
-            rows = trials.unfinished(session, self.search_id)
+            rows = trials.unfinished(session, self.run_id)
         for row in rows:
             if row.attempt > 0:
                 self._take_over(row)
         with self._database.read() as session:
-            return [row.proposal for row in trials.unfinished(session, self.search_id)]
+            return [row.proposal for row in trials.unfinished(session, self.run_id)]
 
     def propose(self, proposal: Proposal) -> None:
         """Write a proposal down before anybody works on it."""
         with self._database.write() as session:
             trials.add(session, self._lease, proposal)
 
-    def order(self, proposal: Proposal) -> TrialOrder:
+    def task(self, proposal: Proposal) -> TrialTask:
         """What the next attempt at a proposed trial hands to its worker."""
         with self._database.read() as session:
-            order = make_order(session, self.run, self._settings, proposal, self._plan(session))
-            judged = first_epoch_of(session, self.run, self._rules(session), proposal)
-            return order.model_copy(update={"first_epoch": judged})
+            task = make_task(session, self.run, self._settings, proposal, self._plan(session))
+            rule = early_stopping_rule(session, self.run, self._strategy(session), proposal)
+            return task.model_copy(update={"early_stopping": rule})
 
-    def start(self, order: TrialOrder) -> None:
+    def start(self, task: TrialTask) -> None:
         """A worker has taken the order."""
         with self._database.write() as session:
-            attempt = trials.start(session, self._lease, order.proposal.name)
-        assert attempt == order.attempt  # one driver starts trials: the holder of the lease
-        self._noted_at[order.proposal.name] = self._watch()
+            attempt = trials.start(session, self._lease, task.proposal.name)
+        assert attempt == task.attempt  # one driver starts trials: the holder of the lease
+        self._noted_at[task.proposal.name] = self._watch()
 
     def progress(self, progress: Progress) -> None:
         """A worker said where it stands."""
@@ -211,13 +211,13 @@ class Ledger:
             row = reports.record(session, self._lease, final, scores)
             if row.completion is None:
                 return None
-            run = session.get_one(RunRow, self.search_id)
+            run = session.get_one(RunRow, self.run_id)
             told = completions.of_trial(trials.get(session, row.id), run.started_at)
             earlier = completions.of_run(session, run)
             queue.announce(session, self._lease, remarks_on(told, earlier, self.spec))
             return told
 
-    def lose(self, name: str, reason: str) -> Completion | None:
+    def worker_lost(self, name: str, reason: str) -> Completion | None:
         """A worker ended without handing over a report.
 
         If the report had been written it is recorded. If not, the trial is PENDING again, or has
@@ -243,7 +243,7 @@ class Ledger:
     def last_failure(self) -> str:
         """Why the last trial that failed did, in words."""
         with self._database.read() as session:
-            rows = trials.completed(session, self.search_id)
+            rows = trials.completed(session, self.run_id)
         failed = [row for row in rows if row.status is TrialStatus.FAILED]
         if not failed:
             return "no trial failed"
@@ -254,7 +254,7 @@ class Ledger:
     def scored(self) -> list[TrialRow]:
         """Trials that succeeded, with evaluations and files, in the order they ended."""
         with self._database.read() as session:
-            rows = trials.scored(session, self.search_id)
+            rows = trials.scored(session, self.run_id)
             return [trials.get(session, row.id) for row in rows]
 
     def record_latencies(self, times: Mapping[int, tuple[float, float]]) -> None:
@@ -313,23 +313,23 @@ class Ledger:
 
     @property
     def _folder(self) -> str:
-        return run_folder(self._settings, self.search_id)
+        return run_folder(self._settings, self.run_id)
 
     def _attempt_folder(self, name: str, attempt: int) -> str:
-        return attempt_folder(self._settings, self.search_id, name, attempt)
+        return attempt_folder(self._settings, self.run_id, name, attempt)
 
     def _plan(self, session: Session) -> Plan | None:
-        return session.get_one(RunRow, self.search_id).plan
+        return session.get_one(RunRow, self.run_id).plan
 
-    def _rules(self, session: Session) -> Rules:
-        row = session.get_one(RunRow, self.search_id, populate_existing=True)
+    def _strategy(self, session: Session) -> Strategy:
+        row = session.get_one(RunRow, self.run_id, populate_existing=True)
         spec = self.spec
         if isinstance(spec, SearchSpec) and row.budget is not None:
             spec = spec.model_copy(update={"budget": row.budget})
-        return rules_of(spec, self.run.pool_spec, row.plan)
+        return strategy_of(spec, self.run.pool_spec, row.plan)
 
     def _trial_id(self, name: str) -> str:
-        return trials.trial_id(self.search_id, name)
+        return trials.trial_id(self.run_id, name)
 
     def _take_over(self, row: TrialRow) -> None:
         """Of a trial that was started: record its report, or see to it that it is run again."""
@@ -339,7 +339,7 @@ class Ledger:
                 self.record(report)
                 return
             with self._database.write() as session:
-                trials.offer_again(session, self._lease, row.name, "its driver died")
+                trials.requeue_trial(session, self._lease, row.name, "its driver died")
         elif report is not None and report.outcome.is_settled:
             # It was stopped from outside, as by a kill, when it had just come so far.
             with self._database.write() as session:

@@ -10,7 +10,7 @@ from searchd.domain.lifecycle import PoolStatus
 from searchd.driver.cluster import connect, resolve
 from searchd.messages.files import REPORT_FILE
 from searchd.messages.reports import POOL_REPORT, PoolProgress, PoolReport
-from searchd.messages.tasks import PoolOrder
+from searchd.messages.tasks import PoolTrainingTask
 from searchd.settings import Settings
 from searchd.store import Database, Lease
 from searchd.store.models import DatasetRow, PoolRow
@@ -43,20 +43,20 @@ def run_pool(
     Raises:
         WorkersLostError: The coordinator is to start another attempt.
     """
-    order = _order(database, lease, settings)
-    report = _written_report(order)
+    task = _task(database, lease, settings)
+    report = _written_report(task)
     if report is None and stopping.is_set():
         with database.write() as session:
             queue.stopped(session, lease)
-            return session.get_one(PoolRow, order.pool).status
+            return session.get_one(PoolRow, task.pool).status
     if report is None:
         with database.write() as session:
             queue.advance(session, lease, PoolStatus.TRAINING, "its driver has started")
         connect(settings)
         train = resolve(settings.pool_training)
-        report = train(order, _Progress(database, lease, stopping))
+        report = train(task, _Progress(database, lease, stopping))
         if report.cause is not None and report.cause.is_retried:
-            raise WorkersLostError(f"pool {order.pool}: {report.cause}: {report.reason}")
+            raise WorkersLostError(f"pool {task.pool}: {report.cause}: {report.reason}")
     with database.write() as session:
         return pools.record_report(session, lease, report).status
 
@@ -78,18 +78,18 @@ class _Progress:
                 pools.record_progress(session, self._lease, progress)
         if self._stopping.is_set() and not self._has_heeded:
             with self._database.write() as session:
-                queue.heed(session, self._lease)
+                queue.acknowledge_stop(session, self._lease)
             self._has_heeded = True
         return not self._has_heeded
 
 
-def _order(database: Database, lease: Lease, settings: Settings) -> PoolOrder:
+def _task(database: Database, lease: Lease, settings: Settings) -> PoolTrainingTask:
     """The order of this attempt; each lease is one."""
     with database.read() as session:
         row = session.get_one(PoolRow, queue.get(session, lease.work_id).resource_id)
         dataset = session.get_one(DatasetRow, row.dataset_id)
     folder = artifacts.join(settings.artifact_root, "pools", row.id)
-    return PoolOrder(
+    return PoolTrainingTask(
         pool=row.id,
         attempt=lease.number,
         spec=row.spec,
@@ -101,16 +101,16 @@ def _order(database: Database, lease: Lease, settings: Settings) -> PoolOrder:
         ),
         num_threads=max(1, int(row.spec.cpus_per_worker)),
         device="cuda" if row.spec.gpus_per_worker > 0 else "cpu",
-        slice_s=min(settings.slice_s, PoolOrder.model_fields["slice_s"].default),
+        slice_s=min(settings.slice_s, PoolTrainingTask.model_fields["slice_s"].default),
         checkpoint_s=settings.checkpoint_s,
     )
 
 
-def _written_report(order: PoolOrder) -> PoolReport | None:
+def _written_report(task: PoolTrainingTask) -> PoolReport | None:
     """The report of the latest attempt that wrote one, if its driver could not record it."""
-    for folder in order.previous_attempts:
+    for folder in task.previous_attempts:
         uri = artifacts.join(folder, REPORT_FILE)
         if artifacts.exists(uri):
-            log.info("pool %s: the report %s was written, and is recorded now", order.pool, uri)
+            log.info("pool %s: the report %s was written, and is recorded now", task.pool, uri)
             return POOL_REPORT.validate_python(artifacts.read_json(uri))
     return None

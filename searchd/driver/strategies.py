@@ -4,7 +4,7 @@ from typing import Any
 
 from searchd.domain.distillation_plan import Plan
 from searchd.domain.trial import PruneToMacs
-from searchd.search.strategies.base import Rules
+from searchd.search.strategies.base import Strategy
 from searchd.search.strategies.joint_detnas import JointDetNas
 from searchd.search.strategies.pipeline import Pipeline
 from searchd.search.strategies.pool_search import PoolSearch
@@ -21,9 +21,9 @@ from searchd.spec import (
 from searchd.spec.search import limits_of
 
 
-def rules_of(
+def strategy_of(
     spec: SearchSpec | DistillationSpec, pool: PoolSpec | None, plan: Plan | None = None
-) -> Rules:
+) -> Strategy:
     """What a search or a distillation decides by, with its settings.
 
     Args:
@@ -34,10 +34,10 @@ def rules_of(
     if isinstance(spec, DistillationSpec):
         return Progressive(seed=spec.seed, plan=plan)
     assert pool is not None
-    return _rules_of_search(spec, pool)
+    return _search_strategy(spec, pool)
 
 
-def _rules_of_search(search: SearchSpec, pool: PoolSpec) -> Rules:
+def _search_strategy(search: SearchSpec, pool: PoolSpec) -> Strategy:
     strategy, budget = search.strategy, search.budget
     space, seed = pool.space.space, search.seed
     noise_seeds = 1 if search.noise is None else search.noise.seeds

@@ -10,7 +10,7 @@ from searchd.domain.lifecycle import TeacherStatus
 from searchd.driver.cluster import connect, resolve
 from searchd.messages.files import REPORT_FILE
 from searchd.messages.reports import TEACHER_REPORT, TeacherReport
-from searchd.messages.tasks import TeacherOrder
+from searchd.messages.tasks import TeacherEvaluationTask
 from searchd.settings import Settings
 from searchd.store import Database, Lease
 from searchd.store.models import DatasetRow, TeacherRow
@@ -42,24 +42,24 @@ def run_teacher(database: Database, lease: Lease, settings: Settings) -> Teacher
 def _evaluate(
     database: Database, lease: Lease, settings: Settings
 ) -> tuple[TeacherReport | None, str]:
-    order = _order(database, lease, settings)
+    task = _task(database, lease, settings)
     connect(settings)
-    task = ray.remote(num_cpus=order.spec.cpus, num_gpus=order.spec.gpus)(_attempt)
+    remote = ray.remote(num_cpus=task.spec.cpus, num_gpus=task.spec.gpus)(_attempt)
     found: tuple[TeacherReport | None, str] = ray.get(
-        task.remote(settings.teacher_evaluation, order)
+        remote.remote(settings.teacher_evaluation, task)
     )
     return found
 
 
-def _attempt(path: str, order: TeacherOrder) -> tuple[TeacherReport | None, str]:
+def _attempt(path: str, task: TeacherEvaluationTask) -> tuple[TeacherReport | None, str]:
     """The report, or what no further attempt would change."""
     try:
-        return resolve(path)(order), ""
+        return resolve(path)(task), ""
     except (ArtifactError, CheckpointError, DataError, InvalidValueError) as error:
         return None, f"{type(error).__name__}: {error}"
 
 
-def _order(database: Database, lease: Lease, settings: Settings) -> TeacherOrder:
+def _task(database: Database, lease: Lease, settings: Settings) -> TeacherEvaluationTask:
     """The order of this attempt; each lease is one."""
     with database.read() as session:
         row = _row(database, lease)
@@ -67,7 +67,7 @@ def _order(database: Database, lease: Lease, settings: Settings) -> TeacherOrder
         dataset = session.get_one(DatasetRow, row.dataset_id)
         pool = None if row.pool_id is None else pools.reference(session, row.pool_id)
         student = None if spec.trial is None else teachers.student(session, spec.trial)
-    return TeacherOrder(
+    return TeacherEvaluationTask(
         teacher=row.id,
         spec=spec,
         dataset=dataset.spec,

@@ -9,8 +9,8 @@ from searchd.driver.cluster import connect, resolve
 from searchd.driver.distillation_plan import compare_orders, make_plan, needs_plan
 from searchd.driver.final_latencies import measure_latencies
 from searchd.driver.ledger import Ledger
-from searchd.driver.tune import Conductor, run_tuner
-from searchd.search.strategy import Finished
+from searchd.driver.tune import TrialScheduler, run_tuner
+from searchd.search.ask_tell import Finished
 from searchd.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -42,39 +42,39 @@ def _run(
     ledger: Ledger, settings: Settings, stopping: threading.Event
 ) -> tuple[SearchStatus, str] | None:
     """How the search has ended; None if the user wants it stopped."""
-    ledger.allow()
+    ledger.clear_stop_flag()
     if ledger.status() is SearchStatus.QUEUED:
         ledger.advance(SearchStatus.PREPARING, "its driver has started")
     connect(settings)
-    again = ledger.adopt()
-    strategy = ledger.strategy()
+    again = ledger.recover()
+    ask_tell = ledger.ask_tell()
     log.info(
         "search %s: %d trials proposed, %d ended, %d to be run again",
-        *(ledger.search_id, len(strategy.proposals), len(strategy.completions), len(again)),
+        *(ledger.run_id, len(ask_tell.proposals), len(ask_tell.completions), len(again)),
     )
     while not stopping.is_set():
-        conductor = Conductor(
-            strategy,
+        scheduler = TrialScheduler(
+            ask_tell,
             ledger,
             again=again,
             is_stopping=stopping.is_set,
             may_search=_PoolGate(ledger).is_open,
         )
-        _run_tuner(conductor, ledger, settings)
+        _run_tuner(scheduler, ledger, settings)
         # The Tuner has ended, also when it only waits for the pool: an idle worker would keep
         # resources that the pool may need.
         if stopping.is_set():
             return None
-        end = _end(conductor.finished, ledger)
-        if end is None and needs_plan(strategy) and ledger.pool()[0] is PoolStatus.READY:
+        end = _end(scheduler.finished, ledger)
+        if end is None and needs_plan(ask_tell) and ledger.pool()[0] is PoolStatus.READY:
             failure = make_plan(ledger, settings, stopping)
             end = None if failure is None else (SearchStatus.FAILED, failure)
-            strategy = ledger.strategy()
+            ask_tell = ledger.ask_tell()
         if end is not None:
             if end[0] is SearchStatus.SUCCEEDED:
                 compare_orders(ledger)
                 measure_latencies(ledger, settings)
-            if ledger.finish(*end, under=strategy.rules):
+            if ledger.finish(*end, under=ask_tell.strategy):
                 return end
         again = []
         stopping.wait(_POOL_POLL_S)
@@ -107,13 +107,13 @@ def _end(finished: Finished | None, ledger: Ledger) -> tuple[SearchStatus, str] 
     return None
 
 
-def _run_tuner(conductor: Conductor, ledger: Ledger, settings: Settings) -> None:
-    storage = settings.data_folder.absolute() / "tune" / ledger.search_id
+def _run_tuner(scheduler: TrialScheduler, ledger: Ledger, settings: Settings) -> None:
+    storage = settings.data_folder.absolute() / "tune" / ledger.run_id
     shutil.rmtree(storage, ignore_errors=True)  # of an earlier driver: never read
     run_tuner(
-        conductor,
+        scheduler,
         resolve(settings.trial_trainable),
-        name=ledger.search_id,
+        name=ledger.run_id,
         resources=ledger.spec.resources,
         worker_config={
             "module": settings.trial_module,

@@ -20,9 +20,9 @@ from searchd.domain.teacher import (
 from searchd.domain.trial import BASE_NAME, Proposal, TakeSubnet, TrialRole
 from searchd.driver.run import Run, attempt_folder
 from searchd.driver.trial_scores import base_macs_of
-from searchd.messages.tasks import FirstEpochOrder, Inherited, LoadedBase, PoolRef, TrialOrder
+from searchd.messages.tasks import EarlyStoppingRule, Inherited, LoadedBase, PoolRef, TrialTask
 from searchd.search.early_stopping import abandon_below
-from searchd.search.strategies.base import Rules
+from searchd.search.strategies.base import Strategy
 from searchd.search.strategies.joint_detnas import JointDetNas
 from searchd.settings import Settings
 from searchd.spec import (
@@ -40,9 +40,9 @@ from searchd.store.runs import completions, trials
 NO_METHODS = MethodsSpec(methods=())
 
 
-def make_order(
+def make_task(
     session: Session, run: Run, settings: Settings, proposal: Proposal, plan: Plan | None
-) -> TrialOrder:
+) -> TrialTask:
     """What the next attempt at a proposed trial hands to its worker.
 
     Raises:
@@ -54,7 +54,7 @@ def make_order(
     taught_by = () if proposal.teacher is None else teachers_of(proposal.teacher)
     inherited, methods = _inherited(session, run, row, plan)
     resources = run.spec.resources
-    return TrialOrder(
+    return TrialTask(
         search=run.id,
         proposal=proposal,
         attempt=attempt,
@@ -203,15 +203,17 @@ def handed_on(
     return inherited, distillation
 
 
-def first_epoch_of(
-    session: Session, run: Run, rules: Rules, proposal: Proposal
-) -> FirstEpochOrder | None:
+def early_stopping_rule(
+    session: Session, run: Run, strategy: Strategy, proposal: Proposal
+) -> EarlyStoppingRule | None:
     """None for a trial that is not judged by its first epoch: of another role, or strategy."""
-    if not isinstance(rules, JointDetNas) or not rules.abandon:
+    if not isinstance(strategy, JointDetNas) or not strategy.abandon:
         return None
     if proposal.role is not TrialRole.SEARCH:
         return None
     base_macs = base_macs_of(session, run)
     assert base_macs is not None  # search trials come after the base
     told = completions.of_run(session, session.get_one(RunRow, run.id))
-    return FirstEpochOrder(base_macs=base_macs, abandon_below=abandon_below(rules, proposal, told))
+    return EarlyStoppingRule(
+        base_macs=base_macs, abandon_below=abandon_below(strategy, proposal, told)
+    )

@@ -21,8 +21,8 @@ from typing_extensions import override
 from searchd.domain.trial import Proposal
 from searchd.driver.ledger import Ledger
 from searchd.messages.reports import PROGRESS, REPORT, Progress, Report
-from searchd.messages.tasks import TrialOrder
-from searchd.search.strategy import Completion, Finished, Strategy
+from searchd.messages.tasks import TrialTask
+from searchd.search.ask_tell import AskTell, Completion, Finished
 from searchd.spec import ResourcesSpec
 
 log = logging.getLogger(__name__)
@@ -37,14 +37,14 @@ _QUIET = {"RAY_AIR_NEW_OUTPUT": "0", "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1"}
 
 @dataclass(slots=True)
 class _InFlight:
-    order: TrialOrder
+    task: TrialTask
     has_started: bool = False
     """Whether a worker has it; Tune may hold it for long before."""
     written_at: float = float("-inf")
     """clock() when its progress was last written down."""
 
 
-class Conductor:
+class TrialScheduler:
     """Says what Tune is to run next, and takes in what Tune hears. Not thread-safe.
 
     Args:
@@ -61,7 +61,7 @@ class Conductor:
 
     def __init__(
         self,
-        strategy: Strategy,
+        ask_tell: AskTell,
         ledger: Ledger,
         *,
         again: Iterable[Proposal],
@@ -70,7 +70,7 @@ class Conductor:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.finished: Finished | None = None
-        self._strategy = strategy
+        self._ask_tell = ask_tell
         self._ledger = ledger
         self._again = deque(again)
         self._is_stopping = is_stopping
@@ -90,14 +90,14 @@ class Conductor:
         """Whether the user wants it stopped and no worker has a trial: nothing is worth a wait."""
         return self._is_stopping() and not any(t.has_started for t in self._in_flight.values())
 
-    def heed(self) -> None:
+    def acknowledge_stop(self) -> None:
         """Pass on to the workers that the user wants them to stop. To be called often."""
         if not self._is_stopping() or self._has_passed_on or self._clock() < self._pass_on_at:
             return
         self._has_passed_on = self._ledger.stop()
         self._pass_on_at = self._clock() + PASS_ON_INTERVAL_S
 
-    def next(self, tune_id: str) -> TrialOrder | None:
+    def next(self, tune_id: str) -> TrialTask | None:
         """The order that Tune's trial `tune_id` is to carry out; None when there is none now.
 
         None while nothing is in flight means that this Tuner has nothing left to do.
@@ -105,15 +105,15 @@ class Conductor:
         proposal = None if self._is_stopping() else self._next_proposal()
         if proposal is None:
             return None
-        order = self._ledger.order(proposal)
-        self._in_flight[tune_id] = _InFlight(order)
-        return order
+        task = self._ledger.task(proposal)
+        self._in_flight[tune_id] = _InFlight(task)
+        return task
 
     def started(self, tune_id: str) -> None:
         """A worker has taken the order."""
         trial = self._in_flight[tune_id]
         trial.has_started = True
-        self._ledger.start(trial.order)
+        self._ledger.start(trial.task)
 
     def progressed(self, tune_id: str, progress: Progress) -> None:
         """A worker said where it stands."""
@@ -124,21 +124,21 @@ class Conductor:
 
     def reported(self, tune_id: str, report: Report) -> None:
         """A worker is done."""
-        proposal = self._in_flight.pop(tune_id).order.proposal
+        proposal = self._in_flight.pop(tune_id).task.proposal
         self._take_in(proposal, self._ledger.record(report))
 
     def lost(self, tune_id: str) -> None:
         """A trial ended without a report."""
-        proposal = self._in_flight.pop(tune_id).order.proposal
-        self._take_in(proposal, self._ledger.lose(proposal.name, "its worker was lost"))
+        proposal = self._in_flight.pop(tune_id).task.proposal
+        self._take_in(proposal, self._ledger.worker_lost(proposal.name, "its worker was lost"))
 
     def _next_proposal(self) -> Proposal | None:
         if self._again:
             return self._again.popleft()
-        if self._strategy.has_base and not self._may_search():
+        if self._ask_tell.has_base and not self._may_search():
             return None
-        self._strategy.rules = self._ledger.rules()
-        decision = self._strategy.ask()
+        self._ask_tell.strategy = self._ledger.strategy()
+        decision = self._ask_tell.ask()
         if isinstance(decision, Proposal):
             self._ledger.propose(decision)
             return decision
@@ -148,13 +148,13 @@ class Conductor:
 
     def _take_in(self, proposal: Proposal, completion: Completion | None) -> None:
         if completion is not None:
-            self._strategy.tell(completion)
+            self._ask_tell.tell(completion)
         elif not self._is_stopping():
             self._again.append(proposal)
 
 
 def run_tuner(
-    conductor: Conductor,
+    scheduler: TrialScheduler,
     trainable: type[tune.Trainable],
     *,
     name: str,
@@ -167,7 +167,7 @@ def run_tuner(
 
     Args:
         conductor: Says what to run.
-        trainable: Runs a `TrialOrder`; see `workers.trial.trainable`.
+        trainable: Runs a `TrialTask`; see `workers.trial.trainable`.
         name: Of the Tune experiment.
         resources: What a trial gets, and how many run at once.
         worker_config: Further configuration of the trainable.
@@ -186,7 +186,7 @@ def run_tuner(
     tuner = tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
-            search_alg=_Searcher(conductor, constants),
+            search_alg=_Searcher(scheduler, constants),
             num_samples=-1,
             # More would be proposed from parents that a running trial is about to beat.
             max_concurrent_trials=resources.trials_in_flight,
@@ -197,8 +197,8 @@ def run_tuner(
         run_config=tune.RunConfig(
             name=name,
             storage_path=str(storage),
-            callbacks=[_Callback(conductor)],
-            stop=_Stopper(conductor),
+            callbacks=[_Callback(scheduler)],
+            stop=_Stopper(scheduler),
             failure_config=tune.FailureConfig(max_failures=0),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             verbose=0,
@@ -210,21 +210,21 @@ def run_tuner(
 class _Searcher(Searcher):
     """Hands Tune's questions to the conductor."""
 
-    def __init__(self, conductor: Conductor, constants: Mapping[str, object]) -> None:
+    def __init__(self, scheduler: TrialScheduler, constants: Mapping[str, object]) -> None:
         super().__init__()
-        self._conductor = conductor
+        self._scheduler = scheduler
         self._constants = constants
 
     @override
     def suggest(self, trial_id: str) -> Any:
         # A configuration, None or FINISHED; Ray's annotation knows no FINISHED.
-        order = self._conductor.next(trial_id)
-        if order is not None:
-            trial = f"{order.search}-{order.proposal.name}"
-            name = f"{trial}-attempt-{order.attempt}"
-            return {**self._constants, "name": name, "order": order.model_dump_json()}
+        task = self._scheduler.next(trial_id)
+        if task is not None:
+            trial = f"{task.search}-{task.proposal.name}"
+            name = f"{trial}-attempt-{task.attempt}"
+            return {**self._constants, "name": name, "task": task.model_dump_json()}
         # FINISHED is a latch, so it is said only when nothing can follow.
-        return self.FINISHED if self._conductor.is_idle else None
+        return self.FINISHED if self._scheduler.is_idle else None
 
     @override
     def on_trial_complete(
@@ -232,9 +232,9 @@ class _Searcher(Searcher):
     ) -> None:
         # Only a result marked final is a report: what Tune stops by itself looks like a success.
         if result is not None and result.get("final") and not error:
-            self._conductor.reported(trial_id, REPORT.validate_json(result["report"]))
+            self._scheduler.reported(trial_id, REPORT.validate_json(result["report"]))
         else:
-            self._conductor.lost(trial_id)
+            self._scheduler.lost(trial_id)
 
     @override
     def save(self, checkpoint_path: str) -> None:
@@ -251,18 +251,18 @@ class _Searcher(Searcher):
 class _Callback(tune.Callback):
     """Hands on what Tune hears of running trials."""
 
-    def __init__(self, conductor: Conductor) -> None:
-        self._conductor = conductor
+    def __init__(self, scheduler: TrialScheduler) -> None:
+        self._scheduler = scheduler
 
     @override
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
-        self._conductor.heed()
+        self._scheduler.acknowledge_stop()
 
     @override
     def on_trial_start(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        self._conductor.started(trial.trial_id)
+        self._scheduler.started(trial.trial_id)
 
     @override
     def on_trial_result(
@@ -275,7 +275,7 @@ class _Callback(tune.Callback):
     ) -> None:
         if not result["final"]:
             progress = PROGRESS.validate_json(result["progress"])
-            self._conductor.progressed(trial.trial_id, progress)
+            self._scheduler.progressed(trial.trial_id, progress)
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # see _Searcher
@@ -287,8 +287,8 @@ class _Stopper(tune.Stopper):
     Running trials end by themselves: `stop_all` would not tell the searcher how they ended.
     """
 
-    def __init__(self, conductor: Conductor) -> None:
-        self._conductor = conductor
+    def __init__(self, scheduler: TrialScheduler) -> None:
+        self._scheduler = scheduler
 
     @override
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
@@ -296,7 +296,7 @@ class _Stopper(tune.Stopper):
 
     @override
     def stop_all(self) -> bool:
-        return self._conductor.may_end
+        return self._scheduler.may_end
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # see _Searcher

@@ -55,7 +55,7 @@ class TeacherRef(Spec):
     """AP in [0, 1] on the validation split, by resolution, as far as it was measured."""
 
 
-class FirstEpochOrder(Spec):
+class EarlyStoppingRule(Spec):
     """A search trial is scored after its first epoch at the largest resolution, and may be
     abandoned."""
 
@@ -65,7 +65,7 @@ class FirstEpochOrder(Spec):
     """The score below which it is hopeless; None: it is trained to its end."""
 
 
-class TrialOrder(Spec):
+class TrialTask(Spec):
     """Everything a worker needs for one trial. It reaches no database."""
 
     search: str
@@ -88,7 +88,7 @@ class TrialOrder(Spec):
     training: TrainingSpec
     distillation: MethodsSpec = MethodsSpec(methods=())
     score: ScoreSpec
-    first_epoch: FirstEpochOrder | None = None
+    early_stopping: EarlyStoppingRule | None = None
     """None: it is evaluated after training alone."""
     evaluated_at: tuple[ResolutionText, ...]
     """Resolutions at which the student is evaluated after training."""
@@ -128,7 +128,7 @@ class TrialOrder(Spec):
         return self
 
 
-class PoolOrder(Spec):
+class PoolTrainingTask(Spec):
     """Everything that training a pool needs. It reaches no database."""
 
     pool: str
@@ -149,7 +149,7 @@ class PoolOrder(Spec):
     """Seconds between checkpoints inside an epoch; each epoch ends with one."""
 
 
-class TeacherOrder(Spec):
+class TeacherEvaluationTask(Spec):
     """A teacher that is to be loaded and evaluated. It reaches no database."""
 
     teacher: str
@@ -184,7 +184,7 @@ class TimedDetector(Spec):
     resolution: ResolutionText
 
 
-class CostsOrder(Spec):
+class AdaptationCostTask(Spec):
     """Teachers to be compared, with each other and with a student; see
     `detection.adaptation.cost`."""
 
@@ -226,7 +226,7 @@ class Comparison(Spec):
     """AP of every teacher in [0, 1] on the validation split."""
 
 
-class LatencyOrder(Spec):
+class LatencyTask(Spec):
     """Detectors to be timed side by side, by one worker with nothing beside it."""
 
     detectors: tuple[TimedDetector, ...]

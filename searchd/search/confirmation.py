@@ -15,7 +15,7 @@ from enum import StrEnum
 
 from searchd.domain.trial import Outcome, Proposal, TrialRole, trial_name
 from searchd.search.history import Completion, Point
-from searchd.search.strategies.base import Rules
+from searchd.search.strategies.base import Strategy
 
 
 class Verdict(StrEnum):
@@ -74,7 +74,7 @@ def judge(completions: Sequence[Completion], *, confirm: bool) -> Judged:
 
 
 def next_confirmation(
-    rules: Rules, proposals: Sequence[Proposal], judged: Judged, *, completed_before: int
+    strategy: Strategy, proposals: Sequence[Proposal], judged: Judged, *, completed_before: int
 ) -> Proposal | None:
     """The second training of a would-be best, the first that has none; None if all have one."""
     proposed = {proposal.name for proposal in proposals}
@@ -85,7 +85,7 @@ def next_confirmation(
                 first.proposal,
                 role=TrialRole.CONFIRMATION,
                 teacher=first.teacher,  # also where its worker chose it
-                seed=rules.generator(name).getrandbits(31),
+                seed=strategy.generator(name).getrandbits(31),
                 completed_before=completed_before,
             )
     return None

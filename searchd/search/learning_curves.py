@@ -14,7 +14,7 @@ _METHODS = frozenset(MethodName)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
+class TrialCurve:
     """One trial of a lineage."""
 
     trial: str
@@ -52,7 +52,7 @@ class Curve:
     aps: tuple[EpochAp, ...]
 
 
-def curve(stages: Sequence[Stage]) -> Curve:
+def curve(stages: Sequence[TrialCurve]) -> Curve:
     """The curve of a lineage, from its base to its last trial."""
     losses: list[EpochLoss] = []
     aps = []

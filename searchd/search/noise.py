@@ -8,20 +8,20 @@ from statistics import stdev
 
 from searchd.domain.trial import Proposal, TrialRole, trial_name
 from searchd.search.history import Completion, completion_of, search_trials
-from searchd.search.strategies.base import Rules
+from searchd.search.strategies.base import Strategy
 
 SIGNIFICANT = 2.0
 """A gain counts from so many standard deviations on."""
 
 
 def next_repetition(
-    rules: Rules, proposals: Sequence[Proposal], completions: Sequence[Completion]
+    strategy: Strategy, proposals: Sequence[Proposal], completions: Sequence[Completion]
 ) -> Proposal | None:
     """Trial 0 with another seed, or None if it was proposed on all the seeds that are wanted, or
     itself not yet."""
     number = 1 + sum(p.role is TrialRole.NOISE for p in proposals)
     searched = search_trials(proposals)
-    if not searched or number >= rules.noise_seeds:
+    if not searched or number >= strategy.noise_seeds:
         return None
     first = searched[0]
     return Proposal(
@@ -30,7 +30,7 @@ def next_repetition(
         parent=first.parent,
         change=first.change,
         teacher=first.teacher,
-        seed=rules.generator(trial_name(TrialRole.NOISE, number)).getrandbits(31),
+        seed=strategy.generator(trial_name(TrialRole.NOISE, number)).getrandbits(31),
         completed_before=len(completions),
     )
 

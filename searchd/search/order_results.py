@@ -4,7 +4,7 @@ after every order of a study (MTPD 4.1, docs/papers.md 2.4 and 2.7)."""
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from searchd.domain.distillation_plan import Baseline, Path, Plan
+from searchd.domain.distillation_plan import Baseline, Plan, TeacherSequence
 from searchd.domain.trial import BASE_NAME, Proposal
 from searchd.search.strategies.progressive_distillation import end_of, rank_among_orders, trials_of
 from searchd.search.teacher_order import rank_of
@@ -14,7 +14,7 @@ from searchd.search.teacher_order import rank_of
 class RankedOrder:
     """One order of a study."""
 
-    order: Path
+    order: TeacherSequence
     ap: float
     """Of the student after its last teacher."""
     rank: int
@@ -22,7 +22,7 @@ class RankedOrder:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class OrderResults:
     """APs of the student in [0, 1]; None where it has none yet, or never will."""
 
     base: float | None
@@ -38,12 +38,12 @@ class Standing:
     """The chosen order's among them."""
 
 
-def standing(
+def order_results(
     plan: Plan,
     baselines: Sequence[Baseline],
     proposals: Sequence[Proposal],
     aps: Mapping[str, float],
-) -> Standing:
+) -> OrderResults:
     """What has come of a plan so far.
 
     Args:
@@ -55,7 +55,7 @@ def standing(
     by_stage = stage_aps(plan, proposals, aps)
     orders = {stage: ap for stage, ap in by_stage.items() if plan.is_order(stage)}
     ranked = rank_among_orders(plan, by_stage)
-    return Standing(
+    return OrderResults(
         base=aps.get(BASE_NAME),
         order=by_stage.get(plan.order),
         baselines={
@@ -73,7 +73,7 @@ def standing(
 
 def stage_aps(
     plan: Plan, proposals: Sequence[Proposal], aps: Mapping[str, float]
-) -> dict[Path, float]:
+) -> dict[TeacherSequence, float]:
     """The student's AP after each stage that succeeded, in the plan's order."""
     trials = trials_of(plan, proposals)
     return {stage: aps[trial.name] for stage, trial in trials.items() if trial.name in aps}

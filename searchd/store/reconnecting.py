@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 _RETRY_S = 1.0
 
 
-class PatientDatabase(Database):
+class RetryingDatabase(Database):
     """Waits for a server that does not answer, where `Database` fails: a driver would lose what its
     workers train.
 

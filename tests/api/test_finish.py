@@ -140,8 +140,8 @@ def test_a_detector_of_a_distillation_has_the_lineage_of_the_search_too(
 def test_only_its_owner_may_finish_a_search_and_only_with_files_below_the_roots(
     tmp_path: Path,
 ) -> None:
-    rules = Rules(tokens_needed=True, data_roots=(tmp_path / "data",))
-    with serve(tmp_path, rules) as service:
+    strategy = Rules(tokens_needed=True, data_roots=(tmp_path / "data",))
+    with serve(tmp_path, strategy) as service:
         headers = {}
         for name in ("ada", "bob"):
             with service.database.write() as session:

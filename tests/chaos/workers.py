@@ -18,7 +18,7 @@ from searchd import artifacts
 from searchd.domain.errors import ArtifactError
 from searchd.domain.trial import Outcome
 from searchd.messages.reports import REPORT, Progress, Report
-from searchd.messages.tasks import TrialOrder
+from searchd.messages.tasks import TrialTask
 from tests import fake_workers
 from tests.fake_workers import TrialContext
 
@@ -69,31 +69,31 @@ def attempts(notes: Path, search: str) -> list[Attempt]:
     return [Attempt(**json.loads(line)) for line in file.read_text().splitlines()]
 
 
-def trial_steps(order: TrialOrder, context: TrialContext) -> Generator[Progress, bool, Report]:
+def trial_steps(task: TrialTask, context: TrialContext) -> Generator[Progress, bool, Report]:
     """Trains nothing, and writes as a real trial does: checkpoints, weights, at last its report."""
     context.num_trials += 1
-    if (_notes() / f"impatient-{order.search}").exists():
-        artifacts.PATIENCE_S = IMPATIENCE_S
-    first = _checkpoint(order)
-    attempt = Attempt(order.proposal.name, order.attempt, os.getpid(), first)
-    with (_notes() / order.search).open("a") as file:
+    if (_notes() / f"impatient-{task.search}").exists():
+        artifacts.WRITE_TIMEOUT_S = IMPATIENCE_S
+    first = _checkpoint(task)
+    attempt = Attempt(task.proposal.name, task.attempt, os.getpid(), first)
+    with (_notes() / task.search).open("a") as file:
         file.write(f"{json.dumps(asdict(attempt))}\n")
     for iteration in itertools.count(first):
         if iteration == NUM_SLICES:
             break
         time.sleep(SLICE_S)
         checkpoint = json.dumps({"slice": iteration + 1}).encode()
-        artifacts.write(artifacts.join(order.artifacts, "resume.json"), checkpoint, name="resume")
-        if iteration == 3 and (_notes() / f"cut-off-{order.search}").exists():
-            _be_cut_off(order)
+        artifacts.write(artifacts.join(task.artifacts, "resume.json"), checkpoint, name="resume")
+        if iteration == 3 and (_notes() / f"cut-off-{task.search}").exists():
+            _be_cut_off(task)
         while True:
-            if not (yield fake_workers.progress(order, iteration)):
-                return fake_workers.report(order, outcome=Outcome.STOPPED, reason="told to stop")
-            if iteration < 3 or not _is_held(order):
+            if not (yield fake_workers.progress(task, iteration)):
+                return fake_workers.report(task, outcome=Outcome.STOPPED, reason="told to stop")
+            if iteration < 3 or not _is_held(task):
                 break
             time.sleep(SLICE_S)
-    done = fake_workers.success(order)
-    uri = artifacts.join(order.artifacts, "report.json")
+    done = fake_workers.success(task)
+    uri = artifacts.join(task.artifacts, "report.json")
     artifacts.write(uri, REPORT.dump_json(done), name="report")
     return done
 
@@ -118,10 +118,10 @@ def cut_off(notes: Path, search: str) -> None:
     (notes / f"cut-off-{search}").touch()
 
 
-def _be_cut_off(order: TrialOrder) -> None:
-    (_notes() / f"cut-off-{order.search}").unlink()
-    uri = artifacts.join(order.artifacts, "report.json")
-    late = replace(fake_workers.success(order), params=LATE_PARAMS)
+def _be_cut_off(task: TrialTask) -> None:
+    (_notes() / f"cut-off-{task.search}").unlink()
+    uri = artifacts.join(task.artifacts, "report.json")
+    late = replace(fake_workers.success(task), params=LATE_PARAMS)
     command = [
         sys.executable,
         "-c",
@@ -134,17 +134,17 @@ def _be_cut_off(order: TrialOrder) -> None:
     os._exit(1)
 
 
-def _is_held(order: TrialOrder) -> bool:
-    return order.proposal.name not in FIRST and (_notes() / f"hold-{order.search}").exists()
+def _is_held(task: TrialTask) -> bool:
+    return task.proposal.name not in FIRST and (_notes() / f"hold-{task.search}").exists()
 
 
 def _notes() -> Path:
     return Path(os.environ[NOTES])
 
 
-def _checkpoint(order: TrialOrder) -> int:
+def _checkpoint(task: TrialTask) -> int:
     """The first slice that no earlier attempt has trained."""
-    for folder in order.previous_attempts:
+    for folder in task.previous_attempts:
         uri = artifacts.join(folder, "resume.json")
         if artifacts.exists(uri):
             try:

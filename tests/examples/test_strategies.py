@@ -6,8 +6,8 @@ import pytest
 
 from cli.service import read_spec
 from searchd.domain.trial import PruneToMacs, TeacherPolicy
-from searchd.driver.strategies import rules_of
-from searchd.search.strategies.base import Rules
+from searchd.driver.strategies import strategy_of
+from searchd.search.strategies.base import Strategy
 from searchd.search.strategies.joint_detnas import JointDetNas
 from searchd.search.strategies.pipeline import Pipeline
 from searchd.search.strategies.pool_search import PoolSearch
@@ -32,11 +32,11 @@ def spec(name: str) -> SearchSpec:
         ("pipeline", Pipeline),
     ],
 )
-def test_example_is_valid_over_the_demos_pool(name: str, strategy: type[Rules]) -> None:
+def test_example_is_valid_over_the_demos_pool(name: str, strategy: type[Strategy]) -> None:
     search = spec(name)
     check_pool(search, POOL)
     assert (search.dataset, search.pool) == (POOL.dataset, POOL.name)
-    assert isinstance(rules_of(search, POOL), strategy)
+    assert isinstance(strategy_of(search, POOL), strategy)
 
 
 def test_no_example_is_untested() -> None:
@@ -46,11 +46,11 @@ def test_no_example_is_untested() -> None:
 
 def test_examples_differ_from_the_demo_in_what_their_strategy_needs() -> None:
     demo = read_spec(EXAMPLES / "demo" / "search.yaml", SearchSpec)
-    assert isinstance(fixed := rules_of(spec("fixed_teacher"), POOL), JointDetNas)
+    assert isinstance(fixed := strategy_of(spec("fixed_teacher"), POOL), JointDetNas)
     assert fixed.teacher_policy is TeacherPolicy.FIXED
-    assert isinstance(nearest := rules_of(spec("nearest_teacher"), POOL), JointDetNas)
+    assert isinstance(nearest := strategy_of(spec("nearest_teacher"), POOL), JointDetNas)
     assert nearest.teacher_policy is TeacherPolicy.NEAREST
-    assert isinstance(pipeline := rules_of(spec("pipeline"), POOL), Pipeline)
+    assert isinstance(pipeline := strategy_of(spec("pipeline"), POOL), Pipeline)
     assert pipeline.prune == PruneToMacs(fraction=0.9, min_channels=3)
     assert pipeline.max_trials == 6
     for name in ("fixed_teacher", "nearest_teacher", "random", "pool_search", "pipeline"):

@@ -86,7 +86,7 @@ def test_write_to_a_store_that_stays_full_or_refuses_otherwise_fails(
         raise OSError(errno.EROFS, "Read-only file system")
 
     monkeypatch.setattr(os, "fsync", refuse)
-    monkeypatch.setattr(artifacts, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(artifacts, "WRITE_TIMEOUT_S", 0.0)
     with pytest.raises(OSError, match="Read-only file system"):
         artifacts.write(str(tmp_path / "student"), b"weights", name="student")
 

@@ -24,7 +24,7 @@ from searchd.domain.errors import ArtifactError, CheckpointError, DataError
 from searchd.domain.resolution import Resolution
 from searchd.domain.trial import Artifact
 from searchd.messages.reports import TEACHER_REPORT, FeatureLevel
-from searchd.messages.tasks import Inherited, PoolRef, TeacherOrder, TeacherRef
+from searchd.messages.tasks import Inherited, PoolRef, TeacherEvaluationTask, TeacherRef
 from searchd.spec import DatasetSpec, HeadSpec, MmdetSpec, PoolSubnetSpec, SpaceSpec, TeacherSpec
 from tests.detection.test_teacher_loading import described
 from workers.teacher_evaluation import evaluate_teacher
@@ -57,10 +57,10 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> DatasetSpec:
     return make_shapes(folder, seed=0, num_train=8, num_validation=3, image_size=64)
 
 
-def order(dataset: DatasetSpec, folder: Path, **values: Any) -> TeacherOrder:
+def task(dataset: DatasetSpec, folder: Path, **values: Any) -> TeacherEvaluationTask:
     source = {key: values.pop(key) for key in ("subnet", "trial", "mmdet") if key in values}
     spec = TeacherSpec(name="teacher", dataset=dataset.name, resolution=SIZE, **source)
-    return TeacherOrder(
+    return TeacherEvaluationTask(
         teacher="t-1", spec=spec, dataset=dataset, artifacts=str(folder / "attempt-1"), **values
     )
 
@@ -89,7 +89,7 @@ def test_a_swin_of_mmdets_is_measured_and_stored_as_it_was(
     weights = assemble_mmdet(SWIN).state_dict()
     save_file(weights, tmp_path / "swin.safetensors")
 
-    report = evaluate_teacher(order(dataset, tmp_path, mmdet=mmdet(tmp_path / "swin.safetensors")))
+    report = evaluate_teacher(task(dataset, tmp_path, mmdet=mmdet(tmp_path / "swin.safetensors")))
 
     written = artifacts.read_json(f"{tmp_path}/attempt-1/report.json")
     assert TEACHER_REPORT.validate_python(written) == report
@@ -111,7 +111,7 @@ def test_a_trials_student_is_measured_as_a_trial_measures_it(
 ) -> None:
     detector, student = trial(tmp_path)
 
-    report = evaluate_teacher(order(dataset, tmp_path, trial="s-a-1", student=student))
+    report = evaluate_teacher(task(dataset, tmp_path, trial="s-a-1", student=student))
 
     assert report.detector == detector
     assert report.params == count(detector, SIZE).params
@@ -133,7 +133,7 @@ def test_a_subnet_is_stored_with_bn_statistics_of_its_own(
     subnet = SPACE.space.largest
     source = PoolSubnetSpec(pool="teachers", subnet=subnet)
 
-    report = evaluate_teacher(order(dataset, tmp_path, subnet=source, pool=pool))
+    report = evaluate_teacher(task(dataset, tmp_path, subnet=source, pool=pool))
 
     kept = load_file(report.weights.uri)
     assert report.detector == supernet.static(subnet)
@@ -144,7 +144,7 @@ def test_a_subnet_is_stored_with_bn_statistics_of_its_own(
 def test_a_stored_teacher_is_what_distillations_load(dataset: DatasetSpec, tmp_path: Path) -> None:
     torch.manual_seed(0)
     save_file(assemble_mmdet(SWIN).state_dict(), tmp_path / "swin.safetensors")
-    report = evaluate_teacher(order(dataset, tmp_path, mmdet=mmdet(tmp_path / "swin.safetensors")))
+    report = evaluate_teacher(task(dataset, tmp_path, mmdet=mmdet(tmp_path / "swin.safetensors")))
 
     teacher = load_teacher(TeacherRef(detector=report.detector, weights=report.weights))
 
@@ -160,12 +160,12 @@ def test_a_stored_teacher_is_what_distillations_load(dataset: DatasetSpec, tmp_p
 def test_other_classes_than_the_data_sets_are_refused(dataset: DatasetSpec, tmp_path: Path) -> None:
     _, student = trial(tmp_path, num_classes=7)
     with pytest.raises(DataError, match="train.json has 4 classes, but the teacher has 7"):
-        evaluate_teacher(order(dataset, tmp_path, trial="s-a-1", student=student))
+        evaluate_teacher(task(dataset, tmp_path, trial="s-a-1", student=student))
 
     file = tmp_path / "seven.safetensors"
     save_file(assemble_mmdet(described("Swin, RetinaNet", num_classes=7)).state_dict(), file)
     with pytest.raises(CheckpointError, match="with 4 classes, as the data set has: of another"):
-        evaluate_teacher(order(dataset, tmp_path, mmdet=mmdet(file)))
+        evaluate_teacher(task(dataset, tmp_path, mmdet=mmdet(file)))
     assert not (tmp_path / "attempt-1").exists()
 
 
@@ -173,4 +173,4 @@ def test_a_student_that_is_gone_is_an_error(dataset: DatasetSpec, tmp_path: Path
     _, student = trial(tmp_path)
     Path(student.student.uri).unlink()
     with pytest.raises(ArtifactError, match="student is missing"):
-        evaluate_teacher(order(dataset, tmp_path, trial="s-a-1", student=student))
+        evaluate_teacher(task(dataset, tmp_path, trial="s-a-1", student=student))

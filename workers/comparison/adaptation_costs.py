@@ -13,7 +13,7 @@ from typing import Any
 import ray
 
 from searchd.domain.distillation_plan import STUDENT_NAME
-from searchd.messages.tasks import Comparison, CostsOrder
+from searchd.messages.tasks import AdaptationCostTask, Comparison
 
 STEPS = "workers.comparison.steps"
 """Module that the tasks import. Named and not imported: it needs seconds and half a gigabyte."""
@@ -25,7 +25,7 @@ class _Cancelled(Exception):
     """Told to stop; unwinds to `compare`."""
 
 
-def compare(order: CostsOrder, is_cancelled: Callable[[], bool]) -> Comparison | None:
+def compare(task: AdaptationCostTask, is_cancelled: Callable[[], bool]) -> Comparison | None:
     """Measure the costs and the teachers' APs. Ray must have been initialised; blocks.
 
     Args:
@@ -39,22 +39,22 @@ def compare(order: CostsOrder, is_cancelled: Callable[[], bool]) -> Comparison |
         RayTaskError: A task failed; its `cause` says why.
         RayError: A task was lost more often than Ray tries it again.
     """
-    tasks = _Tasks(order)
+    tasks = _Tasks(task)
     try:
         teachers = {
-            name: tasks.start("prepare_teacher", order, name, num_returns=2)
-            for name in order.teachers
+            name: tasks.start("prepare_teacher", task, name, num_returns=2)
+            for name in task.teachers
         }
         aps = tasks.results([ap for ap, _ in teachers.values()], is_cancelled)
-        performance = dict(zip(order.teachers, aps, strict=True))
-        if not order.pairs:
+        performance = dict(zip(task.teachers, aps, strict=True))
+        if not task.pairs:
             return Comparison(costs={}, performance=performance)
-        weights = [teachers[name][1] for name in order.compared if name != STUDENT_NAME]
-        parts = range(order.num_parts)
-        sums = [tasks.start("gather_part", order, part, *weights) for part in parts]
+        weights = [teachers[name][1] for name in task.compared if name != STUDENT_NAME]
+        parts = range(task.num_parts)
+        sums = [tasks.start("gather_part", task, part, *weights) for part in parts]
         maps = tasks.start("fit", *sums)
-        errors = [tasks.start("measure_part", order, part, maps, *weights) for part in parts]
-        (costs,) = tasks.results([tasks.start("costs_of", order, *errors)], is_cancelled)
+        errors = [tasks.start("measure_part", task, part, maps, *weights) for part in parts]
+        (costs,) = tasks.results([tasks.start("costs_of", task, *errors)], is_cancelled)
     except _Cancelled:
         return None
     return Comparison(costs=costs, performance=performance)
@@ -63,8 +63,8 @@ def compare(order: CostsOrder, is_cancelled: Callable[[], bool]) -> Comparison |
 class _Tasks:
     """Steps started in the cluster, each with what a trial gets."""
 
-    def __init__(self, order: CostsOrder) -> None:
-        self._remote: Any = ray.remote(num_cpus=order.cpus, num_gpus=order.gpus)(_run)
+    def __init__(self, task: AdaptationCostTask) -> None:
+        self._remote: Any = ray.remote(num_cpus=task.cpus, num_gpus=task.gpus)(_run)
         self._started: list[Any] = []
 
     def start(self, step: str, *arguments: Any, num_returns: int = 1) -> Any:

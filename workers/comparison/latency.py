@@ -13,13 +13,13 @@ from safetensors.torch import load as load_safetensors
 from detection.build import Student, load_student
 from detection.measurement.latency import Latency, measure
 from searchd import artifacts
-from searchd.messages.tasks import LatencyOrder
+from searchd.messages.tasks import LatencyTask
 
 NUM_ROUNDS = 5
 IMAGES_PER_ROUND = 10
 
 
-def measure_latencies(order: LatencyOrder) -> list[Latency]:
+def measure_latencies(task: LatencyTask) -> list[Latency]:
     """Time each detector at batch 1.
 
     Returns:
@@ -28,19 +28,19 @@ def measure_latencies(order: LatencyOrder) -> list[Latency]:
     Raises:
         ArtifactError: A stored student is missing or damaged.
     """
-    torch.set_num_threads(order.num_threads)
+    torch.set_num_threads(task.num_threads)
     models = [
         load_student(
             Student(
                 detector=timed.detector, weights=load_safetensors(artifacts.read(timed.student))
             )
-        ).to(order.device)
-        for timed in order.detectors
+        ).to(task.device)
+        for timed in task.detectors
     ]
     rounds = [
         [
-            measure(model, timed.resolution, device=order.device, num_images=IMAGES_PER_ROUND)
-            for model, timed in zip(models, order.detectors, strict=True)
+            measure(model, timed.resolution, device=task.device, num_images=IMAGES_PER_ROUND)
+            for model, timed in zip(models, task.detectors, strict=True)
         ]
         for _ in range(NUM_ROUNDS)
     ]

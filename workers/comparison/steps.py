@@ -22,7 +22,7 @@ from searchd import artifacts
 from searchd.domain.detector import Detector
 from searchd.domain.distillation_plan import STUDENT_NAME
 from searchd.domain.subnet import Subnet
-from searchd.messages.tasks import CostsOrder, TeacherRef
+from searchd.messages.tasks import AdaptationCostTask, TeacherRef
 from searchd.spec import SplitSpec
 from workers.teachers import build_teacher, keep_ap, known_ap, load_teacher
 
@@ -35,48 +35,50 @@ Made = tuple[Detector, Mapping[str, Tensor]] | TeacherRef
 """A teacher as tasks hand it on: cut out of the supernet, or where a registered one is stored."""
 
 
-def prepare_teacher(order: CostsOrder, name: str) -> tuple[float, Made | None]:
+def prepare_teacher(task: AdaptationCostTask, name: str) -> tuple[float, Made | None]:
     """A teacher's AP, and the teacher unless no cost asks for it.
 
     Raises:
         ArtifactError: The stored weights are missing or damaged.
         DataError: The data set cannot be read.
     """
-    torch.set_num_threads(order.num_threads)
-    stored = order.teachers[name]
-    ap = known_ap(stored, order.pool, order.resolution)
-    if ap is not None and name not in order.compared:
+    torch.set_num_threads(task.num_threads)
+    stored = task.teachers[name]
+    ap = known_ap(stored, task.pool, task.resolution)
+    if ap is not None and name not in task.compared:
         return ap, None
     if isinstance(stored, TeacherRef):
         made: Made = stored
-        teacher = load_teacher(stored, order.device)
+        teacher = load_teacher(stored, task.device)
     else:
-        teacher, made = _cut_out(order, stored)
+        teacher, made = _cut_out(task, stored)
     if ap is None:
-        ap = _ap(teacher, order)
-        keep_ap(stored, order.pool, order.resolution, ap)
+        ap = _ap(teacher, task)
+        keep_ap(stored, task.pool, task.resolution, ap)
     return ap, made
 
 
-def _cut_out(order: CostsOrder, subnet: Subnet) -> tuple[Any, Made]:
+def _cut_out(task: AdaptationCostTask, subnet: Subnet) -> tuple[Any, Made]:
     """A subnet of the pool, on the order's device, and as it is handed on."""
-    assert order.pool is not None  # where it is from
-    train_split = CocoSplit(order.dataset.train)
-    supernet = load_supernet(order.pool, train_split.num_classes)
+    assert task.pool is not None  # where it is from
+    train_split = CocoSplit(task.dataset.train)
+    supernet = load_supernet(task.pool, train_split.num_classes)
     teacher = build_teacher(
         supernet,
         subnet,
         train_split,
-        pool=order.pool,
-        training=order.training,
+        pool=task.pool,
+        training=task.training,
         seed=SEED,
-        device=order.device,
+        device=task.device,
     )
     weights = {key: value.cpu() for key, value in teacher.state_dict().items()}
     return teacher, (supernet.static(subnet), weights)
 
 
-def gather_part(order: CostsOrder, part: int, *teachers: Made) -> PerLevel[NormalEquations] | None:
+def gather_part(
+    task: AdaptationCostTask, part: int, *teachers: Made
+) -> PerLevel[NormalEquations] | None:
     """What one task's training images say of the maps; None if the task has none.
 
     Args:
@@ -84,10 +86,10 @@ def gather_part(order: CostsOrder, part: int, *teachers: Made) -> PerLevel[Norma
         part: Which of `num_parts` tasks this is, from 0.
         teachers: Those of `order.compared`, in that order.
     """
-    views = _views(order, order.dataset.train, part)
+    views = _views(task, task.dataset.train, part)
     if views is None:
         return None
-    return gather(_models(order, teachers), views, order.pairs, device=order.device)
+    return gather(_models(task, teachers), views, task.pairs, device=task.device)
 
 
 def fit(*parts: PerLevel[NormalEquations] | None) -> PerLevel[LinearMap]:
@@ -100,52 +102,52 @@ def fit(*parts: PerLevel[NormalEquations] | None) -> PerLevel[LinearMap]:
 
 
 def measure_part(
-    order: CostsOrder, part: int, maps: PerLevel[LinearMap], *teachers: Made
+    task: AdaptationCostTask, part: int, maps: PerLevel[LinearMap], *teachers: Made
 ) -> PerLevel[SquaredError] | None:
     """The maps' errors on one task's validation images; None if the task has none."""
-    views = _views(order, order.dataset.validation, part)
+    views = _views(task, task.dataset.validation, part)
     if views is None:
         return None
-    return measure(_models(order, teachers), maps, views, device=order.device)
+    return measure(_models(task, teachers), maps, views, device=task.device)
 
 
 def costs_of(
-    order: CostsOrder, *parts: PerLevel[SquaredError] | None
+    task: AdaptationCostTask, *parts: PerLevel[SquaredError] | None
 ) -> dict[str, dict[str, float]]:
     """costs[A][B] = C(A, B).
 
     Raises:
         InvalidValueError: See `detection.adaptation.cost.costs`.
     """
-    return costs(merged([part for part in parts if part is not None]), order.normalize)
+    return costs(merged([part for part in parts if part is not None]), task.normalize)
 
 
-def _ap(teacher: Any, order: CostsOrder) -> float:
-    split = CocoSplit(order.dataset.validation)
-    batches = predict(teacher, split, order.resolution, device=order.device)
+def _ap(teacher: Any, task: AdaptationCostTask) -> float:
+    split = CocoSplit(task.dataset.validation)
+    batches = predict(teacher, split, task.resolution, device=task.device)
     return score(split, [detection for found in batches for detection in found]).ap
 
 
-def _views(order: CostsOrder, spec: SplitSpec, part: int) -> FixedViews | None:
+def _views(task: AdaptationCostTask, spec: SplitSpec, part: int) -> FixedViews | None:
     split = CocoSplit(spec)
-    indices = range(part, len(split), order.num_parts)
+    indices = range(part, len(split), task.num_parts)
     if not indices:
         return None
-    resolutions = dict.fromkeys(order.compared, order.resolution)
-    if STUDENT_NAME in resolutions and order.student_resolution is not None:
-        resolutions[STUDENT_NAME] = order.student_resolution
+    resolutions = dict.fromkeys(task.compared, task.resolution)
+    if STUDENT_NAME in resolutions and task.student_resolution is not None:
+        resolutions[STUDENT_NAME] = task.student_resolution
     return FixedViews(split=split, resolutions=resolutions, batch_size=BATCH_SIZE, indices=indices)
 
 
-def _models(order: CostsOrder, teachers: tuple[Made, ...]) -> dict[str, nn.Module]:
+def _models(task: AdaptationCostTask, teachers: tuple[Made, ...]) -> dict[str, nn.Module]:
     """The compared detectors, on the order's device."""
-    torch.set_num_threads(order.num_threads)
-    names = [name for name in order.compared if name != STUDENT_NAME]
+    torch.set_num_threads(task.num_threads)
+    names = [name for name in task.compared if name != STUDENT_NAME]
     made = dict(zip(names, teachers, strict=True))
-    if STUDENT_NAME in order.compared:
-        stored = load_safetensors(artifacts.read(order.student.student))
-        made[STUDENT_NAME] = (order.student.detector, stored)
-    return {name: _model(each, order.device) for name, each in made.items()}
+    if STUDENT_NAME in task.compared:
+        stored = load_safetensors(artifacts.read(task.student.student))
+        made[STUDENT_NAME] = (task.student.detector, stored)
+    return {name: _model(each, task.device) for name, each in made.items()}
 
 
 def _model(made: Made, device: str) -> Any:

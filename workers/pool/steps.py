@@ -20,7 +20,7 @@ from elastic_pool.training import PoolIteration, PoolTraining
 from searchd import artifacts
 from searchd.domain.trial import Outcome
 from searchd.messages.reports import POOL_REPORT, EvaluatedSubnet, PoolProgress, PoolReport
-from searchd.messages.tasks import PoolOrder
+from searchd.messages.tasks import PoolTrainingTask
 from workers.pool.training import REPORT_FILE, OnProgress
 from workers.trial.checkpoints import delete_checkpoints, newest_checkpoint, write_checkpoint
 from workers.trial.failures import cause_and_reason
@@ -33,7 +33,7 @@ SUPERNET = "supernet"
 Steps = Generator[PoolProgress, bool, PoolReport | None]
 
 
-def train_pool_inline(order: PoolOrder, progress: OnProgress = lambda _: True) -> PoolReport:
+def train_pool_inline(task: PoolTrainingTask, progress: OnProgress = lambda _: True) -> PoolReport:
     """Train a pool in this process alone, whatever `num_workers` is.
 
     Args:
@@ -44,15 +44,15 @@ def train_pool_inline(order: PoolOrder, progress: OnProgress = lambda _: True) -
         The report. Failures are reported and not raised.
     """
     try:
-        report = run(order, progress, device=order.device)
+        report = run(task, progress, device=task.device)
     except Exception as error:  # the boundary; `run` wrote the report of this very failure
-        return _failure(order, error)
+        return _failure(task, error)
     assert report is not None  # the first worker's always is one
     return report
 
 
 def run(
-    order: PoolOrder,
+    task: PoolTrainingTask,
     progress: OnProgress,
     *,
     device: torch.device | str,
@@ -65,7 +65,7 @@ def run(
         Exception: Whatever went wrong, after it was written down as the report. Raised, so that
             the other workers, which wait for this one, are ended.
     """
-    steps = pool_steps(order, device=device, rank=rank, world_size=world_size)
+    steps = pool_steps(task, device=device, rank=rank, world_size=world_size)
     try:
         at = next(steps)
         while True:
@@ -74,13 +74,13 @@ def run(
         report: PoolReport | None = end.value
         return report
     except Exception as error:  # the boundary: every failure becomes a report
-        log.exception("training of pool %s failed", order.pool)
-        _write_report(order, _failure(order, error))
+        log.exception("training of pool %s failed", task.pool)
+        _write_report(task, _failure(task, error))
         raise
 
 
 def pool_steps(
-    order: PoolOrder, *, device: torch.device | str, rank: int = 0, world_size: int = 1
+    task: PoolTrainingTask, *, device: torch.device | str, rank: int = 0, world_size: int = 1
 ) -> Steps:
     """One data-parallel worker's part, handing over a `PoolProgress` after every time slice.
 
@@ -96,7 +96,7 @@ def pool_steps(
         DataError: The data set cannot be read.
         OSError: The artifact store refuses a write.
     """
-    return (yield from _PoolWorker(order, device, rank, world_size).steps())
+    return (yield from _PoolWorker(task, device, rank, world_size).steps())
 
 
 class _Stopped(Exception):
@@ -107,25 +107,25 @@ class _PoolWorker:
     """One worker of one attempt."""
 
     def __init__(
-        self, order: PoolOrder, device: torch.device | str, rank: int, world_size: int
+        self, task: PoolTrainingTask, device: torch.device | str, rank: int, world_size: int
     ) -> None:
-        torch.set_num_threads(order.num_threads)
-        self.order, self.device = order, device
+        torch.set_num_threads(task.num_threads)
+        self.task, self.device = task, device
         self.rank, self.world_size = rank, world_size
-        self.train_split = CocoSplit(order.dataset.train)
-        self.validation_split = CocoSplit(order.dataset.validation)
+        self.train_split = CocoSplit(task.dataset.train)
+        self.validation_split = CocoSplit(task.dataset.validation)
         self.training = PoolTraining(
-            order.spec, self.train_split, device=device, rank=rank, world_size=world_size
+            task.spec, self.train_split, device=device, rank=rank, world_size=world_size
         )
-        self.slice_ends = time.monotonic() + order.slice_s
-        self.checkpoint_due = time.monotonic() + order.checkpoint_s
+        self.slice_ends = time.monotonic() + task.slice_s
+        self.checkpoint_due = time.monotonic() + task.checkpoint_s
         self.speed = _Speed()
 
     def steps(self) -> Steps:
-        state = newest_checkpoint((self.order.artifacts, *self.order.previous_attempts))
+        state = newest_checkpoint((self.task.artifacts, *self.task.previous_attempts))
         if state is not None:
             self.training.load_state_dict(state)
-            log.info("pool %s goes on in phase %s", self.order.pool, self.training.phase.name)
+            log.info("pool %s goes on in phase %s", self.task.pool, self.training.phase.name)
         try:
             yield from self._train()
             if self.rank > 0:
@@ -133,8 +133,8 @@ class _PoolWorker:
             return self._store((yield from self._evaluate()))
         except _Stopped:
             return PoolReport(
-                pool=self.order.pool,
-                attempt=self.order.attempt,
+                pool=self.task.pool,
+                attempt=self.task.attempt,
                 outcome=Outcome.STOPPED,
                 reason="told to stop",
             )
@@ -153,7 +153,7 @@ class _PoolWorker:
 
     def _evaluate(self) -> Generator[PoolProgress, bool, tuple[EvaluatedSubnet, ...]]:
         """On the first worker; the others are done."""
-        spec, supernet = self.order.spec, self.training.supernet
+        spec, supernet = self.task.spec, self.training.supernet
         chosen = evaluated_subnets(supernet.space, spec.evaluated_subnets, seed=spec.seed)
         found: list[EvaluatedSubnet] = []
         for subnet in chosen:
@@ -176,29 +176,29 @@ class _PoolWorker:
             name: value.cpu().contiguous()
             for name, value in self.training.supernet.weights().items()
         }
-        uri = artifacts.join(self.order.artifacts, f"{SUPERNET}.safetensors")
+        uri = artifacts.join(self.task.artifacts, f"{SUPERNET}.safetensors")
         report = PoolReport(
-            pool=self.order.pool,
-            attempt=self.order.attempt,
+            pool=self.task.pool,
+            attempt=self.task.attempt,
             outcome=Outcome.SUCCEEDED,
             supernet=artifacts.write(uri, save_safetensors(weights), name=SUPERNET),
             subnets=subnets,
             epochs=self.training.epochs,
         )
-        _write_report(self.order, report)
-        delete_checkpoints((self.order.artifacts, *self.order.previous_attempts))
+        _write_report(self.task, report)
+        delete_checkpoints((self.task.artifacts, *self.task.previous_attempts))
         return report
 
     def _checkpoint(self) -> None:
-        self.checkpoint_due = time.monotonic() + self.order.checkpoint_s
+        self.checkpoint_due = time.monotonic() + self.task.checkpoint_s
         if self.rank > 0:
             return
-        write_checkpoint(self.order.artifacts, self.training.state_dict())
+        write_checkpoint(self.task.artifacts, self.training.state_dict())
 
     def _hand_over(self, progress: PoolProgress) -> Generator[PoolProgress, bool, None]:
         if not self._agreed((yield progress)):
             raise _Stopped
-        self.slice_ends = time.monotonic() + self.order.slice_s
+        self.slice_ends = time.monotonic() + self.task.slice_s
 
     def _agreed(self, mine: bool) -> bool:
         """What the first worker says: clocks differ, and only it hears the caller."""
@@ -231,8 +231,8 @@ class _PoolWorker:
     def _progress(self, **values: Any) -> PoolProgress:
         phase = self.training.phase
         return PoolProgress(
-            pool=self.order.pool,
-            attempt=self.order.attempt,
+            pool=self.task.pool,
+            attempt=self.task.attempt,
             phase=phase.name,
             num_epochs=phase.training.epochs,
             **values,
@@ -260,17 +260,17 @@ class _Speed:
         return num_iterations * (time.monotonic() - self._since) / self._num_iterations
 
 
-def _failure(order: PoolOrder, error: Exception) -> PoolReport:
+def _failure(task: PoolTrainingTask, error: Exception) -> PoolReport:
     cause, reason = cause_and_reason(error)
     return PoolReport(
-        pool=order.pool,
-        attempt=order.attempt,
+        pool=task.pool,
+        attempt=task.attempt,
         outcome=Outcome.FAILED,
         cause=cause,
         reason=reason,
     )
 
 
-def _write_report(order: PoolOrder, report: PoolReport) -> None:
-    uri = artifacts.join(order.artifacts, REPORT_FILE)
+def _write_report(task: PoolTrainingTask, report: PoolReport) -> None:
+    uri = artifacts.join(task.artifacts, REPORT_FILE)
     artifacts.write(uri, POOL_REPORT.dump_json(report), name="report")

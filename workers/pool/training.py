@@ -17,7 +17,7 @@ from searchd import artifacts
 from searchd.domain.lifecycle import FailureCause
 from searchd.domain.trial import Outcome
 from searchd.messages.reports import POOL_PROGRESS, POOL_REPORT, PoolProgress, PoolReport
-from searchd.messages.tasks import PoolOrder
+from searchd.messages.tasks import PoolTrainingTask
 
 STEPS = "workers.pool.steps"
 """Module whose `pool_steps` the workers run. Named and not imported: it needs seconds and half a
@@ -29,7 +29,7 @@ POLL_S = 1.0
 OnProgress = Callable[[PoolProgress], bool]
 
 
-def train_pool(order: PoolOrder, progress: OnProgress = lambda _: True) -> PoolReport:
+def train_pool(task: PoolTrainingTask, progress: OnProgress = lambda _: True) -> PoolReport:
     """Train a pool with `num_workers` processes, over gloo on CPUs and NCCL on GPUs.
 
     Ray must have been initialised. Blocks until the training has ended.
@@ -45,71 +45,71 @@ def train_pool(order: PoolOrder, progress: OnProgress = lambda _: True) -> PoolR
         without a report of their own, which has then not been written either.
     """
     threads = ThreadPool(1)  # of a kind that the end of the process does not wait for
-    training = threads.apply_async(_trainer(order).fit)
+    training = threads.apply_async(_trainer(task).fit)
     threads.close()
     try:
         while not _has_ended(training):
-            if progress(_where_it_stands(order) or _beginning(order)):
+            if progress(_where_it_stands(task) or _beginning(task)):
                 continue
-            _tell_to_stop(order)
-            if _where_it_stands(order) is None:
-                return _stopped_report(order)  # what has not begun ends with this process
+            _tell_to_stop(task)
+            if _where_it_stands(task) is None:
+                return _stopped_report(task)  # what has not begun ends with this process
         result: Any = training.get()
     except TrainingFailedError as error:
-        return _failed_report(order, error)
+        return _failed_report(task, error)
     finally:
         if not training.ready():  # `progress` raised: the workers end within a slice, unattended
-            _tell_to_stop(order)
+            _tell_to_stop(task)
     report: PoolReport = result.return_value  # the first worker's
     return report
 
 
-def _trainer(order: PoolOrder) -> TorchTrainer:
-    spec = order.spec
+def _trainer(task: PoolTrainingTask) -> TorchTrainer:
+    spec = task.spec
     resources = {"CPU": spec.cpus_per_worker}
     if spec.gpus_per_worker:
         resources["GPU"] = spec.gpus_per_worker
     return TorchTrainer(
         _train,  # type: ignore[arg-type] # what it returns becomes Result.return_value
-        train_loop_config={"order": order},
+        train_loop_config={"task": task},
         scaling_config=ScalingConfig(
             num_workers=spec.num_workers,
             use_gpu=spec.gpus_per_worker > 0,
             resources_per_worker=resources,
         ),
         # Ray Train keeps a little state of its own there; checkpoints are ours.
-        run_config=RunConfig(name="ray-train", storage_path=order.artifacts),
+        run_config=RunConfig(name="ray-train", storage_path=task.artifacts),
     )
 
 
 def _train(config: dict[str, Any]) -> PoolReport | None:
     """What Ray Train runs in each worker."""
-    order: PoolOrder = config["order"]
+    task: PoolTrainingTask = config["task"]
     context = get_context()
     rank = context.get_world_rank()
     steps = importlib.import_module(STEPS)
 
     def post(progress: PoolProgress) -> bool:
         """What the first worker hears goes for all."""
-        return rank > 0 or _post(order, progress)
+        return rank > 0 or _post(task, progress)
 
     if rank == 0:
-        _post(order, _beginning(order))
+        _post(task, _beginning(task))
     report: PoolReport | None = steps.run(
-        order,
+        task,
         post,
-        device=get_device() if order.device == "cuda" else "cpu",
+        device=get_device() if task.device == "cuda" else "cpu",
         rank=rank,
         world_size=context.get_world_size(),
     )
     return report
 
 
-def _post(order: PoolOrder, progress: PoolProgress) -> bool:
+def _post(task: PoolTrainingTask, progress: PoolProgress) -> bool:
     """Leave the progress for the caller; whether to go on."""
-    uri = artifacts.join(order.artifacts, PROGRESS_FILE)
+    uri = artifacts.join(task.artifacts, PROGRESS_FILE)
     artifacts.write(uri, POOL_PROGRESS.dump_json(progress), name="progress")
-    return not artifacts.exists(artifacts.join(order.artifacts, STOP_FILE))
+    return not artifacts.exists(artifacts.join(task.artifacts, STOP_FILE))
 
 
 def _has_ended(training: AsyncResult[Any]) -> bool:
@@ -117,19 +117,19 @@ def _has_ended(training: AsyncResult[Any]) -> bool:
     return training.ready()
 
 
-def _where_it_stands(order: PoolOrder) -> PoolProgress | None:
+def _where_it_stands(task: PoolTrainingTask) -> PoolProgress | None:
     """None while no worker has begun."""
-    uri = artifacts.join(order.artifacts, PROGRESS_FILE)
+    uri = artifacts.join(task.artifacts, PROGRESS_FILE)
     if artifacts.exists(uri):
         return POOL_PROGRESS.validate_json(artifacts.read_bytes(uri))
     return None
 
 
-def _beginning(order: PoolOrder) -> PoolProgress:
-    phase = order.spec.phases[0]
+def _beginning(task: PoolTrainingTask) -> PoolProgress:
+    phase = task.spec.phases[0]
     return PoolProgress(
-        pool=order.pool,
-        attempt=order.attempt,
+        pool=task.pool,
+        attempt=task.attempt,
         stage="start",
         phase=phase.name,
         epoch=1,
@@ -140,27 +140,27 @@ def _beginning(order: PoolOrder) -> PoolProgress:
     )
 
 
-def _tell_to_stop(order: PoolOrder) -> None:
-    artifacts.write(artifacts.join(order.artifacts, STOP_FILE), b"", name="stop")
+def _tell_to_stop(task: PoolTrainingTask) -> None:
+    artifacts.write(artifacts.join(task.artifacts, STOP_FILE), b"", name="stop")
 
 
-def _stopped_report(order: PoolOrder) -> PoolReport:
+def _stopped_report(task: PoolTrainingTask) -> PoolReport:
     return PoolReport(
-        pool=order.pool,
-        attempt=order.attempt,
+        pool=task.pool,
+        attempt=task.attempt,
         outcome=Outcome.STOPPED,
         reason="told to stop before it had begun",
     )
 
 
-def _failed_report(order: PoolOrder, error: TrainingFailedError) -> PoolReport:
+def _failed_report(task: PoolTrainingTask, error: TrainingFailedError) -> PoolReport:
     """What a worker wrote down before it ended; else it was lost."""
-    uri = artifacts.join(order.artifacts, REPORT_FILE)
+    uri = artifacts.join(task.artifacts, REPORT_FILE)
     if artifacts.exists(uri):
         return POOL_REPORT.validate_json(artifacts.read_bytes(uri))
     return PoolReport(
-        pool=order.pool,
-        attempt=order.attempt,
+        pool=task.pool,
+        attempt=task.attempt,
         outcome=Outcome.FAILED,
         cause=FailureCause.WORKER_LOST,
         reason=str(error),

@@ -4,7 +4,7 @@ from detection.build import Student
 from detection.measurement.complexity import count
 from searchd.domain.resolution import Resolution
 from searchd.domain.score import score
-from searchd.messages.tasks import FirstEpochOrder, TrialOrder
+from searchd.messages.tasks import EarlyStoppingRule, TrialTask
 
 
 class Hopeless(Exception):
@@ -12,21 +12,21 @@ class Hopeless(Exception):
 
 
 def score_after_first_epoch(
-    order: TrialOrder, wanted: FirstEpochOrder, student: Student, resolution: Resolution, ap: float
+    task: TrialTask, wanted: EarlyStoppingRule, student: Student, resolution: Resolution, ap: float
 ) -> float:
     """H(S, r) of the student as it is (docs/papers.md 1.3)."""
     return score(
         ap=ap,
-        macs=count(student.detector, order.score.base_resolution).macs,
+        macs=count(student.detector, task.score.base_resolution).macs,
         base_macs=wanted.base_macs,
         resolution=resolution,
-        base_resolution=order.score.base_resolution,
-        alpha=order.score.alpha,
-        beta=order.score.beta,
+        base_resolution=task.score.base_resolution,
+        alpha=task.score.alpha,
+        beta=task.score.beta,
     )
 
 
-def check_hope(found: float, wanted: FirstEpochOrder, resolution: Resolution) -> None:
+def check_hope(found: float, wanted: EarlyStoppingRule, resolution: Resolution) -> None:
     """
     Raises:
         Hopeless: The score is below the threshold; names both.

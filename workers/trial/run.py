@@ -26,7 +26,7 @@ from searchd.domain.lifecycle import FailureCause
 from searchd.domain.resolution import Resolution
 from searchd.domain.trial import Artifact, Evaluation, Outcome, TakeSubnet
 from searchd.messages.reports import CHECKS, REPORT, Progress, Report
-from searchd.messages.tasks import TrialOrder
+from searchd.messages.tasks import TrialTask
 from searchd.spec import DETECTOR
 from workers.teachers import keep_ap, known_ap
 from workers.trial.checkpoints import checkpoints, delete_checkpoints, write_checkpoint, write_epoch
@@ -47,7 +47,7 @@ Steps = Generator[Progress, bool, Report]
 
 
 def run_trial(
-    order: TrialOrder,
+    task: TrialTask,
     progress: Callable[[Progress], bool] = lambda _: True,
     context: TrialContext | None = None,
 ) -> Report:
@@ -64,7 +64,7 @@ def run_trial(
     Raises:
         OSError: The report itself could not be written.
     """
-    steps = trial_steps(order, context or TrialContext())
+    steps = trial_steps(task, context or TrialContext())
     try:
         at = next(steps)
         while True:
@@ -74,7 +74,7 @@ def run_trial(
         return report
 
 
-def trial_steps(order: TrialOrder, context: TrialContext) -> Steps:
+def trial_steps(task: TrialTask, context: TrialContext) -> Steps:
     """The trial as a generator that hands over a `Progress` after every time slice.
 
     Send True to go on and False to stop. A stopped trial has checkpointed; it goes on from there
@@ -89,17 +89,17 @@ def trial_steps(order: TrialOrder, context: TrialContext) -> Steps:
     checks = Checks()
     notes: list[str] = []
     try:
-        report = yield from _Trial(order, context, checks, notes).steps()
+        report = yield from _Trial(task, context, checks, notes).steps()
     except Exception as error:  # the trial's boundary: every failure becomes a report
-        log.exception("trial %s of search %s failed", order.proposal.name, order.search)
-        report = replace(_failure(order, error), checks=checks.found)
+        log.exception("trial %s of search %s failed", task.proposal.name, task.search)
+        report = replace(_failure(task, error), checks=checks.found)
     report = replace(report, notes=tuple(notes))
     # A store that refused the trial's files would have us wait as long again for its report.
     if report.outcome is not Outcome.STOPPED and report.cause is not FailureCause.STORE_REFUSED:
-        uri = artifacts.join(order.artifacts, REPORT_FILE)
+        uri = artifacts.join(task.artifacts, REPORT_FILE)
         artifacts.write(uri, REPORT.dump_json(report), name="report")
     if report.outcome.is_settled:  # what failed may be tried again
-        delete_checkpoints((order.artifacts, *order.previous_attempts))
+        delete_checkpoints((task.artifacts, *task.previous_attempts))
     return report
 
 
@@ -111,28 +111,28 @@ class _Trial:
     """One attempt at one order."""
 
     def __init__(
-        self, order: TrialOrder, context: TrialContext, checks: Checks, notes: list[str]
+        self, task: TrialTask, context: TrialContext, checks: Checks, notes: list[str]
     ) -> None:
-        self.order = order
+        self.task = task
         self.checks = checks
         self.notes = notes
-        self.pair = PairBuilder(order, context)
-        self.train_split = context.split(order.dataset.train)
-        self.validation_split = context.split(order.dataset.validation)
-        self.slice_ends = time.monotonic() + order.slice_s
-        self.checkpoint_due = time.monotonic() + order.checkpoint_s
+        self.pair = PairBuilder(task, context)
+        self.train_split = context.split(task.dataset.train)
+        self.validation_split = context.split(task.dataset.validation)
+        self.slice_ends = time.monotonic() + task.slice_s
+        self.checkpoint_due = time.monotonic() + task.checkpoint_s
 
     def steps(self) -> Steps:
-        order = self.order
-        torch.set_num_threads(order.num_threads)
-        torch.manual_seed(order.proposal.seed)
+        task = self.task
+        torch.set_num_threads(task.num_threads)
+        torch.manual_seed(task.proposal.seed)
         resume = self._resume_state()
         try:
             student = self.pair.student() if resume is None else resumed_student(resume)
         except NothingToDo as nothing:
             return Report(
-                trial=order.proposal.name,
-                attempt=order.attempt,
+                trial=task.proposal.name,
+                attempt=task.attempt,
                 outcome=Outcome.NO_OP,
                 reason=str(nothing),
             )
@@ -140,14 +140,14 @@ class _Trial:
             return (yield from self._train_and_evaluate(student, resume))
         except _Stopped:
             return Report(
-                trial=order.proposal.name,
-                attempt=order.attempt,
+                trial=task.proposal.name,
+                attempt=task.attempt,
                 outcome=Outcome.STOPPED,
                 reason="told to stop",
             )
 
     def _train_and_evaluate(self, student: Student, resume: dict[str, Any] | None) -> Steps:
-        order = self.order
+        task = self.task
         # The child's architecture is on record before anything is trained.
         stored = [self._write(DETECTOR_JSON, ".json", DETECTOR.dump_json(student.detector))]
         yield from self._hand_over(self._progress("prepare", 1, 0, 0, {}))
@@ -157,19 +157,19 @@ class _Trial:
         training = Training(
             model,
             self.train_split,
-            order.training,
-            seed=order.proposal.seed,
+            task.training,
+            seed=task.proposal.seed,
             distiller=distiller,
-            teacher_resolution=order.teacher_resolution,
-            device=order.device,
+            teacher_resolution=task.teacher_resolution,
+            device=task.device,
         )
         if distiller is not None and resume is None:
             yield from self._check(training, distiller)
         if resume is not None:
             self.checks.found = CHECKS.validate_json(resume["checks"])
             training.load_state_dict(at_our_pace(resume, training))
-            log.info("trial %s goes on at epoch %d", order.proposal.name, len(training.epochs) + 1)
-        if order.loaded_base is None and not isinstance(order.proposal.change, TakeSubnet):
+            log.info("trial %s goes on at epoch %d", task.proposal.name, len(training.epochs) + 1)
+        if task.loaded_base is None and not isinstance(task.proposal.change, TakeSubnet):
             try:
                 yield from self._train(training, student)
             except Hopeless as hopeless:
@@ -178,10 +178,10 @@ class _Trial:
         stored.append(self._write(STUDENT, ".safetensors", _weights(model.state_dict())))
         if distiller is not None:
             stored.append(self._write(ADAPTERS, ".safetensors", _weights(distiller.state_dict())))
-        base = count(student.detector, order.score.base_resolution)
+        base = count(student.detector, task.score.base_resolution)
         return Report(
-            trial=order.proposal.name,
-            attempt=order.attempt,
+            trial=task.proposal.name,
+            attempt=task.attempt,
             outcome=Outcome.SUCCEEDED,
             detector=student.detector,
             params=base.params,
@@ -206,12 +206,12 @@ class _Trial:
 
     def _check(self, training: Training, distiller: Distiller) -> Generator[Progress, bool, None]:
         """The sanity checks before a trial distils."""
-        order = self.order
-        largest = max(order.evaluated_at, key=lambda r: r.width * r.height)
-        resolution = order.teacher_resolution or largest
-        floor = order.distillation.teacher_ap_floor
-        if floor is None and order.inherited is not None:
-            floor = order.inherited.aps.get(largest)
+        task = self.task
+        largest = max(task.evaluated_at, key=lambda r: r.width * r.height)
+        resolution = task.teacher_resolution or largest
+        floor = task.distillation.teacher_ap_floor
+        if floor is None and task.inherited is not None:
+            floor = task.inherited.aps.get(largest)
         self.checks.note(
             resolution=resolution,
             teacher_ap=(yield from self._teacher_ap(distiller, resolution)),
@@ -226,18 +226,18 @@ class _Trial:
         and kept beside its weights."""
         aps = []
         for stored, teacher in zip(self.pair.stored_teachers(), distiller.teachers, strict=True):
-            ap = known_ap(stored, self.order.pool, resolution)
+            ap = known_ap(stored, self.task.pool, resolution)
             if ap is None:
                 detections = yield from self._detect(teacher, resolution, "check")
                 ap = score(self.validation_split, detections).ap
-                keep_ap(stored, self.order.pool, resolution, ap)
+                keep_ap(stored, self.task.pool, resolution, ap)
             aps.append(ap)
         return min(aps)
 
     def _abandoned(self, training: Training, student: Student, reason: str) -> Report:
         return Report(
-            trial=self.order.proposal.name,
-            attempt=self.order.attempt,
+            trial=self.task.proposal.name,
+            attempt=self.task.attempt,
             outcome=Outcome.ABANDONED,
             reason=reason,
             detector=student.detector,
@@ -247,14 +247,14 @@ class _Trial:
 
     def _judge(self, training: Training, student: Student) -> Generator[Progress, bool, None]:
         """Once, at the end of the first epoch, see whether the trial is hopeless."""
-        wanted = self.order.first_epoch
+        wanted = self.task.early_stopping
         is_due = len(training.epochs) == 1 and not training.mean_losses
         if wanted is None or not is_due or self.checks.found.first_epoch_score is not None:
             return
-        largest = max(self.order.evaluated_at, key=lambda r: r.area)
+        largest = max(self.task.evaluated_at, key=lambda r: r.area)
         detections = yield from self._detect(training.model, largest, "judge")
         ap = score(self.validation_split, detections).ap
-        found = score_after_first_epoch(self.order, wanted, student, largest, ap)
+        found = score_after_first_epoch(self.task, wanted, student, largest, ap)
         self.checks.note(first_epoch_score=found)
         check_hope(found, wanted, largest)
 
@@ -283,7 +283,7 @@ class _Trial:
     ) -> Generator[Progress, bool, tuple[Evaluation, ...]]:
         evaluations = []
         num_detections = 0
-        for resolution in self.order.evaluated_at:
+        for resolution in self.task.evaluated_at:
             detections = yield from self._detect(model, resolution, "evaluate")
             num_detections += len(detections)
             evaluations.append(self._evaluation(model, student, resolution, detections))
@@ -296,10 +296,10 @@ class _Trial:
     ) -> Generator[Progress, bool, list[Detection]]:
         """Detections on the validation split, in time slices."""
         detections: list[Detection] = []
-        for found in predict(model, self.validation_split, resolution, device=self.order.device):
+        for found in predict(model, self.validation_split, resolution, device=self.task.device):
             detections += found
             if self._slice_is_over():
-                epoch = {"check": 0, "judge": 1}.get(stage, self.order.training.epochs)
+                epoch = {"check": 0, "judge": 1}.get(stage, self.task.training.epochs)
                 yield from self._hand_over(self._progress(stage, epoch, 0, 0, {}))
         return detections
 
@@ -307,7 +307,7 @@ class _Trial:
         self, model: Any, student: Student, resolution: Resolution, detections: list[Detection]
     ) -> Evaluation:
         precision = score(self.validation_split, detections)
-        latency = measure(model, resolution, device=self.order.device)
+        latency = measure(model, resolution, device=self.task.device)
         return Evaluation(
             resolution=resolution,
             **asdict(precision),
@@ -322,16 +322,16 @@ class _Trial:
         goes_on = yield progress
         if not goes_on:
             raise _Stopped
-        self.slice_ends = time.monotonic() + self.order.slice_s
+        self.slice_ends = time.monotonic() + self.task.slice_s
 
     def _progress(
         self, stage: str, epoch: int, iteration: int, num_iterations: int, losses: dict[str, float]
     ) -> Progress:
         return Progress(
-            trial=self.order.proposal.name,
-            attempt=self.order.attempt,
+            trial=self.task.proposal.name,
+            attempt=self.task.attempt,
             epoch=epoch,
-            num_epochs=self.order.training.epochs,
+            num_epochs=self.task.training.epochs,
             iteration=iteration,
             num_iterations=num_iterations,
             stage=stage,
@@ -340,8 +340,8 @@ class _Trial:
 
     def _resume_state(self) -> dict[str, Any] | None:
         """The newest checkpoint of earlier attempts that this one can go on from."""
-        saved = checkpoints(self.order.previous_attempts, self._passed_over)
-        return next((state for state in saved if fits(state, self.order.training)), None)
+        saved = checkpoints(self.task.previous_attempts, self._passed_over)
+        return next((state for state in saved if fits(state, self.task.training)), None)
 
     def _passed_over(self, what: str) -> None:
         log.warning("%s", what)
@@ -354,28 +354,28 @@ class _Trial:
         write: Callable[[str, dict[str, Any]], None] = write_checkpoint,
     ) -> None:
         state = {
-            "trained_by": self.order.training.model_dump_json(),
+            "trained_by": self.task.training.model_dump_json(),
             "detector": DETECTOR.dump_json(student.detector).decode(),
             "training": training.state_dict(),
             "checks": CHECKS.dump_json(self.checks.found).decode(),
             "choice": self.pair.stored_choice,
         }
-        write(self.order.artifacts, state)
-        self.checkpoint_due = time.monotonic() + self.order.checkpoint_s
+        write(self.task.artifacts, state)
+        self.checkpoint_due = time.monotonic() + self.task.checkpoint_s
 
     def _write(self, name: str, suffix: str, data: bytes) -> Artifact:
-        return artifacts.write(artifacts.join(self.order.artifacts, name + suffix), data, name=name)
+        return artifacts.write(artifacts.join(self.task.artifacts, name + suffix), data, name=name)
 
 
 def _weights(state: dict[str, torch.Tensor]) -> bytes:
     return save_safetensors({name: value.cpu().contiguous() for name, value in state.items()})
 
 
-def _failure(order: TrialOrder, error: Exception) -> Report:
+def _failure(task: TrialTask, error: Exception) -> Report:
     cause, reason = cause_and_reason(error)
     return Report(
-        trial=order.proposal.name,
-        attempt=order.attempt,
+        trial=task.proposal.name,
+        attempt=task.attempt,
         outcome=Outcome.FAILED,
         reason=reason,
         cause=cause,

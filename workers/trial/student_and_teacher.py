@@ -24,7 +24,7 @@ from searchd.domain.teacher import (
     teachers_of,
 )
 from searchd.domain.trial import MutateTeacher, PruneToMacs, TakeSubnet, Train
-from searchd.messages.tasks import Inherited, TeacherRef, TrialOrder
+from searchd.messages.tasks import Inherited, TeacherRef, TrialTask
 from workers.teachers import build_teacher, load_teacher
 from workers.trial.base_detector import load_base
 from workers.trial.context import TrialContext
@@ -38,11 +38,11 @@ class PairBuilder:
         choice: Which candidate teaches; None if there are none, or it is not decided.
     """
 
-    def __init__(self, order: TrialOrder, context: TrialContext) -> None:
-        self._order = order
+    def __init__(self, task: TrialTask, context: TrialContext) -> None:
+        self._task = task
         self._context = context
-        self._train_split: CocoSplit = context.split(order.dataset.train)
-        self._teaching: Teaching | None = order.proposal.teacher
+        self._train_split: CocoSplit = context.split(task.dataset.train)
+        self._teaching: Teaching | None = task.proposal.teacher
         self._made: dict[Teacher, Any] = {}
         self.choice: TeacherChoice | None = None
 
@@ -53,23 +53,23 @@ class PairBuilder:
             NothingToDo: The action would change nothing.
             DataError: Its classes are not the data set's.
         """
-        order, change = self._order, self._order.proposal.change
-        if order.loaded_base is not None:
-            loaded = order.loaded_base
+        task, change = self._task, self._task.proposal.change
+        if task.loaded_base is not None:
+            loaded = task.loaded_base
             student = _stored(loaded) if isinstance(loaded, Inherited) else load_base(loaded)
             return self._with_our_classes(student)
         if isinstance(change, TakeSubnet):
             return self._cut_out(change.subnet)
-        if order.inherited is None:
-            assert order.detector is not None  # checked by TrialOrder
-            weights = build_detector(order.detector).state_dict()
-            return self._with_our_classes(Student(detector=order.detector, weights=weights))
-        parent = self._with_our_classes(_stored(order.inherited))
+        if task.inherited is None:
+            assert task.detector is not None  # checked by TrialOrder
+            weights = build_detector(task.detector).state_dict()
+            return self._with_our_classes(Student(detector=task.detector, weights=weights))
+        parent = self._with_our_classes(_stored(task.inherited))
         if isinstance(change, Train | MutateTeacher):
             return parent
         if isinstance(change, PruneToMacs):
-            return prune_to_macs(parent, change, order.score.base_resolution)
-        generator = torch.Generator().manual_seed(order.proposal.seed)
+            return prune_to_macs(parent, change, task.score.base_resolution)
+        generator = torch.Generator().manual_seed(task.proposal.seed)
         return evolve(parent, change, generator=generator)
 
     def choose_teacher(self, model: Any, earlier: str | None) -> Iterator[None]:
@@ -106,7 +106,7 @@ class PairBuilder:
         Raises:
             InvalidValueError: A method does not fit the pair.
         """
-        order, teaching = self._order, self._teaching
+        task, teaching = self._task, self._teaching
         if teaching is None:
             return None
         teachers = [self._teacher(teacher) for teacher in teachers_of(teaching)]
@@ -115,36 +115,36 @@ class PairBuilder:
             for found, teacher in zip(teachers, teachers_of(teaching), strict=True)
         ]
         if isinstance(teaching, SimultaneousTeachers):
-            distiller = Distiller(order.distillation.methods, teachers, pairs, teaching.definition)
+            distiller = Distiller(task.distillation.methods, teachers, pairs, teaching.definition)
         else:
-            distiller = Distiller(order.distillation.methods, teachers[0], pairs[0])
-        if order.inherited is not None and order.inherited.adapters is not None:
-            distiller.load_state_dict(load_safetensors(artifacts.read(order.inherited.adapters)))
+            distiller = Distiller(task.distillation.methods, teachers[0], pairs[0])
+        if task.inherited is not None and task.inherited.adapters is not None:
+            distiller.load_state_dict(load_safetensors(artifacts.read(task.inherited.adapters)))
         return distiller
 
     def stored_teachers(self) -> list[Subnet | TeacherRef]:
         """The trial's teachers as their APs are known by, in the distiller's order."""
         teaching = self._teaching
         return [
-            teacher if isinstance(teacher, Subnet) else self._order.registered[teacher.teacher]
+            teacher if isinstance(teacher, Subnet) else self._task.registered[teacher.teacher]
             for teacher in (() if teaching is None else teachers_of(teaching))
         ]
 
     def _nearest(self, model: Any, teaching: TeacherCandidates) -> NearestTeacher:
-        order = self._order
+        task = self._task
         return NearestTeacher(
             model,
             teaching.candidates,
             self._subnet,
             train=self._train_split,
-            validation=self._context.split(order.dataset.validation),
-            resolution=max(order.evaluated_at, key=lambda each: each.area),
-            teacher_resolution=order.teacher_resolution,
-            device=order.device,
+            validation=self._context.split(task.dataset.validation),
+            resolution=max(task.evaluated_at, key=lambda each: each.area),
+            teacher_resolution=task.teacher_resolution,
+            device=task.device,
         )
 
     def _pair(self, model: Any, found: Any, teacher: Teacher) -> Pair:
-        pool = self._order.pool
+        pool = self._task.pool
         # Adapters fit every subnet that a lineage may come to be taught by.
         widest = max(pool.space.neck_channels) if pool and isinstance(teacher, Subnet) else None
         return pair_of(model, found, self._train_split, max_teacher_channels=widest)
@@ -154,26 +154,26 @@ class PairBuilder:
             return self._made[teacher]
         if isinstance(teacher, Subnet):
             return self._subnet(teacher)
-        return load_teacher(self._order.registered[teacher.teacher], self._order.device)
+        return load_teacher(self._task.registered[teacher.teacher], self._task.device)
 
     def _subnet(self, subnet: Subnet) -> Any:
         """A static detector that equals the subnet: BN reset, in eval mode, frozen."""
-        order = self._order
-        assert order.pool is not None  # checked by TrialOrder
+        task = self._task
+        assert task.pool is not None  # checked by TrialOrder
         return build_teacher(
-            self._context.supernet(order.pool, self._train_split.num_classes),
+            self._context.supernet(task.pool, self._train_split.num_classes),
             subnet,
             self._train_split,
-            pool=order.pool,
-            training=order.training,
-            seed=order.proposal.seed,
-            device=order.device,
+            pool=task.pool,
+            training=task.training,
+            seed=task.proposal.seed,
+            device=task.device,
         )
 
     def _cut_out(self, subnet: Subnet) -> Student:
         """The pool's subnet as a detector of its own."""
-        assert self._order.pool is not None  # checked by TrialOrder
-        supernet = self._context.supernet(self._order.pool, self._train_split.num_classes)
+        assert self._task.pool is not None  # checked by TrialOrder
+        supernet = self._context.supernet(self._task.pool, self._train_split.num_classes)
         weights = self._subnet(subnet).state_dict()
         return Student(
             detector=supernet.static(subnet),
@@ -183,7 +183,7 @@ class PairBuilder:
     def _with_our_classes(self, student: Student) -> Student:
         if self._train_split.num_classes != student.detector.num_classes:
             raise DataError(
-                f"{self._order.dataset.train.annotations} has {self._train_split.num_classes} "
+                f"{self._task.dataset.train.annotations} has {self._train_split.num_classes} "
                 f"classes, but the detector has {student.detector.num_classes}"
             )
         return student

@@ -19,7 +19,7 @@ from searchd import artifacts
 from searchd.domain.lifecycle import FailureCause
 from searchd.domain.trial import Outcome
 from searchd.messages.reports import PROGRESS, REPORT, Progress, Report
-from searchd.messages.tasks import TrialOrder
+from searchd.messages.tasks import TrialTask
 from workers.trial.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -28,9 +28,9 @@ Steps = Generator[Progress, bool, Report]
 
 
 class TrialTrainable(tune.Trainable):
-    """Runs `TrialOrder`s.
+    """Runs `TrialTask`s.
 
-    Configuration: `order` (JSON of the TrialOrder), `module` (its `TrialContext` and `trial_steps`
+    Configuration: `task` (JSON of the TrialOrder), `module` (its `TrialContext` and `trial_steps`
     do the work), `stop` (URI of a file; while it exists, trials stop at the end of their slice),
     `silence_s` (see Watchdog), `cpus` and `gpus` (what a trial gets).
 
@@ -69,7 +69,7 @@ class TrialTrainable(tune.Trainable):
                 log.exception("%s", self._trial)
                 return self._final(self._broken(error))
         self._progress = progress
-        self._metrics.show(self._order, progress)
+        self._metrics.show(self._task, progress)
         return {"final": False, "progress": PROGRESS.dump_json(progress).decode()}
 
     @override
@@ -80,13 +80,13 @@ class TrialTrainable(tune.Trainable):
         """What Ray shows in logs and errors. Its dashboard shows it as it was when the process
         started, so that it names the trial only once one runs."""
         if self._progress is None:
-            return f"search {self._order.search}"
+            return f"search {self._task.search}"
         return f"{self._trial} epoch {self._progress.epoch}"
 
     def _begin(self, config: dict[str, Any]) -> None:
         self._module: str = config["module"]
         self._stop: str = config["stop"]
-        self._order = TrialOrder.model_validate_json(config["order"])
+        self._task = TrialTask.model_validate_json(config["task"])
         self._steps: Steps | None = None
         self._progress = None
 
@@ -100,15 +100,15 @@ class TrialTrainable(tune.Trainable):
         module = importlib.import_module(self._module)
         if self._context is None:
             self._context = module.TrialContext()
-        log.info("%s: attempt %d", self._trial, self._order.attempt)
-        self._steps = module.trial_steps(self._order, self._context)
+        log.info("%s: attempt %d", self._trial, self._task.attempt)
+        self._steps = module.trial_steps(self._task, self._context)
         return next(self._steps)
 
     def _broken(self, error: Exception) -> Report:
         refusal = artifacts.refusal(error)  # of the report; another attempt may get it stored
         return Report(
-            trial=self._order.proposal.name,
-            attempt=self._order.attempt,
+            trial=self._task.proposal.name,
+            attempt=self._task.attempt,
             outcome=Outcome.FAILED,
             cause=FailureCause.STORE_REFUSED if refusal else FailureCause.BUG,
             reason=refusal or "".join(traceback.format_exception(error)),
@@ -116,12 +116,12 @@ class TrialTrainable(tune.Trainable):
 
     def _final(self, report: Report) -> dict[str, Any]:
         log.info("%s: %s %s", self._trial, report.outcome, report.reason)
-        self._metrics.count(self._order, report)
+        self._metrics.count(self._task, report)
         return {"final": True, "done": True, "report": REPORT.dump_json(report).decode()}
 
     @property
     def _trial(self) -> str:
-        return f"search {self._order.search} trial {self._order.proposal.name}"
+        return f"search {self._task.search} trial {self._task.proposal.name}"
 
 
 class _Metrics:
@@ -140,8 +140,8 @@ class _Metrics:
         )
         self._last: tuple[float, Progress] | None = None
 
-    def show(self, order: TrialOrder, progress: Progress) -> None:
-        tags = _tags(order)
+    def show(self, task: TrialTask, progress: Progress) -> None:
+        tags = _tags(task)
         self._epoch.set(progress.epoch, tags)
         for name, value in progress.losses.items():
             self._loss.set(value, {**tags, "loss": name})
@@ -153,12 +153,12 @@ class _Metrics:
                 self._speed.set((progress.iteration - last.iteration) / (now - before), tags)
         self._last = (now, progress)
 
-    def count(self, order: TrialOrder, report: Report) -> None:
-        self._trials.inc(1, {"search": order.search, "outcome": report.outcome.value})
+    def count(self, task: TrialTask, report: Report) -> None:
+        self._trials.inc(1, {"search": task.search, "outcome": report.outcome.value})
         for evaluation in report.evaluations:
-            tags = {**_tags(order), "resolution": str(evaluation.resolution)}
+            tags = {**_tags(task), "resolution": str(evaluation.resolution)}
             self._ap.set(evaluation.ap, tags)
 
 
-def _tags(order: TrialOrder) -> dict[str, str]:
-    return {"search": order.search, "trial": order.proposal.name}
+def _tags(task: TrialTask) -> dict[str, str]:
+    return {"search": task.search, "trial": task.proposal.name}

@@ -1,1 +1,1 @@
-"""What is tried next, one module per strategy; `searchd.search.strategy` is what they share."""
+"""What is tried next, one module per strategy; `searchd.search.ask_tell` is what they share."""

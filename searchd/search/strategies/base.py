@@ -12,7 +12,7 @@ from searchd.search.stopping_criteria import Limits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rules(ABC):
+class Strategy(ABC):
     """All that the search trials of one strategy depend on; `searchd.spec` says what each field
     means. The base before them and the controls after them are not the strategy's."""
 
@@ -44,7 +44,7 @@ class Rules(ABC):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PoolRules(Rules):
+class PoolStrategy(Strategy):
     """Of a strategy that draws subnets from a pool."""
 
     space: SubnetSpace

@@ -25,11 +25,11 @@ from searchd.domain.trial import (
 )
 from searchd.search.history import Completion, completion_of, search_trials
 from searchd.search.sampling import mutate_subnet, sample_subnets
-from searchd.search.strategies.base import PoolRules
+from searchd.search.strategies.base import PoolStrategy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PairRules(PoolRules):
+class PairRules(PoolStrategy):
     """Trial 0 is (S_base, P_super); every other one changes the pair of an earlier one."""
 
     student_frozen_trials: int = 5

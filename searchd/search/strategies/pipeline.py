@@ -18,11 +18,11 @@ from searchd.domain.trial import (
     trial_name,
 )
 from searchd.search.history import Completion, Wait, completion_of, search_trials
-from searchd.search.strategies.base import PoolRules
+from searchd.search.strategies.base import PoolStrategy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pipeline(PoolRules):
+class Pipeline(PoolStrategy):
     """A chain of `max_trials` trials under the largest subnet, each going on with the student of
     the one before; the first prunes."""
 

@@ -11,11 +11,11 @@ from searchd.domain.subnet import Subnet
 from searchd.domain.trial import BASE_NAME, Proposal, TakeSubnet, TrialRole, trial_name
 from searchd.search.history import Completion, ranking, search_trials
 from searchd.search.sampling import mutate_subnet, rank_sample
-from searchd.search.strategies.base import PoolRules, converged, spent
+from searchd.search.strategies.base import PoolStrategy, converged, spent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PoolSearch(PoolRules):
+class PoolSearch(PoolStrategy):
     """Begins with the largest subnet, and mutates one of the best; each subnet is taken once,
     since another evaluation would find the same."""
 

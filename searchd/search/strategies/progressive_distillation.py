@@ -9,7 +9,7 @@ like another shares its first stages, and every one whose parent has succeeded m
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from searchd.domain.distillation_plan import Baseline, Choice, Path, Plan, show
+from searchd.domain.distillation_plan import Baseline, Choice, Plan, TeacherSequence, show
 from searchd.domain.teacher import SimultaneousTeachers, Teacher
 from searchd.domain.trial import (
     BASE_NAME,
@@ -19,12 +19,12 @@ from searchd.domain.trial import (
     TrialRole,
 )
 from searchd.search.history import Completion, Wait, completion_of
-from searchd.search.strategies.base import Rules
+from searchd.search.strategies.base import Strategy
 from searchd.search.teacher_order import all_orders, prefix_tree, rank_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progressive(Rules):
+class Progressive(Strategy):
     """Every stage of a plan, parents first; what goes on from a stage that failed is skipped."""
 
     control: bool = False
@@ -61,8 +61,8 @@ class Progressive(Rules):
 
     def _parent(
         self,
-        stage: Path,
-        trials: Mapping[Path, Proposal],
+        stage: TeacherSequence,
+        trials: Mapping[TeacherSequence, Proposal],
         completions: Sequence[Completion],
     ) -> str | None:
         """The trial that the stage goes on from; None unless it has succeeded."""
@@ -76,7 +76,7 @@ class Progressive(Rules):
 
     def _proposal(
         self,
-        stage: Path,
+        stage: TeacherSequence,
         parent: str,
         proposals: Sequence[Proposal],
         completions: Sequence[Completion],
@@ -118,7 +118,7 @@ def make_plan(
         performance: AP of every teacher, if the choice depended on it.
         costs: Adaptation costs, if the choice depended on them.
     """
-    order: Path = tuple(choice.teacher for choice in choices)
+    order: TeacherSequence = tuple(choice.teacher for choice in choices)
     together = {
         baseline.value: SimultaneousTeachers(
             teachers=tuple(teachers[choice.teacher] for choice in choices),
@@ -130,7 +130,7 @@ def make_plan(
     studied = all_orders(list(teachers), study_up_to) if study_up_to else []
     ends = [end_of(baseline, order) for baseline in baselines]
     known = {*teachers, *together, None}
-    wanted: list[Path] = [order, *studied, *(end for end in ends if end[0] in known)]
+    wanted: list[TeacherSequence] = [order, *studied, *(end for end in ends if end[0] in known)]
     return Plan(
         teachers={**teachers, **together},
         choices=tuple(choices),
@@ -140,7 +140,7 @@ def make_plan(
     )
 
 
-def end_of(baseline: Baseline, order: Path) -> Path:
+def end_of(baseline: Baseline, order: TeacherSequence) -> TeacherSequence:
     """A baseline's last stage, as long after the student's beginning as the order's."""
     match baseline:
         case Baseline.DIRECT:
@@ -151,11 +151,11 @@ def end_of(baseline: Baseline, order: Path) -> Path:
             return (baseline.value,) * len(order)
 
 
-def trials_of(plan: Plan, proposals: Sequence[Proposal]) -> dict[Path, Proposal]:
+def trials_of(plan: Plan, proposals: Sequence[Proposal]) -> dict[TeacherSequence, Proposal]:
     """The trial of each stage that was proposed, in the plan's order. Parent and teacher tell
     which stage a trial is."""
     by_place = {(p.parent, p.teacher): p for p in proposals}
-    found: dict[Path, Proposal] = {}
+    found: dict[TeacherSequence, Proposal] = {}
     for stage in plan.stages:
         parent = BASE_NAME if len(stage) == 1 else None
         if stage[:-1] in found:
@@ -167,7 +167,7 @@ def trials_of(plan: Plan, proposals: Sequence[Proposal]) -> dict[Path, Proposal]
     return found
 
 
-def rank_among_orders(plan: Plan, aps: Mapping[Path, float]) -> tuple[int, int] | None:
+def rank_among_orders(plan: Plan, aps: Mapping[TeacherSequence, float]) -> tuple[int, int] | None:
     """The order's rank among all trained orders, by the student's AP, and their number
     (docs/papers.md 2.4). Baselines are no orders.
 

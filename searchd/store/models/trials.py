@@ -20,13 +20,13 @@ from searchd.store.models.measurements import ArtifactRow, EpochMetricsRow, Meas
 class TrialRow(Base):
     __tablename__ = "trials"
     __table_args__ = (
-        UniqueConstraint("search_id", "position"),
-        UniqueConstraint("search_id", "completion", name="uq_trials_completion"),
+        UniqueConstraint("run_id", "position"),
+        UniqueConstraint("run_id", "completion", name="uq_trials_completion"),
     )
 
     id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
     """{search or distillation id}-{name}."""
-    search_id: Mapped[str] = mapped_column(ForeignKey("searches.id"), index=True)
+    run_id: Mapped[str] = mapped_column(ForeignKey("searches.id"), index=True)
     name: Mapped[str] = mapped_column(String(ID_LENGTH))
     """Inside the search: base, 0, 1, ..., control-1, ..."""
     role: Mapped[TrialRole] = mapped_column(status_type(TrialRole))

@@ -120,7 +120,7 @@ def descended(session: Session, search_id: str) -> Sequence[DistillationRow]:
         children = session.scalars(
             select(DistillationRow)
             .join(TrialRow, TrialRow.id == DistillationRow.origin_id)
-            .where(TrialRow.search_id.in_(parents))
+            .where(TrialRow.run_id.in_(parents))
             .order_by(DistillationRow.created_at, DistillationRow.id)
         ).all()
         found += children
@@ -136,7 +136,7 @@ def _origin(session: Session, spec: DistillationSpec, trial_id: str) -> TrialRow
     if row.status is not TrialStatus.SUCCEEDED:
         raise ConflictError(f"trial {trial_id} is {row.status} and has no student")
     retention.claim(session, trial_id)
-    dataset = session.get_one(RunRow, row.search_id).spec.dataset
+    dataset = session.get_one(RunRow, row.run_id).spec.dataset
     if dataset != spec.dataset:
         raise InvalidValueError(
             f"student.trial={trial_id!r} was trained on data set {dataset!r}, the distillation "

@@ -64,7 +64,7 @@ def _front(session: Session, search: SearchRow) -> list[_Found]:
 
 def _by_id(session: Session, search: SearchRow, trial_id: str) -> TrialRow:
     row = session.get(TrialRow, trial_id)
-    if row is None or row.search_id != search.id:
+    if row is None or row.run_id != search.id:
         raise InvalidValueError(f"{trial_id!r} is no trial of search {search.name} ({search.id})")
     return row
 

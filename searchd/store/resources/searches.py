@@ -86,7 +86,7 @@ def trial_counts(session: Session, search_id: str) -> Mapping[TrialStatus, int]:
     """How many trials of the search are in each status, base and controls included."""
     rows = session.execute(
         select(TrialRow.status, func.count())
-        .where(TrialRow.search_id == search_id)
+        .where(TrialRow.run_id == search_id)
         .group_by(TrialRow.status)
     )
     return dict(rows.all())
@@ -105,7 +105,7 @@ def best_trial(session: Session, search_id: str) -> tuple[TrialRow, float] | Non
     row = session.scalar(
         select(TrialRow)
         .where(
-            TrialRow.search_id == search_id,
+            TrialRow.run_id == search_id,
             TrialRow.role == TrialRole.SEARCH,
             TrialRow.status == TrialStatus.SUCCEEDED,
         )

@@ -144,7 +144,7 @@ def _check_trial(session: Session, trial: str, dataset: DatasetRow) -> None:
     with suppress(NotFoundError):  # `student` says it in this resource's words
         retention.claim(session, trial)
     student(session, trial)
-    run = session.get_one(RunRow, trials.get(session, trial).search_id)
+    run = session.get_one(RunRow, trials.get(session, trial).run_id)
     if run.dataset_id != dataset.id:
         raise InvalidValueError(
             f"trial {trial!r} is of {run.name!r}, which uses data set {run.spec.dataset!r} and not "

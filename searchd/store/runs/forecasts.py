@@ -276,7 +276,7 @@ def _measured(session: Session, dataset_id: str) -> list[Measured]:
     """What the latest trials of searches on a data set took."""
     rows = session.execute(
         select(TrialRow, RunRow)
-        .join(RunRow, TrialRow.search_id == RunRow.id)
+        .join(RunRow, TrialRow.run_id == RunRow.id)
         .where(RunRow.dataset_id == dataset_id, TrialRow.status == TrialStatus.SUCCEEDED)
         .order_by(TrialRow.finished_at.desc())
         .limit(_NUM_EARLIER)

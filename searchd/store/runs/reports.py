@@ -87,7 +87,7 @@ def _record_end(
     to, reason, cause = _result(report)
     values = {
         "outcome": report.outcome,
-        "completion": trials.next_number(session, row.search_id, "completion"),
+        "completion": trials.next_number(session, row.run_id, "completion"),
         "cause": cause,
         "detector": report.detector,
         "params": report.params,
@@ -100,7 +100,7 @@ def _record_end(
     transition(session, row, to, reason, values=values)
     warnings = [f"warning: {warning}" for warning in report.checks.warnings]
     for message in (*report.notes, *warnings):
-        events.append(session, row.search_id, subject=row.id, status=to.value, message=message)
+        events.append(session, row.run_id, subject=row.id, status=to.value, message=message)
 
 
 def _check_success(row: TrialRow, report: Report, scores: Mapping[Resolution, float]) -> None:

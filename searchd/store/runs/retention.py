@@ -31,7 +31,7 @@ _ENDED_POOLS = (PoolStatus.READY, PoolStatus.FAILED, PoolStatus.CANCELLED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Resting:
+class RetainedRun:
     """A run or a pool, and when something last happened to it."""
 
     id: str
@@ -41,7 +41,7 @@ class Resting:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Holdings:
+class RetainedArtifacts:
     """What a run holds in its folder."""
 
     files: frozenset[str]
@@ -56,26 +56,26 @@ class Holdings:
     """Whether the run itself ended long enough ago."""
 
 
-def runs(session: Session) -> Sequence[Resting]:
+def runs(session: Session) -> Sequence[RetainedRun]:
     """All searches and distillations."""
     rows = session.execute(select(RunRow.id, RunRow.num_events, RunRow.status, RunRow.finished_at))
     return [
-        Resting(id=id_, num_events=count, ended_at=at if is_final(status) else None)
+        RetainedRun(id=id_, num_events=count, ended_at=at if is_final(status) else None)
         for id_, count, status, at in rows
     ]
 
 
-def ended_pools(session: Session) -> Sequence[Resting]:
+def ended_pools(session: Session) -> Sequence[RetainedRun]:
     """Pools that have ended."""
     rows = session.execute(
         select(PoolRow.id, PoolRow.num_events, PoolRow.finished_at).where(
             PoolRow.status.in_(_ENDED_POOLS)
         )
     )
-    return [Resting(id=id_, num_events=count, ended_at=at) for id_, count, at in rows]
+    return [RetainedRun(id=id_, num_events=count, ended_at=at) for id_, count, at in rows]
 
 
-def collect(session: Session, run_id: str, *, keep_s: float, now: datetime) -> Holdings:
+def collect(session: Session, run_id: str, *, keep_s: float, now: datetime) -> RetainedArtifacts:
     """Give up the weights of a run's trials that nothing needs. Their rows say so from now on; the
     files are still there, and nobody is told of them any more.
 
@@ -100,7 +100,7 @@ def collect(session: Session, run_id: str, *, keep_s: float, now: datetime) -> H
         kept = _needed(session, run, rows)
         unneeded = [row for row in settled if row.id not in kept]
     collected = [row for row in unneeded if _give_up(row.artifacts, now)]
-    return Holdings(
+    return RetainedArtifacts(
         files=frozenset(_files(rows)),
         settled=frozenset(row.name for row in settled if is_final(row.status)),
         known=frozenset(row.name for row in rows),
@@ -127,7 +127,7 @@ def claim(session: Session, trial_id: str) -> None:
         ConflictError: They were collected.
     """
     row = trials.get(session, trial_id)
-    locked(session, queue.of_resource(session, row.search_id).id)
+    locked(session, queue.of_resource(session, row.run_id).id)
     for file in session.scalars(
         select(ArtifactRow)
         .where(ArtifactRow.trial_id == row.id)
@@ -153,16 +153,14 @@ def pin(session: Session, trial_id: str, *, pinned: bool) -> TrialRow:
         row.pinned = pinned
         session.flush()
         message = "a user wants its files kept" if pinned else "its files need not be kept any more"
-        events.append(
-            session, row.search_id, subject=row.id, status=row.status.value, message=message
-        )
+        events.append(session, row.run_id, subject=row.id, status=row.status.value, message=message)
     return row
 
 
 def _in_order_of_completion(session: Session, run_id: str) -> Sequence[TrialRow]:
     rows = session.scalars(
         select(TrialRow)
-        .where(TrialRow.search_id == run_id)
+        .where(TrialRow.run_id == run_id)
         .options(selectinload(TrialRow.evaluations), selectinload(TrialRow.artifacts))
         .execution_options(populate_existing=True)
     ).all()

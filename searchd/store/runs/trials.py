@@ -29,9 +29,9 @@ _MAX_POSITION_DIGITS = 9
 """More than a position can have, and less than a database can count."""
 
 
-def trial_id(search_id: str, name: str) -> str:
+def trial_id(run_id: str, name: str) -> str:
     """The id of a trial, such as "s-7f3k2m-base"."""
-    return f"{search_id}-{name}"
+    return f"{run_id}-{name}"
 
 
 def add(session: Session, lease: Lease, proposal: Proposal) -> TrialRow:
@@ -41,15 +41,15 @@ def add(session: Session, lease: Lease, proposal: Proposal) -> TrialRow:
         StaleLeaseError: The lease was lost.
         ConflictError: The search has a trial of this name.
     """
-    search_id = hold(session, lease).resource_id
-    origin = session.get_one(RunRow, search_id).origin_id
+    run_id = hold(session, lease).resource_id
+    origin = session.get_one(RunRow, run_id).origin_id
     row = TrialRow(
-        id=trial_id(search_id, proposal.name),
-        search_id=search_id,
+        id=trial_id(run_id, proposal.name),
+        run_id=run_id,
         name=proposal.name,
         role=proposal.role,
-        position=next_number(session, search_id, "position"),
-        parent_id=origin if proposal.parent is None else trial_id(search_id, proposal.parent),
+        position=next_number(session, run_id, "position"),
+        parent_id=origin if proposal.parent is None else trial_id(run_id, proposal.parent),
         proposal=proposal,
         status=TrialStatus.PENDING,
         status_reason=f"proposed: {describe_change(proposal.change)}",
@@ -59,7 +59,7 @@ def add(session: Session, lease: Lease, proposal: Proposal) -> TrialRow:
     session.add(row)
     session.flush()
     events.append(
-        session, search_id, subject=row.id, status=row.status.value, message=row.status_reason
+        session, run_id, subject=row.id, status=row.status.value, message=row.status_reason
     )
     return row
 
@@ -80,7 +80,7 @@ def start(session: Session, lease: Lease, name: str, reason: str = "a worker too
     return row.attempt
 
 
-def offer_again(session: Session, lease: Lease, name: str, reason: str) -> None:
+def requeue_trial(session: Session, lease: Lease, name: str, reason: str) -> None:
     """Its worker or driver died without a report: RUNNING to PENDING.
 
     Raises:
@@ -118,7 +118,7 @@ def try_again(
     row = of_lease(session, lease, name)
     values: dict[str, Any] = {"adjustments": dict(adjustments)}
     if parent is not None:
-        values["parent_id"] = trial_id(row.search_id, parent)
+        values["parent_id"] = trial_id(row.run_id, parent)
     transition(session, row, TrialStatus.PENDING, reason, values=values)
 
 
@@ -178,7 +178,7 @@ def get(session: Session, reference: str) -> TrialRow:
 
 def page(
     session: Session,
-    search_id: str,
+    run_id: str,
     *,
     status: TrialStatus | None = None,
     page_size: int = 100,
@@ -190,7 +190,7 @@ def page(
         InvalidValueError: `page_size` or `page_token` is not legal.
     """
     check_page_size(page_size)
-    statement = select(TrialRow).where(TrialRow.search_id == search_id)
+    statement = select(TrialRow).where(TrialRow.run_id == run_id)
     if status is not None:
         statement = statement.where(TrialRow.status == status)
     if page_token is not None:
@@ -203,46 +203,46 @@ def page(
     return Page(rows[:page_size], str(rows[page_size - 1].position) if more else None)
 
 
-def of_search(session: Session, search_id: str) -> Sequence[TrialRow]:
+def of_search(session: Session, run_id: str) -> Sequence[TrialRow]:
     """Every trial of the search, in the order they were proposed."""
     return session.scalars(
-        select(TrialRow).where(TrialRow.search_id == search_id).order_by(TrialRow.position)
+        select(TrialRow).where(TrialRow.run_id == run_id).order_by(TrialRow.position)
     ).all()
 
 
-def proposals(session: Session, search_id: str) -> list[Proposal]:
+def proposals(session: Session, run_id: str) -> list[Proposal]:
     """Every proposal of the search, in the order they were made."""
-    return [row.proposal for row in of_search(session, search_id)]
+    return [row.proposal for row in of_search(session, run_id)]
 
 
-def completed(session: Session, search_id: str) -> Sequence[TrialRow]:
+def completed(session: Session, run_id: str) -> Sequence[TrialRow]:
     """Trials that the strategy was told of (or is to be told of), with their evaluations, in the
     order of `completion`."""
     return session.scalars(
         select(TrialRow)
-        .where(TrialRow.search_id == search_id, TrialRow.completion.is_not(None))
+        .where(TrialRow.run_id == run_id, TrialRow.completion.is_not(None))
         .order_by(TrialRow.completion)
         .options(selectinload(TrialRow.evaluations))
     ).all()
 
 
-def unfinished(session: Session, search_id: str) -> Sequence[TrialRow]:
+def unfinished(session: Session, run_id: str) -> Sequence[TrialRow]:
     """PENDING and RUNNING trials, in the order they were proposed."""
     return session.scalars(
         select(TrialRow)
         .where(
-            TrialRow.search_id == search_id,
+            TrialRow.run_id == run_id,
             TrialRow.status.in_([TrialStatus.PENDING, TrialStatus.RUNNING]),
         )
         .order_by(TrialRow.position)
     ).all()
 
 
-def scored(session: Session, search_id: str) -> Sequence[TrialRow]:
+def scored(session: Session, run_id: str) -> Sequence[TrialRow]:
     """SUCCEEDED trials with their evaluations, in the order of `completion`."""
     return session.scalars(
         select(TrialRow)
-        .where(TrialRow.search_id == search_id, TrialRow.status == TrialStatus.SUCCEEDED)
+        .where(TrialRow.run_id == run_id, TrialRow.status == TrialStatus.SUCCEEDED)
         .order_by(TrialRow.completion)
         .options(selectinload(TrialRow.evaluations))
     ).all()
@@ -298,17 +298,17 @@ def of_lease(session: Session, lease: Lease, name: str) -> TrialRow:
         StaleLeaseError: The lease was lost.
         NotFoundError: There is no such trial.
     """
-    search_id = hold(session, lease).resource_id
-    row = session.get(TrialRow, trial_id(search_id, name), populate_existing=True)
+    run_id = hold(session, lease).resource_id
+    row = session.get(TrialRow, trial_id(run_id, name), populate_existing=True)
     if row is None:
-        raise NotFoundError(f"trial {trial_id(search_id, name)} does not exist")
+        raise NotFoundError(f"trial {trial_id(run_id, name)} does not exist")
     return row
 
 
-def next_number(session: Session, search_id: str, column: str) -> int:
+def next_number(session: Session, run_id: str, column: str) -> int:
     """The next position, or completion, among a run's trials. The caller holds its lease."""
     # The work row is locked, so nobody else numbers trials of this search meanwhile.
     last = session.scalar(
-        select(func.max(getattr(TrialRow, column))).where(TrialRow.search_id == search_id)
+        select(func.max(getattr(TrialRow, column))).where(TrialRow.run_id == run_id)
     )
     return 0 if last is None else last + 1

@@ -165,7 +165,7 @@ def requeue(
         transition(session, work, WorkStatus.QUEUED, reason, values=values)
     else:
         words = f"{work.status_reason}; {reason}"
-        status_changes.comply(session, work, resource(session, work), words)
+        status_changes.apply_desired(session, work, resource(session, work), words)
     return work.status
 
 
@@ -220,7 +220,7 @@ def finish(session: Session, lease: Lease, to: ResourceStatus, reason: str) -> N
     status_changes.conclude(session, work, resource(session, work), to, WorkStatus.DONE, reason)
 
 
-def heed(session: Session, lease: Lease) -> None:
+def acknowledge_stop(session: Session, lease: Lease) -> None:
     """The driver has seen what the user wants, and has its workers stop: PAUSING or CANCELLING.
 
     Raises:
@@ -249,7 +249,7 @@ def stopped(session: Session, lease: Lease) -> WorkStatus:
         reason = "its driver stopped, and nobody wants that any more"
         transition(session, work, WorkStatus.QUEUED, reason, values={"lease_expires_at": None})
     else:
-        status_changes.comply(session, work, row, work.status_reason)
+        status_changes.apply_desired(session, work, row, work.status_reason)
     return work.status
 
 

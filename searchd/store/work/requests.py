@@ -106,7 +106,7 @@ def _ask(session: Session, resource_id: str, wish: Desired, message: str = "") -
         work.status_reason = message  # for whoever carries it out
         events.append(session, row.id, subject=row.id, status=row.status.value, message=message)
     else:
-        status_changes.comply(session, work, row, message)
+        status_changes.apply_desired(session, work, row, message)
     return work
 
 

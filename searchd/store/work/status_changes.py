@@ -19,7 +19,7 @@ from searchd.store.models.resources import AnyResource
 from searchd.store.work.transition import transition
 
 
-def comply(session: Session, work: WorkRow, row: AnyResource, reason: str) -> None:
+def apply_desired(session: Session, work: WorkRow, row: AnyResource, reason: str) -> None:
     """Do what the user wants by now: pause it, cancel it, or queue it again."""
     if work.desired in (Desired.CANCEL, Desired.KILL):
         cancelled = type(row.status)("cancelled")
@@ -76,6 +76,6 @@ def _trials(session: Session, row: AnyResource, *statuses: TrialStatus) -> Seque
         return []
     return session.scalars(
         select(TrialRow)
-        .where(TrialRow.search_id == row.id, TrialRow.status.in_(statuses))
+        .where(TrialRow.run_id == row.id, TrialRow.status.in_(statuses))
         .order_by(TrialRow.position)
     ).all()

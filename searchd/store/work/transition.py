@@ -92,7 +92,7 @@ def _times(row: AnyRow, to: AnyStatus) -> dict[str, datetime | None]:
 
 def _resource_id(row: AnyRow) -> str:
     if isinstance(row, TrialRow):
-        return row.search_id
+        return row.run_id
     if isinstance(row, WorkRow):
         return row.resource_id
     return row.id

@@ -2,7 +2,7 @@
 
 import pytest
 
-from searchd.coordinator.capacity import LOOK_S, PATIENCE_S
+from searchd.coordinator.capacity import LOOK_S, NODES_LOST_TIMEOUT_S
 from searchd.coordinator.jobs import JobStatus, Node
 from searchd.coordinator.loop import Action, Coordinator
 from searchd.domain.lifecycle import SearchStatus
@@ -59,7 +59,7 @@ def test_search_whose_gpu_is_gone_for_long_fails_and_says_so(
     jobs.cluster = [WITHOUT]
     clock.pass_s(LOOK_S)
     assert coordinator.step() == []
-    clock.pass_s(PATIENCE_S)
+    clock.pass_s(NODES_LOST_TIMEOUT_S)
 
     (deed,) = coordinator.step()
 
@@ -78,7 +78,7 @@ def test_node_that_comes_back_in_time_is_waited_for(
 ) -> None:
     for cluster in ([WITHOUT], [WITHOUT, WITH_GPU], [WITHOUT]):
         jobs.cluster = cluster
-        clock.pass_s(PATIENCE_S - 1)
+        clock.pass_s(NODES_LOST_TIMEOUT_S - 1)
         assert coordinator.step() == []
 
     assert status_of(sqlite, search)[0] is SearchStatus.QUEUED  # its driver moves it
@@ -89,7 +89,7 @@ def test_nothing_is_decided_while_no_node_is_known(
 ) -> None:
     jobs.cluster = []
     for _ in range(3):
-        clock.pass_s(PATIENCE_S)
+        clock.pass_s(NODES_LOST_TIMEOUT_S)
         assert coordinator.step() == []
 
     assert status_of(sqlite, search)[0] is SearchStatus.QUEUED

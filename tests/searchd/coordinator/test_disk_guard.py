@@ -8,7 +8,7 @@ import pytest
 
 from searchd.coordinator.disk_guard import DiskGuard, guarded_folders
 from searchd.coordinator.jobs import JobStatus
-from searchd.coordinator.loop import Action, Coordinator, Deed
+from searchd.coordinator.loop import Action, Coordinator, CoordinatorEvent
 from searchd.domain.lifecycle import SearchStatus, WorkStatus
 from searchd.settings import Settings
 from searchd.store import Database, Desired, Lease
@@ -49,7 +49,7 @@ def search_of(database: Database, search_id: str) -> tuple[SearchStatus, str]:
 def stop_driver(database: Database, lease: Lease) -> None:
     """What a driver does that is told to stop."""
     with database.write() as session:
-        queue.heed(session, lease)
+        queue.acknowledge_stop(session, lease)
     with database.write() as session:
         queue.stopped(session, lease)
 
@@ -95,10 +95,10 @@ def test_no_work_is_started_while_there_is_too_little_room(
     reason = (
         "waits: only 1.2 GB free on /artifacts, needs 2 GB; free some or set SEARCHD_MIN_FREE_GB"
     )
-    assert coordinator.step() == [Deed(Action.WAITS, f"search-{search_id}", reason)]
+    assert coordinator.step() == [CoordinatorEvent(Action.WAITS, f"search-{search_id}", reason)]
     assert search_of(sqlite, search_id) == (SearchStatus.QUEUED, reason)
     disk.free_gb = 1.3
-    assert coordinator.step() == [Deed(Action.WAITS, f"search-{search_id}", reason)]
+    assert coordinator.step() == [CoordinatorEvent(Action.WAITS, f"search-{search_id}", reason)]
     disk.free_gb = 2.0
     assert [deed.action for deed in coordinator.step()] == [Action.STARTED]
 
@@ -139,7 +139,7 @@ def test_work_that_is_still_stopping_is_queued_as_soon_as_its_driver_has_seen_it
     guard.step(sqlite)
     with sqlite.write() as session:
         assert queue.get(session, lease.work_id).desired is Desired.PAUSE  # not seen yet
-        queue.heed(session, lease)
+        queue.acknowledge_stop(session, lease)
     assert search_of(sqlite, search.id) == (
         SearchStatus.PAUSING,
         "stopped for want of disk space; goes on by itself when there is room: only 0.9 GB free on "

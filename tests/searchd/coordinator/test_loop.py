@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from searchd.coordinator.jobs import JobStatus, Node
-from searchd.coordinator.loop import Action, Coordinator, Deed
+from searchd.coordinator.loop import Action, Coordinator, CoordinatorEvent
 from searchd.domain.errors import ClusterUnreachableError
 from searchd.domain.lifecycle import DatasetStatus, PoolStatus, SearchStatus, WorkStatus
 from searchd.spec import PoolSpec, ResourcesSpec
@@ -72,8 +72,10 @@ def test_work_is_started_oldest_first_under_a_lease(
     deeds = coordinator.step()
 
     assert deeds == [
-        Deed(Action.STARTED, f"dataset_check-{first}", f"job dataset_check-{first}-1"),
-        Deed(Action.STARTED, f"dataset_check-{second}", f"job dataset_check-{second}-1"),
+        CoordinatorEvent(Action.STARTED, f"dataset_check-{first}", f"job dataset_check-{first}-1"),
+        CoordinatorEvent(
+            Action.STARTED, f"dataset_check-{second}", f"job dataset_check-{second}-1"
+        ),
     ]
     assert work_of(sqlite, first).status is WorkStatus.LEASED
     job = f"dataset_check-{first}-1"
@@ -194,7 +196,7 @@ def test_search_that_no_node_can_ever_run_fails_at_once(
 
     deeds = coordinator.step()
 
-    assert deeds[1] == Deed(Action.GAVE_UP, f"search-{search}", reason)
+    assert deeds[1] == CoordinatorEvent(Action.GAVE_UP, f"search-{search}", reason)
     with sqlite.read() as session:
         assert searches.get(session, search).status is SearchStatus.FAILED
     assert work_of(sqlite, search).status is WorkStatus.FAILED
@@ -232,7 +234,7 @@ def test_crashed_driver_is_started_again_after_a_back_off(
     jobs.statuses[f"search-{search}-1"] = JobStatus.FAILED
 
     (deed,) = coordinator.step()
-    assert deed == Deed(
+    assert deed == CoordinatorEvent(
         Action.REQUEUED,
         f"search-{search}",
         f"its driver ended without finishing (job search-{search}-1 is failed); "
@@ -449,7 +451,7 @@ def test_work_is_queued_again_when_ray_refuses_its_driver(
     (deed,) = coordinator.step()
 
     reason = "Ray at http://scripted does not answer: no agent"
-    assert deed == Deed(Action.REQUEUED, f"search-{search}", reason)
+    assert deed == CoordinatorEvent(Action.REQUEUED, f"search-{search}", reason)
     assert work_of(sqlite, search).status is WorkStatus.QUEUED
 
 
@@ -481,7 +483,7 @@ def test_killed_search_is_cancelled_in_the_next_round_whatever_its_driver_does(
 
     deeds = coordinator.step()
 
-    assert deeds == [Deed(Action.CANCELLED, f"search-{search}", "a user asked to kill")]
+    assert deeds == [CoordinatorEvent(Action.CANCELLED, f"search-{search}", "a user asked to kill")]
     assert not jobs.statuses[f"search-{search}-1"].is_alive
     assert status_of(sqlite, search) is SearchStatus.CANCELLED
     assert work_of(sqlite, search).status is WorkStatus.DONE

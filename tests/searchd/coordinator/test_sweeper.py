@@ -17,9 +17,9 @@ from searchd.domain.errors import CollectedError, ConflictError
 from searchd.domain.lifecycle import SearchStatus
 from searchd.domain.trial import Artifact, Proposal
 from searchd.messages.reports import Report
+from searchd.search.ask_tell import AskTell, Completion
 from searchd.search.pareto import pareto_front
 from searchd.search.strategies.joint_detnas import JointDetNas
-from searchd.search.strategy import Completion, Strategy
 from searchd.settings import Settings
 from searchd.spec import JointDetNasSpec
 from searchd.store import Database, Lease, events
@@ -127,7 +127,9 @@ def test_weights_that_nothing_needs_go_after_their_time(site: Site) -> None:
     swept = site.sweeper.sweep_all()
 
     size_bytes = len("0/attempt-1 student0/attempt-1 adapters")
-    assert swept == [sweeping.Swept(resource_id=site.search_id, num_files=2, size_bytes=size_bytes)]
+    assert swept == [
+        sweeping.SweepResult(resource_id=site.search_id, num_files=2, size_bytes=size_bytes)
+    ]
     assert site.files() == [
         *("0/attempt-1/detector", "0/attempt-1/report.json"),
         *(
@@ -312,7 +314,7 @@ class Life(Site):
     def __init__(self, database: Database, folder: Path, clock: FakeClock, seed: int) -> None:
         super().__init__(database, folder, clock)
         self.rng = random.Random(seed)
-        self.strategy = Strategy(JointDetNas(space=SPACE, max_trials=9, top_k=1, min_channels=4))
+        self.strategy = AskTell(JointDetNas(space=SPACE, max_trials=9, top_k=1, min_channels=4))
         self.running: list[Proposal] = []
         self.lost: set[str] = set()
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from searchd.coordinator.jobs import Node
-from searchd.coordinator.loop import Action, Coordinator, Deed
+from searchd.coordinator.loop import Action, Coordinator, CoordinatorEvent
 from searchd.domain.lifecycle import DatasetStatus, PoolStatus, TeacherStatus
 from searchd.domain.trial import Outcome
 from searchd.spec import TeacherSpec
@@ -54,7 +54,7 @@ def test_teacher_is_started_once_its_data_set_is_ready(
     with sqlite.write() as session:
         lease = queue.lease_of(queue.of_resource(session, dataset))
         datasets.record_ready(session, lease, {"class_names": ["a"]})
-    assert coordinator.step()[-1] == Deed(
+    assert coordinator.step()[-1] == CoordinatorEvent(
         Action.STARTED, f"teacher-{teacher}", f"job teacher-{teacher}-1"
     )
 

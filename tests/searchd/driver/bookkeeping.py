@@ -15,18 +15,18 @@ BASE = factories.base_proposal()
 
 def trial(database: Database, ledger: Ledger, name: str) -> TrialRow:
     with database.read() as session:
-        return trials.get(session, f"{ledger.search_id}-{name}")
+        return trials.get(session, f"{ledger.run_id}-{name}")
 
 
 def started(ledger: Ledger, proposal: Proposal) -> None:
     """Propose a trial and let a worker take it."""
     ledger.propose(proposal)
-    ledger.start(ledger.order(proposal))
+    ledger.start(ledger.task(proposal))
 
 
 def write_report(ledger: Ledger, proposal: Proposal, report: Report) -> None:
     """What a worker does at its end, for the attempt under way."""
-    folder = ledger.order(proposal).artifacts.replace(
+    folder = ledger.task(proposal).artifacts.replace(
         f"attempt-{report.attempt + 1}", f"attempt-{report.attempt}"
     )
     artifacts.write(f"{folder}/report.json", REPORT.dump_json(report), name="report")

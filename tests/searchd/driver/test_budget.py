@@ -52,10 +52,10 @@ def test_time_with_workers_adds_up_over_attempts(
     watch.now_s += 10
     ledger.record(stopped("base"))
     watch.now_s += 1000  # nobody has it
-    ledger.start(ledger.order(BASE))
+    ledger.start(ledger.task(BASE))
     watch.now_s += 5
     ledger.record(failed("base", FailureCause.NON_FINITE_LOSS, attempt=2))
-    ledger.start(ledger.order(BASE))
+    ledger.start(ledger.task(BASE))
     watch.now_s += 2
 
     completion = ledger.record(factories.succeeded("base", attempt=3))
@@ -72,7 +72,7 @@ def test_time_until_the_last_progress_counts_when_the_driver_dies(
     ledger.progress(factories.progress("base"))
     watch.now_s += 4
 
-    Ledger(sqlite, lease, settings, watch).adopt()
+    Ledger(sqlite, lease, settings, watch).recover()
 
     assert trial(sqlite, ledger, "base").busy_s == 30.0
 
@@ -91,7 +91,7 @@ def test_next_driver_is_told_the_same(
         Point(resolution=Resolution(96, 96), ap=0.5, macs=2e9),
     )
     assert 0 <= completion.elapsed_s < 60
-    assert Ledger(sqlite, lease, settings, watch).strategy().completions == [completion]
+    assert Ledger(sqlite, lease, settings, watch).ask_tell().completions == [completion]
 
 
 def test_budget_that_was_extended_is_the_one_that_ends_the_search(
@@ -101,13 +101,13 @@ def test_budget_that_was_extended_is_the_one_that_ends_the_search(
     ledger.record(factories.succeeded("base"))
     started(ledger, factories.search_proposal(0))
     with sqlite.write() as session:
-        run = session.get_one(RunRow, ledger.search_id)
+        run = session.get_one(RunRow, ledger.run_id)
         run.spec = run.spec.model_copy(update={"control": False})
         target = TargetSpec(ap=0.6, macs=3e9)
-        ask_to_extend(session, ledger.search_id, {"target": target.model_dump()})
+        ask_to_extend(session, ledger.run_id, {"target": target.model_dump()})
     ledger.record(factories.succeeded("0", ap=0.6))
 
-    finished = Ledger(sqlite, lease, settings).strategy().ask()
+    finished = Ledger(sqlite, lease, settings).ask_tell().ask()
 
     assert finished == Finished(
         "target: trial 0 has AP 60.0% with 2 GMACs at 96x96", succeeded=True
@@ -122,7 +122,7 @@ def test_limit_that_was_reached_before_is_refused(sqlite: Database, ledger: Ledg
 
     message = "first would have nothing to do: target: trial 0"
     with factories.refused(sqlite, InvalidValueError, message) as session:
-        ask_to_extend(session, ledger.search_id, {"target": {"ap": 0.5}})
+        ask_to_extend(session, ledger.run_id, {"target": {"ap": 0.5}})
 
 
 def test_gpu_hours_of_a_search_without_gpus_are_refused() -> None:

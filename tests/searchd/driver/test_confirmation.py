@@ -7,9 +7,9 @@ import pytest
 from api.views import resources as views
 from searchd.domain.trial import Proposal
 from searchd.driver.ledger import Ledger
-from searchd.driver.strategies import rules_of
+from searchd.driver.strategies import strategy_of
+from searchd.search.ask_tell import AskTell
 from searchd.search.confirmation import Verdict
-from searchd.search.strategy import Strategy
 from searchd.settings import Settings
 from searchd.spec import FinishSpec, PipelineSpec, PoolSearchSpec, RandomSpec, TrainingSpec
 from searchd.store import Database, events
@@ -35,46 +35,46 @@ def ledger(sqlite: Database, settings: Settings) -> Ledger:
     return Ledger(sqlite, lease, settings)
 
 
-def tell(ledger: Ledger, strategy: Strategy, ap: float, macs: float = 2e9) -> Proposal:
-    proposal = strategy.ask()
+def tell(ledger: Ledger, ask_tell: AskTell, ap: float, macs: float = 2e9) -> Proposal:
+    proposal = ask_tell.ask()
     assert isinstance(proposal, Proposal)
     started(ledger, proposal)
     told = ledger.record(factories.succeeded(proposal.name, ap=ap, macs=macs))
     assert told is not None
-    strategy.tell(told)
+    ask_tell.tell(told)
     return proposal
 
 
 @pytest.fixture
-def strategy(ledger: Ledger) -> Strategy:
+def ask_tell(ledger: Ledger) -> AskTell:
     """Trial 0 has AP 0.50, trial 1 0.70."""
-    strategy = ledger.strategy()
+    ask_tell = ledger.ask_tell()
     for ap in (0.4, 0.50, 0.70):
-        tell(ledger, strategy, ap)
-    return strategy
+        tell(ledger, ask_tell, ap)
+    return ask_tell
 
 
 def best(database: Database, ledger: Ledger) -> tuple[str, object]:
     with database.read() as session:
-        found = searches.best_trial(session, ledger.search_id)
+        found = searches.best_trial(session, ledger.run_id)
         assert found is not None
         return found[0].name, found[1] / (found[0].score or 0.0)
 
 
 def test_best_trial_is_one_that_is_accepted_with_its_mean(
-    sqlite: Database, ledger: Ledger, strategy: Strategy
+    sqlite: Database, ledger: Ledger, ask_tell: AskTell
 ) -> None:
     assert best(sqlite, ledger) == ("0", 1.0)
 
-    again = tell(ledger, strategy, 0.56)
+    again = tell(ledger, ask_tell, 0.56)
 
     assert again.name == "confirm-1"
     assert best(sqlite, ledger) == ("1", pytest.approx(0.63 / 0.70))
-    assert ledger.strategy().proposals == strategy.proposals
+    assert ledger.ask_tell().proposals == ask_tell.proposals
 
 
 def test_lineage_says_what_was_confirmed(
-    sqlite: Database, ledger: Ledger, strategy: Strategy
+    sqlite: Database, ledger: Ledger, ask_tell: AskTell
 ) -> None:
     def lineage() -> dict[str, tuple[object, Verdict | None]]:
         with sqlite.read() as session:
@@ -84,17 +84,15 @@ def test_lineage_says_what_was_confirmed(
         return {node.name: ((node.score or 0.0) / first, node.verdict) for node in found}
 
     assert lineage()["1"] == (pytest.approx(1.4), Verdict.UNDECIDED)
-    tell(ledger, strategy, 0.56)
+    tell(ledger, ask_tell, 0.56)
     assert lineage()["1"] == (pytest.approx(1.26), Verdict.CONFIRMED)
     assert lineage()["0"] == (1.0, None)
 
 
-def test_events_say_what_was_confirmed(
-    sqlite: Database, ledger: Ledger, strategy: Strategy
-) -> None:
-    tell(ledger, strategy, 0.56)
+def test_events_say_what_was_confirmed(sqlite: Database, ledger: Ledger, ask_tell: AskTell) -> None:
+    tell(ledger, ask_tell, 0.56)
     with sqlite.read() as session:
-        said = [event.message for event in events.after(session, ledger.search_id)]
+        said = [event.message for event in events.after(session, ledger.run_id)]
 
     waits, accepted = [message for message in said if message.startswith("confirmation: ")]
     assert waits.startswith("confirmation: trial 1 has the best score so far, ")
@@ -102,9 +100,9 @@ def test_events_say_what_was_confirmed(
 
 
 def test_finishing_takes_the_knee_of_what_is_accepted(
-    sqlite: Database, ledger: Ledger, strategy: Strategy
+    sqlite: Database, ledger: Ledger, ask_tell: AskTell
 ) -> None:
-    tell(ledger, strategy, 0.20)  # a mean of 0.45: trial 0 is better at the same cost
+    tell(ledger, ask_tell, 0.20)  # a mean of 0.45: trial 0 is better at the same cost
     with sqlite.write() as session:
         row = searches.get(session, "first")
         row.status = row.status.SUCCEEDED
@@ -113,20 +111,20 @@ def test_finishing_takes_the_knee_of_what_is_accepted(
 
 
 def test_weights_of_what_waits_and_of_its_parent_are_kept(
-    sqlite: Database, ledger: Ledger, strategy: Strategy
+    sqlite: Database, ledger: Ledger, ask_tell: AskTell
 ) -> None:
     later = datetime.now(UTC) + timedelta(days=1)
     with sqlite.write() as session:
-        retention.collect(session, ledger.search_id, keep_s=0, now=later)
-    tell(ledger, strategy, 0.20)
+        retention.collect(session, ledger.run_id, keep_s=0, now=later)
+    tell(ledger, ask_tell, 0.20)
     for _ in range(6):
-        tell(ledger, strategy, 0.49, macs=3e9)
+        tell(ledger, ask_tell, 0.49, macs=3e9)
     with sqlite.write() as session:
-        collected = retention.collect(session, ledger.search_id, keep_s=0, now=later).collected
+        collected = retention.collect(session, ledger.run_id, keep_s=0, now=later).collected
 
     # The five best have 0.50 and 0.49; trial 1, of 0.70, is on the front as it was measured.
     with sqlite.read() as session:
-        kept = {row.name for row in trials.scored(session, ledger.search_id)} - set(collected)
+        kept = {row.name for row in trials.scored(session, ledger.run_id)} - set(collected)
     assert kept >= {"base", "0", "1"}
     assert "confirm-1" in collected
 
@@ -137,5 +135,5 @@ def test_only_strategies_that_choose_trained_students_confirm() -> None:
         with pytest.raises(ValueError, match=f"confirm: a {strategy.kind} does not choose"):
             factories.search_spec(confirm=True, strategy=strategy)
 
-    assert rules_of(factories.search_spec(confirm=True, strategy=RandomSpec()), pool).confirm
-    assert not rules_of(factories.search_spec(), pool).confirm
+    assert strategy_of(factories.search_spec(confirm=True, strategy=RandomSpec()), pool).confirm
+    assert not strategy_of(factories.search_spec(), pool).confirm

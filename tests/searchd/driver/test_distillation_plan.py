@@ -12,9 +12,9 @@ from searchd.domain.teacher import SimultaneousTeachers
 from searchd.domain.trial import Outcome
 from searchd.driver.ledger import Ledger
 from searchd.driver.trial_loop import run_search
-from searchd.driver.tune import Conductor
+from searchd.driver.tune import TrialScheduler
 from searchd.messages.reports import Report
-from searchd.messages.tasks import Comparison, CostsOrder, Inherited, TrialOrder
+from searchd.messages.tasks import AdaptationCostTask, Comparison, Inherited, TrialTask
 from searchd.settings import Settings
 from searchd.store import Database, events
 from searchd.store.base import now
@@ -33,8 +33,8 @@ PROGRESSIVE: dict[str, Any] = {
 }
 
 
-Work = Callable[[TrialOrder], Report]
-Compare = Callable[[CostsOrder, Callable[[], bool]], Comparison | None]
+Work = Callable[[TrialTask], Report]
+Compare = Callable[[AdaptationCostTask, Callable[[], bool]], Comparison | None]
 
 
 class Comparer:
@@ -45,12 +45,14 @@ class Comparer:
     """
 
     def __init__(self) -> None:
-        self.orders: list[CostsOrder] = []
+        self.tasks: list[AdaptationCostTask] = []
         self.compare: Compare = fake_workers.compare
 
-    def __call__(self, order: CostsOrder, is_cancelled: Callable[[], bool]) -> Comparison | None:
-        self.orders.append(order)
-        return self.compare(order, is_cancelled)
+    def __call__(
+        self, task: AdaptationCostTask, is_cancelled: Callable[[], bool]
+    ) -> Comparison | None:
+        self.tasks.append(task)
+        return self.compare(task, is_cancelled)
 
 
 @pytest.fixture
@@ -69,7 +71,7 @@ class Scene:
         row = factories.add_distillation(database, f"d{len(str(changes))}", **PROGRESSIVE | changes)
         self.id = row.id
         self.stopping = threading.Event()
-        self.work: Work = lambda order: factories.succeeded(order.proposal.name)
+        self.work: Work = lambda task: factories.succeeded(task.proposal.name)
         self.begun: list[list[str]] = []
         self.ledger = self.taken_up()
 
@@ -81,16 +83,16 @@ class Scene:
     def run(self) -> tuple[SearchStatus, str]:
         return run_search(self.ledger, self.settings, self.stopping)
 
-    def run_tuner(self, conductor: Conductor, *_: Any, **__: Any) -> None:
+    def run_tuner(self, scheduler: TrialScheduler, *_: Any, **__: Any) -> None:
         """One trial at a time until there is nothing left."""
         self.begun.append([])
-        conductor.heed()
-        while (order := conductor.next(str(len(self.begun[-1])))) is not None:
+        scheduler.acknowledge_stop()
+        while (task := scheduler.next(str(len(self.begun[-1])))) is not None:
             tune_id = str(len(self.begun[-1]))
-            conductor.started(tune_id)
-            self.begun[-1].append(order.proposal.name)
-            conductor.reported(tune_id, self.work(order))
-            conductor.heed()
+            scheduler.started(tune_id)
+            self.begun[-1].append(task.proposal.name)
+            scheduler.reported(tune_id, self.work(task))
+            scheduler.acknowledge_stop()
 
 
 @pytest.fixture
@@ -138,12 +140,12 @@ def test_base_comes_first_then_the_costs_then_the_stages(stage: Scene, comparer:
     assert stage.run() == (SearchStatus.SUCCEEDED, "progressive: 6 stages")
 
     assert stage.begun == [["base"], ["0", "1", "2", "3", "control-1", "control-2"]]
-    (order,) = comparer.orders
-    assert list(order.teachers) == ["largest", "smallest", "sampled-1"]
+    (task,) = comparer.tasks
+    assert list(task.teachers) == ["largest", "smallest", "sampled-1"]
     # From the student and among the teachers; none to the student.
-    assert len(order.pairs) == 3 * 3
-    assert not [pair for pair in order.pairs if pair[1] == "student"]
-    assert str(order.resolution) == "96x96"
+    assert len(task.pairs) == 3 * 3
+    assert not [pair for pair in task.pairs if pair[1] == "student"]
+    assert str(task.resolution) == "96x96"
 
 
 def test_reasons_are_among_the_events(stage: Scene) -> None:
@@ -164,25 +166,25 @@ def test_reasons_are_among_the_events(stage: Scene) -> None:
 
 
 def test_stages_hand_on_the_student_and_no_adapters_to_another_teacher(stage: Scene) -> None:
-    orders: dict[str, TrialOrder] = {}
+    tasks: dict[str, TrialTask] = {}
 
-    def note(order: TrialOrder) -> Report:
-        orders[order.proposal.name] = order
-        return factories.succeeded(order.proposal.name)
+    def note(task: TrialTask) -> Report:
+        tasks[task.proposal.name] = task
+        return factories.succeeded(task.proposal.name)
 
     stage.work = note
     stage.run()
 
-    inherited = {name: order.inherited for name, order in orders.items() if order.inherited}
+    inherited = {name: task.inherited for name, task in tasks.items() if task.inherited}
     assert [name for name, found in inherited.items() if found.adapters] == ["3"]  # direct
-    assert {m.name for m in orders["1"].distillation.methods} == {"feature_matching"}
-    assert orders["control-2"].distillation.methods == ()
+    assert {m.name for m in tasks["1"].distillation.methods} == {"feature_matching"}
+    assert tasks["control-2"].distillation.methods == ()
 
 
 def test_end_says_how_the_order_and_its_baselines_did(stage: Scene) -> None:
     aps = {"base": 0.30, "0": 0.35, "1": 0.41, "2": 0.33, "3": 0.38, "control-2": 0.32}
-    stage.work = lambda order: factories.succeeded(
-        order.proposal.name, ap=aps.get(order.proposal.name, 0.31)
+    stage.work = lambda task: factories.succeeded(
+        task.proposal.name, ap=aps.get(task.proposal.name, 0.31)
     )
     stage.run()
 
@@ -196,8 +198,8 @@ def test_study_ranks_the_order_among_all(scene: Callable[..., Scene]) -> None:
     stage = scene(study=True, baselines=())
     # Trial 1 is the order, as it is planned first; three others are better.
     better = {"2", "3", "8"}
-    stage.work = lambda order: factories.succeeded(
-        order.proposal.name, ap=0.5 if order.proposal.name in better else 0.4
+    stage.work = lambda task: factories.succeeded(
+        task.proposal.name, ap=0.5 if task.proposal.name in better else 0.4
     )
 
     assert stage.run() == (SearchStatus.SUCCEEDED, "progressive: 9 stages")
@@ -208,10 +210,10 @@ def test_study_ranks_the_order_among_all(scene: Callable[..., Scene]) -> None:
 
 def test_order_that_was_not_completed_has_no_rank(scene: Callable[..., Scene]) -> None:
     stage = scene(study=True, baselines=())
-    stage.work = lambda order: (
-        factories.succeeded(order.proposal.name)
-        if order.proposal.name != "1"
-        else Report(trial="1", attempt=order.attempt, outcome=Outcome.FAILED, reason="lost")
+    stage.work = lambda task: (
+        factories.succeeded(task.proposal.name)
+        if task.proposal.name != "1"
+        else Report(trial="1", attempt=task.attempt, outcome=Outcome.FAILED, reason="lost")
     )
 
     assert stage.run()[0] is SearchStatus.SUCCEEDED
@@ -227,7 +229,7 @@ def test_submitted_order_is_trained_and_nothing_is_measured(
 
     assert stage.run() == (SearchStatus.SUCCEEDED, "progressive: 2 stages")
 
-    assert comparer.orders == []
+    assert comparer.tasks == []
     assert "teachers: sampled-1 > largest, as submitted; 2 stages are trained" in messages(stage)
 
 
@@ -235,10 +237,10 @@ def test_driver_killed_in_the_middle_loses_nothing(stage: Scene, comparer: Compa
     class Killed(BaseException):
         """The process is gone."""
 
-    def die_in_trial_1(order: TrialOrder) -> Report:
-        if order.proposal.name == "1" and order.attempt == 1:
+    def die_in_trial_1(task: TrialTask) -> Report:
+        if task.proposal.name == "1" and task.attempt == 1:
             raise Killed
-        return factories.succeeded(order.proposal.name, attempt=order.attempt)
+        return factories.succeeded(task.proposal.name, attempt=task.attempt)
 
     stage.work = die_in_trial_1
     with pytest.raises(Killed):
@@ -276,7 +278,7 @@ def test_driver_killed_while_it_writes_the_plan_finds_the_same_one(
 
     assert run_search(ledger, stage.settings, threading.Event())[0] is SearchStatus.SUCCEEDED
 
-    assert [len(order.pairs) for order in comparer.orders] == [9, 0]  # costs are kept
+    assert [len(task.pairs) for task in comparer.tasks] == [9, 0]  # costs are kept
     said = messages(stage)
     assert len([message for message in said if message.startswith("teachers: ")]) == 1
 
@@ -302,16 +304,16 @@ def test_later_distillation_measures_only_what_none_has_measured(
 
     assert scene(**changes).run()[0] is SearchStatus.SUCCEEDED
 
-    assert [len(order.pairs) for order in comparer.orders] == [9, num_measured]
+    assert [len(task.pairs) for task in comparer.tasks] == [9, num_measured]
 
 
 def test_simultaneous_teachers_are_handed_to_one_worker(scene: Callable[..., Scene]) -> None:
     stage = scene(baselines=["mean_of_losses"])
     taught: dict[str, object] = {}
 
-    def note(order: TrialOrder) -> Report:
-        taught[order.proposal.name] = order.proposal.teacher
-        return factories.succeeded(order.proposal.name)
+    def note(task: TrialTask) -> Report:
+        taught[task.proposal.name] = task.proposal.teacher
+        return factories.succeeded(task.proposal.name)
 
     stage.work = note
 
@@ -329,19 +331,19 @@ def test_teacher_may_teach_by_methods_of_its_own_and_see_larger_images(
 ) -> None:
     own = {"smallest": {"methods": [{"name": "cwd"}]}}
     stage = scene(teacher_methods=own, teacher_resolution="128x128", baselines=["no_teacher"])
-    orders: dict[str, TrialOrder] = {}
+    tasks: dict[str, TrialTask] = {}
 
-    def note(order: TrialOrder) -> Report:
-        orders[order.proposal.name] = order
-        return factories.succeeded(order.proposal.name)
+    def note(task: TrialTask) -> Report:
+        tasks[task.proposal.name] = task
+        return factories.succeeded(task.proposal.name)
 
     stage.work = note
     stage.run()
 
-    assert [m.name for m in orders["0"].distillation.methods] == ["cwd"]
-    assert [m.name for m in orders["1"].distillation.methods] == ["feature_matching"]
-    assert str(orders["0"].teacher_resolution) == "128x128"
-    assert orders["control-1"].teacher_resolution is None
+    assert [m.name for m in tasks["0"].distillation.methods] == ["cwd"]
+    assert [m.name for m in tasks["1"].distillation.methods] == ["feature_matching"]
+    assert str(tasks["0"].teacher_resolution) == "128x128"
+    assert tasks["control-1"].teacher_resolution is None
 
 
 def test_student_of_a_trial_is_the_base_and_hands_on_its_adapters_under_its_own_teacher(
@@ -358,17 +360,17 @@ def test_student_of_a_trial_is_the_base_and_hands_on_its_adapters_under_its_own_
         order=["kept"],
         baselines=[],
     )
-    orders: dict[str, TrialOrder] = {}
+    tasks: dict[str, TrialTask] = {}
 
-    def note(order: TrialOrder) -> Report:
-        orders[order.proposal.name] = order
-        return factories.succeeded(order.proposal.name)
+    def note(task: TrialTask) -> Report:
+        tasks[task.proposal.name] = task
+        return factories.succeeded(task.proposal.name)
 
     stage.work = note
 
     assert stage.run() == (SearchStatus.SUCCEEDED, "progressive: 1 stages")
 
-    base, first = orders["base"], orders["0"]
+    base, first = tasks["base"], tasks["0"]
     assert base.detector is None
     assert isinstance(base.loaded_base, Inherited)
     assert base.loaded_base.student == factories.artifact("student")
@@ -379,15 +381,15 @@ def test_student_of_a_trial_is_the_base_and_hands_on_its_adapters_under_its_own_
     assert [row.id for row in line[-3:]] == [trial.id, f"{stage.id}-base", f"{stage.id}-0"]
 
 
-def no_comparison(order: CostsOrder, _: Callable[[], bool]) -> Comparison | None:
-    raise AssertionError(f"nothing is to be measured, but {order} was ordered")
+def no_comparison(task: AdaptationCostTask, _: Callable[[], bool]) -> Comparison | None:
+    raise AssertionError(f"nothing is to be measured, but {task} was ordered")
 
 
 def test_costs_that_cannot_be_measured_fail_the_search_with_the_reason(
     stage: Scene, comparer: Comparer
 ) -> None:
-    def too_few(order: CostsOrder, _: Callable[[], bool]) -> Comparison | None:
-        raise InvalidValueError(f"too few images for {len(order.pairs)} costs")
+    def too_few(task: AdaptationCostTask, _: Callable[[], bool]) -> Comparison | None:
+        raise InvalidValueError(f"too few images for {len(task.pairs)} costs")
 
     comparer.compare = too_few
 
@@ -399,11 +401,11 @@ def test_costs_that_cannot_be_measured_fail_the_search_with_the_reason(
 
 
 def test_cancelled_comparison_ends_the_search(stage: Scene, comparer: Comparer) -> None:
-    def cancel(order: CostsOrder, is_cancelled: Callable[[], bool]) -> Comparison | None:
+    def cancel(task: AdaptationCostTask, is_cancelled: Callable[[], bool]) -> Comparison | None:
         with stage.database.write() as session:
             requests.ask_to_cancel(session, stage.id)
         stage.stopping.set()
-        return fake_workers.compare(order, is_cancelled)
+        return fake_workers.compare(task, is_cancelled)
 
     comparer.compare = cancel
 

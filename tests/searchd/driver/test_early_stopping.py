@@ -45,26 +45,26 @@ def test_order_of_a_search_trial_has_the_threshold(ledger: Ledger) -> None:
     wanted = replace(factories.search_proposal(6), completed_before=5)
     ledger.propose(wanted)
 
-    order = ledger.order(wanted).first_epoch
+    rule = ledger.task(wanted).early_stopping
 
-    assert order is not None
-    assert order.base_macs == 4e9
-    strategy = ledger.strategy()
-    scores = {each.proposal.name: each.score or 0.0 for each in strategy.completions}
+    assert rule is not None
+    assert rule.base_macs == 4e9
+    ask_tell = ledger.ask_tell()
+    scores = {each.proposal.name: each.score or 0.0 for each in ask_tell.completions}
     largest_rise = max(scores["0"] - 0.1, scores["2"] - 0.2, scores["4"] - 0.3)
-    assert order.abandon_below == pytest.approx(scores["2"] - largest_rise)
+    assert rule.abandon_below == pytest.approx(scores["2"] - largest_rise)
 
 
 def test_other_trials_are_not_judged_by_their_first_epoch(ledger: Ledger) -> None:
     ledger.propose(BASE)
-    assert ledger.order(BASE).first_epoch is None
+    assert ledger.task(BASE).early_stopping is None
 
-    ledger.start(ledger.order(BASE))
+    ledger.start(ledger.task(BASE))
     ledger.record(factories.succeeded("base"))
     ledger.propose(factories.search_proposal(0))
-    order = ledger.order(factories.search_proposal(0)).first_epoch
-    assert order is not None
-    assert order.abandon_below is None
+    rule = ledger.task(factories.search_proposal(0)).early_stopping
+    assert rule is not None
+    assert rule.abandon_below is None
 
 
 def test_abandoned_trial_is_skipped_with_both_scores_as_reason(
@@ -87,7 +87,7 @@ def test_without_it_no_trial_is_judged(sqlite: Database, lease: Lease, settings:
     scored(other, BASE, 0.5)
     other.propose(factories.search_proposal(0))
 
-    assert other.order(factories.search_proposal(0)).first_epoch is None
+    assert other.task(factories.search_proposal(0)).early_stopping is None
 
 
 def test_abandoning_needs_the_noise_the_best_and_a_second_epoch() -> None:

@@ -27,7 +27,7 @@ def record(ledger: Ledger, name: str, small: float, large: float, macs: float) -
         "control-2": factories.control_proposal(2),
     }.get(name) or factories.search_proposal(int(name))
     ledger.propose(proposal)
-    ledger.start(ledger.order(proposal))
+    ledger.start(ledger.task(proposal))
     ledger.record(report(name, small, large, macs))
 
 

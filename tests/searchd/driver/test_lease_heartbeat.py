@@ -3,7 +3,7 @@
 import pytest
 
 from searchd.domain.lifecycle import WorkStatus
-from searchd.driver.lease_heartbeat import LeaseKeeper
+from searchd.driver.lease_heartbeat import LeaseHeartbeat
 from searchd.store import Database, Lease
 from searchd.store.base import now
 from searchd.store.resources import datasets
@@ -25,12 +25,12 @@ def lease(sqlite: Database) -> Lease:
 
 
 @pytest.fixture
-def keeper(sqlite: Database, lease: Lease, lost: list[str]) -> LeaseKeeper:
-    return LeaseKeeper(sqlite, lease, lease_s=3600, on_lost=lambda: lost.append("lost"))
+def keeper(sqlite: Database, lease: Lease, lost: list[str]) -> LeaseHeartbeat:
+    return LeaseHeartbeat(sqlite, lease, lease_s=3600, on_lost=lambda: lost.append("lost"))
 
 
 def test_beat_extends_the_lease(
-    sqlite: Database, lease: Lease, keeper: LeaseKeeper, lost: list[str]
+    sqlite: Database, lease: Lease, keeper: LeaseHeartbeat, lost: list[str]
 ) -> None:
     keeper.beat()
 
@@ -42,7 +42,7 @@ def test_beat_extends_the_lease(
 
 
 def test_driver_ends_when_its_work_was_requeued(
-    sqlite: Database, lease: Lease, keeper: LeaseKeeper, lost: list[str]
+    sqlite: Database, lease: Lease, keeper: LeaseHeartbeat, lost: list[str]
 ) -> None:
     with sqlite.write() as session:
         queue.requeue(session, lease, "no sign of life", delay_s=0, now=now())
@@ -53,7 +53,7 @@ def test_driver_ends_when_its_work_was_requeued(
 
 
 def test_driver_ends_when_a_later_lease_was_granted(
-    sqlite: Database, lease: Lease, keeper: LeaseKeeper, lost: list[str]
+    sqlite: Database, lease: Lease, keeper: LeaseHeartbeat, lost: list[str]
 ) -> None:
     with sqlite.write() as session:
         queue.requeue(session, lease, "no sign of life", delay_s=0, now=now())
@@ -71,7 +71,7 @@ def test_lease_is_not_lost_when_the_driver_has_just_finished(
     dataset = factories.add_dataset(sqlite, ready=False)
     with factories.leased(sqlite, f"dataset_check-{dataset}") as (session, lease):
         datasets.record_ready(session, lease, {"class_names": ["a"]})
-    keeper = LeaseKeeper(sqlite, lease, lease_s=60, on_lost=lambda: lost.append("lost"))
+    keeper = LeaseHeartbeat(sqlite, lease, lease_s=60, on_lost=lambda: lost.append("lost"))
 
     keeper.beat()
 
@@ -81,7 +81,7 @@ def test_lease_is_not_lost_when_the_driver_has_just_finished(
 
 
 def test_stopping_is_set_when_a_user_asks(
-    sqlite: Database, lease: Lease, keeper: LeaseKeeper
+    sqlite: Database, lease: Lease, keeper: LeaseHeartbeat
 ) -> None:
     keeper.beat()
     assert not keeper.stopping.is_set()
@@ -94,7 +94,7 @@ def test_stopping_is_set_when_a_user_asks(
 
 
 def test_a_wish_to_cancel_that_is_older_than_the_driver_is_known_from_the_start(
-    sqlite: Database, lease: Lease, keeper: LeaseKeeper
+    sqlite: Database, lease: Lease, keeper: LeaseHeartbeat
 ) -> None:
     with sqlite.write() as session:
         requests.ask_to_cancel(session, queue.get(session, lease.work_id).resource_id)

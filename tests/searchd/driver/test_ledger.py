@@ -28,11 +28,11 @@ def test_order_of_the_base_builds_the_detector_from_the_spec(
 ) -> None:
     ledger.propose(BASE)
 
-    order = ledger.order(BASE)
+    order = ledger.task(BASE)
 
-    assert order.search == ledger.search_id
+    assert order.search == ledger.run_id
     assert (order.attempt, order.previous_attempts) == (1, ())
-    folder = f"{tmp_path}/artifacts/searches/{ledger.search_id}/base"
+    folder = f"{tmp_path}/artifacts/searches/{ledger.run_id}/base"
     assert order.artifacts == f"{folder}/attempt-1"
     assert order.detector is not None
     assert order.detector.num_classes == 4
@@ -49,7 +49,7 @@ def test_order_of_a_search_trial_names_the_parents_files_and_the_pool(ledger: Le
     proposal = factories.search_proposal(0)
     ledger.propose(proposal)
 
-    order = ledger.order(proposal)
+    order = ledger.task(proposal)
 
     assert order.inherited is not None
     assert order.inherited.student == factories.artifact("student")
@@ -66,7 +66,7 @@ def test_order_of_a_control_has_neither_teacher_nor_distillation(ledger: Ledger)
     control = factories.control_proposal(1)
     ledger.propose(control)
 
-    order = ledger.order(control)
+    order = ledger.task(control)
 
     assert (order.pool, order.distillation.methods) == (None, ())
     assert order.training == ledger.spec.trial
@@ -79,7 +79,7 @@ def test_order_to_take_a_subnet_names_the_pool_and_nothing_to_inherit(ledger: Le
     proposal = factories.search_proposal(0, change=TakeSubnet(subnet=subnet), teacher=None)
     ledger.propose(proposal)
 
-    order = ledger.order(proposal)
+    order = ledger.task(proposal)
 
     assert order.proposal.parent == "base"
     assert (order.detector, order.inherited, order.distillation.methods) == (None, None, ())
@@ -116,9 +116,9 @@ def test_written_report_is_adopted_and_nothing_is_run_again(
 
     next_driver = Ledger(sqlite, lease, settings)
 
-    assert next_driver.adopt() == []
+    assert next_driver.recover() == []
     assert trial(sqlite, ledger, "base").status is TrialStatus.SUCCEEDED
-    assert [c.proposal for c in next_driver.strategy().completions] == [BASE]
+    assert [c.proposal for c in next_driver.ask_tell().completions] == [BASE]
 
 
 def test_trial_without_a_report_is_run_again_as_a_further_attempt(
@@ -126,11 +126,11 @@ def test_trial_without_a_report_is_run_again_as_a_further_attempt(
 ) -> None:
     started(ledger, BASE)
 
-    assert ledger.adopt() == [BASE]
+    assert ledger.recover() == [BASE]
 
     row = trial(sqlite, ledger, "base")
     assert (row.status, row.status_reason) == (TrialStatus.PENDING, "its driver died")
-    order = ledger.order(BASE)
+    order = ledger.task(BASE)
     assert order.attempt == 2
     assert order.previous_attempts == (order.artifacts.replace("attempt-2", "attempt-1"),)
 
@@ -142,17 +142,17 @@ def test_trials_are_offered_again_in_the_order_they_were_proposed(ledger: Ledger
     ledger.propose(first)
     started(ledger, second)
 
-    assert ledger.adopt() == [first, second]
+    assert ledger.recover() == [first, second]
 
 
 def test_adopting_twice_is_adopting_once(sqlite: Database, ledger: Ledger) -> None:
     started(ledger, BASE)
     write_report(ledger, BASE, factories.succeeded("base"))
 
-    ledger.adopt()
-    ledger.adopt()
+    ledger.recover()
+    ledger.recover()
 
-    assert len(ledger.strategy().completions) == 1
+    assert len(ledger.ask_tell().completions) == 1
     assert trial(sqlite, ledger, "base").attempt == 1
 
 
@@ -161,12 +161,12 @@ def test_lost_worker_is_replaced_until_the_attempts_are_spent(
 ) -> None:
     ledger.propose(BASE)
     for _ in range(2):
-        ledger.start(ledger.order(BASE))
-        assert ledger.lose("base", "its worker was lost") is None
+        ledger.start(ledger.task(BASE))
+        assert ledger.worker_lost("base", "its worker was lost") is None
         assert trial(sqlite, ledger, "base").status is TrialStatus.PENDING
 
-    ledger.start(ledger.order(BASE))
-    completion = ledger.lose("base", "its worker was lost")
+    ledger.start(ledger.task(BASE))
+    completion = ledger.worker_lost("base", "its worker was lost")
 
     assert completion is not None
     assert completion.outcome is Outcome.FAILED
@@ -180,7 +180,7 @@ def test_worker_that_dies_before_it_begins_counts_as_an_attempt(
 ) -> None:
     ledger.propose(BASE)
 
-    assert ledger.lose("base", "its worker was lost") is None
+    assert ledger.worker_lost("base", "its worker was lost") is None
 
     row = trial(sqlite, ledger, "base")
     assert (row.status, row.attempt) == (TrialStatus.PENDING, 1)
@@ -190,7 +190,7 @@ def test_report_of_a_lost_worker_counts_when_it_was_written(ledger: Ledger) -> N
     started(ledger, BASE)
     write_report(ledger, BASE, factories.succeeded("base"))
 
-    completion = ledger.lose("base", "its worker was lost")
+    completion = ledger.worker_lost("base", "its worker was lost")
 
     assert completion is not None
     assert completion.outcome is Outcome.SUCCEEDED
@@ -216,7 +216,7 @@ def test_wish_to_stop_that_cannot_be_stored_is_passed_on_later(
 
     started(ledger, BASE)
     with sqlite.write() as session:
-        requests.ask_to_pause(session, ledger.search_id)
+        requests.ask_to_pause(session, ledger.run_id)
     with monkeypatch.context() as full:
         full.setattr(os, "fsync", refuse)
         assert not ledger.stop()
@@ -232,7 +232,7 @@ def test_stopped_trial_of_a_cancelled_search_is_cancelled_and_not_told(
 ) -> None:
     started(ledger, BASE)
     with sqlite.write() as session:
-        requests.ask_to_cancel(session, ledger.search_id)
+        requests.ask_to_cancel(session, ledger.run_id)
     ledger.stop()
     assert artifacts.exists(ledger.stop_uri)
 

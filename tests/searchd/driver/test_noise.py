@@ -6,7 +6,7 @@ import pytest
 
 from searchd.domain.trial import Proposal, TrialRole
 from searchd.driver.ledger import Ledger
-from searchd.driver.strategies import rules_of
+from searchd.driver.strategies import strategy_of
 from searchd.spec import PoolSearchSpec
 from searchd.spec.search import NoiseSpec
 from searchd.store import Database, events
@@ -23,7 +23,7 @@ def scored(ledger: Ledger, proposal: Proposal, ap: float) -> None:
 
 def doubts(database: Database, ledger: Ledger) -> list[str]:
     with database.read() as session:
-        found = [event.message for event in events.after(session, ledger.search_id)]
+        found = [event.message for event in events.after(session, ledger.run_id)]
     return [message for message in found if message.startswith("within noise: ")]
 
 
@@ -50,8 +50,8 @@ def test_without_repetitions_there_is_no_such_event(sqlite: Database, ledger: Le
 def test_spec_says_on_how_many_seeds(ledger: Ledger) -> None:
     pool = factories.pool_spec()
 
-    assert rules_of(factories.search_spec(noise=NoiseSpec()), pool).noise_seeds == 3
-    assert ledger.rules().noise_seeds == 1
+    assert strategy_of(factories.search_spec(noise=NoiseSpec()), pool).noise_seeds == 3
+    assert ledger.strategy().noise_seeds == 1
 
 
 def test_pool_search_has_no_noise() -> None:

@@ -12,7 +12,7 @@ from searchd.domain.lifecycle import FailureCause, PoolStatus, WorkStatus
 from searchd.domain.trial import Outcome
 from searchd.driver.pool_training import WorkersLostError, run_pool
 from searchd.messages.reports import POOL_REPORT, PoolProgress, PoolReport
-from searchd.messages.tasks import PoolOrder
+from searchd.messages.tasks import PoolTrainingTask
 from searchd.settings import Settings
 from searchd.store import Database, Lease
 from searchd.store.base import now
@@ -21,7 +21,7 @@ from searchd.store.resources import pools
 from searchd.store.work import queue, requests
 from tests.searchd.store import factories
 
-Train = Callable[[PoolOrder, Callable[[PoolProgress], bool]], PoolReport]
+Train = Callable[[PoolTrainingTask, Callable[[PoolProgress], bool]], PoolReport]
 
 
 class Driver:
@@ -33,7 +33,7 @@ class Driver:
         self.pool_id = factories.add_pool(database, ready=False)
         self.settings = Settings(data_folder=folder)
         self.stopping = threading.Event()
-        self.orders: list[PoolOrder] = []
+        self.orders: list[PoolTrainingTask] = []
         self.train: Train = lambda order, _: factories.pool_report(order.pool)
         self.lease = self.take_lease()
 
@@ -53,7 +53,7 @@ class Driver:
 def driver(sqlite: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Driver:
     made = Driver(sqlite, tmp_path)
 
-    def train(order: PoolOrder, progress: Callable[[PoolProgress], bool]) -> PoolReport:
+    def train(order: PoolTrainingTask, progress: Callable[[PoolProgress], bool]) -> PoolReport:
         made.orders.append(order)
         return made.train(order, progress)
 
@@ -87,7 +87,7 @@ def test_trained_pool_is_ready(driver: Driver, tmp_path: Path) -> None:
 def test_progress_is_written_down_while_the_pool_trains(driver: Driver) -> None:
     seen = []
 
-    def train(order: PoolOrder, show: Callable[[PoolProgress], bool]) -> PoolReport:
+    def train(order: PoolTrainingTask, show: Callable[[PoolProgress], bool]) -> PoolReport:
         assert show(progress(order.pool))
         seen.append((driver.pool().status, driver.pool().progress))
         return factories.pool_report(order.pool)
@@ -141,7 +141,7 @@ def test_cancelled_training_is_told_to_stop_and_ends_cancelled(driver: Driver) -
         requests.ask_to_cancel(session, driver.pool_id)
     driver.stopping.set()
 
-    def train(order: PoolOrder, show: Callable[[PoolProgress], bool]) -> PoolReport:
+    def train(order: PoolTrainingTask, show: Callable[[PoolProgress], bool]) -> PoolReport:
         assert not show(progress(order.pool))
         return factories.pool_report(order.pool, Outcome.STOPPED, "told to stop")
 

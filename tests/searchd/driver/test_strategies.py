@@ -2,8 +2,8 @@
 
 from searchd.domain.actions import LayerImportance
 from searchd.domain.trial import PruneToMacs, TeacherPolicy
-from searchd.driver.strategies import rules_of
-from searchd.search.strategies.base import Rules
+from searchd.driver.strategies import strategy_of
+from searchd.search.strategies.base import Strategy
 from searchd.search.strategies.joint_detnas import JointDetNas
 from searchd.search.strategies.pipeline import Pipeline
 from searchd.search.strategies.pool_search import PoolSearch
@@ -22,9 +22,9 @@ SPACE = POOL.space.space
 BUDGET = BudgetSpec(max_trials=9, patience=3)
 
 
-def rules(strategy: object) -> Rules:
+def strategy(strategy: object) -> Strategy:
     spec = factories.search_spec(strategy=strategy, budget=BUDGET, seed=5, control=False)
-    return rules_of(spec, POOL)
+    return strategy_of(spec, POOL)
 
 
 def test_joint_detnas_has_every_setting() -> None:
@@ -39,7 +39,7 @@ def test_joint_detnas_has_every_setting() -> None:
         teacher_policy=TeacherPolicy.FIXED,
         another_gene_probability=0.5,
     )
-    assert rules(spec) == JointDetNas(
+    assert strategy(spec) == JointDetNas(
         space=SPACE,
         seed=5,
         max_trials=9,
@@ -59,7 +59,7 @@ def test_joint_detnas_has_every_setting() -> None:
 
 def test_random_search_has_the_same_settings_but_no_patience() -> None:
     spec = RandomSpec(prune_fraction=0.1, teacher_policy=TeacherPolicy.RANDOM)
-    assert rules(spec) == RandomSearch(
+    assert strategy(spec) == RandomSearch(
         space=SPACE,
         seed=5,
         max_trials=9,
@@ -71,14 +71,14 @@ def test_random_search_has_the_same_settings_but_no_patience() -> None:
 
 def test_pool_search_has_no_controls() -> None:
     spec = factories.search_spec(strategy=PoolSearchSpec(top_k=2), budget=BUDGET, control=True)
-    assert rules_of(spec, POOL) == PoolSearch(
+    assert strategy_of(spec, POOL) == PoolSearch(
         space=SPACE, max_trials=9, patience=3, top_k=2, control=False
     )
 
 
 def test_pipeline_ends_after_its_own_number_of_trials() -> None:
     spec = PipelineSpec(macs_fraction=None, macs=1e9, min_channels=4, further_trials=2)
-    assert rules(spec) == Pipeline(
+    assert strategy(spec) == Pipeline(
         space=SPACE,
         seed=5,
         max_trials=3,

@@ -14,7 +14,7 @@ from searchd.domain.lifecycle import TeacherStatus, WorkStatus
 from searchd.driver import teacher_evaluation as driver_module
 from searchd.driver.teacher_evaluation import run_teacher
 from searchd.messages.reports import TEACHER_REPORT, TeacherReport
-from searchd.messages.tasks import TeacherOrder
+from searchd.messages.tasks import TeacherEvaluationTask
 from searchd.settings import Settings
 from searchd.spec import TeacherSpec
 from searchd.store import Database, Lease
@@ -29,11 +29,11 @@ from tests.searchd.store import factories
 class Cluster:
     """Runs the evaluation that a test scripts, in this process."""
 
-    evaluate: Callable[[TeacherOrder], TeacherReport]
-    orders: list[TeacherOrder] = field(default_factory=list)
+    evaluate: Callable[[TeacherEvaluationTask], TeacherReport]
+    orders: list[TeacherEvaluationTask] = field(default_factory=list)
     asked: dict[str, float] = field(default_factory=dict)
 
-    def evaluation(self, order: TeacherOrder) -> TeacherReport:
+    def evaluation(self, order: TeacherEvaluationTask) -> TeacherReport:
         self.orders.append(order)
         return self.evaluate(order)
 
@@ -135,7 +135,7 @@ def test_report_that_an_earlier_driver_could_not_record_is_adopted(
 def test_what_no_attempt_would_change_fails_the_teacher_with_the_reason(
     error: type[Exception], sqlite: Database, cluster: Cluster, tmp_path: Path
 ) -> None:
-    def evaluate(_: TeacherOrder) -> TeacherReport:
+    def evaluate(_: TeacherEvaluationTask) -> TeacherReport:
         raise error("swin.pt does not fit")
 
     factories.add_dataset(sqlite)
@@ -153,7 +153,7 @@ def test_what_no_attempt_would_change_fails_the_teacher_with_the_reason(
 def test_any_other_error_is_left_to_another_attempt(
     sqlite: Database, cluster: Cluster, tmp_path: Path
 ) -> None:
-    def evaluate(_: TeacherOrder) -> TeacherReport:
+    def evaluate(_: TeacherEvaluationTask) -> TeacherReport:
         raise MemoryError
 
     factories.add_dataset(sqlite)

@@ -18,14 +18,14 @@ def test_trial_that_ran_out_of_memory_is_tried_with_half_the_batch_and_rate(
     sqlite: Database, ledger: Ledger
 ) -> None:
     started(ledger, BASE)
-    before = ledger.order(BASE).training
+    before = ledger.task(BASE).training
 
     assert ledger.record(failed("base", FailureCause.OUT_OF_MEMORY)) is None
 
     row = trial(sqlite, ledger, "base")
     assert (row.status, row.adjustments) == (TrialStatus.PENDING, {"batch_size": 2})
     assert row.status_reason.startswith("out_of_memory: why; tried again with a batch of 2")
-    order = ledger.order(BASE)
+    order = ledger.task(BASE)
     assert (order.attempt, order.training.batch_size) == (2, 2)
     assert order.training.learning_rate == before.learning_rate / 2
     assert order.training.epochs == before.epochs
@@ -34,7 +34,7 @@ def test_trial_that_ran_out_of_memory_is_tried_with_half_the_batch_and_rate(
 def test_trial_that_runs_out_of_memory_again_has_failed(sqlite: Database, ledger: Ledger) -> None:
     started(ledger, BASE)
     ledger.record(failed("base", FailureCause.OUT_OF_MEMORY))
-    ledger.start(ledger.order(BASE))
+    ledger.start(ledger.task(BASE))
 
     completion = ledger.record(failed("base", FailureCause.OUT_OF_MEMORY, attempt=2))
 
@@ -48,13 +48,13 @@ def test_trial_whose_loss_exploded_is_tried_with_a_lower_rate_also_after_out_of_
     ledger: Ledger,
 ) -> None:
     started(ledger, BASE)
-    rate = ledger.order(BASE).training.learning_rate
+    rate = ledger.task(BASE).training.learning_rate
     ledger.record(failed("base", FailureCause.OUT_OF_MEMORY))
-    ledger.start(ledger.order(BASE))
+    ledger.start(ledger.task(BASE))
 
     assert ledger.record(failed("base", FailureCause.NON_FINITE_LOSS, attempt=2)) is None
 
-    order = ledger.order(BASE)
+    order = ledger.task(BASE)
     assert order.training.learning_rate == pytest.approx(rate / 2 * 0.1)
 
 
@@ -67,7 +67,7 @@ def test_report_of_a_failure_that_was_decided_on_is_not_decided_on_again(
     write_report(ledger, BASE, report)
     ledger.record(report)
 
-    assert Ledger(sqlite, lease, settings).adopt() == [BASE]
+    assert Ledger(sqlite, lease, settings).recover() == [BASE]
 
     row = trial(sqlite, ledger, "base")
     assert (row.status, row.attempt) == (TrialStatus.PENDING, 1)
@@ -106,9 +106,9 @@ def test_trial_with_a_damaged_parent_goes_on_from_its_grandparent_and_says_so(
     assert row.status_reason == (
         "bad_checkpoint: 1/student is damaged; tried again from the student of trial 0"
     )
-    assert row.parent_id == f"{ledger.search_id}-0"
+    assert row.parent_id == f"{ledger.run_id}-0"
     assert row.proposal == family[2]  # so that replay is exact
-    inherited = ledger.order(family[2]).inherited
+    inherited = ledger.task(family[2]).inherited
     assert inherited is not None
     assert inherited.student.uri == "0/student"
 
@@ -117,7 +117,7 @@ def test_trial_whose_grandparent_is_damaged_too_has_failed(
     ledger: Ledger, family: tuple[Proposal, ...]
 ) -> None:
     ledger.record(failed("2", FailureCause.BAD_CHECKPOINT, damaged="1/student"))
-    ledger.start(ledger.order(family[2]))
+    ledger.start(ledger.task(family[2]))
 
     again = failed("2", FailureCause.BAD_CHECKPOINT, attempt=2, damaged="0/student")
 
@@ -130,7 +130,7 @@ def test_damaged_file_that_is_not_the_parents_fails_the_trial(
 ) -> None:
     assert ledger.record(failed("2", FailureCause.BAD_CHECKPOINT, damaged="supernet")) is not None
 
-    assert trial(sqlite, ledger, "2").parent_id == f"{ledger.search_id}-1"
+    assert trial(sqlite, ledger, "2").parent_id == f"{ledger.run_id}-1"
 
 
 def test_trial_whose_parent_is_the_base_has_nowhere_else_to_go_on_from(ledger: Ledger) -> None:
@@ -150,4 +150,4 @@ def test_what_a_worker_did_otherwise_is_among_the_events(sqlite: Database, ledge
     ledger.record(replace(factories.succeeded("base"), notes=(note,)))
 
     with sqlite.read() as session:
-        assert note in [e.message for e in events.after(session, ledger.search_id, 0)]
+        assert note in [e.message for e in events.after(session, ledger.run_id, 0)]

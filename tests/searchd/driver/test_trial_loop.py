@@ -12,9 +12,9 @@ from searchd.domain.lifecycle import FailureCause, PoolStatus, SearchStatus
 from searchd.domain.trial import Outcome
 from searchd.driver.ledger import Ledger
 from searchd.driver.trial_loop import run_search
-from searchd.driver.tune import Conductor
+from searchd.driver.tune import TrialScheduler
 from searchd.messages.reports import REPORT, Report
-from searchd.messages.tasks import TrialOrder
+from searchd.messages.tasks import TrialTask
 from searchd.settings import Settings
 from searchd.spec import SearchSpec
 from searchd.store import Database, Desired
@@ -24,7 +24,7 @@ from searchd.store.runs.extension import ask_to_extend
 from searchd.store.work import queue, requests
 from tests.searchd.store import factories
 
-Work = Callable[[TrialOrder], Report]
+Work = Callable[[TrialTask], Report]
 Ask = Callable[[Session, str], WorkRow]
 
 
@@ -53,18 +53,18 @@ class Stage:
     def run(self) -> tuple[SearchStatus, str]:
         return run_search(self.ledger, self.settings, self.stopping)
 
-    def run_tuner(self, conductor: Conductor, *_: Any, **__: Any) -> None:
+    def run_tuner(self, scheduler: TrialScheduler, *_: Any, **__: Any) -> None:
         """One trial at a time until there is nothing left."""
         if self.begun:
             self.between_tuners()
         self.begun.append([])
-        conductor.heed()
-        while (order := conductor.next(str(len(self.begun[-1])))) is not None:
+        scheduler.acknowledge_stop()
+        while (order := scheduler.next(str(len(self.begun[-1])))) is not None:
             tune_id = str(len(self.begun[-1]))
-            conductor.started(tune_id)
+            scheduler.started(tune_id)
             self.begun[-1].append(order.proposal.name)
-            conductor.reported(tune_id, self.work(order))
-            conductor.heed()
+            scheduler.reported(tune_id, self.work(order))
+            scheduler.acknowledge_stop()
 
     def finish_pool(self, outcome: Outcome = Outcome.SUCCEEDED, reason: str = "") -> None:
         with factories.leased(self.database, f"pool-{self.pool_id}") as (session, lease):
@@ -122,7 +122,7 @@ def test_base_is_trained_while_the_pool_is_not_ready_and_frees_the_cluster_then(
 ) -> None:
     seen: list[SearchStatus] = []
 
-    def note(order: TrialOrder) -> Report:
+    def note(order: TrialTask) -> Report:
         seen.append(stage.status())
         return factories.succeeded(order.proposal.name)
 
@@ -173,7 +173,7 @@ def test_search_fails_with_the_reason_when_its_base_cannot_be_trained(stage: Sta
 def test_cancelled_search_keeps_what_is_finished_and_runs_nothing_more(stage: Stage) -> None:
     stage.finish_pool()
 
-    def cancel_during_trial_0(order: TrialOrder) -> Report:
+    def cancel_during_trial_0(order: TrialTask) -> Report:
         if order.proposal.name == "0":
             with stage.database.write() as session:
                 requests.ask_to_cancel(session, stage.search_id)
@@ -190,7 +190,7 @@ def test_cancelled_search_keeps_what_is_finished_and_runs_nothing_more(stage: St
 def test_paused_search_goes_on_where_it_was(stage: Stage) -> None:
     stage.finish_pool()
 
-    def pause_during_trial_0(order: TrialOrder) -> Report:
+    def pause_during_trial_0(order: TrialTask) -> Report:
         if order.proposal.name != "0":
             return factories.succeeded(order.proposal.name)
         stage.ask(requests.ask_to_pause)
@@ -203,9 +203,9 @@ def test_paused_search_goes_on_where_it_was(stage: Stage) -> None:
     assert stage.begun == [["base", "0"]]
     assert artifacts.exists(stage.ledger.stop_uri)
 
-    orders: list[TrialOrder] = []
+    orders: list[TrialTask] = []
 
-    def note(order: TrialOrder) -> Report:
+    def note(order: TrialTask) -> Report:
         orders.append(order)
         assert not artifacts.exists(stage.ledger.stop_uri)
         return factories.succeeded(order.proposal.name, attempt=order.attempt)
@@ -241,7 +241,7 @@ def test_search_that_is_resumed_before_its_driver_has_stopped_is_queued_again(
 ) -> None:
     stage.finish_pool()
 
-    def change_mind(order: TrialOrder) -> Report:
+    def change_mind(order: TrialTask) -> Report:
         stage.ask(requests.ask_to_pause)
         stage.ledger.stop()
         stage.ask(requests.ask_to_resume)
@@ -255,7 +255,7 @@ def test_search_that_is_resumed_before_its_driver_has_stopped_is_queued_again(
 def test_report_that_was_written_before_a_kill_is_not_trained_again(stage: Stage) -> None:
     stage.finish_pool()
 
-    def kill_after_the_report(order: TrialOrder) -> Report:
+    def kill_after_the_report(order: TrialTask) -> Report:
         report = factories.succeeded(order.proposal.name)
         if order.proposal.name == "0":
             artifacts.write(f"{order.artifacts}/report.json", REPORT.dump_json(report), name="r")
@@ -278,7 +278,7 @@ def test_report_that_was_written_before_a_kill_is_not_trained_again(stage: Stage
 def test_search_that_is_extended_while_it_runs_or_after_it_has_ended_goes_on(stage: Stage) -> None:
     stage.finish_pool()
 
-    def extend_during_the_control(order: TrialOrder) -> Report:
+    def extend_during_the_control(order: TrialTask) -> Report:
         if order.proposal.name == "control-1":
             stage.extend(3)
         return factories.succeeded(order.proposal.name)

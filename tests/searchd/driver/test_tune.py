@@ -10,7 +10,7 @@ from searchd import artifacts
 from searchd.domain.lifecycle import SearchStatus, TrialStatus
 from searchd.domain.trial import Outcome
 from searchd.driver.ledger import Ledger
-from searchd.driver.tune import PASS_ON_INTERVAL_S, Conductor, _Callback, _Searcher, _Stopper
+from searchd.driver.tune import PASS_ON_INTERVAL_S, TrialScheduler, _Callback, _Searcher, _Stopper
 from searchd.messages.reports import PROGRESS, REPORT, Report
 from searchd.settings import Settings
 from searchd.spec import BudgetSpec, ResourcesSpec
@@ -42,37 +42,37 @@ class Session:
             queue.advance(session, lease, SearchStatus.PREPARING, "driver started")
         settings = Settings(data_folder=folder, max_attempts=2)
         self.ledger = Ledger(database, lease, settings)
-        self.conductor = self.take_over()
+        self.scheduler = self.take_over()
 
-    def take_over(self) -> Conductor:
+    def take_over(self) -> TrialScheduler:
         """What a new driver begins with."""
-        again = self.ledger.adopt()
-        self.conductor = Conductor(
-            self.ledger.strategy(),
+        again = self.ledger.recover()
+        self.scheduler = TrialScheduler(
+            self.ledger.ask_tell(),
             self.ledger,
             again=again,
             is_stopping=lambda: self.is_stopping,
             may_search=lambda: self.pool_is_ready,
             clock=lambda: self.now,
         )
-        return self.conductor
+        return self.scheduler
 
     def start(self, tune_id: str) -> str:
         """Tune asks for a trial and a worker takes it; its name."""
-        order = self.conductor.next(tune_id)
-        assert order is not None
-        self.conductor.started(tune_id)
-        return order.proposal.name
+        task = self.scheduler.next(tune_id)
+        assert task is not None
+        self.scheduler.started(tune_id)
+        return task.proposal.name
 
     def run(self, tune_id: str) -> str:
         """A trial from beginning to success; its name."""
         name = self.start(tune_id)
-        self.conductor.reported(tune_id, factories.succeeded(name))
+        self.scheduler.reported(tune_id, factories.succeeded(name))
         return name
 
     def trial(self, name: str) -> TrialRow:
         with self.database.read() as session:
-            return trials.get(session, f"{self.ledger.search_id}-{name}")
+            return trials.get(session, f"{self.ledger.run_id}-{name}")
 
 
 @pytest.fixture
@@ -83,11 +83,11 @@ def session(sqlite: Database, tmp_path: Path) -> Session:
 def test_proposal_is_written_down_before_it_is_suggested_and_runs_only_once_started(
     session: Session,
 ) -> None:
-    order = session.conductor.next("t0")
+    task = session.scheduler.next("t0")
 
-    assert order is not None
+    assert task is not None
     assert session.trial("base").status is TrialStatus.PENDING
-    session.conductor.started("t0")
+    session.scheduler.started("t0")
     assert session.trial("base").status is TrialStatus.RUNNING
 
 
@@ -96,27 +96,27 @@ def test_search_runs_base_first_and_then_as_many_trials_as_the_budget_allows(
 ) -> None:
     assert [session.run(f"t{i}") for i in range(4)] == ["base", "0", "1", "2"]
 
-    assert session.conductor.next("t4") is None
-    assert session.conductor.finished is not None
-    assert session.conductor.finished.reason == "budget: 3 trials"
-    assert session.conductor.is_idle
+    assert session.scheduler.next("t4") is None
+    assert session.scheduler.finished is not None
+    assert session.scheduler.finished.reason == "budget: 3 trials"
+    assert session.scheduler.is_idle
 
 
 def test_nothing_is_suggested_while_the_base_is_trained(session: Session) -> None:
     session.start("t0")
 
-    assert session.conductor.next("t1") is None
-    assert session.conductor.finished is None
-    assert not session.conductor.is_idle
+    assert session.scheduler.next("t1") is None
+    assert session.scheduler.finished is None
+    assert not session.scheduler.is_idle
 
 
 def test_nothing_is_suggested_after_the_base_until_the_pool_is_ready(session: Session) -> None:
     session.pool_is_ready = False
     session.run("t0")
 
-    assert session.conductor.next("t1") is None
-    assert session.conductor.is_idle
-    assert session.conductor.finished is None
+    assert session.scheduler.next("t1") is None
+    assert session.scheduler.is_idle
+    assert session.scheduler.finished is None
     session.pool_is_ready = True
     assert session.run("t1") == "0"
 
@@ -125,11 +125,11 @@ def test_lost_worker_means_another_attempt_before_anything_new(session: Session)
     session.run("t0")
     session.start("t1")
 
-    session.conductor.lost("t1")
+    session.scheduler.lost("t1")
 
-    order = session.conductor.next("t2")
-    assert order is not None
-    assert (order.proposal.name, order.attempt) == ("0", 2)
+    task = session.scheduler.next("t2")
+    assert task is not None
+    assert (task.proposal.name, task.attempt) == ("0", 2)
 
 
 def test_trial_fails_when_its_worker_is_lost_too_often_and_the_search_goes_on(
@@ -138,7 +138,7 @@ def test_trial_fails_when_its_worker_is_lost_too_often_and_the_search_goes_on(
     session.run("t0")
     for tune_id in ("t1", "t2"):
         session.start(tune_id)
-        session.conductor.lost(tune_id)
+        session.scheduler.lost(tune_id)
 
     assert session.trial("0").status is TrialStatus.FAILED
     assert session.run("t3") == "1"
@@ -148,7 +148,7 @@ def test_failure_is_taken_in_and_not_tried_again(session: Session) -> None:
     session.run("t0")
     session.start("t1")
 
-    session.conductor.reported(
+    session.scheduler.reported(
         "t1", Report(trial="0", attempt=1, outcome=Outcome.FAILED, reason="bug")
     )
 
@@ -168,10 +168,10 @@ def test_new_driver_goes_on_where_the_killed_one_was(session: Session) -> None:
     session.take_over()
 
     assert session.trial("0").status is TrialStatus.SUCCEEDED
-    order = session.conductor.next("n0")
-    assert order is not None
-    assert (order.proposal.name, order.attempt) == (lost, 2)
-    session.conductor.started("n0")
+    task = session.scheduler.next("n0")
+    assert task is not None
+    assert (task.proposal.name, task.attempt) == (lost, 2)
+    session.scheduler.started("n0")
     assert session.run("n1") == "2"
 
 
@@ -179,7 +179,7 @@ def test_progress_is_written_down_at_most_once_a_second(session: Session) -> Non
     session.start("t0")
     for at, iteration in ((0.0, 1), (0.9, 2), (1.0, 3), (1.5, 4)):
         session.now = at
-        session.conductor.progressed("t0", factories.progress("base", iteration=iteration))
+        session.scheduler.progressed("t0", factories.progress("base", iteration=iteration))
 
     progress = session.trial("base").progress
     assert progress is not None
@@ -201,8 +201,8 @@ def test_workers_are_told_to_stop_again_and_again_while_the_store_takes_no_write
     session.is_stopping = True
 
     for _ in range(4):
-        session.conductor.heed()
-        session.conductor.heed()
+        session.scheduler.acknowledge_stop()
+        session.scheduler.acknowledge_stop()
         session.now += PASS_ON_INTERVAL_S
 
     assert told == [False, False, True]
@@ -214,36 +214,36 @@ def test_cancelled_search_suggests_nothing_and_tells_its_workers_to_stop(
     session.run("t0")
     session.start("t1")
     with session.database.write() as database:
-        requests.ask_to_cancel(database, session.ledger.search_id)
+        requests.ask_to_cancel(database, session.ledger.run_id)
     session.is_stopping = True
 
-    session.conductor.heed()
+    session.scheduler.acknowledge_stop()
 
     assert artifacts.exists(session.ledger.stop_uri)
     assert session.ledger.status() is SearchStatus.CANCELLING
-    assert session.conductor.next("t2") is None
-    assert not session.conductor.may_end
+    assert session.scheduler.next("t2") is None
+    assert not session.scheduler.may_end
     stopped = Report(trial="0", attempt=1, outcome=Outcome.STOPPED, reason="told to stop")
-    session.conductor.reported("t1", stopped)
+    session.scheduler.reported("t1", stopped)
     assert session.trial("0").status is TrialStatus.CANCELLED
-    assert session.conductor.may_end
+    assert session.scheduler.may_end
 
 
 def test_cancelled_search_does_not_wait_for_trials_that_no_worker_has(session: Session) -> None:
-    session.conductor.next("t0")
-    assert not session.conductor.may_end
+    session.scheduler.next("t0")
+    assert not session.scheduler.may_end
 
     session.is_stopping = True
 
-    assert session.conductor.may_end
-    assert _Stopper(session.conductor).stop_all()
+    assert session.scheduler.may_end
+    assert _Stopper(session.scheduler).stop_all()
 
 
 def test_searcher_says_finished_only_when_nothing_is_in_flight(session: Session) -> None:
-    searcher = _Searcher(session.conductor, {"cpus": 1})
+    searcher = _Searcher(session.scheduler, {"cpus": 1})
     config = searcher.suggest("t0")
-    assert (config["name"], config["cpus"]) == (f"{session.ledger.search_id}-base-attempt-1", 1)
-    session.conductor.started("t0")
+    assert (config["name"], config["cpus"]) == (f"{session.ledger.run_id}-base-attempt-1", 1)
+    session.scheduler.started("t0")
 
     assert searcher.suggest("t1") is None
     session.pool_is_ready = False
@@ -260,9 +260,9 @@ def test_searcher_says_finished_only_when_nothing_is_in_flight(session: Session)
 def test_only_a_result_marked_final_completes_a_trial(
     session: Session, result: dict[str, object] | None, error: bool
 ) -> None:
-    searcher = _Searcher(session.conductor, {})
+    searcher = _Searcher(session.scheduler, {})
     searcher.suggest("t0")
-    session.conductor.started("t0")
+    session.scheduler.started("t0")
 
     searcher.on_trial_complete("t0", result, error)
 
@@ -272,7 +272,7 @@ def test_only_a_result_marked_final_completes_a_trial(
 def test_final_result_is_no_progress(session: Session) -> None:
     session.start("t0")
     progress = PROGRESS.dump_json(factories.progress("base", iteration=5)).decode()
-    callback = _Callback(session.conductor)
+    callback = _Callback(session.scheduler)
     trial = type("Trial", (), {"trial_id": "t0"})()
 
     callback.on_trial_result(0, [], trial, {"final": True, "report": "{}"})
@@ -284,10 +284,10 @@ def test_final_result_is_no_progress(session: Session) -> None:
 def test_scores_decide_whose_student_a_trial_inherits(session: Session) -> None:
     session.run("t0")
     session.start("t1")
-    session.conductor.reported("t1", replace(factories.succeeded("0"), base_macs=4e9))
+    session.scheduler.reported("t1", replace(factories.succeeded("0"), base_macs=4e9))
 
-    order = session.conductor.next("t2")
+    task = session.scheduler.next("t2")
 
-    assert order is not None
-    assert order.proposal.parent == "0"
-    assert order.inherited is not None
+    assert task is not None
+    assert task.proposal.parent == "0"
+    assert task.inherited is not None

@@ -7,14 +7,14 @@ from searchd.domain.architecture import Architecture, preset
 from searchd.domain.subnet import Subnet, SubnetSpace
 from searchd.domain.teacher import TeacherCandidates
 from searchd.domain.trial import Outcome, Proposal
-from searchd.search.strategies.base import Rules
+from searchd.search.ask_tell import AskTell, Completion, Finished, Wait
+from searchd.search.strategies.base import Strategy
 from searchd.search.strategies.joint_detnas import JointDetNas
-from searchd.search.strategy import Completion, Finished, Strategy, Wait
 
 SPACE = SubnetSpace(
     depths=((1, 2),) * 4, widths=((1.0, 1.5),) * 4, neck_channels=(16, 24), base_channels=8
 )
-RULES = JointDetNas(space=SPACE, seed=7, max_trials=12, min_channels=4)
+STRATEGY = JointDetNas(space=SPACE, seed=7, max_trials=12, min_channels=4)
 BACKBONE = preset("resnet18", base_channels=16)
 
 Score = Callable[[Proposal], float | None]
@@ -22,7 +22,7 @@ Score = Callable[[Proposal], float | None]
 
 
 def completion(
-    strategy: Strategy,
+    ask_tell: AskTell,
     proposal: Proposal,
     score: float | None,
     architecture: Architecture = BACKBONE,
@@ -30,7 +30,7 @@ def completion(
     succeeded, teaching = score is not None, proposal.teacher
     chosen = chosen_of(teaching) if isinstance(teaching, TeacherCandidates) else None
     return Completion(
-        sequence=len(strategy.completions),
+        sequence=len(ask_tell.completions),
         proposal=proposal,
         outcome=Outcome.SUCCEEDED if succeeded else Outcome.FAILED,
         architecture=architecture if succeeded else None,
@@ -44,30 +44,30 @@ def chosen_of(teaching: TeacherCandidates) -> Subnet:
     return max(teaching.candidates, key=str)
 
 
-def ask(strategy: Strategy) -> Proposal:
-    proposal = strategy.ask()
+def ask(ask_tell: AskTell) -> Proposal:
+    proposal = ask_tell.ask()
     assert isinstance(proposal, Proposal), proposal
     return proposal
 
 
-def with_base(rules: Rules = RULES) -> Strategy:
-    strategy = Strategy(rules)
-    strategy.tell(completion(strategy, ask(strategy), 0.3))
-    return strategy
+def with_base(strategy: Strategy = STRATEGY) -> AskTell:
+    ask_tell = AskTell(strategy)
+    ask_tell.tell(completion(ask_tell, ask(ask_tell), 0.3))
+    return ask_tell
 
 
-def run(strategy: Strategy, score: Score, in_flight: int, order: random.Random) -> Finished:
+def run(ask_tell: AskTell, score: Score, in_flight: int, order: random.Random) -> Finished:
     """Runs a search to its end with so many trials in flight, completed in a random order."""
     running: list[Proposal] = []
     while True:
-        decision = strategy.ask() if len(running) < in_flight else Wait("slots are taken")
+        decision = ask_tell.ask() if len(running) < in_flight else Wait("slots are taken")
         if isinstance(decision, Finished):
             return decision
         if isinstance(decision, Proposal):
             running.append(decision)
         else:
             done = running.pop(order.randrange(len(running)))
-            strategy.tell(completion(strategy, done, score(done)))
+            ask_tell.tell(completion(ask_tell, done, score(done)))
 
 
 def rising(proposal: Proposal) -> float:

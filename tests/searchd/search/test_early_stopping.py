@@ -10,15 +10,15 @@ from searchd.domain.actions import PruneLayer
 from searchd.domain.trial import MutateTeacher, Outcome, Proposal, Train, TrialRole
 from searchd.search.early_stopping import abandon_below
 from searchd.search.history import Completion
-from tests.searchd.search.scripted import BACKBONE, RULES
+from tests.searchd.search.scripted import BACKBONE, STRATEGY
 
-ABANDONING = replace(RULES, abandon=True, top_k=3)
+ABANDONING = replace(STRATEGY, abandon=True, top_k=3)
 NEW = Proposal(
     role=TrialRole.SEARCH,
     number=9,
     parent="0",
     change=MutateTeacher(),
-    teacher=RULES.space.largest,
+    teacher=STRATEGY.space.largest,
     seed=0,
     completed_before=6,
 )
@@ -96,11 +96,11 @@ def test_only_search_trials_are_abandoned(role: TrialRole) -> None:
 
 def test_with_confirmation_the_best_are_those_that_are_accepted() -> None:
     # Of 0.30, 0.35, 0.40 and 0.45 all but the first wait for a confirmation.
-    rules = replace(ABANDONING, confirm=True)
+    strategy = replace(ABANDONING, confirm=True)
 
-    assert abandon_below(rules, replace(NEW, completed_before=6), HISTORY) is None
+    assert abandon_below(strategy, replace(NEW, completed_before=6), HISTORY) is None
     assert abandon_below(
-        replace(rules, top_k=1), replace(NEW, completed_before=6), HISTORY
+        replace(strategy, top_k=1), replace(NEW, completed_before=6), HISTORY
     ) == pytest.approx(0.30 - 0.08 - 2 * 0.02)
 
 

@@ -2,11 +2,11 @@ import pytest
 
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.trial import Outcome
+from searchd.search.ask_tell import AskTell
 from searchd.search.history import Completion
-from searchd.search.strategy import Strategy
-from tests.searchd.search.scripted import RULES, ask
+from tests.searchd.search.scripted import STRATEGY, ask
 
 
 def test_completion_without_a_score_is_no_success() -> None:
     with pytest.raises(InvalidValueError, match="score and architecture belong to a success"):
-        Completion(sequence=0, proposal=ask(Strategy(RULES)), outcome=Outcome.SUCCEEDED)
+        Completion(sequence=0, proposal=ask(AskTell(STRATEGY)), outcome=Outcome.SUCCEEDED)

@@ -1,6 +1,13 @@
 import pytest
 
-from searchd.search.learning_curves import Curve, EpochAp, EpochLoss, Stage, curve, detection_loss
+from searchd.search.learning_curves import (
+    Curve,
+    EpochAp,
+    EpochLoss,
+    TrialCurve,
+    curve,
+    detection_loss,
+)
 
 
 def test_detection_loss_leaves_out_distillation_regularisation_and_the_sum() -> None:
@@ -18,8 +25,8 @@ def test_detection_loss_leaves_out_distillation_regularisation_and_the_sum() -> 
 def test_epochs_are_counted_over_the_lineage_and_aps_stand_at_trials_ends() -> None:
     found = curve(
         [
-            Stage(trial="base", losses=({"loss_cls": 2.0}, {"loss_cls": 1.0}), ap=0.3),
-            Stage(trial="0", losses=({"loss_cls": 0.5, "ckd": 3.0},), ap=0.4),
+            TrialCurve(trial="base", losses=({"loss_cls": 2.0}, {"loss_cls": 1.0}), ap=0.3),
+            TrialCurve(trial="0", losses=({"loss_cls": 0.5, "ckd": 3.0},), ap=0.4),
         ]
     )
     assert found == Curve(
@@ -33,5 +40,5 @@ def test_epochs_are_counted_over_the_lineage_and_aps_stand_at_trials_ends() -> N
 
 
 def test_a_loaded_base_has_an_ap_before_any_epoch() -> None:
-    found = curve([Stage(trial="base", losses=(), ap=0.3)])
+    found = curve([TrialCurve(trial="base", losses=(), ap=0.3)])
     assert (found.losses, found.aps[0].epoch) == ((), 0)

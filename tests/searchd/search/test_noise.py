@@ -5,61 +5,61 @@ from dataclasses import replace
 import pytest
 
 from searchd.domain.trial import TrialRole
+from searchd.search.ask_tell import AskTell, replay
 from searchd.search.history import Completion
 from searchd.search.noise import doubt, floor_of, noise_floor, within_noise
-from searchd.search.strategy import Strategy, replay
-from tests.searchd.search.scripted import RULES, ask, completion, with_base
+from tests.searchd.search.scripted import STRATEGY, ask, completion, with_base
 
-NOISY = replace(RULES, noise_seeds=3, control=False)
+NOISY = replace(STRATEGY, noise_seeds=3, control=False)
 
 
-def tell(strategy: Strategy, score: float | None) -> Completion:
+def tell(ask_tell: AskTell, score: float | None) -> Completion:
     """The next trial ends with this score."""
-    ended = completion(strategy, ask(strategy), score)
-    strategy.tell(ended)
+    ended = completion(ask_tell, ask(ask_tell), score)
+    ask_tell.tell(ended)
     return ended
 
 
 @pytest.fixture
-def strategy() -> Strategy:
+def ask_tell() -> AskTell:
     """Trial 0 scored 0.30, its repetitions 0.28 and 0.32: a standard deviation of 0.02."""
-    strategy = with_base(NOISY)
+    ask_tell = with_base(NOISY)
     for score in (0.30, 0.28, 0.32):
-        tell(strategy, score)
-    return strategy
+        tell(ask_tell, score)
+    return ask_tell
 
 
-def test_trial_0_is_repeated_with_other_seeds_before_the_search_goes_on(strategy: Strategy) -> None:
-    _, first, *repetitions = strategy.proposals
+def test_trial_0_is_repeated_with_other_seeds_before_the_search_goes_on(ask_tell: AskTell) -> None:
+    _, first, *repetitions = ask_tell.proposals
 
     assert [proposal.name for proposal in repetitions] == ["noise-1", "noise-2"]
     for proposal in repetitions:
         assert (proposal.parent, proposal.change) == (first.parent, first.change)
         assert proposal.teacher == first.teacher
     assert len({proposal.seed for proposal in (first, *repetitions)}) == 3
-    assert ask(strategy).name == "1"
+    assert ask(ask_tell).name == "1"
 
 
-def test_repetitions_are_no_parents_and_replay_is_exact(strategy: Strategy) -> None:
+def test_repetitions_are_no_parents_and_replay_is_exact(ask_tell: AskTell) -> None:
     for _ in range(6):
-        tell(strategy, 0.1)
+        tell(ask_tell, 0.1)
 
-    assert {proposal.parent for proposal in strategy.proposals} <= {None, "base", *"012345678"}
-    assert replay(NOISY, strategy.proposals, strategy.completions) == strategy.proposals
+    assert {proposal.parent for proposal in ask_tell.proposals} <= {None, "base", *"012345678"}
+    assert replay(NOISY, ask_tell.proposals, ask_tell.completions) == ask_tell.proposals
 
 
 def test_repetitions_are_extra_to_the_budget() -> None:
-    strategy = with_base(replace(NOISY, max_trials=2))
-    while len(strategy.proposals) < 5:
-        tell(strategy, 0.3)
+    ask_tell = with_base(replace(NOISY, max_trials=2))
+    while len(ask_tell.proposals) < 5:
+        tell(ask_tell, 0.3)
 
-    roles = [proposal.role for proposal in strategy.proposals]
+    roles = [proposal.role for proposal in ask_tell.proposals]
     assert roles.count(TrialRole.SEARCH) == 2
     assert roles.count(TrialRole.NOISE) == 2
 
 
-def test_floor_is_the_standard_deviation_of_the_repetitions(strategy: Strategy) -> None:
-    assert floor_of(strategy.completions) == pytest.approx(0.02)
+def test_floor_is_the_standard_deviation_of_the_repetitions(ask_tell: AskTell) -> None:
+    assert floor_of(ask_tell.completions) == pytest.approx(0.02)
     assert noise_floor([0.3]) is None
 
 
@@ -71,24 +71,24 @@ def test_gain_below_two_standard_deviations_may_be_chance(gain: float, is_doubtf
     assert not within_noise(gain, None)
 
 
-def test_doubt_names_trial_parent_and_noise(strategy: Strategy) -> None:
-    small = tell(strategy, 0.31)
+def test_doubt_names_trial_parent_and_noise(ask_tell: AskTell) -> None:
+    small = tell(ask_tell, 0.31)
     assert small.proposal.parent == "0"
 
-    assert doubt(small, strategy.completions) == (
+    assert doubt(small, ask_tell.completions) == (
         "trial 1 gains 1.00% over trial 0, which is less than two standard deviations of the noise "
         "(2.00%)"
     )
 
 
-def test_there_is_no_doubt_about_what_gains_much_or_nothing_or_failed(strategy: Strategy) -> None:
+def test_there_is_no_doubt_about_what_gains_much_or_nothing_or_failed(ask_tell: AskTell) -> None:
     for score in (0.5, 0.1, None):
-        assert doubt(tell(strategy, score), strategy.completions) is None
-    assert doubt(strategy.completions[0], strategy.completions) is None  # the base
+        assert doubt(tell(ask_tell, score), ask_tell.completions) is None
+    assert doubt(ask_tell.completions[0], ask_tell.completions) is None  # the base
 
 
 def test_without_repetitions_nothing_is_doubted() -> None:
-    strategy = with_base()
-    tell(strategy, 0.30)
+    ask_tell = with_base()
+    tell(ask_tell, 0.30)
 
-    assert doubt(tell(strategy, 0.3001), strategy.completions) is None
+    assert doubt(tell(ask_tell, 0.3001), ask_tell.completions) is None

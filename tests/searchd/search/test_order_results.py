@@ -4,7 +4,7 @@ import random
 
 from searchd.domain.distillation_plan import Baseline, Choice, Plan, sample_teachers
 from searchd.domain.trial import Proposal
-from searchd.search.order_results import RankedOrder, stage_aps, standing
+from searchd.search.order_results import RankedOrder, order_results, stage_aps
 from searchd.search.strategies.progressive_distillation import Progressive, make_plan, trials_of
 from tests.searchd.search.scripted import SPACE, run, with_base
 
@@ -19,14 +19,14 @@ def plan(*order: str, baselines: tuple[Baseline, ...] = (), study_up_to: int = 0
 
 
 def proposed(of: Plan) -> list[Proposal]:
-    strategy = with_base(Progressive(seed=7, plan=of))
-    run(strategy, lambda _: 0.4, in_flight=1, order=random.Random(0))
-    return strategy.proposals
+    ask_tell = with_base(Progressive(seed=7, plan=of))
+    run(ask_tell, lambda _: 0.4, in_flight=1, order=random.Random(0))
+    return ask_tell.proposals
 
 
 def test_nothing_stands_before_anything_is_trained() -> None:
     compared = (Baseline.NO_TEACHER,)
-    stood = standing(plan(*BOTH, baselines=compared), compared, [], {})
+    stood = order_results(plan(*BOTH, baselines=compared), compared, [], {})
     assert (stood.base, stood.order, stood.orders, stood.rank) == (None, None, (), None)
     assert stood.baselines == {Baseline.NO_TEACHER: None}
 
@@ -36,7 +36,7 @@ def test_order_and_baselines_stand_by_the_ap_after_their_last_stage() -> None:
     made = plan(*BOTH, baselines=compared)
     # Proposed in the plan's order: the order's two stages, direct's two, and the controls.
     aps = {"base": 0.2, "0": 0.3, "1": 0.35, "2": 0.31, "3": 0.32, "control-1": 0.25}
-    stood = standing(made, compared, proposed(made), aps)
+    stood = order_results(made, compared, proposed(made), aps)
     assert (stood.base, stood.order) == (0.2, 0.35)
     assert stood.baselines == {Baseline.DIRECT: 0.32, Baseline.NO_TEACHER: None}
 
@@ -51,7 +51,7 @@ def test_every_order_of_a_study_has_a_rank_and_equal_ones_the_same() -> None:
     }
     trials = trials_of(made, proposed(made))
     aps = {trials[stage].name: ap for stage, ap in by_stage.items()}
-    stood = standing(made, (), proposed(made), aps)
+    stood = order_results(made, (), proposed(made), aps)
     assert stood.orders == (
         RankedOrder(order=("largest",), ap=0.4, rank=1),
         RankedOrder(order=("smallest", "largest"), ap=0.35, rank=2),
@@ -65,7 +65,7 @@ def test_order_that_was_not_completed_has_no_rank_but_the_others_have() -> None:
     made = plan(*BOTH, study_up_to=2)
     names = {stage: trial.name for stage, trial in trials_of(made, proposed(made)).items()}
     aps = {names[("largest",)]: 0.4}
-    stood = standing(made, (), proposed(made), aps)
+    stood = order_results(made, (), proposed(made), aps)
     assert (stood.order, stood.rank, len(stood.orders)) == (None, None, 1)
     assert stage_aps(made, proposed(made), aps) == {("largest",): 0.4}
 
@@ -73,5 +73,5 @@ def test_order_that_was_not_completed_has_no_rank_but_the_others_have() -> None:
 def test_order_of_one_teacher_is_not_compared_with_simultaneous_ones() -> None:
     compared = (Baseline.DIRECT, Baseline.MEAN_OF_LOSSES)
     made = plan("largest", baselines=compared)
-    stood = standing(made, compared, proposed(made), {"base": 0.2, "0": 0.3})
+    stood = order_results(made, compared, proposed(made), {"base": 0.2, "0": 0.3})
     assert stood.baselines == {Baseline.DIRECT: 0.3}

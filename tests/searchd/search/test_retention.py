@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from searchd.domain.lifecycle import TrialStatus
 from searchd.domain.trial import Proposal, TrialRole
+from searchd.search.ask_tell import AskTell, Finished, Wait
 from searchd.search.history import completion_of
 from searchd.search.retention import Descent, KeptTrial, Point, needed
-from searchd.search.strategies.base import Rules
+from searchd.search.strategies.base import Strategy
 from searchd.search.strategies.joint_detnas import JointDetNas
 from searchd.search.strategies.pool_search import PoolSearch
 from searchd.search.strategies.random_search import RandomSearch
-from searchd.search.strategy import Finished, Strategy, Wait
 from tests.searchd.search.scripted import SPACE, completion
 
 
@@ -138,8 +138,8 @@ def test_nothing_is_kept_of_a_trial_without_weights() -> None:
 class Weights:
     """A search whose weights are removed as soon as they are not needed."""
 
-    def __init__(self, rules: Rules, top_k: int, descent: Descent) -> None:
-        self.strategy = Strategy(rules)
+    def __init__(self, strategy: Strategy, top_k: int, descent: Descent) -> None:
+        self.ask_tell = AskTell(strategy)
         self.running: list[Proposal] = []
         self.points: dict[str, Point] = {}
         self.stored: set[str] = set()
@@ -152,15 +152,15 @@ class Weights:
     def end(self, proposal: Proposal, score: float | None, macs: float) -> None:
         assert proposal.parent is None or proposal.parent in self.stored
         self.running.remove(proposal)
-        self.strategy.tell(completion(self.strategy, proposal, score))
+        self.ask_tell.tell(completion(self.ask_tell, proposal, score))
         if score is not None:
             self.points[proposal.name] = Point(resolution="64x64", macs=macs, ap=score)
             self.stored.add(proposal.name)
 
     def sweep(self) -> None:
-        trials = [self._trial(p) for p in self.strategy.proposals]
+        trials = [self._trial(p) for p in self.ask_tell.proposals]
         by_name = {each.id: each for each in trials}
-        ended = [by_name[c.proposal.name] for c in self.strategy.completions]
+        ended = [by_name[c.proposal.name] for c in self.ask_tell.completions]
         in_flight = [by_name[p.name] for p in self.running]
         self.stored &= needed(
             [*ended, *in_flight], descent=self._descent, top_k=self._top_k, wanted=()
@@ -168,7 +168,7 @@ class Weights:
 
     def _trial(self, proposal: Proposal) -> KeptTrial:
         point = self.points.get(proposal.name)
-        ended = completion_of(proposal.name, self.strategy.completions) is not None
+        ended = completion_of(proposal.name, self.ask_tell.completions) is not None
         failed = TrialStatus.FAILED if ended else TrialStatus.PENDING
         return KeptTrial(
             id=proposal.name,
@@ -181,7 +181,7 @@ class Weights:
 
 
 @pytest.mark.parametrize(
-    ("rules", "top_k", "descent"),
+    ("strategy", "top_k", "descent"),
     [
         (JointDetNas(space=SPACE, max_trials=14, top_k=2, min_channels=4), 2, Descent.BEST),
         (PoolSearch(space=SPACE, max_trials=14, top_k=1), 1, Descent.BEST),
@@ -194,11 +194,11 @@ class Weights:
     seed=st.integers(0, 2**16),
 )
 def test_a_search_never_misses_what_it_goes_on_from(
-    rules: Rules, top_k: int, descent: Descent, scores: list[float | None], seed: int
+    strategy: Strategy, top_k: int, descent: Descent, scores: list[float | None], seed: int
 ) -> None:
     rng = random.Random(seed)
-    weights = Weights(rules, top_k, descent)
-    while not isinstance(decision := weights.strategy.ask(), Finished):
+    weights = Weights(strategy, top_k, descent)
+    while not isinstance(decision := weights.ask_tell.ask(), Finished):
         if not isinstance(decision, Wait):
             weights.start(decision)
         if weights.running and (isinstance(decision, Wait) or rng.random() < 0.6):

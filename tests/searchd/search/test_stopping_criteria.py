@@ -7,20 +7,20 @@ import pytest
 
 from searchd.domain.resolution import Resolution
 from searchd.domain.trial import TrialRole
+from searchd.search.ask_tell import AskTell, replay
 from searchd.search.history import Completion, Finished, Point
 from searchd.search.stopping_criteria import Limits, Target
-from searchd.search.strategy import Strategy, replay
-from tests.searchd.search.scripted import RULES, ask, completion, rising, run, with_base
+from tests.searchd.search.scripted import STRATEGY, ask, completion, rising, run, with_base
 
 SMALL = Resolution(64, 64)
 
 
 def completions(*hours: float, ap: float = 0.3, macs: float = 2e9) -> list[Completion]:
     """The base and then search trials that took so many hours, one after the other."""
-    strategy = Strategy(RULES)
+    ask_tell = AskTell(STRATEGY)
     for number in range(len(hours)):
-        made = completion(strategy, ask(strategy), ap)
-        strategy.tell(
+        made = completion(ask_tell, ask(ask_tell), ap)
+        ask_tell.tell(
             replace(
                 made,
                 points=(Point(resolution=SMALL, ap=ap, macs=macs),),
@@ -28,7 +28,7 @@ def completions(*hours: float, ap: float = 0.3, macs: float = 2e9) -> list[Compl
                 elapsed_s=3600 * sum(hours[: number + 1]),
             )
         )
-    return strategy.completions
+    return ask_tell.completions
 
 
 @pytest.mark.parametrize(
@@ -69,23 +69,23 @@ def test_hours_of_controls_are_extra() -> None:
 
 
 def test_search_whose_limit_is_reached_ends_with_its_controls_and_can_be_replayed() -> None:
-    rules = replace(RULES, limits=Limits(target=Target(ap=0.329)))
-    strategy = with_base(rules)
+    strategy = replace(STRATEGY, limits=Limits(target=Target(ap=0.329)))
+    ask_tell = with_base(strategy)
 
     def tell(made: Completion) -> Completion:
         points = (Point(resolution=SMALL, ap=made.score or 0.0, macs=1e9),)
         return replace(made, points=points)
 
     for _ in range(4):
-        proposal = ask(strategy)
-        strategy.tell(tell(completion(strategy, proposal, rising(proposal))))
+        proposal = ask(ask_tell)
+        ask_tell.tell(tell(completion(ask_tell, proposal, rising(proposal))))
 
-    finished = run(strategy, rising, in_flight=1, order=random.Random(0))
+    finished = run(ask_tell, rising, in_flight=1, order=random.Random(0))
 
     assert finished == Finished(
         "target: trial 3 has AP 33.0% with 1 GMACs at 64x64", succeeded=True
     )
-    roles = [proposal.role for proposal in strategy.proposals]
+    roles = [proposal.role for proposal in ask_tell.proposals]
     assert roles.count(TrialRole.SEARCH) == 4
     assert TrialRole.CONTROL in roles
-    assert replay(rules, strategy.proposals, strategy.completions) == strategy.proposals
+    assert replay(strategy, ask_tell.proposals, ask_tell.completions) == ask_tell.proposals

@@ -12,7 +12,7 @@ from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import Subnet
 from searchd.domain.teacher import TeacherCandidates
 from searchd.domain.trial import Proposal, TakeSubnet, TeacherPolicy, Train, TrialRole
-from searchd.messages.tasks import TrialOrder
+from searchd.messages.tasks import TrialTask
 from searchd.spec import (
     PROPOSAL,
     BaseSpec,
@@ -168,7 +168,7 @@ def test_proposal_with_candidates_survives_json_and_its_order_needs_their_pool()
     )
     assert PROPOSAL.validate_json(PROPOSAL.dump_json(proposal)) == proposal
     with pytest.raises(ValidationError, match="a pool belongs to a proposal with a subnet"):
-        TrialOrder.model_validate(order(proposal=proposal))
+        TrialTask.model_validate(order(proposal=proposal))
 
 
 def test_the_nearest_is_taken_of_no_more_subnets_than_the_pool_has() -> None:
@@ -304,8 +304,8 @@ def order(**change: object) -> dict[str, object]:
 
 
 def test_order_survives_json() -> None:
-    made = TrialOrder.model_validate(order())
-    assert TrialOrder.model_validate_json(made.model_dump_json()) == made
+    made = TrialTask.model_validate(order())
+    assert TrialTask.model_validate_json(made.model_dump_json()) == made
 
 
 @pytest.mark.parametrize(
@@ -343,4 +343,4 @@ def test_order_survives_json() -> None:
 )
 def test_contradictory_order_is_refused(change: dict[str, object], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
-        TrialOrder.model_validate(order(**change))
+        TrialTask.model_validate(order(**change))

@@ -47,7 +47,7 @@ def test_a_reader_sees_one_snapshot(shared: Database) -> None:
 
 def test_foreign_keys_are_enforced(database: Database) -> None:
     columns = (
-        "id, search_id, name, role, position, proposal, status, status_reason, attempt, created_at"
+        "id, run_id, name, role, position, proposal, status, status_reason, attempt, created_at"
     )
     values = "'t', 's-none', 't', 'base', 0, '{}', 'pending', '', 0, '2026-01-01'"
     with pytest.raises(IntegrityError), database.write() as session:

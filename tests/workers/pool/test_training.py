@@ -17,7 +17,7 @@ from searchd.domain.errors import StaleLeaseError
 from searchd.domain.lifecycle import FailureCause
 from searchd.domain.trial import Outcome
 from searchd.messages.reports import POOL_REPORT, PoolProgress
-from searchd.messages.tasks import PoolOrder
+from searchd.messages.tasks import PoolTrainingTask
 from searchd.spec import DatasetSpec, PoolSpec
 from tests.elastic_pool.tiny import TINY_SPACE, make_pool_spec
 from workers.pool import training as pool_training
@@ -39,10 +39,10 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> DatasetSpec:
     )
 
 
-def make_order(dataset: DatasetSpec, folder: Path, **changes: Any) -> PoolOrder:
+def make_order(dataset: DatasetSpec, folder: Path, **changes: Any) -> PoolTrainingTask:
     spec = make_pool_spec()
     first = spec.phases[0].model_copy(update={"epochs": 2})
-    order = PoolOrder(
+    task = PoolTrainingTask(
         pool="p-1",
         attempt=1,
         spec=spec.model_copy(update={"phases": (first, *spec.phases[1:])}),
@@ -50,13 +50,13 @@ def make_order(dataset: DatasetSpec, folder: Path, **changes: Any) -> PoolOrder:
         artifacts=str(folder / "attempt-1"),
         slice_s=1e-6,  # hands over after every iteration
     )
-    return order.model_copy(update=changes)
+    return task.model_copy(update=changes)
 
 
-def next_attempt(order: PoolOrder) -> PoolOrder:
-    folder = order.artifacts.replace("attempt-1", "attempt-2")
-    return order.model_copy(
-        update={"attempt": 2, "artifacts": folder, "previous_attempts": (order.artifacts,)}
+def next_attempt(task: PoolTrainingTask) -> PoolTrainingTask:
+    folder = task.artifacts.replace("attempt-1", "attempt-2")
+    return task.model_copy(
+        update={"attempt": 2, "artifacts": folder, "previous_attempts": (task.artifacts,)}
     )
 
 
@@ -73,18 +73,18 @@ def noting(seen: list[PoolProgress]) -> Callable[[PoolProgress], bool]:
 @pytest.fixture(scope="module")
 def finished(
     dataset: DatasetSpec, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[PoolOrder, Any, list[PoolProgress]]:
+) -> tuple[PoolTrainingTask, Any, list[PoolProgress]]:
     """An order, its report, and the progress on the way."""
-    order = make_order(dataset, tmp_path_factory.mktemp("pool"))
+    task = make_order(dataset, tmp_path_factory.mktemp("pool"))
     seen: list[PoolProgress] = []
-    report = train_pool_inline(order, noting(seen))
-    return order, report, seen
+    report = train_pool_inline(task, noting(seen))
+    return task, report, seen
 
 
 def test_report_holds_supernet_subnets_and_epochs(
-    finished: tuple[PoolOrder, Any, list[PoolProgress]],
+    finished: tuple[PoolTrainingTask, Any, list[PoolProgress]],
 ) -> None:
-    order, report, _ = finished
+    task, report, _ = finished
     assert (report.outcome, report.reason, report.cause) == (Outcome.SUCCEEDED, "", None)
     assert [(epoch.phase, epoch.metrics.epoch) for epoch in report.epochs] == [
         ("supernet", 1),
@@ -101,16 +101,16 @@ def test_report_holds_supernet_subnets_and_epochs(
 
 
 def test_report_is_written_and_the_checkpoint_removed(
-    finished: tuple[PoolOrder, Any, list[PoolProgress]],
+    finished: tuple[PoolTrainingTask, Any, list[PoolProgress]],
 ) -> None:
-    order, report, _ = finished
-    stored = artifacts.read_bytes(artifacts.join(order.artifacts, "report.json"))
+    task, report, _ = finished
+    stored = artifacts.read_bytes(artifacts.join(task.artifacts, "report.json"))
     assert POOL_REPORT.validate_json(stored) == report
-    assert not artifacts.exists(artifacts.join(order.artifacts, "resume.pt"))
+    assert not artifacts.exists(artifacts.join(task.artifacts, "resume.pt"))
 
 
 def test_progress_tells_phase_epoch_iteration_and_time_left(
-    finished: tuple[PoolOrder, Any, list[PoolProgress]],
+    finished: tuple[PoolTrainingTask, Any, list[PoolProgress]],
 ) -> None:
     training = [progress for progress in finished[2] if progress.stage == "train"]
     places = [(p.phase, p.epoch, p.iteration, p.num_epochs, p.num_iterations) for p in training]
@@ -125,28 +125,28 @@ def test_progress_tells_phase_epoch_iteration_and_time_left(
 
 
 def test_stopped_training_goes_on_where_it_stopped(dataset: DatasetSpec, tmp_path: Path) -> None:
-    order = make_order(dataset, tmp_path)
+    task = make_order(dataset, tmp_path)
     seen: list[PoolProgress] = []
 
     def stop_after_seven(progress: PoolProgress) -> bool:
         seen.append(progress)
         return len(seen) < 7
 
-    stopped = train_pool_inline(order, stop_after_seven)
+    stopped = train_pool_inline(task, stop_after_seven)
     assert stopped.outcome is Outcome.STOPPED
-    assert not artifacts.exists(artifacts.join(order.artifacts, "report.json"))
-    report = train_pool_inline(next_attempt(order), noting(seen))
+    assert not artifacts.exists(artifacts.join(task.artifacts, "report.json"))
+    report = train_pool_inline(next_attempt(task), noting(seen))
     assert (report.outcome, report.attempt) == (Outcome.SUCCEEDED, 2)
     assert len([progress for progress in seen if progress.stage == "train"]) == NUM_ITERATIONS
 
 
 def test_resumed_supernet_equals_an_uninterrupted_one_to_the_bit(
-    finished: tuple[PoolOrder, Any, list[PoolProgress]], dataset: DatasetSpec, tmp_path: Path
+    finished: tuple[PoolTrainingTask, Any, list[PoolProgress]], dataset: DatasetSpec, tmp_path: Path
 ) -> None:
-    order = make_order(dataset, tmp_path)
+    task = make_order(dataset, tmp_path)
     answers = iter([True] * 5 + [False])
-    train_pool_inline(order, lambda _: next(answers))
-    report = train_pool_inline(next_attempt(order))
+    train_pool_inline(task, lambda _: next(answers))
+    report = train_pool_inline(next_attempt(task))
     assert report.supernet is not None
     assert report.supernet.sha256 == finished[1].supernet.sha256
 
@@ -154,24 +154,24 @@ def test_resumed_supernet_equals_an_uninterrupted_one_to_the_bit(
 def test_failure_is_reported_with_its_cause(
     dataset: DatasetSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    order = make_order(dataset, tmp_path)
+    task = make_order(dataset, tmp_path)
 
     def explode(*_: object) -> dict[str, float]:
         raise detection.training.NonFiniteLossError(0, {"loss": float("nan")})
 
     monkeypatch.setattr(detection.training.Training, "_train_step", explode)
-    report = train_pool_inline(order)
+    report = train_pool_inline(task)
     assert report.outcome is Outcome.FAILED
     assert report.cause is FailureCause.NON_FINITE_LOSS
     assert "loss=nan" in report.reason
-    stored = artifacts.read_bytes(artifacts.join(order.artifacts, "report.json"))
+    stored = artifacts.read_bytes(artifacts.join(task.artifacts, "report.json"))
     assert POOL_REPORT.validate_json(stored) == report
 
 
 def test_missing_data_set_is_reported_as_a_data_error(dataset: DatasetSpec, tmp_path: Path) -> None:
     missing = dataset.train.model_copy(update={"annotations": tmp_path / "nowhere.json"})
-    order = make_order(dataset.model_copy(update={"train": missing}), tmp_path)
-    report = train_pool_inline(order)
+    task = make_order(dataset.model_copy(update={"train": missing}), tmp_path)
+    report = train_pool_inline(task)
     assert report.cause is FailureCause.DATA_ERROR
     assert "nowhere.json" in report.reason
 
@@ -187,29 +187,29 @@ def test_failure_that_a_worker_wrote_down_is_reported(
     dataset: DatasetSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     missing = dataset.train.model_copy(update={"annotations": tmp_path / "nowhere.json"})
-    order = make_order(dataset.model_copy(update={"train": missing}), tmp_path)
-    written = train_pool_inline(order)
+    task = make_order(dataset.model_copy(update={"train": missing}), tmp_path)
+    written = train_pool_inline(task)
     monkeypatch.setattr(pool_training, "_trainer", lambda _: BrokenTrainer())
-    assert train_pool(order) == written
+    assert train_pool(task) == written
     assert written.cause is FailureCause.DATA_ERROR
 
 
 def test_workers_that_end_without_a_report_are_lost(
     dataset: DatasetSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    order = make_order(dataset, tmp_path)
+    task = make_order(dataset, tmp_path)
     monkeypatch.setattr(pool_training, "_trainer", lambda _: BrokenTrainer())
-    report = train_pool(order)
+    report = train_pool(task)
     assert (report.outcome, report.cause) == (Outcome.FAILED, FailureCause.WORKER_LOST)
     assert "workers are gone" in report.reason
-    assert not artifacts.exists(artifacts.join(order.artifacts, "report.json"))
+    assert not artifacts.exists(artifacts.join(task.artifacts, "report.json"))
 
 
 def test_workers_are_told_to_stop_when_the_caller_fails(
     dataset: DatasetSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    order = make_order(dataset, tmp_path)
-    stop = artifacts.join(order.artifacts, "stop")
+    task = make_order(dataset, tmp_path)
+    stop = artifacts.join(task.artifacts, "stop")
 
     class UntilStopped:
         def fit(self) -> None:
@@ -222,7 +222,7 @@ def test_workers_are_told_to_stop_when_the_caller_fails(
     monkeypatch.setattr(pool_training, "_trainer", lambda _: UntilStopped())
     monkeypatch.setattr(pool_training, "POLL_S", 0.01)
     with pytest.raises(StaleLeaseError):
-        train_pool(order, lose_the_lease)
+        train_pool(task, lose_the_lease)
     assert artifacts.exists(stop)
 
 
@@ -234,29 +234,29 @@ def local_ray() -> Iterator[None]:
     ray.shutdown()
 
 
-def on_two_workers(order: PoolOrder) -> PoolOrder:
-    spec: PoolSpec = order.spec.model_copy(update={"num_workers": 2, "cpus_per_worker": 0.5})
+def on_two_workers(task: PoolTrainingTask) -> PoolTrainingTask:
+    spec: PoolSpec = task.spec.model_copy(update={"num_workers": 2, "cpus_per_worker": 0.5})
     training = spec.training.model_copy(update={"batch_size": 2})
-    return order.model_copy(update={"spec": spec.model_copy(update={"training": training})})
+    return task.model_copy(update={"spec": spec.model_copy(update={"training": training})})
 
 
 def test_workers_are_told_to_stop_and_where_they_stand_is_told_by_files(
-    finished: tuple[PoolOrder, Any, list[PoolProgress]], tmp_path: Path
+    finished: tuple[PoolTrainingTask, Any, list[PoolProgress]], tmp_path: Path
 ) -> None:
-    order = finished[0].model_copy(update={"artifacts": str(tmp_path)})
-    assert pool_training._where_it_stands(order) is None
-    assert pool_training._post(order, finished[2][3]) is True
-    assert pool_training._where_it_stands(order) == finished[2][3]
-    pool_training._tell_to_stop(order)
-    assert pool_training._post(order, finished[2][4]) is False
+    task = finished[0].model_copy(update={"artifacts": str(tmp_path)})
+    assert pool_training._where_it_stands(task) is None
+    assert pool_training._post(task, finished[2][3]) is True
+    assert pool_training._where_it_stands(task) == finished[2][3]
+    pool_training._tell_to_stop(task)
+    assert pool_training._post(task, finished[2][4]) is False
 
 
 @pytest.mark.e2e
 @pytest.mark.usefixtures("local_ray")
 def test_two_workers_on_ray_train_make_a_pool(dataset: DatasetSpec, tmp_path: Path) -> None:
-    order = on_two_workers(make_order(dataset, tmp_path, slice_s=0.5))
+    task = on_two_workers(make_order(dataset, tmp_path, slice_s=0.5))
     seen: list[PoolProgress] = []
-    report = train_pool(order, noting(seen))
+    report = train_pool(task, noting(seen))
     assert (report.outcome, report.reason) == (Outcome.SUCCEEDED, "")
     assert [(epoch.phase, epoch.metrics.epoch) for epoch in report.epochs][-1] == ("shrink-2", 2)
     assert len(report.subnets) == 2

@@ -15,7 +15,7 @@ from searchd.domain.errors import CheckpointError
 from searchd.domain.lifecycle import FailureCause
 from searchd.domain.resolution import Resolution
 from searchd.domain.trial import Outcome, Proposal, Train, TrialRole
-from searchd.messages.tasks import LoadedBase, TrialOrder
+from searchd.messages.tasks import LoadedBase, TrialTask
 from searchd.spec import DatasetSpec, HeadSpec, MmdetSpec, ScoreSpec, TrainingSpec
 from workers.trial.base_detector import load_base
 from workers.trial.run import run_trial
@@ -53,7 +53,7 @@ def loaded(checkpoint: Path, **head: Any) -> LoadedBase:
     return LoadedBase(mmdet=mmdet, head=HEAD.model_copy(update=head))
 
 
-def order(base: LoadedBase, dataset: DatasetSpec, folder: Path) -> TrialOrder:
+def task(base: LoadedBase, dataset: DatasetSpec, folder: Path) -> TrialTask:
     proposal = Proposal(
         role=TrialRole.BASE,
         number=0,
@@ -63,7 +63,7 @@ def order(base: LoadedBase, dataset: DatasetSpec, folder: Path) -> TrialOrder:
         seed=1,
         completed_before=0,
     )
-    return TrialOrder(
+    return TrialTask(
         search="s-1",
         proposal=proposal,
         attempt=1,
@@ -79,7 +79,7 @@ def order(base: LoadedBase, dataset: DatasetSpec, folder: Path) -> TrialOrder:
 def test_loaded_base_is_evaluated_and_stored_as_it_was(
     checkpoint: Path, dataset: DatasetSpec, tmp_path: Path
 ) -> None:
-    report = run_trial(order(loaded(checkpoint), dataset, tmp_path))
+    report = run_trial(task(loaded(checkpoint), dataset, tmp_path))
 
     assert report.outcome is Outcome.SUCCEEDED, report.reason
     assert report.epochs == ()
@@ -97,14 +97,14 @@ def test_checkpoint_of_other_classes_than_the_data_fails_naming_both(
     other = tmp_path / "other.safetensors"
     save_file(build_config(model_config(described)).state_dict(), other)
 
-    report = run_trial(order(loaded(other), dataset, tmp_path))
+    report = run_trial(task(loaded(other), dataset, tmp_path))
 
     assert report.cause is FailureCause.DATA_ERROR
     assert "has 4 classes, but the detector has 7" in report.reason
 
 
 def test_unreadable_checkpoint_fails_as_such(dataset: DatasetSpec, tmp_path: Path) -> None:
-    report = run_trial(order(loaded(tmp_path / "none.pth"), dataset, tmp_path))
+    report = run_trial(task(loaded(tmp_path / "none.pth"), dataset, tmp_path))
 
     assert report.cause is FailureCause.BAD_CHECKPOINT
     assert "none.pth cannot be read" in report.reason

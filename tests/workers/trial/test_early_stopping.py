@@ -7,7 +7,7 @@ import pytest
 
 from searchd.domain.trial import Outcome, Train
 from searchd.messages.reports import Report
-from searchd.messages.tasks import FirstEpochOrder, PoolRef, TrialOrder
+from searchd.messages.tasks import EarlyStoppingRule, PoolRef, TrialTask
 from searchd.spec import DatasetSpec
 from tests.workers.trial.test_run import base, child_order, dataset, pool
 from workers.trial.context import TrialContext
@@ -17,17 +17,17 @@ __all__ = ["base", "dataset", "pool"]
 
 
 @pytest.fixture
-def order(dataset: DatasetSpec, base: Report, pool: PoolRef, tmp_path: Path) -> TrialOrder:
+def task(dataset: DatasetSpec, base: Report, pool: PoolRef, tmp_path: Path) -> TrialTask:
     return child_order(dataset, base, pool, tmp_path / "attempt-1", Train())
 
 
-def judged(order: TrialOrder, below: float | None, **changes: Any) -> TrialOrder:
-    first_epoch = FirstEpochOrder(base_macs=1e7, abandon_below=below)
-    return order.model_copy(update={"first_epoch": first_epoch, **changes})
+def judged(task: TrialTask, below: float | None, **changes: Any) -> TrialTask:
+    early_stopping = EarlyStoppingRule(base_macs=1e7, abandon_below=below)
+    return task.model_copy(update={"early_stopping": early_stopping, **changes})
 
 
-def test_hopeless_trial_is_abandoned_after_one_epoch(order: TrialOrder) -> None:
-    report = run_trial(judged(order, 2.0))
+def test_hopeless_trial_is_abandoned_after_one_epoch(task: TrialTask) -> None:
+    report = run_trial(judged(task, 2.0))
 
     assert report.outcome is Outcome.ABANDONED
     assert report.reason.startswith("abandoned after its first epoch: its score of ")
@@ -35,13 +35,13 @@ def test_hopeless_trial_is_abandoned_after_one_epoch(order: TrialOrder) -> None:
     assert [epoch.epoch for epoch in report.epochs] == [1]
     assert report.evaluations == ()
     # Nobody goes on from here: the checkpoint is gone.
-    left = sorted(path.name for path in Path(order.artifacts).iterdir())
+    left = sorted(path.name for path in Path(task.artifacts).iterdir())
     assert left == ["detector.json", "report.json"]
 
 
-def test_trial_with_hope_is_trained_as_if_it_had_not_been_judged(order: TrialOrder) -> None:
-    plain = run_trial(order)
-    report = run_trial(judged(order, -1.0, artifacts=order.artifacts + "-again"))
+def test_trial_with_hope_is_trained_as_if_it_had_not_been_judged(task: TrialTask) -> None:
+    plain = run_trial(task)
+    report = run_trial(judged(task, -1.0, artifacts=task.artifacts + "-again"))
 
     assert report.outcome is Outcome.SUCCEEDED
     assert report.checks.first_epoch_score is not None
@@ -51,9 +51,9 @@ def test_trial_with_hope_is_trained_as_if_it_had_not_been_judged(order: TrialOrd
 
 
 def test_trial_that_was_stopped_while_it_was_judged_is_judged_when_it_goes_on(
-    order: TrialOrder,
+    task: TrialTask,
 ) -> None:
-    steps = trial_steps(judged(order, 2.0, slice_s=1e-6), TrialContext())
+    steps = trial_steps(judged(task, 2.0, slice_s=1e-6), TrialContext())
     at = next(steps)
     while at.stage != "judge":
         at = steps.send(True)
@@ -62,8 +62,8 @@ def test_trial_that_was_stopped_while_it_was_judged_is_judged_when_it_goes_on(
         steps.send(False)
     assert stopped.value.value.outcome is Outcome.STOPPED
 
-    again = {"artifacts": order.artifacts + "-again", "previous_attempts": (order.artifacts,)}
-    report = run_trial(judged(order, 2.0, **again))
+    again = {"artifacts": task.artifacts + "-again", "previous_attempts": (task.artifacts,)}
+    report = run_trial(judged(task, 2.0, **again))
 
     assert report.outcome is Outcome.ABANDONED
     assert [epoch.epoch for epoch in report.epochs] == [1]

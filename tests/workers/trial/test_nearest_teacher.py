@@ -22,7 +22,7 @@ from searchd.domain.subnet import Subnet
 from searchd.domain.teacher import TeacherCandidates
 from searchd.domain.trial import Outcome, Proposal, Train, TrialRole
 from searchd.messages.reports import Progress, Report
-from searchd.messages.tasks import Inherited, PoolRef, TrialOrder
+from searchd.messages.tasks import Inherited, PoolRef, TrialTask
 from searchd.spec import DatasetSpec, HeadSpec, MethodsSpec, ScoreSpec, SpaceSpec, TrainingSpec
 from workers.teachers import build_teacher
 from workers.trial.nearest_teacher import NearestTeacher
@@ -57,9 +57,9 @@ def supernet() -> Supernet:
 
 
 @pytest.fixture(scope="module")
-def order(
+def task(
     dataset: DatasetSpec, supernet: Supernet, tmp_path_factory: pytest.TempPathFactory
-) -> TrialOrder:
+) -> TrialTask:
     folder = tmp_path_factory.mktemp("stored")
     detector = HEAD.detector(preset("resnet18", base_channels=8), num_classes=4)
     torch.manual_seed(1)
@@ -71,7 +71,7 @@ def order(
         file = folder / name
         save_file({key: value.contiguous() for key, value in weights.items()}, file)
         stored[name] = artifacts.write(str(file), file.read_bytes(), name=name)
-    return TrialOrder(
+    return TrialTask(
         search="s-1",
         proposal=Proposal(
             role=TrialRole.SEARCH,
@@ -95,32 +95,32 @@ def order(
 
 
 @pytest.fixture(scope="module")
-def report(order: TrialOrder) -> Report:
-    report = run_trial(order)
+def report(task: TrialTask) -> Report:
+    report = run_trial(task)
     assert report.outcome is Outcome.SUCCEEDED, report.reason
     return report
 
 
-def student_of(order: TrialOrder) -> Any:
-    assert order.inherited is not None
-    weights = load_file(order.inherited.student.uri)
-    return load_student(Student(detector=order.inherited.detector, weights=weights))
+def student_of(task: TrialTask) -> Any:
+    assert task.inherited is not None
+    weights = load_file(task.inherited.student.uri)
+    return load_student(Student(detector=task.inherited.detector, weights=weights))
 
 
-def teacher_of(order: TrialOrder, supernet: Supernet, subnet: Subnet) -> Any:
-    assert order.pool is not None
+def teacher_of(task: TrialTask, supernet: Supernet, subnet: Subnet) -> Any:
+    assert task.pool is not None
     return build_teacher(
         supernet,
         subnet,
-        CocoSplit(order.dataset.train),
-        pool=order.pool,
-        training=order.training,
-        seed=order.proposal.seed,
+        CocoSplit(task.dataset.train),
+        pool=task.pool,
+        training=task.training,
+        seed=task.proposal.seed,
         device="cpu",
     )
 
 
-def costs_from_student(order: TrialOrder, supernet: Supernet) -> dict[str, float]:
+def costs_from_student(task: TrialTask, supernet: Supernet) -> dict[str, float]:
     """Each candidate compared by itself, on all images."""
     costs = {}
     for subnet in CANDIDATES:
@@ -130,9 +130,9 @@ def costs_from_student(order: TrialOrder, supernet: Supernet) -> dict[str, float
                 resolutions=dict.fromkeys(("student", "teacher"), SIZE),
                 batch_size=4,
             )
-            for split in (order.dataset.train, order.dataset.validation)
+            for split in (task.dataset.train, task.dataset.validation)
         )
-        models = {"student": student_of(order), "teacher": teacher_of(order, supernet, subnet)}
+        models = {"student": student_of(task), "teacher": teacher_of(task, supernet, subnet)}
         pairs = [("student", "teacher")]
         found = adaptation_costs(models, train, validation, pairs=pairs, normalize="target_var")
         costs[str(subnet)] = found["student"]["teacher"]
@@ -144,9 +144,9 @@ def weights(report: Report) -> dict[str, torch.Tensor]:
 
 
 def test_the_candidate_of_the_smallest_cost_from_the_student_teaches(
-    order: TrialOrder, report: Report, supernet: Supernet
+    task: TrialTask, report: Report, supernet: Supernet
 ) -> None:
-    costs = costs_from_student(order, supernet)
+    costs = costs_from_student(task, supernet)
 
     assert len(set(costs.values())) == 4
     assert str(report.chosen_teacher) == min(costs, key=lambda name: costs[name])
@@ -157,10 +157,10 @@ def test_the_candidate_of_the_smallest_cost_from_the_student_teaches(
 
 
 def test_the_student_is_what_it_would_be_had_the_chosen_one_been_proposed(
-    order: TrialOrder, report: Report, tmp_path: Path
+    task: TrialTask, report: Report, tmp_path: Path
 ) -> None:
-    proposal = replace(order.proposal, teacher=report.chosen_teacher)
-    plain = run_trial(order.model_copy(update={"proposal": proposal, "artifacts": str(tmp_path)}))
+    proposal = replace(task.proposal, teacher=report.chosen_teacher)
+    plain = run_trial(task.model_copy(update={"proposal": proposal, "artifacts": str(tmp_path)}))
 
     assert plain.chosen_teacher is None
     assert plain.checks.teacher_ap == report.checks.teacher_ap
@@ -173,7 +173,7 @@ def test_the_student_is_what_it_would_be_had_the_chosen_one_been_proposed(
 
 
 def test_a_resumed_attempt_keeps_the_choice_and_ends_bit_identical(
-    order: TrialOrder, report: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    task: TrialTask, report: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Progress] = []
 
@@ -181,7 +181,7 @@ def test_a_resumed_attempt_keeps_the_choice_and_ends_bit_identical(
         seen.append(progress)
         return progress.stage != "train"
 
-    sliced = order.model_copy(update={"slice_s": 1e-9, "artifacts": str(tmp_path / "1")})
+    sliced = task.model_copy(update={"slice_s": 1e-9, "artifacts": str(tmp_path / "1")})
     stopped = run_trial(sliced, until_trained)
     assert stopped.outcome is Outcome.STOPPED
     assert [p.stage for p in seen].count("choose") >= 4 + 3 + 1  # detectors, batches of 8
@@ -189,7 +189,7 @@ def test_a_resumed_attempt_keeps_the_choice_and_ends_bit_identical(
     monkeypatch.setattr(NearestTeacher, "compare", choices.append)
 
     resumed = run_trial(
-        order.model_copy(
+        task.model_copy(
             update={
                 "attempt": 2,
                 "artifacts": str(tmp_path / "2"),
@@ -206,9 +206,9 @@ def test_a_resumed_attempt_keeps_the_choice_and_ends_bit_identical(
 
 
 def test_a_trial_that_is_stopped_while_it_chooses_has_trained_nothing(
-    order: TrialOrder, report: Report, tmp_path: Path
+    task: TrialTask, report: Report, tmp_path: Path
 ) -> None:
-    sliced = order.model_copy(update={"slice_s": 1e-9, "artifacts": str(tmp_path / "1")})
+    sliced = task.model_copy(update={"slice_s": 1e-9, "artifacts": str(tmp_path / "1")})
     stopped = run_trial(sliced, lambda progress: progress.stage != "choose")
     assert stopped.outcome is Outcome.STOPPED
     assert not artifacts.exists(str(tmp_path / "1/resume.pt"))
@@ -217,11 +217,11 @@ def test_a_trial_that_is_stopped_while_it_chooses_has_trained_nothing(
 
 
 def test_too_few_images_to_choose_by_are_the_data_sets_fault(
-    order: TrialOrder, tmp_path: Path
+    task: TrialTask, tmp_path: Path
 ) -> None:
     few = make_shapes(tmp_path, seed=0, num_train=8, num_validation=2, image_size=64)
     changes = {"dataset": few, "artifacts": str(tmp_path / "1")}
-    report = run_trial(order.model_copy(update=changes))
+    report = run_trial(task.model_copy(update=changes))
     assert (report.outcome, report.cause) == (Outcome.FAILED, FailureCause.DATA_ERROR)
     assert "no teacher can be chosen among candidates" in report.reason
     assert "give more or larger training images" in report.reason

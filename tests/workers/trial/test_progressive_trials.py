@@ -18,7 +18,7 @@ from searchd.domain.teacher import RegisteredTeacher, SimultaneousTeachers, Teac
 from searchd.domain.trial import Outcome, Proposal, Train, TrialRole
 from searchd.driver.trial_tasks import handed_on
 from searchd.messages.reports import Report
-from searchd.messages.tasks import Inherited, PoolRef, TeacherRef, TrialOrder
+from searchd.messages.tasks import Inherited, PoolRef, TeacherRef, TrialTask
 from searchd.spec import (
     DatasetSpec,
     HeadSpec,
@@ -103,7 +103,7 @@ class Chain:
         return self._run(str(number), proposal, **{**values, **change})
 
     def _run(self, name: str, proposal: Proposal, **values: Any) -> Report:
-        order = TrialOrder.model_validate(
+        task = TrialTask.model_validate(
             {
                 "search": "s-1",
                 "proposal": proposal,
@@ -116,7 +116,7 @@ class Chain:
                 **values,
             }
         )
-        report = run_trial(order)
+        report = run_trial(task)
         assert report.outcome is Outcome.SUCCEEDED, report.reason
         return report
 

@@ -16,7 +16,7 @@ from searchd.domain.lifecycle import FailureCause
 from searchd.domain.resolution import Resolution
 from searchd.domain.trial import Outcome, Proposal, Train, TrialRole
 from searchd.messages.reports import Report
-from searchd.messages.tasks import TrialOrder
+from searchd.messages.tasks import TrialTask
 from searchd.spec import DatasetSpec, HeadSpec, ScoreSpec, TrainingSpec
 from workers.trial.checkpoints import checkpoints, newest_checkpoint
 from workers.trial.run import run_trial
@@ -37,8 +37,8 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> DatasetSpec:
 
 
 @pytest.fixture
-def order(dataset: DatasetSpec, tmp_path: Path) -> TrialOrder:
-    return TrialOrder(
+def task(dataset: DatasetSpec, tmp_path: Path) -> TrialTask:
+    return TrialTask(
         search="s-1",
         proposal=Proposal(
             role=TrialRole.BASE,
@@ -59,13 +59,13 @@ def order(dataset: DatasetSpec, tmp_path: Path) -> TrialOrder:
     )
 
 
-def next_attempt(order: TrialOrder, **training: Any) -> TrialOrder:
-    number = order.attempt + 1
-    return order.model_copy(
+def next_attempt(task: TrialTask, **training: Any) -> TrialTask:
+    number = task.attempt + 1
+    return task.model_copy(
         update={
             "attempt": number,
-            "artifacts": str(Path(order.artifacts).parent / str(number)),
-            "previous_attempts": (order.artifacts, *order.previous_attempts),
+            "artifacts": str(Path(task.artifacts).parent / str(number)),
+            "previous_attempts": (task.artifacts, *task.previous_attempts),
             "training": TRAINING.model_copy(update=training),
         }
     )
@@ -106,10 +106,10 @@ def weights(report: Report) -> dict[str, torch.Tensor]:
 
 
 def test_after_out_of_memory_training_goes_on_from_the_last_epoch_with_half_the_batch(
-    order: TrialOrder, accident: Callable[..., list[int]]
+    task: TrialTask, accident: Callable[..., list[int]]
 ) -> None:
     steps = accident(STEPS_PER_EPOCH + 1, out_of_memory)
-    every_step = order.model_copy(update={"checkpoint_s": 1e-9})
+    every_step = task.model_copy(update={"checkpoint_s": 1e-9})
     first = run_trial(every_step)
     assert (first.outcome, first.cause) == (Outcome.FAILED, FailureCause.OUT_OF_MEMORY)
     assert steps == [0, 1, 2, 3, 4]
@@ -124,10 +124,10 @@ def test_after_out_of_memory_training_goes_on_from_the_last_epoch_with_half_the_
 
 
 def test_after_a_loss_that_is_not_finite_training_goes_back_to_the_last_epoch(
-    order: TrialOrder, accident: Callable[..., list[int]]
+    task: TrialTask, accident: Callable[..., list[int]]
 ) -> None:
     steps = accident(2 * STEPS_PER_EPOCH - 1, not_a_number)
-    every_step = order.model_copy(update={"checkpoint_s": 1e-9})
+    every_step = task.model_copy(update={"checkpoint_s": 1e-9})
     first = run_trial(every_step)
     assert (first.outcome, first.cause) == (Outcome.FAILED, FailureCause.NON_FINITE_LOSS)
     steps.clear()
@@ -141,23 +141,23 @@ def test_after_a_loss_that_is_not_finite_training_goes_back_to_the_last_epoch(
 
 
 def test_before_the_first_epochs_end_a_training_with_another_rate_starts_over(
-    order: TrialOrder, accident: Callable[..., list[int]]
+    task: TrialTask, accident: Callable[..., list[int]]
 ) -> None:
     steps = accident(1, not_a_number)
-    run_trial(order.model_copy(update={"checkpoint_s": 1e-9}))
+    run_trial(task.model_copy(update={"checkpoint_s": 1e-9}))
     steps.clear()
 
-    run_trial(next_attempt(order, learning_rate=0.002))
+    run_trial(next_attempt(task, learning_rate=0.002))
 
     assert steps == list(range(9))
 
 
 def test_attempt_that_is_lost_after_a_retry_goes_on_inside_its_epoch(
-    order: TrialOrder, accident: Callable[..., list[int]]
+    task: TrialTask, accident: Callable[..., list[int]]
 ) -> None:
     accident(STEPS_PER_EPOCH, not_a_number)
-    run_trial(order)
-    slices = order.model_copy(update={"slice_s": 1e-9})
+    run_trial(task)
+    slices = task.model_copy(update={"slice_s": 1e-9})
     second = next_attempt(slices, learning_rate=0.002)
     steps = accident(-1, not_a_number)
     left = iter(range(2))
@@ -171,15 +171,15 @@ def test_attempt_that_is_lost_after_a_retry_goes_on_inside_its_epoch(
 
 
 def test_truncated_checkpoint_is_passed_over_and_told(
-    order: TrialOrder, accident: Callable[..., list[int]]
+    task: TrialTask, accident: Callable[..., list[int]]
 ) -> None:
     steps = accident(STEPS_PER_EPOCH + 1, out_of_memory)
-    run_trial(order.model_copy(update={"checkpoint_s": 1e-9}))
-    damaged = Path(order.artifacts) / "resume.pt"
+    run_trial(task.model_copy(update={"checkpoint_s": 1e-9}))
+    damaged = Path(task.artifacts) / "resume.pt"
     damaged.write_bytes(damaged.read_bytes()[:-1000])
     steps.clear()
 
-    second = run_trial(next_attempt(order))
+    second = run_trial(next_attempt(task))
 
     assert steps[0] == STEPS_PER_EPOCH  # from the epoch's end, which is another file
     assert second.outcome is Outcome.SUCCEEDED
@@ -190,53 +190,53 @@ def test_truncated_checkpoint_is_passed_over_and_told(
 
 
 def test_flipped_bit_in_a_checkpoint_is_found(
-    order: TrialOrder, accident: Callable[..., list[int]]
+    task: TrialTask, accident: Callable[..., list[int]]
 ) -> None:
     accident(STEPS_PER_EPOCH, out_of_memory)
-    run_trial(order)
-    file = Path(order.artifacts) / "epoch.pt"
+    run_trial(task)
+    file = Path(task.artifacts) / "epoch.pt"
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
 
-    assert newest_checkpoint([order.artifacts]) is None
+    assert newest_checkpoint([task.artifacts]) is None
 
 
 def test_weights_that_are_not_finite_are_not_gone_back_to(
-    order: TrialOrder, accident: Callable[..., list[int]], monkeypatch: pytest.MonkeyPatch
+    task: TrialTask, accident: Callable[..., list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps = accident(STEPS_PER_EPOCH + 1, not_a_number)
-    run_trial(order)
-    state = next(checkpoints([order.artifacts]))
+    run_trial(task)
+    state = next(checkpoints([task.artifacts]))
     next(iter(state["training"]["model"].values())).fill_(float("inf"))
     monkeypatch.setattr("workers.trial.run.checkpoints", lambda *_: iter([state]))
     steps.clear()
 
-    run_trial(next_attempt(order, learning_rate=0.002))
+    run_trial(next_attempt(task, learning_rate=0.002))
 
     assert steps[0] == 0
 
 
 def test_image_that_is_damaged_later_is_a_data_error_that_names_the_file(
-    order: TrialOrder, tmp_path: Path
+    task: TrialTask, tmp_path: Path
 ) -> None:
     spec = make_shapes(tmp_path / "own", seed=0, num_train=4, num_validation=1, image_size=64)
     image = sorted(spec.train.images.iterdir())[2]
     image.write_bytes(image.read_bytes()[:100])
 
-    report = run_trial(order.model_copy(update={"dataset": spec}))
+    report = run_trial(task.model_copy(update={"dataset": spec}))
 
     assert (report.outcome, report.cause) == (Outcome.FAILED, FailureCause.DATA_ERROR)
     assert str(image) in report.reason
 
 
 def test_checkpoints_are_kept_while_another_try_is_possible(
-    order: TrialOrder, accident: Callable[..., list[int]]
+    task: TrialTask, accident: Callable[..., list[int]]
 ) -> None:
     accident(STEPS_PER_EPOCH, out_of_memory)
-    run_trial(order)
-    assert artifacts.exists(f"{order.artifacts}/epoch.pt")
+    run_trial(task)
+    assert artifacts.exists(f"{task.artifacts}/epoch.pt")
 
-    run_trial(next_attempt(order))
+    run_trial(next_attempt(task))
 
-    assert not artifacts.exists(f"{order.artifacts}/epoch.pt")
+    assert not artifacts.exists(f"{task.artifacts}/epoch.pt")

@@ -29,7 +29,7 @@ from searchd.domain.trial import (
     TrialRole,
 )
 from searchd.messages.reports import REPORT, Progress, Report
-from searchd.messages.tasks import Inherited, PoolRef, TrialOrder
+from searchd.messages.tasks import Inherited, PoolRef, TrialTask
 from searchd.spec import (
     DatasetSpec,
     HeadSpec,
@@ -87,7 +87,7 @@ def proposal(
     )
 
 
-def base_order(dataset: DatasetSpec, folder: Path, **change: Any) -> TrialOrder:
+def base_order(dataset: DatasetSpec, folder: Path, **change: Any) -> TrialTask:
     values = {
         "search": "s-1",
         "proposal": proposal(Train(), TrialRole.BASE),
@@ -99,7 +99,7 @@ def base_order(dataset: DatasetSpec, folder: Path, **change: Any) -> TrialOrder:
         "evaluated_at": (SIZE, Resolution(48, 48)),
         "artifacts": str(folder / "attempt-1"),
     }
-    return TrialOrder.model_validate({**values, **change})
+    return TrialTask.model_validate({**values, **change})
 
 
 @pytest.fixture(scope="module")
@@ -115,8 +115,8 @@ def artifact(report: Report, name: str) -> Artifact:
 
 def child_order(
     dataset: DatasetSpec, base: Report, pool: PoolRef, folder: Path, change: Change
-) -> TrialOrder:
-    return TrialOrder(
+) -> TrialTask:
+    return TrialTask(
         search="s-1",
         proposal=proposal(change, teacher=SPACE.space.largest),
         attempt=1,
@@ -200,11 +200,11 @@ def test_adapters_are_inherited_with_the_student(
     dataset: DatasetSpec, base: Report, pool: PoolRef, tmp_path: Path
 ) -> None:
     first = run_trial(child_order(dataset, base, pool, tmp_path / "1", MutateTeacher()))
-    order = child_order(dataset, first, pool, tmp_path / "2", MutateTeacher())
-    assert order.inherited is not None
-    inherited = order.inherited.model_copy(update={"adapters": artifact(first, "adapters")})
-    cold = order.training.model_copy(update={"learning_rate": 1e-12, "weight_decay": 0.0})
-    second = run_trial(order.model_copy(update={"inherited": inherited, "training": cold}))
+    task = child_order(dataset, first, pool, tmp_path / "2", MutateTeacher())
+    assert task.inherited is not None
+    inherited = task.inherited.model_copy(update={"adapters": artifact(first, "adapters")})
+    cold = task.training.model_copy(update={"learning_rate": 1e-12, "weight_decay": 0.0})
+    second = run_trial(task.model_copy(update={"inherited": inherited, "training": cold}))
     before, after = (load_file(artifact(r, "adapters").uri) for r in (first, second))
     for name in before:
         torch.testing.assert_close(after[name], before[name])
@@ -223,14 +223,14 @@ def test_action_with_nothing_to_do_trains_nothing(
 def test_stopped_trial_goes_on_from_its_checkpoint_and_ends_bit_identical(
     dataset: DatasetSpec, base: Report, pool: PoolRef, tmp_path: Path
 ) -> None:
-    order = child_order(dataset, base, pool, tmp_path / "whole", PruneLayer())
-    whole = run_trial(order)
-    sliced = order.model_copy(update={"slice_s": 1e-9, "artifacts": str(tmp_path / "1")})
+    task = child_order(dataset, base, pool, tmp_path / "whole", PruneLayer())
+    whole = run_trial(task)
+    sliced = task.model_copy(update={"slice_s": 1e-9, "artifacts": str(tmp_path / "1")})
     stopped = run_trial(sliced, stop_after(4))
     assert stopped.outcome is Outcome.STOPPED
     assert not artifacts.exists(str(tmp_path / "1/report.json"))
     resumed = run_trial(
-        order.model_copy(
+        task.model_copy(
             update={
                 "attempt": 2,
                 "artifacts": str(tmp_path / "2"),
@@ -246,8 +246,8 @@ def test_stopped_trial_goes_on_from_its_checkpoint_and_ends_bit_identical(
 
 def test_unreadable_checkpoint_is_passed_over(dataset: DatasetSpec, tmp_path: Path) -> None:
     artifacts.write(str(tmp_path / "0/resume.pt"), b"not a checkpoint", name="resume")
-    order = base_order(dataset, tmp_path, attempt=2, previous_attempts=(str(tmp_path / "0"),))
-    assert run_trial(order).outcome is Outcome.SUCCEEDED
+    task = base_order(dataset, tmp_path, attempt=2, previous_attempts=(str(tmp_path / "0"),))
+    assert run_trial(task).outcome is Outcome.SUCCEEDED
 
 
 def test_progress_is_handed_over_after_every_slice(dataset: DatasetSpec, tmp_path: Path) -> None:
@@ -268,11 +268,11 @@ def test_progress_is_handed_over_after_every_slice(dataset: DatasetSpec, tmp_pat
 def test_damaged_parent_is_a_bad_checkpoint(
     dataset: DatasetSpec, base: Report, pool: PoolRef, tmp_path: Path
 ) -> None:
-    order = child_order(dataset, base, pool, tmp_path, PruneLayer())
-    assert order.inherited is not None
+    task = child_order(dataset, base, pool, tmp_path, PruneLayer())
+    assert task.inherited is not None
     missing = Artifact(name="student", uri=str(tmp_path / "gone"), sha256="0", size_bytes=1)
-    inherited = order.inherited.model_copy(update={"student": missing})
-    report = run_trial(order.model_copy(update={"inherited": inherited}))
+    inherited = task.inherited.model_copy(update={"student": missing})
+    report = run_trial(task.model_copy(update={"inherited": inherited}))
     assert (report.outcome, report.cause) == (Outcome.FAILED, FailureCause.BAD_CHECKPOINT)
     assert "student is missing" in report.reason
 
@@ -287,15 +287,15 @@ def test_store_that_takes_no_writes_is_waited_for_once(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(artifacts, "_store", refuse)
-    monkeypatch.setattr(artifacts, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(artifacts, "WRITE_TIMEOUT_S", 0.0)
     report = run_trial(base_order(dataset, tmp_path))
     assert (report.outcome, report.cause) == (Outcome.FAILED, FailureCause.STORE_REFUSED)
     assert tried == ["detector.json"]
 
 
 def test_detector_with_other_classes_is_a_data_error(dataset: DatasetSpec, tmp_path: Path) -> None:
-    order = base_order(dataset, tmp_path, detector=HEAD.detector(BACKBONE, num_classes=7))
-    report = run_trial(order)
+    task = base_order(dataset, tmp_path, detector=HEAD.detector(BACKBONE, num_classes=7))
+    report = run_trial(task)
     assert (report.outcome, report.cause) == (Outcome.FAILED, FailureCause.DATA_ERROR)
     assert "has 4 classes, but the detector has 7" in report.reason
 
@@ -309,10 +309,10 @@ def test_exploding_loss_is_reported_as_non_finite(dataset: DatasetSpec, tmp_path
 def test_unexpected_failure_is_a_bug_with_its_traceback(
     dataset: DatasetSpec, base: Report, pool: PoolRef, tmp_path: Path
 ) -> None:
-    order = child_order(dataset, base, pool, tmp_path, PruneLayer())
-    assert order.pool is not None
-    other = order.pool.model_copy(update={"space": SPACE.model_copy(update={"base_channels": 16})})
-    report = run_trial(order.model_copy(update={"pool": other}))
+    task = child_order(dataset, base, pool, tmp_path, PruneLayer())
+    assert task.pool is not None
+    other = task.pool.model_copy(update={"space": SPACE.model_copy(update={"base_channels": 16})})
+    report = run_trial(task.model_copy(update={"pool": other}))
     assert (report.outcome, report.cause) == (Outcome.FAILED, FailureCause.BUG)
     assert "Traceback" in report.reason
 
@@ -324,10 +324,10 @@ def test_teachers_ap_is_measured_once_and_recorded_with_the_trial(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    order = child_order(dataset, base, pool, tmp_path / "first", Train())
-    assert order.inherited is not None
-    inherited = order.inherited.model_copy(update={"aps": {SIZE: 0.25}})
-    first = run_trial(order.model_copy(update={"inherited": inherited}))
+    task = child_order(dataset, base, pool, tmp_path / "first", Train())
+    assert task.inherited is not None
+    inherited = task.inherited.model_copy(update={"aps": {SIZE: 0.25}})
+    first = run_trial(task.model_copy(update={"inherited": inherited}))
     evaluated: list[object] = []
 
     def counted(model: Any, *rest: Any, **options: Any) -> Any:
@@ -350,10 +350,10 @@ def test_teachers_ap_is_measured_once_and_recorded_with_the_trial(
 def test_spec_sets_the_floor_of_the_teachers_ap(
     dataset: DatasetSpec, base: Report, pool: PoolRef, tmp_path: Path
 ) -> None:
-    order = child_order(dataset, base, pool, tmp_path, Train())
+    task = child_order(dataset, base, pool, tmp_path, Train())
     floor = MethodsSpec(teacher_ap_floor=0.5)
 
-    report = run_trial(order.model_copy(update={"distillation": floor}))
+    report = run_trial(task.model_copy(update={"distillation": floor}))
 
     assert report.checks.teacher_ap_floor == 0.5
     assert "not above 50.0%" in report.checks.warnings[0]
@@ -386,10 +386,10 @@ def test_trial_that_ends_with_an_ap_of_zero_is_suspicious_and_says_why(
 def test_checks_survive_a_failure(
     dataset: DatasetSpec, base: Report, pool: PoolRef, tmp_path: Path
 ) -> None:
-    order = child_order(dataset, base, pool, tmp_path, Train())
+    task = child_order(dataset, base, pool, tmp_path, Train())
     hot = TRAINING.model_copy(update={"learning_rate": 1e9})
 
-    report = run_trial(order.model_copy(update={"training": hot}))
+    report = run_trial(task.model_copy(update={"training": hot}))
 
     assert report.cause is FailureCause.NON_FINITE_LOSS
     assert report.checks.teacher_ap is not None
@@ -425,11 +425,11 @@ def test_students_of_other_families_and_blocks_evolve_and_learn_from_a_two_stage
             training=training,
         )
     )
-    order = child_order(dataset, first, pool, tmp_path / "child", PruneChannels(min_channels=2))
+    task = child_order(dataset, first, pool, tmp_path / "child", PruneChannels(min_channels=2))
     specs = tuple(MethodSpec.model_validate({"name": name}) for name in methods)
 
     report = run_trial(
-        order.model_copy(update={"distillation": MethodsSpec(methods=specs), "training": training})
+        task.model_copy(update={"distillation": MethodsSpec(methods=specs), "training": training})
     )
 
     assert report.outcome is Outcome.SUCCEEDED, report.reason

@@ -22,8 +22,8 @@ from searchd.domain.teacher import TeacherCandidates
 from searchd.domain.trial import Outcome, Proposal, TakeSubnet, Train, TrialRole
 from searchd.driver.ledger import Ledger
 from searchd.messages.reports import PoolReport, Report
-from searchd.messages.tasks import TrialOrder
-from searchd.search.strategy import Finished, replay
+from searchd.messages.tasks import TrialTask
+from searchd.search.ask_tell import Finished, replay
 from searchd.settings import Settings
 from searchd.spec import (
     BaseSpec,
@@ -79,24 +79,24 @@ class Search:
         with factories.leased(database, f"search-{row.id}") as (session, lease):
             queue.advance(session, lease, SearchStatus.PREPARING, "driver started")
         ledger = Ledger(database, lease, Settings(data_folder=folder))
-        strategy, context = ledger.strategy(), TrialContext()
+        ask_tell, context = ledger.ask_tell(), TrialContext()
         self.proposals: dict[str, Proposal] = {}
         self.reports: dict[str, Report] = {}
-        while isinstance(decision := strategy.ask(), Proposal):
+        while isinstance(decision := ask_tell.ask(), Proposal):
             name = decision.name
             self.proposals[name] = decision
             ledger.propose(decision)
-            order = ledger.order(decision)
-            ledger.start(order)
-            sent = TrialOrder.model_validate_json(order.model_dump_json())
+            task = ledger.task(decision)
+            ledger.start(task)
+            sent = TrialTask.model_validate_json(task.model_dump_json())
             self.reports[name] = run_trial(sent, context=context)
             completion = ledger.record(self.reports[name])
             assert completion is not None
-            strategy.tell(completion)
+            ask_tell.tell(completion)
         self.finished = decision
-        stored = ledger.strategy()  # what the next driver would begin with
+        stored = ledger.ask_tell()  # what the next driver would begin with
         assert stored.ask() == decision
-        assert replay(stored.rules, stored.proposals, stored.completions) == stored.proposals
+        assert replay(stored.strategy, stored.proposals, stored.completions) == stored.proposals
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from searchd.domain.detector import Detector
 from searchd.domain.lifecycle import FailureCause
 from searchd.domain.trial import Outcome, Proposal, Train, TrialRole
 from searchd.messages.reports import PROGRESS, REPORT, Progress, Report
-from searchd.messages.tasks import TrialOrder
+from searchd.messages.tasks import TrialTask
 from searchd.spec import DatasetSpec, ScoreSpec, SplitSpec, TrainingSpec
 from workers.trial.trainable import TrialTrainable
 
@@ -31,13 +31,13 @@ class Script(ModuleType):
             self.trials: list[int] = []
 
     def trial_steps(
-        self, order: TrialOrder, context: "Script.TrialContext"
+        self, task: TrialTask, context: "Script.TrialContext"
     ) -> Generator[Progress, bool, Report]:
-        context.trials.append(order.attempt)
+        context.trials.append(task.attempt)
         for iteration in (1, 2):
-            if not (yield _progress(order, iteration)):
-                return _report(order, Outcome.STOPPED)
-        return _report(order, Outcome.SUCCEEDED)
+            if not (yield _progress(task, iteration)):
+                return _report(task, Outcome.STOPPED)
+        return _report(task, Outcome.SUCCEEDED)
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def make(tmp_path: Path, script: Script) -> Iterator[Callable[..., TrialTrainabl
 
 def config(folder: Path, attempt: int = 1) -> dict[str, Any]:
     split = SplitSpec(annotations=Path("train.json"), images=Path("train"))
-    order = TrialOrder(
+    task = TrialTask(
         search="s-234567",
         proposal=Proposal(
             role=TrialRole.BASE,
@@ -84,7 +84,7 @@ def config(folder: Path, attempt: int = 1) -> dict[str, Any]:
         artifacts=str(folder / "base" / f"attempt-{attempt}"),
     )
     return {
-        "order": order.model_dump_json(),
+        "task": task.model_dump_json(),
         "module": MODULE,
         "stop": str(folder / "stop.json"),
         "silence_s": 60.0,
@@ -93,10 +93,10 @@ def config(folder: Path, attempt: int = 1) -> dict[str, Any]:
     }
 
 
-def _progress(order: TrialOrder, iteration: int) -> Progress:
+def _progress(task: TrialTask, iteration: int) -> Progress:
     return Progress(
-        trial=order.proposal.name,
-        attempt=order.attempt,
+        trial=task.proposal.name,
+        attempt=task.attempt,
         epoch=iteration,
         num_epochs=2,
         iteration=iteration,
@@ -106,8 +106,8 @@ def _progress(order: TrialOrder, iteration: int) -> Progress:
     )
 
 
-def _report(order: TrialOrder, outcome: Outcome) -> Report:
-    return Report(trial=order.proposal.name, attempt=order.attempt, outcome=outcome)
+def _report(task: TrialTask, outcome: Outcome) -> Report:
+    return Report(trial=task.proposal.name, attempt=task.attempt, outcome=outcome)
 
 
 def test_each_step_is_a_slice_and_the_last_one_is_marked_final(

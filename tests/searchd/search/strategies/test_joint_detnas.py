@@ -14,9 +14,9 @@ from searchd.domain.trial import (
     TrialRole,
     describe_change,
 )
+from searchd.search.ask_tell import AskTell
 from searchd.search.history import ranking, search_trials
-from searchd.search.strategy import Strategy
-from tests.searchd.search.scripted import RULES, SPACE, ask, chosen_of, rising, run, with_base
+from tests.searchd.search.scripted import SPACE, STRATEGY, ask, chosen_of, rising, run, with_base
 
 RECORDED = [
     ("0", "base", "train", "d2-2-2-2 w1.5/1.5/1.5/1.5 n24", 1515981520),
@@ -37,23 +37,23 @@ RECORDED = [
 """Of a search with two trials in flight, before there were other strategies."""
 
 
-def with_policy(policy: TeacherPolicy) -> Strategy:
+def with_policy(policy: TeacherPolicy) -> AskTell:
     """A search run to its end."""
-    rules = replace(RULES, teacher_policy=policy, max_trials=40, patience=40, control=False)
-    strategy = with_base(rules)
-    run(strategy, rising, in_flight=1, order=random.Random(0))
-    return strategy
+    strategy = replace(STRATEGY, teacher_policy=policy, max_trials=40, patience=40, control=False)
+    ask_tell = with_base(strategy)
+    run(ask_tell, rising, in_flight=1, order=random.Random(0))
+    return ask_tell
 
 
 def test_proposals_are_those_that_were_recorded() -> None:
-    strategy = with_base(replace(RULES, max_trials=14, patience=14, control=False))
+    ask_tell = with_base(replace(STRATEGY, max_trials=14, patience=14, control=False))
     noise = random.Random(3)
 
-    run(strategy, lambda _: noise.random(), in_flight=2, order=random.Random(5))
+    run(ask_tell, lambda _: noise.random(), in_flight=2, order=random.Random(5))
 
     assert [
         (p.name, p.parent, describe_change(p.change), str(p.teacher), p.seed)
-        for p in search_trials(strategy.proposals)
+        for p in search_trials(ask_tell.proposals)
     ] == RECORDED
 
 
@@ -64,17 +64,17 @@ def test_trial_0_is_the_base_under_the_largest_teacher() -> None:
 
 
 def test_trials_1_to_5_mutate_the_teacher_only_also_while_none_has_completed() -> None:
-    strategy = with_base()
-    trials = [ask(strategy) for _ in range(6)]
+    ask_tell = with_base()
+    trials = [ask(ask_tell) for _ in range(6)]
     assert [t.change for t in trials[1:]] == [MutateTeacher()] * 5
     assert [t.parent for t in trials] == ["base"] * 6
     assert all(t.teacher != SPACE.largest for t in trials[1:])
 
 
 def test_both_student_and_teacher_change_after_the_frozen_trials() -> None:
-    strategy = with_base(replace(RULES, max_trials=60, patience=60))
-    run(strategy, rising, in_flight=1, order=random.Random(0))
-    kinds = {t.change.kind for t in strategy.proposals if t.number > 5}
+    ask_tell = with_base(replace(STRATEGY, max_trials=60, patience=60))
+    run(ask_tell, rising, in_flight=1, order=random.Random(0))
+    kinds = {t.change.kind for t in ask_tell.proposals if t.number > 5}
     assert kinds == {
         "mutate_teacher",
         "prune_channels",
@@ -86,10 +86,10 @@ def test_both_student_and_teacher_change_after_the_frozen_trials() -> None:
 
 
 def test_parent_is_sampled_from_the_top_k_with_the_best_most_often() -> None:
-    strategy = with_base(replace(RULES, max_trials=400, patience=400, top_k=3, control=False))
+    ask_tell = with_base(replace(STRATEGY, max_trials=400, patience=400, top_k=3, control=False))
     scores = {0: 0.5, 1: 0.4, 2: 0.45, 3: 0.1}
-    run(strategy, lambda p: scores.get(p.number, 0.01), in_flight=1, order=random.Random(0))
-    parents = [t.parent for t in strategy.proposals if t.number >= 4]
+    run(ask_tell, lambda p: scores.get(p.number, 0.01), in_flight=1, order=random.Random(0))
+    parents = [t.parent for t in ask_tell.proposals if t.number >= 4]
     counts = [parents.count(name) for name in ("0", "2", "1")]
     assert sum(counts) == len(parents)  # nothing below the top 3
     assert counts == sorted(counts, reverse=True)
@@ -97,10 +97,10 @@ def test_parent_is_sampled_from_the_top_k_with_the_best_most_often() -> None:
 
 
 def test_child_inherits_the_parents_teacher_when_the_student_changes() -> None:
-    strategy = with_base(replace(RULES, max_trials=40, patience=40))
-    run(strategy, rising, in_flight=1, order=random.Random(0))
-    by_name = {p.name: p for p in strategy.proposals}
-    edits = [p for p in strategy.proposals if isinstance(p.change, PruneChannels)]
+    ask_tell = with_base(replace(STRATEGY, max_trials=40, patience=40))
+    run(ask_tell, rising, in_flight=1, order=random.Random(0))
+    by_name = {p.name: p for p in ask_tell.proposals}
+    edits = [p for p in ask_tell.proposals if isinstance(p.change, PruneChannels)]
     assert edits
     for edit in edits:
         assert edit.parent is not None
@@ -108,31 +108,31 @@ def test_child_inherits_the_parents_teacher_when_the_student_changes() -> None:
 
 
 def test_teacher_is_mutated_when_no_action_is_legal() -> None:
-    strategy = with_base(
+    ask_tell = with_base(
         replace(
-            RULES,
+            STRATEGY,
             actions=("prune_channels",),
             min_channels=512,
             student_probability=1.0,
             max_trials=20,
         )
     )
-    run(strategy, rising, in_flight=1, order=random.Random(0))
-    changes = {p.change for p in strategy.proposals if p.number > 0 and p.role is TrialRole.SEARCH}
+    run(ask_tell, rising, in_flight=1, order=random.Random(0))
+    changes = {p.change for p in ask_tell.proposals if p.number > 0 and p.role is TrialRole.SEARCH}
     assert changes == {MutateTeacher()}
 
 
 def test_search_converges_after_patience_trials_without_a_better_score() -> None:
-    strategy = with_base(replace(RULES, max_trials=100, patience=4, control=False))
+    ask_tell = with_base(replace(STRATEGY, max_trials=100, patience=4, control=False))
     finished = run(
-        strategy, lambda p: 0.9 if p.number == 2 else 0.1, in_flight=1, order=random.Random(0)
+        ask_tell, lambda p: 0.9 if p.number == 2 else 0.1, in_flight=1, order=random.Random(0)
     )
     assert finished.reason == "converged: 4 trials in a row without a better score"
-    assert len(strategy.proposals) == 1 + 7
+    assert len(ask_tell.proposals) == 1 + 7
 
 
 def test_another_seed_gives_another_search() -> None:
-    one, two = with_base(), with_base(replace(RULES, seed=8))
+    one, two = with_base(), with_base(replace(STRATEGY, seed=8))
     run(one, rising, in_flight=1, order=random.Random(0))
     run(two, rising, in_flight=1, order=random.Random(0))
     assert one.proposals != two.proposals
@@ -147,11 +147,11 @@ def test_hill_climbing_finds_the_optimum_of_a_landscape() -> None:
         assert isinstance(proposal.teacher, Subnet)
         return float(sum(genes(proposal.teacher)[g] == value for g, value in small.items()))
 
-    strategy = with_base(
-        replace(RULES, max_trials=100, patience=100, student_probability=0.0, control=False)
+    ask_tell = with_base(
+        replace(STRATEGY, max_trials=100, patience=100, student_probability=0.0, control=False)
     )
-    run(strategy, landscape, in_flight=2, order=random.Random(1))
-    assert ranking(strategy.completions)[0].score == 9.0
+    run(ask_tell, landscape, in_flight=2, order=random.Random(1))
+    assert ranking(ask_tell.completions)[0].score == 9.0
 
 
 def test_fixed_teacher_is_the_largest_and_every_step_edits_the_student() -> None:
@@ -163,23 +163,23 @@ def test_fixed_teacher_is_the_largest_and_every_step_edits_the_student() -> None
 
 
 def test_student_under_a_fixed_teacher_is_trained_further_when_no_action_is_legal() -> None:
-    strategy = with_base(
+    ask_tell = with_base(
         replace(
-            RULES,
+            STRATEGY,
             teacher_policy=TeacherPolicy.FIXED,
             actions=("prune_channels",),
             min_channels=512,
             control=False,
         )
     )
-    run(strategy, rising, in_flight=1, order=random.Random(0))
-    assert {p.change for p in strategy.proposals} == {Train()}
+    run(ask_tell, rising, in_flight=1, order=random.Random(0))
+    assert {p.change for p in ask_tell.proposals} == {Train()}
 
 
 def test_random_teacher_is_drawn_anew_for_every_trial_also_one_that_edits_the_student() -> None:
-    strategy = with_policy(TeacherPolicy.RANDOM)
-    trials = search_trials(strategy.proposals)
-    by_name = {p.name: p for p in strategy.proposals}
+    ask_tell = with_policy(TeacherPolicy.RANDOM)
+    trials = search_trials(ask_tell.proposals)
+    by_name = {p.name: p for p in ask_tell.proposals}
 
     assert {p.change.kind for p in trials} == {*ACTION_KINDS, "train"}
     assert [p.change.kind for p in trials[:6]] == ["train"] * 6  # the student is frozen
@@ -203,9 +203,9 @@ def test_a_step_that_does_not_edit_the_student_has_candidates_to_take_the_neares
 
 
 def test_an_edited_student_stays_with_the_teacher_that_was_chosen_for_its_parent() -> None:
-    strategy = with_policy(TeacherPolicy.NEAREST)
-    trials = search_trials(strategy.proposals)
-    teachers = {c.proposal.name: c.teacher for c in strategy.completions}
+    ask_tell = with_policy(TeacherPolicy.NEAREST)
+    trials = search_trials(ask_tell.proposals)
+    teachers = {c.proposal.name: c.teacher for c in ask_tell.completions}
     by_name = {p.name: p for p in trials}
 
     edits = [p for p in trials[1:] if not isinstance(p.change, Train)]
@@ -222,9 +222,9 @@ def test_an_edited_student_stays_with_the_teacher_that_was_chosen_for_its_parent
 
 
 def test_there_are_as_many_candidates_as_are_wanted() -> None:
-    rules = replace(RULES, teacher_policy=TeacherPolicy.NEAREST, nearest_candidates=7)
-    strategy = with_base(rules)
-    ask(strategy)
-    teacher = ask(strategy).teacher
+    strategy = replace(STRATEGY, teacher_policy=TeacherPolicy.NEAREST, nearest_candidates=7)
+    ask_tell = with_base(strategy)
+    ask(ask_tell)
+    teacher = ask(ask_tell).teacher
     assert isinstance(teacher, TeacherCandidates)
     assert len(teacher.candidates) == 7

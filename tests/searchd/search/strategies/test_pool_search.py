@@ -5,12 +5,12 @@ from dataclasses import replace
 
 from searchd.domain.subnet import Subnet, SubnetSpace, genes
 from searchd.domain.trial import Proposal, TakeSubnet
+from searchd.search.ask_tell import AskTell
 from searchd.search.history import ranking, search_trials
 from searchd.search.strategies.pool_search import PoolSearch
-from searchd.search.strategy import Strategy
 from tests.searchd.search.scripted import SPACE, ask, run, with_base
 
-RULES = PoolSearch(space=SPACE, seed=7, max_trials=100, patience=100)
+STRATEGY = PoolSearch(space=SPACE, seed=7, max_trials=100, patience=100)
 FEW = SubnetSpace(
     depths=((1, 2),) * 2 + ((1,),) * 2,
     widths=((1.0, 1.5),) + ((1.0,),) * 3,
@@ -24,8 +24,8 @@ def subnet(proposal: Proposal) -> Subnet:
     return proposal.change.subnet
 
 
-def subnets(strategy: Strategy) -> list[Subnet]:
-    return [subnet(p) for p in search_trials(strategy.proposals)]
+def subnets(ask_tell: AskTell) -> list[Subnet]:
+    return [subnet(p) for p in search_trials(ask_tell.proposals)]
 
 
 def small_genes(proposal: Proposal) -> float:
@@ -35,8 +35,8 @@ def small_genes(proposal: Proposal) -> float:
 
 
 def test_first_is_the_largest_subnet_and_no_trial_has_a_teacher() -> None:
-    strategy = with_base(RULES)
-    first, second = ask(strategy), ask(strategy)
+    ask_tell = with_base(STRATEGY)
+    first, second = ask(ask_tell), ask(ask_tell)
     assert (first.parent, first.change) == ("base", TakeSubnet(subnet=SPACE.largest))
     assert second.parent == "base"  # nothing has succeeded yet
     assert subnet(second) != SPACE.largest
@@ -44,19 +44,19 @@ def test_first_is_the_largest_subnet_and_no_trial_has_a_teacher() -> None:
 
 
 def test_hill_climbing_finds_the_best_subnet_without_trying_all() -> None:
-    strategy = with_base(RULES)
-    run(strategy, small_genes, in_flight=2, order=random.Random(1))
-    best = ranking(strategy.completions)[0].proposal
+    ask_tell = with_base(STRATEGY)
+    run(ask_tell, small_genes, in_flight=2, order=random.Random(1))
+    best = ranking(ask_tell.completions)[0].proposal
     assert subnet(best) == SPACE.smallest
     assert SPACE.size == 512  # of which 100 were tried
 
 
 def test_parent_is_the_trial_whose_subnet_was_mutated() -> None:
-    strategy = with_base(replace(RULES, another_gene_probability=0.0, max_trials=20))
-    run(strategy, small_genes, in_flight=1, order=random.Random(1))
-    by_name = {p.name: p for p in strategy.proposals}
+    ask_tell = with_base(replace(STRATEGY, another_gene_probability=0.0, max_trials=20))
+    run(ask_tell, small_genes, in_flight=1, order=random.Random(1))
+    by_name = {p.name: p for p in ask_tell.proposals}
     distances = []
-    for proposal in search_trials(strategy.proposals)[1:]:
+    for proposal in search_trials(ask_tell.proposals)[1:]:
         assert proposal.parent is not None
         before, after = genes(subnet(by_name[proposal.parent])), genes(subnet(proposal))
         distances.append(sum(before[gene] != value for gene, value in after.items()))
@@ -65,26 +65,26 @@ def test_parent_is_the_trial_whose_subnet_was_mutated() -> None:
 
 
 def test_no_subnet_is_taken_twice_also_when_it_failed() -> None:
-    strategy = with_base(RULES)
+    ask_tell = with_base(STRATEGY)
 
     def small_fail(proposal: Proposal) -> float | None:
         score = small_genes(proposal)
         return None if score > 5 else score
 
-    run(strategy, small_fail, in_flight=4, order=random.Random(1))
-    taken = subnets(strategy)
+    run(ask_tell, small_fail, in_flight=4, order=random.Random(1))
+    taken = subnets(ask_tell)
     assert len(set(taken)) == len(taken) == 100
 
 
 def test_it_ends_when_every_subnet_was_taken() -> None:
-    strategy = with_base(replace(RULES, space=FEW))
-    finished = run(strategy, lambda p: -p.number, in_flight=1, order=random.Random(1))
+    ask_tell = with_base(replace(STRATEGY, space=FEW))
+    finished = run(ask_tell, lambda p: -p.number, in_flight=1, order=random.Random(1))
     assert finished.reason == "complete: all 8 subnets of the pool"
-    assert set(subnets(strategy)) == set(FEW.subnets())
+    assert set(subnets(ask_tell)) == set(FEW.subnets())
 
 
 def test_it_converges_after_patience_trials_without_a_better_score_and_has_no_controls() -> None:
-    strategy = with_base(replace(RULES, patience=4))
-    finished = run(strategy, lambda _: 0.5, in_flight=1, order=random.Random(1))
+    ask_tell = with_base(replace(STRATEGY, patience=4))
+    finished = run(ask_tell, lambda _: 0.5, in_flight=1, order=random.Random(1))
     assert finished.reason == "converged: 4 trials in a row without a better score"
-    assert [p.name for p in strategy.proposals] == ["base", "0", "1", "2", "3", "4"]
+    assert [p.name for p in ask_tell.proposals] == ["base", "0", "1", "2", "3", "4"]

@@ -6,13 +6,13 @@ from dataclasses import replace
 from searchd.domain.distillation_plan import Baseline, Choice, Plan, sample_teachers
 from searchd.domain.teacher import SimultaneousTeachers
 from searchd.domain.trial import Proposal, Train, TrialRole
+from searchd.search.ask_tell import AskTell, Finished, Wait, replay
 from searchd.search.strategies.progressive_distillation import (
     Progressive,
     make_plan,
     rank_among_orders,
     trials_of,
 )
-from searchd.search.strategy import Finished, Strategy, Wait, replay
 from tests.searchd.search.scripted import SPACE, ask, completion, run, with_base
 
 TEACHERS = sample_teachers(SPACE, 3, seed=0)
@@ -24,11 +24,11 @@ def plan(*baselines: Baseline, study_up_to: int = 0) -> Plan:
     return make_plan(TEACHERS, ORDER, study_up_to=study_up_to, baselines=baselines)
 
 
-def rules(of: Plan | None) -> Progressive:
+def strategy(of: Plan | None) -> Progressive:
     return Progressive(seed=7, plan=of)
 
 
-COMPARED = rules(plan(Baseline.DIRECT, Baseline.NO_TEACHER))
+COMPARED = strategy(plan(Baseline.DIRECT, Baseline.NO_TEACHER))
 
 
 def score(_: Proposal) -> float:
@@ -82,13 +82,13 @@ def test_order_of_one_teacher_has_no_simultaneous_baseline() -> None:
 
 
 def test_each_stage_goes_on_from_the_one_before_under_its_teacher() -> None:
-    strategy = with_base(COMPARED)
+    ask_tell = with_base(COMPARED)
 
-    finished = run(strategy, score, in_flight=1, order=random.Random(0))
+    finished = run(ask_tell, score, in_flight=1, order=random.Random(0))
 
     assert finished == Finished("progressive: 6 stages", succeeded=True)
     small, large = TEACHERS["smallest"], TEACHERS["largest"]
-    assert [(p.name, p.parent, p.teacher) for p in strategy.proposals[1:]] == [
+    assert [(p.name, p.parent, p.teacher) for p in ask_tell.proposals[1:]] == [
         ("0", "base", small),
         ("1", "0", large),
         ("2", "base", large),
@@ -96,48 +96,48 @@ def test_each_stage_goes_on_from_the_one_before_under_its_teacher() -> None:
         ("control-1", "base", None),
         ("control-2", "control-1", None),
     ]
-    assert {p.change for p in strategy.proposals} == {Train()}
+    assert {p.change for p in ask_tell.proposals} == {Train()}
 
 
 def test_every_stage_whose_parent_has_succeeded_may_be_in_flight() -> None:
-    strategy = with_base(COMPARED)
-    first = [ask(strategy) for _ in range(3)]
+    ask_tell = with_base(COMPARED)
+    first = [ask(ask_tell) for _ in range(3)]
     assert [p.parent for p in first] == ["base"] * 3
-    assert strategy.ask() == Wait("stages are running, and the others go on from them")
-    strategy.tell(completion(strategy, first[1], 0.4))
-    assert ask(strategy).parent == first[1].name
+    assert ask_tell.ask() == Wait("stages are running, and the others go on from them")
+    ask_tell.tell(completion(ask_tell, first[1], 0.4))
+    assert ask(ask_tell).parent == first[1].name
 
 
 def test_seed_of_a_stage_does_not_depend_on_what_ended_first() -> None:
     seeds = []
     for order in (1, 2, 3):
-        strategy = with_base(COMPARED)
-        run(strategy, score, in_flight=3, order=random.Random(order))
+        ask_tell = with_base(COMPARED)
+        run(ask_tell, score, in_flight=3, order=random.Random(order))
         assert isinstance(COMPARED.plan, Plan)
-        trials = trials_of(COMPARED.plan, strategy.proposals)
+        trials = trials_of(COMPARED.plan, ask_tell.proposals)
         seeds.append({stage: trial.seed for stage, trial in trials.items()})
         assert len(set(seeds[-1].values())) == 6
     assert seeds[0] == seeds[1] == seeds[2]
 
 
 def test_decisions_can_be_replayed() -> None:
-    strategy = with_base(COMPARED)
-    run(strategy, score, in_flight=2, order=random.Random(3))
-    assert replay(COMPARED, strategy.proposals, strategy.completions) == strategy.proposals
+    ask_tell = with_base(COMPARED)
+    run(ask_tell, score, in_flight=2, order=random.Random(3))
+    assert replay(COMPARED, ask_tell.proposals, ask_tell.completions) == ask_tell.proposals
 
 
 def test_interrupted_search_goes_on_where_it_was() -> None:
     whole = with_base(COMPARED)
     run(whole, score, in_flight=1, order=random.Random(0))
-    cut = Strategy(COMPARED, list(whole.proposals[:3]), list(whole.completions[:3]))
+    cut = AskTell(COMPARED, list(whole.proposals[:3]), list(whole.completions[:3]))
     run(cut, score, in_flight=1, order=random.Random(0))
     assert cut.proposals == whole.proposals
 
 
 def test_stages_below_one_that_failed_are_skipped() -> None:
-    strategy = with_base(COMPARED)
+    ask_tell = with_base(COMPARED)
     finished = run(
-        strategy,
+        ask_tell,
         lambda p: None if p.name == "0" else 0.4,
         in_flight=2,
         order=random.Random(0),
@@ -145,13 +145,13 @@ def test_stages_below_one_that_failed_are_skipped() -> None:
     assert finished == Finished(
         "progressive: 5 stages; 1 more would have gone on from stages that failed", succeeded=True
     )
-    assert len(strategy.proposals) == 1 + 5
+    assert len(ask_tell.proposals) == 1 + 5
 
 
 def test_it_fails_when_no_stage_with_a_teacher_succeeds() -> None:
-    strategy = with_base(COMPARED)
+    ask_tell = with_base(COMPARED)
     finished = run(
-        strategy,
+        ask_tell,
         lambda p: 0.4 if p.role is TrialRole.CONTROL else None,
         in_flight=1,
         order=random.Random(0),
@@ -161,10 +161,10 @@ def test_it_fails_when_no_stage_with_a_teacher_succeeds() -> None:
 
 
 def test_without_a_plan_nothing_is_proposed_but_the_base() -> None:
-    strategy = with_base(rules(None))
-    assert strategy.ask() == Wait("the teachers are not chosen yet")
-    strategy.rules = replace(COMPARED, plan=plan())
-    assert ask(strategy).teacher == TEACHERS["smallest"]
+    ask_tell = with_base(strategy(None))
+    assert ask_tell.ask() == Wait("the teachers are not chosen yet")
+    ask_tell.strategy = replace(COMPARED, plan=plan())
+    assert ask(ask_tell).teacher == TEACHERS["smallest"]
 
 
 def test_order_is_ranked_among_trained_orders_without_the_baselines() -> None:

@@ -66,7 +66,7 @@ def test_each_start_is_another_attempt(database: Database) -> None:
         trials.add(session, lease, base_proposal())
         assert trials.start(session, lease, "base") == 1
         trials.record_progress(session, lease, progress("base"))
-        trials.offer_again(session, lease, "base", "its worker died")
+        trials.requeue_trial(session, lease, "base", "its worker died")
         assert trials.start(session, lease, "base") == 2
     with database.read() as session:
         row = trials.get(session, f"{search.id}-base")
@@ -147,7 +147,7 @@ def test_a_report_of_an_earlier_attempt_counts(database: Database) -> None:
         trials.add(session, lease, base_proposal())
         for _ in range(2):
             trials.start(session, lease, "base")
-            trials.offer_again(session, lease, "base", "lost")
+            trials.requeue_trial(session, lease, "base", "lost")
         trials.start(session, lease, "base")
         report = succeeded("base", attempt=2)
         row = reports.record(session, lease, report, scores_of(report))

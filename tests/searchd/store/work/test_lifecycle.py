@@ -67,7 +67,7 @@ def bring(database: Database, status: SearchStatus) -> str:
             queue.advance(session, lease, R, "base trained")
         if status in (PAUSING, CANCELLING):
             ASKS["pause" if status is PAUSING else "cancel"](session, search.id)
-            queue.heed(session, lease)
+            queue.acknowledge_stop(session, lease)
         if status is CANCELLED:
             requests.ask_to_cancel(session, search.id)
             queue.stopped(session, lease)
@@ -177,7 +177,7 @@ def test_what_the_user_wants_by_the_time_the_driver_has_stopped_decides(
     search, lease = start_search(memory)
     with memory.write() as session:
         requests.ask_to_pause(session, search.id)
-        queue.heed(session, lease)
+        queue.acknowledge_stop(session, lease)
         ASKS[wish](session, search.id)
         queue.stopped(session, lease)
     assert state(memory, search.id) == afterwards
@@ -261,7 +261,7 @@ def test_stopped_pool_is_what_the_user_wants(
     with leased(memory, f"pool-{pool_id}") as (session, lease):
         queue.advance(session, lease, PoolStatus.TRAINING, "started")
         ASKS[desired](session, pool_id)
-        queue.heed(session, lease)
+        queue.acknowledge_stop(session, lease)
         transient = PoolStatus.PAUSING if desired is PAUSE else PoolStatus.CANCELLING
         assert pools.get(session, pool_id).status is transient
         report = pool_report(pool_id, Outcome.STOPPED, "told to stop")
@@ -277,7 +277,7 @@ def test_pool_that_is_trained_before_it_stops_is_ready(memory: Database, wish: s
     with leased(memory, f"pool-{pool_id}") as (session, lease):
         queue.advance(session, lease, PoolStatus.TRAINING, "started")
         ASKS[wish](session, pool_id)
-        queue.heed(session, lease)
+        queue.acknowledge_stop(session, lease)
         row = pools.record_report(session, lease, pool_report(pool_id))
         assert row.status is PoolStatus.READY
 

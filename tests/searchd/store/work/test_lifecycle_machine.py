@@ -140,7 +140,7 @@ class Users(RuleBasedStateMachine):
         if held.status is not WorkStatus.LEASED or held.desired is Desired.RUN:
             return
         with self.driver(number) as (session, lease, _):
-            queue.heed(session, lease)
+            queue.acknowledge_stop(session, lease)
         with self.driver(number) as (session, lease, _):
             queue.stopped(session, lease)
 
@@ -150,7 +150,7 @@ class Users(RuleBasedStateMachine):
             with suppress(ConflictError), self.database.write() as session:
                 ask(session, self.ids[number])
             with self.driver(number) as (session, lease, _):
-                queue.heed(session, lease)
+                queue.acknowledge_stop(session, lease)
 
     @rule(data=st.data())
     def driver_writes_too_late(self, data: st.DataObject) -> None:
@@ -178,7 +178,7 @@ class Users(RuleBasedStateMachine):
             queue.advance(session, lease, SearchStatus.PREPARING, "its driver has started")
             for trial in trials.unfinished(session, row.id):
                 if trial.status is TrialStatus.RUNNING:
-                    trials.offer_again(session, lease, trial.name, "its driver died")
+                    trials.requeue_trial(session, lease, trial.name, "its driver died")
         elif row.status is SearchStatus.PREPARING and held.desired is Desired.RUN:
             queue.advance(session, lease, SearchStatus.RUNNING, "base and pool are ready")
         else:
@@ -254,7 +254,7 @@ class Users(RuleBasedStateMachine):
         now = {}
         for trial in session.scalars(select(TrialRow)):
             now[trial.id] = (trial.status, trial.completion, trial.attempt, trial.score)
-            search = rows[trial.search_id]
+            search = rows[trial.run_id]
             assert is_final(trial.status) or not is_final(search.status)
             assert trial.status is not TrialStatus.RUNNING or str(search.status) != "paused"
         assert {key: now[key] for key in self.finished} == self.finished

@@ -97,7 +97,7 @@ def test_every_write_of_a_driver_is_refused_when_its_lease_is_lost(database: Dat
     writes: list[Callable[[Session], object]] = [
         lambda s: trials.add(s, lease, search_proposal(0)),
         lambda s: trials.start(s, lease, "base"),
-        lambda s: trials.offer_again(s, lease, "base", "lost"),
+        lambda s: trials.requeue_trial(s, lease, "base", "lost"),
         lambda s: trials.record_progress(s, lease, progress("base")),
         lambda s: reports.record(s, lease, succeeded("base"), {}),
         lambda s: queue.advance(s, lease, SearchStatus.RUNNING, "on"),

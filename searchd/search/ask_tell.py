@@ -23,16 +23,16 @@ from searchd.search.history import (
     trials_in_flight,
 )
 from searchd.search.noise import next_repetition
-from searchd.search.strategies.base import Rules
+from searchd.search.strategies.base import Strategy
 
-__all__ = ["Completion", "Finished", "Strategy", "Wait", "decide", "replay"]
+__all__ = ["Completion", "Finished", "AskTell", "Wait", "decide", "replay"]
 
 
 @dataclass(slots=True)
-class Strategy:
+class AskTell:
     """Ask for a proposal, tell how a trial ended. Not thread-safe: one driver owns it."""
 
-    rules: Rules
+    strategy: Strategy
     proposals: list[Proposal] = field(default_factory=list)
     """In the order they were made. Given at construction to go on with an interrupted search."""
     completions: list[Completion] = field(default_factory=list)
@@ -40,7 +40,7 @@ class Strategy:
 
     def ask(self) -> Proposal | Wait | Finished:
         """The next trial to run, which from now on is in flight."""
-        decision = decide(self.rules, self.proposals, self.completions)
+        decision = decide(self.strategy, self.proposals, self.completions)
         if isinstance(decision, Proposal):
             self.proposals.append(decision)
         return decision
@@ -75,7 +75,7 @@ class Strategy:
 
 
 def decide(
-    rules: Rules, proposals: Sequence[Proposal], completions: Sequence[Completion]
+    strategy: Strategy, proposals: Sequence[Proposal], completions: Sequence[Completion]
 ) -> Proposal | Wait | Finished:
     """What comes next: the base, then search trials with their confirmations, then controls.
 
@@ -86,23 +86,25 @@ def decide(
     """
     in_flight = trials_in_flight(proposals, completions)
     if not proposals:
-        return _base(rules)
+        return _base(strategy)
     base = completion_of(BASE_NAME, completions)
     if base is None:
         return Wait("the base detector is being trained")
     if base.outcome is not Outcome.SUCCEEDED:
         return Finished("the base detector could not be trained", succeeded=False)
-    repetition = next_repetition(rules, proposals, completions)
+    repetition = next_repetition(strategy, proposals, completions)
     if repetition is not None:
         return repetition
-    judged = judge(completions, confirm=rules.confirm)
-    confirmation = next_confirmation(rules, proposals, judged, completed_before=len(completions))
+    judged = judge(completions, confirm=strategy.confirm)
+    confirmation = next_confirmation(strategy, proposals, judged, completed_before=len(completions))
     if confirmation is not None:
         return confirmation
     accepted = judged.accepted
-    reason = rules.stop_reason(proposals, accepted) or rules.limits.reached(completions, accepted)
+    reason = strategy.stop_reason(proposals, accepted) or strategy.limits.reached(
+        completions, accepted
+    )
     if reason is None:
-        decision = rules.propose(proposals, accepted)
+        decision = strategy.propose(proposals, accepted)
         if isinstance(decision, Proposal):
             return replace(decision, completed_before=len(completions))
         return decision
@@ -111,14 +113,14 @@ def decide(
     best = ranking(accepted)
     if not best:
         return Finished(f"{reason}, but no trial succeeded", succeeded=False)
-    length = len(lineage(best[0].proposal.name, proposals)) - 1 if rules.control else 0
-    return _control(rules, length, proposals, completions) or (
+    length = len(lineage(best[0].proposal.name, proposals)) - 1 if strategy.control else 0
+    return _control(strategy, length, proposals, completions) or (
         Wait("the control is being trained") if in_flight else Finished(reason, succeeded=True)
     )
 
 
 def replay(
-    rules: Rules, proposals: Sequence[Proposal], completions: Sequence[Completion]
+    strategy: Strategy, proposals: Sequence[Proposal], completions: Sequence[Completion]
 ) -> list[Proposal | Wait | Finished]:
     """What the strategy would decide in place of each recorded proposal, given the completions that
     it had seen then. Equal to `proposals` if code and rules are the recording's.
@@ -128,7 +130,7 @@ def replay(
     """
     return [
         decide(
-            _as_then(rules, proposal, proposals[:index]),
+            _as_then(strategy, proposal, proposals[:index]),
             proposals[:index],
             completions[: proposal.completed_before],
         )
@@ -136,28 +138,28 @@ def replay(
     ]
 
 
-def _as_then(rules: Rules, proposal: Proposal, before: Sequence[Proposal]) -> Rules:
+def _as_then(strategy: Strategy, proposal: Proposal, before: Sequence[Proposal]) -> Strategy:
     """The rules when this was proposed: a control follows when the budget is spent."""
-    if not (rules.control and proposal.role is TrialRole.CONTROL):
-        return rules
+    if not (strategy.control and proposal.role is TrialRole.CONTROL):
+        return strategy
     spent = len(search_trials(before))
-    return replace(rules, max_trials=min(spent, rules.max_trials))
+    return replace(strategy, max_trials=min(spent, strategy.max_trials))
 
 
-def _base(rules: Rules) -> Proposal:
+def _base(strategy: Strategy) -> Proposal:
     return Proposal(
         role=TrialRole.BASE,
         number=0,
         parent=None,
         change=Train(),
         teacher=None,
-        seed=rules.generator(BASE_NAME).getrandbits(31),
+        seed=strategy.generator(BASE_NAME).getrandbits(31),
         completed_before=0,
     )
 
 
 def _control(
-    rules: Rules,
+    strategy: Strategy,
     length: int,
     proposals: Sequence[Proposal],
     completions: Sequence[Completion],
@@ -177,6 +179,6 @@ def _control(
         parent=done[-1].name if done else BASE_NAME,
         change=Train(),
         teacher=None,
-        seed=rules.generator(trial_name(TrialRole.CONTROL, number)).getrandbits(31),
+        seed=strategy.generator(trial_name(TrialRole.CONTROL, number)).getrandbits(31),
         completed_before=len(completions),
     )
