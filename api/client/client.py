@@ -37,7 +37,7 @@ R = TypeVar(
     schemas.SearchDetails,
     DistillationDetails,
 )
-Wish = Literal["pause", "resume", "cancel", "kill"]
+LifecycleRequest = Literal["pause", "resume", "cancel", "kill"]
 
 
 class Client(Transport):
@@ -88,9 +88,9 @@ class Client(Transport):
         """All of them, newest first; `status` filters."""
         return self._list("/pools", schemas.Pool, filters)
 
-    def ask_of_pool(self, pool: str, wish: Wish) -> schemas.PoolDetails:
+    def ask_of_pool(self, pool: str, request: LifecycleRequest) -> schemas.PoolDetails:
         """Ask for its training to pause, resume, or end."""
-        return self._post(f"/pools/{pool}/{wish}", schemas.PoolDetails)
+        return self._post(f"/pools/{pool}/{request}", schemas.PoolDetails)
 
     def wait_for_pool(self, pool: str, *, poll_s: float = 1.0) -> schemas.PoolDetails:
         """Wait until its training has ended."""
@@ -145,9 +145,9 @@ class Client(Transport):
         """All of them, newest first; `status` filters."""
         return self._list("/searches", schemas.Search, filters)
 
-    def ask_of_search(self, search: str, wish: Wish) -> schemas.SearchDetails:
+    def ask_of_search(self, search: str, request: LifecycleRequest) -> schemas.SearchDetails:
         """Ask for it to pause, resume, or end; finished scores are kept."""
-        return self._post(f"/searches/{search}/{wish}", schemas.SearchDetails)
+        return self._post(f"/searches/{search}/{request}", schemas.SearchDetails)
 
     def extend_search(self, search: str, **budget: object) -> schemas.SearchDetails:
         """Give it more budget, by the fields of `schemas.Extension`; one that has ended goes on."""
@@ -207,9 +207,11 @@ class Client(Transport):
         """All of them, newest first; `status` filters."""
         return self._list("/distillations", Distillation, filters)
 
-    def ask_of_distillation(self, distillation: str, wish: Wish) -> DistillationDetails:
+    def ask_of_distillation(
+        self, distillation: str, request: LifecycleRequest
+    ) -> DistillationDetails:
         """Ask for it to pause, resume, or end; finished stages are kept."""
-        return self._post(f"/distillations/{distillation}/{wish}", DistillationDetails)
+        return self._post(f"/distillations/{distillation}/{request}", DistillationDetails)
 
     def extend_distillation(self, distillation: str) -> DistillationDetails:
         """Let one that failed or was cancelled go on."""

@@ -6,13 +6,13 @@ from typing import Annotated, TypeVar
 import typer
 from pydantic import BaseModel
 
-from api.client import Client, Wish
+from api.client import Client, LifecycleRequest
 from cli.output import Format, FormatOption
 from cli.service import URL, UrlOption
 
 S = TypeVar("S", bound=BaseModel)
 
-_COMMANDS: dict[Wish, str] = {
+_COMMANDS: dict[LifecycleRequest, str] = {
     "pause": "Stop a {noun} within a time slice; resume goes on from there, and nothing is lost.",
     "resume": "Let a paused {noun} go on.",
     "cancel": "Stop a {noun} for good within a time slice; everything finished is kept.",
@@ -23,7 +23,7 @@ _COMMANDS: dict[Wish, str] = {
 def add_calls(
     app: typer.Typer,
     noun: str,
-    ask: Callable[[Client, str, Wish], S],
+    ask: Callable[[Client, str, LifecycleRequest], S],
     show: Callable[[S, Format], None],
 ) -> None:
     """Add them to the commands of a noun.
@@ -34,14 +34,14 @@ def add_calls(
         ask: Method of the client.
         show: Prints the answer.
     """
-    for wish, text in _COMMANDS.items():
-        app.command(wish, help=text.format(noun=noun))(_command(wish, noun, ask, show))
+    for request, text in _COMMANDS.items():
+        app.command(request, help=text.format(noun=noun))(_command(request, noun, ask, show))
 
 
 def _command(
-    wish: Wish,
+    request: LifecycleRequest,
     noun: str,
-    ask: Callable[[Client, str, Wish], S],
+    ask: Callable[[Client, str, LifecycleRequest], S],
     show: Callable[[S, Format], None],
 ) -> Callable[..., None]:
     argument = typer.Argument(help=f"Name or id of the {noun}.")
@@ -50,6 +50,6 @@ def _command(
         name: Annotated[str, argument], url: UrlOption = URL, output: FormatOption = Format.TABLE
     ) -> None:
         with Client(url) as client:
-            show(ask(client, name, wish), output)
+            show(ask(client, name, request), output)
 
     return command

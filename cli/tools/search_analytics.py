@@ -17,7 +17,6 @@ from searchd.domain.teacher import Teaching
 from searchd.domain.trial import TrialRole
 from searchd.search.analytics import (
     Gains,
-    Point,
     ScoredTrial,
     front,
     gains_by,
@@ -25,6 +24,7 @@ from searchd.search.analytics import (
     generations_of,
     hypervolumes,
 )
+from searchd.search.history import OperatingPoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +122,10 @@ def document(gathered: Gathered) -> dict[str, Any]:
             "before": asdict(gathered.before),
             "after": asdict(gathered.after),
         },
-        "front": [{"trial": each.trial, **asdict(each.point)} for each in front(trials)],
+        "front": [
+            {"trial": each.trial, **asdict(each.point), "resolution": str(each.point.resolution)}
+            for each in front(trials)
+        ],
     }
 
 
@@ -186,7 +189,7 @@ def _scored(row: schemas.Trial, parent: float | None) -> ScoredTrial:
         score=row.score,
         gain=None if parent is None else row.score - parent,
         points=tuple(
-            Point(resolution=str(each.resolution), macs=each.macs, ap=each.ap)
+            OperatingPoint(resolution=each.resolution, macs=each.macs, ap=each.ap)
             for each in row.evaluations
         ),
     )

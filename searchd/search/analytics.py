@@ -8,18 +8,10 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from searchd.search.history import OperatingPoint
 from searchd.search.pareto import pareto_front
 
 K = TypeVar("K", bound=Hashable)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
-    """A detector at one resolution."""
-
-    resolution: str
-    macs: float
-    ap: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +24,7 @@ class ScoredTrial:
     score: float
     gain: float | None
     """Its score less its parent's; None for the base."""
-    points: tuple[Point, ...]
+    points: tuple[OperatingPoint, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +58,7 @@ class FrontPoint:
     """One point of a Pareto front of AP against MACs."""
 
     trial: str
-    point: Point
+    point: OperatingPoint
 
 
 def generations_of(trials: Sequence[ScoredTrial]) -> list[int]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from searchd.domain.trial import Outcome, Proposal, TrialRole, trial_name
-from searchd.search.history import Completion, Point
+from searchd.search.history import Completion, OperatingPoint
 from searchd.search.strategies.base import Strategy
 
 
@@ -140,5 +140,5 @@ def _together(first: Completion, second: Completion) -> Completion:
     )
 
 
-def _mean(one: Point, other: Point) -> Point:
+def _mean(one: OperatingPoint, other: OperatingPoint) -> OperatingPoint:
     return replace(one, ap=(one.ap + other.ap) / 2)

@@ -12,7 +12,7 @@ from searchd.domain.trial import Outcome, Proposal, TrialRole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
+class OperatingPoint:
     """A trained detector at one resolution."""
 
     resolution: Resolution
@@ -34,7 +34,7 @@ class Completion:
     """The trained student's. Set if and only if it succeeded."""
     score: float | None = None
     """Best score over the resolutions. Set if and only if it succeeded."""
-    points: tuple[Point, ...] = ()
+    points: tuple[OperatingPoint, ...] = ()
     """Of a success, by resolution."""
     busy_s: float = 0.0
     """Seconds that workers had the trial, over all attempts."""

@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from searchd.domain.lifecycle import TrialStatus
 from searchd.domain.trial import TrialRole
+from searchd.search.history import OperatingPoint
 from searchd.search.pareto import pareto_front
 
 DEFAULT_TOP_K = 5
@@ -35,15 +36,6 @@ class Descent(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
-    """How a student did at one resolution."""
-
-    resolution: str
-    macs: float
-    ap: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class KeptTrial:
     """What of a trial decides whether its weights are needed."""
 
@@ -53,7 +45,7 @@ class KeptTrial:
     role: TrialRole
     status: TrialStatus
     score: float | None = None
-    points: tuple[Point, ...] = ()
+    points: tuple[OperatingPoint, ...] = ()
     pinned: bool = False
 
 

@@ -203,7 +203,7 @@ def test_events_end_with_the_distillation(http: httpx.Client, ready: Database) -
 
 
 @pytest.mark.parametrize(
-    ("wish", "desired", "status"),
+    ("verb", "desired", "status"),
     [
         ("cancel", "cancel", "cancelled"),
         ("kill", "kill", "cancelled"),
@@ -211,10 +211,10 @@ def test_events_end_with_the_distillation(http: httpx.Client, ready: Database) -
     ],
 )
 def test_what_no_driver_holds_is_stopped_at_once(
-    http: httpx.Client, ready: Database, wish: str, desired: str, status: str
+    http: httpx.Client, ready: Database, verb: str, desired: str, status: str
 ) -> None:
     add_distillation(ready)
-    response = http.post(f"/distillations/mtpd/{wish}")
+    response = http.post(f"/distillations/mtpd/{verb}")
     assert response.status_code == 202
     assert (response.json()["desired"], response.json()["status"]) == (desired, status)
 
@@ -280,8 +280,8 @@ def test_only_its_owner_may_stop_a_distillation(guarded: tuple[str, Database]) -
     ada, bob = _of(database, "ada"), _of(database, "bob")
     created = httpx.post(f"{url}/distillations", json=_body(), headers=ada)
     assert (created.status_code, created.json()["owner"]) == (201, "ada")
-    for wish in ("pause", "resume", "cancel", "kill"):
-        refused = httpx.post(f"{url}/distillations/mtpd/{wish}", headers=bob)
+    for verb in ("pause", "resume", "cancel", "kill"):
+        refused = httpx.post(f"{url}/distillations/mtpd/{verb}", headers=bob)
         assert (refused.status_code, "belongs to ada" in refused.text) == (403, True)
     assert httpx.post(f"{url}/distillations/mtpd/cancel", headers=ada).status_code == 202
 

@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 from searchd.domain.errors import ConflictError, InvalidValueError
 from searchd.domain.lifecycle import is_final
 from searchd.domain.trial import TrialRole
-from searchd.search.history import Point
+from searchd.search.history import OperatingPoint
 from searchd.search.pareto import knee, pareto_front
 from searchd.spec import DistillationSpec, FinishSpec, SearchSpec
 from searchd.store.models import DistillationRow, SearchRow, TrialRow
@@ -14,7 +14,7 @@ from searchd.store.models.resources import NAME_LENGTH
 from searchd.store.resources import distillations
 from searchd.store.runs import completions, trials
 
-_Found = tuple[str, Point]
+_Found = tuple[str, OperatingPoint]
 """A trial's name, and how its student did."""
 
 

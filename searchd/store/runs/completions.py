@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 
 from searchd.domain.trial import Outcome
 from searchd.search.confirmation import Judged, judge
-from searchd.search.history import Completion, Point
+from searchd.search.history import Completion, OperatingPoint
 from searchd.spec import SearchSpec
 from searchd.store.models import RunRow, TrialRow
 from searchd.store.runs import trials
@@ -43,7 +43,7 @@ def of_trial(row: TrialRow, started_at: datetime | None) -> Completion:
         architecture=row.detector.architecture if succeeded and row.detector else None,
         score=row.score if succeeded else None,
         points=tuple(
-            Point(resolution=each.resolution, ap=each.ap, macs=each.macs)
+            OperatingPoint(resolution=each.resolution, ap=each.ap, macs=each.macs)
             for each in row.evaluations
         ),
         busy_s=row.busy_s,

@@ -14,8 +14,8 @@ from sqlalchemy.orm import Session, selectinload
 
 from searchd.domain.errors import CollectedError, ConflictError
 from searchd.domain.lifecycle import PoolStatus, SearchStatus, TeacherStatus, is_final
-from searchd.search.history import Completion, ranking
-from searchd.search.retention import DEFAULT_TOP_K, Descent, KeptTrial, Point, needed
+from searchd.search.history import Completion, OperatingPoint, ranking
+from searchd.search.retention import DEFAULT_TOP_K, Descent, KeptTrial, needed
 from searchd.spec import JointDetNasSpec, PoolSearchSpec, RandomSpec, SearchSpec
 from searchd.store import events
 from searchd.store.models import ArtifactRow, PoolRow, RunRow, TeacherRow, TrialRow
@@ -191,7 +191,7 @@ def _accepted(
             by_id[_id(run, each)],
             score=each.score,
             points=tuple(
-                Point(resolution=str(point.resolution), macs=point.macs, ap=point.ap)
+                OperatingPoint(resolution=point.resolution, macs=point.macs, ap=point.ap)
                 for point in each.points
             ),
         )
@@ -221,7 +221,7 @@ def _kept_trial(row: TrialRow) -> KeptTrial:
         status=row.status,
         score=row.score,
         points=tuple(
-            Point(resolution=str(each.resolution), macs=each.macs, ap=each.ap)
+            OperatingPoint(resolution=each.resolution, macs=each.macs, ap=each.ap)
             for each in row.evaluations
         ),
         pinned=row.pinned,

@@ -92,16 +92,16 @@ _MAY_FOLLOW = {
 }
 
 
-def _ask(session: Session, resource_id: str, wish: Desired, message: str = "") -> WorkRow:
+def _ask(session: Session, resource_id: str, desired: Desired, message: str = "") -> WorkRow:
     work = locked(session, of_resource(session, resource_id).id)
     row = resource(session, work)
     session.refresh(row)  # it may have ended while we waited for the work's lock
-    if _is_granted(work, row, wish):
+    if _is_granted(work, row, desired):
         return work
-    _check_wish(work, row, wish)
-    work.desired = wish
+    _check_request(work, row, desired)
+    work.desired = desired
     session.flush()
-    message = message or f"a user asked to {VERBS[wish]}"
+    message = message or f"a user asked to {VERBS[desired]}"
     if work.status is WorkStatus.LEASED:
         work.status_reason = message  # for whoever carries it out
         events.append(session, row.id, subject=row.id, status=row.status.value, message=message)
@@ -110,20 +110,20 @@ def _ask(session: Session, resource_id: str, wish: Desired, message: str = "") -
     return work
 
 
-def _is_granted(work: WorkRow, row: AnyResource, wish: Desired) -> bool:
+def _is_granted(work: WorkRow, row: AnyResource, desired: Desired) -> bool:
     """Whether it was asked before, or comes to the same as what was."""
     if is_final(row.status):
         ends = (Desired.CANCEL, Desired.KILL)
-        return row.status.value == "cancelled" and wish in ends
-    return wish is work.desired or (wish, work.desired) == (Desired.CANCEL, Desired.KILL)
+        return row.status.value == "cancelled" and desired in ends
+    return desired is work.desired or (desired, work.desired) == (Desired.CANCEL, Desired.KILL)
 
 
-def _check_wish(work: WorkRow, row: AnyResource, wish: Desired) -> None:
-    cannot = f"cannot be {_PARTICIPLES[wish]}"
+def _check_request(work: WorkRow, row: AnyResource, desired: Desired) -> None:
+    cannot = f"cannot be {_PARTICIPLES[desired]}"
     if isinstance(row, DatasetRow | TeacherRow):
         raise ConflictError(f"{row.name} {cannot}; its check ends by itself")
     if is_final(row.status):
         raise ConflictError(f"{row.name} is {row.status} already and {cannot}")
-    if wish not in _MAY_FOLLOW[work.desired]:
+    if desired not in _MAY_FOLLOW[work.desired]:
         earlier = _PARTICIPLES[work.desired]
         raise ConflictError(f"{row.name} is {row.status}, is to be {earlier} and {cannot}")

@@ -60,10 +60,10 @@ def test_a_search_is_analysed_from_its_recorded_trials(searchd: Run) -> None:
         "success_rate": 1.0,
     }
     assert found["gains_by_generation"]["1"]["success_rate"] == 0.5
-    assert [(p["trial"], p["macs"], p["ap"]) for p in found["front"]] == [
-        ("1", 5e8, 0.3125),
-        ("1", 1e9, 0.625),
-        ("3", 8e9, 0.75),
+    assert [(p["trial"], p["resolution"], p["macs"], p["ap"]) for p in found["front"]] == [
+        ("1", "64x64", 5e8, 0.3125),
+        ("1", "96x96", 1e9, 0.625),
+        ("3", "96x96", 8e9, 0.75),
     ]
     volumes = [t["hypervolume"] for t in found["trials"]]
     assert volumes[0] == (2 * 0.25 + 4 * 0.5) / 8

@@ -10,7 +10,7 @@ from searchd.domain.resolution import Resolution
 from searchd.domain.trial import Outcome
 from searchd.driver.ledger import Ledger
 from searchd.messages.reports import Report
-from searchd.search.history import Finished, Point
+from searchd.search.history import Finished, OperatingPoint
 from searchd.settings import Settings
 from searchd.spec import BudgetSpec
 from searchd.spec.search import TargetSpec
@@ -87,8 +87,8 @@ def test_next_driver_is_told_the_same(
 
     assert completion is not None
     assert completion.points == (
-        Point(resolution=Resolution(64, 64), ap=0.25, macs=1e9),
-        Point(resolution=Resolution(96, 96), ap=0.5, macs=2e9),
+        OperatingPoint(resolution=Resolution(64, 64), ap=0.25, macs=1e9),
+        OperatingPoint(resolution=Resolution(96, 96), ap=0.5, macs=2e9),
     )
     assert 0 <= completion.elapsed_s < 60
     assert Ledger(sqlite, lease, settings, watch).ask_tell().completions == [completion]

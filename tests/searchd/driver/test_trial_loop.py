@@ -73,10 +73,10 @@ class Stage:
                 session, lease, factories.pool_report(self.pool_id, outcome, reason)
             )
 
-    def ask(self, wish: Ask) -> None:
+    def ask(self, verb: Ask) -> None:
         """A user asks, and the driver sees it if it is to stop."""
         with self.database.write() as session:
-            if wish(session, self.search_id).desired is not Desired.RUN:
+            if verb(session, self.search_id).desired is not Desired.RUN:
                 self.stopping.set()
 
     def extend(self, max_trials: int) -> None:
@@ -220,7 +220,7 @@ def test_paused_search_goes_on_where_it_was(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wish", "status"),
+    ("verb", "status"),
     [
         (requests.ask_to_pause, SearchStatus.PAUSED),
         (requests.ask_to_cancel, SearchStatus.CANCELLED),
@@ -228,9 +228,9 @@ def test_paused_search_goes_on_where_it_was(stage: Stage) -> None:
     ],
 )
 def test_search_that_is_stopped_before_its_driver_starts_trains_nothing(
-    stage: Stage, wish: Ask, status: SearchStatus
+    stage: Stage, verb: Ask, status: SearchStatus
 ) -> None:
-    stage.ask(wish)
+    stage.ask(verb)
 
     assert stage.run()[0] is status
     assert stage.begun == []

@@ -2,11 +2,11 @@
 
 import pytest
 
+from searchd.domain.resolution import Resolution
 from searchd.search.analytics import (
     FrontPoint,
     Gains,
     Generation,
-    Point,
     ScoredTrial,
     front,
     gains_by,
@@ -14,13 +14,14 @@ from searchd.search.analytics import (
     generations_of,
     hypervolumes,
 )
+from searchd.search.history import OperatingPoint
 
 
 def trial(name: str, action: str, score: float, gain: float | None, macs: float) -> ScoredTrial:
     """At full resolution its AP is its score; at half, half of both AP and MACs."""
     points = (
-        Point(resolution="96x96", macs=macs, ap=score),
-        Point(resolution="64x64", macs=macs / 2, ap=score / 2),
+        OperatingPoint(resolution=Resolution(96, 96), macs=macs, ap=score),
+        OperatingPoint(resolution=Resolution(64, 64), macs=macs / 2, ap=score / 2),
     )
     return ScoredTrial(trial=name, action=action, score=score, gain=gain, points=points)
 
@@ -71,8 +72,12 @@ def test_gains_by_generation() -> None:
 
 def test_front_is_over_all_trials_and_resolutions() -> None:
     assert front(LOG) == [
-        FrontPoint(trial="4", point=Point(resolution="64x64", macs=40, ap=0.25)),
-        FrontPoint(trial="4", point=Point(resolution="96x96", macs=80, ap=0.50)),
+        FrontPoint(
+            trial="4", point=OperatingPoint(resolution=Resolution(64, 64), macs=40, ap=0.25)
+        ),
+        FrontPoint(
+            trial="4", point=OperatingPoint(resolution=Resolution(96, 96), macs=80, ap=0.50)
+        ),
     ]
 
 

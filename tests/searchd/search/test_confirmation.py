@@ -10,7 +10,7 @@ from searchd.domain.resolution import Resolution
 from searchd.domain.trial import Proposal, TrialRole
 from searchd.search.ask_tell import AskTell, Finished, Wait, replay
 from searchd.search.confirmation import Verdict, judge, remark
-from searchd.search.history import Completion, Point, ranking, trials_without_gain
+from searchd.search.history import Completion, OperatingPoint, ranking, trials_without_gain
 from searchd.search.stopping_criteria import Limits, Target
 from searchd.search.strategies.base import Strategy
 from tests.searchd.search.scripted import STRATEGY, ask, completion, run, with_base
@@ -27,7 +27,7 @@ def tell(ask_tell: AskTell, score: float | None) -> Completion:
 def end(ask_tell: AskTell, proposal: Proposal, score: float | None) -> Completion:
     ended = completion(ask_tell, proposal, score)
     if score is not None:
-        ended = replace(ended, points=(Point(resolution=SIZE, ap=score, macs=1e9),))
+        ended = replace(ended, points=(OperatingPoint(resolution=SIZE, ap=score, macs=1e9),))
     ask_tell.tell(ended)
     return ended
 

@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from searchd.domain.lifecycle import TrialStatus
+from searchd.domain.resolution import Resolution
 from searchd.domain.trial import Proposal, TrialRole
 from searchd.search.ask_tell import AskTell, Finished, Wait
-from searchd.search.history import completion_of
-from searchd.search.retention import Descent, KeptTrial, Point, needed
+from searchd.search.history import OperatingPoint, completion_of
+from searchd.search.retention import Descent, KeptTrial, needed
 from searchd.search.strategies.base import Strategy
 from searchd.search.strategies.joint_detnas import JointDetNas
 from searchd.search.strategies.pool_search import PoolSearch
@@ -29,7 +30,11 @@ def trial(
     status: TrialStatus = TrialStatus.SUCCEEDED,
     pinned: bool = False,
 ) -> KeptTrial:
-    points = () if score is None else (Point(resolution="64x64", macs=macs, ap=score),)
+    points = (
+        ()
+        if score is None
+        else (OperatingPoint(resolution=Resolution(64, 64), macs=macs, ap=score),)
+    )
     return KeptTrial(
         id=name,
         parent_id=parent,
@@ -84,7 +89,7 @@ def test_front_is_kept_at_every_resolution() -> None:
         role=TrialRole.SEARCH,
         status=TrialStatus.SUCCEEDED,
         score=0.1,
-        points=(Point(resolution="96x96", macs=9e9, ap=0.4),),
+        points=(OperatingPoint(resolution=Resolution(96, 96), macs=9e9, ap=0.4),),
     )
     assert kept(at_large, trial("1", score=0.8), trial("2", score=0.7)) == "0 1 2 base"
 
@@ -141,7 +146,7 @@ class Weights:
     def __init__(self, strategy: Strategy, top_k: int, descent: Descent) -> None:
         self.ask_tell = AskTell(strategy)
         self.running: list[Proposal] = []
-        self.points: dict[str, Point] = {}
+        self.points: dict[str, OperatingPoint] = {}
         self.stored: set[str] = set()
         self._top_k, self._descent = top_k, descent
 
@@ -154,7 +159,9 @@ class Weights:
         self.running.remove(proposal)
         self.ask_tell.tell(completion(self.ask_tell, proposal, score))
         if score is not None:
-            self.points[proposal.name] = Point(resolution="64x64", macs=macs, ap=score)
+            self.points[proposal.name] = OperatingPoint(
+                resolution=Resolution(64, 64), macs=macs, ap=score
+            )
             self.stored.add(proposal.name)
 
     def sweep(self) -> None:

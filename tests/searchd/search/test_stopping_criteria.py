@@ -8,7 +8,7 @@ import pytest
 from searchd.domain.resolution import Resolution
 from searchd.domain.trial import TrialRole
 from searchd.search.ask_tell import AskTell, replay
-from searchd.search.history import Completion, Finished, Point
+from searchd.search.history import Completion, Finished, OperatingPoint
 from searchd.search.stopping_criteria import Limits, Target
 from tests.searchd.search.scripted import STRATEGY, ask, completion, rising, run, with_base
 
@@ -23,7 +23,7 @@ def completions(*hours: float, ap: float = 0.3, macs: float = 2e9) -> list[Compl
         ask_tell.tell(
             replace(
                 made,
-                points=(Point(resolution=SMALL, ap=ap, macs=macs),),
+                points=(OperatingPoint(resolution=SMALL, ap=ap, macs=macs),),
                 busy_s=3600 * hours[number],
                 elapsed_s=3600 * sum(hours[: number + 1]),
             )
@@ -73,7 +73,7 @@ def test_search_whose_limit_is_reached_ends_with_its_controls_and_can_be_replaye
     ask_tell = with_base(strategy)
 
     def tell(made: Completion) -> Completion:
-        points = (Point(resolution=SMALL, ap=made.score or 0.0, macs=1e9),)
+        points = (OperatingPoint(resolution=SMALL, ap=made.score or 0.0, macs=1e9),)
         return replace(made, points=points)
 
     for _ in range(4):

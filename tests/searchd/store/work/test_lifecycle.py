@@ -163,7 +163,7 @@ def test_what_every_call_does_in_every_status(
 
 
 @pytest.mark.parametrize(
-    ("wish", "afterwards"),
+    ("verb", "afterwards"),
     [
         ("pause", (PAUSED, HALTED, PAUSE)),
         ("cancel", (CANCELLED, DONE, CANCEL)),
@@ -172,29 +172,29 @@ def test_what_every_call_does_in_every_status(
     ],
 )
 def test_what_the_user_wants_by_the_time_the_driver_has_stopped_decides(
-    memory: Database, wish: str, afterwards: tuple[SearchStatus, WorkStatus, Desired]
+    memory: Database, verb: str, afterwards: tuple[SearchStatus, WorkStatus, Desired]
 ) -> None:
     search, lease = start_search(memory)
     with memory.write() as session:
         requests.ask_to_pause(session, search.id)
         queue.acknowledge_stop(session, lease)
-        ASKS[wish](session, search.id)
+        ASKS[verb](session, search.id)
         queue.stopped(session, lease)
     assert state(memory, search.id) == afterwards
 
 
 @pytest.mark.parametrize(
-    ("wish", "afterwards"),
+    ("verb", "afterwards"),
     [("pause", PAUSED), ("cancel", CANCELLED), ("kill", CANCELLED), ("resume", R)],
 )
 def test_what_the_user_wants_is_done_at_once_when_the_driver_dies(
-    memory: Database, wish: str, afterwards: SearchStatus
+    memory: Database, verb: str, afterwards: SearchStatus
 ) -> None:
     search, lease = start_search(memory)
     with memory.write() as session:
         trials.add(session, lease, base_proposal())
         trials.start(session, lease, "base")
-        ASKS[wish](session, search.id)
+        ASKS[verb](session, search.id)
         queue.requeue(session, lease, "driver died", delay_s=0, now=datetime.now(UTC))
     assert state(memory, search.id)[0] is afterwards
     with memory.read() as session:
@@ -270,13 +270,13 @@ def test_stopped_pool_is_what_the_user_wants(
         assert len(pools.epochs(session, pool_id)) == (0 if desired is PAUSE else 1)
 
 
-@pytest.mark.parametrize("wish", ["pause", "cancel"])
-def test_pool_that_is_trained_before_it_stops_is_ready(memory: Database, wish: str) -> None:
+@pytest.mark.parametrize("verb", ["pause", "cancel"])
+def test_pool_that_is_trained_before_it_stops_is_ready(memory: Database, verb: str) -> None:
     add_dataset(memory)
     pool_id = add_pool(memory, ready=False)
     with leased(memory, f"pool-{pool_id}") as (session, lease):
         queue.advance(session, lease, PoolStatus.TRAINING, "started")
-        ASKS[wish](session, pool_id)
+        ASKS[verb](session, pool_id)
         queue.acknowledge_stop(session, lease)
         row = pools.record_report(session, lease, pool_report(pool_id))
         assert row.status is PoolStatus.READY
