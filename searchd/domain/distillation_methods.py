@@ -1,7 +1,7 @@
-"""The catalogue of distillation methods and what each needs. Standard library only.
+"""The catalogue of distillation methods and their requirements. Standard library only.
 
-A spec names methods from here; `detection.distillation` computes them. What cannot fit is refused
-when the spec is submitted, long before a GPU sees it.
+A spec names methods of this catalogue; `detection.distillation` computes them. A method that does
+not fit the student or the teacher is refused when the spec is submitted.
 """
 
 from collections.abc import Iterable, Mapping
@@ -28,18 +28,18 @@ from searchd.domain.method_options import (
 
 
 class Tap(StrEnum):
-    """A place of a detector that a method reads (docs/papers.md 0.2).
+    """A place in a detector whose output a method reads (docs/papers.md 0.2).
 
-    Regions are the boxes on which both sides are compared, and always the student's: the proposals
+    Student and teacher are compared on regions, which always come from the student: the proposals
     that a two-stage student sampled, or boxes sampled from a one-stage student's predictions.
 
     Attributes:
         NECK: Every level of the neck's output.
-        REGION_FEATURES: RoIAlign features of the compared regions, each from its own level.
-        REGION_LEVELS: The same from every level.
-        EMBEDDINGS: What the output layer reads, of all regions.
-        CLASS_LOGITS: Of all regions.
-        BOX_DELTAS: Of all regions, for each class, as the head puts them out.
+        REGION_FEATURES: RoIAlign features of every region, from the level of its size.
+        REGION_LEVELS: RoIAlign features of every region, from every level.
+        EMBEDDINGS: Input of the classification layer for every region.
+        CLASS_LOGITS: Class logits of every region.
+        BOX_DELTAS: Encoded box deltas of every region and class, as the head outputs them.
         MATCHED_PREDICTIONS: Class logits and decoded boxes of every anchor, point or proposal that
             is assigned to an object.
     """
@@ -54,7 +54,7 @@ class Tap(StrEnum):
 
 
 class MethodName(StrEnum):
-    """Name of a distillation method, as a spec writes it. `CATALOGUE` says what each is."""
+    """Name of a distillation method in a spec. `CATALOGUE` describes each method."""
 
     PROPOSAL_FEATURE = "proposal_feature"
     CLASSIFICATION = "classification"
@@ -80,30 +80,35 @@ TWO_STAGE = frozenset({Family.FASTER_RCNN, Family.CASCADE_RCNN})
 ANY = ONE_STAGE | TWO_STAGE
 WITH_ANCHORS = ANY - {Family.FCOS}
 CLASS_SPECIFIC_BOXES = frozenset({Family.FASTER_RCNN})
-"""Families that predict a box for each class; a cascade's are class-agnostic."""
+"""Families that predict a box for each class. The boxes of Cascade R-CNN are class-agnostic."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
-    """What a method is and what it needs of the pair."""
+    """A distillation method and its requirements on student and teacher."""
 
     title: str
+    """Short description for lists."""
     paper: str
+    """Short names of the papers that define it."""
     section: str
+    """Sections of those papers."""
     reads_student: frozenset[Tap] = frozenset()
+    """Outputs of the student that the method reads."""
     reads_teacher: frozenset[Tap] = frozenset()
+    """Outputs of the teacher that the method reads."""
     students: frozenset[Family] = ANY
-    """Families that it can teach."""
+    """Families of students that the method supports."""
     teachers: frozenset[Family] = ANY
-    """Families that can teach by it."""
+    """Families of teachers that the method supports."""
     same_head: bool = False
-    """Whether the teacher's head must have the shapes of the student's."""
+    """Whether the teacher's head must have the same shapes as the student's."""
     weight: float = 1.0
-    """Default weight of its loss."""
+    """Default weight of the method's loss."""
     one_stage_weight: float | None = None
-    """The same for one-stage students, where it differs."""
+    """Default weight for one-stage students. None: `weight`."""
     options: type[Any] = NoOptions
-    """Dataclass of its options."""
+    """Dataclass of the method's options."""
 
 
 CATALOGUE: dict[MethodName, Method] = {
@@ -257,7 +262,7 @@ CATALOGUE: dict[MethodName, Method] = {
 
 
 def default_weight(name: MethodName, *, two_stage: bool) -> float:
-    """The published weight of a method's loss."""
+    """Return the published weight of a method's loss for a two-stage or a one-stage student."""
     method = CATALOGUE[name]
     if two_stage or method.one_stage_weight is None:
         return method.weight
@@ -265,15 +270,15 @@ def default_weight(name: MethodName, *, two_stage: bool) -> float:
 
 
 def check_average(methods: Iterable[MethodName]) -> None:
-    """See that every method can teach by the mean of several teachers' features (MTPD, appendix E).
+    """Check that every method can distil from averaged teacher features (MTPD, appendix E).
 
     Raises:
-        InvalidValueError: One is not feature matching.
+        InvalidValueError: A method other than feature matching is named.
     """
     for name in methods:
         if name is not MethodName.FEATURE_MATCHING:
             raise InvalidValueError(
-                f"{name} cannot teach by average_features, which feature_matching alone can; use "
+                f"{name} cannot teach by average_features, only feature_matching can; use "
                 "mean_of_losses"
             )
 
@@ -283,24 +288,24 @@ JOINT_DETNAS = (
     MethodName.CLASSIFICATION,
     MethodName.CLASS_AWARE_LOCALISATION,
 )
-"""What Joint-DetNAS distils by (docs/papers.md 1.8); the default of a search."""
+"""The methods of Joint-DetNAS (docs/papers.md 1.8), which are the default of a search."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traits:
-    """What of a detector, or of every teacher of a pool, decides which methods fit."""
+    """The properties of a detector, or of all subnets of a pool, that decide which methods fit."""
 
     family: Family
     neck_channels: tuple[int, ...]
-    """Every width that the neck may have: several for a pool."""
+    """Widths that the neck can have: one for a detector, one or more for a pool."""
     head: tuple[int, ...]
-    """The numbers that give the head its shapes, besides classes and neck."""
+    """The numbers that determine the head's shapes, apart from classes and neck."""
     anchor_scale: float
-    """What the head's box deltas are relative to."""
+    """`Detector.level_scale`, on which the meaning of box deltas depends."""
 
 
 def traits(detector: Detector, *, neck_channels: Iterable[int] | None = None) -> Traits:
-    """The traits of a detector; of a pool, when its neck widths are given."""
+    """Return the traits of a detector, or of a pool where its neck widths are given."""
     return Traits(
         family=detector.family,
         neck_channels=tuple(neck_channels or (detector.neck_channels,)),
@@ -312,9 +317,13 @@ def traits(detector: Detector, *, neck_channels: Iterable[int] | None = None) ->
 def misfit(
     name: MethodName, student: Traits, teacher: Traits | None = None, options: object = None
 ) -> str | None:
-    """Why a method does not fit a student and a teacher, naming both sides; None if it does.
+    """Return why a method does not fit a student and a teacher, or None if it fits.
 
-    Without a teacher, whether there is one that would fit; without options, with the defaults.
+    Args:
+        name: The method.
+        student: Traits of the student.
+        teacher: Traits of the teacher. None: only the student is checked.
+        options: The method's options. None: the defaults.
     """
     method = CATALOGUE[name]
     if student.family not in method.students:
@@ -340,22 +349,23 @@ def misfit(
 
 
 def fitting(student: Traits, teacher: Traits | None = None) -> tuple[MethodName, ...]:
-    """Every method that fits the pair."""
+    """Return the methods that fit a student and a teacher. None: any teacher."""
     return tuple(name for name in MethodName if misfit(name, student, teacher) is None)
 
 
 def check_fit(
     methods: Mapping[MethodName, object], student: Traits, teacher: Traits | None = None
 ) -> None:
-    """See that every method fits the pair.
+    """Check that every method fits a student and a teacher.
 
     Args:
-        methods: Their options by name.
-        student: Of the pair.
-        teacher: None where it is not known yet.
+        methods: The methods' options, by name.
+        student: Traits of the student.
+        teacher: Traits of the teacher. None: not known yet; only the student is checked.
 
     Raises:
-        InvalidValueError: One does not; the message names both sides and what would fit.
+        InvalidValueError: A method does not fit. The message names student and teacher and lists
+            the methods that fit.
     """
     for name, options in methods.items():
         reason = misfit(name, student, teacher, options)

@@ -1,7 +1,8 @@
 """The options of each distillation method, with their defaults and ranges. Standard library only.
 
-A spec gives them under `options`; the catalogue (`searchd.domain.distillation_methods`) says which
-class belongs to which method, and `detection.distillation` reads them.
+A spec gives them under `options` of a method. The catalogue in
+`searchd.domain.distillation_methods` says which class belongs to which method, and
+`detection.distillation` reads the values. An option outside its range raises InvalidValueError.
 """
 
 from collections.abc import Callable
@@ -13,43 +14,47 @@ from searchd.domain.errors import InvalidValueError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoOptions:
-    """The method has nothing to choose."""
+    """A method without options."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProposalFeatureOptions:
-    """Joint-DetNAS 3.2.1."""
+    """Options of proposal_feature (Joint-DetNAS 3.2.1, docs/papers.md 1.8)."""
 
     reduction: Literal["mean", "channel_sum"] = "mean"
-    """Per-element mean, or the paper's literal sum over channels."""
+    """How squared differences are reduced: "mean" over RoIs, positions and channels (default), or
+    "channel_sum", the paper's literal sum over channels and mean over the rest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureMatchingOptions:
-    """MTPD 3.1."""
+    """Options of feature_matching (MTPD 3.1, docs/papers.md 2.2)."""
 
     reduction: Literal["mean", "sum"] = "mean"
-    """Mean over the elements of a level and then over levels, or the sum of both."""
+    """How squared differences are reduced: "mean" over the elements of a level and then over levels
+    (default), or "sum" over both."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureImitationOptions:
-    """G-DetKD Table 6; its RoIFI is the method proposal_feature."""
+    """Options of feature_imitation (G-DetKD Table 6, docs/papers.md 3.4). The RoIFI of that table
+    is the method proposal_feature."""
 
     mask: Literal["whole", "anchor", "gaussian", "ground_truth"] = "whole"
-    """Where student and teacher are compared: everywhere, near the student's anchors that fit an
-    object (which a head without anchors, FCOS, does not have), under a Gaussian in every object's
-    box, or in all of the box."""
+    """Cells of a level at which student and teacher are compared: "whole" for all of them
+    (default), "anchor" for those with an anchor that fits an object (not for FCOS, which has no
+    anchors), "gaussian" for a Gaussian inside every object's box, "ground_truth" for all cells of
+    the box."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SgfiOptions:
-    """G-DetKD 4.1."""
+    """Options of sgfi (G-DetKD 4.1, docs/papers.md 3.1)."""
 
     adapter_kernel: Literal[1, 3] = 1
-    """Kernel size of f_adapt, a convolution."""
+    """Kernel size of the convolution f_adapt, 1 (default) or 3."""
     initial_temperature: float = 1.0
-    """tau at the start; it is learned."""
+    """Initial value of the learned temperature tau, above 0."""
 
     def __post_init__(self) -> None:
         _positive(self, "initial_temperature")
@@ -57,16 +62,18 @@ class SgfiOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CkdOptions:
-    """G-DetKD 4.2."""
+    """Options of ckd (G-DetKD 4.2, docs/papers.md 3.2)."""
 
     temperature: float = 0.07
-    """gamma of the critic."""
+    """Temperature gamma of the critic, above 0."""
     projection_channels: int = 128
-    """Width of f_theta's output."""
+    """Output channels of the linear projection f, at least 1."""
     queue_size: int = 80 * 1024
-    """Teacher embeddings of earlier batches that serve as negatives; 0 for none."""
+    """Number of teacher embeddings of earlier batches that serve as negatives, at least 0. The
+    default is the paper's; 0 disables the queue."""
     iou_threshold: float = 0.5
-    """Boxes of the same image that overlap more than this are no negatives; 1 to keep all."""
+    """IoU in [0, 1] above which two regions of the same image are not negatives of each other. The
+    default is the paper's; 1 keeps all negatives."""
 
     def __post_init__(self) -> None:
         _positive(self, "temperature", "projection_channels")
@@ -76,23 +83,28 @@ class CkdOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IcdOptions:
-    """ICD sections 3 and A."""
+    """Options of icd (ICD sections 3 and A, docs/papers.md 4)."""
 
     num_heads: int = 8
-    """Attention heads of the decoder; they share 256 channels."""
+    """Number of attention heads of the decoder. It must divide 256, the channels of all heads
+    together."""
     fake_per_object: int = 5
-    """Instances that are not there, for each that is."""
+    """Number of fake instances per real object in the auxiliary task, at least 0
+    (docs/papers.md 4.2)."""
     max_instances: int | None = None
-    """Per image, real and fake; None: 100 for two-stage students and 300 for others."""
+    """Largest number of real and fake instances per image, at least 1. None (default): 100 for
+    two-stage students and 300 for one-stage ones."""
     warmup_iterations: int = 1000
-    """Before them only the decoder learns, and the student's value projection."""
+    """Number of iterations at the start, at least 0, in which the distillation loss trains the
+    student's value projection and not the student (docs/papers.md 4.4)."""
     decoder_only_iterations: int = 0
-    """Iterations before the training proper, in which the student is not touched (6000 in the
-    paper for small data sets)."""
+    """Number of iterations of the auxiliary task before the training starts, at least 0; the
+    student does not change in them. The paper uses 6000 for small data sets."""
     learning_rate: float = 1e-4
-    """Of the decoder's AdamW."""
+    """Learning rate of the AdamW optimizer of the method's own modules, above 0."""
     normalise_values: bool = True
-    """LayerNorm without parameters on both value maps (docs/papers.md 4.3)."""
+    """Whether a LayerNorm without parameters is applied to the value maps of both sides, as in the
+    released code (docs/papers.md 4.3)."""
 
     def __post_init__(self) -> None:
         _positive(self, "num_heads", "learning_rate")
@@ -105,11 +117,13 @@ class IcdOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DicodClassificationOptions:
-    """DICOD's KD_cls (docs/papers.md 5.2)."""
+    """Options of dicod_classification, DICOD's KD_cls (docs/papers.md 5.2)."""
 
     classifier: str
-    """Folder or URI of a crop classifier (`searchd tools train-classifier`)."""
+    """Folder or URI of a crop classifier, as `searchd tools train-classifier` writes it.
+    Required."""
     temperature: float = 2.0
+    """Temperature T of both distributions, above 0. The default is the paper's."""
 
     def __post_init__(self) -> None:
         _positive(self, "temperature")
@@ -117,19 +131,26 @@ class DicodClassificationOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DicodLocalisationOptions:
-    """DICOD's KD_loc and L_loc (docs/papers.md 5.3)."""
+    """Options of dicod_localisation, DICOD's KD_loc and L_loc (docs/papers.md 5.3)."""
 
     classifier: str
-    """Folder or URI of a crop classifier (`searchd tools train-classifier`)."""
+    """Folder or URI of a crop classifier, as `searchd tools train-classifier` writes it.
+    Required."""
     crop_weight: float = 1.0
-    """Of L_loc, on the pooled crop itself, relative to KD_loc; 0 leaves it out."""
+    """Weight of L_loc, which compares the pooled crops, at least 0; 0 disables it. `crop_weight`
+    and `feature_weight` must not both be 0."""
     feature_weight: float = 1.0
-    """Of KD_loc, on the classifier's first convolution; 0 leaves it out."""
+    """Weight of KD_loc, which compares features of the classifier's first convolution, at least 0;
+    0 disables it."""
     crop_size: int = 112
-    """Pixels a side that boxes are sampled at."""
+    """Side in pixels of the crop that is sampled from a box, at least 1. The default is the
+    paper's."""
     crop_pooling: int = 4
-    """The crop is pooled to this many pixels a side before it is compared."""
+    """Side in pixels to which crops are pooled before L_loc compares them, at least 1. The default
+    is that of the released code."""
     feature_pooling: int = 8
+    """Side in cells to which features are pooled before KD_loc compares them, at least 1. The
+    default is that of the released code."""
 
     def __post_init__(self) -> None:
         _at_least_zero(self, "crop_weight", "feature_weight")
@@ -140,9 +161,10 @@ class DicodLocalisationOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CwdOptions:
-    """CWD (docs/papers.md 6)."""
+    """Options of cwd (docs/papers.md 6)."""
 
     temperature: float = 1.0
+    """Temperature tau of the softmax over positions, above 0. The default is the paper's."""
 
     def __post_init__(self) -> None:
         _positive(self, "temperature")
@@ -150,18 +172,24 @@ class CwdOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FgdOptions:
-    """FGD (docs/papers.md 6). None means the published value for the student's kind of head."""
+    """Options of fgd (docs/papers.md 6). None: the published value for the student's kind of
+    head."""
 
     temperature: float | None = None
-    """T of the attentions: 0.5, and 0.8 for students without anchors (FCOS)."""
+    """Temperature T of the attention maps, above 0. None (default): 0.5, or 0.8 for anchor-free
+    students (FCOS)."""
     foreground: float | None = None
-    """alpha: 1e-3 for one-stage students, 5e-5 for two-stage ones."""
+    """Weight alpha of the features inside boxes, at least 0. None (default): 1e-3 for one-stage
+    students, 5e-5 for two-stage ones."""
     background: float | None = None
-    """beta: 5e-4 and 2.5e-5."""
+    """Weight beta of the features outside boxes, at least 0. None (default): 5e-4 for one-stage
+    students, 2.5e-5 for two-stage ones."""
     attention: float | None = None
-    """gamma: 1e-3 and 5e-5."""
+    """Weight gamma of the attention maps, at least 0. None (default): 1e-3 for one-stage students,
+    5e-5 for two-stage ones."""
     relation: float | None = None
-    """lambda of the global part: 5e-6 and 5e-7."""
+    """Weight lambda of the global relations, at least 0. None (default): 5e-6 for one-stage
+    students, 5e-7 for two-stage ones."""
 
     def __post_init__(self) -> None:
         _positive(self, "temperature")
@@ -170,12 +198,15 @@ class FgdOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MgdOptions:
-    """MGD (docs/papers.md 6). None means the published value for the student's kind of head."""
+    """Options of mgd (docs/papers.md 6). None: the published value for the student's kind of
+    head."""
 
     scale: float | None = None
-    """alpha: 2e-5 for one-stage students, 5e-7 for two-stage ones."""
+    """Factor alpha of the loss, at least 0. None (default): 2e-5 for one-stage students, 5e-7 for
+    two-stage ones."""
     masked_fraction: float | None = None
-    """lambda: share of positions that are hidden; 0.65 and 0.45."""
+    """Share lambda of positions that are masked, in [0, 1]. None (default): 0.65 for one-stage
+    students, 0.45 for two-stage ones."""
 
     def __post_init__(self) -> None:
         _at_least_zero(self, "scale")

@@ -242,7 +242,7 @@ def test_only_feature_matching_teaches_by_averaged_features() -> None:
 
     for name in set(MethodName) - {MethodName.FEATURE_MATCHING}:
         with pytest.raises(
-            InvalidValueError, match=f"{name} cannot teach by average_features, which feature_match"
+            InvalidValueError, match=f"{name} cannot teach by average_features, only feature_match"
         ):
             check_average([MethodName.FEATURE_MATCHING, name])
 
