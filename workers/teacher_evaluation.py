@@ -21,14 +21,12 @@ from searchd import artifacts
 from searchd.domain.detector import Detector, MmdetDetector
 from searchd.domain.errors import DataError
 from searchd.domain.trial import Artifact, Evaluation
+from searchd.messages.files import REPORT_FILE, TEACHER, weights_file
 from searchd.messages.reports import TEACHER_REPORT, TeacherReport
 from searchd.messages.tasks import TeacherEvaluationTask
 from searchd.spec import TrainingSpec
 from workers.teachers import build_teacher
 
-REPORT_FILE = "report.json"
-TEACHER = "teacher"
-"""Name of the weights' artifact."""
 SEED = 0
 """Of the images' order in BN reset, as in comparisons of teachers."""
 
@@ -135,5 +133,5 @@ def _evaluate(task: TeacherEvaluationTask, model: Any, macs: float) -> Evaluatio
 
 def _store(task: TeacherEvaluationTask, model: Any) -> Artifact:
     weights = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
-    uri = artifacts.join(task.artifacts, f"{TEACHER}.safetensors")
+    uri = artifacts.join(task.artifacts, weights_file(TEACHER))
     return artifacts.write(uri, save_safetensors(weights), name=TEACHER)

@@ -14,13 +14,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from cli.output import Format, FormatOption, show_json
 from searchd import artifacts
 from searchd.domain.errors import InvalidValueError
+from searchd.messages.files import RESUME_FILE
 from searchd.spec import SplitSpec
 from searchd.spec.classifier import Augmentation, ClassifierSpec, Losses
 
 if TYPE_CHECKING:
     from detection.crop_classifier_training import ClassifierTraining
 
-RESUME_FILE = "resume.pt"
 
 _PAPER = ClassifierSpec()
 AnnotationsFile = typer.Option(exists=True, dir_okay=False, help="COCO annotations to train on.")

@@ -28,6 +28,7 @@ from searchd.domain.errors import InvalidValueError
 from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import Subnet
 from searchd.domain.trial import Artifact
+from searchd.messages.files import ADAPTERS, STUDENT
 from searchd.messages.tasks import PoolRef
 from searchd.spec import MethodsSpec, SplitSpec
 
@@ -71,7 +72,7 @@ def load_trial(client: Client, trial_id: str, device: str) -> TrainedTrial:
     detector = client.get_detector(trial_id)
     row = client.get_trial(trial_id)
     run = client.get_run(row.search_id)
-    student = Student(detector=detector.detector, weights=_download(client, row.id, "student"))
+    student = Student(detector=detector.detector, weights=_download(client, row.id, STUDENT))
     return TrainedTrial(
         row=row,
         run=run,
@@ -131,7 +132,7 @@ def load_sgfi(client: Client, trial: TrainedTrial, teacher: Any) -> Sgfi:
     )
     sgfi = Sgfi.build(methods[MethodName.SGFI].parsed_options, pair)
     prefix = f"{MethodName.SGFI}."
-    stored = _download(client, trial.row.id, "adapters")
+    stored = _download(client, trial.row.id, ADAPTERS)
     sgfi.load_state_dict(
         {k.removeprefix(prefix): v for k, v in stored.items() if k.startswith(prefix)}
     )

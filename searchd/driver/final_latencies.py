@@ -13,6 +13,7 @@ from ray.exceptions import RayError
 from searchd.domain.trial import TrialRole
 from searchd.driver.cluster import resolve
 from searchd.driver.ledger import Ledger
+from searchd.messages.files import STUDENT
 from searchd.messages.tasks import LatencyTask, TimedDetector
 from searchd.search.confirmation import judge
 from searchd.search.history import ranking
@@ -20,7 +21,6 @@ from searchd.search.pareto import pareto_front
 from searchd.settings import Settings
 from searchd.spec import ResourcesSpec
 from searchd.store.models import EvaluationRow, TrialRow
-from searchd.store.runs.trials import STUDENT
 
 log = logging.getLogger(__name__)
 

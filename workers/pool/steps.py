@@ -19,16 +19,14 @@ from elastic_pool.evaluation import evaluate_subnet, evaluated_subnets
 from elastic_pool.training import PoolIteration, PoolTraining
 from searchd import artifacts
 from searchd.domain.trial import Outcome
+from searchd.messages.files import REPORT_FILE, SUPERNET, weights_file
 from searchd.messages.reports import POOL_REPORT, EvaluatedSubnet, PoolProgress, PoolReport
 from searchd.messages.tasks import PoolTrainingTask
-from workers.pool.training import REPORT_FILE, OnProgress
+from workers.pool.training import OnProgress
 from workers.trial.checkpoints import delete_checkpoints, newest_checkpoint, write_checkpoint
 from workers.trial.failures import cause_and_reason
 
 log = logging.getLogger(__name__)
-
-SUPERNET = "supernet"
-"""Name of the artifact with the supernet's weights."""
 
 Steps = Generator[PoolProgress, bool, PoolReport | None]
 
@@ -176,7 +174,7 @@ class _PoolWorker:
             name: value.cpu().contiguous()
             for name, value in self.training.supernet.weights().items()
         }
-        uri = artifacts.join(self.task.artifacts, f"{SUPERNET}.safetensors")
+        uri = artifacts.join(self.task.artifacts, weights_file(SUPERNET))
         report = PoolReport(
             pool=self.task.pool,
             attempt=self.task.attempt,

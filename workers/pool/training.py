@@ -16,13 +16,13 @@ from ray.train.torch import TorchTrainer, get_device
 from searchd import artifacts
 from searchd.domain.lifecycle import FailureCause
 from searchd.domain.trial import Outcome
+from searchd.messages.files import POOL_STOP_FILE, PROGRESS_FILE, REPORT_FILE
 from searchd.messages.reports import POOL_PROGRESS, POOL_REPORT, PoolProgress, PoolReport
 from searchd.messages.tasks import PoolTrainingTask
 
 STEPS = "workers.pool.steps"
 """Module whose `pool_steps` the workers run. Named and not imported: it needs seconds and half a
 gigabyte, in every process."""
-PROGRESS_FILE, STOP_FILE, REPORT_FILE = "progress.json", "stop", "report.json"
 POLL_S = 1.0
 """Seconds between two looks of the caller at the progress."""
 
@@ -109,7 +109,7 @@ def _post(task: PoolTrainingTask, progress: PoolProgress) -> bool:
     """Leave the progress for the caller; whether to go on."""
     uri = artifacts.join(task.artifacts, PROGRESS_FILE)
     artifacts.write(uri, POOL_PROGRESS.dump_json(progress), name="progress")
-    return not artifacts.exists(artifacts.join(task.artifacts, STOP_FILE))
+    return not artifacts.exists(artifacts.join(task.artifacts, POOL_STOP_FILE))
 
 
 def _has_ended(training: AsyncResult[Any]) -> bool:
@@ -141,7 +141,7 @@ def _beginning(task: PoolTrainingTask) -> PoolProgress:
 
 
 def _tell_to_stop(task: PoolTrainingTask) -> None:
-    artifacts.write(artifacts.join(task.artifacts, STOP_FILE), b"", name="stop")
+    artifacts.write(artifacts.join(task.artifacts, POOL_STOP_FILE), b"", name="stop")
 
 
 def _stopped_report(task: PoolTrainingTask) -> PoolReport:

@@ -14,11 +14,10 @@ from typing import Any
 import torch
 
 from searchd import artifacts
+from searchd.messages.files import EPOCH_FILE, RESUME_FILE
 
 log = logging.getLogger(__name__)
 
-RESUME_FILE = "resume.pt"
-EPOCH_FILE = "epoch.pt"
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
 

@@ -25,6 +25,7 @@ from searchd import artifacts
 from searchd.domain.lifecycle import FailureCause
 from searchd.domain.resolution import Resolution
 from searchd.domain.trial import Artifact, Evaluation, Outcome, TakeSubnet
+from searchd.messages import files
 from searchd.messages.reports import CHECKS, REPORT, Progress, Report
 from searchd.messages.tasks import TrialTask
 from searchd.spec import DETECTOR
@@ -38,10 +39,6 @@ from workers.trial.sanity_checks import Checks, why_zero
 from workers.trial.student_and_teacher import PairBuilder
 
 log = logging.getLogger(__name__)
-
-STUDENT, ADAPTERS, DETECTOR_JSON = "student", "adapters", "detector"
-"""Names of a trial's artifacts; a child inherits the first two."""
-REPORT_FILE = "report.json"
 
 Steps = Generator[Progress, bool, Report]
 
@@ -96,7 +93,7 @@ def trial_steps(task: TrialTask, context: TrialContext) -> Steps:
     report = replace(report, notes=tuple(notes))
     # A store that refused the trial's files would have us wait as long again for its report.
     if report.outcome is not Outcome.STOPPED and report.cause is not FailureCause.STORE_REFUSED:
-        uri = artifacts.join(task.artifacts, REPORT_FILE)
+        uri = artifacts.join(task.artifacts, files.REPORT_FILE)
         artifacts.write(uri, REPORT.dump_json(report), name="report")
     if report.outcome.is_settled:  # what failed may be tried again
         delete_checkpoints((task.artifacts, *task.previous_attempts))
@@ -149,7 +146,8 @@ class _Trial:
     def _train_and_evaluate(self, student: Student, resume: dict[str, Any] | None) -> Steps:
         task = self.task
         # The child's architecture is on record before anything is trained.
-        stored = [self._write(DETECTOR_JSON, ".json", DETECTOR.dump_json(student.detector))]
+        architecture = DETECTOR.dump_json(student.detector)
+        stored = [self._write(files.DETECTOR, files.DETECTOR_FILE, architecture)]
         yield from self._hand_over(self._progress("prepare", 1, 0, 0, {}))
         model = load_student(student)
         yield from self._choose_teacher(model, resume)
@@ -175,9 +173,9 @@ class _Trial:
             except Hopeless as hopeless:
                 return self._abandoned(training, student, str(hopeless))
         evaluations = yield from self._evaluate(model, student)
-        stored.append(self._write(STUDENT, ".safetensors", _weights(model.state_dict())))
+        stored.append(self._write_weights(files.STUDENT, model.state_dict()))
         if distiller is not None:
-            stored.append(self._write(ADAPTERS, ".safetensors", _weights(distiller.state_dict())))
+            stored.append(self._write_weights(files.ADAPTERS, distiller.state_dict()))
         base = count(student.detector, task.score.base_resolution)
         return Report(
             trial=task.proposal.name,
@@ -363,12 +361,12 @@ class _Trial:
         write(self.task.artifacts, state)
         self.checkpoint_due = time.monotonic() + self.task.checkpoint_s
 
-    def _write(self, name: str, suffix: str, data: bytes) -> Artifact:
-        return artifacts.write(artifacts.join(self.task.artifacts, name + suffix), data, name=name)
+    def _write_weights(self, name: str, state: dict[str, torch.Tensor]) -> Artifact:
+        weights = {key: value.cpu().contiguous() for key, value in state.items()}
+        return self._write(name, files.weights_file(name), save_safetensors(weights))
 
-
-def _weights(state: dict[str, torch.Tensor]) -> bytes:
-    return save_safetensors({name: value.cpu().contiguous() for name, value in state.items()})
+    def _write(self, name: str, file: str, data: bytes) -> Artifact:
+        return artifacts.write(artifacts.join(self.task.artifacts, file), data, name=name)
 
 
 def _failure(task: TrialTask, error: Exception) -> Report:
