@@ -12,17 +12,19 @@ import torch
 from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
 from pydantic import ValidationError
-from safetensors.torch import load as load_safetensors
-from safetensors.torch import save as save_safetensors
 from torch import Tensor, nn
 
 from detection.data.crops import CropSplit, fixed_crop_batches
 from detection.families import backbone_config
+from detection.stored_weights import read_weights, write_weights
 from searchd import artifacts
 from searchd.domain.errors import ArtifactError, InvalidValueError
+from searchd.messages.files import weights_file
 from searchd.spec.classifier import ClassifierCard, ClassifierSpec
 
-CARD_FILE, WEIGHTS_FILE = "classifier.json", "classifier.safetensors"
+CARD_FILE = "classifier.json"
+WEIGHTS = "classifier"
+"""Name of the artifact with the weights."""
 SHARED, SOFTMAX, SIGMOID = "shared", "softmax", "sigmoid"
 """Names of heads."""
 
@@ -116,13 +118,11 @@ def save(
     Raises:
         OSError: The store refuses the write.
     """
-    weights = {name: value.cpu().contiguous() for name, value in classifier.state_dict().items()}
-    uri = artifacts.join(folder, WEIGHTS_FILE)
     card = ClassifierCard(
         spec=classifier.spec,
         class_names=classifier.class_names,
         accuracy=accuracy,
-        weights=artifacts.write(uri, save_safetensors(weights), name="classifier"),
+        weights=write_weights(folder, WEIGHTS, classifier.state_dict()),
     )
     text = card.model_dump_json(indent=2)
     artifacts.write(artifacts.join(folder, CARD_FILE), text.encode(), name="classifier card")
@@ -140,9 +140,9 @@ def load(folder: str) -> CropClassifier:
         card = ClassifierCard.model_validate_json(artifacts.read_bytes(uri))
     except ValidationError as error:
         raise ArtifactError(f"{uri} does not describe a crop classifier: {error}") from error
-    stored = replace(card.weights, uri=artifacts.join(folder, WEIGHTS_FILE))
+    stored = replace(card.weights, uri=artifacts.join(folder, weights_file(WEIGHTS)))
     classifier = CropClassifier(card.spec, card.class_names)
-    classifier.load_state_dict(load_safetensors(artifacts.read(stored)))
+    classifier.load_state_dict(read_weights(stored))
     return classifier
 
 

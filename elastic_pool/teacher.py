@@ -8,13 +8,12 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
 from detection.build import load_student
+from detection.stored_weights import read_weights
 from elastic_pool.bn_reset import reset_bn
 from elastic_pool.supernet import Supernet, extract
-from searchd import artifacts
 from searchd.domain.subnet import Subnet
 from searchd.messages.tasks import PoolRef
 
@@ -31,7 +30,7 @@ def load_supernet(pool: PoolRef, num_classes: int) -> Supernet:
         RuntimeError: Its weights do not fit the space, the head or the number of classes.
     """
     supernet = Supernet(pool.space.space, pool.head, num_classes)
-    supernet.load(load_safetensors(artifacts.read(pool.supernet)))
+    supernet.load(read_weights(pool.supernet))
     return supernet
 
 

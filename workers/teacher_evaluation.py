@@ -7,21 +7,20 @@ from dataclasses import asdict
 from typing import Any
 
 import torch
-from safetensors.torch import load as load_safetensors
-from safetensors.torch import save as save_safetensors
 
-from detection.build import Student, load_student
+from detection.build import load_student
 from detection.data.coco import CocoSplit
 from detection.measurement.complexity import Complexity, count, count_model
-from detection.measurement.evaluation import predict, score
+from detection.measurement.evaluation import evaluate
 from detection.measurement.latency import measure
+from detection.stored_weights import read_student, write_weights
 from detection.teacher_loading import feature_levels, load_mmdet
 from elastic_pool.teacher import load_supernet
 from searchd import artifacts
 from searchd.domain.detector import Detector, MmdetDetector
 from searchd.domain.errors import DataError
-from searchd.domain.trial import Artifact, Evaluation
-from searchd.messages.files import REPORT_FILE, TEACHER, weights_file
+from searchd.domain.trial import Evaluation
+from searchd.messages.files import REPORT_FILE, TEACHER
 from searchd.messages.reports import TEACHER_REPORT, TeacherReport
 from searchd.messages.tasks import TeacherEvaluationTask
 from searchd.spec import TrainingSpec
@@ -55,7 +54,7 @@ def evaluate_teacher(task: TeacherEvaluationTask) -> TeacherReport:
         params=complexity.params,
         evaluation=_evaluate(task, model, complexity.macs),
         levels=feature_levels(model, task.spec.resolution),
-        weights=_store(task, model),
+        weights=write_weights(task.artifacts, TEACHER, model.state_dict()),
     )
     uri = artifacts.join(task.artifacts, REPORT_FILE)
     artifacts.write(uri, TEACHER_REPORT.dump_json(report), name="report")
@@ -75,9 +74,8 @@ def _load(task: TeacherEvaluationTask, train_split: CocoSplit) -> Loaded:
 
 def _of_trial(task: TeacherEvaluationTask) -> Loaded:
     assert task.student is not None  # seen to by `_load`
-    weights = load_safetensors(artifacts.read(task.student.student))
     detector = task.student.detector
-    return detector, load_student(Student(detector=detector, weights=weights))
+    return detector, load_student(read_student(detector, task.student.student))
 
 
 def _of_mmdet(task: TeacherEvaluationTask, num_classes: int) -> Loaded:
@@ -125,13 +123,6 @@ def _complexity(
 
 def _evaluate(task: TeacherEvaluationTask, model: Any, macs: float) -> Evaluation:
     split, resolution = CocoSplit(task.dataset.validation), task.spec.resolution
-    batches = predict(model, split, resolution, device=task.device)
-    precision = score(split, [detection for found in batches for detection in found])
+    precision = evaluate(model, split, resolution, device=task.device)
     latency = measure(model, resolution, device=task.device)
     return Evaluation(resolution=resolution, **asdict(precision), macs=macs, **asdict(latency))
-
-
-def _store(task: TeacherEvaluationTask, model: Any) -> Artifact:
-    weights = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
-    uri = artifacts.join(task.artifacts, weights_file(TEACHER))
-    return artifacts.write(uri, save_safetensors(weights), name=TEACHER)

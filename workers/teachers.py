@@ -5,12 +5,11 @@ import json
 import math
 from typing import Any
 
-from safetensors.torch import load as load_safetensors
-
 from detection.build import assemble
 from detection.data.batches import TrainingBatches
 from detection.data.coco import CocoSplit
 from detection.mmdet.config import assemble_mmdet
+from detection.stored_weights import read_weights
 from elastic_pool.supernet import Supernet
 from elastic_pool.teacher import make_teacher
 from searchd import artifacts
@@ -65,7 +64,7 @@ def load_teacher(teacher: TeacherRef, device: str = "cpu") -> Any:
     model: Any = (
         assemble_mmdet(detector) if isinstance(detector, MmdetDetector) else assemble(detector)
     )
-    model.load_state_dict(load_safetensors(artifacts.read(teacher.weights)), strict=True)
+    model.load_state_dict(read_weights(teacher.weights), strict=True)
     return model.to(device).eval().requires_grad_(False)
 
 

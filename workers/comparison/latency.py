@@ -8,11 +8,10 @@ speed meets all of them alike.
 import statistics
 
 import torch
-from safetensors.torch import load as load_safetensors
 
-from detection.build import Student, load_student
+from detection.build import load_student
 from detection.measurement.latency import Latency, measure
-from searchd import artifacts
+from detection.stored_weights import read_student
 from searchd.messages.tasks import LatencyTask
 
 NUM_ROUNDS = 5
@@ -30,11 +29,7 @@ def measure_latencies(task: LatencyTask) -> list[Latency]:
     """
     torch.set_num_threads(task.num_threads)
     models = [
-        load_student(
-            Student(
-                detector=timed.detector, weights=load_safetensors(artifacts.read(timed.student))
-            )
-        ).to(task.device)
+        load_student(read_student(timed.detector, timed.student)).to(task.device)
         for timed in task.detectors
     ]
     rounds = [

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from safetensors.torch import load as load_safetensors
 from torch import Tensor, nn
 
 from detection.adaptation.cost import costs, gather, measure, merged, solve
@@ -16,9 +15,9 @@ from detection.adaptation.neck_levels import PerLevel
 from detection.build import Student, load_student
 from detection.data.coco import CocoSplit
 from detection.data.views import FixedViews
-from detection.measurement.evaluation import predict, score
+from detection.measurement.evaluation import evaluate
+from detection.stored_weights import read_weights
 from elastic_pool.teacher import load_supernet
-from searchd import artifacts
 from searchd.domain.detector import Detector
 from searchd.domain.distillation_plan import STUDENT_NAME
 from searchd.domain.subnet import Subnet
@@ -124,8 +123,7 @@ def costs_of(
 
 def _ap(teacher: Any, task: AdaptationCostTask) -> float:
     split = CocoSplit(task.dataset.validation)
-    batches = predict(teacher, split, task.resolution, device=task.device)
-    return score(split, [detection for found in batches for detection in found]).ap
+    return evaluate(teacher, split, task.resolution, device=task.device).ap
 
 
 def _views(task: AdaptationCostTask, spec: SplitSpec, part: int) -> FixedViews | None:
@@ -145,7 +143,7 @@ def _models(task: AdaptationCostTask, teachers: tuple[Made, ...]) -> dict[str, n
     names = [name for name in task.compared if name != STUDENT_NAME]
     made = dict(zip(names, teachers, strict=True))
     if STUDENT_NAME in task.compared:
-        stored = load_safetensors(artifacts.read(task.student.student))
+        stored = read_weights(task.student.student)
         made[STUDENT_NAME] = (task.student.detector, stored)
     return {name: _model(each, task.device) for name, each in made.items()}
 

@@ -12,14 +12,14 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from safetensors.torch import save as save_safetensors
 
 from detection.data.coco import CocoSplit
+from detection.stored_weights import write_weights
 from elastic_pool.evaluation import evaluate_subnet, evaluated_subnets
 from elastic_pool.training import PoolIteration, PoolTraining
 from searchd import artifacts
 from searchd.domain.trial import Outcome
-from searchd.messages.files import REPORT_FILE, SUPERNET, weights_file
+from searchd.messages.files import REPORT_FILE, SUPERNET
 from searchd.messages.reports import POOL_REPORT, EvaluatedSubnet, PoolProgress, PoolReport
 from searchd.messages.tasks import PoolTrainingTask
 from workers.pool.training import OnProgress
@@ -170,16 +170,12 @@ class _PoolWorker:
         return tuple(found)
 
     def _store(self, subnets: tuple[EvaluatedSubnet, ...]) -> PoolReport:
-        weights = {
-            name: value.cpu().contiguous()
-            for name, value in self.training.supernet.weights().items()
-        }
-        uri = artifacts.join(self.task.artifacts, weights_file(SUPERNET))
+        weights = self.training.supernet.weights()
         report = PoolReport(
             pool=self.task.pool,
             attempt=self.task.attempt,
             outcome=Outcome.SUCCEEDED,
-            supernet=artifacts.write(uri, save_safetensors(weights), name=SUPERNET),
+            supernet=write_weights(self.task.artifacts, SUPERNET, weights),
             subnets=subnets,
             epochs=self.training.epochs,
         )

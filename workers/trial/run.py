@@ -12,7 +12,6 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import torch
-from safetensors.torch import save as save_safetensors
 
 from detection.build import Student, load_student
 from detection.distillation.distiller import Distiller
@@ -20,6 +19,7 @@ from detection.measurement.complexity import count
 from detection.measurement.evaluation import Detection, predict, score
 from detection.measurement.latency import measure
 from detection.morphism import NothingToDo
+from detection.stored_weights import write_weights
 from detection.training import Training
 from searchd import artifacts
 from searchd.domain.lifecycle import FailureCause
@@ -146,8 +146,7 @@ class _Trial:
     def _train_and_evaluate(self, student: Student, resume: dict[str, Any] | None) -> Steps:
         task = self.task
         # The child's architecture is on record before anything is trained.
-        architecture = DETECTOR.dump_json(student.detector)
-        stored = [self._write(files.DETECTOR, files.DETECTOR_FILE, architecture)]
+        stored = [self._write_architecture(student)]
         yield from self._hand_over(self._progress("prepare", 1, 0, 0, {}))
         model = load_student(student)
         yield from self._choose_teacher(model, resume)
@@ -173,9 +172,9 @@ class _Trial:
             except Hopeless as hopeless:
                 return self._abandoned(training, student, str(hopeless))
         evaluations = yield from self._evaluate(model, student)
-        stored.append(self._write_weights(files.STUDENT, model.state_dict()))
+        stored.append(write_weights(task.artifacts, files.STUDENT, model.state_dict()))
         if distiller is not None:
-            stored.append(self._write_weights(files.ADAPTERS, distiller.state_dict()))
+            stored.append(write_weights(task.artifacts, files.ADAPTERS, distiller.state_dict()))
         base = count(student.detector, task.score.base_resolution)
         return Report(
             trial=task.proposal.name,
@@ -361,12 +360,9 @@ class _Trial:
         write(self.task.artifacts, state)
         self.checkpoint_due = time.monotonic() + self.task.checkpoint_s
 
-    def _write_weights(self, name: str, state: dict[str, torch.Tensor]) -> Artifact:
-        weights = {key: value.cpu().contiguous() for key, value in state.items()}
-        return self._write(name, files.weights_file(name), save_safetensors(weights))
-
-    def _write(self, name: str, file: str, data: bytes) -> Artifact:
-        return artifacts.write(artifacts.join(self.task.artifacts, file), data, name=name)
+    def _write_architecture(self, student: Student) -> Artifact:
+        uri = artifacts.join(self.task.artifacts, files.DETECTOR_FILE)
+        return artifacts.write(uri, DETECTOR.dump_json(student.detector), name=files.DETECTOR)
 
 
 def _failure(task: TrialTask, error: Exception) -> Report:

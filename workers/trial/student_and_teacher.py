@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from safetensors.torch import load as load_safetensors
 
 from detection.build import Student, build_detector
 from detection.data.coco import CocoSplit
@@ -13,7 +12,7 @@ from detection.distillation.distiller import Distiller, pair_of
 from detection.distillation.method import Pair
 from detection.morphism import evolve
 from detection.morphism.prune_to_macs import prune_to_macs
-from searchd import artifacts
+from detection.stored_weights import read_student, read_weights
 from searchd.domain.errors import DataError
 from searchd.domain.subnet import Subnet
 from searchd.domain.teacher import (
@@ -119,7 +118,7 @@ class PairBuilder:
         else:
             distiller = Distiller(task.distillation.methods, teachers[0], pairs[0])
         if task.inherited is not None and task.inherited.adapters is not None:
-            distiller.load_state_dict(load_safetensors(artifacts.read(task.inherited.adapters)))
+            distiller.load_state_dict(read_weights(task.inherited.adapters))
         return distiller
 
     def stored_teachers(self) -> list[Subnet | TeacherRef]:
@@ -190,6 +189,4 @@ class PairBuilder:
 
 
 def _stored(student: Inherited) -> Student:
-    return Student(
-        detector=student.detector, weights=load_safetensors(artifacts.read(student.student))
-    )
+    return read_student(student.detector, student.student)
