@@ -14,6 +14,8 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from detection.data_parallel import is_distributed
+
 
 class ElasticConv2d(nn.Conv2d):
     """A convolution (ungrouped) that reads and writes leading channels only."""
@@ -144,4 +146,4 @@ class _AllReduceSum(torch.autograd.Function):
 
 
 def _num_workers() -> int:
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    return dist.get_world_size() if is_distributed() else 1

@@ -17,10 +17,11 @@ from mmcv.ops import ModulatedDeformConv2dPack
 from mmdet.models import BaseDetector
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from detection.build import SIZE_DIVISOR, Student, assemble, detector_config
+from detection.distillation.taps import first_stage
 from detection.mmdet.config import Normalisation, build_config, model_config
 from detection.mmdet.raw_outputs import raw_outputs
 from searchd.domain.architecture import Architecture, Block, BlockKind, Shortcut
@@ -200,12 +201,12 @@ def _describe(model: BaseDetector, family: Family, config: str) -> Detector:
     architecture = _architecture(model.backbone, EXAMPLES[family], config)
     _check_parts(model, architecture, family, config)
     if family.two_stage:
-        head, roi_head = _first(model.roi_head.bbox_head), model.roi_head
+        head, roi_head = first_stage(model.roi_head.bbox_head), model.roi_head
         numbers = {
             "head_channels": head.fc_out_channels,
-            "finest_roi_scale": _first(roi_head.bbox_roi_extractor).finest_scale,
+            "finest_roi_scale": first_stage(roi_head.bbox_roi_extractor).finest_scale,
             "num_proposals": model.test_cfg.rpn.max_per_img,
-            "sampled_rois": _first(roi_head.bbox_sampler).num,
+            "sampled_rois": first_stage(roi_head.bbox_sampler).num,
         }
         scale = float(model.rpn_head.prior_generator.scales[0])
     else:
@@ -285,11 +286,6 @@ def _block(block: Any) -> Block:
         groups=convs[1].groups,
         deformable=any(isinstance(conv, ModulatedDeformConv2dPack) for conv in convs),
     )
-
-
-def _first(value: Any) -> Any:
-    """A cascade's first stage, or the only one there is."""
-    return value[0] if isinstance(value, nn.ModuleList | list) else value
 
 
 def _close(one: Tensor, other: Tensor) -> bool:
