@@ -4,14 +4,18 @@ Joint-DetNAS section 4 ("essential for performance recovery"), docs/papers.md 1.
 running statistics are not those of a subnet, since other channels feed it. OFA uses 2000 images.
 """
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from detection.data.batches import TrainingBatches
+from detection.data.coco import CocoSplit
 from searchd.domain.errors import InvalidValueError
+from searchd.domain.resolution import Resolution
 
 
 @torch.no_grad()
@@ -36,6 +40,39 @@ def reset_bn(detector: Any, images: Iterable[Tensor]) -> None:
             detector.extract_feat(batch)
     for norm, average in averages.items():
         average.store(norm)
+
+
+def reset_images(
+    split: CocoSplit,
+    *,
+    num_images: int,
+    batch_size: int,
+    resolutions: Sequence[Resolution],
+    seed: int,
+    max_epochs: int | None = None,
+) -> Iterator[Tensor]:
+    """Yield training images for `reset_bn`: at least `num_images`, in full batches.
+
+    Args:
+        split: The training split.
+        num_images: Number of images; images repeat if the split has fewer.
+        batch_size: Images per batch.
+        resolutions: One is drawn uniformly for every batch.
+        seed: Seed of the images' order, of the flips and of the resolutions.
+        max_epochs: Stop after so many passes over the split; None for no limit.
+
+    Yields:
+        Batches of N x 3 x H x W, normalised.
+
+    Raises:
+        DataError: No image holds an object, or an image cannot be read.
+    """
+    batches = TrainingBatches(split, batch_size=batch_size, resolutions=resolutions, seed=seed)
+    num_batches = math.ceil(num_images / batch_size)
+    if max_epochs is not None:
+        num_batches = min(num_batches, max_epochs * batches.num_iterations)
+    for step in range(num_batches):
+        yield batches.batch(step).inputs
 
 
 class _Average:

@@ -24,10 +24,7 @@ from searchd.messages.files import REPORT_FILE, TEACHER
 from searchd.messages.reports import TEACHER_REPORT, TeacherReport
 from searchd.messages.tasks import TeacherEvaluationTask
 from searchd.spec import TrainingSpec
-from workers.teachers import build_teacher
-
-SEED = 0
-"""Of the images' order in BN reset, as in comparisons of teachers."""
+from workers.teachers import COMPARISON_SEED, build_teacher
 
 Loaded = tuple[Detector | MmdetDetector, Any]
 """What describes a teacher, and mmdet's model of it on the order's device, in eval mode."""
@@ -98,7 +95,7 @@ def _of_pool(task: TeacherEvaluationTask, train_split: CocoSplit) -> Loaded:
         train_split,
         pool=task.pool,
         training=TrainingSpec(resolutions=(task.spec.resolution,)),
-        seed=SEED,
+        seed=COMPARISON_SEED,
         device=task.device,
     )
     return supernet.static(subnet), teacher

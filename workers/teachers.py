@@ -2,14 +2,13 @@
 
 import hashlib
 import json
-import math
 from typing import Any
 
 from detection.build import assemble
-from detection.data.batches import TrainingBatches
 from detection.data.coco import CocoSplit
 from detection.mmdet.config import assemble_mmdet
 from detection.stored_weights import read_weights
+from elastic_pool.bn_reset import reset_images
 from elastic_pool.supernet import Supernet
 from elastic_pool.teacher import make_teacher
 from searchd import artifacts
@@ -18,6 +17,10 @@ from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import Subnet
 from searchd.messages.tasks import PoolRef, TeacherRef
 from searchd.spec import SUBNET, TrainingSpec
+
+COMPARISON_SEED = 0
+"""Seed of BN reset wherever a teacher is built outside a trial: the same for every search, since
+what is measured of a teacher is kept for all."""
 
 
 def build_teacher(
@@ -41,15 +44,14 @@ def build_teacher(
         seed: Of their order.
         device: Where the teacher is to be.
     """
-    batches = TrainingBatches(
+    images = reset_images(
         train_split,
+        num_images=pool.bn_reset_images,
         batch_size=training.batch_size,
         resolutions=training.resolutions,
         seed=seed,
+        max_epochs=1,  # every trial makes its teacher anew
     )
-    wanted = math.ceil(pool.bn_reset_images / training.batch_size)
-    num_batches = min(wanted, batches.num_iterations)
-    images = (batches.batch(step).inputs for step in range(num_batches))
     return make_teacher(supernet, subnet, images, device=device)
 
 

@@ -4,7 +4,6 @@ Images, and the teacher's supernet, are read where the service says they lie, so
 machine that the workers could run on.
 """
 
-import math
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +17,11 @@ from api.schemas import resources as schemas
 from api.schemas.distillations import DistillationDetails
 from cli.errors import fail
 from detection.build import Student, load_student
-from detection.data.batches import Batch, TrainingBatches, fixed_batches
+from detection.data.batches import Batch, fixed_batches
 from detection.data.coco import CocoSplit
 from detection.distillation.distiller import pair_of
 from detection.distillation.sgfi import Sgfi
-from elastic_pool.teacher import load_supernet, make_teacher
+from elastic_pool.teacher import load_supernet
 from searchd.domain.distillation_methods import MethodName
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.resolution import Resolution
@@ -31,6 +30,7 @@ from searchd.domain.trial import Artifact
 from searchd.messages.files import ADAPTERS, STUDENT
 from searchd.messages.tasks import PoolRef
 from searchd.spec import MethodsSpec, SplitSpec
+from workers.teachers import build_teacher
 
 BATCH_SIZE = 8
 
@@ -99,15 +99,15 @@ def load_teacher(client: Client, trial: TrainedTrial) -> Any:
     assert trial.run.pool_id is not None  # where the subnet is from
     pool = _pool(client.get_pool(trial.run.pool_id))
     supernet = load_supernet(pool, trial.row.detector.num_classes)
-    batches = TrainingBatches(
+    return build_teacher(
+        supernet,
+        teacher,
         CocoSplit(trial.dataset.spec.train),
-        batch_size=training.batch_size,
-        resolutions=training.resolutions,
+        pool=pool,
+        training=training,
         seed=proposal.seed,
+        device=trial.device,
     )
-    wanted = math.ceil(pool.bn_reset_images / training.batch_size)
-    images = (batches.batch(i).inputs for i in range(min(wanted, batches.num_iterations)))
-    return make_teacher(supernet, teacher, images, device=trial.device)
 
 
 def load_sgfi(client: Client, trial: TrainedTrial, teacher: Any) -> Sgfi:

@@ -23,10 +23,8 @@ from searchd.domain.distillation_plan import STUDENT_NAME
 from searchd.domain.subnet import Subnet
 from searchd.messages.tasks import AdaptationCostTask, TeacherRef
 from searchd.spec import SplitSpec
-from workers.teachers import build_teacher, keep_ap, known_ap, load_teacher
+from workers.teachers import COMPARISON_SEED, build_teacher, keep_ap, known_ap, load_teacher
 
-SEED = 0
-"""Of the images' order in BN reset: the same for every search, since costs are kept for others."""
 BATCH_SIZE = 8
 """Images per batch in a comparison; of no influence on costs."""
 
@@ -68,7 +66,7 @@ def _cut_out(task: AdaptationCostTask, subnet: Subnet) -> tuple[Any, Made]:
         train_split,
         pool=task.pool,
         training=task.training,
-        seed=SEED,
+        seed=COMPARISON_SEED,
         device=task.device,
     )
     weights = {key: value.cpu() for key, value in teacher.state_dict().items()}
