@@ -6,8 +6,6 @@ A plain function, an order in and a report out. It reaches no database; report.j
 from dataclasses import asdict
 from typing import Any
 
-import torch
-
 from detection.build import load_student
 from detection.data.coco import CocoSplit
 from detection.measurement.complexity import Complexity, count, count_model
@@ -25,6 +23,7 @@ from searchd.messages.reports import TEACHER_REPORT, TeacherReport
 from searchd.messages.tasks import TeacherEvaluationTask
 from searchd.spec import TrainingSpec
 from workers.teachers import COMPARISON_SEED, build_teacher
+from workers.torch_settings import configure_torch
 
 Loaded = tuple[Detector | MmdetDetector, Any]
 """What describes a teacher, and mmdet's model of it on the order's device, in eval mode."""
@@ -42,7 +41,7 @@ def evaluate_teacher(task: TeacherEvaluationTask) -> TeacherReport:
         DataError: The data set cannot be read, or has another number of classes.
         InvalidValueError: The mmdet config is unknown, or no teacher.
     """
-    torch.set_num_threads(task.num_threads)
+    configure_torch(task)
     train_split = CocoSplit(task.dataset.train)
     detector, model = _load(task, train_split)
     complexity = _complexity(task, detector, model)

@@ -23,7 +23,6 @@ from detection.distillation.distiller import pair_of
 from detection.distillation.sgfi import Sgfi
 from elastic_pool.teacher import load_supernet
 from searchd.domain.distillation_methods import MethodName
-from searchd.domain.errors import InvalidValueError
 from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import Subnet
 from searchd.domain.trial import Artifact
@@ -31,6 +30,7 @@ from searchd.messages.files import ADAPTERS, STUDENT
 from searchd.messages.tasks import PoolRef
 from searchd.spec import MethodsSpec, SplitSpec
 from workers.teachers import build_teacher
+from workers.torch_settings import check_device
 
 BATCH_SIZE = 8
 
@@ -67,8 +67,7 @@ def load_trial(client: Client, trial_id: str, device: str) -> TrainedTrial:
         ApiError: There is no such trial, or it has no detector.
         InvalidValueError: `device` is cuda, and torch can use none.
     """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InvalidValueError("device=cuda needs a GPU that torch can use; see searchd doctor")
+    check_device(device)
     detector = client.get_detector(trial_id)
     row = client.get_trial(trial_id)
     run = client.get_run(row.search_id)

@@ -7,12 +7,11 @@ speed meets all of them alike.
 
 import statistics
 
-import torch
-
 from detection.build import load_student
 from detection.measurement.latency import Latency, measure
 from detection.stored_weights import read_student
 from searchd.messages.tasks import LatencyTask
+from workers.torch_settings import configure_torch
 
 NUM_ROUNDS = 5
 IMAGES_PER_ROUND = 10
@@ -27,7 +26,7 @@ def measure_latencies(task: LatencyTask) -> list[Latency]:
     Raises:
         ArtifactError: A stored student is missing or damaged.
     """
-    torch.set_num_threads(task.num_threads)
+    configure_torch(task)
     models = [
         load_student(read_student(timed.detector, timed.student)).to(task.device)
         for timed in task.detectors

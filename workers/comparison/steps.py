@@ -6,7 +6,6 @@ Detectors are handed on as weights: a teacher's BN is reset once, whatever the n
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from detection.adaptation.cost import costs, gather, measure, merged, solve
@@ -24,6 +23,7 @@ from searchd.domain.subnet import Subnet
 from searchd.messages.tasks import AdaptationCostTask, TeacherRef
 from searchd.spec import SplitSpec
 from workers.teachers import COMPARISON_SEED, build_teacher, keep_ap, known_ap, load_teacher
+from workers.torch_settings import configure_torch
 
 BATCH_SIZE = 8
 """Images per batch in a comparison; of no influence on costs."""
@@ -39,7 +39,7 @@ def prepare_teacher(task: AdaptationCostTask, name: str) -> tuple[float, Made | 
         ArtifactError: The stored weights are missing or damaged.
         DataError: The data set cannot be read.
     """
-    torch.set_num_threads(task.num_threads)
+    configure_torch(task)
     stored = task.teachers[name]
     ap = known_ap(stored, task.pool, task.resolution)
     if ap is not None and name not in task.compared:
@@ -137,7 +137,7 @@ def _views(task: AdaptationCostTask, spec: SplitSpec, part: int) -> FixedViews |
 
 def _models(task: AdaptationCostTask, teachers: tuple[Made, ...]) -> dict[str, nn.Module]:
     """The compared detectors, on the order's device."""
-    torch.set_num_threads(task.num_threads)
+    configure_torch(task)
     names = [name for name in task.compared if name != STUDENT_NAME]
     made = dict(zip(names, teachers, strict=True))
     if STUDENT_NAME in task.compared:

@@ -23,6 +23,7 @@ from searchd.messages.files import REPORT_FILE, SUPERNET
 from searchd.messages.reports import POOL_REPORT, EvaluatedSubnet, PoolProgress, PoolReport
 from searchd.messages.tasks import PoolTrainingTask
 from workers.pool.training import OnProgress
+from workers.torch_settings import configure_torch
 from workers.trial.checkpoints import delete_checkpoints, newest_checkpoint, write_checkpoint
 from workers.trial.failures import cause_and_reason
 
@@ -107,7 +108,7 @@ class _PoolWorker:
     def __init__(
         self, task: PoolTrainingTask, device: torch.device | str, rank: int, world_size: int
     ) -> None:
-        torch.set_num_threads(task.num_threads)
+        configure_torch(task)
         self.task, self.device = task, device
         self.rank, self.world_size = rank, world_size
         self.train_split = CocoSplit(task.dataset.train)

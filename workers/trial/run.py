@@ -11,8 +11,6 @@ from collections.abc import Callable, Generator
 from dataclasses import asdict, replace
 from typing import Any
 
-import torch
-
 from detection.build import Student, load_student
 from detection.distillation.distiller import Distiller
 from detection.measurement.complexity import count
@@ -30,6 +28,7 @@ from searchd.messages.reports import CHECKS, REPORT, Progress, Report
 from searchd.messages.tasks import TrialTask
 from searchd.spec import DETECTOR
 from workers.teachers import keep_ap, known_ap
+from workers.torch_settings import configure_torch
 from workers.trial.checkpoints import checkpoints, delete_checkpoints, write_checkpoint, write_epoch
 from workers.trial.context import TrialContext
 from workers.trial.early_stopping import Hopeless, check_hope, score_after_first_epoch
@@ -121,8 +120,7 @@ class _Trial:
 
     def steps(self) -> Steps:
         task = self.task
-        torch.set_num_threads(task.num_threads)
-        torch.manual_seed(task.proposal.seed)
+        configure_torch(task, seed=task.proposal.seed)
         resume = self._resume_state()
         try:
             student = self.pair.student() if resume is None else resumed_student(resume)
