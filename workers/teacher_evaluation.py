@@ -1,6 +1,6 @@
-"""A registered teacher: loaded, evaluated once, stored as distillations will read it.
+"""Evaluates a registered teacher: loads it, measures it once and stores it for distillations.
 
-A plain function, an order in and a report out. It reaches no database; report.json is written last.
+A plain function from a task to a report. It reaches no database and writes the report last.
 """
 
 from dataclasses import asdict
@@ -25,21 +25,21 @@ from searchd.spec import TrainingSpec
 from workers.teachers import COMPARISON_SEED, build_teacher
 from workers.torch_settings import configure_torch
 
-Loaded = tuple[Detector | MmdetDetector, Any]
-"""What describes a teacher, and mmdet's model of it on the order's device, in eval mode."""
+LoadedTeacher = tuple[Detector | MmdetDetector, Any]
+"""The description of a teacher, and its mmdet model on the task's device, in eval mode."""
 
 
 def evaluate_teacher(task: TeacherEvaluationTask) -> TeacherReport:
     """Load the teacher, evaluate it on the validation split, and store it.
 
     Returns:
-        The report, which was also written to the order's folder.
+        The report, which was also written to the task's folder.
 
     Raises:
         ArtifactError: A stored supernet or student is missing or damaged.
         CheckpointError: mmdet's checkpoint cannot be read or does not fit.
         DataError: The data set cannot be read, or has another number of classes.
-        InvalidValueError: The mmdet config is unknown, or no teacher.
+        InvalidValueError: The mmdet config is unknown, or its detector cannot teach.
     """
     configure_torch(task)
     train_split = CocoSplit(task.dataset.train)
@@ -57,34 +57,34 @@ def evaluate_teacher(task: TeacherEvaluationTask) -> TeacherReport:
     return report
 
 
-def _load(task: TeacherEvaluationTask, train_split: CocoSplit) -> Loaded:
+def _load(task: TeacherEvaluationTask, train_split: CocoSplit) -> LoadedTeacher:
     if task.student is not None:
         _check_classes(task, task.student.detector.num_classes, train_split)
-        detector, model = _of_trial(task)
+        detector, model = _load_from_trial(task)
     elif task.spec.mmdet is not None:
-        detector, model = _of_mmdet(task, train_split.num_classes)
+        detector, model = _load_from_mmdet(task, train_split.num_classes)
     else:
-        return _of_pool(task, train_split)
+        return _load_from_pool(task, train_split)
     return detector, model.to(task.device).eval().requires_grad_(False)
 
 
-def _of_trial(task: TeacherEvaluationTask) -> Loaded:
-    assert task.student is not None  # seen to by `_load`
+def _load_from_trial(task: TeacherEvaluationTask) -> LoadedTeacher:
+    assert task.student is not None  # checked by `_load`
     detector = task.student.detector
     return detector, load_student(read_student(detector, task.student.student))
 
 
-def _of_mmdet(task: TeacherEvaluationTask, num_classes: int) -> Loaded:
+def _load_from_mmdet(task: TeacherEvaluationTask, num_classes: int) -> LoadedTeacher:
     mmdet = task.spec.mmdet
-    assert mmdet is not None  # seen to by `_load`
+    assert mmdet is not None  # checked by `_load`
     detector = MmdetDetector(
         config=mmdet.config, num_classes=num_classes, options=dict(mmdet.options)
     )
     return detector, load_mmdet(detector, mmdet.checkpoint)
 
 
-def _of_pool(task: TeacherEvaluationTask, train_split: CocoSplit) -> Loaded:
-    assert task.pool is not None  # checked by TeacherOrder
+def _load_from_pool(task: TeacherEvaluationTask, train_split: CocoSplit) -> LoadedTeacher:
+    assert task.pool is not None  # checked by TeacherEvaluationTask
     assert task.spec.subnet is not None
     supernet = load_supernet(task.pool, train_split.num_classes)
     subnet = task.spec.subnet.subnet

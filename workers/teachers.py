@@ -1,4 +1,4 @@
-"""Teachers out of a pool as trials and comparisons use them: built alike, their APs kept."""
+"""Builds teachers the same way for trials and comparisons, and caches their APs."""
 
 import hashlib
 import json
@@ -33,16 +33,20 @@ def build_teacher(
     seed: int,
     device: str,
 ) -> Any:
-    """A static detector that equals the subnet: BN reset, in eval mode, frozen.
+    """Build the static detector that equals a subnet: BN reset, in eval mode, frozen.
 
     Args:
-        supernet: The pool's.
-        subnet: Which teacher.
-        train_split: Its images reset BN.
-        pool: Says how many images do.
-        training: Its batch size and resolutions are those of the images.
-        seed: Of their order.
-        device: Where the teacher is to be.
+        supernet: The pool's supernet.
+        subnet: The subnet that is to teach.
+        train_split: Images for BN reset.
+        pool: The pool; its `bn_reset_images` is the number of images.
+        training: Its batch size and resolutions are those of BN reset.
+        seed: Seed of the images' order, their flips and their resolutions.
+        device: Device of the teacher.
+
+    Raises:
+        InvalidValueError: The subnet is not in the pool's space.
+        DataError: An image cannot be read.
     """
     images = reset_images(
         train_split,
@@ -56,7 +60,7 @@ def build_teacher(
 
 
 def load_teacher(teacher: TeacherRef, device: str = "cpu") -> Any:
-    """A registered teacher: in eval mode, frozen.
+    """Load a registered teacher, in eval mode and frozen.
 
     Raises:
         ArtifactError: The stored file is missing or damaged.
@@ -71,15 +75,15 @@ def load_teacher(teacher: TeacherRef, device: str = "cpu") -> Any:
 
 
 def known_ap(teacher: Subnet | TeacherRef, pool: PoolRef | None, at: Resolution) -> float | None:
-    """The teacher's AP on the validation split at a resolution, if it was measured."""
+    """Return a teacher's AP in [0, 1] on the validation split; None if not measured."""
     if isinstance(teacher, TeacherRef) and at in teacher.aps:
         return teacher.aps[at]
     uri = _ap_uri(teacher, pool, at)
     return float(artifacts.read_json(uri)["ap"]) if artifacts.exists(uri) else None
 
 
-def keep_ap(teacher: Subnet | TeacherRef, pool: PoolRef | None, at: Resolution, ap: float) -> None:
-    """Keep a teacher's AP beside its weights: the supernet, or its own."""
+def store_ap(teacher: Subnet | TeacherRef, pool: PoolRef | None, at: Resolution, ap: float) -> None:
+    """Store a teacher's AP beside its weights, which are the supernet's for a subnet."""
     data = json.dumps({"ap": ap}).encode()
     artifacts.write(_ap_uri(teacher, pool, at), data, name="teacher_ap")
 
@@ -88,7 +92,7 @@ def _ap_uri(teacher: Subnet | TeacherRef, pool: PoolRef | None, at: Resolution) 
     if isinstance(teacher, TeacherRef):
         weights, name = teacher.weights, teacher.weights.sha256[:16]
     else:
-        assert pool is not None  # where the subnet is from
+        assert pool is not None  # the subnet is one of its
         weights = pool.supernet
         name = hashlib.sha256(SUBNET.dump_json(teacher)).hexdigest()[:16]
     folder = weights.uri.rpartition("/")[0]

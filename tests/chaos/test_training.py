@@ -139,7 +139,7 @@ def test_trial_whose_parent_was_cut_short_goes_on_from_the_parents_parent_and_sa
 def _went_on_at(site: Site) -> list[int]:
     """The epochs at which attempts at a base went on from a checkpoint, as their workers say."""
     logs: list[Path] = sorted(site.data_folder.glob("ray/session_latest/logs/worker-*.err"))
-    found = [re.findall(r"trial base goes on at epoch (\d+)", log.read_text()) for log in logs]
+    found = [re.findall(r"trial base resumes at epoch (\d+)", log.read_text()) for log in logs]
     return sorted(int(epoch) for epochs in found for epoch in epochs)
 
 

@@ -1,8 +1,8 @@
-"""Detectors timed side by side, after a search, when nothing else runs on the worker.
+"""Measures the latencies of detectors side by side, after a search, on a worker with no other work.
 
-Trials time their student too, but while other trials share the machine. Times that are to be
-compared are taken here: in rounds, every detector once per round, so that a drift of the machine's
-speed meets all of them alike.
+Trials measure their student's latency too, but while other trials share the machine. Latencies that
+are to be compared are measured here, in rounds with every detector once per round, so that a drift
+of the machine's speed affects all of them alike.
 """
 
 import statistics
@@ -15,13 +15,14 @@ from workers.torch_settings import configure_torch
 
 NUM_ROUNDS = 5
 IMAGES_PER_ROUND = 10
+"""Images per detector and round."""
 
 
 def measure_latencies(task: LatencyTask) -> list[Latency]:
-    """Time each detector at batch 1.
+    """Measure each detector's latency at batch size 1.
 
     Returns:
-        In the order of `order.detectors`: the medians over the rounds.
+        The medians over the rounds, in the order of `task.detectors`.
 
     Raises:
         ArtifactError: A stored student is missing or damaged.
