@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from detection.data.crops import CropSplit, fixed_crop_batches
+from detection.eval_mode import eval_mode
 from detection.families import backbone_config
 from detection.stored_weights import read_weights, write_weights
 from searchd import artifacts
@@ -94,14 +95,13 @@ def accuracy(classifier: CropClassifier, crops: CropSplit, *, batch_size: int) -
         crops: With the classifier's classes.
         batch_size: Crops per forward pass; changes no result.
     """
-    training, device = classifier.training, next(classifier.parameters()).device
-    classifier.eval()
+    device = next(classifier.parameters()).device
     right = dict.fromkeys(classifier.heads, 0)
-    for batch in fixed_crop_batches(crops, classifier.spec.input_size, batch_size):
-        logits = classifier(batch.inputs.to(device))
-        for name, value in logits.items():
-            right[name] += int((value.argmax(dim=1).cpu() == batch.labels).sum())
-    classifier.train(training)
+    with eval_mode(classifier):
+        for batch in fixed_crop_batches(crops, classifier.spec.input_size, batch_size):
+            logits = classifier(batch.inputs.to(device))
+            for name, value in logits.items():
+                right[name] += int((value.argmax(dim=1).cpu() == batch.labels).sum())
     return {name: count / len(crops) for name, count in right.items()}
 
 

@@ -1,7 +1,6 @@
 """Neck features of several detectors on the same images, level by level, pair by pair."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import permutations
 from math import ceil
@@ -15,6 +14,7 @@ from detection.data.batches import Batch
 from detection.data.views import Views
 from detection.distillation.alignment import aligned
 from detection.distillation.taps import neck_strides
+from detection.eval_mode import eval_mode
 from searchd.domain.errors import InvalidValueError
 
 Pair = tuple[str, str]
@@ -151,19 +151,9 @@ def each_level(
 @torch.no_grad()
 def neck_features(model: Any, batch: Batch) -> dict[int, Tensor]:
     """A detector's neck features in eval mode, N x C x H x W, by stride."""
-    with _evaluating(model):
+    with eval_mode(model):
         features = model.extract_feat(batch.inputs)
     return dict(zip(neck_strides(model), features, strict=True))
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)
 
 
 def _moved(views: Views, device: torch.device | str) -> dict[str, Batch]:

@@ -32,6 +32,7 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from detection.build import assemble
+from detection.eval_mode import eval_mode
 from searchd.domain.architecture import NUM_STAGES, Architecture
 from searchd.domain.detector import Detector
 from searchd.domain.resolution import Resolution
@@ -98,14 +99,11 @@ def count_model(model: BaseDetector, resolution: Resolution) -> Complexity:
     """
     device = next(model.parameters()).device
     image = torch.zeros(1, 3, resolution.height, resolution.width, device=device)
-    was_training = model.training
-    model.eval()
-    with _Counter() as backbone, backbone.of_deformable(model):
+    with eval_mode(model), _Counter() as backbone, backbone.of_deformable(model):
         stages = model.backbone(image)
-    with _Counter() as rest, rest.of_deformable(model):
+    with eval_mode(model), _Counter() as rest, rest.of_deformable(model):
         levels = model.neck(stages) if model.with_neck else stages
         _run_any_heads(model, levels, resolution)
-    model.train(was_training)
     return Complexity(
         macs=float(backbone.macs + rest.macs),
         backbone_macs=float(backbone.macs),

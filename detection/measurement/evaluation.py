@@ -11,6 +11,7 @@ from mmdet.structures import DetDataSample
 
 from detection.data.batches import Batch, fixed_batches
 from detection.data.coco import CocoSplit, read_document
+from detection.eval_mode import eval_mode
 from searchd.domain.resolution import Resolution
 
 Detection = dict[str, Any]
@@ -82,11 +83,8 @@ def score(split: CocoSplit, detections: list[Detection]) -> AveragePrecision:
 
 
 def _predict_batch(model: BaseDetector, split: CocoSplit, batch: Batch) -> list[Detection]:
-    was_training = model.training
-    model.eval()
-    with torch.inference_mode():
+    with eval_mode(model), torch.inference_mode():
         samples = model.predict(batch.inputs, batch.samples, rescale=True)
-    model.train(was_training)
     return [detection for sample in samples for detection in _detections(sample, split)]
 
 

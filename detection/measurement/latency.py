@@ -9,6 +9,7 @@ from mmdet.models import BaseDetector
 from mmdet.structures import DetDataSample
 
 from detection.build import SIZE_DIVISOR
+from detection.eval_mode import eval_mode
 from searchd.domain.resolution import Resolution
 
 WARM_UP = 3
@@ -44,13 +45,10 @@ def measure(
         num_images: Measured passes.
     """
     inputs, sample = _image(resolution, device)
-    was_training = model.training
-    model.eval()
-    with torch.inference_mode():
+    with eval_mode(model), torch.inference_mode():
         for _ in range(WARM_UP):
             _timed(model, inputs, sample)
         times = [_timed(model, inputs, sample) for _ in range(num_images)]
-    model.train(was_training)
     return Latency(latency_s=statistics.median(times), images_per_s=num_images / sum(times))
 
 
