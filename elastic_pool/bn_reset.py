@@ -1,4 +1,4 @@
-"""BN reset: the statistics of a subnet, recomputed on training images.
+"""BN reset: recomputes the statistics of a subnet on training images.
 
 Joint-DetNAS section 4 ("essential for performance recovery"), docs/papers.md 1.7: the supernet's
 running statistics are not those of a subnet, since other channels feed it. OFA uses 2000 images.
@@ -24,7 +24,8 @@ def reset_bn(detector: Any, images: Iterable[Tensor]) -> None:
 
     Each BN gets the mean over batches of the batch's mean and (biased) variance, weighted by the
     number of images. Meanwhile every BN normalises with the batch's own statistics, so that deeper
-    layers see what they see in training. Affine weights and the detector's mode stay.
+    layers get the inputs that they get in training. Affine weights and the detector's mode stay
+    the same.
 
     Args:
         detector: An mmdet detector (only backbone and neck are run; heads have no BN).
@@ -59,7 +60,7 @@ def reset_images(
         batch_size: Images per batch.
         resolutions: One is drawn uniformly for every batch.
         seed: Seed of the images' order, of the flips and of the resolutions.
-        max_epochs: Stop after so many passes over the split; None for no limit.
+        max_epochs: Largest number of passes over the split; None for no limit.
 
     Yields:
         Batches of N x 3 x H x W, normalised.
@@ -76,7 +77,7 @@ def reset_images(
 
 
 class _Average:
-    """Weighted mean of per-batch statistics of one BN."""
+    """The mean of one BN's per-batch statistics, weighted by the number of images."""
 
     def __init__(self, norm: nn.BatchNorm2d) -> None:
         self._num_images = 0
@@ -84,7 +85,7 @@ class _Average:
         self._var = norm.weight.new_zeros(norm.num_features)
 
     def add(self, _norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        """A forward pre-hook: `inputs` is the BN's, one N x C x H x W tensor."""
+        """Add a batch. This is a forward pre-hook; `inputs` is one N x C x H x W tensor."""
         (x,) = inputs
         var, mean = torch.var_mean(x, dim=(0, 2, 3), correction=0)
         self._num_images += len(x)
@@ -105,7 +106,7 @@ class _Average:
 def _normalising_by_batch(
     norms: list[nn.BatchNorm2d], averages: dict[nn.BatchNorm2d, _Average]
 ) -> Iterator[None]:
-    """Inside, every BN normalises with the batch's statistics and its average learns of them."""
+    """Inside the context, each BN normalises by batch statistics and adds them to its average."""
     modes = [norm.training for norm in norms]
     hooks = [norm.register_forward_pre_hook(averages[norm].add) for norm in norms]
     try:

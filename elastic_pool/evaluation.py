@@ -1,4 +1,4 @@
-"""The AP of a trained pool's subnets, which says what its teachers are worth."""
+"""Evaluates a sample of a trained pool's subnets, to show the quality of its teachers."""
 
 import random
 from dataclasses import asdict
@@ -19,12 +19,12 @@ from searchd.messages.reports import EvaluatedSubnet
 from searchd.spec import PoolSpec
 
 BN_RESET_BATCH = 32
-"""Images per batch of BN reset. Small batches underestimate the variance between images; OFA uses
-200, which whole detection images do not fit."""
+"""Images per batch of BN reset. Small batches underestimate the variance between images. OFA uses
+200 images per batch, too many for the size of detection images."""
 
 
 def evaluated_subnets(space: SubnetSpace, num: int, *, seed: int) -> tuple[Subnet, ...]:
-    """See `SubnetSpace.sample_with_extremes`."""
+    """Draw the subnets to evaluate; see `SubnetSpace.sample_with_extremes`."""
     return space.sample_with_extremes(num, random.Random(f"evaluated-{seed}"))
 
 
@@ -37,12 +37,12 @@ def evaluate_subnet(
     validation: CocoSplit,
     device: torch.device | str = "cpu",
 ) -> EvaluatedSubnet:
-    """A subnet after BN reset, at each of the pool's resolutions.
+    """Evaluate a subnet after BN reset, at each of the pool's resolutions.
 
     Args:
         supernet: The trained supernet.
-        subnet: Which teacher.
-        spec: Says how many images reset BN, and the resolutions.
+        subnet: The subnet to evaluate.
+        spec: The pool's spec, with the resolutions and the number of images for BN reset.
         train: Images for BN reset.
         validation: Images for AP.
         device: Where to compute.
