@@ -27,7 +27,7 @@ class Phase:
 
     @property
     def sorts_channels(self) -> bool:
-        """Whether channels are sorted by importance first: True if the phase has narrower subnets."""
+        """Whether channels are sorted by importance first, as they are if widths differ."""
         space = self.space
         return any(len(values) > 1 for values in (*space.widths, space.neck_channels))
 

@@ -31,7 +31,7 @@ def test_hopeless_trial_is_abandoned_after_one_epoch(task: TrialTask) -> None:
 
     assert report.outcome is Outcome.ABANDONED
     assert report.reason.startswith("abandoned after its first epoch: its score of ")
-    assert "is below 200.00%" in report.reason
+    assert "is below the early-stopping threshold of 200.00%" in report.reason
     assert [epoch.epoch for epoch in report.epochs] == [1]
     assert report.evaluations == ()
     # Nothing resumes from here: the checkpoint is gone.
