@@ -161,7 +161,7 @@ def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
 
     with pytest.raises(
         CheckpointError,
-        match=r"atss_r50_fpn_1x_coco.*it has no: bbox_head.atss_cls.bias; it has besides: extra.w",
+        match=r"atss_r50_fpn_1x_coco.*missing: bbox_head.atss_cls.bias; left over: extra.w",
     ):
         load_mmdet(described("ResNet, ATSS"), stored(tmp_path, state))
 
