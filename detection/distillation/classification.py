@@ -1,4 +1,4 @@
-"""Distilling the class scores of sampled RoIs. Joint-DetNAS section 3.2.2, G-DetKD section 4.3.1,
+"""Distils the class scores of sampled RoIs. Joint-DetNAS section 3.2.2, G-DetKD section 4.3.1,
 docs/papers.md 1.8 and 3.3."""
 
 from torch import Tensor
@@ -9,7 +9,7 @@ from detection.distillation.taps import StudentTaps, TeacherTaps
 
 
 class Classification(MethodWithoutOptions):
-    """L_cls on all regions, background included."""
+    """The loss L_cls on all regions, background included."""
 
     def forward(self, student: StudentTaps, teacher: TeacherTaps) -> Tensor:
         logits = student.class_logits
@@ -19,7 +19,7 @@ class Classification(MethodWithoutOptions):
 def classification_loss(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
     """Soft cross entropy, L_cls = -1/N * sum_i P_t^i . log P_s^i, without temperature.
 
-    For equal logits it is the teacher's mean entropy, its smallest value.
+    Its smallest value, for equal logits, is the teacher's mean entropy.
 
     Args:
         student_logits: N x (K + 1).

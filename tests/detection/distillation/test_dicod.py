@@ -14,7 +14,7 @@ from detection.data.coco import CocoSplit
 from detection.distillation.crop import crop
 from detection.distillation.distiller import Distiller, pair_of
 from detection.distillation.student import student_step
-from detection.distillation.taps import listening
+from detection.distillation.taps import recorded_calls
 from searchd.domain.detector import Family
 from searchd.domain.distillation_methods import MethodName
 from searchd.domain.errors import InvalidValueError
@@ -108,7 +108,7 @@ def test_the_classifier_sees_each_object_once(
     taps = student_step(student, batch).taps
     teacher = vars(chosen.methods["dicod_classification"])["_classifier"]
 
-    with listening(teacher, "logits") as calls:
+    with recorded_calls(teacher, "logits") as calls:
         chosen(taps)
 
     num_objects = sum(len(sample.gt_instances) for sample in batch.samples)
