@@ -54,7 +54,7 @@ def build_teacher(
         batch_size=training.batch_size,
         resolutions=training.resolutions,
         seed=seed,
-        max_epochs=1,  # every trial makes its teacher anew
+        max_epochs=1,  # every trial resets its own teacher
     )
     return make_teacher(supernet, subnet, images, device=device)
 

@@ -197,22 +197,22 @@ def _records(
 
 
 def _image_path(images: Path, image: Mapping[str, Any]) -> Path:
-    """Where an image lies. An annotation file comes from a user: it must not lead to other files.
+    """Return the path of an image. Annotation files come from users and must not name other files.
 
     Raises:
-        DataError: The name leads out of the folder.
+        DataError: The path is outside the folder.
     """
     name = PurePath(image["file_name"])
     if name.is_absolute() or ".." in name.parts:
         raise DataError(
-            f"image {image['id']}: file_name={str(name)!r} leads out of the image folder {images}; "
+            f"image {image['id']}: file_name={str(name)!r} is outside the image folder {images}; "
             "give a path below it"
         )
     return images / name
 
 
 def _xyxy(boxes: list[list[float]], image: Mapping[str, Any]) -> NDArray[np.float32]:
-    """From x, y, width, height, clipped to the image."""
+    """Convert boxes from x, y, width, height to xyxy, n x 4, clipped to the image."""
     array = np.asarray(boxes, dtype=np.float32).reshape(-1, 4)
     array[:, 2:] += array[:, :2]
     size = [image["width"], image["height"]] * 2
@@ -220,7 +220,7 @@ def _xyxy(boxes: list[list[float]], image: Mapping[str, Any]) -> NDArray[np.floa
 
 
 def _check_categories(categories: Sequence[Mapping[str, Any]], file: Path) -> dict[int, str]:
-    """The categories' names by id."""
+    """Check the categories, and return their names by id."""
     if not categories:
         raise DataError(f"{file}: there are no categories")
     _check_ids(categories, "category", file)

@@ -134,7 +134,7 @@ def test_a_head_of_an_unlikely_shape_is_refused(tmp_path: Path, bias: Tensor) ->
 
 @quick
 @given(st.binary(max_size=20), st.floats(0, 1), st.integers(0, 20))
-def test_a_damaged_resume_checkpoint_is_read_or_passed_over(
+def test_a_damaged_resume_checkpoint_is_read_or_skipped(
     tmp_path: Path, put: bytes, share: float, length: int
 ) -> None:
     for attempt in ("1", "2"):

@@ -184,7 +184,7 @@ def test_long_lists_of_names_are_cut(tmp_path: Path) -> None:
         load_mmdet(described("ResNet, ATSS"), path)
 
 
-def test_objects_beside_the_weights_are_passed_over(tmp_path: Path) -> None:
+def test_objects_beside_the_weights_are_skipped(tmp_path: Path) -> None:
     path = tmp_path / "epoch_12.pth"
     torch.save({"state_dict": weights("ResNet, ATSS"), "message_hub": nn.Linear(1, 1)}, path)
 

@@ -149,7 +149,7 @@ def test_losses_are_zero_when_no_image_has_an_object(
     assert not any(gradient.any() for gradient in gradients)
 
 
-def test_what_lies_in_the_padding_changes_nothing(
+def test_content_of_the_padding_changes_nothing(
     methods: tuple[MethodSpec, ...], shapes: CocoSplit
 ) -> None:
     student = student_of(Family.RETINANET)

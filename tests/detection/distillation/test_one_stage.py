@@ -283,7 +283,7 @@ def test_matched_predictions_are_those_that_mmdet_trains_on_an_object(
     assert any(g is not None and g.abs().max() > 0 for g in gradients)
 
 
-def test_two_objects_of_a_class_are_told_apart(batch: Batch) -> None:
+def test_two_objects_of_a_class_are_distinguished(batch: Batch) -> None:
     batch.samples[0].gt_instances = InstanceData(
         bboxes=torch.tensor([[4.0, 4.0, 28.0, 28.0], [34.0, 34.0, 62.0, 62.0]]),
         labels=torch.tensor([3, 3]),

@@ -124,7 +124,7 @@ def test_progress_tells_phase_epoch_iteration_and_time_left(
     assert evaluating == [(0, 2), (1, 2)]
 
 
-def test_stopped_training_goes_on_where_it_stopped(dataset: DatasetSpec, tmp_path: Path) -> None:
+def test_stopped_training_resumes_where_it_stopped(dataset: DatasetSpec, tmp_path: Path) -> None:
     task = make_task(dataset, tmp_path)
     seen: list[PoolProgress] = []
 

@@ -1,4 +1,4 @@
-"""A trial that is hopeless after its first epoch is ended, and another one is trained on."""
+"""A trial below the early-stopping threshold is ended after its first epoch; others are trained on."""
 
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ def test_hopeless_trial_is_abandoned_after_one_epoch(task: TrialTask) -> None:
     assert left == ["detector.json", "report.json"]
 
 
-def test_trial_with_hope_is_trained_as_if_it_had_not_been_judged(task: TrialTask) -> None:
+def test_trial_above_the_threshold_is_trained_as_if_it_had_not_been_scored(task: TrialTask) -> None:
     plain = run_trial(task)
     report = run_trial(judged(task, -1.0, artifacts=task.artifacts + "-again"))
 
@@ -50,7 +50,7 @@ def test_trial_with_hope_is_trained_as_if_it_had_not_been_judged(task: TrialTask
     assert [e.ap for e in report.evaluations] == [e.ap for e in plain.evaluations]
 
 
-def test_trial_that_was_stopped_while_it_was_judged_is_judged_when_it_goes_on(
+def test_trial_that_was_stopped_while_it_was_scored_is_scored_when_it_resumes(
     task: TrialTask,
 ) -> None:
     steps = trial_steps(judged(task, 2.0, slice_s=1e-6), TrialContext())

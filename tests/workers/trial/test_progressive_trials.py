@@ -153,7 +153,7 @@ def trained(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {k: v for k, v in state.items() if v.is_floating_point() and "running" not in k}
 
 
-def test_second_teacher_goes_on_with_the_student_and_new_adapters(
+def test_second_teacher_continues_with_the_student_and_new_adapters(
     chain: Chain, first: Report
 ) -> None:
     second = chain.stage(1, first, B, A, training=STILL)
@@ -169,7 +169,7 @@ def test_second_teacher_goes_on_with_the_student_and_new_adapters(
     assert not any(ours[name].allclose(theirs[name], atol=1e-4) for name in generators)
 
 
-def test_same_teacher_goes_on_with_its_adapters(chain: Chain, first: Report) -> None:
+def test_same_teacher_continues_with_its_adapters(chain: Chain, first: Report) -> None:
     again = chain.stage(2, first, A, A, training=STILL)
 
     ours, theirs = weights(first, "adapters"), weights(again, "adapters")

@@ -220,7 +220,7 @@ def test_action_with_nothing_to_do_trains_nothing(
     assert report.reason
 
 
-def test_stopped_trial_goes_on_from_its_checkpoint_and_ends_bit_identical(
+def test_stopped_trial_resumes_from_its_checkpoint_and_ends_bit_identical(
     dataset: DatasetSpec, base: Report, pool: PoolRef, tmp_path: Path
 ) -> None:
     task = child_task(dataset, base, pool, tmp_path / "whole", PruneLayer())
@@ -244,7 +244,7 @@ def test_stopped_trial_goes_on_from_its_checkpoint_and_ends_bit_identical(
     assert [e.losses for e in resumed.epochs] == [e.losses for e in whole.epochs]
 
 
-def test_unreadable_checkpoint_is_passed_over(dataset: DatasetSpec, tmp_path: Path) -> None:
+def test_unreadable_checkpoint_is_skipped(dataset: DatasetSpec, tmp_path: Path) -> None:
     artifacts.write(str(tmp_path / "0/resume.pt"), b"not a checkpoint", name="resume")
     task = base_task(dataset, tmp_path, attempt=2, previous_attempts=(str(tmp_path / "0"),))
     assert run_trial(task).outcome is Outcome.SUCCEEDED

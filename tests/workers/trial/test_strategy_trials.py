@@ -1,4 +1,4 @@
-"""One tiny search by each strategy: real detectors, real training, the ledger's orders."""
+"""One tiny search by each strategy: real detectors, real training, the ledger's tasks."""
 
 import zlib
 from collections.abc import Callable, Iterator
