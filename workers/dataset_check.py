@@ -11,9 +11,11 @@ def check(spec: DatasetSpec) -> dict[str, Any]:
     """Read every file of a data set.
 
     Returns:
-        `detection.data.coco.DatasetSummary` as JSON: `class_names`, and the counts of each split.
+        `detection.data.inspection.DatasetSummary` as JSON: `class_names`, the counts of each split,
+        warnings, repairs and statistics.
 
     Raises:
-        DataError: The data set breaks a rule; the error names the file and the record.
+        DataError: The data set has faults; the message counts them by kind and names files, records
+            and cures of the first ones.
     """
     return asdict(check_dataset(spec))

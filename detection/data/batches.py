@@ -192,10 +192,11 @@ def make_batches(
 def resized(width: int, height: int, resolution: Resolution) -> tuple[int, int]:
     """Return an image's width and height at a resolution, in pixels, before padding.
 
-    It is the largest size whose long and short side do not exceed those of the resolution.
+    It is the largest size whose long and short side do not exceed those of the resolution. No side
+    becomes 0: the short side of a strip is at least 1 pixel.
     """
     size = mmcv.rescale_size((width, height), (resolution.width, resolution.height))
-    return int(size[0]), int(size[1])
+    return max(1, int(size[0])), max(1, int(size[1]))
 
 
 def _batch(

@@ -1,6 +1,6 @@
 """Measures a detector's COCO AP on a split, at one resolution."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,13 +10,15 @@ from mmdet.models import BaseDetector
 from mmdet.structures import DetDataSample
 
 from detection.data.batches import Batch, fixed_batches
-from detection.data.coco import CocoSplit, read_document
+from detection.data.coco import CocoSplit
+from detection.data.record_ids import RecordId
 from detection.eval_mode import eval_mode
+from searchd.domain.errors import DataError
 from searchd.domain.resolution import Resolution
 
 Detection = dict[str, Any]
-"""One detection in COCO's result format: image_id, category_id, bbox (x, y, width, height in
-pixels of the original image), score."""
+"""One detection in COCO's result format: image_id and category_id as the annotation file has them,
+bbox (x, y, width, height in pixels of the original image), score."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,9 +74,14 @@ def predict(
 
 
 def score(split: CocoSplit, detections: list[Detection]) -> AveragePrecision:
-    """Compute COCO's metrics of the detections on all images of the split."""
-    truth = COCO(_ground_truth(split))
-    evaluation = COCOeval_faster(truth, truth.loadRes(detections), "bbox", print_function=_silent)
+    """Compute COCO's metrics of the detections on all images of the split.
+
+    Raises:
+        DataError: A detection is of an image that the split does not have.
+    """
+    truth = COCO(split.ground_truth())
+    found = truth.loadRes(_renumbered(split, detections))
+    evaluation = COCOeval_faster(truth, found, "bbox", print_function=_silent)
     evaluation.run()
     ap, ap50, ap75, small, medium, large = (float(value) for value in evaluation.stats[:6])
     return AveragePrecision(
@@ -102,13 +109,29 @@ def _detections(sample: DetDataSample, split: CocoSplit) -> Iterable[Detection]:
         }
 
 
-def _ground_truth(split: CocoSplit) -> dict[str, Any]:
-    """Return the split's annotations, with the fields that many tools leave out."""
-    document = dict(read_document(split.spec.annotations))
-    for annotation in document["annotations"]:
-        annotation.setdefault("iscrowd", 0)
-        annotation.setdefault("area", annotation["bbox"][2] * annotation["bbox"][3])
-    return document
+def _renumbered(split: CocoSplit, detections: Iterable[Detection]) -> list[Detection]:
+    """Return detections with the ids of `CocoSplit.ground_truth`.
+
+    Detections of a category that the split does not have are left out: they match nothing.
+    """
+    images = {record.image_id: number for number, record in enumerate(split.records, start=1)}
+    categories = {identity: label + 1 for label, identity in enumerate(split.category_ids)}
+    return [
+        detection
+        | {
+            "image_id": _image(detection, images),
+            "category_id": categories[detection["category_id"]],
+        }
+        for detection in detections
+        if detection["category_id"] in categories
+    ]
+
+
+def _image(detection: Detection, images: Mapping[RecordId, int]) -> int:
+    identity = detection["image_id"]
+    if identity not in images:
+        raise DataError(f"a detection is of image {identity!r}, which the split does not have")
+    return images[identity]
 
 
 def _silent(*_: object) -> None:

@@ -19,7 +19,7 @@ def run_dataset_check(database: Database, lease: Lease, settings: Settings) -> D
     """Read every file of the data set.
 
     Returns:
-        READY, or FAILED with the file and the record in its reason.
+        READY, or FAILED with the faults, by file and record, in its reason.
     """
     with database.read() as session:
         row = session.get_one(DatasetRow, queue.get(session, lease.work_id).resource_id)
@@ -36,8 +36,13 @@ def run_dataset_check(database: Database, lease: Lease, settings: Settings) -> D
 # No CPU of its own: short and mostly reading, it need not wait for trials that take hours.
 @ray.remote(num_cpus=0)
 def _check(path: str, spec: DatasetSpec) -> tuple[dict[str, Any] | None, str]:
-    """What the check counted, or what it found wrong."""
+    """Return the summary of the check, or None and why the data set is refused.
+
+    An unforeseen error refuses it too: the check would raise it again at each attempt.
+    """
     try:
         return resolve(path)(spec), ""
     except DataError as error:
         return None, str(error)
+    except Exception as error:
+        return None, f"the check failed with an unforeseen {type(error).__name__}: {error}"

@@ -46,3 +46,11 @@ class DatasetSpec(Spec):
     name: Name
     train: SplitSpec
     validation: SplitSpec
+    max_empty_share: float = Field(default=0.05, ge=0, le=1)
+    """Largest share of a split's annotations that may be left out since their box encloses nothing:
+    no area, a side below one pixel, or outside the image. One such box is always allowed. A larger
+    share refuses the data set."""
+    max_fault_share: float = Field(default=0, ge=0, le=1)
+    """Largest share of a split's annotations that may be left out since they cannot be meant:
+    NaN, a negative width, an unknown image or category. A larger share refuses the data set; by
+    default any."""

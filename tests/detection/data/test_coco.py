@@ -82,23 +82,17 @@ def test_sound_data_set_is_summed_up(make_dataset: MakeDataset) -> None:
         (lambda d: d.pop("images"), r'train\.json: not COCO\'s format: "images" must be a list'),
         (lambda d: d["annotations"].clear(), r"train\.json: there are no annotations"),
         (lambda d: d["images"][1].update(id=7), r"train\.json: image id 7 occurs twice"),
-        (lambda d: d["annotations"][1].update(id=1), r"annotation id 1 occurs twice"),
-        (lambda d: d["annotations"][1].pop("id"), r"annotation number 1 has no integer id: None"),
         (lambda d: d["categories"][1].update(id=90), r"category id 90 occurs twice"),
         (lambda d: d["categories"].clear(), r"train\.json: there are no categories"),
         (lambda d: d["annotations"][2].update(image_id=4), r"annotation 3: there is no image 4"),
         (lambda d: d["annotations"][2].update(category_id=6), r"annotation 3: .* no category 6"),
         (
-            lambda d: d["annotations"][2].update(bbox=[20, 10, 25, 10]),
-            r"annotation 3: bbox \[20, 10, 25, 10\] reaches outside image 7 \(40x20 pixels\)",
-        ),
-        (
-            lambda d: d["annotations"][2].update(bbox=[-3, 10, 10, 10]),
-            r"annotation 3: bbox \[-3, 10, 10, 10\] reaches outside",
-        ),
-        (
-            lambda d: d["annotations"][2].update(bbox=[20, 10, 0, 10]),
+            lambda d: [a.update(bbox=[20, 10, 0, 10]) for a in d["annotations"][1:3]],
             r"annotation 3: bbox \[20, 10, 0, 10\] must have positive width and height",
+        ),
+        (
+            lambda d: [a.update(bbox=[50, 60, 10, 10]) for a in d["annotations"][1:3]],
+            r"annotation 3: bbox \[50, 60, 10, 10\] is outside image 7 \(40x20 pixels\)",
         ),
         (
             lambda d: d["annotations"][2].update(bbox=[20, 10, -5, 10]),
@@ -131,6 +125,49 @@ def test_sound_data_set_is_summed_up(make_dataset: MakeDataset) -> None:
 def test_broken_record_is_named(make_dataset: MakeDataset, edit: Edit, message: str) -> None:
     with pytest.raises(DataError, match=message):
         check_dataset(make_dataset(edit))
+
+
+def test_all_faults_are_reported_at_once(make_dataset: MakeDataset) -> None:
+    def damage(d: dict[str, Any]) -> None:
+        d["images"][0].update(file_name="gone.png")
+        d["annotations"][1].update(bbox=[1, 2, float("nan"), 3])
+        d["annotations"][2].update(category_id=6)
+
+    with pytest.raises(DataError) as caught:
+        check_dataset(make_dataset(damage))
+
+    assert "images are missing: 1" in str(caught.value)
+    assert "annotation 2: bbox [1, 2, nan, 3] must be four numbers" in str(caught.value)
+    assert "annotation 3: there is no category 6" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("edit", "repair"),
+    [
+        (lambda d: d["annotations"][1].update(id=1), "annotation ids"),
+        (lambda d: d["annotations"][1].pop("id"), "annotation ids"),
+        (lambda d: d["annotations"][2].update(bbox=[20, 10, 25, 10]), "clipped: 1"),
+        (lambda d: d["annotations"][2].update(bbox=[-3, 10, 10, 10]), "clipped: 1"),
+        (lambda d: d["annotations"][2].update(bbox=[20, 10, 0, 10]), "no area and are left out: 1"),
+        (lambda d: d["annotations"][2].update(bbox=[20, 10, 0.5, 3]), "below one pixel"),
+        (lambda d: d["annotations"][2].update(area="200"), "areas"),
+        (lambda d: d["annotations"][2].update(iscrowd="0"), "iscrowd"),
+    ],
+)
+def test_repair_is_reported(make_dataset: MakeDataset, edit: Edit, repair: str) -> None:
+    (reported,) = check_dataset(make_dataset(edit)).repairs
+
+    assert repair in reported
+
+
+def test_long_texts_of_faults_are_cut(make_dataset: MakeDataset) -> None:
+    name = "long-" * 40
+    many = [{"id": 100 + i, "file_name": name, "width": 8, "height": 8} for i in range(50)]
+
+    with pytest.raises(DataError, match="and 47 more") as caught:
+        check_dataset(make_dataset(lambda d: d["images"].extend(many)))
+
+    assert len(str(caught.value)) <= 4000
 
 
 def test_annotation_file_is_named_when_it_is_missing_or_not_json(make_dataset: MakeDataset) -> None:

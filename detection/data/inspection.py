@@ -1,0 +1,282 @@
+"""Checks a whole data set, images included, and reports all findings at once."""
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from detection.data import kinds
+from detection.data.documents import Document, read_document
+from detection.data.findings import Finding, Findings, Limit, Severity, fault_text, judged
+from detection.data.image_files import ImageFile, inspect_image
+from detection.data.image_paths import cure_for_missing
+from detection.data.records import ImageRecord, NormalisedSplit, normalise
+from detection.data.split_comparison import compare_classes, compare_images, report_classes
+from detection.data.statistics import statistics
+from searchd.domain.errors import DataError
+from searchd.spec import DatasetSpec
+
+MAX_DETECTIONS = 100
+"""Number of detections of an image that COCO AP uses at most."""
+
+Progress = Callable[[int, int], None]
+"""Called with the number of images that are read, and the number of all images."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitSource:
+    """One split before it is read."""
+
+    file: Path
+    """Annotation file, or what the document was made of."""
+    folder: Path
+    """Folder that `file_name` is relative to."""
+    document: Document | None = None
+    """Content in COCO's format; read from `file` if None."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitSummary:
+    """The contents of a checked split."""
+
+    num_images: int
+    num_annotations: int
+    """Number of annotations, crowds included."""
+    num_empty_boxes: int
+    """Number of annotations that are left out, since their box has no area or cannot be used."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetSummary:
+    """The contents of a checked data set."""
+
+    class_names: tuple[str, ...]
+    """Names of the classes, in the order of the labels."""
+    train: SplitSummary
+    validation: SplitSummary
+    warnings: tuple[str, ...] = ()
+    """One sentence for each kind of warning, with a count."""
+    repairs: tuple[str, ...] = ()
+    """One sentence for each kind of repair, with a count."""
+    statistics: dict[str, Any] | None = None
+    """See `detection.data.statistics`."""
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """All that a check found."""
+
+    splits: Mapping[str, NormalisedSplit]
+    """Splits by name; without those whose annotation file cannot be read."""
+    findings: Findings
+
+    @property
+    def is_accepted(self) -> bool:
+        return not self.findings.of(Severity.FAULT)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the result as `searchd dataset check` prints it."""
+        return {
+            "accepted": self.is_accepted,
+            "warnings": [each.as_json() for each in self.findings.of(Severity.WARNING)],
+            "faults": [each.as_json() for each in self.findings.of(Severity.FAULT)],
+            "repairs": [each.as_json() for each in self.findings.of(Severity.REPAIR)],
+            "statistics": statistics(self.splits),
+        }
+
+
+def check_dataset(spec: DatasetSpec, *, progress: Progress | None = None) -> DatasetSummary:
+    """Read the whole data set, images included, and return a summary.
+
+    Args:
+        spec: The data set.
+        progress: Called while images are read.
+
+    Raises:
+        DataError: The data set has faults. The message counts them by kind, and names files,
+            records and cures of the first ones.
+    """
+    found = inspect_dataset(spec, progress=progress)
+    faults = found.findings.of(Severity.FAULT)
+    if faults:
+        raise DataError(fault_text(faults))
+    return DatasetSummary(
+        class_names=found.splits["train"].class_names,
+        train=_summary(found.splits["train"]),
+        validation=_summary(found.splits["validation"]),
+        warnings=tuple(map(str, found.findings.of(Severity.WARNING))),
+        repairs=tuple(map(str, found.findings.of(Severity.REPAIR))),
+        statistics=statistics(found.splits),
+    )
+
+
+def inspect_dataset(spec: DatasetSpec, *, progress: Progress | None = None) -> Inspection:
+    """Check a data set as `check_dataset` does, and return all findings."""
+    sources = {
+        "train": SplitSource(file=spec.train.annotations, folder=spec.train.images),
+        "validation": SplitSource(file=spec.validation.annotations, folder=spec.validation.images),
+    }
+    return inspect_splits(
+        sources,
+        max_empty_share=spec.max_empty_share,
+        max_fault_share=spec.max_fault_share,
+        progress=progress,
+    )
+
+
+def inspect_splits(
+    sources: Mapping[str, SplitSource],
+    *,
+    max_empty_share: float,
+    max_fault_share: float,
+    progress: Progress | None = None,
+) -> Inspection:
+    """Check splits, each alone and all together.
+
+    Args:
+        sources: Splits by name; the first one is the train split.
+        max_empty_share: See `searchd.spec.DatasetSpec`.
+        max_fault_share: See `searchd.spec.DatasetSpec`.
+        progress: Called while images are read.
+    """
+    findings = Findings()
+    splits = _read_splits(sources, findings)
+    limits = {Limit.EMPTY: max_empty_share, Limit.FAULTY: max_fault_share}
+    for split in splits.values():
+        findings.extend(judged(split.findings, split.num_annotations, limits))
+        _report_objects(split, findings)
+    files = _read_images(splits, findings, progress)
+    compare_classes(splits, findings)
+    report_classes(splits, findings)
+    compare_images(splits, files, findings)
+    return Inspection(splits=splits, findings=findings)
+
+
+def _read_splits(
+    sources: Mapping[str, SplitSource], findings: Findings
+) -> dict[str, NormalisedSplit]:
+    splits = {}
+    for name, source in sources.items():
+        try:
+            document = source.document or read_document(source.file)
+        except DataError as error:
+            problem = str(error).removeprefix(f"{source.file}: ")
+            findings.add(kinds.DOCUMENT, source.file, "", problem)
+        else:
+            splits[name] = normalise(document, source.file, source.folder)
+    return splits
+
+
+def _report_objects(split: NormalisedSplit, findings: Findings) -> None:
+    """Report splits and images without objects, and images with very many."""
+    empty = [record for record in split.records if not len(record.labels)]
+    if len(empty) == len(split.records):
+        if not any(f.kind in _WITHOUT_OBJECTS for f in findings.of(Severity.FAULT)):
+            findings.add(kinds.NO_OBJECTS, split.file, "", _nothing(split))
+        return
+    for record in empty:
+        where = f"image {record.image_id}"
+        findings.add(kinds.IMAGES_WITHOUT_OBJECTS, split.file, where, "has no object")
+    for record in split.records:
+        if len(record.labels) > MAX_DETECTIONS:
+            problem = f"has {len(record.labels)} objects"
+            findings.add(kinds.MANY_BOXES, split.file, f"image {record.image_id}", problem)
+
+
+_WITHOUT_OBJECTS = (kinds.BOXES_NORMALISED, kinds.BOXES_ARE_CORNERS)
+"""Faults that explain why a split has no objects."""
+
+
+def _nothing(split: NormalisedSplit) -> str:
+    if not split.records:
+        return "there are no images and no annotations that can be used"
+    return "there are no annotations (crowds do not count) that can be used"
+
+
+def _read_images(
+    splits: Mapping[str, NormalisedSplit], findings: Findings, progress: Progress | None
+) -> dict[Path, ImageFile]:
+    """Decode every image file once, and report those that cannot be used.
+
+    Threads are used, as decoding is C code.
+    """
+    paths = list(dict.fromkeys(r.path for split in splits.values() for r in split.records))
+    results: dict[Path, ImageFile | str] = {}
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        for number, (path, result) in enumerate(
+            zip(paths, threads.map(_read_image, paths), strict=True), start=1
+        ):
+            results[path] = result
+            if progress is not None:
+                progress(number, len(paths))
+    for split in splits.values():
+        for record in split.records:
+            _report_image(split, record, results[record.path], findings)
+    return {path: result for path, result in results.items() if isinstance(result, ImageFile)}
+
+
+def _read_image(path: Path) -> ImageFile | str:
+    """Return the facts about an image; the reason if it cannot be read, empty if it is missing."""
+    try:
+        return inspect_image(path)
+    except FileNotFoundError:
+        return ""
+    except DataError as error:
+        return str(error).removeprefix(f"{path}: the image cannot be read: ")
+
+
+def _report_image(
+    split: NormalisedSplit, record: ImageRecord, result: ImageFile | str, findings: Findings
+) -> None:
+    where = f"image {record.image_id}"
+    if result == "":
+        problem, cure = (
+            f"the image file is missing: {record.path}",
+            cure_for_missing(split.folder, record.path),
+        )
+        findings.add(
+            kinds.IMAGE_MISSING, split.file, where, problem, value=str(record.path), cure=cure
+        )
+    elif isinstance(result, str):
+        problem = f"the image cannot be read: {record.path}: {result}"
+        findings.add(kinds.IMAGE_UNREADABLE, split.file, where, problem, value=str(record.path))
+    else:
+        _report_readable(split, record, result, findings)
+
+
+def _report_readable(
+    split: NormalisedSplit, record: ImageRecord, image: ImageFile, findings: Findings
+) -> None:
+    where, size = f"image {record.image_id}", f"{image.width}x{image.height}"
+    recorded = f"{record.width}x{record.height}"
+    if (image.width, image.height) != (record.width, record.height):
+        is_stored = image.stored_size == (record.width, record.height)
+        kind = kinds.IMAGE_ORIENTATION if is_stored else kinds.IMAGE_SIZE
+        shown_as = f" as shown (EXIF orientation {image.orientation})" if is_stored else ""
+        problem = f"{record.path} has {size} pixels{shown_as}, the record says {recorded}"
+        findings.add(kind, split.file, where, problem, value=recorded)
+    if image.lost_share is not None:
+        problem = f"{record.path} misses its last bytes ({image.lost_share:.2%} of its pixels)"
+        findings.add(kinds.IMAGE_TAIL, split.file, where, problem, value=str(record.path))
+    if image.is_deep:
+        problem = f"{record.path}: the brightest pixel is {image.brightest} of 255"
+        findings.add(kinds.IMAGE_DEEP, split.file, where, problem, value=image.brightest)
+
+
+def _summary(split: NormalisedSplit) -> SplitSummary:
+    return SplitSummary(
+        num_images=len(split.records),
+        num_annotations=split.num_annotations,
+        num_empty_boxes=split.num_left_out,
+    )
+
+
+def record_faults(findings: Iterable[Finding]) -> list[Finding]:
+    """Return the faults that leave a split unusable, which are all but those of annotations."""
+    return [f for f in findings if f.severity is Severity.FAULT and f.kind.limit is None]
