@@ -9,11 +9,13 @@ from api.client import Client
 from api.schemas.resources import Dataset
 from cli.errors import fail
 from cli.output import Format, FormatOption, show_json, show_list, show_one
+from cli.resources import dataset_check
 from cli.service import URL, KeyOption, UrlOption
 from searchd.domain.lifecycle import DatasetStatus
 from searchd.spec import DatasetSpec, SplitSpec
 
 app = typer.Typer(no_args_is_help=True, help="Data sets in COCO format.")
+app.command()(dataset_check.check)
 
 Annotations = typer.Option(exists=True, dir_okay=False, help="COCO instances file (JSON).")
 Images = typer.Option(exists=True, file_okay=False, help="Folder that file_name is relative to.")

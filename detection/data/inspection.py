@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from detection.data import kinds
-from detection.data.documents import Document, read_document
+from detection.data.documents import read_document
 from detection.data.findings import Finding, Findings, Limit, Severity, fault_text, judged
+from detection.data.formats.sources import SplitSource
 from detection.data.image_files import ImageFile, inspect_image
 from detection.data.image_paths import cure_for_missing
 from detection.data.records import ImageRecord, NormalisedSplit, normalise
@@ -23,18 +24,6 @@ MAX_DETECTIONS = 100
 
 Progress = Callable[[int, int], None]
 """Called with the number of images that are read, and the number of all images."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SplitSource:
-    """One split before it is read."""
-
-    file: Path
-    """Annotation file, or what the document was made of."""
-    folder: Path
-    """Folder that `file_name` is relative to."""
-    document: Document | None = None
-    """Content in COCO's format; read from `file` if None."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +159,7 @@ def _read_splits(
             findings.add(kinds.DOCUMENT, source.file, "", problem)
         else:
             splits[name] = normalise(document, source.file, source.folder)
+            splits[name].findings.extend(source.findings or ())
     return splits
 
 

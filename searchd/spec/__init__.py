@@ -5,6 +5,8 @@ Knows pydantic and `searchd.domain`; never torch, Ray or the database.
 """
 
 from searchd.spec.base import (
+    MAX_EMPTY_SHARE,
+    MAX_FAULT_SHARE,
     NAME_PATTERN,
     DatasetSpec,
     Name,
@@ -50,6 +52,8 @@ from searchd.spec.training import (
 )
 
 __all__ = [
+    "MAX_EMPTY_SHARE",
+    "MAX_FAULT_SHARE",
     "check_subnets",
     "StudentSpec",
     "TrialId",

@@ -25,6 +25,10 @@ TrialId = Annotated[str, Field(pattern=r"^[a-z0-9]+-[a-z0-9]+-[a-z0-9-]+$", max_
 """A trial's id, as "s-7f3k2m-12"."""
 
 
+MAX_EMPTY_SHARE, MAX_FAULT_SHARE = 0.05, 0.0
+"""Defaults of `DatasetSpec.max_empty_share` and `DatasetSpec.max_fault_share`."""
+
+
 class Spec(BaseModel):
     """Base of every model here: immutable, no unknown fields."""
 
@@ -46,11 +50,11 @@ class DatasetSpec(Spec):
     name: Name
     train: SplitSpec
     validation: SplitSpec
-    max_empty_share: float = Field(default=0.05, ge=0, le=1)
+    max_empty_share: float = Field(default=MAX_EMPTY_SHARE, ge=0, le=1)
     """Largest share of a split's annotations that may be left out since their box encloses nothing:
     no area, a side below one pixel, or outside the image. One such box is always allowed. A larger
     share refuses the data set."""
-    max_fault_share: float = Field(default=0, ge=0, le=1)
+    max_fault_share: float = Field(default=MAX_FAULT_SHARE, ge=0, le=1)
     """Largest share of a split's annotations that may be left out since they cannot be meant:
     NaN, a negative width, an unknown image or category. A larger share refuses the data set; by
     default any."""

@@ -1,0 +1,1 @@
+"""Readers of the annotation formats. Each returns documents in COCO's format."""
