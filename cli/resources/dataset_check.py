@@ -21,8 +21,9 @@ Paths = Annotated[
     list[Path],
     typer.Argument(
         metavar="PATH...",
-        help="A folder with the data set; or COCO annotation files (train, validation, test), each "
-        "followed by its image folder.",
+        help="A folder with the data set in COCO, YOLO, Pascal VOC, CVAT or Label Studio format; "
+        "or COCO annotation files (train, validation, test), each followed by its image folder; or "
+        "the data.yaml of a YOLO data set.",
     ),
 ]
 
@@ -31,6 +32,10 @@ class DataFormat(StrEnum):
     """Annotation format of a data set; see `detection.data.formats.detect`."""
 
     COCO = "coco"
+    YOLO = "yolo"
+    VOC = "voc"
+    CVAT = "cvat"
+    LABEL_STUDIO = "labelstudio"
 
 
 FormatOfData = Annotated[

@@ -88,6 +88,17 @@ def inspect_image(path: Path) -> ImageFile:
     )
 
 
+def shown_size(path: Path) -> tuple[int, int] | None:
+    """Return width and height of an image as shown, from its header; None if it cannot be read."""
+    try:
+        with Image.open(path) as image:
+            value = image.getexif().get(_ORIENTATION, 1)
+            width, height = image.size
+    except Exception:  # Pillow raises many types for damaged files
+        return None
+    return (height, width) if value in _TURNED else (width, height)
+
+
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()

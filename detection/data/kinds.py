@@ -210,3 +210,40 @@ BOXES_NORMALISED = Kind(
     "splits have boxes in 0..1 instead of pixels",
     "multiply them by the image's width and height; YOLO files need --data-format yolo",
 )
+
+# Other formats
+LABEL_LINE = Kind(
+    "label-line",
+    _FAULT,
+    "lines of label files are not usable",
+    "write class, centre x, centre y, width, height, the last four in 0..1",
+    Limit.FAULTY,
+)
+SOURCE_OBJECT = Kind(
+    "object-record",
+    _FAULT,
+    "object records are not usable",
+    "give a class and a box",
+    Limit.FAULTY,
+)
+SOURCE_FILE = Kind(
+    "source-file", _FAULT, "annotation files of single images cannot be read", "replace the file"
+)
+POLYGON = Kind(
+    "polygon",
+    _REPAIR,
+    "polygons and rotated boxes are read as the boxes around them",
+    "nothing to do",
+)
+DIFFICULT = Kind(
+    "difficult",
+    _WARNING,
+    "objects are marked difficult; training leaves them out and evaluation ignores them",
+    "remove the mark to train on them",
+)
+NOT_ANNOTATED = Kind(
+    "not-annotated",
+    _WARNING,
+    "images have no annotation and are left out",
+    "annotate them, or remove them",
+)

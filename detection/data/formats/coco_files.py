@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from detection.data.documents import KEYS, Document, read_document
+from detection.data.documents import Document, read_document
 from detection.data.formats.sources import (
     TEST,
     TRAIN,
@@ -20,6 +20,8 @@ _TRIED_IMAGES = 20
 """Number of images that are looked for to find the image folder."""
 _START = 65536
 """Bytes at the start of a JSON file that are searched for COCO's keys."""
+_MARKS = ((b'"images"', b'"file_name"'), (b'"annotations"', b'"bbox"'))
+"""Keys that are in the start of COCO's instances files: of images, or of annotations."""
 
 
 def coco_sources(paths: Sequence[Path]) -> dict[str, SplitSource]:
@@ -68,7 +70,7 @@ def has_coco_file(folder: Path) -> bool:
 
 
 def _looks_like_coco(path: Path) -> bool:
-    """Return whether a JSON file is an object with COCO's lists. Large files are read in part."""
+    """Return whether a JSON file starts as an object with one of COCO's lists."""
     try:
         with path.open("rb") as file:
             start = file.read(_START)
@@ -76,12 +78,7 @@ def _looks_like_coco(path: Path) -> bool:
         return False
     if not start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
         return False
-    if all(f'"{key}"'.encode() in start for key in ("images", "annotations")):
-        return True
-    try:
-        return set(KEYS) <= read_document(path).keys()
-    except DataError:
-        return b'"annotations"' in start
+    return any(all(key in start for key in keys) for keys in _MARKS)
 
 
 def _pairs(paths: Sequence[Path]) -> list[tuple[Path, Path | None]]:

@@ -4,8 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 
-from detection.data.formats.coco_files import annotation_files, coco_sources
-from detection.data.formats.sources import SplitSource
+from detection.data.formats.coco_files import annotation_files, coco_sources, has_coco_file
+from detection.data.formats.cvat import cvat_sources, is_cvat_file
+from detection.data.formats.label_studio import is_label_studio_file, label_studio_sources
+from detection.data.formats.sources import SplitSource, files_below, images_below
+from detection.data.formats.voc import is_voc_file, voc_sources
+from detection.data.formats.yolo import label_file, yolo_sources
+from detection.data.formats.yolo_layouts import configuration, names_file
 from searchd.domain.errors import DataError
 
 
@@ -13,10 +18,20 @@ class DataFormat(StrEnum):
     """Annotation format of a data set."""
 
     COCO = "coco"
+    YOLO = "yolo"
+    VOC = "voc"
+    CVAT = "cvat"
+    LABEL_STUDIO = "labelstudio"
 
 
 Reader = Callable[[Sequence[Path]], dict[str, SplitSource]]
-_READERS: Mapping[DataFormat, Reader] = {DataFormat.COCO: coco_sources}
+_READERS: Mapping[DataFormat, Reader] = {
+    DataFormat.COCO: coco_sources,
+    DataFormat.YOLO: yolo_sources,
+    DataFormat.VOC: voc_sources,
+    DataFormat.CVAT: cvat_sources,
+    DataFormat.LABEL_STUDIO: label_studio_sources,
+}
 
 
 def read_sources(
@@ -43,6 +58,39 @@ def detect(paths: Sequence[Path]) -> DataFormat:
     Raises:
         DataError: They look like none.
     """
-    if paths[0].suffix == ".json" or annotation_files(paths[0]):
+    found = _of_folder(paths[0]) if paths[0].is_dir() else _of_file(paths[0])
+    if found is None and paths[0].is_dir():
+        found = next((_of_file(path) for path in paths[1:] if path.is_file()), None)
+    if found is None:
+        known = ", ".join(DataFormat)
+        raise DataError(
+            f"{paths[0]}: found no annotations in a known format ({known}); give the folder that "
+            "has both annotations and images, or the format"
+        )
+    return found
+
+
+def _of_file(path: Path) -> DataFormat | None:
+    if path.suffix in (".yaml", ".yml", ".data"):
+        return DataFormat.YOLO
+    if path.suffix == ".xml":
+        return DataFormat.CVAT if is_cvat_file(path) else DataFormat.VOC
+    return DataFormat.LABEL_STUDIO if is_label_studio_file(path) else DataFormat.COCO
+
+
+def _of_folder(folder: Path) -> DataFormat | None:
+    if has_coco_file(folder):
         return DataFormat.COCO
-    raise DataError(f"{paths[0]}: found no annotations in a known format")
+    if configuration(folder) is not None:
+        return DataFormat.YOLO
+    files = files_below(folder)
+    xml_files = [path for path in files if path.suffix.lower() == ".xml"]
+    if any(is_cvat_file(path) for path in xml_files):
+        return DataFormat.CVAT
+    if any(is_voc_file(path) for path in xml_files):
+        return DataFormat.VOC
+    if any(is_label_studio_file(path) for path in files):
+        return DataFormat.LABEL_STUDIO
+    if names_file(folder) is not None or any(label_file(p).exists() for p in images_below(folder)):
+        return DataFormat.YOLO
+    return DataFormat.COCO if annotation_files(folder) else None

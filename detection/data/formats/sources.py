@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from detection.data.documents import Document
@@ -122,6 +122,27 @@ def files_below(folder: Path) -> list[Path]:
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
         found += [Path(parent, name) for name in sorted(names) if not name.startswith(".")]
     return found
+
+
+class FileIndex:
+    """Finds files by the end of their path."""
+
+    def __init__(self, files: Iterable[Path]) -> None:
+        self._of_name: dict[str, list[Path]] = {}
+        for file in files:
+            self._of_name.setdefault(file.name, []).append(file)
+
+    def find(self, name: str) -> Path | None:
+        """Return the file whose path agrees with most of the last parts of a name."""
+        parts = PurePosixPath(name.replace("\\", "/")).parts
+        found = self._of_name.get(parts[-1], []) if parts else []
+        return max(found, key=lambda file: _equal_end(file.parts, parts), default=None)
+
+
+def _equal_end(one: Sequence[str], other: Sequence[str]) -> int:
+    """Return how many of the last parts of two paths are equal."""
+    pairs = zip(reversed(one), reversed(other), strict=False)
+    return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
 
 
 def common_folder(paths: Iterable[Path], default: Path) -> Path:

@@ -121,6 +121,6 @@ def test_missing_path_is_a_fault(offline: Run, tmp_path: Path) -> None:
 
 
 def test_formats_of_the_option_are_those_that_are_read() -> None:
-    assert {each.value for each in dataset_check.DataFormat} >= {
-        each.value for each in detect.DataFormat
-    }
+    of_option = [each.value for each in dataset_check.DataFormat]
+
+    assert of_option == [each.value for each in detect.DataFormat]
