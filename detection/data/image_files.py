@@ -94,9 +94,17 @@ def shown_size(path: Path) -> tuple[int, int] | None:
         with Image.open(path) as image:
             value = image.getexif().get(_ORIENTATION, 1)
             width, height = image.size
-    except Exception:  # Pillow raises many types for damaged files
-        return None
+    except Exception:  # Pillow raises many types for damaged files, and one for very large images
+        return _decoded_size(path)
     return (height, width) if value in _TURNED else (width, height)
+
+
+def _decoded_size(path: Path) -> tuple[int, int] | None:
+    try:
+        height, width = read_pixels(path).shape[:2]
+    except (DataError, OSError):
+        return None
+    return width, height
 
 
 def _read(path: Path) -> bytes:

@@ -76,8 +76,17 @@ class Inspection:
             "warnings": [each.as_json() for each in self.findings.of(Severity.WARNING)],
             "faults": [each.as_json() for each in self.findings.of(Severity.FAULT)],
             "repairs": [each.as_json() for each in self.findings.of(Severity.REPAIR)],
-            "statistics": statistics(self.splits),
+            "statistics": self.statistics(),
         }
+
+    def statistics(self) -> dict[str, Any]:
+        """Return `detection.data.statistics` of the splits, and numbers of duplicate images."""
+        duplicates = {
+            "in_two_splits": self.findings.count(kinds.SPLITS_OVERLAP),
+            "files_under_two_ids": self.findings.count(kinds.IMAGE_FILE_TWICE),
+            "copies_within_a_split": self.findings.count(kinds.IMAGE_COPY),
+        }
+        return {**statistics(self.splits), "duplicates": duplicates}
 
 
 def check_dataset(spec: DatasetSpec, *, progress: Progress | None = None) -> DatasetSummary:
@@ -101,7 +110,7 @@ def check_dataset(spec: DatasetSpec, *, progress: Progress | None = None) -> Dat
         validation=_summary(found.splits["validation"]),
         warnings=tuple(map(str, found.findings.of(Severity.WARNING))),
         repairs=tuple(map(str, found.findings.of(Severity.REPAIR))),
-        statistics=statistics(found.splits),
+        statistics=found.statistics(),
     )
 
 

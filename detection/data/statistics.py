@@ -8,7 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.data.records import ImageRecord, NormalisedSplit
+from searchd.domain.resolution import Resolution
 
+RESOLUTIONS = ("320x320", "640x640", "1333x800")
+"""Resolutions at which the smallest boxes are counted, since that of training is not known."""
+FINE_STRIDE_PX = 8.0
+"""Short side below which detectors hardly find a box, in pixels of the resized image: the stride of
+the second finest level of usual feature pyramids."""
 SMALL_PX, LARGE_PX = 32.0, 96.0
 """Sides of COCO's limits between small, medium and large objects, in pixels."""
 
@@ -64,21 +70,40 @@ def _of_split(records: Sequence[ImageRecord]) -> dict[str, Any]:
         "box_short_side_px": _range(sides.min(axis=1) if len(sides) else sides),
         "box_long_side_px": _range(sides.max(axis=1) if len(sides) else sides),
         "box_aspect_ratio": _range(sides[:, 0] / sides[:, 1] if len(sides) else sides),
-        "box_short_side_share": _range(_shares(records)),
+        "box_short_side_share": _range(_sides_at(records, None)),
+        "share_of_boxes_below_8_px_at": {
+            size: _share_below(_sides_at(records, Resolution.parse(size)), FINE_STRIDE_PX)
+            for size in RESOLUTIONS
+        },
         "image_width_px": _range(images[:, 0]),
         "image_height_px": _range(images[:, 1]),
         "image_sizes": len({tuple(size) for size in images.tolist()}),
     }
 
 
-def _shares(records: Sequence[ImageRecord]) -> NDArray[Any]:
-    """Return each box's short side as a share of its image's short side."""
-    shares = [
-        (record.boxes[:, 2:] - record.boxes[:, :2]).min(axis=1) / min(record.width, record.height)
+def _sides_at(records: Sequence[ImageRecord], resolution: Resolution | None) -> NDArray[Any]:
+    """Return each box's short side in pixels at a resolution.
+
+    Without a resolution it is a share of the image's short side.
+    """
+    sides = [
+        (record.boxes[:, 2:] - record.boxes[:, :2]).min(axis=1) * _scale(record, resolution)
         for record in records
         if len(record.boxes)
     ]
-    return np.concatenate([np.zeros(0), *shares])
+    return np.concatenate([np.zeros(0), *sides])
+
+
+def _scale(record: ImageRecord, resolution: Resolution | None) -> float:
+    short, long = sorted((record.width, record.height))
+    if resolution is None:
+        return 1 / short
+    target_short, target_long = sorted((resolution.width, resolution.height))
+    return min(target_short / short, target_long / long)
+
+
+def _share_below(sides: NDArray[Any], limit: float) -> float:
+    return round(float((sides < limit).mean()), 4) if sides.size else 0.0
 
 
 def _range(values: NDArray[Any]) -> dict[str, float] | None:

@@ -30,6 +30,9 @@ def test_good_data_set_is_accepted(offline: Run, tmp_path: Path) -> None:
     train = found["statistics"]["splits"]["train"]
     assert (train["images"], train["objects"], train["image_sizes"]) == (4, 5, 1)
     assert train["box_short_side_px"] == {"min": 12, "median": 16, "max": 24}
+    assert train["share_of_boxes_below_8_px_at"]["320x320"] == 0
+    duplicates = found["statistics"]["duplicates"]
+    assert duplicates == dict.fromkeys(duplicates, 0)
 
 
 def test_all_faults_are_printed_with_file_record_value_and_cure(
