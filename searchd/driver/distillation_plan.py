@@ -8,26 +8,35 @@ import json
 import logging
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import permutations
+from typing import Self
 
 from ray.exceptions import RayTaskError
+from sqlalchemy.orm import Session
 
 from searchd.domain.distillation_plan import STUDENT_NAME, Choice, OrderAlgorithm, Plan, show
 from searchd.domain.errors import SearchdError
 from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import Subnet
-from searchd.domain.teacher import Teacher
+from searchd.domain.teacher import RegisteredTeacher, Teacher
 from searchd.domain.trial import BASE_NAME, Proposal
 from searchd.driver.cluster import resolve
 from searchd.driver.ledger import Ledger
-from searchd.messages.tasks import AdaptationCostTask, Comparison, TeacherRef
+from searchd.driver.run import Run
+from searchd.driver.trial_tasks import student_of
+from searchd.messages.tasks import AdaptationCostTask, Comparison, Inherited, PoolRef, TeacherRef
 from searchd.search import teacher_order
 from searchd.search.ask_tell import AskTell
 from searchd.search.order_results import OrderResults, order_results
 from searchd.search.strategies import progressive_distillation
 from searchd.search.strategies.progressive_distillation import Progressive, end_of
 from searchd.settings import Settings
-from searchd.spec import SUBNET, DistillationSpec
+from searchd.spec import SUBNET, DatasetSpec, DistillationSpec
+from searchd.store import Lease
+from searchd.store.resources import distillations, pools, teachers
+from searchd.store.runs import adaptation_costs
+from searchd.store.work import queue
 
 log = logging.getLogger(__name__)
 
@@ -40,30 +49,72 @@ def needs_plan(ask_tell: AskTell) -> bool:
     return ask_tell.has_base and isinstance(strategy, Progressive) and strategy.plan is None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanInputs:
+    """Everything that the plan of a distillation depends on, besides what is measured for it."""
+
+    spec: DistillationSpec
+    dataset: DatasetSpec
+    teachers: Mapping[str, Teacher]
+    """All that may teach, by the names that the order uses."""
+    references: Mapping[str, Subnet | TeacherRef]
+    """The same teachers as a worker finds them."""
+    student: Inherited
+    """The trained base as a worker finds it."""
+    pool: PoolRef | None
+    """The trained pool as a worker finds it; None if no teacher is from a pool."""
+
+    @classmethod
+    def of(cls, session: Session, run: Run) -> Self:
+        """Read them from the database.
+
+        Args:
+            session: A reading session.
+            run: A distillation whose student and pool are ready.
+
+        Raises:
+            ConflictError: The student, the pool or a registered teacher is not ready.
+        """
+        assert isinstance(run.spec, DistillationSpec)
+        return cls(
+            spec=run.spec,
+            dataset=run.dataset,
+            teachers=run.teachers,
+            references={
+                name: teachers.reference(session, teacher.teacher)
+                if isinstance(teacher, RegisteredTeacher)
+                else teacher
+                for name, teacher in run.teachers.items()
+            },
+            student=student_of(session, run, BASE_NAME),
+            pool=None if run.pool_id is None else pools.reference(session, run.pool_id),
+        )
+
+
 def make_plan(ledger: Ledger, settings: Settings, cancelled: threading.Event) -> str | None:
-    """Choose the teachers, write the plan down and say why.
+    """Choose the teachers, and record the plan with the reasons for it.
 
     Args:
-        ledger: Of a distillation whose student and pool are ready.
+        ledger: The ledger of a distillation whose student and pool are ready.
         settings: Where the function that compares teachers is found.
-        cancelled: Set when the user wants it stopped; then there may be no plan.
+        cancelled: Set when the user wants the distillation stopped; then there may be no plan.
 
     Returns:
-        In words, why it cannot be done; None if it could, or the user cancelled.
+        Why no plan can be made, as a sentence; None if one was made or the user cancelled.
     """
-    spec = _spec(ledger)
     try:
-        found = _compared(ledger, settings, cancelled)
+        inputs = ledger.read(PlanInputs.of, ledger.run)
+        found = _compared(ledger, inputs, settings, cancelled)
         if found is None:
             return None
-        plan = plan_of(spec, ledger.run.teachers, found)
+        plan = plan_of(inputs.spec, inputs.teachers, found)
     except RayTaskError as error:
         log.exception("distillation %s: its teachers could not be compared", ledger.run_id)
         return f"its teachers could not be compared: {error.cause}"
     except SearchdError as error:
         log.exception("distillation %s: its teachers could not be ordered", ledger.run_id)
         return f"its teachers could not be ordered: {error}"
-    ledger.write_plan(plan, explanation(plan, spec))
+    ledger.write(_record, plan, explanation(plan, inputs.spec))
     return None
 
 
@@ -108,7 +159,7 @@ def explanation(plan: Plan, spec: DistillationSpec) -> list[str]:
 
 def compare_orders(ledger: Ledger) -> None:
     """Say how the student is after each sequence of a distillation that has ended."""
-    plan, spec = ledger.plan(), ledger.spec
+    plan, spec = ledger.row().plan, ledger.spec
     if plan is None or not isinstance(spec, DistillationSpec):
         return
     resolution = _largest(spec.trial.resolutions)
@@ -117,7 +168,7 @@ def compare_orders(ledger: Ledger) -> None:
         for row in ledger.scored()
     }
     proposals = ledger.ask_tell().proposals
-    ledger.announce(verdict(plan, spec, proposals, aps, resolution))
+    ledger.write(queue.announce, verdict(plan, spec, proposals, aps, resolution))
 
 
 def verdict(
@@ -154,46 +205,58 @@ def _rank(plan: Plan, stood: OrderResults) -> str:
     )
 
 
-def _spec(ledger: Ledger) -> DistillationSpec:
-    assert isinstance(ledger.spec, DistillationSpec)
-    return ledger.spec
+def _record(session: Session, lease: Lease, plan: Plan, messages: Sequence[str]) -> None:
+    distillations.record_plan(session, lease, plan)
+    queue.announce(session, lease, messages)
 
 
-def _compared(ledger: Ledger, settings: Settings, cancelled: threading.Event) -> Comparison | None:
-    """Costs and APs, of which only what nobody measured before is measured; None if cancelled."""
-    if not isinstance(_spec(ledger).order, OrderAlgorithm):
+def _compared(
+    ledger: Ledger, inputs: PlanInputs, settings: Settings, cancelled: threading.Event
+) -> Comparison | None:
+    """Return adaptation costs and APs, or None if cancelled. Only costs that are not in the
+    database are measured."""
+    if not isinstance(inputs.spec.order, OrderAlgorithm):
         return Comparison(costs={}, performance={})
-    teachers = ledger.teacher_references()
-    pairs = [pair for pair in permutations([STUDENT_NAME, *teachers], 2) if pair[1] in teachers]
-    task = _cost_task(ledger, teachers)
+    targets = inputs.references
+    pairs = [pair for pair in permutations([STUDENT_NAME, *targets], 2) if pair[1] in targets]
+    task = _cost_task(inputs)
     of = {pair: _depends_on(task, pair) for pair in pairs}
     keys = {pair: _key(of[pair]) for pair in pairs}
-    costs = ledger.known_costs(keys.values())
+    costs = ledger.read(adaptation_costs.known, keys.values())
     missing = tuple(pair for pair in pairs if keys[pair] not in costs)
-    message = f"{len(missing)} of {len(pairs)} adaptation costs of {len(teachers)} teachers"
-    ledger.announce([f"{message} are measured, the others are known"])
+    message = f"{len(missing)} of {len(pairs)} adaptation costs of {len(targets)} teachers"
+    ledger.write(queue.announce, [f"{message} are measured, the others are known"])
     task = task.model_copy(update={"pairs": missing})
     found: Comparison | None = resolve(settings.adaptation_costs)(task, cancelled.is_set)
     if found is None:
         return None
-    for pair in missing:
-        costs[keys[pair]] = found.costs[pair[0]][pair[1]]
-        ledger.keep_cost(keys[pair], of[pair], costs[keys[pair]])
+    measured = {pair: found.costs[pair[0]][pair[1]] for pair in missing}
+    ledger.write(_keep_costs, [(keys[pair], of[pair], cost) for pair, cost in measured.items()])
+    costs |= {keys[pair]: cost for pair, cost in measured.items()}
     by_name: Costs = {}
     for source, target in pairs:
         by_name.setdefault(source, {})[target] = costs[keys[source, target]]
     return Comparison(costs=by_name, performance=found.performance)
 
 
-def _cost_task(ledger: Ledger, teachers: Mapping[str, Subnet | TeacherRef]) -> AdaptationCostTask:
-    """To compare all teachers and the student, as far as pairs are asked for."""
-    spec = _spec(ledger)
+def _keep_costs(
+    session: Session, lease: Lease, costs: Sequence[tuple[str, Mapping[str, object], float]]
+) -> None:
+    """Store costs, each with its key and what it depends on."""
+    del lease  # a cost that was measured is right, whoever has the lease now
+    for key, of, cost in costs:
+        adaptation_costs.keep(session, key, of, cost)
+
+
+def _cost_task(inputs: PlanInputs) -> AdaptationCostTask:
+    """Return the task that compares all teachers and the student, without the pairs."""
+    spec = inputs.spec
     resources, resolution = spec.resources, _largest(spec.trial.resolutions)
     return AdaptationCostTask(
-        dataset=ledger.dataset,
-        student=ledger.student(),
-        pool=ledger.pool_reference(),
-        teachers=dict(teachers),
+        dataset=inputs.dataset,
+        student=inputs.student,
+        pool=inputs.pool,
+        teachers=dict(inputs.references),
         pairs=(),
         resolution=spec.teacher_resolution or resolution,
         student_resolution=resolution,

@@ -20,6 +20,7 @@ from searchd.search.pareto import pareto_front
 from searchd.settings import Settings
 from searchd.spec import ResourcesSpec
 from searchd.store.models import EvaluationRow, TrialRow
+from searchd.store.runs import trials
 from searchd.store.runs.trials import STUDENT
 
 log = logging.getLogger(__name__)
@@ -45,9 +46,8 @@ def measure_latencies(ledger: Ledger, settings: Settings) -> None:
     except RayError:
         log.exception("search %s: latencies could not be measured", ledger.run_id)
         return
-    ledger.record_latencies(
-        {evaluation.id: times for (_, evaluation), times in zip(chosen, found, strict=True)}
-    )
+    times = {evaluation.id: taken for (_, evaluation), taken in zip(chosen, found, strict=True)}
+    ledger.write(trials.record_latencies, times)
     log.info("search %s: %d detectors were timed side by side", ledger.run_id, len(chosen))
 
 

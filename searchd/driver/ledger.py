@@ -7,38 +7,37 @@ what is written. Knows no Ray and no torch.
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy.orm import Session
 
 from searchd import artifacts
-from searchd.domain.distillation_plan import Plan
 from searchd.domain.lifecycle import FailureCause, PoolStatus, SearchStatus, TrialStatus
 from searchd.domain.retries import final_reason, retry_of
-from searchd.domain.subnet import Subnet
-from searchd.domain.teacher import RegisteredTeacher
-from searchd.domain.trial import BASE_NAME, Outcome, Proposal
+from searchd.domain.trial import Outcome, Proposal
 from searchd.driver.run import attempt_folder, load_run, run_folder
 from searchd.driver.strategies import strategy_of
 from searchd.driver.trial_failures import failure_of
 from searchd.driver.trial_scores import remarks_on, scores_of
-from searchd.driver.trial_tasks import early_stopping_rule, make_task, student_of
+from searchd.driver.trial_tasks import early_stopping_rule, make_task
 from searchd.messages.files import REPORT_FILE, STOP_FILE
 from searchd.messages.reports import REPORT, Progress, Report
-from searchd.messages.tasks import Inherited, PoolRef, TeacherRef, TrialTask
+from searchd.messages.tasks import TrialTask
 from searchd.search.ask_tell import AskTell, Completion
 from searchd.search.strategies.base import Strategy
 from searchd.settings import Settings
 from searchd.spec import SearchSpec
 from searchd.store import Database, Lease
 from searchd.store.models import PoolRow, RunRow, TrialRow
-from searchd.store.resources import distillations, pools, teachers
-from searchd.store.runs import adaptation_costs, completions, reports, trials
+from searchd.store.runs import completions, reports, trials
 from searchd.store.work import queue
 from searchd.store.work.lease import hold
 
 log = logging.getLogger(__name__)
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Ledger:
@@ -76,10 +75,23 @@ class Ledger:
     def stop_uri(self) -> str:
         return artifacts.join(self._folder, STOP_FILE)
 
-    def advance(self, to: SearchStatus, reason: str) -> None:
-        """Move the search; nothing happens when it is there already."""
+    def read(
+        self, query: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Call a function of the store in a reading transaction; return its result."""
+        with self._database.read() as session:
+            return query(session, *args, **kwargs)
+
+    def write(
+        self, step: Callable[Concatenate[Session, Lease, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Call a function of the store, under the lease, in a transaction of its own."""
         with self._database.write() as session:
-            queue.advance(session, self._lease, to, reason)
+            return step(session, self._lease, *args, **kwargs)
+
+    def row(self) -> RunRow:
+        """Return the run as it is now: its status, its budget, its plan."""
+        return self.read(Session.get_one, RunRow, self.run_id)
 
     def finish(self, to: SearchStatus, reason: str, *, under: Strategy) -> bool:
         """End the search, unless the user has given it another budget; trials that have not ended
@@ -108,8 +120,7 @@ class Ledger:
             False if the store takes no writes now, so that it is to be called again. To wait here
             would keep the driver from hearing of workers that wait for the same store, and give up.
         """
-        with self._database.write() as session:
-            queue.acknowledge_stop(session, self._lease)
+        self.write(queue.acknowledge_stop)
         try:
             artifacts.write(self.stop_uri, b"{}", name="stop", waits=False)
         except OSError as error:
@@ -131,16 +142,11 @@ class Ledger:
         """Workers may run, although an earlier driver told its own to stop."""
         artifacts.delete(self.stop_uri, waits=True)
 
-    def status(self) -> SearchStatus:
-        with self._database.read() as session:
-            return session.get_one(RunRow, self.run_id).status
-
     def pool(self) -> tuple[PoolStatus, str]:
         """Status of the pool of teachers, and the reason for it."""
         if self.run.pool_id is None:
             return PoolStatus.READY, "none is needed"
-        with self._database.read() as session:
-            row = session.get_one(PoolRow, self.run.pool_id)
+        row = self.read(Session.get_one, PoolRow, self.run.pool_id)
         return row.status, row.status_reason
 
     def ask_tell(self) -> AskTell:
@@ -152,8 +158,7 @@ class Ledger:
 
     def strategy(self) -> Strategy:
         """By the plan and the budget of now, which the user may change at any time."""
-        with self._database.read() as session:
-            return self._strategy(session)
+        return self.read(self._strategy)
 
     def recover(self) -> list[Proposal]:
         """Take over from an earlier driver: record every report that was written and not recorded,
@@ -162,30 +167,31 @@ class Ledger:
         Returns:
             What is still to be run, in the order it was proposed.
         """
-        with self._database.read() as session:
-            rows = trials.unfinished(session, self.run_id)
-        for row in rows:
+        for row in self.read(trials.unfinished, self.run_id):
             if row.attempt > 0:
                 self._take_over(row)
-        with self._database.read() as session:
-            return [row.proposal for row in trials.unfinished(session, self.run_id)]
+        return [row.proposal for row in self.read(trials.unfinished, self.run_id)]
 
     def propose(self, proposal: Proposal) -> None:
         """Write a proposal down before anybody works on it."""
-        with self._database.write() as session:
-            trials.add(session, self._lease, proposal)
+        self.write(trials.add, proposal)
 
     def task(self, proposal: Proposal) -> TrialTask:
         """What the next attempt at a proposed trial hands to its worker."""
         with self._database.read() as session:
-            task = make_task(session, self.run, self._settings, proposal, self._plan(session))
+            task = make_task(
+                session,
+                self.run,
+                self._settings,
+                proposal,
+                session.get_one(RunRow, self.run_id).plan,
+            )
             rule = early_stopping_rule(session, self.run, self._strategy(session), proposal)
             return task.model_copy(update={"early_stopping": rule})
 
     def start(self, task: TrialTask) -> None:
         """A worker has taken the order."""
-        with self._database.write() as session:
-            attempt = trials.start(session, self._lease, task.proposal.name)
+        attempt = self.write(trials.start, task.proposal.name)
         assert attempt == task.attempt  # one driver starts trials: the holder of the lease
         self._noted_at[task.proposal.name] = self._watch()
 
@@ -233,22 +239,10 @@ class Ledger:
         report = self._written_report(name)
         if report is not None:
             return self.record(report)
-        with self._database.read() as session:
-            attempt = trials.get(session, self._trial_id(name)).attempt
+        attempt = self.read(trials.get, self._trial_id(name)).attempt
         cause = FailureCause.WORKER_LOST
         return self.record(
             Report(trial=name, attempt=attempt, outcome=Outcome.FAILED, cause=cause, reason=reason)
-        )
-
-    def last_failure(self) -> str:
-        """Why the last trial that failed did, in words."""
-        with self._database.read() as session:
-            rows = trials.completed(session, self.run_id)
-        failed = [row for row in rows if row.status is TrialStatus.FAILED]
-        if not failed:
-            return "no trial failed"
-        return f"the last failure is trial {failed[-1].name} ({failed[-1].cause}): " + (
-            failed[-1].status_reason
         )
 
     def scored(self) -> list[TrialRow]:
@@ -257,69 +251,12 @@ class Ledger:
             rows = trials.scored(session, self.run_id)
             return [trials.get(session, row.id) for row in rows]
 
-    def record_latencies(self, times: Mapping[int, tuple[float, float]]) -> None:
-        """Replace latency_s and images_per_s of evaluations, given by their row's id."""
-        with self._database.write() as session:
-            trials.record_latencies(session, self._lease, times)
-
-    def plan(self) -> Plan | None:
-        """What a distillation trains, once that is decided."""
-        with self._database.read() as session:
-            return self._plan(session)
-
-    def write_plan(self, plan: Plan, messages: Sequence[str]) -> None:
-        """Decide what a distillation trains, for good, and say why."""
-        with self._database.write() as session:
-            distillations.record_plan(session, self._lease, plan)
-            queue.announce(session, self._lease, messages)
-
-    def announce(self, messages: Sequence[str]) -> None:
-        """Write down events of the search that no change of a status says; each once, however often
-        it is announced."""
-        with self._database.write() as session:
-            queue.announce(session, self._lease, messages)
-
-    def pool_reference(self) -> PoolRef | None:
-        """The trained pool as a worker finds it."""
-        if self.run.pool_id is None:
-            return None
-        with self._database.read() as session:
-            return pools.reference(session, self.run.pool_id)
-
-    def teacher_references(self) -> dict[str, Subnet | TeacherRef]:
-        """The teachers of a distillation as a worker finds them, by name."""
-        with self._database.read() as session:
-            return {
-                name: teachers.reference(session, teacher.teacher)
-                if isinstance(teacher, RegisteredTeacher)
-                else teacher
-                for name, teacher in self.run.teachers.items()
-            }
-
-    def student(self) -> Inherited:
-        """The trained base as a worker finds it."""
-        with self._database.read() as session:
-            return student_of(session, self.run, BASE_NAME)
-
-    def known_costs(self, keys: Iterable[str]) -> dict[str, float]:
-        """Adaptation costs that anybody measured before, by their key."""
-        with self._database.read() as session:
-            return adaptation_costs.known(session, keys)
-
-    def keep_cost(self, key: str, of: Mapping[str, object], cost: float) -> None:
-        """An adaptation cost was measured; see `searchd.store.runs.adaptation_costs.keep`."""
-        with self._database.write() as session:
-            adaptation_costs.keep(session, key, of, cost)
-
     @property
     def _folder(self) -> str:
         return run_folder(self._settings, self.run_id)
 
     def _attempt_folder(self, name: str, attempt: int) -> str:
         return attempt_folder(self._settings, self.run_id, name, attempt)
-
-    def _plan(self, session: Session) -> Plan | None:
-        return session.get_one(RunRow, self.run_id).plan
 
     def _strategy(self, session: Session) -> Strategy:
         row = session.get_one(RunRow, self.run_id, populate_existing=True)
@@ -338,12 +275,10 @@ class Ledger:
             if report is not None:
                 self.record(report)
                 return
-            with self._database.write() as session:
-                trials.requeue_trial(session, self._lease, row.name, "its driver died")
+            self.write(trials.requeue_trial, row.name, "its driver died")
         elif report is not None and report.outcome.is_settled:
             # It was stopped from outside, as by a kill, when it had just come so far.
-            with self._database.write() as session:
-                trials.start(session, self._lease, row.name, "its report was written before")
+            self.write(trials.start, row.name, "its report was written before")
             self.record(report)
 
     def _judge(self, report: Report) -> Report | None:
@@ -381,8 +316,7 @@ class Ledger:
 
     def _written_report(self, name: str) -> Report | None:
         """The report of the latest attempt, if its worker came so far."""
-        with self._database.read() as session:
-            attempt = trials.get(session, self._trial_id(name)).attempt
+        attempt = self.read(trials.get, self._trial_id(name)).attempt
         uri = artifacts.join(self._attempt_folder(name, attempt), REPORT_FILE)
         if not artifacts.exists(uri):
             return None

@@ -5,7 +5,7 @@ from sqlalchemy.orm import Session
 from searchd.domain.actions import ACTION_KINDS, Action, legal_actions
 from searchd.domain.architecture import Architecture
 from searchd.domain.errors import ArtifactError
-from searchd.domain.lifecycle import FailureCause
+from searchd.domain.lifecycle import FailureCause, TrialStatus
 from searchd.domain.retries import Failure
 from searchd.domain.trial import MutateTeacher, Train, TrialRole
 from searchd.driver.run import Run
@@ -14,6 +14,15 @@ from searchd.messages.reports import Report
 from searchd.spec import PairSearchSpec, SearchSpec
 from searchd.store.models import TrialRow
 from searchd.store.runs import trials
+
+
+def last_failure(session: Session, run_id: str) -> str:
+    """Return why the last failed trial of a run failed, as a sentence."""
+    failed = [t for t in trials.completed(session, run_id) if t.status is TrialStatus.FAILED]
+    if not failed:
+        return "no trial failed"
+    last = failed[-1]
+    return f"the last failure is trial {last.name} ({last.cause}): {last.status_reason}"
 
 
 def failure_of(session: Session, run: Run, trial: TrialRow, report: Report) -> Failure:

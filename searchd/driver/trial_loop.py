@@ -9,9 +9,11 @@ from searchd.driver.cluster import connect, resolve
 from searchd.driver.distillation_plan import compare_orders, make_plan, needs_plan
 from searchd.driver.final_latencies import measure_latencies
 from searchd.driver.ledger import Ledger
+from searchd.driver.trial_failures import last_failure
 from searchd.driver.tune import TrialScheduler, run_tuner
 from searchd.search.ask_tell import Finished
 from searchd.settings import Settings
+from searchd.store.work import queue
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +45,8 @@ def _run(
 ) -> tuple[SearchStatus, str] | None:
     """How the search has ended; None if the user wants it stopped."""
     ledger.clear_stop_flag()
-    if ledger.status() is SearchStatus.QUEUED:
-        ledger.advance(SearchStatus.PREPARING, "its driver has started")
+    if ledger.row().status is SearchStatus.QUEUED:
+        ledger.write(queue.advance, SearchStatus.PREPARING, "its driver has started")
     connect(settings)
     again = ledger.recover()
     ask_tell = ledger.ask_tell()
@@ -90,7 +92,8 @@ class _PoolGate:
 
     def is_open(self) -> bool:
         if not self._is_open and self._ledger.pool()[0] is PoolStatus.READY:
-            self._ledger.advance(SearchStatus.RUNNING, "base detector and pool are ready")
+            reason = "base detector and pool are ready"
+            self._ledger.write(queue.advance, SearchStatus.RUNNING, reason)
             self._is_open = True
         return self._is_open
 
@@ -100,7 +103,8 @@ def _end(finished: Finished | None, ledger: Ledger) -> tuple[SearchStatus, str] 
     if finished is not None and finished.succeeded:
         return SearchStatus.SUCCEEDED, finished.reason
     if finished is not None:
-        return SearchStatus.FAILED, f"{finished.reason}; {ledger.last_failure()}"
+        failure = ledger.read(last_failure, ledger.run_id)
+        return SearchStatus.FAILED, f"{finished.reason}; {failure}"
     pool, reason = ledger.pool()
     if pool in (PoolStatus.FAILED, PoolStatus.CANCELLED):
         return SearchStatus.FAILED, f"its pool of teachers is {pool}: {reason}"

@@ -13,6 +13,7 @@ from searchd.domain.lifecycle import FailureCause, SearchStatus, TrialStatus
 from searchd.domain.resolution import Resolution
 from searchd.domain.trial import Outcome, TakeSubnet
 from searchd.driver.ledger import Ledger
+from searchd.driver.trial_failures import last_failure
 from searchd.messages.reports import Report
 from searchd.settings import Settings
 from searchd.spec import SearchSpec
@@ -203,7 +204,7 @@ def test_failure_is_told_to_the_strategy_without_a_score(ledger: Ledger) -> None
 
     assert completion is not None
     assert (completion.outcome, completion.score) == (Outcome.FAILED, None)
-    assert ledger.last_failure() == (
+    assert ledger.read(last_failure, ledger.run_id) == (
         "the last failure is trial base (data_error): 1.png cannot be read"
     )
 
@@ -221,7 +222,7 @@ def test_wish_to_stop_that_cannot_be_stored_is_passed_on_later(
         full.setattr(os, "fsync", refuse)
         assert not ledger.stop()
     assert not artifacts.exists(ledger.stop_uri)
-    assert ledger.status() is SearchStatus.PAUSING
+    assert ledger.row().status is SearchStatus.PAUSING
 
     assert ledger.stop()
     assert artifacts.exists(ledger.stop_uri)

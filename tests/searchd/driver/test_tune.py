@@ -220,7 +220,7 @@ def test_cancelled_search_suggests_nothing_and_tells_its_workers_to_stop(
     session.scheduler.acknowledge_stop()
 
     assert artifacts.exists(session.ledger.stop_uri)
-    assert session.ledger.status() is SearchStatus.CANCELLING
+    assert session.ledger.row().status is SearchStatus.CANCELLING
     assert session.scheduler.next("t2") is None
     assert not session.scheduler.may_end
     stopped = Report(trial="0", attempt=1, outcome=Outcome.STOPPED, reason="told to stop")
