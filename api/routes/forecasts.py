@@ -1,6 +1,7 @@
-"""What a request will take, before anything runs."""
+"""Forecasts of what a request takes, before anything runs."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import TypeVar
 
 from fastapi import APIRouter
@@ -12,6 +13,7 @@ from api.dependencies import DatabaseDep, RulesDep
 from api.schemas import resources as schemas
 from api.schemas.forecasts import Forecast, PoolForecast
 from searchd.domain.errors import ConflictError, InvalidValueError
+from searchd.search import forecasts as computed
 from searchd.spec import DistillationSpec, PoolSpec, SearchSpec
 from searchd.store import Database
 from searchd.store.resources import distillations, pools, searches
@@ -30,7 +32,7 @@ def forecast_search(
     data_roots.check_search(spec, rules.data_roots)
     refusals = _refusals(database, lambda s: searches.create(s, spec, owner=caller.name))
     with database.read() as session:
-        return _told(Forecast, refusals, forecasts.of_search(session, spec))
+        return _answer(Forecast, refusals, forecasts.of_search(session, spec))
 
 
 @router.post("/distillations/forecast", tags=["distillations"])
@@ -42,7 +44,7 @@ def forecast_distillation(
     data_roots.check_distillation(spec, rules.data_roots)
     refusals = _refusals(database, lambda s: distillations.create(s, spec, owner=caller.name))
     with database.read() as session:
-        return _told(Forecast, refusals, forecasts.of_distillation(session, spec))
+        return _answer(Forecast, refusals, forecasts.of_distillation(session, spec))
 
 
 @router.post("/pools/forecast", tags=["pools"])
@@ -51,7 +53,7 @@ def forecast_pool(spec: PoolSpec, database: DatabaseDep, caller: CallerDep) -> P
     nothing."""
     refusals = _refusals(database, lambda s: pools.create(s, spec, owner=caller.name))
     with database.read() as session:
-        return _told(PoolForecast, refusals, forecasts.of_pool(session, spec))
+        return _answer(PoolForecast, refusals, forecasts.of_pool(session, spec))
 
 
 def _refusals(database: Database, create: Callable[[Session], object]) -> list[str]:
@@ -64,10 +66,9 @@ def _refusals(database: Database, create: Callable[[Session], object]) -> list[s
     return []
 
 
-def _told(
+def _answer(
     schema: type[S],
     refusals: list[str],
-    found: forecasts.Forecast | forecasts.PoolForecast,
+    found: computed.Forecast | computed.PoolForecast,
 ) -> S:
-    values = {name: getattr(found, name) for name in found.__slots__}
-    return schema.model_validate({"refusals": refusals, **values}, from_attributes=True)
+    return schema.model_validate({"refusals": refusals, **asdict(found)})

@@ -1,43 +1,43 @@
-"""What the API answers about what work would take."""
+"""Answers of the API: forecasts of searches, distillations and pools."""
 
 from api.schemas.resources import Schema
 
 
 class Range(Schema):
-    """Between the shortest and the longest course that a search may take."""
+    """The values for the shortest and the longest course of a run."""
 
     least: float
     most: float
 
 
 class PoolForecast(Schema):
-    """What a pool's training would take; None where nothing is known to tell it from."""
+    """The forecast of a pool's training; None where nothing is known to compute it."""
 
     refusals: list[str]
     """Why it would be refused now; empty if it would be accepted."""
     epochs: int
-    """Of all phases."""
+    """The epochs of all phases."""
     worker_hours: float | None
-    """Of all workers together."""
+    """Hours of all workers together."""
     gpu_hours: float | None
     disk_bytes: float | None
-    """At most."""
+    """An upper bound, in bytes."""
     basis: list[str]
-    """What it was told from: earlier pools on the data set, or an estimate."""
+    """How it was computed, in words: from earlier pools on the data set, or as an estimate."""
 
 
 class Forecast(Schema):
-    """What a search or a distillation would take; None where nothing is known to tell it from."""
+    """The forecast of a search or a distillation; None where nothing is known to compute it."""
 
     refusals: list[str]
     """Why it would be refused now; empty if it would be accepted."""
     trials: Range
-    """Of the search itself, or stages of the distillation; the base is one more."""
+    """The number of search trials, or of a distillation's stages; the base is one more."""
     controls: Range
     worker_hours: Range | None
-    """Base, trials and controls."""
+    """Hours of workers for base, trials and controls."""
     gpu_hours: Range | None
     disk_bytes: float | None
-    """At most."""
+    """An upper bound, in bytes."""
     basis: list[str]
-    """What it was told from: earlier trials on the data set, or an estimate."""
+    """How it was computed, in words: from earlier trials on the data set, or as an estimate."""
