@@ -17,6 +17,8 @@ from cli.output import Format, FormatOption, percent, show_json, show_rows
 from cli.service import URL, UrlOption
 from cli.tools import plots, search_analytics
 from searchd.domain.errors import InvalidValueError
+from searchd.search.analytics import document
+from searchd.search.history import OperatingPoint
 from searchd.search.learning_curves import TrialCurve, curve
 
 app = typer.Typer(no_args_is_help=True, help="Analyses of searches and of trained detectors.")
@@ -41,11 +43,11 @@ def analyse_search(
 ) -> None:
     """Scores by generation, gains by action, MACs by stage, teachers' sizes, front over time."""
     with Client(url) as client:
-        gathered = search_analytics.gather(client, search)
+        analysed = search_analytics.fetch(client, search)
     if plot is not None:
-        for file in search_analytics.plot(gathered, plot):
+        for file in search_analytics.plot(analysed, plot):
             _announce(file)
-    found = search_analytics.document(gathered)
+    found = document(analysed)
     if output is Format.JSON:
         show_json({"search": search, **found})
         return
@@ -239,7 +241,10 @@ def _lineage(client: Client, trial_id: str) -> list[TrialCurve]:
             TrialCurve(
                 trial=row.name if row.search_id == detector.search_id else row.id,
                 losses=tuple(epoch.losses for epoch in row.epochs),
-                ap=max(row.evaluations, key=lambda e: e.resolution.area).ap,
+                points=tuple(
+                    OperatingPoint(resolution=each.resolution, macs=each.macs, ap=each.ap)
+                    for each in row.evaluations
+                ),
             )
         )
     return stages
