@@ -11,7 +11,8 @@ from searchd.domain.trial import MutateTeacher, Train, TrialRole
 from searchd.driver.run import Run
 from searchd.driver.trial_tasks import training_of
 from searchd.messages.reports import Report
-from searchd.spec import PairSearchSpec, SearchSpec
+from searchd.search.strategies.pair_steps import PairSettings
+from searchd.spec import SearchSpec
 from searchd.store.models import TrialRow
 from searchd.store.runs import trials
 
@@ -46,7 +47,7 @@ def _other_parent(session: Session, run: Run, trial: TrialRow, damaged: str) -> 
     control is worth depends on each stage before it.
     """
     strategy = run.spec.strategy if isinstance(run.spec, SearchSpec) else None
-    is_step = isinstance(strategy, PairSearchSpec) and trial.role is TrialRole.SEARCH
+    is_step = isinstance(strategy, PairSettings) and trial.role is TrialRole.SEARCH
     if not is_step or trial.parent_id is None:
         return None
     parent = trials.get(session, trial.parent_id)
@@ -55,12 +56,12 @@ def _other_parent(session: Session, run: Run, trial: TrialRow, damaged: str) -> 
     if damaged not in {artifact.uri for artifact in parent.artifacts}:
         return None
     grandparent = trials.get(session, parent.parent_id)
-    assert isinstance(strategy, PairSearchSpec)  # checked above
+    assert isinstance(strategy, PairSettings)  # checked above
     return grandparent.name if _may_follow(session, trial, grandparent, strategy) else None
 
 
 def _may_follow(
-    session: Session, trial: TrialRow, parent: TrialRow, strategy: PairSearchSpec
+    session: Session, trial: TrialRow, parent: TrialRow, strategy: PairSettings
 ) -> bool:
     """Whether the trial's change can be made to another parent's student, which is still stored."""
     try:
@@ -71,7 +72,7 @@ def _may_follow(
     return isinstance(change, Train | MutateTeacher) or change in _legal(architecture, strategy)
 
 
-def _legal(architecture: Architecture, strategy: PairSearchSpec) -> list[Action]:
+def _legal(architecture: Architecture, strategy: PairSettings) -> list[Action]:
     found = legal_actions(
         architecture,
         kinds=ACTION_KINDS,

@@ -13,11 +13,11 @@ from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import SubnetSpace
 from searchd.domain.trial import TeacherPolicy
 from searchd.search.stopping_criteria import Limits, Target
+from searchd.search.strategies.pair_steps import PairSettings
 from searchd.spec.base import Name, ResolutionText, Spec
 from searchd.spec.pool import PoolSpec
 from searchd.spec.strategies import (
     JointDetNasSpec,
-    PairSearchSpec,
     PipelineSpec,
     PoolSearchSpec,
     StrategySpec,
@@ -155,7 +155,7 @@ class SearchSpec(Spec):
         self._check_abandon()
         if self.noise is not None and isinstance(self.strategy, PoolSearchSpec):
             raise ValueError("noise: a pool_search trains nothing that could differ; leave it out")
-        if self.confirm and not isinstance(self.strategy, PairSearchSpec):
+        if self.confirm and not isinstance(self.strategy, PairSettings):
             raise ValueError(
                 f"confirm: a {self.strategy.kind} does not choose among trained students by their "
                 "scores; leave it out, or use joint_detnas or random"
@@ -206,7 +206,7 @@ def check_pool(search: SearchSpec, pool: PoolSpec) -> None:
 
 
 def _check_candidates(strategy: StrategySpec, space: SubnetSpace) -> None:
-    if not isinstance(strategy, PairSearchSpec):
+    if not isinstance(strategy, PairSettings):
         return
     wanted, there = strategy.nearest_candidates, space.num_subnets
     if strategy.teacher_policy is TeacherPolicy.NEAREST and wanted > there:

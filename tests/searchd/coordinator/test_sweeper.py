@@ -19,7 +19,7 @@ from searchd.domain.trial import Artifact, Proposal
 from searchd.messages.reports import Report
 from searchd.search.ask_tell import AskTell, Completion
 from searchd.search.pareto import pareto_front
-from searchd.search.strategies.joint_detnas import JointDetNas
+from searchd.search.strategies.joint_detnas import JointDetNas, JointDetNasSettings
 from searchd.settings import Settings
 from searchd.spec import JointDetNasSpec
 from searchd.store import Database, Lease, events
@@ -314,7 +314,11 @@ class Life(Site):
     def __init__(self, database: Database, folder: Path, clock: FakeClock, seed: int) -> None:
         super().__init__(database, folder, clock)
         self.rng = random.Random(seed)
-        self.strategy = AskTell(JointDetNas(space=SPACE, max_trials=9, top_k=1, min_channels=4))
+        self.strategy = AskTell(
+            JointDetNas(
+                space=SPACE, max_trials=9, settings=JointDetNasSettings(top_k=1, min_channels=4)
+            )
+        )
         self.running: list[Proposal] = []
         self.lost: set[str] = set()
 

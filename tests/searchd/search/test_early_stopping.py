@@ -10,9 +10,15 @@ from searchd.domain.actions import PruneLayer
 from searchd.domain.trial import MutateTeacher, Outcome, Proposal, Train, TrialRole
 from searchd.search.early_stopping import abandon_below
 from searchd.search.history import Completion
+from searchd.search.strategies.joint_detnas import JointDetNas
 from tests.searchd.search.scripted import BACKBONE, STRATEGY
 
-ABANDONING = replace(STRATEGY, abandon=True, top_k=3)
+
+def with_top_k(strategy: JointDetNas, top_k: int) -> JointDetNas:
+    return replace(strategy, settings=replace(strategy.settings, top_k=top_k))
+
+
+ABANDONING = with_top_k(replace(STRATEGY, abandon=True), 3)
 NEW = Proposal(
     role=TrialRole.SEARCH,
     number=9,
@@ -84,7 +90,7 @@ def test_little_is_known_at_first_and_nothing_is_abandoned(history: Sequence[Com
 def test_while_the_best_are_not_as_many_as_the_search_goes_on_from_none_is_hopeless() -> None:
     proposal = replace(NEW, completed_before=6)
 
-    assert abandon_below(replace(ABANDONING, top_k=5), proposal, HISTORY) is None
+    assert abandon_below(with_top_k(ABANDONING, 5), proposal, HISTORY) is None
 
 
 @pytest.mark.parametrize(
@@ -100,7 +106,7 @@ def test_with_confirmation_the_best_are_those_that_are_accepted() -> None:
 
     assert abandon_below(strategy, replace(NEW, completed_before=6), HISTORY) is None
     assert abandon_below(
-        replace(strategy, top_k=1), replace(NEW, completed_before=6), HISTORY
+        with_top_k(strategy, 1), replace(NEW, completed_before=6), HISTORY
     ) == pytest.approx(0.30 - 0.08 - 2 * 0.02)
 
 

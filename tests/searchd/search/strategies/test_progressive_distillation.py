@@ -103,7 +103,7 @@ def test_every_stage_whose_parent_has_succeeded_may_be_in_flight() -> None:
     ask_tell = with_base(COMPARED)
     first = [ask(ask_tell) for _ in range(3)]
     assert [p.parent for p in first] == ["base"] * 3
-    assert ask_tell.ask() == Wait("stages are running, and the others go on from them")
+    assert ask_tell.ask() == Wait("the stages that the others inherit from are running")
     ask_tell.tell(completion(ask_tell, first[1], 0.4))
     assert ask(ask_tell).parent == first[1].name
 
@@ -143,7 +143,7 @@ def test_stages_below_one_that_failed_are_skipped() -> None:
         order=random.Random(0),
     )
     assert finished == Finished(
-        "progressive: 5 stages; 1 more would have gone on from stages that failed", succeeded=True
+        "progressive: 5 stages; 1 more were skipped because an earlier stage failed", succeeded=True
     )
     assert len(ask_tell.proposals) == 1 + 5
 
