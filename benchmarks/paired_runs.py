@@ -8,7 +8,8 @@ from detection.crop_classifier_training import ClassifierTraining
 from detection.data.crops import CropSplit
 from searchd.domain.architecture import preset
 from searchd.domain.detector import Detector, Family
-from searchd.domain.distillation_methods import JOINT_DETNAS, MethodName, fitting, traits
+from searchd.domain.distillation_methods import JOINT_DETNAS, MethodName
+from searchd.domain.method_fit import fitting, traits
 from searchd.spec import MethodSpec
 from searchd.spec.classifier import ClassifierSpec
 

@@ -8,7 +8,8 @@ from pydantic import BaseModel
 
 from cli.output import Format, FormatOption, show_list
 from searchd.domain.detector import Family
-from searchd.domain.distillation_methods import CATALOGUE, Method, MethodName
+from searchd.domain.distillation_methods import CATALOGUE, MethodName
+from searchd.domain.method_description import Method
 
 
 class Line(BaseModel):

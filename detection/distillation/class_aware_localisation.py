@@ -7,7 +7,7 @@ from torch import Tensor
 
 from detection.distillation.method import DistillationMethod, Pair, balanced
 from detection.distillation.taps import StudentTaps, TeacherTaps
-from searchd.domain.method_options import NoOptions
+from searchd.domain.method_description import NoOptions
 
 
 class ClassAwareLocalisation(DistillationMethod):

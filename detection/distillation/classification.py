@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from detection.distillation.method import DistillationMethod, Pair, balanced
 from detection.distillation.taps import StudentTaps, TeacherTaps
-from searchd.domain.method_options import NoOptions
+from searchd.domain.method_description import NoOptions
 
 
 class Classification(DistillationMethod):

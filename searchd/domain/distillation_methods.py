@@ -1,56 +1,25 @@
-"""The catalogue of distillation methods and what each needs. Standard library only.
+"""The catalogue of distillation methods: their names, options, defaults, and what each needs.
 
-A spec names methods from here; `detection.distillation` computes them. What cannot fit is refused
-when the spec is submitted, long before a GPU sees it.
+A method has a row here, and its loss in `detection/distillation/<name>.py`. A spec gives the
+options under `options`. Standard library only: what cannot work is refused when a spec is submitted
+(`searchd.domain.method_fit`), long before a GPU sees it.
 """
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Literal
 
-from searchd.domain.detector import Detector, Family
 from searchd.domain.errors import InvalidValueError
-from searchd.domain.method_options import (
-    CkdOptions,
-    CwdOptions,
-    DicodClassificationOptions,
-    DicodLocalisationOptions,
-    FeatureImitationOptions,
-    FeatureMatchingOptions,
-    FgdOptions,
-    IcdOptions,
-    MgdOptions,
-    NoOptions,
-    ProposalFeatureOptions,
-    SgfiOptions,
+from searchd.domain.method_description import (
+    CLASS_SPECIFIC_BOXES,
+    ONE_STAGE,
+    TWO_STAGE,
+    Method,
+    Tap,
+    at_least_zero,
+    fraction,
+    positive,
 )
-
-
-class Tap(StrEnum):
-    """A place of a detector that a method reads (docs/papers.md 0.2).
-
-    Regions are the boxes on which both sides are compared, and always the student's: the proposals
-    that a two-stage student sampled, or boxes sampled from a one-stage student's predictions.
-
-    Attributes:
-        NECK: Every level of the neck's output.
-        REGION_FEATURES: RoIAlign features of the compared regions, each from its own level.
-        REGION_LEVELS: The same from every level.
-        EMBEDDINGS: What the output layer reads, of all regions.
-        CLASS_LOGITS: Of all regions.
-        BOX_DELTAS: Of all regions, for each class, as the head puts them out.
-        MATCHED_PREDICTIONS: Class logits and decoded boxes of every anchor, point or proposal that
-            is assigned to an object.
-    """
-
-    NECK = "neck"
-    REGION_FEATURES = "region_features"
-    REGION_LEVELS = "region_levels"
-    EMBEDDINGS = "embeddings"
-    CLASS_LOGITS = "class_logits"
-    BOX_DELTAS = "box_deltas"
-    MATCHED_PREDICTIONS = "matched_predictions"
 
 
 class MethodName(StrEnum):
@@ -75,35 +44,170 @@ class MethodName(StrEnum):
     MGD = "mgd"
 
 
-ONE_STAGE = frozenset({Family.RETINANET, Family.FCOS})
-TWO_STAGE = frozenset({Family.FASTER_RCNN, Family.CASCADE_RCNN})
-ANY = ONE_STAGE | TWO_STAGE
-WITH_ANCHORS = ANY - {Family.FCOS}
-CLASS_SPECIFIC_BOXES = frozenset({Family.FASTER_RCNN})
-"""Families that predict a box for each class; a cascade's are class-agnostic."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProposalFeatureOptions:
+    """Joint-DetNAS 3.2.1."""
+
+    reduction: Literal["mean", "channel_sum"] = "mean"
+    """Per-element mean, or the paper's literal sum over channels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Method:
-    """What a method is and what it needs of the pair."""
+class FeatureMatchingOptions:
+    """MTPD 3.1."""
 
-    title: str
-    paper: str
-    section: str
-    reads_student: frozenset[Tap] = frozenset()
-    reads_teacher: frozenset[Tap] = frozenset()
-    students: frozenset[Family] = ANY
-    """Families that it can teach."""
-    teachers: frozenset[Family] = ANY
-    """Families that can teach by it."""
-    same_head: bool = False
-    """Whether the teacher's head must have the shapes of the student's."""
-    weight: float = 1.0
-    """Default weight of its loss."""
-    one_stage_weight: float | None = None
-    """The same for one-stage students, where it differs."""
-    options: type[Any] = NoOptions
-    """Dataclass of its options."""
+    reduction: Literal["mean", "sum"] = "mean"
+    """Mean over the elements of a level and then over levels, or the sum of both."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureImitationOptions:
+    """G-DetKD Table 6; its RoIFI is the method proposal_feature."""
+
+    mask: Literal["whole", "anchor", "gaussian", "ground_truth"] = "whole"
+    """Where student and teacher are compared: everywhere, near the student's anchors that fit an
+    object (which a head without anchors, FCOS, does not have), under a Gaussian in every object's
+    box, or in all of the box."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SgfiOptions:
+    """G-DetKD 4.1."""
+
+    adapter_kernel: Literal[1, 3] = 1
+    """Kernel size of f_adapt, a convolution."""
+    initial_temperature: float = 1.0
+    """tau at the start; it is learned."""
+
+    def __post_init__(self) -> None:
+        positive(self, "initial_temperature")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CkdOptions:
+    """G-DetKD 4.2."""
+
+    temperature: float = 0.07
+    """gamma of the critic."""
+    projection_channels: int = 128
+    """Width of f_theta's output."""
+    queue_size: int = 80 * 1024
+    """Teacher embeddings of earlier batches that serve as negatives; 0 for none."""
+    iou_threshold: float = 0.5
+    """Boxes of the same image that overlap more than this are no negatives; 1 to keep all."""
+
+    def __post_init__(self) -> None:
+        positive(self, "temperature", "projection_channels")
+        at_least_zero(self, "queue_size")
+        fraction(self, "iou_threshold")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IcdOptions:
+    """ICD sections 3 and A."""
+
+    num_heads: int = 8
+    """Attention heads of the decoder; they share 256 channels."""
+    fake_per_object: int = 5
+    """Instances that are not there, for each that is."""
+    max_instances: int | None = None
+    """Per image, real and fake; None: 100 for two-stage students and 300 for others."""
+    warmup_iterations: int = 1000
+    """Before them only the decoder learns, and the student's value projection."""
+    decoder_only_iterations: int = 0
+    """Iterations before the training proper, in which the student is not touched (6000 in the
+    paper for small data sets)."""
+    learning_rate: float = 1e-4
+    """Of the decoder's AdamW."""
+    normalise_values: bool = True
+    """LayerNorm without parameters on both value maps (docs/papers.md 4.3)."""
+
+    def __post_init__(self) -> None:
+        positive(self, "num_heads", "learning_rate")
+        at_least_zero(self, "fake_per_object", "warmup_iterations", "decoder_only_iterations")
+        if 256 % self.num_heads:
+            raise InvalidValueError(f"num_heads={self.num_heads} must divide 256")
+        if self.max_instances is not None and self.max_instances < 1:
+            raise InvalidValueError(f"max_instances={self.max_instances} must be at least 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DicodClassificationOptions:
+    """DICOD's KD_cls (docs/papers.md 5.2)."""
+
+    classifier: str
+    """Folder or URI of a crop classifier (`searchd tools train-classifier`)."""
+    temperature: float = 2.0
+
+    def __post_init__(self) -> None:
+        positive(self, "temperature")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DicodLocalisationOptions:
+    """DICOD's KD_loc and L_loc (docs/papers.md 5.3)."""
+
+    classifier: str
+    """Folder or URI of a crop classifier (`searchd tools train-classifier`)."""
+    crop_weight: float = 1.0
+    """Of L_loc, on the pooled crop itself, relative to KD_loc; 0 leaves it out."""
+    feature_weight: float = 1.0
+    """Of KD_loc, on the classifier's first convolution; 0 leaves it out."""
+    crop_size: int = 112
+    """Pixels a side that boxes are sampled at."""
+    crop_pooling: int = 4
+    """The crop is pooled to this many pixels a side before it is compared."""
+    feature_pooling: int = 8
+
+    def __post_init__(self) -> None:
+        at_least_zero(self, "crop_weight", "feature_weight")
+        positive(self, "crop_size", "crop_pooling", "feature_pooling")
+        if not (self.crop_weight or self.feature_weight):
+            raise InvalidValueError("crop_weight and feature_weight must not both be 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CwdOptions:
+    """CWD (docs/papers.md 6)."""
+
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        positive(self, "temperature")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FgdOptions:
+    """FGD (docs/papers.md 6). None means the published value for the student's kind of head."""
+
+    temperature: float | None = None
+    """T of the attentions: 0.5, and 0.8 for students without anchors (FCOS)."""
+    foreground: float | None = None
+    """alpha: 1e-3 for one-stage students, 5e-5 for two-stage ones."""
+    background: float | None = None
+    """beta: 5e-4 and 2.5e-5."""
+    attention: float | None = None
+    """gamma: 1e-3 and 5e-5."""
+    relation: float | None = None
+    """lambda of the global part: 5e-6 and 5e-7."""
+
+    def __post_init__(self) -> None:
+        positive(self, "temperature")
+        at_least_zero(self, "foreground", "background", "attention", "relation")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MgdOptions:
+    """MGD (docs/papers.md 6). None means the published value for the student's kind of head."""
+
+    scale: float | None = None
+    """alpha: 2e-5 for one-stage students, 5e-7 for two-stage ones."""
+    masked_fraction: float | None = None
+    """lambda: share of positions that are hidden; 0.65 and 0.45."""
+
+    def __post_init__(self) -> None:
+        at_least_zero(self, "scale")
+        fraction(self, "masked_fraction")
 
 
 CATALOGUE: dict[MethodName, Method] = {
@@ -264,126 +368,9 @@ def default_weight(name: MethodName, *, two_stage: bool) -> float:
     return method.one_stage_weight
 
 
-def check_average(methods: Iterable[MethodName]) -> None:
-    """See that every method can teach by the mean of several teachers' features (MTPD, appendix E).
-
-    Raises:
-        InvalidValueError: One is not feature matching.
-    """
-    for name in methods:
-        if name is not MethodName.FEATURE_MATCHING:
-            raise InvalidValueError(
-                f"{name} cannot teach by average_features, which feature_matching alone can; use "
-                "mean_of_losses"
-            )
-
-
 JOINT_DETNAS = (
     MethodName.PROPOSAL_FEATURE,
     MethodName.CLASSIFICATION,
     MethodName.CLASS_AWARE_LOCALISATION,
 )
 """What Joint-DetNAS distils by (docs/papers.md 1.8); the default of a search."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Traits:
-    """What of a detector, or of every teacher of a pool, decides which methods fit."""
-
-    family: Family
-    neck_channels: tuple[int, ...]
-    """Every width that the neck may have: several for a pool."""
-    head: tuple[int, ...]
-    """The numbers that give the head its shapes, besides classes and neck."""
-    anchor_scale: float
-    """What the head's box deltas are relative to."""
-
-
-def traits(detector: Detector, *, neck_channels: Iterable[int] | None = None) -> Traits:
-    """The traits of a detector; of a pool, when its neck widths are given."""
-    return Traits(
-        family=detector.family,
-        neck_channels=tuple(neck_channels or (detector.neck_channels,)),
-        head=detector.head_shape,
-        anchor_scale=detector.level_scale,
-    )
-
-
-def misfit(
-    name: MethodName, student: Traits, teacher: Traits | None = None, options: object = None
-) -> str | None:
-    """Why a method does not fit a student and a teacher, naming both sides; None if it does.
-
-    Without a teacher, whether there is one that would fit; without options, with the defaults.
-    """
-    method = CATALOGUE[name]
-    if student.family not in method.students:
-        return f"{name} teaches {_listed(method.students)} students, not {student.family}"
-    if _needs_anchors(options) and student.family not in WITH_ANCHORS:
-        return (
-            f"{name} with mask=anchor teaches {_listed(WITH_ANCHORS)} students, not "
-            f"{student.family}, which has no anchors"
-        )
-    if teacher is None:
-        return None
-    if teacher.family not in method.teachers:
-        return (
-            f"{name} needs a {_listed(method.teachers)} teacher for a {student.family} student, "
-            f"and this one is {teacher.family}"
-        )
-    if method.same_head and not _same_head(student, teacher):
-        return (
-            f"{name} needs a teacher with the student's head, and with its neck width alone: the "
-            f"student is {_head(student)}, the teacher {_head(teacher)}"
-        )
-    return None
-
-
-def fitting(student: Traits, teacher: Traits | None = None) -> tuple[MethodName, ...]:
-    """Every method that fits the pair."""
-    return tuple(name for name in MethodName if misfit(name, student, teacher) is None)
-
-
-def check_fit(
-    methods: Mapping[MethodName, object], student: Traits, teacher: Traits | None = None
-) -> None:
-    """See that every method fits the pair.
-
-    Args:
-        methods: Their options by name.
-        student: Of the pair.
-        teacher: None where it is not known yet.
-
-    Raises:
-        InvalidValueError: One does not; the message names both sides and what would fit.
-    """
-    for name, options in methods.items():
-        reason = misfit(name, student, teacher, options)
-        if reason is not None:
-            raise InvalidValueError(
-                f"{reason}; what fits {'this student' if teacher is None else 'this pair'}: "
-                f"{', '.join(fitting(student, teacher))}"
-            )
-
-
-def _needs_anchors(options: object) -> bool:
-    return isinstance(options, FeatureImitationOptions) and options.mask == "anchor"
-
-
-def _same_head(student: Traits, teacher: Traits) -> bool:
-    return (
-        student.family is teacher.family
-        and student.head == teacher.head
-        and student.anchor_scale == teacher.anchor_scale
-        and student.neck_channels == teacher.neck_channels
-    )
-
-
-def _head(side: Traits) -> str:
-    necks = " or ".join(map(str, side.neck_channels))
-    head = "x".join(map(str, side.head))
-    return f"{side.family} with neck {necks}, head {head} and anchor scale {side.anchor_scale:g}"
-
-
-def _listed(families: Iterable[Family]) -> str:
-    return " or ".join(sorted(families))

@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from searchd.domain.distillation_methods import MethodName, check_average, check_fit
+from searchd.domain.distillation_methods import MethodName
 from searchd.domain.distillation_plan import (
     STUDENT_NAME,
     Baseline,
@@ -13,6 +13,7 @@ from searchd.domain.distillation_plan import (
     sample_teachers,
     sampled_names,
 )
+from searchd.domain.method_fit import check_average, check_fit
 from searchd.domain.subnet import Subnet
 from searchd.spec.base import Name, ResolutionText, Spec, TrialId
 from searchd.spec.pool import PoolSpec

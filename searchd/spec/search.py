@@ -6,9 +6,9 @@ from typing import Self
 from pydantic import Field, JsonValue, model_validator
 
 from searchd.domain.architecture import Architecture, BlockKind, preset
-from searchd.domain.distillation_methods import Traits, check_fit, traits
 from searchd.domain.encoding import parse
 from searchd.domain.errors import InvalidValueError
+from searchd.domain.method_fit import Traits, check_fit, traits
 from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import SubnetSpace
 from searchd.domain.trial import TeacherPolicy

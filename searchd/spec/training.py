@@ -101,7 +101,7 @@ class MethodSpec(Spec):
     weight: float | None = Field(default=None, gt=0)
     """Of its loss; None: the published one for the student's kind of head."""
     options: dict[str, JsonValue] = {}
-    """The method's own, see `searchd.domain.method_options`; stored with defaults filled in."""
+    """The method's options, see `searchd.domain.distillation_methods`; stored with defaults."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

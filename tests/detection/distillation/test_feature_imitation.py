@@ -12,8 +12,8 @@ from torch.multiprocessing.spawn import spawn
 
 from detection.distillation.feature_imitation import FeatureImitation, feature_imitation_loss
 from detection.distillation.masks import anchor_masks, gaussian_mask, ground_truth_mask
+from searchd.domain.distillation_methods import FeatureImitationOptions
 from searchd.domain.errors import InvalidValueError
-from searchd.domain.method_options import FeatureImitationOptions
 from tests.detection.distillation.known import taps
 from tests.detection.distillation.neck_features import Floats, adapted, holding, neck, pair, sizes
 
