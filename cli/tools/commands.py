@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 from cli.output import Format, FormatOption, show_json
 from cli.tools.methods import methods
 from cli.tools.train_classifier import train_classifier
+from cli.tools.upgrade import upgrade
 from searchd.domain.architecture import BlockKind, preset
 from searchd.domain.detector import Detector
 from searchd.domain.distillation_plan import Choice, OrderAlgorithm
@@ -21,6 +22,7 @@ from searchd.spec import ScoreSpec, SpaceSpec
 app = typer.Typer(no_args_is_help=True, help="Computations that need no service.")
 app.command()(methods)
 app.command()(train_classifier)
+app.command()(upgrade)
 
 Preset = Literal[
     "resnet18",

@@ -16,7 +16,6 @@ from typing import Any, Self
 from mmdet.models import BaseDetector, SSDHead
 from mmdet.registry import MODELS
 from mmengine.config import Config, ConfigDict
-from mmengine.logging import MMLogger
 from mmengine.utils import get_installed_path
 from torch import Tensor, nn
 
@@ -74,28 +73,17 @@ class Normalisation:
         return folded
 
 
-def build_mmdet(detector: MmdetDetector) -> BaseDetector:
-    """The detector with random weights, on the CPU, in train mode.
+def assemble_mmdet(detector: MmdetDetector) -> BaseDetector:
+    """Build the detector on the CPU, in train mode, for weights that are loaded: its initial
+    weights are not defined.
 
-    It is trained from these weights, so nothing of it is frozen, whatever the config says. Its
-    parameters have mmdet's names and meanings: mmdet's checkpoints of the config load. Its input is
-    this project's, and is converted on the way into the backbone.
+    Nothing of it is frozen, whatever the config says. Its parameters have mmdet's names and
+    meanings: mmdet's checkpoints of the config load. Its input is this project's, and is converted
+    before the backbone.
 
     Raises:
         InvalidValueError: mmdet ships no such config, an option names no value of it, or its
             normalisation cannot be converted.
-    """
-    model = assemble_mmdet(detector)
-    MMLogger.get_current_instance().setLevel("WARNING")  # or it lists every parameter's mean
-    model.init_weights()
-    return model
-
-
-def assemble_mmdet(detector: MmdetDetector) -> BaseDetector:
-    """As `build_mmdet`, without a defined initialisation: for weights that are loaded.
-
-    Raises:
-        InvalidValueError: As there.
     """
     config = model_config(detector)
     normalisation = Normalisation.of(config["data_preprocessor"], detector.config)

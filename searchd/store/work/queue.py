@@ -86,11 +86,6 @@ def leased(session: Session) -> Sequence[WorkRow]:
     ).all()
 
 
-def expired(session: Session, *, now: datetime) -> Sequence[WorkRow]:
-    """Leased work whose driver showed no sign of life in time."""
-    return [w for w in leased(session) if w.lease_expires_at is None or w.lease_expires_at <= now]
-
-
 def lease_of(work: WorkRow) -> Lease:
     """The last lease granted on the work."""
     return Lease(work.id, work.lease)

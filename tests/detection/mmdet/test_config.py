@@ -17,13 +17,13 @@ from detection.measurement.evaluation import predict
 from detection.mmdet.config import (
     Normalisation,
     build_config,
-    build_mmdet,
     find_config,
     model_config,
 )
 from searchd.domain.detector import MmdetDetector
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.resolution import Resolution
+from tests.detection.mmdet.random_models import build_mmdet
 
 SIZE = Resolution(64, 64)
 FEW_ROIS = {
