@@ -1,11 +1,11 @@
-# make demo and make test are the two commands of the README; both install what is missing first.
+# make demo and make test are the commands of the README. Every target installs what is missing.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := searchd cli api detection elastic_pool workers tests benchmarks
-# Many small operators run faster on one thread each than by sharing two.
+# Many small operators are faster with one thread per process than with several.
 export OMP_NUM_THREADS ?= 1
 
 FUZZ_EXAMPLES ?= 50
@@ -18,31 +18,31 @@ help:  ## Show this list
 install:  ## Install what is missing into .venv
 	@PYTHON="$(PYTHON)" VENV="$(VENV)" scripts/install
 
-demo: install  ## Run a real search on synthetic data, from nothing to a Pareto front
+demo: install  ## Run a complete search on synthetic data, from installation to a Pareto front
 	@$(BIN)/searchd demo $(DEMO_ARGS)
 
 test: install  ## Run all tests that need no GPU
 	@$(BIN)/python -m pytest $(TEST_ARGS)
 
-chaos: install  ## Kill, freeze and cut off every part of a running service; 20 minutes at most
+chaos: install  ## Run the fault matrix: kill, freeze or disconnect every part of a service; up to 20 minutes
 	@SEARCHD_CHAOS_STRICT=1 $(BIN)/python -m pytest tests/chaos -m "chaos or e2e" --log-cli-level=INFO $(TEST_ARGS)
 
-fuzz: install  ## Make up thousands of requests to the API by its own description
+fuzz: install  ## Send thousands of generated requests to the API, from its OpenAPI description
 	@SEARCHD_FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest tests/api/test_fuzz.py \
 	  --timeout=3600 --log-cli-level=INFO $(TEST_ARGS)
 
-check: install  ## Format, lint, types, dependency rule, spelling
+check: install  ## Check format, lint, types, the dependency rule and spelling
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/codespell README.md CHANGELOG.md CONTRIBUTING.md docs $(PACKAGES)
 
-format: install  ## Format and mend what can be mended
+format: install  ## Format the code and fix what ruff can fix
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-coverage: install  ## Branch coverage of the pure core
+coverage: install  ## Measure the branch coverage of searchd.domain, searchd.search and specs
 	@$(BIN)/python -m pytest tests/searchd/domain tests/searchd/search tests/searchd/spec/test_spec.py \
 	  --cov=searchd.domain --cov=searchd.search --cov-branch --cov-report=term-missing
 

@@ -1,8 +1,8 @@
-"""Workers without torch: trials, pool training and data set check that take a moment.
+"""Workers without torch: trials, a pool's training and a data set check that take a moment.
 
-The service finds them by the dotted paths of its settings; see `ENVIRONMENT`. Every attempt at a
-trial leaves a line in `begun.txt` of the search's folder. What else happens depends on the name of
-the data set; see `ACCIDENTS` and `ENDLESS`.
+The service finds them by the dotted paths in its settings; see `ENVIRONMENT`. Every attempt at a
+trial appends a line to `begun.txt` in the run's folder. The name of the data set can inject faults;
+see `ACCIDENTS` and `ENDLESS`.
 """
 
 import itertools
@@ -54,54 +54,57 @@ NUM_SLICES = 3
 SLICE_S = 0.05
 
 ACCIDENTS = "accidents"
-"""Name of a data set on which attempts have the fates below."""
+"""Name of a data set on which the attempts below have a fault, written TRIAL/ATTEMPT."""
 KILLS_DRIVER = "2/1"
-"""Trial 2, attempt 1: the driver is killed after the report was written, before it is recorded."""
+"""The driver is killed after the report was written and before it is recorded."""
 DIES = "3/1"
-"""The worker process dies in the middle."""
+"""The worker process dies in the middle of the trial."""
 HANGS = "4/1"
-"""The worker does nothing any more."""
+"""The worker hangs in the middle of the trial."""
 ENDLESS = "endless"
-"""Name of a data set on which trials go on until they are told to stop."""
+"""Name of a data set on which trials run until they are stopped."""
 
 
 class TrialContext:
-    """What a worker keeps: how many trials it ran."""
+    """The state of a worker between trials: how many trials it ran."""
 
     def __init__(self) -> None:
         self.num_trials = 0
 
 
 def trial_steps(task: TrialTask, context: TrialContext) -> Generator[Progress, bool, Report]:
-    """Trains nothing: the AP follows from the trial's number."""
+    """Run a trial without training; its AP follows from its number."""
     context.num_trials += 1
     attempt = f"{task.proposal.name}/{task.attempt}"
-    fate = attempt if task.dataset.name == ACCIDENTS else ""
+    fault = attempt if task.dataset.name == ACCIDENTS else ""
     _note_beginning(task, attempt)
     for iteration in itertools.count():
         if iteration == NUM_SLICES and task.dataset.name != ENDLESS:
             break
         time.sleep(SLICE_S)
-        if iteration == 1 and fate == DIES:
+        if iteration == 1 and fault == DIES:
             os._exit(1)
-        if iteration == 1 and fate == HANGS:
+        if iteration == 1 and fault == HANGS:
             time.sleep(600)
         if not (yield progress(task, iteration)):
-            return report(task, outcome=Outcome.STOPPED, reason="told to stop")
-    done = success(task)
+            return report(task, outcome=Outcome.STOPPED, reason="stopped on request")
+    made = success(task)
     uri = artifacts.join(task.artifacts, "report.json")
-    artifacts.write(uri, REPORT.dump_json(done), name="report")
-    if fate == KILLS_DRIVER:
+    artifacts.write(uri, REPORT.dump_json(made), name="report")
+    if fault == KILLS_DRIVER:
         _kill_driver(f"search-{task.search}")
-    return done
+    return made
 
 
 def train_pool(task: PoolTrainingTask, progress: Callable[[PoolProgress], bool]) -> PoolReport:
-    """Trains nothing."""
+    """Report a trained pool without training it."""
     folder = Path(task.artifacts)
     if not progress(_pool_progress(task)):
         return PoolReport(
-            pool=task.pool, attempt=task.attempt, outcome=Outcome.STOPPED, reason="told to stop"
+            pool=task.pool,
+            attempt=task.attempt,
+            outcome=Outcome.STOPPED,
+            reason="stopped on request",
         )
     report = PoolReport(
         pool=task.pool,
@@ -114,21 +117,24 @@ def train_pool(task: PoolTrainingTask, progress: Callable[[PoolProgress], bool])
 
 
 def compare(task: AdaptationCostTask, is_cancelled: Callable[[], bool]) -> Comparison | None:
-    """Measures nothing: a detector's place in the alphabet is its AP in percent, and a cost is the
-    distance to it."""
+    """Report APs and adaptation costs without measuring: the AP in percent is the position of a
+    teacher's name in alphabetical order, and a cost is the difference of two positions."""
     if is_cancelled():
         return None
-    places = {name: place for place, name in enumerate(sorted({*task.compared, *task.teachers}))}
+    names = sorted({*task.compared, *task.teachers})
+    positions = {name: position for position, name in enumerate(names)}
     costs: dict[str, dict[str, float]] = {}
     for source, target in task.pairs:
-        costs.setdefault(source, {})[target] = float(abs(places[source] - places[target]))
-    return Comparison(costs=costs, performance={name: places[name] / 100 for name in task.teachers})
+        costs.setdefault(source, {})[target] = float(abs(positions[source] - positions[target]))
+    performance = {name: positions[name] / 100 for name in task.teachers}
+    return Comparison(costs=costs, performance=performance)
 
 
 def evaluate_teacher(task: TeacherEvaluationTask) -> TeacherReport:
-    """Evaluates nothing. By accident, its driver is killed before it records the report."""
+    """Report a teacher without evaluating it. On the data set `ACCIDENTS` the driver is killed
+    before it records the report."""
     given = task.student.detector if task.student else MmdetDetector(config="ssd300_coco")
-    done = TeacherReport(
+    made = TeacherReport(
         detector=given,
         weights=_file(artifacts.join(task.artifacts, "teacher.safetensors"), "teacher"),
         params=1,
@@ -136,32 +142,32 @@ def evaluate_teacher(task: TeacherEvaluationTask) -> TeacherReport:
         levels=(FeatureLevel(stride=8, channels=256),),
     )
     uri = artifacts.join(task.artifacts, "report.json")
-    artifacts.write(uri, TEACHER_REPORT.dump_json(done), name="report")
+    artifacts.write(uri, TEACHER_REPORT.dump_json(made), name="report")
     if task.dataset.name == ACCIDENTS:
         _kill_driver(f"teacher-{task.teacher}")
-    return done
+    return made
 
 
 def check(_spec: DatasetSpec) -> dict[str, Any]:
-    """Checks nothing."""
+    """Accept every data set."""
     return {"class_names": ["circle", "square"]}
 
 
 @dataclass
 class Latency:
-    """As `detection.measurement.latency.Latency`."""
+    """The same fields as `detection.measurement.latency.Latency`."""
 
     latency_s: float
     images_per_s: float
 
 
 def measure_latencies(task: LatencyTask) -> list[Latency]:
-    """Measures nothing: 3 ms each."""
+    """Report 3 ms for every detector without measuring."""
     return [Latency(latency_s=0.003, images_per_s=333.0) for _ in task.detectors]
 
 
 def attempts_begun(artifact_root: Path, search: str) -> list[str]:
-    """Every attempt at a trial that a worker began, such as "2/1", in order."""
+    """Return every attempt at a trial that a worker began, such as "2/1", in order."""
     return (artifact_root / "searches" / search / "begun.txt").read_text().split()
 
 
@@ -173,6 +179,7 @@ def _note_beginning(task: TrialTask, attempt: str) -> None:
 
 
 def success(task: TrialTask) -> Report:
+    """Write a student and return the report of a trial that succeeded."""
     detector = task.detector or (task.inherited and task.inherited.detector)
     ap = 0.3 + 0.01 * (task.proposal.number % 7)
     evaluations = tuple(_evaluation(resolution, ap) for resolution in task.evaluated_at)
@@ -205,6 +212,7 @@ def _evaluation(resolution: Resolution, ap: float) -> Evaluation:
 
 
 def report(task: TrialTask, **values: Any) -> Report:
+    """Return a report on this attempt."""
     return Report(trial=task.proposal.name, attempt=task.attempt, **values)
 
 
@@ -213,6 +221,7 @@ def _file(uri: str, name: str) -> Artifact:
 
 
 def progress(task: TrialTask, iteration: int) -> Progress:
+    """Return the progress of this attempt."""
     return Progress(
         trial=task.proposal.name,
         attempt=task.attempt,

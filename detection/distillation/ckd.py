@@ -15,7 +15,7 @@ from torch.nn import functional
 from detection.distillation.memory_queue import MemoryQueue
 from detection.distillation.method import DistillationMethod, Pair, balanced
 from detection.distillation.taps import Regions, StudentTaps, TeacherTaps
-from searchd.domain.distillation_methods import CkdOptions
+from searchd.domain.method_options import CkdOptions
 
 
 class Ckd(DistillationMethod):

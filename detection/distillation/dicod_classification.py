@@ -11,7 +11,7 @@ from detection.crop_classifier import ClassifierTeacher, teacher_for
 from detection.distillation.crop import object_crops
 from detection.distillation.method import DistillationMethod, Pair, balanced
 from detection.distillation.taps import StudentTaps, TeacherTaps
-from searchd.domain.distillation_methods import DicodClassificationOptions
+from searchd.domain.method_options import DicodClassificationOptions
 
 
 class DicodClassification(DistillationMethod):

@@ -19,7 +19,7 @@ from detection.distillation.levels import LevelAdapters
 from detection.distillation.masks import scale_mask
 from detection.distillation.method import DistillationMethod, Pair, Sizes
 from detection.distillation.taps import StudentTaps, TeacherTaps
-from searchd.domain.distillation_methods import FgdOptions
+from searchd.domain.method_options import FgdOptions
 
 TEMPERATURE, ANCHOR_FREE_TEMPERATURE = 0.5, 0.8
 

@@ -30,7 +30,7 @@ from detection.distillation.instance_encoder import WIDTH, InstanceEncoder, dist
 from detection.distillation.levels import shared_strides, upsampled
 from detection.distillation.method import DistillationMethod, OwnOptimizer, Pair, balanced
 from detection.distillation.taps import StudentTaps, TeacherTaps
-from searchd.domain.distillation_methods import IcdOptions
+from searchd.domain.method_options import IcdOptions
 
 MAX_INSTANCES_TWO_STAGE, MAX_INSTANCES_ONE_STAGE = 100, 300
 """Per image, real and fake (docs/papers.md 4.2)."""

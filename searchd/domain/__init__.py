@@ -1,1 +1,1 @@
-"""The vocabulary of searchd: pure data and pure functions, standard library only."""
+"""The vocabulary of searchd: immutable values and pure functions. Standard library only."""

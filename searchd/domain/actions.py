@@ -1,7 +1,7 @@
-"""The four edits of a student, as values, and where each is legal. Standard library only.
+"""The four actions that edit a student, as values, and where each is legal. Standard library only.
 
-Joint-DetNAS sections 3.1.2, A.1.2, A.3; decisions in docs/papers.md 1.5. Carrying an action out on
-weights is `detection.morphism`.
+Joint-DetNAS sections 3.1.2, A.1.2 and A.3; decisions in docs/papers.md 1.5. `detection.morphism`
+applies actions to weights. "Stage" in this module is a stage of the backbone, numbered 1 to 4.
 """
 
 from collections.abc import Sequence
@@ -19,15 +19,15 @@ from searchd.domain.architecture import (
 from searchd.domain.errors import InvalidValueError
 
 PROTECTED_ACTIONS = 2
-"""For how many further actions a block that was added or moved cannot be removed."""
+"""Number of further actions during which a block that was added or moved cannot be removed."""
 
 
 class LayerImportance(StrEnum):
-    """How layer pruning ranks blocks; the smallest value is removed.
+    """How layer pruning ranks blocks; the block with the smallest value is removed.
 
     Attributes:
         L1_MEAN: Mean |w| over the block's convolution weights (default; docs/papers.md 1.5 (2)).
-        L1_SUM: The raw sum, which grows with the number of parameters.
+        L1_SUM: Sum of |w|, which grows with the number of parameters.
     """
 
     L1_MEAN = "l1_mean"
@@ -35,7 +35,7 @@ class LayerImportance(StrEnum):
 
 
 class Move(StrEnum):
-    """Which block of the stage moves, and where to.
+    """Which block of a backbone stage moves, and to which neighbouring stage.
 
     Attributes:
         LAST_TO_NEXT: The stage's last block becomes the first of the next stage.
@@ -50,14 +50,15 @@ class Move(StrEnum):
 class PruneChannels:
     """Remove the least important fraction of all prunable channels, ranked globally by |gamma|.
 
-    Channels that share a mask count once; a group of a grouped convolution goes whole and counts as
-    its channels (see `prunable_groups`).
+    Channels that share a mask count once. A group of a grouped convolution is removed as a whole
+    and counts as the number of its channels (see `prunable_groups`).
     """
 
     fraction: float = 0.05
-    """Of all prunable channels, in (0, 1)."""
+    """Share of all prunable channels to remove, in (0, 1)."""
     min_channels: int = 32
-    """No convolution is left with fewer channels than this (or than it already has)."""
+    """Smallest number of channels that a convolution keeps; one that already has fewer is not
+    pruned."""
     kind: Literal["prune_channels"] = "prune_channels"
 
     def __post_init__(self) -> None:
@@ -69,18 +70,20 @@ class PruneChannels:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PruneLayer:
-    """Remove the whole block with the smallest weights among the legal ones."""
+    """Remove the block with the smallest weights among the removable ones (see
+    `removable_blocks`)."""
 
     importance: LayerImportance = LayerImportance.L1_MEAN
+    """How the size of a block's weights is measured."""
     kind: Literal["prune_layer"] = "prune_layer"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddLayer:
-    """Append one block, initialised as the identity, to a stage."""
+    """Append one block, initialised as the identity, to a backbone stage."""
 
     stage: int
-    """1 to 4."""
+    """Number of the backbone stage, 1 to 4."""
     kind: Literal["add_layer"] = "add_layer"
 
     def __post_init__(self) -> None:
@@ -89,11 +92,13 @@ class AddLayer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rearrange:
-    """Move a stage's first or last block to the neighbouring stage by changing its stride."""
+    """Move a backbone stage's first or last block to the neighbouring stage by changing its
+    stride."""
 
     stage: int
-    """1 to 4: the stage that gives the block away."""
+    """Number of the backbone stage that the block leaves, 1 to 4."""
     move: Move
+    """Which block moves, and in which direction."""
     kind: Literal["rearrange"] = "rearrange"
 
     def __post_init__(self) -> None:
@@ -107,40 +112,42 @@ ACTION_KINDS: tuple[ActionKind, ...] = ("prune_channels", "prune_layer", "add_la
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelGroup:
-    """Channels that one mask removes (docs/papers.md 1.5 (1)), in units that go or stay whole."""
+    """Channels that share one pruning mask (docs/papers.md 1.5 (1)). They are removed in units."""
 
     channels: int
-    """Number of channels; that of the narrowest convolution if the tied ones differ."""
+    """Number of channels. If the tied convolutions differ, that of the narrowest one."""
     unit: int = 1
-    """Channels of one unit: 1, or the width of a group of a grouped convolution."""
+    """Channels per unit: 1, or the width of a group of a grouped convolution."""
     min_units: int = 1
-    """As many units always stay."""
+    """Smallest number of units that the group keeps."""
     inner: tuple[tuple[int, int, int], ...] = ()
-    """(stage 1-4, block index, conv index) of the convolutions inside one block whose outputs these
-    are; the mean over their BNs ranks them. Empty for a residual group."""
+    """(stage 1-4, block index, conv index) of the convolutions inside one block that output these
+    channels. The mean over their BNs ranks the channels. Empty for a residual group."""
     blocks: tuple[tuple[int, int], ...] = ()
     """(stage 1-4, block index) of the blocks whose outputs are tied by shortcuts, in forward order.
-    The first is a projection block, whose shortcut BN ranks the channels, or a block without
-    shortcut, whose last BN does."""
+    The first block has a projection shortcut, whose BN ranks the channels, or no shortcut, and then
+    its last BN ranks them. Empty for an inner group."""
 
     @property
     def num_units(self) -> int:
+        """Number of units."""
         return self.channels // self.unit
 
     def spare_units(self, min_channels: int) -> int:
-        """How many units may go so that `min_channels` channels, and `min_units`, are left."""
-        stay = max(self.min_units, -(-min_channels // self.unit))
-        return max(0, self.num_units - stay)
+        """Return how many units may be removed while `min_channels` channels and `min_units` units
+        are kept."""
+        kept_units = max(self.min_units, -(-min_channels // self.unit))
+        return max(0, self.num_units - kept_units)
 
 
 def prunable_groups(architecture: Architecture) -> tuple[ChannelGroup, ...]:
-    """All groups that channel pruning may touch, in forward order: inner ones, then residual ones.
+    """Return the groups that channel pruning may shrink: inner groups, then residual groups, each
+    in forward order.
 
-    Inner groups (`_inner_groups`), and residual groups that start at a projection or at a block
-    without shortcut. Groups follow skip connectivity and not stages, since after a rearrangement
-    one stage can hold two widths (docs/papers.md 1.5 (1)). The stem, and what is tied to it by
-    identities, is not prunable, nor is a residual group that holds a grouped block: ResNeXt's stage
-    outputs stay as they are.
+    A residual group starts at a projection or at a block without shortcut. Groups follow the skip
+    connections and not the stages, since after a rearrangement one stage can have two widths
+    (docs/papers.md 1.5 (1)). Not prunable are the stem, the outputs tied to it by identity
+    shortcuts, and residual groups with a grouped block: ResNeXt's stage outputs are never pruned.
     """
     inner: list[ChannelGroup] = []
     residual: list[list[PlacedBlock]] = []
@@ -162,12 +169,12 @@ def prunable_groups(architecture: Architecture) -> tuple[ChannelGroup, ...]:
 
 
 def _inner_groups(kind: BlockKind, placed: PlacedBlock) -> list[ChannelGroup]:
-    """A block's inner channels: convolution by convolution, or all at once.
+    """Return the groups of a block's inner channels, one per convolution or one for all of them.
 
-    A grouped convolution ties the channels that it reads to those that it makes: the two
-    convolutions before the last share a mask. Depthwise, it does so channel by channel; in a
-    ResNeXt, whole groups go (the mid widths stay multiples of a group's), and two groups stay, so
-    that the block stays a grouped one.
+    A grouped convolution ties its input channels to its output channels, so the two convolutions
+    before the last one share a mask. In a depthwise convolution single channels are removed. In a
+    ResNeXt block whole groups are removed, so that the middle widths remain multiples of the group
+    width, and at least two groups are kept, so that the block remains a grouped one.
     """
     block, place = placed.block, (placed.stage, placed.index)
     if kind is BlockKind.INVERTED_RESIDUAL:
@@ -189,9 +196,10 @@ def _inner_groups(kind: BlockKind, placed: PlacedBlock) -> list[ChannelGroup]:
 
 
 def removable_blocks(architecture: Architecture) -> tuple[tuple[int, int], ...]:
-    """(stage 1-4, block index) of every block that layer pruning may remove.
+    """Return (stage 1-4, block index) of every block that layer pruning may remove.
 
-    Identity shortcut, stride 1, in a stage of more than one block, and not protected.
+    Such a block has an identity shortcut (and so stride 1), is not the only block of its stage, and
+    is not protected.
     """
     return tuple(
         (placed.stage, placed.index)
@@ -203,10 +211,10 @@ def removable_blocks(architecture: Architecture) -> tuple[tuple[int, int], ...]:
 
 
 def can_rearrange(architecture: Architecture, stage: int, move: Move) -> bool:
-    """Whether the move keeps every stage non-empty and every FPN lateral's shape.
+    """Return whether the move leaves every stage non-empty and every FPN lateral's shape unchanged.
 
-    The moved block must keep its channels (input = output), so that the level it leaves keeps its
-    width; moves that would need a new lateral are not offered (docs/papers.md 1.5 (4)).
+    The moved block must have as many input as output channels, so that the level it leaves keeps
+    its width. Moves that would need a new lateral are not legal (docs/papers.md 1.5 (4)).
     """
     blocks = architecture.stages[stage - 1]
     if len(blocks) < 2:
@@ -227,15 +235,15 @@ def legal_actions(
     importance: LayerImportance = LayerImportance.L1_MEAN,
     max_depth: int = 40,
 ) -> dict[ActionKind, tuple[Action, ...]]:
-    """Every legal action by kind; kinds without one are left out.
+    """Return the legal actions by kind. Kinds without a legal action are left out.
 
     Args:
-        architecture: The student to edit.
+        architecture: The student's backbone.
         kinds: Kinds to consider.
         prune_fraction: See `PruneChannels.fraction`.
         min_channels: See `PruneChannels.min_channels`.
         importance: See `LayerImportance`.
-        max_depth: A stage of this many blocks is not deepened further.
+        max_depth: Largest number of blocks in a stage; no block is added to such a stage.
     """
     found: dict[ActionKind, tuple[Action, ...]] = {
         "prune_channels": (PruneChannels(fraction=prune_fraction, min_channels=min_channels),)
@@ -260,7 +268,7 @@ def legal_actions(
 
 
 def describe(action: Action) -> str:
-    """The action in a few words, as tables and logs show it."""
+    """Return a short description of the action for tables and logs."""
     match action:
         case PruneChannels():
             return f"prune {action.fraction:.0%} of channels"

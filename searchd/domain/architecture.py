@@ -1,7 +1,7 @@
 """A student's backbone as a value: stages of blocks. Standard library only.
 
-Papers: Joint-DetNAS sections A.1.1 and B; docs/papers.md 1.4, 1.5. Stages are numbered 1 to 4
-wherever people or actions name them; tuples are indexed from 0.
+Joint-DetNAS sections A.1.1 and B; docs/papers.md 1.4, 1.5. "Stage" in this module is a stage of the
+backbone. Stages are numbered 1 to 4 in specs, actions and messages; tuples are indexed from 0.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,17 +12,17 @@ from searchd.domain.errors import InvalidValueError
 
 NUM_STAGES = 4
 STAGE_STRIDES = (4, 8, 16, 32)
-"""Stride of each stage's output (C2..C5) with respect to the image."""
+"""Input pixels per cell of each stage's output (C2 to C5)."""
 
 
 class BlockKind(StrEnum):
-    """Which block the backbone is made of.
+    """Kind of block that the backbone consists of.
 
     Attributes:
         BASIC: 3x3, 3x3 (ResNet-18/34); channels (c1, c_out).
         BOTTLENECK: 1x1, 3x3, 1x1 (ResNet-50 and up, ResNeXt if grouped); channels (c1, c2, c_out).
         INVERTED_RESIDUAL: 1x1 expansion, depthwise 3x3, linear 1x1 (MobileNetV2); channels
-            (e, c_out), where e counts for the expansion and the depthwise convolution.
+            (e, c_out), where e is the width of both the expansion and the depthwise convolution.
     """
 
     BASIC = "basic"
@@ -41,37 +41,37 @@ class BlockKind(StrEnum):
 
     @property
     def strided_conv(self) -> int:
-        """Index of the convolution that carries the block's stride (and its groups)."""
+        """Index of the convolution that has the block's stride and its groups."""
         return 0 if self is BlockKind.BASIC else 1
 
     @property
     def stem_channels(self) -> int:
-        """Published `Architecture.stem_channels`."""
+        """The published value of `Architecture.stem_channels`."""
         return 32 if self is BlockKind.INVERTED_RESIDUAL else 64
 
     def conv_channels(self, channels: tuple[int, ...]) -> tuple[int, ...]:
-        """Outputs of every convolution of the main path, given `Block.channels`."""
+        """Return every main-path convolution's output channels, given `Block.channels`."""
         return (channels[0], *channels) if self is BlockKind.INVERTED_RESIDUAL else channels
 
     def block_channels(self, conv_channels: tuple[int, ...]) -> tuple[int, ...]:
-        """The inverse of `conv_channels`."""
+        """Return `Block.channels`, given every main-path convolution's output channels."""
         return conv_channels[1:] if self is BlockKind.INVERTED_RESIDUAL else conv_channels
 
     def conv_groups(self, block: "Block") -> tuple[int, ...]:
-        """Groups of every convolution of the main path."""
+        """Return the number of groups of every convolution of the main path."""
         depthwise = self is BlockKind.INVERTED_RESIDUAL
         strided = block.channels[0] if depthwise else block.groups
         return tuple(strided if i == self.strided_conv else 1 for i in range(self.num_convs))
 
 
 class Shortcut(StrEnum):
-    """What is added to the block's main path.
+    """What is added to the output of the block's main path.
 
     Attributes:
-        IDENTITY: The input itself; stride 1 and equal channels.
-        PROJECTION: 1x1 convolution with the block's stride, then BN.
-        SUBSAMPLE: x[:, :, ::2, ::2]; parameter-free, of a block that was moved to a stage's start.
-        NONE: Nothing; an inverted residual that changes channels or stride.
+        IDENTITY: The input itself, for stride 1 and equal channels.
+        PROJECTION: A 1x1 convolution with the block's stride, then BN.
+        SUBSAMPLE: x[:, :, ::2, ::2], without parameters, for a block moved to a stage's start.
+        NONE: Nothing, for an inverted residual that changes channels or stride.
     """
 
     IDENTITY = "identity"
@@ -82,22 +82,23 @@ class Shortcut(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """One block ("layer" in the paper)."""
+    """One block of the backbone, which Joint-DetNAS calls a layer."""
 
     channels: tuple[int, ...]
-    """Output channels of the main path's convolutions, see `BlockKind`; the last is the block's."""
+    """Output channels of the main path's convolutions as `BlockKind` lists them; the last number is
+    the output of the block."""
     stride: int = 1
-    """1 or 2."""
+    """Stride of the block, 1 or 2."""
     shortcut: Shortcut = Shortcut.IDENTITY
+    """What is added to the main path."""
     groups: int = 1
-    """Groups of the 3x3 convolution of a bottleneck; whole-group pruning changes it per block."""
+    """Groups of the 3x3 convolution of a bottleneck. Channel pruning can change it per block."""
     deformable: bool = False
-    """Whether the strided 3x3 convolution samples at learned places (DCNv2); residual kinds only.
-    A property of the block, so that it moves with it."""
+    """Whether the strided 3x3 convolution samples at learned offsets (DCNv2). Only for basic and
+    bottleneck blocks. It belongs to the block, so a moved block stays deformable."""
     protected_for: int = 0
-    """How many further actions of the lineage may not remove this block: 2 when it was just added
-    or moved, since a fresh block has far smaller weights than a trained one
-    (docs/papers.md 1.5 (2))."""
+    """Number of further actions of the lineage that may not remove this block. It is 2 for a new or
+    moved block, since new weights are far smaller than trained ones (docs/papers.md 1.5 (2))."""
 
     def __post_init__(self) -> None:
         if not self.channels or min(self.channels) < 1:
@@ -116,15 +117,16 @@ class Block:
 
     @property
     def out_channels(self) -> int:
+        """Output channels of the block."""
         return self.channels[-1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlacedBlock:
-    """A block together with where it stands."""
+    """A block and its position in the backbone."""
 
     stage: int
-    """1 to 4."""
+    """Number of its stage, 1 to 4."""
     index: int
     """Position in its stage, from 0."""
     in_channels: int
@@ -133,17 +135,21 @@ class PlacedBlock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture:
-    """A backbone of four stages (C2..C5, strides 4, 8, 16, 32) behind a stem.
+    """A backbone: a stem, then four stages (C2 to C5, with strides 4, 8, 16 and 32).
 
-    The stem of residual kinds is a 7x7 convolution and a max-pooling (stride 4). That of inverted
-    residuals is a 3x3 convolution and a depthwise separable one of half as many outputs (stride 2),
-    MobileNetV2's first block; so stage 1 starts with stride 2.
+    The stem of basic and bottleneck backbones is a 7x7 convolution and a max-pooling (stride 4).
+    That of inverted residuals is a 3x3 convolution and a depthwise separable one with half as many
+    outputs, MobileNetV2's first block (stride 2); so stage 1 starts with stride 2.
+
+    Raises:
+        InvalidValueError: The blocks do not form a valid backbone; the message names the block.
     """
 
     kind: BlockKind
     stages: tuple[tuple[Block, ...], ...]
+    """The blocks of each of the 4 stages, in forward order."""
     stem_channels: int = 64
-    """Output channels of the stem's first convolution; the stem is never pruned."""
+    """Output channels of the stem's first convolution. The stem is never pruned."""
 
     def __post_init__(self) -> None:
         if len(self.stages) != NUM_STAGES or not all(self.stages):
@@ -163,17 +169,17 @@ class Architecture:
 
     @property
     def stem_out_channels(self) -> int:
-        """Input channels of stage 1."""
+        """Output channels of the stem, which are the input channels of stage 1."""
         return stem_out_channels(self.kind, self.stem_channels)
 
     @property
     def out_channels(self) -> tuple[int, ...]:
-        """Channels of C2, C3, C4 and C5."""
+        """Output channels of the four stages, C2 to C5."""
         return tuple(stage[-1].out_channels for stage in self.stages)
 
     @property
     def groups(self) -> tuple[tuple[int, ...], ...]:
-        """Groups of every block, stage by stage; the text form does not hold them."""
+        """Groups of every block, for each stage. The text form of an architecture lacks them."""
         return tuple(tuple(block.groups for block in stage) for stage in self.stages)
 
     @property
@@ -182,7 +188,7 @@ class Architecture:
         return tuple(len(stage) for stage in self.stages)
 
     def placed_blocks(self) -> Iterator[PlacedBlock]:
-        """Every block in forward order, with its place and input channels."""
+        """Yield every block in forward order, with its position and input channels."""
         in_channels = self.stem_out_channels
         for stage, blocks in enumerate(self.stages, start=1):
             for index, block in enumerate(blocks):
@@ -190,23 +196,23 @@ class Architecture:
                 in_channels = block.out_channels
 
     def with_stage(self, stage: int, blocks: tuple[Block, ...]) -> "Architecture":
-        """A copy in which stage number `stage` (1 to 4) consists of `blocks`."""
+        """Return a copy in which stage `stage` (1 to 4) consists of `blocks`."""
         stages = tuple(blocks if i == stage else old for i, old in enumerate(self.stages, start=1))
         return replace(self, stages=stages)
 
 
 def stem_out_channels(kind: BlockKind, stem_channels: int) -> int:
-    """Output channels of the whole stem, given those of its first convolution."""
+    """Return the output channels of the stem, given those of its first convolution."""
     return stem_channels // 2 if kind is BlockKind.INVERTED_RESIDUAL else stem_channels
 
 
 def entry_stride(kind: BlockKind, stage: int) -> int:
-    """Stride of the first block of a stage (1 to 4)."""
+    """Return the stride of the first block of a stage (1 to 4)."""
     return 2 if stage > 1 or kind is BlockKind.INVERTED_RESIDUAL else 1
 
 
 def implied_shortcut(kind: BlockKind, in_channels: int, out_channels: int, stride: int) -> Shortcut:
-    """The shortcut of a block of which only channels and stride are known
+    """Return the shortcut that follows from a block's channels and stride
     (docs/papers.md 1.4, 1.5)."""
     if in_channels == out_channels and stride == 1:
         return Shortcut.IDENTITY
@@ -258,21 +264,24 @@ _MOBILENET_V2 = (
     ((4, 64), (3, 96)),
     ((3, 160), (1, 320)),
 )
-"""Per stage (number of blocks, output channels), for a stem of 32 (docs/papers.md 1.5)."""
+"""For each stage, (number of blocks, output channels) of its sequences of equal blocks, for a stem
+of 32 channels (docs/papers.md 1.5)."""
 _EXPANSION = 6
-"""e over c_in of every published inverted residual."""
+"""Ratio of the expansion to the input channels in every published inverted residual."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Preset:
+    """What describes a published backbone."""
+
     kind: BlockKind
     depths: tuple[int, int, int, int] = (0, 0, 0, 0)
-    """Of residual kinds."""
+    """Blocks per stage; zeros for MobileNetV2, whose blocks `_MOBILENET_V2` lists."""
     base_channels: int = 64
-    """As published."""
+    """Published outputs of the stem's first convolution."""
     groups: int = 1
     group_width: int = 64
-    """Channels of a group in stage 1, before it doubles per stage."""
+    """Channels per group in stage 1. The width doubles with every stage."""
 
 
 _PRESETS = {
@@ -291,20 +300,20 @@ _PRESETS = {
     "mobilenet_v2": _Preset(kind=BlockKind.INVERTED_RESIDUAL, base_channels=32),
 }
 PRESETS = tuple(_PRESETS)
-"""Names that `preset` knows."""
+"""Names of the published backbones."""
 
 
 def preset(name: str, *, base_channels: int | None = None) -> Architecture:
-    """A published backbone by name.
+    """Return a published backbone.
 
     Args:
         name: One of `PRESETS`.
-        base_channels: Outputs of the stem's first convolution, with which all widths scale in
-            proportion; None as published (64, of qr50 16, of mobilenet_v2 32). Smaller values give
-            the same network at a fraction of the width, as the demo and the tests use.
+        base_channels: Outputs of the stem's first convolution; all widths scale in proportion to
+            it. None: as published (64; 16 for qr50, 32 for mobilenet_v2). The demo and the tests
+            use small values.
 
     Raises:
-        InvalidValueError: The name is unknown, or a width would not be whole.
+        InvalidValueError: The name is unknown, or a width would not be an integer.
     """
     if name not in _PRESETS:
         raise InvalidValueError(f"detector {name!r} is unknown; known: {', '.join(PRESETS)}")
@@ -321,21 +330,23 @@ def with_implied_shortcuts(
     groups: int | Sequence[Sequence[int]] = 1,
     stem_channels: int,
 ) -> Architecture:
-    """The architecture whose strides and shortcuts follow from its channels (docs/papers.md 1.4).
+    """Return the architecture whose strides and shortcuts follow from its channels
+    (docs/papers.md 1.4).
 
     Args:
-        kind: Block kind.
-        widths: For each stage, for each block `Block.channels`.
-        groups: Of every block, or for each stage, for each block.
-        stem_channels: See `Architecture`.
+        kind: Kind of all blocks.
+        widths: `Block.channels` of every block of every stage.
+        groups: Groups of the 3x3 convolution: one number for all blocks, or one for every block of
+            every stage.
+        stem_channels: Outputs of the stem's first convolution.
 
     Raises:
-        InvalidValueError: These describe no valid architecture.
+        InvalidValueError: The channels and groups do not describe a valid architecture.
     """
     by_stage = [[groups] * len(w) for w in widths] if isinstance(groups, int) else groups
     if [len(stage) for stage in by_stage] != [len(stage) for stage in widths]:
         raise InvalidValueError(
-            f"groups={groups} must name one number, or one for each block of stages of "
+            f"groups={groups} must be one number, or one for each block of stages with "
             f"{[len(stage) for stage in widths]} blocks"
         )
     in_channels = stem_out_channels(kind, stem_channels)

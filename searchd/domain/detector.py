@@ -1,4 +1,4 @@
-"""A detector as a value: everything needed to build it, no weights. Standard library only."""
+"""A detector as a value: everything needed to build it, without weights. Standard library only."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,19 +9,19 @@ from searchd.domain.architecture import STAGE_STRIDES, Architecture
 from searchd.domain.errors import InvalidValueError
 
 TWO_STAGE_STRIDES = (*STAGE_STRIDES, 64)
-"""Strides of P2..P6."""
+"""Strides of the FPN levels P2 to P6, which a two-stage detector uses."""
 ONE_STAGE_STRIDES = (*STAGE_STRIDES[1:], 64, 128)
-"""Strides of P3..P7."""
+"""Strides of the FPN levels P3 to P7, which a one-stage detector uses."""
 
 
 class Family(StrEnum):
-    """Detector family; each has an FPN (docs/papers.md 0.1).
+    """Detector family. Every family has an FPN (docs/papers.md 0.1).
 
     Attributes:
-        FASTER_RCNN: Two stages; RPN on P2..P6, RoI heads on P2..P5.
-        CASCADE_RCNN: Faster R-CNN with three RoI heads in a row, at IoU .5, .6 and .7.
-        RETINANET: One stage with anchors, nine per cell of P3..P7.
-        FCOS: One stage without anchors, one point per cell of P3..P7.
+        FASTER_RCNN: Two-stage, with an RPN on P2 to P6 and a RoI head on P2 to P5.
+        CASCADE_RCNN: Faster R-CNN with three successive RoI heads, trained at IoU .5, .6 and .7.
+        RETINANET: One-stage, with nine anchors per cell of P3 to P7.
+        FCOS: One-stage and anchor-free, with one point per cell of P3 to P7.
     """
 
     FASTER_RCNN = "faster_rcnn"
@@ -31,7 +31,7 @@ class Family(StrEnum):
 
     @property
     def two_stage(self) -> bool:
-        """Whether it proposes regions first (RPN) and classifies them afterwards (RoI heads)."""
+        """Whether the detector proposes regions (RPN) and then classifies them (RoI heads)."""
         return self in (Family.FASTER_RCNN, Family.CASCADE_RCNN)
 
 
@@ -41,41 +41,45 @@ DEFAULT_ANCHOR_SCALES = {
     Family.RETINANET: 4.0,
     Family.FCOS: 8.0,
 }
-"""Each family's own `Detector.anchor_scale`, as in mmdet's configs."""
+"""Default of `Detector.anchor_scale` for each family, as in mmdet's configs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detector:
-    """A detector around a backbone. Defaults are the papers' (docs/papers.md 0.1).
+    """A detector: a backbone with a neck and a head. Defaults are the papers' (docs/papers.md 0.1).
 
-    A family ignores the fields that it has no use for: head_channels, finest_roi_scale,
-    num_proposals belongs to two-stage detectors, tower_channels and tower_convs to
-    one-stage detectors.
+    A family ignores the fields that do not apply to it: head_channels, finest_roi_scale and
+    num_proposals apply to two-stage detectors only, tower_channels and tower_convs to one-stage
+    detectors only.
     """
 
     architecture: Architecture
+    """The backbone."""
     num_classes: int = 80
+    """Number of object classes, without background."""
     family: Family = Family.FASTER_RCNN
+    """Kind of head."""
     neck_channels: int = 256
     """Channels of every FPN level."""
     head_channels: int = 1024
     """Width of the two fully connected layers of each RoI head."""
     tower_channels: int = 256
-    """Width of the convolutions of a one-stage head."""
+    """Channels of the convolutions of a one-stage head."""
     tower_convs: int = 4
-    """3x3 convolutions before the prediction, in each of the classification and the box tower."""
+    """Number of 3x3 convolutions in the classification tower, and in the box tower, of a one-stage
+    head."""
     anchor_scale: float | None = None
-    """The size of objects that a level is for, over the level's stride; None for the family's own
-    (`DEFAULT_ANCHOR_SCALES`). Two-stage: the side of the square anchor. RetinaNet: that of the
-    smallest of the three square anchors. FCOS: the largest distance from a point to a side of its
-    box, which is where the next level takes over."""
+    """Size of the objects that a level detects, as a multiple of the level's stride. Two-stage: the
+    side of the square anchor. RetinaNet: the side of the smallest of the three square anchors.
+    FCOS: the largest distance from a point to a side of its box, beyond which the next level is
+    responsible. None: the family's default (`DEFAULT_ANCHOR_SCALES`)."""
     finest_roi_scale: int = 56
-    """RoIs with sqrt(area) below twice this many pixels are pooled from P2."""
+    """RoIs with sqrt(area) below twice this number of pixels are pooled from P2."""
     num_proposals: int = 1000
-    """Proposals per image that reach the RoI head at test time."""
+    """Largest number of proposals per image that the RoI head reads at test time."""
     sampled_rois: int = 512
-    """RoIs per image, a quarter of them positive at most, that the RoI head trains on, and on which
-    a student of any family is compared with its teacher."""
+    """RoIs per image, at most a quarter of them positive, that the RoI head is trained on. A
+    student of any family is compared with its teacher on as many regions."""
 
     def __post_init__(self) -> None:
         for name in (
@@ -98,19 +102,19 @@ class Detector:
 
     @property
     def strides(self) -> tuple[int, ...]:
-        """Strides of the FPN levels, which are all read by the RPN or the one-stage head."""
+        """Strides of the FPN levels. The RPN or the one-stage head reads all of them."""
         return TWO_STAGE_STRIDES if self.family.two_stage else ONE_STAGE_STRIDES
 
     @property
     def level_scale(self) -> float:
-        """`anchor_scale`, or the family's own."""
+        """`anchor_scale`, or the family's default where it is None."""
         if self.anchor_scale is None:
             return DEFAULT_ANCHOR_SCALES[self.family]
         return self.anchor_scale
 
     @property
     def head_shape(self) -> tuple[int, ...]:
-        """The numbers that give the head its shapes, besides classes, neck and family."""
+        """The numbers that determine the head's shapes, apart from classes, neck and family."""
         if self.family.two_stage:
             return (self.head_channels,)
         return (self.tower_channels, self.tower_convs)
@@ -118,18 +122,20 @@ class Detector:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MmdetDetector:
-    """A detector of mmdet's own, as a config that is shipped with mmdet describes it.
+    """A detector that is described by a config shipped with mmdet.
 
-    For what no `Detector` describes: SSD, Faster R-CNN without FPN (C4, DC5), transformers, and
-    whatever else may serve as a teacher or a reference.
+    It covers what `Detector` cannot describe, for use as a teacher or a reference: SSD, Faster
+    R-CNN without FPN (C4, DC5), transformers, and others.
     """
 
     config: str
-    """Name of the shipped config, as "ssd300_coco"; a folder and ".py" may be written too."""
+    """Name of the shipped config, such as "ssd300_coco". A folder and ".py" are allowed."""
     num_classes: int = 80
+    """Number of object classes, without background."""
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    """Values that replace those of the config's `model`, by dotted key, as {"backbone.depth": 18};
-    numbers count list items, as in "bbox_head.0.fc_out_channels"."""
+    """Values that replace those of the config's `model`, by dotted key, such as
+    {"backbone.depth": 18}. A number in a key is the index of a list item, as in
+    "bbox_head.0.fc_out_channels"."""
 
     def __post_init__(self) -> None:
         if self.num_classes < 1:

@@ -1,15 +1,15 @@
-"""The catalogue of distillation methods: their names, options, defaults, and what each needs.
+"""The catalogue of distillation methods: their names, options, defaults and requirements.
 
-A method has a row here, and its loss in `detection/distillation/<name>.py`. A spec gives the
-options under `options`. Standard library only: what cannot work is refused when a spec is submitted
-(`searchd.domain.method_fit`), long before a GPU sees it.
+A method has a row here, and its loss in `detection/distillation/<name>.py`. A spec gives its
+options under `options`; one outside its range raises InvalidValueError. Standard library only: a
+method that does not fit the student or the teacher is refused when the spec is submitted
+(`searchd.domain.method_fit`).
 """
 
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from searchd.domain.errors import InvalidValueError
 from searchd.domain.method_description import (
     CLASS_SPECIFIC_BOXES,
     ONE_STAGE,
@@ -20,10 +20,17 @@ from searchd.domain.method_description import (
     fraction,
     positive,
 )
+from searchd.domain.method_options import (
+    CkdOptions,
+    DicodClassificationOptions,
+    DicodLocalisationOptions,
+    FgdOptions,
+    IcdOptions,
+)
 
 
 class MethodName(StrEnum):
-    """Name of a distillation method, as a spec writes it. `CATALOGUE` says what each is."""
+    """Name of a distillation method in a spec. `CATALOGUE` describes each method."""
 
     PROPOSAL_FEATURE = "proposal_feature"
     CLASSIFICATION = "classification"
@@ -46,164 +53,69 @@ class MethodName(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProposalFeatureOptions:
-    """Joint-DetNAS 3.2.1."""
+    """Options of proposal_feature (Joint-DetNAS 3.2.1, docs/papers.md 1.8)."""
 
     reduction: Literal["mean", "channel_sum"] = "mean"
-    """Per-element mean, or the paper's literal sum over channels."""
+    """How squared differences are reduced: "mean" over RoIs, positions and channels (default), or
+    "channel_sum", the paper's literal sum over channels and mean over the rest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureMatchingOptions:
-    """MTPD 3.1."""
+    """Options of feature_matching (MTPD 3.1, docs/papers.md 2.2)."""
 
     reduction: Literal["mean", "sum"] = "mean"
-    """Mean over the elements of a level and then over levels, or the sum of both."""
+    """How squared differences are reduced: "mean" over the elements of a level and then over levels
+    (default), or "sum" over both."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureImitationOptions:
-    """G-DetKD Table 6; its RoIFI is the method proposal_feature."""
+    """Options of feature_imitation (G-DetKD Table 6, docs/papers.md 3.4). The RoIFI of that table
+    is the method proposal_feature."""
 
     mask: Literal["whole", "anchor", "gaussian", "ground_truth"] = "whole"
-    """Where student and teacher are compared: everywhere, near the student's anchors that fit an
-    object (which a head without anchors, FCOS, does not have), under a Gaussian in every object's
-    box, or in all of the box."""
+    """Cells of a level at which student and teacher are compared: "whole" for all of them
+    (default), "anchor" for those with an anchor that fits an object (not for FCOS, which has no
+    anchors), "gaussian" for a Gaussian inside every object's box, "ground_truth" for all cells of
+    the box."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SgfiOptions:
-    """G-DetKD 4.1."""
+    """Options of sgfi (G-DetKD 4.1, docs/papers.md 3.1)."""
 
     adapter_kernel: Literal[1, 3] = 1
-    """Kernel size of f_adapt, a convolution."""
+    """Kernel size of the convolution f_adapt, 1 (default) or 3."""
     initial_temperature: float = 1.0
-    """tau at the start; it is learned."""
+    """Initial value of the learned temperature tau, above 0."""
 
     def __post_init__(self) -> None:
         positive(self, "initial_temperature")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CkdOptions:
-    """G-DetKD 4.2."""
-
-    temperature: float = 0.07
-    """gamma of the critic."""
-    projection_channels: int = 128
-    """Width of f_theta's output."""
-    queue_size: int = 80 * 1024
-    """Teacher embeddings of earlier batches that serve as negatives; 0 for none."""
-    iou_threshold: float = 0.5
-    """Boxes of the same image that overlap more than this are no negatives; 1 to keep all."""
-
-    def __post_init__(self) -> None:
-        positive(self, "temperature", "projection_channels")
-        at_least_zero(self, "queue_size")
-        fraction(self, "iou_threshold")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IcdOptions:
-    """ICD sections 3 and A."""
-
-    num_heads: int = 8
-    """Attention heads of the decoder; they share 256 channels."""
-    fake_per_object: int = 5
-    """Instances that are not there, for each that is."""
-    max_instances: int | None = None
-    """Per image, real and fake; None: 100 for two-stage students and 300 for others."""
-    warmup_iterations: int = 1000
-    """Before them only the decoder learns, and the student's value projection."""
-    decoder_only_iterations: int = 0
-    """Iterations before the training proper, in which the student is not touched (6000 in the
-    paper for small data sets)."""
-    learning_rate: float = 1e-4
-    """Of the decoder's AdamW."""
-    normalise_values: bool = True
-    """LayerNorm without parameters on both value maps (docs/papers.md 4.3)."""
-
-    def __post_init__(self) -> None:
-        positive(self, "num_heads", "learning_rate")
-        at_least_zero(self, "fake_per_object", "warmup_iterations", "decoder_only_iterations")
-        if 256 % self.num_heads:
-            raise InvalidValueError(f"num_heads={self.num_heads} must divide 256")
-        if self.max_instances is not None and self.max_instances < 1:
-            raise InvalidValueError(f"max_instances={self.max_instances} must be at least 1")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DicodClassificationOptions:
-    """DICOD's KD_cls (docs/papers.md 5.2)."""
-
-    classifier: str
-    """Folder or URI of a crop classifier (`searchd tools train-classifier`)."""
-    temperature: float = 2.0
-
-    def __post_init__(self) -> None:
-        positive(self, "temperature")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DicodLocalisationOptions:
-    """DICOD's KD_loc and L_loc (docs/papers.md 5.3)."""
-
-    classifier: str
-    """Folder or URI of a crop classifier (`searchd tools train-classifier`)."""
-    crop_weight: float = 1.0
-    """Of L_loc, on the pooled crop itself, relative to KD_loc; 0 leaves it out."""
-    feature_weight: float = 1.0
-    """Of KD_loc, on the classifier's first convolution; 0 leaves it out."""
-    crop_size: int = 112
-    """Pixels a side that boxes are sampled at."""
-    crop_pooling: int = 4
-    """The crop is pooled to this many pixels a side before it is compared."""
-    feature_pooling: int = 8
-
-    def __post_init__(self) -> None:
-        at_least_zero(self, "crop_weight", "feature_weight")
-        positive(self, "crop_size", "crop_pooling", "feature_pooling")
-        if not (self.crop_weight or self.feature_weight):
-            raise InvalidValueError("crop_weight and feature_weight must not both be 0")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CwdOptions:
-    """CWD (docs/papers.md 6)."""
+    """Options of cwd (docs/papers.md 6)."""
 
     temperature: float = 1.0
+    """Temperature tau of the softmax over positions, above 0. The default is the paper's."""
 
     def __post_init__(self) -> None:
         positive(self, "temperature")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FgdOptions:
-    """FGD (docs/papers.md 6). None means the published value for the student's kind of head."""
-
-    temperature: float | None = None
-    """T of the attentions: 0.5, and 0.8 for students without anchors (FCOS)."""
-    foreground: float | None = None
-    """alpha: 1e-3 for one-stage students, 5e-5 for two-stage ones."""
-    background: float | None = None
-    """beta: 5e-4 and 2.5e-5."""
-    attention: float | None = None
-    """gamma: 1e-3 and 5e-5."""
-    relation: float | None = None
-    """lambda of the global part: 5e-6 and 5e-7."""
-
-    def __post_init__(self) -> None:
-        positive(self, "temperature")
-        at_least_zero(self, "foreground", "background", "attention", "relation")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MgdOptions:
-    """MGD (docs/papers.md 6). None means the published value for the student's kind of head."""
+    """Options of mgd (docs/papers.md 6). None: the published value for the student's kind of
+    head."""
 
     scale: float | None = None
-    """alpha: 2e-5 for one-stage students, 5e-7 for two-stage ones."""
+    """Factor alpha of the loss, at least 0. None (default): 2e-5 for one-stage students, 5e-7 for
+    two-stage ones."""
     masked_fraction: float | None = None
-    """lambda: share of positions that are hidden; 0.65 and 0.45."""
+    """Share lambda of positions that are masked, in [0, 1]. None (default): 0.65 for one-stage
+    students, 0.45 for two-stage ones."""
 
     def __post_init__(self) -> None:
         at_least_zero(self, "scale")
@@ -361,7 +273,7 @@ CATALOGUE: dict[MethodName, Method] = {
 
 
 def default_weight(name: MethodName, *, two_stage: bool) -> float:
-    """The published weight of a method's loss."""
+    """Return the published weight of a method's loss for a two-stage or a one-stage student."""
     method = CATALOGUE[name]
     if two_stage or method.one_stage_weight is None:
         return method.weight
@@ -373,4 +285,4 @@ JOINT_DETNAS = (
     MethodName.CLASSIFICATION,
     MethodName.CLASS_AWARE_LOCALISATION,
 )
-"""What Joint-DetNAS distils by (docs/papers.md 1.8); the default of a search."""
+"""The methods of Joint-DetNAS (docs/papers.md 1.8), which are the default of a search."""

@@ -1,6 +1,7 @@
-"""Progressive distillation: a student taught by a sequence of teachers (MTPD).
+"""The plan of a progressive distillation: the teachers, their order and the stages (MTPD).
 
-Which stages there are, as data. Standard library only.
+"Stage" in this module is a stage of a distillation: training the student for a number of epochs
+with one teacher, with several simultaneous teachers, or without one. Standard library only.
 """
 
 import random
@@ -12,18 +13,19 @@ from searchd.domain.subnet import Subnet, SubnetSpace
 from searchd.domain.teacher import Definition, SimultaneousTeachers, Teaching
 
 STUDENT_NAME = "student"
-"""What costs call the student, beside the teachers' names."""
+"""The student's name among the names of adaptation costs."""
 
 
 class OrderAlgorithm(StrEnum):
-    """How teachers, and their order, are chosen from a pool.
+    """How teachers and their order are chosen (docs/papers.md 2.4).
 
     Attributes:
-        BACKWARD_GREEDY: The paper's Algorithm 1, from the best teacher back to the student.
-        SHORTEST_PATH_SUM: The path to the best teacher with the smallest sum of costs.
-        SHORTEST_PATH_MAX: The path to the best teacher with the smallest largest cost.
-        FORWARD: Always the nearest teacher, starting from the student.
-        EXHAUSTIVE: The best of all orders.
+        BACKWARD_GREEDY: MTPD's Algorithm 1, from the best teacher back to the student.
+        SHORTEST_PATH_SUM: The path to the best teacher whose sum of costs is the smallest.
+        SHORTEST_PATH_MAX: The path to the best teacher whose largest cost is the smallest.
+        FORWARD: Repeatedly the nearest unused teacher, starting from the student.
+        EXHAUSTIVE: Of all orders that end at the best teacher, the one with the smallest largest
+            cost.
     """
 
     BACKWARD_GREEDY = "backward_greedy"
@@ -35,24 +37,26 @@ class OrderAlgorithm(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """One teacher of an order, and why it is there."""
+    """One teacher of an order, and why it was chosen."""
 
     teacher: str
+    """Name of the teacher."""
     cost: float | None
-    """Adaptation cost of the step to this teacher: from the student if it is the first, else from
-    the teacher before. None if it was not given, which only steps that decided nothing may be."""
+    """Adaptation cost to this teacher from the previous one, or from the student for the first
+    teacher. None: unknown, which is only possible where the choice did not depend on it."""
     reason: str
-    """One sentence, without a full stop."""
+    """Why the teacher was chosen: one sentence without a full stop."""
 
 
 class Baseline(StrEnum):
-    """What an order is compared with, over as many stages: equal budgets (docs/papers.md 2.7).
+    """A baseline that an order is compared with. It has as many stages as the order, so that the
+    training budgets are equal (docs/papers.md 2.6, 2.7).
 
     Attributes:
-        DIRECT: The order's last teacher alone.
-        NO_TEACHER: Plain training.
-        MEAN_OF_LOSSES: All teachers of the order at once, by the mean of their losses.
-        AVERAGE_FEATURES: All teachers of the order at once, by the mean of their features.
+        DIRECT: Only the order's last teacher.
+        NO_TEACHER: Training without distillation.
+        MEAN_OF_LOSSES: All teachers of the order simultaneously, by the mean of their losses.
+        AVERAGE_FEATURES: All teachers of the order simultaneously, by the mean of their features.
     """
 
     DIRECT = "direct"
@@ -62,7 +66,7 @@ class Baseline(StrEnum):
 
     @property
     def definition(self) -> Definition | None:
-        """How teachers teach at once; None where they do not."""
+        """How the simultaneous teachers are combined. None: the baseline has none."""
         match self:
             case Baseline.MEAN_OF_LOSSES:
                 return "mean_of_losses"
@@ -73,62 +77,64 @@ class Baseline(StrEnum):
 
 
 TeacherSequence = tuple[str | None, ...]
-"""A stage: the teachers, by name, that the student has had when it ends, the stage's own last.
-None: a stage without a teacher."""
+"""A stage of a distillation, identified by the names of the teachers that the student has had when
+the stage ends; the last one is the teacher of the stage itself. None: a stage without a teacher."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a progressive distillation trains. Written down before the first stage, and then fixed.
+    """What a progressive distillation trains. It is stored before the first stage and then fixed.
 
     Raises:
-        InvalidValueError: Two teachers are the same, or a stage comes before the one it goes
-            on from.
+        InvalidValueError: Two teachers are the same, or a stage comes before its parent.
     """
 
     teachers: dict[str, Teaching]
-    """All that may teach, by name: the teachers, and simultaneous ones by their baseline's."""
+    """All teachers, by name. Simultaneous teachers have the name of their baseline."""
     choices: tuple[Choice, ...]
-    """The order, first teacher first."""
+    """The chosen teachers in their order, first teacher first."""
     stages: tuple[TeacherSequence, ...]
-    """Everything to be trained, each prefix once; parents come before their children."""
+    """All stages to train, each sequence once. A stage continues from the student of its parent,
+    which is the same sequence without its last teacher; parents come before their children."""
     performance: dict[str, float] = field(default_factory=dict)
-    """AP of every teacher in [0, 1]; empty where the order was given and not chosen."""
+    """AP of every teacher in [0, 1]. Empty where the spec gives the order."""
     costs: dict[str, dict[str, float]] = field(default_factory=dict)
-    """costs[A][B] = C(A, B), the student included; empty where the order was given."""
+    """Adaptation costs, costs[A][B] = C(A, B), among teachers and from the student. Empty where the
+    spec gives the order."""
 
     def __post_init__(self) -> None:
         if len(set(self.teachers.values())) < len(self.teachers):
             raise InvalidValueError(f"two of the teachers {list(self.teachers)} are the same")
         for index, stage in enumerate(self.stages):
             if len(stage) > 1 and stage[:-1] not in self.stages[:index]:
-                raise InvalidValueError(f"stage {show(stage)} comes before the one it goes on from")
+                raise InvalidValueError(f"stage {show(stage)} comes before its parent")
 
     @property
     def order(self) -> TeacherSequence:
-        """The chosen teachers' names."""
+        """The chosen teachers' names, first teacher first."""
         return tuple(choice.teacher for choice in self.choices)
 
     def is_order(self, stage: TeacherSequence) -> bool:
-        """Whether a stage ends a sequence of different teachers, and is no baseline's."""
-        alone = [
+        """Return whether a stage ends an order: a sequence of different single teachers, and not a
+        baseline."""
+        single = [
             name
             for name in stage
             if name is not None and not isinstance(self.teachers[name], SimultaneousTeachers)
         ]
-        return len(set(alone)) == len(stage)
+        return len(set(single)) == len(stage)
 
 
 def show(path: TeacherSequence) -> str:
-    """A stage in words: "small > large", "no teacher > no teacher"."""
+    """Return a stage as text: "small > large", "no teacher > no teacher"."""
     return " > ".join(name or "no teacher" for name in path)
 
 
 def sample_teachers(space: SubnetSpace, num: int, seed: int) -> dict[str, Subnet]:
-    """ "largest", "smallest", then "sampled-1", ... of a pool.
+    """Return `num` different subnets of a pool: "largest", "smallest", then "sampled-1" and so on.
 
     Raises:
-        InvalidValueError: The pool has not so many different subnets.
+        InvalidValueError: Fewer than `num` different subnets were found.
     """
     found = space.sample_with_extremes(num, random.Random(f"{seed}/teachers"))
     if len(found) < num:
@@ -140,5 +146,5 @@ def sample_teachers(space: SubnetSpace, num: int, seed: int) -> dict[str, Subnet
 
 
 def sampled_names(num: int) -> list[str]:
-    """What sampled teachers are called."""
+    """Return the names of `num` sampled teachers."""
     return ["largest", "smallest", *(f"sampled-{i}" for i in range(1, num - 1))][:num]

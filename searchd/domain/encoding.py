@@ -1,12 +1,14 @@
-r"""The papers' text form of an architecture: parse and print. Standard library only.
+r"""The text form of an architecture: parse and print it. Standard library only.
 
-Joint-DetNAS appendix B. Stages in "[ ]" joined by ", ", blocks in "( )" joined by "-":
+The form is that of Joint-DetNAS, appendix B (docs/papers.md 1.4): backbone stages in "[ ]", joined
+by ", ", and blocks in "( )", joined by "-":
 
     [(64, 64)], [(128, 128)-(128, 128)], [(256, 256)-(256, 256)], [(512, 512)-(512, 512)]
 
-An inverted residual is (e, c_out). The text loses block kind, groups, stem width, shortcuts and
-which blocks are deformable: the first three are given beside it, shortcuts follow from channels and
-stride, no block is deformable. The stored form is JSON (`Architecture`).
+An inverted residual is (e, c_out). The text does not contain the block kind, groups, stem width,
+shortcuts, and which blocks are deformable. The first three are arguments of `parse`, shortcuts
+follow from channels and stride, and no parsed block is deformable. The database stores JSON
+(`Architecture`) instead.
 """
 
 import re
@@ -15,14 +17,14 @@ from collections.abc import Sequence
 from searchd.domain.architecture import Architecture, BlockKind, with_implied_shortcuts
 from searchd.domain.errors import EncodingError, InvalidValueError
 
-_DEBRIS = (
+_LATEX_REMAINS = (
     (re.compile(r"\\text\s*\{\s*([^}]*)\}"), r"\1"),  # \text{-} -> -
     (re.compile(r"\\\s"), " "),  # "\ " -> " "
     (re.compile("[\N{EN DASH}\N{EM DASH}\N{MINUS SIGN}\N{NON-BREAKING HYPHEN}]"), "-"),
     (re.compile(r"\$"), ""),
     (re.compile(r"\s+"), ""),
 )
-_NUMBER = "[0-9]{1,9}"  # Python reads no number of thousands of digits
+_NUMBER = "[0-9]{1,9}"  # Python refuses to read a number with thousands of digits
 _BLOCK = rf"\({_NUMBER}(?:,{_NUMBER})*\)"
 _STAGE = re.compile(rf"\[({_BLOCK}(?:-{_BLOCK})*)\](,|$)")
 
@@ -39,15 +41,16 @@ def parse(
 
     Args:
         text: The encoding.
-        kind: Block kind, which the text does not hold.
-        groups: Groups of the 3x3 convolution of every bottleneck; or, where pruning has made them
-            differ, for each stage, for each block (`Architecture.groups`).
-        stem_channels: Outputs of the stem's first convolution; None as published for the kind.
-        strict: Accept the canonical text only. Otherwise a missing first "[" or last "]", any
-            white space and the papers' LaTeX debris are repaired.
+        kind: Kind of all blocks.
+        groups: Groups of the 3x3 convolution of every bottleneck: one number for all blocks, or one
+            for every block of every stage (`Architecture.groups`), since pruning can make them
+            differ.
+        stem_channels: Outputs of the stem's first convolution. None: as published for the kind.
+        strict: Whether to accept the canonical text only. Otherwise a missing first "[" or last
+            "]", extra white space, and LaTeX remains of the papers are repaired.
 
     Raises:
-        EncodingError: The text does not parse, or describes no valid architecture.
+        EncodingError: The text does not parse, or does not describe a valid architecture.
     """
     widths = _widths(_repair(text))
     try:
@@ -65,7 +68,8 @@ def parse(
 
 
 def encode(architecture: Architecture) -> str:
-    """The canonical text form; `parse` reads it back, up to what the text form loses."""
+    """Return the canonical text form. `parse` reads it, apart from what the text does not
+    contain."""
     return ", ".join(
         "[" + "-".join(f"({', '.join(map(str, block.channels))})" for block in stage) + "]"
         for stage in architecture.stages
@@ -73,7 +77,7 @@ def encode(architecture: Architecture) -> str:
 
 
 def _widths(repaired: str) -> list[list[tuple[int, ...]]]:
-    """For each stage, for each block its channels."""
+    """Return the channels of every block of every stage."""
     stages: list[list[tuple[int, ...]]] = []
     position = 0
     while position < len(repaired):
@@ -94,7 +98,7 @@ def _widths(repaired: str) -> list[list[tuple[int, ...]]]:
 
 
 def _repair(text: str) -> str:
-    for pattern, replacement in _DEBRIS:
+    for pattern, replacement in _LATEX_REMAINS:
         text = pattern.sub(replacement, text)
     text = text.rstrip(",.;")
     if text.startswith("("):

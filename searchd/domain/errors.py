@@ -1,27 +1,27 @@
-"""Every error of searchd that a caller may want to catch. Standard library only.
+"""The errors of searchd that a caller may want to catch. Standard library only.
 
 SearchdError
 ├── InvalidValueError (also a ValueError)   a user's value breaks a rule; the message names both
 │   ├── EncodingError                       an architecture's text form does not parse
 │   └── IllegalActionError                  an action does not apply to this architecture
-├── IllegalTransitionError                  a status may not move there from here
-├── NotFoundError                           no such resource
-├── ConflictError                           the resource's state forbids the call
-│   └── StaleLeaseError                     a driver wrote after it had lost its piece of work
+├── IllegalTransitionError                  a status transition that is not allowed
+├── NotFoundError                           the resource does not exist
+├── ConflictError                           the resource's state does not allow the call
+│   └── StaleLeaseError                     a driver wrote after it had lost its lease
 ├── ArtifactError                           a stored file is missing or its SHA-256 differs
-│   └── CollectedError                      it was removed, since nothing needed it any more
-├── CheckpointError                      a user's checkpoint is unreadable or fits no base detector
+│   └── CollectedError                      garbage collection removed the file
+├── CheckpointError                         a user's checkpoint is unreadable or does not fit
 ├── ClusterUnreachableError                 Ray does not answer
 └── DataError                               a data set breaks a rule; names the file and the record
 """
 
 
 class SearchdError(Exception):
-    """Root of the tree."""
+    """Base class of all errors of searchd."""
 
 
 class InvalidValueError(SearchdError, ValueError):
-    """A value given by a user breaks a rule. The message states value and rule."""
+    """A value given by a user breaks a rule. The message states the value and the rule."""
 
 
 class EncodingError(InvalidValueError):
@@ -33,7 +33,7 @@ class IllegalActionError(InvalidValueError):
 
 
 class IllegalTransitionError(SearchdError):
-    """A status was asked to move where its transition table does not lead."""
+    """The transition table of the status does not contain the requested transition."""
 
 
 class NotFoundError(SearchdError):
@@ -41,11 +41,11 @@ class NotFoundError(SearchdError):
 
 
 class ConflictError(SearchdError):
-    """The resource exists, but its present state forbids the call."""
+    """The resource exists, but its current state does not allow the call."""
 
 
 class StaleLeaseError(ConflictError):
-    """The lease on the piece of work was lost. Its former holder must stop at once."""
+    """The driver has lost its lease and must stop at once."""
 
 
 class ArtifactError(SearchdError):
@@ -54,15 +54,15 @@ class ArtifactError(SearchdError):
     def __init__(self, message: str, uri: str = "") -> None:
         """
         Args:
-            message: In words.
-            uri: Where the file lies.
+            message: Description of the error.
+            uri: URI of the file.
         """
         super().__init__(message)
         self.uri = uri
 
 
 class CollectedError(ArtifactError):
-    """The file was removed on purpose, since nothing needed it any more."""
+    """The file was removed by garbage collection, since nothing needed it any more."""
 
 
 class CheckpointError(SearchdError):
@@ -70,7 +70,7 @@ class CheckpointError(SearchdError):
 
 
 class ClusterUnreachableError(SearchdError):
-    """Ray does not answer, or refuses. What it runs goes on; ask again later."""
+    """Ray does not answer or refuses the call. Its jobs keep running; try again later."""
 
 
 class DataError(SearchdError):

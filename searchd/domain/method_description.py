@@ -10,18 +10,18 @@ from searchd.domain.errors import InvalidValueError
 
 
 class Tap(StrEnum):
-    """A place of a detector that a method reads (docs/papers.md 0.2).
+    """A place in a detector whose output a method reads (docs/papers.md 0.2).
 
-    Regions are the boxes on which both sides are compared, and always the student's: the proposals
+    Student and teacher are compared on regions, which always come from the student: the proposals
     that a two-stage student sampled, or boxes sampled from a one-stage student's predictions.
 
     Attributes:
         NECK: Every level of the neck's output.
-        REGION_FEATURES: RoIAlign features of the compared regions, each from its own level.
-        REGION_LEVELS: The same from every level.
-        EMBEDDINGS: What the output layer reads, of all regions.
-        CLASS_LOGITS: Of all regions.
-        BOX_DELTAS: Of all regions, for each class, as the head puts them out.
+        REGION_FEATURES: RoIAlign features of every region, from the level of its size.
+        REGION_LEVELS: RoIAlign features of every region, from every level.
+        EMBEDDINGS: Input of the classification layer for every region.
+        CLASS_LOGITS: Class logits of every region.
+        BOX_DELTAS: Encoded box deltas of every region and class, as the head outputs them.
         MATCHED_PREDICTIONS: Class logits and decoded boxes of every anchor, point or proposal that
             is assigned to an object.
     """
@@ -40,35 +40,40 @@ TWO_STAGE = frozenset({Family.FASTER_RCNN, Family.CASCADE_RCNN})
 ANY = ONE_STAGE | TWO_STAGE
 WITH_ANCHORS = ANY - {Family.FCOS}
 CLASS_SPECIFIC_BOXES = frozenset({Family.FASTER_RCNN})
-"""Families that predict a box for each class; a cascade's are class-agnostic."""
+"""Families that predict a box for each class. The boxes of Cascade R-CNN are class-agnostic."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoOptions:
-    """The method has nothing to choose."""
+    """A method without options."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
-    """What a method is and what it needs of the pair."""
+    """A distillation method and its requirements on student and teacher."""
 
     title: str
+    """Short description for lists."""
     paper: str
+    """Short names of the papers that define it."""
     section: str
+    """Sections of those papers."""
     reads_student: frozenset[Tap] = frozenset()
+    """Outputs of the student that the method reads."""
     reads_teacher: frozenset[Tap] = frozenset()
+    """Outputs of the teacher that the method reads."""
     students: frozenset[Family] = ANY
-    """Families that it can teach."""
+    """Families of students that the method supports."""
     teachers: frozenset[Family] = ANY
-    """Families that can teach by it."""
+    """Families of teachers that the method supports."""
     same_head: bool = False
-    """Whether the teacher's head must have the shapes of the student's."""
+    """Whether the teacher's head must have the same shapes as the student's."""
     weight: float = 1.0
-    """Default weight of its loss."""
+    """Default weight of the method's loss."""
     one_stage_weight: float | None = None
-    """The same for one-stage students, where it differs."""
+    """Default weight for one-stage students. None: `weight`."""
     options: type[Any] = NoOptions
-    """Dataclass of its options."""
+    """Dataclass of the method's options."""
 
 
 def positive(options: object, *names: str) -> None:

@@ -11,19 +11,19 @@ from searchd.domain.method_description import WITH_ANCHORS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traits:
-    """What of a detector, or of every teacher of a pool, decides which methods fit."""
+    """The properties of a detector, or of all subnets of a pool, that decide which methods fit."""
 
     family: Family
     neck_channels: tuple[int, ...]
-    """Every width that the neck may have: several for a pool."""
+    """Widths that the neck can have: one for a detector, one or more for a pool."""
     head: tuple[int, ...]
-    """The numbers that give the head its shapes, besides classes and neck."""
+    """The numbers that determine the head's shapes, apart from classes and neck."""
     anchor_scale: float
-    """What the head's box deltas are relative to."""
+    """`Detector.level_scale`, on which the meaning of box deltas depends."""
 
 
 def traits(detector: Detector, *, neck_channels: Iterable[int] | None = None) -> Traits:
-    """The traits of a detector; of a pool, when its neck widths are given."""
+    """Return the traits of a detector, or of a pool where its neck widths are given."""
     return Traits(
         family=detector.family,
         neck_channels=tuple(neck_channels or (detector.neck_channels,)),
@@ -35,9 +35,13 @@ def traits(detector: Detector, *, neck_channels: Iterable[int] | None = None) ->
 def misfit(
     name: MethodName, student: Traits, teacher: Traits | None = None, options: object = None
 ) -> str | None:
-    """Why a method does not fit a student and a teacher, naming both sides; None if it does.
+    """Return why a method does not fit a student and a teacher, or None if it fits.
 
-    Without a teacher, whether there is one that would fit; without options, with the defaults.
+    Args:
+        name: The method.
+        student: Traits of the student.
+        teacher: Traits of the teacher. None: only the student is checked.
+        options: The method's options. None: the defaults.
     """
     method = CATALOGUE[name]
     if student.family not in method.students:
@@ -63,22 +67,23 @@ def misfit(
 
 
 def fitting(student: Traits, teacher: Traits | None = None) -> tuple[MethodName, ...]:
-    """Every method that fits the pair."""
+    """Return the methods that fit a student and a teacher. None: any teacher."""
     return tuple(name for name in MethodName if misfit(name, student, teacher) is None)
 
 
 def check_fit(
     methods: Mapping[MethodName, object], student: Traits, teacher: Traits | None = None
 ) -> None:
-    """See that every method fits the pair.
+    """Check that every method fits a student and a teacher.
 
     Args:
-        methods: Their options by name.
-        student: Of the pair.
-        teacher: None where it is not known yet.
+        methods: The methods' options, by name.
+        student: Traits of the student.
+        teacher: Traits of the teacher. None: not known yet; only the student is checked.
 
     Raises:
-        InvalidValueError: One does not; the message names both sides and what would fit.
+        InvalidValueError: A method does not fit. The message names student and teacher and lists
+            the methods that fit.
     """
     for name, options in methods.items():
         reason = misfit(name, student, teacher, options)
@@ -113,14 +118,14 @@ def _listed(families: Iterable[Family]) -> str:
 
 
 def check_average(methods: Iterable[MethodName]) -> None:
-    """See that every method can teach by the mean of several teachers' features (MTPD, appendix E).
+    """Check that every method can distil from averaged teacher features (MTPD, appendix E).
 
     Raises:
-        InvalidValueError: One is not feature matching.
+        InvalidValueError: A method other than feature matching is named.
     """
     for name in methods:
         if name is not MethodName.FEATURE_MATCHING:
             raise InvalidValueError(
-                f"{name} cannot teach by average_features, which feature_matching alone can; use "
+                f"{name} cannot teach by average_features, only feature_matching can; use "
                 "mean_of_losses"
             )

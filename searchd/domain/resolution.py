@@ -1,4 +1,4 @@
-"""Input resolutions, written WxH. Standard library only."""
+"""Input resolutions, written WxH in pixels. Standard library only."""
 
 from dataclasses import dataclass
 
@@ -7,11 +7,14 @@ from searchd.domain.errors import InvalidValueError
 
 @dataclass(frozen=True, slots=True, order=True)
 class Resolution:
-    """Long-side maximum and short-side target for training and evaluation with the aspect ratio
-    kept, and the exact input for counting MACs (docs/papers.md 0.5)."""
+    """An input resolution. Images are resized with their aspect ratio kept, to a long side of at
+    most `width` and a short side of at most `height`; MACs are counted for an input of exactly this
+    size (docs/papers.md 0.5)."""
 
     width: int
+    """Pixels, at least 1."""
     height: int
+    """Pixels, at least 1."""
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.height < 1:
@@ -19,7 +22,7 @@ class Resolution:
 
     @property
     def area(self) -> int:
-        """Pixels."""
+        """Number of pixels."""
         return self.width * self.height
 
     def __str__(self) -> str:

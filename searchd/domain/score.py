@@ -14,19 +14,19 @@ def score(
     alpha: float = 0.4,
     beta: float = 0.8,
 ) -> float:
-    """H(S, r) = AP * [(C / C_base) * (R / R_base)^beta]^(-alpha).
+    """Return H(S, r) = AP * [(C / C_base) * (R / R_base)^beta]^(-alpha).
 
-    C and C_base are counted at one resolution, the base's, because R enters by itself; R is the
-    area in pixels. H has the unit of `ap`, and the base at its own resolution scores its AP.
+    C and C_base are both counted at the base resolution, because R is a separate factor; R is the
+    input area in pixels. H has the unit of `ap`. The base at its own resolution scores its AP.
 
     Args:
-        ap: mAP of the student at `resolution`, at least 0.
+        ap: AP of the student at `resolution`, at least 0.
         macs: C, the student's multiply-accumulates at `base_resolution`.
-        base_macs: C_base, the base detector's at `base_resolution`.
-        resolution: r, at which `ap` was measured.
-        base_resolution: R_base.
-        alpha: Weight of complexity; 0 leaves the AP alone (0.1 for a large base in the paper).
-        beta: Weight of the input area inside complexity.
+        base_macs: C_base, the base detector's multiply-accumulates at `base_resolution`.
+        resolution: r, the resolution at which `ap` was measured.
+        base_resolution: The resolution with area R_base.
+        alpha: Weight of complexity. 0: the score is the AP (0.1 for a large base in the paper).
+        beta: Weight of the input area relative to the MACs.
 
     Raises:
         InvalidValueError: `macs` or `base_macs` is not positive, or `ap` is negative.

@@ -1,7 +1,8 @@
-"""Teachers inside an elastic pool: one subnet, and the space of all. Standard library only.
+"""The subnets of an elastic pool and the space that they form. Standard library only.
 
-Joint-DetNAS sections 3.1.3, 4 and A.1.3. The supernet is a bottleneck ResNet with FPN; a subnet
-keeps the first blocks of each stage and the leading channels of each convolution.
+Joint-DetNAS sections 3.1.3, 4 and A.1.3; docs/papers.md 1.7. The supernet is a bottleneck ResNet
+with FPN. A subnet keeps the first blocks of each stage and the leading channels of each
+convolution. "Stage" in this module is a stage of the backbone, numbered 1 to 4.
 """
 
 import random
@@ -19,17 +20,17 @@ from searchd.domain.architecture import (
 from searchd.domain.errors import InvalidValueError
 
 EXPANSION = 4
-"""Output channels of a bottleneck over its middle channels."""
+"""Ratio of a bottleneck's output channels to its middle channels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subnet:
-    """One teacher of a pool, by its genes."""
+    """One subnet of a pool, given by its genes."""
 
     depths: tuple[int, ...]
     """Number of blocks in each of the 4 stages."""
     widths: tuple[float, ...]
-    """Width coefficient of each of the 4 stages; 1.0 is the standard ResNet."""
+    """Width coefficient of each of the 4 stages; 1.0 is the width of a standard ResNet."""
     neck_channels: int
     """Channels of every FPN level."""
 
@@ -40,20 +41,24 @@ class Subnet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubnetSpace:
-    """Which values each gene of a subnet may take. The largest ones make the supernet."""
+    """The legal values of each gene of a subnet. The largest values form the supernet.
+
+    Raises:
+        InvalidValueError: The values do not form a space; the message names the gene and the rule.
+    """
 
     depths: tuple[tuple[int, ...], ...]
-    """For each of the 4 stages, its legal numbers of blocks, ascending."""
+    """Legal numbers of blocks of each of the 4 stages, ascending."""
     widths: tuple[tuple[float, ...], ...]
-    """For each of the 4 stages, its legal width coefficients, ascending."""
+    """Legal width coefficients of each of the 4 stages, ascending."""
     neck_channels: tuple[int, ...]
-    """Legal FPN channels, ascending."""
+    """Legal numbers of FPN channels, ascending."""
     num_resolutions: int = 1
-    """Input resolutions that the pool is used at; they multiply the size of the space only."""
+    """Number of input resolutions of the pool. It only multiplies the size of the space."""
     base_channels: int = 64
     """Stem channels, and middle channels of stage 1 at width 1.0."""
     channel_divisor: int = 8
-    """Channels are rounded to a multiple of this."""
+    """Middle channels are rounded to a multiple of this number."""
 
     def __post_init__(self) -> None:
         if len(self.depths) != NUM_STAGES or len(self.widths) != NUM_STAGES:
@@ -75,7 +80,7 @@ class SubnetSpace:
 
     @property
     def num_subnets(self) -> int:
-        """Number of different subnets, whatever the resolution."""
+        """Number of different subnets, without counting resolutions."""
         return self.size // self.num_resolutions
 
     @property
@@ -89,6 +94,7 @@ class SubnetSpace:
 
     @property
     def smallest(self) -> Subnet:
+        """The subnet with the smallest value of every gene."""
         return Subnet(
             depths=tuple(values[0] for values in self.depths),
             widths=tuple(values[0] for values in self.widths),
@@ -96,9 +102,10 @@ class SubnetSpace:
         )
 
     def check(self, subnet: Subnet) -> None:
-        """
+        """Check that the subnet belongs to the space.
+
         Raises:
-            InvalidValueError: A gene of the subnet is not legal here; the message names it.
+            InvalidValueError: A gene of the subnet has no legal value; the message names it.
         """
         values = genes(subnet)
         for name, legal in self._genes().items():
@@ -108,36 +115,41 @@ class SubnetSpace:
                 )
 
     def legal_values(self, gene: str) -> tuple[float, ...]:
-        """Legal values of a gene, by its name as in `genes`."""
+        """Return the legal values of a gene, given its name as in `genes`."""
         return self._genes()[gene]
 
     def sample(self, rng: random.Random) -> Subnet:
-        """Every gene uniformly and independently."""
+        """Draw a subnet: every gene uniformly and independently."""
         return with_genes({name: rng.choice(values) for name, values in self._genes().items()})
 
     def sample_with_extremes(self, num: int, rng: random.Random) -> tuple[Subnet, ...]:
-        """The largest, the smallest, then random ones, all different; at most `num`.
+        """Return the largest, the smallest, then random subnets, all different; at most `num`.
 
-        Fewer if the space has no more, or the draws keep repeating themselves.
+        Fewer are returned if the space is smaller, or if 10 * `num` draws do not give enough
+        different subnets.
         """
         drawn = (self.sample(rng) for _ in range(10 * num))
         return tuple(dict.fromkeys([self.largest, self.smallest, *drawn]))[:num]
 
     def subnets(self) -> Iterator[Subnet]:
-        """Every subnet once. Meant for small spaces."""
+        """Yield every subnet once. Meant for small spaces."""
         assignments: list[dict[str, float]] = [{}]
         for name, values in self._genes().items():
             assignments = [{**a, name: value} for a in assignments for value in values]
         return map(with_genes, assignments)
 
     def channels(self, stage: int, width: float) -> int:
-        """Middle channels of stage `stage` (1 to 4) at a width coefficient."""
+        """Return the middle channels of stage `stage` (1 to 4) at a width coefficient."""
         exact = (self.base_channels << (stage - 1)) * width
         rounded = round(exact / self.channel_divisor) * self.channel_divisor
         return max(self.channel_divisor, rounded)
 
     def architecture(self, subnet: Subnet) -> Architecture:
-        """The static bottleneck backbone that equals the subnet."""
+        """Return the static bottleneck backbone that equals the subnet.
+
+        Raises:
+            InvalidValueError: The subnet does not belong to the space.
+        """
         self.check(subnet)
         stages = []
         for stage in range(1, NUM_STAGES + 1):
@@ -161,7 +173,7 @@ class SubnetSpace:
 
 
 def genes(subnet: Subnet) -> dict[str, float]:
-    """The subnet as gene name -> value: depth_1..4, width_1..4, neck_channels."""
+    """Return the subnet's genes by name: depth_1 to depth_4, width_1 to width_4, neck_channels."""
     return {
         **{f"depth_{i}": depth for i, depth in enumerate(subnet.depths, start=1)},
         **{f"width_{i}": width for i, width in enumerate(subnet.widths, start=1)},
@@ -170,7 +182,7 @@ def genes(subnet: Subnet) -> dict[str, float]:
 
 
 def with_genes(values: dict[str, float]) -> Subnet:
-    """The inverse of `genes`."""
+    """Return the subnet with these genes; the inverse of `genes`."""
     stages = range(1, NUM_STAGES + 1)
     return Subnet(
         depths=tuple(int(values[f"depth_{i}"]) for i in stages),

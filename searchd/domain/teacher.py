@@ -1,4 +1,4 @@
-"""Teachers: what a student may be distilled from. Standard library only."""
+"""Teachers: the detectors that a student is distilled from. Standard library only."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -7,16 +7,17 @@ from searchd.domain.errors import InvalidValueError
 from searchd.domain.subnet import Subnet
 
 Definition = Literal["mean_of_losses", "average_features"]
-"""What several teachers at once add to the loss: the mean of their losses, each with adapters of
-its own (MTPD, appendix B), or one loss against the mean of their features (appendix E)."""
+"""How the losses of simultaneous teachers are combined: the mean of their losses, with separate
+adapters for each teacher (MTPD, appendix B), or one loss against the mean of their features
+(appendix E)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegisteredTeacher:
-    """A teacher of the service's list, evaluated when it was registered."""
+    """A teacher that was registered with the service and evaluated then."""
 
     teacher: str
-    """Its id."""
+    """Id of the teacher."""
 
     def __str__(self) -> str:
         return self.teacher
@@ -24,14 +25,16 @@ class RegisteredTeacher:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimultaneousTeachers:
-    """Several teachers in the same step (docs/papers.md 2.7).
+    """Several teachers that teach in the same training step (docs/papers.md 2.7).
 
     Raises:
-        InvalidValueError: There are fewer than two, or one is named twice.
+        InvalidValueError: There are fewer than two teachers, or two of them are equal.
     """
 
     teachers: tuple[Subnet | RegisteredTeacher, ...]
+    """The teachers, at least two and all different."""
     definition: Definition
+    """How their losses are combined."""
 
     def __post_init__(self) -> None:
         if len(self.teachers) < 2 or len(set(self.teachers)) < len(self.teachers):
@@ -46,14 +49,15 @@ class SimultaneousTeachers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TeacherCandidates:
-    """One of these subnets, which the trial's worker chooses: the nearest to the student; see
-    `searchd.domain.trial.TeacherPolicy`.
+    """Subnets of which the trial's worker chooses the one nearest to the student as the teacher;
+    see `NEAREST` of `searchd.domain.trial.TeacherPolicy`.
 
     Raises:
-        InvalidValueError: There are fewer than two, or one is named twice.
+        InvalidValueError: There are fewer than two candidates, or two of them are equal.
     """
 
     candidates: tuple[Subnet, ...]
+    """The subnets to choose from, at least two and all different."""
 
     def __post_init__(self) -> None:
         if len(self.candidates) < 2 or len(set(self.candidates)) < len(self.candidates):
@@ -69,11 +73,11 @@ class TeacherCandidates:
 
 Teacher = Subnet | RegisteredTeacher
 Teaching = Teacher | SimultaneousTeachers | TeacherCandidates
-"""What a trial is distilled from."""
+"""What a trial is distilled from: a teacher, simultaneous teachers, or candidates for a teacher."""
 
 
 def teachers_of(teaching: Teaching) -> tuple[Teacher, ...]:
-    """Each teacher that takes part, or may."""
+    """Return every teacher that teaches or may be chosen to teach."""
     match teaching:
         case SimultaneousTeachers():
             return teaching.teachers

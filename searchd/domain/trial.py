@@ -1,7 +1,8 @@
-"""Trials: what the strategy proposes and what a worker reports. Standard library only.
+"""Trials: what the strategy proposes, and how they end. Standard library only.
 
-A trial is one student trained under one teacher and scored. The strategy cannot know the child's
-channels (it has no weights); the worker evolves the student and reports its architecture.
+A trial is one student, trained under one teacher and scored. A strategy has no weights, so it does
+not know which channels pruning will leave: the worker applies the change to the parent's student
+and reports the resulting architecture.
 """
 
 from dataclasses import dataclass
@@ -19,14 +20,16 @@ class TrialRole(StrEnum):
     """Why a trial is run.
 
     Attributes:
-        BASE: Trains the base detector from scratch, without a teacher; the root of the lineage.
-        SEARCH: A (student, teacher) pair of the search; number 0 is (S_base, P_super).
-        CONTROL: Trains the base further without teacher and action, as long as the best detector,
-            so that what training alone gains is known.
-        NOISE: Trial 0 once more with another seed, so that it is known how far scores differ by
-            chance.
-        CONFIRMATION: A would-be best once more with another seed, before it is accepted; its number
-            is that of the trial it confirms.
+        BASE: Trains the base detector from scratch, without a teacher. It is the root of the
+            lineage.
+        SEARCH: A pair of student and teacher that the strategy proposes. Number 0 is the base
+            under the pool's largest subnet.
+        CONTROL: Trains the base without teacher and actions for as long as the best detector was
+            trained. It measures what training alone gains.
+        NOISE: Repeats trial 0 with another seed. It measures how far scores differ by chance.
+        CONFIRMATION: Repeats a trial with the best score so far with another seed, before the
+            search accepts that trial as the incumbent. It has the number of the trial that it
+            confirms.
     """
 
     BASE = "base"
@@ -37,7 +40,7 @@ class TrialRole(StrEnum):
 
 
 def trial_name(role: TrialRole, number: int) -> str:
-    """The trial's name inside its search: "base", "0", "1", "control-1", "noise-1", "confirm-7"."""
+    """Return the trial's name in its run: "base", "0", "1", "control-1", "noise-1", "confirm-7"."""
     match role:
         case TrialRole.BASE:
             return "base"
@@ -51,23 +54,24 @@ BASE_NAME = trial_name(TrialRole.BASE, 0)
 
 
 class TeacherPolicy(StrEnum):
-    """Which teacher a search gives to a trial.
+    """How a search chooses the teacher of a trial.
 
     Attributes:
-        MUTATE: The parent's; steps that do not edit the student mutate it (Joint-DetNAS).
-        FIXED: Always the pool's largest subnet, the conventional baseline. Every step edits the
-            student, since no teacher is mutated.
-        RANDOM: A subnet drawn anew for every trial. A step that does not edit the student trains
-            it further under the new one.
-        NEAREST: The parent's, or the largest before any was chosen. A step that does not edit the
-            student draws several different subnets, and trains the student further under the one
-            that is nearest: whose adaptation cost C(student, candidate) is the smallest. This
-            direction, since it is the student that is to mimic the teacher and C(A, B) is what of
-            B's features a linear map of A's leaves unexplained: the part that is left to learn.
-            MTPD's orders minimise the same, from what learns to what teaches (docs/papers.md 2.4).
-            C(candidate, student) would tell whether the teacher knows what the student knows, which
-            says nothing of how hard it is to learn from. The worker measures it, since a strategy
-            has no weights.
+        MUTATE: The parent's teacher. A step that does not edit the student mutates it
+            (Joint-DetNAS).
+        FIXED: The pool's largest subnet in every trial, the conventional baseline. Every step edits
+            the student.
+        RANDOM: A random subnet for every trial. A step that does not edit the student trains it
+            further under the new teacher.
+        NEAREST: The parent's teacher, or the largest subnet as long as none was chosen. A step that
+            does not edit the student draws several different subnets and trains the student further
+            under the nearest one, which has the smallest adaptation cost C(student, candidate).
+            The cost is taken in this direction because C(A, B) is the part of B's features that a
+            linear map of A's features does not explain, and that part is what the student has to
+            learn. MTPD's orders minimise the same cost (docs/papers.md 2.4). C(candidate, student)
+            would measure whether the teacher knows what the student knows, and not how hard it is
+            to learn from the teacher. The worker measures the costs, since a strategy has no
+            weights.
     """
 
     MUTATE = "mutate"
@@ -78,30 +82,33 @@ class TeacherPolicy(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Train:
-    """No edit, and no mutated teacher: the base, trial 0, controls, and what is only distilled
-    further."""
+    """Train the student without editing it and without mutating the teacher: in the base, trial 0,
+    controls, and trials that distil a student further."""
 
     kind: Literal["train"] = "train"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MutateTeacher:
-    """The student stays; the pair gets a mutated teacher."""
+    """Leave the student unedited and train it under a mutated teacher."""
 
     kind: Literal["mutate_teacher"] = "mutate_teacher"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PruneToMacs:
-    """Channels of the student are pruned at once, until it has so many MACs.
+    """Prune the student's channels in one step to a target number of MACs.
 
-    Counted at the score's base resolution; see `PruneChannels` for the ranking.
+    MACs are counted at the score's base resolution. The ranking is that of `PruneChannels`.
+
+    Raises:
+        InvalidValueError: Not exactly one of `fraction` and `macs` is given, or it is out of range.
     """
 
     fraction: float | None = None
-    """Of the parent's MACs, in (0, 1). Or:"""
+    """Target as a share of the parent's MACs, in (0, 1). None: `macs` is given."""
     macs: float | None = None
-    """Multiply-accumulates of the whole detector."""
+    """Target multiply-accumulates of the whole detector, above 0. None: `fraction` is given."""
     min_channels: int = 32
     """See `PruneChannels.min_channels`."""
     kind: Literal["prune_to_macs"] = "prune_to_macs"
@@ -117,7 +124,7 @@ class PruneToMacs:
             raise InvalidValueError(f"macs={self.macs} must be positive")
 
     def target(self, parent_macs: float) -> float:
-        """The MACs wanted of the child."""
+        """Return the target MACs of the child, given the parent's MACs."""
         if self.macs is not None:
             return self.macs
         assert self.fraction is not None  # checked above
@@ -126,10 +133,11 @@ class PruneToMacs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TakeSubnet:
-    """A subnet of the pool, cut out with BN statistics of its own, is the detector. Nothing is
-    inherited or trained; the parent is the trial whose subnet was mutated."""
+    """Evaluate a subnet of the pool, with its own BN statistics, as the detector. Nothing is
+    inherited or trained; the trial's parent is the one whose subnet was mutated."""
 
     subnet: Subnet
+    """The subnet to evaluate."""
     kind: Literal["take_subnet"] = "take_subnet"
 
 
@@ -137,7 +145,7 @@ Change = Action | MutateTeacher | Train | PruneToMacs | TakeSubnet
 
 
 def describe_change(change: Change) -> str:
-    """The change in a few words, as tables and logs show it."""
+    """Return a short description of the change for tables and logs."""
     match change:
         case Train():
             return "train"
@@ -156,24 +164,28 @@ def describe_change(change: Change) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
-    """One trial that the strategy asks for."""
+    """One trial that the strategy wants to be run."""
 
     role: TrialRole
+    """Why the trial is run."""
     number: int
-    """Position among the proposals of its role: base 0, search from 0, others from 1. Of a
-    confirmation that of the trial it confirms."""
+    """Position among the proposals of the same role: 0 for the base, from 0 for search trials, from
+    1 for controls and repetitions. A confirmation has the number of the trial that it confirms."""
     parent: str | None
-    """Name of the trial whose student (and adapters) this one inherits. None for the base."""
+    """Name of the trial whose student and adapters this trial inherits. None for the base."""
     change: Change
+    """What is done to the parent's student or teacher."""
     teacher: Teaching | None
-    """None: trained without a teacher."""
+    """What the student is distilled from. None: it is trained without a teacher."""
     seed: int
-    """Seeds the worker's every random draw."""
+    """Seed of all random numbers that the worker draws."""
     completed_before: int
-    """Number of completions the strategy had seen when it drew this; replay needs it."""
+    """Number of completions that the strategy had seen when it made this proposal. Replaying a
+    search needs it."""
 
     @property
     def name(self) -> str:
+        """The trial's name in its run; see `trial_name`."""
         return trial_name(self.role, self.number)
 
 
@@ -181,11 +193,12 @@ class Outcome(StrEnum):
     """How a trial ended, as its worker reports it.
 
     Attributes:
-        SUCCEEDED: Trained and evaluated at every resolution.
-        NO_OP: The action left nothing to do; `reason` says why. Nothing was trained.
-        ABANDONED: Hopeless after its first epoch; `reason` has the scores. Not trained further.
-        FAILED: `cause` and `reason` say why.
-        STOPPED: Told to stop before it was done; nothing is lost that was checkpointed.
+        SUCCEEDED: The student was trained and evaluated at every resolution.
+        NO_OP: The action would have changed nothing, so nothing was trained; the report's `reason`
+            says why.
+        ABANDONED: Early stopping ended the trial after its first epoch; `reason` has the scores.
+        FAILED: The trial failed; the report's `cause` and `reason` say why.
+        STOPPED: The trial was stopped before its end; it can resume from its last checkpoint.
     """
 
     SUCCEEDED = "succeeded"
@@ -196,25 +209,26 @@ class Outcome(StrEnum):
 
     @property
     def is_settled(self) -> bool:
-        """Whether another attempt would end likewise."""
+        """Whether another attempt would have the same outcome."""
         return self not in (Outcome.FAILED, Outcome.STOPPED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
-    """A stored file."""
+    """A file in the artifact store."""
 
     name: str
-    """What it is: student, adapters, resume, ..."""
+    """What the file is: "student", "adapters", "resume" and so on."""
     uri: str
     sha256: str
+    """SHA-256 of the content, in hexadecimal digits."""
     size_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """The student on the validation split at one resolution. APs are COCO box AP in [0, 1]; -1, as
-    COCO has it, where the split has no object of that size."""
+    """Measurements of a detector on the validation split at one resolution. APs are COCO box APs in
+    [0, 1], or -1, as in COCO, where the split has no object of that size."""
 
     resolution: Resolution
     ap: float
@@ -228,4 +242,4 @@ class Evaluation:
     latency_s: float
     """Median seconds of one forward pass at batch 1, warm and synchronised."""
     images_per_s: float
-    """Throughput at batch 1: images over total time."""
+    """Throughput at batch 1: number of images over total time."""

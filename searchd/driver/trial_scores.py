@@ -10,9 +10,9 @@ from searchd.domain.score import score
 from searchd.domain.trial import BASE_NAME, Outcome
 from searchd.driver.run import Run
 from searchd.messages.reports import Report
-from searchd.search.confirmation import remark
+from searchd.search.confirmation import confirmation_note
 from searchd.search.history import Completion
-from searchd.search.noise import doubt
+from searchd.search.noise import noise_warning
 from searchd.spec import DistillationSpec, SearchSpec
 from searchd.store.runs import trials
 
@@ -66,10 +66,10 @@ def remarks_on(
         spec: Of the run.
     """
     remarks = []
-    doubtful = doubt(told, completions)
+    doubtful = noise_warning(told, completions)
     if doubtful is not None:
         remarks.append(f"within noise: {doubtful}")
     confirmed = None
     if isinstance(spec, SearchSpec) and spec.confirm:
-        confirmed = remark(told, completions)
+        confirmed = confirmation_note(told, completions)
     return remarks if confirmed is None else [*remarks, f"confirmation: {confirmed}"]

@@ -1,1 +1,1 @@
-"""What driver and workers hand each other: tasks, reports, and the names of files."""
+"""The messages between driver and workers: tasks, reports, and the names of their files."""

@@ -1,7 +1,7 @@
-"""What workers report: of a trial, of a pool's training, of a teacher; and their JSON form.
+"""The reports of workers on a trial, a pool's training or a teacher, and their JSON form.
 
-Plain values, so that whoever makes them needs no database. Each is written to the artifact store as
-`files.REPORT_FILE`, last and atomically.
+Reports are plain values, so workers need no database. A worker writes its report to the artifact
+store as `files.REPORT_FILE`, atomically and after all other files.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from searchd.domain.subnet import Subnet
 from searchd.domain.trial import Artifact, Evaluation, Outcome
 
 UNDISTILLED_TOLERANCE = 1e-6
-"""Relative difference of losses that rounding explains."""
+"""Largest relative difference of losses that rounding explains."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,40 +23,44 @@ class EpochMetrics:
     """One epoch of training."""
 
     epoch: int
-    """From 1."""
+    """Number of the epoch, from 1."""
     losses: dict[str, float]
-    """Mean over the epoch's iterations of each loss term and of their sum, `loss`."""
+    """Mean of each weighted loss term, and of their sum `loss`, over the epoch's iterations."""
     learning_rate: float
-    """At the epoch's end."""
+    """Learning rate at the end of the epoch."""
     duration_s: float
-    """Wall-clock seconds, over all attempts."""
+    """Wall-clock seconds of the epoch, over all attempts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SanityChecks:
-    """What was checked around a trial's distillation, since published code fails silently here.
-    None where it was not checked: without a teacher, or because the trial ended before."""
+    """The results of a trial's sanity checks, which find silent failures of distillation.
+
+    None: not checked, because the trial has no teacher or ended before the check.
+    """
 
     resolution: Resolution | None = None
-    """At which the APs were measured."""
+    """Resolution at which the APs were measured."""
     teacher_ap: float | None = None
-    """The teacher's own on the validation split, in [0, 1]."""
+    """AP of the teacher on the validation split, in [0, 1]."""
     teacher_ap_floor: float | None = None
-    """What it should exceed: the spec's, or the student's AP before this trial."""
+    """AP in [0, 1] that the teacher should exceed: that of the spec, or the student's AP before
+    this trial."""
     undistilled_difference: float | None = None
     """Largest relative difference between the losses of a step with distillation switched off and
-    of plain training; more than `UNDISTILLED_TOLERANCE` is a defect."""
+    those of plain training. More than `UNDISTILLED_TOLERANCE` is a defect."""
     first_losses: dict[str, float] | None = None
-    """Of the first step, each term and their sum; all finite, or the trial has failed."""
+    """Each loss term of the first step, and their sum. All are finite; otherwise the trial has
+    failed."""
     first_epoch_score: float | None = None
-    """Score after the first epoch at the largest resolution, where a search abandons trials that
-    are hopeless then."""
+    """Score after the first epoch, at the largest resolution. None unless the search uses early
+    stopping."""
     suspicious: str = ""
-    """Why the result is not to be trusted; empty if nothing speaks against it."""
+    """Why the result may be wrong. Empty: nothing suspicious was found."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a user should look at, in words."""
+        """The findings that a user should look at, as text."""
         found = []
         teacher, floor = self.teacher_ap, self.teacher_ap_floor
         if teacher is not None and floor is not None and teacher <= floor:
@@ -76,50 +80,64 @@ class SanityChecks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What a worker learned of one trial. Written to the artifact store last, as report.json."""
+    """A worker's report on one attempt at a trial."""
 
     trial: str
-    """Name inside the search."""
+    """Name of the trial in its run."""
     attempt: int
+    """Number of the attempt, from 1."""
     outcome: Outcome
     reason: str = ""
-    """In words, for every outcome but SUCCEEDED; the traceback when the cause is a bug."""
+    """Why the trial did not succeed, as text; the traceback where the cause is a bug. Empty if the
+    outcome is SUCCEEDED."""
     cause: FailureCause | None = None
+    """Cause of the failure. None unless the outcome is FAILED."""
     damaged: str = ""
     """URI of the stored file that is missing or damaged, if that is the cause."""
     notes: tuple[str, ...] = ()
-    """What the worker chose, or did otherwise than it was to, in words; they become events."""
+    """What the worker decided, or did differently from its task, as text. Notes become events."""
     chosen_teacher: Subnet | None = None
-    """Of a success whose proposal left the choice among candidates to the worker."""
+    """The teacher that the worker chose. None unless the trial succeeded and its proposal has
+    candidates."""
     detector: Detector | None = None
-    """The child, from the moment it was evolved."""
+    """The child. None if the attempt ended before the change was applied."""
     params: int | None = None
-    """Parameters of the whole detector."""
+    """Number of parameters of the whole detector."""
     base_macs: float | None = None
-    """Macs of this detector at the base resolution, which the score uses (docs/papers.md 1.3)."""
+    """Multiply-accumulates of this detector at the base resolution, which the score uses
+    (docs/papers.md 1.3)."""
     evaluations: tuple[Evaluation, ...] = ()
+    """One evaluation for each resolution."""
     epochs: tuple[EpochMetrics, ...] = ()
+    """Metrics of every epoch, over all attempts."""
     artifacts: tuple[Artifact, ...] = ()
+    """Files that the attempt stored."""
     checks: SanityChecks = SanityChecks()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """Where a running trial stands; shown, and never used to decide."""
+    """The progress of a running trial. It is only displayed; no decision depends on it."""
 
     trial: str
+    """Name of the trial in its run."""
     attempt: int
+    """Number of the attempt, from 1."""
     epoch: int
-    """The epoch under way, from 1."""
+    """Current epoch, from 1; 0 while the teacher or candidates are evaluated."""
     num_epochs: int
+    """Number of epochs of the trial."""
     iteration: int
-    """Iterations done in this epoch."""
+    """Number of iterations done in this epoch; 0 outside training."""
     num_iterations: int
-    """Iterations of one epoch."""
+    """Number of iterations of an epoch; 0 outside training."""
     stage: str
-    """prepare, choose, check, train, judge (after the first epoch) or evaluate."""
+    """The current step of the trial: "prepare" (load data and weights, apply the change), "choose"
+    (compare candidates for a teacher), "check" (evaluate the teacher), "train", "judge" (evaluate
+    after the first epoch, for early stopping) or "evaluate". It is neither a backbone stage nor a
+    stage of a distillation."""
     losses: dict[str, float]
-    """Running means of the epoch under way."""
+    """Mean of each loss term over the current epoch so far."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,62 +145,71 @@ class PhaseEpoch:
     """One epoch of one phase of progressive shrinking."""
 
     phase: str
-    """Name of the phase, as the pool's spec has it."""
+    """Name of the phase in the pool's spec."""
     metrics: EpochMetrics
     """`epoch` counts from 1 inside the phase."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluatedSubnet:
-    """A subnet of the trained pool, after BN reset, on the validation split."""
+    """Measurements of a subnet of the trained pool, after BN reset, on the validation split."""
 
     subnet: Subnet
     params: int
-    """Parameters of the whole detector."""
+    """Number of parameters of the whole detector."""
     evaluations: tuple[Evaluation, ...]
-    """One for each resolution."""
+    """One evaluation for each resolution."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolReport:
-    """What a pool's training learned. Written to the artifact store last, as report.json."""
+    """The report on one attempt at training a pool."""
 
     pool: str
-    """Pool id."""
+    """Id of the pool."""
     attempt: int
+    """Number of the attempt, from 1."""
     outcome: Outcome
     """SUCCEEDED, FAILED or STOPPED."""
     reason: str = ""
-    """In words, for every outcome but SUCCEEDED; the traceback when the cause is a bug."""
+    """Why the training did not succeed, as text; the traceback where the cause is a bug. Empty if
+    the outcome is SUCCEEDED."""
     cause: FailureCause | None = None
+    """Cause of the failure. None unless the outcome is FAILED."""
     supernet: Artifact | None = None
-    """safetensors of the supernet; given if and only if the outcome is SUCCEEDED."""
+    """The supernet as safetensors. Given if and only if the outcome is SUCCEEDED."""
     subnets: tuple[EvaluatedSubnet, ...] = ()
+    """The evaluated subnets."""
     epochs: tuple[PhaseEpoch, ...] = ()
+    """Metrics of every epoch of every phase, over all attempts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolProgress:
-    """Where a pool's training stands; shown, and never used to decide."""
+    """The progress of a pool's training. It is only displayed; no decision depends on it."""
 
     pool: str
-    """Pool id."""
+    """Id of the pool."""
     attempt: int
+    """Number of the attempt, from 1."""
     phase: str
+    """Name of the current phase."""
     epoch: int
-    """The epoch under way in this phase, from 1."""
+    """Current epoch of this phase, from 1."""
     num_epochs: int
-    """Epochs of this phase."""
+    """Number of epochs of this phase."""
     iteration: int
-    """Iterations done in this epoch."""
+    """Number of iterations done in this epoch, or of subnets evaluated."""
     num_iterations: int
-    """Iterations of one epoch."""
+    """Number of iterations of an epoch, or of subnets to evaluate."""
     losses: dict[str, float]
-    """Running means of the epoch under way."""
+    """Mean of each loss term over the current epoch so far."""
     stage: str = "train"
-    """start (waits for workers), train, or evaluate (the subnets, which count as iterations)."""
+    """The current step of the training: "start" (wait for workers), "train" or "evaluate" (measure
+    subnets)."""
     seconds_left: float | None = None
-    """Until all phases are trained, as this phase's speed suggests; None until that is known."""
+    """Estimated seconds until all phases are trained, from this phase's speed. None: not known
+    yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,17 +223,17 @@ class FeatureLevel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TeacherReport:
-    """What registering a teacher learned of it."""
+    """The report on a registered teacher."""
 
     detector: Detector | MmdetDetector
     weights: Artifact
-    """safetensors of the whole detector, BN statistics included."""
+    """The whole detector as safetensors, including BN statistics."""
     params: int
-    """Parameters of the whole detector."""
+    """Number of parameters of the whole detector."""
     evaluation: Evaluation
-    """On the data set's validation split."""
+    """Measurements on the data set's validation split."""
     levels: tuple[FeatureLevel, ...]
-    """Of its neck, finest first."""
+    """Levels of the neck, finest first."""
 
 
 REPORT = TypeAdapter(Report)

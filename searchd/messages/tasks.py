@@ -114,17 +114,19 @@ class TrialTask(Spec):
         has_subnet = takes_subnet or any(isinstance(teacher, Subnet) for teacher in teachers)
         if has_subnet != (self.pool is not None):
             raise ValueError(
-                "a pool belongs to a proposal with a subnet to learn from or to take, and to no "
-                "other"
+                "pool must be given if and only if a teacher of the proposal is a subnet or the "
+                "proposal takes a subnet"
             )
         registered = {str(each) for each in teachers if isinstance(each, RegisteredTeacher)}
         if registered != self.registered.keys():
             raise ValueError(
-                f"the proposal's registered teachers are {sorted(registered)}, given are "
-                f"{sorted(self.registered)}"
+                f"registered must contain the proposal's registered teachers {sorted(registered)}, "
+                f"got {sorted(self.registered)}"
             )
         if (self.proposal.role is TrialRole.BASE or takes_subnet) != (self.inherited is None):
-            raise ValueError("the base, and what takes a subnet, alone inherit nothing")
+            raise ValueError(
+                "inherited must be given unless the trial is the base or takes a subnet"
+            )
         return self
 
 
@@ -168,9 +170,9 @@ class TeacherEvaluationTask(Spec):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if (self.spec.subnet is None) != (self.pool is None):
-            raise ValueError("a pool belongs to a subnet, and to no other teacher")
+            raise ValueError("pool must be given if and only if the teacher is a subnet")
         if (self.spec.trial is None) != (self.student is None):
-            raise ValueError("a student belongs to a trial, and to no other teacher")
+            raise ValueError("student must be given if and only if the teacher is a trial's")
         return self
 
 

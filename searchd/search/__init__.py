@@ -1,1 +1,4 @@
-"""The decisions of a search, pure: standard library, numpy and `searchd.domain` only."""
+"""The decisions of searches and distillations, as pure functions.
+
+Imports the standard library, numpy and `searchd.domain` only.
+"""

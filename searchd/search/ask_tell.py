@@ -1,9 +1,9 @@
-"""A search as an ask/tell strategy: the base, then what its rules propose, then controls.
+"""A search as an ask/tell loop: the base, then the strategy's search trials, then controls.
 
-Pure: no clock, no database, no hidden state. Every decision is a function of the rules, the
-proposals made so far and the completions told so far; proposal n draws from a generator seeded by
-(search seed, n). Replaying recorded completions therefore reproduces every proposal, whatever the
-timing was. What the search trials are is each strategy's own: `searchd.search.strategies`.
+Pure: no clock, no database, no hidden state. Every decision is a function of the strategy, the
+proposals made so far and the completions reported so far. Proposal n draws from a generator that is
+seeded by (search seed, n). Replaying recorded completions therefore reproduces every proposal,
+independently of timing. `searchd.search.strategies` defines how search trials are proposed.
 """
 
 from collections.abc import Sequence
@@ -30,30 +30,33 @@ __all__ = ["Completion", "Finished", "AskTell", "Wait", "decide", "replay"]
 
 @dataclass(slots=True)
 class AskTell:
-    """Ask for a proposal, tell how a trial ended. Not thread-safe: one driver owns it."""
+    """The ask/tell interface of a search. Not thread-safe: one driver owns it."""
 
     strategy: Strategy
+    """The strategy with its settings."""
     proposals: list[Proposal] = field(default_factory=list)
-    """In the order they were made. Given at construction to go on with an interrupted search."""
+    """Proposals in the order they were made. Pass those of an interrupted search to resume it."""
     completions: list[Completion] = field(default_factory=list)
-    """In the order they were told."""
+    """Completions in the order they were reported. Pass those of an interrupted search to resume
+    it."""
 
     def ask(self) -> Proposal | Wait | Finished:
-        """The next trial to run, which from now on is in flight."""
+        """Return the next decision. A returned proposal is in flight from now on."""
         decision = decide(self.strategy, self.proposals, self.completions)
         if isinstance(decision, Proposal):
             self.proposals.append(decision)
         return decision
 
     def tell(self, completion: Completion) -> None:
-        """Take in how a trial ended.
+        """Add the completion of a trial.
 
         Raises:
-            InvalidValueError: The trial is not in flight, or the sequence number is not the next.
+            InvalidValueError: The trial is not in flight, or the sequence number is not the next
+                one.
         """
         if completion.sequence != len(self.completions):
             raise InvalidValueError(
-                f"completion {completion.sequence} was told out of order; "
+                f"completion {completion.sequence} was reported out of order; "
                 f"expected {len(self.completions)}"
             )
         if completion.proposal not in self.in_flight:
@@ -67,7 +70,7 @@ class AskTell:
 
     @property
     def has_base(self) -> bool:
-        """Whether the base detector is trained and scored."""
+        """Whether the base detector has been trained and scored."""
         return any(
             c.proposal.role is TrialRole.BASE and c.outcome is Outcome.SUCCEEDED
             for c in self.completions
@@ -77,10 +80,10 @@ class AskTell:
 def decide(
     strategy: Strategy, proposals: Sequence[Proposal], completions: Sequence[Completion]
 ) -> Proposal | Wait | Finished:
-    """What comes next: the base, then search trials with their confirmations, then controls.
+    """Return the next step: the base, then search trials and their confirmations, then controls.
 
     Args:
-        rules: The strategy with its settings.
+        strategy: The strategy with its settings.
         proposals: All proposals made so far, in order.
         completions: All completions so far, in order of their sequence numbers.
     """
@@ -122,15 +125,15 @@ def decide(
 def replay(
     strategy: Strategy, proposals: Sequence[Proposal], completions: Sequence[Completion]
 ) -> list[Proposal | Wait | Finished]:
-    """What the strategy would decide in place of each recorded proposal, given the completions that
-    it had seen then. Equal to `proposals` if code and rules are the recording's.
+    """Return what the strategy decides in place of each recorded proposal, given the completions
+    that it had seen then. The result equals `proposals` if code and settings have not changed.
 
-    The budget alone may have grown meanwhile: a search that had ended, with its controls, was given
-    more. That its budget of then was spent is seen from the controls.
+    Only the budget may have grown since: a user can extend a search that has ended and trained its
+    controls. A recorded control shows that the budget of that time was spent.
     """
     return [
         decide(
-            _as_then(strategy, proposal, proposals[:index]),
+            _with_budget_at(strategy, proposal, proposals[:index]),
             proposals[:index],
             completions[: proposal.completed_before],
         )
@@ -138,8 +141,9 @@ def replay(
     ]
 
 
-def _as_then(strategy: Strategy, proposal: Proposal, before: Sequence[Proposal]) -> Strategy:
-    """The rules when this was proposed: a control follows when the budget is spent."""
+def _with_budget_at(strategy: Strategy, proposal: Proposal, before: Sequence[Proposal]) -> Strategy:
+    """Return the strategy with the budget that it had when `proposal` was made: where that is a
+    control, the budget was the number of search trials `before` it."""
     if not (strategy.control and proposal.role is TrialRole.CONTROL):
         return strategy
     spent = len(search_trials(before))
@@ -164,19 +168,20 @@ def _control(
     proposals: Sequence[Proposal],
     completions: Sequence[Completion],
 ) -> Proposal | None:
-    """The next control, or None when there is none to propose (now)."""
-    done = [p for p in proposals if p.role is TrialRole.CONTROL]
-    if len(done) >= length:
+    """Return the next control, or None if there are already `length` controls or the last one has
+    not succeeded."""
+    controls = [p for p in proposals if p.role is TrialRole.CONTROL]
+    if len(controls) >= length:
         return None
-    if done:
-        last = completion_of(done[-1].name, completions)
+    if controls:
+        last = completion_of(controls[-1].name, completions)
         if last is None or last.outcome is not Outcome.SUCCEEDED:
             return None
-    number = len(done) + 1
+    number = len(controls) + 1
     return Proposal(
         role=TrialRole.CONTROL,
         number=number,
-        parent=done[-1].name if done else BASE_NAME,
+        parent=controls[-1].name if controls else BASE_NAME,
         change=Train(),
         teacher=None,
         seed=strategy.generator(trial_name(TrialRole.CONTROL, number)).getrandbits(31),

@@ -1,12 +1,13 @@
-"""A search may train a would-be best again, with another seed, before it accepts it. Pure.
+"""Confirmation: a candidate incumbent is trained again before the search accepts it. Pure.
 
-The best of many noisy scores is likely a lucky one. So a search trial whose score beats all that
-were accepted before it is undecided until a second training of the same pair has ended; both are
-then one result with their mean score. Undecided, it is neither the best nor a parent, nor does it
-count for or against patience. If its confirmation fails it is never accepted, and counts as a trial
-that failed.
+The best of many noisy scores is likely a lucky one. With `confirm`, a search trial whose score is
+above all accepted scores is therefore a candidate incumbent: it is undecided until the same pair
+has been trained a second time, with another seed. Both trainings then count as one result with the
+mean score. While a candidate is undecided it is not the incumbent, not a parent, and does not count
+for patience. If its confirmation fails, the candidate is not accepted and counts as a failed trial.
 
-The first result of a search beats nothing, and is accepted as it is: nobody chose it by its score.
+The first result of a search is accepted without a confirmation, since it was not selected by its
+score.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,12 +20,13 @@ from searchd.search.strategies.base import Strategy
 
 
 class Verdict(StrEnum):
-    """What became of a would-be best.
+    """The state of a candidate incumbent.
 
     Attributes:
         UNDECIDED: Its confirmation has not ended.
-        CONFIRMED: It counts with the mean of both scores, whether that is the best or not.
-        REFUSED: Its confirmation failed.
+        CONFIRMED: It is accepted with the mean of both scores, even where that is not the best
+            score.
+        REFUSED: Its confirmation failed, so it is not accepted.
     """
 
     UNDECIDED = "undecided"
@@ -34,22 +36,24 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """A search's completions as it decides by them."""
+    """The completions of a search, with confirmations taken into account."""
 
     accepted: Sequence[Completion]
-    """In the order they were accepted; without confirmations, which are in those they confirm."""
+    """Accepted completions, in the order they were accepted. A confirmation is merged into the
+    trial that it confirms."""
     undecided: Sequence[Completion]
-    """Would-be bests, in the order they ended."""
+    """Candidate incumbents whose confirmation has not ended, in the order they ended."""
     verdicts: Mapping[str, Verdict]
-    """Of would-be bests, by name."""
+    """The state of every candidate incumbent, by the trial's name."""
 
 
 def judge(completions: Sequence[Completion], *, confirm: bool) -> Judged:
-    """What a search knows by now.
+    """Decide which completions of a search are accepted.
 
     Args:
-        completions: In order.
-        confirm: Whether would-be bests are trained again; if not, all is accepted as it is.
+        completions: All completions of the search, in order.
+        confirm: Whether candidate incumbents need a confirmation. If not, every completion is
+            accepted unchanged.
     """
     if not confirm:
         return Judged(accepted=completions, undecided=(), verdicts={})
@@ -61,9 +65,9 @@ def judge(completions: Sequence[Completion], *, confirm: bool) -> Judged:
         result = completion
         if completion.proposal.role is TrialRole.CONFIRMATION:
             name = confirmed_by(completion.proposal)
-            result = _together(undecided.pop(name), completion)
+            result = _merged(undecided.pop(name), completion)
             verdicts[name] = Verdict.REFUSED if result.score is None else Verdict.CONFIRMED
-        elif _beats(completion, best):
+        elif _is_candidate(completion, best):
             undecided[completion.proposal.name] = completion
             verdicts[completion.proposal.name] = Verdict.UNDECIDED
             continue
@@ -76,7 +80,8 @@ def judge(completions: Sequence[Completion], *, confirm: bool) -> Judged:
 def next_confirmation(
     strategy: Strategy, proposals: Sequence[Proposal], judged: Judged, *, completed_before: int
 ) -> Proposal | None:
-    """The second training of a would-be best, the first that has none; None if all have one."""
+    """Return the confirmation of the first candidate incumbent that has none yet, or None if all
+    have one."""
     proposed = {proposal.name for proposal in proposals}
     for first in judged.undecided:
         name = trial_name(TrialRole.CONFIRMATION, first.proposal.number)
@@ -84,7 +89,7 @@ def next_confirmation(
             return replace(
                 first.proposal,
                 role=TrialRole.CONFIRMATION,
-                teacher=first.teacher,  # also where its worker chose it
+                teacher=first.teacher,  # the worker's choice, where the proposal has candidates
                 seed=strategy.generator(name).getrandbits(31),
                 completed_before=completed_before,
             )
@@ -92,22 +97,22 @@ def next_confirmation(
 
 
 def confirmed_by(confirmation: Proposal) -> str:
-    """Name of the trial that a confirmation is of."""
+    """Return the name of the trial that a confirmation confirms."""
     return trial_name(TrialRole.SEARCH, confirmation.number)
 
 
-def remark(completion: Completion, completions: Sequence[Completion]) -> str | None:
-    """What a completion means for the acceptance of a would-be best, in words; None if nothing.
+def confirmation_note(completion: Completion, completions: Sequence[Completion]) -> str | None:
+    """Describe what a completion means for a candidate incumbent. None: nothing.
 
     Args:
         completion: The last of `completions`.
-        completions: Of a search that confirms.
+        completions: All completions of a search with `confirm`.
     """
     judged = judge(completions, confirm=True)
     proposal = completion.proposal
     if completion in judged.undecided:
         return (
-            f"trial {proposal.name} has the best score so far, {completion.score:.2%}, and is "
+            f"trial {proposal.name} has the best score so far, {completion.score:.2%}, and will be "
             "trained again with another seed before it is accepted"
         )
     if proposal.role is not TrialRole.CONFIRMATION:
@@ -117,22 +122,26 @@ def remark(completion: Completion, completions: Sequence[Completion]) -> str | N
         return f"trial {name} is not accepted: its confirmation ended as {completion.outcome}"
     return (
         f"trial {name} is accepted with a score of {mean:.2%}, the mean of two trainings; the "
-        f"second has {completion.score:.2%}"
+        f"second one scored {completion.score:.2%}"
     )
 
 
-def _beats(completion: Completion, best: float | None) -> bool:
+def _is_candidate(completion: Completion, best: float | None) -> bool:
+    """Return whether a search trial scored above the best accepted score."""
     if completion.proposal.role is not TrialRole.SEARCH or completion.score is None:
         return False
     return best is not None and completion.score > best
 
 
-def _together(first: Completion, second: Completion) -> Completion:
-    """One result of both: their means; a failure if the second is none, or of another student (its
-    parent was damaged meanwhile, and another one took its place)."""
+def _merged(first: Completion, second: Completion) -> Completion:
+    """Return one result with the means of both trainings.
+
+    The result is a failure if the confirmation failed, or if it trained another student because the
+    parent's weights were damaged in the meantime and another parent replaced it.
+    """
     if second.score is None or second.architecture != first.architecture:
         return replace(first, outcome=Outcome.FAILED, score=None, architecture=None, points=())
-    assert first.score is not None  # of would-be bests
+    assert first.score is not None  # a candidate incumbent succeeded
     return replace(
         first,
         score=(first.score + second.score) / 2,

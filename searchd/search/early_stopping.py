@@ -1,9 +1,10 @@
-"""When a trial is hopeless after its first epoch. Pure.
+"""Early stopping: which trials are abandoned after their first epoch. Pure.
 
-A trial matters if it joins the best that the search goes on from. It is hopeless if it would not
-even though it rose by as much as any trial of its kind has, from its first epoch to its end, and
-two standard deviations of the noise came to its help. Kinds are compared for themselves, since a
-student that was just pruned rises further than one that only got another teacher.
+A trial is useful if it joins the top k, from which the search chooses parents. It is hopeless if it
+would not join them even if its score rose from the first epoch to the end by the largest rise of
+any trial of its kind, plus two standard deviations of the noise. The kind is that of the trial's
+change. Kinds are compared separately, since the score of a student that was just pruned rises more
+than that of a student with only another teacher.
 """
 
 from collections.abc import Sequence
@@ -15,16 +16,17 @@ from searchd.search.noise import SIGNIFICANT, floor_of
 from searchd.search.strategies.joint_detnas import JointDetNas
 
 MIN_RISES = 3
-"""Trials of a kind that must have been trained to their end before one is abandoned."""
+"""Number of trials of a kind that must have been trained to their end before a trial of that kind
+is abandoned."""
 
 
 def abandon_below(
     strategy: JointDetNas, proposal: Proposal, completions: Sequence[Completion]
 ) -> float | None:
-    """The score after the first epoch below which a trial is hopeless; None if it is trained to its
-    end whatever that is.
+    """Return the score after the first epoch below which a trial is abandoned.
 
-    A function of what was known when it was proposed, so that every attempt at it has the same.
+    None: the trial is trained to its end in any case. The result depends only on what was known
+    when the trial was proposed, so it is the same for every attempt.
     """
     if proposal.role is not TrialRole.SEARCH:
         return None
@@ -35,12 +37,13 @@ def abandon_below(
     if len(top) < strategy.settings.top_k or len(rises) < MIN_RISES or noise is None:
         return None
     last = top[-1].score
-    assert last is not None  # of successes
+    assert last is not None  # ranked trials succeeded
     return last - max(rises) - SIGNIFICANT * noise
 
 
 def _rises(proposal: Proposal, completions: Sequence[Completion]) -> list[float]:
-    """By how much search trials of the proposal's kind rose from their first epoch to their end."""
+    """Return by how much the scores of search trials with the proposal's kind of change rose from
+    the first epoch to the end."""
     return [
         each.score - each.first_epoch_score
         for each in completions

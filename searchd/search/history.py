@@ -1,4 +1,4 @@
-"""What has happened in a search so far, and what every strategy reads off it. Pure."""
+"""The history of a search, and what all strategies derive from it. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,31 +19,38 @@ class OperatingPoint:
     ap: float
     """COCO AP in [0, 1]."""
     macs: float
-    """Of one image at this resolution."""
+    """Multiply-accumulates of one image at this resolution."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """A trial that ended."""
+    """A trial that has ended.
+
+    Raises:
+        InvalidValueError: A trial that did not succeed has a score or an architecture, or one that
+            succeeded lacks them.
+    """
 
     sequence: int
     """Position among the search's completions, from 0 without gaps."""
     proposal: Proposal
     outcome: Outcome
     architecture: Architecture | None = None
-    """The trained student's. Set if and only if it succeeded."""
+    """Architecture of the trained student. Set if and only if the trial succeeded."""
     score: float | None = None
-    """Best score over the resolutions. Set if and only if it succeeded."""
+    """Best score over the resolutions. Set if and only if the trial succeeded."""
     points: tuple[OperatingPoint, ...] = ()
-    """Of a success, by resolution."""
+    """AP and MACs at each resolution. Empty if the trial did not succeed."""
     busy_s: float = 0.0
-    """Seconds that workers had the trial, over all attempts."""
+    """Seconds that workers spent on the trial, over all attempts."""
     elapsed_s: float = 0.0
-    """From when the search was first started until the trial ended, by the calendar."""
+    """Wall-clock seconds from the first start of the search to the end of the trial."""
     first_epoch_score: float | None = None
-    """After its first epoch, at the largest resolution; of a search that abandons trials."""
+    """Score after the first epoch, at the largest resolution. None unless the search uses early
+    stopping."""
     chosen_teacher: Subnet | None = None
-    """Of a success whose proposal has candidates."""
+    """The teacher that the worker chose. None unless the trial succeeded and its proposal has
+    candidates."""
 
     def __post_init__(self) -> None:
         succeeded = self.outcome is Outcome.SUCCEEDED
@@ -55,46 +62,49 @@ class Completion:
 
     @property
     def teacher(self) -> Teaching | None:
-        """What the student was distilled from; None: trained without a teacher."""
+        """What the student was distilled from. None: it was trained without a teacher."""
         return self.chosen_teacher or self.proposal.teacher
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing to propose until a trial in flight ends."""
+    """The decision to propose nothing until a trial in flight ends."""
 
     reason: str
+    """What the search waits for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """Nothing will be proposed any more, and nothing is in flight."""
+    """The decision that the search has ended. No trial is in flight."""
 
     reason: str
+    """Why the search has ended: the stopping criterion that was met, or the failure."""
     succeeded: bool
+    """Whether the search has a result."""
 
 
 def trials_in_flight(
     proposals: Sequence[Proposal], completions: Sequence[Completion]
 ) -> list[Proposal]:
-    """Proposals that have not completed."""
+    """Return the proposals that have not completed."""
     completed = {c.proposal.name for c in completions}
     return [p for p in proposals if p.name not in completed]
 
 
 def search_trials(proposals: Sequence[Proposal]) -> list[Proposal]:
-    """Those of the search itself, without base and controls; the next one's number is their
-    number."""
+    """Return the search trials among the proposals. The number of the next search trial is the
+    length of the result."""
     return [p for p in proposals if p.role is TrialRole.SEARCH]
 
 
 def completion_of(name: str, completions: Sequence[Completion]) -> Completion | None:
-    """How the trial ended; None while it has not."""
+    """Return the completion of the trial of this name, or None while it has not ended."""
     return next((c for c in completions if c.proposal.name == name), None)
 
 
 def ranking(completions: Sequence[Completion]) -> list[Completion]:
-    """Search trials that succeeded, best score first; ties in order of completion."""
+    """Return the search trials that succeeded, best score first; ties in order of completion."""
     succeeded = [
         c
         for c in completions
@@ -104,7 +114,7 @@ def ranking(completions: Sequence[Completion]) -> list[Completion]:
 
 
 def lineage(name: str, proposals: Sequence[Proposal]) -> list[str]:
-    """Names from the base to the trial, both included."""
+    """Return the names of a trial's ancestors from the base to the trial itself."""
     parents = {p.name: p.parent for p in proposals}
     names = [name]
     while (parent := parents[names[-1]]) is not None:
@@ -113,20 +123,20 @@ def lineage(name: str, proposals: Sequence[Proposal]) -> list[str]:
 
 
 def trials_without_gain(completions: Sequence[Completion]) -> int:
-    """Search trials in a row, up to the last one, without a better score than all before."""
+    """Return how many search trials have ended since the best score last improved."""
     best = float("-inf")
-    without_gain = 0
+    since_gain = 0
     for completion in completions:
         if completion.proposal.role is not TrialRole.SEARCH:
             continue
         if completion.score is not None and completion.score > best:
             best = completion.score
-            without_gain = 0
+            since_gain = 0
         else:
-            without_gain += 1
-    return without_gain
+            since_gain += 1
+    return since_gain
 
 
 def _score(completion: Completion) -> float:
-    assert completion.score is not None  # of successes
+    assert completion.score is not None  # the trial succeeded
     return completion.score

@@ -1,6 +1,6 @@
-"""How far scores differ by chance, and which gains are no more than that. Pure.
+"""The noise of scores: how far they differ by chance, and which gains may be chance. Pure.
 
-Detection training does not repeat to the bit, and a seed alone moves the score.
+Detection training is not reproducible bit by bit, and changing only the seed changes the score.
 """
 
 from collections.abc import Sequence
@@ -11,14 +11,16 @@ from searchd.search.history import Completion, completion_of, search_trials
 from searchd.search.strategies.base import Strategy
 
 SIGNIFICANT = 2.0
-"""A gain counts from so many standard deviations on."""
+"""Smallest significant gain, in standard deviations of the noise."""
 
 
 def next_repetition(
     strategy: Strategy, proposals: Sequence[Proposal], completions: Sequence[Completion]
 ) -> Proposal | None:
-    """Trial 0 with another seed, or None if it was proposed on all the seeds that are wanted, or
-    itself not yet."""
+    """Return the next repetition of trial 0 with another seed.
+
+    None: trial 0 was not proposed yet, or it was proposed with all `noise_seeds` seeds.
+    """
     number = 1 + sum(p.role is TrialRole.NOISE for p in proposals)
     searched = search_trials(proposals)
     if not searched or number >= strategy.noise_seeds:
@@ -36,23 +38,27 @@ def next_repetition(
 
 
 def is_repetition(role: TrialRole, name: str) -> bool:
-    """Whether the trial is one of those whose scores differ by chance alone."""
+    """Return whether the trial is trial 0 or one of its repetitions, whose scores differ only by
+    chance."""
     return role is TrialRole.NOISE or name == trial_name(TrialRole.SEARCH, 0)
 
 
 def noise_floor(scores: Sequence[float]) -> float | None:
-    """Standard deviation of the scores of repetitions; None of fewer than two."""
+    """Return the standard deviation of the scores of repetitions; None for fewer than two
+    scores."""
     return stdev(scores) if len(scores) > 1 else None
 
 
 def within_noise(gain: float, floor: float | None) -> bool:
-    """Whether a gain may be chance. A loss is none; of an unknown noise nothing can be said."""
+    """Return whether a gain may be chance. False for a loss, and where the noise is not known."""
     return floor is not None and 0 < gain < SIGNIFICANT * floor
 
 
-def doubt(completion: Completion, completions: Sequence[Completion]) -> str | None:
-    """Why a search trial's gain over its parent is not to be relied on, in words; None if it is, or
-    if it has none, or if the noise is not measured."""
+def noise_warning(completion: Completion, completions: Sequence[Completion]) -> str | None:
+    """Describe why a search trial's gain over its parent may be chance.
+
+    None: the gain is significant, there is no gain, or the noise was not measured.
+    """
     proposal = completion.proposal
     parent = completion_of(proposal.parent or "", completions)
     if proposal.role is not TrialRole.SEARCH or parent is None:
@@ -69,7 +75,7 @@ def doubt(completion: Completion, completions: Sequence[Completion]) -> str | No
 
 
 def floor_of(completions: Sequence[Completion]) -> float | None:
-    """The search's noise floor, as far as it is measured."""
+    """Return the noise floor of a search; None where it was not measured."""
     return noise_floor(
         [
             completion.score

@@ -1,5 +1,8 @@
-"""How the students of a distillation stand: after its order, after what that is compared with, and
-after every order of a study (MTPD 4.1, docs/papers.md 2.4 and 2.7)."""
+"""The results of a distillation: the student's AP after the chosen order, after each baseline, and
+after every order of a study (MTPD 4.1, docs/papers.md 2.4 and 2.7).
+
+"Stage" in this module is a stage of the distillation.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,30 +15,31 @@ from searchd.search.teacher_order import rank_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankedOrder:
-    """One order of a study."""
+    """One order of a study, with the student's AP."""
 
     order: TeacherSequence
+    """The teachers' names, first teacher first."""
     ap: float
-    """Of the student after its last teacher."""
+    """AP of the student after the last teacher, in [0, 1]."""
     rank: int
     """1 + the number of orders with a strictly higher AP."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderResults:
-    """APs of the student in [0, 1]; None where it has none yet, or never will."""
+    """The student's APs in [0, 1]. None: not trained yet, or its training failed."""
 
     base: float | None
-    """Before the first teacher."""
+    """AP before the first teacher."""
     order: float | None
-    """After the chosen order."""
+    """AP after the chosen order."""
     baselines: dict[Baseline, float | None]
-    """After as many stages as the order has. Simultaneous teachers need two: an order of one has no
-    such baseline."""
+    """AP after each baseline. A baseline of simultaneous teachers is left out where the order has
+    only one teacher."""
     orders: tuple[RankedOrder, ...]
     """Every order that was trained to its end, best first."""
     rank: int | None
-    """The chosen order's among them."""
+    """Rank of the chosen order among `orders`."""
 
 
 def order_results(
@@ -44,13 +48,14 @@ def order_results(
     proposals: Sequence[Proposal],
     aps: Mapping[str, float],
 ) -> OrderResults:
-    """What has come of a plan so far.
+    """Return the results of a distillation so far.
 
     Args:
-        plan: Of the distillation.
-        baselines: That were asked for.
-        proposals: All of the distillation.
-        aps: By the trial's name, of those that succeeded, all at one resolution.
+        plan: The plan of the distillation.
+        baselines: The baselines that the spec requests.
+        proposals: All proposals of the distillation.
+        aps: AP in [0, 1] of every trial that succeeded, by the trial's name, all at the same
+            resolution.
     """
     by_stage = stage_aps(plan, proposals, aps)
     orders = {stage: ap for stage, ap in by_stage.items() if plan.is_order(stage)}
@@ -74,6 +79,6 @@ def order_results(
 def stage_aps(
     plan: Plan, proposals: Sequence[Proposal], aps: Mapping[str, float]
 ) -> dict[TeacherSequence, float]:
-    """The student's AP after each stage that succeeded, in the plan's order."""
+    """Return the student's AP after each stage that succeeded, in the plan's order."""
     trials = trials_of(plan, proposals)
     return {stage: aps[trial.name] for stage, trial in trials.items() if trial.name in aps}

@@ -1,4 +1,4 @@
-"""The Pareto front: detectors that no other detector beats in both cost and accuracy."""
+"""The Pareto front: the detectors that no other detector beats in both cost and accuracy."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
@@ -9,15 +9,15 @@ T = TypeVar("T")
 def pareto_front(
     points: Iterable[T], *, cost: Callable[[T], float], value: Callable[[T], float]
 ) -> list[T]:
-    """The points that are not dominated, by ascending cost.
+    """Return the points that are not dominated, by ascending cost.
 
-    A point dominates another when it costs no more, is worth no less, and differs in one of the
-    two. Of equal points the first is kept.
+    A point dominates another one if its cost is not larger and its value is not smaller, and one of
+    the two differs. Of equal points the first is kept.
 
     Args:
         points: Any objects.
-        cost: Smaller is better, such as MACs.
-        value: Larger is better, such as AP.
+        cost: Cost of a point, such as MACs; smaller is better.
+        value: Value of a point, such as AP; larger is better.
     """
     front: list[T] = []
     for point in sorted(points, key=lambda p: (cost(p), -value(p))):
@@ -27,14 +27,16 @@ def pareto_front(
 
 
 def knee(front: Sequence[T], *, cost: Callable[[T], float], value: Callable[[T], float]) -> T:
-    """The point where more cost stops to be worth it: the one farthest above the chord between the
-    cheapest and the most accurate, with both axes scaled to their ranges. Of equals the more
-    accurate, so that a front without a bend has its knee at its most accurate end.
+    """Return the knee of a front, beyond which additional cost brings little value.
+
+    The knee is the point farthest above the chord between the cheapest and the most accurate point,
+    with both axes scaled to their ranges. Of equally far points the most accurate one is returned,
+    so a front without a bend has its knee at its most accurate end.
 
     Args:
-        front: By ascending cost; not empty.
-        cost: As the front was made by.
-        value: As the front was made by.
+        front: A front by ascending cost; not empty.
+        cost: Cost of a point, as for `pareto_front`.
+        value: Value of a point, as for `pareto_front`.
     """
     first, last = front[0], front[-1]
     if len(front) == 1:

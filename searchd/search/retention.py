@@ -1,9 +1,9 @@
-"""Which trials' weights are needed: what users compare and download, and what a search may still go
-on from. Pure.
+"""Retention: which trials' weights must be kept. Pure.
 
-What is not needed now will not be needed later either: a trial that left the front or the top-k
-never comes back, since scores do not change and trials are only added. So weights may be removed as
-soon as they are not needed, whatever the driver proposes meanwhile.
+Weights are kept if users compare or download them, or if the run may still continue from them.
+Weights that are not needed now will never be needed: scores do not change and trials are only
+added, so a trial that has left the front or the top k never comes back. Weights may therefore be
+removed as soon as they are not needed, whatever the driver proposes in the meantime.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -16,18 +16,19 @@ from searchd.search.history import OperatingPoint
 from searchd.search.pareto import pareto_front
 
 DEFAULT_TOP_K = 5
-"""Of runs whose strategy has none."""
+"""Number of best trials that are kept for runs whose strategy has no top k."""
 _TO_BE_RUN = (TrialStatus.PENDING, TrialStatus.RUNNING, TrialStatus.CANCELLED)
-"""Cancelled trials are run again when a user extends what they belong to."""
+"""Statuses of trials that may run. Cancelled trials run again when a user extends their run."""
 
 
 class Descent(StrEnum):
-    """What a run may still go on from.
+    """Which trials a run may still choose as parents.
 
     Attributes:
-        BEST: One of the top-k.
-        ANY: Whatever succeeded; everything is kept.
-        NONE: Its course has ended. What nothing went on from is its result, and is kept.
+        BEST: The trials with the top k scores.
+        ANY: Every trial that succeeded, so all their weights are kept.
+        NONE: None, because the run has ended. Its results are the trials without a successful
+            child; they are kept.
     """
 
     BEST = "best"
@@ -37,16 +38,21 @@ class Descent(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptTrial:
-    """What of a trial decides whether its weights are needed."""
+    """The properties of a trial that decide whether its weights are needed."""
 
     id: str
+    """Id of the trial."""
     parent_id: str | None
-    """Whose student it inherits; of a base, it may be a trial of another run."""
+    """Id of the trial whose student this trial inherits. The parent of a base can be a trial of
+    another run."""
     role: TrialRole
     status: TrialStatus
     score: float | None = None
+    """Best score over the resolutions. None: not scored."""
     points: tuple[OperatingPoint, ...] = ()
+    """AP and MACs at each resolution. Empty: not evaluated."""
     pinned: bool = False
+    """Whether a user has pinned the trial."""
 
 
 def needed(
@@ -58,15 +64,18 @@ def needed(
     accepted: Sequence[KeptTrial] | None = None,
     undecided: Collection[str] = (),
 ) -> frozenset[str]:
-    """Ids of a run's trials whose weights must stay.
+    """Return the ids of a run's trials whose weights must be kept.
 
     Args:
-        trials: All of the run: those that ended in the order they did, which decides ties.
-        descent: What the run may still go on from.
-        top_k: How many of the best scores.
-        wanted: Ids that something outside the run needs: other runs' origins, teachers.
-        accepted: Of a run that confirms would-be bests: its search trials as they are accepted.
-        undecided: Ids of those that wait for their confirmation.
+        trials: All trials of the run. Those that have ended are in the order they ended, which
+            decides ties.
+        descent: Which trials the run may still choose as parents.
+        top_k: Number of trials with the best scores that are kept.
+        wanted: Ids of trials that are needed outside the run: as origins of other runs, or as
+            teachers.
+        accepted: Search trials with their accepted scores. None: the run does not confirm candidate
+            incumbents.
+        undecided: Ids of candidate incumbents whose confirmation has not ended.
     """
     succeeded = [trial for trial in trials if trial.status is TrialStatus.SUCCEEDED]
     if descent is Descent.ANY:
@@ -80,23 +89,24 @@ def needed(
     if accepted is not None:
         kept |= _front(accepted)
     best = {trial.id for trial in _best(succeeded if accepted is None else accepted, top_k)}
-    best.update(undecided)  # their confirmation goes on from the same parent
+    best.update(undecided)  # a confirmation has the same parent as the trial that it confirms
     to_be_run = {trial.id for trial in trials if trial.status in _TO_BE_RUN}
-    # A generation more: a damaged student is replaced by its parent's, and a trial that is
-    # doubted is run once more.
+    # Grandparents are kept too: where a parent's weights are damaged, the trial continues from the
+    # parent's parent, and a trial that needs a confirmation is run once more.
     parents = _parents(trials, to_be_run)
     kept |= best | parents | _parents(trials, best | parents)
     return frozenset(kept & {trial.id for trial in succeeded})
 
 
 def _front(succeeded: Sequence[KeptTrial]) -> set[str]:
-    """Of AP against MACs, over all resolutions together and at each."""
+    """Return the ids of the trials on a Pareto front of AP against MACs: on that of all resolutions
+    together, or on that of one resolution."""
     points = [(trial.id, point) for trial in succeeded for point in trial.points]
     resolutions = {point.resolution for _, point in points}
-    of_each = [[p for p in points if p[1].resolution == each] for each in resolutions]
+    by_resolution = [[p for p in points if p[1].resolution == each] for each in resolutions]
     return {
         trial
-        for group in (points, *of_each)
+        for group in (points, *by_resolution)
         for trial, _ in pareto_front(group, cost=lambda p: p[1].macs, value=lambda p: p[1].ap)
     }
 
@@ -107,12 +117,13 @@ def _best(succeeded: Sequence[KeptTrial], top_k: int) -> list[KeptTrial]:
 
 
 def _last_control(succeeded: Sequence[KeptTrial]) -> list[KeptTrial]:
-    """Trained longest: the others are compared with it, and a further control goes on from it."""
+    """Return the last control, if any: it was trained longest, so detectors are compared with it,
+    and the next control continues from it."""
     return [trial for trial in succeeded if trial.role is TrialRole.CONTROL][-1:]
 
 
 def _ends(succeeded: Iterable[KeptTrial]) -> set[str]:
-    """Trials that no other trial succeeded to go on from."""
+    """Return the ids of the trials without a successful child."""
     trials = list(succeeded)
     return {trial.id for trial in trials} - {trial.parent_id for trial in trials}
 

@@ -11,15 +11,15 @@ T = TypeVar("T")
 
 
 def rank_sample(best_first: Sequence[T], rng: random.Random) -> T:
-    """One of k entries, of which rank j (1 = best) has a probability proportional to k + 1 - j."""
+    """Draw one of k entries; rank j (1 is best) has a probability proportional to k + 1 - j."""
     return rng.choices(best_first, weights=range(len(best_first), 0, -1))[0]
 
 
 def sample_subnets(space: SubnetSpace, num: int, rng: random.Random) -> tuple[Subnet, ...]:
-    """So many different subnets, uniformly.
+    """Draw `num` different subnets uniformly.
 
     Raises:
-        InvalidValueError: The space has fewer.
+        InvalidValueError: The space has fewer than `num` subnets.
     """
     if num > space.num_subnets:
         raise InvalidValueError(
@@ -34,11 +34,13 @@ def sample_subnets(space: SubnetSpace, num: int, rng: random.Random) -> tuple[Su
 def mutate_subnet(
     subnet: Subnet, space: SubnetSpace, rng: random.Random, another_gene_probability: float
 ) -> Subnet:
-    """A different subnet: one gene resampled uniformly from its other legal values, and with the
-    given probability another gene, and so on.
+    """Draw a subnet that differs from `subnet` in at least one gene (docs/papers.md 1.2).
+
+    One gene is resampled uniformly from its other legal values, with probability
+    `another_gene_probability` a second gene, and so on.
 
     Returns:
-        The mutated subnet, or `subnet` itself if the space has no other.
+        The mutated subnet, or `subnet` itself if the space has no other subnet.
     """
     values = genes(subnet)
     mutable = [name for name in values if len(space.legal_values(name)) > 1]

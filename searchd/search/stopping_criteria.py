@@ -1,4 +1,4 @@
-"""Limits of a search besides its number of trials, read off what has completed. Pure."""
+"""Stopping criteria that do not depend on the strategy: budgets of hours, and a target. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,36 +11,44 @@ _HOUR_S = 3600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A detector that is good enough."""
+    """A detector that is good enough to stop the search."""
 
     ap: float
-    """At least; COCO AP in [0, 1]."""
+    """Smallest COCO AP, in [0, 1]."""
     macs: float | None = None
-    """At most, of one image at the resolution of that AP; None: whatever they are."""
+    """Largest multiply-accumulates of one image at the resolution of that AP. None: no limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """When to begin no further search trial. What is in flight then ends by itself: the hours are
-    those of trials that have ended, and may be exceeded by those that had not."""
+    """The criteria after which no further search trial starts.
+
+    Trials in flight then run to their end. Only trials that have ended count, so the hours can be
+    exceeded by those in flight.
+    """
 
     worker_hours: float | None = None
-    """That workers may have had trials, the base's included; controls are extra."""
+    """Hours that workers may spend on trials, including the base and excluding controls. None: no
+    limit."""
     gpu_hours: float | None = None
-    """The same, each worker's hours times the GPUs that it holds."""
+    """GPU-hours that workers may spend on trials: worker-hours times `gpus_per_trial`. None: no
+    limit."""
     gpus_per_trial: float = 0.0
+    """GPUs that each worker holds; may be a fraction."""
     wall_hours: float | None = None
-    """Since the search was first started; time in which it was paused or waited counts."""
+    """Wall-clock hours since the first start of the search, including time in which it was paused
+    or waited. None: no limit."""
     target: Target | None = None
+    """The detector that stops the search when a search trial reaches it. None: no target."""
 
     def reached(
         self, completions: Sequence[Completion], accepted: Sequence[Completion] | None = None
     ) -> str | None:
-        """Why no further search trial is to begin, or None if one may.
+        """Return the criterion that is met, as text, or None.
 
         Args:
-            completions: Of every trial, which hours are of.
-            accepted: Those that may reach the target; None: all.
+            completions: All completions of the search, which the hours are summed over.
+            accepted: Completions that may reach the target. None: all completions.
         """
         counted = [c for c in completions if c.proposal.role is not TrialRole.CONTROL]
         worker_h = sum(completion.busy_s for completion in counted) / _HOUR_S
@@ -50,21 +58,21 @@ class Limits:
             ("GPU-hours", worker_h * self.gpus_per_trial, self.gpu_hours),
             ("hours of wall clock", wall_h, self.wall_hours),
         )
-        for what, used, allowed in spent:
+        for unit, used, allowed in spent:
             if allowed is not None and used >= allowed:
-                return f"budget: {used:.3g} of {allowed:g} {what} are spent"
+                return f"budget: {used:.3g} of {allowed:g} {unit} are spent"
         found = completions if accepted is None else accepted
-        return None if self.target is None else _reaching(self.target, found)
+        return None if self.target is None else _reached_target(self.target, found)
 
 
-def _reaching(target: Target, completions: Sequence[Completion]) -> str | None:
-    """The first search trial whose student is good enough, in words."""
-    most = float("inf") if target.macs is None else target.macs
+def _reached_target(target: Target, completions: Sequence[Completion]) -> str | None:
+    """Describe the first search trial whose student reaches the target. None: there is none."""
+    max_macs = float("inf") if target.macs is None else target.macs
     for completion in completions:
         if completion.proposal.role is not TrialRole.SEARCH:
-            continue  # a base or a control that is good enough ends no search
+            continue  # a base or a control that reaches the target does not stop the search
         for point in completion.points:
-            if point.ap >= target.ap and point.macs <= most:
+            if point.ap >= target.ap and point.macs <= max_macs:
                 return (
                     f"target: trial {completion.proposal.name} has AP {point.ap:.1%} with "
                     f"{point.macs / 1e9:.3g} GMACs at {point.resolution}"

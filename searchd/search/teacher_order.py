@@ -1,8 +1,9 @@
-"""In which order a student is distilled from several teachers (MTPD, appendix A).
+"""Algorithms that choose teachers and their order for a student (MTPD, appendix A).
 
-C(A, B) is the adaptation cost: how badly a linear map from A's neck features fits B's. Zero means
-nothing new in B; the cost is not symmetric. Every algorithm takes a `Pool`; ties go to the teacher
-listed first, and between orders to the one whose first differing teacher is.
+See docs/papers.md 2.4. C(A, B) is the adaptation cost: the error of the best linear map from A's
+neck features to B's. It is zero if B's features contain nothing new, and it is not symmetric. Every
+algorithm takes a `Pool`. Ties go to the teacher listed first; between orders, to the order whose
+first differing teacher is listed first. "Stage" in this module is a stage of a distillation.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,30 +16,32 @@ from searchd.domain.distillation_plan import Choice, OrderAlgorithm
 from searchd.domain.errors import InvalidValueError
 
 MAX_ORDERS = 200_000
-"""That are compared one by one: a few seconds."""
+"""Largest number of orders that are compared one by one, which takes a few seconds."""
 
 Name = TypeVar("Name")
 Costs = Mapping[str, Mapping[str, float]]
-"""costs[A][B] = C(A, B)."""
+"""Adaptation costs, costs[A][B] = C(A, B)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pool:
-    """The teachers that may be chosen, and what is known about them.
+    """The candidate teachers with their APs and adaptation costs.
 
     Raises:
-        InvalidValueError: There is no teacher, the student is among them, an AP is not a number,
-            or `max_teachers` is below 1.
+        InvalidValueError: There is no teacher, the student is one of the teachers, an AP is not a
+            finite number, or `max_teachers` is below 1.
     """
 
     student: str
-    """Its name in `costs`."""
+    """Name of the student in `costs`."""
     performance: Mapping[str, float]
     """AP of every teacher, in any unit. The order of the names decides ties."""
     costs: Costs
-    """Among the teachers, and from the student to each. Looked up when needed: see `cost`."""
+    """Costs among the teachers, and from the student to each teacher. A missing cost is an error
+    only where an algorithm needs it (see `cost`)."""
     max_teachers: int
-    """Longest order wanted (k), at least 1; it may exceed the number of teachers."""
+    """Largest number of teachers in an order (k), at least 1. It may exceed the number of
+    teachers."""
 
     def __post_init__(self) -> None:
         if self.max_teachers < 1:
@@ -53,24 +56,24 @@ class Pool:
 
     @property
     def teachers(self) -> list[str]:
-        """Names, in the order that decides ties."""
+        """The teachers' names, in the order that decides ties."""
         return list(self.performance)
 
     @property
     def best(self) -> str:
-        """The teacher of the highest AP."""
+        """The teacher with the highest AP."""
         return max(self.teachers, key=lambda name: self.performance[name])
 
     @property
     def size(self) -> int:
-        """Length of the orders that have as many teachers as allowed."""
+        """Number of teachers in the longest orders."""
         return min(self.max_teachers, len(self.performance))
 
     def cost(self, source: str, target: str) -> float:
-        """C(source, target).
+        """Return C(source, target).
 
         Raises:
-            InvalidValueError: It is missing, negative or not a number.
+            InvalidValueError: The cost is missing, negative or not a number.
         """
         cost = self.costs.get(source, {}).get(target)
         if cost is None:
@@ -82,25 +85,29 @@ class Pool:
         return cost
 
     def steps(self, order: tuple[str, ...]) -> list[float]:
-        """Costs along student -> first -> ... -> last."""
+        """Return the costs from the student to the first teacher, then from teacher to teacher."""
         return [self.cost(source, target) for source, target in pairwise((self.student, *order))]
 
 
 def choose(algorithm: OrderAlgorithm, pool: Pool) -> list[Choice]:
-    """Teachers for a student, first teacher first.
+    """Choose teachers and their order for a student.
+
+    Returns:
+        The chosen teachers, first teacher first.
 
     Raises:
-        InvalidValueError: A needed cost is missing or negative, or more than `MAX_ORDERS` orders
-            would have to be compared.
+        InvalidValueError: A needed cost is missing, negative or not a number, or more than
+            `MAX_ORDERS` orders would have to be compared.
     """
     return _ALGORITHMS[algorithm](pool)
 
 
 def backward_greedy(pool: Pool) -> list[Choice]:
-    """Algorithm 1: start from the best teacher and walk backwards to the student.
+    """Choose an order by MTPD's Algorithm 1: start with the best teacher and extend backwards.
 
-    Before the present first teacher O[0] goes the teacher that is closest to it, among those that
-    are strictly closer to it than the student is; the order is complete when there is none.
+    The teacher that is closest to the current first teacher is put before it, among the teachers
+    that are strictly closer to it than the student is. The order is complete when there is none, or
+    when it has k teachers.
     """
     order, reasons = [pool.best], [_best_reason(pool)]
     while len(order) < pool.size:
@@ -109,7 +116,7 @@ def backward_greedy(pool: Pool) -> list[Choice]:
         remaining = [name for name in pool.teachers if name not in order]
         closer = [name for name in remaining if pool.cost(name, first) < from_student]
         if not closer:
-            reasons[0] += f"; no other is closer to it than the student ({from_student:g})"
+            reasons[0] += f"; no other teacher is closer to it than the student ({from_student:g})"
             break
         nearest = min(closer, key=lambda name: pool.cost(name, first))
         order.insert(0, nearest)
@@ -122,44 +129,45 @@ def backward_greedy(pool: Pool) -> list[Choice]:
 
 
 def shortest_path_sum(pool: Pool) -> list[Choice]:
-    """The path S -> T1 -> ... -> Tk to the best teacher whose costs have the smallest sum.
+    """Choose the path S -> T1 -> ... -> Tk to the best teacher with the smallest sum of costs.
 
-    Exactly k teachers, or all of a smaller pool: if fewer were allowed, the sum would always choose
-    the best teacher alone, which contradicts the paper's table 8 (docs/papers.md 2.4).
+    The path has exactly k teachers, or all teachers of a smaller pool. If shorter paths were
+    allowed, the smallest sum would always be that of the best teacher alone, which contradicts the
+    paper's Table 8 (docs/papers.md 2.4).
     """
     return _shortest_path(pool, sum, "sum of costs")
 
 
 def shortest_path_max(pool: Pool) -> list[Choice]:
-    """The path to the best teacher whose largest cost is smallest; exactly k teachers."""
+    """Choose the path of exactly k teachers to the best one whose largest cost is the smallest."""
     return _shortest_path(pool, max, "largest cost")
 
 
 def forward(pool: Pool) -> list[Choice]:
-    """The teacher nearest to the student, then always the nearest that is left; k teachers.
-
-    It may end at any teacher.
-    """
+    """Choose the teacher nearest to the student, then repeatedly the nearest unused teacher, up to
+    k teachers. The order may end at any teacher."""
     order: list[str] = []
     reasons = []
     current = pool.student
     while len(order) < pool.size:
         remaining = [name for name in pool.teachers if name not in order]
         nearest = min(remaining, key=lambda name: pool.cost(current, name))
-        reasons.append(f"nearest to {current} ({pool.cost(current, nearest):g}) of what was left")
+        reasons.append(
+            f"nearest to {current} ({pool.cost(current, nearest):g}) of the unused teachers"
+        )
         order.append(nearest)
         current = nearest
     return _choices(pool, order, reasons)
 
 
 def exhaustive(pool: Pool) -> list[Choice]:
-    """Of all orders of up to k teachers that end at the best one, that with the smallest largest
-    cost; among those equal in that, with the smallest sum.
+    """Choose, of all orders of up to k teachers that end at the best one, the order with the
+    smallest largest cost; of several such orders, the one with the smallest sum.
 
-    In the paper exhaustive search means to train the student by every order (`all_orders`) and to
-    compare its APs. Before any training the costs must stand in for them. Unlike a sum of the
-    paper's costs, the largest cost becomes smaller when the right teacher is inserted, so that the
-    length need not be prescribed.
+    In the paper an exhaustive search trains the student by every order (`all_orders`) and compares
+    the APs. Before any training, costs are the only information. The largest cost becomes smaller
+    when a suitable teacher is inserted, which the sum of the paper's costs does not; the length of
+    the order is therefore not fixed here.
     """
     orders = [
         order for size in range(1, pool.size + 1) for order in _orders_to(pool.best, pool, size)
@@ -173,15 +181,15 @@ def exhaustive(pool: Pool) -> list[Choice]:
 
 
 def rank_of(order: tuple[Name, ...], scores: Mapping[tuple[Name, ...], float]) -> int:
-    """1 + the number of orders after which the student has a strictly higher AP
+    """Return 1 + the number of orders after which the student has a strictly higher AP
     (docs/papers.md 2.4).
 
     Args:
-        order: One of `scores`.
-        scores: The student's AP after each order that takes part in the comparison.
+        order: The order to rank, a key of `scores`.
+        scores: The student's AP after each order of the comparison.
 
     Raises:
-        InvalidValueError: `order` was not measured.
+        InvalidValueError: `scores` does not contain `order`.
     """
     if order not in scores:
         raise InvalidValueError(
@@ -191,28 +199,29 @@ def rank_of(order: tuple[Name, ...], scores: Mapping[tuple[Name, ...], float]) -
 
 
 def all_orders(teachers: list[str], max_teachers: int) -> list[tuple[str, ...]]:
-    """Every ordered subset of 1 to `max_teachers` teachers, shortest first.
+    """Return every ordered subset of 1 to `max_teachers` teachers, shortest first.
 
-    For 4 teachers there are 4, 16, 40 and 64 with up to 1, 2, 3 and 4 of them (docs/papers.md 2.4).
+    For 4 teachers there are 4, 16, 40 and 64 orders of up to 1, 2, 3 and 4 teachers
+    (docs/papers.md 2.4).
 
     Raises:
         InvalidValueError: A teacher is named twice, `max_teachers` is below 1, or there are more
-            than `MAX_ORDERS`.
+            than `MAX_ORDERS` orders.
     """
     if max_teachers < 1:
         raise InvalidValueError(f"max_teachers={max_teachers} must be at least 1")
     if len(set(teachers)) < len(teachers):
-        raise InvalidValueError(f"teachers {teachers} name one twice")
+        raise InvalidValueError(f"teachers={teachers} must all be different")
     sizes = range(1, min(max_teachers, len(teachers)) + 1)
     _check_number(sum(perm(len(teachers), size) for size in sizes))
     return [order for size in sizes for order in permutations(teachers, size)]
 
 
 def prefix_tree(orders: Sequence[tuple[Name, ...]]) -> list[tuple[Name, ...]]:
-    """The stages that must be trained for these orders: every distinct prefix, once.
+    """Return the stages that must be trained for these orders: every distinct prefix, once.
 
-    The stage `(A, B)` distils what came out of `(A,)` from teacher B; a stage of one teacher starts
-    from the student. Parents come before their children.
+    The stage `(A, B)` continues from the student of stage `(A,)` with teacher B. A stage of one
+    teacher starts from the initial student. Parents come before their children.
     """
     prefixes = (order[:size] for order in orders for size in range(1, len(order) + 1))
     return list(dict.fromkeys(prefixes))
@@ -237,7 +246,7 @@ def _shortest_path(pool: Pool, length: Callable[[list[float]], float], name: str
 
 
 def _orders_to(last: str, pool: Pool, size: int) -> Iterator[tuple[str, ...]]:
-    """Every order of `size` teachers that ends at `last`."""
+    """Yield every order of `size` teachers that ends at `last`."""
     others = [name for name in pool.teachers if name != last]
     _check_number(perm(len(others), size - 1))
     return ((*before, last) for before in permutations(others, size - 1))

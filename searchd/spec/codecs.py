@@ -1,4 +1,4 @@
-"""The JSON form of the domain's values, as specs, messages and the database hold them."""
+"""The JSON form of the domain's values in specs, messages and the database."""
 
 from pydantic import TypeAdapter
 

@@ -98,11 +98,11 @@ class DistillationSpec(Spec):
             raise ValueError(f"two of the teachers {', '.join(self.teachers)} are the same")
         reserved = [name for name in self.teachers if name in _RESERVED]
         if reserved:
-            raise ValueError(f"no teacher may be called {reserved[0]}: it has another meaning")
+            raise ValueError(f"no teacher may be called {reserved[0]}: the name is reserved")
         if self.needs_pool and self.pool is None:
             raise ValueError("teachers that are subnets, or sampled, need a pool")
         if len(set(self.baselines)) < len(self.baselines):
-            raise ValueError(f"baselines name one twice: {', '.join(self.baselines)}")
+            raise ValueError(f"baselines must all be different, got {', '.join(self.baselines)}")
 
     def _check_order(self) -> None:
         order, known = self.order, self.teacher_names
@@ -122,8 +122,8 @@ class DistillationSpec(Spec):
     def _check_number(self) -> None:
         if self.most_stages > _MAX_STAGES:
             raise ValueError(
-                f"it may need {self.most_stages} stages, more than {_MAX_STAGES}; give fewer "
-                "teachers, a smaller max_teachers, or no study"
+                f"the distillation may need {self.most_stages} stages, more than {_MAX_STAGES}; "
+                "use fewer teachers, a smaller max_teachers, or no study"
             )
 
     def _check_methods(self) -> None:
@@ -138,8 +138,8 @@ class DistillationSpec(Spec):
             alone = len(self.teacher_names) == 1
             if not names or (names == {MethodName.INHERITING} and not alone):
                 raise ValueError(
-                    f"teacher {teacher} needs a method to teach by; {MethodName.INHERITING} acts "
-                    "at the first teacher alone"
+                    f"teacher {teacher} needs a distillation method; {MethodName.INHERITING} acts "
+                    "at the first teacher only"
                 )
         if Baseline.AVERAGE_FEATURES in self.baselines:
             check_average(self.distillation.options)

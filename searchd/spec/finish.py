@@ -45,7 +45,7 @@ class FineTuneSpec(Spec):
         if not isinstance(teacher, Subnet):
             raise InvalidValueError(
                 f"trial {trial} was trained without a teacher, and fine_tune keeps the teacher; "
-                "finish it by the method distil"
+                "use the method distil"
             )
         chosen = {"pool": search.pool, "teachers": {_KEPT: teacher}, "order": (_KEPT,)}
         training = _training(search, epochs=self.epochs, learning_rate=self.learning_rate)
@@ -112,4 +112,4 @@ def _checked(
         )
     except ValidationError as error:
         reasons = "; ".join(each["msg"] for each in error.errors())
-        raise InvalidValueError(f"trial {trial} cannot be finished so: {reasons}") from error
+        raise InvalidValueError(f"trial {trial} cannot be finished this way: {reasons}") from error

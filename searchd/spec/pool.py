@@ -111,15 +111,15 @@ class PoolSpec(Spec):
         space = self.space.space
         if self.head.family is not Family.FASTER_RCNN:
             raise ValueError(
-                f"head.family={self.head.family}: the teachers of a pool are "
-                f"{Family.FASTER_RCNN}; the student of a search may be of another family"
+                f"head.family={self.head.family} must be {Family.FASTER_RCNN} for the subnets of a "
+                "pool; the student of a search may have another family"
             )
         if not self.phases:
             raise ValueError("phases must not be empty")
         if self.phases[0].distil:
             raise ValueError(
-                f"phase {self.phases[0].name}: the first phase trains the supernet that teaches "
-                "later ones, so it cannot distil"
+                f"phase {self.phases[0].name}: the first phase cannot distil, since it trains the "
+                "supernet that is the teacher of the later phases"
             )
         for phase in self.phases:
             for stage, (depth, legal) in enumerate(

@@ -1,4 +1,4 @@
-"""What the fault matrix shares: recovery times are printed at the end of the run."""
+"""Prints the recovery times of the fault matrix at the end of the test run."""
 
 import logging
 
@@ -7,7 +7,7 @@ import pytest
 from tests.chaos.recovery import RECOVERIES
 
 logging.getLogger("httpx").setLevel(logging.WARNING)
-"""Tests ask the API several times a second."""
+"""Tests call the API several times per second, and httpx logs every call."""
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -1,4 +1,4 @@
-"""A small disk in memory, which a test fills or makes read-only."""
+"""A small disk in memory that a test fills or makes read-only."""
 
 import contextlib
 import os
@@ -35,7 +35,7 @@ class Disk:
 
     @contextmanager
     def read_only(self) -> Iterator[None]:
-        """Inside, nothing can be written to it, by root neither."""
+        """Make the disk read-only, also for root, inside the `with` block."""
         self._remount("ro")
         try:
             yield
@@ -47,16 +47,16 @@ class Disk:
         return disk.f_bavail * disk.f_frsize
 
     def _remount(self, mode: str) -> None:
-        # A file that is open for writing at this very moment forbids it.
+        # Remounting fails while a file is open for writing.
         while not _mount("-o", f"remount,{mode}", str(self.folder)):
             time.sleep(0.01)
 
 
 @contextmanager
 def mounted_disk(folder: Path, *, size: str) -> Iterator[Disk]:
-    """A new disk on `folder`. Skips the test where this user may not mount one."""
+    """Mount a new disk on `folder`. Skips the test where this user may not mount one."""
     if os.geteuid() != 0 or not _mount("-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)):
-        pytest.skip("to fill a disk or make it read-only takes a user who may mount one")
+        pytest.skip("this user may not mount a disk")
     try:
         yield Disk(folder)
     finally:

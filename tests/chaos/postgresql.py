@@ -15,7 +15,7 @@ _USER = "nobody" if os.geteuid() == 0 else None  # PostgreSQL refuses to run as 
 
 
 class Server:
-    """A server on a socket in a folder of its own.
+    """A server that listens on a socket in its own folder.
 
     Args:
         folder: Empty, and short: the path of a socket has at most 107 characters.
@@ -31,13 +31,13 @@ class Server:
         return f"postgresql+psycopg://searchd@/postgres?host={self._folder}"
 
     def start(self) -> None:
-        """Returns when it answers."""
+        """Start the server and return when it answers."""
         options = f"-c listen_addresses='' -c fsync=off -k {self._folder}"
         log = self._folder / "log"
         self._run("pg_ctl", "-D", self._data, "-w", "-l", log, "-o", options, "start")
 
     def stop(self) -> None:
-        """Cuts off everybody, in the middle of transactions too."""
+        """Stop the server and close all connections, even inside transactions."""
         self._run("pg_ctl", "-D", self._data, "-m", "fast", "stop")
 
     def _run(self, program: str, *arguments: object) -> None:
@@ -53,7 +53,7 @@ class Server:
 
 @contextmanager
 def running_server() -> Iterator[Server]:
-    """A new server, started. Skips the test where PostgreSQL is not installed."""
+    """Start a new server. Skips the test where PostgreSQL is not installed."""
     if not _BINARIES.is_dir():
         pytest.skip(f"PostgreSQL is not installed in {_BINARIES}")
     folder = Path(tempfile.mkdtemp(prefix="searchd-postgresql-"))

@@ -1,20 +1,21 @@
-"""How long the service took to get over each fault, against what is promised."""
+"""The measured recovery times after each fault, compared with their bounds."""
 
 import logging
 import os
 from dataclasses import dataclass
 
 STRICT = "SEARCHD_CHAOS_STRICT"
-"""Variable that `make chaos` sets: the bounds hold as they are, on a machine with nothing else to
-do. Elsewhere other tests may run at the same time."""
+"""Environment variable that `make chaos` sets: the bounds are checked without slack, since nothing
+else runs on the machine. Otherwise other tests may run at the same time."""
 SLACK = 3.0
+"""Factor by which bounds are relaxed unless `STRICT` is set."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Recovery:
-    """One measured recovery."""
+    """A measured recovery; see `recovered`."""
 
     fault: str
     until: str
@@ -23,17 +24,17 @@ class Recovery:
 
 
 RECOVERIES: list[Recovery] = []
-"""Of this test run; printed at its end."""
+"""The recoveries of this test run, printed at its end."""
 
 
 def recovered(fault: str, until: str, took_s: float, *, bound_s: float) -> None:
-    """Note a recovery, and hold it against its bound.
+    """Record a recovery and check it against its bound.
 
     Args:
-        fault: What was done, in words.
-        until: What was waited for.
-        took_s: Seconds from the one to the other.
-        bound_s: Seconds that docs/operations.md promises.
+        fault: Description of the fault.
+        until: Description of what the test waited for.
+        took_s: Seconds from the fault until then.
+        bound_s: Largest number of seconds according to docs/operations.md.
     """
     RECOVERIES.append(Recovery(fault, until, took_s, bound_s))
     log.info("%s: %s after %.1f s (at most %.0f s)", fault, until, took_s, bound_s)

@@ -1,4 +1,4 @@
-"""A running `searchd up`, as an operator starts it, and what tests do with it and see of it."""
+"""A running `searchd up`, as an operator starts it, with what tests do to it and observe."""
 
 import contextlib
 import logging
@@ -29,20 +29,20 @@ from tests.chaos.workers import Attempt
 log = logging.getLogger(__name__)
 
 LEASE_S = 20.0
-"""Longer than a driver takes to start while everything else starts too."""
+"""Longer than a driver needs to start while everything else starts too."""
 SETTINGS = {
     "SEARCHD_LEASE_S": str(LEASE_S),
     "SEARCHD_POLL_S": "0.5",
     "SEARCHD_SLICE_S": "0.1",
     "SEARCHD_SILENCE_S": "60",
 }
-"""Only that faults are seen sooner than with the defaults; docs/operations.md names them."""
+"""Settings that make faults noticed sooner than with the defaults; see docs/operations.md."""
 MAX_TRIALS = 6
 
 
 @dataclass(frozen=True)
 class Finished:
-    """What the database holds of a trial that has ended, and must hold for ever."""
+    """The database's record of a trial that has ended, which must never change."""
 
     name: str
     status: TrialStatus
@@ -56,10 +56,10 @@ class Site:
     """A running `searchd up` on a folder.
 
     Args:
-        folder: Gets the data folder and the notes of the workers.
-        url: Of the API.
-        process: `searchd up` itself.
-        environment: Of the service.
+        folder: Folder for the data folder and the notes of the workers.
+        url: URL of the API.
+        process: The process of `searchd up`.
+        environment: Environment variables of the service.
     """
 
     def __init__(
@@ -83,17 +83,17 @@ class Site:
         self.client.close()
         self.database.close()
 
-    # What it is asked to do
+    # Actions
 
     def add_teachers(self, name: str = "shapes") -> None:
-        """A data set and a pool of this name, ready."""
+        """Add a data set and a pool of this name, and wait until both are ready."""
         split = SplitSpec(annotations=Path("/data/train.json"), images=Path("/data"))
         self.client.create_dataset(DatasetSpec(name=name, train=split, validation=split))
         self.client.create_pool(PoolSpec(name=name, dataset=name))
         self.client.wait_for_pool(name, poll_s=0.2)
 
     def submit(self, name: str, *, max_trials: int = MAX_TRIALS) -> str:
-        """A search of two trials at a time; its id."""
+        """Submit a search with two trials in flight and return its id."""
         spec = SearchSpec(
             name=name,
             dataset="shapes",
@@ -105,19 +105,19 @@ class Site:
         return self.client.submit_search(spec).id
 
     def submit_busy(self, name: str, *, max_trials: int = MAX_TRIALS) -> str:
-        """A search that has finished two trials and is in the middle of two others, where it stays
-        until released."""
+        """Submit a search, wait until two of its trials have ended and two others are held in the
+        middle, and return its id. The two others are held until `release`."""
         search = self.submit(name, max_trials=max_trials)
         workers.hold(self.notes, search)
         self.wait_until(lambda: self.is_busy(search))
         return search
 
     def release(self, search: str) -> None:
-        """Let its trials go on."""
+        """Let the held trials of a search continue."""
         workers.release(self.notes, search)
 
     def start_more(self, *module: str) -> "subprocess.Popen[bytes]":
-        """Another process of the service, with the environment of the coordinator."""
+        """Start another process of the service with the environment of the coordinator."""
         coordinator = self.module("searchd.coordinator")
         assert coordinator is not None
         environment = coordinator.environ()
@@ -132,7 +132,8 @@ class Site:
 
     @contextmanager
     def another(self, *module: str) -> Iterator["subprocess.Popen[bytes]"]:
-        """Like `start_more`; killed when left, with all its descendants."""
+        """Start a process as `start_more` does; kill it and its descendants at the end of the
+        block."""
         process = self.start_more(*module)
         try:
             yield process
@@ -140,10 +141,10 @@ class Site:
             kill(family(process.pid))
             process.wait(10)
 
-    # What it does
+    # Observations
 
     def is_busy(self, search: str) -> bool:
-        """Whether trials have ended and two others have written checkpoints."""
+        """Return whether two trials have ended and two others have reported progress."""
         rows, finished = self.trials(search), self.finished(search)
         assert {trial.status for trial in finished} <= {TrialStatus.SUCCEEDED}, finished
         running = [row for row in rows if row.status is TrialStatus.RUNNING and row.progress]
@@ -154,12 +155,12 @@ class Site:
             return list(trials.of_search(session, search))
 
     def running(self, search: str) -> list[Attempt]:
-        """What workers are at, in the order the trials were proposed."""
+        """Return the attempts that workers run now, in the order in which they began."""
         rows = {(r.name, r.attempt) for r in self.trials(search) if r.status is TrialStatus.RUNNING}
         return [a for a in self.attempts(search) if (a.name, a.number) in rows]
 
     def finished(self, search: str) -> list[Finished]:
-        """Trials that have ended, in the order in which they did."""
+        """Return the trials that have ended, in the order in which they ended."""
         rows = [row for row in self.trials(search) if row.completion is not None]
         return [
             Finished(row.name, row.status, row.attempt, row.completion, row.score, row.params)
@@ -170,39 +171,39 @@ class Site:
         return workers.attempts(self.notes, search)
 
     def reported(self, search: str) -> set[tuple[str, int]]:
-        """Attempts whose report lies in the artifact store."""
+        """Return the attempts whose report is in the artifact store."""
         reports = (self.artifacts / "searches" / search).glob("*/attempt-*/report.json")
         return {(path.parts[-3], int(path.parts[-2].removeprefix("attempt-"))) for path in reports}
 
     def reported_late(self, search: str) -> set[tuple[str, int]]:
-        """Attempts of which a report was written after they were given up."""
+        """Return the attempts whose report was written after the trial was requeued."""
         rows = {row.name: row.attempt for row in self.trials(search)}
         return {(name, number) for name, number in self.reported(search) if number < rows[name]}
 
     def processes(self) -> list[psutil.Process]:
-        """Everything that was started here."""
+        """Return all processes of the service."""
         return marked(MARK, str(self.data_folder))
 
     def module(self, *arguments: str) -> psutil.Process | None:
-        """The living process `python -m ARGUMENTS`; None when there is none."""
+        """Return the running process `python -m ARGUMENTS`, or None."""
         for process in self.processes():
             if _command(process)[1:] == ["-m", *arguments]:
                 return process
         return None
 
     def trial_workers(self) -> list[psutil.Process]:
-        """Processes that have a trial, or wait for one."""
+        """Return the worker processes that run a trial or wait for one."""
         return [p for p in self.processes() if "TrialTrainable" in "".join(_command(p))]
 
     def ray_head(self) -> psutil.Process | None:
-        """`ray start --head`, the parent of every process of the head node."""
+        """Return the process `ray start --head`, the parent of all processes of the head node."""
         for process in self.processes():
             if _command(process)[1:5] == ["-m", "ray.scripts.scripts", "start", "--head"]:
                 return process
         return None
 
     def setting(self, name: str) -> str:
-        """SEARCHD_<NAME> as the processes of the service have it."""
+        """Return the value of SEARCHD_<NAME> in the processes of the service."""
         coordinator = self.module("searchd.coordinator")
         assert coordinator is not None
         return coordinator.environ()[f"SEARCHD_{name}"]
@@ -212,32 +213,33 @@ class Site:
         return [p for p in self.processes() if wanted in _command(p) and "-c" not in _command(p)]
 
     def is_running(self, search: str, name: str, attempt: int) -> bool:
-        """Whether a worker is at this attempt at a trial."""
+        """Return whether a worker runs this attempt at a trial."""
         return (name, attempt) in [(a.name, a.number) for a in self.running(search)]
 
     def has_new_driver(self, search: str, old: int) -> bool:
-        """Whether another driver than process `old` runs under a lease of its own."""
+        """Return whether a driver other than process `old` runs under its own lease."""
         return self.lease(search) > 1 and any(p.pid != old for p in self.drivers(search))
 
     def lease(self, resource: str) -> int:
-        """The number of the last lease on the work of a data set, pool or search; 0: none yet."""
+        """Return the number of the last lease on the work of a data set, pool or search; 0: it was
+        not leased yet."""
         with self.database.read() as session:
             return queue.of_resource(session, resource).lease
 
     def is_requeued(self, search: str) -> bool:
-        """Whether its first driver was given up."""
+        """Return whether a search was requeued after its first driver was lost."""
         with self.database.read() as session:
             row = queue.of_resource(session, search)
         return row.status is WorkStatus.QUEUED or row.lease > 1
 
     def new_attempt(self, search: str, known: Iterable[Attempt]) -> bool:
-        """Whether a worker has begun an attempt that is not among `known`."""
+        """Return whether a worker has begun an attempt that is not among `known`."""
         return len(self.attempts(search)) > len(list(known))
 
-    # What a test waits for and checks
+    # Waiting and checks
 
     def wait_until(self, condition: Callable[[], bool], timeout_s: float = 200) -> float:
-        """Seconds until the condition held."""
+        """Wait until the condition holds and return the seconds that it took."""
         start = time.monotonic()
         while not condition():
             assert time.monotonic() - start < timeout_s, f"not within {timeout_s:g} s"
@@ -252,13 +254,13 @@ class Site:
         late: Iterable[tuple[str, int]] = (),
         max_trials: int = MAX_TRIALS,
     ) -> None:
-        """The search ends by itself, with nothing lost, nothing trained twice and nobody left.
+        """Check that the search ends, nothing was lost or trained twice, and no process is left.
 
         Args:
-            search: Its id.
-            before: What had ended before the fault.
-            late: Attempts whose report came after they had been given to another worker.
-            max_trials: Its budget.
+            search: Id of the search.
+            before: Trials that had ended before the fault.
+            late: Attempts whose report was written after the trial was given to another worker.
+            max_trials: The search's budget.
         """
         ended = self.client.wait_for_search(search, poll_s=0.2)
         assert ended.status is SearchStatus.SUCCEEDED, ended.status_reason
@@ -270,7 +272,7 @@ class Site:
         self.wait_until(lambda: self.leftovers(search) == [], timeout_s=2 * LEASE_S)
 
     def leftovers(self, search: str) -> list[str]:
-        """What should be gone once a search has ended."""
+        """Return descriptions of what still exists and should not after the end of a search."""
         with self.database.read() as session:
             leased = queue.of_resource(session, search).status is WorkStatus.LEASED
         workers_left = {a.pid for a in self.attempts(search)} & {p.pid for p in self.processes()}
@@ -296,12 +298,12 @@ class Site:
 def running_site(
     folder: Path, *, cpus: int = 2, environment: Mapping[str, str] | None = None
 ) -> Iterator[Site]:
-    """`searchd up` on `folder`; ended, with all its processes, when left.
+    """Run `searchd up` on `folder`; end all its processes at the end of the block.
 
     Args:
-        folder: Empty.
-        cpus: That Ray hands out.
-        environment: Settings beyond `SETTINGS`.
+        folder: An empty folder.
+        cpus: Number of CPUs of the Ray cluster.
+        environment: Environment variables in addition to `SETTINGS`.
     """
     (folder / "notes").mkdir(parents=True)
     variables = {
@@ -338,7 +340,7 @@ def running_site(
 
 
 def family(pid: int) -> list[psutil.Process]:
-    """A process and all its descendants."""
+    """Return a process and all its descendants."""
     try:
         process = psutil.Process(pid)
         return [process, *process.children(recursive=True)]
@@ -347,12 +349,12 @@ def family(pid: int) -> list[psutil.Process]:
 
 
 def kill(processes: Iterable[psutil.Process]) -> None:
-    """SIGKILL to all of them."""
+    """Send SIGKILL to all processes."""
     send(processes, signal.SIGKILL)
 
 
 def send(processes: Iterable[psutil.Process], number: signal.Signals) -> None:
-    """A signal to all of them that still live."""
+    """Send a signal to all processes that still run."""
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.send_signal(number)

@@ -1,6 +1,6 @@
-"""A coordinator whose clock a test puts forward and back, while the machine's stays as it is.
+"""A coordinator whose wall clock a test changes, while the clock of the machine is not changed.
 
-`python -m tests.chaos.stepped_coordinator FILE`: the file holds the seconds that it is ahead.
+`python -m tests.chaos.stepped_coordinator FILE`: the file contains the seconds to add to the clock.
 """
 
 import sys
@@ -16,7 +16,7 @@ from searchd.store.base import now
 
 
 def main(ahead: Path) -> None:
-    """Run rounds until killed."""
+    """Run the coordinator's loop until the process is killed."""
     values = settings.load()
 
     def clock() -> datetime:

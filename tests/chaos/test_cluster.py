@@ -1,4 +1,4 @@
-"""The fault matrix where Ray loses nodes: killed, frozen, and the head itself."""
+"""The fault matrix for Ray's nodes: a node is killed or frozen, or the head is killed."""
 
 import signal
 import subprocess
@@ -14,20 +14,21 @@ from tests.chaos.workers import Attempt
 pytestmark = [pytest.mark.chaos, pytest.mark.e2e, pytest.mark.timeout(600)]
 
 HEAD_S = LEASE_S + 40
-"""Ray forgets its jobs with its head, so a driver is missed when its lease has run out."""
+"""A new head knows no jobs of the old one, so a lost driver is noticed when its lease expires."""
 HEALTH_CHECKS_S = 40.0
-"""That Ray needs at most to notice a node that does not answer; see cli/local_service.py."""
+"""Largest number of seconds that Ray needs to notice an unresponsive node; see
+cli/local_service.py."""
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """One CPU on the head; the other is on a node that a test adds."""
+    """A service with one CPU on the head. A test adds a node with another one."""
     with running_site(tmp_path_factory.mktemp("chaos"), cpus=1) as site:
         site.add_teachers()
         yield site
 
 
-def test_trials_of_a_killed_node_go_on_elsewhere(site: Site) -> None:
+def test_trials_of_a_killed_node_resume_on_another_node(site: Site) -> None:
     with _node(site) as node:
         search = site.submit_busy("killed-node")
         before, lost = site.finished(search), _trial_on(site, search, node)
@@ -40,7 +41,7 @@ def test_trials_of_a_killed_node_go_on_elsewhere(site: Site) -> None:
         site.check_end(search, before)
 
 
-def test_trials_of_a_frozen_node_go_on_elsewhere_and_its_late_report_changes_nothing(
+def test_trials_of_a_frozen_node_resume_on_another_node_and_its_late_report_changes_nothing(
     site: Site,
 ) -> None:
     with _node(site) as node:
@@ -58,7 +59,7 @@ def test_trials_of_a_frozen_node_go_on_elsewhere_and_its_late_report_changes_not
         site.check_end(search, before, late=late)
 
 
-def test_search_goes_on_after_the_ray_head_was_killed(site: Site) -> None:
+def test_search_resumes_after_the_ray_head_was_killed(site: Site) -> None:
     with _node(site):
         search = site.submit_busy("killed-head")
         before, known = site.finished(search), site.attempts(search)
@@ -73,7 +74,7 @@ def test_search_goes_on_after_the_ray_head_was_killed(site: Site) -> None:
         site.check_end(search, before)
 
 
-def test_search_goes_on_after_rays_gcs_alone_was_killed(site: Site) -> None:
+def test_search_resumes_after_only_the_gcs_of_ray_was_killed(site: Site) -> None:
     with _node(site):
         search = site.submit_busy("killed-gcs")
         before, known = site.finished(search), site.attempts(search)
@@ -91,7 +92,7 @@ def test_search_goes_on_after_rays_gcs_alone_was_killed(site: Site) -> None:
 
 @contextmanager
 def _node(site: Site) -> Iterator["subprocess.Popen[bytes]"]:
-    """A second node on this machine, with room for one trial."""
+    """Start a second node on this machine, with capacity for one trial."""
     options = {
         "address": site.setting("RAY_ADDRESS"),
         "num-cpus": "1",
@@ -106,7 +107,7 @@ def _node(site: Site) -> Iterator["subprocess.Popen[bytes]"]:
 
 
 def _trial_on(site: Site, search: str, node: "subprocess.Popen[bytes]") -> Attempt:
-    """The attempt that a worker of the node is at."""
+    """Return the attempt that a worker of the node runs."""
     pids = {process.pid for process in family(node.pid)}
     (found,) = [attempt for attempt in site.running(search) if attempt.pid in pids]
     return found

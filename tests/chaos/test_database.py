@@ -1,4 +1,4 @@
-"""The fault matrix where the database is away: a PostgreSQL server is stopped and started."""
+"""The fault matrix for the database: a PostgreSQL server is stopped and started."""
 
 import time
 from collections.abc import Iterator
@@ -29,9 +29,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, server: Server) -> Iterator[S
         yield site
 
 
-def test_search_outlasts_a_database_that_is_away_for_less_than_a_lease(
-    site: Site, server: Server
-) -> None:
+def test_search_survives_a_database_outage_shorter_than_a_lease(site: Site, server: Server) -> None:
     search = site.submit_busy("database-away")
     before, (driver,) = site.finished(search), site.drivers(search)
 
@@ -47,7 +45,7 @@ def test_search_outlasts_a_database_that_is_away_for_less_than_a_lease(
     site.check_end(search, before)
 
 
-def test_search_outlasts_a_database_that_is_away_for_30_s(site: Site, server: Server) -> None:
+def test_search_survives_a_database_outage_of_30_s(site: Site, server: Server) -> None:
     search = site.submit_busy("database-away-30-s")
     before = site.finished(search)
 

@@ -1,4 +1,4 @@
-"""The fault matrix where the disk that artifacts lie on takes no writes."""
+"""The fault matrix for the disk of the artifact store: it is full or read-only."""
 
 import time
 from collections.abc import Iterator
@@ -16,9 +16,9 @@ pytestmark = [pytest.mark.chaos, pytest.mark.e2e, pytest.mark.timeout(600)]
 SIZE = "16m"
 MIN_FREE_GB = 0.004
 NEARLY_FULL_BYTES = 1_000_000
-"""Free: less than half of `MIN_FREE_GB`, and room for checkpoints."""
+"""Free bytes: less than half of `MIN_FREE_GB`, and enough for checkpoints."""
 NEW_DRIVER_S = 20.0
-"""Until results come in again where a driver has to be started."""
+"""Bound in seconds on new results where a driver has to be started first."""
 
 
 @pytest.fixture(scope="module")
@@ -33,13 +33,13 @@ def site(tmp_path_factory: pytest.TempPathFactory, disk: Disk) -> Iterator[Site]
         "SEARCHD_ARTIFACTS": str(disk.folder / "artifacts"),
         "SEARCHD_MIN_FREE_GB": str(MIN_FREE_GB),
     }
-    # The database lies elsewhere, on a disk that is guarded too.
+    # The database is on another disk, which the disk guard watches too.
     with running_site(tmp_path_factory.mktemp("chaos"), environment=environment) as site:
         site.add_teachers()
         yield site
 
 
-def test_search_is_stopped_before_the_disk_is_full_and_goes_on_by_itself(
+def test_search_is_stopped_before_the_disk_is_full_and_resumes_automatically(
     site: Site, disk: Disk
 ) -> None:
     search = site.submit_busy("nearly-full")
@@ -59,13 +59,15 @@ def test_search_is_stopped_before_the_disk_is_full_and_goes_on_by_itself(
     site.check_end(search, before)
 
 
-def test_search_waits_while_the_disk_is_full_and_goes_on_by_itself(site: Site, disk: Disk) -> None:
+def test_search_waits_while_the_disk_is_full_and_resumes_automatically(
+    site: Site, disk: Disk
+) -> None:
     search = site.submit_busy("full")
 
     disk.fill()
     site.release(search)
     site.wait_until(lambda: _status(site, search)[0] is SearchStatus.PAUSING)
-    site.wait_until(lambda: _is_still(site, search))
+    site.wait_until(lambda: _is_idle(site, search))
     before = site.finished(search)
     assert "stopped for want of disk space" in _status(site, search)[1]
     disk.free()
@@ -80,7 +82,7 @@ def test_search_waits_while_the_disk_is_read_only(site: Site, disk: Disk) -> Non
 
     with disk.read_only():
         site.release(search)
-        site.wait_until(lambda: _is_still(site, search))
+        site.wait_until(lambda: _is_idle(site, search))
         before = site.finished(search)
 
     took_s = site.wait_until(lambda: len(site.finished(search)) > len(before))
@@ -89,12 +91,12 @@ def test_search_waits_while_the_disk_is_read_only(site: Site, disk: Disk) -> Non
     assert {attempt.number for attempt in site.attempts(search)} == {1}
 
 
-def test_trials_are_tried_again_when_the_disk_is_read_only_for_longer_than_they_wait(
+def test_trials_are_retried_when_the_disk_is_read_only_for_longer_than_the_write_timeout(
     site: Site, disk: Disk
 ) -> None:
     search = site.submit("read-only-for-long")
     workers.hold(site.notes, search)
-    workers.be_impatient(site.notes, search)
+    workers.shorten_write_timeout(site.notes, search)
     site.wait_until(lambda: site.is_busy(search))
     before, lost = site.finished(search), [attempt.name for attempt in site.running(search)]
 
@@ -106,7 +108,7 @@ def test_trials_are_tried_again_when_the_disk_is_read_only_for_longer_than_they_
     took_s = site.wait_until(lambda: len(site.finished(search)) > len(before))
     recovered("disk read-only for long, then writable", "results come in", took_s, bound_s=10)
     site.check_end(search, before)
-    assert all(row.adjustments == {} for row in site.trials(search))  # no try was used up
+    assert all(row.adjustments == {} for row in site.trials(search))  # no retry was counted
     said = [event.message for event in site.client.search_events(search)]
     assert [m for m in said if "store_refused: [Errno 30] Read-only file system" in m]
     assert all(a.first_slice > 0 for a in site.attempts(search) if a.number > 1)
@@ -117,8 +119,8 @@ def _status(site: Site, search: str) -> tuple[SearchStatus, str]:
     return now.status, now.status_reason
 
 
-def _is_still(site: Site, search: str) -> bool:
-    """Whether no trial has ended for some seconds, which is longer than a trial takes."""
+def _is_idle(site: Site, search: str) -> bool:
+    """Return whether no trial has ended for five seconds, which is longer than a trial takes."""
     before = site.finished(search)
     time.sleep(5)
     return site.finished(search) == before

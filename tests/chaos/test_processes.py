@@ -1,4 +1,4 @@
-"""The quick half of the fault matrix: processes of the service are killed in mid-search."""
+"""The fast half of the fault matrix: processes of the service are killed during a search."""
 
 import contextlib
 import signal
@@ -24,26 +24,26 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield site
 
 
-def test_killed_workers_are_replaced_and_their_trials_go_on_from_what_checkpoints_are_whole(
+def test_killed_workers_are_replaced_and_their_trials_resume_from_undamaged_checkpoints(
     site: Site,
 ) -> None:
     search = site.submit_busy("killed-workers")
-    before, (whole, cut) = site.finished(search), site.running(search)
+    before, (intact, damaged) = site.finished(search), site.running(search)
 
-    kill([psutil.Process(whole.pid), psutil.Process(cut.pid)])
-    folder = site.artifacts / "searches" / search / cut.name / "attempt-1"
+    kill([psutil.Process(intact.pid), psutil.Process(damaged.pid)])
+    folder = site.artifacts / "searches" / search / damaged.name / "attempt-1"
     (folder / "resume.json").write_text('{"slice"')
     site.release(search)
 
-    took_s = site.wait_until(lambda: site.is_running(search, whole.name, 2))
+    took_s = site.wait_until(lambda: site.is_running(search, intact.name, 2))
     recovered("SIGKILL of two workers", "a trial runs again", took_s, bound_s=10)
     site.check_end(search, before)
     again = {a.name: a.first_slice for a in site.attempts(search) if a.number == 2}
-    assert again[whole.name] > 0
-    assert again[cut.name] == 0
+    assert again[intact.name] > 0
+    assert again[damaged.name] == 0
 
 
-def test_killed_driver_is_replaced_and_goes_on_with_the_search(site: Site) -> None:
+def test_killed_driver_is_replaced_and_the_search_resumes(site: Site) -> None:
     search = site.submit_busy("killed-driver")
     before, (driver,) = site.finished(search), site.drivers(search)
     known = site.attempts(search)
@@ -58,8 +58,8 @@ def test_killed_driver_is_replaced_and_goes_on_with_the_search(site: Site) -> No
     site.check_end(search, before)
 
 
-def test_killed_coordinator_and_api_are_replaced_while_the_search_goes_on(site: Site) -> None:
-    search = site.submit_busy("killed-door")
+def test_killed_coordinator_and_api_are_replaced_while_the_search_runs(site: Site) -> None:
+    search = site.submit_busy("killed-api")
     before = site.finished(search)
     api, coordinator = site.module("api"), site.module("searchd.coordinator")
     assert api is not None
@@ -89,7 +89,7 @@ def test_two_coordinators_at_once_start_each_driver_once(site: Site) -> None:
 
 
 @pytest.mark.chaos
-def test_clock_that_is_put_forward_and_back_disturbs_nothing(site: Site) -> None:
+def test_changes_of_the_wall_clock_disturb_nothing(site: Site) -> None:
     first = site.module("searchd.coordinator")
     assert first is not None
     ahead = site.notes / "seconds-ahead"

@@ -1,5 +1,5 @@
-"""Real detectors: who is killed in the middle of training goes on from the last epoch, and a trial
-whose parent's weights are damaged goes on from the parent's parent."""
+"""Real detectors: an interrupted training resumes from its last epoch, and a trial whose parent's
+weights are damaged continues from the parent's parent."""
 
 import os
 import re
@@ -20,7 +20,7 @@ from tests.chaos.site import Site, family, kill, running_site
 pytestmark = [pytest.mark.chaos, pytest.mark.e2e, pytest.mark.timeout(600)]
 
 REAL = ("trial_module", "adaptation_costs", "latency", "pool_training", "dataset_check")
-"""Settings that name what the workers do."""
+"""Settings that name the workers' code."""
 EPOCHS = 12
 HEAD = {
     "head_channels": 32,
@@ -85,7 +85,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield site
 
 
-def test_training_goes_on_from_its_last_epoch_when_worker_and_then_driver_are_killed(
+def test_training_resumes_from_its_last_epoch_when_worker_and_then_driver_are_killed(
     site: Site,
 ) -> None:
     search = site.client.submit_search(SearchSpec.model_validate(SEARCH)).id
@@ -102,8 +102,8 @@ def test_training_goes_on_from_its_last_epoch_when_worker_and_then_driver_are_ki
 
     ended = site.client.wait_for_search(search, poll_s=0.5)
     assert ended.status is SearchStatus.SUCCEEDED, ended.status_reason
-    # In epoch n when killed, so that n - 1 were trained.
-    after_worker, after_driver = _went_on_at(site)
+    # An attempt that was killed in epoch n had trained n - 1 epochs.
+    after_worker, after_driver = _resumed_at(site)
     assert after_worker >= 3
     assert after_driver >= 7
     base = site.client.get_trial(f"{search}-base")
@@ -111,7 +111,7 @@ def test_training_goes_on_from_its_last_epoch_when_worker_and_then_driver_are_ki
     assert [epoch.epoch for epoch in base.epochs] == list(range(1, EPOCHS + 1))
 
 
-def test_trial_whose_parent_was_cut_short_goes_on_from_the_parents_parent_and_says_so(
+def test_trial_with_a_damaged_parent_continues_from_the_parents_parent_and_says_so(
     site: Site,
 ) -> None:
     base = {**BASE, "training": {**BASE["training"], "epochs": 1}}
@@ -136,15 +136,15 @@ def test_trial_whose_parent_was_cut_short_goes_on_from_the_parents_parent_and_sa
     assert [m for m in said if damage in m and "from the student of trial base" in m]
 
 
-def _went_on_at(site: Site) -> list[int]:
-    """The epochs at which attempts at a base went on from a checkpoint, as their workers say."""
+def _resumed_at(site: Site) -> list[int]:
+    """Return the epochs at which attempts at a base resumed, according to the workers' logs."""
     logs: list[Path] = sorted(site.data_folder.glob("ray/session_latest/logs/worker-*.err"))
     found = [re.findall(r"trial base goes on at epoch (\d+)", log.read_text()) for log in logs]
     return sorted(int(epoch) for epochs in found for epoch in epochs)
 
 
 def _epoch(site: Site, search: str, *, attempt: int) -> int:
-    """The epoch that this attempt at the base trains; 0: none."""
+    """Return the epoch that this attempt at the base trains; 0: it does not train."""
     rows: dict[str, TrialRow] = {row.name: row for row in site.trials(search)}
     base = rows.get("base")
     if base is None or base.attempt != attempt or base.progress is None:

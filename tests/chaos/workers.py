@@ -1,7 +1,7 @@
-"""Trials without torch: a second and a half each, with a checkpoint at every slice.
+"""Trials without torch that take one and a half seconds and write a checkpoint after every slice.
 
-Every attempt leaves a line in the folder NOTES, which is not the artifact store: faults may make
-that one refuse writes.
+Every attempt adds a line to a file in the folder NOTES. That folder is not in the artifact store,
+since faults may make the store refuse writes.
 """
 
 import itertools
@@ -23,17 +23,19 @@ from tests import fake_workers
 from tests.fake_workers import TrialContext
 
 NOTES = "CHAOS_NOTES"
-"""Variable that names the folder of the notes."""
+"""Environment variable with the folder of the notes."""
 ENVIRONMENT = {**fake_workers.ENVIRONMENT, "SEARCHD_TRIAL_MODULE": "tests.chaos.workers"}
 NUM_SLICES = 10
 SLICE_S = 0.15
 FIRST = ("base", "0")
-IMPATIENCE_S = 2.0
-"""That an impatient worker waits for a store that takes no writes, instead of
-`searchd.artifacts.PATIENCE_S`."""
+"""Names of the trials that are never held."""
+SHORT_WRITE_TIMEOUT_S = 2.0
+"""Seconds that a worker waits for a store that refuses writes after `shorten_write_timeout`,
+instead of `searchd.artifacts.WRITE_TIMEOUT_S`."""
 LATE_S = 1.0
+"""Seconds after which a worker that was cut off writes its report."""
 LATE_PARAMS = 666
-"""Of the student in a late report, by which it is told from a good one."""
+"""Number of parameters in a late report, which distinguishes it from other reports."""
 _REPORT_LATE = """
 import sys, time
 from searchd import artifacts
@@ -46,13 +48,13 @@ __all__ = ["TrialContext", "trial_steps"]
 
 @dataclass(frozen=True)
 class Attempt:
-    """What a worker noted when it began.
+    """What a worker noted when it began an attempt.
 
     Attributes:
-        name: Of the trial.
-        number: Of the attempt.
-        pid: Of the worker process.
-        first_slice: The first that it trains: above 0 when it goes on from a checkpoint.
+        name: Name of the trial.
+        number: Number of the attempt.
+        pid: Process id of the worker.
+        first_slice: First slice that the attempt trains; above 0 if it resumes from a checkpoint.
     """
 
     name: str
@@ -62,7 +64,7 @@ class Attempt:
 
 
 def attempts(notes: Path, search: str) -> list[Attempt]:
-    """Every attempt at a trial of a search that a worker began, in order."""
+    """Return every attempt at a trial of a search that a worker began, in order."""
     file = notes / search
     if not file.exists():
         return []
@@ -70,10 +72,11 @@ def attempts(notes: Path, search: str) -> list[Attempt]:
 
 
 def trial_steps(task: TrialTask, context: TrialContext) -> Generator[Progress, bool, Report]:
-    """Trains nothing, and writes as a real trial does: checkpoints, weights, at last its report."""
+    """Run a trial without training that writes the files of a real one: checkpoints, weights, and
+    its report last."""
     context.num_trials += 1
-    if (_notes() / f"impatient-{task.search}").exists():
-        artifacts.WRITE_TIMEOUT_S = IMPATIENCE_S
+    if (_notes() / f"short-timeout-{task.search}").exists():
+        artifacts.WRITE_TIMEOUT_S = SHORT_WRITE_TIMEOUT_S
     first = _checkpoint(task)
     attempt = Attempt(task.proposal.name, task.attempt, os.getpid(), first)
     with (_notes() / task.search).open("a") as file:
@@ -88,7 +91,9 @@ def trial_steps(task: TrialTask, context: TrialContext) -> Generator[Progress, b
             _be_cut_off(task)
         while True:
             if not (yield fake_workers.progress(task, iteration)):
-                return fake_workers.report(task, outcome=Outcome.STOPPED, reason="told to stop")
+                return fake_workers.report(
+                    task, outcome=Outcome.STOPPED, reason="stopped on request"
+                )
             if iteration < 3 or not _is_held(task):
                 break
             time.sleep(SLICE_S)
@@ -99,22 +104,24 @@ def trial_steps(task: TrialTask, context: TrialContext) -> Generator[Progress, b
 
 
 def hold(notes: Path, search: str) -> None:
-    """Trials of this search after the first two stay in their middle until released."""
+    """Hold the trials of this search, except the first two, in the middle until `release`."""
     (notes / f"hold-{search}").touch()
 
 
 def release(notes: Path, search: str) -> None:
+    """Let the held trials of this search continue."""
     (notes / f"hold-{search}").unlink()
 
 
-def be_impatient(notes: Path, search: str) -> None:
-    """Attempts at trials of this search that begin from now on wait `IMPATIENCE_S`."""
-    (notes / f"impatient-{search}").touch()
+def shorten_write_timeout(notes: Path, search: str) -> None:
+    """Set the write timeout of later attempts at trials of this search to
+    `SHORT_WRITE_TIMEOUT_S`."""
+    (notes / f"short-timeout-{search}").touch()
 
 
 def cut_off(notes: Path, search: str) -> None:
-    """The next worker that gets to slice 3 of a trial of this search is lost to the service, and
-    yet writes its report later: as one does that was frozen or lost its network."""
+    """Make the next worker that reaches slice 3 of a trial of this search die, and its report be
+    written later, as if the worker had been frozen or had lost its network."""
     (notes / f"cut-off-{search}").touch()
 
 
@@ -150,5 +157,5 @@ def _checkpoint(task: TrialTask) -> int:
             try:
                 return int(artifacts.read_json(uri)["slice"])
             except ArtifactError:
-                continue  # cut short; an earlier attempt's may do
+                continue  # truncated; try the checkpoint of an earlier attempt
     return 0

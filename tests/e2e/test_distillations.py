@@ -77,14 +77,15 @@ def _kill_driver(distillation_id: str) -> None:
 
 
 def _succeeded(client: Client, distillation_id: str) -> dict[str, int]:
-    """The attempt at which each trial succeeded, by its name."""
+    """Return the number of the attempt that succeeded, by the trial's name."""
     rows = client.distillation_trials(distillation_id, status="succeeded")
     return {row.name: row.attempt for row in rows}
 
 
 @pytest.fixture(scope="module")
 def studied(client: Client) -> tuple[DistillationDetails, dict[str, int]]:
-    """A study whose driver was killed while a stage ran, and what had been trained by then."""
+    """Run a study whose driver is killed while a stage runs; return it and the trials that had
+    succeeded before."""
     spec = DistillationSpec.model_validate(DISTILLATION)
     distillation = client.submit_distillation(spec).id
 
@@ -108,7 +109,7 @@ def studied(client: Client) -> tuple[DistillationDetails, dict[str, int]]:
 Studied = tuple[DistillationDetails, dict[str, int]]
 
 
-def test_the_killed_study_ends_and_trains_nothing_twice_that_had_ended(
+def test_a_study_whose_driver_was_killed_ends_and_repeats_no_finished_trial(
     client: Client, studied: Studied
 ) -> None:
     ended, before = studied
@@ -121,9 +122,9 @@ def test_the_killed_study_ends_and_trains_nothing_twice_that_had_ended(
 
 def test_a_study_trains_as_many_stages_as_its_prefix_tree_has(studied: Studied) -> None:
     ended, _ = studied
-    # 3 orders of one teacher and 6 of two; baselines are as long as the order. The direct one
-    # begins as an order does, and so is the order itself where that has one teacher, which cannot
-    # teach simultaneously either.
+    # There are 3 orders of one teacher and 6 of two, and baselines have as many stages as the
+    # order. The first stage of the baseline `direct` is also an order's. Where the order has one
+    # teacher, `direct` equals the order, and there are no simultaneous teachers.
     expected = {1: 9 + 1, 2: 9 + 1 + 2 + 2 + 2}
     assert len(ended.stages) == expected[len(ended.order)]
     assert ended.trials == {TrialStatus.SUCCEEDED: len(ended.stages) + 1}

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 EPOCHS = 40
 BOUND_S = 60
-"""In which a pause frees every GPU."""
+"""Bound in seconds on the time in which a pause frees every GPU."""
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def seconds_until(condition: Callable[[], object], timeout_s: float = 400) -> fl
 
 
 def processes(service: Service, *words: str) -> list[psutil.Process]:
-    """Of the service, with one of the words in their command line."""
+    """Return the processes of the service with one of the words in their command line."""
     found = []
     for process in marked(MARK, str(service.data_folder)):
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -81,7 +81,7 @@ def processes(service: Service, *words: str) -> list[psutil.Process]:
 
 
 def at(client: Client, search: str, attempt: int) -> Progress | None:
-    """Where this attempt at the base stands, once it is being trained."""
+    """Return the progress of this attempt at the base, or None before its training starts."""
     for trial in client.trials(search):
         progress = trial.progress
         if trial.name == "base" and progress is not None and progress.attempt == attempt:
@@ -89,7 +89,7 @@ def at(client: Client, search: str, attempt: int) -> Progress | None:
     return None
 
 
-def test_paused_search_and_pool_free_the_cluster_and_go_on_where_they_were(
+def test_paused_search_and_pool_free_the_cluster_and_resume_where_they_were(
     service: Service, client: Client
 ) -> None:
     search = submit(client, "paused", EPOCHS)
@@ -114,7 +114,7 @@ def test_paused_search_and_pool_free_the_cluster_and_go_on_where_they_were(
     seconds_until(lambda: at(client, search, 2))
     after = at(client, search, 2)
     assert after is not None
-    log.info("paused at or after %s, goes on at or before %s", before, after)
+    log.info("paused at or after %s, resumed at or before %s", before, after)
     assert (after.epoch, after.iteration) >= (before.epoch, before.iteration)
     ended = client.wait_for_search(search, poll_s=0.5)
     assert ended.status is SearchStatus.SUCCEEDED, ended.status_reason
@@ -125,7 +125,7 @@ def test_paused_search_and_pool_free_the_cluster_and_go_on_where_they_were(
     assert [epoch.epoch for epoch in pool.epochs] == [*range(1, EPOCHS // 2 + 1)] * 2
 
 
-def test_extended_search_goes_on_and_trains_nothing_again(client: Client) -> None:
+def test_extended_search_resumes_and_trains_nothing_again(client: Client) -> None:
     ended = client.get_search("paused")
     before = {trial.name: trial for trial in client.trials("paused")}
     assert set(before) == {"base", "0"}

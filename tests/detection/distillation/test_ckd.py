@@ -25,7 +25,8 @@ from detection.distillation.method import Pair, Sizes
 from detection.distillation.taps import Cells, Regions
 from detection.training import Training, average_gradients
 from searchd.domain.detector import Family
-from searchd.domain.distillation_methods import CkdOptions, MethodName
+from searchd.domain.distillation_methods import MethodName
+from searchd.domain.method_options import CkdOptions
 from searchd.domain.resolution import Resolution
 from searchd.spec import TrainingSpec
 from tests.detection.distillation.conftest import tiny

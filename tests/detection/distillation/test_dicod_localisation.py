@@ -15,8 +15,8 @@ from detection.crop_classifier import ClassifierTeacher, CropClassifier
 from detection.data.batches import Batch
 from detection.distillation.dicod_localisation import DicodLocalisation, pooled_difference
 from detection.distillation.taps import MatchedPredictions
-from searchd.domain.distillation_methods import DicodLocalisationOptions
 from searchd.domain.errors import InvalidValueError
+from searchd.domain.method_options import DicodLocalisationOptions
 from searchd.domain.resolution import Resolution
 from searchd.spec.classifier import ClassifierSpec
 from tests.detection.distillation.known import taps

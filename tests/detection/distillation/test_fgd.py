@@ -20,7 +20,7 @@ from detection.distillation.fgd import (
     relation_loss,
 )
 from detection.distillation.method import Sizes
-from searchd.domain.distillation_methods import FgdOptions
+from searchd.domain.method_options import FgdOptions
 from tests.detection.distillation.known import taps
 from tests.detection.distillation.neck_features import Floats, adapted, holding, neck, pair, sizes
 

@@ -20,8 +20,8 @@ from detection.distillation.icd import (
     regression_loss,
 )
 from detection.distillation.method import Pair, Sizes
-from searchd.domain.distillation_methods import IcdOptions
 from searchd.domain.errors import InvalidValueError
+from searchd.domain.method_options import IcdOptions
 from searchd.domain.resolution import Resolution
 from tests.detection.distillation.known import taps
 

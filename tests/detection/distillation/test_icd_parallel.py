@@ -13,7 +13,7 @@ from detection.data.coco import CocoSplit
 from detection.data.shapes import make_shapes
 from detection.distillation.icd import Icd
 from detection.distillation.method import Pair, Sizes
-from searchd.domain.distillation_methods import IcdOptions
+from searchd.domain.method_options import IcdOptions
 from searchd.domain.resolution import Resolution
 from searchd.spec import SplitSpec
 from tests.detection.distillation.known import taps

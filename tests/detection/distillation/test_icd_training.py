@@ -20,7 +20,8 @@ from detection.distillation.method import Pair, Sizes
 from detection.distillation.student import student_step
 from detection.training import NonFiniteLossError, Training
 from searchd.domain.detector import Family
-from searchd.domain.distillation_methods import IcdOptions, MethodName
+from searchd.domain.distillation_methods import MethodName
+from searchd.domain.method_options import IcdOptions
 from searchd.domain.resolution import Resolution
 from searchd.spec import MethodSpec, TrainingSpec
 from tests.detection.distillation.conftest import tiny

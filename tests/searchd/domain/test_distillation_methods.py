@@ -11,13 +11,8 @@ from searchd.domain.detector import Detector, Family
 from searchd.domain.distillation_methods import (
     CATALOGUE,
     JOINT_DETNAS,
-    CkdOptions,
     CwdOptions,
-    DicodClassificationOptions,
-    DicodLocalisationOptions,
     FeatureImitationOptions,
-    FgdOptions,
-    IcdOptions,
     MethodName,
     MgdOptions,
     SgfiOptions,
@@ -26,6 +21,13 @@ from searchd.domain.distillation_methods import (
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.method_description import Tap
 from searchd.domain.method_fit import Traits, check_average, check_fit, fitting, misfit, traits
+from searchd.domain.method_options import (
+    CkdOptions,
+    DicodClassificationOptions,
+    DicodLocalisationOptions,
+    FgdOptions,
+    IcdOptions,
+)
 from searchd.spec import SearchSpec
 
 FASTER, CASCADE = Family.FASTER_RCNN, Family.CASCADE_RCNN
@@ -248,7 +250,7 @@ def test_only_feature_matching_teaches_by_averaged_features() -> None:
 
     for name in set(MethodName) - {MethodName.FEATURE_MATCHING}:
         with pytest.raises(
-            InvalidValueError, match=f"{name} cannot teach by average_features, which feature_match"
+            InvalidValueError, match=f"{name} cannot teach by average_features, only feature_match"
         ):
             check_average([MethodName.FEATURE_MATCHING, name])
 

@@ -28,7 +28,7 @@ def test_a_teacher_named_twice_is_refused() -> None:
 
 
 def test_stage_before_its_parent_is_refused() -> None:
-    with pytest.raises(InvalidValueError, match="stage a > b comes before the one it goes on from"):
+    with pytest.raises(InvalidValueError, match="stage a > b comes before its parent"):
         Plan(teachers={"a": A, "b": B}, choices=CHOICES, stages=(("a", "b"), ("a",)))
 
 

@@ -123,7 +123,7 @@ def test_groups_for_other_blocks_than_the_texts_are_refused(
     groups: tuple[tuple[int, ...], ...],
 ) -> None:
     text = "[(8, 8)-(8, 8)], [(16, 16)], [(32, 32)], [(64, 64)]"
-    with pytest.raises(EncodingError, match=r"one for each block of stages of \[2, 1, 1, 1\]"):
+    with pytest.raises(EncodingError, match=r"one for each block of stages with \[2, 1, 1, 1\]"):
         parse(text, BlockKind.BASIC, groups=groups)
 
 

@@ -38,7 +38,7 @@ def test_largest_and_smallest_take_the_last_and_first_values() -> None:
     assert str(TINY.smallest) == "d1-1-1-1 w1/1/1/1 n16"
 
 
-def test_samples_lie_in_the_space_and_reach_every_value() -> None:
+def test_samples_are_in_the_space_and_take_every_value() -> None:
     rng = random.Random(0)
     samples = [TINY.sample(rng) for _ in range(200)]
     for subnet in samples:

@@ -33,7 +33,7 @@ def test_resolution_reads_and_prints_wxh() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "800", "800x", "x800", "-8x8", "8.5x8", "1x2x3", "0x5"])
-def test_other_text_is_no_resolution(text: str) -> None:
+def test_other_text_is_not_a_resolution(text: str) -> None:
     with pytest.raises(InvalidValueError, match="resolution"):
         Resolution.parse(text)
 
@@ -47,7 +47,7 @@ def test_impossible_detector_is_refused(field: str, value: float) -> None:
         Detector(architecture=preset("resnet18"), **{field: value})  # type: ignore[arg-type]  # wrong on purpose
 
 
-def test_a_running_trial_may_be_offered_again_but_a_finished_one_not() -> None:
+def test_a_running_trial_may_be_requeued_but_a_finished_one_may_not() -> None:
     check_transition("trial 3", TrialStatus.RUNNING, TrialStatus.PENDING)
     with pytest.raises(IllegalTransitionError, match="trial 3 cannot go from succeeded to pending"):
         check_transition("trial 3", TrialStatus.SUCCEEDED, TrialStatus.PENDING)

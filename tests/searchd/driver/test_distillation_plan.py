@@ -158,7 +158,7 @@ def test_reasons_are_among_the_events(stage: Scene) -> None:
     assert "teachers: smallest > sampled-1, by forward; 6 stages are trained" in said
     assert (
         f"teacher 1, smallest ({space.smallest}, AP 0.020, adaptation cost 1): "
-        "nearest to student (1) of what was left"
+        "nearest to student (1) of the unused teachers"
     ) in said
     assert any(
         message.startswith("teacher 2, sampled-1 (") and "nearest to smallest (1)" in message

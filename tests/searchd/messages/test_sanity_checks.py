@@ -1,4 +1,4 @@
-"""What the checks around a trial say to its user, and what a damaged file's error says."""
+"""The warnings of a trial's sanity checks, and the error about a damaged file."""
 
 from searchd.domain.errors import ArtifactError
 from searchd.domain.resolution import Resolution
@@ -33,6 +33,6 @@ def test_every_finding_is_a_warning_in_words() -> None:
     )
 
 
-def test_error_about_a_file_says_where_it_lies() -> None:
+def test_error_about_a_file_has_its_uri() -> None:
     assert ArtifactError("student is missing", "/artifacts/student").uri == "/artifacts/student"
     assert str(ArtifactError("student is missing")) == "student is missing"

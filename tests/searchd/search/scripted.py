@@ -1,4 +1,4 @@
-"""Searches whose trials are not run: a function of the proposal says how each scores."""
+"""Searches whose trials are not run: a function of the proposal gives each trial's score."""
 
 import random
 from collections.abc import Callable
@@ -20,7 +20,7 @@ STRATEGY = JointDetNas(
 BACKBONE = preset("resnet18", base_channels=16)
 
 Score = Callable[[Proposal], float | None]
-"""None: the trial fails."""
+"""The score of a trial, given its proposal. None: the trial fails."""
 
 
 def completion(
@@ -42,7 +42,7 @@ def completion(
 
 
 def chosen_of(teaching: TeacherCandidates) -> Subnet:
-    """Stands in for what a worker would measure: a candidate that is not always the same one."""
+    """Return a candidate instead of measuring costs; it is not always the same one."""
     return max(teaching.candidates, key=str)
 
 
@@ -59,7 +59,7 @@ def with_base(strategy: Strategy = STRATEGY) -> AskTell:
 
 
 def run(ask_tell: AskTell, score: Score, in_flight: int, order: random.Random) -> Finished:
-    """Runs a search to its end with so many trials in flight, completed in a random order."""
+    """Run a search to its end with `in_flight` trials at a time, completed in a random order."""
     running: list[Proposal] = []
     while True:
         decision = ask_tell.ask() if len(running) < in_flight else Wait("slots are taken")

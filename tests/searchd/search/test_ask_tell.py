@@ -124,7 +124,7 @@ def test_search_whose_trials_sometimes_fail_still_ends_and_can_be_replayed(
     assert replay(ask_tell.strategy, ask_tell.proposals, ask_tell.completions) == ask_tell.proposals
 
 
-def test_interrupted_search_goes_on_as_if_it_had_not_been() -> None:
+def test_interrupted_search_resumes_with_the_same_proposals() -> None:
     whole = with_base()
     run(whole, rising, in_flight=1, order=random.Random(0))
     resumed = AskTell(STRATEGY, list(whole.proposals[:5]), list(whole.completions[:5]))
@@ -134,7 +134,7 @@ def test_interrupted_search_goes_on_as_if_it_had_not_been() -> None:
 
 
 @pytest.mark.parametrize("in_flight", [1, 3])
-def test_extended_search_goes_on_after_its_controls_and_can_be_replayed(in_flight: int) -> None:
+def test_extended_search_resumes_after_its_controls_and_can_be_replayed(in_flight: int) -> None:
     ask_tell = with_base(replace(STRATEGY, max_trials=4))
     run(ask_tell, rising, in_flight, random.Random(0))
     controls = sum(p.role is TrialRole.CONTROL for p in ask_tell.proposals)
@@ -153,7 +153,7 @@ def test_extended_search_goes_on_after_its_controls_and_can_be_replayed(in_fligh
     assert replay(ask_tell.strategy, ask_tell.proposals, ask_tell.completions) == ask_tell.proposals
 
 
-def test_search_that_converged_goes_on_with_more_patience() -> None:
+def test_search_that_converged_resumes_with_more_patience() -> None:
     ask_tell = with_base(replace(STRATEGY, patience=2, control=False))
     assert run(ask_tell, lambda _: 0.5, 1, random.Random(0)).reason.startswith("converged: 2")
     ask_tell.strategy = replace(STRATEGY, patience=5, control=False)
@@ -162,10 +162,12 @@ def test_search_that_converged_goes_on_with_more_patience() -> None:
     assert replay(ask_tell.strategy, ask_tell.proposals, ask_tell.completions) == ask_tell.proposals
 
 
-def test_completion_must_be_told_in_order_and_once() -> None:
+def test_completion_must_be_reported_in_order_and_once() -> None:
     ask_tell = with_base()
     trial = ask(ask_tell)
-    with pytest.raises(InvalidValueError, match="completion 5 was told out of order; expected 1"):
+    with pytest.raises(
+        InvalidValueError, match="completion 5 was reported out of order; expected 1"
+    ):
         ask_tell.tell(replace(completion(ask_tell, trial, 0.1), sequence=5))
     ask_tell.tell(completion(ask_tell, trial, 0.1))
     with pytest.raises(InvalidValueError, match="trial 0 is not in flight"):

@@ -1,4 +1,4 @@
-"""A would-be best is trained again, with another seed, before a search accepts it."""
+"""A candidate incumbent is trained again, with another seed, before a search accepts it."""
 
 import random
 from dataclasses import replace
@@ -9,7 +9,7 @@ from searchd.domain.architecture import preset
 from searchd.domain.resolution import Resolution
 from searchd.domain.trial import Proposal, TrialRole
 from searchd.search.ask_tell import AskTell, Finished, Wait, replay
-from searchd.search.confirmation import Verdict, judge, remark
+from searchd.search.confirmation import Verdict, confirmation_note, judge
 from searchd.search.history import Completion, OperatingPoint, ranking, trials_without_gain
 from searchd.search.stopping_criteria import Limits, Target
 from searchd.search.strategies.base import Strategy
@@ -20,7 +20,7 @@ SIZE = Resolution(1333, 800)
 
 
 def tell(ask_tell: AskTell, score: float | None) -> Completion:
-    """The next trial ends with this score, which is its AP too."""
+    """End the next trial with this score, which is also its AP."""
     return end(ask_tell, ask(ask_tell), score)
 
 
@@ -45,7 +45,7 @@ def best(ask_tell: AskTell) -> tuple[str, object]:
     return top.proposal.name, top.score
 
 
-def test_would_be_best_is_trained_again_with_another_seed() -> None:
+def test_candidate_incumbent_is_trained_again_with_another_seed() -> None:
     ask_tell = undecided()
     first = ask_tell.completions[-1].proposal
 
@@ -57,7 +57,7 @@ def test_would_be_best_is_trained_again_with_another_seed() -> None:
     assert again.completed_before == 3
 
 
-def test_until_it_is_confirmed_it_is_neither_best_nor_parent() -> None:
+def test_undecided_candidate_is_neither_incumbent_nor_parent() -> None:
     ask_tell = undecided()
     ask(ask_tell)
 
@@ -67,7 +67,7 @@ def test_until_it_is_confirmed_it_is_neither_best_nor_parent() -> None:
     assert best(ask_tell) == ("0", 0.30)
 
 
-def test_pair_counts_with_the_mean_of_both() -> None:
+def test_confirmed_pair_counts_with_the_mean_of_both_scores() -> None:
     ask_tell = undecided()
     tell(ask_tell, 0.36)
 
@@ -79,7 +79,7 @@ def test_pair_counts_with_the_mean_of_both() -> None:
     assert [c.proposal.name for c in judged.accepted] == ["base", "0", "1"]
 
 
-def test_lucky_one_is_accepted_with_its_mean_and_is_no_best() -> None:
+def test_lucky_candidate_is_accepted_with_its_mean_and_is_not_the_incumbent() -> None:
     ask_tell = undecided()
     tell(ask_tell, 0.18)
 
@@ -88,7 +88,7 @@ def test_lucky_one_is_accepted_with_its_mean_and_is_no_best() -> None:
     assert ask(ask_tell).name == "2"
 
 
-def test_without_a_confirmation_the_result_is_not_accepted() -> None:
+def test_candidate_whose_confirmation_fails_is_not_accepted() -> None:
     ask_tell = undecided()
     tell(ask_tell, None)
 
@@ -108,7 +108,7 @@ def test_confirmation_of_another_student_confirms_nothing() -> None:
     assert judge(ask_tell.completions, confirm=True).verdicts == {"1": Verdict.REFUSED}
 
 
-def test_what_is_not_better_and_the_first_result_are_accepted_as_they_are() -> None:
+def test_first_result_and_results_that_are_not_better_need_no_confirmation() -> None:
     ask_tell = undecided()
     tell(ask_tell, 0.40)
     tell(ask_tell, 0.40)
@@ -117,7 +117,7 @@ def test_what_is_not_better_and_the_first_result_are_accepted_as_they_are() -> N
     assert judge(ask_tell.completions, confirm=True).verdicts == {"1": Verdict.CONFIRMED}
 
 
-def test_every_would_be_best_among_trials_in_flight_is_confirmed() -> None:
+def test_every_candidate_incumbent_among_trials_in_flight_is_confirmed() -> None:
     ask_tell = with_base(CONFIRMING)
     tell(ask_tell, 0.30)
     one, two = ask(ask_tell), ask(ask_tell)
@@ -132,7 +132,7 @@ def test_every_would_be_best_among_trials_in_flight_is_confirmed() -> None:
     assert best(ask_tell) == ("1", 0.35)
 
 
-def test_search_ends_once_the_last_would_be_best_is_decided() -> None:
+def test_search_ends_after_the_last_candidate_is_decided() -> None:
     ask_tell = undecided(replace(CONFIRMING, max_trials=2))
 
     confirmation = ask(ask_tell)
@@ -142,7 +142,7 @@ def test_search_ends_once_the_last_would_be_best_is_decided() -> None:
     assert ask_tell.ask() == Finished("budget: 2 trials", succeeded=True)
 
 
-def test_controls_are_as_many_as_the_accepted_best_is_deep() -> None:
+def test_number_of_controls_is_the_depth_of_the_incumbent() -> None:
     ask_tell = undecided(replace(CONFIRMING, max_trials=2, control=True))
     tell(ask_tell, 0.10)  # the best is trial 0 again, one step from the base
     tell(ask_tell, 0.31)
@@ -159,7 +159,7 @@ def test_target_is_reached_by_the_mean() -> None:
     assert ask(ask_tell).name == "2"
 
 
-def test_whole_search_confirms_every_best_and_replays() -> None:
+def test_whole_search_confirms_every_candidate_and_replays() -> None:
     order, scores = random.Random(3), random.Random(4)
     ask_tell = AskTell(replace(CONFIRMING, control=True))
 
@@ -183,19 +183,19 @@ def test_without_confirmation_everything_is_accepted() -> None:
     assert ask(ask_tell).name == "2"
 
 
-def test_it_is_told_what_a_completion_means() -> None:
+def test_notes_say_what_a_completion_means() -> None:
     ask_tell = undecided()
-    remarks = [remark(ended, ask_tell.completions) for ended in ask_tell.completions]
-    remarks.append(remark(tell(ask_tell, 0.36), ask_tell.completions))
+    notes = [confirmation_note(ended, ask_tell.completions) for ended in ask_tell.completions]
+    notes.append(confirmation_note(tell(ask_tell, 0.36), ask_tell.completions))
     tell(ask_tell, 0.50)
-    remarks.append(remark(tell(ask_tell, None), ask_tell.completions))
+    notes.append(confirmation_note(tell(ask_tell, None), ask_tell.completions))
 
-    assert remarks == [
+    assert notes == [
         None,
         None,
-        "trial 1 has the best score so far, 40.00%, and is trained again with another seed before "
-        "it is accepted",
-        "trial 1 is accepted with a score of 38.00%, the mean of two trainings; the second has "
-        "36.00%",
+        "trial 1 has the best score so far, 40.00%, and will be trained again with another seed "
+        "before it is accepted",
+        "trial 1 is accepted with a score of 38.00%, the mean of two trainings; the second one "
+        "scored 36.00%",
         "trial 2 is not accepted: its confirmation ended as failed",
     ]

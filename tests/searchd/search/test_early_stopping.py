@@ -1,4 +1,4 @@
-"""Trials that are hopeless after their first epoch, by the noise and by how trials rise."""
+"""Early stopping: which trials are abandoned after their first epoch."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -49,8 +49,8 @@ HISTORY = (
     ended(2, 0.32, 0.40),
     ended(3, 0.40, 0.45),
 )
-"""A noise of 0.02; the third best of search trials has 0.35; teachers' mutations rose by up to
-0.08."""
+"""The noise is 0.02, the third best search trial scored 0.35, and scores of trials that mutate the
+teacher rose by up to 0.08."""
 
 
 def below(history: Sequence[Completion] = HISTORY, **changes: Any) -> float | None:
@@ -58,7 +58,7 @@ def below(history: Sequence[Completion] = HISTORY, **changes: Any) -> float | No
     return abandon_below(ABANDONING, proposal, history)
 
 
-def test_hopeless_is_what_neither_the_largest_rise_nor_luck_would_bring_among_the_best() -> None:
+def test_threshold_is_the_top_k_less_the_largest_rise_and_two_standard_deviations() -> None:
     assert below() == pytest.approx(0.35 - 0.08 - 2 * 0.02)
 
 
@@ -68,11 +68,11 @@ def test_trial_is_judged_by_what_was_known_when_it_was_proposed() -> None:
     assert abandon_below(ABANDONING, replace(NEW, completed_before=6), later) == below()
 
 
-def test_rises_of_another_kind_say_nothing() -> None:
+def test_rises_of_another_kind_are_ignored() -> None:
     assert below(change=PruneLayer()) is None
 
 
-def test_abandoned_trials_did_not_rise() -> None:
+def test_abandoned_trials_have_no_rise() -> None:
     assert below((*HISTORY, ended(4, 0.01, None))) == below()
 
 
@@ -83,11 +83,13 @@ def test_abandoned_trials_did_not_rise() -> None:
         (*HISTORY[:1], *HISTORY[3:]),  # no measured noise
     ],
 )
-def test_little_is_known_at_first_and_nothing_is_abandoned(history: Sequence[Completion]) -> None:
+def test_nothing_is_abandoned_with_too_few_rises_or_unknown_noise(
+    history: Sequence[Completion],
+) -> None:
     assert below(history) is None
 
 
-def test_while_the_best_are_not_as_many_as_the_search_goes_on_from_none_is_hopeless() -> None:
+def test_nothing_is_abandoned_before_k_trials_have_succeeded() -> None:
     proposal = replace(NEW, completed_before=6)
 
     assert abandon_below(with_top_k(ABANDONING, 5), proposal, HISTORY) is None
@@ -100,7 +102,7 @@ def test_only_search_trials_are_abandoned(role: TrialRole) -> None:
     assert below(role=role) is None
 
 
-def test_with_confirmation_the_best_are_those_that_are_accepted() -> None:
+def test_with_confirmation_only_accepted_trials_are_in_the_top_k() -> None:
     # Of 0.30, 0.35, 0.40 and 0.45 all but the first wait for a confirmation.
     strategy = replace(ABANDONING, confirm=True)
 
@@ -110,5 +112,5 @@ def test_with_confirmation_the_best_are_those_that_are_accepted() -> None:
     ) == pytest.approx(0.30 - 0.08 - 2 * 0.02)
 
 
-def test_failed_and_stopped_trials_alone_may_end_otherwise_when_they_are_run_again() -> None:
+def test_only_failed_and_stopped_trials_may_have_another_outcome_in_another_attempt() -> None:
     assert [outcome for outcome in Outcome if not outcome.is_settled] == ["failed", "stopped"]

@@ -1,4 +1,4 @@
-"""A search may measure how far scores differ by chance, and judge gains by it."""
+"""A search may measure the noise of scores, and compares gains with it."""
 
 from dataclasses import replace
 
@@ -7,14 +7,14 @@ import pytest
 from searchd.domain.trial import TrialRole
 from searchd.search.ask_tell import AskTell, replay
 from searchd.search.history import Completion
-from searchd.search.noise import doubt, floor_of, noise_floor, within_noise
+from searchd.search.noise import floor_of, noise_floor, noise_warning, within_noise
 from tests.searchd.search.scripted import STRATEGY, ask, completion, with_base
 
 NOISY = replace(STRATEGY, noise_seeds=3, control=False)
 
 
 def tell(ask_tell: AskTell, score: float | None) -> Completion:
-    """The next trial ends with this score."""
+    """End the next trial with this score."""
     ended = completion(ask_tell, ask(ask_tell), score)
     ask_tell.tell(ended)
     return ended
@@ -29,7 +29,7 @@ def ask_tell() -> AskTell:
     return ask_tell
 
 
-def test_trial_0_is_repeated_with_other_seeds_before_the_search_goes_on(ask_tell: AskTell) -> None:
+def test_trial_0_is_repeated_with_other_seeds_before_trial_1(ask_tell: AskTell) -> None:
     _, first, *repetitions = ask_tell.proposals
 
     assert [proposal.name for proposal in repetitions] == ["noise-1", "noise-2"]
@@ -64,31 +64,31 @@ def test_floor_is_the_standard_deviation_of_the_repetitions(ask_tell: AskTell) -
 
 
 @pytest.mark.parametrize(
-    ("gain", "is_doubtful"), [(0.039, True), (0.041, False), (0.0, False), (-0.01, False)]
+    ("gain", "may_be_chance"), [(0.039, True), (0.041, False), (0.0, False), (-0.01, False)]
 )
-def test_gain_below_two_standard_deviations_may_be_chance(gain: float, is_doubtful: bool) -> None:
-    assert within_noise(gain, 0.02) is is_doubtful
+def test_gain_below_two_standard_deviations_may_be_chance(gain: float, may_be_chance: bool) -> None:
+    assert within_noise(gain, 0.02) is may_be_chance
     assert not within_noise(gain, None)
 
 
-def test_doubt_names_trial_parent_and_noise(ask_tell: AskTell) -> None:
+def test_warning_names_trial_parent_and_noise(ask_tell: AskTell) -> None:
     small = tell(ask_tell, 0.31)
     assert small.proposal.parent == "0"
 
-    assert doubt(small, ask_tell.completions) == (
+    assert noise_warning(small, ask_tell.completions) == (
         "trial 1 gains 1.00% over trial 0, which is less than two standard deviations of the noise "
         "(2.00%)"
     )
 
 
-def test_there_is_no_doubt_about_what_gains_much_or_nothing_or_failed(ask_tell: AskTell) -> None:
+def test_large_gains_losses_and_failures_have_no_warning(ask_tell: AskTell) -> None:
     for score in (0.5, 0.1, None):
-        assert doubt(tell(ask_tell, score), ask_tell.completions) is None
-    assert doubt(ask_tell.completions[0], ask_tell.completions) is None  # the base
+        assert noise_warning(tell(ask_tell, score), ask_tell.completions) is None
+    assert noise_warning(ask_tell.completions[0], ask_tell.completions) is None  # the base
 
 
-def test_without_repetitions_nothing_is_doubted() -> None:
+def test_without_repetitions_there_is_no_warning() -> None:
     ask_tell = with_base()
     tell(ask_tell, 0.30)
 
-    assert doubt(tell(ask_tell, 0.3001), ask_tell.completions) is None
+    assert noise_warning(tell(ask_tell, 0.3001), ask_tell.completions) is None

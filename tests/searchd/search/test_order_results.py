@@ -1,4 +1,4 @@
-"""How the students of a distillation stand: order, baselines, and the rank table of a study."""
+"""The results of a distillation: order, baselines, and the ranks of a study."""
 
 import random
 
@@ -9,7 +9,7 @@ from searchd.search.strategies.progressive_distillation import Progressive, make
 from tests.searchd.search.scripted import SPACE, run, with_base
 
 TEACHERS = sample_teachers(SPACE, 2, seed=0)
-"""largest, smallest."""
+"""The teachers "largest" and "smallest"."""
 BOTH = ("smallest", "largest")
 
 
@@ -24,21 +24,21 @@ def proposed(of: Plan) -> list[Proposal]:
     return ask_tell.proposals
 
 
-def test_nothing_stands_before_anything_is_trained() -> None:
+def test_there_are_no_results_before_anything_is_trained() -> None:
     compared = (Baseline.NO_TEACHER,)
-    stood = order_results(plan(*BOTH, baselines=compared), compared, [], {})
-    assert (stood.base, stood.order, stood.orders, stood.rank) == (None, None, (), None)
-    assert stood.baselines == {Baseline.NO_TEACHER: None}
+    results = order_results(plan(*BOTH, baselines=compared), compared, [], {})
+    assert (results.base, results.order, results.orders, results.rank) == (None, None, (), None)
+    assert results.baselines == {Baseline.NO_TEACHER: None}
 
 
-def test_order_and_baselines_stand_by_the_ap_after_their_last_stage() -> None:
+def test_order_and_baselines_have_the_ap_after_their_last_stage() -> None:
     compared = (Baseline.DIRECT, Baseline.NO_TEACHER)
     made = plan(*BOTH, baselines=compared)
     # Proposed in the plan's order: the order's two stages, direct's two, and the controls.
     aps = {"base": 0.2, "0": 0.3, "1": 0.35, "2": 0.31, "3": 0.32, "control-1": 0.25}
-    stood = order_results(made, compared, proposed(made), aps)
-    assert (stood.base, stood.order) == (0.2, 0.35)
-    assert stood.baselines == {Baseline.DIRECT: 0.32, Baseline.NO_TEACHER: None}
+    results = order_results(made, compared, proposed(made), aps)
+    assert (results.base, results.order) == (0.2, 0.35)
+    assert results.baselines == {Baseline.DIRECT: 0.32, Baseline.NO_TEACHER: None}
 
 
 def test_every_order_of_a_study_has_a_rank_and_equal_ones_the_same() -> None:
@@ -51,27 +51,27 @@ def test_every_order_of_a_study_has_a_rank_and_equal_ones_the_same() -> None:
     }
     trials = trials_of(made, proposed(made))
     aps = {trials[stage].name: ap for stage, ap in by_stage.items()}
-    stood = order_results(made, (), proposed(made), aps)
-    assert stood.orders == (
+    results = order_results(made, (), proposed(made), aps)
+    assert results.orders == (
         RankedOrder(order=("largest",), ap=0.4, rank=1),
         RankedOrder(order=("smallest", "largest"), ap=0.35, rank=2),
         RankedOrder(order=("largest", "smallest"), ap=0.35, rank=2),
         RankedOrder(order=("smallest",), ap=0.3, rank=4),
     )
-    assert stood.rank == 2
+    assert results.rank == 2
 
 
 def test_order_that_was_not_completed_has_no_rank_but_the_others_have() -> None:
     made = plan(*BOTH, study_up_to=2)
     names = {stage: trial.name for stage, trial in trials_of(made, proposed(made)).items()}
     aps = {names[("largest",)]: 0.4}
-    stood = order_results(made, (), proposed(made), aps)
-    assert (stood.order, stood.rank, len(stood.orders)) == (None, None, 1)
+    results = order_results(made, (), proposed(made), aps)
+    assert (results.order, results.rank, len(results.orders)) == (None, None, 1)
     assert stage_aps(made, proposed(made), aps) == {("largest",): 0.4}
 
 
 def test_order_of_one_teacher_is_not_compared_with_simultaneous_ones() -> None:
     compared = (Baseline.DIRECT, Baseline.MEAN_OF_LOSSES)
     made = plan("largest", baselines=compared)
-    stood = order_results(made, compared, proposed(made), {"base": 0.2, "0": 0.3})
-    assert stood.baselines == {Baseline.DIRECT: 0.3}
+    results = order_results(made, compared, proposed(made), {"base": 0.2, "0": 0.3})
+    assert results.baselines == {Baseline.DIRECT: 0.3}

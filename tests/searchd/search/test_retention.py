@@ -1,4 +1,4 @@
-"""What must stay: what users compare, and what the search goes on from, whatever it does next."""
+"""Weights that must be kept: what users compare, and what the search may continue from."""
 
 import random
 from dataclasses import replace
@@ -51,7 +51,7 @@ BASE = trial("base", None, score=0.5, role=TrialRole.BASE)
 
 
 def kept(*trials: KeptTrial, descent: Descent = Descent.BEST, wanted: tuple[str, ...] = ()) -> str:
-    """Names of what `needed` keeps of the base and these trials, with the best two."""
+    """Return the names that `needed` keeps of the base and these trials, with a top k of 2."""
     return " ".join(sorted(needed([BASE, *trials], descent=descent, top_k=2, wanted=wanted)))
 
 
@@ -59,11 +59,11 @@ def test_base_and_best_are_kept() -> None:
     assert kept(trial("0", score=0.6), trial("1", score=0.8), trial("2", score=0.7)) == "1 2 base"
 
 
-def test_what_waits_for_its_confirmation_is_kept_with_its_parent_beside_the_best() -> None:
+def test_undecided_candidate_and_its_parent_are_kept_besides_the_best() -> None:
     found = (
         BASE,
         trial("0", score=0.30),
-        trial("1", "0", score=0.40, macs=5e9),  # of a mean of 0.32
+        trial("1", "0", score=0.40, macs=5e9),  # confirmed with a mean of 0.32
         trial("2", "0", score=0.31, macs=3.9e9),
         trial("3", "0", score=0.29),
         trial("4", "3", score=0.45),
@@ -95,14 +95,14 @@ def test_front_is_kept_at_every_resolution() -> None:
     assert kept(at_large, trial("1", score=0.8), trial("2", score=0.7)) == "0 1 2 base"
 
 
-def test_parent_of_a_trial_that_is_to_be_run_is_kept_and_its_parent() -> None:
+def test_parent_and_grandparent_of_a_trial_that_may_run_are_kept() -> None:
     line = [trial("0", score=0.5), trial("1", "0", score=0.51), trial("2", "1", score=0.52)]
     better = [trial("3", score=0.8), trial("4", score=0.7)]
     pending = trial("5", "2", status=TrialStatus.PENDING)
     running = trial("6", "2", status=TrialStatus.RUNNING)
     failed = trial("7", "0", status=TrialStatus.FAILED)
     assert kept(*line, *better, pending) == "1 2 3 4 base"
-    cancelled = trial("8", "2", status=TrialStatus.CANCELLED)  # to be run if it is extended
+    cancelled = trial("8", "2", status=TrialStatus.CANCELLED)  # runs if the search is extended
     assert kept(*line, *better, running) == "1 2 3 4 base"
     assert kept(*line, *better, cancelled) == "1 2 3 4 base"
     assert kept(*line, *better, failed) == "3 4 base"
@@ -125,13 +125,13 @@ def test_pinned_trials_and_what_others_need_are_kept() -> None:
     assert kept(*best, *others, wanted=("1", "s-other-7")) == "0 1 2 3 base"
 
 
-def test_everything_is_kept_while_the_run_may_go_on_from_anything() -> None:
+def test_everything_is_kept_while_the_run_may_continue_from_any_trial() -> None:
     trials = [trial(str(number), score=number / 10) for number in range(5)]
     failed = trial("5", status=TrialStatus.FAILED)
     assert kept(*trials, failed, descent=Descent.ANY) == "0 1 2 3 4 base"
 
 
-def test_ends_of_a_course_are_kept_when_it_has_ended() -> None:
+def test_trials_without_children_are_kept_when_the_run_has_ended() -> None:
     best = [trial("0", score=0.8), trial("1", "0", score=0.7), trial("2", "1", score=0.6)]
     last = trial("3", "2", score=0.1)
     assert kept(*best, last, descent=Descent.NONE) == "0 1 3 base"
@@ -142,7 +142,7 @@ def test_nothing_is_kept_of_a_trial_without_weights() -> None:
 
 
 class Weights:
-    """A search whose weights are removed as soon as they are not needed."""
+    """A search whose weights are removed as soon as they are no longer needed."""
 
     def __init__(self, strategy: Strategy, top_k: int, descent: Descent) -> None:
         self.ask_tell = AskTell(strategy)
@@ -215,7 +215,7 @@ class Weights:
     scores=st.lists(st.none() | st.integers(1, 20).map(lambda n: n / 20), min_size=20, max_size=20),
     seed=st.integers(0, 2**16),
 )
-def test_a_search_never_misses_what_it_goes_on_from(
+def test_a_search_never_misses_the_weights_of_a_parent(
     strategy: Strategy, top_k: int, descent: Descent, scores: list[float | None], seed: int
 ) -> None:
     rng = random.Random(seed)

@@ -1,4 +1,4 @@
-"""Draws from a ranking, and from the neighbourhood of a subnet."""
+"""Random draws from a ranking, from a space of subnets, and from the neighbourhood of a subnet."""
 
 import random
 
@@ -37,7 +37,7 @@ def test_only_subnet_of_a_space_stays() -> None:
     assert mutate_subnet(lone.largest, lone, random.Random(0), 0.3) == lone.largest
 
 
-def test_sampled_subnets_are_different_also_if_they_are_all_that_there_are() -> None:
+def test_sampled_subnets_are_different_even_if_all_subnets_are_sampled() -> None:
     small = SubnetSpace(depths=((1, 2),) + ((1,),) * 3, widths=((1.0,),) * 4, neck_channels=(8, 16))
     drawn = sample_subnets(small, 4, random.Random(0))
     assert len(drawn) == 4

@@ -1,4 +1,4 @@
-"""Budgets besides the number of trials: hours, and a detector that is good enough."""
+"""Stopping criteria besides the number of trials: budgets of hours, and a target."""
 
 import random
 from dataclasses import replace
@@ -16,7 +16,7 @@ SMALL = Resolution(64, 64)
 
 
 def completions(*hours: float, ap: float = 0.3, macs: float = 2e9) -> list[Completion]:
-    """The base and then search trials that took so many hours, one after the other."""
+    """The base and then search trials that took these hours, one after the other."""
     ask_tell = AskTell(STRATEGY)
     for number in range(len(hours)):
         made = completion(ask_tell, ask(ask_tell), ap)
@@ -49,7 +49,7 @@ def completions(*hours: float, ap: float = 0.3, macs: float = 2e9) -> list[Compl
         (Limits(target=Target(ap=0.3, macs=1.9e9)), None),
     ],
 )
-def test_limit_is_reached_when_what_has_ended_says_so(limits: Limits, reason: str | None) -> None:
+def test_limits_are_reached_by_trials_that_have_ended(limits: Limits, reason: str | None) -> None:
     assert limits.reached(completions(1, 2, 3)) == reason
 
 
@@ -57,7 +57,7 @@ def test_nothing_is_spent_before_anything_has_ended() -> None:
     assert Limits(worker_hours=1, wall_hours=1, target=Target(ap=0.1)).reached([]) is None
 
 
-def test_base_that_is_good_enough_ends_no_search() -> None:
+def test_base_that_reaches_the_target_does_not_stop_the_search() -> None:
     assert Limits(target=Target(ap=0.2)).reached(completions(1)) is None
 
 

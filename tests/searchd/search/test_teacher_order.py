@@ -1,5 +1,4 @@
-"""Orders and ranks are the paper's where it prints them (tables 2, 7 and 8), else worked out by
-hand."""
+"""Orders and ranks are those of the paper's Tables 2, 7 and 8, and otherwise computed by hand."""
 
 import json
 from dataclasses import replace
@@ -85,7 +84,7 @@ def test_every_choice_says_what_it_costs_and_why() -> None:
             teacher="I",
             cost=0.939,
             reason="closest to III (0.934), and closer than the student (1.568)"
-            "; no other is closer to it than the student (0.939)",
+            "; no other teacher is closer to it than the student (0.939)",
         ),
         Choice(
             teacher="III",
@@ -107,7 +106,7 @@ def test_every_choice_says_what_it_costs_and_why() -> None:
             "shortest_path_max",
             "on the path of 2 teachers to IV with the smallest largest cost (0.963)",
         ),
-        ("forward", "nearest to S (0.06) of what was left"),
+        ("forward", "nearest to S (0.06) of the unused teachers"),
         ("exhaustive", "of 4 orders to IV, its largest cost (0.963) is the smallest"),
     ],
 )
@@ -115,7 +114,7 @@ def test_other_algorithms_give_their_own_reason(algorithm: str, reason: str) -> 
     assert choose(OrderAlgorithm(algorithm), papers_pool())[0].reason == reason
 
 
-def test_a_cost_that_decided_nothing_may_be_unknown() -> None:
+def test_a_cost_that_no_choice_depended_on_may_be_unknown() -> None:
     pool = Pool(student="s", performance={"a": 0.3}, costs={}, max_teachers=1)
     assert choose(OrderAlgorithm.BACKWARD_GREEDY, pool) == [
         Choice(teacher="a", cost=None, reason="the best teacher (AP 0.3)")
@@ -245,7 +244,7 @@ def test_orders_are_listed_by_length_and_then_as_the_teachers_are() -> None:
     ("teachers", "max_teachers", "message"),
     [
         (["a", "b"], 0, "max_teachers=0"),
-        (["a", "b", "a"], 2, "name one twice"),
+        (["a", "b", "a"], 2, "must all be different"),
         ([f"t{i}" for i in range(9)], 9, "986,409 orders of teachers exceed"),
     ],
 )

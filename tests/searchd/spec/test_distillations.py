@@ -26,7 +26,7 @@ SAMPLED = {
 NAMED = {name: value for name, value in SAMPLED.items() if name != "num_sampled_teachers"}
 
 
-def test_student_is_taught_by_feature_matching_for_12_epochs_unless_told_otherwise() -> None:
+def test_student_is_taught_by_feature_matching_for_12_epochs_by_default() -> None:
     spec = DistillationSpec.model_validate(SAMPLED)
     assert [(m.name, m.weight) for m in spec.distillation.methods] == [("feature_matching", None)]
     assert (spec.trial.epochs, spec.trial.schedule, spec.order) == (12, "cosine", "backward_greedy")
@@ -68,12 +68,15 @@ def test_student_of_a_trial_needs_no_base() -> None:
             {"num_sampled_teachers": 3, "order": ["largest", "smallest", "sampled-1"]},
             "order names 3 teachers, but max_teachers=2",
         ),
-        ({"baselines": ["direct", "direct"]}, "baselines name one twice: direct, direct"),
+        (
+            {"baselines": ["direct", "direct"]},
+            "baselines must all be different, got direct, direct",
+        ),
         (
             {"distillation": {"methods": [{"name": "inheriting"}]}},
-            "inheriting acts at the first teacher alone",
+            "inheriting acts at the first teacher only",
         ),
-        ({"distillation": {"methods": []}}, "teacher largest needs a method to teach by"),
+        ({"distillation": {"methods": []}}, "teacher largest needs a distillation method"),
         ({"teacher_methods": {"best": {}}}, "teacher_methods name best, but the teachers are"),
         (
             {
@@ -96,8 +99,8 @@ def test_impossible_distillation_is_refused(changes: dict[str, object], message:
 @pytest.mark.parametrize(
     ("teachers", "message"),
     [
-        ({"student": SUBNET}, "may be called student"),
-        ({"direct": SUBNET}, "may be called direct"),
+        ({"student": SUBNET}, "may be called student: the name is reserved"),
+        ({"direct": SUBNET}, "may be called direct: the name is reserved"),
         ({"a": SUBNET, "b": SUBNET}, "teachers a, b are the same"),
     ],
 )

@@ -155,7 +155,7 @@ def test_proposal_survives_json() -> None:
     assert PROPOSAL.validate_json(PROPOSAL.dump_json(proposal)) == proposal
 
 
-def test_proposal_with_candidates_survives_json_and_its_order_needs_their_pool() -> None:
+def test_proposal_with_candidates_survives_json_and_its_task_needs_their_pool() -> None:
     space = SpaceSpec().space
     proposal = Proposal(
         role=TrialRole.SEARCH,
@@ -167,8 +167,8 @@ def test_proposal_with_candidates_survives_json_and_its_order_needs_their_pool()
         completed_before=4,
     )
     assert PROPOSAL.validate_json(PROPOSAL.dump_json(proposal)) == proposal
-    with pytest.raises(ValidationError, match="a pool belongs to a proposal with a subnet"):
-        TrialTask.model_validate(order(proposal=proposal))
+    with pytest.raises(ValidationError, match="pool must be given if and only if a teacher"):
+        TrialTask.model_validate(task(proposal=proposal))
 
 
 def test_the_nearest_is_taken_of_no_more_subnets_than_the_pool_has() -> None:
@@ -277,7 +277,7 @@ def test_impossible_shrinking_is_refused(phases: tuple[ShrinkPhaseSpec, ...], me
         PoolSpec(name="teachers", dataset="coco", phases=phases)
 
 
-def order(**change: object) -> dict[str, object]:
+def task(**change: object) -> dict[str, object]:
     base = Proposal(
         role=TrialRole.BASE,
         number=0,
@@ -306,8 +306,8 @@ def order(**change: object) -> dict[str, object]:
     }
 
 
-def test_order_survives_json() -> None:
-    made = TrialTask.model_validate(order())
+def test_task_survives_json() -> None:
+    made = TrialTask.model_validate(task())
     assert TrialTask.model_validate_json(made.model_dump_json()) == made
 
 
@@ -316,7 +316,7 @@ def test_order_survives_json() -> None:
     [
         ({"detector": None}, "exactly one of detector, loaded_base and inherited"),
         ({"proposal": TAKES_SUBNET}, "none to take a subnet"),
-        ({"proposal": TAKES_SUBNET, "detector": None}, "a pool belongs to a proposal with"),
+        ({"proposal": TAKES_SUBNET, "detector": None}, "pool must be given if and only if"),
         (
             {
                 "pool": {
@@ -326,7 +326,7 @@ def test_order_survives_json() -> None:
                     "bn_reset_images": 1,
                 }
             },
-            "a pool belongs to a proposal with a subnet to learn from or to take",
+            "a teacher of the proposal is a subnet or the proposal takes a subnet",
         ),
         (
             {
@@ -340,13 +340,13 @@ def test_order_survives_json() -> None:
                     completed_before=1,
                 )
             },
-            "the base, and what takes a subnet, alone inherit nothing",
+            "inherited must be given unless the trial is the base or takes a subnet",
         ),
     ],
 )
-def test_contradictory_order_is_refused(change: dict[str, object], message: str) -> None:
+def test_contradictory_task_is_refused(change: dict[str, object], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
-        TrialTask.model_validate(order(**change))
+        TrialTask.model_validate(task(**change))
 
 
 @pytest.mark.parametrize("spec", [JointDetNasSpec, RandomSpec, PoolSearchSpec, PipelineSpec])
