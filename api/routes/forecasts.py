@@ -27,8 +27,8 @@ S = TypeVar("S", bound=schemas.Schema)
 def forecast_search(
     spec: SearchSpec, database: DatabaseDep, caller: CallerDep, rules: RulesDep
 ) -> Forecast:
-    """What a search would take: trials, hours, disk, and why it would be refused. Creates nothing.
-    Whether the cluster has room is known once it is submitted."""
+    """Forecast a search: trials, hours, disk space, and why it would be refused. Creates nothing.
+    Whether the cluster has the resources is checked once the search is submitted."""
     data_roots.check_search(spec, rules.data_roots)
     refusals = _refusals(database, lambda s: searches.create(s, spec, owner=caller.name))
     with database.read() as session:
@@ -39,7 +39,7 @@ def forecast_search(
 def forecast_distillation(
     spec: DistillationSpec, database: DatabaseDep, caller: CallerDep, rules: RulesDep
 ) -> Forecast:
-    """What a distillation would take: stages, hours, disk, and why it would be refused. Creates
+    """Forecast a distillation: stages, hours, disk space, and why it would be refused. Creates
     nothing."""
     data_roots.check_distillation(spec, rules.data_roots)
     refusals = _refusals(database, lambda s: distillations.create(s, spec, owner=caller.name))
@@ -49,8 +49,8 @@ def forecast_distillation(
 
 @router.post("/pools/forecast", tags=["pools"])
 def forecast_pool(spec: PoolSpec, database: DatabaseDep, caller: CallerDep) -> PoolForecast:
-    """What a pool's training would take: epochs, hours, disk, and why it would be refused. Creates
-    nothing."""
+    """Forecast the training of a pool: epochs, hours, disk space, and why it would be refused.
+    Creates nothing."""
     refusals = _refusals(database, lambda s: pools.create(s, spec, owner=caller.name))
     with database.read() as session:
         return _answer(PoolForecast, refusals, forecasts.of_pool(session, spec))

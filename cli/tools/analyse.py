@@ -1,4 +1,4 @@
-"""`searchd analyse`: what searches and trained detectors did, as JSON and plots.
+"""`searchd analyse`: analyses of searches and of trained detectors, as JSON and plots.
 
 Whatever needs torch is imported by the command that needs it.
 """
@@ -24,24 +24,41 @@ from searchd.search.learning_curves import TrialCurve, curve
 app = typer.Typer(no_args_is_help=True, help="Analyses of searches and of trained detectors.")
 
 TrialArgument = Annotated[str, typer.Argument(metavar="TRIAL", help="Id of a trial.")]
-PlotOption = Annotated[Path | None, typer.Option("--plot", dir_okay=False, help="PNG to draw.")]
-DeviceOption = Annotated[Literal["cpu", "cuda"], typer.Option("--device", help="Where to compute.")]
-SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Of every random draw.")]
+PlotOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--plot",
+        dir_okay=False,
+        help="PNG file to draw the analysis into. By default nothing is drawn.",
+    ),
+]
+DeviceOption = Annotated[
+    Literal["cpu", "cuda"],
+    typer.Option("--device", help="Device for the computation: cpu or cuda."),
+]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of every random draw.")]
 ImagesOption = Annotated[
-    int, typer.Option("--images", min=1, help="How many to use; the first that hold an object.")
+    int,
+    typer.Option(
+        "--images", min=1, help="Number of images to use: the first ones that contain an object."
+    ),
 ]
 
 
 @app.command("search")
 def analyse_search(
-    search: Annotated[str, typer.Argument(help="Name or id.")],
+    search: Annotated[str, typer.Argument(help="Name or id of the search.")],
     plot: Annotated[
-        Path | None, typer.Option(file_okay=False, help="Folder to draw the figures into.")
+        Path | None,
+        typer.Option(
+            file_okay=False, help="Folder to draw the figures into. By default nothing is drawn."
+        ),
     ] = None,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """Scores by generation, gains by action, MACs by stage, teachers' sizes, front over time."""
+    """Show scores by generation, gains by action, MACs by stage, sizes of teachers, and the front
+    over time."""
     with Client(url) as client:
         analysed = search_analytics.fetch(client, search)
     if plot is not None:
@@ -66,12 +83,15 @@ def analyse_search(
 
 @app.command()
 def curves(
-    trials: Annotated[list[str], typer.Argument(metavar="TRIAL...", help="Ids to compare.")],
+    trials: Annotated[
+        list[str], typer.Argument(metavar="TRIAL...", help="Ids of the trials to compare.")
+    ],
     plot: PlotOption = None,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """Training detection loss of each epoch and validation AP of each trial, from base to TRIAL.
+    """Show the training detection loss of each epoch and the validation AP of each trial, from the
+    base to TRIAL.
 
     Compare a distilled detector with the control, which is trained as long without a teacher.
     """
@@ -100,21 +120,25 @@ def curves(
 @app.command()
 def errors(
     trials: Annotated[
-        list[str] | None, typer.Argument(metavar="TRIAL...", help="Ids to compare.")
+        list[str] | None,
+        typer.Argument(metavar="TRIAL...", help="Ids of the trials to compare."),
     ] = None,
     annotations: Annotated[
-        Path | None, typer.Option(exists=True, help="COCO ground truth of --detections.")
+        Path | None,
+        typer.Option(exists=True, help="COCO file with the ground truth of --detections."),
     ] = None,
     detections: Annotated[
         list[Path] | None,
-        typer.Option(exists=True, help="Instead of trials: a file of COCO results; repeatable."),
+        typer.Option(
+            exists=True, help="File of COCO results to analyse instead of trials. Repeatable."
+        ),
     ] = None,
     device: DeviceOption = "cpu",
     plot: PlotOption = None,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """TIDE: the AP that each kind of error costs, at IoU thresholds .50 to .95."""
+    """Show the AP that each kind of error costs (TIDE), at IoU thresholds .50 to .95."""
     if bool(trials) == bool(detections) or bool(annotations) != bool(detections):
         raise typer.BadParameter("give trials, or --annotations with --detections")
     from detection.analysis import tide
@@ -146,8 +170,12 @@ def errors(
 @app.command()
 def landscape(
     trial: TrialArgument,
-    points: Annotated[int, typer.Option(min=3, help="Of each axis; odd.")] = 21,
-    extent: Annotated[float, typer.Option(help="Largest share that a filter is moved by.")] = 1.0,
+    points: Annotated[
+        int, typer.Option(min=3, help="Number of points on each axis of the grid; odd.")
+    ] = 21,
+    extent: Annotated[
+        float, typer.Option(help="Largest step along a direction, relative to each filter's norm.")
+    ] = 1.0,
     images: ImagesOption = 16,
     seed: SeedOption = 0,
     device: DeviceOption = "cpu",
@@ -155,7 +183,7 @@ def landscape(
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """How the training loss grows along two random directions around the trained weights."""
+    """Show how the training loss grows along two random directions around the trained weights."""
     from cli.tools.trained_trials import load_trial
     from detection.analysis.loss_landscape import detection_loss, loss_landscape
 
@@ -183,7 +211,7 @@ def levels(
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """Which of the student's levels SGFI matched with which of the teacher's."""
+    """Show which levels of the student SGFI matched with which levels of the teacher."""
     from cli.tools.trained_trials import load_sgfi, load_teacher, load_trial
     from detection.analysis.level_histogram import level_matches
 
@@ -207,7 +235,8 @@ def logits(
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """How the logits of classes correlate in the student, in its teacher, and the difference."""
+    """Show how the logits of classes correlate in the student and in its teacher, and the
+    difference."""
     from cli.tools.trained_trials import load_teacher, load_trial
     from detection.analysis.logit_correlation import logit_correlations
 
@@ -230,7 +259,7 @@ def logits(
 
 
 def _lineage(client: Client, trial_id: str) -> list[TrialCurve]:
-    """The trials from the base to this one, with AP at the largest resolution."""
+    """Fetch the trials from the base to this one, with their losses and evaluations."""
     detector = client.get_detector(trial_id)
     stages = []
     for trial_of_line in detector.lineage:

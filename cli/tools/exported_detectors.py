@@ -1,4 +1,4 @@
-"""Detectors as files that plain mmdet loads."""
+"""Exports detectors as files that plain mmdet loads."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,12 +10,17 @@ from api.schemas import resources as schemas
 from api.schemas.distillations import DistillationDetails
 from cli.output import Format, show_json
 
-FolderOption = Annotated[Path, typer.Option(file_okay=False, help="Where to write.")]
+FolderOption = Annotated[
+    Path,
+    typer.Option(
+        file_okay=False, help="Folder to write the files to; files in it are overwritten."
+    ),
+]
 FOLDER = Path("export")
 
 
 def trial_id_of(run_id: str, trial: str) -> str:
-    """The id of a trial that is named by its name inside the run, or by its id."""
+    """Return the id of a trial that a user named by its id, or by its name inside the run."""
     return trial if trial.startswith(("s-", "kd-")) else f"{run_id}-{trial}"
 
 
@@ -26,7 +31,7 @@ def export(
     folder: Path,
     output: Format,
 ) -> None:
-    """Write config, checkpoint and safetensors of a detector, and say where they are.
+    """Write config, checkpoint and safetensors of a detector, and show their paths.
 
     Raises:
         ApiError: There is no such trial, or it has no detector.

@@ -1,4 +1,4 @@
-"""Checks a data set on the cluster, where its files can be read."""
+"""Runs the check of a data set on the cluster, where its files can be read."""
 
 from typing import Any
 
@@ -16,10 +16,10 @@ from searchd.store.work import queue
 
 
 def run_dataset_check(database: Database, lease: Lease, settings: Settings) -> DatasetStatus:
-    """Read every file of the data set.
+    """Check every file of the data set and record the result.
 
     Returns:
-        READY, or FAILED with the file and the record in its reason.
+        READY, or FAILED; the recorded reason names the file and the record.
     """
     with database.read() as session:
         row = session.get_one(DatasetRow, queue.get(session, lease.work_id).resource_id)
@@ -33,10 +33,10 @@ def run_dataset_check(database: Database, lease: Lease, settings: Settings) -> D
         return DatasetStatus.FAILED
 
 
-# No CPU of its own: short and mostly reading, it need not wait for trials that take hours.
+# It reserves no CPU: it is short and mostly reads, and must not wait for trials that take hours.
 @ray.remote(num_cpus=0)
 def _check(path: str, spec: DatasetSpec) -> tuple[dict[str, Any] | None, str]:
-    """What the check counted, or what it found wrong."""
+    """Return what the check counted, or None and the problem that it found."""
     try:
         return resolve(path)(spec), ""
     except DataError as error:

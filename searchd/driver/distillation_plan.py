@@ -1,6 +1,6 @@
-"""Decides what a distillation trains, once its student and pool are ready, and says how it did.
+"""Makes the plan of a distillation once its student and pool are ready, and compares its results.
 
-Adaptation costs are kept in the database by what they depend on, so that they are measured once.
+Adaptation costs are stored in the database by what they depend on, so each is measured once.
 """
 
 import hashlib
@@ -44,7 +44,7 @@ Costs = dict[str, dict[str, float]]
 
 
 def needs_plan(ask_tell: AskTell) -> bool:
-    """Whether the student of a distillation is ready, and its teachers are not chosen."""
+    """Return whether the student of a distillation is ready and its teachers are not chosen yet."""
     strategy = ask_tell.strategy
     return ask_tell.has_base and isinstance(strategy, Progressive) and strategy.plan is None
 
@@ -119,7 +119,12 @@ def make_plan(ledger: Ledger, settings: Settings, cancelled: threading.Event) ->
 
 
 def plan_of(spec: DistillationSpec, teachers: Mapping[str, Teacher], found: Comparison) -> Plan:
-    """The plan that follows from what was measured.
+    """Return the plan that follows from what was measured.
+
+    Args:
+        spec: The distillation.
+        teachers: All teachers, by the names that the order uses.
+        found: Adaptation costs and the teachers' APs; empty if the order was submitted.
 
     Raises:
         InvalidValueError: See `teacher_order.choose`.
@@ -145,7 +150,7 @@ def plan_of(spec: DistillationSpec, teachers: Mapping[str, Teacher], found: Comp
 
 
 def explanation(plan: Plan, spec: DistillationSpec) -> list[str]:
-    """The plan in words, one message for each teacher."""
+    """Return messages that explain the plan: a summary, and one message for each teacher."""
     how = f"by {spec.order}" if isinstance(spec.order, OrderAlgorithm) else "as submitted"
     messages = [f"teachers: {show(plan.order)}, {how}; {len(plan.stages)} stages are trained"]
     for number, choice in enumerate(plan.choices, start=1):
@@ -158,7 +163,7 @@ def explanation(plan: Plan, spec: DistillationSpec) -> list[str]:
 
 
 def compare_orders(ledger: Ledger) -> None:
-    """Say how the student is after each sequence of a distillation that has ended."""
+    """Record events with the student's AP after each sequence of a distillation that has ended."""
     plan, spec = ledger.row().plan, ledger.spec
     if plan is None or not isinstance(spec, DistillationSpec):
         return
@@ -178,14 +183,15 @@ def verdict(
     aps: Mapping[str, float],
     resolution: Resolution,
 ) -> list[str]:
-    """The student's AP after the order and after each baseline, and the order's rank in a study.
+    """Return messages with the student's AP after the order and after each baseline, and with the
+    order's rank in a study.
 
     Args:
-        plan: Of the distillation.
-        spec: What was submitted.
-        proposals: All of the distillation.
-        aps: By the trial's name, of those that succeeded.
-        resolution: At which the APs were measured.
+        plan: The plan of the distillation.
+        spec: The distillation as submitted.
+        proposals: All proposals of the distillation.
+        aps: AP of each trial that succeeded, by the trial's name.
+        resolution: The resolution at which the APs were measured.
     """
     stood = order_results(plan, spec.baselines, proposals, aps)
     ends = {plan.order: stood.order}
@@ -271,7 +277,7 @@ def _cost_task(inputs: PlanInputs) -> AdaptationCostTask:
 
 
 def _depends_on(task: AdaptationCostTask, pair: tuple[str, str]) -> dict[str, object]:
-    """Everything that a cost is a function of, as JSON."""
+    """Return everything that the cost of a pair depends on, as JSON."""
     return {
         "dataset": task.dataset.model_dump(mode="json"),
         "normalize": task.normalize,
@@ -281,7 +287,7 @@ def _depends_on(task: AdaptationCostTask, pair: tuple[str, str]) -> dict[str, ob
 
 
 def _features(task: AdaptationCostTask, name: str) -> dict[str, object]:
-    """What a detector's features depend on."""
+    """Return everything that a detector's features depend on, as JSON."""
     if name == STUDENT_NAME:
         weights = task.student.student.sha256
         return {"sha256": weights, "resolution": str(task.student_resolution)}
@@ -308,5 +314,5 @@ def _key(of: Mapping[str, object]) -> str:
 
 
 def _largest(resolutions: Sequence[Resolution]) -> Resolution:
-    """At which teachers are compared, as they are before each trial."""
+    """Return the resolution at which teachers are compared."""
     return max(resolutions, key=lambda r: r.width * r.height)

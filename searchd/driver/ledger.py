@@ -1,8 +1,8 @@
-"""What the driver of a search or a distillation reads and writes: the database under its lease,
-and the artifact store.
+"""The records of a run (a search or a distillation) as its driver reads and writes them: the
+database, under the driver's lease, and the artifact store.
 
-Every method is one step that may be the last: killed between any two, a new driver goes on from
-what is written. Knows no Ray and no torch.
+A driver may be killed between any two calls: a new driver resumes from what is stored. Imports
+neither Ray nor torch.
 """
 
 import logging
@@ -41,15 +41,21 @@ T = TypeVar("T")
 
 
 class Ledger:
-    """The books of one search or distillation, kept by the driver that holds the lease.
+    """The records of one run, for the driver that holds the lease.
 
-    Every method that writes raises StaleLeaseError when the lease was lost.
+    Every method that writes raises StaleLeaseError if the lease was lost.
 
     Args:
-        database: Holds the search.
-        lease: On the search's work.
-        settings: Where artifacts lie, how long slices are, how often a trial is tried.
-        watch: Seconds that never go back.
+        database: The database with the run.
+        lease: The lease on the run's work.
+        settings: The root of artifacts, the length of slices, the number of attempts at a trial.
+        watch: A monotonic clock, in seconds.
+
+    Attributes:
+        run: The run as it was submitted, with the resources that it names.
+        run_id: Its id.
+        spec: Its spec.
+        dataset: The spec of its data set.
     """
 
     def __init__(
@@ -61,7 +67,7 @@ class Ledger:
     ) -> None:
         self._watch = watch
         self._noted_at: dict[str, float] = {}
-        """watch() when the time that a worker has had a trial was last written down, by name."""
+        """watch() when the time of a trial in a worker was last recorded, by the trial's name."""
         self._database = database
         self._lease = lease
         self._settings = settings
@@ -73,6 +79,7 @@ class Ledger:
 
     @property
     def stop_uri(self) -> str:
+        """URI of the file whose existence signals workers to stop."""
         return artifacts.join(self._folder, STOP_FILE)
 
     def read(
@@ -94,16 +101,16 @@ class Ledger:
         return self.read(Session.get_one, RunRow, self.run_id)
 
     def finish(self, to: SearchStatus, reason: str, *, under: Strategy) -> bool:
-        """End the search, unless the user has given it another budget; trials that have not ended
-        are cancelled.
+        """End the run, unless its budget was changed in the meantime. Unfinished trials are
+        cancelled.
 
         Args:
             to: A final status.
-            reason: In words.
-            under: The rules by which it has ended.
+            reason: The reason as users see it.
+            under: The strategy that has ended it.
 
         Returns:
-            False if it is to go on: the rules are others by now.
+            False if the strategy is another one now, so that the run continues.
         """
         with self._database.write() as session:
             hold(session, self._lease)
@@ -113,12 +120,12 @@ class Ledger:
         return True
 
     def stop(self) -> bool:
-        """Pass on that the user wants it stopped: running trials stop at the end of their slice; a
-        worker that starts now stops at once.
+        """Signal the workers to stop: running trials stop at the end of their slice, and a worker
+        that starts now stops at once.
 
         Returns:
-            False if the store takes no writes now, so that it is to be called again. To wait here
-            would keep the driver from hearing of workers that wait for the same store, and give up.
+            False if the artifact store accepts no writes now: call it again. It does not wait,
+            since workers may wait for the same store, and the driver must receive their failures.
         """
         self.write(queue.acknowledge_stop)
         try:
@@ -126,46 +133,52 @@ class Ledger:
         except OSError as error:
             if not artifacts.refusal(error):
                 raise
-            log.warning("workers cannot be told to stop yet: %s", error)
+            log.warning("workers cannot be signalled to stop yet: %s", error)
             return False
         return True
 
     def stopped(self) -> tuple[SearchStatus, str]:
-        """No worker has a trial any more, as the user wants it; where the search is now, and why.
-        What its trials learned so far is in their checkpoints."""
+        """Record that no worker has a trial any more, as the user asked. Unfinished trials resume
+        from their checkpoints.
+
+        Returns:
+            The status of the run now, and its reason.
+        """
         with self._database.write() as session:
             queue.stopped(session, self._lease)
             row = session.get_one(RunRow, self.run_id)
             return row.status, row.status_reason
 
     def clear_stop_flag(self) -> None:
-        """Workers may run, although an earlier driver told its own to stop."""
+        """Let workers run again after an earlier driver signalled its workers to stop."""
         artifacts.delete(self.stop_uri, waits=True)
 
     def pool(self) -> tuple[PoolStatus, str]:
-        """Status of the pool of teachers, and the reason for it."""
+        """Return the status of the pool of teachers and its reason; READY if there is no pool."""
         if self.run.pool_id is None:
             return PoolStatus.READY, "none is needed"
         row = self.read(Session.get_one, PoolRow, self.run.pool_id)
         return row.status, row.status_reason
 
     def ask_tell(self) -> AskTell:
-        """The strategy with everything proposed and completed so far."""
+        """Return the strategy with everything proposed and completed so far."""
         with self._database.read() as session:
             run = session.get_one(RunRow, self.run_id)
             proposals = trials.proposals(session, self.run_id)
             return AskTell(self._strategy(session), proposals, completions.of_run(session, run))
 
     def strategy(self) -> Strategy:
-        """By the plan and the budget of now, which the user may change at any time."""
+        """Return the strategy with the present plan and budget. A user may change the budget at any
+        time."""
         return self.read(self._strategy)
 
     def recover(self) -> list[Proposal]:
-        """Take over from an earlier driver: record every report that was written and not recorded,
-        so that nothing finished is trained again; what else was running is offered again.
+        """Take over from an earlier driver: record every report that is in the artifact store and
+        not in the database, so that nothing finished is trained again. Other running trials are
+        requeued.
 
         Returns:
-            What is still to be run, in the order it was proposed.
+            The proposals that must still run, in the order in which they were made.
         """
         for row in self.read(trials.unfinished, self.run_id):
             if row.attempt > 0:
@@ -173,11 +186,11 @@ class Ledger:
         return [row.proposal for row in self.read(trials.unfinished, self.run_id)]
 
     def propose(self, proposal: Proposal) -> None:
-        """Write a proposal down before anybody works on it."""
+        """Record a proposal, before a worker gets it."""
         self.write(trials.add, proposal)
 
     def task(self, proposal: Proposal) -> TrialTask:
-        """What the next attempt at a proposed trial hands to its worker."""
+        """Return the task of the next attempt at a proposed trial."""
         with self._database.read() as session:
             task = make_task(
                 session,
@@ -190,23 +203,23 @@ class Ledger:
             return task.model_copy(update={"early_stopping": rule})
 
     def start(self, task: TrialTask) -> None:
-        """A worker has taken the order."""
+        """Record that a worker has started an attempt."""
         attempt = self.write(trials.start, task.proposal.name)
         assert attempt == task.attempt  # one driver starts trials: the holder of the lease
         self._noted_at[task.proposal.name] = self._watch()
 
     def progress(self, progress: Progress) -> None:
-        """A worker said where it stands."""
+        """Record a worker's progress."""
         with self._database.write() as session:
             self._note_time(session, progress.trial)
             trials.record_progress(session, self._lease, progress)
 
     def record(self, report: Report) -> Completion | None:
-        """A worker reported. Scores the student and ends the trial, unless it has failed of a cause
-        that makes another try worth while (`searchd.domain.retries`): then it is PENDING again.
+        """Record a worker's report: score the student and end the trial. A trial that failed for a
+        cause that is retried (`searchd.domain.retries`) is PENDING again instead.
 
         Returns:
-            What the strategy is to be told; None for a trial that was stopped or is tried again.
+            The completion for the strategy; None for a trial that was stopped or is retried.
         """
         final = self._judge(report) if report.outcome is Outcome.FAILED else report
         if final is None:
@@ -218,19 +231,19 @@ class Ledger:
             if row.completion is None:
                 return None
             run = session.get_one(RunRow, self.run_id)
-            told = completions.of_trial(trials.get(session, row.id), run.started_at)
+            completion = completions.of_trial(trials.get(session, row.id), run.started_at)
             earlier = completions.of_run(session, run)
-            queue.announce(session, self._lease, remarks_on(told, earlier, self.spec))
-            return told
+            queue.announce(session, self._lease, remarks_on(completion, earlier, self.spec))
+            return completion
 
     def worker_lost(self, name: str, reason: str) -> Completion | None:
-        """A worker ended without handing over a report.
+        """Record that a worker ended without sending a report.
 
-        If the report had been written it is recorded. If not, the trial is PENDING again, or has
-        failed when it was tried often enough.
+        A report in the artifact store is recorded. Without one the trial is PENDING again, or has
+        failed after its last attempt.
 
         Returns:
-            What the strategy is to be told; None if the trial is to be run again.
+            The completion for the strategy; None if the trial is retried.
         """
         with self._database.write() as session:
             row = trials.get(session, self._trial_id(name))
@@ -246,7 +259,8 @@ class Ledger:
         )
 
     def scored(self) -> list[TrialRow]:
-        """Trials that succeeded, with evaluations and files, in the order they ended."""
+        """Return the trials that succeeded, with evaluations and files, in the order in which they
+        ended."""
         with self._database.read() as session:
             rows = trials.scored(session, self.run_id)
             return [trials.get(session, row.id) for row in rows]
@@ -269,7 +283,7 @@ class Ledger:
         return trials.trial_id(self.run_id, name)
 
     def _take_over(self, row: TrialRow) -> None:
-        """Of a trial that was started: record its report, or see to it that it is run again."""
+        """Record the report of a trial that was started, or requeue the trial."""
         report = self._written_report(row.name)
         if row.status is TrialStatus.RUNNING:
             if report is not None:
@@ -277,20 +291,20 @@ class Ledger:
                 return
             self.write(trials.requeue_trial, row.name, "its driver died")
         elif report is not None and report.outcome.is_settled:
-            # It was stopped from outside, as by a kill, when it had just come so far.
-            self.write(trials.start, row.name, "its report was written before")
+            # It was killed just after it had written its report.
+            self.write(trials.start, row.name, "its report was found")
             self.record(report)
 
     def _judge(self, report: Report) -> Report | None:
-        """Offer a trial of which an attempt has failed again, if its cause says so.
+        """Retry a trial of which an attempt has failed, if its cause is retried.
 
         Returns:
-            The report that ends the trial, or None if it is tried again.
+            The report that ends the trial, or None if it is retried.
         """
         with self._database.write() as session:
             row = trials.get(session, self._trial_id(report.trial))
             if row.status is not TrialStatus.RUNNING or report.attempt != row.attempt:
-                return report  # it was decided before
+                return report  # it was judged before
             failure = failure_of(session, self.run, row, report)
             retry = retry_of(failure, row.adjustments, max_losses=self._settings.max_attempts)
             if retry is None:
@@ -307,18 +321,18 @@ class Ledger:
         return None
 
     def _note_time(self, session: Session, name: str) -> None:
-        """Write down the time that a worker has had the trial since that was done last. What passed
-        before this driver came is not known, but for what its predecessor wrote down."""
+        """Record the time that the trial has spent in a worker since the last record. Time before
+        this driver started counts as far as an earlier driver recorded it."""
         now_s = self._watch()
         passed_s = now_s - self._noted_at.get(name, now_s)
         self._noted_at[name] = now_s
         trials.add_busy(session, self._lease, name, passed_s)
 
     def _written_report(self, name: str) -> Report | None:
-        """The report of the latest attempt, if its worker came so far."""
+        """Return the latest attempt's report from the artifact store, or None if there is none."""
         attempt = self.read(trials.get, self._trial_id(name)).attempt
         uri = artifacts.join(self._attempt_folder(name, attempt), REPORT_FILE)
         if not artifacts.exists(uri):
             return None
-        log.info("%s: its report was written, and is recorded now", self._trial_id(name))
+        log.info("%s: found its report in the artifact store; recording it", self._trial_id(name))
         return REPORT.validate_python(artifacts.read_json(uri))

@@ -1,4 +1,4 @@
-"""What the database knows of an attempt that failed, beyond what its worker reported."""
+"""Failed attempts: what is known about them besides the worker's report."""
 
 from sqlalchemy.orm import Session
 
@@ -27,7 +27,7 @@ def last_failure(session: Session, run_id: str) -> str:
 
 
 def failure_of(session: Session, run: Run, trial: TrialRow, report: Report) -> Failure:
-    """The failure, with what is to be known to decide about it."""
+    """Return the failure of an attempt, with what decides whether and how it is retried."""
     cause = report.cause or FailureCause.BUG
     return Failure(
         cause=cause,
@@ -40,11 +40,11 @@ def failure_of(session: Session, run: Run, trial: TrialRow, report: Report) -> F
 
 
 def _other_parent(session: Session, run: Run, trial: TrialRow, damaged: str) -> str | None:
-    """Name of the grandparent, if the parent's files are what is damaged and the trial means the
-    same with the grandparent's student.
+    """Return the grandparent's name if the parent's files are damaged and the trial can inherit the
+    grandparent's student instead, else None.
 
-    Steps over pairs do: they are scored for themselves. What a pipeline, a distillation or a
-    control is worth depends on each stage before it.
+    Steps over pairs can, since each is scored by itself. The result of a pipeline, a distillation
+    or a control depends on each stage before it.
     """
     strategy = run.spec.strategy if isinstance(run.spec, SearchSpec) else None
     is_step = isinstance(strategy, PairSettings) and trial.role is TrialRole.SEARCH
@@ -63,7 +63,8 @@ def _other_parent(session: Session, run: Run, trial: TrialRow, damaged: str) -> 
 def _may_follow(
     session: Session, trial: TrialRow, parent: TrialRow, strategy: PairSettings
 ) -> bool:
-    """Whether the trial's change can be made to another parent's student, which is still stored."""
+    """Return whether another parent's student is still stored and the trial's change is legal for
+    it."""
     try:
         architecture = trials.inherited(session, parent.id).detector.architecture
     except ArtifactError:  # collected
