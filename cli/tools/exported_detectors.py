@@ -36,7 +36,7 @@ def export(
     Raises:
         ApiError: There is no such trial, or it has no detector.
     """
-    # Imported here since it brings torch along, which other commands do not need.
+    # Imported here because it imports torch, which other commands do not need.
     from safetensors.torch import load_file
 
     from detection.build import Student

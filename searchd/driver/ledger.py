@@ -80,7 +80,7 @@ class Ledger:
     @property
     def stop_uri(self) -> str:
         """URI of the file whose existence signals workers to stop."""
-        return artifacts.join(self._folder, STOP_FILE)
+        return artifacts.join(run_folder(self._settings, self.run_id), STOP_FILE)
 
     def read(
         self, query: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs
@@ -265,13 +265,6 @@ class Ledger:
             rows = trials.scored(session, self.run_id)
             return [trials.get(session, row.id) for row in rows]
 
-    @property
-    def _folder(self) -> str:
-        return run_folder(self._settings, self.run_id)
-
-    def _attempt_folder(self, name: str, attempt: int) -> str:
-        return attempt_folder(self._settings, self.run_id, name, attempt)
-
     def _strategy(self, session: Session) -> Strategy:
         row = session.get_one(RunRow, self.run_id, populate_existing=True)
         spec = self.spec
@@ -331,7 +324,8 @@ class Ledger:
     def _written_report(self, name: str) -> Report | None:
         """Return the latest attempt's report from the artifact store, or None if there is none."""
         attempt = self.read(trials.get, self._trial_id(name)).attempt
-        uri = artifacts.join(self._attempt_folder(name, attempt), REPORT_FILE)
+        folder = attempt_folder(self._settings, self.run_id, name, attempt)
+        uri = artifacts.join(folder, REPORT_FILE)
         if not artifacts.exists(uri):
             return None
         log.info("%s: found its report in the artifact store; recording it", self._trial_id(name))
