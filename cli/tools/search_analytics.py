@@ -6,8 +6,8 @@ from typing import Any
 
 from matplotlib.ticker import MaxNLocator
 
+from api import schemas
 from api.client import Client
-from api.schemas import resources as schemas
 from cli.errors import fail
 from cli.tools.plots import drawing
 from searchd.domain.architecture import Architecture

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
+from api import schemas
 from api.client import Client
-from api.schemas import resources as schemas
 from api.schemas.distillations import DistillationDetails
 from cli.errors import fail
 from detection.build import Student, load_student
