@@ -144,7 +144,7 @@ def test_an_ordered_sequence_of_teachers_has_the_fields_of_a_distillation(
 def test_what_does_not_fit_together_is_refused_in_words(database: Database) -> None:
     _, lease = _searched(database)
     _end(database, lease)
-    expected = "cannot be finished so: .*exactly one of teachers and num_sampled_teachers"
+    expected = "cannot be finished this way: .*exactly one of teachers and num_sampled_teachers"
     with pytest.raises(InvalidValueError, match=expected):
         _finish(database, method={"kind": "distil"})
 
