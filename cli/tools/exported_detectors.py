@@ -1,16 +1,18 @@
-"""Detectors as files that plain mmdet loads."""
+"""Export of trained detectors as files that mmdet loads."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from api import schemas
 from api.client import Client
-from api.schemas import resources as schemas
 from api.schemas.distillations import DistillationDetails
 from cli.output import Format, show_json
 
-FolderOption = Annotated[Path, typer.Option(file_okay=False, help="Where to write.")]
+FolderOption = Annotated[
+    Path, typer.Option(file_okay=False, help="Folder to write the exported files into.")
+]
 FOLDER = Path("export")
 
 
@@ -26,7 +28,7 @@ def export(
     folder: Path,
     output: Format,
 ) -> None:
-    """Write config, checkpoint and safetensors of a detector, and say where they are.
+    """Write config, checkpoint and safetensors of a detector, and print their paths.
 
     Raises:
         ApiError: There is no such trial, or it has no detector.

@@ -1,4 +1,4 @@
-"""A search's analytics: what the service recorded, as one document and its plots."""
+"""The analytics of a search: the records of the service as one document and as plots."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -6,8 +6,8 @@ from typing import Any
 
 from matplotlib.ticker import MaxNLocator
 
+from api import schemas
 from api.client import Client
-from api.schemas import resources as schemas
 from cli.errors import fail
 from cli.tools.plots import drawing
 from searchd.domain.architecture import Architecture
@@ -29,16 +29,16 @@ from searchd.search.history import OperatingPoint
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
-    """Backbones of a trial, in parameters."""
+    """The numbers of parameters of the backbones of a trial."""
 
     student: int
     teacher: int | None
-    """None: trained without a teacher."""
+    """None if the trial was trained without a teacher."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageMacs:
-    """Multiply-accumulates of a trial's backbone, part by part."""
+    """The multiply-accumulates of each part of a trial's backbone."""
 
     trial: str
     stem: float
@@ -47,21 +47,22 @@ class StageMacs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gathered:
-    """What the analytics of a search are made of, in the order in which the trials ended."""
+    """The data for the analytics of a search, in the order in which the trials ended."""
 
     trials: tuple[ScoredTrial, ...]
     sizes: tuple[Sizes, ...]
     before: StageMacs
+    """The MACs of the first trial."""
     after: StageMacs
-    """Of the best trial."""
+    """The MACs of the best trial."""
     resolution: Resolution
-    """At which stages are counted: the score's base resolution."""
+    """The base resolution of the score, at which MACs are counted."""
 
 
 def gather(client: Client, search: str) -> Gathered:
-    """Ask the service for a search's scored trials and count their backbones.
+    """Read the scored trials of a search from the service, and count their backbones.
 
-    Controls, repetitions and confirmations are left out: they are not found by the search.
+    Controls, repetitions and confirmations are left out, since the search did not find them.
 
     Raises:
         typer.Exit: No trial was scored yet.
@@ -78,7 +79,7 @@ def gather(client: Client, search: str) -> Gathered:
     scores = {row.id: row.score for row in rows}
     backbones = [_backbone(client, row) for row in rows]
     counter = _Counter(client, found)
-    # As the service has it, the best is one that the search made, if it made any.
+    # Like in the service, the best trial is a search trial if there is one.
     best = max(range(len(rows)), key=lambda i: (rows[i].id == found.best_trial_id, rows[i].score))
     return Gathered(
         trials=tuple(_scored(row, scores.get(row.parent_id or "")) for row in rows),
@@ -96,7 +97,7 @@ def gather(client: Client, search: str) -> Gathered:
 
 
 def document(gathered: Gathered) -> dict[str, Any]:
-    """Everything as plain values."""
+    """Return the analytics as plain values."""
     trials = gathered.trials
     numbers = generations_of(trials)
     rows = zip(trials, numbers, hypervolumes(trials), gathered.sizes, strict=True)
@@ -130,7 +131,7 @@ def document(gathered: Gathered) -> dict[str, Any]:
 
 
 def plot(gathered: Gathered, folder: Path) -> list[Path]:
-    """Draw each figure into the folder, which is made if it is missing; the files."""
+    """Draw the figures into the folder, which is created if it is missing; return the files."""
     drawn = {
         "scores.png": _plot_scores,
         "gains.png": _plot_gains,
@@ -147,7 +148,7 @@ class _Counter:
     """Counts each backbone once."""
 
     def __init__(self, client: Client, search: schemas.SearchDetails) -> None:
-        # Imported here since it brings torch along, which no other command on searches needs.
+        # Imported here since it imports torch, which no other command on searches needs.
         from detection.measurement.complexity import count_backbone
 
         self._count_backbone = count_backbone
@@ -164,7 +165,7 @@ class _Counter:
         return self._params[architecture]
 
     def teacher(self, teacher: Teaching | None) -> int | None:
-        """None for what is no subnet; searches have no other teachers."""
+        """Return the parameters of a teacher; None unless it is a subnet, as in every search."""
         if not isinstance(teacher, Subnet):
             return None
         space = self._client.get_pool(self._search.pool_id).spec.space.space

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
+from api import schemas
 from api.client import Client
-from api.schemas import resources as schemas
 from api.schemas.distillations import DistillationDetails
 from cli.errors import fail
 from detection.build import Student, load_student
@@ -36,7 +36,7 @@ BATCH_SIZE = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TrainedTrial:
-    """A trial that has ended, with its detector."""
+    """A finished trial with its detector."""
 
     row: schemas.TrialDetails
     run: schemas.SearchDetails | DistillationDetails
@@ -47,7 +47,7 @@ class TrainedTrial:
 
     @property
     def resolution(self) -> Resolution:
-        """At which it scores best."""
+        """The resolution at which the trial has its best score."""
         assert self.row.best is not None  # it was evaluated
         return self.row.best.resolution
 
@@ -139,7 +139,7 @@ def load_sgfi(client: Client, trial: TrainedTrial, teacher: Any) -> Sgfi:
 
 
 def _methods(trial: TrainedTrial) -> MethodsSpec:
-    """What the trial was distilled by."""
+    """The methods that the trial was distilled by."""
     if isinstance(trial.run, schemas.SearchDetails):
         return trial.run.spec.distillation
     teachers = [each.teacher for each in trial.run.stages if each.trial_id == trial.row.id]

@@ -1,7 +1,7 @@
-"""What a user submits, defined once and stored as JSON.
+"""The specs that users submit, defined once and stored as JSON.
 
-Used by the API, the CLI, the coordinator, the driver and the workers. Unknown fields are refused.
-Knows pydantic and `searchd.domain`; never torch, Ray or the database.
+The API, the CLI, the coordinator, the driver and the workers use them. Unknown fields are refused.
+Imports pydantic and `searchd.domain`; never torch, Ray or the database.
 """
 
 from searchd.spec.base import (

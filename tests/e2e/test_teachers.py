@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from api.client import Client
-from api.schemas.resources import Teacher
+from api.schemas import Teacher
 from cli.local_service import Service
 from detection.data.shapes import make_shapes
 from detection.mmdet.config import assemble_mmdet
