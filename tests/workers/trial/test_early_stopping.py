@@ -1,4 +1,4 @@
-"""A trial below the early-stopping threshold is ended after its first epoch; others are trained on."""
+"""A trial below the early-stopping threshold ends after its first epoch; others are trained on."""
 
 from pathlib import Path
 from typing import Any
