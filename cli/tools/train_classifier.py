@@ -14,13 +14,12 @@ from cli.output import Format, FormatOption, show_json
 from cli.service import SpecFile, read_spec
 from searchd import artifacts
 from searchd.domain.errors import InvalidValueError
+from searchd.messages.files import RESUME_FILE
 from searchd.spec.classifier import ClassifierCard, ClassifierTrainingSpec
 
 if TYPE_CHECKING:
     from detection.crop_classifier_training import ClassifierTraining
     from detection.data.crops import CropSplit
-
-RESUME_FILE = "resume.pt"
 
 
 def train_classifier(
@@ -65,8 +64,9 @@ def _stdout_for_results() -> Iterator[None]:
 
 def _train_and_store(spec: ClassifierTrainingSpec, folder: str) -> ClassifierCard:
     from detection import crop_classifier
+    from workers.torch_settings import check_device
 
-    _check_device(spec.device)
+    check_device(spec.device)
     validation = _crops(spec)
     training = _training(spec)
     _check_classes(training, validation)
@@ -79,13 +79,6 @@ def _train_and_store(spec: ClassifierTrainingSpec, folder: str) -> ClassifierCar
     card = crop_classifier.save(training.classifier, folder, accuracy=accuracy)
     artifacts.delete(artifacts.join(folder, RESUME_FILE))
     return card
-
-
-def _check_device(device: str) -> None:
-    import torch
-
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InvalidValueError("device=cuda needs a GPU that torch can use; see searchd doctor")
 
 
 def _crops(spec: ClassifierTrainingSpec) -> "CropSplit | None":

@@ -160,7 +160,7 @@ def test_a_resumed_training_equals_an_uninterrupted_one(
 def test_a_training_is_not_resumed_with_other_settings(crops: tuple[CropSplit, CropSplit]) -> None:
     state = ClassifierTraining(spec(), crops[1]).state_dict()
 
-    with pytest.raises(InvalidValueError, match="has other settings"):
+    with pytest.raises(InvalidValueError, match="was started with other settings"):
         ClassifierTraining(spec(learning_rate=0.2), crops[1]).load_state_dict(state)
 
 

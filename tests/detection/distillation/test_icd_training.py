@@ -89,15 +89,15 @@ def test_decoder_learns_what_is_there_and_where(shapes: CocoSplit) -> None:
     regression: list[float] = []
 
     for step in range(300):
-        findings = method._find(taps(batch=batch, step=step), teacher)
-        losses = method._auxiliary(findings)
+        decoded = method._decode(taps(batch=batch, step=step), teacher)
+        losses = method._auxiliary(decoded)
         own.optimizer.zero_grad()
         (losses["identification"] + losses["regression"]).backward()
         own.clip()
         own.step()
-        said = method.predictor(findings.knowledge.embeddings)[..., 0] > 0
-        used = findings.instances.is_used
-        right.append(float((said == findings.instances.is_real)[used].float().mean()))
+        said = method.predictor(decoded.knowledge.embeddings)[..., 0] > 0
+        used = decoded.instances.is_used
+        right.append(float((said == decoded.instances.is_real)[used].float().mean()))
         regression.append(float(losses["regression"].detach()))
 
     assert np.mean(right[:20]) < 0.75  # 2 of 3 are fakes

@@ -67,7 +67,7 @@ def supernet() -> Supernet:
 
 
 class Chain:
-    """Stages, each an order made as a driver makes it."""
+    """Stages, each a task like those of a driver."""
 
     def __init__(self, dataset: DatasetSpec, supernet: Supernet, folder: Path) -> None:
         self._dataset, self._folder = dataset, folder
@@ -82,7 +82,7 @@ class Chain:
         )
 
     def given(self, student: TeacherRef) -> Report:
-        """The base of a distillation that goes on from a finished trial."""
+        """The base of a distillation that starts from a finished trial."""
         base = Proposal(role=TrialRole.BASE, number=0, parent=None, teacher=None, **_COMMON)
         taken = {"detector": student.detector, "student": student.weights}
         return self._run("given", base, loaded_base=Inherited.model_validate(taken))
@@ -153,7 +153,7 @@ def trained(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {k: v for k, v in state.items() if v.is_floating_point() and "running" not in k}
 
 
-def test_second_teacher_goes_on_with_the_student_and_new_adapters(
+def test_second_teacher_continues_with_the_student_and_new_adapters(
     chain: Chain, first: Report
 ) -> None:
     second = chain.stage(1, first, B, A, training=STILL)
@@ -169,7 +169,7 @@ def test_second_teacher_goes_on_with_the_student_and_new_adapters(
     assert not any(ours[name].allclose(theirs[name], atol=1e-4) for name in generators)
 
 
-def test_same_teacher_goes_on_with_its_adapters(chain: Chain, first: Report) -> None:
+def test_same_teacher_continues_with_its_adapters(chain: Chain, first: Report) -> None:
     again = chain.stage(2, first, A, A, training=STILL)
 
     ours, theirs = weights(first, "adapters"), weights(again, "adapters")

@@ -1,4 +1,4 @@
-"""The thread that ends a worker in which nothing moves."""
+"""The thread that ends a worker that makes no progress."""
 
 import subprocess
 import sys
