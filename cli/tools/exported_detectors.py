@@ -9,6 +9,7 @@ from api.client import Client
 from api.schemas import resources as schemas
 from api.schemas.distillations import DistillationDetails
 from cli.output import Format, show_json
+from searchd.messages.files import STUDENT, weights_file
 
 FolderOption = Annotated[Path, typer.Option(file_okay=False, help="Where to write.")]
 FOLDER = Path("export")
@@ -40,7 +41,7 @@ def export(
     detector = client.get_detector(trial_id)
     dataset = client.get_dataset(run.spec.dataset)
     folder.mkdir(parents=True, exist_ok=True)
-    weights = client.download(trial_id, "student", folder / "student.safetensors")
+    weights = client.download(trial_id, STUDENT, folder / weights_file(STUDENT))
     assert dataset.summary is not None  # trials only run on a checked data set
     best = max(detector.evaluations, key=lambda evaluation: evaluation.score or 0.0)
     written = write_export(

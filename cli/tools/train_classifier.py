@@ -14,13 +14,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from cli.output import Format, FormatOption, show_json
 from searchd import artifacts
 from searchd.domain.errors import InvalidValueError
+from searchd.messages.files import RESUME_FILE
 from searchd.spec import SplitSpec
 from searchd.spec.classifier import Augmentation, ClassifierSpec, Losses
 
 if TYPE_CHECKING:
     from detection.crop_classifier_training import ClassifierTraining
 
-RESUME_FILE = "resume.pt"
 
 _PAPER = ClassifierSpec()
 AnnotationsFile = typer.Option(exists=True, dir_okay=False, help="COCO annotations to train on.")
@@ -97,16 +97,12 @@ def train_classifier(
     if validation_annotations is not None and validation_images is not None:
         validation = SplitSpec(annotations=validation_annotations, images=validation_images)
     with _stdout_for_results():
-        import torch
-
         from detection import crop_classifier, crop_classifier_training
         from detection.data.coco import CocoSplit
         from detection.data.crops import CropSplit
+        from workers.torch_settings import check_device
 
-        if device == "cuda" and not torch.cuda.is_available():
-            raise InvalidValueError(
-                "device=cuda needs a GPU that torch can use; see searchd doctor"
-            )
+        check_device(device)
         held_out = None if validation is None else CropSplit(CocoSplit(validation))
         training = crop_classifier_training.ClassifierTraining(
             spec,

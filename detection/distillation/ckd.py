@@ -12,6 +12,7 @@ from mmdet.structures.bbox import bbox_overlaps
 from torch import Tensor, distributed, nn
 from torch.nn import functional
 
+from detection.data_parallel import is_distributed
 from detection.distillation.memory_queue import MemoryQueue
 from detection.distillation.method import DistillationMethod, Pair, balanced
 from detection.distillation.taps import Regions, StudentTaps, TeacherTaps
@@ -176,7 +177,7 @@ def gathered(rows: Tensor) -> tuple[Tensor, int]:
     Args:
         rows: N x D; N may differ between ranks.
     """
-    if not (distributed.is_available() and distributed.is_initialized()):
+    if not is_distributed():
         return rows.detach(), 0
     world_size, rank = distributed.get_world_size(), distributed.get_rank()
     counts = [rows.new_zeros(1, dtype=torch.long) for _ in range(world_size)]

@@ -1,22 +1,14 @@
 """Distilling box deltas weighted by class. Joint-DetNAS section 3.2.2, G-DetKD section 4.3.1,
 docs/papers.md 1.8 and 3.3."""
 
-from typing import Self
-
 from torch import Tensor
 
-from detection.distillation.method import DistillationMethod, Pair, balanced
+from detection.distillation.method import MethodWithoutOptions, balanced
 from detection.distillation.taps import StudentTaps, TeacherTaps
-from searchd.domain.method_options import NoOptions
 
 
-class ClassAwareLocalisation(DistillationMethod):
+class ClassAwareLocalisation(MethodWithoutOptions):
     """L_reg on all regions."""
-
-    @classmethod
-    def build(cls, options: NoOptions, pair: Pair) -> Self:
-        del options, pair
-        return cls()
 
     def forward(self, student: StudentTaps, teacher: TeacherTaps) -> Tensor:
         deltas = student.box_deltas

@@ -1,23 +1,15 @@
 """Distilling the class scores of sampled RoIs. Joint-DetNAS section 3.2.2, G-DetKD section 4.3.1,
 docs/papers.md 1.8 and 3.3."""
 
-from typing import Self
-
 from torch import Tensor
 from torch.nn import functional
 
-from detection.distillation.method import DistillationMethod, Pair, balanced
+from detection.distillation.method import MethodWithoutOptions, balanced
 from detection.distillation.taps import StudentTaps, TeacherTaps
-from searchd.domain.method_options import NoOptions
 
 
-class Classification(DistillationMethod):
+class Classification(MethodWithoutOptions):
     """L_cls on all regions, background included."""
-
-    @classmethod
-    def build(cls, options: NoOptions, pair: Pair) -> Self:
-        del options, pair
-        return cls()
 
     def forward(self, student: StudentTaps, teacher: TeacherTaps) -> Tensor:
         logits = student.class_logits

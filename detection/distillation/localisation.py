@@ -1,22 +1,14 @@
 """Distilling the box deltas of the object's class, the baseline that class-aware localisation is
 compared with. G-DetKD section 4.3.1, docs/papers.md 3.3."""
 
-from typing import Self
-
 from torch import Tensor
 
-from detection.distillation.method import DistillationMethod, Pair, balanced
+from detection.distillation.method import MethodWithoutOptions, balanced
 from detection.distillation.taps import StudentTaps, TeacherTaps
-from searchd.domain.method_options import NoOptions
 
 
-class Localisation(DistillationMethod):
+class Localisation(MethodWithoutOptions):
     """The loss on positive regions; others have no object whose class would choose the deltas."""
-
-    @classmethod
-    def build(cls, options: NoOptions, pair: Pair) -> Self:
-        del options, pair
-        return cls()
 
     def forward(self, student: StudentTaps, teacher: TeacherTaps) -> Tensor:
         positive = student.regions.is_positive

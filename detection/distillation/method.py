@@ -11,6 +11,7 @@ from torch import Tensor, distributed, nn
 from torch.nn.utils import clip_grad_norm_
 
 from detection.data.coco import CocoSplit
+from detection.data_parallel import is_distributed
 from detection.distillation.taps import StudentTaps, TeacherTaps
 from searchd.domain.method_options import NoOptions
 
@@ -144,13 +145,17 @@ class DistillationMethod(nn.Module, ABC):
         return None
 
 
-class Preparation(DistillationMethod):
-    """A method that acts on the student before its training, by `prepare`, and adds no loss."""
+class MethodWithoutOptions(DistillationMethod):
+    """A method that is built alike for every pair."""
 
     @classmethod
     def build(cls, options: NoOptions, pair: Pair) -> Self:
         del options, pair
         return cls()
+
+
+class Preparation(MethodWithoutOptions):
+    """A method that acts on the student before its training, by `prepare`, and adds no loss."""
 
     def forward(self, student: StudentTaps, teacher: TeacherTaps) -> Tensor:
         """Zero."""
@@ -169,7 +174,7 @@ def balanced(mean: Tensor, count: float) -> Tensor:
     so each rank's mean counts by its share. Alone, it is the mean. Every rank must call it, in the
     same order, also with a count of 0.
     """
-    if not (distributed.is_available() and distributed.is_initialized()):
+    if not is_distributed():
         return mean
     total = torch.tensor(float(count), device=mean.device)
     distributed.all_reduce(total)

@@ -1,23 +1,15 @@
 """Class scores of a one-stage student made comparable to a two-stage teacher's. G-DetKD appendix D,
 docs/papers.md 3.5."""
 
-from typing import Self
-
 from torch import Tensor
 from torch.nn import functional
 
-from detection.distillation.method import DistillationMethod, Pair, balanced
+from detection.distillation.method import MethodWithoutOptions, balanced
 from detection.distillation.taps import StudentTaps, TeacherTaps
-from searchd.domain.method_options import NoOptions
 
 
-class PredictionConversion(DistillationMethod):
+class PredictionConversion(MethodWithoutOptions):
     """L_cls with converted scores, on all regions."""
-
-    @classmethod
-    def build(cls, options: NoOptions, pair: Pair) -> Self:
-        del options, pair
-        return cls()
 
     def forward(self, student: StudentTaps, teacher: TeacherTaps) -> Tensor:
         logits = student.class_logits

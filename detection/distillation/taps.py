@@ -276,7 +276,7 @@ def neck_strides(model: Any) -> tuple[int, ...]:
 
 def first_stage(heads: Any) -> Any:
     """A cascade's first head or extractor, whose regions are the proposals; else the only one."""
-    return heads[0] if isinstance(heads, torch.nn.ModuleList) else heads
+    return heads[0] if isinstance(heads, torch.nn.ModuleList | list) else heads
 
 
 def bbox_forward(head: Any, features: Sequence[Tensor], rois: Tensor) -> dict[str, Tensor]:

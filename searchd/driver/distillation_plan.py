@@ -20,7 +20,7 @@ from searchd.domain.teacher import Teacher
 from searchd.domain.trial import BASE_NAME, Proposal
 from searchd.driver.cluster import resolve
 from searchd.driver.ledger import Ledger
-from searchd.messages.tasks import AdaptationCostTask, Comparison, TeacherRef
+from searchd.messages.tasks import AdaptationCostTask, Comparison, TeacherRef, device_of, threads_of
 from searchd.search import teacher_order
 from searchd.search.ask_tell import AskTell
 from searchd.search.order_results import OrderResults, order_results
@@ -202,8 +202,8 @@ def _cost_task(ledger: Ledger, teachers: Mapping[str, Subnet | TeacherRef]) -> A
         num_parts=resources.trials_in_flight,
         cpus=resources.cpus_per_trial,
         gpus=resources.gpus_per_trial,
-        num_threads=max(1, int(resources.cpus_per_trial)),
-        device="cuda" if resources.gpus_per_trial > 0 else "cpu",
+        num_threads=threads_of(resources.cpus_per_trial),
+        device=device_of(resources.gpus_per_trial),
     )
 
 

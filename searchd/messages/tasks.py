@@ -14,6 +14,27 @@ from searchd.spec.search import MmdetSpec, ScoreSpec
 from searchd.spec.teachers import TeacherSpec
 from searchd.spec.training import HeadSpec, MethodsSpec, TrainingSpec
 
+Device = Literal["cpu", "cuda"]
+
+
+class ComputeSettings(Spec):
+    """What one process of a worker computes with; the base of every task."""
+
+    num_threads: int = Field(default=1, ge=1)
+    """Number of threads that torch may use in a process."""
+    device: Device = "cpu"
+    """Where torch computes."""
+
+
+def threads_of(cpus: float) -> int:
+    """Return the number of threads for a process with a share of CPUs."""
+    return max(1, int(cpus))
+
+
+def device_of(gpus: float) -> Device:
+    """Return the device of a process with a share of GPUs, which may be 0."""
+    return "cuda" if gpus > 0 else "cpu"
+
 
 class LoadedBase(Spec):
     """A base that is not trained, as a worker finds it."""
@@ -65,7 +86,7 @@ class EarlyStoppingRule(Spec):
     """The score below which it is hopeless; None: it is trained to its end."""
 
 
-class TrialTask(Spec):
+class TrialTask(ComputeSettings):
     """Everything a worker needs for one trial. It reaches no database."""
 
     search: str
@@ -96,8 +117,6 @@ class TrialTask(Spec):
     """URI of the folder that this attempt writes to."""
     previous_attempts: tuple[str, ...] = ()
     """URIs of earlier attempts' folders, newest first: their checkpoints may be taken up."""
-    num_threads: int = Field(default=1, ge=1)
-    device: Literal["cpu", "cuda"] = "cpu"
     slice_s: float = Field(default=60.0, gt=0)
     """Seconds after which the worker hands over a `Progress` and looks whether to stop."""
     checkpoint_s: float = Field(default=600.0, gt=0)
@@ -130,7 +149,7 @@ class TrialTask(Spec):
         return self
 
 
-class PoolTrainingTask(Spec):
+class PoolTrainingTask(ComputeSettings):
     """Everything that training a pool needs. It reaches no database."""
 
     pool: str
@@ -142,16 +161,13 @@ class PoolTrainingTask(Spec):
     """URI of the folder that this attempt writes to."""
     previous_attempts: tuple[str, ...] = ()
     """URIs of earlier attempts' folders, newest first: their checkpoints may be taken up."""
-    num_threads: int = Field(default=1, ge=1)
-    """Of each data-parallel worker."""
-    device: Literal["cpu", "cuda"] = "cpu"
     slice_s: float = Field(default=5.0, gt=0)
     """Seconds after which a worker hands over a `PoolProgress` and looks whether to stop."""
     checkpoint_s: float = Field(default=600.0, gt=0)
     """Seconds between checkpoints inside an epoch; each epoch ends with one."""
 
 
-class TeacherEvaluationTask(Spec):
+class TeacherEvaluationTask(ComputeSettings):
     """A teacher that is to be loaded and evaluated. It reaches no database."""
 
     teacher: str
@@ -164,8 +180,6 @@ class TeacherEvaluationTask(Spec):
     """Of the trial, if it is one's."""
     artifacts: str
     """URI of the folder that this attempt writes to."""
-    num_threads: int = Field(default=1, ge=1)
-    device: Literal["cpu", "cuda"] = "cpu"
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -186,7 +200,7 @@ class TimedDetector(Spec):
     resolution: ResolutionText
 
 
-class AdaptationCostTask(Spec):
+class AdaptationCostTask(ComputeSettings):
     """Teachers to be compared, with each other and with a student; see
     `detection.adaptation.cost`."""
 
@@ -210,8 +224,6 @@ class AdaptationCostTask(Spec):
     cpus: float
     """Of a task."""
     gpus: float
-    num_threads: int = Field(default=1, ge=1)
-    device: Literal["cpu", "cuda"] = "cpu"
 
     @property
     def compared(self) -> list[str]:
@@ -228,9 +240,7 @@ class Comparison(Spec):
     """AP of every teacher in [0, 1] on the validation split."""
 
 
-class LatencyTask(Spec):
+class LatencyTask(ComputeSettings):
     """Detectors to be timed side by side, by one worker with nothing beside it."""
 
     detectors: tuple[TimedDetector, ...]
-    num_threads: int = Field(default=1, ge=1)
-    device: Literal["cpu", "cuda"] = "cpu"

@@ -17,7 +17,8 @@ from torch import Tensor
 from detection.mmdet.checkpoint_import import EXAMPLES, import_student, read_weights
 from searchd.domain.detector import Family
 from searchd.domain.errors import CheckpointError
-from workers.trial.checkpoints import RESUME_FILE, newest_checkpoint, write_checkpoint
+from searchd.messages.files import RESUME_FILE
+from workers.trial.checkpoints import newest_checkpoint, write_checkpoint
 
 WEIGHTS = {"backbone.weight": torch.ones(3, 2), "head.bias": torch.arange(4)}
 quick = settings(

@@ -161,7 +161,7 @@ def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
 
     with pytest.raises(
         CheckpointError,
-        match=r"atss_r50_fpn_1x_coco.*it has no: bbox_head.atss_cls.bias; it has besides: extra.w",
+        match=r"atss_r50_fpn_1x_coco.*missing: bbox_head.atss_cls.bias; left over: extra.w",
     ):
         load_mmdet(described("ResNet, ATSS"), stored(tmp_path, state))
 
@@ -213,7 +213,7 @@ def test_objects_beside_the_weights_are_passed_over(tmp_path: Path) -> None:
             "names teacher_ckpt: it would load another",
         ),
         ("retinanet_timm-tv-resnet50_fpn_1x_coco", "cannot be built by the installed mmdet"),
-        ("retinanet_r500_fpn", "mmdet ships no config 'retinanet_r500_fpn'; close to it"),
+        ("retinanet_r500_fpn", "mmdet ships no config 'retinanet_r500_fpn'; similar names"),
     ],
 )
 def test_what_cannot_teach_is_refused_with_the_reason(

@@ -170,7 +170,7 @@ def test_images_without_objects_are_not_trained_on(make_dataset: MakeDataset) ->
 def test_split_without_objects_cannot_be_trained_on(make_dataset: MakeDataset) -> None:
     split = CocoSplit(make_dataset(lambda d: d["annotations"].clear()).train)
 
-    with pytest.raises(DataError, match=r"train\.json: no image holds an object"):
+    with pytest.raises(DataError, match=r"train\.json: no image has an object"):
         TrainingBatches(split, batch_size=2, resolutions=FOUR)
 
 

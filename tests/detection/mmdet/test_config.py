@@ -213,9 +213,11 @@ def test_config_is_found_with_and_without_folder(name: str) -> None:
 
 
 def test_unknown_config_is_refused_with_the_close_names() -> None:
-    with pytest.raises(InvalidValueError, match=r"no config 'ssd300'; close to it: .*ssd300_coco"):
+    with pytest.raises(
+        InvalidValueError, match=r"no config 'ssd300'; similar names: .*ssd300_coco"
+    ):
         find_config("ssd300")
-    with pytest.raises(InvalidValueError, match="close to it: none"):
+    with pytest.raises(InvalidValueError, match="similar names: none"):
         find_config("?")
 
 

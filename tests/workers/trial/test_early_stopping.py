@@ -9,7 +9,7 @@ from searchd.domain.trial import Outcome, Train
 from searchd.messages.reports import Report
 from searchd.messages.tasks import EarlyStoppingRule, PoolRef, TrialTask
 from searchd.spec import DatasetSpec
-from tests.workers.trial.test_run import base, child_order, dataset, pool
+from tests.workers.trial.test_run import base, child_task, dataset, pool
 from workers.trial.context import TrialContext
 from workers.trial.run import run_trial, trial_steps
 
@@ -18,7 +18,7 @@ __all__ = ["base", "dataset", "pool"]
 
 @pytest.fixture
 def task(dataset: DatasetSpec, base: Report, pool: PoolRef, tmp_path: Path) -> TrialTask:
-    return child_order(dataset, base, pool, tmp_path / "attempt-1", Train())
+    return child_task(dataset, base, pool, tmp_path / "attempt-1", Train())
 
 
 def judged(task: TrialTask, below: float | None, **changes: Any) -> TrialTask:
@@ -31,10 +31,10 @@ def test_hopeless_trial_is_abandoned_after_one_epoch(task: TrialTask) -> None:
 
     assert report.outcome is Outcome.ABANDONED
     assert report.reason.startswith("abandoned after its first epoch: its score of ")
-    assert "is below 200.00%" in report.reason
+    assert "is below the early-stopping threshold of 200.00%" in report.reason
     assert [epoch.epoch for epoch in report.epochs] == [1]
     assert report.evaluations == ()
-    # Nobody goes on from here: the checkpoint is gone.
+    # Nothing resumes from here: the checkpoint is gone.
     left = sorted(path.name for path in Path(task.artifacts).iterdir())
     assert left == ["detector.json", "report.json"]
 

@@ -67,7 +67,7 @@ def supernet() -> Supernet:
 
 
 class Chain:
-    """Stages, each an order made as a driver makes it."""
+    """Stages, each a task like those of a driver."""
 
     def __init__(self, dataset: DatasetSpec, supernet: Supernet, folder: Path) -> None:
         self._dataset, self._folder = dataset, folder
@@ -82,7 +82,7 @@ class Chain:
         )
 
     def given(self, student: TeacherRef) -> Report:
-        """The base of a distillation that goes on from a finished trial."""
+        """The base of a distillation that starts from a finished trial."""
         base = Proposal(role=TrialRole.BASE, number=0, parent=None, teacher=None, **_COMMON)
         taken = {"detector": student.detector, "student": student.weights}
         return self._run("given", base, loaded_base=Inherited.model_validate(taken))

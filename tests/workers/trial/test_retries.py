@@ -170,7 +170,7 @@ def test_attempt_that_is_lost_after_a_retry_goes_on_inside_its_epoch(
     assert third.outcome is Outcome.SUCCEEDED
 
 
-def test_truncated_checkpoint_is_passed_over_and_told(
+def test_truncated_checkpoint_is_skipped_with_a_note(
     task: TrialTask, accident: Callable[..., list[int]]
 ) -> None:
     steps = accident(STEPS_PER_EPOCH + 1, out_of_memory)
@@ -184,7 +184,7 @@ def test_truncated_checkpoint_is_passed_over_and_told(
     assert steps[0] == STEPS_PER_EPOCH  # from the epoch's end, which is another file
     assert second.outcome is Outcome.SUCCEEDED
     assert second.notes == (
-        f"checkpoint {damaged} cannot be read and is passed over: its content does not match its "
+        f"checkpoint {damaged} cannot be read and is skipped: its content does not match its "
         "SHA-256",
     )
 

@@ -295,7 +295,7 @@ def test_pipeline_ends_at_once_when_its_target_is_out_of_reach(
     done = search(strategy={"kind": "pipeline", "macs_fraction": 0.01, "min_channels": 2})
 
     assert done.reports["0"].outcome is Outcome.NO_OP
-    assert "comes no nearer than" in done.reports["0"].reason
+    assert "the nearest that pruning channels" in done.reports["0"].reason
     assert done.finished == Finished(
         "pipeline: trial 0 ended as no_op, but no trial succeeded", succeeded=False
     )
