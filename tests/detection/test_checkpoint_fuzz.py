@@ -17,11 +17,14 @@ from torch import Tensor
 from detection.mmdet.checkpoint_import import EXAMPLES, import_student, read_weights
 from searchd.domain.detector import Family
 from searchd.domain.errors import CheckpointError
+from tests.strength import examples
 from workers.trial.checkpoints import RESUME_FILE, newest_checkpoint, write_checkpoint
 
 WEIGHTS = {"backbone.weight": torch.ones(3, 2), "head.bias": torch.arange(4)}
 quick = settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(40, 1000),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
 

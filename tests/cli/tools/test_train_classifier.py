@@ -14,6 +14,8 @@ from detection.data.shapes import make_shapes
 from searchd.spec import DatasetSpec
 from tests.cli.conftest import Run
 
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
+
 Train = Callable[..., Result]
 
 
