@@ -30,6 +30,8 @@ from detection.data.shapes import make_shapes
 from searchd.domain.errors import ArtifactError, CheckpointError, InvalidValueError
 from searchd.spec.classifier import ClassifierSpec
 
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
+
 NAMES = ("circle", "square", "triangle", "cross")
 
 

@@ -28,6 +28,8 @@ from tests.searchd.store.factories import (
     succeeded,
 )
 
+pytestmark = pytest.mark.timeout(60)  # real detectors are built
+
 
 def _write(folder: Path, text: str) -> Path:
     file = folder / "spec.yaml"

@@ -15,6 +15,8 @@ from detection.data.shapes import make_shapes
 from searchd.spec import DatasetSpec
 from tests.cli.conftest import Run
 
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
+
 Train = Callable[..., Result]
 EXAMPLE = Path(__file__).parents[3] / "examples" / "dicod" / "classifier.yaml"
 OUTER_FIELDS = ("train", "validation", "seed", "device", "num_workers", "colour")

@@ -27,6 +27,8 @@ from searchd.spec import MethodSpec, TrainingSpec
 from tests.detection.distillation.conftest import tiny
 from tests.detection.distillation.known import taps
 
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
+
 SPEC = TrainingSpec(epochs=2, batch_size=4, learning_rate=0.02, resolutions=(Resolution(64, 64),))
 FAMILIES = (Family.FASTER_RCNN, Family.RETINANET)
 

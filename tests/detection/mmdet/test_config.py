@@ -25,6 +25,8 @@ from searchd.domain.detector import MmdetDetector
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.resolution import Resolution
 
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
+
 SIZE = Resolution(64, 64)
 FEW_ROIS = {
     "train_cfg.rcnn.sampler.num": 4,
@@ -105,7 +107,7 @@ def test_mmdets_own_detector_learns_and_detects(name: str, batch: Batch, split: 
         total.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 5.0)
         optimizer.step()
-        totals.append(float(total))
+        totals.append(total.item())
     detections = [found for images in predict(model, split, SIZE) for found in images]
 
     assert {loss for loss in losses if "loss" in loss} == LOSSES[name]

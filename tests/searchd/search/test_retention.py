@@ -18,6 +18,7 @@ from searchd.search.strategies.joint_detnas import JointDetNas
 from searchd.search.strategies.pool_search import PoolSearch
 from searchd.search.strategies.random_search import RandomSearch
 from tests.searchd.search.scripted import SPACE, completion
+from tests.strength import examples
 
 
 def trial(
@@ -195,7 +196,7 @@ class Weights:
         (RandomSearch(space=SPACE, max_trials=10, min_channels=4), 5, Descent.ANY),
     ],
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(15, 300), deadline=None)
 @given(
     scores=st.lists(st.none() | st.integers(1, 20).map(lambda n: n / 20), min_size=20, max_size=20),
     seed=st.integers(0, 2**16),

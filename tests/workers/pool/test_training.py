@@ -24,6 +24,8 @@ from workers.pool import training as pool_training
 from workers.pool.steps import train_pool_inline
 from workers.pool.training import train_pool
 
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
+
 NUM_ITERATIONS = 5 * 2
 """Five epochs of two."""
 

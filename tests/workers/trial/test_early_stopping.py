@@ -13,6 +13,8 @@ from tests.workers.trial.test_run import base, child_task, dataset, pool
 from workers.trial.context import TrialContext
 from workers.trial.run import run_trial, trial_steps
 
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
+
 __all__ = ["base", "dataset", "pool"]
 
 
