@@ -1,1 +1,1 @@
-"""The detector toolbox: the only package that imports mmdet, mmcv and mmengine."""
+"""Detectors and their training: the only package that imports mmdet, mmcv and mmengine."""

@@ -1,6 +1,6 @@
-"""From a `Detector` value to an mmdet detector, with or without weights.
+"""Builds an mmdet detector from a `Detector` value, with or without weights.
 
-What the model expects. `model(inputs, data_samples, mode="loss" | "predict" | "tensor")` takes
+Input of the model: `model(inputs, data_samples, mode="loss" | "predict" | "tensor")` takes
 images that are already normalised and padded: float, N x 3 x H x W, RGB, H and W multiples of 32,
 and mmdet `DetDataSample`s whose boxes are xyxy in pixels of that input and whose metainfo holds
 `img_shape` (H, W before padding), `batch_input_shape`, `pad_shape`, `scale_factor` and `ori_shape`.
@@ -41,13 +41,13 @@ class Student:
 
     detector: Detector
     weights: dict[str, Tensor]
-    """The whole detector's state_dict, on the CPU."""
+    """The state_dict of the whole detector, on the CPU."""
 
 
 def build_detector(detector: Detector) -> BaseDetector:
-    """The mmdet detector with random weights, on the CPU, in train mode.
+    """Build the mmdet detector with random weights, on the CPU, in train mode.
 
-    `torch.manual_seed` makes it reproducible; every call draws new weights.
+    Every call draws new weights from torch's global generator.
     """
     model = assemble(detector)
     # mmengine lists the mean of every initialised parameter at level INFO.
@@ -57,7 +57,7 @@ def build_detector(detector: Detector) -> BaseDetector:
 
 
 def load_student(student: Student) -> BaseDetector:
-    """The student's detector with its weights, on the CPU, in train mode.
+    """Build the student's detector with its weights, on the CPU, in train mode.
 
     Raises:
         RuntimeError: A key or shape of the weights differs from the detector's.
@@ -68,11 +68,11 @@ def load_student(student: Student) -> BaseDetector:
 
 
 def with_family(student: Student, family: Family) -> Student:
-    """The student's backbone in a detector of another family, as a searched backbone gets a cascade
-    head (Joint-DetNAS, Table 6).
+    """Put the student's backbone into a detector of another family, for example with a cascade head
+    (Joint-DetNAS, Table 6).
 
-    The backbone keeps its weights; so does the neck between two-stage families, which have the same
-    one. All else starts anew, drawn from torch's global generator.
+    The backbone keeps its weights, and so does the neck between two-stage families, whose necks are
+    the same. All other weights are drawn from torch's global generator.
     """
     detector = replace(student.detector, family=family)
     kept = ["backbone."]
@@ -86,6 +86,6 @@ def with_family(student: Student, family: Family) -> Student:
 
 
 def assemble(detector: Detector) -> BaseDetector:
-    """The detector's modules without a defined initialisation (torch's defaults)."""
+    """Build the mmdet detector without initialising it: weights are torch's defaults."""
     # The scope lets mmengine's registry find mmdet's preprocessor, whatever the process's default.
     return MODELS.build(ConfigDict(detector_config(detector), _scope_="mmdet"))

@@ -1,6 +1,6 @@
-"""A classifier of object crops: DICOD's teacher. DICOD section S2, docs/papers.md 5.1.
+"""A classifier of object crops, DICOD's teacher. DICOD section S2, docs/papers.md 5.1.
 
-Stored as a folder of classifier.json (`ClassifierCard`) and classifier.safetensors.
+It is stored as a folder of classifier.json (`ClassifierCard`) and classifier.safetensors.
 
 Shapes: N crops, K classes, s pixels a side of a crop.
 """
@@ -12,35 +12,38 @@ import torch
 from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
 from pydantic import ValidationError
-from safetensors.torch import load as load_safetensors
-from safetensors.torch import save as save_safetensors
 from torch import Tensor, nn
 
 from detection.data.crops import CropSplit, fixed_crop_batches
+from detection.eval_mode import eval_mode
 from detection.families import backbone_config
+from detection.stored_weights import read_weights, write_weights
 from searchd import artifacts
 from searchd.domain.errors import ArtifactError, InvalidValueError
+from searchd.messages.files import weights_file
 from searchd.spec.classifier import ClassifierCard, ClassifierSpec
 
-CARD_FILE, WEIGHTS_FILE = "classifier.json", "classifier.safetensors"
+CARD_FILE = "classifier.json"
+WEIGHTS = "classifier"
+"""Name of the artifact with the weights."""
 SHARED, SOFTMAX, SIGMOID = "shared", "softmax", "sigmoid"
-"""Names of heads."""
+"""Names of heads: one for both losses, or one for each."""
 
 
 class CropClassifier(nn.Module):
-    """A student's kind of backbone, global average pooling, and one fully connected layer or two.
+    """A backbone as students have, global average pooling, and one or two fully connected layers.
 
     Attributes:
-        spec: What it was built from.
-        class_names: In the order of the logits.
+        spec: The spec that it was built from.
+        class_names: Names of the classes, in the order of the logits.
     """
 
     def __init__(self, spec: ClassifierSpec, class_names: tuple[str, ...]) -> None:
-        """Build it with random weights; the spec's `initial_weights` are not read here.
+        """Build the classifier with random weights. The spec's `initial_weights` are not read here.
 
         Args:
-            spec: What to build.
-            class_names: One for each logit.
+            spec: Architecture and heads.
+            class_names: Names of the classes, one for each logit.
         """
         super().__init__()
         self.spec, self.class_names = spec, class_names
@@ -57,10 +60,10 @@ class CropClassifier(nn.Module):
         return {name: head(pooled) for name, head in self.heads.items()}
 
     def logits(self, crops: Tensor, *, sigmoid: bool) -> Tensor:
-        """N x 3 x s x s -> N x K, made for a sigmoid or for a softmax.
+        """N x 3 x s x s -> N x K, the logits that were trained for a sigmoid or for a softmax.
 
         Raises:
-            InvalidValueError: It was not trained for that.
+            InvalidValueError: The classifier was not trained with that loss.
         """
         wanted = SIGMOID if sigmoid else SOFTMAX
         if self.spec.losses == ("softmax" if sigmoid else "focal"):
@@ -72,57 +75,54 @@ class CropClassifier(nn.Module):
         return head_logits(self(crops), wanted)
 
     def first_features(self, crops: Tensor) -> Tensor:
-        """What the first convolution puts out, before BN and ReLU: N x 3 x s x s -> N x C x s/2 x
-        s/2: l0 of docs/papers.md 5.3."""
+        """N x 3 x s x s -> N x C x s/2 x s/2, the output of the first convolution before BN and
+        ReLU: l0 of docs/papers.md 5.3."""
         features: Tensor = self.backbone.conv1(crops)
         return features
 
 
 def head_logits(logits: Mapping[str, Tensor], name: str) -> Tensor:
-    """Those of a head, or of the one that all share."""
+    """Return the logits of a head, or of the shared head if there is only that one."""
     return logits[SHARED] if SHARED in logits else logits[name]
 
 
 @torch.no_grad()
 def accuracy(classifier: CropClassifier, crops: CropSplit, *, batch_size: int) -> dict[str, float]:
-    """Share of the crops whose best class is right, in [0, 1], by head.
+    """Return each head's top-1 accuracy, in [0, 1].
 
     Args:
-        classifier: Put into eval mode, and back.
-        crops: With the classifier's classes.
-        batch_size: Crops per forward pass; changes no result.
+        classifier: The classifier; its mode is the same afterwards.
+        crops: Crops with the classifier's classes.
+        batch_size: Crops per forward pass. It has no influence on the result.
     """
-    training, device = classifier.training, next(classifier.parameters()).device
-    classifier.eval()
+    device = next(classifier.parameters()).device
     right = dict.fromkeys(classifier.heads, 0)
-    for batch in fixed_crop_batches(crops, classifier.spec.input_size, batch_size):
-        logits = classifier(batch.inputs.to(device))
-        for name, value in logits.items():
-            right[name] += int((value.argmax(dim=1).cpu() == batch.labels).sum())
-    classifier.train(training)
+    with eval_mode(classifier):
+        for batch in fixed_crop_batches(crops, classifier.spec.input_size, batch_size):
+            logits = classifier(batch.inputs.to(device))
+            for name, value in logits.items():
+                right[name] += int((value.argmax(dim=1).cpu() == batch.labels).sum())
     return {name: count / len(crops) for name, count in right.items()}
 
 
 def save(
     classifier: CropClassifier, folder: str, *, accuracy: dict[str, float] | None
 ) -> ClassifierCard:
-    """Store a classifier; the card is written last.
+    """Store a classifier. The card is written last.
 
     Args:
-        classifier: What to store.
-        folder: A path or an fsspec URL; made if missing, files in it are replaced.
-        accuracy: On validation crops, if measured.
+        classifier: The classifier to store.
+        folder: A path or an fsspec URL. It is created if missing, and its files are replaced.
+        accuracy: Each head's accuracy on validation crops, if measured.
 
     Raises:
         OSError: The store refuses the write.
     """
-    weights = {name: value.cpu().contiguous() for name, value in classifier.state_dict().items()}
-    uri = artifacts.join(folder, WEIGHTS_FILE)
     card = ClassifierCard(
         spec=classifier.spec,
         class_names=classifier.class_names,
         accuracy=accuracy,
-        weights=artifacts.write(uri, save_safetensors(weights), name="classifier"),
+        weights=write_weights(folder, WEIGHTS, classifier.state_dict()),
     )
     text = card.model_dump_json(indent=2)
     artifacts.write(artifacts.join(folder, CARD_FILE), text.encode(), name="classifier card")
@@ -130,30 +130,33 @@ def save(
 
 
 def load(folder: str) -> CropClassifier:
-    """A stored classifier, on the CPU, in train mode.
+    """Load a stored classifier, on the CPU, in train mode.
 
     Raises:
-        ArtifactError: A file is missing, damaged, or of something else.
+        ArtifactError: A file is missing, damaged, or not of a crop classifier.
     """
     uri = artifacts.join(folder, CARD_FILE)
     try:
         card = ClassifierCard.model_validate_json(artifacts.read_bytes(uri))
     except ValidationError as error:
         raise ArtifactError(f"{uri} does not describe a crop classifier: {error}") from error
-    stored = replace(card.weights, uri=artifacts.join(folder, WEIGHTS_FILE))
+    stored = replace(card.weights, uri=artifacts.join(folder, weights_file(WEIGHTS)))
     classifier = CropClassifier(card.spec, card.class_names)
-    classifier.load_state_dict(load_safetensors(artifacts.read(stored)))
+    classifier.load_state_dict(read_weights(stored))
     return classifier
 
 
 class ClassifierTeacher:
-    """A classifier that is only read. No `nn.Module`, so that what holds it neither trains it nor
-    stores it; it follows its inputs to their device."""
+    """A classifier that teaches and is not changed.
+
+    It is no `nn.Module`, so that a module with a reference to it neither trains nor stores it. It
+    moves to the device of its inputs.
+    """
 
     def __init__(self, classifier: CropClassifier) -> None:
         """
         Args:
-            classifier: Is put in eval mode and stops requiring gradients.
+            classifier: The classifier; it is put into eval mode and stops requiring gradients.
         """
         self._classifier = classifier.eval().requires_grad_(False)
         self.input_size = classifier.spec.input_size
@@ -168,16 +171,16 @@ class ClassifierTeacher:
 
 
 def teacher_for(folder: str, class_names: tuple[str, ...], num_classes: int) -> ClassifierTeacher:
-    """The stored classifier as the teacher of a student.
+    """Load a classifier as the teacher of a student.
 
     Args:
-        folder: Where it was saved.
-        class_names: Of the student's training data, in the order of its labels.
-        num_classes: Of the student.
+        folder: The folder or URL that it was saved to.
+        class_names: Class names of the student's training data, in the order of its labels.
+        num_classes: Number of the student's classes.
 
     Raises:
-        ArtifactError: A file is missing, damaged, or of something else.
-        InvalidValueError: The classifier's classes are not the student's.
+        ArtifactError: A file is missing, damaged, or not of a crop classifier.
+        InvalidValueError: The classifier's classes differ from the student's.
     """
     classifier = load(folder)
     if len(classifier.class_names) != num_classes:

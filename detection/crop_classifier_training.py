@@ -1,4 +1,4 @@
-"""Training a crop classifier. DICOD section S2, docs/papers.md 5.1."""
+"""Trains a crop classifier. DICOD section S2, docs/papers.md 5.1."""
 
 import math
 from bisect import bisect_right
@@ -25,22 +25,22 @@ from searchd.spec.classifier import ClassifierSpec
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassifierStep:
-    """One iteration that was done."""
+    """One finished iteration."""
 
     epoch: int
-    """From 1."""
+    """Number of the epoch, from 1."""
     iteration: int
-    """From 1, inside the epoch."""
+    """Number of the iteration inside its epoch, from 1."""
     loss: float
     ends_epoch: bool
 
 
 class ClassifierTraining:
-    """A classifier under training, with everything that a resumed run needs.
+    """The training of a classifier, with the whole state that a resumed run needs.
 
     Attributes:
-        classifier: Its weights change as `run` is iterated.
-        num_iterations: Of one epoch.
+        classifier: The classifier; its weights change as `run` is iterated.
+        num_iterations: Number of iterations of one epoch.
     """
 
     def __init__(
@@ -54,11 +54,11 @@ class ClassifierTraining:
     ) -> None:
         """
         Args:
-            spec: What to build, and how to train it.
+            spec: The classifier and its training settings.
             crops: The training crops.
-            seed: Of initial weights, shuffling and augmentation.
+            seed: Seed of initial weights, shuffling and augmentation.
             device: Where to train.
-            num_workers: Processes that read images ahead; 0 to read them in this one.
+            num_workers: Number of processes that read images ahead; 0 to read them in this one.
 
         Raises:
             CheckpointError: The spec's initial weights cannot be read or fit another backbone.
@@ -85,10 +85,10 @@ class ClassifierTraining:
         return self._step >= self._spec.epochs * self.num_iterations
 
     def run(self) -> Iterator[ClassifierStep]:
-        """Train from where it stands to the end, pausing after every iteration.
+        """Train from the current state to the end, yielding after every iteration.
 
         Raises:
-            NonFiniteLossError: Before the weights are changed.
+            NonFiniteLossError: The loss is not finite. The weights were not changed by it.
             DataError: An image cannot be read.
         """
         steps = range(self._step, self._spec.epochs * self.num_iterations)
@@ -107,31 +107,31 @@ class ClassifierTraining:
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that changes and what it depends on, for `torch.save`; loads with
+        """Return the whole changing state with its settings, for `torch.save`; it loads with
         `weights_only=True`."""
         return {
-            "made_from": self._made_from(),
+            "made_from": self._settings(),
             "step": self._step,
             "classifier": self.classifier.state_dict(),
             "optimizer": self._optimizer.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from `state`.
+        """Continue from the state of another training.
 
         Raises:
-            InvalidValueError: It is of a training with another spec, seed or data.
+            InvalidValueError: That training had another spec, seed or data.
         """
-        if state["made_from"] != self._made_from():
+        if state["made_from"] != self._settings():
             raise InvalidValueError(
-                "the training that was begun here has other settings; go on with "
+                "the training in this folder was started with other settings; use "
                 f"{state['made_from']}, or choose another folder"
             )
         self._step = state["step"]
         self.classifier.load_state_dict(state["classifier"])
         self._optimizer.load_state_dict(state["optimizer"])
 
-    def _made_from(self) -> dict[str, Any]:
+    def _settings(self) -> dict[str, Any]:
         return {
             "spec": self._spec.model_dump(mode="json"),
             "class_names": list(self.classifier.class_names),
@@ -154,14 +154,14 @@ class ClassifierTraining:
 
 
 def classifier_loss(spec: ClassifierSpec, logits: Mapping[str, Tensor], labels: Tensor) -> Tensor:
-    """Cross entropy of softmaxes, sigmoid focal loss, or their sum; means over the crops.
+    """Return the softmax cross entropy, the sigmoid focal loss, or their sum, as means over crops.
 
-    The focal loss is a sum over the classes, as a detector's is over those of an anchor.
+    The focal loss is summed over the classes, as a detector's is over the classes of an anchor.
 
     Args:
-        spec: Which.
-        logits: Of each head, N x K.
-        labels: N.
+        spec: The spec, which names the losses.
+        logits: Logits of each head by its name, N x K.
+        labels: Class of each crop, N.
     """
     terms: list[Tensor] = []
     if spec.losses != "focal":
@@ -175,12 +175,12 @@ def classifier_loss(spec: ClassifierSpec, logits: Mapping[str, Tensor], labels: 
 
 
 def learning_rate(spec: ClassifierSpec, epoch: int) -> float:
-    """The rate in an epoch, from 0."""
+    """Return the learning rate in an epoch, counted from 0."""
     return float(spec.learning_rate * 0.1 ** bisect_right(sorted(spec.milestones), epoch))
 
 
 def load_backbone(classifier: CropClassifier, checkpoint: Path) -> None:
-    """Take over a backbone, by torchvision's or mmdet's names; other parts of the file are left.
+    """Load a backbone by torchvision's or mmdet's names. Other parts of the file are ignored.
 
     Raises:
         CheckpointError: The file cannot be read or is of another backbone.

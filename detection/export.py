@@ -1,6 +1,6 @@
-"""A student as files that plain mmdet loads, with nothing of its training in them.
+"""Exports a student as files that plain mmdet loads, without anything of its training.
 
-Distillation adapters and teachers are no part of a `Student`, so none can be exported.
+Distillation adapters and teachers are not part of a `Student`, so they cannot be exported.
 """
 
 from collections.abc import Sequence
@@ -20,16 +20,16 @@ from searchd.domain.resolution import Resolution
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Export:
-    """What was written."""
+    """The files of an export."""
 
     config: Path
-    """mmdet config: model, test pipeline and classes."""
+    """The mmdet config: model, test pipeline and classes."""
     checkpoint: Path
-    """mmengine checkpoint: weights and classes."""
+    """The mmengine checkpoint: weights and classes."""
     weights: Path
     """The same weights as safetensors."""
     backbone: Path
-    """The one module that the config imports; it needs torch and mmdet only."""
+    """The only module that the config imports. It needs torch and mmdet only."""
 
 
 def export(
@@ -42,9 +42,9 @@ def export(
 
     Args:
         student: The detector with its weights.
-        folder: Made if missing; files in it are overwritten.
-        class_names: In the order of the labels.
-        resolution: At which the config's test pipeline runs.
+        folder: The folder to write to. It is created if missing; files in it are overwritten.
+        class_names: Names of the classes, in the order of the labels.
+        resolution: Resolution of the config's test pipeline.
     """
     module = architecture_backbone.__name__
     files = Export(
@@ -56,7 +56,7 @@ def export(
     files.backbone.parent.mkdir(parents=True, exist_ok=True)
     copyfile(architecture_backbone.__file__, files.backbone)
     files.config.write_text(config_text(student, class_names, resolution))
-    # A view of a larger tensor would drag the whole of it into the file.
+    # A view of a larger tensor would put all of that tensor into the file.
     weights = {name: value.detach().clone() for name, value in student.weights.items()}
     meta = {"dataset_meta": {"classes": list(class_names)}}
     torch.save({"meta": meta, "state_dict": weights}, files.checkpoint)
@@ -65,7 +65,7 @@ def export(
 
 
 def config_text(student: Student, class_names: Sequence[str], resolution: Resolution) -> str:
-    """The mmdet config as Python source."""
+    """Return the mmdet config as Python source."""
     model = detector_config(student.detector)
     model["data_preprocessor"]["bgr_to_rgb"] = True  # mmdet's pipelines read BGR
     config = {

@@ -1,7 +1,7 @@
-"""Detectors that mmdet trained as teachers: as mmdet has them, and not as this project's.
+"""Loads teachers that mmdet trained, as mmdet's own models.
 
-Any backbone and neck of mmdet's, and any head that lays its priors (anchors or points) out on the
-neck's levels: two-stage, one-stage and anchor-free. A student is mapped into a searchable
+Any backbone and neck of mmdet can be loaded, and any head whose priors (anchors or points) are on
+the neck's levels: two-stage, one-stage and anchor-free. A student is converted into a searchable
 detector by `detection.mmdet.checkpoint_import`; a teacher need not be searchable.
 """
 
@@ -32,26 +32,26 @@ _NOT_BUILT = (
     TypeError,
     ValueError,
 )
-"""What mmdet raises for options that do not fit, and for parts that are not installed."""
+"""Errors that mmdet raises for options that do not fit and for parts that are not installed."""
 _MOST_SHOWN = 5
-"""Names of weights in a message."""
+"""Largest number of weights that a message names."""
 
 
 def load_mmdet(detector: MmdetDetector, checkpoint: Path) -> BaseDetector:
-    """The detector with a checkpoint's weights, on the CPU, in eval mode.
+    """Load a detector with a checkpoint's weights, on the CPU, in eval mode.
 
     Args:
-        detector: A shipped config, with the classes that the checkpoint must have.
-        checkpoint: mmengine's or a plain state_dict (torch), or safetensors. It is read without
-            running any code in it.
+        detector: A config that mmdet ships, with the number of classes of the checkpoint.
+        checkpoint: A checkpoint of mmengine, a plain state_dict (torch), or safetensors. It is read
+            without running any code in it.
 
     Raises:
-        CheckpointError: The checkpoint cannot be read, or its weights are not the config's; the
+        CheckpointError: The checkpoint cannot be read, or its weights do not fit the config; the
             message names those that are missing, left over or of another shape.
         InvalidValueError: There is no such config, it cannot be built, its normalisation cannot be
-            converted, or no method could read a teacher of this kind.
+            converted, or no distillation method can read such a teacher.
     """
-    model = _assembled(detector).eval()
+    model = _build(detector).eval()
     check_can_teach(model, detector.config)
     weights = read_weights(checkpoint)
     problem = _differences(model.state_dict(), weights)
@@ -65,16 +65,17 @@ def load_mmdet(detector: MmdetDetector, checkpoint: Path) -> BaseDetector:
 
 
 def check_can_teach(model: Any, config: str) -> None:
-    """See that distillation can read the detector.
+    """Check that distillation can read a detector.
 
     Raises:
-        InvalidValueError: Its head has no priors on the neck's levels; names model and head.
+        InvalidValueError: Its head has no priors on the neck's levels. The message names model and
+            head.
     """
     is_two_stage = isinstance(model, TwoStageDetector)
     dense = getattr(model, "rpn_head" if is_two_stage else "bbox_head", None)
     if (
         isinstance(model, SingleStageDetector | TwoStageDetector)
-        and not isinstance(model, RPN)  # it finds objects, of no class
+        and not isinstance(model, RPN)  # it predicts no classes
         and hasattr(dense, "prior_generator")
         and (not is_two_stage or _has_one_classifier(model))
     ):
@@ -88,11 +89,11 @@ def check_can_teach(model: Any, config: str) -> None:
 
 @torch.inference_mode()
 def feature_levels(model: Any, resolution: Resolution) -> tuple[FeatureLevel, ...]:
-    """The levels of a detector's neck, finest first: found by a forward pass.
+    """Return the levels of a detector's neck, finest first, as a forward pass shows them.
 
     Args:
-        model: One stage or two, in eval mode, on any device.
-        resolution: At which it is used; some detectors cannot read a smaller image.
+        model: A one-stage or two-stage detector in eval mode, on any device.
+        resolution: Resolution of its images; some detectors cannot read smaller ones.
     """
     device = next(model.parameters()).device
     sides = (
@@ -105,8 +106,8 @@ def feature_levels(model: Any, resolution: Resolution) -> tuple[FeatureLevel, ..
     )
 
 
-def _assembled(detector: MmdetDetector) -> BaseDetector:
-    """The detector with random weights.
+def _build(detector: MmdetDetector) -> BaseDetector:
+    """Build a detector with random weights.
 
     Raises:
         InvalidValueError: mmdet ships no such config, or cannot build it with these options here.
@@ -128,20 +129,20 @@ def _has_one_classifier(model: Any) -> bool:
 
 
 def _differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
-    """In words, which weights differ; empty if none does."""
+    """Return a text that says which weights differ; empty if none does."""
     shapes = [
         f"{name} {tuple(found[name].shape)} instead of {tuple(expected[name].shape)}"
         for name in expected
         if name in found and found[name].shape != expected[name].shape
     ]
     named = {
-        "it has no": [name for name in expected if name not in found],
-        "it has besides": [name for name in found if name not in expected],
+        "missing": [name for name in expected if name not in found],
+        "left over": [name for name in found if name not in expected],
         "of another shape": shapes,
     }
-    return "; ".join(f"{what}: {_shown(names)}" for what, names in named.items() if names)
+    return "; ".join(f"{what}: {_shortened(names)}" for what, names in named.items() if names)
 
 
-def _shown(names: list[str]) -> str:
+def _shortened(names: list[str]) -> str:
     rest = len(names) - _MOST_SHOWN
     return ", ".join(names[:_MOST_SHOWN]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,13 +1,12 @@
-"""Training a detector, one iteration at a time, so that a caller can slice, report and stop.
+"""Trains a detector one iteration at a time, so that a caller can report and stop in between.
 
 Works for any mmdet detector that `detection.distillation.student` reads, an elastic one included,
-with or without a teacher. It knows nothing
-of trials, pools or where checkpoints lie.
+with or without a teacher. It knows nothing of trials, pools and stored checkpoints.
 """
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,13 +14,14 @@ from typing import Any
 import numpy as np
 import torch
 from mmdet.models import FasterRCNN
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import SGD
 
 from detection.data.batches import Batch, TrainingBatches
 from detection.data.coco import CocoSplit
+from detection.data_parallel import average_gradients
 from detection.distillation.distiller import Distiller
 from detection.distillation.student import student_step
 from detection.distillation.taps import total
@@ -31,19 +31,20 @@ from searchd.messages.reports import EpochMetrics
 from searchd.spec import TrainingSpec
 
 WARMUP_START = 0.001
-"""Share of the learning rate that a warm-up starts from (mmdet's schedules)."""
+"""Share of the learning rate at the start of a warm-up (mmdet's schedules)."""
 MILESTONES = (2 / 3, 11 / 12)
-"""Shares of the epochs after which the step schedule divides the rate by ten (8 and 11 of 12)."""
+"""Shares of the epochs after which the step schedule divides the learning rate by ten (8 and 11 of
+12 epochs)."""
 
 
 class NonFiniteLossError(SearchdError):
-    """A loss, or the gradient, is infinite or not a number; the weights were not changed by it."""
+    """A loss or a gradient is not finite. The weights were not changed by it."""
 
     def __init__(self, step: int, losses: Mapping[str, float]) -> None:
         """
         Args:
-            step: The global step at which it happened.
-            losses: Every loss of that step; gradient norms too, when one is what is not finite.
+            step: The global step, from 0.
+            losses: Every loss of that step, and gradient norms if one of them is not finite.
         """
         super().__init__(step, losses)
         self.step = step
@@ -56,25 +57,25 @@ class NonFiniteLossError(SearchdError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Iteration:
-    """One iteration that was done."""
+    """One finished iteration."""
 
     epoch: int
-    """From 1; 0 while what teaches is prepared."""
+    """Number of the epoch, from 1; 0 in the preparation of the distillation methods."""
     iteration: int
-    """From 1, inside the epoch."""
+    """Number of the iteration inside its epoch, from 1."""
     losses: dict[str, float]
     """Each loss term, weighted, and their sum `loss`."""
     finished_epoch: EpochMetrics | None
-    """Set by an epoch's last iteration."""
+    """Metrics of the epoch after its last iteration; None after all others."""
 
 
 class Training:
-    """A detector under training, with everything that a resumed run needs.
+    """The training of a detector, with the whole state that a resumed run needs.
 
     Attributes:
         model: The detector; its weights change as `run` is iterated.
-        num_epochs: Of the whole training.
-        num_iterations: Of one epoch.
+        num_epochs: Number of epochs of the whole training.
+        num_iterations: Number of iterations of one epoch.
         epochs: Metrics of the epochs finished so far.
         batches: This rank's batches.
     """
@@ -95,17 +96,19 @@ class Training:
     ) -> None:
         """
         Args:
-            model: Moved to `device`.
+            model: The detector to train; moved to `device`.
             split: Training images.
-            spec: How to train.
-            seed: Of shuffling, flips, resolutions and sampling; the same on all ranks.
-            distiller: The teacher, or teachers; None to train without one. Moved to `device`.
-            teacher_resolution: At which the teachers see the student's images, decoded and flipped
-                once for both; None: as the student sees them. Means nothing without a distiller.
+            spec: Training settings.
+            seed: Seed of shuffling, flips, resolutions and sampling; the same on all ranks.
+            distiller: One or more teachers with their methods; None to train without a teacher.
+                Moved to `device`.
+            teacher_resolution: Resolution at which the teachers see the student's images, which are
+                decoded and flipped once for both; None for the student's. Not used without a
+                distiller.
             device: Where to train.
             step_context: Entered around every iteration with its global step, for example to
                 activate a subnet of an elastic detector.
-            rank: Of this data-parallel process.
+            rank: Rank of this data-parallel process, from 0.
             world_size: Number of data-parallel processes. With more than one, torch.distributed
                 must be initialised and all ranks must start from equal weights; gradients are then
                 averaged by one all-reduce after each backward pass.
@@ -153,7 +156,7 @@ class Training:
 
     @property
     def preparation_iterations(self) -> int:
-        """Iterations before the first epoch, in which only what teaches is trained."""
+        """Iterations before the first epoch that train only the distillation methods."""
         return self._distiller.preparation_iterations if self._distiller else 0
 
     @property
@@ -162,23 +165,23 @@ class Training:
 
     @property
     def mean_losses(self) -> dict[str, float]:
-        """Means of the losses over the epoch under way so far; empty at its start."""
+        """Means of the losses over the current epoch so far; empty at its start."""
         done = self._step % self.num_iterations
         return {name: total / done for name, total in self._loss_sums.items()}
 
     def seed_of(self, step: int) -> int:
-        """What this rank seeds torch with before a global step."""
+        """Return the seed of torch on this rank for a global step."""
         mixed = np.random.SeedSequence((self._seed, step, self._rank))
         return int(mixed.generate_state(1, np.uint64)[0])
 
     def run(self) -> Iterator[Iteration]:
-        """Train from where it stands to the end, pausing after every iteration.
+        """Train from the current state to the end, yielding after every iteration.
 
-        The model is in train mode during an iteration and may be evaluated between two. Torch's
-        global generators are seeded anew at every step.
+        The model is in train mode during an iteration and may be evaluated between iterations.
+        Torch's global generators are seeded anew at every step.
 
         Raises:
-            NonFiniteLossError: Before the weights are changed.
+            NonFiniteLossError: A loss is not finite. The weights were not changed by it.
             DataError: An image cannot be read.
         """
         while self._prepared < self.preparation_iterations:
@@ -193,8 +196,13 @@ class Training:
             yield self._record(losses)
 
     def undistilled_difference(self) -> float:
-        """Largest relative difference between the losses of the next step with distillation
-        switched off and those of plain mmdet training. Changes nothing."""
+        """Compare the next step's losses without distillation with those of plain mmdet training.
+
+        Changes nothing.
+
+        Returns:
+            The largest relative difference.
+        """
         batch = self.batches.batch(self._step).to(self._device)
         buffers = {name: value.clone() for name, value in self.model.named_buffers()}
         self._enter_train_mode()
@@ -204,14 +212,14 @@ class Training:
             torch.manual_seed(self.seed_of(self._step))
             found = self.model.loss(batch.inputs, batch.samples)
         for name, value in self.model.named_buffers():
-            value.copy_(buffers[name])  # running statistics of BN
+            value.copy_(buffers[name])  # BN's running statistics
         plain = {name: float(total(value)) for name, value in found.items() if "loss" in name}
         return max(
             abs(float(ours[name]) - value) / max(abs(value), 1e-12) for name, value in plain.items()
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that changes, for `torch.save`; loads with `weights_only=True`.
+        """Return the whole changing state, for `torch.save`; it loads with `weights_only=True`.
 
         A training that continues from it equals an uninterrupted one to the bit (on the CPU).
         """
@@ -228,7 +236,7 @@ class Training:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from `state`, of a training that was made from the same arguments.
+        """Continue from the state of a training that was made from the same arguments.
 
         Raises:
             RuntimeError: A weight's key or shape differs.
@@ -245,21 +253,21 @@ class Training:
         self.epochs = [EpochMetrics(**epoch) for epoch in state["epochs"]]
 
     def _views(self, step: int) -> tuple[Batch, Batch]:
-        """What the student sees at a step, and what the teachers see."""
+        """Return the batch of a step as the student sees it, and as the teachers see it."""
         if self._teacher_resolution is None:
-            own = seen = self.batches.batch(step)
+            own = teacher_batch = self.batches.batch(step)
         else:
-            own, seen = self.batches.views(step, self._teacher_resolution)
+            own, teacher_batch = self.batches.views(step, self._teacher_resolution)
         moved = own.to(self._device)
-        return moved, moved if seen is own else seen.to(self._device)
+        return moved, moved if teacher_batch is own else teacher_batch.to(self._device)
 
-    def _train_step(self, batch: Batch, seen: Batch) -> dict[str, float]:
+    def _train_step(self, batch: Batch, teacher_batch: Batch) -> dict[str, float]:
         self._enter_train_mode()
         torch.manual_seed(self.seed_of(self._step))
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate(self._spec, self._step, self.num_iterations)
 
-        losses = self._losses(batch, seen)
+        losses = self._losses(batch, teacher_batch)
         values = self._backward(losses)
         norm = float(clip_grad_norm_(self._parameters, self._spec.max_grad_norm))
         self._check_finite(values | {"gradient_norm": norm} | self._clip_own())
@@ -268,15 +276,15 @@ class Training:
             own.step()
         return values
 
-    def _preparation_step(self, batch: Batch, seen: Batch) -> dict[str, float]:
-        """Train what teaches; the student is read in eval mode and not changed."""
-        assert self._distiller is not None  # else there is nothing to prepare
+    def _preparation_step(self, batch: Batch, teacher_batch: Batch) -> dict[str, float]:
+        """Train the distillation methods. The student is read in eval mode and not changed."""
+        assert self._distiller is not None  # only methods are prepared
         self.model.eval()
         torch.manual_seed(self.seed_of(self._prepared))
         with torch.no_grad():
             student = student_step(self.model, batch, self._prepared)
         values = self._backward(
-            self._distiller.preparation_losses(student.taps, self._prepared, seen)
+            self._distiller.preparation_losses(student.taps, self._prepared, teacher_batch)
         )
         self._check_finite(values | self._clip_own())
         for own in self._own.values():
@@ -289,7 +297,7 @@ class Training:
             module.eval()
 
     def _backward(self, losses: dict[str, Tensor]) -> dict[str, float]:
-        """Fresh gradients, averaged over the ranks, and every loss with its sum as a number."""
+        """Compute gradients, averaged over the ranks; return each loss and their sum as numbers."""
         summed = torch.stack(list(losses.values())).sum()
         values = _as_floats(losses | {"loss": summed})
         self._check_finite(values)
@@ -302,24 +310,24 @@ class Training:
         return values
 
     def _clip_own(self) -> dict[str, float]:
-        """Clip the gradients of the methods' own optimizers; their norms before."""
+        """Clip the gradients of the methods' own optimizers and return their norms from before."""
         return {f"{name}.gradient_norm": float(own.clip()) for name, own in self._own.items()}
 
     def _check_finite(self, values: Mapping[str, float]) -> None:
         if not all(map(math.isfinite, values.values())):
             raise NonFiniteLossError(self._step, values)
 
-    def _losses(self, batch: Batch, seen: Batch) -> dict[str, Tensor]:
+    def _losses(self, batch: Batch, teacher_batch: Batch) -> dict[str, Tensor]:
         step = student_step(self.model, batch, self._step)
         losses = dict(step.losses)
         if self._distiller:
-            losses |= self._distiller(step.taps, seen)
+            losses |= self._distiller(step.taps, teacher_batch)
         if self._spec.bn_l1:
             losses["bn_l1"] = self._spec.bn_l1 * bn_l1(self.model.backbone)
         return losses
 
     def _record(self, losses: dict[str, float]) -> Iteration:
-        """Count the iteration; close the epoch after its last one."""
+        """Count the iteration, and close the epoch after its last one."""
         epoch, iteration = divmod(self._step, self.num_iterations)
         self._step += 1
         for name, value in losses.items():
@@ -346,7 +354,7 @@ class Training:
 
 
 def learning_rate(spec: TrainingSpec, step: int, num_iterations: int) -> float:
-    """The rate of a global step (from 0), in a training of `num_iterations` per epoch.
+    """Return the learning rate of a global step (from 0) with `num_iterations` per epoch.
 
     A linear warm-up multiplies the schedule, as in mmdet.
     """
@@ -365,7 +373,7 @@ def learning_rate(spec: TrainingSpec, step: int, num_iterations: int) -> float:
 
 
 def bn_l1(backbone: nn.Module) -> Tensor:
-    """Sum of |gamma| over the BN layers, Joint-DetNAS section 3.3, docs/papers.md 1.9.
+    """Return the sum of |gamma| over the BN layers. Joint-DetNAS section 3.3, docs/papers.md 1.9.
 
     Its gradient is sign(gamma), and 0 at 0.
     """
@@ -375,21 +383,7 @@ def bn_l1(backbone: nn.Module) -> Tensor:
     return torch.cat(gammas).abs().sum()
 
 
-def average_gradients(parameters: Iterable[nn.Parameter], world_size: int) -> None:
-    """Replace gradients by their means over all ranks, in one all-reduce.
-
-    Parameters without a gradient stay so; they must be the same ones on all ranks.
-    """
-    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    flat = torch.cat([gradient.flatten() for gradient in gradients])
-    distributed.all_reduce(flat)
-    flat /= world_size
-    parts = flat.split([gradient.numel() for gradient in gradients])
-    for gradient, part in zip(gradients, parts, strict=True):
-        gradient.copy_(part.view_as(gradient))
-
-
 def _as_floats(losses: Mapping[str, Tensor]) -> dict[str, float]:
-    """All at once, since each transfer from a GPU waits for it."""
+    """Convert all losses at once, since each transfer from a GPU waits for the GPU."""
     values = torch.stack([loss.detach() for loss in losses.values()]).tolist()
     return dict(zip(losses, values, strict=True))

@@ -1,1 +1,1 @@
-"""The teachers: an elastic supernet whose subnets teach."""
+"""The teacher pool: an elastic supernet whose subnets teach."""

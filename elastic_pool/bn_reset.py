@@ -1,17 +1,21 @@
-"""BN reset: the statistics of a subnet, recomputed on training images.
+"""BN reset: recomputes the statistics of a subnet on training images.
 
 Joint-DetNAS section 4 ("essential for performance recovery"), docs/papers.md 1.7: the supernet's
 running statistics are not those of a subnet, since other channels feed it. OFA uses 2000 images.
 """
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from detection.data.batches import TrainingBatches
+from detection.data.coco import CocoSplit
 from searchd.domain.errors import InvalidValueError
+from searchd.domain.resolution import Resolution
 
 
 @torch.no_grad()
@@ -20,7 +24,8 @@ def reset_bn(detector: Any, images: Iterable[Tensor]) -> None:
 
     Each BN gets the mean over batches of the batch's mean and (biased) variance, weighted by the
     number of images. Meanwhile every BN normalises with the batch's own statistics, so that deeper
-    layers see what they see in training. Affine weights and the detector's mode stay.
+    layers get the inputs that they get in training. Affine weights and the detector's mode stay
+    the same.
 
     Args:
         detector: An mmdet detector (only backbone and neck are run; heads have no BN).
@@ -38,8 +43,41 @@ def reset_bn(detector: Any, images: Iterable[Tensor]) -> None:
         average.store(norm)
 
 
+def reset_images(
+    split: CocoSplit,
+    *,
+    num_images: int,
+    batch_size: int,
+    resolutions: Sequence[Resolution],
+    seed: int,
+    max_epochs: int | None = None,
+) -> Iterator[Tensor]:
+    """Yield training images for `reset_bn`: at least `num_images`, in full batches.
+
+    Args:
+        split: The training split.
+        num_images: Number of images; images repeat if the split has fewer.
+        batch_size: Images per batch.
+        resolutions: One is drawn uniformly for every batch.
+        seed: Seed of the images' order, of the flips and of the resolutions.
+        max_epochs: Largest number of passes over the split; None for no limit.
+
+    Yields:
+        Batches of N x 3 x H x W, normalised.
+
+    Raises:
+        DataError: No image holds an object, or an image cannot be read.
+    """
+    batches = TrainingBatches(split, batch_size=batch_size, resolutions=resolutions, seed=seed)
+    num_batches = math.ceil(num_images / batch_size)
+    if max_epochs is not None:
+        num_batches = min(num_batches, max_epochs * batches.num_iterations)
+    for step in range(num_batches):
+        yield batches.batch(step).inputs
+
+
 class _Average:
-    """Weighted mean of per-batch statistics of one BN."""
+    """The mean of one BN's per-batch statistics, weighted by the number of images."""
 
     def __init__(self, norm: nn.BatchNorm2d) -> None:
         self._num_images = 0
@@ -47,7 +85,7 @@ class _Average:
         self._var = norm.weight.new_zeros(norm.num_features)
 
     def add(self, _norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        """A forward pre-hook: `inputs` is the BN's, one N x C x H x W tensor."""
+        """Add a batch. This is a forward pre-hook; `inputs` is one N x C x H x W tensor."""
         (x,) = inputs
         var, mean = torch.var_mean(x, dim=(0, 2, 3), correction=0)
         self._num_images += len(x)
@@ -68,7 +106,7 @@ class _Average:
 def _normalising_by_batch(
     norms: list[nn.BatchNorm2d], averages: dict[nn.BatchNorm2d, _Average]
 ) -> Iterator[None]:
-    """Inside, every BN normalises with the batch's statistics and its average learns of them."""
+    """Inside the context, each BN normalises by batch statistics and adds them to its average."""
     modes = [norm.training for norm in norms]
     hooks = [norm.register_forward_pre_hook(averages[norm].add) for norm in norms]
     try:

@@ -1,18 +1,15 @@
-"""The AP of a trained pool's subnets, which says what its teachers are worth."""
+"""Evaluates a sample of a trained pool's subnets, to show the quality of its teachers."""
 
-import math
 import random
-from collections.abc import Iterator
 from dataclasses import asdict
 
 import torch
-from torch import Tensor
 
-from detection.data.batches import TrainingBatches
 from detection.data.coco import CocoSplit
 from detection.measurement.complexity import count
 from detection.measurement.evaluation import evaluate
 from detection.measurement.latency import measure
+from elastic_pool.bn_reset import reset_images
 from elastic_pool.supernet import Supernet
 from elastic_pool.teacher import make_teacher
 from searchd.domain.resolution import Resolution
@@ -22,24 +19,13 @@ from searchd.messages.reports import EvaluatedSubnet
 from searchd.spec import PoolSpec
 
 BN_RESET_BATCH = 32
-"""Images per batch of BN reset. Small batches underestimate the variance between images; OFA uses
-200, which whole detection images do not fit."""
+"""Images per batch of BN reset. Small batches underestimate the variance between images. OFA uses
+200 images per batch, too many for the size of detection images."""
 
 
 def evaluated_subnets(space: SubnetSpace, num: int, *, seed: int) -> tuple[Subnet, ...]:
-    """See `SubnetSpace.sample_with_extremes`."""
+    """Draw the subnets to evaluate; see `SubnetSpace.sample_with_extremes`."""
     return space.sample_with_extremes(num, random.Random(f"evaluated-{seed}"))
-
-
-def reset_images(split: CocoSplit, spec: PoolSpec) -> Iterator[Tensor]:
-    """At least `bn_reset_images` training images, in batches of N x 3 x H x W, at the resolutions
-    that the pool is used at."""
-    batch_size = min(BN_RESET_BATCH, spec.bn_reset_images)
-    batches = TrainingBatches(
-        split, batch_size=batch_size, resolutions=spec.space.resolutions, seed=spec.seed
-    )
-    for step in range(math.ceil(spec.bn_reset_images / batch_size)):
-        yield batches.batch(step).inputs
 
 
 def evaluate_subnet(
@@ -51,17 +37,24 @@ def evaluate_subnet(
     validation: CocoSplit,
     device: torch.device | str = "cpu",
 ) -> EvaluatedSubnet:
-    """A subnet after BN reset, at each of the pool's resolutions.
+    """Evaluate a subnet after BN reset, at each of the pool's resolutions.
 
     Args:
         supernet: The trained supernet.
-        subnet: Which teacher.
-        spec: Says how many images reset BN, and the resolutions.
+        subnet: The subnet to evaluate.
+        spec: The pool's spec, with the resolutions and the number of images for BN reset.
         train: Images for BN reset.
         validation: Images for AP.
         device: Where to compute.
     """
-    teacher = make_teacher(supernet, subnet, reset_images(train, spec), device=device)
+    images = reset_images(
+        train,
+        num_images=spec.bn_reset_images,
+        batch_size=min(BN_RESET_BATCH, spec.bn_reset_images),
+        resolutions=spec.space.resolutions,
+        seed=spec.seed,
+    )
+    teacher = make_teacher(supernet, subnet, images, device=device)
     detector = supernet.static(subnet)
 
     def at(resolution: Resolution) -> Evaluation:

@@ -1,7 +1,7 @@
-"""Layers whose leading channels can be used alone: one weight tensor serves every width.
+"""Layers whose leading channels can be used alone, so that one weight tensor serves every width.
 
-Once-for-all (OFA) slicing, docs/papers.md 1.7: the input says how many input channels are used, an
-attribute how many output channels. Knows nothing of detectors.
+Once-for-all (OFA) slicing, docs/papers.md 1.7: the input's shape sets the number of input channels,
+an attribute the number of output channels. These layers know nothing of detectors.
 
 Shapes: N images, C channels, H x W positions.
 """
@@ -14,17 +14,19 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from detection.data_parallel import is_distributed
+
 
 class ElasticConv2d(nn.Conv2d):
     """A convolution (ungrouped) that reads and writes leading channels only."""
 
     active_out_channels: int
-    """How many output channels are computed."""
+    """Number of output channels that are computed."""
 
     @classmethod
     def of(cls, conv: nn.Conv2d) -> Self:
-        """An elastic convolution that owns the parameters of `conv`, wholly active."""
-        assert conv.groups == 1, "leading channels of a grouped convolution are no convolution"
+        """Make an elastic convolution with the parameters of `conv` and all channels active."""
+        assert conv.groups == 1, "grouped convolutions cannot be sliced to their leading channels"
         elastic = cls(
             conv.in_channels,
             conv.out_channels,
@@ -50,7 +52,7 @@ class ElasticLinear(nn.Linear):
 
     @classmethod
     def of(cls, linear: nn.Linear) -> Self:
-        """An elastic layer that owns the parameters of `linear`."""
+        """Make an elastic layer with the parameters of `linear`, which are not copied."""
         elastic = cls(linear.in_features, linear.out_features, device="meta")
         elastic.weight, elastic.bias = linear.weight, linear.bias
         return elastic
@@ -61,16 +63,17 @@ class ElasticLinear(nn.Linear):
 
 
 class ElasticBatchNorm2d(nn.BatchNorm2d):
-    """BN with one affine transform for all widths.
+    """A BN with one affine transform for all widths.
 
     While training it normalises with the batch's statistics, taken over all data-parallel workers
-    if there are several (SyncBN, docs/papers.md 1.7). Running statistics follow only when all
-    channels are used: a narrower subnet has others, which `elastic_pool.bn_reset` recomputes.
+    if there are several (SyncBN, docs/papers.md 1.7). Running statistics are updated only
+    when all channels are used: a narrower subnet has other ones, which `elastic_pool.bn_reset`
+    recomputes.
     """
 
     @classmethod
     def of(cls, bn: nn.BatchNorm2d) -> Self:
-        """An elastic BN that owns the parameters and statistics of `bn`."""
+        """Make an elastic BN with the parameters and statistics of `bn`, which are not copied."""
         elastic = cls(bn.num_features, eps=bn.eps, momentum=bn.momentum, device="meta")
         elastic.weight, elastic.bias = bn.weight, bn.bias
         for name, buffer in bn.named_buffers():
@@ -100,23 +103,25 @@ class ElasticBatchNorm2d(nn.BatchNorm2d):
         mean = total / count
         var = (total_square / count - mean.square()).clamp(min=0)
         if len(weight) == self.num_features:
-            self._follow(mean.detach(), var.detach() * count / (count - 1))
+            self._update_statistics(mean.detach(), var.detach() * count / (count - 1))
         scale = weight * (var + self.eps).rsqrt()
         return x * scale[:, None, None] + (bias - mean * scale)[:, None, None]
 
-    def _follow(self, mean: Tensor, var: Tensor) -> None:
+    def _update_statistics(self, mean: Tensor, var: Tensor) -> None:
         assert self.momentum is not None
         self.running_mean.lerp_(mean, self.momentum)  # type: ignore[union-attr] # always tracked
         self.running_var.lerp_(var, self.momentum)  # type: ignore[union-attr] # always tracked
 
 
 class ElasticStage(nn.Sequential):
-    """A sequence of which the first `active_depth` blocks are run."""
+    """A sequence of blocks that runs only the first `active_depth` of them."""
 
     active_depth: int
+    """Number of blocks that are run."""
 
     @classmethod
     def of(cls, blocks: nn.Sequential) -> Self:
+        """Make an elastic stage of `blocks`, all of them active."""
         stage = cls(*blocks)
         stage.active_depth = len(blocks)
         return stage
@@ -128,7 +133,7 @@ class ElasticStage(nn.Sequential):
 
 
 class _AllReduceSum(torch.autograd.Function):
-    """The sum over all workers; so is the gradient."""
+    """Sums a tensor over all workers, and its gradient too."""
 
     @staticmethod
     def forward(_ctx: Any, x: Tensor) -> Tensor:
@@ -144,4 +149,4 @@ class _AllReduceSum(torch.autograd.Function):
 
 
 def _num_workers() -> int:
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    return dist.get_world_size() if is_distributed() else 1

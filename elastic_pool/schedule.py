@@ -1,7 +1,7 @@
-"""Progressive shrinking as a plan: which subnets each phase samples, how long, at which rate. Pure.
+"""The schedule of progressive shrinking: each phase's subnets, epochs and learning rate.
 
-Joint-DetNAS section A.1.3 and Table 8 (docs/papers.md 1.7): depth and width shrink together. Knows
-no torch; `elastic_pool.training` carries the plan out.
+Joint-DetNAS section A.1.3 and Table 8 (docs/papers.md 1.7): depth and width shrink together. Pure
+functions without torch; `elastic_pool.training` executes the schedule.
 """
 
 import random
@@ -16,28 +16,28 @@ class Phase:
     """One phase of progressive shrinking."""
 
     index: int
-    """From 0."""
+    """Index of the phase, from 0."""
     name: str
     space: SubnetSpace
     """The part of the pool's space that this phase samples from."""
     training: TrainingSpec
-    """The pool's, with this phase's epochs and initial learning rate."""
+    """The pool's training settings, with this phase's epochs and initial learning rate."""
     distil: bool
-    """Whether the supernet, as it was after phase 0, teaches."""
+    """Whether the supernet from the end of phase 0 teaches."""
 
     @property
     def sorts_channels(self) -> bool:
-        """Whether channels are sorted by importance first: before any phase that cuts some off."""
+        """Whether channels are sorted by importance first, as they are if widths differ."""
         space = self.space
         return any(len(values) > 1 for values in (*space.widths, space.neck_channels))
 
     def seed(self, pool_seed: int) -> int:
-        """Seeds the phase's draws of images, flips, resolutions and proposals."""
+        """Return the seed of the phase's draws of images, flips, resolutions and proposals."""
         return random.Random(f"phase-{pool_seed}-{self.index}").getrandbits(32)
 
 
 def phases(pool: PoolSpec) -> tuple[Phase, ...]:
-    """The pool's phases in order."""
+    """Return the pool's phases in order."""
     return tuple(
         Phase(
             index=index,
@@ -53,7 +53,7 @@ def phases(pool: PoolSpec) -> tuple[Phase, ...]:
 
 
 def sub_space(space: SubnetSpace, phase: ShrinkPhaseSpec) -> SubnetSpace:
-    """The subnets of `space` that respect a phase's bounds.
+    """Return the part of `space` within a phase's bounds.
 
     The neck keeps the same fraction of its largest width as the stages do of theirs
     (docs/papers.md 1.7): with widths up to 1.5 and a neck of 384, `min_width` 1.25 leaves 320 and
@@ -70,15 +70,15 @@ def sub_space(space: SubnetSpace, phase: ShrinkPhaseSpec) -> SubnetSpace:
         widths=tuple(
             tuple(width for width in widths if width >= phase.min_width) for widths in space.widths
         ),
-        # Necks are whole numbers, so half a channel forgives the division's rounding.
+        # Necks are whole numbers, so half a channel absorbs the rounding of the division.
         neck_channels=tuple(neck for neck in space.neck_channels if neck > smallest_neck - 0.5),
     )
 
 
 def subnet_at(phase: Phase, *, seed: int, step: int) -> Subnet:
-    """The subnet that is trained in iteration `step` of a phase, drawn uniformly.
+    """Draw the subnet that is trained in iteration `step` of a phase, uniformly.
 
-    It depends on its arguments alone, so all data-parallel workers agree and a resumed training
-    draws what it would have drawn.
+    The result depends on the arguments alone, so all data-parallel workers agree and a resumed
+    training draws the same subnets.
     """
     return phase.space.sample(random.Random(f"subnet-{seed}-{phase.index}-{step}"))

@@ -1,8 +1,8 @@
-"""Channel sorting: the most important channels come first, so that narrow subnets keep them.
+"""Channel sorting: puts the most important channels first, so that narrow subnets keep them.
 
 Once-for-all (docs/papers.md 1.7, 1.12): a channel's importance is the L1 norm of the weights that
-read it. What writes the channels and what reads them is permuted together, so the supernet computes
-the same as before (up to the order of additions).
+read it. The layers that write the channels and those that read them are permuted together, so the
+supernet computes the same as before (up to the order of additions).
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,8 +34,8 @@ def sort_channels(supernet: Supernet) -> Tensor:
     The supernet's function stays, its subnets' functions change.
 
     Returns:
-        For each channel of the FPN's outputs, where it was before. What reads them outside the
-        detector (a distillation adapter) must be permuted alike.
+        The former index of each channel of the FPN's outputs. A layer outside the detector that
+        reads them (a distillation adapter) must be permuted in the same way.
     """
     neck_order = None
     for group in _groups(supernet.detector):
@@ -51,7 +51,7 @@ def sort_channels(supernet: Supernet) -> Tensor:
 
 
 def _groups(detector: Any) -> Iterator[_Group]:
-    """Every group of elastic channels; they are independent of each other."""
+    """Yield every group of elastic channels. Groups are independent of each other."""
     backbone, neck, rpn = detector.backbone, detector.neck, detector.rpn_head
     stages = [list(backbone.get_submodule(f"layer{i}")) for i in range(1, NUM_STAGES + 1)]
     laterals = [lateral.conv for lateral in neck.lateral_convs]
@@ -71,7 +71,7 @@ def _groups(detector: Any) -> Iterator[_Group]:
 
 
 def _stage_outputs(blocks: list[Any], following: list[Any], lateral: nn.Module) -> _Group:
-    """A stage's residual group: its shortcuts tie the outputs of all its blocks."""
+    """Return a stage's residual group: its shortcuts tie the outputs of all its blocks."""
     writers = [module for block in blocks for module in (block.conv3, block.bn3)]
     readers = [block.conv1 for block in blocks[1:]]
     readers += [module for block in following[:1] for module in (block.conv1, block.downsample[0])]
@@ -79,7 +79,7 @@ def _stage_outputs(blocks: list[Any], following: list[Any], lateral: nn.Module) 
 
 
 def _order(group: _Group) -> Tensor:
-    """The channels' indices, the most important first."""
+    """Return the channels' indices, the most important first."""
     writer: Any = group.writers[0]
     num_channels = len(writer.weight)
     weights = [_by_channel(reader, num_channels).abs().sum((0, 2)) for reader in group.readers]
@@ -87,14 +87,14 @@ def _order(group: _Group) -> Tensor:
 
 
 def _by_channel(reader: Any, num_channels: int) -> Tensor:
-    """The reader's weights as outputs x channels x positions. A fully connected layer behind the
-    RoI features reads each channel at 7 x 7 positions, channel by channel."""
+    """Return the reader's weights as outputs x channels x positions. A fully connected layer behind
+    the RoI features reads each channel at 7 x 7 positions, channel by channel."""
     weight: Tensor = reader.weight
     return weight.reshape(len(weight), num_channels, -1)
 
 
 def _permute_outputs(writer: nn.Module, order: Tensor) -> None:
-    """Weights, biases and BN statistics alike have their outputs first."""
+    """Permute weights, biases and BN statistics, all of which have their outputs first."""
     for value in (*writer.parameters(), *writer.buffers()):
         if value.dim() > 0:  # BN counts its batches in a scalar
             value.copy_(value[order])

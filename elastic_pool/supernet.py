@@ -22,14 +22,14 @@ from searchd.spec import HeadSpec
 
 
 class Supernet:
-    """Every detector of a space in one set of weights."""
+    """All detectors of a space in one set of weights."""
 
     def __init__(self, space: SubnetSpace, head: HeadSpec, num_classes: int) -> None:
         """Build the supernet with random weights, on the CPU, in train mode.
 
         Args:
-            space: The pool's space; its largest subnet is what is built.
-            head: Everything but backbone and neck width; shared by all subnets.
+            space: The pool's space; its largest subnet is built.
+            head: Settings of everything but backbone and neck width, shared by all subnets.
             num_classes: Foreground classes.
         """
         self.space = space
@@ -41,7 +41,7 @@ class Supernet:
         self._active = space.largest
 
     def static(self, subnet: Subnet) -> Detector:
-        """The static detector that equals a subnet.
+        """Return the static detector that equals a subnet.
 
         Raises:
             InvalidValueError: The subnet is not in the space.
@@ -52,7 +52,7 @@ class Supernet:
 
     @contextmanager
     def active(self, subnet: Subnet) -> Iterator[Any]:
-        """Inside the context, `detector` (which is handed out) computes `subnet`.
+        """Yield `detector`, which computes `subnet` inside the context.
 
         Gradients reach the slices that the subnet uses. Afterwards the subnet that was active
         before is active again.
@@ -69,11 +69,11 @@ class Supernet:
             self._activate(before)
 
     def weights(self) -> dict[str, Tensor]:
-        """All weights and statistics, by the names of the largest static detector; not copied."""
+        """Return all weights and statistics by the names of the largest detector, not copied."""
         return dict(self.detector.state_dict())
 
     def load(self, weights: dict[str, Tensor]) -> None:
-        """Take weights as `weights` gives them.
+        """Load weights in the form that `weights` returns.
 
         Raises:
             RuntimeError: A key or shape differs from this supernet's.
@@ -91,7 +91,7 @@ class Supernet:
         self.detector.roi_head.bbox_roi_extractor.out_channels = subnet.neck_channels
 
     def _out_channels(self, name: str, subnet: Subnet) -> int | None:
-        """Output channels of the named convolution; None where they are not elastic."""
+        """Return the output channels of the named convolution; None if they are not elastic."""
         parts = name.split(".")
         if parts[0] == "backbone" and parts[1].startswith("layer"):
             stage = _stage(name)
@@ -103,16 +103,16 @@ class Supernet:
 
 
 def extract(supernet: Supernet, subnet: Subnet) -> Student:
-    """The static detector that computes what the subnet computes, with weights of its own.
+    """Copy a subnet into a static detector that computes the same.
 
-    BN statistics are the supernet's leading ones; a subnet other than the largest needs
+    BN statistics are the leading ones of the supernet. A subnet other than the largest needs
     `elastic_pool.bn_reset.reset_bn` before it is evaluated or teaches.
 
     Raises:
         InvalidValueError: The subnet is not in the space.
     """
     detector = supernet.static(subnet)
-    with torch.device("meta"):  # only names and shapes are wanted
+    with torch.device("meta"):  # only names and shapes are needed
         shapes = {name: value.shape for name, value in assemble(detector).state_dict().items()}
     weights = supernet.weights()
     return Student(
@@ -125,7 +125,7 @@ def extract(supernet: Supernet, subnet: Subnet) -> Student:
 
 
 def _make_elastic(detector: Any) -> None:
-    """Replace the layers that subnets use in part; parameters stay where and what they are."""
+    """Replace the layers that subnets use in part. Parameters keep their names and values."""
     for name, module in list(detector.named_modules()):
         if isinstance(module, nn.Conv2d):
             _replace(detector, name, ElasticConv2d.of(module))
@@ -144,5 +144,5 @@ def _replace(root: nn.Module, name: str, module: nn.Module) -> None:
 
 
 def _stage(name: str) -> int:
-    """Stage, 1 to 4, of a module in the backbone's stages, such as backbone.layer2.0.conv1."""
+    """Return the stage, 1 to 4, of a module in it, such as backbone.layer2.0.conv1."""
     return int(name.split(".")[1].removeprefix("layer"))

@@ -1,26 +1,25 @@
-"""Teachers out of a trained pool: load the supernet once, then make any number of subnets.
+"""Makes teachers from a trained pool: load the supernet once, then make any number of subnets.
 
-Joint-DetNAS section 3.1.3: a sampled subnet gets BN statistics of its own, is frozen, and teaches
-one trial.
+Joint-DetNAS section 3.1.3: a sampled subnet gets its own BN statistics, is frozen, and teaches one
+trial.
 """
 
 from collections.abc import Iterable
 from typing import Any
 
 import torch
-from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
 from detection.build import load_student
+from detection.stored_weights import read_weights
 from elastic_pool.bn_reset import reset_bn
 from elastic_pool.supernet import Supernet, extract
-from searchd import artifacts
 from searchd.domain.subnet import Subnet
 from searchd.messages.tasks import PoolRef
 
 
 def load_supernet(pool: PoolRef, num_classes: int) -> Supernet:
-    """A trained pool's supernet, on the CPU; worth keeping, since every teacher comes out of it.
+    """Load a trained pool's supernet onto the CPU. Keep it, since all teachers are made from it.
 
     Args:
         pool: The trained pool.
@@ -28,10 +27,10 @@ def load_supernet(pool: PoolRef, num_classes: int) -> Supernet:
 
     Raises:
         ArtifactError: The stored file is missing or damaged.
-        RuntimeError: Its weights do not fit the space, the head or the number of classes.
+        RuntimeError: The weights do not fit the space, the head or the number of classes.
     """
     supernet = Supernet(pool.space.space, pool.head, num_classes)
-    supernet.load(load_safetensors(artifacts.read(pool.supernet)))
+    supernet.load(read_weights(pool.supernet))
     return supernet
 
 
@@ -42,13 +41,13 @@ def make_teacher(
     *,
     device: torch.device | str = "cpu",
 ) -> Any:
-    """A static mmdet FasterRCNN that equals the subnet: BN reset, in eval mode, frozen.
+    """Make a static mmdet FasterRCNN that equals a subnet: BN reset, in eval mode, frozen.
 
     Args:
-        supernet: Only read.
-        subnet: Which teacher.
+        supernet: The pool's supernet, which is not changed.
+        subnet: The subnet that is to teach.
         images: Training images for BN reset, in batches of N x 3 x H x W, normalised.
-        device: Where the teacher is to be; images are moved there.
+        device: Device of the teacher. Images are moved there.
 
     Raises:
         InvalidValueError: The subnet is not in the pool's space, or there are no images.

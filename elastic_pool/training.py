@@ -1,8 +1,8 @@
-"""Training a pool: progressive shrinking, one iteration at a time.
+"""Trains a pool by progressive shrinking, one iteration at a time.
 
 Joint-DetNAS section A.1.3, docs/papers.md 1.7. Phase 0 trains the supernet alone. Later phases
-train one random subnet per iteration; the supernet as it was after phase 0 teaches them. What one
-iteration does is `detection.training`; where checkpoints lie is the caller's business.
+train one random subnet per iteration, taught by the supernet from the end of phase 0.
+`detection.training` does the iterations; the caller stores the checkpoints.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,23 +24,23 @@ from searchd.messages.reports import EpochMetrics, PhaseEpoch
 from searchd.spec import MethodsSpec, PoolSpec
 
 _ADAPTER = "proposal_feature.adapter.weight"
-"""The one weight outside the supernet that reads its neck channels: outputs x neck x 3 x 3."""
+"""The only weight outside the supernet that reads its neck channels: outputs x neck x 3 x 3."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolIteration:
-    """One iteration that was done."""
+    """One finished iteration."""
 
     phase: Phase
     iteration: Iteration
 
 
 class PoolTraining:
-    """A pool under training, with everything that a resumed run needs.
+    """The training of a pool, with the whole state that a resumed run needs.
 
     Attributes:
-        supernet: Its weights change as `run` is iterated.
-        phase: The phase under way.
+        supernet: The supernet; its weights change as `run` is iterated.
+        phase: The current phase.
     """
 
     def __init__(
@@ -54,10 +54,10 @@ class PoolTraining:
     ) -> None:
         """
         Args:
-            spec: The space, the phases and how to train.
+            spec: The space, the phases and the training settings.
             split: Training images.
             device: Where to train.
-            rank: Of this data-parallel process.
+            rank: Rank of this data-parallel process, from 0.
             world_size: Number of data-parallel processes; see `detection.training.Training`.
 
         Raises:
@@ -67,9 +67,9 @@ class PoolTraining:
         self._device, self._rank, self._world_size = device, rank, world_size
         self._phases = phases(spec)
         self._epochs_before: tuple[PhaseEpoch, ...] = ()
-        """Of the phases before the one under way."""
+        """Metrics of the phases before the current one."""
         self._graduate: dict[str, Tensor] = {}
-        """Weights of the supernet as it was after phase 0, which teaches; empty before."""
+        """Weights of the supernet from the end of phase 0, which teaches; empty before that."""
         torch.manual_seed(spec.seed)
         self.supernet = Supernet(spec.space.space, spec.head, split.num_classes)
         self.phase = self._phases[0]
@@ -86,7 +86,7 @@ class PoolTraining:
 
     @property
     def mean_losses(self) -> dict[str, float]:
-        """Means of the losses over the epoch under way so far; empty at its start."""
+        """Means of the losses over the current epoch so far; empty at its start."""
         return self._training.mean_losses
 
     @property
@@ -95,16 +95,16 @@ class PoolTraining:
         return self._training.num_iterations
 
     def iterations_left(self, at: PoolIteration) -> int:
-        """Iterations that follow one, over all phases."""
+        """Return the number of iterations that follow one, over all phases."""
         later = sum(phase.training.epochs for phase in self._phases[at.phase.index + 1 :])
         epochs = at.phase.training.epochs - at.iteration.epoch + later
         return (epochs + 1) * self.num_iterations - at.iteration.iteration
 
     def run(self) -> Iterator[PoolIteration]:
-        """Train from where it stands to the end, pausing after every iteration.
+        """Train from the current state to the end, yielding after every iteration.
 
         Raises:
-            NonFiniteLossError: Before the weights are changed.
+            NonFiniteLossError: A loss is not finite. The weights were not changed by it.
             DataError: An image cannot be read.
         """
         while True:
@@ -115,7 +115,7 @@ class PoolTraining:
             self._advance()
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that changes, for `torch.save`; loads with `weights_only=True`.
+        """Return the whole changing state, for `torch.save`; it loads with `weights_only=True`.
 
         A training that continues from it equals an uninterrupted one to the bit (on the CPU).
         """
@@ -127,7 +127,7 @@ class PoolTraining:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from `state`, of a training that was made from the same arguments.
+        """Continue from the state of a training that was made from the same arguments.
 
         Raises:
             RuntimeError: A weight's key or shape differs.
@@ -139,7 +139,7 @@ class PoolTraining:
         self._training.load_state_dict(state["training"])
 
     def _advance(self) -> None:
-        """Go on to the next phase: keep the graduate, sort the channels, carry adapters over."""
+        """Begin the next phase: store the graduate, sort the channels, carry adapters over."""
         self._epochs_before = self.epochs
         if self.phase.index == 0:
             self._graduate = extract(self.supernet, self.supernet.space.largest).weights
@@ -154,10 +154,10 @@ class PoolTraining:
             self._distiller.load_state_dict(adapters)
 
     def _begin(self) -> Training:
-        """The phase's training at its first step, with new adapters and a new optimizer."""
+        """Return the phase's training at its first step, with new adapters and a new optimizer."""
         seed = self.phase.seed(self._spec.seed)
         torch.manual_seed(seed)  # so that all ranks draw the same adapters
-        self._distiller = self._teach() if self.phase.distil else None
+        self._distiller = self._make_distiller() if self.phase.distil else None
         return Training(
             self.supernet.detector,
             self._split,
@@ -170,8 +170,8 @@ class PoolTraining:
             world_size=self._world_size,
         )
 
-    def _teach(self) -> Distiller:
-        """Joint-DetNAS's three losses (docs/papers.md 1.8) with the graduate as teacher."""
+    def _make_distiller(self) -> Distiller:
+        """Return the distiller: Joint-DetNAS's losses (docs/papers.md 1.8), by the graduate."""
         largest = self.supernet.space.largest
         graduate = Student(detector=self.supernet.static(largest), weights=self._graduate)
         teacher = load_student(graduate)

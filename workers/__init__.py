@@ -1,1 +1,1 @@
-"""The trials: what runs on the cluster's workers."""
+"""What runs on the cluster's workers: trials, pool training, teacher evaluation, comparisons."""

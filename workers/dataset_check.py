@@ -1,4 +1,4 @@
-"""The check of a data set as the driver calls it: everything JSON."""
+"""The check of a data set, as the driver calls it. Its result is plain JSON."""
 
 from dataclasses import asdict
 from typing import Any
@@ -11,9 +11,9 @@ def check(spec: DatasetSpec) -> dict[str, Any]:
     """Read every file of a data set.
 
     Returns:
-        `detection.data.coco.DatasetSummary` as JSON: class_names, and counts of each split.
+        `detection.data.coco.DatasetSummary` as JSON: `class_names`, and the counts of each split.
 
     Raises:
-        DataError: A rule is broken; names the file and the record.
+        DataError: The data set breaks a rule; the error names the file and the record.
     """
     return asdict(check_dataset(spec))

@@ -1,54 +1,47 @@
-"""A registered teacher: loaded, evaluated once, stored as distillations will read it.
+"""Evaluates a registered teacher: loads it, measures it once and stores it for distillations.
 
-A plain function, an order in and a report out. It reaches no database; report.json is written last.
+A plain function from a task to a report. It reaches no database and writes the report last.
 """
 
 from dataclasses import asdict
 from typing import Any
 
-import torch
-from safetensors.torch import load as load_safetensors
-from safetensors.torch import save as save_safetensors
-
-from detection.build import Student, load_student
+from detection.build import load_student
 from detection.data.coco import CocoSplit
 from detection.measurement.complexity import Complexity, count, count_model
-from detection.measurement.evaluation import predict, score
+from detection.measurement.evaluation import evaluate
 from detection.measurement.latency import measure
+from detection.stored_weights import read_student, write_weights
 from detection.teacher_loading import feature_levels, load_mmdet
 from elastic_pool.teacher import load_supernet
 from searchd import artifacts
 from searchd.domain.detector import Detector, MmdetDetector
 from searchd.domain.errors import DataError
-from searchd.domain.trial import Artifact, Evaluation
+from searchd.domain.trial import Evaluation
+from searchd.messages.files import REPORT_FILE, TEACHER
 from searchd.messages.reports import TEACHER_REPORT, TeacherReport
 from searchd.messages.tasks import TeacherEvaluationTask
 from searchd.spec import TrainingSpec
-from workers.teachers import build_teacher
+from workers.teachers import COMPARISON_SEED, build_teacher
+from workers.torch_settings import configure_torch
 
-REPORT_FILE = "report.json"
-TEACHER = "teacher"
-"""Name of the weights' artifact."""
-SEED = 0
-"""Of the images' order in BN reset, as in comparisons of teachers."""
-
-Loaded = tuple[Detector | MmdetDetector, Any]
-"""What describes a teacher, and mmdet's model of it on the order's device, in eval mode."""
+LoadedTeacher = tuple[Detector | MmdetDetector, Any]
+"""The description of a teacher, and its mmdet model on the task's device, in eval mode."""
 
 
 def evaluate_teacher(task: TeacherEvaluationTask) -> TeacherReport:
     """Load the teacher, evaluate it on the validation split, and store it.
 
     Returns:
-        The report, which was also written to the order's folder.
+        The report, which was also written to the task's folder.
 
     Raises:
         ArtifactError: A stored supernet or student is missing or damaged.
         CheckpointError: mmdet's checkpoint cannot be read or does not fit.
         DataError: The data set cannot be read, or has another number of classes.
-        InvalidValueError: The mmdet config is unknown, or no teacher.
+        InvalidValueError: The mmdet config is unknown, or its detector cannot teach.
     """
-    torch.set_num_threads(task.num_threads)
+    configure_torch(task)
     train_split = CocoSplit(task.dataset.train)
     detector, model = _load(task, train_split)
     complexity = _complexity(task, detector, model)
@@ -57,42 +50,41 @@ def evaluate_teacher(task: TeacherEvaluationTask) -> TeacherReport:
         params=complexity.params,
         evaluation=_evaluate(task, model, complexity.macs),
         levels=feature_levels(model, task.spec.resolution),
-        weights=_store(task, model),
+        weights=write_weights(task.artifacts, TEACHER, model.state_dict()),
     )
     uri = artifacts.join(task.artifacts, REPORT_FILE)
     artifacts.write(uri, TEACHER_REPORT.dump_json(report), name="report")
     return report
 
 
-def _load(task: TeacherEvaluationTask, train_split: CocoSplit) -> Loaded:
+def _load(task: TeacherEvaluationTask, train_split: CocoSplit) -> LoadedTeacher:
     if task.student is not None:
         _check_classes(task, task.student.detector.num_classes, train_split)
-        detector, model = _of_trial(task)
+        detector, model = _load_from_trial(task)
     elif task.spec.mmdet is not None:
-        detector, model = _of_mmdet(task, train_split.num_classes)
+        detector, model = _load_from_mmdet(task, train_split.num_classes)
     else:
-        return _of_pool(task, train_split)
+        return _load_from_pool(task, train_split)
     return detector, model.to(task.device).eval().requires_grad_(False)
 
 
-def _of_trial(task: TeacherEvaluationTask) -> Loaded:
-    assert task.student is not None  # seen to by `_load`
-    weights = load_safetensors(artifacts.read(task.student.student))
+def _load_from_trial(task: TeacherEvaluationTask) -> LoadedTeacher:
+    assert task.student is not None  # checked by `_load`
     detector = task.student.detector
-    return detector, load_student(Student(detector=detector, weights=weights))
+    return detector, load_student(read_student(detector, task.student.student))
 
 
-def _of_mmdet(task: TeacherEvaluationTask, num_classes: int) -> Loaded:
+def _load_from_mmdet(task: TeacherEvaluationTask, num_classes: int) -> LoadedTeacher:
     mmdet = task.spec.mmdet
-    assert mmdet is not None  # seen to by `_load`
+    assert mmdet is not None  # checked by `_load`
     detector = MmdetDetector(
         config=mmdet.config, num_classes=num_classes, options=dict(mmdet.options)
     )
     return detector, load_mmdet(detector, mmdet.checkpoint)
 
 
-def _of_pool(task: TeacherEvaluationTask, train_split: CocoSplit) -> Loaded:
-    assert task.pool is not None  # checked by TeacherOrder
+def _load_from_pool(task: TeacherEvaluationTask, train_split: CocoSplit) -> LoadedTeacher:
+    assert task.pool is not None  # checked by TeacherEvaluationTask
     assert task.spec.subnet is not None
     supernet = load_supernet(task.pool, train_split.num_classes)
     subnet = task.spec.subnet.subnet
@@ -102,7 +94,7 @@ def _of_pool(task: TeacherEvaluationTask, train_split: CocoSplit) -> Loaded:
         train_split,
         pool=task.pool,
         training=TrainingSpec(resolutions=(task.spec.resolution,)),
-        seed=SEED,
+        seed=COMPARISON_SEED,
         device=task.device,
     )
     return supernet.static(subnet), teacher
@@ -127,13 +119,6 @@ def _complexity(
 
 def _evaluate(task: TeacherEvaluationTask, model: Any, macs: float) -> Evaluation:
     split, resolution = CocoSplit(task.dataset.validation), task.spec.resolution
-    batches = predict(model, split, resolution, device=task.device)
-    precision = score(split, [detection for found in batches for detection in found])
+    precision = evaluate(model, split, resolution, device=task.device)
     latency = measure(model, resolution, device=task.device)
     return Evaluation(resolution=resolution, **asdict(precision), macs=macs, **asdict(latency))
-
-
-def _store(task: TeacherEvaluationTask, model: Any) -> Artifact:
-    weights = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
-    uri = artifacts.join(task.artifacts, f"{TEACHER}.safetensors")
-    return artifacts.write(uri, save_safetensors(weights), name=TEACHER)

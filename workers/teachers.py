@@ -1,16 +1,14 @@
-"""Teachers out of a pool as trials and comparisons use them: built alike, their APs kept."""
+"""Builds teachers the same way for trials and comparisons, and caches their APs."""
 
 import hashlib
 import json
-import math
 from typing import Any
 
-from safetensors.torch import load as load_safetensors
-
 from detection.build import assemble
-from detection.data.batches import TrainingBatches
 from detection.data.coco import CocoSplit
 from detection.mmdet.config import assemble_mmdet
+from detection.stored_weights import read_weights
+from elastic_pool.bn_reset import reset_images
 from elastic_pool.supernet import Supernet
 from elastic_pool.teacher import make_teacher
 from searchd import artifacts
@@ -19,6 +17,10 @@ from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import Subnet
 from searchd.messages.tasks import PoolRef, TeacherRef
 from searchd.spec import SUBNET, TrainingSpec
+
+COMPARISON_SEED = 0
+"""Seed of BN reset wherever a teacher is built outside a trial: the same for every search, since
+what is measured of a teacher is kept for all."""
 
 
 def build_teacher(
@@ -31,31 +33,34 @@ def build_teacher(
     seed: int,
     device: str,
 ) -> Any:
-    """A static detector that equals the subnet: BN reset, in eval mode, frozen.
+    """Build the static detector that equals a subnet: BN reset, in eval mode, frozen.
 
     Args:
-        supernet: The pool's.
-        subnet: Which teacher.
-        train_split: Its images reset BN.
-        pool: Says how many images do.
-        training: Its batch size and resolutions are those of the images.
-        seed: Of their order.
-        device: Where the teacher is to be.
+        supernet: The pool's supernet.
+        subnet: The subnet that is to teach.
+        train_split: Images for BN reset.
+        pool: The pool; its `bn_reset_images` is the number of images.
+        training: Its batch size and resolutions are those of BN reset.
+        seed: Seed of the images' order, their flips and their resolutions.
+        device: Device of the teacher.
+
+    Raises:
+        InvalidValueError: The subnet is not in the pool's space.
+        DataError: An image cannot be read.
     """
-    batches = TrainingBatches(
+    images = reset_images(
         train_split,
+        num_images=pool.bn_reset_images,
         batch_size=training.batch_size,
         resolutions=training.resolutions,
         seed=seed,
+        max_epochs=1,  # every trial resets its own teacher
     )
-    wanted = math.ceil(pool.bn_reset_images / training.batch_size)
-    num_batches = min(wanted, batches.num_iterations)
-    images = (batches.batch(step).inputs for step in range(num_batches))
     return make_teacher(supernet, subnet, images, device=device)
 
 
 def load_teacher(teacher: TeacherRef, device: str = "cpu") -> Any:
-    """A registered teacher: in eval mode, frozen.
+    """Load a registered teacher, in eval mode and frozen.
 
     Raises:
         ArtifactError: The stored file is missing or damaged.
@@ -65,20 +70,20 @@ def load_teacher(teacher: TeacherRef, device: str = "cpu") -> Any:
     model: Any = (
         assemble_mmdet(detector) if isinstance(detector, MmdetDetector) else assemble(detector)
     )
-    model.load_state_dict(load_safetensors(artifacts.read(teacher.weights)), strict=True)
+    model.load_state_dict(read_weights(teacher.weights), strict=True)
     return model.to(device).eval().requires_grad_(False)
 
 
 def known_ap(teacher: Subnet | TeacherRef, pool: PoolRef | None, at: Resolution) -> float | None:
-    """The teacher's AP on the validation split at a resolution, if it was measured."""
+    """Return a teacher's AP in [0, 1] on the validation split; None if not measured."""
     if isinstance(teacher, TeacherRef) and at in teacher.aps:
         return teacher.aps[at]
     uri = _ap_uri(teacher, pool, at)
     return float(artifacts.read_json(uri)["ap"]) if artifacts.exists(uri) else None
 
 
-def keep_ap(teacher: Subnet | TeacherRef, pool: PoolRef | None, at: Resolution, ap: float) -> None:
-    """Keep a teacher's AP beside its weights: the supernet, or its own."""
+def store_ap(teacher: Subnet | TeacherRef, pool: PoolRef | None, at: Resolution, ap: float) -> None:
+    """Store a teacher's AP beside its weights, which are the supernet's for a subnet."""
     data = json.dumps({"ap": ap}).encode()
     artifacts.write(_ap_uri(teacher, pool, at), data, name="teacher_ap")
 
@@ -87,7 +92,7 @@ def _ap_uri(teacher: Subnet | TeacherRef, pool: PoolRef | None, at: Resolution) 
     if isinstance(teacher, TeacherRef):
         weights, name = teacher.weights, teacher.weights.sha256[:16]
     else:
-        assert pool is not None  # where the subnet is from
+        assert pool is not None  # the subnet is one of its
         weights = pool.supernet
         name = hashlib.sha256(SUBNET.dump_json(teacher)).hexdigest()[:16]
     folder = weights.uri.rpartition("/")[0]

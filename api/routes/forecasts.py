@@ -1,4 +1,4 @@
-"""Forecasts of what a request takes, before anything runs."""
+"""The endpoints that forecast the cost of a request before anything runs."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -7,10 +7,9 @@ from typing import TypeVar
 from fastapi import APIRouter
 from sqlalchemy.orm import Session
 
-from api import data_roots
+from api import data_roots, schemas
 from api.auth import CallerDep
 from api.dependencies import DatabaseDep, RulesDep
-from api.schemas import resources as schemas
 from api.schemas.forecasts import Forecast, PoolForecast
 from searchd.domain.errors import ConflictError, InvalidValueError
 from searchd.search import forecasts as computed
@@ -27,33 +26,33 @@ S = TypeVar("S", bound=schemas.Schema)
 def forecast_search(
     spec: SearchSpec, database: DatabaseDep, caller: CallerDep, rules: RulesDep
 ) -> Forecast:
-    """Forecast a search: trials, hours, disk space, and why it would be refused. Creates nothing.
-    Whether the cluster has the resources is checked once the search is submitted."""
+    """Forecast the cost of a search: trials, hours and disk, and reasons why it would be refused.
+    Creates nothing. Free CPUs and GPUs of the cluster are checked only after submission."""
     data_roots.check_search(spec, rules.data_roots)
     refusals = _refusals(database, lambda s: searches.create(s, spec, owner=caller.name))
     with database.read() as session:
-        return _answer(Forecast, refusals, forecasts.of_search(session, spec))
+        return _forecast(Forecast, refusals, forecasts.of_search(session, spec))
 
 
 @router.post("/distillations/forecast", tags=["distillations"])
 def forecast_distillation(
     spec: DistillationSpec, database: DatabaseDep, caller: CallerDep, rules: RulesDep
 ) -> Forecast:
-    """Forecast a distillation: stages, hours, disk space, and why it would be refused. Creates
-    nothing."""
+    """Forecast the cost of a distillation: stages, hours and disk, and reasons why it would be
+    refused. Creates nothing."""
     data_roots.check_distillation(spec, rules.data_roots)
     refusals = _refusals(database, lambda s: distillations.create(s, spec, owner=caller.name))
     with database.read() as session:
-        return _answer(Forecast, refusals, forecasts.of_distillation(session, spec))
+        return _forecast(Forecast, refusals, forecasts.of_distillation(session, spec))
 
 
 @router.post("/pools/forecast", tags=["pools"])
 def forecast_pool(spec: PoolSpec, database: DatabaseDep, caller: CallerDep) -> PoolForecast:
-    """Forecast the training of a pool: epochs, hours, disk space, and why it would be refused.
-    Creates nothing."""
+    """Forecast the cost of training a pool: epochs, hours and disk, and reasons why it would be
+    refused. Creates nothing."""
     refusals = _refusals(database, lambda s: pools.create(s, spec, owner=caller.name))
     with database.read() as session:
-        return _answer(PoolForecast, refusals, forecasts.of_pool(session, spec))
+        return _forecast(PoolForecast, refusals, forecasts.of_pool(session, spec))
 
 
 def _refusals(database: Database, create: Callable[[Session], object]) -> list[str]:
@@ -66,7 +65,7 @@ def _refusals(database: Database, create: Callable[[Session], object]) -> list[s
     return []
 
 
-def _answer(
+def _forecast(
     schema: type[S],
     refusals: list[str],
     found: computed.Forecast | computed.PoolForecast,

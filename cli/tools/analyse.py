@@ -1,6 +1,6 @@
-"""`searchd analyse`: analyses of searches and of trained detectors, as JSON and plots.
+"""`searchd analyse`: analyses of searches and of trained detectors, as tables, JSON and plots.
 
-Whatever needs torch is imported by the command that needs it.
+A command that needs torch imports it itself.
 """
 
 import json
@@ -23,24 +23,22 @@ from searchd.search.learning_curves import TrialCurve, curve
 
 app = typer.Typer(no_args_is_help=True, help="Analyses of searches and of trained detectors.")
 
-TrialArgument = Annotated[str, typer.Argument(metavar="TRIAL", help="Id of a trial.")]
+TrialArgument = Annotated[
+    str, typer.Argument(metavar="TRIAL", help="Id of the trial to analyse, such as s-7f3k2m-12.")
+]
+TRIALS_HELP = "Ids of the trials to compare, such as s-7f3k2m-12."
 PlotOption = Annotated[
     Path | None,
-    typer.Option(
-        "--plot",
-        dir_okay=False,
-        help="PNG file to draw the analysis into. By default nothing is drawn.",
-    ),
+    typer.Option("--plot", dir_okay=False, help="PNG file to draw. No plot by default."),
 ]
 DeviceOption = Annotated[
-    Literal["cpu", "cuda"],
-    typer.Option("--device", help="Device for the computation: cpu or cuda."),
+    Literal["cpu", "cuda"], typer.Option("--device", help="Device to compute on: cpu or cuda.")
 ]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of every random draw.")]
 ImagesOption = Annotated[
     int,
     typer.Option(
-        "--images", min=1, help="Number of images to use: the first ones that contain an object."
+        "--images", min=1, help="Number of images to use: the first ones that have an object."
     ),
 ]
 
@@ -50,15 +48,12 @@ def analyse_search(
     search: Annotated[str, typer.Argument(help="Name or id of the search.")],
     plot: Annotated[
         Path | None,
-        typer.Option(
-            file_okay=False, help="Folder to draw the figures into. By default nothing is drawn."
-        ),
+        typer.Option(file_okay=False, help="Folder to draw the figures into. No plots by default."),
     ] = None,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """Show scores by generation, gains by action, MACs by stage, sizes of teachers, and the front
-    over time."""
+    """Analyse a search: scores by generation, gains by action, MACs by stage, front over time."""
     with Client(url) as client:
         analysed = search_analytics.fetch(client, search)
     if plot is not None:
@@ -69,7 +64,7 @@ def analyse_search(
         show_json({"search": search, **found})
         return
     show_rows(
-        ("GENERATION", "BEGUN BY", "BEST SCORE %"),
+        ("GENERATION", "FIRST TRIAL", "BEST SCORE %"),
         [(g["generation"], g["trial"], percent(g["score"], 2)) for g in found["generations"]],
     )
     show_rows(
@@ -83,17 +78,15 @@ def analyse_search(
 
 @app.command()
 def curves(
-    trials: Annotated[
-        list[str], typer.Argument(metavar="TRIAL...", help="Ids of the trials to compare.")
-    ],
+    trials: Annotated[list[str], typer.Argument(metavar="TRIAL", help=TRIALS_HELP)],
     plot: PlotOption = None,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """Show the training detection loss of each epoch and the validation AP of each trial, from the
-    base to TRIAL.
+    """Show the training loss of each epoch and the AP of each trial, from the base to TRIAL.
 
-    Compare a distilled detector with the control, which is trained as long without a teacher.
+    It compares, for example, a distilled detector with the control, which is trained equally long
+    without a teacher.
     """
     with Client(url) as client:
         found = {trial: asdict(curve(_lineage(client, trial))) for trial in trials}
@@ -119,18 +112,17 @@ def curves(
 
 @app.command()
 def errors(
-    trials: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="TRIAL...", help="Ids of the trials to compare."),
-    ] = None,
+    trials: Annotated[list[str] | None, typer.Argument(metavar="TRIAL", help=TRIALS_HELP)] = None,
     annotations: Annotated[
         Path | None,
-        typer.Option(exists=True, help="COCO file with the ground truth of --detections."),
+        typer.Option(exists=True, help="COCO instances file with the truth of --detections."),
     ] = None,
     detections: Annotated[
         list[Path] | None,
         typer.Option(
-            exists=True, help="File of COCO results to analyse instead of trials. Repeatable."
+            exists=True,
+            help="File of COCO results to analyse instead of trials. Repeat the option for several "
+            "files.",
         ),
     ] = None,
     device: DeviceOption = "cpu",
@@ -138,7 +130,7 @@ def errors(
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """Show the AP that each kind of error costs (TIDE), at IoU thresholds .50 to .95."""
+    """Show the AP that each kind of error costs (TIDE), at the IoU thresholds .50 to .95."""
     if bool(trials) == bool(detections) or bool(annotations) != bool(detections):
         raise typer.BadParameter("give trials, or --annotations with --detections")
     from detection.analysis import tide
@@ -171,10 +163,11 @@ def errors(
 def landscape(
     trial: TrialArgument,
     points: Annotated[
-        int, typer.Option(min=3, help="Number of points on each axis of the grid; odd.")
+        int, typer.Option(min=3, help="Number of grid points on each axis; must be odd.")
     ] = 21,
     extent: Annotated[
-        float, typer.Option(help="Largest step along a direction, relative to each filter's norm.")
+        float,
+        typer.Option(help="Largest distance along a direction, as a multiple of a filter's norm."),
     ] = 1.0,
     images: ImagesOption = 16,
     seed: SeedOption = 0,
@@ -183,7 +176,7 @@ def landscape(
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """Show how the training loss grows along two random directions around the trained weights."""
+    """Compute the training loss along two random directions around the trained weights."""
     from cli.tools.trained_trials import load_trial
     from detection.analysis.loss_landscape import detection_loss, loss_landscape
 
@@ -211,7 +204,7 @@ def levels(
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """Show which levels of the student SGFI matched with which levels of the teacher."""
+    """Count which levels of the student SGFI matched with which levels of the teacher."""
     from cli.tools.trained_trials import load_sgfi, load_teacher, load_trial
     from detection.analysis.level_histogram import level_matches
 
@@ -235,8 +228,7 @@ def logits(
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """Show how the logits of classes correlate in the student and in its teacher, and the
-    difference."""
+    """Compute how the logits of classes correlate in the student and in its teacher."""
     from cli.tools.trained_trials import load_teacher, load_trial
     from detection.analysis.logit_correlation import logit_correlations
 
@@ -259,7 +251,7 @@ def logits(
 
 
 def _lineage(client: Client, trial_id: str) -> list[TrialCurve]:
-    """Fetch the trials from the base to this one, with their losses and evaluations."""
+    """Return the trials from the base to this one, with AP at the largest resolution."""
     detector = client.get_detector(trial_id)
     stages = []
     for trial_of_line in detector.lineage:
@@ -320,10 +312,10 @@ def _show(
     if output is Format.JSON:
         show_json(values)
         return
-    # Matrices are for programs and for the plot.
+    # Matrices are left to JSON and to the plot.
     rows = [row for row in values.items() if not isinstance(row[1], list | tuple)]
-    show_rows(("WHAT", "VALUE"), rows)
+    show_rows(("QUANTITY", "VALUE"), rows)
 
 
 def _announce(file: Path) -> None:
-    typer.echo(f"drew {file}", err=True)
+    typer.echo(f"plot written to {file}", err=True)

@@ -1,20 +1,18 @@
-"""Exports detectors as files that plain mmdet loads."""
+"""Export of trained detectors as files that mmdet loads."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from api import schemas
 from api.client import Client
-from api.schemas import resources as schemas
 from api.schemas.distillations import DistillationDetails
 from cli.output import Format, show_json
+from searchd.messages.files import STUDENT, weights_file
 
 FolderOption = Annotated[
-    Path,
-    typer.Option(
-        file_okay=False, help="Folder to write the files to; files in it are overwritten."
-    ),
+    Path, typer.Option(file_okay=False, help="Folder to write the exported files into.")
 ]
 FOLDER = Path("export")
 
@@ -31,7 +29,7 @@ def export(
     folder: Path,
     output: Format,
 ) -> None:
-    """Write config, checkpoint and safetensors of a detector, and show their paths.
+    """Write config, checkpoint and safetensors of a detector, and print their paths.
 
     Raises:
         ApiError: There is no such trial, or it has no detector.
@@ -45,7 +43,7 @@ def export(
     detector = client.get_detector(trial_id)
     dataset = client.get_dataset(run.spec.dataset)
     folder.mkdir(parents=True, exist_ok=True)
-    weights = client.download(trial_id, "student", folder / "student.safetensors")
+    weights = client.download(trial_id, STUDENT, folder / weights_file(STUDENT))
     assert dataset.summary is not None  # trials only run on a checked data set
     best = max(detector.evaluations, key=lambda evaluation: evaluation.score or 0.0)
     written = write_export(

@@ -1,4 +1,4 @@
-"""Plots of analyses, as PNG files. Imports matplotlib, but neither torch nor the client."""
+"""Plots of analyses as PNG files. It imports matplotlib; neither torch nor the service."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 
 @contextmanager
 def drawing(path: Path, *, rows: int = 1, columns: int = 1, **labels: Any) -> Iterator[Any]:
-    """Yield axes to draw on, and write the file when the block ends.
+    """Yield axes to draw on; the file is written when the block ends.
 
     Args:
-        path: The PNG file; its folder is created if missing.
+        path: The PNG file; its folder is created if it is missing.
         rows: Number of rows of axes.
-        columns: Number of columns of axes. Several axes are a flat array, row by row.
+        columns: Number of columns of axes; several axes are a flat array, row by row.
         labels: Labels of all axes: xlabel, ylabel, title.
     """
     figure = Figure(figsize=(6.5 * columns, 4.5 * rows), layout="constrained")
@@ -35,10 +35,10 @@ def drawing(path: Path, *, rows: int = 1, columns: int = 1, **labels: Any) -> It
 
 
 def plot_errors(detectors: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> None:
-    """Draw the AP that each kind of error costs, by threshold, with a line for each detector.
+    """Plot the AP that each kind of error costs, by IoU threshold; one line per detector.
 
     Args:
-        detectors: The errors at every threshold, by detector.
+        detectors: The errors of each detector at every threshold, by the detector's name.
         path: The PNG file.
     """
     kinds = list(next(iter(detectors.values()))[0]["lost_ap"])
@@ -56,7 +56,7 @@ def plot_errors(detectors: Mapping[str, Sequence[Mapping[str, Any]]], path: Path
 
 
 def plot_landscape(landscape: Mapping[str, Any], path: Path) -> None:
-    """Draw the contours of the loss."""
+    """Plot the contours of the loss."""
     with drawing(path, xlabel="second direction", ylabel="first direction") as axes:
         coordinates = landscape["coordinates"]
         contours = axes.contourf(coordinates, coordinates, landscape["losses"], levels=20)
@@ -64,13 +64,13 @@ def plot_landscape(landscape: Mapping[str, Any], path: Path) -> None:
 
 
 def plot_levels(matches: Mapping[str, Any], path: Path) -> None:
-    """Draw the number of regions that match, by the difference of levels."""
+    """Plot the number of regions that match at each difference of levels."""
     with drawing(path, xlabel="student's level less teacher's", ylabel="regions") as axes:
         axes.bar([int(offset) for offset in matches["offsets"]], list(matches["offsets"].values()))
 
 
 def plot_correlations(correlations: Mapping[str, Any], path: Path) -> None:
-    """Draw the matrices of student and teacher, and their difference."""
+    """Plot the correlation matrices of student and teacher, and their difference."""
     names = correlations["classes"]
     with drawing(path, columns=3) as every:
         for axes, part in zip(every, ("student", "teacher", "difference"), strict=True):
@@ -83,7 +83,7 @@ def plot_correlations(correlations: Mapping[str, Any], path: Path) -> None:
 
 
 def plot_curves(curves: Mapping[str, Mapping[str, Any]], path: Path) -> None:
-    """Draw detection loss and AP by epoch, with a line for each detector."""
+    """Plot detection loss and AP by epoch; one line per detector."""
     with drawing(path, columns=2, xlabel="epoch") as (left, right):
         left.set(ylabel="training detection loss")
         right.set(ylabel="AP on validation (%)")

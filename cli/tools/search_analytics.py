@@ -4,8 +4,8 @@ from pathlib import Path
 
 from matplotlib.ticker import MaxNLocator
 
+from api import schemas
 from api.client import Client
-from api.schemas import resources as schemas
 from cli.errors import fail
 from cli.tools.plots import drawing
 from searchd.domain.architecture import Architecture

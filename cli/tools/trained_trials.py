@@ -4,7 +4,6 @@ Images, and the teacher's supernet, are read where the service says they lie, so
 machine that the workers could run on.
 """
 
-import math
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,30 +12,32 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
+from api import schemas
 from api.client import Client
-from api.schemas import resources as schemas
 from api.schemas.distillations import DistillationDetails
 from cli.errors import fail
 from detection.build import Student, load_student
-from detection.data.batches import Batch, TrainingBatches, fixed_batches
+from detection.data.batches import Batch, fixed_batches
 from detection.data.coco import CocoSplit
 from detection.distillation.distiller import pair_of
 from detection.distillation.sgfi import Sgfi
-from elastic_pool.teacher import load_supernet, make_teacher
+from elastic_pool.teacher import load_supernet
 from searchd.domain.distillation_methods import MethodName
-from searchd.domain.errors import InvalidValueError
 from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import Subnet
 from searchd.domain.trial import Artifact
+from searchd.messages.files import ADAPTERS, STUDENT
 from searchd.messages.tasks import PoolRef
 from searchd.spec import MethodsSpec, SplitSpec
+from workers.teachers import build_teacher
+from workers.torch_settings import check_device
 
 BATCH_SIZE = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TrainedTrial:
-    """A trial that has ended, with its detector."""
+    """A finished trial with its detector."""
 
     row: schemas.TrialDetails
     run: schemas.SearchDetails | DistillationDetails
@@ -47,7 +48,7 @@ class TrainedTrial:
 
     @property
     def resolution(self) -> Resolution:
-        """The resolution at which the trial scores best."""
+        """The resolution at which the trial has its best score."""
         assert self.row.best is not None  # it was evaluated
         return self.row.best.resolution
 
@@ -66,12 +67,11 @@ def load_trial(client: Client, trial_id: str, device: str) -> TrainedTrial:
         ApiError: There is no such trial, or it has no detector.
         InvalidValueError: `device` is cuda, and torch can use none.
     """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InvalidValueError("device=cuda needs a GPU that torch can use; see searchd doctor")
+    check_device(device)
     detector = client.get_detector(trial_id)
     row = client.get_trial(trial_id)
     run = client.get_run(row.search_id)
-    student = Student(detector=detector.detector, weights=_download(client, row.id, "student"))
+    student = Student(detector=detector.detector, weights=_download(client, row.id, STUDENT))
     return TrainedTrial(
         row=row,
         run=run,
@@ -98,15 +98,15 @@ def load_teacher(client: Client, trial: TrainedTrial) -> Any:
     assert trial.run.pool_id is not None  # where the subnet is from
     pool = _pool(client.get_pool(trial.run.pool_id))
     supernet = load_supernet(pool, trial.row.detector.num_classes)
-    batches = TrainingBatches(
+    return build_teacher(
+        supernet,
+        teacher,
         CocoSplit(trial.dataset.spec.train),
-        batch_size=training.batch_size,
-        resolutions=training.resolutions,
+        pool=pool,
+        training=training,
         seed=proposal.seed,
+        device=trial.device,
     )
-    wanted = math.ceil(pool.bn_reset_images / training.batch_size)
-    images = (batches.batch(i).inputs for i in range(min(wanted, batches.num_iterations)))
-    return make_teacher(supernet, teacher, images, device=trial.device)
 
 
 def load_sgfi(client: Client, trial: TrainedTrial, teacher: Any) -> Sgfi:
@@ -131,7 +131,7 @@ def load_sgfi(client: Client, trial: TrainedTrial, teacher: Any) -> Sgfi:
     )
     sgfi = Sgfi.build(methods[MethodName.SGFI].parsed_options, pair)
     prefix = f"{MethodName.SGFI}."
-    stored = _download(client, trial.row.id, "adapters")
+    stored = _download(client, trial.row.id, ADAPTERS)
     sgfi.load_state_dict(
         {k.removeprefix(prefix): v for k, v in stored.items() if k.startswith(prefix)}
     )
@@ -139,7 +139,7 @@ def load_sgfi(client: Client, trial: TrainedTrial, teacher: Any) -> Sgfi:
 
 
 def _methods(trial: TrainedTrial) -> MethodsSpec:
-    """Return the methods that the trial was distilled by."""
+    """The methods that the trial was distilled by."""
     if isinstance(trial.run, schemas.SearchDetails):
         return trial.run.spec.distillation
     teachers = [each.teacher for each in trial.run.stages if each.trial_id == trial.row.id]

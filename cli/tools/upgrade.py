@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from api.schemas import resources as schemas
+from api import schemas
 from cli.output import Format, FormatOption, show_json
 from searchd.domain.detector import Family
 

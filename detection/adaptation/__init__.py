@@ -1,1 +1,1 @@
-"""Adaptation costs between detectors: how hard one's neck features are to map to another's."""
+"""Adaptation costs between detectors: how well one's neck features map to another's."""

@@ -1,14 +1,15 @@
-"""Adaptation costs between detectors' neck features. MTPD section 3.2, docs/papers.md 2.3.
+"""Computes adaptation costs between detectors' neck features. MTPD section 3.2, docs/papers.md 2.3.
 
 C(A, B): a map r from A's neck features to B's, a 1x1 convolution with bias for each level that both
-have, is learned on training images; the cost is the mean squared difference on validation images,
-per element of a level and then over levels (docs/papers.md 2.2, 2.3). Zero: B has nothing new.
-Cells that lie in an image's padding are not counted; see `detection.adaptation.neck_levels.Level`.
+have, is fitted to training images. The cost is the mean squared difference on validation images,
+over the elements of a level and then over levels (docs/papers.md 2.2, 2.3). A cost of zero means
+that B has nothing new. Cells in an image's padding are not counted, see
+`detection.adaptation.neck_levels.Level`.
 
-r is a linear least squares problem of each level. It is solved exactly, in two passes: `gather` the
-sums of the training images and `solve`, then `measure` on the validation images. What `gather` and
-`measure` return is additive (`merged`), so that images may be spread over processes. Every detector
-is run once per image for all its pairs.
+Fitting r is a linear least squares problem for each level. It is solved exactly, in two passes:
+`gather` the sums of the training images and `solve`, then `measure` on the validation images. The
+results of `gather` and `measure` are additive (`merged`), so that images can be divided among
+processes. Every detector runs once per image for all its pairs.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,7 +26,7 @@ from detection.data.views import Views
 from searchd.domain.errors import InvalidValueError
 
 Normalisation = Literal["none", "target_var"]
-"""Unit of a cost: B's squared features (the paper), or the share of B's variance not explained."""
+"""Unit of a cost: B's squared features (the paper), or the unexplained share of B's variance."""
 
 Additive = TypeVar("Additive", NormalEquations, SquaredError)
 
@@ -39,15 +40,15 @@ def adaptation_costs(
     normalize: Normalisation = "none",
     device: torch.device | str = "cpu",
 ) -> dict[str, dict[str, float]]:
-    """Costs among detectors, with the exact optimum of r.
+    """Compute costs among detectors, with the exact optimum of r.
 
     Args:
-        models: mmdet detectors by name, on `device`. Their modes are what they were afterwards.
-        train_batches: To fit r on; gone through once. Each holds the images for every model.
-        validation_batches: To measure the costs on; gone through once.
-        pairs: Which costs; all between two different models by default.
-        normalize: See `Normalisation`.
-        device: Where the models are.
+        models: mmdet detectors by name, on `device`. Their modes are the same afterwards.
+        train_batches: Images to fit r, for every model; iterated once.
+        validation_batches: Images to measure the costs, for every model; iterated once.
+        pairs: The wanted costs; by default those between all two different models.
+        normalize: Unit of the costs, see `Normalisation`.
+        device: Device of the models.
 
     Returns:
         costs[A][B] = C(A, B).
@@ -66,11 +67,11 @@ def gather(
     *,
     device: torch.device | str = "cpu",
 ) -> PerLevel[NormalEquations]:
-    """The sums that r depends on, on the CPU. Arguments as of `adaptation_costs`.
+    """Sum up what r depends on. The sums are on the CPU; for arguments see `adaptation_costs`.
 
     Raises:
-        InvalidValueError: A pair names an unknown model, or two whose necks have no level in
-            common; or there is no image.
+        InvalidValueError: A pair names an unknown model, the necks of a pair have no level in
+            common, or there is no image.
     """
     levels = shared_levels(models, pairs)
     sums: PerLevel[NormalEquations] = {pair: {} for pair in levels}
@@ -83,7 +84,7 @@ def gather(
 
 
 def solve(sums: PerLevel[NormalEquations]) -> PerLevel[LinearMap]:
-    """r of every pair.
+    """Solve for r of every pair.
 
     Raises:
         InvalidValueError: A level has too few cells; the message names pair and stride.
@@ -108,10 +109,16 @@ def measure(
     *,
     device: torch.device | str = "cpu",
 ) -> PerLevel[SquaredError]:
-    """The squared errors of r, on the CPU. Other arguments as of `adaptation_costs`.
+    """Measure the squared errors of the maps r. The errors are on the CPU.
+
+    Args:
+        models: mmdet detectors by name, on `device`. Their modes are the same afterwards.
+        maps: r of every pair.
+        batches: Validation images, for every model; iterated once.
+        device: Device of the models.
 
     Raises:
-        InvalidValueError: A pair names an unknown model; or there is no image.
+        InvalidValueError: A pair names an unknown model, or there is no image.
     """
     levels = shared_levels(models, list(maps))
     on_device = {
@@ -129,10 +136,10 @@ def measure(
 
 
 def merged(parts: Sequence[PerLevel[Additive]]) -> PerLevel[Additive]:
-    """What `gather` or `measure` would have returned for the images of all parts together.
+    """Return the result of `gather` or `measure` for the images of all parts together.
 
     Args:
-        parts: Of the same pairs; at least one.
+        parts: Results for the same pairs; at least one.
     """
     return {
         pair: {
@@ -145,10 +152,10 @@ def merged(parts: Sequence[PerLevel[Additive]]) -> PerLevel[Additive]:
 def costs(
     errors: PerLevel[SquaredError], normalize: Normalisation = "none"
 ) -> dict[str, dict[str, float]]:
-    """costs[A][B] = C(A, B) of the measured errors.
+    """Compute costs[A][B] = C(A, B) from the measured errors.
 
     Raises:
-        InvalidValueError: A cost is to be a share of the variance of features that do not vary.
+        InvalidValueError: A cost is normalised by the variance of features that do not vary.
     """
     found: dict[str, dict[str, float]] = {}
     for (source, target), levels in errors.items():

@@ -1,4 +1,4 @@
-"""Linear least squares over a stream of samples, in memory that is independent of their number.
+"""Solves linear least squares over a stream of samples, in memory independent of their number.
 
 Shapes: n samples, I inputs, O outputs; all sums and solutions are float64.
 """
@@ -12,10 +12,10 @@ from torch import Tensor
 from searchd.domain.errors import InvalidValueError
 
 _CONSTANT = 1e-7
-"""A standard deviation below this share of the mean is float32's rounding, and not a signal."""
+"""A standard deviation below this share of the mean is treated as rounding of float32."""
 _NO_DIRECTION = 1e-12
-"""Of the correlation matrix's eigenvalues, as a share of the largest: below it (1e-6 of the
-deviation) is float32's rounding, and inputs are taken as linearly dependent."""
+"""An eigenvalue of the correlation matrix below this share of the largest is treated as rounding of
+float32 (1e-6 of the deviation), and the inputs as linearly dependent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -32,41 +32,41 @@ class LinearMap:
         return torch.addmm(self.bias, inputs, self.weight)
 
     def to(self, device: torch.device | str) -> "LinearMap":
-        """The map on a device."""
+        """Return the map on a device."""
         return LinearMap(weight=self.weight.to(device), bias=self.bias.to(device))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class NormalEquations:
-    """What the best linear map depends on: sums over samples, with a constant 1 as last input."""
+    """Sums over samples that determine the best linear map, with a constant 1 as last input."""
 
     gram: Tensor
-    """(I + 1) x (I + 1): inputs times inputs."""
+    """(I + 1) x (I + 1): sum of inputs times inputs."""
     cross: Tensor
-    """(I + 1) x O: inputs times outputs."""
+    """(I + 1) x O: sum of inputs times outputs."""
 
     @property
     def num_samples(self) -> int:
-        """n."""
+        """The number of samples, n."""
         return int(self.gram[-1, -1])
 
     def __add__(self, other: Self) -> "NormalEquations":
-        """Of the samples of both."""
+        """Return the sums over the samples of both."""
         return NormalEquations(gram=self.gram + other.gram, cross=self.cross + other.cross)
 
     def to(self, device: torch.device | str) -> "NormalEquations":
-        """The sums on a device."""
+        """Return the sums on a device."""
         return NormalEquations(gram=self.gram.to(device), cross=self.cross.to(device))
 
     def solve(self) -> LinearMap:
-        """The map with the smallest squared error on the samples.
+        """Return the map with the smallest squared error on the samples.
 
-        Where inputs are linearly dependent, one of the equally good: the one of least norm in
-        units of the inputs' deviations. The optimum itself is left as it is: nothing is shrunk.
+        If inputs are linearly dependent, several maps are equally good. Then it is the one of least
+        norm in units of the inputs' standard deviations. There is no other regularisation.
 
         Raises:
             InvalidValueError: There are no more samples than inputs and bias, so that any outputs
-                would be fitted.
+                could be fitted.
         """
         n, num_inputs = self.num_samples, len(self.gram) - 1
         if n <= num_inputs + 1:
@@ -87,25 +87,25 @@ class NormalEquations:
 
 
 def with_constant(inputs: Tensor) -> Tensor:
-    """n x I -> n x (I + 1): a last input that is always 1, of which the bias is made."""
+    """n x I -> n x (I + 1): append an input that is always 1, whose weight is the bias."""
     return torch.cat([inputs, inputs.new_ones(len(inputs), 1)], dim=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SquaredError:
-    """Of predicted outputs, and the outputs' own spread: sums over samples."""
+    """The squared error of predicted outputs, and the outputs' variance, as sums over samples."""
 
     error: Tensor
-    """Scalar: over samples and outputs."""
+    """Scalar: squared errors, summed over samples and outputs."""
     square: Tensor
-    """Scalar: of the outputs themselves."""
+    """Scalar: squared outputs, summed over samples and outputs."""
     total: Tensor
-    """O: outputs."""
+    """O: outputs, summed over samples."""
     num_samples: int
 
     @classmethod
     def of(cls, predicted: Tensor, outputs: Tensor) -> Self:
-        """Of a batch; both n x O, float64."""
+        """Return the sums over a batch; both arguments are n x O, float64."""
         return cls(
             error=(predicted - outputs).square().sum(),
             square=outputs.square().sum(),
@@ -114,7 +114,7 @@ class SquaredError:
         )
 
     def __add__(self, other: Self) -> "SquaredError":
-        """Of the samples of both."""
+        """Return the sums over the samples of both."""
         return SquaredError(
             error=self.error + other.error,
             square=self.square + other.square,
@@ -123,7 +123,7 @@ class SquaredError:
         )
 
     def to(self, device: torch.device | str) -> "SquaredError":
-        """The sums on a device."""
+        """Return the sums on a device."""
         return SquaredError(
             error=self.error.to(device),
             square=self.square.to(device),
@@ -133,12 +133,12 @@ class SquaredError:
 
     @property
     def mean(self) -> float:
-        """Per sample and output."""
+        """The squared error, averaged over samples and outputs."""
         return float(self.error) / (self.num_samples * len(self.total))
 
     @property
     def variance(self) -> float:
-        """Of an output about its own mean, on average over outputs."""
+        """The variance of an output, averaged over outputs."""
         about_zero = float(self.square) / self.num_samples
         means = float((self.total / self.num_samples).square().sum())
         return max(about_zero - means, 0.0) / len(self.total)

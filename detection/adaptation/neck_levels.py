@@ -1,7 +1,6 @@
-"""Neck features of several detectors on the same images, level by level, pair by pair."""
+"""Computes neck features of several detectors on the same images, by level and pair."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import permutations
 from math import ceil
@@ -15,27 +14,28 @@ from detection.data.batches import Batch
 from detection.data.views import Views
 from detection.distillation.alignment import aligned
 from detection.distillation.taps import neck_strides
+from detection.eval_mode import eval_mode
 from searchd.domain.errors import InvalidValueError
 
 Pair = tuple[str, str]
-"""(A, B): from A's features to B's."""
+"""(A, B): names of two detectors; A's features are mapped to B's."""
 
 T = TypeVar("T")
 PerLevel = dict[Pair, dict[int, T]]
-"""For each pair and each stride that both necks have."""
+"""Values by pair, then by the stride of a level that both necks have."""
 
 
 def shared_levels(
     models: Mapping[str, nn.Module], pairs: Sequence[Pair] | None
 ) -> dict[Pair, tuple[int, ...]]:
-    """Strides of the levels on which each pair is compared, finest first.
+    """Return the strides of the levels on which each pair is compared, finest first.
 
     Args:
         models: mmdet detectors by name.
-        pairs: All between two different models by default.
+        pairs: The wanted pairs; by default all of two different models.
 
     Raises:
-        InvalidValueError: A pair names an unknown model, or two whose necks have no level in
+        InvalidValueError: A pair names an unknown model, or the necks of a pair have no level in
             common.
     """
     chosen = list(permutations(models, 2)) if pairs is None else pairs
@@ -54,23 +54,24 @@ def shared_levels(
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Level:
-    """One level of all detectors on one batch of images; what pairs share is computed once.
+    """One level of all detectors on one batch of images. Results that pairs share are cached.
 
-    A sample is a cell of B's map: n of them. I channels of A, O of B; float64. Cells that lie in
-    padding alone are left out: detectors that see the images at different sizes pad differently,
-    and what one makes of its padding says nothing of an image.
+    A sample is a cell of B's map; there are n of them. A has I channels and B has O, float64. Cells
+    that are entirely in padding are left out: detectors that see the images at different sizes pad
+    differently, and features of padding carry no information about an image.
     """
 
     stride: int
+    """Input pixels per cell."""
     pairs: Sequence[Pair]
-    """That are compared at this stride."""
+    """The pairs that are compared at this stride."""
     views: Views
     features: Mapping[str, Tensor]
-    """By detector: N x C x H x W."""
+    """Features by detector's name, N x C x H x W."""
     _known: dict[Any, Tensor] = field(default_factory=dict)
 
     def inputs(self, pair: Pair) -> Tensor:
-        """n x (I + 1): A's features where B has cells, and the constant 1."""
+        """Return A's features at B's cells, with the constant 1: n x (I + 1)."""
         source, target = pair
         return self._once(
             ("inputs", *self._grid(pair)),
@@ -88,21 +89,21 @@ class Level:
         )
 
     def outputs(self, pair: Pair) -> Tensor:
-        """n x O: B's features."""
+        """Return B's features: n x O."""
         target = pair[1]
         return self._once(("outputs", target), lambda: self._cells(self.features[target], target))
 
     def gram(self, pair: Pair) -> Tensor:
-        """(I + 1) x (I + 1)."""
+        """Return inputs times inputs, summed over samples: (I + 1) x (I + 1)."""
         inputs = self.inputs(pair)
         return self._once(("gram", *self._grid(pair)), lambda: inputs.T @ inputs)
 
     def cross(self, pair: Pair) -> Tensor:
-        """(I + 1) x O."""
+        """Return inputs times outputs, summed over samples: (I + 1) x O."""
         return self.inputs(pair).T @ self.outputs(pair)
 
     def _grid(self, pair: Pair) -> tuple[Any, ...]:
-        """What A's features on B's grid depend on: equal for all B of one input size."""
+        """Return the key of A's features on B's grid; it is equal for all B of one input size."""
         source, target = pair
         return source, self.views[target].resolution, tuple(self.features[target].shape[-2:])
 
@@ -129,13 +130,13 @@ def each_level(
     batches: Iterable[Views],
     device: torch.device | str,
 ) -> Iterator[Level]:
-    """Every level of every batch, without gradient.
+    """Yield every level of every batch, without gradient.
 
     Args:
-        models: By name; those without a pair are not run.
+        models: mmdet detectors by name; those without a pair are not run.
         levels: Strides on which each pair is compared.
-        batches: Of images.
-        device: Where the models are.
+        batches: Batches of images, for every model.
+        device: Device of the models.
     """
     names = list(dict.fromkeys(name for pair in levels for name in pair))
     strides = sorted({stride for shared in levels.values() for stride in shared})
@@ -150,24 +151,14 @@ def each_level(
 
 @torch.no_grad()
 def neck_features(model: Any, batch: Batch) -> dict[int, Tensor]:
-    """A detector's neck features in eval mode, N x C x H x W, by stride."""
-    with _evaluating(model):
+    """Return a detector's neck features in eval mode, N x C x H x W, by stride."""
+    with eval_mode(model):
         features = model.extract_feat(batch.inputs)
     return dict(zip(neck_strides(model), features, strict=True))
 
 
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)
-
-
 def _moved(views: Views, device: torch.device | str) -> dict[str, Batch]:
-    """Batches on a device; those shared stay shared."""
+    """Move batches to a device. Detectors that share a batch still share it."""
     distinct = {id(batch): batch for batch in views.values()}
     moved = {key: batch.to(device) for key, batch in distinct.items()}
     return {name: moved[id(batch)] for name, batch in views.items()}

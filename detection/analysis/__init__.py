@@ -1,1 +1,1 @@
-"""What is looked at in trained detectors: errors, loss landscapes, levels and logits."""
+"""Analyses of trained detectors: errors, loss landscapes, levels and logits."""

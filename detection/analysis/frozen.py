@@ -1,4 +1,4 @@
-"""Losses of a detector that is looked at and not trained."""
+"""Computes losses of a detector without changing it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,13 +9,13 @@ from torch.nn.modules.batchnorm import _NormBase
 
 
 @contextmanager
-def undisturbed(model: nn.Module, seed: int) -> Iterator[None]:
-    """Inside, the model computes losses as in training, but nothing of it changes.
+def without_side_effects(model: nn.Module, seed: int) -> Iterator[None]:
+    """Inside the context, the model computes losses as in training, but does not change.
 
-    It is in train mode, since some of mmdet's heads make what their losses need only there; its
-    normalisation layers are in eval mode, so that batches leave no trace in their statistics. No
-    gradient is kept. Random draws (of samplers, dropout) are those of `seed`, and the global
-    generators are as before afterwards.
+    It is in train mode, since some of mmdet's heads compute the inputs of their losses only then.
+    Its normalisation layers are in eval mode, so that batches do not change their statistics. No
+    gradient is kept. Random draws (of samplers and dropout) are seeded by `seed`, and torch's
+    global generators have their former state afterwards.
     """
     modes = {module: module.training for module in model.modules()}
     model.train()

@@ -1,4 +1,4 @@
-"""Which of the student's levels SGFI matches with which of the teacher's (G-DetKD, Figure 5)."""
+"""Counts which student levels SGFI matches with which teacher levels (G-DetKD, Figure 5)."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from detection.analysis.frozen import undisturbed
+from detection.analysis.frozen import without_side_effects
 from detection.data.batches import Batch
 from detection.distillation.sgfi import Sgfi
 from detection.distillation.student import student_step
@@ -17,19 +17,20 @@ from searchd.domain.method_description import Tap
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LevelMatches:
-    """Over many regions, the student's level with the largest alpha for the teacher's level."""
+    """Number of regions by the teacher's level and the student's level of the largest alpha."""
 
     teacher_strides: tuple[int, ...]
-    """Of the levels from which the teacher pools its regions."""
+    """Strides of the levels from which the teacher pools its regions."""
     student_strides: tuple[int, ...]
-    """Of the levels among which SGFI chooses."""
+    """Strides of the levels among which SGFI chooses."""
     counts: tuple[tuple[int, ...], ...]
-    """counts[i][j]: regions of the teacher's level i that are likest to the student's level j."""
+    """counts[i][j]: number of regions of the teacher's level i most similar to the student's
+    level j."""
 
     @property
     def offsets(self) -> dict[int, int]:
-        """Regions by j - i, ascending, as in Figure 5. Levels of equal stride are 0 apart, unless
-        the student's pyramid starts at another level: -1 apart for a one-stage student."""
+        """Number of regions by j - i, ascending, as in Figure 5. The offset of levels of equal
+        stride is 0, or -1 for a one-stage student, whose pyramid starts one level later."""
         found: Counter[int] = Counter()
         for i, row in enumerate(self.counts):
             for j, number in enumerate(row):
@@ -40,20 +41,20 @@ class LevelMatches:
 def level_matches(
     student: Any, teacher: Any, sgfi: Sgfi, batches: Iterable[Batch], seed: int = 0
 ) -> LevelMatches:
-    """Match levels on the regions that SGFI would compare; changes nothing of the detectors.
+    """Match levels on the regions that SGFI would compare. The detectors do not change.
 
     Args:
         student: mmdet detector.
         teacher: mmdet two-stage detector in eval mode.
-        sgfi: With the adapters that were trained with this student.
-        batches: With boxes and labels, on the detectors' device.
-        seed: Of the sampling of regions.
+        sgfi: The method, with the adapters that were trained with this student.
+        batches: Batches with boxes and labels, on the detectors' device.
+        seed: Seed of the sampling of regions.
     """
     extractor = first_stage(teacher.roi_head.bbox_roi_extractor)
     student_strides = neck_strides(student)
-    used = len(student_strides)  # of which a two-stage student's regions use all but P6
+    used = len(student_strides)  # regions of a two-stage student use all but P6
     counts = torch.zeros(extractor.num_inputs, len(student_strides), dtype=torch.long)
-    with undisturbed(student, seed):
+    with without_side_effects(student, seed):
         for batch in batches:
             taps = student_step(student, batch).taps
             theirs = TeacherTaps(teacher, taps, frozenset({Tap.REGION_FEATURES}))

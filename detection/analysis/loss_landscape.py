@@ -1,8 +1,8 @@
-"""How the detection loss grows around trained weights (MTPD 4.5, docs/papers.md 2.9; Li et al.
+"""Computes the detection loss around trained weights (MTPD 4.5, docs/papers.md 2.9; Li et al.
 2018).
 
-The weights are moved along two random directions, each filter by as much as it is long, so that
-detectors of different scale can be compared.
+The weights are moved along two random directions, each filter in proportion to its norm, so that
+detectors with weights of different scale can be compared.
 """
 
 import math
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from detection.analysis.frozen import undisturbed
+from detection.analysis.frozen import without_side_effects
 from detection.data.batches import Batch
 from searchd.domain.errors import InvalidValueError
 
@@ -23,21 +23,21 @@ class LossLandscape:
     """The loss on a square grid of steps along two directions."""
 
     coordinates: tuple[float, ...]
-    """Of both axes; a filter is moved by this share of its norm."""
+    """Coordinates of both axes. A filter is moved by this share of its norm."""
     losses: tuple[tuple[float, ...], ...]
     """losses[i][j] at coordinates[i] along the first and [j] along the second direction."""
     centre: float
-    """At the trained weights."""
+    """The loss at the trained weights."""
 
     @property
     def mean_increase(self) -> float:
-        """Over the centre; the smaller, the flatter."""
+        """Mean loss minus the loss at the centre; small in a flat landscape."""
         every = [loss for row in self.losses for loss in row]
         return sum(every) / len(every) - self.centre
 
     @property
     def max_increase(self) -> float:
-        """Over the centre."""
+        """Largest loss minus the loss at the centre."""
         return max(max(row) for row in self.losses) - self.centre
 
 
@@ -49,15 +49,15 @@ def loss_landscape(
     extent: float = 1.0,
     seed: int = 0,
 ) -> LossLandscape:
-    """Evaluate a loss around the model's weights, which are as before afterwards, to the bit.
+    """Evaluate a loss around the model's weights, which are bitwise the same afterwards.
 
     Args:
-        model: Whose weights are moved: convolutions, linear layers and other parameters of more
-            than one dimension; biases and normalisation layers stay.
-        loss: Computes the loss of the model as it is at the call.
-        num_points: Of each axis; odd, so that the centre is one of them.
-        extent: The grid reaches from minus this to plus this.
-        seed: Of the directions.
+        model: The model. Weights of convolutions, linear layers and other parameters of more than
+            one dimension are moved; biases and normalisation layers are not.
+        loss: Computes the loss of the model with its current weights.
+        num_points: Number of points of each axis; odd, so that the centre is one of them.
+        extent: Largest coordinate; the grid reaches from minus this to plus this.
+        seed: Seed of the directions.
 
     Raises:
         InvalidValueError: `num_points` is even or below 3, `extent` is not positive, or the loss
@@ -90,15 +90,15 @@ def loss_landscape(
 
 
 def detection_loss(model: Any, batches: Sequence[Batch], seed: int = 0) -> float:
-    """Mean over images of an mmdet detector's training loss; changes nothing of the detector.
+    """Return an mmdet detector's training loss, averaged over images. The detector does not change.
 
     Args:
         model: Any mmdet detector.
-        batches: With boxes and labels, on the model's device.
-        seed: Of what samplers draw, so that equal weights have equal losses.
+        batches: Batches with boxes and labels, on the model's device.
+        seed: Seed of the samplers, so that equal weights have equal losses.
     """
     total = 0.0
-    with undisturbed(model, seed):
+    with without_side_effects(model, seed):
         for batch in batches:
             losses = model.loss(batch.inputs, batch.samples)
             total += float(model.parse_losses(losses)[0]) * len(batch.samples)
@@ -106,11 +106,11 @@ def detection_loss(model: Any, batches: Sequence[Batch], seed: int = 0) -> float
 
 
 def filter_normalised(weight: Tensor, generator: torch.Generator) -> Tensor:
-    """A Gaussian direction in which each filter is as long as the weight's.
+    """Draw a Gaussian direction in which each filter has the norm of the weight's.
 
     Args:
         weight: filters x ...
-        generator: On the CPU.
+        generator: Generator on the CPU.
     """
     direction = torch.randn(weight.shape, generator=generator, dtype=weight.dtype)
     direction = direction.to(weight.device)

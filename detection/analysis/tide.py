@@ -1,10 +1,10 @@
-"""TIDE: what kind of errors cost a detector its AP, threshold by threshold (DICOD,
+"""TIDE: attributes a detector's lost AP to kinds of errors, at each threshold (DICOD,
 docs/papers.md 5.6).
 
-Errors are told apart, and AP is computed, as TIDE's reference implementation does. Its AP differs
-from COCO's in one thing: a class that was detected but does not occur counts as AP 0, where COCO
-leaves it out. Detections inside crowds of their class are left out, as COCO does; they are no
-errors. Boxes are COCO's x, y, width, height in pixels of the original image.
+Errors are classified and AP is computed as in TIDE's reference implementation. Its AP differs from
+COCO's in one point: a class that was detected but does not occur counts as AP 0, where COCO leaves
+it out. Detections inside crowds of their class are left out, as in COCO; they are no errors. Boxes
+are COCO's x, y, width, height in pixels of the original image.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,14 +20,15 @@ from detection.measurement.evaluation import Detection
 from searchd.domain.errors import InvalidValueError
 
 BACKGROUND_IOU = 0.1
-"""A detection that overlaps no object by more is on background."""
+"""Largest IoU of a detection on background with any object."""
 THRESHOLDS = tuple(round(0.5 + 0.05 * i, 2) for i in range(10))
 """DICOD's sweep of the foreground threshold, .50 to .95."""
 MAX_DETECTIONS = 100
-"""Per image; the best scored ones count, as in the reference. COCO's AP has as many of each class,
-which is the same for detectors that give no more than this at all, as mmdet's do."""
+"""Number of detections per image that count, the ones with the best scores, as in the reference.
+COCO's AP counts this number per class. Both are the same for detectors that give no more detections
+per image, such as mmdet's."""
 RECALLS = np.linspace(0, 1, 101)
-"""At which precision is averaged; COCO's numbers to the bit, which decides ties."""
+"""Recalls at which precision is averaged; bitwise those of COCO, which decides ties."""
 
 
 class ErrorKind(StrEnum):
@@ -39,8 +40,8 @@ class ErrorKind(StrEnum):
         BOTH: Overlaps objects of other classes only, and by less than t.
         DUPLICATE: Its object was already found by a detection with a higher score.
         BACKGROUND: Overlaps no object by more than `BACKGROUND_IOU`.
-        MISSED: An object that no detection found, and that no repair of a classification or
-            localisation error would find.
+        MISSED: An object that no detection matches, also after the repair of classification and
+            localisation errors.
     """
 
     CLASSIFICATION = "classification"
@@ -52,7 +53,7 @@ class ErrorKind(StrEnum):
 
 
 _REPAIRED = (ErrorKind.CLASSIFICATION, ErrorKind.LOCALISATION)
-"""Errors that an oracle turns into hits; it removes the others."""
+"""Errors that an oracle turns into hits. It removes the others."""
 _HIT, _IGNORED = "hit", "ignored"
 
 
@@ -61,13 +62,13 @@ class Errors:
     """The errors of a detector at one foreground threshold."""
 
     threshold: float
-    """IoU from which a detection may count as a hit."""
+    """Smallest IoU of a hit."""
     ap: float
     """AP at this threshold, in [0, 1]."""
     lost_ap: Mapping[ErrorKind, float]
-    """How much AP an oracle gains that repairs errors of this kind alone; at least 0."""
+    """AP that an oracle gains by repairing errors of this kind alone, in [0, 1]."""
     counts: Mapping[ErrorKind, int]
-    """Detections with this error; for MISSED, objects."""
+    """Number of detections with this error; of objects for MISSED."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +89,7 @@ class _Image:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Judged:
-    """An image's detections, each with its verdict."""
+    """An image's detections with their verdicts."""
 
     verdicts: list[str]
     """D: an `ErrorKind`, hit or ignored."""
@@ -103,12 +104,12 @@ def errors(
     detections: Iterable[Detection],
     thresholds: Sequence[float] = THRESHOLDS,
 ) -> list[Errors]:
-    """Sort a detector's errors by kind, at each foreground threshold.
+    """Classify a detector's errors, at each foreground threshold.
 
     Args:
         document: COCO's ground truth: images, annotations, categories.
-        detections: On any of its images, in COCO's result format.
-        thresholds: Each in (`BACKGROUND_IOU`, 1].
+        detections: Detections on any of its images, in COCO's result format.
+        thresholds: Foreground thresholds, each in (`BACKGROUND_IOU`, 1].
 
     Raises:
         InvalidValueError: A detection is on an image that the ground truth does not have.
@@ -118,7 +119,7 @@ def errors(
 
 
 def _images(document: Mapping[str, Any], detections: Iterable[Detection]) -> list[_Image]:
-    """In the order of image ids, in which COCO's AP too lists detections of equal score."""
+    """Return images by ascending id, which is how COCO's AP sorts detections of equal score."""
     objects: dict[int, list[Mapping[str, Any]]] = {i["id"]: [] for i in document["images"]}
     found: dict[int, list[Detection]] = {image: [] for image in objects}
     for annotation in document["annotations"]:
@@ -155,7 +156,7 @@ def _classes(records: Sequence[Mapping[str, Any]]) -> NDArray[np.int64]:
 def _overlaps(
     detections: Sequence[Detection], others: Sequence[Mapping[str, Any]], *, crowd: bool
 ) -> NDArray[np.float64]:
-    """COCO's IoU, D x len(others); with a crowd, the intersection over the detection's area."""
+    """Return COCO's IoU, D x len(others); for crowds, the share of the detection inside."""
     if not detections or not others:
         return np.zeros((len(detections), len(others)))
     boxes = [np.array([r["bbox"] for r in records], np.float64) for records in (detections, others)]
@@ -182,7 +183,7 @@ def _errors_at(images: Sequence[_Image], threshold: float) -> Errors:
             (is_hit | of_kind)[kept],
             _without(objects, missed) if kind is ErrorKind.MISSED else objects,
         )
-        # A repair that lowers AP does so by the steps of its 101 recalls; the reference clips too.
+        # A repair can lower AP only by the steps of its 101 recalls; the reference clips too.
         lost[kind] = max(0.0, fixed - base)
     counts = {kind: int((verdicts == kind).sum()) for kind in ErrorKind}
     counts[ErrorKind.MISSED] = len(missed)
@@ -190,7 +191,7 @@ def _errors_at(images: Sequence[_Image], threshold: float) -> Errors:
 
 
 def _judge(image: _Image, threshold: float) -> _Judged:
-    """Match greedily inside each class, then name each error: docs/papers.md 5.6."""
+    """Match greedily inside each class, then classify each error (docs/papers.md 5.6)."""
     same_class = image.classes[:, None] == image.object_classes[None, :]
     hits = _match(np.where(same_class, image.ious, 0.0), threshold)
     is_free = np.ones(len(image.object_classes), dtype=bool)
@@ -205,9 +206,9 @@ def _judge(image: _Image, threshold: float) -> _Judged:
         if (image.crowd_overlaps[number] >= threshold).any():
             verdicts.append(_IGNORED)
             continue
-        kind, target = _name(image.ious[number], same_class[number], threshold)
+        kind, target = _classify(image.ious[number], same_class[number], threshold)
         verdicts.append(kind)
-        # Detections come best first, so the first to point at a free object is its best one.
+        # Detections are sorted, so the first one for a free object is its best one.
         if kind in _REPAIRED and is_free[target] and not is_repairable[target]:
             is_repairable[target] = True
             repaired[number] = image.object_classes[target]
@@ -216,8 +217,15 @@ def _judge(image: _Image, threshold: float) -> _Judged:
 
 
 def _match(ious: NDArray[np.float64], threshold: float) -> list[int]:
-    """For each detection, best first, the free object that it overlaps most; -1 if by less than
-    the threshold. `ious`: D x G, 0 between different classes; it is used up."""
+    """Match each detection, best first, with the free object that it overlaps most.
+
+    Args:
+        ious: D x G, 0 between different classes. It is overwritten.
+        threshold: Smallest IoU of a match.
+
+    Returns:
+        Index of each detection's object; -1 for none.
+    """
     hits = []
     for row in ious:
         best = int(row.argmax()) if len(row) else -1
@@ -229,13 +237,13 @@ def _match(ious: NDArray[np.float64], threshold: float) -> list[int]:
     return hits
 
 
-def _name(
+def _classify(
     ious: NDArray[np.float64], same_class: NDArray[np.bool_], threshold: float
 ) -> tuple[ErrorKind, int]:
-    """The error of an unmatched detection, and the object that it is about (-1 for none).
+    """Return the error of an unmatched detection, and the index of its object (-1 for none).
 
-    Objects that are already found count as well. The order of the tests and their inclusive bounds
-    are the reference's.
+    Objects that are already matched count as well. The order of the tests and their inclusive
+    bounds are those of the reference.
     """
     if not len(ious):
         return ErrorKind.BACKGROUND, -1
@@ -253,7 +261,7 @@ def _name(
 
 
 def _without(objects: NDArray[np.int64], missed: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The objects' classes less the missed ones', in any order."""
+    """Return the objects' classes without those of missed objects, in any order."""
     classes, counts = np.unique(objects, return_counts=True)
     gone = [int((missed == one).sum()) for one in classes]
     return np.repeat(classes, counts - np.array(gone, np.int64))
@@ -265,12 +273,12 @@ def _ap(
     is_hit: NDArray[np.bool_],
     objects: NDArray[np.int64],
 ) -> float:
-    """Mean over the classes that were detected or occur; 0 if there is none.
+    """Return the mean AP of the classes that were detected or occur; 0 if there are none.
 
     Args:
-        scores: Of all detections, image by image.
-        classes: Theirs.
-        is_hit: Which of them are true positives.
+        scores: Scores of all detections, image by image.
+        classes: Classes of all detections.
+        is_hit: Which detections are true positives.
         objects: Class of every object.
     """
     present = np.union1d(classes, objects)
@@ -282,7 +290,7 @@ def _ap(
 
 
 def _class_ap(scores: NDArray[np.float64], is_hit: NDArray[np.bool_], num_objects: int) -> float:
-    """COCO's AP: precision, made to fall only, averaged over 101 recalls."""
+    """Return COCO's AP: precision, made monotonic, averaged over 101 recalls."""
     if num_objects == 0:
         return 0.0
     hits = is_hit[np.argsort(-scores, kind="stable")]

@@ -1,4 +1,4 @@
-"""Students' backbones, each registered in mmdet's MODELS under its class name."""
+"""Students' backbones, registered in mmdet's MODELS under their class names."""
 
 from detection.backbones.architecture_backbone import ArchitectureBackbone
 

@@ -1,9 +1,9 @@
 """A backbone whose every block has its own widths, stride, groups and shortcut
 (docs/papers.md 1.4).
 
-This file needs torch, mmengine, mmcv and mmdet only, nothing of this project, so that it can travel
-with an exported detector. Names of parameters follow mmdet's ResNet: plain ResNets load its
-checkpoints.
+This file needs only torch, mmengine, mmcv and mmdet, and nothing of this project, so that it can be
+copied beside an exported detector. Names of parameters follow mmdet's ResNet, so plain ResNets load
+its checkpoints.
 
 Shapes: N images, H x W pixels of the input, C channels.
 """
@@ -47,14 +47,14 @@ class ResidualBlock(nn.Module):
         groups: int,
         deformable: bool = False,
     ) -> None:
-        """Build the block, uninitialised.
+        """Build the block without initialising it.
 
         Args:
             kind: "basic" (3x3, 3x3), "bottleneck" (1x1, 3x3, 1x1) or "inverted_residual" (1x1
                 expansion, depthwise 3x3, 1x1).
-            in_channels: C of the input.
-            channels: Output channels of each convolution; of an inverted residual (expanded, out).
-            stride: 1 or 2; of the first 3x3 convolution.
+            in_channels: Input channels.
+            channels: Output channels of each convolution; (expanded, out) for an inverted residual.
+            stride: Stride of the first 3x3 convolution, 1 or 2.
             shortcut: "identity", "projection" (1x1 convolution and BN, with the block's stride),
                 "subsample" (every second row and column of the input) or "none".
             groups: Groups of a bottleneck's 3x3 convolution.
@@ -121,12 +121,12 @@ class ResidualBlock(nn.Module):
 
 @MODELS.register_module()
 class ArchitectureBackbone(BaseModule):
-    """A stem and four stages of blocks.
+    """A backbone of a stem and four stages of blocks.
 
-    The stem of residual kinds is mmdet's ResNet's (7x7 convolution, max-pooling: stride 4), that of
-    inverted residuals MobileNetV2's first convolution and its block without expansion (stride 2).
+    Residual kinds have the stem of mmdet's ResNet (7x7 convolution and max-pooling, stride 4).
+    Inverted residuals have MobileNetV2's first convolution and block without expansion (stride 2).
 
-    Every BN is trained: nothing is frozen and no BN stays in eval mode while training, since
+    Every BN is trained: nothing is frozen and no BN stays in eval mode during training, since
     students are pruned by their BN weights.
     """
 
@@ -137,7 +137,7 @@ class ArchitectureBackbone(BaseModule):
         stages: Sequence[Sequence[dict[str, Any]]],
         init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
     ) -> None:
-        """Build the backbone, uninitialised.
+        """Build the backbone without initialising it.
 
         Args:
             kind: Block kind, "basic", "bottleneck" or "inverted_residual".
@@ -145,8 +145,8 @@ class ArchitectureBackbone(BaseModule):
                 residuals ends with half as many.
             stages: For each stage its blocks, each with the keys channels, stride, shortcut, groups
                 and, optionally, deformable (see `ResidualBlock`).
-            init_cfg: As everywhere in mmdet. By default as mmdet's ResNet and MobileNetV2: He for
-                convolutions, and the last BN of every residual block starts at zero.
+            init_cfg: mmdet's initialisation config. The default is that of mmdet's ResNet and
+                MobileNetV2: He for convolutions, and zero for the last BN of every residual block.
         """
         super().__init__(init_cfg)
         inverted = kind == "inverted_residual"
@@ -175,8 +175,8 @@ class ArchitectureBackbone(BaseModule):
         self.num_stages = len(stages)
 
     def init_weights(self) -> None:
-        """He-initialise convolutions, BN weights 1; the last BN weight of every residual block and
-        the offsets of every deformable convolution 0."""
+        """Initialise convolutions by He and BN weights by 1; the last BN weight of every residual
+        block and the offsets of every deformable convolution by 0."""
         if self.init_cfg:
             super().init_weights()
             return

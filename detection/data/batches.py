@@ -1,7 +1,7 @@
-"""Batches for mmdet detectors: resized, flipped, normalised, padded.
+"""Makes batches for mmdet detectors: resized, flipped, normalised, padded.
 
 Every random draw is a function of the seed and of the position in training, so a resumed run and
-all data-parallel ranks agree without any state being kept.
+all data-parallel ranks agree without any stored state.
 """
 
 import math
@@ -29,18 +29,18 @@ _STD = np.asarray(PIXEL_STD, dtype=np.float32)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Batch:
-    """What `FasterRCNN.loss` and `.predict` take; see `detection.build`."""
+    """The input of `FasterRCNN.loss` and `.predict`; see `detection.build`."""
 
     inputs: Tensor
     """N x 3 x H x W, float, RGB, normalised; zeros to the right and below; H, W multiples of 32."""
     samples: list[DetDataSample]
     """`gt_instances`: boxes xyxy in pixels of `inputs`, and labels."""
     indices: tuple[int, ...]
-    """Positions of the images in their split."""
+    """Indices of the images in their split."""
     resolution: Resolution
 
     def to(self, device: torch.device | str) -> "Batch":
-        """The batch on a device."""
+        """Return the batch on a device."""
         if self.inputs.device == torch.device(device):
             return self
         return replace(
@@ -51,10 +51,11 @@ class Batch:
 
 
 class TrainingBatches:
-    """The batches of every epoch, each by its number.
+    """The training batches of all epochs, by their global step.
 
-    An epoch shuffles the images that hold an object (mmdet's `filter_empty_gt`) and deals them to
-    the ranks; the last iteration is filled up from the start, so that all batches are full.
+    An epoch shuffles the images that have an object (mmdet's `filter_empty_gt`) and divides them
+    among the ranks. The last iteration is filled up with images from the epoch's start, so that all
+    batches are full.
     """
 
     def __init__(
@@ -73,18 +74,18 @@ class TrainingBatches:
             split: The training split.
             batch_size: Images per batch of one rank.
             resolutions: One is drawn uniformly for every iteration.
-            flip_probability: Of mirroring an image left to right.
-            seed: Of every draw; the same on all ranks.
-            rank: Of this data-parallel process.
+            flip_probability: Probability of mirroring an image left to right, in [0, 1].
+            seed: Seed of every draw; the same on all ranks.
+            rank: Rank of this data-parallel process, from 0.
             world_size: Number of data-parallel processes.
 
         Raises:
-            DataError: No image holds an object.
+            DataError: No image has an object.
         """
         self._split = split
         self._usable = [i for i, record in enumerate(split.records) if len(record.labels)]
         if not self._usable:
-            raise DataError(f"{split.spec.annotations}: no image holds an object to train on")
+            raise DataError(f"{split.spec.annotations}: no image has an object to train on")
         self._batch_size = batch_size
         self._resolutions = tuple(resolutions)
         self._flip_probability = flip_probability
@@ -98,13 +99,13 @@ class TrainingBatches:
         return math.ceil(len(self._usable) / (self._batch_size * self._world_size))
 
     def batch(self, step: int) -> Batch:
-        """This rank's batch of global step `step`, counted from 0 over all epochs."""
+        """Return this rank's batch of a global step, counted from 0 over all epochs."""
         return self.views(step)[0]
 
     def views(self, step: int, *others: Resolution) -> tuple[Batch, ...]:
-        """The batch of a step, and the same images, flipped alike, at other resolutions.
+        """Return the batch of a step, and the same images, flipped alike, at other resolutions.
 
-        A resolution that equals the step's own gives the very same batch.
+        Batches of equal resolution are the same object.
         """
         epoch, iteration = divmod(step, self.num_iterations)
         place = self._batch_size * (iteration * self._world_size + self._rank)
@@ -116,7 +117,7 @@ class TrainingBatches:
         return tuple(found[resolution] for resolution in resolutions)
 
     def resolution(self, step: int) -> Resolution:
-        """The resolution of a global step: the same on all ranks (docs/papers.md 1.6)."""
+        """Return the resolution of a global step, the same on all ranks (docs/papers.md 1.6)."""
         drawn = self._rng(_RESOLUTION, step).integers(len(self._resolutions))
         return self._resolutions[int(drawn)]
 
@@ -135,16 +136,16 @@ def fixed_batches(
     batch_size: int,
     indices: Sequence[int] | None = None,
 ) -> Iterator[Batch]:
-    """Images at one resolution, unflipped, each once: for evaluation and BN statistics.
+    """Yield images at one resolution, unflipped, each once, for evaluation and BN statistics.
 
-    A batch holds only images of equal size after resizing, so that no image is padded on account
-    of another and the batch size changes no result. Images of one size keep their order.
+    The images of a batch have equal size after resizing, so that no image is padded because of
+    another and the batch size does not change the result. Images of one size keep their order.
 
     Args:
-        split: Where the images are.
-        resolution: Long-side maximum and short-side target.
-        batch_size: Images per batch, at most.
-        indices: Which images; all by default.
+        split: Split with the images.
+        resolution: Long-side maximum and short-side target, in pixels.
+        batch_size: Largest number of images per batch.
+        indices: Indices of the images; all by default.
     """
     of_size: dict[tuple[int, int], list[int]] = {}
     for index in range(len(split)) if indices is None else indices:
@@ -160,7 +161,7 @@ def fixed_batches(
 def make_batch(
     split: CocoSplit, indices: Sequence[int], resolution: Resolution, flips: Sequence[bool]
 ) -> Batch:
-    """Images of a split as one batch; see `make_batches`."""
+    """Return images of a split as one batch; see `make_batches`."""
     return make_batches(split, indices, [resolution], flips)[resolution]
 
 
@@ -170,13 +171,13 @@ def make_batches(
     resolutions: Iterable[Resolution],
     flips: Sequence[bool],
 ) -> dict[Resolution, Batch]:
-    """The same images of a split as a batch of each resolution, each image decoded once.
+    """Return a batch of the same images for each resolution. Each image is decoded once.
 
     Args:
-        split: Where the images are.
-        indices: Which images.
-        resolutions: Long-side maximum and short-side target; the aspect ratio is kept.
-        flips: Which of the images to mirror left to right.
+        split: Split with the images.
+        indices: Indices of the images.
+        resolutions: Long-side maximum and short-side target, in pixels; aspect ratios are kept.
+        flips: For each image, whether to mirror it left to right.
 
     Raises:
         DataError: An image cannot be read.
@@ -189,8 +190,10 @@ def make_batches(
 
 
 def resized(width: int, height: int, resolution: Resolution) -> tuple[int, int]:
-    """Width and height of an image at a resolution, in pixels, before padding: as large as fits
-    when its long side may have the resolution's long and its short side the short."""
+    """Return an image's width and height at a resolution, in pixels, before padding.
+
+    It is the largest size whose long and short side do not exceed those of the resolution.
+    """
     size = mmcv.rescale_size((width, height), (resolution.width, resolution.height))
     return int(size[0]), int(size[1])
 
@@ -219,7 +222,7 @@ def _batch(
 
 
 def _pixels(image: NDArray[np.uint8], resolution: Resolution, flip: bool) -> NDArray[np.float32]:
-    """One image, resized, flipped and normalised: H x W x 3."""
+    """Resize, flip and normalise one image: H x W x 3."""
     height, width = image.shape[:2]
     size = resized(width, height, resolution)
     if size != (width, height):

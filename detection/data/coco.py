@@ -1,7 +1,7 @@
-"""Any COCO-format detection split: reading it, and checking a data set before it is used.
+"""Reads COCO-format detection splits, and checks a data set before it is used.
 
-Boxes are xyxy in pixels of the original image everywhere but in the annotation file, which has
-x, y, width, height. Labels are 0..num_classes-1, in the order of the category ids.
+Boxes are xyxy in pixels of the original image, except in the annotation file, which has x, y,
+width, height. Labels are 0..num_classes-1, in the order of the category ids.
 """
 
 import json
@@ -22,49 +22,50 @@ from searchd.domain.errors import DataError
 from searchd.spec import DatasetSpec, SplitSpec
 
 MAX_CACHED_BYTES = 512 * 2**20
-"""Decoded pixels that one split keeps in memory, unless told otherwise."""
+"""Default size of the decoded images that one split keeps in memory, in bytes."""
 BORDER_PX = 1.0
-"""Boxes may reach this far outside their image, since annotation tools round; they are clipped."""
+"""Boxes may reach this far outside their image, in pixels, since annotation tools round. They are
+clipped."""
 MAX_SIDE_PX = 2**31 - 1
-"""Of an image: more than any format of images can have."""
+"""Largest width and height of an image, in pixels: more than any image format allows."""
 MAX_EMPTY_SHARE = 1e-4
-"""Boxes without area are left out and counted up to this share of a split's annotations: COCO's
-own train2017 has two (annotations 918 and 2206849). More are an error."""
+"""Largest share of a split's annotations whose boxes may have no area. These boxes are left out and
+counted: COCO's train2017 has two (annotations 918 and 2206849). A larger share is an error."""
 
 Document = Mapping[str, list[dict[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageRecord:
-    """One image and its objects; crowds and boxes without area are left out."""
+    """One image and its objects. Crowds and boxes without area are left out."""
 
     image_id: int
     path: Path
     width: int
     height: int
     boxes: NDArray[np.float32]
-    """n x 4, xyxy, pixels of the original image, inside it."""
+    """n x 4, xyxy, in pixels of the original image and clipped to it."""
     labels: NDArray[np.int64]
-    """n."""
+    """n, in 0..num_classes-1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitSummary:
-    """What a checked split holds."""
+    """The contents of a checked split."""
 
     num_images: int
     num_annotations: int
-    """Crowds included."""
+    """Number of annotations, crowds included."""
     num_empty_boxes: int
-    """Annotations that are left out since their box has no area."""
+    """Number of annotations that are left out since their box has no area."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetSummary:
-    """What a checked data set holds."""
+    """The contents of a checked data set."""
 
     class_names: tuple[str, ...]
-    """In the order of the labels."""
+    """Names of the classes, in the order of the labels."""
     train: SplitSummary
     validation: SplitSummary
 
@@ -74,11 +75,11 @@ class DatasetSummary:
 
 
 class CocoSplit:
-    """A split in memory: records always, decoded images up to `max_cached_bytes`.
+    """A split in memory: all records, and decoded images up to `max_cached_bytes`.
 
     Attributes:
-        spec: Where the split lies.
-        records: One per image, in the order of the annotation file.
+        spec: Paths of the split.
+        records: One record per image, in the order of the annotation file.
         category_ids: COCO category id of each label.
         class_names: Name of each label.
     """
@@ -87,8 +88,8 @@ class CocoSplit:
         """Read the annotations; images are decoded when first used.
 
         Raises:
-            DataError: The annotation file cannot be read or is not COCO's format. Everything else
-                is found by `check_dataset`.
+            DataError: The annotation file cannot be read or is not in COCO's format. Other faults
+                are found by `check_dataset`.
         """
         document = read_document(spec.annotations)
         names = {c["id"]: c["name"] for c in document["categories"]}
@@ -108,7 +109,7 @@ class CocoSplit:
         return len(self.category_ids)
 
     def image(self, index: int) -> NDArray[np.uint8]:
-        """Pixels of image number `index`: H x W x 3, RGB; not to be written to.
+        """Return the pixels of an image: H x W x 3, RGB. Do not write to them.
 
         Raises:
             DataError: The image cannot be read.
@@ -128,13 +129,14 @@ class CocoSplit:
 
 
 def check_dataset(spec: DatasetSpec) -> DatasetSummary:
-    """Read the whole data set, every image included, and say what it holds.
+    """Read the whole data set, images included, and return a summary.
 
     Raises:
-        DataError: Names the file and the record: an annotation file that cannot be read or is not
-            COCO's format; a split without annotations; duplicate ids; an annotation of an unknown
-            image or category; a box outside its image or without area; an image that is missing,
-            cannot be read or has another size than recorded; splits with different categories.
+        DataError: The data set breaks a rule; the message names the file and the record. Rules:
+            annotation files are in COCO's format; a split has annotations; ids are unique;
+            annotations are of a known image and category; boxes have an area and are inside their
+            image; images are there, can be read and have the recorded size; both splits have the
+            same categories.
     """
     train, validation = (
         read_document(spec.train.annotations),
@@ -154,10 +156,10 @@ def check_dataset(spec: DatasetSpec) -> DatasetSummary:
 
 
 def read_document(path: Path) -> Document:
-    """An annotation file's content; only its outline is checked.
+    """Return the content of an annotation file. Only its outline is checked.
 
     Raises:
-        DataError: The file cannot be read or is not COCO's format.
+        DataError: The file cannot be read or is not in COCO's format.
     """
     try:
         document = json.loads(path.read_bytes())
@@ -195,22 +197,22 @@ def _records(
 
 
 def _image_path(images: Path, image: Mapping[str, Any]) -> Path:
-    """Where an image lies. An annotation file comes from a user: it must not lead to other files.
+    """Return the path of an image. Annotation files come from users and must not name other files.
 
     Raises:
-        DataError: The name leads out of the folder.
+        DataError: The path is outside the folder.
     """
     name = PurePath(image["file_name"])
     if name.is_absolute() or ".." in name.parts:
         raise DataError(
-            f"image {image['id']}: file_name={str(name)!r} leads out of the image folder {images}; "
+            f"image {image['id']}: file_name={str(name)!r} is outside the image folder {images}; "
             "give a path below it"
         )
     return images / name
 
 
 def _xyxy(boxes: list[list[float]], image: Mapping[str, Any]) -> NDArray[np.float32]:
-    """From x, y, width, height, clipped to the image."""
+    """Convert boxes from x, y, width, height to xyxy, n x 4, clipped to the image."""
     array = np.asarray(boxes, dtype=np.float32).reshape(-1, 4)
     array[:, 2:] += array[:, :2]
     size = [image["width"], image["height"]] * 2
@@ -218,7 +220,7 @@ def _xyxy(boxes: list[list[float]], image: Mapping[str, Any]) -> NDArray[np.floa
 
 
 def _check_categories(categories: Sequence[Mapping[str, Any]], file: Path) -> dict[int, str]:
-    """The categories' names by id."""
+    """Check the categories, and return their names by id."""
     if not categories:
         raise DataError(f"{file}: there are no categories")
     _check_ids(categories, "category", file)
@@ -277,7 +279,7 @@ def _is_empty_box(
     names: Mapping[int, str],
     file: Path,
 ) -> bool:
-    """Check one annotation; whether its box is sound but has no area."""
+    """Check one annotation, and return whether its box has no area."""
     where = f"{file}: annotation {annotation['id']}"
     image_id, category_id = annotation.get("image_id"), annotation.get("category_id")
     if not isinstance(image_id, int) or image_id not in images:
@@ -301,17 +303,17 @@ def _is_empty_box(
 
 
 def _is_finite(value: object) -> bool:
-    # `math.isfinite` has no answer for whole numbers of more digits than a float can hold.
+    # `math.isfinite` fails for whole numbers that are too large for a float.
     return isinstance(value, int | float) and abs(value) <= sys.float_info.max
 
 
 def _shown(value: object) -> str:
-    """For messages: shortened, since it can be anything."""
+    """Return a short text of a value for messages."""
     return reprlib.repr(value)
 
 
 def _check_image_files(images: Iterable[Mapping[str, Any]], spec: SplitSpec) -> None:
-    """Decode every image: a truncated file is found only so. Threads, since decoding is C code."""
+    """Decode every image, which finds truncated files. Uses threads, as decoding is C code."""
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         checks = [threads.submit(_check_image_file, image, spec) for image in images]
         try:

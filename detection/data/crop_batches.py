@@ -1,4 +1,4 @@
-"""The batches that a crop classifier is trained on. DICOD section S2, docs/papers.md 5.1.
+"""Makes the training batches of a crop classifier. DICOD section S2, docs/papers.md 5.1.
 
 Every random draw is a function of the seed and of the position in training.
 """
@@ -19,9 +19,10 @@ _ORDER, _FLIP, _DISTORTION = range(3)
 
 
 class CropBatches(Dataset[CropBatch]):
-    """The training batches of every epoch, each by its number: a `DataLoader` may make them ahead.
+    """The training batches of all epochs, by their global step. A `DataLoader` may prefetch them.
 
-    An epoch shuffles all crops; its last batch is filled up from the start, so that all are full.
+    An epoch shuffles all crops. Its last batch is filled up with crops from the epoch's start, so
+    that all batches are full.
     """
 
     def __init__(self, crops: CropSplit, spec: ClassifierSpec, *, seed: int = 0) -> None:
@@ -29,7 +30,7 @@ class CropBatches(Dataset[CropBatch]):
         Args:
             crops: The training crops.
             spec: Batch size, input size and augmentation.
-            seed: Of every draw.
+            seed: Seed of every draw.
         """
         self._crops, self._spec, self._seed = crops, spec, seed
         self._shuffled: tuple[int, NDArray[np.int64]] | None = None
@@ -40,7 +41,7 @@ class CropBatches(Dataset[CropBatch]):
         return -(-len(self._crops) // self._spec.batch_size)
 
     def __getitem__(self, step: int) -> CropBatch:
-        """The batch of global step `step`, counted from 0 over all epochs.
+        """Return the batch of a global step, counted from 0 over all epochs.
 
         Raises:
             DataError: An image cannot be read.
@@ -74,9 +75,12 @@ class CropBatches(Dataset[CropBatch]):
 
 
 def distort(pixels: Pixels) -> Pixels:
-    """SSD's augmentation (docs/papers.md 5.1, 5.4) by mmdet's transforms, of a crop as an image
-    whose one object fills it: photometric distortion, expansion by 1 to 4 with the mean pixel, and
-    a random patch of the result that overlaps the object. Draws from NumPy's global generator."""
+    """Apply SSD's augmentation (docs/papers.md 5.1, 5.4) to a crop, by mmdet's transforms.
+
+    The crop is treated as an image with one object that fills it. The transforms are photometric
+    distortion, expansion by 1 to 4 with the mean pixel, and a random patch that overlaps the
+    object. They draw from NumPy's global generator.
+    """
     height, width = pixels.shape[:2]
     results = {
         "img": np.ascontiguousarray(pixels[:, :, ::-1]),  # the transforms work on BGR

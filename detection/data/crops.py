@@ -1,9 +1,9 @@
-"""One crop for each object of a detection split, to train a classifier on. DICOD section S2,
+"""Cuts one crop per object out of a detection split, to train a classifier. DICOD section S2,
 docs/papers.md 5.1.
 
-Crowds and boxes without area have no crop, as everywhere here, and neither have boxes with a side
-under one pixel (mmdet's rule, too). A crop is every pixel that its box touches, resized without
-keeping the aspect ratio, and normalised as detectors' inputs are.
+Crowds, boxes without area and boxes with a side below one pixel have no crop; the last rule is
+mmdet's too. A crop has all pixels that its box touches. It is resized without keeping the aspect
+ratio, and normalised like the inputs of detectors.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,8 +21,9 @@ from detection.data.coco import CocoSplit
 from searchd.domain.errors import DataError
 
 MIN_SIDE_PX = 1.0
+"""Smallest side of a box with a crop, in pixels."""
 ROUNDING_PX = 1e-3
-"""Boxes are corners in float32: a side of one pixel may come out this much shorter."""
+"""Rounding error of a side in pixels, since boxes are stored as corners in float32."""
 
 Pixels = NDArray[Any]
 """H x W x 3, RGB, 0 to 255; uint8, or float32 once distorted."""
@@ -30,7 +31,7 @@ Pixels = NDArray[Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CropBatch:
-    """What a classifier takes."""
+    """The input of a classifier, and its labels."""
 
     inputs: Tensor
     """N x 3 x s x s, float, RGB, normalised."""
@@ -38,18 +39,18 @@ class CropBatch:
     """N, long."""
 
     def to(self, device: torch.device | str) -> "CropBatch":
-        """The batch on a device."""
+        """Return the batch on a device."""
         return CropBatch(inputs=self.inputs.to(device), labels=self.labels.to(device))
 
 
 class CropSplit:
-    """The objects of a split, each by its number.
+    """The objects of a split, by their number.
 
     Attributes:
-        split: Where the images are.
-        images: Position in the split of each object's image.
-        boxes: n x 4, xyxy, pixels of the original image.
-        labels: n.
+        split: Split with the images.
+        images: Index in the split of each object's image, n.
+        boxes: n x 4, xyxy, in pixels of the original image.
+        labels: n, in 0..num_classes-1.
     """
 
     def __init__(self, split: CocoSplit) -> None:
@@ -76,7 +77,7 @@ class CropSplit:
         return len(self.labels)
 
     def crop(self, index: int) -> NDArray[np.uint8]:
-        """The pixels that object number `index` touches: H x W x 3, RGB; not to be written to.
+        """Return the pixels that an object's box touches: H x W x 3, RGB. Do not write to them.
 
         Raises:
             DataError: The image cannot be read.
@@ -88,12 +89,12 @@ class CropSplit:
 
 
 def fixed_crop_batches(crops: CropSplit, input_size: int, batch_size: int) -> Iterator[CropBatch]:
-    """Every crop once, in order, not augmented.
+    """Yield every crop once, in order, not augmented.
 
     Args:
-        crops: Which.
-        input_size: Pixels a side of the classifier's input.
-        batch_size: Crops per batch, at most.
+        crops: The crops.
+        input_size: Side of the classifier's input, in pixels.
+        batch_size: Largest number of crops per batch.
 
     Raises:
         DataError: An image cannot be read.
@@ -105,13 +106,13 @@ def fixed_crop_batches(crops: CropSplit, input_size: int, batch_size: int) -> It
 
 
 def normalised(pixels: Pixels, size: int) -> NDArray[np.float32]:
-    """A crop as the classifier sees it: size x size x 3."""
+    """Resize and normalise a crop for the classifier: size x size x 3."""
     resized = mmcv.imresize(np.ascontiguousarray(pixels), (size, size)).astype(np.float32)
     mean, std = (np.asarray(value, dtype=np.float32) for value in (PIXEL_MEAN, PIXEL_STD))
     return np.asarray((resized - mean) / std)
 
 
 def as_batch(images: Sequence[NDArray[np.float32]], labels: NDArray[np.int64]) -> CropBatch:
-    """Normalised crops and their labels as tensors."""
+    """Return normalised crops and their labels as a batch."""
     inputs = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
     return CropBatch(inputs=inputs, labels=torch.from_numpy(labels.copy()))

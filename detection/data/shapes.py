@@ -1,7 +1,7 @@
-"""`shapes`: a synthetic detection data set in COCO format, drawn from a seed.
+"""Draws `shapes`, a synthetic detection data set in COCO format, from a seed.
 
-Textured images with circles, squares, triangles, ... of varied size, angle and colour. The same
-arguments draw the same files, and image k of a split does not depend on how many there are.
+It has textured images with circles, squares, triangles, ... of varied size, angle and colour. The
+same arguments draw the same files, and image k of a split does not depend on the number of images.
 """
 
 import json
@@ -18,23 +18,23 @@ from searchd.spec import DatasetSpec, SplitSpec
 
 CLASSES = ("circle", "square", "triangle", "cross", "star", "ring")
 SMALLEST, LARGEST = 0.14, 0.45
-"""Side of an object over the image's side."""
+"""Smallest and largest side of an object, as a share of the image's side."""
 PLACEMENT_TRIES = 10
-"""An object that found no free place after so many draws is left out."""
+"""Number of places that are tried for an object. If none is free, the object is left out."""
 
 Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class DrawnObject:
-    """One object: what COCO records of it."""
+    """One object, as COCO records it."""
 
     label: int
     """Index into `CLASSES`."""
     box: tuple[int, int, int, int]
-    """x, y, width, height in pixels: the tight box of all its pixels, hidden ones included."""
+    """x, y, width, height in pixels: the tight box around all its pixels, hidden ones included."""
     area: int
-    """Its pixels, hidden ones included."""
+    """Number of its pixels, hidden ones included."""
 
 
 def make_shapes(
@@ -49,18 +49,18 @@ def make_shapes(
     max_objects: int = 4,
     difficulty: float = 0.3,
 ) -> DatasetSpec:
-    """Draw the data set below `folder` (made if missing, files overwritten).
+    """Draw the data set into `folder`, which is created if missing. Files are overwritten.
 
     Args:
-        folder: Gets `train/`, `validation/` (PNG images) and `annotations/` (JSON).
+        folder: Folder for `train/`, `validation/` (PNG images) and `annotations/` (JSON).
         name: The data set's name in the returned spec.
-        seed: Of every draw.
-        num_train: Images of the train split.
-        num_validation: Images of the validation split.
+        seed: Seed of every draw.
+        num_train: Number of images of the train split.
+        num_validation: Number of images of the validation split.
         image_size: Width and height of every image, in pixels.
-        num_classes: The first so many of `CLASSES`, 1 to 6.
-        max_objects: Objects per image, at most; at least one is drawn.
-        difficulty: 0 (clean, high contrast, apart) to 1 (noisy, faint, overlapping).
+        num_classes: Number of classes, 1 to 6: the first ones of `CLASSES`.
+        max_objects: Largest number of objects per image; at least one is drawn.
+        difficulty: From 0 (clean, high contrast, apart) to 1 (noisy, faint, overlapping).
 
     Raises:
         InvalidValueError: An argument is outside its range.
@@ -92,7 +92,7 @@ def draw_image(
     max_objects: int,
     difficulty: float,
 ) -> tuple[NDArray[np.uint8], list[DrawnObject]]:
-    """One image.
+    """Draw one image.
 
     Returns:
         H x W x 3 RGB pixels, and its objects from the lowest layer to the highest.
@@ -110,7 +110,7 @@ def draw_image(
 
 
 def _background(rng: np.random.Generator, size: int) -> Floats:
-    """A smooth random colour field with a grating on it, size x size x 3 in 0..255."""
+    """Draw a smooth random colour field with a grating, size x size x 3 in 0..255."""
     coarse = Image.fromarray(rng.integers(40, 216, (5, 5, 3), dtype=np.uint8))
     field = np.asarray(coarse.resize((size, size), Image.Resampling.BICUBIC), dtype=np.float32)
     angle, period = rng.uniform(0, np.pi), rng.uniform(0.05, 0.2) * size
@@ -126,7 +126,7 @@ def _draw_object(
     taken: list[tuple[int, int, int, int]],
     difficulty: float,
 ) -> DrawnObject | None:
-    """Draw one object into `canvas` where it overlaps the `taken` boxes little enough, or not."""
+    """Draw one object into `canvas` where it overlaps the `taken` boxes little; None if nowhere."""
     image_size = canvas.shape[0]
     side = max(4, round(image_size * SMALLEST * (LARGEST / SMALLEST) ** rng.uniform()))
     cover = _coverage(CLASSES[label], side, rng.uniform(0, 2 * np.pi))
@@ -148,21 +148,21 @@ def _draw_object(
 
 
 def _colour(rng: np.random.Generator, patch: Floats, difficulty: float) -> Floats:
-    """A colour that differs from the patch's mean in every channel, less so when difficult."""
+    """Draw a colour that differs from the patch's mean in every channel, less if difficult."""
     mean = patch.mean(axis=(0, 1))
     contrast = (150 - 105 * difficulty) * rng.uniform(0.5, 1, 3)
     return np.asarray(np.where(mean > 127, mean - contrast, mean + contrast), dtype=np.float32)
 
 
 def _overlap(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> float:
-    """Intersection over the smaller box; boxes are x, y, width, height."""
+    """Return the intersection over the smaller box; boxes are x, y, width, height."""
     width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
     height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
     return max(width, 0) * max(height, 0) / min(a[2] * a[3], b[2] * b[3])
 
 
 def _coverage(shape: str, side: int, angle: float) -> Floats:
-    """How much of each pixel of a side x side square the shape covers, 0 to 1."""
+    """Return the share of each pixel of a side x side square that a shape covers, 0 to 1."""
     samples = 2 * side
     grid = (np.arange(samples, dtype=np.float32) + 0.5) / side - 1
     x, y = grid[None, :], grid[:, None]
@@ -173,7 +173,7 @@ def _coverage(shape: str, side: int, angle: float) -> Floats:
 
 
 def _inside(shape: str, u: Floats, v: Floats) -> NDArray[np.bool_]:
-    """Which points of the unit disc (u, v in -1..1) belong to the shape."""
+    """Return which points of the unit disc (u, v in -1..1) belong to the shape."""
     radius = np.hypot(u, v)
     disc = radius <= 1
     match shape:
@@ -194,7 +194,7 @@ def _inside(shape: str, u: Floats, v: Floats) -> NDArray[np.bool_]:
 
 
 def _inside_star(radius: Floats, angle: Floats) -> NDArray[np.bool_]:
-    """Five points on the unit circle, notches at radius 0.45."""
+    """Return which points belong to a star of five points, with notches at radius 0.45."""
     half = np.pi / 5
     folded = np.abs(np.mod(angle + half, 2 * half) - half)  # 0 at a point, half at a notch
     notch_x, notch_y = 0.45 * np.cos(half), 0.45 * np.sin(half)
@@ -206,7 +206,7 @@ def _inside_star(radius: Floats, angle: Floats) -> NDArray[np.bool_]:
 def _coco(
     drawn: list[list[DrawnObject]], image_size: int, num_classes: int
 ) -> dict[str, list[dict[str, object]]]:
-    """The split's COCO instances document."""
+    """Return the COCO instances document of a split."""
     return {
         "images": [
             {"id": i, "file_name": f"{i:06d}.png", "width": image_size, "height": image_size}

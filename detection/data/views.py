@@ -1,4 +1,4 @@
-"""The same images for several detectors, each at its own input size (MTPD 4.3,
+"""Makes batches of the same images for several detectors, each at its own input size (MTPD 4.3,
 docs/papers.md 2.8)."""
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,7 +9,7 @@ from detection.data.coco import CocoSplit
 from searchd.domain.resolution import Resolution
 
 Views = Mapping[str, Batch]
-"""By detector's name. Every batch holds the same images in the same order, flipped alike."""
+"""Batches by detector's name. All have the same images in the same order, flipped alike."""
 
 
 def make_views(
@@ -18,13 +18,13 @@ def make_views(
     resolutions: Mapping[str, Resolution],
     flips: Sequence[bool],
 ) -> dict[str, Batch]:
-    """One batch for every resolution; detectors of equal resolution share it.
+    """Return a batch for each detector. Detectors of equal resolution share one.
 
     Args:
-        split: Where the images are.
-        indices: Which images.
-        resolutions: By detector's name; long-side maximum and short-side target.
-        flips: Which of the images to mirror left to right.
+        split: Split with the images.
+        indices: Indices of the images.
+        resolutions: Long-side maximum and short-side target in pixels, by detector's name.
+        flips: For each image, whether to mirror it left to right.
 
     Raises:
         DataError: An image cannot be read.
@@ -35,19 +35,19 @@ def make_views(
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FixedViews:
-    """Images unflipped, each once, at every detector's resolution; can be gone through repeatedly.
+    """Unflipped images, each once, at every detector's resolution; can be iterated repeatedly.
 
-    A batch holds only images of one original size, so that no image is padded on account of another
+    The images of a batch have the same original size, so that no image is padded because of another
     at any resolution.
     """
 
     split: CocoSplit
     resolutions: Mapping[str, Resolution]
-    """By detector's name; long-side maximum and short-side target."""
+    """Long-side maximum and short-side target in pixels, by detector's name."""
     batch_size: int
-    """Images per batch, at most."""
+    """Largest number of images per batch."""
     indices: Sequence[int] | None = None
-    """Which images; all by default."""
+    """Indices of the images; all by default."""
 
     def __iter__(self) -> Iterator[dict[str, Batch]]:
         of_size: dict[tuple[int, int], list[int]] = {}

@@ -1,1 +1,1 @@
-"""Distillation of detectors: one file per method, and the `Distiller` that sums the chosen ones."""
+"""Distillation of detectors: one file per method, and the `Distiller` that combines methods."""

@@ -1,22 +1,22 @@
-"""Adapters that map a student's features to a teacher's, and serve elastic ones too."""
+"""Adapters that map a student's features to a teacher's, elastic detectors included."""
 
 from torch import Tensor, nn
 from torch.nn import functional
 
 
 class ChannelAdapter(nn.Conv2d):
-    """A convolution with bias and "same" padding, of which narrower sides use the leading part.
+    """A convolution with bias and "same" padding, whose leading channels can be used alone.
 
-    A student that is narrower than the adapter uses its leading inputs, a narrower teacher its
-    leading outputs: one adapter serves all teachers of a lineage, and elastic students.
+    A student that is narrower than the adapter uses its leading inputs, and a narrower teacher its
+    leading outputs. So one adapter serves all teachers of a lineage, and elastic students.
     """
 
     def __init__(self, student_channels: int, teacher_channels: int, kernel_size: int) -> None:
         """
         Args:
-            student_channels: The widest input.
-            teacher_channels: The widest output.
-            kernel_size: Odd.
+            student_channels: Channels of the widest input.
+            teacher_channels: Channels of the widest output.
+            kernel_size: Height and width of the kernel; odd.
         """
         super().__init__(student_channels, teacher_channels, kernel_size, padding=kernel_size // 2)
 

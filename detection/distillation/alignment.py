@@ -1,4 +1,4 @@
-"""The same places for two detectors, when each saw the images at its own size.
+"""Aligns the features and regions of two detectors that see the images at different sizes.
 
 MTPD section 4.3, docs/papers.md 2.8.
 """
@@ -11,19 +11,19 @@ from detection.data.batches import Batch
 
 
 def aligned(features: Tensor, source: Batch, like: Tensor, target: Batch) -> Tensor:
-    """A level's features at the places of another detector's cells of the same stride.
+    """Resample a level's features at the cells of another detector's level of the same stride.
 
-    Each cell stands for the square of pixels that it has by its stride. The same point of the
-    original image is found in both maps by the scales at which the detectors saw it; so padding,
-    and coarse maps that reach beyond their input, shift nothing. Bilinear between cell centres
-    (align_corners=False), the outermost cells continued; where both maps show the same part of the
-    image that is `torch.nn.functional.interpolate`, and where they also have one size, nothing is
-    done.
+    A cell stands for a square of pixels with the stride as its side. Points of the original image
+    are located in both maps by the scales of the detectors' inputs, so that padding, and coarse
+    maps that reach beyond their input, cause no shift. Interpolation is bilinear between cell
+    centres (align_corners=False); the outermost cells are repeated. If both maps show the same part
+    of the image, the result is that of `torch.nn.functional.interpolate`; if they also have the
+    same size, the features are returned unchanged.
 
     Args:
-        features: N x C x h x w, made of `source`. Gradient flows to it.
-        source: The images at the size at which `features` saw them.
-        like: N x any x H x W, made of `target`.
+        features: N x C x h x w, computed from `source`. Gradient flows to it.
+        source: The images at the size of `features`.
+        like: N x any x H x W, computed from `target`.
         target: The same images, in the same order and flipped alike.
 
     Returns:
@@ -31,7 +31,7 @@ def aligned(features: Tensor, source: Batch, like: Tensor, target: Batch) -> Ten
     """
     theta = torch.zeros(len(features), 2, 3, dtype=features.dtype, device=features.device)
     for axis, map_axis in enumerate((-1, -2)):  # x, then y
-        # Both maps have one stride, so their extents in pixels are as their numbers of cells.
+        # Both maps have the same stride, so their extents are in proportion to their cells.
         cells = like.shape[map_axis] / features.shape[map_axis]
         extent = theta.new_tensor(
             [
@@ -39,7 +39,7 @@ def aligned(features: Tensor, source: Batch, like: Tensor, target: Batch) -> Ten
                 for seen, wanted in zip(source.samples, target.samples, strict=True)
             ]
         )
-        # In affine_grid's coordinates a map reaches from -1 to 1; both maps begin at -1.
+        # In affine_grid's coordinates a map reaches from -1 to 1, and both maps begin at -1.
         theta[:, axis, axis], theta[:, axis, 2] = extent, extent - 1
     size = like.shape[-2:]
     if features.shape[-2:] == size and not theta[:, :, 2].any():
@@ -50,8 +50,8 @@ def aligned(features: Tensor, source: Batch, like: Tensor, target: Batch) -> Ten
     )
 
 
-def on_other(rois: Tensor, source: Batch, target: Batch) -> Tensor:
-    """Regions of the images as one detector saw them, as another did.
+def to_other_input(rois: Tensor, source: Batch, target: Batch) -> Tensor:
+    """Convert regions from the pixels of one detector's input to those of another's.
 
     Args:
         rois: N x 5, image number in the batch, then xyxy in pixels of `source`.

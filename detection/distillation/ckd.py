@@ -1,8 +1,8 @@
-"""Contrastive distillation of region embeddings. G-DetKD sections 4.2, 4.3.2 and B,
+"""Contrastive knowledge distillation (CKD) of region embeddings. G-DetKD sections 4.2, 4.3.2 and B,
 docs/papers.md 3.2 and 3.5.
 
-A region's student embedding shall be found among many teacher embeddings: those of the batch, of
-all ranks, and of earlier batches.
+The student's embedding of a region is trained to be closest to the teacher's embedding of the same
+region, among those of the batch, of all ranks, and of earlier batches.
 """
 
 from typing import Self
@@ -12,6 +12,7 @@ from mmdet.structures.bbox import bbox_overlaps
 from torch import Tensor, distributed, nn
 from torch.nn import functional
 
+from detection.data_parallel import is_distributed
 from detection.distillation.memory_queue import MemoryQueue
 from detection.distillation.method import DistillationMethod, Pair, balanced
 from detection.distillation.taps import Regions, StudentTaps, TeacherTaps
@@ -22,8 +23,8 @@ class Ckd(DistillationMethod):
     """L_ckd with its projection and memory.
 
     Attributes:
-        student_embedding: Takes the student's embeddings to the teacher's width.
-        projection: f_theta, linear, for both sides.
+        student_embedding: Maps the student's embeddings to the teacher's width.
+        projection: f_theta, a linear layer for both sides.
         queue: Projected and normalised embeddings of the teacher, from earlier batches.
     """
 
@@ -34,7 +35,7 @@ class Ckd(DistillationMethod):
         Args:
             student_embedding: N x D embeddings and the student's regions -> N x teacher_channels.
             teacher_channels: Width of the teacher's embeddings.
-            options: The method's.
+            options: The method's options.
         """
         super().__init__()
         self.student_embedding = student_embedding
@@ -76,14 +77,14 @@ class Ckd(DistillationMethod):
 
 
 class SharedEmbedding(nn.Module):
-    """A two-stage student's embeddings in the teacher's width: as they are, or by a linear layer
-    where widths differ."""
+    """Maps a two-stage student's embeddings to the teacher's width, by a linear layer if widths
+    differ."""
 
     def __init__(self, channels: int, teacher_channels: int) -> None:
         """
         Args:
-            channels: The student's.
-            teacher_channels: The teacher's.
+            channels: Width of the student's embeddings.
+            teacher_channels: Width of the teacher's embeddings.
         """
         super().__init__()
         equal = channels == teacher_channels
@@ -96,28 +97,28 @@ class SharedEmbedding(nn.Module):
 
 
 class DecoupledEmbedding(nn.Module):
-    """A one-stage student's embeddings, split by anchor ("decoupled representation",
+    """Splits a one-stage student's embeddings by anchor ("decoupled representation",
     docs/papers.md 3.5).
 
-    A cell's vector serves all its anchors. A 1x1 convolution takes it to one vector of the
-    teacher's width for each of them. Since embeddings come as they were read at the regions'
-    cells, the convolution is a linear layer.
+    A cell has one vector for all its anchors. A 1x1 convolution maps it to one vector of the
+    teacher's width for each anchor. Since embeddings are already read at the regions' cells, the
+    convolution is a linear layer.
     """
 
     def __init__(self, channels: int, teacher_channels: int, num_anchors: int) -> None:
         """
         Args:
-            channels: The student's.
-            teacher_channels: The teacher's.
-            num_anchors: Of a cell; 1 for FCOS.
+            channels: Width of the student's embeddings.
+            teacher_channels: Width of the teacher's embeddings.
+            num_anchors: Number of anchors per cell; 1 for FCOS.
         """
         super().__init__()
         self.linear = nn.Linear(channels, num_anchors * teacher_channels)
         self._num_anchors = num_anchors
 
     def forward(self, embeddings: Tensor, regions: Regions) -> Tensor:
-        """N x D -> N x D_t, the part of the anchor that predicted each region."""
-        assert regions.cells is not None  # a one-stage student's have them
+        """N x D -> N x D_t, the vector of the anchor that predicted each region."""
+        assert regions.cells is not None  # regions of a one-stage student have cells
         every = self.linear(embeddings).unflatten(1, (self._num_anchors, -1))
         index = regions.cells.anchor[:, None, None].expand(-1, 1, every.shape[2])
         return every.gather(1, index).squeeze(1)
@@ -136,31 +137,31 @@ def ckd_loss(
     g = exp(cos / gamma).
 
     Args:
-        student: N x D, of length 1.
-        teacher: M x D, of length 1; N of them are of the student's regions, in their order.
-        queue: Q x D, of length 1; negatives of all.
+        student: N x D, rows of norm 1.
+        teacher: M x D, rows of norm 1; N of them are of the student's regions, in their order.
+        queue: Q x D, rows of norm 1; negatives of all regions.
         first: Index in `teacher` of the student's first region.
-        excluded: N x N, bool: pairs of regions that are no negatives.
+        excluded: N x N, bool: pairs of regions that are not negatives of each other.
         temperature: gamma.
     """
     count = len(student)
-    likeness = student @ teacher.T  # N x M
-    positive = likeness[:, first : first + count].diagonal()
-    itself = torch.eye(count, dtype=torch.bool, device=likeness.device)
-    hidden = functional.pad(excluded & ~itself, (first, len(teacher) - first - count))
-    every = torch.cat([likeness.masked_fill(hidden, -torch.inf), student @ queue.T], dim=1)
+    similarity = student @ teacher.T  # N x M
+    positive = similarity[:, first : first + count].diagonal()
+    diagonal_mask = torch.eye(count, dtype=torch.bool, device=similarity.device)
+    hidden = functional.pad(excluded & ~diagonal_mask, (first, len(teacher) - first - count))
+    every = torch.cat([similarity.masked_fill(hidden, -torch.inf), student @ queue.T], dim=1)
     losses = (every / temperature).logsumexp(dim=1) - positive / temperature
     return losses.sum() / max(count, 1)
 
 
 def same_object(rois: Tensor, iou_threshold: float) -> Tensor:
-    """Pairs of regions of the same image whose IoU exceeds a threshold; N x N, bool.
+    """Return pairs of regions of the same image whose IoU exceeds a threshold; N x N, bool.
 
-    They may show the same object: one's teacher embedding is no negative for the other.
+    They may show the same object, so their embeddings are not used as negatives of each other.
 
     Args:
-        rois: N x 5, image number and xyxy.
-        iou_threshold: 1 for no pairs.
+        rois: N x 5, image number in the batch and xyxy in pixels of the input.
+        iou_threshold: The threshold, in [0, 1]; 1 for no pairs.
     """
     same_image = rois[:, None, 0] == rois[:, 0]
     overlap: Tensor = bbox_overlaps(rois[:, 1:], rois[:, 1:])
@@ -168,15 +169,17 @@ def same_object(rois: Tensor, iou_threshold: float) -> Tensor:
 
 
 def gathered(rows: Tensor) -> tuple[Tensor, int]:
-    """The rows of all data-parallel ranks, in their order, and the index of this rank's first;
-    without gradient.
+    """Gather the rows of all data-parallel ranks, without gradient.
 
-    Every rank must call it, also without rows.
+    Every rank must call it, also one without rows.
 
     Args:
         rows: N x D; N may differ between ranks.
+
+    Returns:
+        The rows in the order of the ranks, and the index of this rank's first row.
     """
-    if not (distributed.is_available() and distributed.is_initialized()):
+    if not is_distributed():
         return rows.detach(), 0
     world_size, rank = distributed.get_world_size(), distributed.get_rank()
     counts = [rows.new_zeros(1, dtype=torch.long) for _ in range(world_size)]

@@ -1,22 +1,14 @@
-"""Distilling box deltas weighted by class. Joint-DetNAS section 3.2.2, G-DetKD section 4.3.1,
+"""Distils box deltas weighted by class. Joint-DetNAS section 3.2.2, G-DetKD section 4.3.1,
 docs/papers.md 1.8 and 3.3."""
-
-from typing import Self
 
 from torch import Tensor
 
-from detection.distillation.method import DistillationMethod, Pair, balanced
+from detection.distillation.method import MethodWithoutOptions, balanced
 from detection.distillation.taps import StudentTaps, TeacherTaps
-from searchd.domain.method_description import NoOptions
 
 
-class ClassAwareLocalisation(DistillationMethod):
-    """L_reg on all regions."""
-
-    @classmethod
-    def build(cls, options: NoOptions, pair: Pair) -> Self:
-        del options, pair
-        return cls()
+class ClassAwareLocalisation(MethodWithoutOptions):
+    """The loss L_reg on all regions."""
 
     def forward(self, student: StudentTaps, teacher: TeacherTaps) -> Tensor:
         deltas = student.box_deltas
@@ -29,9 +21,9 @@ def class_aware_localisation_loss(
 ) -> Tensor:
     """L_reg = 1/N * sum_i | sum_c p_t^{i,c} * (reg_t^{i,c} - reg_s^{i,c}) |.
 
-    c runs over foreground classes, p_t are the teacher's softmax scores (over all classes, and not
+    c is a foreground class, p_t are the teacher's softmax scores (over all classes, and not
     renormalised), and |.| is summed over the 4 deltas (docs/papers.md 1.8). Differences of several
-    classes may cancel.
+    classes can cancel.
 
     Args:
         student_deltas: N x 4K, class by class.

@@ -1,23 +1,15 @@
-"""Distilling the class scores of sampled RoIs. Joint-DetNAS section 3.2.2, G-DetKD section 4.3.1,
+"""Distils the class scores of sampled RoIs. Joint-DetNAS section 3.2.2, G-DetKD section 4.3.1,
 docs/papers.md 1.8 and 3.3."""
-
-from typing import Self
 
 from torch import Tensor
 from torch.nn import functional
 
-from detection.distillation.method import DistillationMethod, Pair, balanced
+from detection.distillation.method import MethodWithoutOptions, balanced
 from detection.distillation.taps import StudentTaps, TeacherTaps
-from searchd.domain.method_description import NoOptions
 
 
-class Classification(DistillationMethod):
-    """L_cls on all regions, background included."""
-
-    @classmethod
-    def build(cls, options: NoOptions, pair: Pair) -> Self:
-        del options, pair
-        return cls()
+class Classification(MethodWithoutOptions):
+    """The loss L_cls on all regions, background included."""
 
     def forward(self, student: StudentTaps, teacher: TeacherTaps) -> Tensor:
         logits = student.class_logits
@@ -27,7 +19,7 @@ class Classification(DistillationMethod):
 def classification_loss(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
     """Soft cross entropy, L_cls = -1/N * sum_i P_t^i . log P_s^i, without temperature.
 
-    For equal logits it is the teacher's mean entropy, its smallest value.
+    Its smallest value, for equal logits, is the teacher's mean entropy.
 
     Args:
         student_logits: N x (K + 1).

@@ -1,6 +1,6 @@
-"""ICD's decoder: attention of instances over a detector's features. ICD, docs/papers.md 4.1.
+"""ICD's decoder: attention from instances to a detector's features. ICD, docs/papers.md 4.1.
 
-Shapes: B images, I instances of each, L cells of all levels together, C neck channels, M heads of
+Shapes: B images, I instances of each, L cells of all levels, C neck channels, M heads of
 d = 256 / M channels.
 """
 
@@ -17,11 +17,12 @@ from detection.distillation.adapters import ChannelAdapter
 from detection.distillation.instance_encoder import POSITION_CHANNELS, WIDTH
 
 FFN_CHANNELS = 1024
+"""Hidden channels of the feed-forward network."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Grid:
-    """Where the cells of all levels lie."""
+    """The positions of the cells of all levels."""
 
     positions: Tensor
     """B x 256 x 1 x L: DETR's 2-D sine embedding, where the image without padding is one period."""
@@ -31,10 +32,10 @@ class Grid:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Knowledge:
-    """What the decoder finds for each instance."""
+    """The decoder's outputs for each instance."""
 
     attention: Tensor
-    """m, B x M x I x L; sums to 1 over the cells, 0 in padding."""
+    """m, B x M x I x L; sums to 1 over the cells, and is 0 in padding."""
     values: Tensor
     """V of the features, B x M x d x L."""
     embeddings: Tensor
@@ -42,20 +43,20 @@ class Knowledge:
 
 
 class ConditionalDecoder(nn.Module):
-    """One layer of cross-attention and FFN; instances do not see each other.
+    """One layer of cross-attention and feed-forward network. Instances do not attend to each other.
 
     Attributes:
-        query: F^q.
+        query: F^q, of the instances.
         key: F^k, of features with positions.
         value: F^v, of features alone.
-        position: F_pe.
+        position: F_pe, of positions.
     """
 
     def __init__(self, channels: int, num_heads: int) -> None:
         """
         Args:
-            channels: Neck channels of the widest teacher; narrower ones use the leading part.
-            num_heads: M.
+            channels: Neck channels of the widest teacher; narrower ones use the leading channels.
+            num_heads: Number of heads, M.
         """
         super().__init__()
         self._num_heads = num_heads
@@ -72,14 +73,15 @@ class ConditionalDecoder(nn.Module):
         """
         Args:
             queries: B x I x 256.
-            features: B x C x 1 x L, as `joined` gives them.
-            grid: Of the same cells.
+            features: B x C x 1 x L, in the form that `joined` returns.
+            grid: Positions of the same cells.
         """
         places = self.position(grid.positions, features.shape[1])
         keys = split_heads(self.key(features + places), self._num_heads)
         values = split_heads(self.value(features), self._num_heads)
-        asked = self.query(queries).unflatten(2, (self._num_heads, -1)).transpose(1, 2)
-        scores = (asked / sqrt(keys.shape[2])) @ keys  # B x M x I x L, large: changed in place
+        query_heads = self.query(queries).unflatten(2, (self._num_heads, -1)).transpose(1, 2)
+        # B x M x I x L; large, so it is changed in place.
+        scores = (query_heads / sqrt(keys.shape[2])) @ keys
         scores.masked_fill_(grid.is_padding[:, None, None], -torch.inf)
         attention = scores.softmax(dim=3)
         heads = (attention @ values.transpose(2, 3)).transpose(1, 2).flatten(start_dim=2)
@@ -97,14 +99,14 @@ def split_heads(maps: Tensor, num_heads: int) -> Tensor:
 
 
 def joined(levels: Mapping[int, Tensor], strides: Sequence[int]) -> Tensor:
-    """The cells of some levels side by side: B x C x 1 x L.
+    """Join the cells of some levels: B x C x 1 x L.
 
-    Levels that are narrower than the widest (SSD's) are filled up with zeros, so that of a linear
-    map they use the leading part.
+    Levels that are narrower than the widest (as in SSD) are padded with zeros, so that they use the
+    leading channels of a linear map.
 
     Args:
-        levels: Each B x C x h x w, by stride.
-        strides: Which of them, in order.
+        levels: Features of the levels by stride, each B x C x h x w.
+        strides: Strides of the levels to join, in order.
     """
     width = max(levels[s].shape[1] for s in strides)
     flat = [
@@ -114,13 +116,13 @@ def joined(levels: Mapping[int, Tensor], strides: Sequence[int]) -> Tensor:
 
 
 def grid_of(levels: Mapping[int, Tensor], strides: Sequence[int], image_sizes: Tensor) -> Grid:
-    """The cells that `joined` puts side by side.
+    """Return the positions of the cells that `joined` joins.
 
-    A cell is padding if it begins beyond its image. Every level is normalised by itself.
+    A cell is padding if it begins outside its image. Positions are normalised for each level.
 
     Args:
-        levels: Each B x C x h x w, by stride.
-        strides: Which of them, in order.
+        levels: Features of the levels by stride, each B x C x h x w.
+        strides: Strides of the levels, in order.
         image_sizes: B x 2, width and height in pixels of the input, without padding.
     """
     encoding = SinePositionalEncoding(POSITION_CHANNELS, normalize=True)
@@ -133,7 +135,7 @@ def grid_of(levels: Mapping[int, Tensor], strides: Sequence[int], image_sizes: T
 
 
 def _padding(level: Tensor, stride: int, image_sizes: Tensor) -> Tensor:
-    """B x h x w, bool."""
+    """Return which cells of a level are padding: B x h x w, bool."""
     rows, columns = (
         stride * torch.arange(size, device=level.device) >= image_sizes[:, axis, None]
         for size, axis in ((level.shape[2], 1), (level.shape[3], 0))

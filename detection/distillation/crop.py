@@ -1,6 +1,6 @@
-"""Crops of a detector's input by a spatial transformer. DICOD section KD_loc, docs/papers.md 5.3.
+"""Crops a detector's input by a spatial transformer. DICOD section KD_loc, docs/papers.md 5.3.
 
-Shapes: N images of H x W pixels, M boxes, s pixels a side of a crop. Boxes are xyxy in pixels of
+Shapes: N images of H x W pixels, M boxes, crops of s x s pixels. Boxes are xyxy in pixels of
 the input.
 """
 
@@ -14,25 +14,27 @@ from detection.distillation.two_stage import clip_to_images
 
 
 def crop(batch: Batch, boxes: Tensor, image: Tensor, size: int) -> Tensor:
-    """What boxes show, resized bilinearly (align_corners=False) without keeping the aspect ratio.
+    """Crop boxes, resized bilinearly (align_corners=False) without keeping the aspect ratio.
 
-    Gradient reaches the boxes. They are clipped to their images, padding excluded. Half a pixel
-    beyond the input's border its last pixels go on, where a crop is larger than its box.
+    Gradient flows to the boxes. They are clipped to their images, padding excluded. If a crop is
+    larger than its box, sampling can reach half a pixel outside the input, where its border pixels
+    are repeated.
 
-    All M crops are made at once and take M * 3 * s * s floats; nothing of size M * H * W is made.
+    All M crops are computed at once and take M * 3 * s * s floats. No tensor has M * H * W
+    elements.
 
     Args:
-        batch: Whose inputs.
+        batch: The batch whose inputs are cropped.
         boxes: M x 4.
         image: M, long: image number in the batch.
-        size: s.
+        size: Side of a crop in pixels, s.
 
     Returns:
         M x 3 x s x s.
     """
     boxes = clip_to_images(boxes, image, batch)
     if not len(boxes):
-        return boxes.new_zeros(0, batch.inputs.shape[1], size, size) + boxes.sum()  # keeps a graph
+        return boxes.new_zeros(0, batch.inputs.shape[1], size, size) + boxes.sum()  # has a graph
     order = image.argsort(stable=True)
     grids = _grids(boxes, batch.inputs, size)[order]
     counts = image.bincount(minlength=len(batch.inputs)).tolist()
@@ -47,7 +49,12 @@ def crop(batch: Batch, boxes: Tensor, image: Tensor, size: int) -> Tensor:
 
 
 def object_crops(batch: Batch, predictions: MatchedPredictions, size: int) -> tuple[Tensor, Tensor]:
-    """Crops of the objects that predictions are assigned to, each object once. No gradient.
+    """Crop the objects that predictions are assigned to, each object once, without gradient.
+
+    Args:
+        batch: The batch whose inputs are cropped.
+        predictions: The predictions.
+        size: Side of a crop in pixels, s.
 
     Returns:
         G x 3 x s x s for G different objects, and for each prediction the number of its crop; M.
@@ -62,7 +69,7 @@ def object_crops(batch: Batch, predictions: MatchedPredictions, size: int) -> tu
 
 
 def _grids(boxes: Tensor, inputs: Tensor, size: int) -> Tensor:
-    """Where each crop reads its input, in [-1, 1]: M x s x s x 2. The matrix A of
+    """Return where each crop samples its input, in [-1, 1]: M x s x s x 2. This is the matrix A of
     docs/papers.md 5.3."""
     height, width = inputs.shape[-2:]
     x1, y1, x2, y2 = boxes.unbind(dim=1)
@@ -76,9 +83,9 @@ def _grids(boxes: Tensor, inputs: Tensor, size: int) -> Tensor:
 
 
 def _sample(image: Tensor, grid: Tensor) -> Tensor:
-    """One image's crops: 3 x H x W and m x s x s x 2 -> m x 3 x s x s.
+    """Crop one image: 3 x H x W and m x s x s x 2 -> m x 3 x s x s.
 
-    They are sampled as one tall crop, since `grid_sample` wants an image for each grid.
+    All are sampled as one tall crop, since `grid_sample` needs an image for each grid.
     """
     tall = functional.grid_sample(
         image[None], grid.flatten(0, 1)[None], padding_mode="border", align_corners=False

@@ -1,7 +1,8 @@
-"""Channel-wise distillation (CWD), docs/papers.md 6: each channel's distribution over positions.
+"""Channel-wise distillation (CWD), docs/papers.md 6: distils each channel's distribution over
+positions.
 
-Every level that both necks have takes part, as in MMRazor; the losses of the levels add up.
-Positions are the teacher's, also where it sees the images at another size.
+The loss is summed over all levels that both necks have, as in MMRazor. Positions are the teacher's
+cells, also if it sees the images at another size.
 """
 
 from typing import Self
@@ -17,13 +18,13 @@ from searchd.domain.distillation_methods import CwdOptions
 
 
 class Cwd(DistillationMethod):
-    """The loss with a 1x1 convolution a level, if the necks' widths differ."""
+    """The loss, with a 1x1 convolution for each level if the necks' widths differ."""
 
     def __init__(self, pair: Pair, temperature: float = 1.0) -> None:
         """
         Args:
-            pair: Whose necks are compared.
-            temperature: tau.
+            pair: The pair whose necks are compared.
+            temperature: The temperature tau, > 0.
 
         Raises:
             InvalidValueError: The necks have no level in common.
@@ -46,12 +47,13 @@ def cwd_loss(adapted: Tensor, target: Tensor, temperature: float = 1.0) -> Tenso
     """L = tau^2 / (N C) * sum over images and channels of KL(teacher || student), both softmaxes
     over the positions of a channel at temperature tau.
 
-    Unlike the authors' later code it keeps the teacher's entropy, a constant: equal maps give 0.
+    Unlike the authors' later code it includes the teacher's entropy, a constant, so that equal maps
+    give 0.
 
     Args:
-        adapted: N x C x H x W, the student's after the adapter.
-        target: N x C x H x W, the teacher's.
-        temperature: tau.
+        adapted: N x C x H x W, the student's features after the adapter.
+        target: N x C x H x W, the teacher's features.
+        temperature: The temperature tau, > 0.
     """
     divergence = functional.kl_div(
         functional.log_softmax(adapted.flatten(2) / temperature, dim=2),

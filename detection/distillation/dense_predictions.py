@@ -1,4 +1,4 @@
-"""Everything that a dense head predicts, in one row of places over all levels."""
+"""Flattens the predictions of a dense head over all levels."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,14 +10,15 @@ from detection.distillation.taps import Cells
 
 
 class DensePredictions:
-    """The outputs of a one-stage head, with the A = sum of H * W * anchors places of all levels in
-    one row, ordered by level, row, column, anchor.
+    """The outputs of a one-stage head at all A = sum of H * W * anchors places.
+
+    A place is an anchor or point of a cell. Places are ordered by level, row, column and anchor.
 
     Attributes:
         logits: N x A x K, or K + 1 with background last (SSD).
-        deltas: N x A x 4, as the head puts them out.
+        deltas: N x A x 4, the head's box outputs.
         priors: A x 4 anchors (xyxy), or A x 2 points, in pixels of the input.
-        cells: Which level, cell and anchor each place is; A.
+        cells: Level, cell and anchor of each place; A.
         level_sizes: Number of places of each level.
     """
 
@@ -26,10 +27,10 @@ class DensePredictions:
     ) -> None:
         """
         Args:
-            head: Of mmdet; in the mode in which it computed what follows.
-            scores: Per level, N x anchors*C x H x W.
-            deltas: Per level, N x anchors*4 x H x W.
-            strides: Of the levels.
+            head: mmdet's head, in the mode in which it computed scores and deltas.
+            scores: Class scores of each level, N x anchors*C x H x W.
+            deltas: Box outputs of each level, N x anchors*4 x H x W.
+            strides: Strides of the levels.
         """
         self._head = head
         sizes = [tuple(level.shape[-2:]) for level in scores]
@@ -38,18 +39,18 @@ class DensePredictions:
         )
         anchors = [len(p) // (h * w) for p, (h, w) in zip(priors, sizes, strict=True)]
         self.level_sizes = [len(p) for p in priors]
-        self.logits = _in_one_row(scores, anchors)
-        self.deltas = _in_one_row(deltas, anchors)
+        self.logits = _flattened(scores, anchors)
+        self.deltas = _flattened(deltas, anchors)
         self.priors = torch.cat(list(priors))
         self.cells = _cells(self.level_sizes, anchors, self.priors.device)
         self._strides = self.priors.new_tensor(strides)[self.cells.level]
 
     def boxes(self, image: int | Tensor, place: Tensor) -> Tensor:
-        """Predicted boxes, xyxy in pixels of the input, not clipped; M x 4.
+        """Return predicted boxes, xyxy in pixels of the input, not clipped; M x 4.
 
         Args:
-            image: Image number, or one for each of M.
-            place: M, long.
+            image: Image number in the batch; one for all, or M.
+            place: M, long: numbers of the places.
         """
         deltas = self.deltas[image, place]
         if getattr(self._head, "norm_on_bbox", False) and self._head.training:
@@ -59,15 +60,15 @@ class DensePredictions:
         return boxes
 
     def best_scores(self, image: int) -> Tensor:
-        """The score of each place's best class; A."""
+        """Return the score of each place's best class; A."""
         logits = self.logits[image]
         if logits.shape[1] == self._head.num_classes:
             return logits.sigmoid().amax(dim=1)
         return logits.softmax(dim=1)[:, :-1].amax(dim=1)
 
 
-def _in_one_row(levels: Sequence[Tensor], anchors: Sequence[int]) -> Tensor:
-    """Levels of N x anchors*C x H x W -> N x A x C."""
+def _flattened(levels: Sequence[Tensor], anchors: Sequence[int]) -> Tensor:
+    """Flatten levels: N x anchors*C x H x W each -> N x A x C."""
     return torch.cat(
         [
             level.permute(0, 2, 3, 1).reshape(len(level), -1, level.shape[1] // count)

@@ -1,4 +1,4 @@
-"""Distilling a crop classifier's scores into matched predictions. DICOD section KD_cls, equations
+"""Distils a crop classifier's scores into matched predictions. DICOD section KD_cls, equations
 1-7, docs/papers.md 5.2."""
 
 from typing import Self
@@ -15,8 +15,8 @@ from searchd.domain.method_options import DicodClassificationOptions
 
 
 class DicodClassification(DistillationMethod):
-    """L_kd-cls. The classifier sees the object's crop of the student's augmented input; its logits
-    are computed once for each object and shared by all predictions assigned to it
+    """The loss L_kd-cls. The classifier sees the object's crop of the student's augmented input;
+    its logits are computed once for each object and shared by all predictions assigned to it
     (docs/papers.md 5.2)."""
 
     def __init__(
@@ -24,9 +24,10 @@ class DicodClassification(DistillationMethod):
     ) -> None:
         """
         Args:
-            classifier: With the student's classes.
-            num_classes: K of the student; as many logits mean sigmoids, one more a softmax.
-            temperature: T.
+            classifier: A classifier with the student's classes.
+            num_classes: Number of the student's classes, K. A student with K logits has sigmoids,
+                one with K + 1 a softmax.
+            temperature: The temperature T, > 0.
         """
         super().__init__()
         self._classifier = classifier
@@ -37,7 +38,7 @@ class DicodClassification(DistillationMethod):
         """
         Raises:
             ArtifactError: The classifier is missing or damaged.
-            InvalidValueError: Its classes are not the student's.
+            InvalidValueError: The classifier's classes differ from the student's.
         """
         num_classes = pair.student.num_classes
         classifier = teacher_for(options.classifier, pair.train_split.class_names, num_classes)
@@ -62,7 +63,7 @@ def softmax_scores_loss(
     Args:
         student_logits: M x (K + 1), background last.
         teacher_logits: M x K.
-        temperature: T.
+        temperature: The temperature T, > 0.
     """
     student = functional.log_softmax(student_logits / temperature, dim=1)[:, :-1]
     teacher = functional.log_softmax(teacher_logits / temperature, dim=1)
@@ -75,13 +76,13 @@ def sigmoid_scores_loss(
 ) -> Tensor:
     """1/M * sum_k T^2/K * sum over classes of KL between (p, 1 - p), p = sigmoid(z / T).
 
-    The order of the two outcomes, by which the paper tells the object's class from others, does not
-    change it.
+    The paper orders the two outcomes differently for the object's class; the order does not change
+    the loss.
 
     Args:
         student_logits: M x K.
         teacher_logits: M x K.
-        temperature: T.
+        temperature: The temperature T, > 0.
     """
     student, teacher = (
         functional.logsigmoid(torch.stack([logits, -logits]) / temperature)  # 2 x M x K

@@ -1,4 +1,4 @@
-"""Distilling localisation by what boxes show. DICOD section KD_loc, equations 8-11,
+"""Distils localisation by comparing crops of boxes. DICOD section KD_loc, equations 8-11,
 docs/papers.md 5.3."""
 
 from typing import Self
@@ -15,11 +15,13 @@ from searchd.domain.method_options import DicodLocalisationOptions
 
 
 class DicodLocalisation(DistillationMethod):
-    """crop_weight * L_loc + feature_weight * L_kd-loc: crops by predicted boxes are to look like
-    crops by the objects' own, as they are and to the classifier's first convolution l0, whose
-    output is taken before BN and ReLU. Gradient reaches the predicted boxes alone.
+    """The loss crop_weight * L_loc + feature_weight * L_kd-loc.
 
-    All M matched predictions count (the paper caps none), in one batch: at 112 pixels and 64
+    It compares crops of predicted boxes with crops of the objects' boxes: their pixels (L_loc), and
+    the outputs of the classifier's first convolution l0 before BN and ReLU (L_kd-loc). Gradient
+    flows to the predicted boxes alone.
+
+    All M matched predictions count (the paper has no limit), in one batch. At 112 pixels and 64
     channels a prediction takes about 1 MB, and its gradient the same.
     """
 
@@ -32,7 +34,7 @@ class DicodLocalisation(DistillationMethod):
         """
         Raises:
             ArtifactError: The classifier is missing or damaged.
-            InvalidValueError: Its classes are not the student's.
+            InvalidValueError: The classifier's classes differ from the student's.
         """
         names, num_classes = pair.train_split.class_names, pair.student.num_classes
         return cls(teacher_for(options.classifier, names, num_classes), options)
@@ -44,12 +46,12 @@ class DicodLocalisation(DistillationMethod):
         objects, number = object_crops(student.batch, found, options.crop_size)
         loss = predicted.new_zeros(())
         if options.crop_weight:
-            wanted = functional.adaptive_avg_pool2d(objects, options.crop_pooling)[number]
-            loss = loss + options.crop_weight * pooled_difference(predicted, wanted)
+            target = functional.adaptive_avg_pool2d(objects, options.crop_pooling)[number]
+            loss = loss + options.crop_weight * pooled_difference(predicted, target)
         if options.feature_weight:
             features = self._classifier.first_features(predicted)
-            wanted = self._object_features(objects)[number]
-            loss = loss + options.feature_weight * pooled_difference(features, wanted)
+            target = self._object_features(objects)[number]
+            loss = loss + options.feature_weight * pooled_difference(features, target)
         return balanced(loss, len(predicted))
 
     @torch.no_grad()
@@ -58,12 +60,12 @@ class DicodLocalisation(DistillationMethod):
         return functional.adaptive_avg_pool2d(features, self._options.feature_pooling)
 
 
-def pooled_difference(predicted: Tensor, wanted: Tensor) -> Tensor:
-    """Mean over M, C, p, p of |AP(predicted) - wanted|, AP adaptive average pooling.
+def pooled_difference(predicted: Tensor, target: Tensor) -> Tensor:
+    """Mean over M, C, p, p of |AP(predicted) - target|, with adaptive average pooling AP.
 
     Args:
         predicted: M x C x s x s, crops or features of crops.
-        wanted: M x C x p x p, pooled already.
+        target: M x C x p x p, already pooled.
     """
-    pooled = functional.adaptive_avg_pool2d(predicted, wanted.shape[-1])
-    return (pooled - wanted).abs().sum() / max(wanted.numel(), 1)
+    pooled = functional.adaptive_avg_pool2d(predicted, target.shape[-1])
+    return (pooled - target).abs().sum() / max(target.numel(), 1)

@@ -1,4 +1,4 @@
-"""Teachers with the methods that a student is distilled by, and their adapters."""
+"""Combines one or more teachers with distillation methods and their adapters."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -23,14 +23,14 @@ from searchd.spec import MethodSpec
 
 
 class Distiller:
-    """Turns a student's taps into distillation losses.
+    """Computes distillation losses from a student's taps.
 
-    The adapters belong to the student's lineage: their state is saved beside the student and handed
-    on to its children, whatever their teacher. The teachers are only read.
+    The adapters belong to the student's lineage: their state is stored beside the student and
+    inherited by its children, whatever their teacher. The teachers do not change.
 
     Attributes:
         teachers: The one teacher, or all that teach at once.
-        needed: What the methods read of a teacher.
+        needed: The teacher's taps that the methods read.
     """
 
     def __init__(
@@ -43,17 +43,17 @@ class Distiller:
         """Freeze the teachers and build the adapters with random weights.
 
         Args:
-            methods: What to distil by, with weights and options.
-            teacher: An mmdet detector, or several that teach at once; they are put in eval mode and
-                their parameters stop requiring gradients. An elastic one may change its active
-                subnet between steps.
-            pair: Sizes of the student and of the widest teacher of the lineage; with several
-                teachers one pair for each.
-            definition: What several teachers add to the loss.
+            methods: The methods, with weights and options.
+            teacher: An mmdet detector, or several that teach at once. They are put into eval mode,
+                and their parameters stop requiring gradients. An elastic teacher may change its
+                active subnet between steps.
+            pair: Sizes of the student and of the widest teacher of the lineage; one pair for each
+                of several teachers.
+            definition: How several teachers are combined.
 
         Raises:
-            InvalidValueError: A method does not fit the pair; or teachers' features are to be
-                averaged for a method that does not match them, or cannot be averaged.
+            InvalidValueError: A method does not fit the pair, teachers' features cannot be
+                averaged, or a method cannot read averaged features.
         """
         teachers = [teacher] if isinstance(teacher, nn.Module) else teacher
         pairs = [pair] if isinstance(pair, Pair) else pair
@@ -65,19 +65,22 @@ class Distiller:
         if self._averages:
             check_average(method.name for method in methods)
             pairs = [pair_with_average(pairs[0], [sizes_of(each) for each in teachers])]
-        # A set of methods for each teacher, or one for their average.
+        # One set of methods for each teacher, or one set for their average.
         self._sets = [
             nn.ModuleDict({m.name.value: _build(m, each) for m in methods}) for each in pairs
         ]
         self._adapters = self._sets[0] if len(self._sets) == 1 else nn.ModuleList(self._sets)
 
     def __call__(self, student: StudentTaps, batch: Batch | None = None) -> dict[str, Tensor]:
-        """Each method's weighted loss by the method's name; parts that a method's weight does not
-        touch by "name.part". Of several teachers the means.
+        """Compute each method's weighted loss, averaged over the teachers.
 
         Args:
-            student: Its taps.
-            batch: What the teachers see, if not the student's batch; see `TeacherTaps`.
+            student: The student's taps.
+            batch: The teachers' batch; None for the student's, see `TeacherTaps`.
+
+        Returns:
+            Losses by the method's name; those that the method's weight does not scale by
+            "name.part".
         """
         return mean_of_losses(
             [
@@ -86,7 +89,7 @@ class Distiller:
                     for name, method in methods.items()
                     for part, loss in method.losses(student, teacher).items()
                 }
-                for methods, teacher in self._taught(student, batch)
+                for methods, teacher in self._sets_with_taps(student, batch)
             ]
         )
 
@@ -97,19 +100,27 @@ class Distiller:
 
     @property
     def methods(self) -> dict[str, DistillationMethod]:
-        """The methods by name; with several teachers, those of the first."""
+        """The methods by name; those of the first of several teachers."""
         return _methods(self._sets[0])
 
     @property
     def preparation_iterations(self) -> int:
-        """Iterations before the training proper, in which the student stays as it is."""
+        """Iterations before the first epoch, in which the student does not change."""
         return max((m.preparation_iterations for m in self.methods.values()), default=0)
 
     def preparation_losses(
         self, student: StudentTaps, step: int, batch: Batch | None = None
     ) -> dict[str, Tensor]:
-        """Losses of preparation iteration `step`, from 0, of the methods that are not ready.
-        Arguments and means as when called."""
+        """Compute the losses of a preparation iteration, averaged over the teachers.
+
+        Args:
+            student: The student's taps.
+            step: The preparation iteration, from 0. Methods with fewer have no loss.
+            batch: The teachers' batch; None for the student's, see `TeacherTaps`.
+
+        Returns:
+            Losses by "name.part" of their methods.
+        """
         return mean_of_losses(
             [
                 {
@@ -118,14 +129,14 @@ class Distiller:
                     if step < method.preparation_iterations
                     for part, loss in method.preparation_losses(student, teacher).items()
                 }
-                for methods, teacher in self._taught(student, batch)
+                for methods, teacher in self._sets_with_taps(student, batch)
             ]
         )
 
     def prepare(self, student: nn.Module) -> tuple[nn.Module, ...]:
-        """Let methods change the student before it is trained; see `DistillationMethod.prepare`.
+        """Let methods change the student before its training; see `DistillationMethod.prepare`.
 
-        A student has one neck and one head: of several teachers it is the first that gives its own.
+        Since a student has one neck and one head, they come from the first of several teachers.
         """
         return tuple(
             frozen
@@ -141,7 +152,11 @@ class Distiller:
         return self
 
     def own_optimizers(self, num_iterations: int) -> dict[str, OwnOptimizer]:
-        """By method, of those that have one; with several teachers by "method.number"."""
+        """Return the methods' own optimizers by method; by "method.number" with several teachers.
+
+        Args:
+            num_iterations: Number of iterations of the whole training, preparation included.
+        """
         several = len(self._sets) > 1
         found = {
             f"{name}.{number}" if several else name: method.own_optimizer(num_iterations)
@@ -151,16 +166,19 @@ class Distiller:
         return {name: own for name, own in found.items() if own is not None}
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """The adapters' parameters."""
+        """Return the adapters' parameters."""
         return self._adapters.parameters()
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The adapters as they are handed on, for example "proposal_feature.adapter.weight"; those
-        of several teachers after the teacher's number, "0.proposal_feature.adapter.weight"."""
+        """Return the state that children inherit, for example "proposal_feature.adapter.weight".
+
+        With several teachers names start with the teacher's number, as in
+        "0.proposal_feature.adapter.weight".
+        """
         return self._adapters.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take over adapters.
+        """Load inherited adapters.
 
         Raises:
             RuntimeError: A key or shape differs.
@@ -168,8 +186,7 @@ class Distiller:
         self._adapters.load_state_dict(state, strict=True)
 
     def resume_state(self) -> dict[str, Tensor]:
-        """`state_dict`, and what this training alone has use for: buffers that are not persistent,
-        as CKD's memory."""
+        """Return `state_dict` and buffers for this training alone, such as CKD's memory."""
         return dict(self._adapters.named_buffers()) | self.state_dict()
 
     def load_resume_state(self, state: Mapping[str, Tensor]) -> None:
@@ -180,16 +197,16 @@ class Distiller:
             RuntimeError: A key or shape differs.
         """
         rest = dict(state)
-        handed_on = self.state_dict()
+        inherited = self.state_dict()
         for name, buffer in self._adapters.named_buffers():
-            if name not in handed_on:
+            if name not in inherited:
                 buffer.copy_(rest.pop(name))
         self.load_state_dict(rest)
 
-    def _taught(
+    def _sets_with_taps(
         self, student: StudentTaps, batch: Batch | None
     ) -> list[tuple[dict[str, DistillationMethod], TeacherTaps]]:
-        """Every set of methods with the taps that it compares the student's with."""
+        """Return every set of methods with its teacher's taps."""
         taps = [TeacherTaps(teacher, student, self.needed, batch) for teacher in self.teachers]
         if self._averages:
             taps = [AverageTaps(taps)]
@@ -199,14 +216,14 @@ class Distiller:
 def pair_of(
     student: Any, teacher: Any, train_split: CocoSplit, *, max_teacher_channels: int | None = None
 ) -> Pair:
-    """The pair that methods are built for.
+    """Return the pair that methods are built for.
 
     Args:
-        student: mmdet detector, with its full widths if it is elastic.
+        student: mmdet detector; with its full widths if it is elastic.
         teacher: mmdet detector.
-        train_split: The images that the student is to train on.
-        max_teacher_channels: The widest neck that any teacher of the lineage may have; by default
-            this teacher's.
+        train_split: The student's training images.
+        max_teacher_channels: Channels of the widest neck that any teacher of the lineage may have;
+            by default those of this teacher.
     """
     return Pair(
         student=sizes_of(student),
@@ -216,7 +233,7 @@ def pair_of(
 
 
 def sizes_of(model: Any, *, neck_channels: int | None = None) -> Sizes:
-    """The numbers of an mmdet detector that adapters depend on."""
+    """Return the sizes of an mmdet detector that adapters depend on."""
     two_stage = isinstance(model, TwoStageDetector)
     strides = neck_strides(model)
     if two_stage:
@@ -241,10 +258,10 @@ def sizes_of(model: Any, *, neck_channels: int | None = None) -> Sizes:
 
 
 def _neck_channels(model: Any) -> int:
-    """The widest level's."""
+    """Return the channels of the neck's widest level."""
     if hasattr(model, "neck") and hasattr(model.neck, "out_channels"):
         channels = model.neck.out_channels
-    else:  # without a neck, and SSD's, what the dense head reads says it
+    else:  # without a neck, and in SSD: the inputs of the dense head
         channels = (model.rpn_head if hasattr(model, "rpn_head") else model.bbox_head).in_channels
     return int(channels if isinstance(channels, int) else max(channels))
 

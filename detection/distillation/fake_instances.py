@@ -1,4 +1,4 @@
-"""The instances that ICD asks its decoder about: a batch's objects, and others that are not there.
+"""The instances of ICD's decoder: a batch's objects, and fake ones that are not in the images.
 ICD section A, docs/papers.md 4.2."""
 
 from dataclasses import dataclass
@@ -13,23 +13,23 @@ from detection.data.batches import Batch
 from detection.data.coco import CocoSplit
 
 SIDE_LIMITS = (0.002, 0.7)
-"""Smallest and largest side of a fake, as a share of the image's."""
+"""Smallest and largest side of a fake instance, as a share of the image's."""
 CENTRE_LIMITS = (0.03, 0.97)
-"""Where a fake's centre lies, as a share of the image's side."""
+"""Range of a fake instance's centre, as a share of the image's side."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Instances:
-    """Instances of B images, I places for each, of which the last may be unused."""
+    """Instances of B images, with I places for each image. The last places may be unused."""
 
     boxes: Tensor
     """B x I x 4, xyxy, as shares of the image without its padding."""
     labels: Tensor
     """B x I, long."""
     is_real: Tensor
-    """B x I, bool: an object of the image."""
+    """B x I, bool: whether it is an object of the image."""
     is_used: Tensor
-    """B x I, bool: real or fake; the rest fills up."""
+    """B x I, bool: whether it is a real or fake instance; False for unused places."""
     image_sizes: Tensor
     """B x 2, width and height in pixels of the input, without padding."""
 
@@ -40,11 +40,16 @@ class Instances:
 
 
 class FakeInstances(nn.Module):
-    """Draws boxes as a training split has them, with no regard to any image.
+    """Draws boxes with the statistics of a training split, independently of images.
 
-    A class comes as often as in the split, a side from a Gaussian with the class's mean and
-    variance, the centre from anywhere in the image. Sides are shares of the image's. Draws come
-    from torch's global generator.
+    Classes are drawn by their frequency in the split, sides from a Gaussian with the class's mean
+    and variance, and centres uniformly. Sides are shares of the image's. Draws come from torch's
+    global generator.
+
+    Attributes:
+        frequencies: Number of objects of each class, K.
+        means: Mean width and height of each class, K x 2.
+        deviations: Standard deviation of width and height of each class, K x 2.
     """
 
     frequencies: Tensor
@@ -55,8 +60,8 @@ class FakeInstances(nn.Module):
         """Measure the split.
 
         Args:
-            split: Whose objects are to be resembled.
-            num_classes: At least the split's.
+            split: The split whose statistics are used.
+            num_classes: Number of classes, at least the split's.
         """
         super().__init__()
         labels = np.concatenate([record.labels for record in split.records])
@@ -72,12 +77,12 @@ class FakeInstances(nn.Module):
 
         means = of_class(sides)
         deviations = np.sqrt(of_class((sides - means[labels]) ** 2))
-        # Facts of the data, not adapters: not part of the state.
+        # Statistics of the data are not part of the state.
         for name, value in [("frequencies", counts), ("means", means), ("deviations", deviations)]:
             self.register_buffer(name, torch.from_numpy(value).float(), persistent=False)
 
     def forward(self, number: int) -> tuple[Tensor, Tensor]:
-        """Boxes, number x 4, xyxy as shares of the image, and labels, number."""
+        """Draw boxes, number x 4, xyxy as shares of the image, and their labels, number."""
         labels = torch.multinomial(self.frequencies, number, replacement=True)
         spread = torch.randn_like(self.means[labels]).clamp(-2, 2)
         sides = (self.means[labels] + self.deviations[labels] * spread).clamp(*SIDE_LIMITS)
@@ -88,24 +93,24 @@ class FakeInstances(nn.Module):
 
 
 class InstanceSampler(nn.Module):
-    """Every object of a batch, and fakes beside them; no more than `max_instances` per image.
+    """Samples the objects of a batch and fake instances, at most `max_instances` per image.
 
-    Where there are too many, fakes give way first; of too many objects some are drawn.
+    If there are too many, fakes are left out first; if there are too many objects, some are drawn.
     """
 
     def __init__(self, fakes: FakeInstances, fake_per_object: int, max_instances: int) -> None:
         """
         Args:
-            fakes: What is not there.
-            fake_per_object: How many of it for each object.
-            max_instances: Per image.
+            fakes: The source of fake instances.
+            fake_per_object: Number of fake instances per object.
+            max_instances: Largest number of instances per image.
         """
         super().__init__()
         self._fakes = fakes
         self._fake_per_object, self._max_instances = fake_per_object, max_instances
 
     def forward(self, batch: Batch) -> Instances:
-        """The instances of a batch, the real ones first."""
+        """Return the instances of a batch, the real ones first."""
         sizes = torch.tensor(
             [sample.metainfo["img_shape"][1::-1] for sample in batch.samples],
             dtype=torch.float32,
@@ -123,7 +128,7 @@ class InstanceSampler(nn.Module):
         )
 
     def _of_image(self, boxes: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Boxes, labels, which are real, which are used (all), of n objects and their fakes."""
+        """Return boxes, labels, `is_real` and `is_used` (all True) of n objects and their fakes."""
         if len(boxes) > self._max_instances:
             kept = torch.randperm(len(boxes), device=boxes.device)[: self._max_instances]
             boxes, labels = boxes[kept], labels[kept]

@@ -1,11 +1,11 @@
-"""Distilling neck features where a mask says so: the baselines of G-DetKD Table 6
-(docs/papers.md 3.4). (Its RoIFI is the method proposal_feature.)
+"""Distils neck features inside a mask: the baselines of G-DetKD Table 6 (docs/papers.md 3.4). (Its
+RoIFI is the method proposal_feature.)
 
 L = 1/(2 N_p) * sum of mask * (f_adapt(F_s) - F_t)^2 over images, levels, channels and cells; N_p is
-the sum of the masks. f_adapt is one 1x1 convolution shared by all levels, as that of SGFI, which
-these baselines are compared with; it is there for necks of equal width too.
-The masks are of boxes and anchors in the student's pixels, so all is compared on the student's
-grid, also where the teacher sees the images at another size.
+the sum of the masks. f_adapt is one 1x1 convolution shared by all levels, as in SGFI, with which
+these baselines are compared; necks of equal width have it too. Masks are of boxes and anchors in
+the student's pixels, so features are compared on the student's grid, also if the teacher sees the
+images at another size.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,13 +27,13 @@ MaskName = Literal["whole", "anchor", "gaussian", "ground_truth"]
 
 
 class FeatureImitation(DistillationMethod):
-    """The loss with f_adapt."""
+    """The loss, with f_adapt."""
 
     def __init__(self, pair: Pair, mask: MaskName = "whole") -> None:
         """
         Args:
-            pair: Whose necks are compared.
-            mask: Where.
+            pair: The pair whose necks are compared.
+            mask: The mask.
 
         Raises:
             InvalidValueError: The necks have no level in common, or the mask needs anchors and the
@@ -65,13 +65,13 @@ class FeatureImitation(DistillationMethod):
         return balanced(feature_imitation_loss(levels), float(num_points))
 
     def _masks(self, student: StudentTaps) -> Mapping[int, Tensor]:
-        """N x H x W of each stride, on the student's maps."""
+        """Return the masks by stride, N x H x W, on the student's maps."""
         neck = student.neck
         objects = [sample.gt_instances.bboxes for sample in student.batch.samples]
         if self._mask == "whole":
             return {stride: torch.ones_like(level[:, 0]) for stride, level in neck.items()}
         if self._mask == "anchor":
-            assert self._anchors is not None  # refused above
+            assert self._anchors is not None  # checked when it was built
             sizes = [(level.shape[2], level.shape[3]) for level in neck.values()]
             return dict(zip(neck, anchor_masks(self._anchors, objects, sizes), strict=True))
         of_boxes = gaussian_mask if self._mask == "gaussian" else ground_truth_mask
@@ -82,11 +82,11 @@ class FeatureImitation(DistillationMethod):
 
 
 def feature_imitation_loss(levels: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
-    """Squared difference under a mask, by half the sum of the masks; summed over channels.
+    """Masked squared difference, summed over channels, divided by twice the sum of the masks.
 
     Args:
-        levels: Of each level the adapted student and the teacher, N x C x H x W, and the mask,
-            N x 1 x H x W. If all masks are empty, the loss is 0.
+        levels: For each level the adapted student's and the teacher's features, N x C x H x W, and
+            the mask, N x 1 x H x W. If all masks are empty, the loss is 0.
     """
     squared = [(mask * (adapted - target).square()).sum() for adapted, target, mask in levels]
     num_points = torch.stack([mask.sum() for *_, mask in levels]).sum()

@@ -1,8 +1,8 @@
-"""Distilling neck features level by level. MTPD section 3.1, docs/papers.md 2.2.
+"""Distils neck features level by level. MTPD section 3.1, docs/papers.md 2.2.
 
-L_distill = || F_T - r(F_S) ||^2 for each stride that both necks have. Where the teacher sees the
-images at another size, it is compared on the teacher's grid: r() also brings the student's map
-there (section 4.3, docs/papers.md 2.8).
+L_distill = || F_T - r(F_S) ||^2 for each stride that both necks have. If the teacher
+sees the images at another size, features are compared on the teacher's grid: r() also resamples the
+student's map (section 4.3, docs/papers.md 2.8).
 """
 
 from collections.abc import Iterable
@@ -20,12 +20,12 @@ Reduction = Literal["mean", "sum"]
 
 
 class FeatureMatching(DistillationMethod):
-    """The loss with r() of each level."""
+    """The loss, with r() of each level."""
 
     def __init__(self, pair: Pair, reduction: Reduction = "mean") -> None:
         """
         Args:
-            pair: Whose necks are matched.
+            pair: The pair whose necks are matched.
             reduction: See `feature_matching_loss`.
 
         Raises:
@@ -50,9 +50,9 @@ def feature_matching_loss(
     """Squared difference of neck features.
 
     Args:
-        levels: Adapted student and teacher, N x C x H x W, of each level.
-        reduction: "mean" over a level's elements and then over levels, which the paper's lambdas
-            ask for; "sum" over all elements of all levels.
+        levels: For each level the adapted student's and the teacher's features, N x C x H x W.
+        reduction: "mean" over a level's elements and then over levels, as the paper's lambdas
+            require; "sum" over all elements of all levels.
     """
     squared = [(adapted - target).square() for adapted, target in levels]
     if reduction == "sum":

@@ -1,9 +1,9 @@
 """Focal and global distillation (FGD), docs/papers.md 6.
 
-Focal: differences count where the teacher attends, in position and channel, apart for objects and
-background; and the attentions themselves are compared. Global: what a context block (GCNet) makes
-of either side is compared. Every level that both necks have takes part; the levels' losses add up.
-Objects are in the student's pixels, so all is compared on the student's grid, also where the
+Focal: differences are weighted by the teacher's attention over positions and channels, separately
+for objects and background, and the attentions themselves are compared. Global: outputs of a context
+block (GCNet) on both sides are compared. The loss is summed over all levels that both necks have.
+Objects are in the student's pixels, so features are compared on the student's grid, also if the
 teacher sees the images at another size.
 """
 
@@ -22,20 +22,21 @@ from detection.distillation.taps import StudentTaps, TeacherTaps
 from searchd.domain.method_options import FgdOptions
 
 TEMPERATURE, ANCHOR_FREE_TEMPERATURE = 0.5, 0.8
+"""Published temperatures of the attentions, for students with and without anchors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
-    """Of the parts of the loss."""
+    """Weights of the parts of the loss."""
 
     foreground: float
-    """alpha."""
+    """Weight alpha of the foreground part."""
     background: float
-    """beta."""
+    """Weight beta of the background part."""
     attention: float
-    """gamma."""
+    """Weight gamma of the attention part."""
     relation: float
-    """lambda."""
+    """Weight lambda of the global part."""
 
 
 ONE_STAGE = Weights(foreground=1e-3, background=5e-4, attention=1e-3, relation=5e-6)
@@ -43,12 +44,12 @@ TWO_STAGE = Weights(foreground=5e-5, background=2.5e-5, attention=5e-5, relation
 
 
 class Relations(nn.Module):
-    """R of one side: features with their global context, for the leading channels of C."""
+    """R of one side: adds global context to features, for the leading channels of C."""
 
     def __init__(self, channels: int) -> None:
         """
         Args:
-            channels: C, of the widest teacher.
+            channels: Channels of the widest teacher, C.
         """
         super().__init__()
         self.block = ContextBlock(channels, ratio=1 / 2)  # FGD's GcBlock: zero-init at the end
@@ -57,21 +58,21 @@ class Relations(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """N x C' x H x W -> the same, C' at most C."""
         width = features.shape[1]
-        padding = (0, 0, 0, 0, 0, self._channels - width)  # absent channels add nothing
+        padding = (0, 0, 0, 0, 0, self._channels - width)  # missing channels add zero
         related: Tensor = self.block(functional.pad(features, padding))
         return related[:, :width]
 
 
 class Fgd(DistillationMethod):
-    """The loss with R of both sides of each level, and a 1x1 convolution a level if the necks'
-    widths differ."""
+    """The loss, with R of both sides of each level, and a 1x1 convolution for each level if the
+    necks' widths differ."""
 
     def __init__(self, pair: Pair, *, temperature: float, weights: Weights) -> None:
         """
         Args:
-            pair: Whose necks are compared.
-            temperature: T of the attentions.
-            weights: Of the parts.
+            pair: The pair whose necks are compared.
+            temperature: Temperature T of the attentions, > 0.
+            weights: Weights of the parts of the loss.
 
         Raises:
             InvalidValueError: The necks have no level in common.
@@ -120,11 +121,11 @@ def focal_loss(
     1/N * (|A_S^t - A_S^s|_1 + |A_C^t - A_C^s|_1).
 
     Args:
-        adapted: N x C x H x W, the student's after the adapter.
-        target: N x C x H x W, the teacher's.
+        adapted: N x C x H x W, the student's features after the adapter.
+        target: N x C x H x W, the teacher's features.
         foreground: N x H x W, M_fg: see `masks.scale_mask`.
-        temperature: T of the attentions.
-        weights: alpha, beta and gamma.
+        temperature: Temperature T of the attentions, > 0.
+        weights: Weights alpha, beta and gamma.
     """
     spatial, channel = attentions(target, temperature)
     own_spatial, own_channel = attentions(adapted, temperature)
@@ -135,12 +136,12 @@ def focal_loss(
 
 
 def attentions(features: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """A_S = H W softmax(mean over channels of |F| / T), over positions, N x H x W; and
+    """Return A_S = H W softmax(mean over channels of |F| / T), over positions, N x H x W; and
     A_C = C softmax(mean over positions of |F| / T), over channels, N x C.
 
     Args:
         features: N x C x H x W.
-        temperature: T.
+        temperature: Temperature T, > 0.
     """
     size, channels = features.shape[-2:], features.shape[1]
     strength = features.abs()
@@ -150,7 +151,7 @@ def attentions(features: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
 
 
 def background_mask(foreground: Tensor) -> Tensor:
-    """M_bg: 1 / (number of background cells of the image) in them, 0 elsewhere; N x H x W."""
+    """Return M_bg: 1 / (number of the image's background cells) in them, else 0; N x H x W."""
     outside = (foreground == 0).to(foreground.dtype)
     return outside / outside.sum(dim=(1, 2), keepdim=True).clamp(min=1)
 
@@ -161,7 +162,7 @@ def relation_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def _published_temperature(student: Sizes) -> float:
-    """FGD's own for FCOS is another."""
+    """Return FGD's published temperature, which differs for FCOS."""
     return ANCHOR_FREE_TEMPERATURE if student.anchors is None else TEMPERATURE
 
 

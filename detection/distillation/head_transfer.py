@@ -1,4 +1,4 @@
-"""The student's RPN and RoI head are the teacher's. G-DetKD section 4.3.1 and appendix A,
+"""Copies the teacher's RPN and RoI head into the student. G-DetKD section 4.3.1 and appendix A,
 docs/papers.md 3.3."""
 
 from typing import Any
@@ -9,14 +9,16 @@ from detection.distillation.method import Preparation
 
 
 class HeadTransfer(Preparation):
-    """Copied before the training and frozen throughout (docs/papers.md 3.3); backbone and neck
-    learn to serve the teacher's head. It adds no loss."""
+    """Copies the heads before the training and freezes them (docs/papers.md 3.3).
+
+    Backbone and neck are trained for the teacher's heads. It adds no loss.
+    """
 
     def prepare(self, student: nn.Module, teacher: nn.Module) -> tuple[nn.Module, ...]:
-        """Copy and freeze; see `DistillationMethod.prepare`.
+        """Copy and freeze the heads; see `DistillationMethod.prepare`.
 
         Raises:
-            RuntimeError: The heads differ in shape, which the catalogue refuses beforehand.
+            RuntimeError: The heads differ in shape. The catalogue refuses such pairs beforehand.
         """
         return tuple(_transfer(student, teacher, part) for part in ("rpn_head", "roi_head"))
 

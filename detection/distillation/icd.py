@@ -1,10 +1,10 @@
-"""Instance-conditional distillation: what the teacher's features know of each object, found by a
-decoder that learns to. ICD sections 3 and A, docs/papers.md 4.
+"""Instance-conditional distillation (ICD): distils the teacher's features that are relevant to each
+object, as a trained decoder finds them. ICD sections 3 and A, docs/papers.md 4.
 
-Three losses with three addressees: the auxiliary task (identification and regression) trains
-encoder, decoder and predictor; the distillation loss trains the student and its value projection.
-The teacher learns nothing. Instances are in the student's pixels, so the decoder reads a teacher
-that sees the images at another size on the student's grid.
+The auxiliary task (identification and regression losses) trains encoder, decoder and predictor; the
+distillation loss trains the student and its value projection. The teacher is not trained. Instances
+are in the student's pixels, so features of a teacher that sees the images at another size are read
+on the student's grid.
 """
 
 from dataclasses import dataclass
@@ -26,43 +26,43 @@ from detection.distillation.conditional_decoder import (
     split_heads,
 )
 from detection.distillation.fake_instances import FakeInstances, Instances, InstanceSampler
-from detection.distillation.instance_encoder import WIDTH, InstanceEncoder, disturbed_centres
+from detection.distillation.instance_encoder import WIDTH, InstanceEncoder, shifted_centres
 from detection.distillation.levels import shared_strides, upsampled
 from detection.distillation.method import DistillationMethod, OwnOptimizer, Pair, balanced
 from detection.distillation.taps import StudentTaps, TeacherTaps
 from searchd.domain.method_options import IcdOptions
 
 MAX_INSTANCES_TWO_STAGE, MAX_INSTANCES_ONE_STAGE = 100, 300
-"""Per image, real and fake (docs/papers.md 4.2)."""
+"""Largest number of instances per image, real and fake (docs/papers.md 4.2)."""
 WEIGHT_DECAY, MAX_GRAD_NORM, OPTIMIZER_WARMUP = 1e-4, 0.01, 10
-"""Of the modules' AdamW; its warm-up is in iterations (docs/papers.md 4.4)."""
+"""Settings of the modules' AdamW; the warm-up is in iterations (docs/papers.md 4.4)."""
 MIN_SIDE = 1e-3
-"""Share of the image (a pixel of 1000) that a side counts for at least in the regression loss:
-clipping may leave an object less, or nothing, by which an error could not be divided."""
+"""Smallest side of an object in the regression loss, as a share of the image (one pixel of 1000).
+Errors are divided by the side, which clipping may reduce to zero."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Findings:
-    """The decoder's answers on a batch."""
+class DecodedInstances:
+    """The decoder's outputs on a batch."""
 
     instances: Instances
     centres: Tensor
-    """B x I x 2, x and y as shares of the image, disturbed."""
+    """B x I x 2, x and y as shares of the image, with noise."""
     knowledge: Knowledge
 
 
 class Icd(DistillationMethod):
-    """The loss with all that it trains: encoder, decoder, predictor, student's value projection.
+    """The loss with its trained modules: encoder, decoder, predictor, student's value projection.
 
     Scores and attention take B x M x I x L floats each, and their gradients as much: an image of
-    1333 x 800 px has about 90,000 cells, of which 100 instances and 8 heads make 290 MB each.
+    1333 x 800 px has about 90,000 cells, which with 100 instances and 8 heads take 290 MB each.
     """
 
     def __init__(self, options: IcdOptions, pair: Pair) -> None:
         """
         Args:
-            options: The spec's.
-            pair: What it is built for.
+            options: The method's options.
+            pair: The pair that it is built for.
 
         Raises:
             InvalidValueError: The necks have no level in common.
@@ -83,7 +83,7 @@ class Icd(DistillationMethod):
         self.predictor = MLP(WIDTH, WIDTH, 5, 3)
         self.student_value = ChannelAdapter(pair.student.neck_channels, WIDTH, 1)
         for parameter in self.parameters():
-            if parameter.dim() > 1:  # as DETR; from torch's defaults the task is learned far later
+            if parameter.dim() > 1:  # as DETR; with torch's defaults the task is learned much later
                 nn.init.xavier_uniform_(parameter)
 
     @classmethod
@@ -91,15 +91,15 @@ class Icd(DistillationMethod):
         return cls(options, pair)
 
     def forward(self, student: StudentTaps, teacher: TeacherTaps) -> Tensor:
-        return self._distillation(student, teacher, self._find(student, teacher))
+        return self._distillation(student, teacher, self._decode(student, teacher))
 
     def losses(self, student: StudentTaps, teacher: TeacherTaps) -> dict[str, Tensor]:
-        findings = self._find(student, teacher)
-        distillation = self.weight * self._distillation(student, teacher, findings)
-        return {"": distillation, **self._auxiliary(findings)}
+        decoded = self._decode(student, teacher)
+        distillation = self.weight * self._distillation(student, teacher, decoded)
+        return {"": distillation, **self._auxiliary(decoded)}
 
     def preparation_losses(self, student: StudentTaps, teacher: TeacherTaps) -> dict[str, Tensor]:
-        return self._auxiliary(self._find(student, teacher))
+        return self._auxiliary(self._decode(student, teacher))
 
     def own_optimizer(self, num_iterations: int) -> OwnOptimizer:
         optimizer = torch.optim.AdamW(
@@ -107,29 +107,29 @@ class Icd(DistillationMethod):
         )
         return OwnOptimizer(
             optimizer=optimizer,
-            schedule=LambdaLR(optimizer, lambda step: rate_share(step, num_iterations)),
+            schedule=LambdaLR(optimizer, lambda step: learning_rate_share(step, num_iterations)),
             max_grad_norm=MAX_GRAD_NORM,
         )
 
-    def _find(self, student: StudentTaps, teacher: TeacherTaps) -> Findings:
-        """Ask the teacher's features, detached, about a batch's instances."""
+    def _decode(self, student: StudentTaps, teacher: TeacherTaps) -> DecodedInstances:
+        """Decode a batch's instances from the teacher's features, which are detached."""
         instances = self.sampler(student.batch)
-        centres = disturbed_centres(instances.boxes)
+        centres = shifted_centres(instances.boxes)
         knowledge = self.decoder(
             self.encoder(instances.labels, centres, instances.sizes_px),
             joined(teacher.neck, self._strides).detach(),
             grid_of(teacher.neck, self._strides, instances.image_sizes),
         )
-        return Findings(instances=instances, centres=centres, knowledge=knowledge)
+        return DecodedInstances(instances=instances, centres=centres, knowledge=knowledge)
 
-    def _auxiliary(self, findings: Findings) -> dict[str, Tensor]:
-        """L_aux, whose gradient stays in encoder, decoder and predictor."""
-        instances = findings.instances
-        outputs = self.predictor(findings.knowledge.embeddings)  # B x I x 5
+    def _auxiliary(self, decoded: DecodedInstances) -> dict[str, Tensor]:
+        """Return L_aux. Its gradient flows to encoder, decoder and predictor only."""
+        instances = decoded.instances
+        outputs = self.predictor(decoded.knowledge.embeddings)  # B x I x 5
         used, real = instances.is_used, instances.is_real
         identification = identification_loss(outputs[..., 0][used], real[used])
         regression = regression_loss(
-            outputs[..., 1:][real], findings.centres[real], instances.boxes[real]
+            outputs[..., 1:][real], decoded.centres[real], instances.boxes[real]
         )
         return {
             "identification": balanced(identification, int(used.sum())),
@@ -137,18 +137,18 @@ class Icd(DistillationMethod):
         }
 
     def _distillation(
-        self, student: StudentTaps, teacher: TeacherTaps, findings: Findings
+        self, student: StudentTaps, teacher: TeacherTaps, decoded: DecodedInstances
     ) -> Tensor:
-        """L_distill, whose gradient reaches the value projection, and the student once it is
-        warm."""
+        """Return L_distill. Its gradient flows to the value projection, and to the student after
+        the warm-up."""
         levels = {s: upsampled(student.neck[s], teacher.neck[s]) for s in self._strides}
         features = joined(levels, self._strides)
         if student.step < self._options.warmup_iterations:
             features = features.detach()
-        knowledge = findings.knowledge
+        knowledge = decoded.knowledge
         return distillation_loss(
             knowledge.attention.detach(),
-            findings.instances.is_real,
+            decoded.instances.is_real,
             split_heads(self.student_value(features), self._options.num_heads),
             knowledge.values.detach(),
             normalise=self._options.normalise_values,
@@ -156,7 +156,8 @@ class Icd(DistillationMethod):
 
 
 def identification_loss(logits: Tensor, is_real: Tensor) -> Tensor:
-    """L_idf: is the instance in the image? Mean binary cross entropy over N instances.
+    """L_idf: binary cross entropy of whether an instance is in the image, averaged over N
+    instances.
 
     Args:
         logits: N.
@@ -169,7 +170,7 @@ def identification_loss(logits: Tensor, is_real: Tensor) -> Tensor:
 
 
 def regression_loss(outputs: Tensor, centres: Tensor, boxes: Tensor) -> Tensor:
-    """L_reg: how far are the box's sides from the disturbed centre?
+    """L_reg: error of the predicted distances from the noisy centre to the sides of the box.
 
     Distances (left, top, right, bottom) are shares of the image; errors are divided by the box's
     width or height (eq. 19, docs/papers.md 4.2), summed over the sides and averaged over the
@@ -216,7 +217,7 @@ def distillation_loss(
     return (weights * errors).sum(dim=2).mean()
 
 
-def rate_share(step: int, num_iterations: int) -> float:
-    """Share of the learning rate at a step, from 0: a linear warm-up times a cosine."""
+def learning_rate_share(step: int, num_iterations: int) -> float:
+    """Return the share of the learning rate at a step, from 0: a linear warm-up times a cosine."""
     warm = min((step + 1) / OPTIMIZER_WARMUP, 1.0)
     return warm * (1 + cos(pi * min(step / num_iterations, 1.0))) / 2

@@ -1,8 +1,8 @@
-"""The inheriting strategy: a student starts with its teacher's neck and head. ICD appendix B;
+"""The inheriting strategy: copies neck and head of a student's first teacher. ICD appendix B;
 docs/papers.md 4.4 and 2.6.
 
-It has no loss. It acts once in a student's lineage, on the first teacher, and remembers that beside
-the adapters, which go on to the student's children.
+It has no loss. It acts once in a student's lineage, with the first teacher, and records that beside
+the adapters, which the student's children inherit.
 """
 
 from collections import defaultdict
@@ -15,11 +15,15 @@ from detection.distillation.method import Preparation
 from searchd.domain.errors import InvalidValueError
 
 HEADS = ("rpn_head", "roi_head", "bbox_head")
-"""What a detector may call its heads."""
+"""Names of the heads of mmdet's detectors."""
 
 
 class Inheriting(Preparation):
-    """Copies neck and head of the teacher, unless an ancestor of the student has."""
+    """Copies neck and head of the teacher, unless an ancestor of the student already did.
+
+    Attributes:
+        done: Whether an ancestor or this student copied them; a bool scalar.
+    """
 
     done: Tensor
 
@@ -28,10 +32,10 @@ class Inheriting(Preparation):
         self.register_buffer("done", torch.tensor(False))
 
     def prepare(self, student: nn.Module, teacher: nn.Module) -> tuple[nn.Module, ...]:
-        """Copy once; nothing is frozen.
+        """Copy once. Nothing is frozen.
 
         Raises:
-            InvalidValueError: The heads or the necks differ; the student is as it was.
+            InvalidValueError: The heads or the necks differ. The student is not changed.
         """
         if not self.done:
             inherit(student, teacher)
@@ -40,17 +44,17 @@ class Inheriting(Preparation):
 
 
 def inherit(student: nn.Module, teacher: nn.Module) -> None:
-    """Give a student the weights and buffers of a teacher's neck and head.
+    """Copy the weights and buffers of a teacher's neck and head into a student.
 
-    "When shapes match" (docs/papers.md 4.4): the convolutions of the neck that read a backbone of
-    other widths stay the student's. Everything else must match.
+    "When shapes match" (docs/papers.md 4.4): convolutions of the neck that read a backbone of other
+    widths are not copied. All other shapes must match.
 
     Args:
         student: mmdet detector.
         teacher: mmdet detector of the same family.
 
     Raises:
-        InvalidValueError: Heads or necks differ in a name or shape; the student is as it was.
+        InvalidValueError: Heads or necks differ in a name or shape. The student is not changed.
     """
     own, given = _neck_and_head(student), _neck_and_head(teacher)
     if own.keys() != given.keys():
@@ -80,8 +84,11 @@ def _neck_and_head(model: nn.Module) -> dict[str, Tensor]:
 def _readers_of_another_backbone(
     own: Mapping[str, Tensor], given: Mapping[str, Tensor]
 ) -> frozenset[str]:
-    """The neck's tensors, whole modules of them, whose weight has the same outputs and another
-    number of inputs; between convolutions of a neck the width is one and the same."""
+    """Return the tensors of the neck's modules that read a backbone of other widths.
+
+    Their weights have the same number of outputs and another number of inputs. Inside a neck all
+    convolutions have the same width.
+    """
     modules = defaultdict(set)
     for name in own:
         modules[name.rpartition(".")[0]].add(name)

@@ -1,4 +1,4 @@
-"""Neck features of student and teacher in one shape: matched by stride, level by level.
+"""Adapts the student's neck features to the shape of the teacher's, level by level.
 
 MTPD sections 3.1 and 4.3, docs/papers.md 2.2 and 2.8.
 """
@@ -15,26 +15,26 @@ from detection.distillation.taps import StudentTaps, TeacherTaps
 from searchd.domain.errors import InvalidValueError
 
 Fit = Callable[[Tensor, Tensor], Tensor]
-"""Brings features to the height and width of another map."""
+"""Resamples features to the height and width of another map."""
 
 
 class LevelAdapters(nn.Module):
     """r() of every level that both necks have.
 
-    The identity where the necks have the same width, else a 1x1 convolution of each level's own;
-    then upsampling, if the teacher's map is larger. A side that is narrower than the pair's width,
-    being elastic, has the leading channels, and the other side's leading channels are compared.
+    It is the identity if the necks have the same width, else a 1x1 convolution for each level; then
+    upsampling, if the teacher's map is larger. If an elastic side is narrower than the pair's
+    width, it is compared with the leading channels of the other side.
 
-    A teacher may see the images at another size. Methods that compare whole maps and nothing else
-    (feature_matching, cwd, mgd) do so `on_teachers_grid`, as the paper does: nothing of what the
-    teacher found is lost. Those that also need boxes or masks, which are in the student's pixels,
-    compare on the student's grid with the tap `neck`, as all methods on regions do.
+    A teacher may see the images at another size. Methods that compare only whole maps
+    (feature_matching, cwd, mgd) do so `on_teachers_grid`, as the paper does, so that none of the
+    teacher's features are lost. Methods that also need boxes or masks, which are in the student's
+    pixels, compare on the student's grid by the tap `neck`, as all methods on regions do.
     """
 
     def __init__(self, pair: Pair) -> None:
         """
         Args:
-            pair: Of the widest student and teacher of the lineage.
+            pair: Sizes of the widest student and teacher of the lineage.
 
         Raises:
             InvalidValueError: The necks have no level in common.
@@ -48,13 +48,15 @@ class LevelAdapters(nn.Module):
     def forward(
         self, student: Mapping[int, Tensor], teacher: Mapping[int, Tensor], fit: Fit | None = None
     ) -> dict[int, tuple[Tensor, Tensor]]:
-        """Adapted student and teacher of each shared stride, N x C x H x W both, H x W the
-        teacher's.
+        """Adapt the student's features to the teacher's at each shared stride.
 
         Args:
-            student: Each level's features by stride.
-            teacher: Likewise.
-            fit: Of the adapted student to the teacher; by default `upsampled`.
+            student: The student's features by stride, N x C x H x W.
+            teacher: The teacher's features by stride, N x C x H x W.
+            fit: Resamples the adapted student's features; by default `upsampled`.
+
+        Returns:
+            Adapted student's and teacher's features by stride, both in the teacher's shape.
         """
         chosen = fit or upsampled
         return {s: self._pair(str(s), student[s], teacher[s], chosen) for s in self.strides}
@@ -62,8 +64,13 @@ class LevelAdapters(nn.Module):
     def on_teachers_grid(
         self, student: StudentTaps, teacher: TeacherTaps
     ) -> dict[int, tuple[Tensor, Tensor]]:
-        """The same with the teacher's features as it made them, and the student's at its cells,
-        each point of the image at the same cell, whatever sizes the two saw."""
+        """Adapt the student's features to the teacher's own cells at each shared stride.
+
+        Points of the image are at the same cell in both, whatever the sizes of the two inputs.
+
+        Returns:
+            Adapted student's and teacher's features by stride, both in the teacher's shape.
+        """
 
         def fit(features: Tensor, like: Tensor) -> Tensor:
             return aligned(features, student.batch, like, teacher.batch)
@@ -81,10 +88,10 @@ class LevelAdapters(nn.Module):
 
 
 def shared_strides(pair: Pair) -> tuple[int, ...]:
-    """Strides of the levels that both necks have, finest first.
+    """Return the strides of the levels that both necks have, finest first.
 
     Raises:
-        InvalidValueError: There is none.
+        InvalidValueError: The necks have no level in common.
     """
     shared = set(pair.student.strides) & set(pair.teacher.strides)
     if not shared:
@@ -96,7 +103,7 @@ def shared_strides(pair: Pair) -> tuple[int, ...]:
 
 
 def upsampled(features: Tensor, like: Tensor) -> Tensor:
-    """Features in the height and width of another map; bilinear, if they differ."""
+    """Resample features bilinearly to the height and width of another map, if they differ."""
     size = like.shape[-2:]
     if features.shape[-2:] == size:
         return features

@@ -1,7 +1,7 @@
-"""Where on a level the objects are. G-DetKD Table 6, FGD section 3; docs/papers.md 3.4 and 6.
+"""Makes masks of the objects on a level. G-DetKD Table 6, FGD section 3; docs/papers.md 3.4 and 6.
 
-An object's box on a level is widened to whole cells, so that it covers at least one on every level
-(stride-aligned boxes). Shapes: N images, G objects of all of them, A anchors of all levels.
+An object's box on a level is enlarged to whole cells, so that it covers at least one cell on every
+level (stride-aligned boxes). Shapes: N images, G objects of all of them, A anchors of all levels.
 """
 
 from collections.abc import Sequence
@@ -16,12 +16,13 @@ Size = tuple[int, int]
 
 
 def scale_mask(objects: Sequence[Tensor], cell: float, size: Size) -> Tensor:
-    """1 / (cells of the box) inside the boxes, 0 outside; where boxes overlap, the smallest wins.
+    """Return 1 / (cells of the box) inside the boxes and 0 outside; the smallest of overlapping
+    boxes counts.
 
     Args:
         objects: Each image's boxes, xyxy in pixels of the input; may be empty.
-        cell: Width of a cell in pixels of the input: the level's stride.
-        size: Of the level.
+        cell: Side of a cell in pixels of the input: the level's stride.
+        size: Height and width of the level, in cells.
 
     Returns:
         N x H x W.
@@ -32,14 +33,17 @@ def scale_mask(objects: Sequence[Tensor], cell: float, size: Size) -> Tensor:
 
 
 def ground_truth_mask(objects: Sequence[Tensor], cell: float, size: Size) -> Tensor:
-    """1 inside the boxes, 0 outside; arguments and shape as in `scale_mask`."""
+    """Return 1 inside the boxes and 0 outside. Arguments and shape are those of `scale_mask`."""
     low, high = _aligned(objects, cell, size)
     return _largest(_inside(low, high, size).to(low.dtype), objects)
 
 
 def gaussian_mask(objects: Sequence[Tensor], cell: float, size: Size) -> Tensor:
-    """exp(-(dx^2 / (2 sx^2) + dy^2 / (2 sy^2))) around a box's centre with sx = w/4 and sy = h/4,
-    0 outside of it; the maximum where boxes overlap. Arguments and shape as in `scale_mask`."""
+    """Return exp(-(dx^2 / (2 sx^2) + dy^2 / (2 sy^2))) around a box's centre with sx = w/4 and
+    sy = h/4, and 0 outside the box; the maximum of overlapping boxes.
+
+    Arguments and shape are those of `scale_mask`.
+    """
     low, high = _aligned(objects, cell, size)
     x, y = _centres(size, low)
     (centre_x, centre_y), (s_x, s_y) = (low + high).T / 2, (high - low).T / 4
@@ -52,13 +56,15 @@ def gaussian_mask(objects: Sequence[Tensor], cell: float, size: Size) -> Tensor:
 def anchor_masks(
     anchors: AnchorGenerator, objects: Sequence[Tensor], sizes: Sequence[Size]
 ) -> list[Tensor]:
-    """1 in cells with an anchor whose IoU with some object exceeds half of the best IoU that any
-    anchor of the image, on any level, has with that object; else 0.
+    """Return 1 in cells with an anchor near an object, else 0.
+
+    An anchor is near an object if their IoU exceeds half of the best IoU that any anchor of the
+    image, on any level, has with that object.
 
     Args:
-        anchors: Of the head.
+        anchors: The head's anchors.
         objects: Each image's boxes, xyxy in pixels of the input; may be empty.
-        sizes: Of every level of the head.
+        sizes: Height and width of every level of the head, in cells.
 
     Returns:
         N x H x W for each level.
@@ -74,7 +80,7 @@ def anchor_masks(
 
 
 def _aligned(objects: Sequence[Tensor], cell: float, size: Size) -> tuple[Tensor, Tensor]:
-    """First cell of each box and the one after its last, G x 2 both: x, y."""
+    """Return the first cell of each box and the cell after its last, both G x 2: x, y."""
     boxes = torch.cat(list(objects)) / cell
     limits = boxes.new_tensor([size[1], size[0]])
     low = torch.minimum(boxes[:, :2].floor().clamp(min=0), limits - 1)
@@ -83,7 +89,7 @@ def _aligned(objects: Sequence[Tensor], cell: float, size: Size) -> tuple[Tensor
 
 
 def _inside(low: Tensor, high: Tensor, size: Size) -> Tensor:
-    """G x H x W, bool."""
+    """Return which cells are inside each box: G x H x W, bool."""
     x, y = _centres(size, low)
     columns = (x > low[:, :1]) & (x < high[:, :1])
     rows = (y > low[:, 1:]) & (y < high[:, 1:])
@@ -91,7 +97,7 @@ def _inside(low: Tensor, high: Tensor, size: Size) -> Tensor:
 
 
 def _centres(size: Size, like: Tensor) -> tuple[Tensor, Tensor]:
-    """x (W) and y (H) of the cells' centres, in cells."""
+    """Return x (W) and y (H) of the cells' centres, in cells."""
     height, width = size
     x = torch.arange(width, dtype=like.dtype, device=like.device) + 0.5
     y = torch.arange(height, dtype=like.dtype, device=like.device) + 0.5
@@ -99,7 +105,7 @@ def _centres(size: Size, like: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _largest(values: Tensor, objects: Sequence[Tensor]) -> Tensor:
-    """The largest value at each cell among an image's objects, and 0: G x H x W -> N x H x W."""
+    """Return each cell's largest value over an image's objects, at least 0: N x H x W."""
     counts = torch.tensor([len(boxes) for boxes in objects], device=values.device)
     image = torch.arange(len(objects), device=values.device).repeat_interleave(counts)
     empty = values.new_zeros(len(objects), *values.shape[1:])
@@ -107,6 +113,6 @@ def _largest(values: Tensor, objects: Sequence[Tensor]) -> Tensor:
 
 
 def _near(boxes: Tensor, anchors: Tensor) -> Tensor:
-    """A, bool."""
+    """Return which anchors are near an object of an image: A, bool."""
     overlaps: Tensor = bbox_overlaps(boxes, anchors)  # G' x A of one image
     return (overlaps > overlaps.amax(dim=1, keepdim=True) / 2).any(dim=0)

@@ -6,23 +6,22 @@ from torch import Tensor, nn
 
 
 class MemoryQueue(nn.Module):
-    """Keeps the last vectors that were pushed, up to its size. No gradient flows to them.
+    """Stores the latest vectors that were pushed, up to its size. No gradient flows to them.
 
-    Its content is a buffer that a resumed training needs and a student's child does not: it came
-    from an earlier projection, maybe of another teacher, and is large (42 MB by default). So it is
-    not persistent.
+    Its content is not persistent. A resumed training needs it, but a student's child does not: it
+    came from an earlier projection, maybe of another teacher, and is large (42 MB by default).
     """
 
     vectors: Tensor
-    """size x channels; the first `num_filled` are in use, the newest in front."""
+    """size x channels; the first `num_filled` rows are in use, newest first."""
     num_filled: Tensor
-    """Long, a scalar."""
+    """Number of stored vectors; a long scalar."""
 
     def __init__(self, size: int, channels: int) -> None:
         """
         Args:
-            size: How many vectors to keep; 0 for none.
-            channels: Of each.
+            size: Largest number of vectors, from 0.
+            channels: Channels of a vector.
         """
         super().__init__()
         self.register_buffer("vectors", torch.zeros(size, channels), persistent=False)
@@ -30,13 +29,13 @@ class MemoryQueue(nn.Module):
 
     @property
     def filled(self) -> Tensor:
-        """Newest first; at most size x channels."""
+        """The stored vectors, newest first: num_filled x channels."""
         return self.vectors[: int(self.num_filled)]
 
     def push(self, new: Tensor) -> None:
-        """Add vectors, in order; the oldest leave.
+        """Add vectors in order, and drop the oldest.
 
-        What `filled` gave before stays as it was: it may be part of a graph.
+        Tensors that `filled` returned before are not changed, since they may be part of a graph.
 
         Args:
             new: M x channels.

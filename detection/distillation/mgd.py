@@ -1,10 +1,10 @@
 """Masked generative distillation (MGD), docs/papers.md 6: a generator restores the teacher's
-features from the student's, of which a random part is hidden.
+features from the student's, of which a random part is masked.
 
-Every level that both necks have takes part with a generator of its own; the levels' losses add up.
-Positions are the teacher's, also where it sees the images at another size: align(), which there
-brings the student's map to the teacher's, comes before the mask. The loss sums over positions, so
-a teacher that sees more weighs more.
+Every level that both necks have has its own generator, and the loss is summed over levels.
+Positions are the teacher's cells, also if it sees the images at another size: align(), which then
+resamples the student's map, comes before the mask. The loss is summed over positions, so it is
+larger for a teacher with larger images.
 """
 
 from typing import Self
@@ -20,38 +20,39 @@ from detection.distillation.taps import StudentTaps, TeacherTaps
 from searchd.domain.distillation_methods import MgdOptions
 
 ONE_STAGE_SCALE, TWO_STAGE_SCALE = 2e-5, 5e-7
-"""alpha."""
+"""Published weights alpha of the loss."""
 ONE_STAGE_MASKED, TWO_STAGE_MASKED = 0.65, 0.45
-"""lambda."""
+"""Published probabilities lambda that a position is masked."""
 
 
 class Generator(nn.Module):
-    """G: a 3x3 convolution, ReLU, a 3x3 convolution; of a narrower teacher the leading channels."""
+    """G: a 3x3 convolution, ReLU, a 3x3 convolution. Narrower teachers use leading channels."""
 
     def __init__(self, channels: int) -> None:
         """
         Args:
-            channels: Of the widest teacher.
+            channels: Channels of the widest teacher.
         """
         super().__init__()
         self.conv1 = ChannelAdapter(channels, channels, 3)
         self.conv2 = ChannelAdapter(channels, channels, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        """N x C x H x W -> the same."""
+        """N x C x H x W -> the same shape."""
         generated: Tensor = self.conv2(functional.relu(self.conv1(x)), x.shape[1])
         return generated
 
 
 class Mgd(DistillationMethod):
-    """The loss with G of each level, and a 1x1 convolution a level if the necks' widths differ."""
+    """The loss, with G of each level, and a 1x1 convolution for each level if the necks' widths
+    differ."""
 
     def __init__(self, pair: Pair, *, scale: float, masked_fraction: float) -> None:
         """
         Args:
-            pair: Whose necks are compared.
-            scale: alpha.
-            masked_fraction: lambda, the probability that a position is hidden.
+            pair: The pair whose necks are compared.
+            scale: Weight of the loss, alpha.
+            masked_fraction: Probability that a position is masked, lambda, in [0, 1].
 
         Raises:
             InvalidValueError: The necks have no level in common.
@@ -84,12 +85,13 @@ class Mgd(DistillationMethod):
 
 
 def random_mask(features: Tensor, masked_fraction: float) -> Tensor:
-    """N x 1 x H x W: 0 with probability `masked_fraction`, else 1. Draws from torch's global
-    generator.
+    """Draw a mask, N x 1 x H x W: 0 with probability `masked_fraction`, else 1.
+
+    Draws come from torch's global generator.
 
     Args:
         features: N x C x H x W.
-        masked_fraction: Between 0 and 1.
+        masked_fraction: Probability of a 0, in [0, 1].
     """
     return (torch.rand_like(features[:, :1]) >= masked_fraction).to(features.dtype)
 

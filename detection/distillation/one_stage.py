@@ -1,7 +1,7 @@
-"""The taps of a one-stage student, of which regions have to be made (docs/papers.md 3.5).
+"""The taps of a one-stage student, whose regions are sampled predictions (docs/papers.md 3.5).
 
-Every region remembers the cell and anchor that predicted it, where the student's embedding and
-logits are read.
+Every region has the cell and anchor that predicted it, at which the student's embedding and logits
+are read.
 """
 
 from collections.abc import Sequence
@@ -22,21 +22,22 @@ from detection.distillation.taps import (
     MatchedPredictions,
     Regions,
     StudentTaps,
-    listening,
     neck_strides,
+    recorded_calls,
 )
 from detection.distillation.two_stage import clip_to_images
 
 SAMPLED_REGIONS = 512
-"""Per image; another number can be set as `train_cfg.sampled_rois` of the model."""
+"""Default number of regions per image; `train_cfg.sampled_rois` of the model replaces it."""
 ROI_SIZE = 7
+"""Height and width of region features."""
 FINEST_SCALE = 14
-"""RoIs with sqrt(area) below twice this many times the finest stride belong to the finest level:
-56 pixels at stride 4, as in mmdet."""
+"""The scale of the finest level is this number times its stride: 56 pixels at stride 4, as in
+mmdet. RoIs with sqrt(area) below twice this scale belong to the finest level."""
 
 
 class OneStageTaps(StudentTaps):
-    """What a dense head predicted, and the regions sampled from it."""
+    """The predictions of a dense head, and the regions sampled from them."""
 
     def __init__(
         self,
@@ -52,13 +53,13 @@ class OneStageTaps(StudentTaps):
         """
         Args:
             model: The student.
-            batch: What it saw.
-            step: Global step of the training.
-            features: Of the neck.
-            outputs: Of the head: class scores and box deltas, each per level.
+            batch: The student's batch.
+            step: Global step of the training, from 0.
+            features: The neck's outputs.
+            outputs: The head's outputs: class scores and box deltas, each for all levels.
             tower: Outputs of the classification tower's last convolution per level; empty if the
                 head has no towers.
-            targets: The head's call of `get_targets`.
+            targets: The recorded call of the head's `get_targets`.
         """
         super().__init__(batch, step)
         self._model, self._head = model, model.bbox_head
@@ -100,7 +101,7 @@ class OneStageTaps(StudentTaps):
         if not self._tower:
             raise AttributeError(f"a {type(self._head).__name__} has no classification tower")
         cells, image = self.regions.cells, self._image
-        assert cells is not None  # sample_regions gives them
+        assert cells is not None  # sample_regions sets them
         found = self._tower[0].new_zeros(len(image), self._tower[0].shape[1])
         for number, level in enumerate(self._tower):
             here = (cells.level == number).nonzero().flatten()
@@ -147,9 +148,9 @@ class OneStageTaps(StudentTaps):
         return DensePredictions(self._head, scores, deltas, neck_strides(self._model))
 
     def _matched_objects(self) -> Tensor:
-        """N x A: index of the object that each place is trained on, -1 where there is none.
+        """Return the index of the object that each place is trained on, -1 for none: N x A.
 
-        The head's targets, asked again with the objects' numbers in place of their classes.
+        The head's targets are computed again with the objects' numbers in place of their classes.
         """
         objects = [sample.gt_instances for sample in self.batch.samples]
         numbered = [
@@ -163,13 +164,13 @@ class OneStageTaps(StudentTaps):
 
 
 def one_stage_step(model: Any, batch: Batch, step: int) -> tuple[dict[str, Any], OneStageTaps]:
-    """mmdet's losses of a batch, and the taps. See `student.student_step`."""
+    """Return mmdet's losses of a batch, and the taps. See `student.student_step`."""
     head = model.bbox_head
     with (
-        listening(model, "extract_feat") as features,
-        listening(head, "forward") as outputs,
-        listening(head, "get_targets") as targets,
-        listening(last_tower_conv(head), "forward") as tower,
+        recorded_calls(model, "extract_feat") as features,
+        recorded_calls(head, "forward") as outputs,
+        recorded_calls(head, "get_targets") as targets,
+        recorded_calls(last_tower_conv(head), "forward") as tower,
     ):
         losses = model.loss(batch.inputs, batch.samples)
     taps = OneStageTaps(
@@ -185,14 +186,17 @@ def one_stage_step(model: Any, batch: Batch, step: int) -> tuple[dict[str, Any],
 
 
 def last_tower_conv(head: Any) -> Any:
-    """The last convolution of a dense head's classification tower; None where it has no tower of
-    its own, as SSD's, whose `cls_convs` are its output layers, and TOOD's, which has one tower."""
+    """Return the last convolution of a dense head's classification tower.
+
+    It is None if the head has no such tower: `cls_convs` of SSD are its output layers, and TOOD has
+    one tower for classes and boxes.
+    """
     has_tower = getattr(head, "stacked_convs", 0) and hasattr(head, "cls_convs")
     return head.cls_convs[-1] if has_tower else None
 
 
 def _same(argument: Any, objects: Sequence[InstanceData]) -> bool:
-    """Whether an argument is the list of the images' objects."""
+    """Return whether an argument is the list of the images' objects."""
     return len(argument) == len(objects) and argument[0] is objects[0]
 
 

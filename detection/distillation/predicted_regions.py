@@ -1,8 +1,7 @@
-"""Regions for one-stage students: their own boxes, sampled (docs/papers.md 3.5).
+"""Samples regions of one-stage students from their predicted boxes (docs/papers.md 3.5).
 
 G-DetKD section 4.3.2: the student's predicted boxes are matched to the objects and sampled, so that
-a two-stage teacher can be asked about them. What the paper does not say is the RPN's usual way from
-boxes to proposals.
+a two-stage teacher can read them. Details that the paper leaves open are those of an RPN.
 """
 
 import torch
@@ -17,24 +16,26 @@ from detection.distillation.taps import Cells, Regions
 from detection.distillation.two_stage import clip_to_images
 
 BEFORE_NMS, AFTER_NMS, NMS_IOU = 1000, 2000, 0.7
-"""Boxes per level by score, boxes per image, and the overlap at which one is dropped."""
+"""Boxes per level before NMS, boxes per image after it, and the IoU from which a box is dropped."""
 POSITIVE_FRACTION = 0.25
+"""Largest share of positive regions."""
 POSITIVE_IOU = 0.5
+"""Smallest IoU of a positive region with its object."""
 
 
 @torch.no_grad()
 def sample_regions(
     dense: DensePredictions, batch: Batch, *, num_classes: int, num_regions: int
 ) -> tuple[Tensor, Regions]:
-    """Sample every image's predicted boxes, a quarter of them positive at most.
+    """Sample every image's predicted boxes, at most a quarter of them positive.
 
-    Draws from torch's global generator. Objects are not among the boxes.
+    Draws come from torch's global generator. The objects' own boxes are not added.
 
     Args:
-        dense: What the student predicted.
-        batch: What it saw.
-        num_classes: K.
-        num_regions: Per image, at most.
+        dense: The student's predictions.
+        batch: The student's batch.
+        num_classes: Number of classes, K.
+        num_regions: Largest number of regions per image.
 
     Returns:
         The place that predicted each region (N, long), and the regions.
@@ -60,7 +61,7 @@ def sample_regions(
 def _sample(
     dense: DensePredictions, batch: Batch, image: int, num_classes: int, num_regions: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Places, rois (x 5) and labels of one image's regions, positives first."""
+    """Return places, rois (x 5) and labels of one image's regions, positives first."""
     places, boxes = _candidates(dense, batch, image)
     objects, candidates = batch.samples[image].gt_instances, InstanceData(priors=boxes)
     assigner = MaxIoUAssigner(
@@ -78,7 +79,7 @@ def _sample(
 
 
 def _candidates(dense: DensePredictions, batch: Batch, image: int) -> tuple[Tensor, Tensor]:
-    """The best boxes of an image after NMS: their places, and xyxy.
+    """Return the places and boxes (xyxy) of an image's best predictions after NMS.
 
     Boxes without area are left out, as in mmdet's RPN: RoIAlign reads nothing there.
     """

@@ -1,23 +1,15 @@
-"""Class scores of a one-stage student made comparable to a two-stage teacher's. G-DetKD appendix D,
+"""Distils a two-stage teacher's class scores into a one-stage student. G-DetKD appendix D,
 docs/papers.md 3.5."""
-
-from typing import Self
 
 from torch import Tensor
 from torch.nn import functional
 
-from detection.distillation.method import DistillationMethod, Pair, balanced
+from detection.distillation.method import MethodWithoutOptions, balanced
 from detection.distillation.taps import StudentTaps, TeacherTaps
-from searchd.domain.method_description import NoOptions
 
 
-class PredictionConversion(DistillationMethod):
-    """L_cls with converted scores, on all regions."""
-
-    @classmethod
-    def build(cls, options: NoOptions, pair: Pair) -> Self:
-        del options, pair
-        return cls()
+class PredictionConversion(MethodWithoutOptions):
+    """The loss L_cls with converted scores, on all regions."""
 
     def forward(self, student: StudentTaps, teacher: TeacherTaps) -> Tensor:
         logits = student.class_logits
@@ -25,12 +17,12 @@ class PredictionConversion(DistillationMethod):
 
 
 def prediction_conversion_loss(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
-    """L_cls = -1/N * sum_i sum_c P_t^{i,c} log P_s^{i,c}, c running over the object classes.
+    """L_cls = -1/N * sum_i sum_c P_t^{i,c} log P_s^{i,c}, with c over the object classes.
 
-    P_t is the teacher's softmax, P_s what `converted_log_scores` makes of the student's.
+    P_t is the teacher's softmax, P_s the student's scores after `converted_log_scores`.
 
     Args:
-        student_logits: N x K, of sigmoids.
+        student_logits: N x K, logits of sigmoids.
         teacher_logits: N x (K + 1), background last.
     """
     scores = teacher_logits.softmax(dim=1)[:, :-1]
@@ -38,14 +30,14 @@ def prediction_conversion_loss(student_logits: Tensor, teacher_logits: Tensor) -
 
 
 def converted_log_scores(logits: Tensor) -> Tensor:
-    """log of P_s = softmax(L_s) / max(softmax(L_s)), restricted to the object classes; N x K.
+    """Return log of P_s = softmax(L_s) / max(softmax(L_s)) for the object classes; N x K.
 
-    L_s has a background column; for a head of sigmoids it is a logit of 0 (docs/papers.md 3.5),
-    against which a sigmoid is a softmax. The maximum is over all columns: 1 where an object class
-    wins, so background wins where every logit is negative, and then P_s is exp(logit).
+    L_s has a background column. For a head of sigmoids its logit is 0 (docs/papers.md 3.5), since a
+    sigmoid is a softmax with a logit of 0. The maximum is over all columns. If every logit is
+    negative, background has the maximum, and P_s is exp(logit).
 
     Args:
-        logits: N x K, of sigmoids.
+        logits: N x K, logits of sigmoids.
     """
     with_background = functional.pad(logits, (0, 1))
     # The softmax's denominators cancel.

@@ -1,8 +1,8 @@
-"""Distilling RoI features of positive proposals. Joint-DetNAS section 3.2.1, docs/papers.md 1.8.
+"""Distils RoI features of positive proposals. Joint-DetNAS section 3.2.1, docs/papers.md 1.8.
 
 L_feat = 1/N_p * sum over RoIs, positions and channels of (f_adap(F_S) - F_T)^2, on positive
-proposals only (the paper's own ablation prefers them). On the regions of a one-stage student it is
-what G-DetKD (Table 6) calls RoIFI.
+proposals only, which the paper's ablation prefers. On the regions of a one-stage student it is
+RoIFI of G-DetKD (Table 6).
 """
 
 from typing import Literal, Self
@@ -18,15 +18,16 @@ Reduction = Literal["mean", "channel_sum"]
 
 
 class ProposalFeature(DistillationMethod):
-    """The loss with its adapter f_adap, a 3x3 convolution."""
+    """The loss, with the adapter f_adap, a 3x3 convolution."""
 
     def __init__(
         self, student_channels: int, teacher_channels: int, reduction: Reduction = "mean"
     ) -> None:
         """
         Args:
-            student_channels: The student's neck channels; the widest, if it is elastic.
-            teacher_channels: The widest neck of any teacher to come.
+            student_channels: The student's neck channels; the most that it can have if it is
+                elastic.
+            teacher_channels: Neck channels of the widest teacher of the lineage.
             reduction: See `proposal_feature_loss`.
         """
         super().__init__()
@@ -48,10 +49,10 @@ def proposal_feature_loss(adapted: Tensor, target: Tensor, reduction: Reduction)
     """Squared difference of RoI features.
 
     Args:
-        adapted: P x C x h x w, the student's after the adapter.
-        target: P x C x h x w, the teacher's.
-        reduction: "mean" over RoIs, positions and channels, which keeps weight 1 sensible whatever
-            C is; "channel_sum" for the paper's literal formula: N_p = P * h * w.
+        adapted: P x C x h x w, the student's features after the adapter.
+        target: P x C x h x w, the teacher's features.
+        reduction: "mean" over RoIs, positions and channels, which does not depend on C;
+            "channel_sum" for the paper's literal formula, with N_p = P * h * w.
     """
     squared = (adapted - target).square()
     if reduction == "channel_sum":

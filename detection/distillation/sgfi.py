@@ -1,8 +1,8 @@
-"""Semantic-guided feature imitation. G-DetKD section 4.1, docs/papers.md 3.1.
+"""Semantic-guided feature imitation (SGFI). G-DetKD section 4.1, docs/papers.md 3.1.
 
-The student's feature that is to imitate a region of the teacher is a mixture of the student's
-levels, since what a level means differs between detectors: student and teacher may even be of
-different families. The mixture is chosen by likeness, region by region.
+The student's feature that imitates a region of the teacher is a mixture of the student's levels,
+since the same level has different semantics in different detectors, which may even be of different
+families. The mixture is weighted by similarity, for each region.
 """
 
 import math
@@ -22,12 +22,12 @@ KEY_CHANNELS = (128, 64)
 
 
 class Sgfi(DistillationMethod):
-    """L_feat with f_adapt, f_embed and the temperature.
+    """The loss L_feat, with f_adapt, f_embed and the temperature.
 
     Attributes:
         adapter: f_adapt, one convolution for all levels, from student to teacher channels.
         embedding: f_embed, for both sides.
-        log_temperature: log tau, learned, so that tau stays positive.
+        log_temperature: log tau, which is learned, so that tau stays positive.
     """
 
     def __init__(
@@ -40,10 +40,10 @@ class Sgfi(DistillationMethod):
     ) -> None:
         """
         Args:
-            student_channels: Of the student's region features; the widest, if it is elastic.
-            teacher_channels: The widest of any teacher to come.
-            adapter_kernel: Of f_adapt.
-            initial_temperature: tau.
+            student_channels: Channels of the student's region features; the most if it is elastic.
+            teacher_channels: Channels of the region features of the widest teacher.
+            adapter_kernel: Kernel size of f_adapt; odd.
+            initial_temperature: Initial value of tau, > 0.
         """
         super().__init__()
         self.adapter = ChannelAdapter(student_channels, teacher_channels, adapter_kernel)
@@ -66,30 +66,30 @@ class Sgfi(DistillationMethod):
         return balanced(loss, len(target))
 
     def adapted(self, levels: Tensor, out_channels: int) -> Tensor:
-        """f_adapt of every level; L x P x C x 7 x 7 -> L x P x out_channels x 7 x 7."""
+        """Apply f_adapt to every level: L x P x C x 7 x 7 -> L x P x out_channels x 7 x 7."""
         every = self.adapter(levels.flatten(0, 1), out_channels)
         return every.unflatten(0, levels.shape[:2])
 
     def level_weights(self, adapted: Tensor, target: Tensor) -> Tensor:
-        """alpha, which sums to 1 over the levels; L x P.
+        """Return alpha, which sums to 1 over the levels; L x P.
 
         Args:
-            adapted: L x P x C x 7 x 7, the student's.
-            target: P x C x 7 x 7, the teacher's.
+            adapted: L x P x C x 7 x 7, the student's adapted features.
+            target: P x C x 7 x 7, the teacher's features.
         """
         keys = self.embedding(adapted.flatten(0, 1)).unflatten(0, adapted.shape[:2])
-        likeness = (keys * self.embedding(target)).sum(dim=2)  # L x P
-        return (likeness / self.log_temperature.exp()).softmax(dim=0)
+        similarity = (keys * self.embedding(target)).sum(dim=2)  # L x P
+        return (similarity / self.log_temperature.exp()).softmax(dim=0)
 
 
 class KeyEmbedding(nn.Module):
-    """f_embed: two 3x3 convolutions of stride 2 without padding, each followed by ReLU, which take
-    7 x 7 to 3 x 3 to one vector. Narrower teachers use the leading inputs."""
+    """f_embed: two 3x3 convolutions of stride 2 without padding, each followed by ReLU, which map
+    7 x 7 cells to 3 x 3 and to one vector. Narrower teachers use the leading inputs."""
 
     def __init__(self, channels: int) -> None:
         """
         Args:
-            channels: The widest input.
+            channels: Channels of the widest input.
         """
         super().__init__()
         self.first = nn.Conv2d(channels, KEY_CHANNELS[0], 3, stride=2)
@@ -107,7 +107,7 @@ def sgfi_loss(adapted: Tensor, target: Tensor, weights: Tensor) -> Tensor:
 
     Args:
         adapted: L x P x C x h x w, the student's levels after f_adapt.
-        target: P x C x h x w, the teacher's.
+        target: P x C x h x w, the teacher's features.
         weights: L x P, alpha.
     """
     aggregated = torch.einsum("lp,lpchw->pchw", weights, adapted)

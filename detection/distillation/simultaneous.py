@@ -1,7 +1,8 @@
-"""Several teachers at once: the baseline of progressive distillation (MTPD, appendices B and E).
+"""Combines several simultaneous teachers, the baseline of progressive distillation (MTPD,
+appendices B and E; docs/papers.md 2.7).
 
-docs/papers.md 2.7. With the identity as r() the two definitions have the same gradient:
-mean_i |T_i - s|^2 = |mean(T) - s|^2 + the teachers' variance, in which there is no student.
+With the identity as r() the two definitions have the same gradient:
+mean_i |T_i - s|^2 = |mean(T) - s|^2 + the teachers' variance, which does not depend on the student.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,22 +19,22 @@ from searchd.domain.errors import InvalidValueError
 
 
 class AverageTaps(TeacherTaps):
-    """The mean of several teachers' neck features, as if one teacher had them (appendix E).
+    """The mean of several teachers' neck features, in the form of one teacher's (appendix E).
 
-    It has no other tap: nothing else of a detector is averaged.
+    It has no other tap, since nothing else of a detector is averaged.
     """
 
     def __init__(self, teachers: Sequence[TeacherTaps]) -> None:
         """
         Args:
-            teachers: Whose necks have one width; of one student and one batch.
+            teachers: Taps of teachers with necks of equal width, of one student and one batch.
         """
         self._teachers = teachers
         self._student, self.batch = teachers[0]._student, teachers[0].batch
 
     @cached_property
     def own_neck(self) -> dict[int, Tensor]:
-        """The levels that all teachers have, at the size of the first one's."""
+        """The levels that all teachers have, at the size of the first teacher's."""
         necks = [teacher.own_neck for teacher in self._teachers]
         common = set(necks[0]).intersection(*necks)
         return {
@@ -45,14 +46,14 @@ class AverageTaps(TeacherTaps):
 
 
 def pair_with_average(pair: Pair, teachers: Sequence[Sizes]) -> Pair:
-    """The pair of a student with the mean of teachers' features.
+    """Return the pair of a student with the mean of teachers' features.
 
     Args:
-        pair: Of the student with the first teacher.
-        teachers: As they are, and not the widest of a lineage.
+        pair: The pair of the student and the first teacher.
+        teachers: Actual sizes of the teachers, and not those of a lineage's widest.
 
     Raises:
-        InvalidValueError: The features differ in width, or have no level in common.
+        InvalidValueError: The necks differ in width, or have no level in common.
     """
     widths = [teacher.neck_channels for teacher in teachers]
     if len(set(widths)) > 1:
@@ -71,6 +72,6 @@ def pair_with_average(pair: Pair, teachers: Sequence[Sizes]) -> Pair:
 
 
 def mean_of_losses(of_teachers: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """The mean of each loss over the teachers (appendix B); all have the same losses."""
+    """Return the mean of each loss over the teachers (appendix B), which have the same losses."""
     names = of_teachers[0]
     return {name: torch.stack([losses[name] for losses in of_teachers]).mean() for name in names}

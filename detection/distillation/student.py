@@ -1,4 +1,4 @@
-"""One training step of a student: mmdet's own losses, and the taps that distillation reads."""
+"""Computes one training step of a student: mmdet's own losses, and the taps for distillation."""
 
 from typing import Any
 
@@ -11,15 +11,15 @@ from detection.distillation.two_stage import two_stage_step
 
 
 def student_step(model: Any, batch: Batch, step: int = 0) -> StudentStep:
-    """`model.loss`, keeping what it computes on the way.
+    """Run `model.loss` and record intermediate results.
 
-    The losses are mmdet's to the bit; the samplers draw from torch's global generator, and taps
-    that draw too do so after the losses.
+    The losses are bitwise those of mmdet. Samplers draw from torch's global generator; taps that
+    draw too do so after the losses.
 
     Args:
         model: Any mmdet two-stage detector with a box head, or one-stage detector with a dense
             head; in train mode.
-        batch: With boxes and labels, on the model's device.
+        batch: A batch with boxes and labels, on the model's device.
         step: Global step of the training, from 0.
     """
     two_stage = isinstance(model, TwoStageDetector)

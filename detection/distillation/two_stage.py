@@ -1,6 +1,6 @@
-"""The taps of a two-stage student: its RoI head's sampled proposals are the regions.
+"""The taps of a two-stage student, whose regions are the sampled proposals of its RoI head.
 
-Of a cascade the first stage counts, whose regions are the RPN's proposals; the others refine them.
+The taps of a cascade are those of its first stage, whose regions are the RPN's proposals.
 """
 
 from collections.abc import Sequence
@@ -17,13 +17,13 @@ from detection.distillation.taps import (
     Regions,
     StudentTaps,
     first_stage,
-    listening,
     neck_strides,
+    recorded_calls,
 )
 
 
 class TwoStageTaps(StudentTaps):
-    """What `TwoStageDetector.loss` computed and threw away."""
+    """Intermediate results of `TwoStageDetector.loss`."""
 
     def __init__(
         self,
@@ -39,12 +39,12 @@ class TwoStageTaps(StudentTaps):
         """
         Args:
             model: The student.
-            batch: What it saw.
-            step: Global step of the training.
-            features: Of the neck.
+            batch: The student's batch.
+            step: Global step of the training, from 0.
+            features: The neck's outputs.
             targets: Arguments of the box head's `loss_and_target`.
-            outputs: Of the RoI head: bbox_feats, cls_score, bbox_pred.
-            embeddings: What the classification layer read.
+            outputs: The RoI head's outputs: bbox_feats, cls_score, bbox_pred.
+            embeddings: Inputs of the classification layer.
         """
         super().__init__(batch, step)
         self._model = model
@@ -115,14 +115,14 @@ class TwoStageTaps(StudentTaps):
 
 
 def two_stage_step(model: Any, batch: Batch, step: int) -> tuple[dict[str, Any], TwoStageTaps]:
-    """mmdet's losses of a batch, and the taps. See `student.student_step`."""
+    """Return mmdet's losses of a batch, and the taps. See `student.student_step`."""
     head = model.roi_head
     bbox_head = first_stage(head.bbox_head)
     with (
-        listening(model, "extract_feat") as features,
-        listening(head, "_bbox_forward") as forwards,
-        listening(bbox_head, "loss_and_target") as targets,
-        listening(bbox_head.fc_cls, "forward") as classified,
+        recorded_calls(model, "extract_feat") as features,
+        recorded_calls(head, "_bbox_forward") as forwards,
+        recorded_calls(bbox_head, "loss_and_target") as targets,
+        recorded_calls(bbox_head.fc_cls, "forward") as classified,
     ):
         losses = model.loss(batch.inputs, batch.samples)
     taps = TwoStageTaps(
@@ -138,12 +138,12 @@ def two_stage_step(model: Any, batch: Batch, step: int) -> tuple[dict[str, Any],
 
 
 def clip_to_images(boxes: Tensor, image: Tensor, batch: Batch) -> Tensor:
-    """Boxes inside their images, padding excluded.
+    """Clip boxes to their images, padding excluded.
 
     Args:
         boxes: M x 4, xyxy in pixels of the input.
         image: M, long: image number in the batch.
-        batch: Whose images.
+        batch: The batch with the images.
     """
     shapes = torch.tensor(
         [sample.metainfo["img_shape"][:2] for sample in batch.samples],

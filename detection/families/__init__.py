@@ -1,4 +1,4 @@
-"""mmdet's standard configs of every detector family, from a `Detector` value."""
+"""Makes mmdet's standard config of a detector family from a `Detector` value."""
 
 from detection.families.config import (
     PIXEL_MEAN,

@@ -1,10 +1,10 @@
-"""Pieces of mmdet config that several families share."""
+"""Parts of mmdet configs that several families share."""
 
 from typing import Any
 
 
 def box_coder(stds: list[float]) -> dict[str, Any]:
-    """Boxes as offsets from anchors or proposals, divided by `stds` (x, y, w, h)."""
+    """Return a coder of boxes as offsets from anchors or proposals over `stds` (x, y, w, h)."""
     return {
         "type": "DeltaXYWHBBoxCoder",
         "target_means": [0.0, 0.0, 0.0, 0.0],
@@ -19,7 +19,8 @@ def cross_entropy(*, sigmoid: bool) -> dict[str, Any]:
 def max_iou_assigner(
     *, pos_iou: float, neg_iou: float, min_pos_iou: float, low_quality: bool
 ) -> dict[str, Any]:
-    """`low_quality` also gives each object its best box if that has IoU `min_pos_iou` or more."""
+    """Return an assigner by IoU. With `low_quality` each object also gets its best box if that
+    has an IoU of `min_pos_iou` or more."""
     return {
         "type": "MaxIoUAssigner",
         "pos_iou_thr": pos_iou,

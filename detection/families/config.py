@@ -1,4 +1,4 @@
-"""A `Detector` as an mmdet `model` config: its backbone, its family, its preprocessing."""
+"""Makes an mmdet `model` config from a `Detector`: family, backbone and preprocessing."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ PIXEL_MEAN = (123.675, 116.28, 103.53)
 PIXEL_STD = (58.395, 57.12, 57.375)
 """ImageNet standard deviation of R, G and B in 0-255."""
 SIZE_DIVISOR = 32
-"""Height and width of a padded batch are multiples of this."""
+"""Height and width of a padded batch, in pixels, are multiples of this."""
 
 _FAMILIES = {
     Family.FASTER_RCNN: faster_rcnn,
@@ -24,9 +24,9 @@ _FAMILIES = {
 
 
 def detector_config(detector: Detector) -> dict[str, Any]:
-    """The detector as an mmdet `model` config of plain dicts, lists and numbers.
+    """Return the mmdet `model` config of a detector, of plain dicts, lists and numbers.
 
-    Neck, heads and their training and test settings are mmdet's standard ones of the family. The
+    Neck, heads, and their training and test settings are mmdet's standard ones of the family. The
     backbone's type, `ArchitectureBackbone`, is registered by importing `detection.backbones`.
     """
     return _FAMILIES[detector.family](detector) | {
@@ -36,7 +36,8 @@ def detector_config(detector: Detector) -> dict[str, Any]:
 
 
 def preprocessor_config() -> dict[str, Any]:
-    """The normalisation of every detector of this project: RGB, ImageNet's mean and deviation."""
+    """Return the preprocessing of every detector of this project: RGB, normalised by the mean and
+    standard deviation of ImageNet."""
     return {
         "type": "DetDataPreprocessor",
         "mean": list(PIXEL_MEAN),
@@ -47,7 +48,7 @@ def preprocessor_config() -> dict[str, Any]:
 
 
 def backbone_config(architecture: Architecture) -> dict[str, Any]:
-    """The architecture as the config of an `ArchitectureBackbone`."""
+    """Return the config of an `ArchitectureBackbone` with an architecture."""
     return {
         "type": ArchitectureBackbone.__name__,
         "kind": architecture.kind.value,

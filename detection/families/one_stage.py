@@ -10,13 +10,13 @@ from detection.families.blocks import box_coder, cross_entropy, max_iou_assigner
 from searchd.domain.detector import Detector
 
 GROUPS = 32
-"""Groups of FCOS's GroupNorm where the towers are wide enough."""
+"""Number of groups of FCOS's GroupNorm, if the towers are wide enough."""
 INFINITY = 100_000_000
-"""mmdet's stand-in for no bound on a level's distances."""
+"""mmdet's value for an unbounded distance, in pixels."""
 
 
 def retinanet(detector: Detector) -> dict[str, Any]:
-    """RetinaNet: P6 is a convolution of C5, P7 one of P6; no norm in the head."""
+    """Return RetinaNet's config: P6 is a convolution of C5, P7 one of P6; the head has no norm."""
     return {
         "type": RetinaNet.__name__,
         "neck": _fpn(detector) | {"add_extra_convs": "on_input"},
@@ -46,8 +46,8 @@ def retinanet(detector: Detector) -> dict[str, Any]:
 
 
 def fcos(detector: Detector) -> dict[str, Any]:
-    """FCOS with GroupNorm, centre sampling, distances divided by the stride, the centerness on the
-    box tower, and the GIoU loss; P6 is a convolution of P5, P7 one of P6."""
+    """Return FCOS's config: GroupNorm, centre sampling, distances divided by the stride, centerness
+    on the box tower, and the GIoU loss; P6 is a convolution of P5, P7 one of P6."""
     return {
         "type": FCOS.__name__,
         "neck": _fpn(detector) | {"add_extra_convs": "on_output", "relu_before_extra_convs": True},
@@ -75,23 +75,23 @@ def fcos(detector: Detector) -> dict[str, Any]:
 
 
 def norm_groups(channels: int) -> int:
-    """The largest divisor of `GROUPS` that splits the channels evenly into groups of two or more: a
-    group of one has no variance on a level of one cell."""
+    """Return the largest divisor of `GROUPS` that splits the channels evenly into groups of two or
+    more: a group of one channel has no variance on a level of one cell."""
     return gcd(GROUPS, channels // 2) if channels % 2 == 0 else 1
 
 
 def regress_ranges(detector: Detector) -> list[list[float]]:
-    """For each level, the smallest and largest distance in pixels from a point to its box's sides.
+    """Return each level's smallest and largest distance in pixels from a point to its box's sides.
 
-    A level ends at `level_scale` times its stride (64, 128, 256 and 512 by default), and the last
-    one never does.
+    The largest distance of a level is `level_scale` times its stride (64, 128, 256 and 512 by
+    default); that of the last level is unbounded.
     """
     ends = [detector.level_scale * stride for stride in detector.strides[:-1]]
     return [list(pair) for pair in zip([-1, *ends], [*ends, INFINITY], strict=True)]
 
 
 def _fpn(detector: Detector) -> dict[str, Any]:
-    """P3..P7."""
+    """Return the config of an FPN with the levels P3 to P7."""
     return {
         "type": "FPN",
         "in_channels": list(detector.architecture.out_channels),
@@ -128,5 +128,5 @@ def _test_config(*, nms_iou: float) -> dict[str, Any]:
 
 
 def _distillation(detector: Detector) -> dict[str, int]:
-    """What `detection.distillation` reads; mmdet passes over it."""
+    """Return the settings that `detection.distillation` reads and mmdet ignores."""
     return {"sampled_rois": detector.sampled_rois}

@@ -1,4 +1,4 @@
-"""Faster R-CNN and Cascade R-CNN with FPN, as in mmdet's configs of these names."""
+"""Makes configs of Faster R-CNN and Cascade R-CNN with FPN, as mmdet ships them."""
 
 from typing import Any
 
@@ -9,18 +9,22 @@ from searchd.domain.architecture import STAGE_STRIDES
 from searchd.domain.detector import Detector
 
 CASCADE_IOUS = (0.5, 0.6, 0.7)
-"""Each stage's IoU from which on a proposal is positive."""
+"""Smallest IoU of a positive proposal, for each stage."""
 CASCADE_LOSS_WEIGHTS = (1.0, 0.5, 0.25)
+"""Weight of the loss, for each stage."""
 CASCADE_STDS = (
     [0.1, 0.1, 0.2, 0.2],
     [0.05, 0.05, 0.1, 0.1],
     [0.033, 0.033, 0.067, 0.067],
 )
-"""Each stage's scale of box offsets: later stages correct smaller errors."""
+"""Scale of box offsets (x, y, w, h), for each stage: later stages correct smaller errors."""
 
 
 def faster_rcnn(detector: Detector) -> dict[str, Any]:
-    """Faster R-CNN; twice as many proposals before NMS (per level) than after it (per image)."""
+    """Return Faster R-CNN's config.
+
+    There are twice as many proposals before NMS (per level) as after it (per image).
+    """
     box_loss = {"type": "L1Loss", "loss_weight": 1.0}
     head = _bbox_head(detector, CASCADE_STDS[0], box_loss, class_agnostic=False)
     return {
@@ -42,7 +46,8 @@ def faster_rcnn(detector: Detector) -> dict[str, Any]:
 
 
 def cascade_rcnn(detector: Detector) -> dict[str, Any]:
-    """Cascade R-CNN: three class-agnostic box heads, each refining the boxes of the one before."""
+    """Return Cascade R-CNN's config: three class-agnostic box heads, each refining the previous
+    one's boxes."""
     box_loss = {"type": "SmoothL1Loss", "beta": 1.0, "loss_weight": 1.0}
     return {
         "type": CascadeRCNN.__name__,
@@ -67,7 +72,7 @@ def cascade_rcnn(detector: Detector) -> dict[str, Any]:
 
 
 def _fpn(detector: Detector) -> dict[str, Any]:
-    """P2..P6; P6 is every second cell of P5."""
+    """Return the config of an FPN with the levels P2 to P6; P6 is every second cell of P5."""
     return {
         "type": "FPN",
         "in_channels": list(detector.architecture.out_channels),
@@ -120,7 +125,11 @@ def _bbox_head(
 
 
 def _rpn_training(*, allowed_border: int) -> dict[str, Any]:
-    """`allowed_border`: pixels that an anchor may leave the image by; -1 for any number."""
+    """Return the RPN's training settings.
+
+    Args:
+        allowed_border: Pixels that an anchor may reach outside the image; -1 for any number.
+    """
     return {
         "assigner": max_iou_assigner(pos_iou=0.7, neg_iou=0.3, min_pos_iou=0.3, low_quality=True),
         "sampler": _sampler(num=256, pos_fraction=0.5, add_gt=False),
@@ -157,7 +166,7 @@ def _sampler(*, num: int, pos_fraction: float, add_gt: bool) -> dict[str, Any]:
 
 
 def _proposals(before_nms: int, after_nms: int) -> dict[str, Any]:
-    """`before_nms` counts per level, `after_nms` per image."""
+    """Return the RPN's proposal settings; `before_nms` is per level, `after_nms` per image."""
     return {
         "nms_pre": before_nms,
         "max_per_img": after_nms,

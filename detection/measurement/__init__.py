@@ -1,1 +1,1 @@
-"""What is measured of a detector: COCO AP, multiply-accumulates, latency."""
+"""Measures a detector: COCO AP, multiply-accumulates, latency."""

@@ -1,16 +1,16 @@
-"""Multiply-accumulates and parameters of a detector, in the papers' convention
+"""Counts multiply-accumulates and parameters of a detector, in the papers' convention
 (docs/papers.md 0.4).
 
-Counted on the real module: it runs once on torch's meta device, which computes shapes and no
-numbers, and every operator that it calls is priced:
+The real module runs once on torch's meta device, which computes shapes and no numbers, and the cost
+of every operator that it calls is added up:
 
     convolution, linear    multiply-accumulates; a convolution's bias one per output element, a
                            linear layer's bias once per layer and not per proposal
     batch and group norm   2 per output element
     ReLU, ReLU6            1 per element
     max-pooling            its input's elements; P6, a 1x1 pooling, is free
-    deformable convolution its convolution and the one that makes its offsets and mask
-    matrix product         multiply-accumulates: attention, of which the papers count nothing
+    deformable convolution its convolution and the one that computes its offsets and mask
+    matrix product         multiply-accumulates: attention, which the papers do not count
     layer norm, GELU       as batch norm and as ReLU
 
 RoIAlign, upsampling, sampling at offsets, additions, sigmoid, softmax and NMS are not counted, and
@@ -32,6 +32,7 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from detection.build import assemble
+from detection.eval_mode import eval_mode
 from searchd.domain.architecture import NUM_STAGES, Architecture
 from searchd.domain.detector import Detector
 from searchd.domain.resolution import Resolution
@@ -42,33 +43,35 @@ ROI_SIZE = 7
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Complexity:
-    """What one image costs."""
+    """The cost of one image."""
 
     macs: float
     """Multiply-accumulates of the whole detector."""
     backbone_macs: float
-    """Those of the backbone, stem included."""
+    """Multiply-accumulates of the backbone, stem included."""
     params: int
     """Parameters of the whole detector, BN weights and biases included."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackboneComplexity:
-    """What one image costs in a backbone, part by part."""
+    """The cost of one image in each part of a backbone."""
 
     stem_macs: float
+    """Multiply-accumulates of the stem."""
     stage_macs: tuple[float, ...]
-    """Of the 4 stages."""
+    """Multiply-accumulates of the 4 stages."""
     params: int
+    """Parameters of the backbone."""
 
 
 def count(detector: Detector, resolution: Resolution) -> Complexity:
-    """Count one forward pass at batch 1 of an input of exactly this resolution.
+    """Count one forward pass at batch size 1 with an input of exactly this resolution.
 
-    Two-stage: the RPN runs on P2..P6 and `detector.num_proposals` proposals pass the RoI head; in a
-    cascade they pass each of the three. One-stage: the head runs on P3..P7.
+    Two-stage: the RPN runs on P2..P6, and the RoI head on `detector.num_proposals` proposals; in a
+    cascade all three heads do. One-stage: the head runs on P3..P7.
     """
-    # In inference mode operators arrive whole (conv2d, batch_norm), not as their parts.
+    # In inference mode operators are dispatched whole (conv2d, batch_norm), not in parts.
     with torch.device("meta"), torch.inference_mode():
         model = assemble(detector).eval()
         _run_deformable_as_convolutions(model)
@@ -86,26 +89,23 @@ def count(detector: Detector, resolution: Resolution) -> Complexity:
 
 @torch.inference_mode()
 def count_model(model: BaseDetector, resolution: Resolution) -> Complexity:
-    """Count a detector of mmdet's own, as `count` does, in one real forward pass: parts of some
+    """Count mmdet's own detector like `count`, but in a real forward pass, since parts of some
     detectors cannot run on the meta device.
 
-    The head is the dense head, or the RPN with the RoI box heads, on as many proposals as the
-    model takes at test time. What else it has, such as a mask head, is among the parameters alone.
+    The head is the dense head, or the RPN with the RoI box heads on the number of proposals that
+    the model uses at test time. Other parts, such as a mask head, count as parameters only.
 
     Args:
-        model: On any device; one stage or two. Its mode is what it was afterwards.
-        resolution: Of the input, exactly.
+        model: A one-stage or two-stage detector on any device. Its mode is the same afterwards.
+        resolution: The exact resolution of the input.
     """
     device = next(model.parameters()).device
     image = torch.zeros(1, 3, resolution.height, resolution.width, device=device)
-    was_training = model.training
-    model.eval()
-    with _Counter() as backbone, backbone.of_deformable(model):
+    with eval_mode(model), _Counter() as backbone, backbone.of_deformable(model):
         stages = model.backbone(image)
-    with _Counter() as rest, rest.of_deformable(model):
+    with eval_mode(model), _Counter() as rest, rest.of_deformable(model):
         levels = model.neck(stages) if model.with_neck else stages
         _run_any_heads(model, levels, resolution)
-    model.train(was_training)
     return Complexity(
         macs=float(backbone.macs + rest.macs),
         backbone_macs=float(backbone.macs),
@@ -114,15 +114,15 @@ def count_model(model: BaseDetector, resolution: Resolution) -> Complexity:
 
 
 def count_backbone(architecture: Architecture, resolution: Resolution) -> BackboneComplexity:
-    """Count the backbone alone, as `count` does, with each part's share.
+    """Count each part of the backbone, like `count`.
 
-    The parts' sum is `Complexity.backbone_macs`.
+    The parts add up to `Complexity.backbone_macs`.
     """
     with torch.device("meta"), torch.inference_mode(), _Counter() as counter:
         model = assemble(Detector(architecture=architecture)).eval()
         _run_deformable_as_convolutions(model)
         backbone = model.backbone
-        ends: list[int] = []  # the counter's value when each part has run
+        ends: list[int] = []  # the counter's value after each part
         for name in ("stem_end", *(f"layer{i}" for i in range(1, NUM_STAGES + 1))):
             part = backbone.get_submodule(name)
             part.register_forward_hook(lambda *_: ends.append(counter.macs))
@@ -136,10 +136,10 @@ def count_backbone(architecture: Architecture, resolution: Resolution) -> Backbo
 
 
 def _run_deformable_as_convolutions(model: BaseDetector) -> None:
-    """mmcv's operator knows no meta device, and would not be seen."""
+    """Replace mmcv's operator, which does not support the meta device and would not be counted."""
     for module in model.modules():
         if isinstance(module, ModulatedDeformConv2dPack):
-            module.to("meta")  # mmcv makes its weight on the CPU whatever the default device
+            module.to("meta")  # mmcv creates its weight on the CPU, whatever the default device
             module.forward = partial(_offsets_and_convolution, module)
 
 
@@ -164,8 +164,8 @@ def _run_any_heads(model: BaseDetector, levels: Sequence[Tensor], resolution: Re
         model.bbox_head(levels)
         return
     model.rpn_head(levels)
-    whole = levels[0].new_tensor([0.0, 0.0, 0.0, resolution.width, resolution.height])
-    rois = whole.expand(model.test_cfg.rpn.max_per_img, 5).contiguous()
+    full_image = levels[0].new_tensor([0.0, 0.0, 0.0, resolution.width, resolution.height])
+    rois = full_image.expand(model.test_cfg.rpn.max_per_img, 5).contiguous()
     heads = model.roi_head.bbox_head
     stages = [(i,) for i in range(len(heads))] if isinstance(heads, nn.ModuleList) else [()]
     for stage in stages:
@@ -173,7 +173,7 @@ def _run_any_heads(model: BaseDetector, levels: Sequence[Tensor], resolution: Re
 
 
 class _Counter(TorchDispatchMode):
-    """Adds up the price of every operator called while it is active."""
+    """Adds up the cost of every operator that is called while it is active."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -181,7 +181,7 @@ class _Counter(TorchDispatchMode):
 
     @contextmanager
     def of_deformable(self, model: nn.Module) -> Iterator[None]:
-        """Count mmcv's deformable convolutions too, which are no operators of torch."""
+        """Count mmcv's deformable convolutions too, which are not operators of torch."""
 
         def add(conv: Any, _args: Any, out: Tensor) -> None:
             self.macs += out.numel() * conv.weight[0].numel()
@@ -203,9 +203,9 @@ class _Counter(TorchDispatchMode):
     ) -> Any:
         del types
         out = func(*args, **(kwargs or {}))
-        price = _PRICES.get(func.overloadpacket)
-        if price is not None:
-            self.macs += price(args, out[0] if isinstance(out, tuple) else out)
+        cost = _COSTS.get(func.overloadpacket)
+        if cost is not None:
+            self.macs += cost(args, out[0] if isinstance(out, tuple) else out)
         return out
 
 
@@ -242,7 +242,7 @@ def _max_pool(args: tuple[Any, ...], out: Tensor) -> int:
 
 
 _aten = torch.ops.aten
-_PRICES: dict[Any, Callable[[tuple[Any, ...], Tensor], int]] = {
+_COSTS: dict[Any, Callable[[tuple[Any, ...], Tensor], int]] = {
     _aten.conv2d: _convolution,
     _aten.linear: _linear,
     _aten.matmul: _matrix_product,

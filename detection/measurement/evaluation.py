@@ -1,4 +1,4 @@
-"""COCO AP of a detector on a split, at one resolution."""
+"""Measures a detector's COCO AP on a split, at one resolution."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from mmdet.structures import DetDataSample
 
 from detection.data.batches import Batch, fixed_batches
 from detection.data.coco import CocoSplit, read_document
+from detection.eval_mode import eval_mode
 from searchd.domain.resolution import Resolution
 
 Detection = dict[str, Any]
@@ -20,7 +21,7 @@ pixels of the original image), score."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AveragePrecision:
-    """COCO box AP in [0, 1]; -1, as COCO has it, where the split has no object of that size."""
+    """COCO box AP in [0, 1]; -1, as in COCO, if the split has no object of that size."""
 
     ap: float
     """Mean over IoU thresholds .50 to .95."""
@@ -41,14 +42,14 @@ def evaluate(
     device: torch.device | str = "cpu",
     batch_size: int = 8,
 ) -> AveragePrecision:
-    """Detect on every image of the split and compare with its annotations.
+    """Detect on every image of the split and compare the detections with its annotations.
 
     Args:
-        model: On `device`. Its mode is what it was afterwards.
+        model: The detector, on `device`. Its mode is the same afterwards.
         split: Usually the validation split.
-        resolution: Long-side maximum and short-side target.
-        device: Where the model is.
-        batch_size: Images at a time; of no influence on the result.
+        resolution: Long-side maximum and short-side target, in pixels.
+        device: Device of the model.
+        batch_size: Images per batch. It has no influence on the result.
     """
     found = predict(model, split, resolution, device=device, batch_size=batch_size)
     return score(split, [detection for batch in found for detection in batch])
@@ -62,16 +63,16 @@ def predict(
     device: torch.device | str = "cpu",
     batch_size: int = 8,
 ) -> Iterator[list[Detection]]:
-    """The detections, batch by batch, so that a caller can report and stop in between.
+    """Yield the detections of each batch, so that a caller can report and stop in between.
 
-    Args: see `evaluate`. The model is in eval mode only while a batch is computed.
+    For the arguments see `evaluate`. The model is in eval mode only while a batch is computed.
     """
     for batch in fixed_batches(split, resolution, batch_size):
         yield _predict_batch(model, split, batch.to(device))
 
 
 def score(split: CocoSplit, detections: list[Detection]) -> AveragePrecision:
-    """COCO's metrics of detections on all images of the split."""
+    """Compute COCO's metrics of the detections on all images of the split."""
     truth = COCO(_ground_truth(split))
     evaluation = COCOeval_faster(truth, truth.loadRes(detections), "bbox", print_function=_silent)
     evaluation.run()
@@ -82,11 +83,8 @@ def score(split: CocoSplit, detections: list[Detection]) -> AveragePrecision:
 
 
 def _predict_batch(model: BaseDetector, split: CocoSplit, batch: Batch) -> list[Detection]:
-    was_training = model.training
-    model.eval()
-    with torch.inference_mode():
+    with eval_mode(model), torch.inference_mode():
         samples = model.predict(batch.inputs, batch.samples, rescale=True)
-    model.train(was_training)
     return [detection for sample in samples for detection in _detections(sample, split)]
 
 
@@ -105,7 +103,7 @@ def _detections(sample: DetDataSample, split: CocoSplit) -> Iterable[Detection]:
 
 
 def _ground_truth(split: CocoSplit) -> dict[str, Any]:
-    """The split's annotation file, with the fields filled in that many tools leave out."""
+    """Return the split's annotations, with the fields that many tools leave out."""
     document = dict(read_document(split.spec.annotations))
     for annotation in document["annotations"]:
         annotation.setdefault("iscrowd", 0)
@@ -114,4 +112,4 @@ def _ground_truth(split: CocoSplit) -> dict[str, Any]:
 
 
 def _silent(*_: object) -> None:
-    """COCO's tools report on the console otherwise."""
+    """Replace the print function of COCO's tools, so that they print nothing."""

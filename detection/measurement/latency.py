@@ -1,4 +1,4 @@
-"""How long a detector takes for one image."""
+"""Measures a detector's latency for one image."""
 
 import statistics
 import time
@@ -9,20 +9,21 @@ from mmdet.models import BaseDetector
 from mmdet.structures import DetDataSample
 
 from detection.build import SIZE_DIVISOR
+from detection.eval_mode import eval_mode
 from searchd.domain.resolution import Resolution
 
 WARM_UP = 3
-"""Unmeasured passes before the measured ones: the first allocate and choose kernels."""
+"""Number of unmeasured passes before the measured ones: they allocate memory and choose kernels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:
-    """The speed at batch 1."""
+    """The speed at batch size 1."""
 
     latency_s: float
-    """Median seconds of one image: network, proposals and NMS; not the reading of the image."""
+    """Median seconds per image for network, proposals and NMS, without reading the image."""
     images_per_s: float
-    """Images over total time."""
+    """Number of images divided by their total time."""
 
 
 def measure(
@@ -32,25 +33,22 @@ def measure(
     device: torch.device | str = "cpu",
     num_images: int = 20,
 ) -> Latency:
-    """Time single images of exactly this resolution, warm and synchronised.
+    """Measure the latency of single images of exactly this resolution, after a warm-up.
 
-    The image is noise from a fixed seed. With few detections, as a noise image gives, NMS takes the
-    least time it can; the network dominates at any realistic size.
+    The image is noise from a fixed seed. It gives few detections, so NMS takes little time; the
+    network dominates at any realistic size.
 
     Args:
-        model: On `device`. Its mode is what it was afterwards.
+        model: The detector, on `device`. Its mode is the same afterwards.
         resolution: Width and height of the image, before padding to a multiple of 32.
-        device: Where the model is.
-        num_images: Measured passes.
+        device: Device of the model.
+        num_images: Number of measured passes.
     """
     inputs, sample = _image(resolution, device)
-    was_training = model.training
-    model.eval()
-    with torch.inference_mode():
+    with eval_mode(model), torch.inference_mode():
         for _ in range(WARM_UP):
             _timed(model, inputs, sample)
         times = [_timed(model, inputs, sample) for _ in range(num_images)]
-    model.train(was_training)
     return Latency(latency_s=statistics.median(times), images_per_s=num_images / sum(times))
 
 
@@ -63,7 +61,7 @@ def _timed(model: BaseDetector, inputs: torch.Tensor, sample: DetDataSample) -> 
 
 
 def _synchronise(device: torch.device) -> None:
-    """Wait for a GPU's queue; a CPU has none."""
+    """Wait until a GPU has finished its queue; do nothing on a CPU."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -71,7 +69,7 @@ def _synchronise(device: torch.device) -> None:
 def _image(
     resolution: Resolution, device: torch.device | str
 ) -> tuple[torch.Tensor, DetDataSample]:
-    """Normalised noise, 1 x 3 x H x W, and its description."""
+    """Return normalised noise, 1 x 3 x H x W, and its data sample."""
     shape = (resolution.height, resolution.width)
     padded = tuple(SIZE_DIVISOR * -(-side // SIZE_DIVISOR) for side in shape)
     inputs = torch.zeros(1, 3, *padded)

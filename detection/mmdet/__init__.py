@@ -1,1 +1,1 @@
-"""mmdet's configs and checkpoints: assembled, built, imported."""
+"""Builds mmdet's own configs and imports its checkpoints."""

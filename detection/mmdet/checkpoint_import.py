@@ -1,9 +1,9 @@
-"""A detector that mmdet trained, as a `Student`: from a shipped config's name and a checkpoint.
+"""Imports a detector that mmdet trained as a `Student`, from a config's name and a checkpoint.
 
-The student computes what mmdet's model computes, but for rounding: same weights, with the config's
-input normalisation folded into the first convolution. This is seen to on a random image at every
-import. What is trained or searched afterwards follows this project's settings, and not the
-config's losses and assigners.
+The student computes the same as mmdet's model, except for rounding: it has the same weights, with
+the config's input normalisation folded into the first convolution. Every import checks this on a
+random image. Training and search afterwards follow this project's settings, and not the config's
+losses and assigners.
 """
 
 import pickle
@@ -17,10 +17,11 @@ from mmcv.ops import ModulatedDeformConv2dPack
 from mmdet.models import BaseDetector
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from detection.build import SIZE_DIVISOR, Student, assemble, detector_config
+from detection.distillation.taps import first_stage
 from detection.mmdet.config import Normalisation, build_config, model_config
 from detection.mmdet.raw_outputs import raw_outputs
 from searchd.domain.architecture import Architecture, Block, BlockKind, Shortcut
@@ -38,17 +39,18 @@ EXAMPLES = {
     Family.RETINANET: "retinanet_r50_fpn_1x_coco",
     Family.FCOS: "fcos_r50_fpn_gn-head-center-normbbox-centeronreg-giou_8xb8-amp-lsj-200e_coco",
 }
-"""For each family a config that can be imported."""
+"""A config that can be imported, for each family."""
 FIRST_CONV = "backbone.conv1.weight"
+"""Name of the weights into which the input normalisation is folded."""
 TOLERANCE = 1e-5
-"""Largest difference of outputs, as a share of the largest magnitude among them."""
+"""Largest accepted difference of outputs, as a share of their largest magnitude."""
 
 _UNREADABLE = (
     *(OSError, EOFError, pickle.UnpicklingError, SafetensorError, struct.error, RuntimeError),
     *(ValueError, TypeError, LookupError, AttributeError, AssertionError, OverflowError),
     *(MemoryError,),
 )
-"""What the readers of torch and safetensors raise at damaged files, which they hardly check."""
+"""Errors that torch and safetensors raise for damaged files, which they hardly check."""
 _TYPES = {
     "FasterRCNN": Family.FASTER_RCNN,
     "CascadeRCNN": Family.CASCADE_RCNN,
@@ -60,18 +62,18 @@ _TYPES = {
 def import_student(
     config: str, checkpoint: Path, *, options: Mapping[str, Any] | None = None
 ) -> Student:
-    """The detector of an mmdet config with a checkpoint's weights, around an architecture.
+    """Import the detector of an mmdet config with a checkpoint's weights.
 
     Args:
-        config: Name of a config that is shipped with mmdet, of a family of this project with a
-            ResNet or ResNeXt backbone whose stride is on the 3x3 convolution.
-        checkpoint: mmengine's or a plain state_dict (torch), or safetensors. It is read without
-            running any code in it.
+        config: Name of a config that mmdet ships, of a family of this project and with a ResNet or
+            ResNeXt backbone whose stride is on the 3x3 convolution.
+        checkpoint: A checkpoint of mmengine, a plain state_dict (torch), or safetensors. It is read
+            without running any code in it.
         options: Values that replace the config's, see `MmdetDetector`.
 
     Raises:
         CheckpointError: The config is unknown or not supported, the checkpoint cannot be read or
-            does not fit it, or the two models' outputs differ; the message names what.
+            does not fit it, or the two models' outputs differ. The message says which.
     """
     weights = read_weights(checkpoint)
     try:
@@ -84,29 +86,29 @@ def import_student(
         normalisation = Normalisation.of(model["data_preprocessor"], config)
     except InvalidValueError as error:
         raise CheckpointError(f"{checkpoint} cannot be imported: {error}") from error
-    theirs = build_config(model)
-    _load(theirs, weights, f"{checkpoint} does not fit config {config}")
-    detector = _describe(theirs, family, config)
-    weights = theirs.state_dict()
+    mmdet_model = build_config(model)
+    _load(mmdet_model, weights, f"{checkpoint} does not fit config {config}")
+    detector = _describe(mmdet_model, family, config)
+    weights = mmdet_model.state_dict()
     weights[FIRST_CONV] = normalisation.fold(weights[FIRST_CONV])
-    ours = assemble(detector)
-    _load(ours, weights, f"config {config} has other parts than this project's {family}")
-    check_equal(theirs, ours, normalisation, config)
+    own_model = assemble(detector)
+    _load(own_model, weights, f"config {config} has other parts than this project's {family}")
+    check_equal(mmdet_model, own_model, normalisation, config)
     return Student(detector=detector, weights=weights)
 
 
 def read_weights(checkpoint: Path) -> dict[str, Tensor]:
-    """A checkpoint's weights by mmdet's names, without running any code in the file.
+    """Read a checkpoint's weights by mmdet's names, without running any code in the file.
 
-    mmengine stores logs beside the weights, as objects; they are passed over.
+    mmengine stores logs beside the weights, as objects. They are skipped.
 
     Raises:
-        CheckpointError: It is not there, is damaged, or holds no state_dict.
+        CheckpointError: The file is missing or damaged, or has no state_dict.
     """
     try:
         if checkpoint.suffix == ".safetensors":
             return load_file(checkpoint)
-        with safe_globals([(_PassedOver, name) for name in _unknown_types(checkpoint)]):
+        with safe_globals([(_Skipped, name) for name in _unknown_types(checkpoint)]):
             stored = torch.load(checkpoint, map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
         raise CheckpointError(f"{checkpoint} cannot be read: {error}") from error
@@ -115,8 +117,8 @@ def read_weights(checkpoint: Path) -> dict[str, Tensor]:
         isinstance(name, str) and isinstance(weight, Tensor) for name, weight in weights.items()
     ):
         raise CheckpointError(
-            f"{checkpoint} holds no state_dict, which maps names to tensors; store the model's, "
-            "best as safetensors"
+            f"{checkpoint} has no state_dict, which maps names to tensors; store the model's, "
+            "preferably as safetensors"
         )
     return weights
 
@@ -128,8 +130,8 @@ def _unknown_types(checkpoint: Path) -> list[str]:
         return []
 
 
-class _PassedOver:
-    """Stands for everything in a checkpoint that is neither a tensor nor a plain value."""
+class _Skipped:
+    """Stands in for the objects in a checkpoint that are neither tensors nor plain values."""
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         pass
@@ -139,29 +141,29 @@ class _PassedOver:
 
 
 def check_equal(
-    theirs: BaseDetector, ours: BaseDetector, normalisation: Normalisation, config: str
+    mmdet_model: BaseDetector, own_model: BaseDetector, normalisation: Normalisation, config: str
 ) -> None:
-    """See that mmdet's model and ours compute the same from the same random image.
+    """Check that mmdet's model and own_model compute the same from the same random image.
 
-    In float64, where rounding cannot hide a difference or look like one. Both models are in float32
-    and eval mode afterwards.
+    Computed in float64, in which rounding can neither hide a difference nor look like one. Both
+    models are in float32 and eval mode afterwards.
 
     Raises:
-        CheckpointError: They do not; the message names the first output that differs.
+        CheckpointError: The outputs differ. The message names the first that does.
     """
-    # Large enough for P7 to have cells of its own.
+    # Large enough for P7 to have several cells.
     image = torch.randn(1, 3, 4 * SIZE_DIVISOR, 5 * SIZE_DIVISOR, dtype=torch.float64)
     with torch.inference_mode():
-        expected = raw_outputs(theirs.double().eval(), normalisation.apply(image))
-        found = raw_outputs(ours.double().eval(), image)
+        expected = raw_outputs(mmdet_model.double().eval(), normalisation.apply(image))
+        found = raw_outputs(own_model.double().eval(), image)
     for (name, one), (_, other) in zip(expected, found, strict=True):
         if one.shape != other.shape or not _close(one, other):
             raise CheckpointError(
                 f"config {config} computes other {name} than this project's detector from the same "
                 "weights, so it cannot be imported"
             )
-    theirs.float()
-    ours.float()
+    mmdet_model.float()
+    own_model.float()
 
 
 def _family(type_name: str, config: str) -> Family:
@@ -174,7 +176,7 @@ def _family(type_name: str, config: str) -> Family:
 
 
 def _num_classes(family: Family, weights: Mapping[str, Tensor]) -> int:
-    """The classes that a checkpoint was trained for."""
+    """Return the number of classes that a checkpoint was trained for."""
     name, per_class, background = {
         Family.FASTER_RCNN: ("roi_head.bbox_head.fc_cls.bias", 1, 1),
         Family.CASCADE_RCNN: ("roi_head.bbox_head.0.fc_cls.bias", 1, 1),
@@ -196,16 +198,16 @@ def _load(model: BaseDetector, weights: Mapping[str, Tensor], problem: str) -> N
 
 
 def _describe(model: BaseDetector, family: Family, config: str) -> Detector:
-    """The value that describes mmdet's model, as far as any does."""
+    """Return the `Detector` that describes mmdet's model."""
     architecture = _architecture(model.backbone, EXAMPLES[family], config)
     _check_parts(model, architecture, family, config)
     if family.two_stage:
-        head, roi_head = _first(model.roi_head.bbox_head), model.roi_head
+        head, roi_head = first_stage(model.roi_head.bbox_head), model.roi_head
         numbers = {
             "head_channels": head.fc_out_channels,
-            "finest_roi_scale": _first(roi_head.bbox_roi_extractor).finest_scale,
+            "finest_roi_scale": first_stage(roi_head.bbox_roi_extractor).finest_scale,
             "num_proposals": model.test_cfg.rpn.max_per_img,
-            "sampled_rois": _first(roi_head.bbox_sampler).num,
+            "sampled_rois": first_stage(roi_head.bbox_sampler).num,
         }
         scale = float(model.rpn_head.prior_generator.scales[0])
     else:
@@ -225,7 +227,7 @@ def _describe(model: BaseDetector, family: Family, config: str) -> Detector:
 def _check_parts(
     model: BaseDetector, architecture: Architecture, family: Family, config: str
 ) -> None:
-    """See that neck and heads are of this project's types, whatever their numbers are."""
+    """Check that neck and heads are of this project's types, whatever their sizes are."""
     expected = detector_config(Detector(architecture=architecture, family=family))
     for part in ("neck", "rpn_head", "roi_head", "bbox_head"):
         if part not in expected:
@@ -245,7 +247,7 @@ def _one_stage_scale(head: Any) -> float:
 
 
 def _architecture(backbone: Any, example: str, config: str) -> Architecture:
-    """The architecture of mmdet's ResNet or ResNeXt."""
+    """Return the architecture of mmdet's ResNet or ResNeXt."""
     if type(backbone).__name__ not in ("ResNet", "ResNeXt"):
         raise CheckpointError(
             f"config {config} has the backbone {type(backbone).__name__}; a base has a ResNet or "
@@ -285,11 +287,6 @@ def _block(block: Any) -> Block:
         groups=convs[1].groups,
         deformable=any(isinstance(conv, ModulatedDeformConv2dPack) for conv in convs),
     )
-
-
-def _first(value: Any) -> Any:
-    """A cascade's first stage, or the only one there is."""
-    return value[0] if isinstance(value, nn.ModuleList | list) else value
 
 
 def _close(one: Tensor, other: Tensor) -> bool:

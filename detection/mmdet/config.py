@@ -1,8 +1,8 @@
-"""Detectors of mmdet's own, from the configs that are shipped with the installed mmdet.
+"""Builds mmdet's own detectors from the configs that the installed mmdet ships.
 
-They take the images of every detector of this project (see `detection.build`): RGB, normalised by
-ImageNet's mean and deviation. mmdet's configs normalise in several ways; `Normalisation` is the way
-from ours to theirs.
+Their input is that of every detector of this project (see `detection.build`): RGB, normalised by
+ImageNet's mean and standard deviation. mmdet's configs normalise in several ways; `Normalisation`
+converts our input to theirs.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,28 +24,28 @@ from searchd.domain.detector import MmdetDetector
 from searchd.domain.errors import InvalidValueError
 
 _LOADED_WHEN_BUILT = frozenset({"teacher_config", "teacher_ckpt"})
-"""Fields of mmdet's self-distilled detectors: a Python file that would be run, and a pickle."""
+"""Fields of mmdet's self-distilled detectors that name a Python file and a pickle to load."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Normalisation:
-    """How the input of an mmdet config is made from this project's: reordered, then scaled.
+    """The conversion of this project's input to an mmdet config's: reorder channels, then scale.
 
-    Only scaled and never shifted, which keeps the zeros of the padding zeros. So the step is exact,
-    also when folded into a convolution that pads.
+    It scales and never shifts, so zeros of the padding stay zeros. The conversion is therefore
+    exact, also when it is folded into a convolution that pads.
     """
 
     order: tuple[int, ...]
-    """For each channel of theirs, the channel of ours (0 to 2: R, G, B)."""
+    """For each channel of mmdet's input, the channel of ours (0 to 2: R, G, B)."""
     scale: tuple[float, ...]
-    """For each channel of theirs, what ours is multiplied by."""
+    """For each channel of mmdet's input, the factor that ours is multiplied by."""
 
     @classmethod
     def of(cls, preprocessor: Mapping[str, Any], name: str) -> Self:
-        """The normalisation of a config's `data_preprocessor`; `name` is the config's.
+        """Return the conversion to a config's `data_preprocessor`; `name` is the config's name.
 
         Raises:
-            InvalidValueError: Its mean is not ImageNet's.
+            InvalidValueError: The config's mean is not ImageNet's.
         """
         # mmdet's pipelines read BGR; either flag reverses it.
         is_rgb = preprocessor.get("bgr_to_rgb", False) or preprocessor.get("rgb_to_bgr", False)
@@ -56,18 +56,18 @@ class Normalisation:
         if not all(isclose(a, b, abs_tol=1e-6) for a, b in zip(mean, expected, strict=True)):
             raise InvalidValueError(
                 f"config {name} subtracts the mean {mean} of {'RGB' if is_rgb else 'BGR'}, where "
-                f"this project subtracts {expected}; the difference cannot be made up for at the "
+                f"this project subtracts {expected}; the difference cannot be corrected at the "
                 "padded border: use a config with ImageNet's mean"
             )
         scale = tuple(PIXEL_STD[channel] / s for channel, s in zip(order, std, strict=True))
         return cls(order=order, scale=scale)
 
     def apply(self, images: Tensor) -> Tensor:
-        """Our input as theirs; both N x 3 x H x W."""
+        """Convert our input to mmdet's; both N x 3 x H x W."""
         return images[:, list(self.order)] * images.new_tensor(self.scale)[:, None, None]
 
     def fold(self, weight: Tensor) -> Tensor:
-        """The first convolution's weights (C_out x 3 x k x k) for our input instead of theirs."""
+        """Convert the first convolution's weights (C_out x 3 x k x k) to our input."""
         folded = weight.new_empty(weight.shape)
         folded[:, list(self.order)] = weight * weight.new_tensor(self.scale)[:, None, None]
         return folded
@@ -82,7 +82,7 @@ def assemble_mmdet(detector: MmdetDetector) -> BaseDetector:
     before the backbone.
 
     Raises:
-        InvalidValueError: mmdet ships no such config, an option names no value of it, or its
+        InvalidValueError: mmdet ships no such config, an option does not fit it, or its
             normalisation cannot be converted.
     """
     config = model_config(detector)
@@ -93,20 +93,21 @@ def assemble_mmdet(detector: MmdetDetector) -> BaseDetector:
 
 
 def build_config(model: Mapping[str, Any]) -> BaseDetector:
-    """mmdet's detector of a `model` config, without a defined initialisation."""
+    """Build mmdet's detector of a `model` config without initialising it."""
     built = MODELS.build(ConfigDict(model, _scope_="mmdet"))
     if isinstance(getattr(built, "bbox_head", None), SSDHead):
-        # mmdet's prediction asks every head for its loss_cls, and SSD's has none.
+        # mmdet's prediction reads every head's loss_cls, which SSD's does not have.
         built.bbox_head.loss_cls = None
     return built
 
 
 def model_config(detector: MmdetDetector) -> dict[str, Any]:
-    """The config's `model` as mmdet has it, but with the detector's options and classes, and
-    without pretrained weights, which would be downloaded.
+    """Return the config's `model` with the detector's options and number of classes.
+
+    Pretrained weights are left out, since they would be downloaded.
 
     Raises:
-        InvalidValueError: mmdet ships no such config, an option names no value of it, or it loads
+        InvalidValueError: mmdet ships no such config, an option does not fit it, or it loads
             another detector.
     """
     path = find_config(detector.config)
@@ -127,27 +128,27 @@ def model_config(detector: MmdetDetector) -> dict[str, Any]:
 
 
 def find_config(name: str) -> Path:
-    """The file of a config that is shipped with the installed mmdet.
+    """Return the file of a config that the installed mmdet ships.
 
     Args:
-        name: As "retinanet_r50_fpn_1x_coco" or "retinanet/retinanet_r50_fpn_1x_coco.py".
+        name: For example "retinanet_r50_fpn_1x_coco" or "retinanet/retinanet_r50_fpn_1x_coco.py".
 
     Raises:
-        InvalidValueError: There is none; the message lists the names that come close.
+        InvalidValueError: There is no such config. The message lists similar names.
     """
     stem = Path(name.removesuffix(".py")).name
     found = _shipped().get(stem)
     if found is None:
         close = get_close_matches(stem, _shipped(), n=5, cutoff=0.5)
         raise InvalidValueError(
-            f"mmdet ships no config {name!r}; close to it: {', '.join(close) or 'none'}"
+            f"mmdet ships no config {name!r}; similar names: {', '.join(close) or 'none'}"
         )
     return found
 
 
 @cache
 def _shipped() -> dict[str, Path]:
-    """Every complete config of the installed mmdet, by its file's stem."""
+    """Return every complete config of the installed mmdet, by its file's stem."""
     folder = Path(get_installed_path("mmdet"), ".mim", "configs")
     files = sorted(path for path in folder.rglob("*.py") if "_base_" not in path.parts)
     return {path.stem: path for path in files}
@@ -158,7 +159,7 @@ def _cleaned(node: dict[str, Any], num_classes: int) -> dict[str, Any]:
     if loaded:
         raise InvalidValueError(
             f"the config names {', '.join(sorted(loaded))}: it would load another detector when it "
-            "is built, which is not done here; use a config without a teacher of its own"
+            "is built, which is not supported; use a config without its own teacher"
         )
     node = {key: value for key, value in node.items() if key != "pretrained"}
     init = node.get("init_cfg")
@@ -170,7 +171,7 @@ def _cleaned(node: dict[str, Any], num_classes: int) -> dict[str, Any]:
 
 
 def _unfrozen(model: dict[str, Any]) -> dict[str, Any]:
-    """Every stage and BN trained: random weights that are frozen would never be of use."""
+    """Unfreeze every stage and BN, since frozen random weights would be useless."""
     trained = {"frozen_stages": -1, "norm_eval": False, "requires_grad": True}
     unfrozen: dict[str, Any] = _mapped(
         model, lambda node: node | {key: trained[key] for key in node.keys() & trained.keys()}
@@ -179,7 +180,7 @@ def _unfrozen(model: dict[str, Any]) -> dict[str, Any]:
 
 
 def _mapped(value: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
-    """`value` with every dict in it replaced by `change` of it, from the outside in."""
+    """Replace every dict in `value` by `change(dict)`, from the outside in."""
     if isinstance(value, dict):
         return {key: _mapped(item, change) for key, item in change(value).items()}
     if isinstance(value, list | tuple):
@@ -189,7 +190,7 @@ def _mapped(value: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> A
 
 @dataclass(frozen=True)
 class _Conversion:
-    """A forward pre-hook, and not a closure, so that models can be copied and pickled."""
+    """A forward pre-hook. It is no closure, so that models can be copied and pickled."""
 
     normalisation: Normalisation
 

@@ -1,4 +1,4 @@
-"""What a detector computes before any choice is made among boxes, to compare detectors by."""
+"""Computes a detector's outputs before any selection of boxes, to compare detectors."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,13 +11,14 @@ from torch import Tensor, nn
 
 
 def raw_outputs(model: BaseDetector, images: Tensor) -> list[tuple[str, Tensor]]:
-    """Named outputs of every part of a detector, before any NMS: C2..C5, the neck's levels, the
-    priors (anchors or points), the outputs of the RPN or one-stage head, and those of the RoI heads
-    on fixed boxes of several sizes.
+    """Return named outputs of every part of a detector, before any NMS.
+
+    They are C2 to C5, the neck's levels, the priors (anchors or points), the outputs of the RPN or
+    one-stage head, and those of the RoI heads on fixed boxes of several sizes.
 
     Args:
-        model: In eval mode.
-        images: N x 3 x H x W, as the model's backbone takes them.
+        model: A detector in eval mode.
+        images: N x 3 x H x W, as input of the model's backbone.
     """
     stages = model.backbone(images)
     levels = model.neck(stages)
@@ -45,7 +46,7 @@ def _roi_outputs(model: BaseDetector, levels: tuple[Tensor, ...], images: Tensor
     sizes = torch.tensor([[8, 12], [40, 30], [width - 8, height - 8], [400, 400], [1000, 900]])
     boxes = torch.cat([torch.full((len(sizes), 2), 4), 4 + sizes], dim=1).to(images)  # xyxy
     sample = DetDataSample(metainfo={"img_shape": (height, width)})
-    # A cascade's later stages see boxes that depend on the earlier ones' outputs.
+    # The boxes of a cascade's later stages depend on the earlier stages' outputs.
     return model.roi_head(
         levels,
         [InstanceData(bboxes=boxes) for _ in images],
@@ -54,7 +55,7 @@ def _roi_outputs(model: BaseDetector, levels: tuple[Tensor, ...], images: Tensor
 
 
 def _offset_scales(head: nn.Module) -> Tensor:
-    """What predicted offsets are multiplied by; FCOS's distances are not offsets and have none."""
+    """Return the factors of predicted offsets; empty for FCOS, which predicts distances."""
     return torch.tensor(getattr(head.bbox_coder, "stds", ()), dtype=torch.float64)
 
 

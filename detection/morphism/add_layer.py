@@ -1,9 +1,9 @@
 """Add-layer: append a block that starts as the identity (docs/papers.md 1.5 (3);
 Joint-DetNAS A.1.2).
 
-The last BN's weight and bias are zero, so the block adds zero to its input, which is not negative
-or, between inverted residuals, passes no ReLU: the detector's function is unchanged, in train mode
-too.
+The last BN's weight and bias are zero, so the block adds zero to its input. The input is not
+negative or, between inverted residuals, passes no ReLU. So the detector's function is unchanged, in
+train mode too.
 """
 
 from dataclasses import replace
@@ -20,9 +20,9 @@ from searchd.domain.architecture import Block, BlockKind
 
 
 def add_layer(student: Student, action: AddLayer, *, generator: torch.Generator) -> Student:
-    """Append an identity block, as wide as the stage's last one, to stage `action.stage`.
+    """Append an identity block to stage `action.stage`.
 
-    It has the last one's groups too, and is deformable if that one is.
+    It has the widths and groups of the stage's last block, and is deformable if that block is.
     """
     architecture = student.detector.architecture
     stage = architecture.stages[action.stage - 1]
@@ -40,7 +40,7 @@ def add_layer(student: Student, action: AddLayer, *, generator: torch.Generator)
 
 
 def identity_block(kind: BlockKind, block: Block, *, generator: torch.Generator) -> BlockWeights:
-    """Weights of a block that has as many inputs as outputs and adds zero."""
+    """Return the weights of a block with as many inputs as outputs that adds zero."""
     weights: BlockWeights = {}
     inputs = block.out_channels
     widths = kind.conv_channels(block.channels)
@@ -59,21 +59,22 @@ def identity_block(kind: BlockKind, block: Block, *, generator: torch.Generator)
 
 
 def dirac(shape: tuple[int, int, int, int], groups: int, *, generator: torch.Generator) -> Tensor:
-    """A partial identity: in every group, output i copies input i while there are both.
+    """Return a partial identity: in every group, output i copies input i as long as both exist.
 
     Outputs beyond the inputs, which a literal Dirac leaves at zero, are He-initialised: a zero row
-    under a zero gamma (the last convolution) or a ReLU (the others) would never learn. So are the
-    columns of inputs beyond the outputs: what makes them would wait for a gradient otherwise.
+    before a zero gamma (the last convolution) or a ReLU (the others) would never learn. Columns of
+    inputs beyond the outputs are He-initialised too: the layers that compute these inputs would get
+    no gradient otherwise.
 
     Args:
         shape: C_out x C_in/groups x k x k.
-        groups: Groups of the convolution.
-        generator: Draws the He weights.
+        groups: Number of groups of the convolution.
+        generator: Generator of the He weights.
     """
     drawn = torch.empty(shape)
     nn.init.kaiming_normal_(drawn, mode="fan_out", nonlinearity="relu", generator=generator)
     units = nn.init.dirac_(torch.empty(shape), groups)
-    copies = units.sum(dim=(2, 3)) > 0  # C_out x C_in/groups: whether the output copies the input
+    copies = units.sum(dim=(2, 3)) > 0  # C_out x C_in/groups, bool
     copied = copies.any(dim=1)[:, None] & copies.any(dim=0)[None, :]
     return torch.where(copied[:, :, None, None], units, drawn)
 

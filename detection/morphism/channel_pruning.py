@@ -1,9 +1,9 @@
 """Channel pruning: network slimming on the backbone (docs/papers.md 1.5 (1); Joint-DetNAS 3.3,
 A.3).
 
-Channels are ranked over the whole backbone by |gamma| of the BN behind the convolution that makes
-them; channels tied by shortcuts are ranked by the BN of the block at which they start; a ResNeXt
-loses whole groups. Where the removed channels' gamma and beta are zero the detector's function is
+Channels are ranked over the whole backbone by |gamma| of the BN after the convolution that outputs
+them. Channels tied by shortcuts are ranked by the BN of the first block among them. A ResNeXt loses
+whole groups. If gamma and beta of the removed channels are zero, the detector's function is
 unchanged.
 """
 
@@ -30,20 +30,20 @@ from searchd.domain.actions import ChannelGroup, PruneChannels, prunable_groups
 from searchd.domain.architecture import NUM_STAGES, Architecture, Block, BlockKind
 
 Masks = dict[tuple[int, int, int], Tensor]
-"""(stage 1-4, block index, conv index) -> indices of the outputs that stay, ascending. A
-convolution that is not named keeps all."""
+"""(stage 1-4, block index, conv index) -> indices of the outputs that stay, ascending. Convolutions
+without an entry keep all outputs."""
 
 
 def prune_channels(student: Student, action: PruneChannels) -> Student:
-    """Remove the least important `action.fraction` of all prunable channels, inherit the rest.
+    """Remove the least important `action.fraction` of all prunable channels and inherit the rest.
 
-    Channels whose group has come down to `action.min_channels` stay, and the next ones in the
-    ranking go instead; so the fraction is exact (to the nearest channel, with grouped convolutions
-    to less than one of their groups) unless every group ends at the minimum.
+    Channels whose group is down to `action.min_channels` stay, and the next ones in the ranking are
+    removed instead. So the fraction is exact (to the nearest channel; with grouped convolutions to
+    less than one of their groups) unless every group ends at the minimum.
 
     Raises:
-        NothingToDo: Every group is at the minimum, or the fraction is less than the smallest piece
-            that can go: half a channel, or a group of a grouped convolution.
+        NothingToDo: Every group is at the minimum, or the fraction is less than the smallest
+            removable unit: half a channel, or a group of a grouped convolution.
     """
     architecture = student.detector.architecture
     blocks, others = split_blocks(student.weights, architecture)
@@ -70,36 +70,40 @@ def choose(
     fraction: float,
     min_channels: int,
 ) -> list[Tensor]:
-    """Which units of each group stay, by one ranking over all groups.
+    """Choose the units of each group that stay, by one ranking over all groups.
 
     Args:
-        groups: What is prunable; a unit is a channel, or a group of a grouped convolution.
-        importances: Per group one number per unit, shape (num_units,); the smallest go.
-        fraction: Of all channels, in (0, 1). Never exceeded but for rounding to a channel.
-        min_channels: No group is left with fewer channels than this.
+        groups: The prunable groups; a unit is a channel, or a group of a grouped convolution.
+        importances: For each group the importance of its units, shape (num_units,). The least
+            important units are removed.
+        fraction: Share of all channels to remove, in (0, 1). Exceeded only by rounding to a
+            channel.
+        min_channels: Smallest number of channels that a group keeps.
 
     Returns:
-        Per group the indices of the units that stay, ascending.
+        For each group the indices of the units that stay, ascending.
 
     Raises:
-        NothingToDo: No unit can go.
+        NothingToDo: No unit can be removed.
     """
     num_channels = sum(group.channels for group in groups)
     budget = round(fraction * num_channels)
     spare = [group.spare_units(min_channels) for group in groups]
     if not any(spare):
         raise NothingToDo(
-            f"everything prunable has come down to min_channels={min_channels} channels, or to the "
-            "last two groups of a grouped convolution"
+            f"everything prunable is down to min_channels={min_channels} channels, or to the last "
+            "two groups of a grouped convolution"
         )
     smallest = min(group.unit for group, units in zip(groups, spare, strict=True) if units)
     if budget < smallest:
         piece = "one channel" if smallest == 1 else f"a group of {smallest} channels"
-        raise NothingToDo(f"{fraction:.2%} of {num_channels} prunable channels is not {piece}")
+        raise NothingToDo(
+            f"{fraction:.2%} of {num_channels} prunable channels is less than {piece}"
+        )
 
     stays = [torch.ones(group.num_units, dtype=torch.bool) for group in groups]
     places = [(i, unit) for i, group in enumerate(groups) for unit in range(group.num_units)]
-    # Stable, so that units of equal importance go in forward order.
+    # Stable, so that units of equal importance are removed in forward order.
     for position in torch.cat(list(importances)).argsort(stable=True).tolist():
         i, unit = places[position]
         if spare[i] > 0 and groups[i].unit <= budget:
@@ -112,8 +116,11 @@ def choose(
 def _importances(
     groups: Sequence[ChannelGroup], architecture: Architecture, blocks: Sequence[BlockWeights]
 ) -> list[Tensor]:
-    """|gamma| per unit: the mean over an inner group's own BNs and the unit's channels; of a
-    residual group the BN of the first block's projection or, without shortcut, its last BN."""
+    """Return the mean |gamma| of each unit over its channels and BNs.
+
+    An inner group has its own BNs. A residual group is ranked by the BN of the first block's
+    projection or, if it has none, by that block's last BN.
+    """
     by_place = dict(zip(map(place_of, architecture.placed_blocks()), blocks, strict=True))
     found = []
     for group in groups:
@@ -132,7 +139,7 @@ def _importances(
 def _masks(
     groups: Sequence[ChannelGroup], kept: Sequence[Tensor], architecture: Architecture
 ) -> Masks:
-    """Spread each group's choice over all convolutions whose outputs it holds."""
+    """Apply each group's choice to all convolutions whose outputs are in the group."""
     widths = {
         place_of(placed): architecture.kind.conv_channels(placed.block.channels)
         for placed in architecture.placed_blocks()
@@ -152,8 +159,8 @@ def _masks(
 def _slice_blocks(
     blocks: Sequence[BlockWeights], masks: Masks, architecture: Architecture
 ) -> list[BlockWeights]:
-    """Every block's weights with the rows and columns that stay, in forward order."""
-    inputs: Tensor | None = None  # of the block at hand; the stem is never pruned
+    """Return every block's weights with the rows and columns that stay, in forward order."""
+    inputs: Tensor | None = None  # of the current block; the stem is never pruned
     sliced = []
     for placed, weights in zip(architecture.placed_blocks(), blocks, strict=True):
         kind = architecture.kind
@@ -176,7 +183,7 @@ def _slice_block(
         offsets = f"conv{number}.{OFFSETS}.weight"  # (2 + 1) k k x C_in x k x k
         if offsets in weights:
             sliced[offsets] = _select(weights[offsets], 1, inputs)
-        # A grouped convolution's columns count inside its groups, and those that stay keep all.
+        # Columns of a grouped convolution are counted inside a group; groups that stay keep all.
         columns = inputs if groups == 1 else None
         _slice_conv_and_bn(sliced, f"conv{number}", f"bn{number}", columns, out)
         inputs = out
@@ -186,7 +193,7 @@ def _slice_block(
 def _slice_conv_and_bn(
     weights: BlockWeights, conv: str, bn: str, inputs: Tensor | None, outputs: Tensor | None
 ) -> None:
-    """In place: rows (outputs) and columns (inputs) of one convolution, entries of its BN."""
+    """Select, in place, rows (outputs) and columns (inputs) of a convolution, and its BN."""
     kernel = weights[f"{conv}.weight"]  # C_out x C_in x k x k
     weights[f"{conv}.weight"] = _select(_select(kernel, 0, outputs), 1, inputs)
     for vector in BN_VECTORS:
@@ -198,7 +205,7 @@ def _select(tensor: Tensor, dim: int, indices: Tensor | None) -> Tensor:
 
 
 def _narrow(architecture: Architecture, masks: Masks) -> Architecture:
-    """The architecture with as many channels as the masks keep."""
+    """Return the architecture with the channels that the masks keep."""
     kind = architecture.kind
     stages = tuple(
         tuple(
@@ -215,7 +222,7 @@ def _narrow_block(kind: BlockKind, block: Block, place: tuple[int, int], masks: 
         len(masks[*place, conv]) if (*place, conv) in masks else width
         for conv, width in enumerate(widths)
     )
-    # Whole groups go, so that the width of a group stays.
+    # Whole groups are removed, so the width of a group stays.
     groups = block.groups * kept[kind.strided_conv] // widths[kind.strided_conv]
     return replace(
         block,
@@ -225,7 +232,7 @@ def _narrow_block(kind: BlockKind, block: Block, place: tuple[int, int], masks: 
 
 
 def _last(architecture: Architecture) -> int:
-    """Index of the convolution that makes a block's output."""
+    """Return the index of the convolution that computes a block's output."""
     return architecture.kind.num_convs - 1
 
 

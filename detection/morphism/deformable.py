@@ -1,4 +1,4 @@
-"""Deformable convolutions (DCNv2) on a searched backbone (docs/papers.md 1.10)."""
+"""Makes convolutions of a searched backbone deformable (DCNv2, docs/papers.md 1.10)."""
 
 from collections.abc import Collection
 from dataclasses import replace
@@ -11,14 +11,14 @@ from searchd.domain.architecture import NUM_STAGES, Block, BlockKind
 from searchd.domain.errors import InvalidValueError
 
 KERNEL_AREA = 9
-"""Places that a 3x3 convolution samples."""
+"""Number of positions that a 3x3 convolution samples."""
 
 
 def with_deformable_convs(student: Student, stages: Collection[int]) -> Student:
     """Make the strided 3x3 convolution of every block of these stages (1 to 4) deformable.
 
     Weights are inherited, and the detector computes the same: offsets start at zero and the mask at
-    sigmoid(0) = 1/2, which the kernel, doubled, makes up for.
+    sigmoid(0) = 1/2, for which the kernel is doubled.
 
     Raises:
         InvalidValueError: There is no such stage, or the blocks are inverted residuals.
@@ -57,9 +57,9 @@ def _upgrade(weights: BlockWeights, kind: BlockKind, block: Block) -> BlockWeigh
 
 
 def zero_offsets(conv: str, in_channels: int) -> BlockWeights:
-    """The offsets' part of a fresh deformable 3x3 convolution of one deformable group.
+    """Return the offset weights of a new deformable 3x3 convolution with one deformable group.
 
-    Two coordinates and one mask value for each of 9 places: 27 x C_in x 3 x 3.
+    They are zero: two coordinates and one mask value for each of 9 positions, 27 x C_in x 3 x 3.
     """
     return {
         f"{conv}.{OFFSETS}.weight": torch.zeros(3 * KERNEL_AREA, in_channels, 3, 3),

@@ -1,4 +1,4 @@
-"""The one way in which a legal action ends without a new student."""
+"""The error of a legal action that cannot change its student."""
 
 
 class NothingToDo(Exception):
@@ -7,4 +7,4 @@ class NothingToDo(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
-        """Why, in words; stored with the trial."""
+        """The reason as a text; stored with the trial."""

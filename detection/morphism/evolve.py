@@ -1,4 +1,5 @@
-"""f_evolve of Joint-DetNAS: (architecture, weights), action -> (architecture, weights)."""
+"""Applies an action to a student: f_evolve of Joint-DetNAS, from an architecture with weights to a
+new architecture with inherited weights."""
 
 from dataclasses import replace
 
@@ -22,15 +23,15 @@ from searchd.domain.architecture import Architecture
 
 
 def evolve(student: Student, action: Action, *, generator: torch.Generator) -> Student:
-    """Carry out one action on a student (docs/papers.md 1.5).
+    """Apply one action to a student (docs/papers.md 1.5).
 
     Deterministic given the student, the action and the generator's state. Tensors that the action
-    does not touch are shared with the parent: treat the weights of a `Student` as read-only.
+    does not change are shared with the parent: treat the weights of a `Student` as read-only.
 
     Args:
         student: The parent.
-        action: What to do.
-        generator: Draws the weights of new channels, on the CPU.
+        action: The action to apply.
+        generator: Generator of the weights of new channels, on the CPU.
 
     Raises:
         NothingToDo: The action is legal, but nothing is left that it could change.
@@ -54,7 +55,7 @@ def _act(student: Student, action: Action, generator: torch.Generator) -> Studen
 
 
 def _fresh_block(child: Student, action: Action) -> tuple[int, int] | None:
-    """(stage 1-4, block index) of the block that the action added or moved."""
+    """Return (stage 1-4, block index) of the block that the action added or moved; None if none."""
     depths = child.detector.architecture.depths
     match action:
         case AddLayer():
@@ -68,7 +69,7 @@ def _fresh_block(child: Student, action: Action) -> tuple[int, int] | None:
 
 
 def _protect(architecture: Architecture, fresh: tuple[int, int] | None) -> Architecture:
-    """Protect the fresh block from removal; for every other block one action has passed."""
+    """Protect the fresh block from removal, and count one action for every other block."""
     stages = tuple(
         tuple(
             replace(

@@ -1,4 +1,4 @@
-"""Layer pruning: remove the block with the smallest weights (docs/papers.md 1.5 (2);
+"""Layer pruning: removes the block with the smallest weights (docs/papers.md 1.5 (2);
 Joint-DetNAS 3.3)."""
 
 from dataclasses import replace
@@ -10,12 +10,13 @@ from searchd.domain.actions import LayerImportance, PruneLayer, removable_blocks
 
 
 def prune_layer(student: Student, action: PruneLayer) -> Student:
-    """Remove the least important removable block; all others are inherited as they are.
+    """Remove the least important removable block. All others are inherited unchanged.
 
-    Ranked over the whole backbone. Removable: `searchd.domain.actions.removable_blocks`.
+    Blocks are ranked over the whole backbone; `searchd.domain.actions.removable_blocks` says which
+    can be removed.
 
     Raises:
-        NothingToDo: No block is removable.
+        NothingToDo: No block can be removed.
     """
     architecture = student.detector.architecture
     removable = removable_blocks(architecture)
@@ -26,12 +27,12 @@ def prune_layer(student: Student, action: PruneLayer) -> Student:
         )
     blocks, others = split_blocks(student.weights, architecture)
     by_place = dict(zip(map(place_of, architecture.placed_blocks()), blocks, strict=True))
-    victim = min(removable, key=lambda place: block_importance(by_place[place], action.importance))
+    removed = min(removable, key=lambda place: block_importance(by_place[place], action.importance))
 
-    stage, index = victim
-    staying = architecture.stages[stage - 1]
-    child = architecture.with_stage(stage, staying[:index] + staying[index + 1 :])
-    del by_place[victim]
+    stage, index = removed
+    blocks_of_stage = architecture.stages[stage - 1]
+    child = architecture.with_stage(stage, blocks_of_stage[:index] + blocks_of_stage[index + 1 :])
+    del by_place[removed]
     return Student(
         detector=replace(student.detector, architecture=child),
         weights=join_blocks(by_place.values(), others, child),
@@ -39,7 +40,7 @@ def prune_layer(student: Student, action: PruneLayer) -> Student:
 
 
 def block_importance(weights: BlockWeights, importance: LayerImportance) -> float:
-    """Mean or sum of |w| over the weights of the block's convolutions, offsets apart.
+    """Return the mean or sum of |w| over the weights of a block's convolutions, without offsets.
 
     The paper says "L1 norm"; the mean is the default, since a sum grows with the number of
     parameters and would always choose a block of the first stages (docs/papers.md 1.5 (2)).

@@ -1,7 +1,7 @@
-"""Channel pruning to a target complexity, as a pipeline of pruning and distillation begins with.
+"""Channel pruning to a target complexity, the first step of pipelines that prune and distil.
 
-Joint-DetNAS Table 5, docs/papers.md 1.10: one ranking decides which channels go, and how many go is
-found by bisection over the detector's counted MACs.
+Joint-DetNAS Table 5, docs/papers.md 1.10: one ranking decides which channels are removed, and
+bisection over the detector's counted MACs decides their number.
 """
 
 from detection.build import Student
@@ -17,16 +17,16 @@ TOLERANCE = 0.02
 
 
 def prune_to_macs(student: Student, change: PruneToMacs, resolution: Resolution) -> Student:
-    """Remove the least important channels at once, until the detector has the wanted MACs.
+    """Remove the least important channels at once, so that the detector has the target MACs.
 
     Args:
         student: The parent.
-        change: The target, and how many channels each convolution keeps at least.
-        resolution: At which MACs are counted.
+        change: The target, and the smallest number of channels that a convolution keeps.
+        resolution: Resolution at which MACs are counted.
 
     Raises:
-        NothingToDo: The parent has no more than the target already, or no number of channels that
-            may go leads to within `TOLERANCE` of it.
+        NothingToDo: The parent already has no more than the target, or no number of removable
+            channels leads to within `TOLERANCE` of it.
     """
     parent_macs = count(student.detector, resolution).macs
     target = change.target(parent_macs)
@@ -46,14 +46,14 @@ def prune_to_macs(student: Student, change: PruneToMacs, resolution: Resolution)
     )
     if nearest is student or abs(macs - target) > TOLERANCE * target:
         raise NothingToDo(
-            f"{target / 1e9:.4g} GMACs are wanted of {parent_macs / 1e9:.4g}, and pruning channels "
-            f"with min_channels={change.min_channels} comes no nearer than {macs / 1e9:.4g}"
+            f"the target is {target / 1e9:.4g} GMACs of {parent_macs / 1e9:.4g}; the nearest that "
+            f"pruning channels with min_channels={change.min_channels} reaches is {macs / 1e9:.4g}"
         )
     return nearest
 
 
 def _without(student: Student, channels: int, min_channels: int) -> Student:
-    """The student without so many channels; itself if that is less than the smallest piece."""
+    """Return the student without a number of channels; itself if no unit is that small."""
     if channels == 0:
         return student
     groups = prunable_groups(student.detector.architecture)

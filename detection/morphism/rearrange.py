@@ -1,9 +1,9 @@
-"""Rearrange: move a block over a stage border by changing strides (docs/papers.md 1.5 (4);
+"""Rearrange: moves a block over a stage border by changing strides (docs/papers.md 1.5 (4);
 Joint-DetNAS A.1.2).
 
-The order of the blocks stays, so every parameter is inherited unchanged; the block that becomes a
-stage's first gets stride 2, the one that stops being it stride 1. Not function-preserving: the
-moved block runs at another resolution, and an inverted residual gains or loses its shortcut.
+The order of the blocks stays, so every parameter is inherited unchanged. The block that becomes the
+first of a stage gets stride 2, and the former first block stride 1. The function is not preserved:
+the moved block runs at another resolution, and an inverted residual gains or loses its shortcut.
 """
 
 from dataclasses import replace
@@ -67,7 +67,8 @@ def _move(architecture: Architecture, action: Rearrange) -> Architecture:
 
 
 def _with_stride(kind: BlockKind, block: Block, in_channels: int, stride: int) -> Block:
-    """A projection stays one, with the new stride; other shortcuts have no parameters."""
+    """Return the block with another stride. A projection stays one; other shortcuts, which have no
+    parameters, are those that the stride and widths imply."""
     if block.shortcut is Shortcut.PROJECTION:
         return replace(block, stride=stride)
     shortcut = implied_shortcut(kind, in_channels, block.out_channels, stride)

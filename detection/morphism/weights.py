@@ -1,4 +1,4 @@
-"""A student's state_dict seen as blocks in forward order, and back."""
+"""Splits a student's state_dict into blocks in forward order, and joins them again."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -14,9 +14,10 @@ BlockWeights = dict[str, Tensor]
 PROJECTION_CONV = "downsample.0"
 PROJECTION_BN = "downsample.1"
 OFFSETS = "conv_offset"
-"""The part of a deformable convolution (conv2.conv_offset.weight) that says where it samples."""
+"""Name of the part of a deformable convolution that computes its offsets, as in
+conv2.conv_offset.weight."""
 BN_VECTORS = ("weight", "bias", "running_mean", "running_var")
-"""Tensors of a BN that hold one number per channel."""
+"""Tensors of a BN with one number per channel."""
 
 _BLOCK_KEY = re.compile(r"backbone\.layer(\d+)\.(\d+)\.(.+)")
 
@@ -24,7 +25,7 @@ _BLOCK_KEY = re.compile(r"backbone\.layer(\d+)\.(\d+)\.(.+)")
 def split_blocks(
     weights: Mapping[str, Tensor], architecture: Architecture
 ) -> tuple[list[BlockWeights], dict[str, Tensor]]:
-    """Each block's weights in forward order, and all tensors that belong to no block."""
+    """Return each block's weights in forward order, and all tensors that belong to no block."""
     by_place: dict[tuple[int, int], BlockWeights] = {
         place_of(placed): {} for placed in architecture.placed_blocks()
     }
@@ -41,7 +42,7 @@ def split_blocks(
 def join_blocks(
     blocks: Iterable[BlockWeights], others: Mapping[str, Tensor], architecture: Architecture
 ) -> dict[str, Tensor]:
-    """The inverse of `split_blocks`: the n-th weights go to the architecture's n-th block."""
+    """Join blocks: the inverse of `split_blocks`. The n-th weights become the n-th block."""
     joined = dict(others)
     for placed, block in zip(architecture.placed_blocks(), blocks, strict=True):
         prefix = f"backbone.layer{placed.stage}.{placed.index}."
@@ -50,14 +51,15 @@ def join_blocks(
 
 
 def place_of(placed: PlacedBlock) -> tuple[int, int]:
-    """(stage 1-4, block index), as actions name blocks."""
+    """Return (stage 1-4, block index), by which actions name blocks."""
     return placed.stage, placed.index
 
 
 def output_readers(family: Family, stage: int) -> tuple[str, ...]:
-    """Weights (C x C_stage x k x k) outside the backbone that read the output of a stage (1 to 4).
+    """Return the names of weights outside the backbone that read a stage's output (stage 1 to 4).
 
-    The FPN's 1x1 lateral convolution, of families that read the stage; and RetinaNet's P6.
+    They are C x C_stage x k x k: the FPN's 1x1 lateral convolution, if the family reads the stage,
+    and RetinaNet's P6.
     """
     first = 1 if family.two_stage else 2  # one-stage families start at C3
     readers = [f"neck.lateral_convs.{stage - first}.conv.weight"] if stage >= first else []

@@ -22,6 +22,7 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from searchd import artifacts
+from searchd.messages.files import REPORT_FILE, RESUME_FILE
 from searchd.settings import Settings
 from searchd.store import Database
 from searchd.store.base import now
@@ -33,8 +34,6 @@ log = logging.getLogger(__name__)
 INTERVAL_S = 60.0
 """Between two looks at everything."""
 _ATTEMPT = re.compile(r"(?P<trial>[^/]+)/attempt-\d+/(?P<file>.+)")
-_REPORT = "report.json"
-"""Kept of every attempt: small, and all that tells what it did."""
 _SHOWN = 20
 """Trials that an event names."""
 
@@ -167,12 +166,12 @@ def left_by_run(stored: Iterable[str], held: RetainedArtifacts, run_id: str) -> 
 def left_by_pool(stored: Iterable[str]) -> list[str]:
     """Files of a pool that has ended with which a training would have gone on, and what a write
     left behind that was killed."""
-    return [path for path in stored if path.endswith(("/resume.pt", ".partial"))]
+    return [path for path in stored if path.endswith((f"/{RESUME_FILE}", ".partial"))]
 
 
 def _is_left(path: str, held: RetainedArtifacts, held_files: Collection[str]) -> bool:
     attempt = _ATTEMPT.fullmatch(path)
-    if attempt is None or attempt["file"] == _REPORT or path in held_files:
+    if attempt is None or attempt["file"] == REPORT_FILE or path in held_files:
         return False
     if attempt["trial"] in held.known:
         return attempt["trial"] in held.settled

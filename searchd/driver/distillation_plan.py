@@ -25,7 +25,15 @@ from searchd.driver.cluster import resolve
 from searchd.driver.ledger import Ledger
 from searchd.driver.run import Run
 from searchd.driver.trial_tasks import student_of
-from searchd.messages.tasks import AdaptationCostTask, Comparison, Inherited, PoolRef, TeacherRef
+from searchd.messages.tasks import (
+    AdaptationCostTask,
+    Comparison,
+    Inherited,
+    PoolRef,
+    TeacherRef,
+    device_of,
+    threads_of,
+)
 from searchd.search import teacher_order
 from searchd.search.ask_tell import AskTell
 from searchd.search.order_results import OrderResults, order_results
@@ -271,8 +279,8 @@ def _cost_task(inputs: PlanInputs) -> AdaptationCostTask:
         num_parts=resources.trials_in_flight,
         cpus=resources.cpus_per_trial,
         gpus=resources.gpus_per_trial,
-        num_threads=max(1, int(resources.cpus_per_trial)),
-        device="cuda" if resources.gpus_per_trial > 0 else "cpu",
+        num_threads=threads_of(resources.cpus_per_trial),
+        device=device_of(resources.gpus_per_trial),
     )
 
 

@@ -13,7 +13,8 @@ from ray.exceptions import RayError
 from searchd.domain.trial import TrialRole
 from searchd.driver.cluster import resolve
 from searchd.driver.ledger import Ledger
-from searchd.messages.tasks import LatencyTask, TimedDetector
+from searchd.messages.files import STUDENT
+from searchd.messages.tasks import LatencyTask, TimedDetector, device_of, threads_of
 from searchd.search.confirmation import judge
 from searchd.search.history import ranking
 from searchd.search.pareto import pareto_front
@@ -21,7 +22,6 @@ from searchd.settings import Settings
 from searchd.spec import ResourcesSpec
 from searchd.store.models import EvaluationRow, TrialRow
 from searchd.store.runs import trials
-from searchd.store.runs.trials import STUDENT
 
 log = logging.getLogger(__name__)
 
@@ -80,8 +80,8 @@ def _has_weights(row: TrialRow) -> bool:
 def _task(chosen: Sequence[Timed], resources: ResourcesSpec) -> LatencyTask:
     return LatencyTask(
         detectors=tuple(_timed(row, evaluation) for row, evaluation in chosen),
-        num_threads=max(1, int(resources.cpus_per_trial)),
-        device="cuda" if resources.gpus_per_trial > 0 else "cpu",
+        num_threads=threads_of(resources.cpus_per_trial),
+        device=device_of(resources.gpus_per_trial),
     )
 
 

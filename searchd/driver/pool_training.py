@@ -10,7 +10,7 @@ from searchd.domain.lifecycle import PoolStatus
 from searchd.driver.cluster import connect, resolve
 from searchd.messages.files import REPORT_FILE
 from searchd.messages.reports import POOL_REPORT, PoolProgress, PoolReport
-from searchd.messages.tasks import PoolTrainingTask
+from searchd.messages.tasks import PoolTrainingTask, device_of, threads_of
 from searchd.settings import Settings
 from searchd.store import Database, Lease
 from searchd.store.models import DatasetRow, PoolRow
@@ -99,8 +99,8 @@ def _task(database: Database, lease: Lease, settings: Settings) -> PoolTrainingT
             artifacts.join(folder, f"attempt-{earlier}")
             for earlier in range(lease.number - 1, 0, -1)
         ),
-        num_threads=max(1, int(row.spec.cpus_per_worker)),
-        device="cuda" if row.spec.gpus_per_worker > 0 else "cpu",
+        num_threads=threads_of(row.spec.cpus_per_worker),
+        device=device_of(row.spec.gpus_per_worker),
         slice_s=min(settings.slice_s, PoolTrainingTask.model_fields["slice_s"].default),
         checkpoint_s=settings.checkpoint_s,
     )

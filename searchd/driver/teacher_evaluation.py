@@ -10,7 +10,7 @@ from searchd.domain.lifecycle import TeacherStatus
 from searchd.driver.cluster import connect, resolve
 from searchd.messages.files import REPORT_FILE
 from searchd.messages.reports import TEACHER_REPORT, TeacherReport
-from searchd.messages.tasks import TeacherEvaluationTask
+from searchd.messages.tasks import TeacherEvaluationTask, device_of, threads_of
 from searchd.settings import Settings
 from searchd.store import Database, Lease
 from searchd.store.models import DatasetRow, TeacherRow
@@ -74,8 +74,8 @@ def _task(database: Database, lease: Lease, settings: Settings) -> TeacherEvalua
         pool=pool,
         student=student,
         artifacts=_folder(settings, row.id, lease.number),
-        num_threads=max(1, int(spec.cpus)),
-        device="cuda" if spec.gpus > 0 else "cpu",
+        num_threads=threads_of(spec.cpus),
+        device=device_of(spec.gpus),
     )
 
 

@@ -20,7 +20,15 @@ from searchd.domain.teacher import (
 from searchd.domain.trial import BASE_NAME, Proposal, TakeSubnet, TrialRole
 from searchd.driver.run import Run, attempt_folder
 from searchd.driver.trial_scores import base_macs_of
-from searchd.messages.tasks import EarlyStoppingRule, Inherited, LoadedBase, PoolRef, TrialTask
+from searchd.messages.tasks import (
+    EarlyStoppingRule,
+    Inherited,
+    LoadedBase,
+    PoolRef,
+    TrialTask,
+    device_of,
+    threads_of,
+)
 from searchd.search.early_stopping import abandon_below
 from searchd.search.strategies.base import Strategy
 from searchd.search.strategies.joint_detnas import JointDetNas
@@ -78,8 +86,8 @@ def make_task(
             attempt_folder(settings, run.id, proposal.name, earlier)
             for earlier in range(attempt - 1, 0, -1)
         ),
-        num_threads=max(1, int(resources.cpus_per_trial)),
-        device="cuda" if resources.gpus_per_trial > 0 else "cpu",
+        num_threads=threads_of(resources.cpus_per_trial),
+        device=device_of(resources.gpus_per_trial),
         slice_s=settings.slice_s,
         checkpoint_s=settings.checkpoint_s,
     )

@@ -1,7 +1,33 @@
-"""The names of files that driver and workers exchange through the artifact store."""
+"""The names of files and artifacts that driver and workers exchange through the artifact store."""
 
 REPORT_FILE = "report.json"
-"""In an attempt's folder; written last, so that its presence says that the attempt is complete."""
-
+"""In an attempt's folder. A worker writes it last, so that its presence says that the attempt is
+complete."""
 STOP_FILE = "stop.json"
-"""In the search's folder; while it exists, workers stop at the end of their slice."""
+"""In a run's folder. While it exists, workers stop at the end of their time slice."""
+POOL_STOP_FILE = "stop"
+"""In a pool attempt's folder. While it exists, the training stops at the end of its time slice."""
+PROGRESS_FILE = "progress.json"
+"""In a pool attempt's folder: the latest `PoolProgress`."""
+RESUME_FILE = "resume.pt"
+"""The latest checkpoint, possibly inside an epoch."""
+EPOCH_FILE = "epoch.pt"
+"""The checkpoint at the end of a trial's last finished epoch."""
+
+STUDENT = "student"
+"""Name of the artifact with a trial's detector weights. A child inherits it."""
+ADAPTERS = "adapters"
+"""Name of the artifact with the weights of a trial's distillation adapters. A child inherits it."""
+DETECTOR = "detector"
+"""Name of the artifact with a trial's architecture, as JSON."""
+DETECTOR_FILE = f"{DETECTOR}.json"
+"""The file of that artifact, in an attempt's folder."""
+SUPERNET = "supernet"
+"""Name of the artifact with a trained pool's weights."""
+TEACHER = "teacher"
+"""Name of the artifact with a registered teacher's weights."""
+
+
+def weights_file(artifact: str) -> str:
+    """Return the name of the file with an artifact's weights."""
+    return f"{artifact}.safetensors"

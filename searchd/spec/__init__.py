@@ -1,4 +1,4 @@
-"""What a user submits, defined once and stored as JSON.
+"""The specs that users submit, defined once and stored as JSON.
 
 Used by the API, the CLI, the coordinator, the driver and the workers. Unknown fields are refused.
 Imports pydantic, `searchd.domain` and `searchd.search`; never torch, Ray or the database.

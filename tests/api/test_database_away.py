@@ -1,4 +1,4 @@
-"""While the database does not answer, calls are refused with the time to try again."""
+"""While the database is unavailable, calls are refused with the time after which to retry."""
 
 import asyncio
 

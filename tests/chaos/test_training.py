@@ -139,7 +139,7 @@ def test_trial_with_a_damaged_parent_continues_from_the_parents_parent_and_says_
 def _resumed_at(site: Site) -> list[int]:
     """Return the epochs at which attempts at a base resumed, according to the workers' logs."""
     logs: list[Path] = sorted(site.data_folder.glob("ray/session_latest/logs/worker-*.err"))
-    found = [re.findall(r"trial base goes on at epoch (\d+)", log.read_text()) for log in logs]
+    found = [re.findall(r"trial base resumes at epoch (\d+)", log.read_text()) for log in logs]
     return sorted(int(epoch) for epochs in found for epoch in epochs)
 
 

@@ -17,11 +17,15 @@ from torch import Tensor
 from detection.mmdet.checkpoint_import import EXAMPLES, import_student, read_weights
 from searchd.domain.detector import Family
 from searchd.domain.errors import CheckpointError
-from workers.trial.checkpoints import RESUME_FILE, newest_checkpoint, write_checkpoint
+from searchd.messages.files import RESUME_FILE
+from tests.strength import examples
+from workers.trial.checkpoints import newest_checkpoint, write_checkpoint
 
 WEIGHTS = {"backbone.weight": torch.ones(3, 2), "head.bias": torch.arange(4)}
 quick = settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(40, 1000),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
 
@@ -133,7 +137,7 @@ def test_a_head_of_an_unlikely_shape_is_refused(tmp_path: Path, bias: Tensor) ->
 
 @quick
 @given(st.binary(max_size=20), st.floats(0, 1), st.integers(0, 20))
-def test_a_damaged_resume_checkpoint_is_read_or_passed_over(
+def test_a_damaged_resume_checkpoint_is_read_or_skipped(
     tmp_path: Path, put: bytes, share: float, length: int
 ) -> None:
     for attempt in ("1", "2"):

@@ -161,7 +161,7 @@ def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
 
     with pytest.raises(
         CheckpointError,
-        match=r"atss_r50_fpn_1x_coco.*it has no: bbox_head.atss_cls.bias; it has besides: extra.w",
+        match=r"atss_r50_fpn_1x_coco.*missing: bbox_head.atss_cls.bias; left over: extra.w",
     ):
         load_mmdet(described("ResNet, ATSS"), stored(tmp_path, state))
 
@@ -180,11 +180,11 @@ def test_another_number_of_classes_is_refused_with_the_layer_that_shows_it(tmp_p
 def test_long_lists_of_names_are_cut(tmp_path: Path) -> None:
     path = stored(tmp_path, {"nothing": torch.zeros(1)})
 
-    with pytest.raises(CheckpointError, match=r"backbone.conv1.weight.* and \d+ more; it has bes"):
+    with pytest.raises(CheckpointError, match=r"backbone.conv1.weight.* and \d+ more; left over"):
         load_mmdet(described("ResNet, ATSS"), path)
 
 
-def test_objects_beside_the_weights_are_passed_over(tmp_path: Path) -> None:
+def test_objects_beside_the_weights_are_skipped(tmp_path: Path) -> None:
     path = tmp_path / "epoch_12.pth"
     torch.save({"state_dict": weights("ResNet, ATSS"), "message_hub": nn.Linear(1, 1)}, path)
 
@@ -213,7 +213,7 @@ def test_objects_beside_the_weights_are_passed_over(tmp_path: Path) -> None:
             "names teacher_ckpt: it would load another",
         ),
         ("retinanet_timm-tv-resnet50_fpn_1x_coco", "cannot be built by the installed mmdet"),
-        ("retinanet_r500_fpn", "mmdet ships no config 'retinanet_r500_fpn'; close to it"),
+        ("retinanet_r500_fpn", "mmdet ships no config 'retinanet_r500_fpn'; similar names"),
     ],
 )
 def test_what_cannot_teach_is_refused_with_the_reason(

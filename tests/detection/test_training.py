@@ -17,11 +17,11 @@ from torch.multiprocessing.spawn import spawn
 from detection.build import build_detector
 from detection.data.coco import CocoSplit
 from detection.data.shapes import make_shapes
+from detection.data_parallel import average_gradients
 from detection.distillation.distiller import Distiller, pair_of
 from detection.training import (
     NonFiniteLossError,
     Training,
-    average_gradients,
     bn_l1,
     learning_rate,
 )
@@ -31,6 +31,8 @@ from searchd.domain.distillation_methods import JOINT_DETNAS
 from searchd.domain.resolution import Resolution
 from searchd.messages.reports import EpochMetrics
 from searchd.spec import DatasetSpec, MethodsSpec, TrainingSpec
+
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
 
 SPEC = TrainingSpec(
     epochs=2,

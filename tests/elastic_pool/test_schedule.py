@@ -1,4 +1,4 @@
-"""Progressive shrinking's plan, against Joint-DetNAS Table 8."""
+"""The schedule of progressive shrinking, against Joint-DetNAS Table 8."""
 
 import random
 from pathlib import Path

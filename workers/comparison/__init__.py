@@ -1,1 +1,1 @@
-"""Detectors compared with each other: adaptation costs and latencies."""
+"""Compares detectors with each other by adaptation costs and latencies."""

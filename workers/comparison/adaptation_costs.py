@@ -1,9 +1,9 @@
-"""Compares teachers, and a student with them, as Ray tasks: adaptation costs and APs.
+"""Measures teachers' APs and the adaptation costs among them and a student, as Ray tasks.
 
-MTPD section 3.2, docs/papers.md 2.3. Each teacher is built once, by a task of its own; then the
-images are dealt to tasks that run every detector once per image, first to fit the maps and then to
-measure them. Imports no detector: what the tasks do is `workers.comparison.steps`, and what they
-hand to each other stays in Ray's object store.
+MTPD section 3.2, docs/papers.md 2.3. Each teacher is built once, by its own task. Then the images
+are divided among tasks that run every detector once per image, first to fit the maps and then to
+measure their errors. Imports no detector: `workers.comparison.steps` has the work of each task.
+Results that one task passes to another stay in Ray's object store.
 """
 
 import importlib
@@ -16,28 +16,29 @@ from searchd.domain.distillation_plan import STUDENT_NAME
 from searchd.messages.tasks import AdaptationCostTask, Comparison
 
 STEPS = "workers.comparison.steps"
-"""Module that the tasks import. Named and not imported: it needs seconds and half a gigabyte."""
+"""Module that the tasks import. It is named and not imported here, because importing it takes
+seconds and half a gigabyte."""
 POLL_S = 1.0
-"""Seconds between two looks at whether to stop."""
+"""Seconds between two checks whether the comparison was cancelled."""
 
 
 class _Cancelled(Exception):
-    """Told to stop; unwinds to `compare`."""
+    """The comparison was cancelled. `compare` catches it."""
 
 
 def compare(task: AdaptationCostTask, is_cancelled: Callable[[], bool]) -> Comparison | None:
-    """Measure the costs and the teachers' APs. Ray must have been initialised; blocks.
+    """Measure the costs and the teachers' APs. Blocks; Ray must have been initialised.
 
     Args:
-        order: What to compare.
-        is_cancelled: Asked about every second, in this process.
+        task: What to compare.
+        is_cancelled: Called about every second in this process.
 
     Returns:
         None if it was cancelled.
 
     Raises:
         RayTaskError: A task failed; its `cause` says why.
-        RayError: A task was lost more often than Ray tries it again.
+        RayError: A task was lost more often than Ray retries it.
     """
     tasks = _Tasks(task)
     try:
@@ -61,22 +62,23 @@ def compare(task: AdaptationCostTask, is_cancelled: Callable[[], bool]) -> Compa
 
 
 class _Tasks:
-    """Steps started in the cluster, each with what a trial gets."""
+    """Steps that were started in the cluster, each with the resources of a trial."""
 
     def __init__(self, task: AdaptationCostTask) -> None:
         self._remote: Any = ray.remote(num_cpus=task.cpus, num_gpus=task.gpus)(_run)
         self._started: list[Any] = []
 
     def start(self, step: str, *arguments: Any, num_returns: int = 1) -> Any:
-        """References to what the step returns; it may be given others as arguments."""
+        """Start a step and return references to its results. Arguments may be references too."""
         found = self._remote.options(num_returns=num_returns).remote(step, *arguments)
         self._started += found if num_returns > 1 else [found]
         return found
 
     def results(self, references: list[Any], is_cancelled: Callable[[], bool]) -> list[Any]:
-        """
+        """Wait for results and return them.
+
         Raises:
-            _Cancelled: Before they were there.
+            _Cancelled: The comparison was cancelled first.
         """
         while ray.wait(references, num_returns=len(references), timeout=POLL_S)[1]:
             if is_cancelled():
@@ -87,5 +89,5 @@ class _Tasks:
 
 
 def _run(step: str, *arguments: Any) -> Any:
-    """What Ray runs in a worker."""
+    """Do one step in a worker process of Ray."""
     return getattr(importlib.import_module(STEPS), step)(*arguments)

@@ -1,40 +1,35 @@
-"""Detectors timed side by side, after a search, when nothing else runs on the worker.
+"""Measures the latencies of detectors side by side, after a search, on a worker with no other work.
 
-Trials time their student too, but while other trials share the machine. Times that are to be
-compared are taken here: in rounds, every detector once per round, so that a drift of the machine's
-speed meets all of them alike.
+Trials measure their student's latency too, but while other trials share the machine. Latencies that
+are to be compared are measured here, in rounds with every detector once per round, so that a drift
+of the machine's speed affects all of them alike.
 """
 
 import statistics
 
-import torch
-from safetensors.torch import load as load_safetensors
-
-from detection.build import Student, load_student
+from detection.build import load_student
 from detection.measurement.latency import Latency, measure
-from searchd import artifacts
+from detection.stored_weights import read_student
 from searchd.messages.tasks import LatencyTask
+from workers.torch_settings import configure_torch
 
 NUM_ROUNDS = 5
 IMAGES_PER_ROUND = 10
+"""Images per detector and round."""
 
 
 def measure_latencies(task: LatencyTask) -> list[Latency]:
-    """Time each detector at batch 1.
+    """Measure each detector's latency at batch size 1.
 
     Returns:
-        In the order of `order.detectors`: the medians over the rounds.
+        The medians over the rounds, in the order of `task.detectors`.
 
     Raises:
         ArtifactError: A stored student is missing or damaged.
     """
-    torch.set_num_threads(task.num_threads)
+    configure_torch(task)
     models = [
-        load_student(
-            Student(
-                detector=timed.detector, weights=load_safetensors(artifacts.read(timed.student))
-            )
-        ).to(task.device)
+        load_student(read_student(timed.detector, timed.student)).to(task.device)
         for timed in task.detectors
     ]
     rounds = [

@@ -1,13 +1,12 @@
-"""What the tasks of `workers.comparison.adaptation_costs` do, each a function of its arguments.
+"""The steps of `workers.comparison.adaptation_costs`, each a pure function of its arguments.
 
-Detectors are handed on as weights: a teacher's BN is reset once, whatever the number of tasks.
+Detectors are passed between steps as weights, so that a teacher's BN is reset once, whatever the
+number of tasks.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-from safetensors.torch import load as load_safetensors
 from torch import Tensor, nn
 
 from detection.adaptation.cost import costs, gather, measure, merged, solve
@@ -16,51 +15,51 @@ from detection.adaptation.neck_levels import PerLevel
 from detection.build import Student, load_student
 from detection.data.coco import CocoSplit
 from detection.data.views import FixedViews
-from detection.measurement.evaluation import predict, score
+from detection.measurement.evaluation import evaluate
+from detection.stored_weights import read_weights
 from elastic_pool.teacher import load_supernet
-from searchd import artifacts
 from searchd.domain.detector import Detector
 from searchd.domain.distillation_plan import STUDENT_NAME
 from searchd.domain.subnet import Subnet
 from searchd.messages.tasks import AdaptationCostTask, TeacherRef
 from searchd.spec import SplitSpec
-from workers.teachers import build_teacher, keep_ap, known_ap, load_teacher
+from workers.teachers import COMPARISON_SEED, build_teacher, known_ap, load_teacher, store_ap
+from workers.torch_settings import configure_torch
 
-SEED = 0
-"""Of the images' order in BN reset: the same for every search, since costs are kept for others."""
 BATCH_SIZE = 8
-"""Images per batch in a comparison; of no influence on costs."""
+"""Images per batch in a comparison. It has no influence on costs."""
 
-Made = tuple[Detector, Mapping[str, Tensor]] | TeacherRef
-"""A teacher as tasks hand it on: cut out of the supernet, or where a registered one is stored."""
+TeacherSource = tuple[Detector, Mapping[str, Tensor]] | TeacherRef
+"""A teacher as tasks pass it on: a detector extracted from the supernet, or a reference to a
+registered one."""
 
 
-def prepare_teacher(task: AdaptationCostTask, name: str) -> tuple[float, Made | None]:
-    """A teacher's AP, and the teacher unless no cost asks for it.
+def prepare_teacher(task: AdaptationCostTask, name: str) -> tuple[float, TeacherSource | None]:
+    """Return a teacher's AP in [0, 1], and the teacher unless no cost needs it.
 
     Raises:
         ArtifactError: The stored weights are missing or damaged.
         DataError: The data set cannot be read.
     """
-    torch.set_num_threads(task.num_threads)
+    configure_torch(task)
     stored = task.teachers[name]
     ap = known_ap(stored, task.pool, task.resolution)
     if ap is not None and name not in task.compared:
         return ap, None
     if isinstance(stored, TeacherRef):
-        made: Made = stored
+        source: TeacherSource = stored
         teacher = load_teacher(stored, task.device)
     else:
-        teacher, made = _cut_out(task, stored)
+        teacher, source = _extract_subnet(task, stored)
     if ap is None:
         ap = _ap(teacher, task)
-        keep_ap(stored, task.pool, task.resolution, ap)
-    return ap, made
+        store_ap(stored, task.pool, task.resolution, ap)
+    return ap, source
 
 
-def _cut_out(task: AdaptationCostTask, subnet: Subnet) -> tuple[Any, Made]:
-    """A subnet of the pool, on the order's device, and as it is handed on."""
-    assert task.pool is not None  # where it is from
+def _extract_subnet(task: AdaptationCostTask, subnet: Subnet) -> tuple[Any, TeacherSource]:
+    """Build a subnet of the pool on the task's device; return it, and its weights to pass on."""
+    assert task.pool is not None  # the subnet is one of its
     train_split = CocoSplit(task.dataset.train)
     supernet = load_supernet(task.pool, train_split.num_classes)
     teacher = build_teacher(
@@ -69,7 +68,7 @@ def _cut_out(task: AdaptationCostTask, subnet: Subnet) -> tuple[Any, Made]:
         train_split,
         pool=task.pool,
         training=task.training,
-        seed=SEED,
+        seed=COMPARISON_SEED,
         device=task.device,
     )
     weights = {key: value.cpu() for key, value in teacher.state_dict().items()}
@@ -77,14 +76,17 @@ def _cut_out(task: AdaptationCostTask, subnet: Subnet) -> tuple[Any, Made]:
 
 
 def gather_part(
-    task: AdaptationCostTask, part: int, *teachers: Made
+    task: AdaptationCostTask, part: int, *teachers: TeacherSource
 ) -> PerLevel[NormalEquations] | None:
-    """What one task's training images say of the maps; None if the task has none.
+    """Sum up the normal equations of the maps over one task's training images.
 
     Args:
-        order: What to compare.
-        part: Which of `num_parts` tasks this is, from 0.
-        teachers: Those of `order.compared`, in that order.
+        task: What to compare.
+        part: Index of this task among `num_parts`, from 0.
+        teachers: The teachers in `task.compared`, in that order.
+
+    Returns:
+        The sums; None if the task has no image.
     """
     views = _views(task, task.dataset.train, part)
     if views is None:
@@ -93,7 +95,7 @@ def gather_part(
 
 
 def fit(*parts: PerLevel[NormalEquations] | None) -> PerLevel[LinearMap]:
-    """The maps.
+    """Solve for the maps from the sums of all tasks.
 
     Raises:
         InvalidValueError: There are too few images.
@@ -102,9 +104,9 @@ def fit(*parts: PerLevel[NormalEquations] | None) -> PerLevel[LinearMap]:
 
 
 def measure_part(
-    task: AdaptationCostTask, part: int, maps: PerLevel[LinearMap], *teachers: Made
+    task: AdaptationCostTask, part: int, maps: PerLevel[LinearMap], *teachers: TeacherSource
 ) -> PerLevel[SquaredError] | None:
-    """The maps' errors on one task's validation images; None if the task has none."""
+    """Measure the maps' errors on one task's validation images; None if the task has no image."""
     views = _views(task, task.dataset.validation, part)
     if views is None:
         return None
@@ -114,7 +116,7 @@ def measure_part(
 def costs_of(
     task: AdaptationCostTask, *parts: PerLevel[SquaredError] | None
 ) -> dict[str, dict[str, float]]:
-    """costs[A][B] = C(A, B).
+    """Return the costs as costs[A][B] = C(A, B).
 
     Raises:
         InvalidValueError: See `detection.adaptation.cost.costs`.
@@ -124,8 +126,7 @@ def costs_of(
 
 def _ap(teacher: Any, task: AdaptationCostTask) -> float:
     split = CocoSplit(task.dataset.validation)
-    batches = predict(teacher, split, task.resolution, device=task.device)
-    return score(split, [detection for found in batches for detection in found]).ap
+    return evaluate(teacher, split, task.resolution, device=task.device).ap
 
 
 def _views(task: AdaptationCostTask, spec: SplitSpec, part: int) -> FixedViews | None:
@@ -139,19 +140,19 @@ def _views(task: AdaptationCostTask, spec: SplitSpec, part: int) -> FixedViews |
     return FixedViews(split=split, resolutions=resolutions, batch_size=BATCH_SIZE, indices=indices)
 
 
-def _models(task: AdaptationCostTask, teachers: tuple[Made, ...]) -> dict[str, nn.Module]:
-    """The compared detectors, on the order's device."""
-    torch.set_num_threads(task.num_threads)
+def _models(task: AdaptationCostTask, teachers: tuple[TeacherSource, ...]) -> dict[str, nn.Module]:
+    """Load the compared detectors onto the task's device."""
+    configure_torch(task)
     names = [name for name in task.compared if name != STUDENT_NAME]
-    made = dict(zip(names, teachers, strict=True))
+    sources = dict(zip(names, teachers, strict=True))
     if STUDENT_NAME in task.compared:
-        stored = load_safetensors(artifacts.read(task.student.student))
-        made[STUDENT_NAME] = (task.student.detector, stored)
-    return {name: _model(each, task.device) for name, each in made.items()}
+        stored = read_weights(task.student.student)
+        sources[STUDENT_NAME] = (task.student.detector, stored)
+    return {name: _model(each, task.device) for name, each in sources.items()}
 
 
-def _model(made: Made, device: str) -> Any:
-    if isinstance(made, TeacherRef):
-        return load_teacher(made, device)
-    detector, weights = made
+def _model(source: TeacherSource, device: str) -> Any:
+    if isinstance(source, TeacherRef):
+        return load_teacher(source, device)
+    detector, weights = source
     return load_student(Student(detector=detector, weights=dict(weights))).to(device)

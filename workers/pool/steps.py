@@ -1,8 +1,8 @@
-"""Training a pool of teachers: what each data-parallel worker does.
+"""The training of a pool of teachers, as each data-parallel worker does it.
 
-The first worker writes what is stored: `resume.pt` at each epoch's end, `supernet.safetensors`, and
-report.json last. No database, and no Ray: `workers.pool.training` runs this on a cluster,
-`train_pool_inline` in this process.
+The first worker writes all files: a checkpoint at the end of each epoch, the supernet, and the
+report last. Needs no database and no Ray: `workers.pool.training` runs this on a cluster,
+`train_pool_inline` runs it in this process.
 """
 
 import logging
@@ -12,23 +12,22 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from safetensors.torch import save as save_safetensors
 
 from detection.data.coco import CocoSplit
+from detection.stored_weights import write_weights
 from elastic_pool.evaluation import evaluate_subnet, evaluated_subnets
 from elastic_pool.training import PoolIteration, PoolTraining
 from searchd import artifacts
 from searchd.domain.trial import Outcome
+from searchd.messages.files import REPORT_FILE, SUPERNET
 from searchd.messages.reports import POOL_REPORT, EvaluatedSubnet, PoolProgress, PoolReport
 from searchd.messages.tasks import PoolTrainingTask
-from workers.pool.training import REPORT_FILE, OnProgress
+from workers.pool.training import OnProgress
+from workers.torch_settings import configure_torch
 from workers.trial.checkpoints import delete_checkpoints, newest_checkpoint, write_checkpoint
 from workers.trial.failures import cause_and_reason
 
 log = logging.getLogger(__name__)
-
-SUPERNET = "supernet"
-"""Name of the artifact with the supernet's weights."""
 
 Steps = Generator[PoolProgress, bool, PoolReport | None]
 
@@ -37,7 +36,7 @@ def train_pool_inline(task: PoolTrainingTask, progress: OnProgress = lambda _: T
     """Train a pool in this process alone, whatever `num_workers` is.
 
     Args:
-        order: What to do.
+        task: The pool to train, and how.
         progress: Called after every time slice; returning False stops the training.
 
     Returns:
@@ -45,9 +44,9 @@ def train_pool_inline(task: PoolTrainingTask, progress: OnProgress = lambda _: T
     """
     try:
         report = run(task, progress, device=task.device)
-    except Exception as error:  # the boundary; `run` wrote the report of this very failure
-        return _failure(task, error)
-    assert report is not None  # the first worker's always is one
+    except Exception as error:  # the boundary; `run` has already written the report
+        return _failed_report(task, error)
+    assert report is not None  # the first worker always reports
     return report
 
 
@@ -59,11 +58,21 @@ def run(
     rank: int = 0,
     world_size: int = 1,
 ) -> PoolReport | None:
-    """Run `pool_steps` to its end, asking `progress` after every slice whether to go on.
+    """Run `pool_steps` to its end. After every time slice `progress` decides whether to continue.
+
+    Args:
+        task: The pool to train, and how.
+        progress: Called after every time slice; returning False stops the training.
+        device: Device of this worker.
+        rank: Rank of this worker, from 0.
+        world_size: Number of workers.
+
+    Returns:
+        The report of the first worker; None from the others.
 
     Raises:
-        Exception: Whatever went wrong, after it was written down as the report. Raised, so that
-            the other workers, which wait for this one, are ended.
+        Exception: Any failure, after its report was written. It is raised again so that Ray ends
+            the other workers, which wait for this one.
     """
     steps = pool_steps(task, device=device, rank=rank, world_size=world_size)
     try:
@@ -75,21 +84,22 @@ def run(
         return report
     except Exception as error:  # the boundary: every failure becomes a report
         log.exception("training of pool %s failed", task.pool)
-        _write_report(task, _failure(task, error))
+        _write_report(task, _failed_report(task, error))
         raise
 
 
 def pool_steps(
     task: PoolTrainingTask, *, device: torch.device | str, rank: int = 0, world_size: int = 1
 ) -> Steps:
-    """One data-parallel worker's part, handing over a `PoolProgress` after every time slice.
+    """Do one data-parallel worker's part, yielding a `PoolProgress` after every time slice.
 
-    Send True to go on and False to stop; what is sent to the first worker holds for all. A stopped
-    training has checkpointed; it goes on from there when it is ordered again with this attempt's
-    folder among `previous_attempts`.
+    Send True to continue and False to stop; what is sent to the first worker holds for all. A
+    stopped training has written a checkpoint. It resumes from there when a task names this
+    attempt's folder among its `previous_attempts`.
 
     Returns:
-        The report of the first worker, which it also wrote unless it was stopped; None of others.
+        The report of the first worker, which it also wrote unless it was stopped; None from the
+        others.
 
     Raises:
         NonFiniteLossError: A loss is infinite or not a number.
@@ -100,16 +110,16 @@ def pool_steps(
 
 
 class _Stopped(Exception):
-    """Told to stop; unwinds to `_PoolWorker.steps`."""
+    """A stop was requested. `_PoolWorker.steps` catches it."""
 
 
 class _PoolWorker:
-    """One worker of one attempt."""
+    """One data-parallel worker of one attempt."""
 
     def __init__(
         self, task: PoolTrainingTask, device: torch.device | str, rank: int, world_size: int
     ) -> None:
-        torch.set_num_threads(task.num_threads)
+        configure_torch(task)
         self.task, self.device = task, device
         self.rank, self.world_size = rank, world_size
         self.train_split = CocoSplit(task.dataset.train)
@@ -125,7 +135,7 @@ class _PoolWorker:
         state = newest_checkpoint((self.task.artifacts, *self.task.previous_attempts))
         if state is not None:
             self.training.load_state_dict(state)
-            log.info("pool %s goes on in phase %s", self.task.pool, self.training.phase.name)
+            log.info("pool %s resumes in phase %s", self.task.pool, self.training.phase.name)
         try:
             yield from self._train()
             if self.rank > 0:
@@ -136,7 +146,7 @@ class _PoolWorker:
                 pool=self.task.pool,
                 attempt=self.task.attempt,
                 outcome=Outcome.STOPPED,
-                reason="told to stop",
+                reason="stop requested",
             )
 
     def _train(self) -> Generator[PoolProgress, bool, None]:
@@ -144,15 +154,15 @@ class _PoolWorker:
             self.speed.count(at)
             if at.iteration.finished_epoch or time.monotonic() >= self.checkpoint_due:
                 self._checkpoint()
-            if self._agreed(time.monotonic() >= self.slice_ends):
+            if self._from_first_worker(time.monotonic() >= self.slice_ends):
                 try:
-                    yield from self._hand_over(self._training_progress(at))
+                    yield from self._yield_progress(self._training_progress(at))
                 except _Stopped:
                     self._checkpoint()
                     raise
 
     def _evaluate(self) -> Generator[PoolProgress, bool, tuple[EvaluatedSubnet, ...]]:
-        """On the first worker; the others are done."""
+        """Evaluate subnets. Only the first worker does; the others have finished."""
         spec, supernet = self.task.spec, self.training.supernet
         chosen = evaluated_subnets(supernet.space, spec.evaluated_subnets, seed=spec.seed)
         found: list[EvaluatedSubnet] = []
@@ -172,16 +182,12 @@ class _PoolWorker:
         return tuple(found)
 
     def _store(self, subnets: tuple[EvaluatedSubnet, ...]) -> PoolReport:
-        weights = {
-            name: value.cpu().contiguous()
-            for name, value in self.training.supernet.weights().items()
-        }
-        uri = artifacts.join(self.task.artifacts, f"{SUPERNET}.safetensors")
+        weights = self.training.supernet.weights()
         report = PoolReport(
             pool=self.task.pool,
             attempt=self.task.attempt,
             outcome=Outcome.SUCCEEDED,
-            supernet=artifacts.write(uri, save_safetensors(weights), name=SUPERNET),
+            supernet=write_weights(self.task.artifacts, SUPERNET, weights),
             subnets=subnets,
             epochs=self.training.epochs,
         )
@@ -195,16 +201,17 @@ class _PoolWorker:
             return
         write_checkpoint(self.task.artifacts, self.training.state_dict())
 
-    def _hand_over(self, progress: PoolProgress) -> Generator[PoolProgress, bool, None]:
-        if not self._agreed((yield progress)):
+    def _yield_progress(self, progress: PoolProgress) -> Generator[PoolProgress, bool, None]:
+        if not self._from_first_worker((yield progress)):
             raise _Stopped
         self.slice_ends = time.monotonic() + self.task.slice_s
 
-    def _agreed(self, mine: bool) -> bool:
-        """What the first worker says: clocks differ, and only it hears the caller."""
+    def _from_first_worker(self, value: bool) -> bool:
+        """Return the first worker's value on every worker, since clocks differ and only the first
+        worker gets the caller's answers."""
         if self.world_size == 1:
-            return mine
-        flag = torch.tensor(int(mine), device=self.device)
+            return value
+        flag = torch.tensor(int(value), device=self.device)
         dist.broadcast(flag, src=0)
         return bool(flag.item())
 
@@ -219,7 +226,7 @@ class _PoolWorker:
         )
 
     def _evaluation_progress(self, done: int, num_subnets: int) -> PoolProgress:
-        """Subnets take the place of iterations."""
+        """Return the progress of the evaluation, which counts subnets as iterations."""
         return self._progress(
             stage="evaluate",
             epoch=self.training.phase.training.epochs,
@@ -240,7 +247,7 @@ class _PoolWorker:
 
 
 class _Speed:
-    """Seconds per iteration of the phase under way, in this process."""
+    """Measures the seconds per iteration of the current phase in this process."""
 
     def __init__(self) -> None:
         self._phase = -1
@@ -254,13 +261,13 @@ class _Speed:
             self._num_iterations += 1
 
     def seconds_for(self, num_iterations: int) -> float | None:
-        """How long so many iterations take; None after the phase's first."""
+        """Estimate the seconds for a number of iterations; None before the phase's second."""
         if not self._num_iterations:
             return None
         return num_iterations * (time.monotonic() - self._since) / self._num_iterations
 
 
-def _failure(task: PoolTrainingTask, error: Exception) -> PoolReport:
+def _failed_report(task: PoolTrainingTask, error: Exception) -> PoolReport:
     cause, reason = cause_and_reason(error)
     return PoolReport(
         pool=task.pool,

@@ -1,8 +1,8 @@
-"""Training a pool of teachers on Ray Train: an order in, a report out.
+"""The training of a pool of teachers on Ray Train, from a task to a report.
 
-Imports no detector: the caller and Ray Train's controller only hand the work on; what each worker
-does is `workers.pool.steps`. Progress reaches the caller, and its wish to stop the workers, as two
-small files in the attempt's folder, which all of them can reach anyway.
+Imports no detector, since the caller and Ray Train's controller only pass the work on;
+`workers.pool.steps` is what each worker does. Workers report progress by a small file in the
+attempt's folder, and the caller requests a stop by another: all of them can reach that folder.
 """
 
 import importlib
@@ -16,15 +16,15 @@ from ray.train.torch import TorchTrainer, get_device
 from searchd import artifacts
 from searchd.domain.lifecycle import FailureCause
 from searchd.domain.trial import Outcome
+from searchd.messages.files import POOL_STOP_FILE, PROGRESS_FILE, REPORT_FILE
 from searchd.messages.reports import POOL_PROGRESS, POOL_REPORT, PoolProgress, PoolReport
 from searchd.messages.tasks import PoolTrainingTask
 
 STEPS = "workers.pool.steps"
-"""Module whose `pool_steps` the workers run. Named and not imported: it needs seconds and half a
-gigabyte, in every process."""
-PROGRESS_FILE, STOP_FILE, REPORT_FILE = "progress.json", "stop", "report.json"
+"""Module with what the workers run. It is named and not imported here, because importing it takes
+seconds and half a gigabyte in every process."""
 POLL_S = 1.0
-"""Seconds between two looks of the caller at the progress."""
+"""Seconds between the caller's reads of the progress."""
 
 OnProgress = Callable[[PoolProgress], bool]
 
@@ -35,31 +35,31 @@ def train_pool(task: PoolTrainingTask, progress: OnProgress = lambda _: True) ->
     Ray must have been initialised. Blocks until the training has ended.
 
     Args:
-        order: What to do. Its paths and its artifact folder are read and written by the workers.
-        progress: Called in this process about every second with where the training stands;
-            returning False stops the workers at the end of their time slice; or at once, while
-            they wait for a place in the cluster.
+        task: The pool to train, and how. The workers read and write its paths.
+        progress: Called in this process about every second with the latest progress. Returning
+            False stops the workers at the end of their time slice, or at once while they wait for
+            resources of the cluster.
 
     Returns:
-        The report. Failures are reported and not raised: `WORKER_LOST` when the workers ended
-        without a report of their own, which has then not been written either.
+        The report. Failures are reported and not raised. The cause is `WORKER_LOST` if the workers
+        ended without writing a report; then no report is in the attempt's folder either.
     """
-    threads = ThreadPool(1)  # of a kind that the end of the process does not wait for
+    threads = ThreadPool(1)  # its thread does not keep the process alive
     training = threads.apply_async(_trainer(task).fit)
     threads.close()
     try:
         while not _has_ended(training):
-            if progress(_where_it_stands(task) or _beginning(task)):
+            if progress(_latest_progress(task) or _initial_progress(task)):
                 continue
-            _tell_to_stop(task)
-            if _where_it_stands(task) is None:
-                return _stopped_report(task)  # what has not begun ends with this process
+            _request_stop(task)
+            if _latest_progress(task) is None:
+                return _stopped_report(task)  # a training that has not begun ends with this process
         result: Any = training.get()
     except TrainingFailedError as error:
         return _failed_report(task, error)
     finally:
-        if not training.ready():  # `progress` raised: the workers end within a slice, unattended
-            _tell_to_stop(task)
+        if not training.ready():  # `progress` raised: the workers stop within a slice
+            _request_stop(task)
     report: PoolReport = result.return_value  # the first worker's
     return report
 
@@ -70,34 +70,34 @@ def _trainer(task: PoolTrainingTask) -> TorchTrainer:
     if spec.gpus_per_worker:
         resources["GPU"] = spec.gpus_per_worker
     return TorchTrainer(
-        _train,  # type: ignore[arg-type] # what it returns becomes Result.return_value
+        _train,  # type: ignore[arg-type] # its return value becomes Result.return_value
         train_loop_config={"task": task},
         scaling_config=ScalingConfig(
             num_workers=spec.num_workers,
             use_gpu=spec.gpus_per_worker > 0,
             resources_per_worker=resources,
         ),
-        # Ray Train keeps a little state of its own there; checkpoints are ours.
+        # For Ray Train's own small state; checkpoints are written by the workers.
         run_config=RunConfig(name="ray-train", storage_path=task.artifacts),
     )
 
 
 def _train(config: dict[str, Any]) -> PoolReport | None:
-    """What Ray Train runs in each worker."""
+    """Train in one worker of Ray Train."""
     task: PoolTrainingTask = config["task"]
     context = get_context()
     rank = context.get_world_rank()
     steps = importlib.import_module(STEPS)
 
-    def post(progress: PoolProgress) -> bool:
-        """What the first worker hears goes for all."""
-        return rank > 0 or _post(task, progress)
+    def publish(progress: PoolProgress) -> bool:
+        """The first worker publishes; the others follow it and always continue."""
+        return rank > 0 or _publish_progress(task, progress)
 
     if rank == 0:
-        _post(task, _beginning(task))
+        _publish_progress(task, _initial_progress(task))
     report: PoolReport | None = steps.run(
         task,
-        post,
+        publish,
         device=get_device() if task.device == "cuda" else "cpu",
         rank=rank,
         world_size=context.get_world_size(),
@@ -105,11 +105,11 @@ def _train(config: dict[str, Any]) -> PoolReport | None:
     return report
 
 
-def _post(task: PoolTrainingTask, progress: PoolProgress) -> bool:
-    """Leave the progress for the caller; whether to go on."""
+def _publish_progress(task: PoolTrainingTask, progress: PoolProgress) -> bool:
+    """Write the progress for the caller and return whether to continue."""
     uri = artifacts.join(task.artifacts, PROGRESS_FILE)
     artifacts.write(uri, POOL_PROGRESS.dump_json(progress), name="progress")
-    return not artifacts.exists(artifacts.join(task.artifacts, STOP_FILE))
+    return not artifacts.exists(artifacts.join(task.artifacts, POOL_STOP_FILE))
 
 
 def _has_ended(training: AsyncResult[Any]) -> bool:
@@ -117,15 +117,15 @@ def _has_ended(training: AsyncResult[Any]) -> bool:
     return training.ready()
 
 
-def _where_it_stands(task: PoolTrainingTask) -> PoolProgress | None:
-    """None while no worker has begun."""
+def _latest_progress(task: PoolTrainingTask) -> PoolProgress | None:
+    """Return the progress that the workers wrote last; None before any began."""
     uri = artifacts.join(task.artifacts, PROGRESS_FILE)
     if artifacts.exists(uri):
         return POOL_PROGRESS.validate_json(artifacts.read_bytes(uri))
     return None
 
 
-def _beginning(task: PoolTrainingTask) -> PoolProgress:
+def _initial_progress(task: PoolTrainingTask) -> PoolProgress:
     phase = task.spec.phases[0]
     return PoolProgress(
         pool=task.pool,
@@ -140,8 +140,8 @@ def _beginning(task: PoolTrainingTask) -> PoolProgress:
     )
 
 
-def _tell_to_stop(task: PoolTrainingTask) -> None:
-    artifacts.write(artifacts.join(task.artifacts, STOP_FILE), b"", name="stop")
+def _request_stop(task: PoolTrainingTask) -> None:
+    artifacts.write(artifacts.join(task.artifacts, POOL_STOP_FILE), b"", name="stop")
 
 
 def _stopped_report(task: PoolTrainingTask) -> PoolReport:
@@ -149,12 +149,12 @@ def _stopped_report(task: PoolTrainingTask) -> PoolReport:
         pool=task.pool,
         attempt=task.attempt,
         outcome=Outcome.STOPPED,
-        reason="told to stop before it had begun",
+        reason="stop requested before the training began",
     )
 
 
 def _failed_report(task: PoolTrainingTask, error: TrainingFailedError) -> PoolReport:
-    """What a worker wrote down before it ended; else it was lost."""
+    """Return the report that a worker wrote before it ended, or one of lost workers."""
     uri = artifacts.join(task.artifacts, REPORT_FILE)
     if artifacts.exists(uri):
         return POOL_REPORT.validate_json(artifacts.read_bytes(uri))

@@ -1,1 +1,1 @@
-"""One trial: a student evolved, distilled for a few epochs, evaluated and reported."""
+"""One trial: evolve a student, distil it for a few epochs, evaluate it and report."""

@@ -1,4 +1,4 @@
-"""A base detector that is loaded, and not trained from scratch."""
+"""Loads a base detector that is not trained from scratch."""
 
 from dataclasses import replace
 
@@ -10,12 +10,12 @@ from searchd.messages.tasks import LoadedBase
 
 
 def load_base(base: LoadedBase) -> Student:
-    """The student of a checkpoint that mmdet wrote.
+    """Load a student from a checkpoint that mmdet wrote.
 
-    What weights do not show (the numbers of proposals) is the search's.
+    Settings that weights do not show (the numbers of proposals) are taken from the search.
 
     Raises:
-        CheckpointError: It cannot be imported, or its head is not the search's.
+        CheckpointError: The checkpoint cannot be imported, or its head differs from the search's.
     """
     mmdet = base.mmdet
     student = import_student(mmdet.config, mmdet.checkpoint, options=mmdet.options)
@@ -24,7 +24,7 @@ def load_base(base: LoadedBase) -> Student:
     different = [
         f"{name} {expected} in the search, {loaded} in the checkpoint"
         for (name, expected), loaded in zip(
-            _shown(wanted).items(), _shown(found).values(), strict=True
+            _weight_settings(wanted).items(), _weight_settings(found).values(), strict=True
         )
         if expected != loaded
     ]
@@ -36,8 +36,8 @@ def load_base(base: LoadedBase) -> Student:
     return replace(student, detector=wanted)
 
 
-def _shown(detector: Detector) -> dict[str, object]:
-    """What the meaning of a checkpoint's weights depends on, besides the backbone."""
+def _weight_settings(detector: Detector) -> dict[str, object]:
+    """Return what a checkpoint's weights depend on, besides the backbone."""
     two_stage = detector.family.two_stage
     return {
         "family": detector.family.value,

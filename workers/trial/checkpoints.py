@@ -1,7 +1,7 @@
-"""The state that an interrupted trial or pool training goes on from.
+"""Checkpoints, from which an interrupted trial or pool training resumes.
 
-Per attempt two files at most: the state at the end of its last epoch, and a later one inside the
-epoch under way. Each ends with its SHA-256.
+An attempt has at most two: one from the end of its last finished epoch, and a later one from inside
+the current epoch. Each file ends with the SHA-256 of its content.
 """
 
 import hashlib
@@ -14,11 +14,10 @@ from typing import Any
 import torch
 
 from searchd import artifacts
+from searchd.messages.files import EPOCH_FILE, RESUME_FILE
 
 log = logging.getLogger(__name__)
 
-RESUME_FILE = "resume.pt"
-EPOCH_FILE = "epoch.pt"
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
@@ -36,20 +35,29 @@ def write_checkpoint(folder: str, state: Mapping[str, Any]) -> None:
 
 
 def write_epoch(folder: str, state: Mapping[str, Any]) -> None:
-    """Replace the attempt's checkpoint by one that later checkpoints of this attempt leave alone,
-    until the next epoch ends. Otherwise as `write_checkpoint`."""
+    """Replace the attempt's checkpoint from the end of an epoch, and delete the one from inside it.
+
+    Unlike that of `write_checkpoint`, this file is kept until the next epoch ends.
+
+    Args:
+        folder: URI of the attempt's folder.
+        state: Tensors and plain values, since it is read with `weights_only=True`.
+
+    Raises:
+        OSError: The store refuses the write.
+    """
     _write(artifacts.join(folder, EPOCH_FILE), state)
-    _delete(artifacts.join(folder, RESUME_FILE))  # what it holds is in the new one
+    _delete(artifacts.join(folder, RESUME_FILE))  # the new checkpoint is later
 
 
 def checkpoints(
     folders: Iterable[str], on_damage: Callable[[str], None] = log.warning
 ) -> Iterator[dict[str, Any]]:
-    """Every readable checkpoint of these attempts' folders; of an attempt, the newest first.
+    """Yield every readable checkpoint in attempts' folders, the newest of each attempt first.
 
     Args:
-        folders: URIs.
-        on_damage: Told in words of each file that cannot be read and is passed over.
+        folders: URIs of the attempts' folders.
+        on_damage: Called with a message for each file that cannot be read, which is skipped.
     """
     for folder in folders:
         for name in (RESUME_FILE, EPOCH_FILE):
@@ -59,19 +67,22 @@ def checkpoints(
             try:
                 state = _read(uri)
             except (ValueError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-                on_damage(f"checkpoint {uri} cannot be read and is passed over: {error}")
+                on_damage(f"checkpoint {uri} cannot be read and is skipped: {error}")
                 continue
             yield state
 
 
 def newest_checkpoint(folders: Iterable[str]) -> dict[str, Any] | None:
-    """The first readable checkpoint of these attempts' folders, or None."""
+    """Return the first readable checkpoint in attempts' folders; None if there is none."""
     return next(checkpoints(folders), None)
 
 
 def delete_checkpoints(folders: Iterable[str]) -> None:
-    """Remove what nobody will go on from. What cannot be removed stays: it only costs space, and is
-    no reason to lose a trial that has ended."""
+    """Delete the checkpoints of a trial that has ended.
+
+    A file that cannot be deleted is left, with a warning: it only costs space, which is no reason
+    to lose the trial.
+    """
     for folder in folders:
         for name in (RESUME_FILE, EPOCH_FILE):
             _delete(artifacts.join(folder, name))
@@ -85,10 +96,11 @@ def _write(uri: str, state: Mapping[str, Any]) -> None:
 
 
 def _read(uri: str) -> dict[str, Any]:
-    """
+    """Read a checkpoint.
+
     Raises:
-        ValueError: It does not match its SHA-256.
-        RuntimeError, EOFError, UnpicklingError: It holds no checkpoint.
+        ValueError: The content does not match its SHA-256.
+        RuntimeError, EOFError, UnpicklingError: The file holds no checkpoint.
     """
     stored = artifacts.read_bytes(uri)
     data, digest = stored[:-_DIGEST_BYTES], stored[-_DIGEST_BYTES:]
@@ -102,4 +114,4 @@ def _delete(uri: str) -> None:
     try:
         artifacts.delete(uri)
     except OSError as error:
-        log.warning("%s could not be removed: %s", uri, error)
+        log.warning("%s could not be deleted: %s", uri, error)

@@ -1,4 +1,4 @@
-"""What a worker process keeps loaded from one trial to the next."""
+"""Keeps data and supernets loaded in a worker process from one trial to the next."""
 
 from dataclasses import dataclass, field
 
@@ -11,14 +11,14 @@ from searchd.spec import SplitSpec
 
 @dataclass
 class TrialContext:
-    """What a worker process keeps loaded from one trial to the next."""
+    """Keeps data and supernets loaded in a worker process from one trial to the next."""
 
     splits: dict[SplitSpec, CocoSplit] = field(default_factory=dict)
     supernets: dict[str, Supernet] = field(default_factory=dict)
-    """The last pool's supernet, by its SHA-256."""
+    """The supernet of the last pool that was used, by its SHA-256."""
 
     def split(self, spec: SplitSpec) -> CocoSplit:
-        """A data set's split, decoded images included.
+        """Return a split of a data set, with its decoded images.
 
         Raises:
             DataError: The split cannot be read.
@@ -28,7 +28,7 @@ class TrialContext:
         return self.splits[spec]
 
     def supernet(self, pool: PoolRef, num_classes: int) -> Supernet:
-        """A pool's supernet.
+        """Return a pool's supernet.
 
         Raises:
             ArtifactError: The stored file is missing or damaged.

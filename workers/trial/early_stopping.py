@@ -1,4 +1,4 @@
-"""Whether a trial is hopeless after its first epoch."""
+"""Early stopping: whether a trial is abandoned after its first epoch."""
 
 from detection.build import Student
 from detection.measurement.complexity import count
@@ -7,14 +7,14 @@ from searchd.domain.score import score
 from searchd.messages.tasks import EarlyStoppingRule, TrialTask
 
 
-class Hopeless(Exception):
-    """The trial is to be abandoned; says why."""
+class StoppedEarly(Exception):
+    """The trial is abandoned; the message says why."""
 
 
 def score_after_first_epoch(
     task: TrialTask, wanted: EarlyStoppingRule, student: Student, resolution: Resolution, ap: float
 ) -> float:
-    """H(S, r) of the student as it is (docs/papers.md 1.3)."""
+    """Return the score H(S, r) of the student after its first epoch (docs/papers.md 1.3)."""
     return score(
         ap=ap,
         macs=count(student.detector, task.score.base_resolution).macs,
@@ -26,14 +26,15 @@ def score_after_first_epoch(
     )
 
 
-def check_hope(found: float, wanted: EarlyStoppingRule, resolution: Resolution) -> None:
-    """
+def check_threshold(found: float, wanted: EarlyStoppingRule, resolution: Resolution) -> None:
+    """Check the score after the first epoch against the threshold.
+
     Raises:
-        Hopeless: The score is below the threshold; names both.
+        StoppedEarly: The score is below the threshold. The message names both.
     """
     if wanted.abandon_below is not None and found < wanted.abandon_below:
-        raise Hopeless(
+        raise StoppedEarly(
             f"abandoned after its first epoch: its score of {found:.2%} at {resolution} is below "
-            f"{wanted.abandon_below:.2%}, from which no trial of its kind and no luck within the "
-            "noise leads to the best"
+            f"the early-stopping threshold of {wanted.abandon_below:.2%}, so it is not expected to "
+            "join the best"
         )

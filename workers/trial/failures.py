@@ -1,4 +1,4 @@
-"""Why training failed, in searchd's words."""
+"""Maps an error of a trial or a pool's training to its failure cause."""
 
 import traceback
 
@@ -11,7 +11,7 @@ from searchd.domain.lifecycle import FailureCause
 
 
 def cause_and_reason(error: Exception) -> tuple[FailureCause, str]:
-    """What an error means, and a text for people: the traceback when it is a bug."""
+    """Return an error's cause and a text for users; the text is the traceback if it is a bug."""
     cause = _cause(error)
     if cause is FailureCause.BUG:
         return cause, "".join(traceback.format_exception(error))
@@ -19,7 +19,7 @@ def cause_and_reason(error: Exception) -> tuple[FailureCause, str]:
 
 
 def damaged_file(error: Exception) -> str:
-    """URI of the stored file that the error is about; empty if it is about none."""
+    """Return the URI of the stored file that an error is about; empty if it is about none."""
     return error.uri if isinstance(error, ArtifactError) else ""
 
 

@@ -1,7 +1,8 @@
-"""Chooses a trial's teacher where the proposal leaves that to the worker: the nearest candidate.
+"""Chooses a trial's teacher among candidates, if the proposal leaves the choice to the worker.
 
-Near is a candidate whose neck features a linear map of the student's comes close to: the smallest
-adaptation cost C(student, candidate). For the direction see `searchd.domain.trial.TeacherPolicy`.
+The nearest candidate is chosen: the one with the smallest adaptation cost C(student, candidate),
+the error of a linear map from the student's neck features to the candidate's. For the direction see
+`searchd.domain.trial.TeacherPolicy`.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,26 +25,27 @@ from searchd.domain.subnet import Subnet
 from workers.comparison.steps import BATCH_SIZE
 
 NUM_IMAGES = 64
-"""Training images that the maps are fitted to, and validation images that they are measured on."""
+"""Number of training images to fit the maps, and of validation images to measure their errors."""
 CELLS_PER_CHANNEL = 4
-"""As many cells of the coarsest level, per channel of the student's neck, the maps are fitted to;
-where images are so small that `NUM_IMAGES` have fewer, more images are taken."""
+"""Cells of the coarsest level, per channel of the student's neck, that fitting the maps needs. If
+`NUM_IMAGES` images have fewer because they are small, more images are used."""
 NORMALIZE: Normalisation = "target_var"
-"""Costs are shares of the candidates' variance. Subnets of one pool differ in width, and so in how
-large their features are: by squared features the smallest would be near whatever it has learned."""
+"""Costs are divided by the variance of the candidate's features. Subnets of one pool differ in
+width and therefore in the magnitude of their features; without the division the smallest subnet
+would always be nearest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TeacherChoice:
-    """The candidate that teaches, and why."""
+    """The candidate that teaches, and the costs that decided it."""
 
     teacher: Subnet
     costs: dict[str, float]
-    """C(student, candidate) by the candidate in short."""
+    """C(student, candidate) by the candidate's short form."""
 
     @property
     def note(self) -> str:
-        """In words."""
+        """The choice as a sentence, which becomes an event."""
         compared = ", ".join(f"{cost:.3g} to {name}" for name, cost in self.costs.items())
         return f"chose teacher {self.teacher}; adaptation costs from the student: {compared}"
 
@@ -52,16 +54,17 @@ CHOICE = TypeAdapter(TeacherChoice)
 
 
 class NearestTeacher:
-    """One choice among candidates; iterate `compare`, then read `choice`.
+    """One choice among candidates: iterate `compare`, then read `choice`.
 
-    Every image goes once through each detector to fit the maps, or to measure them.
+    Each image passes through every detector once, either to fit the maps or to measure their
+    errors.
     """
 
     def __init__(
         self,
         student: Any,
         candidates: Sequence[Subnet],
-        make: Callable[[Subnet], Any],
+        build: Callable[[Subnet], Any],
         *,
         train: CocoSplit,
         validation: CocoSplit,
@@ -71,17 +74,17 @@ class NearestTeacher:
     ) -> None:
         """
         Args:
-            student: mmdet detector, as it is before training; moved to `device`.
+            student: mmdet detector before its training; moved to `device`.
             candidates: Different subnets.
-            make: Gives a candidate's detector, on `device`.
-            train: Its images fit the maps.
-            validation: Its images measure them.
-            resolution: At which the student sees them.
-            teacher_resolution: At which candidates do; None: the same.
+            build: Builds a candidate's detector on `device`.
+            train: Split whose images fit the maps.
+            validation: Split whose images measure the maps' errors.
+            resolution: Resolution of the student's images.
+            teacher_resolution: Resolution of the candidates' images; None for `resolution`.
             device: Where to compute.
         """
         self._candidates = {str(candidate): candidate for candidate in candidates}
-        self._make = make
+        self._build = build
         self._models: dict[str, Any] = {STUDENT_NAME: student.to(device)}
         self._pairs = [(STUDENT_NAME, name) for name in self._candidates]
         self._train, self._validation = train, validation
@@ -93,13 +96,13 @@ class NearestTeacher:
         self._costs: Mapping[str, float] = {}
 
     def compare(self) -> Iterator[None]:
-        """Measure the costs. Yields after every detector that was made, and every batch.
+        """Measure the costs, yielding after every detector that was built and every batch.
 
         Raises:
             DataError: There are too few images, or an image cannot be read.
         """
         for name, candidate in self._candidates.items():
-            self._models[name] = self._make(candidate)
+            self._models[name] = self._build(candidate)
             yield
         try:
             yield from self._measure()
@@ -108,17 +111,17 @@ class NearestTeacher:
 
     @property
     def choice(self) -> TeacherChoice:
-        """The candidate of the smallest cost; of equals, the one that was drawn first."""
+        """The candidate with the smallest cost; among equals, the one that was drawn first."""
         nearest = min(self._costs, key=lambda name: self._costs[name])
         return TeacherChoice(teacher=self._candidates[nearest], costs=dict(self._costs))
 
     def model(self, teacher: Subnet) -> Any:
-        """The detector of a candidate that was compared."""
+        """Return the detector of a candidate that was compared."""
         return self._models[str(teacher)]
 
     def _measure(self) -> Iterator[None]:
         sums: PerLevel[NormalEquations] | None = None
-        for views in self._views(self._train, self._num_to_fit()):
+        for views in self._views(self._train, self._num_fitting_images()):
             found = gather(self._models, [views], self._pairs, device=self._device)
             sums = found if sums is None else merged([sums, found])
             yield
@@ -132,14 +135,14 @@ class NearestTeacher:
         assert errors is not None
         self._costs = costs(errors, NORMALIZE)[STUDENT_NAME]
 
-    def _num_to_fit(self) -> int:
+    def _num_fitting_images(self) -> int:
         sizes, seen = sizes_of(self._models[STUDENT_NAME]), self._resolutions[STUDENT_NAME]
         coarsest = max(sizes.strides)
         cells = max(1, seen.width // coarsest * (seen.height // coarsest))  # of one image, about
         return max(NUM_IMAGES, ceil(CELLS_PER_CHANNEL * sizes.neck_channels / cells))
 
     def _views(self, split: CocoSplit, num_images: int) -> FixedViews:
-        """So many images, or all, evenly over the split, whose order may mean something."""
+        """Yield `num_images` images, or all, spread evenly over the split, as it may be sorted."""
         num = min(num_images, len(split))
         return FixedViews(
             split=split,

@@ -1,4 +1,4 @@
-"""Going on from the checkpoint of an earlier attempt, which may have trained otherwise."""
+"""Resumes from the checkpoint of an earlier attempt, which may have had other training settings."""
 
 from typing import Any
 
@@ -9,11 +9,14 @@ from detection.training import Training
 from searchd.spec import DETECTOR, TrainingSpec
 
 
-def fits(resume: dict[str, Any], spec: TrainingSpec) -> bool:
-    """Whether a training as `spec` has it may go on from a checkpoint. If it was trained otherwise
-    (a larger batch, a higher learning rate), only from an epoch's end: inside an epoch its position
-    counts batches, and its weights may be about to diverge. Not then either if a method has an
-    optimizer of its own, whose schedule counts batches too."""
+def can_resume(resume: dict[str, Any], spec: TrainingSpec) -> bool:
+    """Return whether a training by `spec` can resume from a checkpoint.
+
+    A checkpoint of other settings (a larger batch, a higher learning rate) can be used only from
+    the end of an epoch: inside an epoch its position counts batches, and its weights may be about
+    to diverge. It cannot be used if a method has its own optimizer, whose schedule counts batches
+    too.
+    """
     if resume["trained_by"] == spec.model_dump_json():
         return True
     training = resume["training"]
@@ -25,8 +28,8 @@ def _is_finite(weights: dict[str, torch.Tensor]) -> bool:
     return all(bool(value.isfinite().all()) for value in weights.values())
 
 
-def at_our_pace(resume: dict[str, Any], training: Training) -> dict[str, Any]:
-    """The checkpoint's training, with its position in batches of this one's size."""
+def rescaled_state(resume: dict[str, Any], training: Training) -> dict[str, Any]:
+    """Return the checkpoint's training state, its position counted in batches of `training`."""
     state: dict[str, Any] = resume["training"]
     if not state["loss_sums"]:
         state = {**state, "step": len(state["epochs"]) * training.num_iterations}
@@ -34,7 +37,7 @@ def at_our_pace(resume: dict[str, Any], training: Training) -> dict[str, Any]:
 
 
 def resumed_student(resume: dict[str, Any]) -> Student:
-    """The checkpoint's student."""
+    """Return the checkpoint's student."""
     return Student(
         detector=DETECTOR.validate_json(resume["detector"]), weights=resume["training"]["model"]
     )

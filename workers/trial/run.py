@@ -1,8 +1,8 @@
-"""One trial as a plain function: an order in, a report out.
+"""Runs one trial: a plain function from a task to a report.
 
 The student is evolved (or built), trained under its teacher in time slices, evaluated at every
-resolution and stored. A worker reaches no database and no coordinator: what it learns it reports,
-what it makes it puts into the artifact store, with report.json written last.
+resolution and stored. A worker reaches neither the database nor the coordinator: it returns its
+results as a report and writes files to the artifact store, the report last.
 """
 
 import logging
@@ -11,37 +11,33 @@ from collections.abc import Callable, Generator
 from dataclasses import asdict, replace
 from typing import Any
 
-import torch
-from safetensors.torch import save as save_safetensors
-
 from detection.build import Student, load_student
 from detection.distillation.distiller import Distiller
 from detection.measurement.complexity import count
 from detection.measurement.evaluation import Detection, predict, score
 from detection.measurement.latency import measure
 from detection.morphism import NothingToDo
+from detection.stored_weights import write_weights
 from detection.training import Training
 from searchd import artifacts
 from searchd.domain.lifecycle import FailureCause
 from searchd.domain.resolution import Resolution
 from searchd.domain.trial import Artifact, Evaluation, Outcome, TakeSubnet
+from searchd.messages import files
 from searchd.messages.reports import CHECKS, REPORT, Progress, Report
 from searchd.messages.tasks import TrialTask
 from searchd.spec import DETECTOR
-from workers.teachers import keep_ap, known_ap
+from workers.teachers import known_ap, store_ap
+from workers.torch_settings import configure_torch
 from workers.trial.checkpoints import checkpoints, delete_checkpoints, write_checkpoint, write_epoch
 from workers.trial.context import TrialContext
-from workers.trial.early_stopping import Hopeless, check_hope, score_after_first_epoch
+from workers.trial.early_stopping import StoppedEarly, check_threshold, score_after_first_epoch
 from workers.trial.failures import cause_and_reason, damaged_file
-from workers.trial.resuming import at_our_pace, fits, resumed_student
-from workers.trial.sanity_checks import Checks, why_zero
+from workers.trial.resuming import can_resume, rescaled_state, resumed_student
+from workers.trial.sanity_checks import Checks, zero_ap_reason
 from workers.trial.student_and_teacher import PairBuilder
 
 log = logging.getLogger(__name__)
-
-STUDENT, ADAPTERS, DETECTOR_JSON = "student", "adapters", "detector"
-"""Names of a trial's artifacts; a child inherits the first two."""
-REPORT_FILE = "report.json"
 
 Steps = Generator[Progress, bool, Report]
 
@@ -54,9 +50,9 @@ def run_trial(
     """Run one trial to its end.
 
     Args:
-        order: What to do.
+        task: The trial to run.
         progress: Called after every time slice; returning False stops the trial.
-        context: What to keep loaded; give the same one to several trials of a process.
+        context: Data that stays loaded; pass the same one to several trials of a process.
 
     Returns:
         The report. Failures are reported and not raised.
@@ -75,10 +71,10 @@ def run_trial(
 
 
 def trial_steps(task: TrialTask, context: TrialContext) -> Steps:
-    """The trial as a generator that hands over a `Progress` after every time slice.
+    """Run a trial as a generator that yields a `Progress` after every time slice.
 
-    Send True to go on and False to stop. A stopped trial has checkpointed; it goes on from there
-    when it is ordered again with this attempt's folder among `previous_attempts`.
+    Send True to continue and False to stop. A stopped trial has written a checkpoint. It resumes
+    from there when a task names this attempt's folder among its `previous_attempts`.
 
     Returns:
         The report, which was also written to the attempt's folder unless the trial was stopped.
@@ -92,23 +88,23 @@ def trial_steps(task: TrialTask, context: TrialContext) -> Steps:
         report = yield from _Trial(task, context, checks, notes).steps()
     except Exception as error:  # the trial's boundary: every failure becomes a report
         log.exception("trial %s of search %s failed", task.proposal.name, task.search)
-        report = replace(_failure(task, error), checks=checks.found)
+        report = replace(_failed_report(task, error), checks=checks.found)
     report = replace(report, notes=tuple(notes))
-    # A store that refused the trial's files would have us wait as long again for its report.
+    # A store that refused the trial's files would make us wait as long again for the report.
     if report.outcome is not Outcome.STOPPED and report.cause is not FailureCause.STORE_REFUSED:
-        uri = artifacts.join(task.artifacts, REPORT_FILE)
+        uri = artifacts.join(task.artifacts, files.REPORT_FILE)
         artifacts.write(uri, REPORT.dump_json(report), name="report")
-    if report.outcome.is_settled:  # what failed may be tried again
+    if report.outcome.is_settled:  # a failed trial may be retried
         delete_checkpoints((task.artifacts, *task.previous_attempts))
     return report
 
 
 class _Stopped(Exception):
-    """Told to stop; unwinds to `_Trial.steps`."""
+    """A stop was requested. `_Trial.steps` catches it."""
 
 
 class _Trial:
-    """One attempt at one order."""
+    """One attempt at one trial."""
 
     def __init__(
         self, task: TrialTask, context: TrialContext, checks: Checks, notes: list[str]
@@ -124,17 +120,16 @@ class _Trial:
 
     def steps(self) -> Steps:
         task = self.task
-        torch.set_num_threads(task.num_threads)
-        torch.manual_seed(task.proposal.seed)
+        configure_torch(task, seed=task.proposal.seed)
         resume = self._resume_state()
         try:
             student = self.pair.student() if resume is None else resumed_student(resume)
-        except NothingToDo as nothing:
+        except NothingToDo as no_op:
             return Report(
                 trial=task.proposal.name,
                 attempt=task.attempt,
                 outcome=Outcome.NO_OP,
-                reason=str(nothing),
+                reason=str(no_op),
             )
         try:
             return (yield from self._train_and_evaluate(student, resume))
@@ -143,14 +138,14 @@ class _Trial:
                 trial=task.proposal.name,
                 attempt=task.attempt,
                 outcome=Outcome.STOPPED,
-                reason="told to stop",
+                reason="stop requested",
             )
 
     def _train_and_evaluate(self, student: Student, resume: dict[str, Any] | None) -> Steps:
         task = self.task
-        # The child's architecture is on record before anything is trained.
-        stored = [self._write(DETECTOR_JSON, ".json", DETECTOR.dump_json(student.detector))]
-        yield from self._hand_over(self._progress("prepare", 1, 0, 0, {}))
+        # The child's architecture is stored before training begins.
+        stored = [self._write_architecture(student)]
+        yield from self._yield_progress(self._progress("prepare", 1, 0, 0, {}))
         model = load_student(student)
         yield from self._choose_teacher(model, resume)
         distiller = self.pair.distiller(model)
@@ -167,17 +162,17 @@ class _Trial:
             yield from self._check(training, distiller)
         if resume is not None:
             self.checks.found = CHECKS.validate_json(resume["checks"])
-            training.load_state_dict(at_our_pace(resume, training))
-            log.info("trial %s goes on at epoch %d", task.proposal.name, len(training.epochs) + 1)
+            training.load_state_dict(rescaled_state(resume, training))
+            log.info("trial %s resumes at epoch %d", task.proposal.name, len(training.epochs) + 1)
         if task.loaded_base is None and not isinstance(task.proposal.change, TakeSubnet):
             try:
                 yield from self._train(training, student)
-            except Hopeless as hopeless:
-                return self._abandoned(training, student, str(hopeless))
+            except StoppedEarly as early:
+                return self._abandoned_report(training, student, str(early))
         evaluations = yield from self._evaluate(model, student)
-        stored.append(self._write(STUDENT, ".safetensors", _weights(model.state_dict())))
+        stored.append(write_weights(task.artifacts, files.STUDENT, model.state_dict()))
         if distiller is not None:
-            stored.append(self._write(ADAPTERS, ".safetensors", _weights(distiller.state_dict())))
+            stored.append(write_weights(task.artifacts, files.ADAPTERS, distiller.state_dict()))
         base = count(student.detector, task.score.base_resolution)
         return Report(
             trial=task.proposal.name,
@@ -196,23 +191,23 @@ class _Trial:
     def _choose_teacher(
         self, model: Any, resume: dict[str, Any] | None
     ) -> Generator[Progress, bool, None]:
-        """Decide among the proposal's candidates, if an earlier attempt did not."""
+        """Choose among the proposal's candidates, unless an earlier attempt did."""
         earlier = None if resume is None else resume.get("choice")
         for _ in self.pair.choose_teacher(model, earlier):
             if self._slice_is_over():
-                yield from self._hand_over(self._progress("choose", 0, 0, 0, {}))
+                yield from self._yield_progress(self._progress("choose", 0, 0, 0, {}))
         if self.pair.choice is not None:
             self.notes.append(self.pair.choice.note)
 
     def _check(self, training: Training, distiller: Distiller) -> Generator[Progress, bool, None]:
-        """The sanity checks before a trial distils."""
+        """Do the sanity checks before a trial distils."""
         task = self.task
         largest = max(task.evaluated_at, key=lambda r: r.width * r.height)
         resolution = task.teacher_resolution or largest
         floor = task.distillation.teacher_ap_floor
         if floor is None and task.inherited is not None:
             floor = task.inherited.aps.get(largest)
-        self.checks.note(
+        self.checks.record(
             resolution=resolution,
             teacher_ap=(yield from self._teacher_ap(distiller, resolution)),
             teacher_ap_floor=floor,
@@ -222,19 +217,19 @@ class _Trial:
     def _teacher_ap(
         self, distiller: Distiller, resolution: Resolution
     ) -> Generator[Progress, bool, float]:
-        """The teacher's AP on the validation split, of several the lowest: each is measured once,
-        and kept beside its weights."""
+        """Return the teacher's AP on the validation split; the lowest of several teachers. Each AP
+        is measured once and stored beside the teacher's weights."""
         aps = []
         for stored, teacher in zip(self.pair.stored_teachers(), distiller.teachers, strict=True):
             ap = known_ap(stored, self.task.pool, resolution)
             if ap is None:
                 detections = yield from self._detect(teacher, resolution, "check")
                 ap = score(self.validation_split, detections).ap
-                keep_ap(stored, self.task.pool, resolution, ap)
+                store_ap(stored, self.task.pool, resolution, ap)
             aps.append(ap)
         return min(aps)
 
-    def _abandoned(self, training: Training, student: Student, reason: str) -> Report:
+    def _abandoned_report(self, training: Training, student: Student, reason: str) -> Report:
         return Report(
             trial=self.task.proposal.name,
             attempt=self.task.attempt,
@@ -245,8 +240,12 @@ class _Trial:
             checks=self.checks.found,
         )
 
-    def _judge(self, training: Training, student: Student) -> Generator[Progress, bool, None]:
-        """Once, at the end of the first epoch, see whether the trial is hopeless."""
+    def _stop_early(self, training: Training, student: Student) -> Generator[Progress, bool, None]:
+        """Score the trial once, at the end of its first epoch, and check the score.
+
+        Raises:
+            StoppedEarly: The score is below the threshold.
+        """
         wanted = self.task.early_stopping
         is_due = len(training.epochs) == 1 and not training.mean_losses
         if wanted is None or not is_due or self.checks.found.first_epoch_score is not None:
@@ -255,17 +254,18 @@ class _Trial:
         detections = yield from self._detect(training.model, largest, "judge")
         ap = score(self.validation_split, detections).ap
         found = score_after_first_epoch(self.task, wanted, student, largest, ap)
-        self.checks.note(first_epoch_score=found)
-        check_hope(found, wanted, largest)
+        self.checks.record(first_epoch_score=found)
+        check_threshold(found, wanted, largest)
 
     def _train(self, training: Training, student: Student) -> Generator[Progress, bool, None]:
-        yield from self._judge(training, student)  # an earlier attempt may have stopped right there
+        # An earlier attempt may have stopped just before this check.
+        yield from self._stop_early(training, student)
         for at in training.run():
             if self.checks.found.first_losses is None:
-                self.checks.note(first_losses=at.losses)
+                self.checks.record(first_losses=at.losses)
             if at.finished_epoch:
                 self._checkpoint(training, student, write_epoch)
-                yield from self._judge(training, student)
+                yield from self._stop_early(training, student)
             elif time.monotonic() >= self.checkpoint_due:
                 self._checkpoint(training, student)
             if self._slice_is_over():
@@ -273,7 +273,7 @@ class _Trial:
                     "train", at.epoch, at.iteration, training.num_iterations, training.mean_losses
                 )
                 try:
-                    yield from self._hand_over(progress)
+                    yield from self._yield_progress(progress)
                 except _Stopped:
                     self._checkpoint(training, student)
                     raise
@@ -288,19 +288,19 @@ class _Trial:
             num_detections += len(detections)
             evaluations.append(self._evaluation(model, student, resolution, detections))
         if all(evaluation.ap == 0 for evaluation in evaluations):
-            self.checks.note(suspicious=why_zero(num_detections))
+            self.checks.record(suspicious=zero_ap_reason(num_detections))
         return tuple(evaluations)
 
     def _detect(
         self, model: Any, resolution: Resolution, stage: str
     ) -> Generator[Progress, bool, list[Detection]]:
-        """Detections on the validation split, in time slices."""
+        """Detect on the validation split, in time slices."""
         detections: list[Detection] = []
         for found in predict(model, self.validation_split, resolution, device=self.task.device):
             detections += found
             if self._slice_is_over():
                 epoch = {"check": 0, "judge": 1}.get(stage, self.task.training.epochs)
-                yield from self._hand_over(self._progress(stage, epoch, 0, 0, {}))
+                yield from self._yield_progress(self._progress(stage, epoch, 0, 0, {}))
         return detections
 
     def _evaluation(
@@ -318,9 +318,9 @@ class _Trial:
     def _slice_is_over(self) -> bool:
         return time.monotonic() >= self.slice_ends
 
-    def _hand_over(self, progress: Progress) -> Generator[Progress, bool, None]:
-        goes_on = yield progress
-        if not goes_on:
+    def _yield_progress(self, progress: Progress) -> Generator[Progress, bool, None]:
+        should_continue = yield progress
+        if not should_continue:
             raise _Stopped
         self.slice_ends = time.monotonic() + self.task.slice_s
 
@@ -339,13 +339,13 @@ class _Trial:
         )
 
     def _resume_state(self) -> dict[str, Any] | None:
-        """The newest checkpoint of earlier attempts that this one can go on from."""
-        saved = checkpoints(self.task.previous_attempts, self._passed_over)
-        return next((state for state in saved if fits(state, self.task.training)), None)
+        """Return the newest checkpoint of earlier attempts from which this one can resume."""
+        saved = checkpoints(self.task.previous_attempts, self._warn)
+        return next((state for state in saved if can_resume(state, self.task.training)), None)
 
-    def _passed_over(self, what: str) -> None:
-        log.warning("%s", what)
-        self.notes.append(what)
+    def _warn(self, message: str) -> None:
+        log.warning("%s", message)
+        self.notes.append(message)
 
     def _checkpoint(
         self,
@@ -363,15 +363,12 @@ class _Trial:
         write(self.task.artifacts, state)
         self.checkpoint_due = time.monotonic() + self.task.checkpoint_s
 
-    def _write(self, name: str, suffix: str, data: bytes) -> Artifact:
-        return artifacts.write(artifacts.join(self.task.artifacts, name + suffix), data, name=name)
+    def _write_architecture(self, student: Student) -> Artifact:
+        uri = artifacts.join(self.task.artifacts, files.DETECTOR_FILE)
+        return artifacts.write(uri, DETECTOR.dump_json(student.detector), name=files.DETECTOR)
 
 
-def _weights(state: dict[str, torch.Tensor]) -> bytes:
-    return save_safetensors({name: value.cpu().contiguous() for name, value in state.items()})
-
-
-def _failure(task: TrialTask, error: Exception) -> Report:
+def _failed_report(task: TrialTask, error: Exception) -> Report:
     cause, reason = cause_and_reason(error)
     return Report(
         trial=task.proposal.name,

@@ -1,4 +1,4 @@
-"""The sanity checks of a trial as they come in; see `searchd.domain.trial.SanityChecks`."""
+"""Collects the results of a trial's sanity checks; see `searchd.messages.reports.SanityChecks`."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -8,20 +8,20 @@ from searchd.messages.reports import SanityChecks
 
 @dataclass
 class Checks:
-    """What has been checked so far; outlives a failure of the trial."""
+    """The results so far. They are reported even if the trial fails."""
 
     found: SanityChecks = SanityChecks()
 
-    def note(self, **values: Any) -> None:
-        """Take down fields of `SanityChecks`."""
+    def record(self, **values: Any) -> None:
+        """Set fields of `SanityChecks`."""
         self.found = replace(self.found, **values)
 
 
-def why_zero(num_detections: int) -> str:
-    """In words, why an AP of exactly zero is suspicious."""
-    what = (
-        "not one object was detected"
+def zero_ap_reason(num_detections: int) -> str:
+    """Return the reason why an AP of exactly zero is suspicious, as a sentence."""
+    detail = (
+        "no object was detected"
         if num_detections == 0
         else f"none of {num_detections} detections matches an object"
     )
-    return f"AP is exactly zero at every resolution after the last epoch: {what}"
+    return f"AP is exactly zero at every resolution after the last epoch: {detail}"

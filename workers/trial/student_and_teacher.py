@@ -1,11 +1,9 @@
-"""The two sides of a trial, built from its order: the student, and the teachers with what they
-teach by."""
+"""Builds the student of a trial, and its teachers with their distillation methods."""
 
 from collections.abc import Iterator
 from typing import Any
 
 import torch
-from safetensors.torch import load as load_safetensors
 
 from detection.build import Student, build_detector
 from detection.data.coco import CocoSplit
@@ -13,7 +11,7 @@ from detection.distillation.distiller import Distiller, pair_of
 from detection.distillation.method import Pair
 from detection.morphism import evolve
 from detection.morphism.prune_to_macs import prune_to_macs
-from searchd import artifacts
+from detection.stored_weights import read_student, read_weights
 from searchd.domain.errors import DataError
 from searchd.domain.subnet import Subnet
 from searchd.domain.teacher import (
@@ -35,7 +33,7 @@ class PairBuilder:
     """Builds student and teachers of one trial.
 
     Attributes:
-        choice: Which candidate teaches; None if there are none, or it is not decided.
+        choice: The candidate that teaches; None without candidates, or before one is chosen.
     """
 
     def __init__(self, task: TrialTask, context: TrialContext) -> None:
@@ -43,28 +41,28 @@ class PairBuilder:
         self._context = context
         self._train_split: CocoSplit = context.split(task.dataset.train)
         self._teaching: Teaching | None = task.proposal.teacher
-        self._made: dict[Teacher, Any] = {}
+        self._built: dict[Teacher, Any] = {}
         self.choice: TeacherChoice | None = None
 
     def student(self) -> Student:
-        """The student to train: built, loaded, cut out of the pool, or inherited and edited.
+        """Return the student to train: built, loaded, from the pool, or inherited and edited.
 
         Raises:
             NothingToDo: The action would change nothing.
-            DataError: Its classes are not the data set's.
+            DataError: Its number of classes differs from the data set's.
         """
         task, change = self._task, self._task.proposal.change
         if task.loaded_base is not None:
             loaded = task.loaded_base
-            student = _stored(loaded) if isinstance(loaded, Inherited) else load_base(loaded)
-            return self._with_our_classes(student)
+            student = _read(loaded) if isinstance(loaded, Inherited) else load_base(loaded)
+            return self._with_checked_classes(student)
         if isinstance(change, TakeSubnet):
-            return self._cut_out(change.subnet)
+            return self._extracted_student(change.subnet)
         if task.inherited is None:
-            assert task.detector is not None  # checked by TrialOrder
+            assert task.detector is not None  # checked by TrialTask
             weights = build_detector(task.detector).state_dict()
-            return self._with_our_classes(Student(detector=task.detector, weights=weights))
-        parent = self._with_our_classes(_stored(task.inherited))
+            return self._with_checked_classes(Student(detector=task.detector, weights=weights))
+        parent = self._with_checked_classes(_read(task.inherited))
         if isinstance(change, Train | MutateTeacher):
             return parent
         if isinstance(change, PruneToMacs):
@@ -73,12 +71,13 @@ class PairBuilder:
         return evolve(parent, change, generator=generator)
 
     def choose_teacher(self, model: Any, earlier: str | None) -> Iterator[None]:
-        """Of a proposal with candidates, decide which one teaches: `choice` is then set. Yields now
-        and then; to be gone through before `distiller`.
+        """Choose the teacher among the proposal's candidates, if it has any, and set `choice`.
+
+        Yields now and then. Iterate to the end before calling `distiller`.
 
         Args:
             model: The student before training.
-            earlier: The choice under which it was trained before, as `stored_choice` gave it.
+            earlier: `stored_choice` of an earlier attempt from which the trial resumes.
 
         Raises:
             DataError: There are too few images to choose by.
@@ -88,20 +87,21 @@ class PairBuilder:
         if earlier is not None:
             self.choice = CHOICE.validate_json(earlier)
         else:
-            nearest = self._nearest(model, self._teaching)
+            nearest = self._nearest_teacher(model, self._teaching)
             yield from nearest.compare()
             self.choice = nearest.choice
-            self._made[self.choice.teacher] = nearest.model(self.choice.teacher)
+            self._built[self.choice.teacher] = nearest.model(self.choice.teacher)
         self._teaching = self.choice.teacher
 
     @property
     def stored_choice(self) -> str | None:
-        """The choice as a checkpoint keeps it; None if there was none to make."""
+        """The choice in the form that a checkpoint stores; None without a choice."""
         return None if self.choice is None else CHOICE.dump_json(self.choice).decode()
 
     def distiller(self, model: Any) -> Distiller | None:
-        """What the student is distilled by, with inherited adapters; None without a teacher. Of
-        candidates, one must have been chosen.
+        """Return the student's distiller, with inherited adapters; None without a teacher.
+
+        If the proposal has candidates, one must have been chosen.
 
         Raises:
             InvalidValueError: A method does not fit the pair.
@@ -109,7 +109,7 @@ class PairBuilder:
         task, teaching = self._task, self._teaching
         if teaching is None:
             return None
-        teachers = [self._teacher(teacher) for teacher in teachers_of(teaching)]
+        teachers = [self._build_teacher(teacher) for teacher in teachers_of(teaching)]
         pairs = [
             self._pair(model, found, teacher)
             for found, teacher in zip(teachers, teachers_of(teaching), strict=True)
@@ -119,23 +119,23 @@ class PairBuilder:
         else:
             distiller = Distiller(task.distillation.methods, teachers[0], pairs[0])
         if task.inherited is not None and task.inherited.adapters is not None:
-            distiller.load_state_dict(load_safetensors(artifacts.read(task.inherited.adapters)))
+            distiller.load_state_dict(read_weights(task.inherited.adapters))
         return distiller
 
     def stored_teachers(self) -> list[Subnet | TeacherRef]:
-        """The trial's teachers as their APs are known by, in the distiller's order."""
+        """Return the keys of the teachers' stored APs, in the distiller's order of teachers."""
         teaching = self._teaching
         return [
             teacher if isinstance(teacher, Subnet) else self._task.registered[teacher.teacher]
             for teacher in (() if teaching is None else teachers_of(teaching))
         ]
 
-    def _nearest(self, model: Any, teaching: TeacherCandidates) -> NearestTeacher:
+    def _nearest_teacher(self, model: Any, teaching: TeacherCandidates) -> NearestTeacher:
         task = self._task
         return NearestTeacher(
             model,
             teaching.candidates,
-            self._subnet,
+            self._build_subnet,
             train=self._train_split,
             validation=self._context.split(task.dataset.validation),
             resolution=max(task.evaluated_at, key=lambda each: each.area),
@@ -145,21 +145,21 @@ class PairBuilder:
 
     def _pair(self, model: Any, found: Any, teacher: Teacher) -> Pair:
         pool = self._task.pool
-        # Adapters fit every subnet that a lineage may come to be taught by.
+        # Adapters fit every subnet that may teach a descendant.
         widest = max(pool.space.neck_channels) if pool and isinstance(teacher, Subnet) else None
         return pair_of(model, found, self._train_split, max_teacher_channels=widest)
 
-    def _teacher(self, teacher: Teacher) -> Any:
-        if teacher in self._made:
-            return self._made[teacher]
+    def _build_teacher(self, teacher: Teacher) -> Any:
+        if teacher in self._built:
+            return self._built[teacher]
         if isinstance(teacher, Subnet):
-            return self._subnet(teacher)
+            return self._build_subnet(teacher)
         return load_teacher(self._task.registered[teacher.teacher], self._task.device)
 
-    def _subnet(self, subnet: Subnet) -> Any:
-        """A static detector that equals the subnet: BN reset, in eval mode, frozen."""
+    def _build_subnet(self, subnet: Subnet) -> Any:
+        """Build the static detector that equals a subnet: BN reset, in eval mode, frozen."""
         task = self._task
-        assert task.pool is not None  # checked by TrialOrder
+        assert task.pool is not None  # checked by TrialTask
         return build_teacher(
             self._context.supernet(task.pool, self._train_split.num_classes),
             subnet,
@@ -170,17 +170,17 @@ class PairBuilder:
             device=task.device,
         )
 
-    def _cut_out(self, subnet: Subnet) -> Student:
-        """The pool's subnet as a detector of its own."""
-        assert self._task.pool is not None  # checked by TrialOrder
+    def _extracted_student(self, subnet: Subnet) -> Student:
+        """Return a subnet of the pool as a student."""
+        assert self._task.pool is not None  # checked by TrialTask
         supernet = self._context.supernet(self._task.pool, self._train_split.num_classes)
-        weights = self._subnet(subnet).state_dict()
+        weights = self._build_subnet(subnet).state_dict()
         return Student(
             detector=supernet.static(subnet),
             weights={name: value.cpu() for name, value in weights.items()},
         )
 
-    def _with_our_classes(self, student: Student) -> Student:
+    def _with_checked_classes(self, student: Student) -> Student:
         if self._train_split.num_classes != student.detector.num_classes:
             raise DataError(
                 f"{self._task.dataset.train.annotations} has {self._train_split.num_classes} "
@@ -189,7 +189,5 @@ class PairBuilder:
         return student
 
 
-def _stored(student: Inherited) -> Student:
-    return Student(
-        detector=student.detector, weights=load_safetensors(artifacts.read(student.student))
-    )
+def _read(stored: Inherited) -> Student:
+    return read_student(stored.detector, stored.student)

@@ -1,7 +1,7 @@
-"""The Tune trainable: a thin adapter around trial steps, one time slice per Tune step.
+"""The Ray Tune trainable: a thin adapter around trial steps, one time slice per Tune step.
 
-A worker process runs one trial after the other and keeps data set and supernet loaded between
-them. It imports no torch itself: the module that runs trials is named in the configuration.
+A worker process runs one trial after another and keeps data set and supernet loaded between them.
+This module does not import torch: the configuration names the module that runs trials.
 """
 
 import importlib
@@ -30,13 +30,13 @@ Steps = Generator[Progress, bool, Report]
 class TrialTrainable(tune.Trainable):
     """Runs `TrialTask`s.
 
-    Configuration: `task` (JSON of the TrialOrder), `module` (its `TrialContext` and `trial_steps`
+    Configuration: `task` (JSON of the `TrialTask`), `module` (its `TrialContext` and `trial_steps`
     do the work), `stop` (URI of a file; while it exists, trials stop at the end of their slice),
-    `silence_s` (see Watchdog), `cpus` and `gpus` (what a trial gets).
+    `silence_s` (see `Watchdog`), `cpus` and `gpus` (the resources of a trial).
 
-    A result is either a slice, {"final": False, "progress": JSON}, or the end,
-    {"final": True, "report": JSON, "done": True}. Failures are reports too: an exception would cost
-    the warm process, and Tune would not say what it was.
+    The result of a step is either that of a slice, {"final": False, "progress": JSON}, or the last,
+    {"final": True, "report": JSON, "done": True}. A failure is a report too: an exception would end
+    the warm process, and Tune would not pass on its cause.
     """
 
     @classmethod
@@ -64,10 +64,10 @@ class TrialTrainable(tune.Trainable):
             try:
                 progress = self._next_slice()
             except StopIteration as end:
-                return self._final(end.value)
-            except Exception as error:  # no worker may be lost to one; trial_steps reports its own
+                return self._final_result(end.value)
+            except Exception as error:  # keeps the worker process alive
                 log.exception("%s", self._trial)
-                return self._final(self._broken(error))
+                return self._final_result(self._failed_report(error))
         self._progress = progress
         self._metrics.show(self._task, progress)
         return {"final": False, "progress": PROGRESS.dump_json(progress).decode()}
@@ -77,8 +77,11 @@ class TrialTrainable(tune.Trainable):
         self._watchdog.close()
 
     def __repr__(self) -> str:
-        """What Ray shows in logs and errors. Its dashboard shows it as it was when the process
-        started, so that it names the trial only once one runs."""
+        """Return the name that Ray shows in logs and errors.
+
+        Ray's dashboard keeps the name from when the process started, so the trial is named only
+        once it runs.
+        """
         if self._progress is None:
             return f"search {self._task.search}"
         return f"{self._trial} epoch {self._progress.epoch}"
@@ -91,7 +94,8 @@ class TrialTrainable(tune.Trainable):
         self._progress = None
 
     def _next_slice(self) -> Progress:
-        """
+        """Run the trial for one slice.
+
         Raises:
             StopIteration: The trial has ended; its value is the report.
         """
@@ -104,8 +108,8 @@ class TrialTrainable(tune.Trainable):
         self._steps = module.trial_steps(self._task, self._context)
         return next(self._steps)
 
-    def _broken(self, error: Exception) -> Report:
-        refusal = artifacts.refusal(error)  # of the report; another attempt may get it stored
+    def _failed_report(self, error: Exception) -> Report:
+        refusal = artifacts.refusal(error)  # the report was refused; another attempt may succeed
         return Report(
             trial=self._task.proposal.name,
             attempt=self._task.attempt,
@@ -114,7 +118,7 @@ class TrialTrainable(tune.Trainable):
             reason=refusal or "".join(traceback.format_exception(error)),
         )
 
-    def _final(self, report: Report) -> dict[str, Any]:
+    def _final_result(self, report: Report) -> dict[str, Any]:
         log.info("%s: %s %s", self._trial, report.outcome, report.reason)
         self._metrics.count(self._task, report)
         return {"final": True, "done": True, "report": REPORT.dump_json(report).decode()}
@@ -125,18 +129,26 @@ class TrialTrainable(tune.Trainable):
 
 
 class _Metrics:
-    """Shown by Ray's dashboard when Prometheus is attached."""
+    """Metrics that Ray's dashboard shows when Prometheus is attached."""
 
     def __init__(self) -> None:
-        of_trial = ("search", "trial")
-        self._epoch = Gauge("searchd_epoch", "Epoch under way.", tag_keys=of_trial)
-        self._loss = Gauge(
-            "searchd_loss", "Mean over the epoch under way.", tag_keys=(*of_trial, "loss")
+        trial_tags = ("search", "trial")
+        self._epoch = Gauge(
+            "searchd_epoch", "Current epoch of the trial, from 1.", tag_keys=trial_tags
         )
-        self._speed = Gauge("searchd_iterations_per_second", "Of training.", tag_keys=of_trial)
-        self._ap = Gauge("searchd_ap", "COCO box AP in [0, 1].", tag_keys=(*of_trial, "resolution"))
+        self._loss = Gauge(
+            "searchd_loss", "Mean of a loss over the current epoch.", tag_keys=(*trial_tags, "loss")
+        )
+        self._speed = Gauge(
+            "searchd_iterations_per_second", "Training iterations per second.", tag_keys=trial_tags
+        )
+        self._ap = Gauge(
+            "searchd_ap",
+            "COCO box AP of the student, in [0, 1].",
+            tag_keys=(*trial_tags, "resolution"),
+        )
         self._trials = Counter(
-            "searchd_trials_done", "Trials that ended.", tag_keys=("search", "outcome")
+            "searchd_trials_done", "Number of trials that ended.", tag_keys=("search", "outcome")
         )
         self._last: tuple[float, Progress] | None = None
 

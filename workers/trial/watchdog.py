@@ -1,4 +1,4 @@
-"""Ends this process when nothing moves in it for too long."""
+"""Ends a worker process that makes no progress for too long."""
 
 import faulthandler
 import logging
@@ -11,18 +11,19 @@ from contextlib import contextmanager
 log = logging.getLogger(__name__)
 
 EXIT_HUNG = 70
+"""Exit status of a process that the watchdog ended."""
 _STDERR = 2
 
 
 class Watchdog:
-    """Watches over one stretch of work at a time.
+    """Watches over one step of work at a time.
 
-    A hung step cannot be interrupted from inside Python, and Ray Tune would hand the hung actor on
-    to the next trial. Ending the process makes it a lost worker, which is replaced.
+    A hung step cannot be interrupted from inside Python, and Ray Tune would reuse the hung actor
+    for the next trial. Ending the process makes it a lost worker, which is replaced.
 
     Args:
-        silence_s: How long a stretch may last.
-        on_hang: Called when one lasts longer.
+        silence_s: Longest duration of a step, in seconds.
+        on_hang: Called when a step takes longer.
     """
 
     def __init__(
@@ -31,14 +32,14 @@ class Watchdog:
         self._silence_s = silence_s
         self._on_hang = on_hang
         self._since: float | None = None
-        """time.monotonic() at the start of the stretch under way."""
+        """Monotonic time at the start of the current step; None between steps."""
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
         self._thread.start()
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """A stretch of work."""
+        """Watch over the work inside the context."""
         self._since = time.monotonic()
         try:
             yield
@@ -46,7 +47,7 @@ class Watchdog:
             self._since = None
 
     def close(self) -> None:
-        """Watch no more."""
+        """Stop watching."""
         self._closed.set()
         self._thread.join()
 
@@ -54,7 +55,7 @@ class Watchdog:
         while not self._closed.wait(min(self._silence_s / 4, 5.0)):
             since = self._since
             if since is not None and time.monotonic() - since > self._silence_s:
-                log.critical("nothing moved for %.0f s; this worker ends itself", self._silence_s)
+                log.critical("no progress for %.0f s; ending this worker process", self._silence_s)
                 faulthandler.dump_traceback(file=_STDERR, all_threads=True)
                 self._on_hang()
                 return

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from searchd.domain.errors import ConflictError
 from searchd.domain.lifecycle import PoolStatus, WorkKind, is_final
 from searchd.domain.trial import Outcome
+from searchd.messages.files import SUPERNET
 from searchd.messages.reports import PoolProgress, PoolReport
 from searchd.messages.tasks import PoolRef
 from searchd.spec import PoolSpec
@@ -24,9 +25,6 @@ from searchd.store.models.measurements import measured
 from searchd.store.resources import creation, references
 from searchd.store.work import queue
 from searchd.store.work.lease import Lease, hold
-
-SUPERNET = "supernet"
-"""Name of the artifact that holds the supernet's weights."""
 
 
 def create(

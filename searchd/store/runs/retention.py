@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session, selectinload
 
 from searchd.domain.errors import CollectedError, ConflictError
 from searchd.domain.lifecycle import PoolStatus, SearchStatus, TeacherStatus, is_final
+from searchd.messages.files import ADAPTERS, STUDENT
 from searchd.search.history import Completion, OperatingPoint, ranking
 from searchd.search.retention import DEFAULT_TOP_K, Descent, KeptTrial, needed
 from searchd.spec import JointDetNasSpec, PoolSearchSpec, RandomSpec, SearchSpec
@@ -23,7 +24,7 @@ from searchd.store.runs import completions, trials
 from searchd.store.work import queue
 from searchd.store.work.lease import locked
 
-WEIGHTS = (trials.STUDENT, trials.ADAPTERS)
+WEIGHTS = (STUDENT, ADAPTERS)
 """Names of the artifacts that are collected; everything else is small, or an export."""
 _CLIMBERS = (JointDetNasSpec, PoolSearchSpec)
 """Strategies that go on from one of their top-k."""

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session, selectinload
 from searchd.domain.errors import ConflictError, InvalidValueError, NotFoundError
 from searchd.domain.lifecycle import TrialStatus, is_final
 from searchd.domain.trial import Proposal, describe_change
+from searchd.messages.files import ADAPTERS, STUDENT
 from searchd.messages.reports import Progress
 from searchd.messages.tasks import Inherited
 from searchd.store import events
@@ -22,9 +23,6 @@ from searchd.store.paging import Page, check_page_size
 from searchd.store.work.lease import Lease, hold
 from searchd.store.work.transition import transition
 
-STUDENT = "student"
-ADAPTERS = "adapters"
-"""Names of artifacts that a child inherits."""
 _MAX_POSITION_DIGITS = 9
 """More than a position can have, and less than a database can count."""
 

@@ -124,7 +124,7 @@ def test_a_refusal_is_an_error_with_the_services_words(client: Client) -> None:
 def test_an_absent_service_is_said_to_be_absent() -> None:
     with Client("http://127.0.0.1:9") as client:
         assert not client.is_ready()
-        with pytest.raises(UnreachableError, match=r"no searchd answers .* searchd up"):
+        with pytest.raises(UnreachableError, match=r"no searchd service .* searchd up"):
             client.get_search("x")
         with pytest.raises(UnreachableError):
             next(client.search_events("x"))

@@ -48,7 +48,7 @@ def test_teachers_are_listed_with_ap_macs_and_levels(searchd: Run, database: Dat
     _evaluate(database, _register(database))
     header, row = searchd("teacher", "list").stdout.splitlines()
     assert header.split() == [
-        *("NAME", "ID", "STATUS", "WHAT", "AP", "%", "AT", "GMACS", "LEVELS"),
+        *("NAME", "ID", "STATUS", "SOURCE", "AP", "%", "RESOLUTION", "GMACS", "LEVELS"),
     ]
     assert row.split()[0] == "swin"
     assert " ".join(row.split()[3:]) == (

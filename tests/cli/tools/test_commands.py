@@ -12,6 +12,8 @@ from searchd.domain.distillation_methods import MethodName
 from searchd.domain.encoding import encode
 from tests.cli.conftest import Run
 
+pytestmark = pytest.mark.timeout(60)  # real detectors are built
+
 R18 = (
     "[(64, 64)-(64, 64)], [(128, 128)-(128, 128)], [(256, 256)-(256, 256)], [(512, 512)-(512, 512)]"
 )

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from api.schemas import resources as schemas
+from api import schemas
 from detection.build import Student, build_detector, load_student
 from detection.export import export
 from searchd.domain.architecture import preset

@@ -1,6 +1,6 @@
-"""r of the adaptation cost learned by gradient descent, as the paper learns it (MTPD 3.2).
+"""Learns r of the adaptation cost by gradient descent, as the paper does (MTPD 3.2).
 
-It approaches the optimum that `detection.adaptation.cost.solve` computes, in many passes.
+In many passes it approaches the optimum that `detection.adaptation.cost.solve` computes.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,9 +17,9 @@ from detection.data.views import Views
 from searchd.domain.errors import InvalidValueError
 
 _DECAY = 0.3
-"""Of the learning rate on a plateau."""
+"""Factor of the learning rate on a plateau."""
 _DECAYS = 6
-"""Until learning ends: the last learning rate is a thousandth of the first."""
+"""Number of decays until learning ends: the last learning rate is a thousandth of the first."""
 
 
 def fit_by_descent(
@@ -32,24 +32,25 @@ def fit_by_descent(
     max_epochs: int = 100,
     device: torch.device | str = "cpu",
 ) -> PerLevel[LinearMap]:
-    """r of every pair, on the CPU, for `detection.adaptation.cost.measure`.
+    """Learn r of every pair, on the CPU, for `detection.adaptation.cost.measure`.
 
-    Adam, each level of each pair on its own; the learning rate decays when the training loss stays
-    on a plateau, and that r is finished after six decays. Every pass runs the detectors again.
-    Random initial weights come from torch's global generator.
+    Each level of each pair is learned separately by Adam. The learning rate decays when the
+    training loss is on a plateau, and r is finished after six decays. Every pass runs the detectors
+    again. Random initial weights come from torch's global generator.
 
     Args:
-        models: mmdet detectors by name, on `device`. Their modes are what they were afterwards.
-        batches: To fit r on; gone through once per epoch, as `detection.data.views.FixedViews` can.
-        pairs: All between two different models by default.
-        learning_rate: Initial.
-        patience: Epochs without a gain of at least a ten-thousandth that make a plateau.
-        max_epochs: At which learning ends in any case.
-        device: Where the models are.
+        models: mmdet detectors by name, on `device`. Their modes are the same afterwards.
+        batches: Images to fit r; iterated once per epoch, as `detection.data.views.FixedViews`
+            can be.
+        pairs: The wanted maps; by default those between all two different models.
+        learning_rate: Initial learning rate.
+        patience: Epochs without a relative gain of at least 1e-4 that make a plateau.
+        max_epochs: Largest number of epochs.
+        device: Device of the models.
 
     Raises:
-        InvalidValueError: A pair names an unknown model, or two whose necks have no level in
-            common; or an epoch has no image.
+        InvalidValueError: A pair names an unknown model, the necks of a pair have no level in
+            common, or an epoch has no image.
     """
     levels = shared_levels(models, pairs)
     learners: PerLevel[_Learner] = {pair: {} for pair in levels}
@@ -64,13 +65,13 @@ def fit_by_descent(
                 known[level.stride].step(level, pair)
         if is_empty:
             raise InvalidValueError(
-                "an epoch has no image for the adaptation costs to be fitted to: give batches that "
-                "can be gone through repeatedly"
+                "an epoch has no image to fit the adaptation costs to: give batches that can be "
+                "iterated repeatedly"
             )
-        everyone = [learner for of_pair in learners.values() for learner in of_pair.values()]
-        for learner in everyone:
+        all_learners = [learner for of_pair in learners.values() for learner in of_pair.values()]
+        for learner in all_learners:
             learner.end_epoch()
-        if all(learner.finished for learner in everyone):
+        if all(learner.finished for learner in all_learners):
             break
     return {
         pair: {stride: learner.map() for stride, learner in of_pair.items()}
@@ -79,7 +80,7 @@ def fit_by_descent(
 
 
 class _Learner:
-    """r of one level of a pair while it is learned."""
+    """Learns r of one level of a pair."""
 
     def __init__(self, level: Level, pair: Pair, learning_rate: float, patience: int) -> None:
         inputs, outputs = level.inputs(pair), level.outputs(pair)
@@ -103,12 +104,12 @@ class _Learner:
         self._losses.append(loss.detach())
 
     def end_epoch(self) -> None:
-        """Move the schedule on."""
+        """Advance the learning rate schedule."""
         self._schedule.step(float(torch.stack(self._losses).mean()))
         self._losses.clear()
 
     def map(self) -> LinearMap:
-        """On the CPU."""
+        """Return r on the CPU."""
         return LinearMap(
             weight=self._linear.weight.detach().T.cpu(), bias=self._linear.bias.detach().cpu()
         )

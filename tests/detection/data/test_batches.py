@@ -12,7 +12,7 @@ from detection.build import PIXEL_MEAN, PIXEL_STD
 from detection.data.batches import TrainingBatches, fixed_batches, make_batch, resized
 from detection.data.coco import CocoSplit
 from detection.data.shapes import make_shapes
-from detection.distillation.taps import listening
+from detection.distillation.taps import recorded_calls
 from searchd.domain.errors import DataError
 from searchd.domain.resolution import Resolution
 from searchd.spec import DatasetSpec
@@ -129,7 +129,7 @@ def test_views_are_the_steps_images_at_other_sizes_flipped_alike(shapes: CocoSpl
     batches = TrainingBatches(shapes, batch_size=10, resolutions=FOUR, seed=4)
     expected = batches.batch(2)
 
-    with listening(shapes, "image") as calls:
+    with recorded_calls(shapes, "image") as calls:
         own, large, same = batches.views(2, Resolution(160, 160), batches.resolution(2))
 
     assert same is own
@@ -170,7 +170,7 @@ def test_images_without_objects_are_not_trained_on(make_dataset: MakeDataset) ->
 def test_split_without_objects_cannot_be_trained_on(make_dataset: MakeDataset) -> None:
     split = CocoSplit(make_dataset(lambda d: d["annotations"].clear()).train)
 
-    with pytest.raises(DataError, match=r"train\.json: no image holds an object"):
+    with pytest.raises(DataError, match=r"train\.json: no image has an object"):
         TrainingBatches(split, batch_size=2, resolutions=FOUR)
 
 

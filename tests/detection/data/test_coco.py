@@ -118,9 +118,9 @@ def test_sound_data_set_is_summed_up(make_dataset: MakeDataset) -> None:
         (lambda d: d["categories"][0].pop("name"), r"train\.json: category 90 has no name"),
         (
             lambda d: d["images"][0].update(file_name="../../etc/x.png"),
-            r"image 7: file_name='../../etc/x.png' leads out of the image folder",
+            r"image 7: file_name='../../etc/x.png' is outside the image folder",
         ),
-        (lambda d: d["images"][0].update(file_name="/x.png"), r"leads out of the image folder"),
+        (lambda d: d["images"][0].update(file_name="/x.png"), r"is outside the image folder"),
         (lambda d: d["images"][0].update(file_name="x.png"), r"image 7: .* missing: .*x\.png"),
         (
             lambda d: d["categories"][0].update(name="comb"),

@@ -13,7 +13,7 @@ from detection.data.batches import Batch
 from detection.data.coco import CocoSplit
 from detection.data.shapes import make_shapes
 from detection.data.views import make_views
-from detection.distillation.alignment import aligned, on_other
+from detection.distillation.alignment import aligned, to_other_input
 from searchd.domain.resolution import Resolution
 
 
@@ -113,7 +113,7 @@ def test_regions_are_found_in_each_images_own_scale(split: CocoSplit) -> None:
 
     rois = torch.tensor([[1.0, 10, 20, 30, 40], [0.0, 10, 20, 30, 40]])
 
-    found = on_other(rois, source, target)
+    found = to_other_input(rois, source, target)
 
     assert found.tolist() == [
         pytest.approx([1, 48, 24, 144, 48]),

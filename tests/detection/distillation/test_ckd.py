@@ -14,6 +14,7 @@ from torch.multiprocessing.spawn import spawn
 from torch.nn import functional
 
 from detection.data.coco import CocoSplit
+from detection.data_parallel import average_gradients
 from detection.distillation.ckd import (
     Ckd,
     DecoupledEmbedding,
@@ -23,7 +24,7 @@ from detection.distillation.ckd import (
 )
 from detection.distillation.method import Pair, Sizes
 from detection.distillation.taps import Cells, Regions
-from detection.training import Training, average_gradients
+from detection.training import Training
 from searchd.domain.detector import Family
 from searchd.domain.distillation_methods import MethodName
 from searchd.domain.method_options import CkdOptions
@@ -32,6 +33,8 @@ from searchd.spec import TrainingSpec
 from tests.detection.distillation.conftest import tiny
 from tests.detection.distillation.known import taps
 from tests.detection.distillation.teaching import distiller_of, student_of
+
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
 
 Floats = NDArray[np.float64]
 BOXES = torch.tensor(

@@ -169,7 +169,7 @@ def test_decoder_works_without_a_pyramid() -> None:
     assert found.attention.shape == (2, 8, 3, 16)
 
 
-def test_nobody_asking_gives_every_parameter_a_zero_gradient() -> None:
+def test_without_instances_every_parameter_has_a_zero_gradient() -> None:
     decoder, (queries, features, grid) = asked()
 
     decoder(queries[:, :0], features, grid).embeddings.sum().backward()

@@ -14,7 +14,7 @@ from detection.data.coco import CocoSplit
 from detection.distillation.crop import crop
 from detection.distillation.distiller import Distiller, pair_of
 from detection.distillation.student import student_step
-from detection.distillation.taps import listening
+from detection.distillation.taps import recorded_calls
 from searchd.domain.detector import Family
 from searchd.domain.distillation_methods import MethodName
 from searchd.domain.errors import InvalidValueError
@@ -24,6 +24,8 @@ from tests.detection.distillation.conftest import tiny
 from tests.detection.distillation.crop_classifier import NAMES, dicod, stored
 from tests.detection.distillation.teaching import student_of, train
 from tests.detection.distillation.test_one_stage import ssd
+
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
 
 BOTH = (MethodName.DICOD_CLASSIFICATION, MethodName.DICOD_LOCALISATION)
 KINDS = (*Family, "ssd")
@@ -108,7 +110,7 @@ def test_the_classifier_sees_each_object_once(
     taps = student_step(student, batch).taps
     teacher = vars(chosen.methods["dicod_classification"])["_classifier"]
 
-    with listening(teacher, "logits") as calls:
+    with recorded_calls(teacher, "logits") as calls:
         chosen(taps)
 
     num_objects = sum(len(sample.gt_instances) for sample in batch.samples)
@@ -149,7 +151,7 @@ def test_losses_are_zero_when_no_image_has_an_object(
     assert not any(gradient.any() for gradient in gradients)
 
 
-def test_what_lies_in_the_padding_changes_nothing(
+def test_content_of_the_padding_changes_nothing(
     methods: tuple[MethodSpec, ...], shapes: CocoSplit
 ) -> None:
     student = student_of(Family.RETINANET)

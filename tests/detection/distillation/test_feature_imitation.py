@@ -17,6 +17,8 @@ from searchd.domain.errors import InvalidValueError
 from tests.detection.distillation.known import taps
 from tests.detection.distillation.neck_features import Floats, adapted, holding, neck, pair, sizes
 
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
+
 ANCHORS = AnchorGenerator(strides=[8, 16], scales=[2.0], ratios=[1.0])
 BATCH = holding([[8.0, 8.0, 30.0, 24.0], [3.0, 2.0, 9.0, 9.0]], [])
 OBJECTS = [sample.gt_instances.bboxes for sample in BATCH.samples]

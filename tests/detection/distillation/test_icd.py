@@ -16,7 +16,7 @@ from detection.distillation.icd import (
     Icd,
     distillation_loss,
     identification_loss,
-    rate_share,
+    learning_rate_share,
     regression_loss,
 )
 from detection.distillation.method import Pair, Sizes
@@ -24,6 +24,8 @@ from searchd.domain.errors import InvalidValueError
 from searchd.domain.method_options import IcdOptions
 from searchd.domain.resolution import Resolution
 from tests.detection.distillation.known import taps
+
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
 
 PYRAMID = (8, 16, 32)
 
@@ -392,6 +394,6 @@ def test_own_optimizer_is_adamw_over_all_modules(shapes: CocoSplit) -> None:
 
 
 def test_rate_warms_up_over_ten_iterations_and_falls_by_a_cosine() -> None:
-    shares = [rate_share(step, 100) for step in (0, 4, 9, 50, 100)]
+    shares = [learning_rate_share(step, 100) for step in (0, 4, 9, 50, 100)]
 
     assert shares == pytest.approx([0.1, 0.498, 0.9801, 0.5, 0], abs=1e-3)

@@ -15,6 +15,8 @@ from searchd.spec import MethodSpec
 from tests.detection.distillation.conftest import tiny
 from tests.detection.mmdet.random_models import build_mmdet
 
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
+
 FEW_ROIS = {"train_cfg.rcnn.sampler.num": 4, "train_cfg.rpn_proposal.max_per_img": 20}
 THIN_DC5 = {
     "backbone.depth": 18,

@@ -9,7 +9,7 @@ from torch import Tensor
 from detection.distillation.instance_encoder import (
     InstanceEncoder,
     descriptors,
-    disturbed_centres,
+    shifted_centres,
 )
 
 
@@ -77,7 +77,7 @@ def test_centres_move_by_up_to_three_tenths_of_the_sides() -> None:
     torch.manual_seed(0)
     boxes = torch.tensor([0.2, 0.1, 0.6, 0.2]).expand(1, 4000, 4)
 
-    moves = (disturbed_centres(boxes)[0] - torch.tensor([0.4, 0.15])) / torch.tensor([0.4, 0.1])
+    moves = (shifted_centres(boxes)[0] - torch.tensor([0.4, 0.15])) / torch.tensor([0.4, 0.1])
 
     assert moves.abs().max() <= 0.3 + 1e-6
     assert moves.amax(dim=0).min() > 0.29

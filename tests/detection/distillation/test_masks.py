@@ -44,7 +44,7 @@ def test_a_box_is_widened_to_whole_cells_and_cut_at_the_map() -> None:
     assert torch.equal(mask[1], drawn("000000 000000 000000 000001"))
 
 
-def test_a_box_without_area_covers_the_cell_that_it_lies_in() -> None:
+def test_a_box_without_area_covers_the_cell_that_it_is_in() -> None:
     mask = ground_truth_mask(
         boxes([[16.0, 8.0, 16.0, 8.0]], [[48.0, 32.0, 48.0, 32.0]]), CELL, SIZE
     )

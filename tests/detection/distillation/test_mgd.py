@@ -48,7 +48,7 @@ def test_loss_equals_numpy_under_the_masks_that_were_drawn() -> None:
     assert float(loss.detach()) == pytest.approx(expected, rel=1e-12)
 
 
-def test_the_mask_hides_the_asked_share_of_positions_in_all_channels_of_a_sample() -> None:
+def test_the_mask_hides_the_given_share_of_positions_in_all_channels_of_a_sample() -> None:
     torch.manual_seed(0)
 
     mask = random_mask(torch.zeros(8, 16, 100, 100), 0.65)

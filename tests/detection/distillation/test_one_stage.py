@@ -15,9 +15,11 @@ from detection.data.batches import Batch
 from detection.distillation.dense_predictions import DensePredictions
 from detection.distillation.predicted_regions import sample_regions
 from detection.distillation.student import student_step
-from detection.distillation.taps import Regions, StudentTaps, listening
+from detection.distillation.taps import Regions, StudentTaps, recorded_calls
 from searchd.domain.detector import Family
 from tests.detection.distillation.conftest import tiny
+
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
 
 ONE_STAGE = [Family.RETINANET, Family.FCOS]
 STRIDES = (8, 16, 32, 64, 128)
@@ -257,7 +259,7 @@ def test_matched_predictions_are_those_that_mmdet_trains_on_an_object(
 ) -> None:
     student = ssd() if kind == "ssd" else student_of(Family(kind))
     head = student.bbox_head
-    with listening(head, "get_targets") as calls:
+    with recorded_calls(head, "get_targets") as calls:
         student.loss(batch.inputs, batch.samples)
     labels = torch.cat([level.view(4, -1) for level in calls[0].result[0]], dim=1)
     index = 1 if kind == "fcos" else 2
@@ -283,7 +285,7 @@ def test_matched_predictions_are_those_that_mmdet_trains_on_an_object(
     assert any(g is not None and g.abs().max() > 0 for g in gradients)
 
 
-def test_two_objects_of_a_class_are_told_apart(batch: Batch) -> None:
+def test_two_objects_of_a_class_are_distinguished(batch: Batch) -> None:
     batch.samples[0].gt_instances = InstanceData(
         bboxes=torch.tensor([[4.0, 4.0, 28.0, 28.0], [34.0, 34.0, 62.0, 62.0]]),
         labels=torch.tensor([3, 3]),

@@ -28,6 +28,8 @@ from tests.detection.distillation.every_method import (
     teacher_for,
 )
 
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
+
 MATCHING = MethodSpec(name=MethodName.FEATURE_MATCHING)
 
 

@@ -24,6 +24,8 @@ from tests.detection.distillation.every_method import (
     teacher_for,
 )
 
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
+
 LOW, HIGH = Resolution(72, 72), Resolution(160, 160)
 """The first is padded to 96 pixels, the second is not."""
 

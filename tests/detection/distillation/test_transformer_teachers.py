@@ -19,6 +19,8 @@ from searchd.spec import MethodSpec
 from tests.detection.distillation.conftest import tiny
 from tests.detection.mmdet.random_models import build_mmdet
 
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
+
 SMALL_SWIN = {
     "backbone.embed_dims": 8,
     "backbone.depths": (2, 2, 2, 2),

@@ -1,4 +1,4 @@
-"""Latency is measured on single images of the asked size, warm."""
+"""Latency is measured on single images of the given size, after a warm-up."""
 
 import itertools
 
@@ -40,7 +40,7 @@ def test_latency_is_the_median_and_throughput_counts_all_the_time(
     assert found.images_per_s == pytest.approx(3 / 9)
 
 
-def test_one_image_of_the_asked_size_is_seen_at_a_time(
+def test_one_image_of_the_given_size_is_seen_at_a_time(
     model: FasterRCNN, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []

@@ -25,6 +25,8 @@ from searchd.domain.errors import InvalidValueError
 from searchd.domain.resolution import Resolution
 from tests.detection.mmdet.random_models import build_mmdet
 
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
+
 SIZE = Resolution(64, 64)
 FEW_ROIS = {
     "train_cfg.rcnn.sampler.num": 4,
@@ -105,7 +107,7 @@ def test_mmdets_own_detector_learns_and_detects(name: str, batch: Batch, split: 
         total.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 5.0)
         optimizer.step()
-        totals.append(float(total))
+        totals.append(total.item())
     detections = [found for images in predict(model, split, SIZE) for found in images]
 
     assert {loss for loss in losses if "loss" in loss} == LOSSES[name]
@@ -213,9 +215,11 @@ def test_config_is_found_with_and_without_folder(name: str) -> None:
 
 
 def test_unknown_config_is_refused_with_the_close_names() -> None:
-    with pytest.raises(InvalidValueError, match=r"no config 'ssd300'; close to it: .*ssd300_coco"):
+    with pytest.raises(
+        InvalidValueError, match=r"no config 'ssd300'; similar names: .*ssd300_coco"
+    ):
         find_config("ssd300")
-    with pytest.raises(InvalidValueError, match="close to it: none"):
+    with pytest.raises(InvalidValueError, match="similar names: none"):
         find_config("?")
 
 

@@ -31,6 +31,9 @@ from searchd.store.work import queue
 from tests.searchd.conftest import FakeClock
 from tests.searchd.search.scripted import SPACE
 from tests.searchd.store import factories
+from tests.strength import examples
+
+pytestmark = pytest.mark.timeout(60)  # whole lives of searches
 
 HOUR_S = 3600.0
 
@@ -421,7 +424,9 @@ DEEDS = ["propose", "report", "propose", "report", "sweep", "killed_sweep", "wai
 
 
 @hypothesis_settings(
-    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(4, 40),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(deeds=st.lists(st.sampled_from(DEEDS), min_size=25, max_size=40), seed=st.integers(0, 999))
 def test_nothing_that_is_needed_is_ever_removed(

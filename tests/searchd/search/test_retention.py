@@ -19,6 +19,7 @@ from searchd.search.strategies.pair_steps import PairSettings
 from searchd.search.strategies.pool_search import PoolSearch, PoolSearchSettings
 from searchd.search.strategies.random_search import RandomSearch
 from tests.searchd.search.scripted import SPACE, completion
+from tests.strength import examples
 
 
 def trial(
@@ -210,7 +211,7 @@ class Weights:
         ),
     ],
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(15, 300), deadline=None)
 @given(
     scores=st.lists(st.none() | st.integers(1, 20).map(lambda n: n / 20), min_size=20, max_size=20),
     seed=st.integers(0, 2**16),

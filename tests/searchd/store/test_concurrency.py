@@ -38,6 +38,8 @@ from tests.searchd.store.factories import (
     succeeded,
 )
 
+pytestmark = pytest.mark.timeout(60)  # processes wait for each other
+
 T = TypeVar("T")
 NUM_THREADS = 8
 

@@ -1,4 +1,4 @@
-"""Training a pool to order, in this process and on Ray Train."""
+"""Pool training by a task, in this process and on Ray Train."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +24,8 @@ from workers.pool import training as pool_training
 from workers.pool.steps import train_pool_inline
 from workers.pool.training import train_pool
 
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
+
 NUM_ITERATIONS = 5 * 2
 """Five epochs of two."""
 
@@ -39,7 +41,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> DatasetSpec:
     )
 
 
-def make_order(dataset: DatasetSpec, folder: Path, **changes: Any) -> PoolTrainingTask:
+def make_task(dataset: DatasetSpec, folder: Path, **changes: Any) -> PoolTrainingTask:
     spec = make_pool_spec()
     first = spec.phases[0].model_copy(update={"epochs": 2})
     task = PoolTrainingTask(
@@ -74,8 +76,8 @@ def noting(seen: list[PoolProgress]) -> Callable[[PoolProgress], bool]:
 def finished(
     dataset: DatasetSpec, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[PoolTrainingTask, Any, list[PoolProgress]]:
-    """An order, its report, and the progress on the way."""
-    task = make_order(dataset, tmp_path_factory.mktemp("pool"))
+    """A task, its report, and its progress."""
+    task = make_task(dataset, tmp_path_factory.mktemp("pool"))
     seen: list[PoolProgress] = []
     report = train_pool_inline(task, noting(seen))
     return task, report, seen
@@ -124,8 +126,8 @@ def test_progress_tells_phase_epoch_iteration_and_time_left(
     assert evaluating == [(0, 2), (1, 2)]
 
 
-def test_stopped_training_goes_on_where_it_stopped(dataset: DatasetSpec, tmp_path: Path) -> None:
-    task = make_order(dataset, tmp_path)
+def test_stopped_training_resumes_where_it_stopped(dataset: DatasetSpec, tmp_path: Path) -> None:
+    task = make_task(dataset, tmp_path)
     seen: list[PoolProgress] = []
 
     def stop_after_seven(progress: PoolProgress) -> bool:
@@ -143,7 +145,7 @@ def test_stopped_training_goes_on_where_it_stopped(dataset: DatasetSpec, tmp_pat
 def test_resumed_supernet_equals_an_uninterrupted_one_to_the_bit(
     finished: tuple[PoolTrainingTask, Any, list[PoolProgress]], dataset: DatasetSpec, tmp_path: Path
 ) -> None:
-    task = make_order(dataset, tmp_path)
+    task = make_task(dataset, tmp_path)
     answers = iter([True] * 5 + [False])
     train_pool_inline(task, lambda _: next(answers))
     report = train_pool_inline(next_attempt(task))
@@ -154,7 +156,7 @@ def test_resumed_supernet_equals_an_uninterrupted_one_to_the_bit(
 def test_failure_is_reported_with_its_cause(
     dataset: DatasetSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    task = make_order(dataset, tmp_path)
+    task = make_task(dataset, tmp_path)
 
     def explode(*_: object) -> dict[str, float]:
         raise detection.training.NonFiniteLossError(0, {"loss": float("nan")})
@@ -170,7 +172,7 @@ def test_failure_is_reported_with_its_cause(
 
 def test_missing_data_set_is_reported_as_a_data_error(dataset: DatasetSpec, tmp_path: Path) -> None:
     missing = dataset.train.model_copy(update={"annotations": tmp_path / "nowhere.json"})
-    task = make_order(dataset.model_copy(update={"train": missing}), tmp_path)
+    task = make_task(dataset.model_copy(update={"train": missing}), tmp_path)
     report = train_pool_inline(task)
     assert report.cause is FailureCause.DATA_ERROR
     assert "nowhere.json" in report.reason
@@ -187,7 +189,7 @@ def test_failure_that_a_worker_wrote_down_is_reported(
     dataset: DatasetSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     missing = dataset.train.model_copy(update={"annotations": tmp_path / "nowhere.json"})
-    task = make_order(dataset.model_copy(update={"train": missing}), tmp_path)
+    task = make_task(dataset.model_copy(update={"train": missing}), tmp_path)
     written = train_pool_inline(task)
     monkeypatch.setattr(pool_training, "_trainer", lambda _: BrokenTrainer())
     assert train_pool(task) == written
@@ -197,7 +199,7 @@ def test_failure_that_a_worker_wrote_down_is_reported(
 def test_workers_that_end_without_a_report_are_lost(
     dataset: DatasetSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    task = make_order(dataset, tmp_path)
+    task = make_task(dataset, tmp_path)
     monkeypatch.setattr(pool_training, "_trainer", lambda _: BrokenTrainer())
     report = train_pool(task)
     assert (report.outcome, report.cause) == (Outcome.FAILED, FailureCause.WORKER_LOST)
@@ -205,10 +207,10 @@ def test_workers_that_end_without_a_report_are_lost(
     assert not artifacts.exists(artifacts.join(task.artifacts, "report.json"))
 
 
-def test_workers_are_told_to_stop_when_the_caller_fails(
+def test_workers_stop_when_the_caller_fails(
     dataset: DatasetSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    task = make_order(dataset, tmp_path)
+    task = make_task(dataset, tmp_path)
     stop = artifacts.join(task.artifacts, "stop")
 
     class UntilStopped:
@@ -240,21 +242,21 @@ def on_two_workers(task: PoolTrainingTask) -> PoolTrainingTask:
     return task.model_copy(update={"spec": spec.model_copy(update={"training": training})})
 
 
-def test_workers_are_told_to_stop_and_where_they_stand_is_told_by_files(
+def test_files_carry_progress_and_the_request_to_stop(
     finished: tuple[PoolTrainingTask, Any, list[PoolProgress]], tmp_path: Path
 ) -> None:
     task = finished[0].model_copy(update={"artifacts": str(tmp_path)})
-    assert pool_training._where_it_stands(task) is None
-    assert pool_training._post(task, finished[2][3]) is True
-    assert pool_training._where_it_stands(task) == finished[2][3]
-    pool_training._tell_to_stop(task)
-    assert pool_training._post(task, finished[2][4]) is False
+    assert pool_training._latest_progress(task) is None
+    assert pool_training._publish_progress(task, finished[2][3]) is True
+    assert pool_training._latest_progress(task) == finished[2][3]
+    pool_training._request_stop(task)
+    assert pool_training._publish_progress(task, finished[2][4]) is False
 
 
 @pytest.mark.e2e
 @pytest.mark.usefixtures("local_ray")
 def test_two_workers_on_ray_train_make_a_pool(dataset: DatasetSpec, tmp_path: Path) -> None:
-    task = on_two_workers(make_order(dataset, tmp_path, slice_s=0.5))
+    task = on_two_workers(make_task(dataset, tmp_path, slice_s=0.5))
     seen: list[PoolProgress] = []
     report = train_pool(task, noting(seen))
     assert (report.outcome, report.reason) == (Outcome.SUCCEEDED, "")

@@ -1,4 +1,4 @@
-"""A trial that is hopeless after its first epoch is ended, and another one is trained on."""
+"""A trial below the early-stopping threshold ends after its first epoch; others are trained on."""
 
 from pathlib import Path
 from typing import Any
@@ -9,16 +9,18 @@ from searchd.domain.trial import Outcome, Train
 from searchd.messages.reports import Report
 from searchd.messages.tasks import EarlyStoppingRule, PoolRef, TrialTask
 from searchd.spec import DatasetSpec
-from tests.workers.trial.test_run import base, child_order, dataset, pool
+from tests.workers.trial.test_run import base, child_task, dataset, pool
 from workers.trial.context import TrialContext
 from workers.trial.run import run_trial, trial_steps
+
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
 
 __all__ = ["base", "dataset", "pool"]
 
 
 @pytest.fixture
 def task(dataset: DatasetSpec, base: Report, pool: PoolRef, tmp_path: Path) -> TrialTask:
-    return child_order(dataset, base, pool, tmp_path / "attempt-1", Train())
+    return child_task(dataset, base, pool, tmp_path / "attempt-1", Train())
 
 
 def judged(task: TrialTask, below: float | None, **changes: Any) -> TrialTask:
@@ -31,15 +33,15 @@ def test_hopeless_trial_is_abandoned_after_one_epoch(task: TrialTask) -> None:
 
     assert report.outcome is Outcome.ABANDONED
     assert report.reason.startswith("abandoned after its first epoch: its score of ")
-    assert "is below 200.00%" in report.reason
+    assert "is below the early-stopping threshold of 200.00%" in report.reason
     assert [epoch.epoch for epoch in report.epochs] == [1]
     assert report.evaluations == ()
-    # Nobody goes on from here: the checkpoint is gone.
+    # Nothing resumes from here: the checkpoint is gone.
     left = sorted(path.name for path in Path(task.artifacts).iterdir())
     assert left == ["detector.json", "report.json"]
 
 
-def test_trial_with_hope_is_trained_as_if_it_had_not_been_judged(task: TrialTask) -> None:
+def test_trial_above_the_threshold_is_trained_as_if_it_had_not_been_scored(task: TrialTask) -> None:
     plain = run_trial(task)
     report = run_trial(judged(task, -1.0, artifacts=task.artifacts + "-again"))
 
@@ -50,7 +52,7 @@ def test_trial_with_hope_is_trained_as_if_it_had_not_been_judged(task: TrialTask
     assert [e.ap for e in report.evaluations] == [e.ap for e in plain.evaluations]
 
 
-def test_trial_that_was_stopped_while_it_was_judged_is_judged_when_it_goes_on(
+def test_trial_that_was_stopped_while_it_was_scored_is_scored_when_it_resumes(
     task: TrialTask,
 ) -> None:
     steps = trial_steps(judged(task, 2.0, slice_s=1e-6), TrialContext())

@@ -30,6 +30,8 @@ from searchd.spec import (
 )
 from workers.trial.run import run_trial
 
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
+
 SIZE = Resolution(64, 64)
 HEAD = HeadSpec(
     neck_channels=16, head_channels=32, anchor_scale=4.0, finest_roi_scale=16, num_proposals=50
@@ -67,7 +69,7 @@ def supernet() -> Supernet:
 
 
 class Chain:
-    """Stages, each an order made as a driver makes it."""
+    """Stages, each a task like those of a driver."""
 
     def __init__(self, dataset: DatasetSpec, supernet: Supernet, folder: Path) -> None:
         self._dataset, self._folder = dataset, folder
@@ -82,7 +84,7 @@ class Chain:
         )
 
     def given(self, student: TeacherRef) -> Report:
-        """The base of a distillation that goes on from a finished trial."""
+        """The base of a distillation that starts from a finished trial."""
         base = Proposal(role=TrialRole.BASE, number=0, parent=None, teacher=None, **_COMMON)
         taken = {"detector": student.detector, "student": student.weights}
         return self._run("given", base, loaded_base=Inherited.model_validate(taken))
@@ -153,7 +155,7 @@ def trained(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {k: v for k, v in state.items() if v.is_floating_point() and "running" not in k}
 
 
-def test_second_teacher_goes_on_with_the_student_and_new_adapters(
+def test_second_teacher_continues_with_the_student_and_new_adapters(
     chain: Chain, first: Report
 ) -> None:
     second = chain.stage(1, first, B, A, training=STILL)
@@ -169,7 +171,7 @@ def test_second_teacher_goes_on_with_the_student_and_new_adapters(
     assert not any(ours[name].allclose(theirs[name], atol=1e-4) for name in generators)
 
 
-def test_same_teacher_goes_on_with_its_adapters(chain: Chain, first: Report) -> None:
+def test_same_teacher_continues_with_its_adapters(chain: Chain, first: Report) -> None:
     again = chain.stage(2, first, A, A, training=STILL)
 
     ours, theirs = weights(first, "adapters"), weights(again, "adapters")

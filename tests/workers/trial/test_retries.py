@@ -21,6 +21,8 @@ from searchd.spec import DatasetSpec, HeadSpec, ScoreSpec, TrainingSpec
 from workers.trial.checkpoints import checkpoints, newest_checkpoint
 from workers.trial.run import run_trial
 
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
+
 SIZE = Resolution(64, 64)
 HEAD = HeadSpec(
     neck_channels=16, head_channels=32, anchor_scale=4.0, finest_roi_scale=16, num_proposals=50
@@ -105,7 +107,7 @@ def weights(report: Report) -> dict[str, torch.Tensor]:
     return load_file(student.uri)
 
 
-def test_after_out_of_memory_training_goes_on_from_the_last_epoch_with_half_the_batch(
+def test_after_out_of_memory_training_resumes_from_the_last_epoch_with_half_the_batch(
     task: TrialTask, accident: Callable[..., list[int]]
 ) -> None:
     steps = accident(STEPS_PER_EPOCH + 1, out_of_memory)
@@ -152,7 +154,7 @@ def test_before_the_first_epochs_end_a_training_with_another_rate_starts_over(
     assert steps == list(range(9))
 
 
-def test_attempt_that_is_lost_after_a_retry_goes_on_inside_its_epoch(
+def test_attempt_that_is_lost_after_a_retry_resumes_inside_its_epoch(
     task: TrialTask, accident: Callable[..., list[int]]
 ) -> None:
     accident(STEPS_PER_EPOCH, not_a_number)
@@ -170,7 +172,7 @@ def test_attempt_that_is_lost_after_a_retry_goes_on_inside_its_epoch(
     assert third.outcome is Outcome.SUCCEEDED
 
 
-def test_truncated_checkpoint_is_passed_over_and_told(
+def test_truncated_checkpoint_is_skipped_with_a_note(
     task: TrialTask, accident: Callable[..., list[int]]
 ) -> None:
     steps = accident(STEPS_PER_EPOCH + 1, out_of_memory)
@@ -184,7 +186,7 @@ def test_truncated_checkpoint_is_passed_over_and_told(
     assert steps[0] == STEPS_PER_EPOCH  # from the epoch's end, which is another file
     assert second.outcome is Outcome.SUCCEEDED
     assert second.notes == (
-        f"checkpoint {damaged} cannot be read and is passed over: its content does not match its "
+        f"checkpoint {damaged} cannot be read and is skipped: its content does not match its "
         "SHA-256",
     )
 

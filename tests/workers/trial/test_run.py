@@ -42,6 +42,8 @@ from searchd.spec import (
 from workers.trial.context import TrialContext
 from workers.trial.run import run_trial, trial_steps
 
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
+
 SIZE = Resolution(64, 64)
 HEAD = HeadSpec(
     neck_channels=16, head_channels=32, anchor_scale=4.0, finest_roi_scale=16, num_proposals=50
@@ -87,7 +89,7 @@ def proposal(
     )
 
 
-def base_order(dataset: DatasetSpec, folder: Path, **change: Any) -> TrialTask:
+def base_task(dataset: DatasetSpec, folder: Path, **change: Any) -> TrialTask:
     values = {
         "search": "s-1",
         "proposal": proposal(Train(), TrialRole.BASE),
@@ -104,7 +106,7 @@ def base_order(dataset: DatasetSpec, folder: Path, **change: Any) -> TrialTask:
 
 @pytest.fixture(scope="module")
 def base(dataset: DatasetSpec, tmp_path_factory: pytest.TempPathFactory) -> Report:
-    report = run_trial(base_order(dataset, tmp_path_factory.mktemp("base")))
+    report = run_trial(base_task(dataset, tmp_path_factory.mktemp("base")))
     assert report.outcome is Outcome.SUCCEEDED, report.reason
     return report
 
@@ -113,7 +115,7 @@ def artifact(report: Report, name: str) -> Artifact:
     return next(a for a in report.artifacts if a.name == name)
 
 
-def child_order(
+def child_task(
     dataset: DatasetSpec, base: Report, pool: PoolRef, folder: Path, change: Change
 ) -> TrialTask:
     return TrialTask(
@@ -158,7 +160,7 @@ def test_report_is_written_and_the_checkpoint_is_gone_afterwards(base: Report) -
 
 def test_training_lowers_the_detection_loss(dataset: DatasetSpec, tmp_path: Path) -> None:
     longer = TRAINING.model_copy(update={"epochs": 6})
-    report = run_trial(base_order(dataset, tmp_path, training=longer))
+    report = run_trial(base_task(dataset, tmp_path, training=longer))
     assert report.epochs[-1].losses["loss"] < 0.8 * report.epochs[0].losses["loss"]
 
 
@@ -166,7 +168,7 @@ def test_child_inherits_evolves_and_is_distilled(
     dataset: DatasetSpec, base: Report, pool: PoolRef, tmp_path: Path
 ) -> None:
     change = PruneChannels(fraction=0.2, min_channels=2)
-    report = run_trial(child_order(dataset, base, pool, tmp_path, change))
+    report = run_trial(child_task(dataset, base, pool, tmp_path, change))
     assert report.outcome is Outcome.SUCCEEDED, report.reason
     assert set(report.epochs[0].losses) >= {
         "proposal_feature",
@@ -187,7 +189,7 @@ def test_child_inherits_evolves_and_is_distilled(
 def test_distilled_student_has_the_keys_and_shapes_of_a_plain_one(
     dataset: DatasetSpec, base: Report, pool: PoolRef, tmp_path: Path
 ) -> None:
-    report = run_trial(child_order(dataset, base, pool, tmp_path, AddLayer(stage=2)))
+    report = run_trial(child_task(dataset, base, pool, tmp_path, AddLayer(stage=2)))
     assert report.detector is not None
     plain = build_detector(report.detector).state_dict()
     assert {k: v.shape for k, v in weights(report).items()} == {
@@ -199,8 +201,8 @@ def test_distilled_student_has_the_keys_and_shapes_of_a_plain_one(
 def test_adapters_are_inherited_with_the_student(
     dataset: DatasetSpec, base: Report, pool: PoolRef, tmp_path: Path
 ) -> None:
-    first = run_trial(child_order(dataset, base, pool, tmp_path / "1", MutateTeacher()))
-    task = child_order(dataset, first, pool, tmp_path / "2", MutateTeacher())
+    first = run_trial(child_task(dataset, base, pool, tmp_path / "1", MutateTeacher()))
+    task = child_task(dataset, first, pool, tmp_path / "2", MutateTeacher())
     assert task.inherited is not None
     inherited = task.inherited.model_copy(update={"adapters": artifact(first, "adapters")})
     cold = task.training.model_copy(update={"learning_rate": 1e-12, "weight_decay": 0.0})
@@ -214,16 +216,16 @@ def test_action_with_nothing_to_do_trains_nothing(
     dataset: DatasetSpec, base: Report, pool: PoolRef, tmp_path: Path
 ) -> None:
     change = PruneChannels(fraction=0.05, min_channels=512)
-    report = run_trial(child_order(dataset, base, pool, tmp_path, change))
+    report = run_trial(child_task(dataset, base, pool, tmp_path, change))
     assert report.outcome is Outcome.NO_OP
     assert report.epochs == ()
     assert report.reason
 
 
-def test_stopped_trial_goes_on_from_its_checkpoint_and_ends_bit_identical(
+def test_stopped_trial_resumes_from_its_checkpoint_and_ends_bit_identical(
     dataset: DatasetSpec, base: Report, pool: PoolRef, tmp_path: Path
 ) -> None:
-    task = child_order(dataset, base, pool, tmp_path / "whole", PruneLayer())
+    task = child_task(dataset, base, pool, tmp_path / "whole", PruneLayer())
     whole = run_trial(task)
     sliced = task.model_copy(update={"slice_s": 1e-9, "artifacts": str(tmp_path / "1")})
     stopped = run_trial(sliced, stop_after(4))
@@ -244,9 +246,9 @@ def test_stopped_trial_goes_on_from_its_checkpoint_and_ends_bit_identical(
     assert [e.losses for e in resumed.epochs] == [e.losses for e in whole.epochs]
 
 
-def test_unreadable_checkpoint_is_passed_over(dataset: DatasetSpec, tmp_path: Path) -> None:
+def test_unreadable_checkpoint_is_skipped(dataset: DatasetSpec, tmp_path: Path) -> None:
     artifacts.write(str(tmp_path / "0/resume.pt"), b"not a checkpoint", name="resume")
-    task = base_order(dataset, tmp_path, attempt=2, previous_attempts=(str(tmp_path / "0"),))
+    task = base_task(dataset, tmp_path, attempt=2, previous_attempts=(str(tmp_path / "0"),))
     assert run_trial(task).outcome is Outcome.SUCCEEDED
 
 
@@ -257,7 +259,7 @@ def test_progress_is_handed_over_after_every_slice(dataset: DatasetSpec, tmp_pat
         seen.append(progress)
         return True
 
-    run_trial(base_order(dataset, tmp_path, slice_s=1e-9), remember)
+    run_trial(base_task(dataset, tmp_path, slice_s=1e-9), remember)
     assert [p.stage for p in seen[:2]] == ["prepare", "train"]
     trained = [(p.epoch, p.iteration) for p in seen if p.stage == "train"]
     assert trained == [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (2, 3)]
@@ -268,7 +270,7 @@ def test_progress_is_handed_over_after_every_slice(dataset: DatasetSpec, tmp_pat
 def test_damaged_parent_is_a_bad_checkpoint(
     dataset: DatasetSpec, base: Report, pool: PoolRef, tmp_path: Path
 ) -> None:
-    task = child_order(dataset, base, pool, tmp_path, PruneLayer())
+    task = child_task(dataset, base, pool, tmp_path, PruneLayer())
     assert task.inherited is not None
     missing = Artifact(name="student", uri=str(tmp_path / "gone"), sha256="0", size_bytes=1)
     inherited = task.inherited.model_copy(update={"student": missing})
@@ -288,13 +290,13 @@ def test_store_that_takes_no_writes_is_waited_for_once(
 
     monkeypatch.setattr(artifacts, "_store", refuse)
     monkeypatch.setattr(artifacts, "WRITE_TIMEOUT_S", 0.0)
-    report = run_trial(base_order(dataset, tmp_path))
+    report = run_trial(base_task(dataset, tmp_path))
     assert (report.outcome, report.cause) == (Outcome.FAILED, FailureCause.STORE_REFUSED)
     assert tried == ["detector.json"]
 
 
 def test_detector_with_other_classes_is_a_data_error(dataset: DatasetSpec, tmp_path: Path) -> None:
-    task = base_order(dataset, tmp_path, detector=HEAD.detector(BACKBONE, num_classes=7))
+    task = base_task(dataset, tmp_path, detector=HEAD.detector(BACKBONE, num_classes=7))
     report = run_trial(task)
     assert (report.outcome, report.cause) == (Outcome.FAILED, FailureCause.DATA_ERROR)
     assert "has 4 classes, but the detector has 7" in report.reason
@@ -302,14 +304,14 @@ def test_detector_with_other_classes_is_a_data_error(dataset: DatasetSpec, tmp_p
 
 def test_exploding_loss_is_reported_as_non_finite(dataset: DatasetSpec, tmp_path: Path) -> None:
     wild = TRAINING.model_copy(update={"learning_rate": 1e30, "max_grad_norm": 1e30, "epochs": 5})
-    report = run_trial(base_order(dataset, tmp_path, training=wild))
+    report = run_trial(base_task(dataset, tmp_path, training=wild))
     assert (report.outcome, report.cause) == (Outcome.FAILED, FailureCause.NON_FINITE_LOSS)
 
 
 def test_unexpected_failure_is_a_bug_with_its_traceback(
     dataset: DatasetSpec, base: Report, pool: PoolRef, tmp_path: Path
 ) -> None:
-    task = child_order(dataset, base, pool, tmp_path, PruneLayer())
+    task = child_task(dataset, base, pool, tmp_path, PruneLayer())
     assert task.pool is not None
     other = task.pool.model_copy(update={"space": SPACE.model_copy(update={"base_channels": 16})})
     report = run_trial(task.model_copy(update={"pool": other}))
@@ -324,7 +326,7 @@ def test_teachers_ap_is_measured_once_and_recorded_with_the_trial(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    task = child_order(dataset, base, pool, tmp_path / "first", Train())
+    task = child_task(dataset, base, pool, tmp_path / "first", Train())
     assert task.inherited is not None
     inherited = task.inherited.model_copy(update={"aps": {SIZE: 0.25}})
     first = run_trial(task.model_copy(update={"inherited": inherited}))
@@ -336,7 +338,7 @@ def test_teachers_ap_is_measured_once_and_recorded_with_the_trial(
 
     monkeypatch.setattr("workers.trial.run.predict", counted)
 
-    second = run_trial(child_order(dataset, base, pool, tmp_path / "second", Train()))
+    second = run_trial(child_task(dataset, base, pool, tmp_path / "second", Train()))
 
     assert first.checks.resolution == SIZE
     assert first.checks.teacher_ap == second.checks.teacher_ap
@@ -350,7 +352,7 @@ def test_teachers_ap_is_measured_once_and_recorded_with_the_trial(
 def test_spec_sets_the_floor_of_the_teachers_ap(
     dataset: DatasetSpec, base: Report, pool: PoolRef, tmp_path: Path
 ) -> None:
-    task = child_order(dataset, base, pool, tmp_path, Train())
+    task = child_task(dataset, base, pool, tmp_path, Train())
     floor = MethodsSpec(teacher_ap_floor=0.5)
 
     report = run_trial(task.model_copy(update={"distillation": floor}))
@@ -362,7 +364,7 @@ def test_spec_sets_the_floor_of_the_teachers_ap(
 def test_first_steps_losses_and_equality_to_plain_training_are_recorded(
     dataset: DatasetSpec, base: Report, pool: PoolRef, tmp_path: Path
 ) -> None:
-    report = run_trial(child_order(dataset, base, pool, tmp_path, Train()))
+    report = run_trial(child_task(dataset, base, pool, tmp_path, Train()))
 
     assert report.checks.undistilled_difference == 0.0
     assert report.checks.first_losses is not None
@@ -374,11 +376,11 @@ def test_trial_that_ends_with_an_ap_of_zero_is_suspicious_and_says_why(
 ) -> None:
     monkeypatch.setattr("workers.trial.run.predict", lambda *_, **__: iter([[]]))
 
-    report = run_trial(base_order(dataset, tmp_path))
+    report = run_trial(base_task(dataset, tmp_path))
 
     assert [evaluation.ap for evaluation in report.evaluations] == [0.0, 0.0]
     assert report.checks.suspicious == (
-        "AP is exactly zero at every resolution after the last epoch: not one object was detected"
+        "AP is exactly zero at every resolution after the last epoch: no object was detected"
     )
     assert report.checks.teacher_ap is None
 
@@ -386,7 +388,7 @@ def test_trial_that_ends_with_an_ap_of_zero_is_suspicious_and_says_why(
 def test_checks_survive_a_failure(
     dataset: DatasetSpec, base: Report, pool: PoolRef, tmp_path: Path
 ) -> None:
-    task = child_order(dataset, base, pool, tmp_path, Train())
+    task = child_task(dataset, base, pool, tmp_path, Train())
     hot = TRAINING.model_copy(update={"learning_rate": 1e9})
 
     report = run_trial(task.model_copy(update={"training": hot}))
@@ -418,14 +420,14 @@ def test_students_of_other_families_and_blocks_evolve_and_learn_from_a_two_stage
     training = TRAINING.model_copy(update={"epochs": 1})
     architecture = preset(backbone, base_channels=16 if "resnext" in backbone else 8)
     first = run_trial(
-        base_order(
+        base_task(
             dataset,
             tmp_path / "base",
             detector=head.detector(architecture, num_classes=4),
             training=training,
         )
     )
-    task = child_order(dataset, first, pool, tmp_path / "child", PruneChannels(min_channels=2))
+    task = child_task(dataset, first, pool, tmp_path / "child", PruneChannels(min_channels=2))
     specs = tuple(MethodSpec.model_validate({"name": name}) for name in methods)
 
     report = run_trial(
@@ -443,7 +445,7 @@ def test_context_keeps_data_and_supernet_loaded(
     dataset: DatasetSpec, base: Report, pool: PoolRef, tmp_path: Path
 ) -> None:
     context = TrialContext()
-    steps = trial_steps(child_order(dataset, base, pool, tmp_path, MutateTeacher()), context)
+    steps = trial_steps(child_task(dataset, base, pool, tmp_path, MutateTeacher()), context)
     next(steps)
     split = context.split(dataset.train)
     supernet = context.supernet(pool, 4)

@@ -1,4 +1,4 @@
-"""One tiny search by each strategy: real detectors, real training, the ledger's orders."""
+"""One tiny search by each strategy: real detectors, real training, the ledger's tasks."""
 
 import zlib
 from collections.abc import Callable, Iterator
@@ -42,6 +42,8 @@ from searchd.store.work import queue
 from tests.searchd.store import factories
 from workers.trial.context import TrialContext
 from workers.trial.run import run_trial
+
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
 
 SIZE = Resolution(64, 64)
 HEAD = HeadSpec(
@@ -295,7 +297,7 @@ def test_pipeline_ends_at_once_when_its_target_is_out_of_reach(
     done = search(strategy={"kind": "pipeline", "macs_fraction": 0.01, "min_channels": 2})
 
     assert done.reports["0"].outcome is Outcome.NO_OP
-    assert "comes no nearer than" in done.reports["0"].reason
+    assert "the nearest that pruning channels" in done.reports["0"].reason
     assert done.finished == Finished(
         "pipeline: trial 0 ended as no_op, but no trial succeeded", succeeded=False
     )

@@ -1,10 +1,14 @@
-"""The thread that ends a worker in which nothing moves."""
+"""The thread that ends a worker that makes no progress."""
 
 import subprocess
 import sys
 import threading
 
+import pytest
+
 from workers.trial.watchdog import EXIT_HUNG, Watchdog
+
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
 
 _HANGS = """
 import time

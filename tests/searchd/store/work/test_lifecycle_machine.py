@@ -44,6 +44,7 @@ from tests.searchd.conftest import FakeClock
 from tests.searchd.coordinator.scripted_jobs import ScriptedJobs
 from tests.searchd.store import factories
 from tests.searchd.store.conftest import emptied
+from tests.strength import examples
 
 LEASE_S = 60.0
 ASKS = (
@@ -321,6 +322,8 @@ def check_agreement(row: AnyResource, held: WorkRow) -> None:
         assert status not in ("pausing", "cancelling")
 
 
+@pytest.mark.fuzz
+@pytest.mark.timeout(600)
 def test_random_calls_and_crashes_never_reach_an_illegal_state(memory_database: Database) -> None:
     class Machine(Users):
         database = memory_database
@@ -329,7 +332,7 @@ def test_random_calls_and_crashes_never_reach_an_illegal_state(memory_database: 
     run_state_machine_as_test(
         Machine,
         settings=settings(
-            max_examples=30,
+            max_examples=examples(30, 300),
             stateful_step_count=25,
             deadline=None,
             derandomize=True,

@@ -1,0 +1,28 @@
+"""Threads, seeds and devices of torch in a worker's process."""
+
+import torch
+
+from searchd.domain.errors import InvalidValueError
+from searchd.messages.tasks import ComputeSettings
+
+
+def configure_torch(task: ComputeSettings, *, seed: int | None = None) -> None:
+    """Set the number of threads that a task may use, and seed torch's global generator.
+
+    Args:
+        task: The task that this process is about to do.
+        seed: Seed of the generator; None leaves it alone.
+    """
+    torch.set_num_threads(task.num_threads)
+    if seed is not None:
+        torch.manual_seed(seed)
+
+
+def check_device(device: str) -> None:
+    """Check that torch can use a device.
+
+    Raises:
+        InvalidValueError: It is cuda, and torch finds no GPU.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InvalidValueError("device=cuda needs a GPU that torch can use; see searchd doctor")
