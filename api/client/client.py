@@ -12,10 +12,11 @@ Where the service asks for a token, it is taken from the environment variable SE
 import os
 import time
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from api.client.transport import Transport, api_error
+from api.client.transport import ApiError, Transport, api_error
 from api.schemas import resources as schemas
 from api.schemas.distillations import Distillation, DistillationDetails
 from api.schemas.forecasts import Forecast, PoolForecast
@@ -245,8 +246,12 @@ class Client(Transport):
 
     def get_run(self, run_id: str) -> schemas.SearchDetails | DistillationDetails:
         """The search or distillation that a trial names as its `search_id`."""
-        is_distillation = run_id.startswith("kd-")
-        return self.get_distillation(run_id) if is_distillation else self.get_search(run_id)
+        try:
+            return self.get_search(run_id)
+        except ApiError as error:
+            if error.problem.status != HTTPStatus.NOT_FOUND:
+                raise
+            return self.get_distillation(run_id)
 
     def get_trial(self, trial_id: str) -> schemas.TrialDetails:
         """A trial with its epochs and artifacts."""

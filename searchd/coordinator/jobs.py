@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from http import HTTPStatus
 from shlex import join as shell_join
 from typing import Any, Protocol
 
@@ -14,6 +15,7 @@ from ray import job_submission
 from ray.exceptions import AuthenticationError
 from ray.util.state import list_nodes
 from ray.util.state.exception import RayStateApiException
+from typing_extensions import override
 
 from searchd.domain.errors import ClusterUnreachableError
 
@@ -84,6 +86,20 @@ class Jobs(Protocol):
         """The living nodes of the cluster."""
 
 
+class _JobMissingError(RuntimeError):
+    """Ray knows no job of this id."""
+
+
+class _Client(job_submission.JobSubmissionClient):
+    """Ray's client, which itself raises RuntimeError for every HTTP status (2.60)."""
+
+    @override
+    def _raise_error(self, r: Any) -> None:
+        if r.status_code == HTTPStatus.NOT_FOUND:
+            raise _JobMissingError(r.text)
+        super()._raise_error(r)
+
+
 class RayJobs:
     """`Jobs` on Ray's dashboard. Takes the token from RAY_AUTH_TOKEN.
 
@@ -114,24 +130,25 @@ class RayJobs:
     def status(self, job_id: str) -> JobStatus:
         try:
             return JobStatus(self._client().get_job_status(job_id).value.lower())
+        except _JobMissingError:
+            return JobStatus.MISSING
         except _FAILURES as error:
-            if _is_missing(error):
-                return JobStatus.MISSING
             raise self._unreachable(error) from error
 
     def stop(self, job_id: str) -> None:
         try:
             self._client().stop_job(job_id)
+        except _JobMissingError:
+            return
         except _FAILURES as error:
-            if not _is_missing(error):
-                raise self._unreachable(error) from error
+            raise self._unreachable(error) from error
 
     def log_tail(self, job_id: str, num_lines: int = 20) -> str:
         try:
             logs = self._client().get_job_logs(job_id)
+        except _JobMissingError:
+            return ""
         except _FAILURES as error:
-            if _is_missing(error):
-                return ""
             raise self._unreachable(error) from error
         return "\n".join(logs.splitlines()[-num_lines:])
 
@@ -151,7 +168,7 @@ class RayJobs:
 
     def _client(self) -> job_submission.JobSubmissionClient:
         if self._connected is None:
-            self._connected = job_submission.JobSubmissionClient(self._url)
+            self._connected = _Client(self._url)
         return self._connected
 
     def _unreachable(self, error: Exception) -> ClusterUnreachableError:
@@ -163,11 +180,6 @@ class RayJobs:
 _ALIVE = ("state", "=", "ALIVE")
 _MAX_NODES = 10_000
 """The most that Ray's API gives."""
-
-
-def _is_missing(error: Exception) -> bool:
-    # The client knows no exception types, only this text (Ray 2.60).
-    return str(error).startswith("Request failed with status code 404")
 
 
 def _node(resources: Mapping[str, float]) -> Node:

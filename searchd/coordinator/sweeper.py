@@ -22,6 +22,7 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from searchd import artifacts
+from searchd.domain.lifecycle import WorkKind
 from searchd.settings import Settings
 from searchd.store import Database
 from searchd.store.base import now
@@ -111,7 +112,7 @@ class Sweeper:
         return [each for each in found if self._clean.get(each.id) != each.num_events]
 
     def _sweep(self, resting: RetainedRun) -> SweepResult | None:
-        of_pool = resting.id.startswith("p-")
+        of_pool = resting.kind is WorkKind.POOL
         folder = artifacts.join(self._root, "pools" if of_pool else "searches", resting.id)
         stored = _list(folder)
         doomed, whose = self._of_pool(resting, stored) if of_pool else self._of_run(resting, stored)

@@ -5,6 +5,7 @@ is left only where a user may extend what has ended; a second table lists those 
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 
 from searchd.domain.errors import IllegalTransitionError
@@ -164,7 +165,48 @@ class FailureCause(StrEnum):
         return self in (FailureCause.WORKER_LOST, FailureCause.STORE_REFUSED)
 
 
-AnyStatus = SearchStatus | PoolStatus | DatasetStatus | TeacherStatus | TrialStatus | WorkStatus
+ResourceStatus = DatasetStatus | PoolStatus | TeacherStatus | SearchStatus
+AnyStatus = ResourceStatus | TrialStatus | WorkStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoppableStatuses:
+    """The statuses of a kind of resource that users can pause and cancel."""
+
+    queued: ResourceStatus
+    pausing: ResourceStatus
+    paused: ResourceStatus
+    cancelling: ResourceStatus
+    cancelled: ResourceStatus
+
+
+_SEARCH_STATUSES = StoppableStatuses(
+    queued=SearchStatus.QUEUED,
+    pausing=SearchStatus.PAUSING,
+    paused=SearchStatus.PAUSED,
+    cancelling=SearchStatus.CANCELLING,
+    cancelled=SearchStatus.CANCELLED,
+)
+STOPPABLE: Mapping[WorkKind, StoppableStatuses] = {
+    WorkKind.POOL: StoppableStatuses(
+        queued=PoolStatus.QUEUED,
+        pausing=PoolStatus.PAUSING,
+        paused=PoolStatus.PAUSED,
+        cancelling=PoolStatus.CANCELLING,
+        cancelled=PoolStatus.CANCELLED,
+    ),
+    WorkKind.SEARCH: _SEARCH_STATUSES,
+    WorkKind.DISTILLATION: _SEARCH_STATUSES,
+}
+"""By the kind of work that serves the resource. Checks are missing: they cannot be stopped."""
+FAILED: Mapping[WorkKind, ResourceStatus] = {
+    WorkKind.DATASET_CHECK: DatasetStatus.FAILED,
+    WorkKind.POOL: PoolStatus.FAILED,
+    WorkKind.TEACHER: TeacherStatus.FAILED,
+    WorkKind.SEARCH: SearchStatus.FAILED,
+    WorkKind.DISTILLATION: SearchStatus.FAILED,
+}
+"""The status of a resource whose work of this kind has failed."""
 
 _Table = Mapping[AnyStatus, set[AnyStatus]]
 _SEARCH: _Table = {
@@ -289,5 +331,6 @@ def check_transition(what: str, status: AnyStatus, to: AnyStatus) -> None:
     Raises:
         IllegalTransitionError: The table does not lead from `status` to `to`; names `what`.
     """
-    if to not in next_statuses(status):
+    # Members of two enums with the same text are equal, hence the check of the type.
+    if type(to) is not type(status) or to not in next_statuses(status):
         raise IllegalTransitionError(f"{what} cannot go from {status} to {to}")

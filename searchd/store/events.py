@@ -5,15 +5,35 @@ from collections.abc import Sequence
 from sqlalchemy import exists, select, update
 from sqlalchemy.orm import Session
 
-from searchd.store.models import EventRow
-from searchd.store.models.resources import table_of
+from searchd.domain.lifecycle import AnyStatus
+from searchd.store.models import (
+    DatasetRow,
+    EventRow,
+    PoolRow,
+    RunRow,
+    TeacherRow,
+    TrialRow,
+    WorkRow,
+)
+from searchd.store.models.resources import TABLES, AnyResource
+
+Subject = DatasetRow | PoolRow | TeacherRow | RunRow | TrialRow | WorkRow
+"""What an event is about: a resource, a trial of one, or its work."""
 
 
 def append(
-    session: Session, resource_id: str, *, subject: str, status: str, message: str
+    session: Session, subject: Subject, message: str, *, status: AnyStatus | None = None
 ) -> EventRow:
-    """Record an event under the resource's next number. Locks the resource's row."""
-    table = table_of(resource_id)
+    """Record an event under the next number of the resource's log. Locks the resource's row.
+
+    Args:
+        session: A writing session.
+        subject: A resource; or a trial or work of one, whose events are in its log.
+        message: What happened, in words.
+        status: The subject's status from now on. None: the one that the row shows.
+    """
+    session.flush()
+    table, resource_id = _resource(subject)
     number = session.execute(
         update(table)
         .where(table.id == resource_id)
@@ -22,10 +42,24 @@ def append(
         .execution_options(synchronize_session=False)
     ).scalar_one()
     event = EventRow(
-        resource_id=resource_id, number=number, subject=subject, status=status, message=message
+        resource_id=resource_id,
+        number=number,
+        subject=subject.id,
+        status=(status or subject.status).value,
+        message=message,
     )
     session.add(event)
     return event
+
+
+def _resource(subject: Subject) -> tuple[type[AnyResource], str]:
+    match subject:
+        case TrialRow():
+            return RunRow, subject.run_id
+        case WorkRow():
+            return TABLES[subject.kind], subject.resource_id
+        case _:
+            return type(subject), subject.id
 
 
 def has(session: Session, resource_id: str, message: str) -> bool:

@@ -8,7 +8,13 @@ from sqlalchemy import ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from searchd.domain.distillation_plan import Plan
-from searchd.domain.lifecycle import DatasetStatus, PoolStatus, SearchStatus, TeacherStatus
+from searchd.domain.lifecycle import (
+    DatasetStatus,
+    PoolStatus,
+    SearchStatus,
+    TeacherStatus,
+    WorkKind,
+)
 from searchd.messages.reports import TEACHER_REPORT, PoolProgress, TeacherReport
 from searchd.spec import (
     PLAN,
@@ -125,16 +131,11 @@ class DistillationRow(RunRow):
 
 
 AnyResource = DatasetRow | PoolRow | TeacherRow | SearchRow | DistillationRow
-TABLES: dict[str, type[AnyResource]] = {
-    "d": DatasetRow,
-    "p": PoolRow,
-    "t": TeacherRow,
-    "s": SearchRow,
-    "kd": DistillationRow,
+TABLES: dict[WorkKind, type[AnyResource]] = {
+    WorkKind.DATASET_CHECK: DatasetRow,
+    WorkKind.POOL: PoolRow,
+    WorkKind.TEACHER: TeacherRow,
+    WorkKind.SEARCH: SearchRow,
+    WorkKind.DISTILLATION: DistillationRow,
 }
-"""By the prefix of the id."""
-
-
-def table_of(resource_id: str) -> type[AnyResource]:
-    """The table that holds the resource of this id."""
-    return TABLES[resource_id.partition("-")[0]]
+"""The table of a resource, by the kind of work that serves it."""

@@ -62,8 +62,7 @@ def insert(session: Session, row: R, kind: WorkKind, reason: str) -> R:
     except IntegrityError:  # somebody took the key or the name since we looked
         return _earlier(session, row)
     queue.add(session, kind, row.id)
-    session.flush()
-    events.append(session, row.id, subject=row.id, status=row.status.value, message=reason)
+    events.append(session, row, reason)
     session.refresh(row)
     return row
 

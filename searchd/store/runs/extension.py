@@ -56,8 +56,7 @@ def ask_to_extend(
         session.flush()
         status_changes.start_again(session, held, row, f"a user extended it{_shown(row)}")
     elif is_changed:
-        message = f"a user changed its budget{_shown(row)}"
-        events.append(session, row.id, subject=row.id, status=row.status.value, message=message)
+        events.append(session, row, f"a user changed its budget{_shown(row)}")
     return held
 
 

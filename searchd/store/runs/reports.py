@@ -100,7 +100,7 @@ def _record_end(
     transition(session, row, to, reason, values=values)
     warnings = [f"warning: {warning}" for warning in report.checks.warnings]
     for message in (*report.notes, *warnings):
-        events.append(session, row.run_id, subject=row.id, status=to.value, message=message)
+        events.append(session, row, message)
 
 
 def _check_success(row: TrialRow, report: Report, scores: Mapping[Resolution, float]) -> None:

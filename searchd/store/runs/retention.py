@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
 from searchd.domain.errors import CollectedError, ConflictError
-from searchd.domain.lifecycle import PoolStatus, SearchStatus, TeacherStatus, is_final
+from searchd.domain.lifecycle import PoolStatus, SearchStatus, TeacherStatus, WorkKind, is_final
 from searchd.search.history import Completion, OperatingPoint, ranking
 from searchd.search.retention import DEFAULT_TOP_K, Descent, KeptTrial, needed
 from searchd.spec import JointDetNasSpec, PoolSearchSpec, RandomSpec, SearchSpec
@@ -35,6 +35,7 @@ class RetainedRun:
     """A run or a pool, and when something last happened to it."""
 
     id: str
+    kind: WorkKind
     num_events: int
     ended_at: datetime | None
     """None while it has not ended."""
@@ -58,10 +59,17 @@ class RetainedArtifacts:
 
 def runs(session: Session) -> Sequence[RetainedRun]:
     """All searches and distillations."""
-    rows = session.execute(select(RunRow.id, RunRow.num_events, RunRow.status, RunRow.finished_at))
+    rows = session.execute(
+        select(RunRow.id, RunRow.kind, RunRow.num_events, RunRow.status, RunRow.finished_at)
+    )
     return [
-        RetainedRun(id=id_, num_events=count, ended_at=at if is_final(status) else None)
-        for id_, count, status, at in rows
+        RetainedRun(
+            id=id_,
+            kind=WorkKind(kind),
+            num_events=count,
+            ended_at=at if is_final(status) else None,
+        )
+        for id_, kind, count, status, at in rows
     ]
 
 
@@ -72,7 +80,10 @@ def ended_pools(session: Session) -> Sequence[RetainedRun]:
             PoolRow.status.in_(_ENDED_POOLS)
         )
     )
-    return [RetainedRun(id=id_, num_events=count, ended_at=at) for id_, count, at in rows]
+    return [
+        RetainedRun(id=id_, kind=WorkKind.POOL, num_events=count, ended_at=at)
+        for id_, count, at in rows
+    ]
 
 
 def collect(session: Session, run_id: str, *, keep_s: float, now: datetime) -> RetainedArtifacts:
@@ -113,9 +124,7 @@ def record_collection(session: Session, resource_id: str, message: str) -> None:
     """Say in an event of the run or pool what was removed; once, however often it is tried."""
     row = queue.resource(session, queue.of_resource(session, resource_id))
     if not events.has(session, resource_id, message):
-        events.append(
-            session, resource_id, subject=resource_id, status=row.status.value, message=message
-        )
+        events.append(session, row, message)
 
 
 def claim(session: Session, trial_id: str) -> None:
@@ -151,9 +160,8 @@ def pin(session: Session, trial_id: str, *, pinned: bool) -> TrialRow:
     row = trials.get(session, trial_id)
     if row.pinned is not pinned:
         row.pinned = pinned
-        session.flush()
         message = "a user wants its files kept" if pinned else "its files need not be kept any more"
-        events.append(session, row.run_id, subject=row.id, status=row.status.value, message=message)
+        events.append(session, row, message)
     return row
 
 

@@ -57,10 +57,7 @@ def add(session: Session, lease: Lease, proposal: Proposal) -> TrialRow:
     if session.get(TrialRow, row.id) is not None:
         raise ConflictError(f"trial {row.id} exists already")
     session.add(row)
-    session.flush()
-    events.append(
-        session, run_id, subject=row.id, status=row.status.value, message=row.status_reason
-    )
+    events.append(session, row, row.status_reason)
     return row
 
 

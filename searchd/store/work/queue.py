@@ -13,25 +13,16 @@ from sqlalchemy import CursorResult, or_, select, update
 from sqlalchemy.orm import Session
 
 from searchd.domain.errors import NotFoundError, StaleLeaseError
-from searchd.domain.lifecycle import (
-    DatasetStatus,
-    PoolStatus,
-    SearchStatus,
-    TeacherStatus,
-    WorkKind,
-    WorkStatus,
-)
+from searchd.domain.lifecycle import FAILED, STOPPABLE, ResourceStatus, WorkKind, WorkStatus
 from searchd.store import events
 from searchd.store.models import (
     Desired,
     WorkRow,
 )
-from searchd.store.models.resources import AnyResource, table_of
+from searchd.store.models.resources import TABLES, AnyResource
 from searchd.store.work import status_changes
 from searchd.store.work.lease import Lease, hold, lock, locked
 from searchd.store.work.transition import transition
-
-ResourceStatus = DatasetStatus | PoolStatus | TeacherStatus | SearchStatus
 
 LONGEST_DELAY = timedelta(minutes=2)
 """Work that is to wait for longer was requeued by a clock that has been put back since."""
@@ -62,7 +53,7 @@ def of_resource(session: Session, resource_id: str) -> WorkRow:
 
 def resource(session: Session, work: WorkRow) -> AnyResource:
     """What the work serves."""
-    return cast(AnyResource, session.get_one(table_of(work.resource_id), work.resource_id))
+    return cast(AnyResource, session.get_one(TABLES[work.kind], work.resource_id))
 
 
 def queued(session: Session, *, now: datetime) -> Sequence[WorkRow]:
@@ -176,8 +167,7 @@ def explain(session: Session, work_id: str, reason: str) -> None:
     if row.status_reason == reason or work.status is not WorkStatus.QUEUED:
         return
     row.status_reason = reason
-    session.flush()
-    events.append(session, row.id, subject=row.id, status=row.status.value, message=reason)
+    events.append(session, row, reason)
 
 
 def announce(session: Session, lease: Lease, messages: Sequence[str]) -> None:
@@ -190,7 +180,7 @@ def announce(session: Session, lease: Lease, messages: Sequence[str]) -> None:
     row = resource(session, hold(session, lease))
     for message in messages:
         if not events.has(session, row.id, message):
-            events.append(session, row.id, subject=row.id, status=row.status.value, message=message)
+            events.append(session, row, message)
 
 
 def advance(session: Session, lease: Lease, to: ResourceStatus, reason: str) -> None:
@@ -229,7 +219,8 @@ def acknowledge_stop(session: Session, lease: Lease) -> None:
     work = hold(session, lease)
     reason = f"{work.status_reason}; what is running is stopped"
     if work.desired is not Desired.RUN:
-        through = "pausing" if work.desired is Desired.PAUSE else "cancelling"
+        statuses = STOPPABLE[work.kind]
+        through = statuses.pausing if work.desired is Desired.PAUSE else statuses.cancelling
         status_changes.pass_through(session, resource(session, work), through, reason)
 
 
@@ -245,7 +236,7 @@ def stopped(session: Session, lease: Lease) -> WorkStatus:
     """
     work = hold(session, lease)
     row = resource(session, work)
-    if work.desired is Desired.RUN and row.status.value != "pausing":
+    if work.desired is Desired.RUN and not status_changes.is_pausing(work, row):
         reason = "its driver stopped, and nobody wants that any more"
         transition(session, work, WorkStatus.QUEUED, reason, values={"lease_expires_at": None})
     else:
@@ -264,6 +255,4 @@ def give_up(session: Session, lease: Lease, reason: str) -> None:
     if work.status not in (WorkStatus.QUEUED, WorkStatus.LEASED):
         raise StaleLeaseError(f"{work.id} is {work.status}, and cannot be given up any more")
     row = resource(session, work)
-    status_changes.conclude(
-        session, work, row, type(row.status)("failed"), WorkStatus.FAILED, reason
-    )
+    status_changes.conclude(session, work, row, FAILED[work.kind], WorkStatus.FAILED, reason)

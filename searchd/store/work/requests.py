@@ -3,10 +3,7 @@
 from sqlalchemy.orm import Session
 
 from searchd.domain.errors import ConflictError
-from searchd.domain.lifecycle import (
-    WorkStatus,
-    is_final,
-)
+from searchd.domain.lifecycle import STOPPABLE, WorkStatus, is_final
 from searchd.store import events
 from searchd.store.models import (
     DatasetRow,
@@ -100,11 +97,10 @@ def _ask(session: Session, resource_id: str, desired: Desired, message: str = ""
         return work
     _check_request(work, row, desired)
     work.desired = desired
-    session.flush()
     message = message or f"a user asked to {VERBS[desired]}"
     if work.status is WorkStatus.LEASED:
         work.status_reason = message  # for whoever carries it out
-        events.append(session, row.id, subject=row.id, status=row.status.value, message=message)
+        events.append(session, row, message)
     else:
         status_changes.apply_desired(session, work, row, message)
     return work
@@ -113,8 +109,8 @@ def _ask(session: Session, resource_id: str, desired: Desired, message: str = ""
 def _is_granted(work: WorkRow, row: AnyResource, desired: Desired) -> bool:
     """Whether it was asked before, or comes to the same as what was."""
     if is_final(row.status):
-        ends = (Desired.CANCEL, Desired.KILL)
-        return row.status.value == "cancelled" and desired in ends
+        is_cancelled = work.kind in STOPPABLE and row.status is STOPPABLE[work.kind].cancelled
+        return is_cancelled and desired in (Desired.CANCEL, Desired.KILL)
     return desired is work.desired or (desired, work.desired) == (Desired.CANCEL, Desired.KILL)
 
 

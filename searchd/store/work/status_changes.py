@@ -7,9 +7,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from searchd.domain.lifecycle import (
-    AnyStatus,
-    PoolStatus,
-    SearchStatus,
+    STOPPABLE,
+    ResourceStatus,
     TrialStatus,
     WorkStatus,
     next_statuses,
@@ -22,7 +21,7 @@ from searchd.store.work.transition import transition
 def apply_desired(session: Session, work: WorkRow, row: AnyResource, reason: str) -> None:
     """Do what the user wants by now: pause it, cancel it, or queue it again."""
     if work.desired in (Desired.CANCEL, Desired.KILL):
-        cancelled = type(row.status)("cancelled")
+        cancelled = STOPPABLE[work.kind].cancelled
         conclude(session, work, row, cancelled, WorkStatus.DONE, reason)
         return
     if work.status is not WorkStatus.PAUSED:
@@ -35,15 +34,16 @@ def conclude(
     session: Session,
     work: WorkRow,
     row: AnyResource,
-    to: AnyStatus,
+    to: ResourceStatus,
     work_status: WorkStatus,
     reason: str,
 ) -> None:
     """End it. Trials that have not ended are cancelled."""
     for trial in _trials(session, row, TrialStatus.PENDING, TrialStatus.RUNNING):
         transition(session, trial, TrialStatus.CANCELLED, reason)
-    if to in (SearchStatus.CANCELLED, PoolStatus.CANCELLED):
-        pass_through(session, row, "cancelling", reason)
+    statuses = STOPPABLE.get(work.kind)
+    if statuses is not None and to is statuses.cancelled:
+        pass_through(session, row, statuses.cancelling, reason)
     transition(session, row, to, reason)
     transition(session, work, work_status, reason, values={"lease_expires_at": None})
 
@@ -52,21 +52,27 @@ def start_again(session: Session, work: WorkRow, row: AnyResource, reason: str) 
     """Queue what is paused or has ended. Trials that were cancelled are PENDING again."""
     for trial in _trials(session, row, TrialStatus.CANCELLED):
         transition(session, trial, TrialStatus.PENDING, reason, values={"outcome": None})
-    transition(session, row, type(row.status)("queued"), reason)
+    transition(session, row, STOPPABLE[work.kind].queued, reason)
     transition(session, work, WorkStatus.QUEUED, reason, values={"attempts": 0})
 
 
-def pass_through(session: Session, row: AnyResource, through: str, reason: str) -> None:
+def pass_through(session: Session, row: AnyResource, through: ResourceStatus, reason: str) -> None:
     """Take on a transient status, if the table leads there."""
     if through in next_statuses(row.status):
-        transition(session, row, type(row.status)(through), reason)
+        transition(session, row, through, reason)
+
+
+def is_pausing(work: WorkRow, row: AnyResource) -> bool:
+    """Whether a driver has seen that the resource is to be paused, and stops its workers."""
+    return work.kind in STOPPABLE and row.status is STOPPABLE[work.kind].pausing
 
 
 def _pause(session: Session, work: WorkRow, row: AnyResource, reason: str) -> None:
-    pass_through(session, row, "pausing", reason)
+    statuses = STOPPABLE[work.kind]
+    pass_through(session, row, statuses.pausing, reason)
     for trial in _trials(session, row, TrialStatus.RUNNING):
         transition(session, trial, TrialStatus.PENDING, reason)
-    transition(session, row, type(row.status)("paused"), reason)
+    transition(session, row, statuses.paused, reason)
     transition(session, work, WorkStatus.PAUSED, reason, values={"lease_expires_at": None})
 
 

@@ -60,7 +60,7 @@ def transition(
     _compare_and_set(
         session, row, what, {"status": to, "status_reason": reason, **(values or {})}, to
     )
-    events.append(session, _resource_id(row), subject=row.id, status=to.value, message=reason)
+    events.append(session, row, reason, status=to)
     session.refresh(row)
     log.info("%s is %s: %s", what, to, reason)
 
@@ -88,11 +88,3 @@ def _times(row: AnyRow, to: AnyStatus) -> dict[str, datetime | None]:
     if is_final(to) or is_final(row.status):
         times["finished_at"] = now() if is_final(to) else None
     return times
-
-
-def _resource_id(row: AnyRow) -> str:
-    if isinstance(row, TrialRow):
-        return row.run_id
-    if isinstance(row, WorkRow):
-        return row.resource_id
-    return row.id
