@@ -53,8 +53,8 @@ class Admission:
         resource = queue.resource(session, row)
         if isinstance(resource, DatasetRow):
             return
-        if lacking := self._guard.shortage():
-            yield Refusal(f"waits: {lacking}", for_good=False)
+        if reason := self._guard.low_space_reason():
+            yield Refusal(f"waits: {reason}", for_good=False)
         yield from _of_cluster(resource, nodes)
         yield from _of_dataset(session.get_one(DatasetRow, resource.dataset_id))
         if isinstance(resource, TeacherRow | RunRow) and resource.pool_id is not None:

@@ -7,9 +7,19 @@ no HTTP.
 
 from searchd.store.database import Database
 from searchd.store.migrate import downgrade, upgrade
-from searchd.store.models import Desired, Role
+from searchd.store.models import Desired, DesiredBy, Role
 from searchd.store.paging import Page
 from searchd.store.work.lease import Lease
 from searchd.store.work.transition import transition
 
-__all__ = ["Database", "Desired", "Lease", "Page", "Role", "downgrade", "transition", "upgrade"]
+__all__ = [
+    "Database",
+    "Desired",
+    "DesiredBy",
+    "Lease",
+    "Page",
+    "Role",
+    "downgrade",
+    "transition",
+    "upgrade",
+]

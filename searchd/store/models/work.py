@@ -11,11 +11,11 @@ from searchd.store.base import ID_LENGTH, Base, now, status_type
 
 
 class Desired(StrEnum):
-    """What the user wants of a piece of work. Written by the API, read by everybody else.
+    """What is wanted of a piece of work; `DesiredBy` names who wants it.
 
     Attributes:
         RUN: Carry it out.
-        PAUSE: Stop it within a time slice; it goes on from there when the user wants it to run.
+        PAUSE: Stop it within a time slice; it resumes from there when RUN is desired again.
         CANCEL: Stop it for good within a time slice; keep every finished score.
         KILL: Stop it for good without waiting for anybody.
     """
@@ -24,6 +24,19 @@ class Desired(StrEnum):
     PAUSE = "pause"
     CANCEL = "cancel"
     KILL = "kill"
+
+
+class DesiredBy(StrEnum):
+    """Who asked for what is desired of a piece of work.
+
+    Attributes:
+        USER: A user. A user's request always takes precedence.
+        DISK_GUARD: The coordinator's disk guard, which only pauses what a user wants to run, and
+            resumes only what it paused itself.
+    """
+
+    USER = "user"
+    DISK_GUARD = "disk_guard"
 
 
 class WorkRow(Base):
@@ -40,6 +53,7 @@ class WorkRow(Base):
     """Changed only by `searchd.store.work.transition`."""
     status_reason: Mapped[str] = mapped_column(default="")
     desired: Mapped[Desired] = mapped_column(status_type(Desired), default=Desired.RUN)
+    desired_by: Mapped[DesiredBy] = mapped_column(status_type(DesiredBy), default=DesiredBy.USER)
     lease: Mapped[int] = mapped_column(default=0)
     """Number of leases granted so far; the present holder knows this number."""
     owner: Mapped[str] = mapped_column(default="")

@@ -11,7 +11,7 @@ from searchd.domain.trial import TrialRole
 from searchd.spec import BudgetSpec, PipelineSpec, SearchSpec
 from searchd.spec.search import limits_of
 from searchd.store import events
-from searchd.store.models import Desired, RunRow, WorkRow
+from searchd.store.models import Desired, DesiredBy, RunRow, WorkRow
 from searchd.store.runs import completions, trials
 from searchd.store.work import queue, status_changes
 from searchd.store.work.lease import locked
@@ -52,7 +52,7 @@ def ask_to_extend(
             "extend it beyond that"
         )
     if is_final(row.status):
-        held.desired = Desired.RUN
+        held.desired, held.desired_by = Desired.RUN, DesiredBy.USER
         session.flush()
         status_changes.start_again(session, held, row, f"a user extended it{_shown(row)}")
     elif is_changed:
