@@ -371,7 +371,7 @@ class Event(Schema):
     number: int
     """From 1 without gaps; the id of the server-sent event."""
     subject: str
-    """Id of what it is about: the resource, a trial of it, or its work."""
+    """Id of what the event is about: the resource, or one of its trials."""
     status: str
     """The subject's status from then on."""
     message: str

@@ -183,7 +183,7 @@ class Coordinator:
                 queue.stopped(session, lease)
         except ConflictError:
             return None  # the driver finished since we read the row
-        return _done(Action.CANCELLED, row, "a user asked to kill")
+        return _done(Action.CANCELLED, row, "killed by a user")
 
     def _end_without_room(self, lacking: Unschedulable) -> CoordinatorEvent | None:
         """Fail work that waits for nodes which are gone."""
@@ -197,7 +197,7 @@ class Coordinator:
         return _done(Action.GAVE_UP, row, lacking.reason)
 
     def _restart(self, row: WorkRow, lease: Lease, status: JobStatus) -> CoordinatorEvent | None:
-        reason = f"its driver ended without finishing (job {job_of(lease)} is {status})"
+        reason = f"the driver exited without finishing (job {job_of(lease)} is {status})"
         try:
             if row.attempts >= self._max_attempts and row.desired is Desired.RUN:
                 tail = self._jobs.log_tail(job_of(lease))
@@ -209,7 +209,7 @@ class Coordinator:
             with self._database.write() as session:
                 to = queue.requeue(session, lease, reason, delay_s=delay_s, now=self._clock())
             if to is WorkStatus.QUEUED:
-                reason = f"{reason}; started again in {delay_s:g} s"
+                reason = f"{reason}; restarts in {delay_s:g} s"
             return _done(_REQUEUED[to], row, reason)
         except ConflictError:
             # Stale: the driver finished, or somebody requeued it, since we read the row.

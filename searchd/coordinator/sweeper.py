@@ -132,7 +132,8 @@ class Sweeper:
             doomed = left_by_run(stored, held, run.id)
             whose = list(dict.fromkeys([*(path.split("/")[0] for path in doomed), *held.collected]))
             if whose:
-                retention.record_collection(session, run.id, _message(stored, doomed, whose))
+                message = _message(stored, doomed, whose)
+                retention.record_collection(session, run.id, [*doomed, *whose], message)
         if held.has_rested:  # what a driver left that was killed
             shutil.rmtree(self._tune_folder / run.id, ignore_errors=True)
         return doomed, whose
@@ -142,7 +143,8 @@ class Sweeper:
         whose = list(dict.fromkeys(path.split("/")[0] for path in doomed))
         if whose:
             with self._database.write() as session:
-                retention.record_collection(session, pool.id, _message(stored, doomed, whose))
+                message = _message(stored, doomed, whose)
+                retention.record_collection(session, pool.id, doomed, message)
         return doomed, whose
 
     def _has_rested(self, resting: RetainedRun) -> bool:

@@ -54,9 +54,9 @@ def ask_to_extend(
     if is_final(row.status):
         held.desired, held.desired_by = Desired.RUN, DesiredBy.USER
         session.flush()
-        status_changes.start_again(session, held, row, f"a user extended it{_shown(row)}")
+        status_changes.start_again(session, held, row, f"extended by a user{_shown(row)}")
     elif is_changed:
-        events.append(session, row, f"a user changed its budget{_shown(row)}")
+        events.append(session, row, f"budget changed by a user{_shown(row)}")
     return held
 
 

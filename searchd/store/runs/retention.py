@@ -5,6 +5,7 @@ the trial belongs to: `claim` and `collect` never overlap, and neither do `colle
 driver writes.
 """
 
+import hashlib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -120,11 +121,21 @@ def collect(session: Session, run_id: str, *, keep_s: float, now: datetime) -> R
     )
 
 
-def record_collection(session: Session, resource_id: str, message: str) -> None:
-    """Say in an event of the run or pool what was removed; once, however often it is tried."""
-    row = queue.resource(session, queue.of_resource(session, resource_id))
-    if not events.has(session, resource_id, message):
-        events.append(session, row, message)
+def record_collection(
+    session: Session, resource_id: str, removed: Iterable[str], message: str
+) -> None:
+    """Record in an event of the run or pool what was removed. Once: a sweep that was interrupted is
+    repeated with the same files.
+
+    Args:
+        session: A writing session.
+        resource_id: The run or pool.
+        removed: Names of everything that was removed.
+        message: The same in words.
+    """
+    work = locked(session, queue.of_resource(session, resource_id).id)
+    digest = hashlib.sha256("\n".join(sorted(removed)).encode()).hexdigest()
+    events.append_once(session, queue.resource(session, work), f"collection:{digest}", [message])
 
 
 def claim(session: Session, trial_id: str) -> None:

@@ -17,6 +17,7 @@ from searchd.domain.lifecycle import FAILED, STOPPABLE, ResourceStatus, WorkKind
 from searchd.store import events
 from searchd.store.models import (
     Desired,
+    DesiredBy,
     WorkRow,
 )
 from searchd.store.models.resources import TABLES, AnyResource
@@ -112,6 +113,8 @@ def lease(
         "lease_expires_at": now + timedelta(seconds=lease_s),
     }
     transition(session, work, WorkStatus.LEASED, f"leased to {owner}", values=values)
+    message = f"driver {work.lease} is starting ({owner})"
+    events.append(session, resource(session, work), message)
     return lease_of(work)
 
 
@@ -151,12 +154,11 @@ def requeue(
         StaleLeaseError: The lease had ended already.
     """
     work = hold(session, lease)
-    if work.desired is Desired.RUN:
-        values = {"not_before": now + timedelta(seconds=delay_s), "lease_expires_at": None}
-        transition(session, work, WorkStatus.QUEUED, reason, values=values)
+    row = resource(session, work)
+    if _is_to_stop(work, row):
+        status_changes.apply_desired(session, work, row, f"{work.status_reason}; {reason}")
     else:
-        words = f"{work.status_reason}; {reason}"
-        status_changes.apply_desired(session, work, resource(session, work), words)
+        _leave(session, work, row, reason, not_before=now + timedelta(seconds=delay_s))
     return work.status
 
 
@@ -170,17 +172,20 @@ def explain(session: Session, work_id: str, reason: str) -> None:
     events.append(session, row, reason)
 
 
-def announce(session: Session, lease: Lease, messages: Sequence[str]) -> None:
-    """Record events of the leased resource that no change of a status says. What it has among its
-    events already is not recorded again.
+def record_once(session: Session, lease: Lease, key: str, messages: Sequence[str]) -> None:
+    """Record events of the leased resource other than changes of its status, unless an earlier
+    driver, or this one, has recorded them.
+
+    Args:
+        session: A writing session.
+        lease: On the work that serves the resource.
+        key: Names what is recorded within the resource, such as "plan".
+        messages: One event each.
 
     Raises:
         StaleLeaseError: The lease was lost.
     """
-    row = resource(session, hold(session, lease))
-    for message in messages:
-        if not events.has(session, row.id, message):
-            events.append(session, row, message)
+    events.append_once(session, resource(session, hold(session, lease)), key, messages)
 
 
 def advance(session: Session, lease: Lease, to: ResourceStatus, reason: str) -> None:
@@ -217,11 +222,16 @@ def acknowledge_stop(session: Session, lease: Lease) -> None:
         StaleLeaseError: The lease was lost.
     """
     work = hold(session, lease)
-    reason = f"{work.status_reason}; what is running is stopped"
-    if work.desired is not Desired.RUN:
-        statuses = STOPPABLE[work.kind]
-        through = statuses.pausing if work.desired is Desired.PAUSE else statuses.cancelling
-        status_changes.pass_through(session, resource(session, work), through, reason)
+    if work.desired is Desired.RUN:
+        return
+    statuses, row = STOPPABLE[work.kind], resource(session, work)
+    if work.desired is not Desired.PAUSE:
+        status_changes.pass_through(session, row, statuses.cancelling, "workers are stopping")
+        return
+    reason = "workers are saving checkpoints and stopping"
+    if work.desired_by is DesiredBy.DISK_GUARD:
+        reason = f"low disk space: {reason}; resumes automatically"
+    status_changes.pass_through(session, row, statuses.pausing, reason)
 
 
 def stopped(session: Session, lease: Lease) -> WorkStatus:
@@ -236,11 +246,10 @@ def stopped(session: Session, lease: Lease) -> WorkStatus:
     """
     work = hold(session, lease)
     row = resource(session, work)
-    if work.desired is Desired.RUN and not status_changes.is_pausing(work, row):
-        reason = "its driver stopped, and nobody wants that any more"
-        transition(session, work, WorkStatus.QUEUED, reason, values={"lease_expires_at": None})
-    else:
+    if _is_to_stop(work, row):
         status_changes.apply_desired(session, work, row, work.status_reason)
+    else:
+        _leave(session, work, row, "the driver was asked to stop, and the request was withdrawn")
     return work.status
 
 
@@ -256,3 +265,24 @@ def give_up(session: Session, lease: Lease, reason: str) -> None:
         raise StaleLeaseError(f"{work.id} is {work.status}, and cannot be given up any more")
     row = resource(session, work)
     status_changes.conclude(session, work, row, FAILED[work.kind], WorkStatus.FAILED, reason)
+
+
+def _is_to_stop(work: WorkRow, row: AnyResource) -> bool:
+    """Whether its driver was to stop; also if the resource is to resume, once its workers have."""
+    return work.desired is not Desired.RUN or status_changes.is_pausing(work, row)
+
+
+def _leave(
+    session: Session,
+    work: WorkRow,
+    row: AnyResource,
+    reason: str,
+    *,
+    not_before: datetime | None = None,
+) -> None:
+    """Queue the work for another driver; the resource keeps its status."""
+    values: dict[str, object] = {"lease_expires_at": None}
+    if not_before is not None:
+        values["not_before"] = not_before
+    transition(session, work, WorkStatus.QUEUED, reason, values=values)
+    events.append(session, row, f"requeued: {reason}")

@@ -108,7 +108,7 @@ def resume_after_low_space(session: Session, work_id: str) -> bool:
     work.desired, work.desired_by = Desired.RUN, DesiredBy.USER
     work.status_reason = WAITS_FOR_SPACE
     if has_stopped:
-        status_changes.apply_desired(session, work, row, WAITS_FOR_SPACE)
+        status_changes.apply_desired(session, work, row, work.status_reason)
     return True
 
 
@@ -141,15 +141,14 @@ def _ask(session: Session, resource_id: str, desired: Desired) -> WorkRow:
         return work
     _check_request(work, row, desired)
     work.desired, work.desired_by = desired, DesiredBy.USER
-    message = f"a user asked to {_VERBS[desired]}"
-    if work.status is WorkStatus.LEASED:
-        work.status_reason = message  # for whoever carries it out
-        events.append(session, row, message)
+    work.status_reason = f"{_PARTICIPLES[desired]} by a user"
+    if work.status is WorkStatus.LEASED:  # its driver carries it out, with this reason
+        events.append(session, row, f"a user asked to {_VERBS[desired]}")
     elif work.status is WorkStatus.PAUSED and desired is Desired.PAUSE:  # by the disk guard so far
-        work.status_reason = row.status_reason = message
-        events.append(session, row, message)
+        row.status_reason = work.status_reason
+        events.append(session, row, row.status_reason)
     else:
-        status_changes.apply_desired(session, work, row, message)
+        status_changes.apply_desired(session, work, row, work.status_reason)
     return work
 
 

@@ -17,6 +17,10 @@ from searchd.store.models import Desired, RunRow, TrialRow, WorkRow
 from searchd.store.models.resources import AnyResource
 from searchd.store.work.transition import transition
 
+_STOPPING = "stopping without waiting for the driver"
+_STOPPED = "every worker has stopped"
+"""Why a resource is paused for a moment that is to resume."""
+
 
 def apply_desired(session: Session, work: WorkRow, row: AnyResource, reason: str) -> None:
     """Do what the user wants by now: pause it, cancel it, or queue it again."""
@@ -25,7 +29,7 @@ def apply_desired(session: Session, work: WorkRow, row: AnyResource, reason: str
         conclude(session, work, row, cancelled, WorkStatus.DONE, reason)
         return
     if work.status is not WorkStatus.PAUSED:
-        _pause(session, work, row, reason)
+        _pause(session, work, row, reason if work.desired is Desired.PAUSE else _STOPPED)
     if work.desired is Desired.RUN:
         start_again(session, work, row, reason)
 
@@ -43,7 +47,7 @@ def conclude(
         transition(session, trial, TrialStatus.CANCELLED, reason)
     statuses = STOPPABLE.get(work.kind)
     if statuses is not None and to is statuses.cancelled:
-        pass_through(session, row, statuses.cancelling, reason)
+        pass_through(session, row, statuses.cancelling, _STOPPING)
     transition(session, row, to, reason)
     transition(session, work, work_status, reason, values={"lease_expires_at": None})
 
@@ -69,7 +73,7 @@ def is_pausing(work: WorkRow, row: AnyResource) -> bool:
 
 def _pause(session: Session, work: WorkRow, row: AnyResource, reason: str) -> None:
     statuses = STOPPABLE[work.kind]
-    pass_through(session, row, statuses.pausing, reason)
+    pass_through(session, row, statuses.pausing, _STOPPING)
     for trial in _trials(session, row, TrialStatus.RUNNING):
         transition(session, trial, TrialStatus.PENDING, reason)
     transition(session, row, statuses.paused, reason)

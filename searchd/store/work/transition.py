@@ -37,7 +37,8 @@ def transition(
     lease: Lease | None = None,
     values: Mapping[str, object] | None = None,
 ) -> None:
-    """Move a row to another status, with the reason and an event, if it still is where we saw it.
+    """Move a row to another status, with the reason and an event, if its status is still the one
+    that was read. Work has no events of its own.
 
     Args:
         session: A writing session.
@@ -60,7 +61,8 @@ def transition(
     _compare_and_set(
         session, row, what, {"status": to, "status_reason": reason, **(values or {})}, to
     )
-    events.append(session, row, reason, status=to)
+    if not isinstance(row, WorkRow):  # its events are those of the resource that it serves
+        events.append(session, row, reason, status=to)
     session.refresh(row)
     log.info("%s is %s: %s", what, to, reason)
 

@@ -150,7 +150,7 @@ def test_work_that_is_still_stopping_is_queued_as_soon_as_its_driver_has_seen_it
         queue.acknowledge_stop(session, lease)
     assert search_of(sqlite, search.id) == (
         SearchStatus.PAUSING,
-        "stopped: low disk space; resumes automatically; what is running is stopped",
+        "low disk space: workers are saving checkpoints and stopping; resumes automatically",
     )
     guard.step(sqlite)
     assert guard.step(sqlite) == []  # once is enough, however long its driver takes
@@ -183,7 +183,7 @@ def test_what_a_user_pauses_after_the_guard_stopped_it_stays_paused(
     with sqlite.write() as session:
         requests.ask_to_pause(session, search.id)
     guard.step(sqlite)
-    assert search_of(sqlite, search.id) == (SearchStatus.PAUSED, "a user asked to pause")
+    assert search_of(sqlite, search.id) == (SearchStatus.PAUSED, "paused by a user")
 
 
 @pytest.mark.parametrize("has_seen", [False, True])
@@ -204,7 +204,7 @@ def test_what_a_user_pauses_while_the_guard_is_pausing_it_stays_paused(
 
     guard.step(sqlite)
 
-    assert search_of(sqlite, search.id) == (SearchStatus.PAUSED, "a user asked to pause")
+    assert search_of(sqlite, search.id) == (SearchStatus.PAUSED, "paused by a user")
 
 
 def test_what_a_user_pauses_after_the_guard_has_paused_it_stays_paused(
@@ -217,12 +217,15 @@ def test_what_a_user_pauses_after_the_guard_has_paused_it_stays_paused(
     for _ in range(2):  # twice is once
         with sqlite.write() as session:
             requests.ask_to_pause(session, search.id)
-    assert messages_of(sqlite, search.id).count("a user asked to pause") == 1
+    assert messages_of(sqlite, search.id)[-2:] == [
+        "stopped: low disk space; resumes automatically",
+        "paused by a user",
+    ]
     disk.free_gb = 100
 
     guard.step(sqlite)
 
-    assert search_of(sqlite, search.id) == (SearchStatus.PAUSED, "a user asked to pause")
+    assert search_of(sqlite, search.id) == (SearchStatus.PAUSED, "paused by a user")
 
 
 def test_what_a_user_resumes_while_the_guard_is_pausing_it_is_paused_again_if_space_is_low(

@@ -237,8 +237,7 @@ def test_crashed_driver_is_started_again_after_a_back_off(
     assert deed == CoordinatorEvent(
         Action.REQUEUED,
         f"search-{search}",
-        f"its driver ended without finishing (job search-{search}-1 is failed); "
-        "started again in 1 s",
+        f"the driver exited without finishing (job search-{search}-1 is failed); restarts in 1 s",
     )
     assert coordinator.step() == []
 
@@ -298,7 +297,7 @@ def test_driver_that_crashes_too_often_is_given_up_with_the_end_of_its_log(
         row = searches.get(session, search)
     assert row.status is SearchStatus.FAILED
     assert row.status_reason == (
-        "given up after 3 attempts: its driver ended without finishing "
+        "given up after 3 attempts: the driver exited without finishing "
         f"(job search-{search}-3 is failed); its log ends:\nTraceback\nKeyError: 'class_names'"
     )
 
@@ -483,7 +482,7 @@ def test_killed_search_is_cancelled_in_the_next_round_whatever_its_driver_does(
 
     deeds = coordinator.step()
 
-    assert deeds == [CoordinatorEvent(Action.CANCELLED, f"search-{search}", "a user asked to kill")]
+    assert deeds == [CoordinatorEvent(Action.CANCELLED, f"search-{search}", "killed by a user")]
     assert not jobs.statuses[f"search-{search}-1"].is_alive
     assert status_of(sqlite, search) is SearchStatus.CANCELLED
     assert work_of(sqlite, search).status is WorkStatus.DONE

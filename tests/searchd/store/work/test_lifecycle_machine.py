@@ -360,8 +360,7 @@ class Users(RuleBasedStateMachine):
         """Of whose statuses a subject's is."""
         if subject in self.ids:
             return PoolStatus if subject == self.ids[0] else SearchStatus
-        is_work = subject.removeprefix("pool-").removeprefix("search-") in self.ids
-        return WorkStatus if is_work else TrialStatus
+        return TrialStatus
 
 
 def check_agreement(row: AnyResource, held: WorkRow) -> None:
