@@ -1,4 +1,4 @@
-"""Drivers as Ray jobs: submit, ask, stop, read logs, and what the cluster has. No database.
+"""Drivers as Ray jobs: submit, query, stop, read logs; and the nodes of the cluster. No database.
 
 `Jobs` is the port that the coordinator sees; `RayJobs` speaks to Ray's Jobs API.
 """
@@ -22,11 +22,11 @@ from searchd.domain.errors import ClusterUnreachableError
 _OVERRIDES = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")
 """Variables that Ray's client prefers to the address it is given (2.60)."""
 _FAILURES = (RuntimeError, OSError, AuthenticationError)
-"""What Ray's client raises when the cluster refuses, is gone, or knows another token."""
+"""What Ray's client raises when the cluster refuses, is unreachable, or expects another token."""
 
 
 class JobStatus(StrEnum):
-    """Where a job is in its life, as Ray sees it.
+    """The status of a job in Ray.
 
     Attributes:
         MISSING: Ray knows no job of this id.
@@ -34,7 +34,7 @@ class JobStatus(StrEnum):
         RUNNING: Its process runs.
         SUCCEEDED: Its process ended with exit code 0. Final.
         FAILED: Its process could not be started, ended with another code, or was killed. Final.
-        STOPPED: Somebody asked Ray to stop it. Final.
+        STOPPED: Ray was asked to stop it. Final.
     """
 
     MISSING = "missing"
@@ -51,17 +51,17 @@ class JobStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """What one node of the cluster has in all, used or not."""
+    """The total resources of one node of the cluster, used or not."""
 
     cpus: float
     gpus: float
 
 
 class Jobs(Protocol):
-    """Starts and watches drivers. Ids are chosen by the caller and never used twice.
+    """Starts and monitors drivers. The caller chooses the ids and never uses one twice.
 
-    Every method raises ClusterUnreachableError when the cluster does not answer; nothing is known
-    of the job then.
+    Every method raises ClusterUnreachableError when the cluster does not answer; the status of the
+    job is then unknown.
     """
 
     def submit(self, job_id: str, command: Sequence[str], metadata: Mapping[str, str]) -> None:
@@ -74,16 +74,16 @@ class Jobs(Protocol):
         """
 
     def status(self, job_id: str) -> JobStatus:
-        """Where the job is in its life."""
+        """Return the status of the job."""
 
     def stop(self, job_id: str) -> None:
-        """Ask a job to end: SIGTERM, then SIGKILL. Of no effect when it has ended or is missing."""
+        """Ask a job to end: SIGTERM, then SIGKILL. Has no effect if it has ended or is missing."""
 
     def log_tail(self, job_id: str, num_lines: int = 20) -> str:
-        """The last lines that the job wrote; empty when it is missing."""
+        """Return the last lines of the job's log; empty if the job is missing."""
 
     def nodes(self) -> list[Node]:
-        """The living nodes of the cluster."""
+        """Return the nodes of the cluster that are alive."""
 
 
 class _JobMissingError(RuntimeError):
@@ -104,7 +104,7 @@ class RayJobs:
     """`Jobs` on Ray's dashboard. Takes the token from RAY_AUTH_TOKEN.
 
     Args:
-        dashboard_url: Such as http://127.0.0.1:8265. It is reached at the first call.
+        dashboard_url: Such as http://127.0.0.1:8265. The first call connects to it.
     """
 
     def __init__(self, dashboard_url: str) -> None:
@@ -154,8 +154,8 @@ class RayJobs:
 
     def nodes(self) -> list[Node]:
         try:
-            # Once a node has died, Ray 2.60 takes those that the filter leaves out for missing
-            # output, and would raise for ever.
+            # Once a node has died, Ray 2.60 counts the nodes that the filter excludes as missing
+            # output, and would raise in every call.
             found: list[Any] = list_nodes(
                 address=self._url,
                 filters=[_ALIVE],
@@ -172,14 +172,14 @@ class RayJobs:
         return self._connected
 
     def _unreachable(self, error: Exception) -> ClusterUnreachableError:
-        # The error may be long and carry a traceback of Ray's; its first line says what happened.
+        # The error may be long and contain a traceback of Ray; its first line says what happened.
         first_line = str(error).partition("\n")[0]
         return ClusterUnreachableError(f"Ray at {self._url} does not answer: {first_line}")
 
 
 _ALIVE = ("state", "=", "ALIVE")
 _MAX_NODES = 10_000
-"""The most that Ray's API gives."""
+"""The maximum that Ray's API accepts."""
 
 
 def _node(resources: Mapping[str, float]) -> Node:

@@ -51,7 +51,7 @@ def test_a_pinned_trial_shows_it_and_is_not_collected(
     assert collect(database, search_id) == ()
     with database.read() as session:
         messages = [event.message for event in events.after(session, search_id)]
-    assert messages.count("a user wants its files kept") == 1
+    assert messages.count("pinned by a user: its files are kept") == 1
 
     assert http.post(f"/detectors/{search_id}-0/unpin").json()["pinned"] is False
     assert collect(database, search_id) == ("0",)

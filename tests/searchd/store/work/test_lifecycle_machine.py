@@ -85,7 +85,7 @@ class Users(RuleBasedStateMachine):
             max_running_searches=2,
             max_attempts=3,
             clock=self.clock,
-            watch=lambda: self.seconds,
+            monotonic=lambda: self.seconds,
             guard=self.guard,
         )
         factories.add_dataset(self.database)
