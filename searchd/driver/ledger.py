@@ -361,7 +361,7 @@ class Ledger:
             if retry is None:
                 return replace(report, reason=final_reason(failure, row.adjustments))
             self._note_time(session, report.trial)
-            trials.try_again(
+            trials.retry(
                 session,
                 self._lease,
                 row.name,

@@ -1,8 +1,8 @@
-"""The database: the one owner of state.
+"""The database, which holds all state.
 
-Open a `Database`, and inside `read()` or `write()` call the functions of datasets, pools, searches,
-trials, work, events and tokens. Statuses are changed only by `transition`. Knows no Ray, no torch,
-no HTTP.
+Open a `Database`, and within `read()` or `write()` call the functions of this package: `resources`
+(data sets, pools, teachers, searches, distillations, tokens), `runs` (trials), `work` and `events`.
+Only `transition` changes statuses. Does not use Ray, torch or HTTP.
 """
 
 from searchd.store.database import Database

@@ -59,7 +59,7 @@ def append_once(
 ) -> None:
     """Record events of a resource, unless it has an event with this key already.
 
-    The caller holds the lock of the resource's work, so that nobody else records them meanwhile.
+    The caller has locked the resource's work, so that no other process records them meanwhile.
 
     Args:
         session: A writing session.

@@ -161,11 +161,11 @@ def claim(session: Session, trial_id: str) -> None:
 
 
 def pin(session: Session, trial_id: str, *, pinned: bool) -> TrialRow:
-    """Keep a trial's weights whatever comes of it, or no longer. Twice is the same as once.
+    """Pin a trial, so that its weights are kept, or unpin it. Idempotent.
 
     Raises:
         NotFoundError: There is no such trial.
-        ConflictError: It is too late.
+        ConflictError: The weights were collected.
     """
     if pinned:
         claim(session, trial_id)

@@ -42,16 +42,16 @@ def transition(
 
     Args:
         session: A writing session.
-        row: As read before; brought up to date.
+        row: The row as it was read; it is refreshed.
         to: The new status.
-        reason: In words; becomes `status_reason`.
+        reason: Why, in words; becomes `status_reason`.
         lease: The caller's lease on the work that serves the resource. Drivers give it.
         values: Further columns to set in the same statement.
 
     Raises:
         IllegalTransitionError: The transition table does not lead there.
         StaleLeaseError: The lease was lost.
-        ConflictError: Another process moved the row meanwhile. Nothing was changed.
+        ConflictError: Another process has changed the status. Nothing was changed.
     """
     if lease is not None:
         hold(session, lease)
@@ -78,11 +78,12 @@ def _compare_and_set(
         statement = statement.where(WorkRow.lease == row.lease)
     result = session.execute(statement.values(values).execution_options(synchronize_session=False))
     if cast(CursorResult[Any], result).rowcount != 1:
-        raise ConflictError(f"{what} is no longer {row.status}; somebody else moved it")
+        raise ConflictError(f"{what} is no longer {row.status}; another process changed it")
 
 
 def _times(row: AnyRow, to: AnyStatus) -> dict[str, datetime | None]:
-    """When it was started (a trial: its present attempt; others: first) and when it ended."""
+    """Return the new `started_at` (of a trial: of this attempt; else: of the first driver) and
+    `finished_at`, as far as they change."""
     times: dict[str, datetime | None] = {}
     is_first = isinstance(row, PoolRow | RunRow) and row.started_at is None
     if to in _STARTS and (isinstance(row, TrialRow) or is_first):

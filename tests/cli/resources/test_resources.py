@@ -78,7 +78,7 @@ def test_resources_are_listed_and_shown(searchd: Run, database: Database) -> Non
     assert "class_names" in searchd("dataset", "show", "shapes").stdout
     assert "trained; 2 subnets evaluated" in searchd("pool", "list", "--status", "ready").stdout
     assert "50.0 %" in searchd("pool", "show", "teachers").stdout
-    assert "waits to be admitted" in searchd("search", "list").stdout
+    assert "waits for admission" in searchd("search", "list").stdout
     shown = json.loads(searchd("search", "show", "first", "--format", "json").stdout)
     assert (shown["name"], shown["status"]) == ("first", "queued")
 

@@ -308,7 +308,7 @@ def test_crashes_are_forgotten_when_the_driver_gets_on(
     coordinator = make(max_attempts=1)
     search = started_search(sqlite, coordinator)
     with sqlite.write() as session:
-        queue.record_headway(session, queue.lease_of(queue.of_resource(session, search)))
+        queue.reset_attempts(session, queue.lease_of(queue.of_resource(session, search)))
     jobs.statuses[f"search-{search}-1"] = JobStatus.FAILED
 
     assert [event.action for event in coordinator.step()] == [Action.REQUEUED]

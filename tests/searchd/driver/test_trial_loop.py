@@ -165,8 +165,8 @@ def test_search_fails_with_the_reason_when_its_base_cannot_be_trained(stage: Sta
 
     assert stage.run() == (
         SearchStatus.FAILED,
-        "the base detector could not be trained; "
-        "the last failure is trial base (out_of_memory): CUDA out of memory; with a batch size of 2",
+        "the base detector could not be trained; the last failure is trial base "
+        "(out_of_memory): CUDA out of memory; with a batch size of 2",
     )
 
 

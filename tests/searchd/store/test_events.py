@@ -17,7 +17,7 @@ from tests.searchd.store.conftest import emptied
 from tests.searchd.store.factories import add_search, base_proposal, leased, run_trial, start_search
 
 STARTED = [
-    ("queued", "waits to be admitted"),
+    ("queued", "waits for admission"),
     ("queued", "driver 1 is starting (test)"),
     ("preparing", "driver started"),
     ("running", "base trained"),
@@ -50,7 +50,7 @@ def test_a_queued_search_that_is_paused_and_resumed(memory: Database) -> None:
         requests.ask_to_pause(session, search.id)
         requests.ask_to_resume(session, search.id)
     assert log_of(memory, search) == [
-        ("queued", "waits to be admitted"),
+        ("queued", "waits for admission"),
         ("paused", "paused by a user"),
         ("queued", "resumed by a user"),
     ]

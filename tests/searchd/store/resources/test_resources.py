@@ -70,7 +70,7 @@ def test_a_search_may_wait_for_a_data_set_and_a_pool_in_the_making(database: Dat
     add_pool(database, ready=False)
     with database.write() as session:
         row = searches.create(session, search_spec())
-    assert (row.status, row.status_reason) == (SearchStatus.QUEUED, "waits to be admitted")
+    assert (row.status, row.status_reason) == (SearchStatus.QUEUED, "waits for admission")
 
 
 def test_a_search_needs_a_data_set_and_a_pool_that_exist(database: Database) -> None:
