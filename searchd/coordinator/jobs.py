@@ -86,17 +86,17 @@ class Jobs(Protocol):
         """Return the nodes of the cluster that are alive."""
 
 
-class _JobMissingError(RuntimeError):
+class JobMissingError(RuntimeError):
     """Ray knows no job of this id."""
 
 
-class _Client(job_submission.JobSubmissionClient):
+class JobClient(job_submission.JobSubmissionClient):
     """Ray's client, which itself raises RuntimeError for every HTTP status (2.60)."""
 
     @override
     def _raise_error(self, r: Any) -> None:
         if r.status_code == HTTPStatus.NOT_FOUND:
-            raise _JobMissingError(r.text)
+            raise JobMissingError(r.text)
         super()._raise_error(r)
 
 
@@ -130,7 +130,7 @@ class RayJobs:
     def status(self, job_id: str) -> JobStatus:
         try:
             return JobStatus(self._client().get_job_status(job_id).value.lower())
-        except _JobMissingError:
+        except JobMissingError:
             return JobStatus.MISSING
         except _FAILURES as error:
             raise self._unreachable(error) from error
@@ -138,7 +138,7 @@ class RayJobs:
     def stop(self, job_id: str) -> None:
         try:
             self._client().stop_job(job_id)
-        except _JobMissingError:
+        except JobMissingError:
             return
         except _FAILURES as error:
             raise self._unreachable(error) from error
@@ -146,7 +146,7 @@ class RayJobs:
     def log_tail(self, job_id: str, num_lines: int = 20) -> str:
         try:
             logs = self._client().get_job_logs(job_id)
-        except _JobMissingError:
+        except JobMissingError:
             return ""
         except _FAILURES as error:
             raise self._unreachable(error) from error
@@ -168,7 +168,7 @@ class RayJobs:
 
     def _client(self) -> job_submission.JobSubmissionClient:
         if self._connected is None:
-            self._connected = _Client(self._url)
+            self._connected = JobClient(self._url)
         return self._connected
 
     def _unreachable(self, error: Exception) -> ClusterUnreachableError:
