@@ -117,7 +117,7 @@ def compare_orders(ledger: Ledger) -> None:
         for row in ledger.scored()
     }
     proposals = ledger.ask_tell().proposals
-    ledger.announce(verdict(plan, spec, proposals, aps, resolution))
+    ledger.record_once("verdict", verdict(plan, spec, proposals, aps, resolution))
 
 
 def verdict(
@@ -171,7 +171,7 @@ def _compared(ledger: Ledger, settings: Settings, cancelled: threading.Event) ->
     costs = ledger.known_costs(keys.values())
     missing = tuple(pair for pair in pairs if keys[pair] not in costs)
     message = f"{len(missing)} of {len(pairs)} adaptation costs of {len(teachers)} teachers"
-    ledger.announce([f"{message} are measured, the others are known"])
+    ledger.record_once("costs", [f"{message} are measured, the others are known"])
     task = task.model_copy(update={"pairs": missing})
     found: Comparison | None = resolve(settings.adaptation_costs)(task, cancelled.is_set)
     if found is None:

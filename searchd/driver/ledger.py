@@ -214,7 +214,8 @@ class Ledger:
             run = session.get_one(RunRow, self.run_id)
             told = completions.of_trial(trials.get(session, row.id), run.started_at)
             earlier = completions.of_run(session, run)
-            queue.announce(session, self._lease, remarks_on(told, earlier, self.spec))
+            remarks = remarks_on(told, earlier, self.spec)
+            queue.record_once(session, self._lease, f"remarks:{row.name}", remarks)
             return told
 
     def worker_lost(self, name: str, reason: str) -> Completion | None:
@@ -271,13 +272,12 @@ class Ledger:
         """Decide what a distillation trains, for good, and say why."""
         with self._database.write() as session:
             distillations.record_plan(session, self._lease, plan)
-            queue.announce(session, self._lease, messages)
+            queue.record_once(session, self._lease, "plan", messages)
 
-    def announce(self, messages: Sequence[str]) -> None:
-        """Write down events of the search that no change of a status says; each once, however often
-        it is announced."""
+    def record_once(self, key: str, messages: Sequence[str]) -> None:
+        """Record events of the run other than changes of its status; see `queue.record_once`."""
         with self._database.write() as session:
-            queue.announce(session, self._lease, messages)
+            queue.record_once(session, self._lease, key, messages)
 
     def pool_reference(self) -> PoolRef | None:
         """The trained pool as a worker finds it."""
@@ -361,7 +361,7 @@ class Ledger:
             if retry is None:
                 return replace(report, reason=final_reason(failure, row.adjustments))
             self._note_time(session, report.trial)
-            trials.try_again(
+            trials.retry(
                 session,
                 self._lease,
                 row.name,

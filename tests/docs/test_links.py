@@ -8,7 +8,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
-TOPS = "api|benchmarks|cli|deploy|detection|docs|elastic_pool|examples|scripts|searchd|tests|workers"
+TOPS = (
+    "api|benchmarks|cli|deploy|detection|docs|elastic_pool|examples|scripts|searchd|tests|workers"
+)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 PATH = re.compile(rf"`((?:{TOPS})/[\w./-]+)(?::\d+)?`")
 HEADING = re.compile(r"^#+ +(.+?)\s*$", re.MULTILINE)
