@@ -12,11 +12,12 @@ If the service requires a token, the client takes it from the environment variab
 import os
 import time
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Literal, TypeVar
 
 from api import schemas
-from api.client.transport import Transport, api_error
+from api.client.transport import ApiError, Transport, api_error
 from api.schemas.distillations import Distillation, DistillationDetails
 from api.schemas.forecasts import Forecast, PoolForecast
 from searchd.domain.lifecycle import is_final
@@ -249,8 +250,12 @@ class Client(Transport):
 
     def get_run(self, run_id: str) -> schemas.SearchDetails | DistillationDetails:
         """Return the search or distillation that a trial has as its `search_id`."""
-        is_distillation = run_id.startswith("kd-")
-        return self.get_distillation(run_id) if is_distillation else self.get_search(run_id)
+        try:
+            return self.get_search(run_id)
+        except ApiError as error:
+            if error.problem.status != HTTPStatus.NOT_FOUND:
+                raise
+            return self.get_distillation(run_id)
 
     def get_trial(self, trial_id: str) -> schemas.TrialDetails:
         """Return a trial with its epochs and artifacts."""

@@ -63,7 +63,7 @@ class Event(Schema):
     number: int
     """Number of the event, from 1 without gaps; the id of the server-sent event."""
     subject: str
-    """Id of the subject: the resource, one of its trials, or its work in the queue."""
+    """Id of what the event is about: the resource, or one of its trials."""
     status: str
     """Status of the subject from this event on."""
     message: str

@@ -84,7 +84,7 @@ class SimulatedDrivers:
             time.sleep(STEP_S)
             with self._database.write() as session:
                 queue.extend(session, lease, lease_s=LEASE_S, now=now())
-                queue.announce(session, lease, [f"step {number}"])
+                queue.record_once(session, lease, f"step {number}", [f"step {number}"])
                 if hold(session, lease).desired is Desired.CANCEL:
                     break
         with self._database.write() as session:

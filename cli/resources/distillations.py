@@ -179,7 +179,8 @@ def export(
     """Export a student for mmdet: config, checkpoint and safetensors."""
     with Client(url) as client:
         found = client.get_distillation(distillation)
-        trial_id = _last_stage(found) if trial is None else trial_id_of(found.id, trial)
+        trials = client.distillation_trials(found.id)
+        trial_id = _last_stage(found) if trial is None else trial_id_of(trials, trial)
         if trial_id is None:
             raise fail(f"distillation {found.name} has not come to the end of its order")
         write_export(client, found, trial_id, folder, output)

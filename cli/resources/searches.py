@@ -265,7 +265,8 @@ def export(
     """Export a detector for mmdet: config, checkpoint and safetensors."""
     with Client(url) as client:
         found = client.get_search(search)
-        trial_id = found.best_trial_id if trial is None else trial_id_of(found.id, trial)
+        trials = client.trials(found.id)
+        trial_id = found.best_trial_id if trial is None else trial_id_of(trials, trial)
         if trial_id is None:
             raise fail(f"search {found.name} has no detector yet")
         write_export(client, found, trial_id, folder, output)
@@ -324,8 +325,8 @@ def finish(
 def _chosen(client: Client, search: str, detectors: list[str]) -> str | list[str]:
     if detectors in (["knee"], ["all"]):
         return detectors[0]
-    search_id = client.get_search(search).id
-    return [trial_id_of(search_id, trial) for trial in detectors]
+    trials = list(client.trials(search))
+    return [trial_id_of(trials, trial) for trial in detectors]
 
 
 def _show(search: schemas.SearchDetails, output: Format) -> None:

@@ -1,5 +1,6 @@
 """Export of trained detectors as files that mmdet loads."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -17,9 +18,14 @@ FolderOption = Annotated[
 FOLDER = Path("export")
 
 
-def trial_id_of(run_id: str, trial: str) -> str:
-    """Return the id of a trial that a user named by its id, or by its name inside the run."""
-    return trial if trial.startswith(("s-", "kd-")) else f"{run_id}-{trial}"
+def trial_id_of(trials: Iterable[schemas.Trial], trial: str) -> str:
+    """Return the id of a trial.
+
+    Args:
+        trials: All trials of the run.
+        trial: Name of one of them, or already an id.
+    """
+    return {each.name: each.id for each in trials}.get(trial, trial)
 
 
 def export(

@@ -34,7 +34,7 @@ def main() -> None:
     arguments = _parse(sys.argv[1:])
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     settings = settings_module.load()
-    opened = RetryingDatabase(settings.database, patience_s=settings.lease_s)
+    opened = RetryingDatabase(settings.database, timeout_s=settings.lease_s)
     with closing(opened) as database:
         lease = (
             _take_lease(database, arguments.work, settings)

@@ -181,7 +181,7 @@ def compare_orders(ledger: Ledger) -> None:
         for row in ledger.scored()
     }
     proposals = ledger.ask_tell().proposals
-    ledger.write(queue.announce, verdict(plan, spec, proposals, aps, resolution))
+    ledger.write(queue.record_once, "verdict", verdict(plan, spec, proposals, aps, resolution))
 
 
 def verdict(
@@ -221,7 +221,7 @@ def _rank(plan: Plan, stood: OrderResults) -> str:
 
 def _record(session: Session, lease: Lease, plan: Plan, messages: Sequence[str]) -> None:
     distillations.record_plan(session, lease, plan)
-    queue.announce(session, lease, messages)
+    queue.record_once(session, lease, "plan", messages)
 
 
 def _compared(
@@ -239,7 +239,8 @@ def _compared(
     costs = ledger.read(adaptation_costs.known, keys.values())
     missing = tuple(pair for pair in pairs if keys[pair] not in costs)
     message = f"{len(missing)} of {len(pairs)} adaptation costs of {len(targets)} teachers"
-    ledger.write(queue.announce, [f"{message} are measured, the others are known"])
+    note = f"{message} are measured, the others are known"
+    ledger.write(queue.record_once, "costs", [note])
     task = task.model_copy(update={"pairs": missing})
     found: Comparison | None = resolve(settings.adaptation_costs)(task, cancelled.is_set)
     if found is None:

@@ -83,7 +83,7 @@ class LeaseHeartbeat:
             self._on_lost()
         # else: this driver has just finished the work
         if row.desired is not Desired.RUN and not self.stopping.is_set():
-            log.info("%s: a user asked to %s", row.id, row.desired)
+            log.info("%s: asked to %s by %s", row.id, row.desired, row.desired_by)
             self.stopping.set()
 
     def _run(self) -> None:

@@ -233,7 +233,8 @@ class Ledger:
             run = session.get_one(RunRow, self.run_id)
             completion = completions.of_trial(trials.get(session, row.id), run.started_at)
             earlier = completions.of_run(session, run)
-            queue.announce(session, self._lease, remarks_on(completion, earlier, self.spec))
+            remarks = remarks_on(completion, earlier, self.spec)
+            queue.record_once(session, self._lease, f"remarks:{row.name}", remarks)
             return completion
 
     def worker_lost(self, name: str, reason: str) -> Completion | None:
@@ -303,7 +304,7 @@ class Ledger:
             if retry is None:
                 return replace(report, reason=final_reason(failure, row.adjustments))
             self._note_time(session, report.trial)
-            trials.try_again(
+            trials.retry(
                 session,
                 self._lease,
                 row.name,

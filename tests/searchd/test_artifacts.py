@@ -50,7 +50,7 @@ def test_write_waits_while_the_store_is_full(
 
     assert artifacts.read(stored) == b"weights"
     assert [path.name for path in tmp_path.iterdir()] == ["student"]
-    assert "is tried again: [Errno 28] No space left on device" in caplog.text
+    assert "cannot be written, retrying: [Errno 28] No space left on device" in caplog.text
 
 
 def test_delete_waits_while_the_store_is_read_only_if_it_is_told_to(

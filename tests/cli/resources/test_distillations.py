@@ -52,7 +52,7 @@ def test_a_distillation_is_submitted_once_per_key(
     with ready.read() as session:
         (row,) = distillations.page(session).items
     assert row.spec.seed == 7
-    assert "waits to be admitted" in result.stdout
+    assert "waits for admission" in result.stdout
 
 
 def test_validate_only_submits_nothing(searchd: Run, ready: Database, spec: Path) -> None:

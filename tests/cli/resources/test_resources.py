@@ -80,7 +80,7 @@ def test_resources_are_listed_and_shown(searchd: Run, database: Database) -> Non
     assert "class_names" in searchd("dataset", "show", "shapes").stdout
     assert "trained; 2 subnets evaluated" in searchd("pool", "list", "--status", "ready").stdout
     assert "50.0 %" in searchd("pool", "show", "teachers").stdout
-    assert "waits to be admitted" in searchd("search", "list").stdout
+    assert "waits for admission" in searchd("search", "list").stdout
     shown = json.loads(searchd("search", "show", "first", "--format", "json").stdout)
     assert (shown["name"], shown["status"]) == ("first", "queued")
 
@@ -150,14 +150,13 @@ def test_watching_prints_every_event_and_ends_with_the_search(
     lines = result.stdout.splitlines()
     assert [line.split()[3] for line in lines] == [
         "queued",
-        "leased",
+        "queued",
         "preparing",
         "running",
         "succeeded",
-        "done",
     ]
     as_json = searchd("search", "watch", "first", "--format", "json").stdout.splitlines()
-    assert json.loads(as_json[-2])["message"] == "converged"
+    assert json.loads(as_json[-1])["message"] == "converged"
 
 
 def test_watching_what_fails_fails(searchd: Run, database: Database) -> None:

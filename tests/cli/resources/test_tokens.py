@@ -52,7 +52,7 @@ def test_a_revoked_token_is_refused_but_listed(offline: Run, tmp_path: Path) -> 
     ("arguments", "code", "message"),
     [
         (["create", "ci"], 1, "there is, or was, a token 'ci'"),
-        (["create", "C I"], 2, "name='C I' must be lower-case letters"),
+        (["create", "C I"], 2, "name='C I' must consist of up to 63 lower-case letters"),
         (["create", "new", "--role", "root"], 2, "'root' is not one of"),
         (["revoke", "nobody"], 1, "token 'nobody' does not exist"),
     ],

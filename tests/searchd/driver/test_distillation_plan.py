@@ -410,5 +410,5 @@ def test_cancelled_comparison_ends_the_search(stage: Scene, comparer: Comparer) 
 
     comparer.compare = cancel
 
-    assert stage.run() == (SearchStatus.CANCELLED, "a user asked to cancel")
+    assert stage.run() == (SearchStatus.CANCELLED, "cancelled by a user")
     assert stage.ledger.row().plan is None

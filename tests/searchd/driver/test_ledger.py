@@ -241,7 +241,7 @@ def test_stopped_trial_of_a_cancelled_search_is_cancelled_and_not_told(
     assert ledger.record(stopped) is None
 
     assert trial(sqlite, ledger, "base").status is TrialStatus.CANCELLED
-    assert ledger.stopped() == (SearchStatus.CANCELLED, "a user asked to cancel")
+    assert ledger.stopped() == (SearchStatus.CANCELLED, "cancelled by a user")
 
 
 def test_driver_without_the_lease_writes_nothing(

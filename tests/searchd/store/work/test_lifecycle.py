@@ -231,10 +231,10 @@ def test_what_is_paused_is_neither_started_nor_given_up(memory: Database) -> Non
     with memory.write() as session:
         held = queue.of_resource(session, search_id)
         assert queue.queued(session, now=datetime.now(UTC)) == []
-        queue.explain(session, held.id, "waits for room")
-        assert searches.get(session, search_id).status_reason == "a user asked to pause"
+        queue.explain(session, held.id, "waits for capacity")
+        assert searches.get(session, search_id).status_reason == "paused by a user"
         assert queue.lease(session, held.id, owner="", lease_s=9, now=datetime.now(UTC)) is None
-    with refused(memory, ConflictError, "is paused, and cannot be given up") as session:
+    with refused(memory, ConflictError, "is paused, and can no longer be given up") as session:
         queue.give_up(session, queue.lease_of(held), "too large")
 
 
