@@ -44,11 +44,11 @@ def measure_latencies(ledger: Ledger, settings: Settings) -> None:
     try:
         found = ray.get(remote.remote(settings.latency, _task(chosen, resources)))
     except RayError:
-        log.exception("search %s: latencies could not be measured", ledger.run_id)
+        log.exception("run %s: latencies could not be measured", ledger.run_id)
         return
     times = {evaluation.id: taken for (_, evaluation), taken in zip(chosen, found, strict=True)}
     ledger.write(trials.record_latencies, times)
-    log.info("search %s: %d detectors were timed side by side", ledger.run_id, len(chosen))
+    log.info("run %s: %d detectors were timed side by side", ledger.run_id, len(chosen))
 
 
 def detectors_to_time(scored: Sequence[TrialRow], best_name: str | None) -> list[Timed]:

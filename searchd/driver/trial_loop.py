@@ -51,7 +51,7 @@ def _run(
     again = ledger.recover()
     ask_tell = ledger.ask_tell()
     log.info(
-        "search %s: %d trials proposed, %d ended, %d to be run again",
+        "run %s: %d trials proposed, %d ended, %d to be run again",
         *(ledger.run_id, len(ask_tell.proposals), len(ask_tell.completions), len(again)),
     )
     while not stopping.is_set():

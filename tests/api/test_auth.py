@@ -177,7 +177,7 @@ def test_a_wrong_token_is_refused(guarded: Guarded, header: str) -> None:
     assert _problem(response) == (401, "unauthenticated")
 
 
-def test_an_unknown_token_is_told_so(guarded: Guarded) -> None:
+def test_an_unknown_token_is_named_as_such(guarded: Guarded) -> None:
     response = guarded.call("GET", "/api/v1/searches", "searchd_guessed")
     assert response.headers["www-authenticate"].endswith('error="invalid_token"')
     assert "searchd_guessed" not in response.text

@@ -57,7 +57,7 @@ def client(service: Service) -> Iterator[Client]:
 
 @pytest.fixture(scope="module")
 def endless(service: Service) -> str:
-    """A search whose base trial goes on until it is told to stop; its id."""
+    """A search whose base trial runs until it is asked to stop; its id."""
     with Client(service.url) as client:
         return submit(client, ENDLESS)
 
@@ -190,11 +190,11 @@ def test_ray_jobs_keep_the_ports_promises(service: Service) -> None:
     }
     story = [sys.executable, "-m", "tests.cli.jobs_scenario", service.dashboard_url]
 
-    told = subprocess.run(
+    reported = subprocess.run(
         story, env=environment, cwd=Path(__file__).parents[2], capture_output=True, text=True
     )
 
-    assert told.returncode == 0, told.stderr
+    assert reported.returncode == 0, reported.stderr
 
 
 def test_killed_coordinator_and_api_are_started_again(service: Service, client: Client) -> None:

@@ -71,7 +71,7 @@ def test_distillations_are_listed(searchd: Run, ready: Database) -> None:
     assert searchd("distillation", "list", "--status", "failed").stdout.count("\n") == 1
 
 
-def test_show_tells_the_order_with_reasons_the_stages_and_the_rank(
+def test_show_prints_the_order_with_reasons_the_stages_and_the_rank(
     searchd: Run, ready: Database
 ) -> None:
     row, lease = start_distillation(
@@ -163,7 +163,7 @@ def test_wishes_are_written_down(searchd: Run, ready: Database) -> None:
             assert queue.of_resource(session, row.id).desired == desired
 
 
-def test_a_cancelled_one_goes_on(searchd: Run, ready: Database) -> None:
+def test_a_cancelled_one_resumes(searchd: Run, ready: Database) -> None:
     add_distillation(ready)
     searchd("distillation", "cancel", "mtpd")
     assert "queued" in searchd("distillation", "extend", "mtpd").stdout

@@ -189,7 +189,7 @@ def test_folders_of_attempts_that_hold_nothing_go_too(site: Site) -> None:
     assert resume.parent.parent.exists()
 
 
-def test_what_tune_left_of_a_killed_driver_goes_once_the_search_has_ended(site: Site) -> None:
+def test_what_tune_left_of_a_killed_driver_continuesce_the_search_has_ended(site: Site) -> None:
     folder = site.settings.data_folder / "tune" / site.search_id
     folder.mkdir(parents=True)
     site.clock.pass_s(HOUR_S + 60)

@@ -68,7 +68,7 @@ def test_a_store_that_takes_no_writes_is_tried_for_as_long_as_it_takes() -> None
     assert retry.reason == "store_refused: why; retried from its last checkpoint"
 
 
-def test_with_a_damaged_parent_a_trial_goes_on_from_another_one() -> None:
+def test_with_a_damaged_parent_a_trial_continues_from_another_one() -> None:
     retry = retry_of(failure(FailureCause.BAD_CHECKPOINT, other_parent="3"), {}, max_losses=3)
 
     assert retry is not None

@@ -72,12 +72,12 @@ def test_abandoned_trial_is_skipped_with_both_scores_as_reason(
 ) -> None:
     scored(ledger, BASE, 0.5)
     started(ledger, factories.search_proposal(0))
-    told = ledger.record(
+    reported = ledger.record(
         Report(trial="0", attempt=1, outcome=Outcome.ABANDONED, reason="4% is below 7%")
     )
 
-    assert told is not None
-    assert told.score is None
+    assert reported is not None
+    assert reported.score is None
     row = trial(sqlite, ledger, "0")
     assert (row.status, row.status_reason) == (TrialStatus.SKIPPED, "4% is below 7%")
 

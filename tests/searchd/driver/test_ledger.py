@@ -197,7 +197,7 @@ def test_report_of_a_lost_worker_counts_when_it_was_written(ledger: Ledger) -> N
     assert completion.outcome is Outcome.SUCCEEDED
 
 
-def test_failure_is_told_to_the_strategy_without_a_score(ledger: Ledger) -> None:
+def test_failure_is_reported_to_the_strategy_without_a_score(ledger: Ledger) -> None:
     started(ledger, BASE)
 
     completion = ledger.record(failed("base", FailureCause.DATA_ERROR, "1.png cannot be read"))
@@ -228,7 +228,7 @@ def test_wish_to_stop_that_cannot_be_stored_is_passed_on_later(
     assert artifacts.exists(ledger.stop_uri)
 
 
-def test_stopped_trial_of_a_cancelled_search_is_cancelled_and_not_told(
+def test_stopped_trial_of_a_cancelled_search_is_cancelled_and_not_reported(
     sqlite: Database, ledger: Ledger
 ) -> None:
     started(ledger, BASE)
@@ -237,7 +237,7 @@ def test_stopped_trial_of_a_cancelled_search_is_cancelled_and_not_told(
     ledger.stop()
     assert artifacts.exists(ledger.stop_uri)
 
-    stopped = Report(trial="base", attempt=1, outcome=Outcome.STOPPED, reason="told to stop")
+    stopped = Report(trial="base", attempt=1, outcome=Outcome.STOPPED, reason="stop requested")
     assert ledger.record(stopped) is None
 
     assert trial(sqlite, ledger, "base").status is TrialStatus.CANCELLED

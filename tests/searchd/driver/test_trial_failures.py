@@ -95,7 +95,7 @@ def with_files_of_its_own(report: Report) -> Report:
     return replace(report, artifacts=tuple(files))
 
 
-def test_trial_with_a_damaged_parent_goes_on_from_its_grandparent_and_says_so(
+def test_trial_with_a_damaged_parent_continues_from_its_grandparent_and_says_so(
     sqlite: Database, ledger: Ledger, family: tuple[Proposal, ...]
 ) -> None:
     report = failed("2", FailureCause.BAD_CHECKPOINT, "1/student is damaged", damaged="1/student")
@@ -133,7 +133,7 @@ def test_damaged_file_that_is_not_the_parents_fails_the_trial(
     assert trial(sqlite, ledger, "2").parent_id == f"{ledger.run_id}-1"
 
 
-def test_trial_whose_parent_is_the_base_has_nowhere_else_to_go_on_from(ledger: Ledger) -> None:
+def test_trial_whose_parent_is_the_base_has_nowhere_else_to_continue_from(ledger: Ledger) -> None:
     started(ledger, BASE)
     ledger.record(with_files_of_its_own(factories.succeeded("base")))
     started(ledger, factories.search_proposal(0))

@@ -84,7 +84,7 @@ class Stage:
             ask_to_extend(session, self.search_id, {"max_trials": max_trials})
 
     def resume(self) -> None:
-        """The user wants it to go on, and another driver takes it up."""
+        """The user resumes it, and another driver starts."""
         spec = self.ledger.spec
         with self.database.write() as session:
             requests.ask_to_resume(session, self.search_id)
@@ -187,7 +187,7 @@ def test_cancelled_search_keeps_what_is_finished_and_runs_nothing_more(stage: St
     assert [row.name for row in stage.ledger.scored()] == ["base", "0"]
 
 
-def test_paused_search_goes_on_where_it_was(stage: Stage) -> None:
+def test_paused_search_resumes_where_it_was(stage: Stage) -> None:
     stage.finish_pool()
 
     def pause_during_trial_0(order: TrialTask) -> Report:
@@ -195,7 +195,7 @@ def test_paused_search_goes_on_where_it_was(stage: Stage) -> None:
             return factories.succeeded(order.proposal.name)
         stage.ask(requests.ask_to_pause)
         return Report(
-            trial="0", attempt=order.attempt, outcome=Outcome.STOPPED, reason="told to stop"
+            trial="0", attempt=order.attempt, outcome=Outcome.STOPPED, reason="stop requested"
         )
 
     stage.work = pause_during_trial_0
@@ -275,7 +275,9 @@ def test_report_that_was_written_before_a_kill_is_not_trained_again(stage: Stage
     assert stage.begun == [["base", "0"], ["1", "control-1"]]
 
 
-def test_search_that_is_extended_while_it_runs_or_after_it_has_ended_goes_on(stage: Stage) -> None:
+def test_search_that_is_extended_while_it_runs_or_after_it_has_ended_continues(
+    stage: Stage,
+) -> None:
     stage.finish_pool()
 
     def extend_during_the_control(order: TrialTask) -> Report:

@@ -111,7 +111,7 @@ def test_report_is_written_and_the_checkpoint_removed(
     assert not artifacts.exists(artifacts.join(task.artifacts, "resume.pt"))
 
 
-def test_progress_tells_phase_epoch_iteration_and_time_left(
+def test_progress_has_phase_epoch_iteration_and_time_left(
     finished: tuple[PoolTrainingTask, Any, list[PoolProgress]],
 ) -> None:
     training = [progress for progress in finished[2] if progress.stage == "train"]

@@ -1,4 +1,4 @@
-"""Joint-DetNAS: which pair a trial goes on from, and what it changes."""
+"""Joint-DetNAS: which pair a trial continues from, and what it changes."""
 
 import random
 from dataclasses import replace

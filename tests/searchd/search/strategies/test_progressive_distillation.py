@@ -81,7 +81,7 @@ def test_order_of_one_teacher_has_no_simultaneous_baseline() -> None:
     assert list(made.teachers) == ["largest", "smallest", "sampled-1"]
 
 
-def test_each_stage_goes_on_from_the_one_before_under_its_teacher() -> None:
+def test_each_stage_continues_from_the_one_before_under_its_teacher() -> None:
     ask_tell = with_base(COMPARED)
 
     finished = run(ask_tell, score, in_flight=1, order=random.Random(0))
@@ -126,7 +126,7 @@ def test_decisions_can_be_replayed() -> None:
     assert replay(COMPARED, ask_tell.proposals, ask_tell.completions) == ask_tell.proposals
 
 
-def test_interrupted_search_goes_on_where_it_was() -> None:
+def test_interrupted_search_resumes_where_it_was() -> None:
     whole = with_base(COMPARED)
     run(whole, score, in_flight=1, order=random.Random(0))
     cut = AskTell(COMPARED, list(whole.proposals[:3]), list(whole.completions[:3]))

@@ -76,7 +76,7 @@ def _spec(row: DistillationRow) -> DistillationSpec:
     return row.spec
 
 
-def test_the_knee_is_fine_tuned_as_the_paper_does_unless_told_otherwise(
+def test_the_knee_is_fine_tuned_as_the_paper_does_unless_the_spec_says_otherwise(
     database: Database,
 ) -> None:
     search, lease = _searched(database)

@@ -193,7 +193,7 @@ def test_a_stopped_pool_is_cancelled_only_if_a_user_wants_it(
         queue.advance(session, lease, PoolStatus.TRAINING, "started")
         if cancel:
             requests.ask_to_cancel(session, pool_id)
-        report = pool_report(pool_id, Outcome.STOPPED, "told to stop")
+        report = pool_report(pool_id, Outcome.STOPPED, "stop requested")
         assert pools.record_report(session, lease, report).status is status
     with database.write() as session:
         again = queue.lease(session, f"pool-{pool_id}", owner="", lease_s=9, now=datetime.now(UTC))
