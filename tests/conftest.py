@@ -18,6 +18,7 @@ def postgresql_server() -> Iterator[PostgresqlServer]:
         yield server
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in this hook too
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests of a file in one process, since they share fixtures, and those that start Ray
     all in one: a machine has room for one cluster. These come first, since they take longest."""
