@@ -10,7 +10,10 @@ export OMP_NUM_THREADS ?= 1
 
 FUZZ_EXAMPLES ?= 50
 
-.PHONY: help install demo test chaos fuzz check format coverage clean
+# Files stay together, the tests that start Ray in one worker: see tests/conftest.py.
+PARALLEL ?= -n auto --dist loadgroup --no-loadscope-reorder
+
+.PHONY: help install demo test test-fast chaos fuzz check format coverage clean
 
 help:  ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -22,13 +25,16 @@ demo: install  ## Run a complete search on synthetic data, from installation to 
 	@$(BIN)/searchd demo $(DEMO_ARGS)
 
 test: install  ## Run all tests that need no GPU
-	@$(BIN)/python -m pytest $(TEST_ARGS)
+	@$(BIN)/python -m pytest $(PARALLEL) $(TEST_ARGS)
+
+test-fast: install  ## Run the tests that start neither Ray nor the service
+	@$(BIN)/python -m pytest $(PARALLEL) -m "not e2e and not gpu and not chaos" $(TEST_ARGS)
 
 chaos: install  ## Run the fault matrix: kill, freeze or disconnect every part of a service; up to 20 minutes
 	@SEARCHD_CHAOS_STRICT=1 $(BIN)/python -m pytest tests/chaos -m "chaos or e2e" --log-cli-level=INFO $(TEST_ARGS)
 
-fuzz: install  ## Send thousands of generated requests to the API, from its OpenAPI description
-	@SEARCHD_FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest tests/api/test_fuzz.py \
+fuzz: install  ## Run the property tests at full strength, thousands of API requests among them
+	@SEARCHD_FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest -m "fuzz or hypothesis" \
 	  --timeout=3600 --log-cli-level=INFO $(TEST_ARGS)
 
 check: install  ## Check format, lint, types, the dependency rule and spelling

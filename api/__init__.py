@@ -1,4 +1,4 @@
-"""The door: HTTP in front of the store. Knows no Ray and no torch.
+"""The HTTP API in front of the store. It imports neither Ray nor torch.
 
-Records what users want and answers from the database; it never starts anything itself.
+It records the requests of users and answers from the database; it never starts anything itself.
 """

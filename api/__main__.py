@@ -1,4 +1,4 @@
-"""Serve the API: `python -m api`. Settings are the environment's (SEARCHD_*)."""
+"""Serve the API: `python -m api`. The environment has the settings (SEARCHD_*)."""
 
 import logging
 
@@ -11,22 +11,22 @@ from searchd.store import Database, upgrade
 
 
 def main() -> None:
-    """Bring the database up to date and serve until told to stop."""
+    """Upgrade the database and serve until SIGINT or SIGTERM."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     loaded = settings.load()
     rules = Rules.of(loaded)
     upgrade(loaded.database)
     database = Database(loaded.database)
     try:
-        # An open event stream must not hold up the end of the process for long.
+        # An open event stream must not delay the end of the process for long.
         uvicorn.run(
             create_app(database, rules),
             host=loaded.api_host,
             port=loaded.api_port,
-            proxy_headers=False,  # anybody can write them; calls are counted by real addresses
+            proxy_headers=False,  # clients can forge them; requests are counted by real addresses
             ws="none",
-            # Longer than clients keep a connection that nothing happens on: closing it just when a
-            # request is sent would lose the request.
+            # Longer than clients keep an idle connection: closing it at the moment when a client
+            # sends a request would lose the request.
             timeout_keep_alive=75,
             timeout_graceful_shutdown=2,
         )

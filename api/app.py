@@ -22,20 +22,21 @@ from api.routes import (
     searches,
     teachers,
 )
-from api.schemas.resources import PREFIX
+from api.schemas import PREFIX
 from searchd.store import Database
 
 MAX_BODY_BYTES = 1 << 20
-"""Largest request; a spec has a few thousand bytes."""
+"""Size of the largest request body; a spec has a few thousand bytes."""
 _WEB = Path(__file__).parent / "web"
 
 
 def create_app(database: Database, rules: Rules = WITHOUT_TOKENS) -> FastAPI:
-    """The app on an open database, whose tables must be up to date (`searchd.store.upgrade`)."""
+    """Return the app on a database that is open and upgraded (`searchd.store.upgrade`)."""
     app = _App(
         title="searchd",
         version=version("searchd"),
-        description="Searches for better object detectors: NAS, pruning and distillation together",
+        description="A service that improves object detectors by architecture search, pruning and "
+        "distillation.",
     )
     app.state.database = database
     app.state.rules = rules
@@ -54,8 +55,8 @@ def create_app(database: Database, rules: Rules = WITHOUT_TOKENS) -> FastAPI:
 
 class _App(FastAPI):
     def openapi(self) -> dict[str, Any]:
-        """The description, in which errors are problem details."""
+        """Return the OpenAPI document, in which errors are problem details."""
         if self.openapi_schema is None:
             problems.describe(super().openapi())
-        assert self.openapi_schema is not None  # FastAPI keeps what it has made
+        assert self.openapi_schema is not None  # FastAPI stores the document that it built
         return self.openapi_schema

@@ -1,17 +1,18 @@
-"""Who may call the API, and what they may do. Every rule of access:
+"""Access control of the API: authentication, roles, ownership and rate limits. The rules:
 
-1. `/healthz`, `/readyz` and the files of the web page are open. Everything else is not, whether it
-   exists or not: `Gate` stands before the whole app.
-2. With authentication, a call carries `Authorization: Bearer SECRET`; else 401. A token's role
-   (`searchd.store.Role`) must include READ to look and SUBMIT for every other method; else 403.
-3. What a token creates belongs to it. Only its owner and an ADMIN may change it: `check_owner`.
+1. `/healthz`, `/readyz` and the files of the web page are open. Every other path needs access,
+   whether it exists or not: `Gate` wraps the whole app.
+2. With authentication, a request has the header `Authorization: Bearer SECRET`; otherwise 401. The
+   role of the token (`searchd.store.Role`) must include READ for safe methods and SUBMIT for all
+   others; otherwise 403.
+3. A token owns what it creates. Only the owner and an ADMIN may change it: `check_owner`.
 4. Without authentication everything is allowed, and the API listens on loopback only
-   (`searchd.settings.check_access`). A browser on this machine must not be made to call it by a
-   page from elsewhere: `Host` must be loopback, and `Origin`, where a browser sends it, the same.
-5. Calls are counted for each token, or for each client address where there is no good token, and
-   refused above a rate: 429. A stream of events is one call.
-6. Paths that users name lie below the data roots: `api.data_roots`.
-7. No other site may read our answers: there are no CORS headers. Bodies are small
+   (`searchd.settings.check_access`). So that no foreign web page can make a browser on this machine
+   call the API, `Host` must be loopback, and `Origin`, if a browser sends it, the same host.
+5. Requests are counted per token, or per client address without a valid token, and refused above a
+   rate: 429. A stream of events is one request.
+6. Paths in specs must be below the data roots: `api.data_roots`.
+7. There are no CORS headers, so that no other site can read responses. Bodies are small
    (`api.body_limit`).
 """
 
@@ -40,25 +41,26 @@ from searchd.store.models.resources import AnyResource
 from searchd.store.resources import tokens
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/", "/index.html", "/app.js", "/style.css"})
-BEARER = HTTPBearer(auto_error=False, description="Made by `searchd token create`")
-"""For OpenAPI alone; `Gate` looks at the header."""
+BEARER = HTTPBearer(auto_error=False, description="A token that `searchd token create` printed.")
+"""The security scheme of the OpenAPI document; `Gate` itself checks the header."""
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What an operator decides about access."""
+    """The access rules that an operator sets."""
 
     tokens_needed: bool = False
     data_roots: tuple[Path, ...] = ()
-    """Folders below which users' paths must lie; none: anywhere."""
+    """Folders that paths in specs must be below; empty to allow any path."""
     requests_per_minute: int = 3000
 
     @classmethod
     def of(cls, settings: Settings) -> "Rules":
-        """
+        """Return the rules that the settings define.
+
         Raises:
-            InvalidValueError: The settings would let anybody in.
+            InvalidValueError: The settings would give everybody access.
         """
         settings.check_access()
         return cls(
@@ -73,15 +75,15 @@ WITHOUT_TOKENS = Rules()
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who makes a call."""
+    """The caller of a request."""
 
     name: str | None
-    """Of the token; None without authentication."""
+    """Name of the token; None without authentication."""
     role: Role
 
 
 class Gate:
-    """ASGI middleware that lets in who may come in, and tells the app who it is."""
+    """ASGI middleware that admits or refuses a request, and passes its caller to the app."""
 
     def __init__(self, app: ASGIApp, database: Database, rules: Rules) -> None:
         self._app, self._database, self._rules = app, database, rules
@@ -107,7 +109,7 @@ class Gate:
             self._count("address", _address(call))
             return Caller(None, Role.ADMIN)
         secret = _secret(call)
-        caller = await run_in_threadpool(self._recognise, secret) if secret else None
+        caller = await run_in_threadpool(self._authenticate, secret) if secret else None
         if caller is None:
             self._count("address", _address(call))
             raise _unknown(token_given=secret is not None)
@@ -115,7 +117,7 @@ class Gate:
         check_role(caller, Role.READ if call.scope.get("method") in _SAFE_METHODS else Role.SUBMIT)
         return caller
 
-    def _recognise(self, secret: str) -> Caller | None:
+    def _authenticate(self, secret: str) -> Caller | None:
         with self._database.read() as session:
             token = tokens.recognise(session, secret)
         if token is None:
@@ -133,33 +135,35 @@ class Gate:
         raise Refused(
             HTTPStatus.TOO_MANY_REQUESTS,
             "rate-limit",
-            f"more than {self._rules.requests_per_minute} requests in a minute by this {kind}; go "
-            f"on in {wait_s} s (the operator's SEARCHD_REQUESTS_PER_MINUTE)",
+            f"more than {self._rules.requests_per_minute} requests per minute by this {kind}; "
+            f"retry in {wait_s} s (the operator sets SEARCHD_REQUESTS_PER_MINUTE)",
             {"Retry-After": str(wait_s)},
         )
 
 
 def check_role(caller: Caller, needed: Role) -> None:
-    """
+    """Check that the caller's role includes the needed one.
+
     Raises:
         Refused: The caller's role does not include the needed one.
     """
     if not caller.role.includes(needed):
         raise _forbidden(
-            needed, f"token {caller.name!r} has role {caller.role}; this needs {needed}"
+            needed, f"token {caller.name!r} has role {caller.role}; this call needs {needed}"
         )
 
 
 def check_owner(caller: Caller, resource: AnyResource) -> None:
-    """
+    """Check that the caller may change the resource.
+
     Raises:
-        Refused: The resource is not the caller's, who is no admin either.
+        Refused: The caller neither owns the resource nor is an admin.
     """
     if caller.role is not Role.ADMIN and resource.owner != caller.name:
         raise _forbidden(
             Role.ADMIN,
             f"{resource.name} belongs to {resource.owner or 'nobody'}; token {caller.name!r} with "
-            f"role {caller.role} may change its own only, {Role.ADMIN} everything",
+            f"role {caller.role} may only change its own resources, role {Role.ADMIN} all",
         )
 
 
@@ -186,13 +190,13 @@ def _check_same_site(call: HTTPConnection) -> None:
     if not is_loopback(_hostname(host)):
         reason = f"Host {host!r} is not this machine"
     elif origin is not None and origin.partition("://")[2] != host:
-        reason = f"Origin {origin!r} is another site than {host!r}"
+        reason = f"Origin {origin!r} is not {host!r}"
     else:
         return
     raise Refused(
         HTTPStatus.FORBIDDEN,
         "cross-site",
-        f"{reason}; without authentication searchd answers nobody but this machine, see "
+        f"{reason}; without authentication searchd answers requests from this machine only, see "
         "SEARCHD_AUTH",
     )
 
@@ -208,11 +212,12 @@ def _unknown(*, token_given: bool) -> Refused:
     if token_given:
         detail, error = "this token is unknown or was revoked", ', error="invalid_token"'
     else:
-        detail, error = "this needs a token, as Authorization: Bearer TOKEN", ""
+        detail, error = "this call needs a token, as Authorization: Bearer TOKEN", ""
     return Refused(
         HTTPStatus.UNAUTHORIZED,
         "unauthenticated",
-        f"{detail}; the operator makes one: searchd token create (clients: SEARCHD_TOKEN)",
+        f"{detail}; the operator creates one with `searchd token create`, clients take it from "
+        "SEARCHD_TOKEN",
         {"WWW-Authenticate": f'Bearer realm="searchd"{error}'},
     )
 

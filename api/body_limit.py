@@ -1,11 +1,11 @@
-"""Refuses large request bodies before they fill the memory."""
+"""A limit on request bodies: large ones are refused before they fill the memory."""
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class BodyLimit:
-    """ASGI middleware: reading a body past `max_bytes` ends in a 413."""
+    """ASGI middleware: a body larger than `max_bytes` is answered with 413."""
 
     def __init__(self, app: ASGIApp, max_bytes: int) -> None:
         self._app = app
@@ -19,7 +19,7 @@ class BodyLimit:
             message = await receive()
             size += len(message.get("body", b""))
             if size > self._max_bytes:
-                raise HTTPException(413, f"the body exceeds {self._max_bytes} bytes")
+                raise HTTPException(413, f"the body is larger than {self._max_bytes} bytes")
             return message
 
         await self._app(scope, receive_limited, send)

@@ -1,8 +1,8 @@
-"""Paths that users name must lie below the operator's data roots.
+"""Paths in specs must be below the operator's data roots.
 
-Workers open these paths as the user they run as, and what they read shows in results and errors:
-without this rule, whoever may submit could have any file of the cluster looked at. Links are
-followed here, when a spec is submitted; who may write below a root can still change them later.
+Workers open these paths with their own user's rights, and the content shows in results and errors:
+without this rule, anybody who may submit could read any file of the cluster. Links are resolved
+here, when a spec is submitted; a user who may write below a root can still change them later.
 """
 
 import os
@@ -22,11 +22,12 @@ from searchd.spec import (
 )
 
 _OF_URIS = ("://", "::")
-"""What makes fsspec see more than a path: a scheme, a chain of file systems."""
+"""Marks of an fsspec URI, which is more than a path: a scheme, a chain of file systems."""
 
 
 def check_dataset(spec: DatasetSpec, roots: tuple[Path, ...]) -> None:
-    """
+    """Check the paths of a data set.
+
     Raises:
         InvalidValueError: A path of the data set is not below any of the roots.
     """
@@ -36,18 +37,20 @@ def check_dataset(spec: DatasetSpec, roots: tuple[Path, ...]) -> None:
 
 
 def check_search(spec: SearchSpec, roots: tuple[Path, ...]) -> None:
-    """
+    """Check the paths of a search.
+
     Raises:
-        InvalidValueError: A path that the search names is not below any of the roots.
+        InvalidValueError: A path of the search is not below any of the roots.
     """
     for field, path in _paths(spec):
         _check(field, path, roots)
 
 
 def check_distillation(spec: DistillationSpec, roots: tuple[Path, ...]) -> None:
-    """
+    """Check the paths of a distillation.
+
     Raises:
-        InvalidValueError: A path that the distillation names is not below any of the roots.
+        InvalidValueError: A path of the distillation is not below any of the roots.
     """
     if spec.base is not None:
         for field, path in _of_base(spec.base):
@@ -56,16 +59,18 @@ def check_distillation(spec: DistillationSpec, roots: tuple[Path, ...]) -> None:
 
 
 def check_finish(spec: FinishSpec, roots: tuple[Path, ...]) -> None:
-    """
+    """Check the paths of the method that improves detectors.
+
     Raises:
-        InvalidValueError: A path that the method names is not below any of the roots.
+        InvalidValueError: A path of the method is not below any of the roots.
     """
     if isinstance(spec.method, DistilSpec):
         _check_methods(spec.method, roots)
 
 
 def check_teacher(spec: TeacherSpec, roots: tuple[Path, ...]) -> None:
-    """
+    """Check the path of a teacher's checkpoint.
+
     Raises:
         InvalidValueError: The checkpoint is not below any of the roots.
     """
@@ -102,8 +107,8 @@ def _check(field: str, path: str, roots: tuple[Path, ...]) -> None:
     if roots and not _is_below(path, roots):
         allowed = ", ".join(map(str, roots))
         raise InvalidValueError(
-            f"{field}={path!r} must be an absolute path without '..' that lies, links followed, "
-            f"below one of: {allowed} (the operator's SEARCHD_DATA_ROOTS)"
+            f"{field}={path!r} must be an absolute path without '..' that is, with links resolved, "
+            f"below one of: {allowed} (the operator sets SEARCHD_DATA_ROOTS)"
         )
 
 

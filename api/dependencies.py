@@ -1,4 +1,4 @@
-"""What endpoints share: the database, parameters, and the answer to a POST."""
+"""What endpoints share: the database, parameters, and the response to a POST."""
 
 import math
 import re
@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from api.auth import Rules
-from api.schemas.resources import PREFIX
+from api.schemas import PREFIX, XAxis, YAxis
 from searchd.domain.errors import InvalidValueError
 from searchd.store import Database
 from searchd.store.base import ID_LENGTH
@@ -31,15 +31,15 @@ def _rules(request: Request) -> Rules:
 
 
 async def check_json(request: Request) -> None:
-    """See that what was sent can be stored and sent back: JSON may spell numbers and characters
-    that no database, disk or answer can hold.
+    """Check that the body can be stored and returned: JSON can express numbers and characters that
+    no database, disk or response can hold.
 
     Raises:
-        InvalidValueError: It cannot.
+        InvalidValueError: The body has such a number or character.
     """
     try:
         values = [await request.json()]
-    except (ValueError, RecursionError):  # no JSON; where some is needed, FastAPI says so
+    except (ValueError, RecursionError):  # no JSON; where it is required, FastAPI refuses the call
         return
     while values:
         match values.pop():
@@ -48,44 +48,78 @@ async def check_json(request: Request) -> None:
             case list() as items:
                 values += items
             case str() as text if _UNSTORABLE.search(text):
-                raise InvalidValueError(f"{text!r} holds a zero character or half a character")
+                raise InvalidValueError(f"{text!r} holds a null character or a lone surrogate")
             case float() as number if not math.isfinite(number):
-                raise InvalidValueError(f"{number} is no finite number")
+                raise InvalidValueError(f"{number} is not a finite number")
 
 
 DatabaseDep = Annotated[Database, Depends(_database)]
 RulesDep = Annotated[Rules, Depends(_rules)]
 _REFERENCE = r"^[A-Za-z0-9_-]+$"
-Reference = Annotated[
-    str, Path(pattern=_REFERENCE, max_length=ID_LENGTH, description="An id or a name")
+
+
+def _reference(description: str) -> Any:
+    """A path parameter that names a resource or a file."""
+    return Path(pattern=_REFERENCE, max_length=ID_LENGTH, description=description)
+
+
+Reference = Annotated[str, _reference("Name or id of the resource that the call is about.")]
+DatasetReference = Annotated[str, _reference("Name or id of the data set.")]
+PoolReference = Annotated[str, _reference("Name or id of the pool.")]
+TeacherReference = Annotated[str, _reference("Name or id of the teacher.")]
+SearchReference = Annotated[str, _reference("Name or id of the search.")]
+DistillationReference = Annotated[str, _reference("Name or id of the distillation.")]
+TrialId = Annotated[str, _reference("Id of the trial, for example s-7f3k2m-12.")]
+ArtifactName = Annotated[
+    str, _reference("Name of the file within the trial, for example student or adapters.")
 ]
-NO_CONTENT: dict[int | str, dict[str, Any]] = {204: {"description": "validate_only: all is well"}}
-PageSize = Annotated[int, Query(ge=1, le=MAX_PAGE_SIZE, description="At most so many items")]
+NO_CONTENT: dict[int | str, dict[str, Any]] = {
+    204: {"description": "With validate_only: the request is valid, and nothing was created."}
+}
+PageSize = Annotated[
+    int, Query(ge=1, le=MAX_PAGE_SIZE, description="Largest number of items in the response.")
+]
 PageToken = Annotated[
     str | None,
     Query(
-        pattern=_REFERENCE, max_length=ID_LENGTH, description="next_page_token of the page before"
+        pattern=_REFERENCE,
+        max_length=ID_LENGTH,
+        description="The next_page_token of the previous page. The first page without it.",
     ),
 ]
 ValidateOnly = Annotated[
-    bool, Query(description="Check everything, create nothing, answer 204 if all is well")
+    bool,
+    Query(description="Check the request without creating anything; 204 if it is valid."),
 ]
 IdempotencyKey = Annotated[
     str | None,
     Header(
         min_length=1,
         max_length=KEY_LENGTH,
-        description="A request repeated with the same key creates nothing new",
+        description="Any text. A request that is repeated with the same key creates nothing new.",
     ),
 ]
 LastEventId = Annotated[
     int,
-    Header(ge=0, le=MAX_EVENT, description="Only events after this one, as EventSource asks for"),
+    Header(
+        ge=0,
+        le=MAX_EVENT,
+        description="Number of the last event already received; the stream starts after it.",
+    ),
 ]
+STATUS_HELP = "Status that the listed items must have. All statuses by default."
+XAxisQuery = Annotated[
+    XAxis,
+    Query(
+        description="Cost of the Pareto front: multiply-accumulates, parameters, or latency in "
+        "seconds."
+    ),
+]
+YAxisQuery = Annotated[YAxis, Query(description="Accuracy of the Pareto front: AP, AP50 or AP75.")]
 
 
 def created(resource: BaseModel, path: str, validate_only: bool) -> Response:
-    """201 with the resource and its address, or 204 when nothing was to be created."""
+    """Return 201 with the resource and its address, or 204 with `validate_only`."""
     if validate_only:
         return Response(status_code=status.HTTP_204_NO_CONTENT)
     location = {"Location": PREFIX + path}

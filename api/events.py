@@ -1,4 +1,4 @@
-"""Events of a resource as a stream of server-sent events."""
+"""The events of a resource as a stream of server-sent events."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -6,22 +6,23 @@ from collections.abc import AsyncIterator, Sequence
 from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import ServerSentEvent
 
-from api.schemas.resources import Event
+from api.schemas import Event
 from searchd.domain.lifecycle import is_final
 from searchd.store import Database, events
 from searchd.store.models import EventRow
 from searchd.store.work import queue
 
 POLL_S = 0.5
-"""Seconds between two looks at the database while nothing happens."""
+"""Seconds between two reads of the database while there are no new events."""
 
 
 async def stream(
     database: Database, resource_id: str, last_event_id: int
 ) -> AsyncIterator[ServerSentEvent]:
-    """Every event after `last_event_id`, those to come too, until the resource has ended.
+    """Yield every event after `last_event_id`, also future ones, until the resource has ended.
 
-    The event's id is its number, so that a client that reconnects with Last-Event-ID misses none.
+    The id of an event is its number, so that a client that reconnects with Last-Event-ID misses
+    none.
     """
     while True:
         batch, ended = await run_in_threadpool(_read, database, resource_id, last_event_id)

@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem details, with one stable `type` for each kind of error."""
+"""Error responses as RFC 9457 problem details, with a stable `type` for each kind of error."""
 
 import json
 import logging
@@ -12,15 +12,15 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import OperationalError, TimeoutError
 from starlette.exceptions import HTTPException
 
-from api.schemas.resources import FieldProblem, Problem
+from api.schemas import FieldProblem, Problem
 from searchd.domain import errors
 
 log = logging.getLogger(__name__)
 
 RETRY_S = 5
-"""After which a client may go on that was told that the database does not answer."""
+"""Seconds after which a client should retry when the database is unavailable."""
 DATABASE_AWAY = (OperationalError, TimeoutError)
-"""It is down or starts, or others kept us waiting for too long."""
+"""Errors of an unavailable database: it is down, starting, or locked for too long."""
 MEDIA_TYPE = "application/problem+json"
 _URN = "urn:searchd:problem:"
 
@@ -37,33 +37,34 @@ _KINDS: dict[type[errors.SearchdError], tuple[HTTPStatus, str]] = {
     errors.CollectedError: (HTTPStatus.GONE, "collected"),
     errors.DataError: (HTTPStatus.UNPROCESSABLE_ENTITY, "data"),
 }
-"""Status and last part of the type; an error that is not listed is treated as its base class."""
+"""HTTP status and last part of the type of each error; an error that is not listed is treated as
+its base class."""
 
 RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": text}
     for status, text in {
-        400: "The body cannot be read",
-        401: "No token, or none that is known",
-        403: "The token may not do this",
-        404: "There is no such resource",
-        409: "The resource's state forbids the call",
-        413: "The body is too large",
-        422: "The request breaks a rule",
-        429: "Too many requests; Retry-After says when to go on",
-        503: "The database does not answer; Retry-After says when to go on",
+        400: "The body of the request cannot be read.",
+        401: "The request has no token, or an unknown or revoked one.",
+        403: "The role of the token does not allow the request.",
+        404: "There is no resource with this name or id.",
+        409: "The state of the resource does not allow the request.",
+        413: "The body of the request is too large.",
+        422: "A parameter or field of the request is invalid.",
+        429: "Too many requests; retry after the seconds in Retry-After.",
+        503: "The database is unavailable; retry after the seconds in Retry-After.",
     }.items()
 }
-"""For OpenAPI; `describe` sets their media type."""
+"""The error responses in the OpenAPI document; `describe` sets their media type."""
 
 
 class Refused(Exception):
-    """Who calls may not do this, whatever it is (`api.auth`).
+    """The caller may not make this request (`api.auth`).
 
     Args:
         status: 401, 403 or 429.
-        name: Last part of the type.
-        detail: The rule, and what would help.
-        headers: The same for programs.
+        name: Last part of the problem's type.
+        detail: The rule that was broken, and what would help.
+        headers: Response headers that say the same to programs.
     """
 
     def __init__(
@@ -73,13 +74,14 @@ class Refused(Exception):
         self.status, self.name, self.headers = status, name, headers or {}
 
     def response(self) -> JSONResponse:
+        """The response that reports this error."""
         answer = _answer(self.status, _URN + self.name, self.status.phrase, str(self))
         answer.headers.update(self.headers)
         return answer
 
 
 def install(app: FastAPI) -> None:
-    """Make the app answer every error with problem details."""
+    """Make the app report every error as problem details."""
     app.add_exception_handler(errors.SearchdError, _searchd_error)
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(RequestValidationError, _validation_error)
@@ -90,8 +92,8 @@ def install(app: FastAPI) -> None:
 
 
 def describe(openapi: dict[str, Any]) -> None:
-    """Write into an OpenAPI description that errors are of `MEDIA_TYPE`; FastAPI takes them for
-    whatever the endpoint answers with."""
+    """Set the media type of error responses in an OpenAPI document to `MEDIA_TYPE`; FastAPI writes
+    the media type of the endpoint's normal response."""
     operations = [each for path in openapi["paths"].values() for each in path.values()]
     for operation in operations:
         for status, response in operation["responses"].items():
@@ -120,7 +122,7 @@ def _validation_error(_request: Request, error: Exception) -> JSONResponse:
     ]
     detail = "; ".join(f"{'.'.join(map(str, f.location))}: {f.message}" for f in fields)
     status = HTTPStatus.UNPROCESSABLE_ENTITY
-    return _answer(status, _URN + "validation", "The request is not valid", detail, fields)
+    return _answer(status, _URN + "validation", "Invalid request", detail, fields)
 
 
 def _http_error(_request: Request, error: Exception) -> JSONResponse:
@@ -132,13 +134,14 @@ def _http_error(_request: Request, error: Exception) -> JSONResponse:
 
 
 def database_away(error: Exception) -> JSONResponse:
-    """The answer to any call whose transaction ended with one of `DATABASE_AWAY`."""
-    log.error("the database does not answer: %s", error.args[0])  # the rest is the statement
+    """Return the response to a request whose transaction ended with one of `DATABASE_AWAY`."""
+    log.error("the database is unavailable: %s", error.args[0])  # the rest is the statement
     answer = _answer(
         HTTPStatus.SERVICE_UNAVAILABLE,
         _URN + "database-unavailable",
-        "The database does not answer",
-        f"try again in {RETRY_S} s; with the same Idempotency-Key nothing is created twice",
+        "Database unavailable",
+        f"the database is unavailable; retry in {RETRY_S} s (a repeated Idempotency-Key creates "
+        "nothing twice)",
     )
     answer.headers["Retry-After"] = str(RETRY_S)
     return answer
@@ -147,7 +150,7 @@ def database_away(error: Exception) -> JSONResponse:
 def _unexpected_error(_request: Request, error: Exception) -> JSONResponse:
     log.error("unexpected error", exc_info=error)
     status = HTTPStatus.INTERNAL_SERVER_ERROR
-    return _answer(status, _URN + "internal", "Internal", "see the API's log for the cause")
+    return _answer(status, _URN + "internal", "Internal", "internal error; see the log of the API")
 
 
 def _answer(
@@ -165,5 +168,5 @@ class _ProblemResponse(JSONResponse):
     media_type = MEDIA_TYPE
 
     def render(self, content: Any) -> bytes:
-        """As ASCII: a request that is quoted may hold what UTF-8 cannot (a lone surrogate)."""
+        """Encode as ASCII: a quoted request may hold a lone surrogate, which UTF-8 cannot."""
         return json.dumps(content).encode()

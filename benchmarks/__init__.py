@@ -1,1 +1,1 @@
-"""Side-by-side measurements against named peers; each module is one command."""
+"""Benchmarks, some against named peers; each module is one command."""

@@ -1,11 +1,11 @@
-"""The cost of each distillation method: a distilled training step over a plain student step.
+"""The cost of each distillation method: the time of a distilled step over that of a plain step.
 
     python -m benchmarks.distillation_cost [--student faster_rcnn] [--rounds 5] [--only NAME ...]
 
-Both sides take real steps of `detection.training` on the same images of `shapes`, one thread.
-Rounds alternate, and the median of each pair's ratio is reported, since the machine's speed
-drifts. A distilled step holds the teacher's forward pass, which methods share: the last lines are
-combinations. Prints JSON.
+Both sides take real steps of `detection.training` on the same images of `shapes` in one thread.
+Rounds alternate, since the speed of the machine drifts, and the median of the ratios of all rounds
+is reported. A distilled step includes the forward pass of the teacher, which methods share, so the
+last lines are combinations. Prints JSON.
 """
 
 import argparse
@@ -38,7 +38,7 @@ SPEC = TrainingSpec(epochs=10_000, batch_size=8, resolutions=(SIZE,))
 def steps(
     split: CocoSplit, family: Family, methods: Sequence[MethodSpec] | None
 ) -> Callable[[], object]:
-    """A function that takes one training step; None for methods: without a teacher."""
+    """Return a function that takes one training step, without a teacher if `methods` is None."""
     torch.manual_seed(0)
     model = build_detector(detector(family, STUDENT_CHANNELS))
     distiller = None
@@ -51,9 +51,15 @@ def steps(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--student", type=Family, choices=list(Family), default=Family.FASTER_RCNN)
-    parser.add_argument("--rounds", type=int, default=5, help="pairs of measurements")
-    parser.add_argument("--only", nargs="*", help="names of methods; default: all")
+    parser.add_argument(
+        "--student",
+        type=Family,
+        choices=list(Family),
+        default=Family.FASTER_RCNN,
+        help="family of the student",
+    )
+    parser.add_argument("--rounds", type=int, default=5, help="number of rounds per method")
+    parser.add_argument("--only", nargs="*", help="names of the methods to measure; default: all")
     options = parser.parse_args()
     torch.set_num_threads(1)
     found: dict[str, float] = {}
@@ -64,7 +70,7 @@ def main() -> None:
             detector(options.student, STUDENT_CHANNELS),
             detector(Family.FASTER_RCNN, TEACHER_CHANNELS),
             classifier,
-            num_iterations=0,  # no warm-up: what is timed is the whole method
+            num_iterations=0,  # without warm-up: the complete method is measured
         )
         plain = steps(split, options.student, None)
         for name, methods in chosen.items():

@@ -1,11 +1,11 @@
-"""What each distillation method gains on `shapes`: AP of students trained alike but for it.
+"""The gain of each distillation method on `shapes`: AP of students that differ in it alone.
 
     python -m benchmarks.distillation_gain [--student faster_rcnn] [--seeds 0] [--device cpu] ...
 
 One teacher per run. Every arm trains the student from the same random weights, on the same batches,
-for the same number of iterations, with the published weights of its methods; only what it is
-distilled by differs. Results are appended to --out as they come, and what stands there is not run
-again. Prints a table of the mean AP and, with several seeds, the spread.
+for the same number of iterations, with the published weights of its methods; only the methods
+differ. Results are appended to a file in --folder, and repeating the command skips the arms in it.
+Prints a table of the mean AP and, with several seeds, its standard deviation.
 """
 
 import argparse
@@ -49,7 +49,8 @@ def training_spec(options: argparse.Namespace, epochs: int) -> TrainingSpec:
 
 
 def train_teacher(options: argparse.Namespace, data: DatasetSpec) -> dict[str, float]:
-    """Train the teacher once and keep its weights in the folder; its AP."""
+    """Train the teacher, store its weights in the folder, and return its AP. A stored teacher is
+    not trained again."""
     weights, card = options.folder / "teacher.pt", options.folder / "teacher.json"
     if not card.exists():
         torch.manual_seed(0)
@@ -64,7 +65,7 @@ def train_teacher(options: argparse.Namespace, data: DatasetSpec) -> dict[str, f
 def run_arm(
     options: argparse.Namespace, data: DatasetSpec, methods: Sequence[MethodSpec], seed: int
 ) -> dict[str, float]:
-    """AP of a student trained by these methods."""
+    """Train a student by these methods and return its AP."""
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     model = build_detector(detector(options.student, STUDENT_CHANNELS))
@@ -154,7 +155,7 @@ def table(
     teacher: dict[str, float],
     results: dict[str, dict[int, dict[str, float]]],
 ) -> str:
-    """A Markdown table, in the order of the arms."""
+    """Return the results as a Markdown table, in the order of the arms."""
     plain = _mean(results[PLAIN], "ap")
     lines = [
         f"Student {options.student}, {options.size} px, {options.epochs} epochs of "
@@ -181,17 +182,19 @@ def _mean(seeds: dict[int, dict[str, float]], metric: str) -> float:
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--student", type=Family, choices=list(Family), default=Family.FASTER_RCNN)
-    parser.add_argument("--folder", type=Path, default=Path("distillation-gain"), help="results")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--size", type=int, default=96, help="pixels a side")
-    parser.add_argument("--images", type=int, default=256, help="training images")
-    parser.add_argument("--epochs", type=int, default=16, help="of a student")
-    parser.add_argument("--teacher-epochs", type=int, default=48)
-    parser.add_argument("--learning-rate", type=float, default=0.05)
-    parser.add_argument("--max-grad-norm", type=float, default=5.0, help="the demo's")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--workers", type=int, default=1, help="arms at a time")
+    add = parser.add_argument
+    family, folder = Family.FASTER_RCNN, Path("distillation-gain")
+    add("--student", type=Family, choices=list(Family), default=family, help="student's family")
+    add("--folder", type=Path, default=folder, help="folder for data, teacher and results")
+    add("--seeds", type=int, nargs="+", default=[0], help="seeds, each of which trains every arm")
+    add("--size", type=int, default=96, help="width and height of the images in pixels")
+    add("--images", type=int, default=256, help="number of training images")
+    add("--epochs", type=int, default=16, help="epochs of each student")
+    add("--teacher-epochs", type=int, default=48, help="epochs of the teacher")
+    add("--learning-rate", type=float, default=0.05, help="learning rate of SGD")
+    add("--max-grad-norm", type=float, default=5.0, help="gradients are clipped to this L2 norm")
+    add("--device", default="cpu", help="device to train on: cpu or cuda")
+    add("--workers", type=int, default=1, help="number of arms trained at the same time")
     return parser.parse_args()
 
 

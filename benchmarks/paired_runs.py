@@ -8,7 +8,8 @@ from detection.crop_classifier_training import ClassifierTraining
 from detection.data.crops import CropSplit
 from searchd.domain.architecture import preset
 from searchd.domain.detector import Detector, Family
-from searchd.domain.distillation_methods import JOINT_DETNAS, MethodName, fitting, traits
+from searchd.domain.distillation_methods import JOINT_DETNAS, MethodName
+from searchd.domain.method_fit import fitting, traits
 from searchd.spec import MethodSpec
 from searchd.spec.classifier import ClassifierSpec
 
@@ -22,11 +23,11 @@ G_DETKD = {
     ),
     False: (MethodName.SGFI, MethodName.CKD),
 }
-"""What G-DetKD distils by, of two-stage students and of others (docs/papers.md 3.3, 3.5)."""
+"""The methods of G-DetKD, by whether the student has two stages (docs/papers.md 3.3, 3.5)."""
 
 
 def detector(family: Family, base_channels: int) -> Detector:
-    """A small ResNet-18 detector for images of 64 to 128 pixels."""
+    """Return a small ResNet-18 detector for images of 64 to 128 pixels."""
     return Detector(
         architecture=preset("resnet18", base_channels=base_channels),
         num_classes=NUM_CLASSES,
@@ -44,13 +45,13 @@ def detector(family: Family, base_channels: int) -> Detector:
 def arms(
     student: Detector, teacher: Detector, classifier: str, num_iterations: int
 ) -> dict[str, tuple[MethodSpec, ...]]:
-    """Every single method that fits the pair, and the papers' combinations, by name.
+    """Return every method that fits the pair, and the combinations of the papers, by name.
 
     Args:
-        student: Taught.
-        teacher: Teaches.
-        classifier: Folder of a crop classifier.
-        num_iterations: Of the training: warm-ups are shortened to a tenth of it.
+        student: The student.
+        teacher: The teacher.
+        classifier: Folder of a stored crop classifier.
+        num_iterations: Length of the training; warm-ups are shortened to a tenth of it.
     """
 
     def method(name: MethodName) -> MethodSpec:

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of one's own, from the installed binaries, for tests and benchmarks."""
+"""A temporary PostgreSQL server from the installed binaries, for tests and benchmarks."""
 
 import os
 import shutil
@@ -16,10 +16,10 @@ _USER = "nobody" if os.geteuid() == 0 else None  # PostgreSQL refuses to run as 
 
 
 class PostgresqlServer:
-    """A server on a socket in a temporary folder, reached by nobody but this machine's users.
+    """A server on a socket in a temporary folder, which only users of this machine can reach.
 
     Args:
-        durable: Whether a commit waits for the disk, as an operator's does. Tests need not.
+        durable: Whether a commit waits for the disk, as in production. Tests need not.
     """
 
     def __init__(self, *, durable: bool = False) -> None:
@@ -31,21 +31,21 @@ class PostgresqlServer:
 
     @property
     def url(self) -> str:
-        """URL of the server's own database."""
+        """The URL of the server's default database."""
         return f"postgresql+psycopg://searchd@/postgres?host={self._folder}"
 
     def start(self) -> None:
-        """Start, or start again, and wait until it answers."""
+        """Start or restart the server, and wait until it is ready."""
         options = f"{self._options} -k {self._folder}"
         self._run("pg_ctl", "-w", "-l", self._folder / "log", "-o", options, "start")
 
     def stop(self, mode: str = "fast") -> None:
-        """Stop; "immediate" is a crash."""
+        """Stop the server; the mode "immediate" is like a crash."""
         self._run("pg_ctl", "-m", mode, "-w", "stop")
 
     @contextmanager
     def database(self, name: str) -> Iterator[str]:
-        """URL of a new database without tables, until the block is left."""
+        """Yield the URL of a new database without tables, which is dropped when the block ends."""
         engine = create_engine(self.url, isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:
             connection.execute(text(f"CREATE DATABASE {name}"))
@@ -57,7 +57,7 @@ class PostgresqlServer:
             engine.dispose()
 
     def remove(self) -> None:
-        """Delete its files."""
+        """Delete the files of the server."""
         shutil.rmtree(self._folder)
 
     def _run(self, program: str, *arguments: Any) -> None:
@@ -78,7 +78,7 @@ class PostgresqlServer:
 
 @contextmanager
 def running(*, durable: bool = False) -> Iterator[PostgresqlServer]:
-    """A running server, until the block is left."""
+    """Yield a running server, which is removed when the block ends."""
     server = PostgresqlServer(durable=durable)
     try:
         server.start()

@@ -1,12 +1,12 @@
-"""Progressive distillation against its baselines, over HTTP, with its driver killed in the middle.
+"""Progressive distillation against its baselines, over HTTP, with its driver killed halfway.
 
     python -m benchmarks.progressive [--seed 0] [--folder DIR]
 
-Starts a service of its own, draws `shapes`, submits the pool and the distillation of
-`examples/progressive`, kills the driver's process (SIGKILL) once half of the stages have ended, and
-prints what the service answers: order and reasons, costs, the rank table of the study, and the APs
-after equal budgets. Name the folder of an interrupted run to go on with it. Exit code 1: the
-distillation did not succeed, or a stage that had ended before the kill was trained again.
+Starts a service, draws `shapes`, submits the pool and the distillation of `examples/progressive`,
+kills the process of the driver (SIGKILL) once half of the stages have ended, and prints the results
+from the service: order and reasons, costs, the ranks of the study, and the APs at equal budgets.
+The folder of an interrupted run resumes it. Exit code 1: the distillation did not succeed, or a
+stage that had ended before the kill was trained again.
 """
 
 import argparse
@@ -29,12 +29,12 @@ from searchd.spec import DistillationSpec, PoolSpec
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "progressive"
 KEY = "benchmark"
-"""Idempotency key: an interrupted benchmark finds what it had submitted."""
+"""Idempotency key, by which a resumed benchmark finds what it had submitted."""
 POLL_S = 2.0
 
 
 def run(client: Client, folder: Path, seed: int) -> tuple[DistillationDetails, list[str]]:
-    """Submit everything, kill the driver once, wait for the end.
+    """Submit everything, kill the driver once, and wait for the end.
 
     Returns:
         The distillation, and the stages that had ended before the kill and were trained again.
@@ -54,7 +54,7 @@ def run(client: Client, folder: Path, seed: int) -> tuple[DistillationDetails, l
 
 
 def _kill_in_the_middle(client: Client, distillation: str, folder: Path) -> dict[str, int]:
-    """Attempts of the stages that had ended, by trial."""
+    """Kill the driver once half of the stages have ended; return the attempts of those by trial."""
     marker = folder / "killed"
     while (found := client.get_distillation(distillation)).finished_at is None:
         done = found.trials.get(TrialStatus.SUCCEEDED, 0) - 1  # without the base
@@ -74,7 +74,7 @@ def _kill_in_the_middle(client: Client, distillation: str, folder: Path) -> dict
 
 
 def _drivers(distillation: str) -> Iterator[psutil.Process]:
-    """The processes that carry out the distillation."""
+    """The driver processes of the distillation."""
     for process in psutil.process_iter(["cmdline"]):
         line = process.info["cmdline"] or []
         if "searchd.driver" in line and any(distillation in word for word in line):
@@ -82,7 +82,7 @@ def _drivers(distillation: str) -> Iterator[psutil.Process]:
 
 
 def report(found: DistillationDetails) -> Iterator[str]:
-    """What came of it, in lines."""
+    """Yield the results, line by line."""
     yield f"{found.name} is {found.status}: {found.status_reason}"
     took = (found.finished_at or found.created_at) - (found.started_at or found.created_at)
     yield f"{len(found.stages)} stages, {took.total_seconds():.0f} s, with the student's base"
@@ -97,7 +97,7 @@ def report(found: DistillationDetails) -> Iterator[str]:
     if compared is None:
         return
     yield ""
-    yield f"{'the student as given':22} {_percent(compared.base)}"
+    yield f"{'the given student':22} {_percent(compared.base)}"
     yield f"{'the order':22} {_percent(compared.order)}"
     for baseline, ap in compared.baselines.items():
         yield f"{baseline:22} {_percent(ap)}"
@@ -118,8 +118,8 @@ def _say(line: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.progressive", description=__doc__)
-    parser.add_argument("--seed", type=int, default=0, help="of data, pool and distillation")
-    parser.add_argument("--folder", type=Path, help="where everything is kept")
+    parser.add_argument("--seed", type=int, default=0, help="seed of data, pool and distillation")
+    parser.add_argument("--folder", type=Path, help="data folder; default: a new one")
     options = parser.parse_args()
     folder = options.folder or Path("searchd-data") / f"progressive-{os.getpid()}"
     signal.signal(signal.SIGTERM, signal.default_int_handler)

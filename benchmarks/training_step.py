@@ -1,11 +1,11 @@
-"""A training step of searchd against mmdet's own, on the same detector and images.
+"""A training step of searchd against one of mmdet, on the same detector and images.
 
     python -m benchmarks.training_step [--rounds 7]
 
 Both sides read the same images from memory, resize, flip, normalise and pad them, compute the same
 losses and take one SGD step; the peer uses mmdet's transforms, its data preprocessor and
-`FasterRCNN.loss`. Rounds alternate, and the ratio of each pair is reported, since the machine's
-speed drifts. A second ratio compares a distilled step with a plain one.
+`FasterRCNN.loss`. Rounds alternate, since the speed of the machine drifts, and the ratios of the
+rounds are reported. A second ratio compares a distilled step with a plain one.
 """
 
 import argparse
@@ -34,7 +34,7 @@ from searchd.spec import MethodsSpec, TrainingSpec
 
 BATCH_SIZE = 8
 STEPS = 10
-"""Steps per round."""
+"""The number of training steps per round."""
 SIZE = Resolution(96, 96)
 
 
@@ -50,7 +50,7 @@ def student(base_channels: int) -> Detector:
 
 
 def ours(split: CocoSplit, *, distilled: bool) -> Callable[[], object]:
-    """A function that takes one step of `detection.training`."""
+    """Return a function that takes one step of `detection.training`."""
     model = build_detector(student(16))
     spec = TrainingSpec(epochs=10_000, batch_size=BATCH_SIZE, resolutions=(SIZE,))
     distiller = None
@@ -63,7 +63,7 @@ def ours(split: CocoSplit, *, distilled: bool) -> Callable[[], object]:
 
 
 def mmdets(split: CocoSplit) -> Callable[[], object]:
-    """A function that takes one step as mmdet's runner does."""
+    """Return a function that takes one step like the runner of mmdet."""
     register_all_modules()
     model = build_detector(student(16)).train()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
@@ -113,7 +113,7 @@ def _mmdet_sample(split: CocoSplit, index: int) -> dict[str, Any]:
 
 
 def ratios(numerator: Callable[[], object], peer: Callable[[], object], rounds: int) -> list[float]:
-    """Time of the one over time of the other, round by round, after a warm-up."""
+    """Return the ratio of the two times in each round, after a warm-up."""
     _time(numerator)
     _time(peer)
     return [_time(numerator) / _time(peer) for _ in range(rounds)]
@@ -128,7 +128,7 @@ def _time(step: Callable[[], object]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=7, help="pairs of measurements")
+    parser.add_argument("--rounds", type=int, default=7, help="number of rounds")
     rounds = parser.parse_args().rounds
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,5 @@
-"""Child processes: kept running, found again by a mark in their environment, ended. No Ray."""
+"""Child processes: started, restarted, found again by an environment variable, and ended. It does
+not import Ray."""
 
 import contextlib
 import logging
@@ -18,30 +19,30 @@ log = logging.getLogger(__name__)
 _STOP_GRACE_S = 10.0
 _MAX_BACK_OFF_S = 30.0
 _STEADY_S = 60.0
-"""A process that lived this long is restarted at once when it ends."""
+"""Seconds after which a process counts as steady: it is restarted without back-off."""
 
 
 @dataclass(slots=True)
 class Child:
-    """A process of ours that is to run all the time."""
+    """A child process that is restarted whenever it ends."""
 
     name: str
     command: list[str]
     environment: Mapping[str, str]
     folder: Path
-    """Its working folder."""
+    """The working directory of the process."""
     log_file: Path
-    """Its output is appended here."""
+    """The file that the output of the process is appended to."""
     process: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
     crashes: int = field(default=0, init=False)
-    """In a row, each after less than `_STEADY_S`."""
+    """The number of consecutive crashes, each after less than `_STEADY_S`."""
     not_before: float = field(default=0.0, init=False)
-    """time.monotonic() before which it is not started again."""
+    """The time of the monotonic clock before which the process is not restarted."""
     _started_at: float = field(default=0.0, init=False)
 
     def start(self) -> None:
-        """Start it in a session of its own: Ctrl-C in a terminal does not reach it, and when it
-        kills its process group, as Ray's reaper does, it kills nothing of ours."""
+        """Start the process in its own session: Ctrl-C in a terminal does not reach it, and if it
+        kills its process group, as Ray's reaper does, it does not kill this process."""
         with self.log_file.open("ab") as output:
             self.process = subprocess.Popen(
                 self.command,
@@ -53,18 +54,18 @@ class Child:
                 start_new_session=True,
             )
         self._started_at = time.monotonic()
-        log.info("%s is started, process %d", self.name, self.process.pid)
+        log.info("started %s, process %d", self.name, self.process.pid)
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs."""
+        """The exit code, or None while the process runs."""
         return None if self.process is None else self.process.poll()
 
     def keep_running(self) -> bool:
-        """Start it again if it has ended, with back-off.
+        """Restart the process if it has ended, with back-off.
 
         Returns:
-            Whether it was started.
+            Whether the process was started.
         """
         if self.process is not None and self.exit_code is not None:
             self._note_crash(self.exit_code)
@@ -74,7 +75,7 @@ class Child:
         return True
 
     def stop(self) -> None:
-        """SIGTERM, then SIGKILL; returns when it has ended."""
+        """End the process by SIGTERM, then by SIGKILL, and wait for its end."""
         if self.process is None:
             return
         self.process.terminate()
@@ -83,10 +84,10 @@ class Child:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        log.info("%s is stopped", self.name)
+        log.info("stopped %s", self.name)
 
     def tail(self) -> str:
-        """The end of its log, for error messages."""
+        """Return the last lines of the log, for error messages."""
         lines = self.log_file.read_text(errors="replace").splitlines()[-10:]
         return "\n".join([f"the last lines of {self.log_file} are:", *lines])
 
@@ -97,19 +98,19 @@ class Child:
         self.process = None
         self.not_before = time.monotonic() + delay_s
         log.error(
-            "%s ended with exit code %d; it is started again in %.0f s, its log is %s",
+            "%s ended with exit code %d; restart in %.0f s, log: %s",
             *(self.name, exit_code, delay_s, self.log_file),
         )
 
 
 def marked(variable: str, value: str) -> list[psutil.Process]:
-    """Living processes with this variable in their environment, and all their descendants.
+    """Return the running processes with this environment variable, and all their descendants.
 
-    Some processes write their title over their environment; their parents lead to them.
+    Some processes overwrite their environment with a title; they are found as descendants.
     """
     found: dict[int, psutil.Process] = {}
     for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):  # ended meanwhile, or another user's
+        with contextlib.suppress(psutil.Error):  # it has ended, or belongs to another user
             if process.environ().get(variable) == value:
                 family = (process, *process.children(recursive=True))
                 found.update({member.pid: member for member in family})
@@ -118,22 +119,22 @@ def marked(variable: str, value: str) -> list[psutil.Process]:
 
 
 def end(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
-    """SIGTERM, then SIGKILL.
+    """End processes by SIGTERM, then by SIGKILL.
 
     Returns:
-        Those that are still there.
+        The processes that are still running.
     """
     remaining = list(processes)
     for number in (signal.SIGTERM, signal.SIGKILL):
         for process in remaining:
-            with contextlib.suppress(psutil.NoSuchProcess):  # also when the pid was given anew
+            with contextlib.suppress(psutil.NoSuchProcess):  # also if the pid was reused
                 process.send_signal(number)
         _, remaining = psutil.wait_procs(remaining, timeout=_STOP_GRACE_S)
     return [process for process in remaining if _lives(process)]
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of this machine that nobody listens on at the moment."""
+    """Return ports of this machine that no process listens on."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:

@@ -1,4 +1,4 @@
-"""`searchd doctor`: what is missing on this machine, and the command that mends it."""
+"""`searchd doctor`: what is missing on this machine, and the command that fixes it."""
 
 import importlib
 import os
@@ -22,28 +22,28 @@ _MIN_MEMORY_GIB = 5.5
 
 
 class Check(BaseModel):
-    """One thing that searchd needs."""
+    """The result of checking one requirement."""
 
     name: str
     ok: bool
     found: str
     fix: str = ""
-    """The command that mends it; empty when nothing is wrong."""
+    """The command that fixes the problem; empty if there is none."""
 
 
 def doctor(
     data_folder: Annotated[
-        Path, typer.Option(help="Where `searchd up` is to keep its data.")
+        Path, typer.Option(help="Data folder of `searchd up`, whose disk is checked.")
     ] = Path("searchd-data"),
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """Check this machine: what is missing, and the command that mends it."""
+    """Check this machine: show what is missing, and the command that fixes it."""
     checks = run_checks(data_folder)
     columns: dict[str, Callable[[Check], object]] = {
-        "": lambda c: "ok" if c.ok else "MISSING",
-        "WHAT": lambda c: c.name,
+        "STATUS": lambda c: "ok" if c.ok else "MISSING",
+        "REQUIREMENT": lambda c: c.name,
         "FOUND": lambda c: c.found,
-        "MEND IT WITH": lambda c: c.fix,
+        "FIX": lambda c: c.fix,
     }
     show_list(checks, columns, output)
     if not all(check.ok for check in checks):
@@ -51,7 +51,7 @@ def doctor(
 
 
 def run_checks(data_folder: Path) -> list[Check]:
-    """Everything that the demo needs, in the order in which it is best mended."""
+    """Check everything that the demo needs, in the order in which it is best fixed."""
     return [
         _python(),
         _compiler(),
@@ -101,7 +101,7 @@ def _disk(folder: Path) -> Check:
         path for path in (folder.absolute(), *folder.absolute().parents) if path.is_dir()
     )
     free_gib = shutil.disk_usage(existing).free / 2**30
-    fix = "searchd up --data-folder FOLDER, on a disk with more room"
+    fix = "searchd up --data-folder FOLDER, on a disk with more free space"
     name = f"{_MIN_FREE_GIB} GiB free disk"
     return _check(name, free_gib >= _MIN_FREE_GIB, f"{free_gib:.1f} GiB in {existing}", fix)
 

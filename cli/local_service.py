@@ -1,8 +1,8 @@
-"""searchd on one machine: a Ray head, the coordinator and the API as child processes.
+"""The service on one machine: a Ray head, the coordinator and the API as child processes.
 
-All files lie in one data folder. Every child carries the variable SEARCHD_UP, so that exactly the
-processes started here are found and ended again, also those of an earlier start that was killed;
-any other Ray on the machine is left alone.
+All files are in one data folder. Every child has the environment variable SEARCHD_UP, so that
+exactly the processes started here are found and ended, including those of an earlier start that was
+killed. Other Ray clusters on the machine are not touched.
 """
 
 import fcntl
@@ -34,32 +34,32 @@ from searchd.store.work import queue
 log = logging.getLogger(__name__)
 
 MARK = "SEARCHD_UP"
-"""Variable in the environment of every process started here; its value is the data folder."""
+"""Environment variable of every process started here; its value is the data folder."""
 _LOOPBACK = "127.0.0.1"
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _OBJECT_STORE_BYTES = 256 * 2**20
-"""Of Ray's shared memory: only orders and reports pass through it."""
+"""Size of Ray's object store, which only tasks and reports pass through."""
 _START_TIMEOUT_S = 90.0
 _HEALTH_CHECKS = {
     "RAY_health_check_period_ms": "2000",
     "RAY_health_check_timeout_ms": "5000",
     "RAY_health_check_failure_threshold": "4",
 }
-"""A node that does not answer is given up after 4 x (2 + 5) s. Ray's own: 5 x (3 + 10) s."""
+"""Ray declares a node dead that does not respond for 4 x (2 + 5) s; by default, 5 x (3 + 10) s."""
 
 
 class StartError(SearchdError):
-    """A process of the service did not come up; the message names its log."""
+    """A process of the service did not start; the message names its log."""
 
 
 class Service:
     """The processes of searchd. `with Service(folder) as service: ... service.url ...`
 
     Args:
-        data_folder: Holds everything; made when missing.
-        num_cpus: CPUs that Ray hands out. None: all of this machine.
-        api_port: Port of the API. 0: a free one. None: as the settings say.
-        environment: Further variables for all processes.
+        data_folder: Folder for all files; it is created if it is missing.
+        num_cpus: Number of CPUs that Ray may assign. None uses all CPUs of this machine.
+        api_port: Port of the API. 0 chooses a free one. None uses the settings.
+        environment: Further environment variables of all processes.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Service:
         self.data_folder = data_folder.resolve()
         self.log_folder = self.data_folder / "logs"
         self.token_file = self.data_folder / "run" / "ray-token"
-        """Holds the token of Ray and its dashboard; readable by its owner only."""
+        """The file with the token of Ray and its dashboard; readable by its owner only."""
         self._ray_folder = self.data_folder / "ray"
         self._short_path_note = self.data_folder / "run" / "ray-short-path"
         self._num_cpus = num_cpus
@@ -94,12 +94,12 @@ class Service:
 
     @property
     def url(self) -> str:
-        """Where the API and the web page answer."""
+        """The URL of the API and the web page."""
         return f"http://{self.settings.api_host}:{self.settings.api_port}"
 
     @property
     def dashboard_url(self) -> str:
-        """Where Ray's dashboard answers; it asks for the token."""
+        """The URL of Ray's dashboard, which requires the token."""
         return self.settings.ray_dashboard_url
 
     def __enter__(self) -> Self:
@@ -115,12 +115,12 @@ class Service:
         self.stop()
 
     def start(self) -> None:
-        """Start everything and wait until it answers.
+        """Start all processes and wait until they are ready.
 
         Raises:
             ConflictError: Another `searchd up` uses this data folder.
-            InvalidValueError: The settings would let anybody in.
-            StartError: A process ended, or did not answer in time. Everything was stopped again.
+            InvalidValueError: The settings would give everybody access.
+            StartError: A process ended, or was not ready in time. All processes were stopped again.
         """
         self.settings.check_access()
         for folder in (self.token_file.parent, self.log_folder, self._ray_folder):
@@ -131,13 +131,13 @@ class Service:
             upgrade(self.settings.database)
             self._free_abandoned_work()
             self._start_children()
-        except BaseException:  # also Ctrl-C: what was started must not stay
+        except BaseException:  # also Ctrl-C: processes that were started must not remain
             self.stop()
             raise
         log.info("searchd is ready at %s", self.url)
 
     def check(self) -> list[str]:
-        """One round of supervision: start again what has ended, with back-off.
+        """Restart the processes that have ended, with back-off.
 
         Returns:
             Names of the processes that were started.
@@ -147,21 +147,21 @@ class Service:
         return [child.name for child in self._children if child.keep_running()]
 
     def _end_what_ray_left(self) -> None:
-        """End its processes and drivers, which can do nothing without their head: while one of them
-        knows the head's address, Ray refuses to start there again."""
+        """End the remaining processes and drivers of a Ray head that has ended. They cannot work
+        without it, and Ray refuses to start at the same address while one of them is running."""
         others = [child.process.pid for child in self._children[1:] if child.process is not None]
         remains = [p for p in marked(MARK, str(self.data_folder)) if p.pid not in others]
-        log.warning("Ray has ended; so are %d processes that it left", len(remains))
+        log.warning("Ray has ended; ending %d processes that it left", len(remains))
         end(remains)
 
     def stop(self) -> None:
-        """End every process that was started here, and nothing else. A second Ctrl-C meanwhile has
-        no effect: it would leave processes behind."""
+        """End every process that was started here, and no other. A second Ctrl-C has no effect
+        during this: it would leave processes behind."""
         with _uninterrupted():
             self._stop()
 
     def _stop(self) -> None:
-        for child in reversed(self._children):  # Ray last: the others speak to it
+        for child in reversed(self._children):  # Ray last: the others use it
             child.stop()
         self._children = []
         if self._lock is None:
@@ -174,22 +174,22 @@ class Service:
             self._short_path = None
         self._lock.close()
         self._lock = None
-        log.info("searchd is stopped")
+        log.info("searchd has stopped")
 
     def describe(self) -> str:
-        """What a user needs to know once it runs."""
+        """Describe the running service to the user: URLs, access and folders."""
         return (
             f"searchd is ready: {self.url}\n"
             f"{self._who_may_call()}\n"
             f"Ray dashboard:    {self.dashboard_url}\n"
-            f"                  asks for a token once: the content of {self.token_file}\n"
+            f"                  requires a token once: the content of {self.token_file}\n"
             f"Data folder:      {self.data_folder} (logs in {self.log_folder})"
         )
 
     def _who_may_call(self) -> str:
         if self.settings.auth:
-            return "                  asks for a token; make one with: searchd token create"
-        return "                  without authentication: for everybody on this machine"
+            return "                  requires a token; create one with: searchd token create"
+        return "                  without authentication: open to everybody on this machine"
 
     def _clean_up_after_predecessor(self) -> None:
         leftovers = marked(MARK, str(self.data_folder))
@@ -202,12 +202,12 @@ class Service:
         self._ray_folder.mkdir()
 
     def _free_abandoned_work(self) -> None:
-        """Requeue what was leased: whoever held it ran under a predecessor, which is gone."""
+        """Requeue all leased work: its drivers belonged to an earlier start, which has ended."""
         if self.settings.database_url.get_secret_value():
             return  # a shared database: other machines may hold leases
         with closing(Database(self.settings.database)) as database, database.write() as session:
             for row in queue.leased(session):
-                reason = "searchd was started again"
+                reason = "searchd was restarted"
                 queue.requeue(session, queue.lease_of(row), reason, delay_s=0, now=now())
 
     def _start_children(self) -> None:
@@ -232,8 +232,8 @@ class Service:
         return child
 
     def _environment(self) -> dict[str, str]:
-        # RAY_ADDRESS, RAY_AUTH_TOKEN and the like of another Ray must not reach ours, nor the token
-        # of whoever starts us a worker.
+        # RAY_ADDRESS, RAY_AUTH_TOKEN and others of another Ray must not reach this one, nor the
+        # user's access token a worker.
         inherited = {
             name: value
             for name, value in os.environ.items()
@@ -249,10 +249,10 @@ class Service:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": _token(self.token_file),
             "RAY_USAGE_STATS_ENABLED": "0",
-            # Ray takes lines that differ in a trial's name for repetitions.
+            # Ray would drop lines that differ only in the name of a trial as repetitions.
             "RAY_DEDUP_LOGS": "0",
             "RAY_COLOR_PREFIX": "0",
-            # Otherwise Ray 2.60, asked to end, waits 30 s for running jobs.
+            # Otherwise Ray 2.60 waits 30 s for running jobs when it is stopped.
             "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
             **_HEALTH_CHECKS,
             "AUTOSCALER_METRIC_PORT": str(autoscaler_port),
@@ -262,8 +262,8 @@ class Service:
         }
 
     def _ray_options(self) -> list[str]:
-        # A path of a socket has at most 107 characters, and the data folder's may be long: Ray
-        # gets a short path that leads there.
+        # The path of a socket has at most 107 characters, and the data folder may have a longer
+        # one: Ray gets a short link to it.
         self._short_path = Path(tempfile.mkdtemp(prefix="searchd-"))
         self._short_path_note.write_text(str(self._short_path))
         ray_folder = self._short_path / "ray"
@@ -275,7 +275,7 @@ class Service:
             "dashboard-host": _LOOPBACK,
             "dashboard-port": self.dashboard_url.rpartition(":")[2],
             "ray-client-server-port": str(self._client_port),
-            # 0: any free port. Ray's own defaults would meet those of another Ray.
+            # 0: any free port. Ray's defaults would collide with another Ray on the machine.
             "dashboard-agent-listen-port": "0",
             "min-worker-port": "0",
             "max-worker-port": "0",
@@ -298,7 +298,7 @@ class Service:
                 )
             if time.monotonic() > deadline:
                 raise StartError(
-                    f"{child.name} did not answer at {url} within {_START_TIMEOUT_S:.0f} s; "
+                    f"{child.name} was not ready at {url} within {_START_TIMEOUT_S:.0f} s; "
                     f"{child.tail()}"
                 )
             time.sleep(0.2)
@@ -308,11 +308,11 @@ def run(service: Service, ready: Callable[[str], None]) -> None:
     """Run the service until SIGINT or SIGTERM.
 
     Args:
-        service: Not started yet.
-        ready: Called with what a user needs to know once everything answers.
+        service: The service, not started yet.
+        ready: Called with a description for the user once all processes are ready.
 
     Raises:
-        ConflictError, StartError: As `Service.start`.
+        ConflictError, StartError: See `Service.start`.
     """
     stop = threading.Event()
 
@@ -329,7 +329,7 @@ def run(service: Service, ready: Callable[[str], None]) -> None:
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Inside, SIGINT and SIGTERM are ignored; other threads than the main one get none anyway."""
+    """Ignore SIGINT and SIGTERM inside the block; only the main thread receives signals."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -342,7 +342,7 @@ def _uninterrupted() -> Iterator[None]:
 
 
 def _node_address() -> str:
-    # Not loopback: Ray replaces 127.0.0.1 by this address, and then misses itself (2.60).
+    # Not loopback: Ray 2.60 replaces 127.0.0.1 by this address, and then does not find itself.
     return str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]  # Ray has no types here
 
 
@@ -374,7 +374,7 @@ def _token(path: Path) -> str:
 
 def _answers(url: str, headers: Mapping[str, str]) -> bool:
     try:
-        # trust_env: a proxy of the user's must not come between us and our own processes.
+        # Without trust_env, so that the user's proxy is not used for processes on this machine.
         response = httpx.get(url, headers=dict(headers), timeout=5.0, trust_env=False)
     except httpx.TransportError:
         return False

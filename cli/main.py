@@ -7,7 +7,7 @@ import typer
 
 from cli.demo.run import demo
 from cli.doctor import doctor
-from cli.errors import ReadableErrors
+from cli.errors import EXIT_CODES, ReadableErrors
 from cli.resources import datasets, distillations, pools, searches, teachers, tokens
 from cli.tools import analyse, commands
 from cli.up import up
@@ -16,7 +16,9 @@ app = typer.Typer(
     cls=ReadableErrors,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Searches for better object detectors: architecture, pruning and distillation together.",
+    rich_markup_mode="markdown",  # otherwise paragraphs keep the line breaks of the docstring
+    help="Improve object detectors by architecture search, pruning and distillation.",
+    epilog=EXIT_CODES,
 )
 app.command()(up)
 app.command()(demo)

@@ -1,4 +1,4 @@
-"""Tables for people, JSON for programs. JSON is all that goes to stdout when it is asked for."""
+"""Tables for people, JSON for programs. With JSON, stdout has nothing but the JSON document."""
 
 import json
 import sys
@@ -14,30 +14,30 @@ from rich.table import Table
 
 S = TypeVar("S", bound=BaseModel)
 _PIPE_WIDTH = 200
-"""Characters in a line when the output is no terminal: nothing is to be cut there."""
+"""Characters per line when the output is not a terminal, so that nothing is cut."""
 
 
 class Format(StrEnum):
-    """How a command prints its result."""
+    """The output format of a command."""
 
     TABLE = "table"
     JSON = "json"
 
 
 FormatOption = Annotated[
-    Format, typer.Option("--format", help="table for people, json for programs.")
+    Format, typer.Option("--format", help="Output format: table for people, json for programs.")
 ]
 
 
 def show_json(value: object) -> None:
-    """One JSON document."""
+    """Print a JSON document."""
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def show_list(
     items: Iterable[S], columns: Mapping[str, Callable[[S], object]], output: Format
 ) -> None:
-    """Many things alike: a row for each, or a JSON array of them whole."""
+    """Print a table with a row for each item, or a JSON array of the items."""
     if output is Format.JSON:
         show_json([item.model_dump(mode="json") for item in items])
         return
@@ -50,7 +50,7 @@ def show_list(
 
 
 def show_rows(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A table of plain values."""
+    """Print a table of plain values."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in header:
         table.add_column(column, overflow="fold")
@@ -60,7 +60,7 @@ def show_rows(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 
 
 def show_one(item: BaseModel, rows: Mapping[str, object], output: Format) -> None:
-    """One thing: a line for each fact, or the whole of it as JSON."""
+    """Print some facts about an item, one per line, or the item as JSON."""
     if output is Format.JSON:
         show_json(item.model_dump(mode="json"))
         return
@@ -73,7 +73,7 @@ def show_one(item: BaseModel, rows: Mapping[str, object], output: Format) -> Non
 
 
 def text(value: object) -> str:
-    """A cell of a table."""
+    """Format a value for the cell of a table."""
     if value is None:
         return "-"
     if isinstance(value, datetime):
@@ -82,22 +82,22 @@ def text(value: object) -> str:
 
 
 def percent(value: float | None, digits: int = 1) -> str | None:
-    """An AP or score in percent, as people read it."""
+    """Format an AP or score in [0, 1] as percent."""
     return None if value is None else f"{100 * value:.{digits}f}"
 
 
 def giga(value: float | None) -> str | None:
-    """Multiply-accumulates in G."""
+    """Format multiply-accumulates in units of 1e9."""
     return None if value is None else f"{value / 1e9:.4g}"
 
 
 def mega(value: float | None) -> str | None:
-    """Parameters in M."""
+    """Format a number of parameters in units of 1e6."""
     return None if value is None else f"{value / 1e6:.4g}"
 
 
 def console() -> Console:
-    """Writes to stdout."""
+    """Return a console that writes to stdout."""
     return Console(
         file=sys.stdout,
         width=None if sys.stdout.isatty() else _PIPE_WIDTH,

@@ -1,4 +1,4 @@
-"""What commands that call the service share: its address, spec files, events."""
+"""What commands share that read specs or call the service: options, spec files, events."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -6,9 +6,11 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 import yaml
+from pydantic import ValidationError
 
 from api.client import DEFAULT_URL
-from api.schemas.resources import Event
+from api.schemas import Event
+from cli.errors import describe
 from cli.output import Format, text
 from searchd.domain.errors import InvalidValueError
 from searchd.spec import Spec
@@ -16,51 +18,75 @@ from searchd.spec import Spec
 S = TypeVar("S", bound=Spec)
 
 UrlOption = Annotated[
-    str, typer.Option("--url", envvar="SEARCHD_URL", help="Address of the service.")
+    str, typer.Option("--url", envvar="SEARCHD_URL", help="URL of the searchd service.")
 ]
 SpecFile = Annotated[
-    Path, typer.Argument(exists=True, dir_okay=False, help="YAML or JSON; see examples/.")
+    Path,
+    typer.Argument(
+        exists=True,
+        dir_okay=False,
+        metavar="FILE",
+        help="YAML or JSON file with the spec; see examples/.",
+    ),
 ]
 KeyOption = Annotated[
     str | None,
-    typer.Option("--key", help="Any text; repeating the command with it creates nothing new."),
+    typer.Option(
+        "--key",
+        help="Idempotency key, any text. Repeating the command with the same key creates nothing "
+        "new.",
+    ),
 ]
-InsteadText = Annotated[str | None, typer.Option(help="Instead of the file's.")]
-InsteadNumber = Annotated[int | None, typer.Option(help="Instead of the file's.")]
+NameOption = Annotated[
+    str | None, typer.Option("--name", help="Name to use instead of the one in FILE.")
+]
+DatasetOption = Annotated[
+    str | None, typer.Option("--dataset", help="Data set to use instead of the one in FILE.")
+]
+PoolOption = Annotated[
+    str | None, typer.Option("--pool", help="Pool to use instead of the one in FILE.")
+]
+SeedOption = Annotated[
+    int | None, typer.Option("--seed", help="Seed to use instead of the one in FILE.")
+]
 ValidateOnlyOption = Annotated[
-    bool, typer.Option("--validate-only", help="Check everything, submit nothing.")
+    bool, typer.Option("--validate-only", help="Check the spec without submitting it.")
 ]
+STATUS_HELP = "Status that the listed items must have. All statuses by default."
 URL = DEFAULT_URL
 
 
 def read_spec(file: Path, schema: type[S], **changes: object) -> S:
-    """A spec from a YAML or JSON file, with some of its fields replaced.
+    """Read a spec from a YAML or JSON file, and replace some of its fields.
 
     Raises:
-        InvalidValueError: The file is no YAML mapping.
-        pydantic.ValidationError: Its values break a rule.
+        InvalidValueError: The file has no fields, or invalid ones; the message names them.
     """
     given = {name: value for name, value in changes.items() if value is not None}
-    return schema.model_validate(read_fields(file) | given)
+    fields = read_fields(file) | given
+    try:
+        return schema.model_validate(fields)
+    except ValidationError as error:
+        raise InvalidValueError(f"{file} is {describe(error)}") from error
 
 
 def read_fields(file: Path) -> dict[str, Any]:
-    """A YAML or JSON file's fields and values.
+    """Read the fields and values of a YAML or JSON file.
 
     Raises:
-        InvalidValueError: The file is no YAML mapping.
+        InvalidValueError: The file is neither YAML nor JSON, or has no fields.
     """
     try:
         values = yaml.safe_load(file.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InvalidValueError(f"{file} is neither YAML nor JSON: {error}") from error
     if not isinstance(values, dict):
-        raise InvalidValueError(f"{file} must hold fields and values, such as name: first")
+        raise InvalidValueError(f"{file} must have fields and values, such as name: first")
     return values
 
 
 def follow(events: Iterable[Event], output: Format) -> None:
-    """Print events as they happen, one on each line."""
+    """Print events as they happen, one per line."""
     for event in events:
         if output is Format.JSON:
             typer.echo(event.model_dump_json())

@@ -8,16 +8,22 @@ import typer
 
 def up(
     data_folder: Annotated[
-        Path, typer.Option(file_okay=False, help="Everything is kept below.")
+        Path,
+        typer.Option(file_okay=False, help="Folder for the database, artifacts, logs and Ray."),
     ] = Path("searchd-data"),
     port: Annotated[
-        int | None, typer.Option(help="Of API and web page; 0 takes a free one.")
+        int | None,
+        typer.Option(
+            help="Port of the API and the web page; 0 chooses a free one. SEARCHD_API_PORT, or "
+            "8080, by default."
+        ),
     ] = None,
     cpus: Annotated[
-        int | None, typer.Option(min=1, help="CPUs that trials may use; all by default.")
+        int | None,
+        typer.Option(min=1, help="Number of CPUs that trials may use. All CPUs by default."),
     ] = None,
 ) -> None:
-    """Start API, coordinator and a local Ray; Ctrl-C stops them, and nothing else."""
+    """Start the service on this machine: API, coordinator and a local Ray. Ctrl-C stops it."""
     from cli.local_service import Service, run
 
     run(Service(data_folder, num_cpus=cpus, api_port=port), typer.echo)

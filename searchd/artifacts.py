@@ -1,7 +1,7 @@
 """Checkpoints, exports and reports: files addressed by URI through fsspec, with SHA-256.
 
-A write becomes visible whole or not at all. Works alike on a local folder, NFS and S3
-(any fsspec protocol). Knows nothing of searches, torch or the database.
+Writes are atomic. Works on a local folder, NFS and S3 (any fsspec protocol). Does not depend on
+searches, torch or the database.
 """
 
 import errno
@@ -24,48 +24,48 @@ from searchd.domain.trial import Artifact
 log = logging.getLogger(__name__)
 
 WRITE_TIMEOUT_S = 300.0
-"""How long a write waits for a store that is full or read-only. Less than SEARCHD_SILENCE_S, or the
-watchdog ends a worker that waits."""
+"""Seconds for which a write is retried while the store is full or read-only. Less than
+SEARCHD_SILENCE_S, or the watchdog would end a worker that waits."""
 _RETRY_S = 1.0
 _REFUSALS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
-"""What an operator mends while we wait: no space, quota used up, read-only."""
+"""Errors that an operator can fix while a write is retried: no space, quota exceeded, read-only."""
 
 
 def join(uri: str, *parts: str) -> str:
-    """The URI of something below `uri`."""
+    """Return the URI of a file or folder below `uri`."""
     return "/".join([uri.rstrip("/"), *parts])
 
 
 def write(uri: str, data: bytes, *, name: str, waits: bool = True) -> Artifact:
-    """Store `data` at `uri`, atomically. Waits while the store is full or read-only: what was
-    trained so far is worth more than the time.
+    """Store `data` at `uri`, atomically. Retry while the store is full or read-only, because an
+    error would lose what was trained.
 
     Args:
-        uri: A path or an fsspec URL; missing folders are made.
+        uri: A path or an fsspec URL; missing folders are created.
         data: The file's content.
-        name: What the file is ("student", "adapters", ...); kept in the returned `Artifact`.
-        waits: False: a store that is full or read-only is an error at once.
+        name: The role of the file ("student", "adapters", ...), for the returned `Artifact`.
+        waits: Whether to retry while the store is full or read-only, for `WRITE_TIMEOUT_S`.
 
     Raises:
         OSError: The store refuses the write: unreachable, or full or read-only for
             `WRITE_TIMEOUT_S`.
     """
-    _try(lambda: _store(uri, data), uri, WRITE_TIMEOUT_S if waits else 0)
+    _retry(lambda: _store(uri, data), uri, WRITE_TIMEOUT_S if waits else 0)
     return Artifact(
         name=name, uri=uri, sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data)
     )
 
 
 def refusal(error: BaseException) -> str:
-    """What a store that takes no writes at the moment says, and what would help; empty if the error
-    is another."""
+    """Return the error of a store that is full or read-only, and what would help, in words; empty
+    for any other error."""
     if not isinstance(error, OSError) or error.errno not in _REFUSALS:
         return ""
     return f"{error}: free space, or make it writable"
 
 
 def read(artifact: Artifact) -> bytes:
-    """The content of a stored file, checked.
+    """Return the content of a stored file, after checking its SHA-256.
 
     Raises:
         ArtifactError: The file is missing, or its SHA-256 is not the recorded one.
@@ -86,8 +86,8 @@ def read(artifact: Artifact) -> bytes:
 
 
 def chunks(artifact: Artifact, chunk_bytes: int = 1 << 20) -> Iterator[bytes]:
-    """The content of a stored file piece by piece, for files too large to hold. Its SHA-256 is not
-    checked here: whoever receives the last piece can.
+    """Return the content of a stored file in pieces, for files larger than memory. The SHA-256 is
+    not checked here; the receiver of the last piece can check it.
 
     Raises:
         ArtifactError: The file is missing, or its size is not the recorded one. Raised at the call.
@@ -110,13 +110,13 @@ def _read_chunks(fs: Any, path: str, chunk_bytes: int) -> Iterator[bytes]:
 
 
 def exists(uri: str) -> bool:
-    """Whether a file is stored at `uri`."""
+    """Return whether a file is stored at `uri`."""
     fs, path = url_to_fs(uri)
     return bool(fs.exists(path))
 
 
 def read_bytes(uri: str) -> bytes:
-    """The content of a stored file of which no SHA-256 is known, such as a checkpoint.
+    """Return the content of a stored file whose SHA-256 is not known, such as a checkpoint.
 
     Raises:
         ArtifactError: The file is missing.
@@ -130,7 +130,7 @@ def read_bytes(uri: str) -> bytes:
 
 
 def read_json(uri: str) -> Any:
-    """A stored JSON document.
+    """Return the value of a stored JSON document.
 
     Raises:
         ArtifactError: The file is missing or is not JSON.
@@ -146,26 +146,26 @@ def delete(uri: str, *, waits: bool = False) -> None:
 
     Args:
         uri: A path or an fsspec URL.
-        waits: Whether to wait while the store is read-only.
+        waits: Whether to retry while the store is read-only, for `WRITE_TIMEOUT_S`.
 
     Raises:
-        OSError: The store refuses it (read-only for `WRITE_TIMEOUT_S`, if it is to wait).
+        OSError: The store refuses it.
     """
     fs, path = url_to_fs(uri)
     if fs.exists(path):
-        _try(lambda: fs.rm(path, recursive=True), uri, WRITE_TIMEOUT_S if waits else 0)
+        _retry(lambda: fs.rm(path, recursive=True), uri, WRITE_TIMEOUT_S if waits else 0)
 
 
-def _try(step: Callable[[], None], uri: str, patience_s: float) -> None:
-    """Change what is stored at `uri`, as soon as the store takes it."""
-    deadline = time.monotonic() + patience_s
+def _retry(step: Callable[[], None], uri: str, timeout_s: float) -> None:
+    """Run a step that changes what is stored at `uri`; retry it while the store refuses writes."""
+    deadline = time.monotonic() + timeout_s
     while True:
         try:
             return step()
         except OSError as error:
             if not refusal(error) or time.monotonic() >= deadline:
                 raise
-            log.warning("%s cannot be written, and is tried again: %s", uri, error)
+            log.warning("%s cannot be written, retrying: %s", uri, error)
         time.sleep(_RETRY_S)
 
 
@@ -175,12 +175,12 @@ def _store(uri: str, data: bytes) -> None:
     if isinstance(fs, LocalFileSystem):
         _replace(path, data)
     else:
-        fs.pipe_file(path, data)  # object stores show an upload only when it is whole
+        fs.pipe_file(path, data)  # object stores show an upload only when it is complete
 
 
 def _replace(path: str, data: bytes) -> None:
-    # fsspec's own transaction stages in the system's temporary folder, often another disk, from
-    # where a move is a copy and not atomic.
+    # fsspec's own transaction writes to the system's temporary folder first. That is often on
+    # another disk, and moving a file between disks is not atomic.
     partial = f"{path}.{uuid.uuid4().hex}.partial"
     try:
         with open(partial, "wb") as file:
@@ -188,7 +188,7 @@ def _replace(path: str, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
-    except BaseException:  # also Ctrl-C: nothing half written stays
+    except BaseException:  # also for Ctrl-C: no partial file is left
         if os.path.exists(partial):
             os.remove(partial)
         raise

@@ -1,7 +1,7 @@
 """The settings of every process, read from the environment (SEARCHD_*) in this one place.
 
-Secrets (the database URL) travel by the environment or by a file with mode 0600 that
-SEARCHD_SETTINGS_FILE names; never by a command line or a job's runtime environment.
+Secrets (the database URL) are passed in the environment or in a file with mode 0600 that
+SEARCHD_SETTINGS_FILE names; never on a command line or in a job's runtime environment.
 """
 
 import os
@@ -15,100 +15,116 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from searchd.domain.errors import InvalidValueError
 
 SETTINGS_FILE = "SEARCHD_SETTINGS_FILE"
-"""Environment variable that names a file of SEARCHD_*=value lines."""
+"""The environment variable that names a file of SEARCHD_*=value lines."""
 
 
 class Settings(BaseSettings):
-    """Every field is the environment variable SEARCHD_<FIELD>. The environment wins over the file.
+    """The settings. Each field is the environment variable SEARCHD_<FIELD>, which takes precedence
+    over the same line of the settings file.
 
-    Make one with `load()`.
+    Use `load()` to create them.
     """
 
     model_config = SettingsConfigDict(env_prefix="SEARCHD_", frozen=True, extra="ignore")
 
     data_folder: Path = Path("searchd-data")
-    """Everything that `searchd up` writes lies below."""
+    """Folder below which `searchd up` writes everything. Default: searchd-data in the working
+    directory."""
     database_url: SecretStr = SecretStr("")
-    """SQLAlchemy URL, sqlite:/// or postgresql+psycopg://. Empty: searchd.sqlite in the data
-    folder."""
+    """SQLAlchemy URL of the database, sqlite:/// or postgresql+psycopg://. Default (empty): the
+    file searchd.sqlite in the data folder."""
     artifacts: str = ""
-    """fsspec URI of the artifact store. Empty: the folder artifacts in the data folder."""
+    """fsspec URI of the artifact store, for checkpoints, exports and reports. Default (empty): the
+    folder artifacts in the data folder."""
     ray_address: str = ""
-    """host:port of the Ray head's GCS. Empty: this machine has none yet (`searchd up` starts
-    one)."""
+    """Address host:port of the GCS of the Ray head to use. Default (empty): none; `searchd up`
+    starts a Ray head on this machine."""
     ray_dashboard_url: str = "http://127.0.0.1:8265"
-    """Where Ray's dashboard and Jobs API listen."""
+    """URL of Ray's dashboard, which also serves its Jobs API. Default: Ray's own default on this
+    machine."""
     max_running_searches: int = Field(default=1, ge=1)
-    """Searches admitted at the same time; the rest wait as QUEUED."""
+    """Maximum number of searches and distillations that are admitted at the same time; the others
+    stay queued. Default: 1."""
     lease_s: float = Field(default=60.0, gt=0)
-    """Seconds until a piece of work whose driver shows no sign of life is taken from it."""
+    """Seconds without a heartbeat after which a driver counts as dead and its work is requeued.
+    Default: 60."""
     poll_s: float = Field(default=2.0, gt=0)
-    """Seconds between two rounds of the coordinator."""
+    """Seconds between two rounds of the coordinator. Default: 2."""
     max_attempts: int = Field(default=5, ge=1)
-    """Crashes of a driver in a row after which its work is given up."""
+    """Number of consecutive crashes of its driver after which work fails; also the number of lost
+    workers after which a trial fails. Default: 5."""
     slice_s: float = Field(default=20.0, gt=0)
-    """Seconds after which a worker hands over its progress and looks whether to stop. Pausing frees
-    its GPU after that and some seconds."""
+    """Seconds between two reports of a worker's progress, at which it also checks whether to stop.
+    Pausing frees its GPU some seconds after the next one. Default: 20."""
     checkpoint_s: float = Field(default=600.0, gt=0)
-    """Seconds between checkpoints inside an epoch."""
+    """Seconds between two checkpoints within an epoch; each epoch also ends with one. Default:
+    600."""
     silence_s: float = Field(default=900.0, gt=0)
-    """Seconds after which a worker in which nothing moves ends itself."""
+    """Seconds without progress after which a worker that hangs ends itself. Default: 900."""
     keep_all: bool = False
-    """on: no weights are ever collected. off: those that nothing needs any more are
+    """on: garbage collection removes nothing. off (default): it removes weights that nothing needs
     (`searchd.coordinator.sweeper`)."""
     keep_s: float = Field(default=3600.0, ge=0)
-    """Seconds for which everything is kept after a trial, or what it belongs to, has ended."""
+    """Seconds for which garbage collection keeps all files after a trial, or the run or pool that
+    they belong to, has ended. Default: 3600."""
     min_free_gb: float = Field(default=2.0, ge=0)
-    """Gigabytes (10^9 bytes) that must be free where artifacts and database lie, if those are local
-    folders; with less, no work is started. 0: any will do."""
+    """Gigabytes (10^9 bytes) of disk space that must be free for work to start, on the disks of
+    artifacts and database if those are local; below half of it, running work is paused until there
+    is enough. 0: disk space is not checked. Default: 2."""
     api_host: str = "127.0.0.1"
-    """Address that the API listens on; any but loopback needs `auth`."""
+    """Address that the API listens on. Any other than loopback requires `auth`. Default:
+    127.0.0.1."""
     api_port: int = Field(default=8080, ge=0, le=65535)
+    """TCP port that the API listens on. 0: any free port. Default: 8080."""
     auth: bool = False
-    """on: the API asks for a token (`searchd token create`). off: whoever reaches it may do
-    everything."""
+    """on: every call of the API needs a token (`searchd token create`). off (default): everyone who
+    reaches the API may do everything."""
     data_roots: str = ""
-    """Folders, separated as in PATH, below which paths that users name must lie. Empty: anywhere,
-    which `auth` forbids."""
+    """Folders below which all paths in specs must be, separated as in PATH. Default (empty): any
+    path is accepted, which `auth` does not allow."""
     requests_per_minute: int = Field(default=3000, ge=1)
-    """That the API answers for one token, or for one client address where there is no token."""
+    """Maximum number of calls per minute that the API answers for one token, or for one client
+    address without a token; further calls get status 429. Default: 3000."""
     trial_trainable: str = "workers.trial.trainable:TrialTrainable"
-    """module:name of the Tune trainable, which the driver resolves; it must not know torch."""
+    """module:name of the Ray Tune trainable that runs trials. The driver imports it, so it must not
+    import torch."""
     trial_module: str = "workers.trial.run"
-    """Module whose `TrialContext` and `trial_steps` the trainable runs."""
+    """Module with the `TrialContext` and the `trial_steps` that the trainable runs."""
     latency: str = "workers.comparison.latency:measure_latencies"
-    """module:name of the function that times detectors side by side."""
+    """module:name of the function that measures the latencies of detectors one after another."""
     adaptation_costs: str = "workers.comparison.adaptation_costs:compare"
-    """module:name of the function that compares teachers, for their order."""
+    """module:name of the function that measures the adaptation costs between teachers, by which
+    their order is chosen."""
     pool_training: str = "workers.pool.training:train_pool"
     """module:name of the function that trains a pool."""
     teacher_evaluation: str = "workers.teacher_evaluation:evaluate_teacher"
-    """module:name of the function that loads and evaluates a teacher."""
+    """module:name of the function that loads and evaluates a registered teacher."""
     dataset_check: str = "workers.dataset_check:check"
     """module:name of the function that checks a data set."""
 
     @property
     def database(self) -> str:
-        """URL of the database, secrets included: do not log."""
+        """Return the URL of the database. It contains secrets: do not log it."""
         given = self.database_url.get_secret_value()
         return given or f"sqlite:///{self.data_folder.absolute() / 'searchd.sqlite'}"
 
     @property
     def artifact_root(self) -> str:
-        """URI below which every artifact lies."""
+        """Return the URI below which all artifacts are stored."""
         return self.artifacts or str(self.data_folder.absolute() / "artifacts")
 
     @property
     def roots(self) -> tuple[Path, ...]:
-        """`data_roots`, one by one."""
+        """Return the folders of `data_roots`."""
         return tuple(Path(root) for root in self.data_roots.split(os.pathsep) if root)
 
     def check_access(self) -> None:
-        """See that nobody gets in by mistake; for whoever starts the API.
+        """Check that the API is not open by mistake, before it is started.
 
         Raises:
-            InvalidValueError: Without authentication, the API would be reached from elsewhere; or
-                with it, users could name any path; or a root is no absolute path.
+            InvalidValueError: The API would be reachable from other machines without
+                authentication; or with authentication, users could name any path; or a root is not
+                an absolute path.
         """
         relative = [str(root) for root in self.roots if not root.is_absolute()]
         if relative:
@@ -127,7 +143,8 @@ class Settings(BaseSettings):
             )
 
     def environment(self) -> dict[str, str]:
-        """Variables that give a child process these settings, secrets included."""
+        """Return the environment variables with these settings for a child process. They contain
+        secrets."""
         values = self.model_dump(mode="json") | {
             "data_folder": str(self.data_folder.absolute()),
             "database_url": self.database,
@@ -137,11 +154,11 @@ class Settings(BaseSettings):
 
 
 def load() -> Settings:
-    """The settings of this process.
+    """Return the settings of this process.
 
     Raises:
-        InvalidValueError: The settings file is missing or readable by others than its owner.
-        pydantic.ValidationError: A variable has no legal value; the message names it.
+        InvalidValueError: The settings file is missing, or others than its owner can read it.
+        pydantic.ValidationError: A variable has an illegal value; the message names it.
     """
     path = os.environ.get(SETTINGS_FILE)
     if path is None:
@@ -151,7 +168,7 @@ def load() -> Settings:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether this address or name is this machine alone."""
+    """Return whether this address or name is reachable from this machine only."""
     try:
         return ip_address(host).is_loopback
     except ValueError:  # a name

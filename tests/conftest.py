@@ -1,4 +1,4 @@
-"""What tests of several packages share: a PostgreSQL server."""
+"""What tests of several packages share: how they are spread over processes, a PostgreSQL server."""
 
 from collections.abc import Iterator
 
@@ -16,3 +16,17 @@ def postgresql_server() -> Iterator[PostgresqlServer]:
     pytest.importorskip("psycopg")
     with postgresql.running() as server:
         yield server
+
+
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in this hook too
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a file in one process, since they share fixtures, and those that start Ray
+    all in one: a machine has room for one cluster. These come first, since they take longest."""
+    items.sort(key=_starts_no_ray)
+    for item in items:
+        group = item.nodeid.partition("::")[0] if _starts_no_ray(item) else "ray"
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
+def _starts_no_ray(item: pytest.Item) -> bool:
+    return item.get_closest_marker("e2e") is None

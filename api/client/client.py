@@ -1,4 +1,4 @@
-"""A typed client of the API, for the command line, the demo and anybody's scripts.
+"""A typed client of the API, for the command line, the demo and users' scripts.
 
 with Client("http://127.0.0.1:8080") as client:
     search = client.submit_search(SearchSpec(name="first", dataset="shapes", pool="teachers"))
@@ -6,17 +6,18 @@ with Client("http://127.0.0.1:8080") as client:
         ...
     front = client.pareto(search.id).front
 
-Where the service asks for a token, it is taken from the environment variable SEARCHD_TOKEN.
+If the service requires a token, the client takes it from the environment variable SEARCHD_TOKEN.
 """
 
 import os
 import time
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from api.client.transport import Transport, api_error
-from api.schemas import resources as schemas
+from api import schemas
+from api.client.transport import ApiError, Transport, api_error
 from api.schemas.distillations import Distillation, DistillationDetails
 from api.schemas.forecasts import Forecast, PoolForecast
 from searchd.domain.lifecycle import is_final
@@ -41,143 +42,146 @@ LifecycleRequest = Literal["pause", "resume", "cancel", "kill"]
 
 
 class Client(Transport):
-    """Calls the API. Every method raises `ApiError` when the service refuses or is unreachable.
+    """The client of the API. Every method raises `ApiError` if the service refuses the call or is
+    unreachable.
 
     Args:
-        url: The service's address.
-        timeout_s: After which a call is given up.
-        token: Says who calls. None: the environment's SEARCHD_TOKEN, if there is one.
+        url: URL of the service.
+        timeout_s: Timeout of a call in seconds.
+        token: Access token. None uses SEARCHD_TOKEN of the environment, if it is set.
 
     Raises:
-        InvalidValueError: The token holds what no token has.
+        InvalidValueError: The token has characters that no token can have.
     """
 
     # Data sets
 
     def create_dataset(self, spec: DatasetSpec, *, key: str | None = None) -> schemas.Dataset:
-        """Register a data set. A `key` (any text) makes repeating the call harmless."""
+        """Register a data set. Repeating the call with the same `key` creates nothing new."""
         return self._create("/datasets", spec, key, schemas.Dataset)
 
     def get_dataset(self, dataset: str) -> schemas.Dataset:
-        """By id or name."""
+        """Return a data set by id or name."""
         return self._get(f"/datasets/{dataset}", schemas.Dataset)
 
     def list_datasets(self, **filters: str) -> Iterator[schemas.Dataset]:
-        """All of them, newest first; `status` filters."""
+        """Iterate over all data sets, newest first, or over those with a `status`."""
         return self._list("/datasets", schemas.Dataset, filters)
 
     def wait_for_dataset(self, dataset: str, *, poll_s: float = 1.0) -> schemas.Dataset:
-        """Wait until its check has ended."""
+        """Wait until the check of a data set has ended."""
         return _wait(lambda: self.get_dataset(dataset), poll_s)
 
     # Pools
 
     def create_pool(self, spec: PoolSpec, *, key: str | None = None) -> schemas.PoolDetails:
-        """Create a pool and have it trained."""
+        """Create a pool, which the service trains."""
         return self._create("/pools", spec, key, schemas.PoolDetails)
 
     def forecast_pool(self, spec: PoolSpec) -> PoolForecast:
-        """What a pool's training would take, and why it would be refused. Creates nothing."""
+        """Forecast the cost of training a pool, without creating it."""
         return self._create("/pools/forecast", spec, None, PoolForecast)
 
     def get_pool(self, pool: str) -> schemas.PoolDetails:
-        """By id or name."""
+        """Return a pool by id or name."""
         return self._get(f"/pools/{pool}", schemas.PoolDetails)
 
     def list_pools(self, **filters: str) -> Iterator[schemas.Pool]:
-        """All of them, newest first; `status` filters."""
+        """Iterate over all pools, newest first, or over those with a `status`."""
         return self._list("/pools", schemas.Pool, filters)
 
     def ask_of_pool(self, pool: str, request: LifecycleRequest) -> schemas.PoolDetails:
-        """Ask for its training to pause, resume, or end."""
+        """Request that the training of a pool pauses, resumes or ends."""
         return self._post(f"/pools/{pool}/{request}", schemas.PoolDetails)
 
     def wait_for_pool(self, pool: str, *, poll_s: float = 1.0) -> schemas.PoolDetails:
-        """Wait until its training has ended."""
+        """Wait until the training of a pool has ended."""
         return _wait(lambda: self.get_pool(pool), poll_s)
 
     def pool_events(self, pool: str, *, after: int = 0) -> Iterator[schemas.Event]:
-        """What happens to the pool after event `after`, until it has ended."""
+        """Iterate over the events of a pool after event number `after` until it has ended."""
         return self._events(f"/pools/{pool}/events", after)
 
     # Teachers
 
     def create_teacher(self, spec: TeacherSpec, *, key: str | None = None) -> schemas.Teacher:
-        """Register a teacher and have it evaluated."""
+        """Register a teacher, which the service evaluates."""
         return self._create("/teachers", spec, key, schemas.Teacher)
 
     def get_teacher(self, teacher: str) -> schemas.Teacher:
-        """By id or name."""
+        """Return a teacher by id or name."""
         return self._get(f"/teachers/{teacher}", schemas.Teacher)
 
     def list_teachers(self, **filters: str) -> Iterator[schemas.Teacher]:
-        """All of them, newest first; `status` filters."""
+        """Iterate over all teachers, newest first, or over those with a `status`."""
         return self._list("/teachers", schemas.Teacher, filters)
 
     def wait_for_teacher(self, teacher: str, *, poll_s: float = 1.0) -> schemas.Teacher:
-        """Wait until it has been evaluated."""
+        """Wait until the evaluation of a teacher has ended."""
         return _wait(lambda: self.get_teacher(teacher), poll_s)
 
     def teacher_events(self, teacher: str, *, after: int = 0) -> Iterator[schemas.Event]:
-        """What happens to the teacher after event `after`, until it has ended."""
+        """Iterate over the events of a teacher after event number `after` until it has ended."""
         return self._events(f"/teachers/{teacher}/events", after)
 
     # Searches
 
     def submit_search(self, spec: SearchSpec, *, key: str | None = None) -> schemas.SearchDetails:
-        """Queue a search."""
+        """Submit a search, which is queued."""
         return self._create("/searches", spec, key, schemas.SearchDetails)
 
     def validate_search(self, spec: SearchSpec) -> None:
-        """Check whether a search would be accepted, and create nothing."""
+        """Check whether a search would be accepted, without creating it."""
         body = spec.model_dump(mode="json")
         self._call("POST", "/searches", json=body, params={"validate_only": True})
 
     def forecast_search(self, spec: SearchSpec) -> Forecast:
-        """What a search would take, and why it would be refused. Creates nothing."""
+        """Forecast the cost of a search, without creating it."""
         return self._create("/searches/forecast", spec, None, Forecast)
 
     def get_search(self, search: str) -> schemas.SearchDetails:
-        """By id or name."""
+        """Return a search by id or name."""
         return self._get(f"/searches/{search}", schemas.SearchDetails)
 
     def list_searches(self, **filters: str) -> Iterator[schemas.Search]:
-        """All of them, newest first; `status` filters."""
+        """Iterate over all searches, newest first, or over those with a `status`."""
         return self._list("/searches", schemas.Search, filters)
 
     def ask_of_search(self, search: str, request: LifecycleRequest) -> schemas.SearchDetails:
-        """Ask for it to pause, resume, or end; finished scores are kept."""
+        """Request that a search pauses, resumes or ends; finished results are kept."""
         return self._post(f"/searches/{search}/{request}", schemas.SearchDetails)
 
     def extend_search(self, search: str, **budget: object) -> schemas.SearchDetails:
-        """Give it more budget, by the fields of `schemas.Extension`; one that has ended goes on."""
+        """Give a search more budget, by the fields of `schemas.Extension`; it then continues."""
         body = schemas.Extension.model_validate(budget).model_dump(mode="json", exclude_unset=True)
         return self._post(f"/searches/{search}/extend", schemas.SearchDetails, json=body)
 
     def wait_for_search(self, search: str, *, poll_s: float = 1.0) -> schemas.SearchDetails:
-        """Wait until it has ended."""
+        """Wait until a search has ended."""
         return _wait(lambda: self.get_search(search), poll_s)
 
     def search_events(self, search: str, *, after: int = 0) -> Iterator[schemas.Event]:
-        """What happens to the search and its trials after event `after`, until it has ended."""
+        """Iterate over the events of a search and its trials after event number `after` until it
+        has ended."""
         return self._events(f"/searches/{search}/events", after)
 
     def trials(self, search: str, **filters: str) -> Iterator[schemas.Trial]:
-        """All trials in the order they were proposed; `status` filters."""
+        """Iterate over the trials of a search in the order they were proposed, or over those with a
+        `status`."""
         return self._list(f"/searches/{search}/trials", schemas.Trial, filters)
 
     def lineage(self, search: str) -> schemas.Lineage:
-        """Which trial descends from which, by which edit."""
+        """Return the lineage tree of a search: the parent and the edit of each trial."""
         return self._get(f"/searches/{search}/lineage", schemas.Lineage)
 
     def pareto(
         self, search: str, *, x: schemas.XAxis = "macs", y: schemas.YAxis = "ap"
     ) -> schemas.Pareto:
-        """The Pareto front so far."""
+        """Return the Pareto front of a search so far."""
         return self._get(f"/searches/{search}/pareto", schemas.Pareto, {"x": x, "y": y})
 
     def finish(self, search: str, wanted: FinishSpec) -> list[DistillationDetails]:
-        """Improve detectors of a search that has ended; repeated, it creates nothing new."""
+        """Improve detectors of a finished search. Repeating the call creates nothing new."""
         body = wanted.model_dump(mode="json")
         found = self._call("POST", f"/searches/{search}/finish", json=body).json()
         return [DistillationDetails.model_validate(each) for each in found]
@@ -187,90 +191,95 @@ class Client(Transport):
     def submit_distillation(
         self, spec: DistillationSpec, *, key: str | None = None
     ) -> DistillationDetails:
-        """Queue a distillation."""
+        """Submit a distillation, which is queued."""
         return self._create("/distillations", spec, key, DistillationDetails)
 
     def validate_distillation(self, spec: DistillationSpec) -> None:
-        """Check whether a distillation would be accepted, and create nothing."""
+        """Check whether a distillation would be accepted, without creating it."""
         body = spec.model_dump(mode="json")
         self._call("POST", "/distillations", json=body, params={"validate_only": True})
 
     def forecast_distillation(self, spec: DistillationSpec) -> Forecast:
-        """What a distillation would take, and why it would be refused. Creates nothing."""
+        """Forecast the cost of a distillation, without creating it."""
         return self._create("/distillations/forecast", spec, None, Forecast)
 
     def get_distillation(self, distillation: str) -> DistillationDetails:
-        """By id or name."""
+        """Return a distillation by id or name."""
         return self._get(f"/distillations/{distillation}", DistillationDetails)
 
     def list_distillations(self, **filters: str) -> Iterator[Distillation]:
-        """All of them, newest first; `status` filters."""
+        """Iterate over all distillations, newest first, or over those with a `status`."""
         return self._list("/distillations", Distillation, filters)
 
     def ask_of_distillation(
         self, distillation: str, request: LifecycleRequest
     ) -> DistillationDetails:
-        """Ask for it to pause, resume, or end; finished stages are kept."""
+        """Request that a distillation pauses, resumes or ends; finished stages are kept."""
         return self._post(f"/distillations/{distillation}/{request}", DistillationDetails)
 
     def extend_distillation(self, distillation: str) -> DistillationDetails:
-        """Let one that failed or was cancelled go on."""
+        """Continue a distillation that failed or was cancelled."""
         return self._post(f"/distillations/{distillation}/extend", DistillationDetails)
 
     def wait_for_distillation(
         self, distillation: str, *, poll_s: float = 1.0
     ) -> DistillationDetails:
-        """Wait until it has ended."""
+        """Wait until a distillation has ended."""
         return _wait(lambda: self.get_distillation(distillation), poll_s)
 
     def distillation_events(self, distillation: str, *, after: int = 0) -> Iterator[schemas.Event]:
-        """What happens to it and its trials after event `after`, until it has ended."""
+        """Iterate over the events of a distillation and its trials after event number `after` until
+        it has ended."""
         return self._events(f"/distillations/{distillation}/events", after)
 
     def distillation_trials(self, distillation: str, **filters: str) -> Iterator[schemas.Trial]:
-        """The student as given and all stages, in the order they were proposed."""
+        """Iterate over the given student and all stages, in the order they were proposed."""
         return self._list(f"/distillations/{distillation}/trials", schemas.Trial, filters)
 
     def distillation_lineage(self, distillation: str) -> schemas.Lineage:
-        """Which stage goes on from which."""
+        """Return the lineage tree of a distillation: the parent of each stage."""
         return self._get(f"/distillations/{distillation}/lineage", schemas.Lineage)
 
     def distillation_pareto(
         self, distillation: str, *, x: schemas.XAxis = "macs", y: schemas.YAxis = "ap"
     ) -> schemas.Pareto:
-        """The Pareto front of the student after every stage."""
+        """Return the Pareto front of the student after every stage."""
         return self._get(f"/distillations/{distillation}/pareto", schemas.Pareto, {"x": x, "y": y})
 
     # Trials and detectors
 
     def get_run(self, run_id: str) -> schemas.SearchDetails | DistillationDetails:
-        """The search or distillation that a trial names as its `search_id`."""
-        is_distillation = run_id.startswith("kd-")
-        return self.get_distillation(run_id) if is_distillation else self.get_search(run_id)
+        """Return the search or distillation that a trial has as its `search_id`."""
+        try:
+            return self.get_search(run_id)
+        except ApiError as error:
+            if error.problem.status != HTTPStatus.NOT_FOUND:
+                raise
+            return self.get_distillation(run_id)
 
     def get_trial(self, trial_id: str) -> schemas.TrialDetails:
-        """A trial with its epochs and artifacts."""
+        """Return a trial with its epochs and artifacts."""
         return self._get(f"/trials/{trial_id}", schemas.TrialDetails)
 
     def get_detector(self, trial_id: str) -> schemas.Detector:
-        """The detector that a trial trained."""
+        """Return the detector that a trial trained."""
         return self._get(f"/detectors/{trial_id}", schemas.Detector)
 
     def pin(self, trial_id: str) -> schemas.TrialDetails:
-        """Keep the trial's files, whatever comes of it."""
+        """Pin a trial, so that garbage collection keeps its files."""
         return self._post(f"/detectors/{trial_id}/pin", schemas.TrialDetails)
 
     def unpin(self, trial_id: str) -> schemas.TrialDetails:
-        """Let the trial's files be removed when nothing needs them any more."""
+        """Unpin a trial, so that garbage collection may delete its files."""
         return self._post(f"/detectors/{trial_id}/unpin", schemas.TrialDetails)
 
     def download(self, trial_id: str, artifact: str, target: Path) -> Path:
-        """Fetch a file of a detector and check its SHA-256.
+        """Download a file of a detector and check its SHA-256.
 
         Args:
-            trial_id: The trial that trained it.
+            trial_id: Id of the trial that trained the detector.
             artifact: Name of the file, such as "student".
-            target: Where to write it. It appears there whole or not at all.
+            target: Path to write to. The file appears there complete or not at all.
 
         Raises:
             ApiError: There is no such file, or what arrived does not match its SHA-256.
@@ -281,7 +290,7 @@ class Client(Transport):
         try:
             found = self._fetch(path, partial)
             if found != expected.get(artifact):
-                raise api_error(f"{path} arrived damaged: SHA-256 {found}; try again", 502)
+                raise api_error(f"{path} arrived damaged (SHA-256 {found}); retry", 502)
             os.replace(partial, target)
         finally:
             partial.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""How the client sends calls, and what it makes of the answers."""
+"""The HTTP transport of the client: requests, responses and errors."""
 
 import hashlib
 import os
@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from api.schemas.resources import PREFIX, Event, Problem
+from api.schemas import PREFIX, Event, Problem
 from searchd.domain.errors import InvalidValueError
 
 DEFAULT_URL = "http://127.0.0.1:8080"
@@ -22,35 +22,36 @@ S = TypeVar("S", bound=BaseModel)
 
 
 class ApiError(Exception):
-    """The service refused a call, or could not be reached. The message is meant for people."""
+    """The service refused a call, or is unreachable. The message is meant for people."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.detail or problem.title)
         self.problem = problem
-        """What the service said; `problem.type` is stable."""
+        """The problem details of the response; `problem.type` is stable."""
 
 
 class UnreachableError(ApiError):
-    """No service answers at this address."""
+    """There is no service at this URL."""
 
 
 class Transport:
-    """Sends calls. Every method raises `ApiError` when the service refuses or is unreachable.
+    """The transport. Every method raises `ApiError` if the service refuses the call or is
+    unreachable.
 
     Args:
-        url: The service's address.
-        timeout_s: After which a call is given up.
-        token: Says who calls. None: the environment's SEARCHD_TOKEN, if there is one.
+        url: URL of the service.
+        timeout_s: Timeout of a call in seconds.
+        token: Access token. None uses SEARCHD_TOKEN of the environment, if it is set.
 
     Raises:
-        InvalidValueError: The token holds what no token has.
+        InvalidValueError: The token has characters that no token can have.
     """
 
     def __init__(
         self, url: str = DEFAULT_URL, *, timeout_s: float = 30.0, token: str | None = None
     ) -> None:
         self.url = url.rstrip("/")
-        # A proxy of the user's must not come between us and a service on this machine.
+        # A service on this machine must not be called through the user's proxy.
         local = httpx.URL(self.url).host in ("127.0.0.1", "localhost", "::1")
         self._http = httpx.Client(
             base_url=self.url + PREFIX,
@@ -71,10 +72,11 @@ class Transport:
         self.close()
 
     def close(self) -> None:
+        """Close the connections to the service."""
         self._http.close()
 
     def is_ready(self) -> bool:
-        """Whether the service answers and its database is usable."""
+        """Whether the service is running and its database is available."""
         try:
             return self._http.get(f"{self.url}/readyz").is_success
         except httpx.TransportError:
@@ -119,7 +121,7 @@ class Transport:
             except httpx.ConnectError as error:
                 raise self._unreachable(error) from error
             except httpx.TransportError:
-                time.sleep(1)  # the connection broke: go on after the last event seen
+                time.sleep(1)  # the connection broke: resume after the last event received
 
     def _stream(self, path: str, after: int) -> Iterator[Event]:
         headers = {"Last-Event-ID": str(after)}
@@ -142,7 +144,7 @@ class Transport:
         return digest.hexdigest()
 
     def _unreachable(self, error: httpx.TransportError) -> UnreachableError:
-        detail = f"no searchd answers at {self.url} ({error}); start it with: searchd up"
+        detail = f"no searchd service at {self.url} ({error}); start one with: searchd up"
         return UnreachableError(
             Problem(type="about:blank", title="Unreachable", status=503, detail=detail)
         )
@@ -151,8 +153,10 @@ class Transport:
 def _authorization(token: str) -> dict[str, str]:
     if not token:
         return {}
-    if not re.fullmatch(r"[!-~]+", token):  # the HTTP library's error would show it
-        raise InvalidValueError(f"{TOKEN} holds a space, a line break or no ASCII; copy it again")
+    if not re.fullmatch(r"[!-~]+", token):  # the error of the HTTP library would show the token
+        raise InvalidValueError(
+            f"{TOKEN} has a space, a line break or a character that is not ASCII; copy it again"
+        )
     return {"Authorization": f"Bearer {token}"}
 
 
@@ -162,7 +166,7 @@ def _check(response: httpx.Response) -> None:
     response.read()
     try:
         problem = Problem.model_validate_json(response.content)
-    except ValidationError:  # not of our making: a proxy, or another service at this address
+    except ValidationError:  # not from searchd: a proxy, or another service at this URL
         raise api_error(
             f"{response.url} answered {response.status_code}: {response.text[:200]}",
             response.status_code,
@@ -171,5 +175,5 @@ def _check(response: httpx.Response) -> None:
 
 
 def api_error(detail: str, status: int) -> ApiError:
-    """An error that the client itself has found."""
+    """Return an error that the client itself detected."""
     return ApiError(Problem(type="about:blank", title="Error", status=status, detail=detail))

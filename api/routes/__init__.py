@@ -1,1 +1,1 @@
-"""Endpoints, one file for each noun: parse, call the store, answer."""
+"""The endpoints, one file for each resource: parse, call the store, respond."""

@@ -1,26 +1,26 @@
-"""Data sets."""
+"""The endpoints of data sets."""
 
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Response, status
+from fastapi import APIRouter, Depends, Query, Response, status
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from api import data_roots, events
+from api import data_roots, events, schemas
 from api.auth import CallerDep
 from api.dependencies import (
     NO_CONTENT,
+    STATUS_HELP,
     DatabaseDep,
+    DatasetReference,
     IdempotencyKey,
     LastEventId,
     PageSize,
     PageToken,
-    Reference,
     RulesDep,
     ValidateOnly,
     created,
 )
-from api.schemas import resources as schemas
 from searchd.domain.lifecycle import DatasetStatus
 from searchd.spec import DatasetSpec
 from searchd.store.models import DatasetRow
@@ -29,7 +29,7 @@ from searchd.store.resources import datasets
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 
 
-def _find(database: DatabaseDep, dataset: Reference) -> DatasetRow:
+def _find(database: DatabaseDep, dataset: DatasetReference) -> DatasetRow:
     with database.read() as session:
         return datasets.get(session, dataset)
 
@@ -48,7 +48,7 @@ def create_dataset(
     idempotency_key: IdempotencyKey = None,
     validate_only: ValidateOnly = False,
 ) -> Response:
-    """Register a data set; its files are checked in the background."""
+    """Register a data set. Its files are checked in the background."""
     data_roots.check_dataset(spec, rules.data_roots)
     with database.write() as session:
         row = datasets.create(session, spec, idempotency_key=idempotency_key, owner=caller.name)
@@ -61,18 +61,18 @@ def create_dataset(
 @router.get("", response_model=schemas.Page[schemas.Dataset])
 def list_datasets(
     database: DatabaseDep,
-    status: DatasetStatus | None = None,
+    status: Annotated[DatasetStatus | None, Query(description=STATUS_HELP)] = None,
     page_size: PageSize = 50,
     page_token: PageToken = None,
 ) -> object:
-    """Data sets, newest first."""
+    """List data sets, newest first."""
     with database.read() as session:
         return datasets.page(session, status=status, page_size=page_size, page_token=page_token)
 
 
 @router.get("/{dataset}", response_model=schemas.Dataset)
 def get_dataset(found: Found) -> object:
-    """A data set by id or name."""
+    """Return a data set by id or name."""
     return found
 
 
@@ -80,6 +80,6 @@ def get_dataset(found: Found) -> object:
 async def stream_dataset_events(
     found: Found, database: DatabaseDep, last_event_id: LastEventId = 0
 ) -> AsyncIterator[ServerSentEvent]:
-    """What happens to the data set, as server-sent events, until it has ended."""
+    """Stream the events of the data set as server-sent events until its check has ended."""
     async for event in events.stream(database, found.id, last_event_id):
         yield event

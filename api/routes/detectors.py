@@ -1,4 +1,4 @@
-"""Trials one by one, and the detectors they trained."""
+"""The endpoints of single trials and of the detectors that they trained."""
 
 import base64
 from urllib.parse import quote
@@ -7,9 +7,9 @@ from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 from sqlalchemy.orm import Session
 
+from api import schemas
 from api.auth import Caller, CallerDep, check_owner
-from api.dependencies import DatabaseDep, Reference
-from api.schemas import resources as schemas
+from api.dependencies import ArtifactName, DatabaseDep, TrialId
 from api.views import resources as views
 from searchd import artifacts
 from searchd.domain.errors import NotFoundError
@@ -23,15 +23,15 @@ MEDIA_TYPE = "application/octet-stream"
 
 
 @router.get("/trials/{trial_id}")
-def get_trial(trial_id: Reference, database: DatabaseDep) -> schemas.TrialDetails:
-    """A trial with everything that its worker reported."""
+def get_trial(trial_id: TrialId, database: DatabaseDep) -> schemas.TrialDetails:
+    """Return a trial with everything that its worker reported."""
     with database.read() as session:
         return views.trial_details(trials.get(session, trial_id))
 
 
 @router.get("/detectors/{trial_id}")
-def get_detector(trial_id: Reference, database: DatabaseDep) -> schemas.Detector:
-    """The detector that the trial trained. The base detector is the trial named base."""
+def get_detector(trial_id: TrialId, database: DatabaseDep) -> schemas.Detector:
+    """Return the detector that the trial trained. The base detector is the trial named base."""
     with database.read() as session:
         return views.detector(session, trials.get(session, trial_id))
 
@@ -40,19 +40,23 @@ def get_detector(trial_id: Reference, database: DatabaseDep) -> schemas.Detector
     "/detectors/{trial_id}/artifacts/{name}",
     response_class=StreamingResponse,
     responses={
-        200: {"content": {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}},
+        200: {
+            "description": "The content of the file.",
+            "content": {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}},
+        },
         410: {
             "model": schemas.Problem,
-            "description": "The file is lost, damaged or was collected",
+            "description": "The file is missing, damaged or deleted by garbage collection.",
         },
     },
 )
 def download_artifact(
-    trial_id: Reference, name: Reference, database: DatabaseDep
+    trial_id: TrialId, name: ArtifactName, database: DatabaseDep
 ) -> StreamingResponse:
-    """A file of the detector: student (safetensors of the whole detector), adapters, ...
+    """Download a file of the detector: student (safetensors of the whole detector), adapters and
+    others.
 
-    `Repr-Digest` (RFC 9530) and `ETag` hold its SHA-256.
+    The headers `Repr-Digest` (RFC 9530) and `ETag` have its SHA-256.
     """
     with database.read() as session:
         row = trials.get(session, trial_id)
@@ -68,19 +72,20 @@ def download_artifact(
 
 @router.post("/detectors/{trial_id}/pin")
 def pin_detector(
-    trial_id: Reference, database: DatabaseDep, caller: CallerDep
+    trial_id: TrialId, database: DatabaseDep, caller: CallerDep
 ) -> schemas.TrialDetails:
-    """Keep the trial's files, whatever comes of it; otherwise they are removed when nothing needs
-    them any more. Asking twice is the same as asking once."""
+    """Pin the trial, so that garbage collection keeps its files. Repeating the request changes
+    nothing."""
     with database.write() as session:
         return views.trial_details(_pinned(session, trial_id, caller, pinned=True))
 
 
 @router.post("/detectors/{trial_id}/unpin")
 def unpin_detector(
-    trial_id: Reference, database: DatabaseDep, caller: CallerDep
+    trial_id: TrialId, database: DatabaseDep, caller: CallerDep
 ) -> schemas.TrialDetails:
-    """Let the trial's files be removed when nothing needs them any more."""
+    """Unpin the trial, so that garbage collection may delete its files once nothing needs them.
+    Repeating the request changes nothing."""
     with database.write() as session:
         return views.trial_details(_pinned(session, trial_id, caller, pinned=False))
 

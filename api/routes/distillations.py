@@ -1,28 +1,30 @@
-"""Distillations: a student, and an ordered sequence of teachers."""
+"""The endpoints of distillations, of their stages and of their Pareto fronts."""
 
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Response, status
+from fastapi import APIRouter, Depends, Query, Response, status
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from api import data_roots, events
+from api import data_roots, events, schemas
 from api.auth import CallerDep, check_owner
 from api.dependencies import (
     NO_CONTENT,
+    STATUS_HELP,
     DatabaseDep,
+    DistillationReference,
     IdempotencyKey,
     LastEventId,
     PageSize,
     PageToken,
-    Reference,
     RulesDep,
     ValidateOnly,
+    XAxisQuery,
+    YAxisQuery,
     created,
 )
 from api.routes.lifecycle import add_calls
 from api.schemas import distillations as distillation_schemas
-from api.schemas import resources as schemas
 from api.views import distillations as distillation_views
 from api.views import resources as views
 from searchd.domain.lifecycle import SearchStatus, TrialStatus
@@ -35,7 +37,7 @@ from searchd.store.runs.extension import ask_to_extend
 router = APIRouter(prefix="/distillations", tags=["distillations"])
 
 
-def _find(database: DatabaseDep, distillation: Reference) -> DistillationRow:
+def _find(database: DatabaseDep, distillation: DistillationReference) -> DistillationRow:
     with database.read() as session:
         return distillations.get(session, distillation)
 
@@ -57,7 +59,7 @@ def create_distillation(
     idempotency_key: IdempotencyKey = None,
     validate_only: ValidateOnly = False,
 ) -> Response:
-    """Submit a distillation; it is queued until the cluster has room."""
+    """Submit a distillation. It is queued until the cluster has enough free CPUs and GPUs."""
     data_roots.check_distillation(spec, rules.data_roots)
     with database.write() as session:
         row = distillations.create(
@@ -72,11 +74,11 @@ def create_distillation(
 @router.get("", response_model=schemas.Page[distillation_schemas.Distillation])
 def list_distillations(
     database: DatabaseDep,
-    status: SearchStatus | None = None,
+    status: Annotated[SearchStatus | None, Query(description=STATUS_HELP)] = None,
     page_size: PageSize = 50,
     page_token: PageToken = None,
 ) -> object:
-    """Distillations, newest first."""
+    """List distillations, newest first."""
     with database.read() as session:
         return distillations.page(
             session, status=status, page_size=page_size, page_token=page_token
@@ -85,10 +87,10 @@ def list_distillations(
 
 @router.get("/{distillation}")
 def get_distillation(
-    distillation: Reference, database: DatabaseDep
+    distillation: DistillationReference, database: DatabaseDep
 ) -> distillation_schemas.DistillationDetails:
-    """A distillation by id or name: the order of its teachers and why, how each stage stands, and
-    how the order compares with its baselines and with all other orders."""
+    """Return a distillation by id or name: the order of its teachers and why, the state of each
+    stage, and the order compared with its baselines and with all other orders."""
     with database.read() as session:
         return distillation_views.distillation(session, distillations.get(session, distillation))
 
@@ -104,10 +106,10 @@ add_calls(
 
 @router.post("/{distillation}/extend", status_code=status.HTTP_202_ACCEPTED)
 def extend_distillation(
-    distillation: Reference, database: DatabaseDep, caller: CallerDep
+    distillation: DistillationReference, database: DatabaseDep, caller: CallerDep
 ) -> distillation_schemas.DistillationDetails:
-    """Let a distillation that failed or was cancelled go on. Its stages follow from its spec, so
-    there is no more to be had of one that succeeded."""
+    """Continue a distillation that failed or was cancelled. A distillation that succeeded cannot be
+    extended: its spec determines its stages."""
     with database.write() as session:
         row = distillations.get(session, distillation)
         check_owner(caller, row)
@@ -119,12 +121,12 @@ def extend_distillation(
 def list_distillation_trials(
     found: Found,
     database: DatabaseDep,
-    status: TrialStatus | None = None,
+    status: Annotated[TrialStatus | None, Query(description=STATUS_HELP)] = None,
     page_size: PageSize = 100,
     page_token: PageToken = None,
 ) -> schemas.Page[schemas.Trial]:
-    """The distillation's trials in the order they were proposed: the student as given, which is the
-    trial named base, and the stages."""
+    """List the trials of the distillation in the order they were proposed: the given student, which
+    is the trial named base, and the stages."""
     with database.read() as session:
         page = trials.page(
             session, found.id, status=status, page_size=page_size, page_token=page_token
@@ -135,8 +137,8 @@ def list_distillation_trials(
 
 @router.get("/{distillation}/lineage")
 def get_distillation_lineage(found: Found, database: DatabaseDep) -> schemas.Lineage:
-    """Which stage goes on from which, and what it gained. The parent of a base that is another
-    run's student is that run's trial."""
+    """Return the lineage tree: the parent of each stage, and what the stage gained. If the student
+    comes from another run, the parent of the base is the trial of that run."""
     with database.read() as session:
         return views.lineage(session, [found])
 
@@ -145,10 +147,10 @@ def get_distillation_lineage(found: Found, database: DatabaseDep) -> schemas.Lin
 def get_distillation_pareto(
     found: Found,
     database: DatabaseDep,
-    x: schemas.XAxis = "macs",
-    y: schemas.YAxis = "ap",
+    x: XAxisQuery = "macs",
+    y: YAxisQuery = "ap",
 ) -> schemas.Pareto:
-    """The Pareto front over the student after every stage at every resolution."""
+    """Return the Pareto front over the student after every stage at every resolution."""
     with database.read() as session:
         return views.pareto(session, [found], x, y)
 
@@ -157,7 +159,7 @@ def get_distillation_pareto(
 async def stream_distillation_events(
     found: Found, database: DatabaseDep, last_event_id: LastEventId = 0
 ) -> AsyncIterator[ServerSentEvent]:
-    """What happens to the distillation and its trials, as server-sent events, until it has
+    """Stream the events of the distillation and its trials as server-sent events until it has
     ended."""
     async for event in events.stream(database, found.id, last_event_id):
         yield event

@@ -1,10 +1,10 @@
-"""What is done to a search's detectors once it has ended."""
+"""The endpoint that improves detectors of a finished search."""
 
 from fastapi import APIRouter, status
 
 from api import data_roots
 from api.auth import CallerDep, check_owner
-from api.dependencies import DatabaseDep, Reference, RulesDep
+from api.dependencies import DatabaseDep, RulesDep, SearchReference
 from api.schemas.distillations import DistillationDetails
 from api.views import distillations
 from searchd.spec import FinishSpec
@@ -16,15 +16,15 @@ router = APIRouter(prefix="/searches", tags=["searches"])
 
 @router.post("/{search}/finish", status_code=status.HTTP_201_CREATED)
 def finish_search(
-    search: Reference,
+    search: SearchReference,
     wanted: FinishSpec,
     database: DatabaseDep,
     caller: CallerDep,
     rules: RulesDep,
 ) -> list[DistillationDetails]:
-    """Improve detectors of a search that has ended: fine-tune them under their teachers, or have
-    each taught by an ordered sequence of teachers. Answers with a distillation for each, whose
-    students join the search's front and lineage. Repeated, it creates nothing new."""
+    """Improve detectors of a finished search: fine-tune each under its teacher, or distil each from
+    an ordered sequence of teachers. The response has one distillation per detector; its students
+    join the front and the lineage of the search. Repeating the request creates nothing new."""
     data_roots.check_finish(wanted, rules.data_roots)
     with database.write() as session:
         row = searches.get(session, search)

@@ -1,17 +1,18 @@
-"""What a request will take, before anything runs."""
+"""The endpoints that forecast the cost of a request before anything runs."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import TypeVar
 
 from fastapi import APIRouter
 from sqlalchemy.orm import Session
 
-from api import data_roots
+from api import data_roots, schemas
 from api.auth import CallerDep
 from api.dependencies import DatabaseDep, RulesDep
-from api.schemas import resources as schemas
 from api.schemas.forecasts import Forecast, PoolForecast
 from searchd.domain.errors import ConflictError, InvalidValueError
+from searchd.search import forecasts as computed
 from searchd.spec import DistillationSpec, PoolSpec, SearchSpec
 from searchd.store import Database
 from searchd.store.resources import distillations, pools, searches
@@ -25,33 +26,33 @@ S = TypeVar("S", bound=schemas.Schema)
 def forecast_search(
     spec: SearchSpec, database: DatabaseDep, caller: CallerDep, rules: RulesDep
 ) -> Forecast:
-    """What a search would take: trials, hours, disk, and why it would be refused. Creates nothing.
-    Whether the cluster has room is known once it is submitted."""
+    """Forecast the cost of a search: trials, hours and disk, and reasons why it would be refused.
+    Creates nothing. Free CPUs and GPUs of the cluster are checked only after submission."""
     data_roots.check_search(spec, rules.data_roots)
     refusals = _refusals(database, lambda s: searches.create(s, spec, owner=caller.name))
     with database.read() as session:
-        return _told(Forecast, refusals, forecasts.of_search(session, spec))
+        return _forecast(Forecast, refusals, forecasts.of_search(session, spec))
 
 
 @router.post("/distillations/forecast", tags=["distillations"])
 def forecast_distillation(
     spec: DistillationSpec, database: DatabaseDep, caller: CallerDep, rules: RulesDep
 ) -> Forecast:
-    """What a distillation would take: stages, hours, disk, and why it would be refused. Creates
-    nothing."""
+    """Forecast the cost of a distillation: stages, hours and disk, and reasons why it would be
+    refused. Creates nothing."""
     data_roots.check_distillation(spec, rules.data_roots)
     refusals = _refusals(database, lambda s: distillations.create(s, spec, owner=caller.name))
     with database.read() as session:
-        return _told(Forecast, refusals, forecasts.of_distillation(session, spec))
+        return _forecast(Forecast, refusals, forecasts.of_distillation(session, spec))
 
 
 @router.post("/pools/forecast", tags=["pools"])
 def forecast_pool(spec: PoolSpec, database: DatabaseDep, caller: CallerDep) -> PoolForecast:
-    """What a pool's training would take: epochs, hours, disk, and why it would be refused. Creates
-    nothing."""
+    """Forecast the cost of training a pool: epochs, hours and disk, and reasons why it would be
+    refused. Creates nothing."""
     refusals = _refusals(database, lambda s: pools.create(s, spec, owner=caller.name))
     with database.read() as session:
-        return _told(PoolForecast, refusals, forecasts.of_pool(session, spec))
+        return _forecast(PoolForecast, refusals, forecasts.of_pool(session, spec))
 
 
 def _refusals(database: Database, create: Callable[[Session], object]) -> list[str]:
@@ -64,10 +65,9 @@ def _refusals(database: Database, create: Callable[[Session], object]) -> list[s
     return []
 
 
-def _told(
+def _forecast(
     schema: type[S],
     refusals: list[str],
-    found: forecasts.Forecast | forecasts.PoolForecast,
+    found: computed.Forecast | computed.PoolForecast,
 ) -> S:
-    values = {name: getattr(found, name) for name in found.__slots__}
-    return schema.model_validate({"refusals": refusals, **values}, from_attributes=True)
+    return schema.model_validate({"refusals": refusals, **asdict(found)})

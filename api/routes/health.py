@@ -1,10 +1,10 @@
-"""For whoever starts and watches the process."""
+"""Health endpoints for supervisors of the process."""
 
 from fastapi import APIRouter, HTTPException, status
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.dependencies import DatabaseDep
-from api.schemas.resources import Problem
+from api.schemas import Problem
 from searchd.store.migrate import is_current
 
 router = APIRouter(tags=["health"])
@@ -12,19 +12,22 @@ router = APIRouter(tags=["health"])
 
 @router.get("/healthz")
 def is_alive() -> dict[str, str]:
-    """The process answers."""
+    """Report that the process is alive."""
     return {"status": "ok"}
 
 
-@router.get("/readyz", responses={503: {"model": Problem, "description": "It cannot be used yet"}})
+_UNAVAILABLE = {"model": Problem, "description": "The database is unavailable or not upgraded."}
+
+
+@router.get("/readyz", responses={503: _UNAVAILABLE})
 def is_ready(database: DatabaseDep) -> dict[str, str]:
-    """The database answers and has the tables that this version knows; 503 otherwise."""
+    """Report that the database is available and has the schema of this version; 503 otherwise."""
     try:
         current = is_current(database)
     except SQLAlchemyError as error:
-        reason = f"the database does not answer: {type(error).__name__}"
+        reason = f"the database is unavailable: {type(error).__name__}"
         raise HTTPException(status.HTTP_503_SERVICE_UNAVAILABLE, reason) from error
     if not current:
-        reason = "the database has other tables than this version knows; upgrade it"
+        reason = "the schema of the database is not that of this version; upgrade it"
         raise HTTPException(status.HTTP_503_SERVICE_UNAVAILABLE, reason)
     return {"status": "ok"}

@@ -1,4 +1,4 @@
-"""Calls of everything that is carried out in the cluster: pause, resume, cancel, kill."""
+"""The endpoints pause, resume, cancel and kill, of every resource that runs in the cluster."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -18,21 +18,21 @@ R = TypeVar("R", bound=AnyResource)
 CALLS: dict[str, tuple[Callable[[Session, str], WorkRow], str]] = {
     "pause": (
         requests.ask_to_pause,
-        "Ask for the {noun} to stop within a time slice; then it holds nothing of the cluster. "
-        "When it is resumed it goes on from there: nothing that was trained is lost.",
+        "Pause the {noun}: it stops within one time slice and releases its CPUs and GPUs. After "
+        "resume it continues from its last checkpoint; no training is lost.",
     ),
-    "resume": (requests.ask_to_resume, "Ask for the paused {noun} to go on."),
+    "resume": (requests.ask_to_resume, "Resume the paused {noun} from its last checkpoint."),
     "cancel": (
         requests.ask_to_cancel,
-        "Ask for the {noun} to stop for good within a time slice. Everything finished is kept.",
+        "Cancel the {noun}: it ends within one time slice. Finished results are kept.",
     ),
     "kill": (
         requests.ask_to_kill,
-        "Ask for the {noun} to be stopped for good without waiting for its workers. "
-        "Everything finished is kept.",
+        "Kill the {noun}: it ends at once, without waiting for its workers. Finished results are "
+        "kept.",
     ),
 }
-"""By the last part of the path."""
+"""The store's function and the description of each endpoint, by the last part of its path."""
 
 
 def add_calls(
@@ -42,14 +42,14 @@ def add_calls(
     view: Callable[[Session, R], BaseModel],
     answer: type[BaseModel],
 ) -> None:
-    """Add them to the routes of a resource.
+    """Add the four endpoints to the routes of a resource.
 
     Args:
-        router: Of the resource.
-        noun: What users call it.
-        get: Finds it by id or name.
-        view: What is answered with.
-        answer: Type of that.
+        router: Router of the resource.
+        noun: What users call the resource, for example "search".
+        get: Finds the resource by id or name.
+        view: Makes the response from the resource.
+        answer: Model of the response.
     """
     for verb, (ask, description) in CALLS.items():
         router.add_api_route(
@@ -59,7 +59,7 @@ def add_calls(
             status_code=status.HTTP_202_ACCEPTED,
             response_model=answer,
             name=f"{verb}_{noun}",
-            description=f"{description.format(noun=noun)} Asking twice is the same as asking once.",
+            description=f"{description.format(noun=noun)} Repeating the request changes nothing.",
         )
 
 

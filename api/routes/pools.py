@@ -1,26 +1,26 @@
-"""Elastic teacher pools."""
+"""The endpoints of elastic teacher pools."""
 
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Response, status
+from fastapi import APIRouter, Depends, Query, Response, status
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from api import events
+from api import events, schemas
 from api.auth import CallerDep
 from api.dependencies import (
     NO_CONTENT,
+    STATUS_HELP,
     DatabaseDep,
     IdempotencyKey,
     LastEventId,
     PageSize,
     PageToken,
-    Reference,
+    PoolReference,
     ValidateOnly,
     created,
 )
 from api.routes.lifecycle import add_calls
-from api.schemas import resources as schemas
 from api.views import resources as views
 from searchd.domain.lifecycle import PoolStatus
 from searchd.spec import PoolSpec
@@ -30,7 +30,7 @@ from searchd.store.resources import pools
 router = APIRouter(prefix="/pools", tags=["pools"])
 
 
-def _find(database: DatabaseDep, pool: Reference) -> PoolRow:
+def _find(database: DatabaseDep, pool: PoolReference) -> PoolRow:
     with database.read() as session:
         return pools.get(session, pool)
 
@@ -51,7 +51,7 @@ def create_pool(
     idempotency_key: IdempotencyKey = None,
     validate_only: ValidateOnly = False,
 ) -> Response:
-    """Create a pool; it is trained in the background."""
+    """Create a pool. It is trained in the background."""
     with database.write() as session:
         row = pools.create(session, spec, idempotency_key=idempotency_key, owner=caller.name)
         resource = views.pool(session, row)
@@ -63,18 +63,18 @@ def create_pool(
 @router.get("", response_model=schemas.Page[schemas.Pool])
 def list_pools(
     database: DatabaseDep,
-    status: PoolStatus | None = None,
+    status: Annotated[PoolStatus | None, Query(description=STATUS_HELP)] = None,
     page_size: PageSize = 50,
     page_token: PageToken = None,
 ) -> object:
-    """Pools, newest first."""
+    """List pools, newest first."""
     with database.read() as session:
         return pools.page(session, status=status, page_size=page_size, page_token=page_token)
 
 
 @router.get("/{pool}")
-def get_pool(pool: Reference, database: DatabaseDep) -> schemas.PoolDetails:
-    """A pool by id or name, with what its training learned."""
+def get_pool(pool: PoolReference, database: DatabaseDep) -> schemas.PoolDetails:
+    """Return a pool by id or name, with the results of its training."""
     with database.read() as session:
         return views.pool(session, pools.get(session, pool))
 
@@ -86,6 +86,6 @@ add_calls(router, "pool", pools.get, views.pool, schemas.PoolDetails)
 async def stream_pool_events(
     found: Found, database: DatabaseDep, last_event_id: LastEventId = 0
 ) -> AsyncIterator[ServerSentEvent]:
-    """What happens to the pool, as server-sent events, until it has ended."""
+    """Stream the events of the pool as server-sent events until its training has ended."""
     async for event in events.stream(database, found.id, last_event_id):
         yield event

@@ -1,4 +1,4 @@
-"""Searches, and what they found."""
+"""The endpoints of searches, of their trials and of their Pareto fronts."""
 
 from collections.abc import AsyncIterator
 from typing import Annotated
@@ -7,22 +7,24 @@ from fastapi import APIRouter, Depends, Query, Response, status
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from sqlalchemy.orm import Session
 
-from api import data_roots, events
+from api import data_roots, events, schemas
 from api.auth import CallerDep, check_owner
 from api.dependencies import (
     NO_CONTENT,
+    STATUS_HELP,
     DatabaseDep,
     IdempotencyKey,
     LastEventId,
     PageSize,
     PageToken,
-    Reference,
     RulesDep,
+    SearchReference,
     ValidateOnly,
+    XAxisQuery,
+    YAxisQuery,
     created,
 )
 from api.routes.lifecycle import add_calls
-from api.schemas import resources as schemas
 from api.views import resources as views
 from searchd.domain.lifecycle import SearchStatus, TrialStatus
 from searchd.spec import SearchSpec
@@ -34,14 +36,15 @@ from searchd.store.runs.extension import ask_to_extend
 router = APIRouter(prefix="/searches", tags=["searches"])
 
 
-def _find(database: DatabaseDep, search: Reference) -> SearchRow:
+def _find(database: DatabaseDep, search: SearchReference) -> SearchRow:
     with database.read() as session:
         return searches.get(session, search)
 
 
 Found = Annotated[SearchRow, Depends(_find)]
 Descendants = Annotated[
-    bool, Query(description="With the distillations that go on from the search's detectors")
+    bool,
+    Query(description="Whether to include distillations that continue from this search's trials."),
 ]
 
 
@@ -59,7 +62,7 @@ def create_search(
     idempotency_key: IdempotencyKey = None,
     validate_only: ValidateOnly = False,
 ) -> Response:
-    """Submit a search; it is queued until the cluster has room."""
+    """Submit a search. It is queued until the cluster has enough free CPUs and GPUs."""
     data_roots.check_search(spec, rules.data_roots)
     with database.write() as session:
         row = searches.create(session, spec, idempotency_key=idempotency_key, owner=caller.name)
@@ -72,18 +75,18 @@ def create_search(
 @router.get("", response_model=schemas.Page[schemas.Search])
 def list_searches(
     database: DatabaseDep,
-    status: SearchStatus | None = None,
+    status: Annotated[SearchStatus | None, Query(description=STATUS_HELP)] = None,
     page_size: PageSize = 50,
     page_token: PageToken = None,
 ) -> object:
-    """Searches, newest first."""
+    """List searches, newest first."""
     with database.read() as session:
         return searches.page(session, status=status, page_size=page_size, page_token=page_token)
 
 
 @router.get("/{search}")
-def get_search(search: Reference, database: DatabaseDep) -> schemas.SearchDetails:
-    """A search by id or name, with where it stands."""
+def get_search(search: SearchReference, database: DatabaseDep) -> schemas.SearchDetails:
+    """Return a search by id or name, with its budget and the state of its trials."""
     with database.read() as session:
         return views.search(session, searches.get(session, search))
 
@@ -93,10 +96,10 @@ add_calls(router, "search", searches.get, views.search, schemas.SearchDetails)
 
 @router.post("/{search}/extend", status_code=status.HTTP_202_ACCEPTED)
 def extend_search(
-    search: Reference, extension: schemas.Extension, database: DatabaseDep, caller: CallerDep
+    search: SearchReference, extension: schemas.Extension, database: DatabaseDep, caller: CallerDep
 ) -> schemas.SearchDetails:
-    """Give the search more budget. If it has ended it is queued again and goes on from what it has;
-    if it failed or was cancelled, also under the budget that it had."""
+    """Give the search more budget. A search that has ended is queued again and continues from its
+    trials; one that failed or was cancelled does so even without more budget."""
     with database.write() as session:
         row = searches.get(session, search)
         check_owner(caller, row)
@@ -108,11 +111,12 @@ def extend_search(
 def list_trials(
     found: Found,
     database: DatabaseDep,
-    status: TrialStatus | None = None,
+    status: Annotated[TrialStatus | None, Query(description=STATUS_HELP)] = None,
     page_size: PageSize = 100,
     page_token: PageToken = None,
 ) -> schemas.Page[schemas.Trial]:
-    """The search's trials in the order they were proposed: the base, search trials, controls."""
+    """List the trials of the search in the order they were proposed: base, search trials,
+    controls."""
     with database.read() as session:
         page = trials.page(
             session, found.id, status=status, page_size=page_size, page_token=page_token
@@ -125,7 +129,7 @@ def list_trials(
 def get_lineage(
     found: Found, database: DatabaseDep, descendants: Descendants = True
 ) -> schemas.Lineage:
-    """Which trial descends from which, by which edit, and what the edit gained."""
+    """Return the lineage tree: the parent of each trial, its edit, and what the edit gained."""
     with database.read() as session:
         return views.lineage(session, _family(session, found, descendants))
 
@@ -134,11 +138,12 @@ def get_lineage(
 def get_pareto(
     found: Found,
     database: DatabaseDep,
-    x: schemas.XAxis = "macs",
-    y: schemas.YAxis = "ap",
+    x: XAxisQuery = "macs",
+    y: YAxisQuery = "ap",
     descendants: Descendants = True,
 ) -> schemas.Pareto:
-    """The Pareto front over every trained detector at every resolution, base and controls too."""
+    """Return the Pareto front over all trained detectors at all resolutions, base and controls
+    included."""
     with database.read() as session:
         return views.pareto(session, _family(session, found, descendants), x, y)
 
@@ -147,7 +152,7 @@ def get_pareto(
 async def stream_search_events(
     found: Found, database: DatabaseDep, last_event_id: LastEventId = 0
 ) -> AsyncIterator[ServerSentEvent]:
-    """What happens to the search and its trials, as server-sent events, until it has ended."""
+    """Stream the events of the search and its trials as server-sent events until it has ended."""
     async for event in events.stream(database, found.id, last_event_id):
         yield event
 

@@ -1,27 +1,27 @@
-"""Teachers: registered and evaluated once, then named by distillations."""
+"""The endpoints of registered teachers."""
 
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Response, status
+from fastapi import APIRouter, Depends, Query, Response, status
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from api import events
+from api import events, schemas
 from api.auth import CallerDep
 from api.data_roots import check_teacher
 from api.dependencies import (
     NO_CONTENT,
+    STATUS_HELP,
     DatabaseDep,
     IdempotencyKey,
     LastEventId,
     PageSize,
     PageToken,
-    Reference,
     RulesDep,
+    TeacherReference,
     ValidateOnly,
     created,
 )
-from api.schemas import resources as schemas
 from api.views import resources as views
 from searchd.domain.lifecycle import TeacherStatus
 from searchd.spec import TeacherSpec
@@ -31,7 +31,7 @@ from searchd.store.resources import teachers
 router = APIRouter(prefix="/teachers", tags=["teachers"])
 
 
-def _find(database: DatabaseDep, teacher: Reference) -> TeacherRow:
+def _find(database: DatabaseDep, teacher: TeacherReference) -> TeacherRow:
     with database.read() as session:
         return teachers.get(session, teacher)
 
@@ -53,7 +53,7 @@ def create_teacher(
     idempotency_key: IdempotencyKey = None,
     validate_only: ValidateOnly = False,
 ) -> Response:
-    """Register a teacher; it is loaded and evaluated in the background."""
+    """Register a teacher. It is loaded and evaluated in the background."""
     check_teacher(spec, rules.data_roots)
     with database.write() as session:
         row = teachers.create(session, spec, idempotency_key=idempotency_key, owner=caller.name)
@@ -66,11 +66,11 @@ def create_teacher(
 @router.get("")
 def list_teachers(
     database: DatabaseDep,
-    status: TeacherStatus | None = None,
+    status: Annotated[TeacherStatus | None, Query(description=STATUS_HELP)] = None,
     page_size: PageSize = 50,
     page_token: PageToken = None,
 ) -> schemas.Page[schemas.Teacher]:
-    """Teachers with what was measured of them, newest first."""
+    """List teachers with their measurements, newest first."""
     with database.read() as session:
         page = teachers.page(session, status=status, page_size=page_size, page_token=page_token)
     return schemas.Page(
@@ -79,8 +79,8 @@ def list_teachers(
 
 
 @router.get("/{teacher}")
-def get_teacher(teacher: Reference, database: DatabaseDep) -> schemas.Teacher:
-    """A teacher by id or name, with what was measured of it."""
+def get_teacher(teacher: TeacherReference, database: DatabaseDep) -> schemas.Teacher:
+    """Return a teacher by id or name, with its measurement."""
     with database.read() as session:
         return views.teacher(teachers.get(session, teacher))
 
@@ -89,6 +89,6 @@ def get_teacher(teacher: Reference, database: DatabaseDep) -> schemas.Teacher:
 async def stream_teacher_events(
     found: Found, database: DatabaseDep, last_event_id: LastEventId = 0
 ) -> AsyncIterator[ServerSentEvent]:
-    """What happens to the teacher, as server-sent events, until it has ended."""
+    """Stream the events of the teacher as server-sent events until its evaluation has ended."""
     async for event in events.stream(database, found.id, last_event_id):
         yield event

@@ -1,1 +1,65 @@
-"""What the API answers with, as pydantic models; what it takes is in `searchd.spec`."""
+"""The responses of the API as pydantic models; `searchd.spec` has the specs in request bodies."""
+
+from api.schemas.base import (
+    PREFIX,
+    Epoch,
+    Event,
+    FieldProblem,
+    File,
+    Measurement,
+    Page,
+    Problem,
+    Schema,
+)
+from api.schemas.resources import (
+    Dataset,
+    Extension,
+    Pool,
+    PoolDetails,
+    Search,
+    SearchDetails,
+    SubnetMeasurement,
+    Teacher,
+)
+from api.schemas.trials import (
+    Detector,
+    Evaluation,
+    Lineage,
+    LineageTrial,
+    Pareto,
+    Point,
+    Trial,
+    TrialDetails,
+    XAxis,
+    YAxis,
+)
+
+__all__ = [
+    "Dataset",
+    "Detector",
+    "Epoch",
+    "Evaluation",
+    "Event",
+    "Extension",
+    "FieldProblem",
+    "File",
+    "Lineage",
+    "LineageTrial",
+    "Measurement",
+    "PREFIX",
+    "Page",
+    "Pareto",
+    "Point",
+    "Pool",
+    "PoolDetails",
+    "Problem",
+    "Schema",
+    "Search",
+    "SearchDetails",
+    "SubnetMeasurement",
+    "Teacher",
+    "Trial",
+    "TrialDetails",
+    "XAxis",
+    "YAxis",
+]

@@ -1,9 +1,9 @@
-"""What the API answers about distillations. APs are COCO box AP in [0, 1] at the largest of the
-distillation's resolutions."""
+"""The responses of the API about distillations. APs are COCO box AP in [0, 1] at the largest
+resolution of the distillation."""
 
 from datetime import datetime
 
-from api.schemas.resources import Schema
+from api.schemas.base import Schema
 from searchd.domain.distillation_plan import Baseline
 from searchd.domain.lifecycle import SearchStatus, TrialStatus
 from searchd.spec import DistillationSpec, ResolutionText
@@ -11,99 +11,117 @@ from searchd.store import Desired
 
 
 class Distillation(Schema):
+    """A distillation."""
+
     id: str
+    """Id of the distillation, assigned by the service."""
     name: str
+    """Name of the distillation, chosen by the user."""
     owner: str | None
-    """Name of the token that created it; None if that was done without authentication."""
+    """Name of the token that created the distillation; null without authentication."""
     status: SearchStatus
+    """State of the distillation, for example queued, running or succeeded."""
     status_reason: str
+    """Why the distillation has this status, in words."""
     dataset_id: str
+    """Id of the data set that the student is trained on."""
     pool_id: str | None
-    """None if no teacher is a subnet."""
+    """Id of the pool that subnets among the teachers are from; null if no teacher is a subnet."""
     origin_id: str | None
-    """The trial whose student is taught; None: a base of its own."""
+    """Id of the trial whose student is taught; null if the student is a base detector."""
     spec: DistillationSpec
+    """Spec that was submitted for the distillation."""
     created_at: datetime
+    """Time when the distillation was submitted, in UTC."""
     started_at: datetime | None
+    """Time when the distillation first started, in UTC; null before."""
     finished_at: datetime | None
+    """Time when the distillation ended, in UTC; null before."""
 
 
 class Candidate(Schema):
-    """One of those that may teach."""
+    """A candidate teacher."""
 
     name: str
-    """As the order has it."""
+    """Name of the teacher within the distillation, as the order has it."""
     source: str
-    """What it is, in words."""
+    """Origin of the teacher in words: a subnet, or a registered teacher."""
     ap: float | None
-    """None before it was measured, and where the order was given and nothing was."""
+    """AP of the teacher; null before it was measured, or if the order was given."""
 
 
 class ChosenTeacher(Schema):
-    """One teacher of the order, and why it is there."""
+    """One teacher of the order, and why it was chosen."""
 
     teacher: str
+    """Name of the chosen teacher within the distillation."""
     cost: float | None
-    """Adaptation cost of the step to it, from the student or the teacher before; None where nothing
-    was measured."""
+    """Adaptation cost to this teacher, from the student or from the teacher before it; null if it
+    was not measured."""
     reason: str
+    """Why this teacher was chosen, in words."""
 
 
 class Stage(Schema):
-    """One stage: what the student has been taught by when it ends."""
+    """One stage: the training of the student by one teacher, after those before it."""
 
     path: str
-    """Teachers in words, this stage's last: "small > large"."""
+    """Names of the teachers up to this stage, for example "small > large"."""
     parent: str | None
-    """Path of the stage that it goes on from; None: the student as given."""
+    """Path of the stage that this one continues; null if it starts from the given student."""
     teacher: str | None
-    """None: trained without one."""
+    """Name of the teacher of this stage; null if it is trained without a teacher."""
     trial_id: str | None
-    """None while its parent has not succeeded."""
+    """Id of the trial that trains the stage; null until the previous stage has succeeded."""
     status: TrialStatus | None
+    """State of the trial that trains the stage; null before there is one."""
     ap: float | None
+    """AP of the student after this stage; null before it was measured."""
 
 
 class RankedOrder(Schema):
-    """An order of a study."""
+    """One order of a study, with its rank."""
 
     order: list[str]
+    """Names of the teachers, first teacher first."""
     ap: float
+    """AP of the student after the last teacher of the order."""
     rank: int
-    """1 + the number of orders with a strictly higher AP."""
+    """Rank of the order: 1 plus the number of orders with a strictly higher AP."""
 
 
 class Comparison(Schema):
-    """How the student is after the order, and after what that is compared with."""
+    """The student after the order, compared with the baselines and with the other orders."""
 
     base: float | None
-    """AP before the first teacher."""
+    """AP of the student before the first teacher; null before it was measured."""
     order: float | None
-    """AP after the order."""
+    """AP of the student after the order; null before it was measured."""
     baselines: dict[Baseline, float | None]
-    """AP after each baseline, all trained as long as the order."""
+    """AP of the student after each baseline, each trained for as many stages as the order."""
     rank: int | None
-    """The order's among `orders`."""
+    """Rank of the order among `orders`; null without a study."""
     orders: list[RankedOrder]
-    """Of a study: every order that was trained to its end, best first."""
+    """Orders of the study that were trained to their end, best first; empty without a study."""
 
 
 class DistillationDetails(Distillation):
-    """A distillation with its plan and how far that has come."""
+    """A distillation with its plan and its progress."""
 
     desired: Desired
-    """What the user wants of it."""
+    """State that the user requested: run, pause, cancel or kill."""
     trials: dict[TrialStatus, int]
-    """How many trials are in each status, the base included."""
+    """Number of trials in each status, the base included."""
     resolution: ResolutionText
-    """At which every AP here is measured."""
+    """Resolution at which every AP of this response is measured, "WxH" in pixels."""
     teachers: list[Candidate]
+    """Candidate teachers, chosen or not."""
     order: list[ChosenTeacher]
-    """First teacher first; empty until it is chosen."""
+    """Chosen teachers, first teacher first; empty until they are chosen."""
     costs: dict[str, dict[str, float]]
-    """costs[A][B]: adaptation cost C(A, B) among the teachers and "student"; empty where the order
+    """Adaptation costs among the teachers and "student": costs[A][B] is C(A, B). Empty if the order
     was given."""
     stages: list[Stage]
-    """All that is trained, parents first; each sequence's beginning once."""
+    """Stages to be trained, parents first. Orders that begin alike share their first stages."""
     comparison: Comparison | None
-    """None until the teachers are chosen."""
+    """Comparison of the order with its baselines; null until the teachers are chosen."""

@@ -1,43 +1,49 @@
-"""What the API answers about what work would take."""
+"""The responses of the API about the forecast cost of a request."""
 
-from api.schemas.resources import Schema
+from api.schemas.base import Schema
 
 
 class Range(Schema):
-    """Between the shortest and the longest course that a search may take."""
+    """A range, from the shortest to the longest possible course of a run."""
 
     least: float
+    """Smallest value, of the shortest possible course."""
     most: float
+    """Largest value, of the longest possible course."""
 
 
 class PoolForecast(Schema):
-    """What a pool's training would take; None where nothing is known to tell it from."""
+    """The forecast cost of training a pool; null where nothing is known to forecast it from."""
 
     refusals: list[str]
-    """Why it would be refused now; empty if it would be accepted."""
+    """Reasons why the pool would be refused now; empty if it would be accepted."""
     epochs: int
-    """Of all phases."""
+    """Number of epochs, summed over all phases."""
     worker_hours: float | None
-    """Of all workers together."""
+    """Hours of training, summed over all workers."""
     gpu_hours: float | None
+    """Hours of training, summed over all GPUs."""
     disk_bytes: float | None
-    """At most."""
+    """Largest disk space that the files of the pool need, in bytes."""
     basis: list[str]
-    """What it was told from: earlier pools on the data set, or an estimate."""
+    """Basis of the forecast: earlier pools on the data set, or an estimate."""
 
 
 class Forecast(Schema):
-    """What a search or a distillation would take; None where nothing is known to tell it from."""
+    """The forecast cost of a search or a distillation; null where nothing is known to forecast it
+    from."""
 
     refusals: list[str]
-    """Why it would be refused now; empty if it would be accepted."""
+    """Reasons why the run would be refused now; empty if it would be accepted."""
     trials: Range
-    """Of the search itself, or stages of the distillation; the base is one more."""
+    """Number of search trials, or of stages of a distillation; the base is one more."""
     controls: Range
+    """Number of control trials after the search."""
     worker_hours: Range | None
-    """Base, trials and controls."""
+    """Hours of training of base, trials and controls, summed over all workers."""
     gpu_hours: Range | None
+    """Hours of training of base, trials and controls, summed over all GPUs."""
     disk_bytes: float | None
-    """At most."""
+    """Largest disk space that the files of the run need, in bytes."""
     basis: list[str]
-    """What it was told from: earlier trials on the data set, or an estimate."""
+    """Basis of the forecast: earlier trials on the data set, or an estimate."""

@@ -1,1 +1,1 @@
-"""From rows of the database to what the API answers with."""
+"""Conversion of database rows to the responses of the API."""

@@ -1,4 +1,4 @@
-"""From the rows of a distillation to what the API answers with."""
+"""Conversion of the rows of a distillation to a response of the API."""
 
 from collections.abc import Mapping, Sequence
 
@@ -18,6 +18,7 @@ from searchd.store.work import queue
 
 
 def distillation(session: Session, row: DistillationRow) -> schemas.DistillationDetails:
+    """Return a distillation with its plan and its progress."""
     spec, plan = _spec(row), row.plan
     resolution = max(spec.trial.resolutions, key=lambda each: each.area)
     values = dict(schemas.Distillation.model_validate(row)) | {
@@ -59,7 +60,7 @@ def _candidates(session: Session, row: DistillationRow) -> list[schemas.Candidat
 
 
 def _aps(session: Session, row: DistillationRow, resolution: Resolution) -> dict[str, float]:
-    """By the trial's name, of those that succeeded."""
+    """The AP at a resolution of each trial that succeeded, by the trial's name."""
     return {
         each.name: evaluation.ap
         for each in trials.scored(session, row.id)

@@ -1,11 +1,11 @@
-"""From rows of the store to what the API answers with."""
+"""Conversion of rows of the store to the responses of the API."""
 
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from sqlalchemy.orm import Session
 
-from api.schemas import resources as schemas
+from api import schemas
 from searchd.domain.detector import Detector, MmdetDetector
 from searchd.domain.encoding import encode
 from searchd.domain.errors import ConflictError
@@ -63,17 +63,18 @@ def search(session: Session, row: SearchRow) -> schemas.SearchDetails:
 
 
 def trial(row: TrialRow) -> schemas.Trial:
-    """The row needs its evaluations loaded."""
+    """Return a trial. The evaluations of the row must be loaded."""
     return _build(schemas.Trial, row, **_described(row))
 
 
 def trial_details(row: TrialRow) -> schemas.TrialDetails:
-    """The row needs its evaluations, epochs and artifacts loaded."""
+    """Return a trial with its details. Evaluations, epochs and artifacts of the row must be
+    loaded."""
     return _build(schemas.TrialDetails, row, **_described(row))
 
 
 def lineage(session: Session, runs: Iterable[RunRow]) -> schemas.Lineage:
-    """The tree of a search's trials, with those of its distillations; or of a distillation's."""
+    """Return the lineage tree of a search and its distillations, or of a distillation alone."""
     rows = [(run, row) for run in runs for row in trials.of_search(session, run.id)]
     scores: dict[str | None, float | None] = {None: None}
     means, verdicts = _confirmed(session, {run.id: run for run, _ in rows}.values())
@@ -114,7 +115,7 @@ def lineage(session: Session, runs: Iterable[RunRow]) -> schemas.Lineage:
 def pareto(
     session: Session, runs: Iterable[RunRow], x: schemas.XAxis, y: schemas.YAxis
 ) -> schemas.Pareto:
-    """The front over every (detector, resolution) of the runs' scored trials."""
+    """Return the Pareto front over every (detector, resolution) of the runs' scored trials."""
     rows = [(run, row) for run in runs for row in trials.scored(session, run.id)]
     copies = _copies(row for _, row in rows)
     points = [
@@ -133,7 +134,8 @@ def pareto(
 
 
 def detector(session: Session, row: TrialRow) -> schemas.Detector:
-    """
+    """Return the detector that a trial trained.
+
     Raises:
         ConflictError: The trial has no trained student.
     """
@@ -180,8 +182,8 @@ def _described(row: TrialRow) -> dict[str, object]:
 def _confirmed(
     session: Session, runs: Iterable[RunRow]
 ) -> tuple[dict[str, float], dict[str, Verdict]]:
-    """Of would-be bests, by id: the mean score of those that were confirmed, and what became of
-    each."""
+    """Return the results of confirmations, by trial id: the mean score of each confirmed trial, and
+    the verdict on each trial that was to be confirmed."""
     means: dict[str, float] = {}
     verdicts: dict[str, Verdict] = {}
     for run in runs:
@@ -195,8 +197,8 @@ def _confirmed(
 
 
 def _copies(rows: Iterable[TrialRow]) -> dict[str | None, str]:
-    """Of those whose student is that of a trial before them as it is: that trial's id, by theirs.
-    They are not shown twice."""
+    """The ids of trials whose student is an unchanged copy, with the id of the original trial.
+    Responses show the original only."""
     originals: dict[str | None, str] = {}
     for row in rows:
         original = originals.get(row.parent_id)
@@ -222,7 +224,7 @@ def _point(run: RunRow, row: TrialRow, evaluation: object) -> schemas.Point:
 
 
 def _build(schema: type[S], row: object, **values: Any) -> S:
-    """The schema from the row's attributes, except those given."""
+    """Build a response from the attributes of a row; `values` replace some of them."""
     fields = {
         name: getattr(row, name) for name in schema.model_fields if name not in values
     } | values

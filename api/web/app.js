@@ -1,10 +1,10 @@
-// The web page: reads the API every two seconds and draws what it says. Texts from the API are only
-// ever set as text, never as HTML.
+// The web page: reads the API every two seconds and shows the responses. Texts from the API are
+// always set as text, never as HTML.
 "use strict";
 
 const API = "api/v1";
 const POLL_MS = 2000;
-const TOKEN = "searchd-token"; // kept until the tab is closed, and seen by this tab alone
+const TOKEN = "searchd-token"; // stored until the tab is closed, for this tab alone
 const byId = (id) => document.getElementById(id);
 
 async function call(address) {
@@ -76,7 +76,7 @@ function showDistillations(distillations) {
   byId("distillation-list").hidden = distillations.length === 0;
   fill("distillations", distillations.map((distillation) => row([
     cell(distillation.name), status(distillation.status), cell(distillation.status_reason),
-    cell(distillation.origin_id ?? "a base of its own"), cell(time(distillation.created_at)),
+    cell(distillation.origin_id ?? "base detector"), cell(time(distillation.created_at)),
   ])));
 }
 
@@ -164,8 +164,8 @@ function axes(x, y) {
   const parts = [
     shape("line", { class: "axis", x1: FRAME.left, x2: FRAME.right, y1: FRAME.bottom, y2: FRAME.bottom }),
     shape("line", { class: "axis", x1: FRAME.left, x2: FRAME.left, y1: FRAME.top, y2: FRAME.bottom }),
-    shape("text", { x: (FRAME.left + FRAME.right) / 2, y: 353, "text-anchor": "middle" }, "GMACs of one image"),
-    shape("text", { x: 14, y: 165, transform: "rotate(-90 14 165)", "text-anchor": "middle" }, "AP in %"),
+    shape("text", { x: (FRAME.left + FRAME.right) / 2, y: 353, "text-anchor": "middle" }, "GMACs per image"),
+    shape("text", { x: 14, y: 165, transform: "rotate(-90 14 165)", "text-anchor": "middle" }, "AP (%)"),
   ];
   for (const tick of x.ticks) {
     parts.push(shape("text", { x: x.of(tick), y: FRAME.bottom + 18, "text-anchor": "middle" }, tick.toPrecision(3)));
@@ -208,7 +208,7 @@ async function showSearch(name) {
   byId("search-reason").textContent = search.status_reason;
   byId("search-counts").textContent = "Trials: " +
     (Object.entries(search.trials).map(([key, count]) => `${count} ${key}`).join(", ") || "none yet") +
-    (search.best_score === null ? "" : `. Best score ${(search.best_score * 100).toFixed(2)} (${search.best_trial_id})`);
+    (search.best_score === null ? "" : `. Best score ${(search.best_score * 100).toFixed(2)} % (${search.best_trial_id})`);
   showTrials(trials, new Set(pareto.front.map((point) => point.trial_id)));
   showPlot(pareto);
 }
@@ -228,7 +228,7 @@ async function refresh() {
     else byId("search").hidden = true;
     byId("connection").textContent = `updated ${new Date().toLocaleTimeString()}`;
   } catch (error) {
-    byId("connection").textContent = `cannot read: ${error.message}`;
+    byId("connection").textContent = `cannot read the API: ${error.message}`;
   }
 }
 
@@ -239,7 +239,7 @@ function enter(event) {
   return refresh();
 }
 
-// The browser sends no token along when a link is followed; so with one, files are fetched.
+// A browser sends no token when it follows a link, so with a token, files are fetched here.
 async function follow(event) {
   const link = event.target.closest("a");
   if (link === null || link.hash !== "" || sessionStorage.getItem(TOKEN) === null) return;
@@ -251,7 +251,7 @@ async function follow(event) {
     element("a", "", { href: file, download: decodeURIComponent(name?.[1] ?? link.pathname.split("/").pop()) }).click();
     setTimeout(() => URL.revokeObjectURL(file), 60_000);
   } catch (error) {
-    byId("connection").textContent = `cannot read: ${error.message}`;
+    byId("connection").textContent = `cannot read the API: ${error.message}`;
   }
 }
 

@@ -1,1 +1,1 @@
-"""Many clients at once against a real API, coordinator and database."""
+"""A load test: many clients at once against a real API, coordinator and database."""

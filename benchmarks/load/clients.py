@@ -1,5 +1,4 @@
-"""Clients that submit, read and cancel searches as fast as they are answered, and remember what
-they were promised."""
+"""Clients that submit, read and cancel searches without pause, and record the responses."""
 
 import asyncio
 import itertools
@@ -16,14 +15,14 @@ TIMEOUT_S = 60.0
 
 @dataclass(slots=True)
 class Promises:
-    """What the service answered to all clients together.
+    """What the responses to all clients together promised.
 
     Attributes:
-        samples: Of each request: what it was, the status of its answer, seconds.
+        samples: Kind of request, status of the response and seconds, for each request.
         submitted: Name of each search whose submission was accepted, by id.
-        cancelled: Ids of searches whose cancelling was accepted.
-        refused: Ids of searches that had ended, it was said, when they were to be cancelled.
-        broken: What was answered otherwise than it should be, in words.
+        cancelled: Ids of searches whose cancellation was accepted.
+        refused: Ids of searches whose cancellation was refused, since they had ended.
+        broken: Wrong responses, in words.
     """
 
     samples: list[tuple[str, int, float]] = field(default_factory=list)
@@ -34,14 +33,14 @@ class Promises:
 
 
 class LoadClient:
-    """One user with a token of its own.
+    """One user with its own token.
 
     Args:
-        http: Shared by all clients; its base is /api/v1.
-        number: Among the clients; each begins at another place of the same round.
-        name: Of the token.
+        http: HTTP client that all users share; its base URL ends with /api/v1.
+        number: Number of the user; each starts at another step of the same sequence.
+        name: Name of the token.
         secret: The token.
-        promises: Where answers are remembered.
+        promises: Record of the responses.
     """
 
     def __init__(
@@ -55,7 +54,7 @@ class LoadClient:
         self._own: list[str] = []
 
     async def work(self, deadline: float, others: "list[LoadClient]") -> None:
-        """One search after another until time.monotonic() is past the deadline."""
+        """Submit one search after another until time.monotonic() exceeds the deadline."""
         for number in itertools.count(self._number):
             if time.monotonic() > deadline:
                 return
@@ -68,7 +67,7 @@ class LoadClient:
             await self._read(search_id)
 
     async def _submit(self, name: str, *, twice: bool) -> str:
-        """A new search; its id. Twice: as by a client that lost patience, both at once."""
+        """Submit a search and return its id; twice at once if `twice`, like an impatient client."""
         call = {"json": _spec(name), "headers": {"Idempotency-Key": name}}
         names = ["submit", "submit again"] if twice else ["submit"]
         answers = await asyncio.gather(
@@ -86,7 +85,7 @@ class LoadClient:
         if found["owner"] != self._name:
             self._promises.broken.append(f"{search_id} of {self._name} is {found['owner']}'s")
         if search_id in self._promises.cancelled and found["desired"] != "cancel":
-            self._promises.broken.append(f"{search_id}: a wish to cancel was lost")
+            self._promises.broken.append(f"{search_id}: a request to cancel was lost")
         await self._ask("list", {200}, "GET", "/searches?page_size=20")
         await self._ask("list trials", {200}, "GET", f"/searches/{search_id}/trials")
 
@@ -99,7 +98,7 @@ class LoadClient:
         (self._promises.cancelled if accepted else self._promises.refused).add(search_id)
 
     async def _misuse(self, number: int, others: "list[LoadClient]") -> None:
-        """What must be refused."""
+        """Send a request that must be refused."""
         other = others[number % len(others)]
         kinds = ["unknown", "illegal", "name taken"]
         if other is not self and other._own:
@@ -130,7 +129,7 @@ class LoadClient:
 
 
 class UnexpectedAnswerError(Exception):
-    """The service answered what it must not."""
+    """The service sent a response with a wrong status."""
 
 
 def _spec(name: str) -> dict[str, Any]:
@@ -138,10 +137,10 @@ def _spec(name: str) -> dict[str, Any]:
 
 
 async def run(address: str, secrets: dict[str, str], seconds: float) -> tuple[Promises, float]:
-    """Let one client for each token work for so many seconds.
+    """Run one client per token for a number of seconds.
 
     Returns:
-        What they were promised, and how many seconds it took until the last answer.
+        The record of the responses, and the seconds until the last response.
     """
     promises = Promises()
     limits = httpx.Limits(max_connections=2 * len(secrets))

@@ -1,10 +1,10 @@
-"""Many clients submit, read and cancel searches at the same time; what was promised is checked.
+"""A load test: clients submit, read and cancel searches at the same time.
 
     python -m benchmarks.load.run --clients 100 --seconds 120 [--database sqlite]
 
-Starts a database server, the API and a coordinator of its own (drivers are played, nothing is
-trained), lets each client work as fast as it is answered, and then compares the answers with the
-database. Exit code 1: a client was answered otherwise than it should be, or a promise was broken.
+Starts a database server, the API and a coordinator with simulated drivers, which train nothing.
+Each client sends requests without pause; then the responses are compared with the database. Exit
+code 1: a response was wrong, or the database contradicts one.
 """
 
 import argparse
@@ -31,20 +31,20 @@ from searchd.store.models import EventRow, SearchRow, WorkRow
 from searchd.store.resources import tokens
 
 SETTLE_S = 120.0
-"""After the load, until everything that was to be cancelled must be."""
+"""Seconds after the load within which all accepted cancellations must take effect."""
 TROUBLE = ("Traceback", "deadlock", "database is locked", "lock timeout")
-"""What no log of a process may hold."""
+"""Words that must not occur in the log of any process."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a load came to.
+    """The result of a load test.
 
     Attributes:
-        promises: What the clients were answered.
-        took_s: Seconds from the first request to the last answer.
-        settled_s: Seconds from then until every search that was to be cancelled was.
-        violations: What is not as it was promised, in words.
+        promises: Record of the responses.
+        took_s: Seconds from the first request to the last response.
+        settled_s: Seconds from then until all accepted cancellations had taken effect.
+        violations: Contradictions between responses and database, in words.
     """
 
     promises: Promises
@@ -54,7 +54,7 @@ class Outcome:
 
 
 def load(backend: str, num_clients: int, seconds: float) -> Outcome:
-    """Start everything, put it under load, and check."""
+    """Start all processes, run the clients, and check the results."""
     with tempfile.TemporaryDirectory() as name, database_url(backend, Path(name)) as url:
         with closing(Database(url)) as database:
             with processes(url, Path(name)) as (address, children):
@@ -71,7 +71,7 @@ def load(backend: str, num_clients: int, seconds: float) -> Outcome:
 
 
 def _prepare(database: Database, address: str, folder: Path, num_clients: int) -> dict[str, str]:
-    """A data set and a pool, and a token for each client: secrets by name."""
+    """Create a data set, a pool and a token for each client; return the tokens by name."""
     split = {"annotations": str(folder), "images": str(folder)}
     with database.write() as session:
         admin = tokens.create(session, "admin", Role.ADMIN)
@@ -86,23 +86,23 @@ def _prepare(database: Database, address: str, folder: Path, num_clients: int) -
 
 
 def _settle(database: Database) -> float:
-    """Wait until no wish to cancel is open, or SETTLE_S are over."""
+    """Wait until all requests to cancel have taken effect, at most SETTLE_S; return the seconds."""
     start = time.monotonic()
     statement = select(SearchRow.status).join(WorkRow, WorkRow.resource_id == SearchRow.id)
     while time.monotonic() - start < SETTLE_S:
         with database.read() as session:
-            wanted = session.scalars(statement.where(WorkRow.desired == Desired.CANCEL)).all()
-        if all(map(is_final, wanted)):
+            statuses = session.scalars(statement.where(WorkRow.desired == Desired.CANCEL)).all()
+        if all(map(is_final, statuses)):
             break
         time.sleep(0.2)
     return time.monotonic() - start
 
 
 def _violations(database: Database, promises: Promises) -> Iterator[str]:
-    """Where the database is not what the clients were told."""
+    """Find where the database contradicts the responses."""
     with database.read() as session:
         rows = {row.id: row for row in session.scalars(select(SearchRow))}
-        wishes = {row.resource_id: row.desired for row in session.scalars(select(WorkRow))}
+        desired = {row.resource_id: row.desired for row in session.scalars(select(WorkRow))}
         numbers = session.execute(
             select(
                 EventRow.resource_id,
@@ -121,23 +121,23 @@ def _violations(database: Database, promises: Promises) -> Iterator[str]:
     for row in rows.values():
         if counted[row.id] != (row.num_events, 1, row.num_events):
             yield f"{row.id}: {row.num_events} events are numbered {counted[row.id]}"
-        yield from _of_cancelling(row, wishes[row.id], ended[row.id], promises)
+        yield from _cancellation(row, desired[row.id], ended[row.id], promises)
 
 
-def _of_cancelling(
+def _cancellation(
     row: SearchRow, desired: Desired, num_ends: int, promises: Promises
 ) -> Iterator[str]:
     if row.id in promises.cancelled:
         if (row.status, desired, num_ends) != (SearchStatus.CANCELLED, Desired.CANCEL, 1):
-            yield f"{row.id}: cancelling was accepted; it is {row.status}, {num_ends} times"
+            yield f"{row.id}: cancellation was accepted, but it is {row.status}, {num_ends} times"
     elif desired is not Desired.RUN or row.status is SearchStatus.CANCELLED:
-        yield f"{row.id}: nobody was told that it is cancelled; it is {row.status}"
+        yield f"{row.id}: no cancellation was accepted, but it is {row.status}"
     elif row.id in promises.refused and row.status is not SearchStatus.SUCCEEDED:
-        yield f"{row.id}: it was said to have ended; it is {row.status}"
+        yield f"{row.id}: cancellation was refused as if it had ended, but it is {row.status}"
 
 
 def table(outcome: Outcome) -> Iterator[str]:
-    """The figures, line by line."""
+    """Yield the measurements, line by line."""
     samples = outcome.promises.samples
     yield f"{'request':<18} {'count':>7} {'1/s':>7} {'p50':>7} {'p95':>7} {'p99':>7} ms  statuses"
     for what in ["all", *sorted({kind for kind, _, _ in samples})]:
@@ -159,9 +159,11 @@ def table(outcome: Outcome) -> Iterator[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--clients", type=int, default=100)
-    parser.add_argument("--seconds", type=float, default=120.0)
-    parser.add_argument("--database", choices=["postgresql", "sqlite"], default="postgresql")
+    add = parser.add_argument
+    add("--clients", type=int, default=100, help="number of clients")
+    add("--seconds", type=float, default=120.0, help="duration of the load")
+    backends = ["postgresql", "sqlite"]
+    add("--database", choices=backends, default="postgresql", help="database to test on")
     options = parser.parse_args()
     given = f"{options.clients} clients for {options.seconds:g} s on {options.database}"
     sys.stderr.write(f"{given}, {os.cpu_count()} cores\n")

@@ -1,8 +1,7 @@
-"""The service that `benchmarks.load.run` puts load on: the real API in a process of its own, and
-the real coordinator, whose drivers are simulated: they write to the database what drivers write,
-without Ray.
+"""The service under load of `benchmarks.load.run`: the real API and the real coordinator, each in
+its own process. Drivers are simulated: they write to the database like real ones, without Ray.
 
-`python -m benchmarks.load.service` is the coordinator's process; any error ends it.
+`python -m benchmarks.load.service` is the process of the coordinator; any error ends it.
 """
 
 import logging
@@ -31,17 +30,18 @@ from searchd.store.work.lease import hold
 log = logging.getLogger(__name__)
 
 START_S = 60.0
-"""Until the API must answer."""
+"""Seconds within which the API must be ready."""
 MAX_RUNNING = 4
 NUM_STEPS, STEP_S = 20, 0.1
-"""Of a played search."""
+"""The number of steps of a simulated search, and the seconds of each."""
 LEASE_S = 3600.0
 _URL = "SEARCHD_DATABASE_URL"
 _ROOT = Path(__file__).parents[2]
 
 
-class PlayedDrivers:
-    """`searchd.coordinator.jobs.Jobs` that carries out searches in threads, and trains nothing."""
+class SimulatedDrivers:
+    """An implementation of `searchd.coordinator.jobs.Jobs` that simulates searches in threads, and
+    trains nothing."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -50,14 +50,14 @@ class PlayedDrivers:
     def submit(self, job_id: str, _command: Sequence[str], _metadata: Mapping[str, str]) -> None:
         work_id, _, number = job_id.rpartition("-")
         self._statuses[job_id] = JobStatus.RUNNING
-        play = (job_id, Lease(work_id, int(number)))
-        threading.Thread(target=self._play, args=play, daemon=True).start()
+        job = (job_id, Lease(work_id, int(number)))
+        threading.Thread(target=self._simulate, args=job, daemon=True).start()
 
     def status(self, job_id: str) -> JobStatus:
         return self._statuses.get(job_id, JobStatus.MISSING)
 
     def stop(self, job_id: str) -> None:
-        raise AssertionError(f"no lease expires within a load, but {job_id} is to be stopped")
+        raise AssertionError(f"no lease expires during a load test, but {job_id} should stop")
 
     def log_tail(self, _job_id: str, _num_lines: int = 20) -> str:
         return ""
@@ -65,7 +65,7 @@ class PlayedDrivers:
     def nodes(self) -> list[Node]:
         return [Node(cpus=64, gpus=0)]
 
-    def _play(self, job_id: str, lease: Lease) -> None:
+    def _simulate(self, job_id: str, lease: Lease) -> None:
         with self._database.read() as session:
             kind = queue.get(session, lease.work_id).kind
         if kind is WorkKind.DATASET_CHECK:
@@ -73,29 +73,29 @@ class PlayedDrivers:
                 datasets.record_ready(session, lease, {"class_names": ["a"]})
         if kind is WorkKind.SEARCH:
             self._search(lease)
-        if kind is not WorkKind.POOL:  # whose training goes on for longer than the load
+        if kind is not WorkKind.POOL:  # its training outlasts the load test
             self._statuses[job_id] = JobStatus.SUCCEEDED
 
     def _search(self, lease: Lease) -> None:
         for status in (SearchStatus.PREPARING, SearchStatus.RUNNING):
             with self._database.write() as session:
-                queue.advance(session, lease, status, "a driver plays it")
+                queue.advance(session, lease, status, "simulated")
         for number in range(NUM_STEPS):
             time.sleep(STEP_S)
             with self._database.write() as session:
                 queue.extend(session, lease, lease_s=LEASE_S, now=now())
-                queue.announce(session, lease, [f"step {number}"])
+                queue.record_once(session, lease, f"step {number}", [f"step {number}"])
                 if hold(session, lease).desired is Desired.CANCEL:
                     break
         with self._database.write() as session:
             if hold(session, lease).desired is Desired.CANCEL:
                 queue.stopped(session, lease)
             else:
-                queue.finish(session, lease, SearchStatus.SUCCEEDED, "played to the end")
+                queue.finish(session, lease, SearchStatus.SUCCEEDED, "simulated to the end")
 
 
 def coordinate() -> None:
-    """Rounds until SIGTERM; an error ends the process."""
+    """Run the coordinator until SIGTERM; an error ends the process."""
     logging.basicConfig(level=logging.INFO)
     stop = threading.Event()
     failures: list[str] = []
@@ -109,7 +109,7 @@ def coordinate() -> None:
     with closing(Database(os.environ[_URL])) as database:
         coordinator = Coordinator(
             database,
-            PlayedDrivers(database),
+            SimulatedDrivers(database),
             lease_s=LEASE_S,
             max_running_searches=MAX_RUNNING,
             max_attempts=1,
@@ -121,7 +121,7 @@ def coordinate() -> None:
 
 @contextmanager
 def database_url(backend: str, folder: Path) -> Iterator[str]:
-    """URL of a new database with all tables that keeps what is committed, as an operator's does."""
+    """Yield the URL of a new, upgraded database with durable commits, as in production."""
     if backend == "sqlite":
         url = f"sqlite:///{folder / 'searchd.sqlite'}"
         upgrade(url)
@@ -134,7 +134,7 @@ def database_url(backend: str, folder: Path) -> Iterator[str]:
 
 @contextmanager
 def processes(url: str, folder: Path) -> Iterator[tuple[str, list[Child]]]:
-    """API and coordinator on the database: the API's address, and the two processes."""
+    """Start API and coordinator on the database; yield the URL of the API and the two processes."""
     (port,) = free_ports(1)
     environment = {
         **os.environ,

@@ -1,1 +1,1 @@
-"""`searchd demo`: a search on synthetic data, from nothing to a Pareto front."""
+"""`searchd demo`: a complete search on synthetic data, up to a Pareto front."""

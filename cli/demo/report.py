@@ -1,4 +1,4 @@
-"""What the demo found: the Pareto front, base against best against control, plot and files."""
+"""The results of the demo: the Pareto front, base, best and control compared, plot and files."""
 
 from pathlib import Path
 
@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
+from api import schemas
 from api.client import Client
-from api.schemas import resources as schemas
 from cli.demo.watch import stage_table
 from searchd.domain.trial import TrialRole
 
@@ -25,11 +25,11 @@ def show(
     """Print the results of a search that succeeded, and draw the plot.
 
     Args:
-        client: Of the service that ran it.
-        console: Where to print.
-        folder: Gets pareto.png.
-        search: Its name.
-        durations_s: Seconds of each stage.
+        client: Client of the service that ran the search.
+        console: Console to print to.
+        folder: Folder that pareto.png is written to.
+        search: Name of the search.
+        durations_s: Duration of each stage in seconds.
     """
     pareto = client.pareto(search)
     trials = list(client.trials(search))
@@ -44,7 +44,7 @@ def show(
     lineage = client.get_detector(best.id).lineage
     names = [trial_id.removeprefix(f"{best.search_id}-") for trial_id in lineage]
     console.print(f"Lineage of the best: {' -> '.join(names)}")
-    console.print("Checkpoints (safetensors; each trial's are under /detectors/ID in the API):")
+    console.print("Checkpoints (safetensors; the API has those of every trial in /detectors/ID):")
     for trial in (base, best):
         files = {file.name: file.uri for file in client.get_detector(trial.id).artifacts}
         console.print(f"  {trial.name}: {files['student']}", soft_wrap=True)
@@ -52,11 +52,11 @@ def show(
 
 
 def plot_front(pareto: schemas.Pareto, path: Path) -> Path:
-    """AP against MACs of every detector at every resolution, the front joined by a line.
+    """Plot AP against MACs of every detector at every resolution; a line joins the front.
 
     Args:
         pareto: Points with x="macs" and y="ap".
-        path: The PNG to write.
+        path: The PNG file to write.
 
     Returns:
         The path.
@@ -90,13 +90,13 @@ def plot_front(pareto: schemas.Pareto, path: Path) -> Path:
 
 
 def verdict(best: schemas.Trial, controls: list[schemas.Trial]) -> str:
-    """Whether the best detector beats the control, plainly."""
+    """Say in words whether the best detector beats the control."""
     noise = (
-        "One seed measures no noise, and the best was chosen by the very score that is compared: "
+        "One seed measures no noise, and the best was chosen by the score that is compared: "
         "part of the difference may be chance."
     )
     if not controls:
-        return "No control was trained, so what training alone gains is not known."
+        return "No control was trained, so the gain of training alone is unknown."
     control = controls[-1]
     gain = 100 * (_score(best) - _score(control))
     said = (
@@ -106,7 +106,7 @@ def verdict(best: schemas.Trial, controls: list[schemas.Trial]) -> str:
         f"{gain:.1f} points of score"
     )
     said += f" ({100 * _score(best):.1f} against {100 * _score(control):.1f}, "
-    said += "both trained for equally many further epochs)."
+    said += "both trained for the same number of further epochs)."
     stronger = max(controls, key=_score)
     if _score(stronger) > max(_score(control), _score(best)):
         said += (

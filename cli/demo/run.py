@@ -1,7 +1,7 @@
-"""`searchd demo`: a whole search on synthetic data, from nothing to a Pareto front.
+"""`searchd demo`: a complete search on synthetic data, up to a Pareto front.
 
-Everything is real: the service is started, spoken to over HTTP as any user would, and what is shown
-is what it answers.
+Nothing is simulated: the demo starts the service, calls it over HTTP like any client, and shows its
+responses.
 """
 
 import signal
@@ -17,10 +17,11 @@ import typer
 import yaml
 from rich.console import Console
 
+from api import schemas
 from api.client import Client
-from api.schemas import resources as schemas
 from cli.demo import report
 from cli.demo.watch import watch
+from cli.errors import FAILED
 from searchd.domain.lifecycle import DatasetStatus, PoolStatus, SearchStatus
 from searchd.spec import DatasetSpec, PoolSpec, SearchSpec
 
@@ -29,23 +30,23 @@ if TYPE_CHECKING:
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "demo"
 KEY = "searchd-demo"
-"""Idempotency key: a demo that was interrupted finds what it had submitted."""
+"""Idempotency key, by which a resumed demo finds what it had submitted."""
 
 
 class DemoError(Exception):
-    """A stage of the demo did not end as it must; the message says which and why."""
+    """A stage of the demo failed; the message says which and why."""
 
 
 @dataclass
 class Stages:
-    """How long each stage took, in seconds."""
+    """The stages of the demo, and how long each took in seconds."""
 
     console: Console
     durations_s: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
     def stage(self, name: str, what: str) -> Iterator[None]:
-        """Announces a stage and times it."""
+        """Print the start of a stage and measure its duration."""
         number = len(self.durations_s) + 1
         self.console.print(f"[bold]{number}. {name}[/bold]  {what}")
         started = time.monotonic()
@@ -56,18 +57,29 @@ class Stages:
 def demo(
     data_folder: Annotated[
         Path | None,
-        typer.Option(help="Where everything is kept. Name an earlier demo's folder to go on."),
+        typer.Option(
+            help="Folder for all data of the demo; the folder of an interrupted demo resumes it. "
+            "A new folder below searchd-data by default."
+        ),
     ] = None,
     trials: Annotated[
-        int | None, typer.Option(min=1, help="Search trials; the example's number by default.")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Number of search trials. The number in examples/demo/search.yaml by default.",
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of data, pool and search.")] = 0,
-    port: Annotated[int, typer.Option(help="Port of the API; 0 takes a free one.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of the data set, the pool and the search.")
+    ] = 0,
+    port: Annotated[
+        int, typer.Option(help="Port of the API and the web page; 0 chooses a free one.")
+    ] = 0,
     keep: Annotated[
-        bool, typer.Option(help="Leave the service running at the end, until Ctrl-C.")
+        bool, typer.Option(help="Whether to keep the service running at the end, until Ctrl-C.")
     ] = False,
 ) -> None:
-    """Run a real search on synthetic data: about 10 minutes on two cores, no GPU."""
+    """Run a search on synthetic data, in about 10 minutes on two cores without a GPU."""
     console = Console()
     if not console.is_terminal:
         console = Console(width=160)  # a log is not wrapped
@@ -76,31 +88,31 @@ def demo(
         _run(console, folder, trials=trials, seed=seed, port=port, keep=keep)
     except DemoError as error:
         console.print(f"[red]The demo failed:[/red] {error}")
-        console.print(f"Logs lie in {folder / 'logs'}")
-        raise typer.Exit(1) from error
+        console.print(f"Logs: {folder / 'logs'}")
+        raise typer.Exit(FAILED) from error
     except KeyboardInterrupt:
-        console.print(f"\nInterrupted. To go on: searchd demo --data-folder {folder}")
+        console.print(f"\nInterrupted. To resume: searchd demo --data-folder {folder}")
         raise typer.Exit(130) from None
 
 
 def _run(
     console: Console, folder: Path, *, trials: int | None, seed: int, port: int, keep: bool
 ) -> None:
-    # Imported here since it brings Ray along, which no other command needs.
+    # Imported here since it imports Ray, which no other command needs.
     from cli.local_service import Service
 
-    # A polite end, as by `timeout`, must stop the service too.
+    # SIGTERM, for example from `timeout`, must stop the service too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     pool_spec, search_spec = _specs(trials, seed)
     stages = Stages(console)
     with stages.stage("Service", f"API, coordinator, Ray and SQLite, all in {folder}"):
-        # Short slices, so that progress moves; the default suits epochs that take an hour.
+        # Short time slices show steady progress; the default suits epochs of an hour.
         service = Service(folder, api_port=port, environment={"SEARCHD_SLICE_S": "2"})
         service.start()
     try:
         console.print(service.describe())
         with Client(service.url) as client:
-            with stages.stage("Data", "the synthetic set `shapes`, drawn and checked"):
+            with stages.stage("Data", "the synthetic data set `shapes` is drawn and checked"):
                 _dataset(client, _shapes(folder, seed))
             _submit_and_watch(service, client, console, stages, pool_spec, search_spec)
             if not client.pareto(search_spec.name).front:
@@ -122,7 +134,7 @@ def _submit_and_watch(
     search_spec: SearchSpec,
 ) -> None:
     with stages.stage(
-        "Base and pool", "the base detector and the elastic teacher pool train side by side"
+        "Base and pool", "the base detector and the elastic teacher pool are trained"
     ):
         client.create_pool(pool_spec, key=KEY)
         search = client.submit_search(search_spec, key=KEY)
@@ -131,7 +143,7 @@ def _submit_and_watch(
         "Search", f"{search_spec.budget.max_trials} trials: evolve, distil 3 epochs, score"
     ):
         watch(client, console, search.id, tick=service.check, until=_has_only_controls_left)
-    with stages.stage("Control", "the base trained as long as the best, no teacher, no action"):
+    with stages.stage("Control", "the base is trained as long as the best, without teacher"):
         watch(client, console, search.id, tick=service.check, until=_has_ended)
     ended = client.get_search(search.id)
     if ended.status is not SearchStatus.SUCCEEDED:
@@ -158,7 +170,7 @@ def _yaml(name: str) -> dict[str, object]:
 
 
 def _shapes(folder: Path, seed: int) -> DatasetSpec:
-    # Imported here since it brings torch's world along, which no other stage of the CLI needs.
+    # Imported here since it imports torch, which other commands do not need.
     from detection.data.shapes import make_shapes
 
     return make_shapes(folder.absolute() / "shapes", seed=seed, difficulty=0.1)
@@ -185,18 +197,18 @@ def _has_ended(search: schemas.SearchDetails, _trials: list[schemas.Trial]) -> b
 
 def _what_next(url: str, folder: Path, keep: bool) -> str:
     look = (
-        f"The service still runs. Web page: {url}/   API: {url}/docs   (Ctrl-C ends it)"
+        f"The service is still running. Web page: {url}/   API: {url}/docs   (Ctrl-C stops it)"
         if keep
-        else f"Look at it again, web page and API: searchd up --data-folder {folder}"
+        else f"To see the results again in web page and API: searchd up --data-folder {folder}"
     )
     return f"""
 {look}
-Your own search, on any COCO-format data set, while the service runs:
+To search on your own COCO-format data set, while the service is running:
   searchd dataset add mine --train-annotations FILE --train-images DIR \\
       --validation-annotations FILE --validation-images DIR
-  searchd pool create examples/demo/pool.yaml        # after setting `dataset: mine` in it
-  searchd search submit examples/demo/search.yaml    # likewise
-  searchd search watch demo"""
+  searchd pool create examples/demo/pool.yaml --dataset mine --name my-pool
+  searchd search submit examples/demo/search.yaml --dataset mine --pool my-pool --name my-search
+  searchd search watch my-search"""
 
 
 def _wait_for_interrupt(service: "Service") -> None:

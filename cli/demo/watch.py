@@ -1,4 +1,4 @@
-"""Progress of a search and its pool, while they run: stage, trial, epoch, losses, time left."""
+"""The progress of a search and its pool: stage, trial, epoch, losses, remaining time."""
 
 import time
 from collections.abc import Callable
@@ -9,8 +9,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from api import schemas
 from api.client import Client
-from api.schemas import resources as schemas
 from searchd.domain.lifecycle import TrialStatus
 from searchd.domain.trial import TrialRole
 from searchd.messages.reports import PoolProgress, Progress
@@ -18,14 +18,14 @@ from searchd.spec import PoolSpec
 
 POLL_S = 1.0
 PLAIN_INTERVAL_S = 15.0
-"""Seconds between two reports where the output is no terminal."""
+"""Seconds between two reports if the output is not a terminal."""
 
 Condition = Callable[[schemas.SearchDetails, list[schemas.Trial]], bool]
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What the service answered at one moment."""
+    """The responses of the service at one moment."""
 
     search: schemas.SearchDetails
     pool: schemas.PoolDetails
@@ -40,10 +40,10 @@ def watch(
     tick: Callable[[], object],
     until: Condition,
 ) -> None:
-    """Show progress until the condition holds; call `tick` all along.
+    """Show progress until the condition holds, and call `tick` once per second.
 
-    On a terminal a block is redrawn every second; elsewhere lines are printed: one for each trial
-    that ended, and the state of things now and then.
+    On a terminal, a block is redrawn every second. Otherwise a line is printed for each trial that
+    ended, and a line about the progress from time to time.
     """
     announced: set[str] = {t.id for t in client.trials(search_id) if t.finished_at}
     printed_at = time.monotonic()
@@ -86,7 +86,7 @@ def _lines(now: Snapshot) -> list[Text]:
     if now.search.best_score is not None:
         state += f", best score {100 * now.search.best_score:.1f}"
     if left is not None:
-        state += f", about {_duration(left)} left"
+        state += f", about {_duration(left)} remaining"
     return [*lines, Text(state, style="bold")]
 
 
@@ -117,7 +117,7 @@ def _name(trial: schemas.Trial) -> str:
 
 
 def _losses(losses: dict[str, float]) -> str:
-    """The sum, and the distillation terms if there are any."""
+    """The sum of the losses, and the distillation terms if there are any."""
     if not losses:
         return ""
     shown = {name: value for name, value in losses.items() if not name.startswith("loss_")}
@@ -135,7 +135,7 @@ def _ended(trial: schemas.Trial) -> str:
 
 
 def seconds_left(now: Snapshot) -> float | None:
-    """A rough forecast from what was measured so far; None before anything was."""
+    """Estimate the remaining time in seconds from the durations so far; None without any."""
     preparing = [_pool_left(now.pool), _base_left(now.trials)]
     trial_s = _seconds_per_trial(now)
     if trial_s is None or None in preparing:
@@ -143,7 +143,7 @@ def seconds_left(now: Snapshot) -> float | None:
     spec = now.search.spec
     done = sum(t.finished_at is not None and t.role is TrialRole.SEARCH for t in now.trials)
     open_trials = max(0, spec.budget.max_trials - done) / spec.resources.trials_in_flight
-    # How long the control will be is known at the end only; a lineage of three is usual.
+    # The length of the control is known only at the end; a lineage of three is usual.
     controls = [t for t in now.trials if t.role is TrialRole.CONTROL]
     open_controls = sum(t.finished_at is None for t in controls) if controls else 3
     return max(left for left in preparing if left is not None) + trial_s * (
@@ -162,7 +162,7 @@ def _pool_left(pool: schemas.PoolDetails) -> float | None:
 
 
 def _pool_iterations(spec: PoolSpec, at: PoolProgress) -> float:
-    """Epochs done, over all phases."""
+    """The number of epochs done, over all phases."""
     before = 0
     for phase in spec.phases:
         if phase.name == at.phase:
@@ -182,7 +182,7 @@ def _base_left(trials: list[schemas.Trial]) -> float | None:
 
 
 def _seconds_per_trial(now: Snapshot) -> float | None:
-    """The mean of those done; before, what the base's speed lets expect."""
+    """The mean duration of finished trials; before there are any, an estimate from the base."""
     done = [
         (t.finished_at - t.started_at).total_seconds()
         for t in now.trials
@@ -225,11 +225,11 @@ def _duration(seconds: float) -> str:
 
 
 def stage_table(durations_s: dict[str, float]) -> Table:
-    """How long each stage took."""
-    table = Table(title="Time of each stage")
+    """The duration of each stage."""
+    table = Table(title="Duration of each stage")
     table.add_column("stage")
-    table.add_column("time", justify="right")
+    table.add_column("duration", justify="right")
     for name, seconds in durations_s.items():
         table.add_row(name, _duration(seconds))
-    table.add_row("all", _duration(sum(durations_s.values())), style="bold")
+    table.add_row("total", _duration(sum(durations_s.values())), style="bold")
     return table

@@ -1,1 +1,1 @@
-"""Commands about what the service stores: one file for each noun."""
+"""The commands about resources of the service, one file for each resource."""

@@ -1,4 +1,4 @@
-"""`searchd distillation`: a student, taught by an ordered sequence of teachers."""
+"""`searchd distillation`: submit, follow and control distillations."""
 
 from collections.abc import Iterable, Iterator
 from typing import Annotated
@@ -21,10 +21,13 @@ from cli.output import (
 from cli.resources.forecasts import show_forecast
 from cli.resources.lifecycle import add_calls
 from cli.service import (
+    STATUS_HELP,
     URL,
-    InsteadNumber,
-    InsteadText,
+    DatasetOption,
     KeyOption,
+    NameOption,
+    PoolOption,
+    SeedOption,
     SpecFile,
     UrlOption,
     ValidateOnlyOption,
@@ -37,19 +40,19 @@ from searchd.domain.lifecycle import SearchStatus, TrialStatus
 from searchd.spec import DistillationSpec
 
 app = typer.Typer(
-    no_args_is_help=True, help="Distillations: a student, taught by one teacher after another."
+    no_args_is_help=True, help="Distillations, in which teachers teach a student one by one."
 )
 
-DistillationArgument = Annotated[str, typer.Argument(help="Name or id.")]
+DistillationArgument = Annotated[str, typer.Argument(help="Name or id of the distillation.")]
 
 
 @app.command()
 def submit(
     file: SpecFile,
-    name: InsteadText = None,
-    dataset: InsteadText = None,
-    pool: InsteadText = None,
-    seed: InsteadNumber = None,
+    name: NameOption = None,
+    dataset: DatasetOption = None,
+    pool: PoolOption = None,
+    seed: SeedOption = None,
     validate_only: ValidateOnlyOption = False,
     key: KeyOption = None,
     url: UrlOption = URL,
@@ -68,13 +71,15 @@ def submit(
 @app.command()
 def forecast(
     file: SpecFile,
-    dataset: InsteadText = None,
-    pool: InsteadText = None,
+    dataset: DatasetOption = None,
+    pool: PoolOption = None,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """Say what a distillation would take, and submit nothing; exit code 1 if it would be
-    refused."""
+    """Forecast the cost of a distillation, without submitting it.
+
+    The exit code is 1 if the distillation would be refused.
+    """
     spec = read_spec(file, DistillationSpec, dataset=dataset, pool=pool)
     with Client(url) as client:
         show_forecast(client.forecast_distillation(spec), output)
@@ -82,7 +87,7 @@ def forecast(
 
 @app.command("list")
 def list_distillations(
-    status: Annotated[SearchStatus | None, typer.Option(help="Only these.")] = None,
+    status: Annotated[SearchStatus | None, typer.Option(help=STATUS_HELP)] = None,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
@@ -91,9 +96,9 @@ def list_distillations(
     columns = {
         "NAME": lambda d: d.name,
         "ID": lambda d: d.id,
-        "STUDENT": lambda d: d.origin_id or "a base",
+        "STUDENT": lambda d: d.origin_id or "base detector",
         "STATUS": lambda d: d.status,
-        "WHY": lambda d: d.status_reason,
+        "REASON": lambda d: d.status_reason,
         "SUBMITTED": lambda d: d.created_at,
     }
     with Client(url) as client:
@@ -104,7 +109,7 @@ def list_distillations(
 def show(
     distillation: DistillationArgument, url: UrlOption = URL, output: FormatOption = Format.TABLE
 ) -> None:
-    """Show the order of the teachers and why, every stage, and how the order compares."""
+    """Show a distillation: the order of its teachers, its stages, and the comparison of orders."""
     with Client(url) as client:
         _show(client.get_distillation(distillation), output)
 
@@ -113,7 +118,10 @@ def show(
 def watch(
     distillation: DistillationArgument, url: UrlOption = URL, output: FormatOption = Format.TABLE
 ) -> None:
-    """Follow a distillation until it has ended; exit code 1 unless it then succeeded."""
+    """Print the events of a distillation until it has ended.
+
+    The exit code is 1 unless the distillation succeeded.
+    """
     with Client(url) as client:
         follow(client.distillation_events(distillation), output)
         ended = client.get_distillation(distillation)
@@ -124,11 +132,11 @@ def watch(
 @app.command()
 def trials(
     distillation: DistillationArgument,
-    status: Annotated[TrialStatus | None, typer.Option(help="Only these.")] = None,
+    status: Annotated[TrialStatus | None, typer.Option(help=STATUS_HELP)] = None,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """List the student as given (base) and the stages, in the order they were proposed."""
+    """List the trials of a distillation: the given student (base), then the stages."""
     filters = {"status": status.value} if status else {}
     columns = {
         "TRIAL": lambda t: t.name,
@@ -137,7 +145,7 @@ def trials(
         "STATUS": lambda t: t.status,
         "AP %": lambda t: percent(t.best and t.best.ap),
         "AP50 %": lambda t: percent(t.best and t.best.ap50),
-        "AT": lambda t: t.best and t.best.resolution,
+        "RESOLUTION": lambda t: t.best and t.best.resolution,
         "GMACS": lambda t: giga(t.best and t.best.macs),
         "SCORE %": lambda t: percent(t.score, 2),
         "WARNINGS": lambda t: "; ".join(t.warnings),
@@ -150,7 +158,7 @@ def trials(
 def extend(
     distillation: DistillationArgument, url: UrlOption = URL, output: FormatOption = Format.TABLE
 ) -> None:
-    """Let a distillation that failed or was cancelled go on."""
+    """Continue a distillation that failed or was cancelled."""
     with Client(url) as client:
         _show(client.extend_distillation(distillation), output)
 
@@ -159,23 +167,27 @@ def extend(
 def export(
     distillation: DistillationArgument,
     trial: Annotated[
-        str | None, typer.Option(help="Its name or id; the last stage of the order by default.")
+        str | None,
+        typer.Option(
+            help="Name or id of the trial to export. The last stage of the order by default."
+        ),
     ] = None,
     folder: FolderOption = FOLDER,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """Download a student in a form that plain mmdet loads: config, checkpoint, safetensors."""
+    """Export a student for mmdet: config, checkpoint and safetensors."""
     with Client(url) as client:
         found = client.get_distillation(distillation)
-        trial_id = _last_stage(found) if trial is None else trial_id_of(found.id, trial)
+        trials = client.distillation_trials(found.id)
+        trial_id = _last_stage(found) if trial is None else trial_id_of(trials, trial)
         if trial_id is None:
             raise fail(f"distillation {found.name} has not come to the end of its order")
         write_export(client, found, trial_id, folder, output)
 
 
 def _last_stage(found: DistillationDetails) -> str | None:
-    """The trial that ends the order, once it has succeeded."""
+    """The id of the trial of the order's last stage, once it has succeeded."""
     path = " > ".join(each.teacher for each in found.order)
     ends = [each.trial_id for each in found.stages if each.path == path and each.ap is not None]
     return ends[0] if ends else None
@@ -187,23 +199,27 @@ def _show(found: DistillationDetails, output: Format) -> None:
         return
     show_one(found, _facts(found), output)
     _show_table(
-        "Teachers, first one first" if found.order else "Teachers to choose from",
-        ("TEACHER", "WHAT", "AP %", "COST", "CHOSEN BECAUSE"),
+        "Teachers in order" if found.order else "Candidate teachers",
+        ("TEACHER", "SOURCE", "AP %", "COST", "REASON"),
         _teachers(found),
     )
     _show_table(
-        f"Stages, APs at {found.resolution}",
-        ("STAGE", "GOES ON FROM", "TRIAL", "STATUS", "AP %"),
+        f"Stages, AP at {found.resolution}",
+        ("STAGE", "STARTS FROM", "TRIAL", "STATUS", "AP %"),
         [
-            (s.path, s.parent or "the student", s.trial_id, s.status, percent(s.ap, 2))
+            (s.path, s.parent or "given student", s.trial_id, s.status, percent(s.ap, 2))
             for s in found.stages
         ],
     )
     if found.comparison is not None:
-        _show_table("Equal budgets", ("STUDENT AFTER", "AP %"), _compared(found.comparison))
         _show_table(
-            "All orders that were trained",
-            ("RANK", "ORDER", "AP %", ""),
+            "Comparison at equal budgets",
+            ("STUDENT TAUGHT BY", "AP %"),
+            _compared(found.comparison),
+        )
+        _show_table(
+            "Trained orders",
+            ("RANK", "ORDER", "AP %", "NOTE"),
             [
                 (each.rank, " > ".join(each.order), percent(each.ap, 2), _mark(found, each.order))
                 for each in found.comparison.orders
@@ -217,9 +233,9 @@ def _facts(found: DistillationDetails) -> dict[str, object]:
         "name": found.name,
         "id": found.id,
         "status": found.status,
-        "why": found.status_reason,
+        "reason": found.status_reason,
         "data set": found.spec.dataset,
-        "student": found.origin_id or "a base of its own",
+        "student": found.origin_id or "base detector",
         "pool": found.spec.pool,
         "trials": counts or None,
         "rank": _rank(found.comparison),
@@ -236,7 +252,7 @@ def _rank(comparison: Comparison | None) -> str | None:
 
 
 def _teachers(found: DistillationDetails) -> Iterator[tuple[object, ...]]:
-    """The chosen ones in their order, then the others."""
+    """The rows of the chosen teachers in their order, then those of the others."""
     candidates = {each.name: each for each in found.teachers}
     for chosen in found.order:
         each = candidates.pop(chosen.teacher)
@@ -248,14 +264,14 @@ def _teachers(found: DistillationDetails) -> Iterator[tuple[object, ...]]:
 
 def _compared(comparison: Comparison) -> list[tuple[object, ...]]:
     return [
-        ("nothing (as given)", percent(comparison.base, 2)),
+        ("no one (given student)", percent(comparison.base, 2)),
         ("the order", percent(comparison.order, 2)),
         *((name, percent(ap, 2)) for name, ap in comparison.baselines.items()),
     ]
 
 
 def _mark(found: DistillationDetails, order: list[str]) -> str:
-    return "the chosen one" if order == [each.teacher for each in found.order] else ""
+    return "chosen" if order == [each.teacher for each in found.order] else ""
 
 
 def _show_table(title: str, header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> None:

@@ -1,19 +1,21 @@
-"""Tables of forecasts."""
+"""Tables of forecast costs."""
 
 import typer
 
 from api.schemas.forecasts import Forecast, PoolForecast, Range
+from cli.errors import FAILED
 from cli.output import Format, show_one
 
 
 def show_forecast(found: Forecast | PoolForecast, output: Format) -> None:
-    """
+    """Print a forecast.
+
     Raises:
-        typer.Exit: What was asked about would be refused; the exit code is 1.
+        typer.Exit: The request would be refused; the exit code is 1.
     """
     show_one(found, _rows(found), output)
     if found.refusals:
-        raise typer.Exit(1)
+        raise typer.Exit(FAILED)
 
 
 def _rows(found: Forecast | PoolForecast) -> dict[str, object]:
@@ -29,7 +31,7 @@ def _rows(found: Forecast | PoolForecast) -> dict[str, object]:
         "worker-hours": _range(found.worker_hours),
         "GPU-hours": _range(found.gpu_hours),
         "disk": found.disk_bytes and f"at most {found.disk_bytes / 1e9:.3g} GB",
-        "from": "; ".join(found.basis),
+        "basis": "; ".join(found.basis),
         "refused": "; ".join(found.refusals) or None,
     }
 

@@ -1,4 +1,4 @@
-"""Commands of everything that is carried out in the cluster: pause, resume, cancel, kill."""
+"""The commands pause, resume, cancel and kill, of every resource that runs in the cluster."""
 
 from collections.abc import Callable
 from typing import Annotated, TypeVar
@@ -13,10 +13,10 @@ from cli.service import URL, UrlOption
 S = TypeVar("S", bound=BaseModel)
 
 _COMMANDS: dict[LifecycleRequest, str] = {
-    "pause": "Stop a {noun} within a time slice; resume goes on from there, and nothing is lost.",
-    "resume": "Let a paused {noun} go on.",
-    "cancel": "Stop a {noun} for good within a time slice; everything finished is kept.",
-    "kill": "Stop a {noun} for good without waiting for its workers; everything finished is kept.",
+    "pause": "Pause a {noun} within one time slice. No training is lost.",
+    "resume": "Resume a paused {noun} from its last checkpoint.",
+    "cancel": "Cancel a {noun} within one time slice. Finished results are kept.",
+    "kill": "Kill a {noun} at once, without waiting for its workers. Finished results are kept.",
 }
 
 
@@ -26,13 +26,13 @@ def add_calls(
     ask: Callable[[Client, str, LifecycleRequest], S],
     show: Callable[[S, Format], None],
 ) -> None:
-    """Add them to the commands of a noun.
+    """Add the four commands to those of a resource.
 
     Args:
-        app: Of the noun.
-        noun: In singular.
-        ask: Method of the client.
-        show: Prints the answer.
+        app: Commands of the resource.
+        noun: Name of the resource in singular, for example "search".
+        ask: Method of the client that sends the request.
+        show: Prints the response.
     """
     for request, text in _COMMANDS.items():
         app.command(request, help=text.format(noun=noun))(_command(request, noun, ask, show))

@@ -1,11 +1,11 @@
-"""Commands that keep the files of a trial, or let them go."""
+"""The commands that pin and unpin the files of a trial."""
 
 from typing import Annotated
 
 import typer
 
+from api import schemas
 from api.client import Client
-from api.schemas import resources as schemas
 from cli.output import Format, FormatOption, show_json
 from cli.service import URL, UrlOption
 
@@ -13,13 +13,13 @@ TrialArgument = Annotated[str, typer.Argument(help="Id of the trial, such as s-7
 
 
 def pin(trial: TrialArgument, url: UrlOption = URL, output: FormatOption = Format.TABLE) -> None:
-    """Keep a trial's files, whatever comes of it."""
+    """Pin a trial, so that garbage collection keeps its files."""
     with Client(url) as client:
         _show(client.pin(trial), output)
 
 
 def unpin(trial: TrialArgument, url: UrlOption = URL, output: FormatOption = Format.TABLE) -> None:
-    """Let a trial's files be removed when nothing needs them any more."""
+    """Unpin a trial, so that garbage collection may delete its files."""
     with Client(url) as client:
         _show(client.unpin(trial), output)
 

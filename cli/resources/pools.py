@@ -1,34 +1,47 @@
-"""`searchd pool`: elastic teacher pools."""
+"""`searchd pool`: create, follow and control elastic teacher pools."""
 
 from typing import Annotated
 
 import typer
 
 from api.client import Client
-from api.schemas.resources import PoolDetails
+from api.schemas import PoolDetails
 from cli.errors import fail
 from cli.output import Format, FormatOption, percent, show_list, show_one
 from cli.resources.forecasts import show_forecast
 from cli.resources.lifecycle import add_calls
-from cli.service import URL, InsteadText, KeyOption, SpecFile, UrlOption, follow, read_spec
+from cli.service import (
+    STATUS_HELP,
+    URL,
+    DatasetOption,
+    KeyOption,
+    NameOption,
+    SpecFile,
+    UrlOption,
+    follow,
+    read_spec,
+)
 from searchd.domain.lifecycle import PoolStatus
 from searchd.spec import PoolSpec
 
-app = typer.Typer(no_args_is_help=True, help="Elastic teacher pools.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Elastic teacher pools: supernets whose subnets teach the students of searches.",
+)
 
-PoolArgument = Annotated[str, typer.Argument(help="Name or id.")]
+PoolArgument = Annotated[str, typer.Argument(help="Name or id of the pool.")]
 
 
 @app.command()
 def create(
     file: SpecFile,
-    name: InsteadText = None,
-    dataset: InsteadText = None,
+    name: NameOption = None,
+    dataset: DatasetOption = None,
     key: KeyOption = None,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """Create a pool from a spec and have it trained."""
+    """Create a pool from a spec. The service trains it."""
     spec = read_spec(file, PoolSpec, name=name, dataset=dataset)
     with Client(url) as client:
         _show(client.create_pool(spec, key=key), output)
@@ -37,12 +50,14 @@ def create(
 @app.command()
 def forecast(
     file: SpecFile,
-    dataset: InsteadText = None,
+    dataset: DatasetOption = None,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """Say what a pool's training would take, and create nothing; exit code 1 if it would be
-    refused."""
+    """Forecast the cost of training a pool, without creating it.
+
+    The exit code is 1 if the pool would be refused.
+    """
     spec = read_spec(file, PoolSpec, dataset=dataset)
     with Client(url) as client:
         show_forecast(client.forecast_pool(spec), output)
@@ -50,7 +65,7 @@ def forecast(
 
 @app.command("list")
 def list_pools(
-    status: Annotated[PoolStatus | None, typer.Option(help="Only these.")] = None,
+    status: Annotated[PoolStatus | None, typer.Option(help=STATUS_HELP)] = None,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
@@ -60,7 +75,7 @@ def list_pools(
         "NAME": lambda p: p.name,
         "ID": lambda p: p.id,
         "STATUS": lambda p: p.status,
-        "WHY": lambda p: p.status_reason,
+        "REASON": lambda p: p.status_reason,
         "CREATED": lambda p: p.created_at,
     }
     with Client(url) as client:
@@ -69,14 +84,17 @@ def list_pools(
 
 @app.command()
 def show(pool: PoolArgument, url: UrlOption = URL, output: FormatOption = Format.TABLE) -> None:
-    """Show a pool and how its evaluated subnets did."""
+    """Show a pool and the AP of its evaluated subnets."""
     with Client(url) as client:
         _show(client.get_pool(pool), output)
 
 
 @app.command()
 def watch(pool: PoolArgument, url: UrlOption = URL, output: FormatOption = Format.TABLE) -> None:
-    """Follow a pool until it has ended; exit code 1 unless it is then ready."""
+    """Print the events of a pool until its training has ended.
+
+    The exit code is 1 unless the pool is then ready.
+    """
     with Client(url) as client:
         follow(client.pool_events(pool), output)
         ended = client.get_pool(pool)
@@ -89,7 +107,7 @@ def _show(pool: PoolDetails, output: Format) -> None:
         "name": pool.name,
         "id": pool.id,
         "status": pool.status,
-        "why": pool.status_reason,
+        "reason": pool.status_reason,
         "data set": pool.spec.dataset,
         "subnets": f"{pool.spec.space.space.size:,}",
     }

@@ -1,22 +1,25 @@
-"""`searchd search`: searches and what they found."""
+"""`searchd search`: submit, follow and control searches, and get their detectors."""
 
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from api import schemas
 from api.client import Client
-from api.schemas import resources as schemas
 from cli.errors import fail
 from cli.output import Format, FormatOption, giga, mega, percent, show_json, show_list, show_one
 from cli.resources import pins
 from cli.resources.forecasts import show_forecast
 from cli.resources.lifecycle import add_calls
 from cli.service import (
+    STATUS_HELP,
     URL,
-    InsteadNumber,
-    InsteadText,
+    DatasetOption,
     KeyOption,
+    NameOption,
+    PoolOption,
+    SeedOption,
     SpecFile,
     UrlOption,
     ValidateOnlyOption,
@@ -29,18 +32,20 @@ from cli.tools.exported_detectors import export as write_export
 from searchd.domain.lifecycle import SearchStatus, TrialStatus
 from searchd.spec import FinishSpec, SearchSpec
 
-app = typer.Typer(no_args_is_help=True, help="Searches for better detectors.")
+app = typer.Typer(
+    no_args_is_help=True, help="Searches for detectors that are better than a base detector."
+)
 
-SearchArgument = Annotated[str, typer.Argument(help="Name or id.")]
+SearchArgument = Annotated[str, typer.Argument(help="Name or id of the search.")]
 
 
 @app.command()
 def submit(
     file: SpecFile,
-    name: InsteadText = None,
-    dataset: InsteadText = None,
-    pool: InsteadText = None,
-    seed: InsteadNumber = None,
+    name: NameOption = None,
+    dataset: DatasetOption = None,
+    pool: PoolOption = None,
+    seed: SeedOption = None,
     validate_only: ValidateOnlyOption = False,
     key: KeyOption = None,
     url: UrlOption = URL,
@@ -59,12 +64,15 @@ def submit(
 @app.command()
 def forecast(
     file: SpecFile,
-    dataset: InsteadText = None,
-    pool: InsteadText = None,
+    dataset: DatasetOption = None,
+    pool: PoolOption = None,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """Say what a search would take, and submit nothing; exit code 1 if it would be refused."""
+    """Forecast the cost of a search, without submitting it.
+
+    The exit code is 1 if the search would be refused.
+    """
     spec = read_spec(file, SearchSpec, dataset=dataset, pool=pool)
     with Client(url) as client:
         show_forecast(client.forecast_search(spec), output)
@@ -72,7 +80,7 @@ def forecast(
 
 @app.command("list")
 def list_searches(
-    status: Annotated[SearchStatus | None, typer.Option(help="Only these.")] = None,
+    status: Annotated[SearchStatus | None, typer.Option(help=STATUS_HELP)] = None,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
@@ -82,7 +90,7 @@ def list_searches(
         "NAME": lambda s: s.name,
         "ID": lambda s: s.id,
         "STATUS": lambda s: s.status,
-        "WHY": lambda s: s.status_reason,
+        "REASON": lambda s: s.status_reason,
         "SUBMITTED": lambda s: s.created_at,
     }
     with Client(url) as client:
@@ -91,7 +99,7 @@ def list_searches(
 
 @app.command()
 def show(search: SearchArgument, url: UrlOption = URL, output: FormatOption = Format.TABLE) -> None:
-    """Show where a search stands."""
+    """Show the status of a search, its trials by status, and its best score."""
     with Client(url) as client:
         _show(client.get_search(search), output)
 
@@ -100,7 +108,10 @@ def show(search: SearchArgument, url: UrlOption = URL, output: FormatOption = Fo
 def watch(
     search: SearchArgument, url: UrlOption = URL, output: FormatOption = Format.TABLE
 ) -> None:
-    """Follow a search until it has ended; exit code 1 unless it then succeeded."""
+    """Print the events of a search until it has ended.
+
+    The exit code is 1 unless the search succeeded.
+    """
     with Client(url) as client:
         follow(client.search_events(search), output)
         ended = client.get_search(search)
@@ -111,11 +122,11 @@ def watch(
 @app.command()
 def trials(
     search: SearchArgument,
-    status: Annotated[TrialStatus | None, typer.Option(help="Only these.")] = None,
+    status: Annotated[TrialStatus | None, typer.Option(help=STATUS_HELP)] = None,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """List a search's trials in the order they were proposed."""
+    """List the trials of a search in the order they were proposed."""
     filters = {"status": status.value} if status else {}
     columns = {
         "TRIAL": lambda t: t.name,
@@ -125,7 +136,7 @@ def trials(
         "STATUS": lambda t: t.status,
         "AP %": lambda t: percent(t.best and t.best.ap),
         "AP50 %": lambda t: percent(t.best and t.best.ap50),
-        "AT": lambda t: t.best and t.best.resolution,
+        "RESOLUTION": lambda t: t.best and t.best.resolution,
         "GMACS": lambda t: giga(t.best and t.best.macs),
         "M PARAMS": lambda t: mega(t.params),
         "SCORE %": lambda t: percent(t.score, 2),
@@ -138,12 +149,17 @@ def trials(
 @app.command()
 def pareto(
     search: SearchArgument,
-    x: Annotated[schemas.XAxis, typer.Option(help="Cost.")] = "macs",
-    y: Annotated[schemas.YAxis, typer.Option(help="Accuracy.")] = "ap",
+    x: Annotated[
+        schemas.XAxis,
+        typer.Option(help="Cost of the front: multiply-accumulates, parameters or latency."),
+    ] = "macs",
+    y: Annotated[
+        schemas.YAxis, typer.Option(help="Accuracy of the front: AP, AP50 or AP75.")
+    ] = "ap",
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """Show the detectors that no other detector beats in both cost and accuracy."""
+    """List the Pareto front: the detectors that no other one beats in both cost and accuracy."""
     with Client(url) as client:
         found = client.pareto(search, x=x, y=y)
     if output is Format.JSON:
@@ -152,7 +168,7 @@ def pareto(
     columns = {
         "TRIAL": lambda p: p.trial_id,
         "ROLE": lambda p: p.role,
-        "AT": lambda p: p.evaluation.resolution,
+        "RESOLUTION": lambda p: p.evaluation.resolution,
         "AP %": lambda p: percent(p.evaluation.ap),
         "AP50 %": lambda p: percent(p.evaluation.ap50),
         "GMACS": lambda p: giga(p.evaluation.macs),
@@ -167,7 +183,7 @@ def pareto(
 def lineage(
     search: SearchArgument, url: UrlOption = URL, output: FormatOption = Format.TABLE
 ) -> None:
-    """Show which trial descends from which, and what each edit gained."""
+    """Show the lineage tree: the parent of each trial, its edit, and what the edit gained."""
     with Client(url) as client:
         found = client.lineage(search)
     if output is Format.JSON:
@@ -189,23 +205,38 @@ def lineage(
 def extend(
     search: SearchArgument,
     max_trials: Annotated[
-        int | None, typer.Option(min=1, help="Search trials in all, those of before included.")
+        int | None,
+        typer.Option(
+            min=1, help="New largest number of search trials, those already done included."
+        ),
     ] = None,
     patience: Annotated[
-        int | None, typer.Option(min=1, help="Trials in a row without a better score.")
+        int | None,
+        typer.Option(
+            min=1,
+            help="New number of consecutive trials without a better score that ends the search.",
+        ),
     ] = None,
     max_worker_hours: Annotated[
-        float | None, typer.Option(help="In all, those of before included.")
+        float | None,
+        typer.Option(help="New largest number of worker-hours, those already spent included."),
     ] = None,
-    max_gpu_hours: Annotated[float | None, typer.Option(help="Likewise.")] = None,
+    max_gpu_hours: Annotated[
+        float | None,
+        typer.Option(help="New largest number of GPU-hours, those already spent included."),
+    ] = None,
     max_wall_hours: Annotated[
-        float | None, typer.Option(help="Since it was first started.")
+        float | None,
+        typer.Option(help="New largest number of hours since the search first started."),
     ] = None,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """Give a search more budget. One that has ended goes on; one that failed or was cancelled also
-    under the budget that it had."""
+    """Give a search more budget; a search that has ended continues.
+
+    Options that are not given keep their values. A search that failed or was cancelled continues
+    even without more budget.
+    """
     budget = {
         "max_trials": max_trials,
         "patience": patience,
@@ -222,16 +253,20 @@ def extend(
 def export(
     search: SearchArgument,
     trial: Annotated[
-        str | None, typer.Option(help="Its name or id; the one with the best score by default.")
+        str | None,
+        typer.Option(
+            help="Name or id of the trial to export. The trial with the best score by default."
+        ),
     ] = None,
     folder: FolderOption = FOLDER,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """Download a detector in a form that plain mmdet loads: config, checkpoint, safetensors."""
+    """Export a detector for mmdet: config, checkpoint and safetensors."""
     with Client(url) as client:
         found = client.get_search(search)
-        trial_id = found.best_trial_id if trial is None else trial_id_of(found.id, trial)
+        trials = client.trials(found.id)
+        trial_id = found.best_trial_id if trial is None else trial_id_of(trials, trial)
         if trial_id is None:
             raise fail(f"search {found.name} has no detector yet")
         write_export(client, found, trial_id, folder, output)
@@ -243,22 +278,33 @@ def finish(
     detectors: Annotated[
         list[str] | None,
         typer.Option(
-            help="Of the front: knee (default) or all; or a trial's name or id, repeatable."
+            help="Detectors to improve: knee (default) or all of the Pareto front, or the name or "
+            "id of a trial. Repeat the option for several trials."
         ),
     ] = None,
     method: Annotated[
         Literal["fine-tune", "distil"],
-        typer.Option(help="Trained on under the found teacher, or by a sequence of teachers."),
+        typer.Option(
+            help="How to improve them: fine-tune under the teacher that the search found, or "
+            "distil from a sequence of teachers."
+        ),
     ] = "fine-tune",
     file: Annotated[
         Path | None,
-        typer.Option(exists=True, dir_okay=False, help="YAML or JSON with the method's fields."),
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="YAML or JSON file with the fields of the method. Its defaults otherwise.",
+        ),
     ] = None,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """Improve detectors of a search that has ended. Each becomes a distillation, whose students
-    join the search's front and lineage; repeating the command creates nothing new."""
+    """Improve detectors of a finished search by fine-tuning or distillation.
+
+    Each detector gets a distillation, whose students join the front and the lineage of the search.
+    Repeating the command creates nothing new.
+    """
     fields = {} if file is None else read_fields(file)
     kind = method.replace("-", "_")
     with Client(url) as client:
@@ -271,7 +317,7 @@ def finish(
             "ID": lambda d: d.id,
             "DETECTOR": lambda d: d.origin_id,
             "STATUS": lambda d: d.status,
-            "WHY": lambda d: d.status_reason,
+            "REASON": lambda d: d.status_reason,
         }
         show_list(client.finish(search, wanted), columns, output)
 
@@ -279,8 +325,8 @@ def finish(
 def _chosen(client: Client, search: str, detectors: list[str]) -> str | list[str]:
     if detectors in (["knee"], ["all"]):
         return detectors[0]
-    search_id = client.get_search(search).id
-    return [trial_id_of(search_id, trial) for trial in detectors]
+    trials = list(client.trials(search))
+    return [trial_id_of(trials, trial) for trial in detectors]
 
 
 def _show(search: schemas.SearchDetails, output: Format) -> None:
@@ -289,7 +335,7 @@ def _show(search: schemas.SearchDetails, output: Format) -> None:
         "name": search.name,
         "id": search.id,
         "status": search.status,
-        "why": search.status_reason,
+        "reason": search.status_reason,
         "data set": search.spec.dataset,
         "pool": search.spec.pool,
         "trials": counts or None,

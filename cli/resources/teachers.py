@@ -1,35 +1,45 @@
-"""`searchd teacher`: registered teachers."""
+"""`searchd teacher`: register and list teachers."""
 
 from typing import Annotated
 
 import typer
 
 from api.client import Client
-from api.schemas.resources import Teacher
+from api.schemas import Teacher
 from cli.errors import fail
 from cli.output import Format, FormatOption, giga, mega, percent, show_list, show_one
-from cli.service import URL, InsteadText, KeyOption, SpecFile, UrlOption, follow, read_spec
+from cli.service import (
+    STATUS_HELP,
+    URL,
+    DatasetOption,
+    KeyOption,
+    NameOption,
+    SpecFile,
+    UrlOption,
+    follow,
+    read_spec,
+)
 from searchd.domain.lifecycle import TeacherStatus
 from searchd.spec import TeacherSpec
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Teachers for distillations: subnets of a pool, trials' students, detectors of mmdet's.",
+    help="Registered teachers of distillations: subnets, students of trials, mmdet detectors.",
 )
 
-TeacherArgument = Annotated[str, typer.Argument(help="Name or id.")]
+TeacherArgument = Annotated[str, typer.Argument(help="Name or id of the teacher.")]
 
 
 @app.command()
 def add(
     file: SpecFile,
-    name: InsteadText = None,
-    dataset: InsteadText = None,
+    name: NameOption = None,
+    dataset: DatasetOption = None,
     key: KeyOption = None,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """Register a teacher from a spec and have it evaluated."""
+    """Register a teacher from a spec. The service evaluates it."""
     spec = read_spec(file, TeacherSpec, name=name, dataset=dataset)
     with Client(url) as client:
         _show(client.create_teacher(spec, key=key), output)
@@ -37,7 +47,7 @@ def add(
 
 @app.command("list")
 def list_teachers(
-    status: Annotated[TeacherStatus | None, typer.Option(help="Only these.")] = None,
+    status: Annotated[TeacherStatus | None, typer.Option(help=STATUS_HELP)] = None,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
@@ -47,9 +57,9 @@ def list_teachers(
         "NAME": lambda t: t.name,
         "ID": lambda t: t.id,
         "STATUS": lambda t: t.status,
-        "WHAT": lambda t: t.source,
+        "SOURCE": lambda t: t.source,
         "AP %": lambda t: t.measurement and percent(t.measurement.ap),
-        "AT": lambda t: t.spec.resolution,
+        "RESOLUTION": lambda t: t.spec.resolution,
         "GMACS": lambda t: t.measurement and giga(t.measurement.macs),
         "LEVELS": _levels,
     }
@@ -61,7 +71,7 @@ def list_teachers(
 def show(
     teacher: TeacherArgument, url: UrlOption = URL, output: FormatOption = Format.TABLE
 ) -> None:
-    """Show a teacher and what was measured of it."""
+    """Show a teacher and its measurement."""
     with Client(url) as client:
         _show(client.get_teacher(teacher), output)
 
@@ -70,7 +80,10 @@ def show(
 def watch(
     teacher: TeacherArgument, url: UrlOption = URL, output: FormatOption = Format.TABLE
 ) -> None:
-    """Follow a teacher until it was evaluated; exit code 1 unless it is then ready."""
+    """Print the events of a teacher until its evaluation has ended.
+
+    The exit code is 1 unless the teacher is then ready.
+    """
     with Client(url) as client:
         follow(client.teacher_events(teacher), output)
         ended = client.get_teacher(teacher)
@@ -83,9 +96,9 @@ def _show(teacher: Teacher, output: Format) -> None:
         "name": teacher.name,
         "id": teacher.id,
         "status": teacher.status,
-        "why": teacher.status_reason,
+        "reason": teacher.status_reason,
         "data set": teacher.spec.dataset,
-        "what": teacher.source,
+        "source": teacher.source,
         "kind": teacher.kind,
     }
     found = teacher.measurement
@@ -111,6 +124,6 @@ def _show(teacher: Teacher, output: Format) -> None:
 
 
 def _levels(teacher: Teacher) -> str | None:
-    """Each level's stride and channels, such as "8 x 256, 16 x 256"."""
+    """The stride and channels of each level, such as "8 x 256, 16 x 256"."""
     levels = [f"{level.stride} x {level.channels}" for level in teacher.levels]
     return ", ".join(levels) or None

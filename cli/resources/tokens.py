@@ -1,5 +1,5 @@
-"""`searchd token`: who may call the API. For the operator: works on the database itself, as the
-settings name it, and needs no running service."""
+"""`searchd token`: create, list and revoke access tokens. For operators: the commands open the
+database of the settings, and need no running service."""
 
 import logging
 from collections.abc import Iterator
@@ -16,19 +16,25 @@ from searchd import settings
 from searchd.store import Database, Role, upgrade
 from searchd.store.resources import tokens
 
-app = typer.Typer(no_args_is_help=True, help="Tokens that the API asks for with SEARCHD_AUTH=on.")
+app = typer.Typer(
+    no_args_is_help=True, help="Access tokens of the API, which SEARCHD_AUTH=on requires."
+)
 
-NameArgument = Annotated[str, typer.Argument(help="Who or what uses it; owns what it creates.")]
+NameArgument = Annotated[
+    str, typer.Argument(help="Name of the token, which becomes the owner of what it creates.")
+]
 FolderOption = Annotated[
     Path | None,
     typer.Option(
-        "--data-folder", file_okay=False, help="Of `searchd up`; as the settings say by default."
+        "--data-folder",
+        file_okay=False,
+        help="Data folder of `searchd up`. SEARCHD_DATA_FOLDER by default.",
     ),
 ]
 
 
 class Token(BaseModel):
-    """What is shown of a token."""
+    """A token without its secret."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -43,11 +49,15 @@ class Token(BaseModel):
 def create(
     name: NameArgument,
     role: Annotated[
-        Role, typer.Option(help="read; submit: and create; admin: and change what is others'.")
+        Role,
+        typer.Option(
+            help="Role of the token. read: see everything. submit: also create, and change what it "
+            "created. admin: also change what others created."
+        ),
     ] = Role.SUBMIT,
     data_folder: FolderOption = None,
 ) -> None:
-    """Create a token and print it, this once."""
+    """Create a token and print its secret, which is never shown again."""
     with _database(data_folder) as database, database.write() as session:
         secret = tokens.create(session, name, role)
         where = database.engine.url.render_as_string(hide_password=True)
@@ -61,7 +71,7 @@ def create(
 
 @app.command("list")
 def list_tokens(data_folder: FolderOption = None, output: FormatOption = Format.TABLE) -> None:
-    """List all tokens without their secrets, revoked ones too."""
+    """List all tokens without their secrets, including revoked ones."""
     with _database(data_folder) as database, database.read() as session:
         items = [Token.model_validate(row) for row in tokens.every(session)]
     columns = {
@@ -76,10 +86,10 @@ def list_tokens(data_folder: FolderOption = None, output: FormatOption = Format.
 
 @app.command()
 def revoke(name: NameArgument, data_folder: FolderOption = None) -> None:
-    """Refuse a token from its next call on; what it created stays."""
+    """Revoke a token, so that its next request is refused. What it created is kept."""
     with _database(data_folder) as database, database.write() as session:
         revoked_at = tokens.revoke(session, name).revoked_at
-    typer.echo(f"Token {name} is revoked since {text(revoked_at)}.")
+    typer.echo(f"Token {name} was revoked at {text(revoked_at)}.")
 
 
 @contextmanager

@@ -1,6 +1,6 @@
-"""`searchd analyse`: what searches and trained detectors did, as JSON and plots.
+"""`searchd analyse`: analyses of searches and of trained detectors, as tables, JSON and plots.
 
-Whatever needs torch is imported by the command that needs it.
+A command that needs torch imports it itself.
 """
 
 import json
@@ -17,40 +17,54 @@ from cli.output import Format, FormatOption, percent, show_json, show_rows
 from cli.service import URL, UrlOption
 from cli.tools import plots, search_analytics
 from searchd.domain.errors import InvalidValueError
+from searchd.search.analytics import document
+from searchd.search.history import OperatingPoint
 from searchd.search.learning_curves import TrialCurve, curve
 
 app = typer.Typer(no_args_is_help=True, help="Analyses of searches and of trained detectors.")
 
-TrialArgument = Annotated[str, typer.Argument(metavar="TRIAL", help="Id of a trial.")]
-PlotOption = Annotated[Path | None, typer.Option("--plot", dir_okay=False, help="PNG to draw.")]
-DeviceOption = Annotated[Literal["cpu", "cuda"], typer.Option("--device", help="Where to compute.")]
-SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Of every random draw.")]
+TrialArgument = Annotated[
+    str, typer.Argument(metavar="TRIAL", help="Id of the trial to analyse, such as s-7f3k2m-12.")
+]
+TRIALS_HELP = "Ids of the trials to compare, such as s-7f3k2m-12."
+PlotOption = Annotated[
+    Path | None,
+    typer.Option("--plot", dir_okay=False, help="PNG file to draw. No plot by default."),
+]
+DeviceOption = Annotated[
+    Literal["cpu", "cuda"], typer.Option("--device", help="Device to compute on: cpu or cuda.")
+]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of every random draw.")]
 ImagesOption = Annotated[
-    int, typer.Option("--images", min=1, help="How many to use; the first that hold an object.")
+    int,
+    typer.Option(
+        "--images", min=1, help="Number of images to use: the first ones that have an object."
+    ),
 ]
 
 
 @app.command("search")
 def analyse_search(
-    search: Annotated[str, typer.Argument(help="Name or id.")],
+    search: Annotated[str, typer.Argument(help="Name or id of the search.")],
     plot: Annotated[
-        Path | None, typer.Option(file_okay=False, help="Folder to draw the figures into.")
+        Path | None,
+        typer.Option(file_okay=False, help="Folder to draw the figures into. No plots by default."),
     ] = None,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """Scores by generation, gains by action, MACs by stage, teachers' sizes, front over time."""
+    """Analyse a search: scores by generation, gains by action, MACs by stage, front over time."""
     with Client(url) as client:
-        gathered = search_analytics.gather(client, search)
+        analysed = search_analytics.fetch(client, search)
     if plot is not None:
-        for file in search_analytics.plot(gathered, plot):
+        for file in search_analytics.plot(analysed, plot):
             _announce(file)
-    found = search_analytics.document(gathered)
+    found = document(analysed)
     if output is Format.JSON:
         show_json({"search": search, **found})
         return
     show_rows(
-        ("GENERATION", "BEGUN BY", "BEST SCORE %"),
+        ("GENERATION", "FIRST TRIAL", "BEST SCORE %"),
         [(g["generation"], g["trial"], percent(g["score"], 2)) for g in found["generations"]],
     )
     show_rows(
@@ -64,14 +78,15 @@ def analyse_search(
 
 @app.command()
 def curves(
-    trials: Annotated[list[str], typer.Argument(metavar="TRIAL...", help="Ids to compare.")],
+    trials: Annotated[list[str], typer.Argument(metavar="TRIAL", help=TRIALS_HELP)],
     plot: PlotOption = None,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """Training detection loss of each epoch and validation AP of each trial, from base to TRIAL.
+    """Show the training loss of each epoch and the AP of each trial, from the base to TRIAL.
 
-    Compare a distilled detector with the control, which is trained as long without a teacher.
+    It compares, for example, a distilled detector with the control, which is trained equally long
+    without a teacher.
     """
     with Client(url) as client:
         found = {trial: asdict(curve(_lineage(client, trial))) for trial in trials}
@@ -97,22 +112,25 @@ def curves(
 
 @app.command()
 def errors(
-    trials: Annotated[
-        list[str] | None, typer.Argument(metavar="TRIAL...", help="Ids to compare.")
-    ] = None,
+    trials: Annotated[list[str] | None, typer.Argument(metavar="TRIAL", help=TRIALS_HELP)] = None,
     annotations: Annotated[
-        Path | None, typer.Option(exists=True, help="COCO ground truth of --detections.")
+        Path | None,
+        typer.Option(exists=True, help="COCO instances file with the truth of --detections."),
     ] = None,
     detections: Annotated[
         list[Path] | None,
-        typer.Option(exists=True, help="Instead of trials: a file of COCO results; repeatable."),
+        typer.Option(
+            exists=True,
+            help="File of COCO results to analyse instead of trials. Repeat the option for several "
+            "files.",
+        ),
     ] = None,
     device: DeviceOption = "cpu",
     plot: PlotOption = None,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """TIDE: the AP that each kind of error costs, at IoU thresholds .50 to .95."""
+    """Show the AP that each kind of error costs (TIDE), at the IoU thresholds .50 to .95."""
     if bool(trials) == bool(detections) or bool(annotations) != bool(detections):
         raise typer.BadParameter("give trials, or --annotations with --detections")
     from detection.analysis import tide
@@ -144,8 +162,13 @@ def errors(
 @app.command()
 def landscape(
     trial: TrialArgument,
-    points: Annotated[int, typer.Option(min=3, help="Of each axis; odd.")] = 21,
-    extent: Annotated[float, typer.Option(help="Largest share that a filter is moved by.")] = 1.0,
+    points: Annotated[
+        int, typer.Option(min=3, help="Number of grid points on each axis; must be odd.")
+    ] = 21,
+    extent: Annotated[
+        float,
+        typer.Option(help="Largest distance along a direction, as a multiple of a filter's norm."),
+    ] = 1.0,
     images: ImagesOption = 16,
     seed: SeedOption = 0,
     device: DeviceOption = "cpu",
@@ -153,7 +176,7 @@ def landscape(
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """How the training loss grows along two random directions around the trained weights."""
+    """Compute the training loss along two random directions around the trained weights."""
     from cli.tools.trained_trials import load_trial
     from detection.analysis.loss_landscape import detection_loss, loss_landscape
 
@@ -181,7 +204,7 @@ def levels(
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """Which of the student's levels SGFI matched with which of the teacher's."""
+    """Count which levels of the student SGFI matched with which levels of the teacher."""
     from cli.tools.trained_trials import load_sgfi, load_teacher, load_trial
     from detection.analysis.level_histogram import level_matches
 
@@ -205,7 +228,7 @@ def logits(
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """How the logits of classes correlate in the student, in its teacher, and the difference."""
+    """Compute how the logits of classes correlate in the student and in its teacher."""
     from cli.tools.trained_trials import load_teacher, load_trial
     from detection.analysis.logit_correlation import logit_correlations
 
@@ -228,7 +251,7 @@ def logits(
 
 
 def _lineage(client: Client, trial_id: str) -> list[TrialCurve]:
-    """The trials from the base to this one, with AP at the largest resolution."""
+    """Return the trials from the base to this one, with AP at the largest resolution."""
     detector = client.get_detector(trial_id)
     stages = []
     for trial_of_line in detector.lineage:
@@ -239,7 +262,10 @@ def _lineage(client: Client, trial_id: str) -> list[TrialCurve]:
             TrialCurve(
                 trial=row.name if row.search_id == detector.search_id else row.id,
                 losses=tuple(epoch.losses for epoch in row.epochs),
-                ap=max(row.evaluations, key=lambda e: e.resolution.area).ap,
+                points=tuple(
+                    OperatingPoint(resolution=each.resolution, macs=each.macs, ap=each.ap)
+                    for each in row.evaluations
+                ),
             )
         )
     return stages
@@ -286,10 +312,10 @@ def _show(
     if output is Format.JSON:
         show_json(values)
         return
-    # Matrices are for programs and for the plot.
+    # Matrices are left to JSON and to the plot.
     rows = [row for row in values.items() if not isinstance(row[1], list | tuple)]
-    show_rows(("WHAT", "VALUE"), rows)
+    show_rows(("QUANTITY", "VALUE"), rows)
 
 
 def _announce(file: Path) -> None:
-    typer.echo(f"drew {file}", err=True)
+    typer.echo(f"plot written to {file}", err=True)

@@ -1,7 +1,7 @@
-"""`searchd tools`: computations of the papers that need no service."""
+"""`searchd tools`: computations of the papers, which need no service."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from pydantic import BaseModel, ConfigDict, TypeAdapter
@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 from cli.output import Format, FormatOption, show_json
 from cli.tools.methods import methods
 from cli.tools.train_classifier import train_classifier
+from cli.tools.upgrade import upgrade
 from searchd.domain.architecture import BlockKind, preset
 from searchd.domain.detector import Detector
 from searchd.domain.distillation_plan import Choice, OrderAlgorithm
@@ -18,9 +19,12 @@ from searchd.domain.score import score as compute_score
 from searchd.search.teacher_order import Pool, choose
 from searchd.spec import ScoreSpec, SpaceSpec
 
-app = typer.Typer(no_args_is_help=True, help="Computations that need no service.")
+app = typer.Typer(
+    no_args_is_help=True, help="Computations of the papers, which need no running service."
+)
 app.command()(methods)
 app.command()(train_classifier)
+app.command()(upgrade)
 
 Preset = Literal[
     "resnet18",
@@ -32,13 +36,16 @@ Preset = Literal[
     "qr50",
     "mobilenet_v2",
 ]
-JsonFile = typer.Option(exists=True, dir_okay=False)
 _DEFAULTS = ScoreSpec()
 _PERFORMANCE = TypeAdapter(dict[str, float])
 
 
+def _json_file(description: str) -> Any:
+    return typer.Option(exists=True, dir_okay=False, help=description)
+
+
 class _Costs(BaseModel):
-    """The adaptation costs: costs[FROM][TO]. Null, as on the diagonal, is no cost."""
+    """The file of adaptation costs: costs[FROM][TO], or null where there is none."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -48,24 +55,31 @@ class _Costs(BaseModel):
 @app.command()
 def complexity(
     input_size: Annotated[
-        str, typer.Option("--input", metavar="WxH", help="Size of the one image, in pixels.")
+        str, typer.Option("--input", metavar="WxH", help="Width and height of the image in pixels.")
     ],
     encoding: Annotated[
-        str | None, typer.Option(help="The backbone in the papers' text form.")
+        str | None, typer.Option(help="Backbone of the detector in the papers' text form.")
     ] = None,
-    block: Annotated[BlockKind, typer.Option(help="Block kind of --encoding.")] = BlockKind.BASIC,
+    block: Annotated[
+        BlockKind, typer.Option(help="Kind of the blocks of --encoding.")
+    ] = BlockKind.BASIC,
     groups: Annotated[
-        int, typer.Option(help="Groups of the 3x3 convolutions of --encoding (ResNeXt).")
+        int,
+        typer.Option(
+            help="Number of groups of the 3x3 convolutions of --encoding; more than 1 for a "
+            "ResNeXt."
+        ),
     ] = 1,
     detector: Annotated[
-        Preset | None, typer.Option(help="A plain detector instead of --encoding.")
+        Preset | None,
+        typer.Option(help="Name of a published backbone, instead of --encoding."),
     ] = None,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """Count multiply-accumulates and parameters of a Faster R-CNN with FPN (80 classes).
+    """Count multiply-accumulates and parameters of a Faster R-CNN with FPN and 80 classes.
 
-    Counted on the real module, in the papers' convention: bias, batch norm, ReLU and pooling
-    included.
+    They are counted on the real module in the papers' convention, which includes bias, batch norm,
+    ReLU and pooling.
     """
     if (encoding is None) == (detector is None):
         raise typer.BadParameter("give exactly one of --encoding and --detector")
@@ -85,18 +99,33 @@ def complexity(
 
 @app.command()
 def score(
-    ap: Annotated[float, typer.Option(metavar="PERCENT", help="AP of the detector.")],
-    macs: Annotated[float, typer.Option(metavar="G", help="Its MACs at the base resolution.")],
-    base_macs: Annotated[float, typer.Option(metavar="G", help="The base detector's, likewise.")],
-    input_size: Annotated[
-        str, typer.Option("--input", metavar="WxH", help="Resolution at which --ap was measured.")
+    ap: Annotated[float, typer.Option(metavar="PERCENT", help="AP of the detector in percent.")],
+    macs: Annotated[
+        float,
+        typer.Option(metavar="G", help="MACs of the detector at the base resolution, in 1e9."),
     ],
-    base_input: Annotated[str, typer.Option(metavar="WxH", help="The base resolution.")],
-    alpha: Annotated[float, typer.Option(help="Weight of complexity.")] = _DEFAULTS.alpha,
-    beta: Annotated[float, typer.Option(help="Weight of the area in it.")] = _DEFAULTS.beta,
+    base_macs: Annotated[
+        float,
+        typer.Option(metavar="G", help="MACs of the base detector at the base resolution, in 1e9."),
+    ],
+    input_size: Annotated[
+        str,
+        typer.Option(
+            "--input", metavar="WxH", help="Resolution at which --ap was measured, in pixels."
+        ),
+    ],
+    base_input: Annotated[
+        str, typer.Option(metavar="WxH", help="Base resolution of the score, in pixels.")
+    ],
+    alpha: Annotated[
+        float, typer.Option(help="Exponent alpha: how strongly complexity lowers the score.")
+    ] = _DEFAULTS.alpha,
+    beta: Annotated[
+        float, typer.Option(help="Exponent beta: how strongly the input area counts as complexity.")
+    ] = _DEFAULTS.beta,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """Compute Joint-DetNAS's score H, in percent."""
+    """Compute the score H of Joint-DetNAS in percent."""
     h = compute_score(
         ap=ap,
         macs=macs,
@@ -111,14 +140,12 @@ def score(
 
 @app.command()
 def space_size(
-    space: Annotated[Path, JsonFile],
+    space: Annotated[
+        Path, _json_file("JSON file with the fields of a pool's `space`; see elastic_pool/spaces/.")
+    ],
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """Count the subnets of a pool's space, with and without its resolutions.
-
-    The space is a JSON file with the fields of a pool's `space`; elastic_pool/spaces/ has the
-    paper's.
-    """
+    """Count the subnets of a pool's space, with and without its resolutions."""
     found = SpaceSpec.model_validate_json(space.read_text()).space
     _show(
         {"subnets": found.size, "without_resolutions": found.size // found.num_resolutions}, output
@@ -127,29 +154,38 @@ def space_size(
 
 @app.command()
 def teacher_order(
-    costs: Annotated[Path, JsonFile],
-    performance: Annotated[Path, JsonFile],
-    student: Annotated[str, typer.Option(metavar="NAME", help="Its name in the costs.")],
-    max_teachers: Annotated[int, typer.Option(metavar="K", help="Longest order wanted.")],
+    costs: Annotated[
+        Path,
+        _json_file('JSON file with the adaptation costs: {"costs": {FROM: {TO: NUMBER}}}.'),
+    ],
+    performance: Annotated[
+        Path, _json_file("JSON file with the AP of each teacher, by name: {NAME: AP}.")
+    ],
+    student: Annotated[
+        str, typer.Option(metavar="NAME", help="Name of the student in the file of costs.")
+    ],
+    max_teachers: Annotated[
+        int, typer.Option(metavar="K", help="Largest number of teachers in the order.")
+    ],
     algorithm: Annotated[
-        OrderAlgorithm, typer.Option(help="How to choose.")
+        OrderAlgorithm, typer.Option(help="Algorithm that chooses the order, described above.")
     ] = OrderAlgorithm.BACKWARD_GREEDY,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """Choose teachers, and their order, for progressive distillation (MTPD, appendix A).
+    """Choose teachers and their order for progressive distillation (MTPD, appendix A).
 
-    Costs: {"costs": {FROM: {TO: number}}}. Performance: {NAME: AP}.
+    backward_greedy (Algorithm 1 of the paper): start with the best teacher and put before it,
+    again and again, the teacher that is nearest to the first one, while that teacher is nearer than
+    the student.
 
-    backward_greedy (the paper's Algorithm 1): from the best teacher back to the student, always the
-    teacher closest to the present first one, while it is closer than the student.
+    shortest_path_sum, shortest_path_max: the path of exactly K teachers to the best teacher with
+    the smallest sum of costs, or with the smallest maximum cost.
 
-    shortest_path_sum, shortest_path_max: the path of exactly K teachers to the best one with the
-    smallest sum of costs, or the smallest largest cost.
+    forward: start with the student and go to the nearest teacher, again and again.
 
-    forward: always the nearest teacher, starting from the student.
-
-    exhaustive: of all orders of up to K teachers to the best one, that with the smallest largest
-    cost, then the smallest sum. (The paper's exhaustive search trains the student by every order.)
+    exhaustive: among all orders of up to K teachers that end with the best teacher, the one with
+    the smallest maximum cost, then with the smallest sum. (The exhaustive search of the paper
+    trains the student by every order.)
     """
     given = _Costs.model_validate_json(costs.read_text()).costs
     pool = Pool(
@@ -168,7 +204,7 @@ def teacher_order(
 
 
 def _explain(choices: list[Choice], student: str) -> None:
-    """A line for each teacher: what its step costs, and why it was chosen."""
+    """Print for each teacher the cost of its step, and why it was chosen."""
     before = [student, *(choice.teacher for choice in choices)]
     for number, (source, choice) in enumerate(zip(before, choices, strict=False), start=1):
         cost = "unknown" if choice.cost is None else f"{choice.cost:g}"
@@ -176,7 +212,7 @@ def _explain(choices: list[Choice], student: str) -> None:
 
 
 def _performance(file: Path, student: str) -> dict[str, float]:
-    """AP of every teacher; the file may name the student too."""
+    """Read the AP of every teacher; the file may have the student too."""
     values = _PERFORMANCE.validate_json(file.read_text())
     return {name: ap for name, ap in values.items() if name != student}
 

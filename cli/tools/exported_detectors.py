@@ -1,23 +1,31 @@
-"""Detectors as files that plain mmdet loads."""
+"""Export of trained detectors as files that mmdet loads."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from api import schemas
 from api.client import Client
-from api.schemas import resources as schemas
 from api.schemas.distillations import DistillationDetails
 from cli.output import Format, show_json
 from searchd.messages.files import STUDENT, weights_file
 
-FolderOption = Annotated[Path, typer.Option(file_okay=False, help="Where to write.")]
+FolderOption = Annotated[
+    Path, typer.Option(file_okay=False, help="Folder to write the exported files into.")
+]
 FOLDER = Path("export")
 
 
-def trial_id_of(run_id: str, trial: str) -> str:
-    """The id of a trial that is named by its name inside the run, or by its id."""
-    return trial if trial.startswith(("s-", "kd-")) else f"{run_id}-{trial}"
+def trial_id_of(trials: Iterable[schemas.Trial], trial: str) -> str:
+    """Return the id of a trial.
+
+    Args:
+        trials: All trials of the run.
+        trial: Name of one of them, or already an id.
+    """
+    return {each.name: each.id for each in trials}.get(trial, trial)
 
 
 def export(
@@ -27,12 +35,12 @@ def export(
     folder: Path,
     output: Format,
 ) -> None:
-    """Write config, checkpoint and safetensors of a detector, and say where they are.
+    """Write config, checkpoint and safetensors of a detector, and print their paths.
 
     Raises:
         ApiError: There is no such trial, or it has no detector.
     """
-    # Imported here since it brings torch along, which other commands do not need.
+    # Imported here because it imports torch, which other commands do not need.
     from safetensors.torch import load_file
 
     from detection.build import Student

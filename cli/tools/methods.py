@@ -1,4 +1,4 @@
-"""The catalogue of distillation methods, as a list."""
+"""`searchd tools methods`: the catalogue of distillation methods as a table."""
 
 from dataclasses import MISSING, fields
 from typing import Annotated
@@ -8,11 +8,12 @@ from pydantic import BaseModel
 
 from cli.output import Format, FormatOption, show_list
 from searchd.domain.detector import Family
-from searchd.domain.distillation_methods import CATALOGUE, Method, MethodName
+from searchd.domain.distillation_methods import CATALOGUE, MethodName
+from searchd.domain.method_description import Method
 
 
 class Line(BaseModel):
-    """One method; see `searchd.domain.distillation_methods.Method`."""
+    """One row of the table; see `searchd.domain.distillation_methods.Method`."""
 
     name: MethodName
     title: str
@@ -26,15 +27,21 @@ class Line(BaseModel):
     weight: float
     one_stage_weight: float
     options: dict[str, object]
-    """Defaults by name; "required" where there is none."""
+    """The default of each option by its name; "required" if it has none."""
 
 
 def methods(
-    student: Annotated[Family | None, typer.Option(help="Only what can teach it.")] = None,
-    teacher: Annotated[Family | None, typer.Option(help="Only what it can teach by.")] = None,
+    student: Annotated[
+        Family | None,
+        typer.Option(help="Family of students that the methods must fit. Any by default."),
+    ] = None,
+    teacher: Annotated[
+        Family | None,
+        typer.Option(help="Family of teachers that the methods must fit. Any by default."),
+    ] = None,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """List the distillation methods: what each reads, whom it fits, its options and defaults."""
+    """List the distillation methods with the detectors that they fit, their weights and options."""
     lines = [
         _line(name, method)
         for name, method in CATALOGUE.items()
@@ -43,7 +50,7 @@ def methods(
     ]
     columns = {
         "METHOD": lambda line: line.name,
-        "WHAT": lambda line: line.title,
+        "DESCRIPTION": lambda line: line.title,
         "PAPER": lambda line: f"{line.paper} {line.section}",
         "STUDENTS": lambda line: " ".join(line.students),
         "TEACHERS": lambda line: (

@@ -1,4 +1,4 @@
-"""Plots of analyses, as PNG files. Knows matplotlib; nothing of torch or the service."""
+"""Plots of analyses as PNG files. It imports matplotlib; neither torch nor the service."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,13 +11,13 @@ from matplotlib.figure import Figure
 
 @contextmanager
 def drawing(path: Path, *, rows: int = 1, columns: int = 1, **labels: Any) -> Iterator[Any]:
-    """Axes to draw on; the file is written when the block ends.
+    """Yield axes to draw on; the file is written when the block ends.
 
     Args:
-        path: The PNG; its folder is made if it is missing.
-        rows: Of axes.
-        columns: Of axes; several axes are given as a flat array, row by row.
-        labels: Of every one of the axes: xlabel, ylabel, title.
+        path: The PNG file; its folder is created if it is missing.
+        rows: Number of rows of axes.
+        columns: Number of columns of axes; several axes are a flat array, row by row.
+        labels: Labels of all axes: xlabel, ylabel, title.
     """
     figure = Figure(figsize=(6.5 * columns, 4.5 * rows), layout="constrained")
     FigureCanvasAgg(figure)
@@ -35,11 +35,11 @@ def drawing(path: Path, *, rows: int = 1, columns: int = 1, **labels: Any) -> It
 
 
 def plot_errors(detectors: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> None:
-    """The AP that each kind of error costs, by threshold; a line for each detector.
+    """Plot the AP that each kind of error costs, by IoU threshold; one line per detector.
 
     Args:
-        detectors: Of each, its errors at every threshold.
-        path: The PNG.
+        detectors: The errors of each detector at every threshold, by the detector's name.
+        path: The PNG file.
     """
     kinds = list(next(iter(detectors.values()))[0]["lost_ap"])
     with drawing(path, rows=2, columns=3, xlabel="IoU threshold", ylabel="AP lost (%)") as every:
@@ -56,7 +56,7 @@ def plot_errors(detectors: Mapping[str, Sequence[Mapping[str, Any]]], path: Path
 
 
 def plot_landscape(landscape: Mapping[str, Any], path: Path) -> None:
-    """Contours of the loss."""
+    """Plot the contours of the loss."""
     with drawing(path, xlabel="second direction", ylabel="first direction") as axes:
         coordinates = landscape["coordinates"]
         contours = axes.contourf(coordinates, coordinates, landscape["losses"], levels=20)
@@ -64,13 +64,13 @@ def plot_landscape(landscape: Mapping[str, Any], path: Path) -> None:
 
 
 def plot_levels(matches: Mapping[str, Any], path: Path) -> None:
-    """How many regions match at each difference of levels."""
+    """Plot the number of regions that match at each difference of levels."""
     with drawing(path, xlabel="student's level less teacher's", ylabel="regions") as axes:
         axes.bar([int(offset) for offset in matches["offsets"]], list(matches["offsets"].values()))
 
 
 def plot_correlations(correlations: Mapping[str, Any], path: Path) -> None:
-    """The matrices of student and teacher, and their difference."""
+    """Plot the correlation matrices of student and teacher, and their difference."""
     names = correlations["classes"]
     with drawing(path, columns=3) as every:
         for axes, part in zip(every, ("student", "teacher", "difference"), strict=True):
@@ -83,7 +83,7 @@ def plot_correlations(correlations: Mapping[str, Any], path: Path) -> None:
 
 
 def plot_curves(curves: Mapping[str, Mapping[str, Any]], path: Path) -> None:
-    """Detection loss and AP by epoch; a line for each detector."""
+    """Plot detection loss and AP by epoch; one line per detector."""
     with drawing(path, columns=2, xlabel="epoch") as (left, right):
         left.set(ylabel="training detection loss")
         right.set(ylabel="AP on validation (%)")

@@ -1,13 +1,11 @@
-"""A search's analytics: what the service recorded, as one document and its plots."""
+"""Fetches a search's trials, counts their backbones, and draws the figures of its analytics."""
 
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from matplotlib.ticker import MaxNLocator
 
+from api import schemas
 from api.client import Client
-from api.schemas import resources as schemas
 from cli.errors import fail
 from cli.tools.plots import drawing
 from searchd.domain.architecture import Architecture
@@ -16,52 +14,25 @@ from searchd.domain.subnet import Subnet
 from searchd.domain.teacher import Teaching
 from searchd.domain.trial import TrialRole
 from searchd.search.analytics import (
-    Gains,
-    ScoredTrial,
+    Analysed,
+    BackboneSizes,
+    RecordedTrial,
+    StageMacs,
     front,
     gains_by,
     generations,
     generations_of,
     hypervolumes,
+    index_of_best,
+    with_gains,
 )
 from searchd.search.history import OperatingPoint
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sizes:
-    """Backbones of a trial, in parameters."""
+def fetch(client: Client, search: str) -> Analysed:
+    """Fetch a search's scored trials from the service and count their backbones.
 
-    student: int
-    teacher: int | None
-    """None: trained without a teacher."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageMacs:
-    """Multiply-accumulates of a trial's backbone, part by part."""
-
-    trial: str
-    stem: float
-    stages: tuple[float, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gathered:
-    """What the analytics of a search are made of, in the order in which the trials ended."""
-
-    trials: tuple[ScoredTrial, ...]
-    sizes: tuple[Sizes, ...]
-    before: StageMacs
-    after: StageMacs
-    """Of the best trial."""
-    resolution: Resolution
-    """At which stages are counted: the score's base resolution."""
-
-
-def gather(client: Client, search: str) -> Gathered:
-    """Ask the service for a search's scored trials and count their backbones.
-
-    Controls, repetitions and confirmations are left out: they are not found by the search.
+    Controls, repetitions and confirmations are left out: the search did not find them.
 
     Raises:
         typer.Exit: No trial was scored yet.
@@ -75,15 +46,14 @@ def gather(client: Client, search: str) -> Gathered:
     if not rows:
         raise fail(f"search {found.name} has no scored trial yet")
     rows.sort(key=lambda row: row.completion or 0)
-    scores = {row.id: row.score for row in rows}
+    recorded = [_recorded(row) for row in rows]
     backbones = [_backbone(client, row) for row in rows]
     counter = _Counter(client, found)
-    # As the service has it, the best is one that the search made, if it made any.
-    best = max(range(len(rows)), key=lambda i: (rows[i].id == found.best_trial_id, rows[i].score))
-    return Gathered(
-        trials=tuple(_scored(row, scores.get(row.parent_id or "")) for row in rows),
+    best = index_of_best(recorded, found.best_trial_id)
+    return Analysed(
+        trials=with_gains(recorded),
         sizes=tuple(
-            Sizes(
+            BackboneSizes(
                 student=counter.params(backbone),
                 teacher=counter.teacher(row.chosen_teacher or row.proposal.teacher),
             )
@@ -95,42 +65,8 @@ def gather(client: Client, search: str) -> Gathered:
     )
 
 
-def document(gathered: Gathered) -> dict[str, Any]:
-    """Everything as plain values."""
-    trials = gathered.trials
-    numbers = generations_of(trials)
-    rows = zip(trials, numbers, hypervolumes(trials), gathered.sizes, strict=True)
-    return {
-        "trials": [
-            {
-                "trial": trial.trial,
-                "generation": number,
-                "action": trial.action,
-                "score": trial.score,
-                "gain": trial.gain,
-                "hypervolume": volume,
-                "student_backbone_params": size.student,
-                "teacher_backbone_params": size.teacher,
-            }
-            for trial, number, volume, size in rows
-        ],
-        "generations": [asdict(each) for each in generations(trials)],
-        "gains_by_action": _shown(gains_by(trials, [trial.action for trial in trials])),
-        "gains_by_generation": _shown(gains_by(trials, numbers)),
-        "stage_macs": {
-            "resolution": str(gathered.resolution),
-            "before": asdict(gathered.before),
-            "after": asdict(gathered.after),
-        },
-        "front": [
-            {"trial": each.trial, **asdict(each.point), "resolution": str(each.point.resolution)}
-            for each in front(trials)
-        ],
-    }
-
-
-def plot(gathered: Gathered, folder: Path) -> list[Path]:
-    """Draw each figure into the folder, which is made if it is missing; the files."""
+def plot(analysed: Analysed, folder: Path) -> list[Path]:
+    """Draw every figure into the folder, which is created if missing, and return the files."""
     drawn = {
         "scores.png": _plot_scores,
         "gains.png": _plot_gains,
@@ -139,15 +75,15 @@ def plot(gathered: Gathered, folder: Path) -> list[Path]:
         "front.png": _plot_front,
     }
     for name, draw in drawn.items():
-        draw(gathered, folder / name)
+        draw(analysed, folder / name)
     return [folder / name for name in drawn]
 
 
 class _Counter:
-    """Counts each backbone once."""
+    """Counts parameters and multiply-accumulates, of equal backbones once."""
 
     def __init__(self, client: Client, search: schemas.SearchDetails) -> None:
-        # Imported here since it brings torch along, which no other command on searches needs.
+        # Imported here because it imports torch, which no other command on searches needs.
         from detection.measurement.complexity import count_backbone
 
         self._count_backbone = count_backbone
@@ -157,14 +93,14 @@ class _Counter:
 
     def params(self, architecture: Architecture) -> int:
         if architecture not in self._params:
-            # Parameters do not depend on the resolution; a small one is quicker.
+            # Parameters do not depend on the resolution; a small one is faster.
             self._params[architecture] = self._count_backbone(
                 architecture, Resolution(64, 64)
             ).params
         return self._params[architecture]
 
     def teacher(self, teacher: Teaching | None) -> int | None:
-        """None for what is no subnet; searches have no other teachers."""
+        """Return the teacher's parameters, or None if it is not a subnet of the pool."""
         if not isinstance(teacher, Subnet):
             return None
         space = self._client.get_pool(self._search.pool_id).spec.space.space
@@ -181,13 +117,14 @@ def _backbone(client: Client, row: schemas.Trial) -> Architecture:
     return detector.architecture
 
 
-def _scored(row: schemas.Trial, parent: float | None) -> ScoredTrial:
-    assert row.score is not None  # chosen so
-    return ScoredTrial(
-        trial=row.name,
+def _recorded(row: schemas.Trial) -> RecordedTrial:
+    assert row.score is not None  # only scored trials are fetched
+    return RecordedTrial(
+        id=row.id,
+        name=row.name,
+        parent_id=row.parent_id,
         action=row.proposal.change.kind,
         score=row.score,
-        gain=None if parent is None else row.score - parent,
         points=tuple(
             OperatingPoint(resolution=each.resolution, macs=each.macs, ap=each.ap)
             for each in row.evaluations
@@ -195,14 +132,8 @@ def _scored(row: schemas.Trial, parent: float | None) -> ScoredTrial:
     )
 
 
-def _shown(gains: dict[Any, Gains]) -> dict[str, Any]:
-    return {
-        str(key): {**asdict(each), "success_rate": each.success_rate} for key, each in gains.items()
-    }
-
-
-def _plot_scores(gathered: Gathered, path: Path) -> None:
-    trials = gathered.trials
+def _plot_scores(analysed: Analysed, path: Path) -> None:
+    trials = analysed.trials
     with drawing(path, xlabel="generation", ylabel="score (%)") as axes:
         numbers = generations_of(trials)
         axes.scatter(numbers, [100 * t.score for t in trials], s=14, label="a trial")
@@ -217,8 +148,8 @@ def _plot_scores(gathered: Gathered, path: Path) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def _plot_gains(gathered: Gathered, path: Path) -> None:
-    trials = gathered.trials
+def _plot_gains(analysed: Analysed, path: Path) -> None:
+    trials = analysed.trials
     actions = gains_by(trials, [trial.action for trial in trials])
     by_generation = gains_by(trials, generations_of(trials))
     with drawing(path, columns=2) as (left, right):
@@ -230,12 +161,12 @@ def _plot_gains(gathered: Gathered, path: Path) -> None:
         right.set(xlabel="generation", ylabel="trials that gained on their parent (%)")
 
 
-def _plot_stages(gathered: Gathered, path: Path) -> None:
-    label = f"multiply-accumulates at {gathered.resolution} (M)"
+def _plot_stages(analysed: Analysed, path: Path) -> None:
+    label = f"multiply-accumulates at {analysed.resolution} (M)"
     with drawing(path, xlabel="part of the backbone", ylabel=label) as axes:
         for offset, name, each in (
-            (-0.2, "before", gathered.before),
-            (0.2, "after", gathered.after),
+            (-0.2, "before", analysed.before),
+            (0.2, "after", analysed.after),
         ):
             macs = [each.stem, *each.stages]
             axes.bar(
@@ -247,10 +178,10 @@ def _plot_stages(gathered: Gathered, path: Path) -> None:
         axes.set_xticks(range(5), ["stem", "stage 1", "stage 2", "stage 3", "stage 4"])
 
 
-def _plot_sizes(gathered: Gathered, path: Path) -> None:
+def _plot_sizes(analysed: Analysed, path: Path) -> None:
     taught = [
         (size.student / 1e6, size.teacher / 1e6, 100 * trial.score)
-        for trial, size in zip(gathered.trials, gathered.sizes, strict=True)
+        for trial, size in zip(analysed.trials, analysed.sizes, strict=True)
         if size.teacher is not None
     ]
     with drawing(
@@ -261,8 +192,8 @@ def _plot_sizes(gathered: Gathered, path: Path) -> None:
         axes.figure.colorbar(dots, label="score (%)")
 
 
-def _plot_front(gathered: Gathered, path: Path) -> None:
-    trials, found = gathered.trials, front(gathered.trials)
+def _plot_front(analysed: Analysed, path: Path) -> None:
+    trials, found = analysed.trials, front(analysed.trials)
     with drawing(path, columns=2) as (left, right):
         every = [point for trial in trials for point in trial.points]
         left.scatter([p.macs / 1e6 for p in every], [100 * p.ap for p in every], s=14)

@@ -1,4 +1,4 @@
-"""A trial's detector and its teacher, as models to look at. Brings torch along.
+"""Loads a trial's detector and its teacher as models for analyses. Imports torch.
 
 Images, and the teacher's supernet, are read where the service says they lie, so this runs on a
 machine that the workers could run on.
@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
+from api import schemas
 from api.client import Client
-from api.schemas import resources as schemas
 from api.schemas.distillations import DistillationDetails
 from cli.errors import fail
 from detection.build import Student, load_student
@@ -37,7 +37,7 @@ BATCH_SIZE = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TrainedTrial:
-    """A trial that has ended, with its detector."""
+    """A finished trial with its detector."""
 
     row: schemas.TrialDetails
     run: schemas.SearchDetails | DistillationDetails
@@ -48,12 +48,12 @@ class TrainedTrial:
 
     @property
     def resolution(self) -> Resolution:
-        """At which it scores best."""
+        """The resolution at which the trial has its best score."""
         assert self.row.best is not None  # it was evaluated
         return self.row.best.resolution
 
     def batches(self, split: SplitSpec, num_images: int) -> list[Batch]:
-        """The first images of a split that hold an object, at the trial's resolution."""
+        """Load the first images of a split that contain an object, at the trial's resolution."""
         loaded = CocoSplit(split)
         usable = [i for i, record in enumerate(loaded.records) if len(record.labels)]
         found = fixed_batches(loaded, self.resolution, BATCH_SIZE, usable[:num_images])
@@ -61,7 +61,7 @@ class TrainedTrial:
 
 
 def load_trial(client: Client, trial_id: str, device: str) -> TrainedTrial:
-    """The detector that a trial trained.
+    """Load the detector that a trial trained.
 
     Raises:
         ApiError: There is no such trial, or it has no detector.
@@ -82,7 +82,7 @@ def load_trial(client: Client, trial_id: str, device: str) -> TrainedTrial:
 
 
 def load_teacher(client: Client, trial: TrainedTrial) -> Any:
-    """The subnet that taught the trial, with the BN statistics that it taught with.
+    """Load the subnet that taught the trial, with the BN statistics that it had as the teacher.
 
     Raises:
         typer.Exit: It had no teacher, or one that is not a pool's subnet.
@@ -110,7 +110,7 @@ def load_teacher(client: Client, trial: TrainedTrial) -> Any:
 
 
 def load_sgfi(client: Client, trial: TrainedTrial, teacher: Any) -> Sgfi:
-    """The adapters that SGFI trained in the trial.
+    """Load the adapters that SGFI trained in the trial.
 
     Raises:
         typer.Exit: The trial was not distilled by SGFI.
@@ -139,7 +139,7 @@ def load_sgfi(client: Client, trial: TrainedTrial, teacher: Any) -> Sgfi:
 
 
 def _methods(trial: TrainedTrial) -> MethodsSpec:
-    """What the trial was distilled by."""
+    """The methods that the trial was distilled by."""
     if isinstance(trial.run, schemas.SearchDetails):
         return trial.run.spec.distillation
     teachers = [each.teacher for each in trial.run.stages if each.trial_id == trial.row.id]

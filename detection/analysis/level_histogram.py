@@ -12,7 +12,7 @@ from detection.data.batches import Batch
 from detection.distillation.sgfi import Sgfi
 from detection.distillation.student import student_step
 from detection.distillation.taps import TeacherTaps, first_stage, neck_strides
-from searchd.domain.distillation_methods import Tap
+from searchd.domain.method_description import Tap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,8 +13,8 @@ from detection.analysis.frozen import without_side_effects
 from detection.data.batches import Batch
 from detection.distillation.student import student_step
 from detection.distillation.taps import TeacherTaps
-from searchd.domain.distillation_methods import Tap
 from searchd.domain.errors import InvalidValueError
+from searchd.domain.method_description import Tap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -14,7 +14,7 @@ from torch.nn import functional
 from detection.distillation.levels import LevelAdapters
 from detection.distillation.method import DistillationMethod, Pair
 from detection.distillation.taps import StudentTaps, TeacherTaps
-from searchd.domain.method_options import CwdOptions
+from searchd.domain.distillation_methods import CwdOptions
 
 
 class Cwd(DistillationMethod):

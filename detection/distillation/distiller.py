@@ -10,56 +10,16 @@ from torch import Tensor, nn
 
 from detection.data.batches import Batch
 from detection.data.coco import CocoSplit
-from detection.distillation.ckd import Ckd
-from detection.distillation.class_aware_localisation import ClassAwareLocalisation
-from detection.distillation.classification import Classification
-from detection.distillation.cwd import Cwd
-from detection.distillation.dicod_classification import DicodClassification
-from detection.distillation.dicod_localisation import DicodLocalisation
-from detection.distillation.feature_imitation import FeatureImitation
-from detection.distillation.feature_matching import FeatureMatching
-from detection.distillation.fgd import Fgd
-from detection.distillation.head_transfer import HeadTransfer
-from detection.distillation.icd import Icd
-from detection.distillation.inheriting import Inheriting
-from detection.distillation.localisation import Localisation
 from detection.distillation.method import DistillationMethod, OwnOptimizer, Pair, Sizes
-from detection.distillation.mgd import Mgd
 from detection.distillation.one_stage import last_tower_conv
-from detection.distillation.prediction_conversion import PredictionConversion
-from detection.distillation.proposal_feature import ProposalFeature
-from detection.distillation.sgfi import Sgfi
+from detection.distillation.registry import method_class
 from detection.distillation.simultaneous import AverageTaps, mean_of_losses, pair_with_average
 from detection.distillation.taps import StudentTaps, TeacherTaps, first_stage, neck_strides
-from searchd.domain.distillation_methods import (
-    CATALOGUE,
-    MethodName,
-    Tap,
-    check_average,
-    default_weight,
-)
+from searchd.domain.distillation_methods import CATALOGUE, default_weight
+from searchd.domain.method_description import Tap
+from searchd.domain.method_fit import check_average
 from searchd.domain.teacher import Definition
 from searchd.spec import MethodSpec
-
-METHODS: dict[MethodName, type[DistillationMethod]] = {
-    MethodName.PROPOSAL_FEATURE: ProposalFeature,
-    MethodName.CLASSIFICATION: Classification,
-    MethodName.CLASS_AWARE_LOCALISATION: ClassAwareLocalisation,
-    MethodName.LOCALISATION: Localisation,
-    MethodName.SGFI: Sgfi,
-    MethodName.CKD: Ckd,
-    MethodName.PREDICTION_CONVERSION: PredictionConversion,
-    MethodName.HEAD_TRANSFER: HeadTransfer,
-    MethodName.FEATURE_MATCHING: FeatureMatching,
-    MethodName.FEATURE_IMITATION: FeatureImitation,
-    MethodName.INHERITING: Inheriting,
-    MethodName.ICD: Icd,
-    MethodName.CWD: Cwd,
-    MethodName.FGD: Fgd,
-    MethodName.MGD: Mgd,
-    MethodName.DICOD_CLASSIFICATION: DicodClassification,
-    MethodName.DICOD_LOCALISATION: DicodLocalisation,
-}
 
 
 class Distiller:
@@ -311,6 +271,6 @@ def _methods(modules: nn.ModuleDict) -> dict[str, DistillationMethod]:
 
 
 def _build(spec: MethodSpec, pair: Pair) -> DistillationMethod:
-    method = METHODS[spec.name].build(spec.parsed_options, pair)
+    method = method_class(spec.name).build(spec.parsed_options, pair)
     method.weight = spec.weight or default_weight(spec.name, two_stage=pair.student.two_stage)
     return method

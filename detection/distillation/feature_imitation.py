@@ -20,8 +20,8 @@ from detection.distillation.levels import shared_strides, upsampled
 from detection.distillation.masks import anchor_masks, gaussian_mask, ground_truth_mask
 from detection.distillation.method import DistillationMethod, Pair, balanced
 from detection.distillation.taps import StudentTaps, TeacherTaps
+from searchd.domain.distillation_methods import FeatureImitationOptions
 from searchd.domain.errors import InvalidValueError
-from searchd.domain.method_options import FeatureImitationOptions
 
 MaskName = Literal["whole", "anchor", "gaussian", "ground_truth"]
 

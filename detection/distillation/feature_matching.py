@@ -14,7 +14,7 @@ from torch import Tensor
 from detection.distillation.levels import LevelAdapters
 from detection.distillation.method import DistillationMethod, Pair
 from detection.distillation.taps import StudentTaps, TeacherTaps
-from searchd.domain.method_options import FeatureMatchingOptions
+from searchd.domain.distillation_methods import FeatureMatchingOptions
 
 Reduction = Literal["mean", "sum"]
 

@@ -13,7 +13,7 @@ from torch.nn.utils import clip_grad_norm_
 from detection.data.coco import CocoSplit
 from detection.data_parallel import is_distributed
 from detection.distillation.taps import StudentTaps, TeacherTaps
-from searchd.domain.method_options import NoOptions
+from searchd.domain.method_description import NoOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from detection.distillation.adapters import ChannelAdapter
 from detection.distillation.levels import LevelAdapters
 from detection.distillation.method import DistillationMethod, Pair
 from detection.distillation.taps import StudentTaps, TeacherTaps
-from searchd.domain.method_options import MgdOptions
+from searchd.domain.distillation_methods import MgdOptions
 
 ONE_STAGE_SCALE, TWO_STAGE_SCALE = 2e-5, 5e-7
 """Published weights alpha of the loss."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from detection.distillation.adapters import ChannelAdapter
 from detection.distillation.method import DistillationMethod, Pair, balanced
 from detection.distillation.taps import StudentTaps, TeacherTaps
-from searchd.domain.method_options import ProposalFeatureOptions
+from searchd.domain.distillation_methods import ProposalFeatureOptions
 
 Reduction = Literal["mean", "channel_sum"]
 

@@ -15,7 +15,7 @@ from torch.nn import functional
 from detection.distillation.adapters import ChannelAdapter
 from detection.distillation.method import DistillationMethod, Pair, balanced
 from detection.distillation.taps import StudentTaps, TeacherTaps
-from searchd.domain.method_options import SgfiOptions
+from searchd.domain.distillation_methods import SgfiOptions
 
 KEY_CHANNELS = (128, 64)
 """Outputs of f_embed's two convolutions (docs/papers.md 3.1)."""

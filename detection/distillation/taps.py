@@ -21,7 +21,7 @@ from torch import Tensor
 
 from detection.data.batches import Batch
 from detection.distillation.alignment import aligned, to_other_input
-from searchd.domain.distillation_methods import Tap
+from searchd.domain.method_description import Tap
 
 _HEAD_TAPS = frozenset({Tap.EMBEDDINGS, Tap.CLASS_LOGITS, Tap.BOX_DELTAS})
 """Taps of a teacher that need its RoI head."""

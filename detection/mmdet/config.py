@@ -16,7 +16,6 @@ from typing import Any, Self
 from mmdet.models import BaseDetector, SSDHead
 from mmdet.registry import MODELS
 from mmengine.config import Config, ConfigDict
-from mmengine.logging import MMLogger
 from mmengine.utils import get_installed_path
 from torch import Tensor, nn
 
@@ -74,25 +73,13 @@ class Normalisation:
         return folded
 
 
-def build_mmdet(detector: MmdetDetector) -> BaseDetector:
-    """Build a detector with random weights, on the CPU, in train mode.
-
-    It is to be trained from these weights, so nothing is frozen, whatever the config says. Its
-    parameters have mmdet's names and meanings, so mmdet's checkpoints of the config fit. Its input
-    is this project's and is converted before the backbone.
-
-    Raises:
-        InvalidValueError: mmdet ships no such config, an option does not fit it, or its
-            normalisation cannot be converted.
-    """
-    model = assemble_mmdet(detector)
-    MMLogger.get_current_instance().setLevel("WARNING")  # else it lists every parameter's mean
-    model.init_weights()
-    return model
-
-
 def assemble_mmdet(detector: MmdetDetector) -> BaseDetector:
-    """Build a detector like `build_mmdet`, but do not initialise it, since weights are loaded.
+    """Build the detector on the CPU, in train mode, for weights that are loaded: its initial
+    weights are not defined.
+
+    Nothing of it is frozen, whatever the config says. Its parameters have mmdet's names and
+    meanings: mmdet's checkpoints of the config load. Its input is this project's, and is converted
+    before the backbone.
 
     Raises:
         InvalidValueError: mmdet ships no such config, an option does not fit it, or its

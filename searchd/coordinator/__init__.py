@@ -1,4 +1,4 @@
-"""The coordinator: leases work, starts and watches its drivers, guards disks, collects garbage.
+"""The coordinator: leases work, starts and monitors its drivers, guards disks, collects garbage.
 
-Run as `python -m searchd.coordinator`. Knows no torch; speaks to Ray through `jobs` only.
+Run as `python -m searchd.coordinator`. It does not import torch, and uses Ray through `jobs` only.
 """

@@ -1,4 +1,4 @@
-"""Whether queued work may start now, and if not, why: what the coordinator says while it waits."""
+"""Admission: whether queued work may start now, and if not, for what reason it waits."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,8 +29,8 @@ class Refusal:
     """Why queued work is not started now."""
 
     reason: str
-    for_good: bool
-    """Waiting does not help."""
+    is_final: bool
+    """Whether the work fails, because waiting would not help."""
 
 
 class Admission:
@@ -38,7 +38,7 @@ class Admission:
 
     Args:
         max_running_searches: Searches and distillations admitted at the same time.
-        guard: Of the disks on which work writes.
+        guard: Checks the disks that work writes to.
     """
 
     def __init__(self, max_running_searches: int, guard: DiskGuard) -> None:
@@ -46,58 +46,57 @@ class Admission:
         self._guard = guard
 
     def refusal(self, session: Session, row: WorkRow, nodes: list[Node]) -> Refusal | None:
-        """The first reason against starting queued work; None if it may start."""
+        """Return the first reason against starting queued work; None if it may start."""
         return next(self._refusals(session, row, nodes), None)
 
     def _refusals(self, session: Session, row: WorkRow, nodes: list[Node]) -> Iterator[Refusal]:
         resource = queue.resource(session, row)
         if isinstance(resource, DatasetRow):
             return
-        if lacking := self._guard.shortage():
-            yield Refusal(f"waits: {lacking}", for_good=False)
+        if reason := self._guard.low_space_reason():
+            yield Refusal(f"waits: {reason}", is_final=False)
         yield from _of_cluster(resource, nodes)
         yield from _of_dataset(session.get_one(DatasetRow, resource.dataset_id))
         if isinstance(resource, TeacherRow | RunRow) and resource.pool_id is not None:
-            # The driver of a search can train its base while the pool is in the making.
+            # The driver of a search can train its base while the pool is still being trained.
             is_needed_now = isinstance(resource, TeacherRow)
             yield from _of_pool(session.get_one(PoolRow, resource.pool_id), is_needed_now)
         if isinstance(resource, RunRow):
             if isinstance(resource, DistillationRow):
                 yield from _of_teachers(session, resource)
-            yield from self._of_number(session, resource)
+            yield from self._of_running_searches(session, resource)
 
-    def _of_number(self, session: Session, run: RunRow) -> Iterator[Refusal]:
+    def _of_running_searches(self, session: Session, run: RunRow) -> Iterator[Refusal]:
         if run.status in ACTIVE:
             return  # admitted before its driver died
         running = _running_searches(session)
         if running >= self._max_running_searches:
-            yield Refusal(
-                f"waits: {running} of at most {self._max_running_searches} searches are running",
-                for_good=False,
-            )
+            limit = self._max_running_searches
+            reason = f"waits: {running} searches are running, the maximum is {limit}"
+            yield Refusal(reason, is_final=False)
 
 
 def _of_cluster(resource: NeedsCapacity, nodes: list[Node]) -> Iterator[Refusal]:
     if not nodes:
-        yield Refusal("waits: the cluster has no node yet", for_good=False)
-    lack = unschedulable_reason(resource, nodes)
-    if lack is not None:
-        yield Refusal(lack, for_good=True)
+        yield Refusal("waits: the cluster has no node yet", is_final=False)
+    unschedulable = unschedulable_reason(resource, nodes)
+    if unschedulable is not None:
+        yield Refusal(unschedulable, is_final=True)
 
 
 def _of_dataset(dataset: DatasetRow) -> Iterator[Refusal]:
     if dataset.status is DatasetStatus.CHECKING:
-        yield Refusal(f"waits for data set {dataset.name} to be checked", for_good=False)
+        yield Refusal(f"waits for data set {dataset.name} to be checked", is_final=False)
     if dataset.status is DatasetStatus.FAILED:
         reason = f"data set {dataset.name} failed its check: {dataset.status_reason}"
-        yield Refusal(reason, for_good=True)
+        yield Refusal(reason, is_final=True)
 
 
 def _of_pool(pool: PoolRow, is_needed_now: bool) -> Iterator[Refusal]:
     if pool.status in (PoolStatus.FAILED, PoolStatus.CANCELLED):
-        yield Refusal(f"pool {pool.name} is {pool.status}: {pool.status_reason}", for_good=True)
+        yield Refusal(f"pool {pool.name} is {pool.status}: {pool.status_reason}", is_final=True)
     elif is_needed_now and pool.status is not PoolStatus.READY:
-        yield Refusal(f"waits for pool {pool.name}, which is {pool.status}", for_good=False)
+        yield Refusal(f"waits for pool {pool.name}, which is {pool.status}", is_final=False)
 
 
 def _of_teachers(session: Session, distillation: DistillationRow) -> Iterator[Refusal]:
@@ -105,15 +104,15 @@ def _of_teachers(session: Session, distillation: DistillationRow) -> Iterator[Re
     assert isinstance(spec, DistillationSpec)
     for teacher in distillations.registered(session, spec).values():
         if teacher.status is TeacherStatus.CHECKING:
-            yield Refusal(f"waits for teacher {teacher.name} to be evaluated", for_good=False)
+            yield Refusal(f"waits for teacher {teacher.name} to be evaluated", is_final=False)
         if teacher.status is TeacherStatus.FAILED:
             reason = f"teacher {teacher.name} has failed: {teacher.status_reason}"
-            yield Refusal(reason, for_good=True)
+            yield Refusal(reason, is_final=True)
 
 
 def _running_searches(session: Session) -> int:
-    """Searches and distillations that were admitted: those under way, and those whose first driver
-    starts."""
+    """Return the number of searches and distillations that were admitted: those that have started,
+    and those whose first driver is starting."""
     active = session.scalars(select(RunRow.id).where(RunRow.status.in_(ACTIVE)))
     runs = (WorkKind.SEARCH, WorkKind.DISTILLATION)
     starting = {row.resource_id for row in queue.leased(session) if row.kind in runs}

@@ -1,4 +1,4 @@
-"""Whether the cluster's nodes could ever hold what a piece of work needs. Knows no Ray."""
+"""Whether the nodes of the cluster have the capacity for a piece of work. Does not use Ray."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -10,16 +10,16 @@ from searchd.store.models import DatasetRow, PoolRow, RunRow, TeacherRow, WorkRo
 from searchd.store.work import queue
 
 NeedsCapacity = PoolRow | TeacherRow | RunRow
-LOOK_S = 30.0
-"""Between two looks at the nodes for work that is under way."""
+CHECK_INTERVAL_S = 30.0
+"""Seconds between two checks of whether the nodes still have the capacity for leased work."""
 NODES_LOST_TIMEOUT_S = 900.0
-"""For how long work that is under way waits for nodes to come back. Longer than a machine takes to
-be replaced or to start again."""
+"""Seconds for which leased work waits for lost nodes. Longer than it takes to replace or restart a
+machine."""
 
 
 def unschedulable_reason(resource: NeedsCapacity, nodes: Sequence[Node]) -> str | None:
-    """Why the work can never run on these nodes, however idle they are; None if it can. Without
-    any node nothing is known."""
+    """Return why the work can never run on these nodes, even if they are idle; None if it can, or
+    if there is no node."""
     if isinstance(resource, RunRow):
         what, count = "trial", 1
         cpus, gpus = resource.spec.resources.cpus_per_trial, resource.spec.resources.gpus_per_trial
@@ -29,80 +29,80 @@ def unschedulable_reason(resource: NeedsCapacity, nodes: Sequence[Node]) -> str 
     else:
         what, count = "worker", resource.spec.num_workers
         cpus, gpus = resource.spec.cpus_per_worker, resource.spec.gpus_per_worker
-    places = sum(_places(node, cpus, gpus) for node in nodes)
-    if not nodes or places >= count:
+    capacity = sum(_capacity(node, cpus, gpus) for node in nodes)
+    if not nodes or capacity >= count:
         return None
     has = "; ".join(f"{node.cpus:g} CPUs and {node.gpus:g} GPUs" for node in nodes)
     return (
-        f"each {what} needs {cpus:g} CPUs and {gpus:g} GPUs, and the cluster has room for "
-        f"{places} of {count}; its nodes have {has}"
+        f"unschedulable: each {what} needs {cpus:g} CPUs and {gpus:g} GPUs, and the cluster has "
+        f"capacity for {capacity} of {count}; its nodes have {has}"
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Unschedulable:
-    """Work under way whose nodes are gone for good, as far as anybody can tell."""
+    """Leased work that the cluster has had no capacity for longer than the timeout."""
 
     work: WorkRow
     reason: str
 
 
 class CapacityMonitor:
-    """Finds work that was started when there was room, and now waits for nodes that are gone.
+    """Finds leased work that has become unschedulable because nodes were lost.
 
     Args:
         database: Holds the work.
-        watch: Seconds that never go back.
+        monotonic: A monotonic clock, in seconds.
     """
 
-    def __init__(self, database: Database, watch: Callable[[], float]) -> None:
+    def __init__(self, database: Database, monotonic: Callable[[], float]) -> None:
         self._database = database
-        self._time_s = watch
-        self._looked_at = -math.inf
-        self._lacking_since: dict[str, float] = {}
+        self._monotonic = monotonic
+        self._checked_at = -math.inf
+        self._unschedulable_since: dict[str, float] = {}
 
     def is_due(self, leased: Sequence[WorkRow]) -> bool:
-        """Whether it is time to look at the nodes again."""
-        return bool(leased) and self._time_s() - self._looked_at >= LOOK_S
+        """Return whether the next check is due."""
+        return bool(leased) and self._monotonic() - self._checked_at >= CHECK_INTERVAL_S
 
-    def lacking(self, leased: Sequence[WorkRow], nodes: Sequence[Node]) -> Iterator[Unschedulable]:
-        """Work that has lacked room for too long.
+    def unschedulable(
+        self, leased: Sequence[WorkRow], nodes: Sequence[Node]
+    ) -> Iterator[Unschedulable]:
+        """Yield the work that has been unschedulable for `NODES_LOST_TIMEOUT_S`.
 
         Args:
-            leased: All that is under way.
-            nodes: The cluster's; empty if nobody asked.
+            leased: All leased work.
+            nodes: The nodes of the cluster; empty if they were not queried.
         """
         if not self.is_due(leased) or not nodes:
             return
-        self._looked_at = self._time_s()
-        before, self._lacking_since = self._lacking_since, {}
-        for row, lack in self._shortages(leased, nodes):
-            since = before.get(row.id, self._looked_at)
-            self._lacking_since[row.id] = since
-            if self._looked_at - since >= NODES_LOST_TIMEOUT_S:
-                minutes = (self._looked_at - since) / 60
+        self._checked_at = self._monotonic()
+        before, self._unschedulable_since = self._unschedulable_since, {}
+        for row, reason in self._check(leased, nodes):
+            since = before.get(row.id, self._checked_at)
+            self._unschedulable_since[row.id] = since
+            if self._checked_at - since >= NODES_LOST_TIMEOUT_S:
+                minutes = (self._checked_at - since) / 60
                 yield Unschedulable(
-                    row, f"for {minutes:.0f} minutes nodes have been missing: {lack}"
+                    row, f"nodes have been missing for {minutes:.0f} minutes: {reason}"
                 )
 
-    def _shortages(
-        self, leased: Sequence[WorkRow], nodes: Sequence[Node]
-    ) -> list[tuple[WorkRow, str]]:
+    def _check(self, leased: Sequence[WorkRow], nodes: Sequence[Node]) -> list[tuple[WorkRow, str]]:
         found = []
         with self._database.read() as session:
             for row in leased:
                 resource = queue.resource(session, row)
-                lack = (
+                reason = (
                     None
                     if isinstance(resource, DatasetRow)
                     else unschedulable_reason(resource, nodes)
                 )
-                if lack is not None:
-                    found.append((row, lack))
+                if reason is not None:
+                    found.append((row, reason))
         return found
 
 
-def _places(node: Node, cpus: float, gpus: float) -> int:
-    """How many that need so much fit on the node."""
+def _capacity(node: Node, cpus: float, gpus: float) -> int:
+    """Return how many tasks with these needs fit on the node."""
     by_gpus = node.gpus // gpus if gpus else math.inf
     return int(min(node.cpus // cpus, by_gpus))

@@ -1,7 +1,7 @@
-"""The guard of disk space: while there is too little, no work is started, and what runs is stopped.
+"""The disk guard: while disk space is low, no work is started, and running work is paused.
 
-Stopped work is queued again and waits like any other, so that it goes on by itself when there is
-room; what a user pauses meanwhile stays paused. Stores that are no local folder are not looked at.
+Paused work is queued again and waits for admission like any other, so it resumes automatically when
+enough space is free. What a user pauses meanwhile stays paused. Only local folders are checked.
 """
 
 import shutil
@@ -10,34 +10,29 @@ from pathlib import Path
 
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
-from sqlalchemy import or_, select
+from sqlalchemy import select
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 
-from searchd.domain.errors import ConflictError
-from searchd.domain.lifecycle import WorkKind, WorkStatus
+from searchd.domain.lifecycle import STOPPABLE
 from searchd.settings import Settings
-from searchd.store import Database, Desired
-from searchd.store.models import EventRow, WorkRow
+from searchd.store import Database, Desired, DesiredBy
+from searchd.store.models import WorkRow
 from searchd.store.work import queue, requests
 
 GIGABYTE = 1e9
-_STOP_SHARE = 0.5
-"""Of the space that work needs to start. Less than 1: what was started may fill some."""
-_KINDS = (WorkKind.SEARCH, WorkKind.DISTILLATION, WorkKind.POOL)
-_STOPS = "stopped for want of disk space; goes on by itself when there is room: "
-_QUEUES = "waits for disk space"
-_SINCE = (_STOPS, _QUEUES, "a user asked to resume", "a user extended it")
-"""How events begin of which the last one tells whether it was the guard that stopped something."""
+_PAUSE_SHARE = 0.5
+"""Running work is paused below this share of the space that work needs to start. Less than 1,
+because work that was started may use some of the space."""
 
 
 class DiskGuard:
-    """Looks at the disks on which searchd writes.
+    """Checks the free space of the disks that searchd writes to.
 
     Args:
-        folders: On those disks; they may be missing.
+        folders: Folders on those disks; they may be missing.
         min_free_gb: Gigabytes that must be free for work to start.
-        free_bytes: How many bytes are free where a folder lies.
+        free_bytes: Returns the number of free bytes on the disk of an existing folder.
     """
 
     def __init__(
@@ -50,37 +45,40 @@ class DiskGuard:
         self._folders = tuple(dict.fromkeys(folders))
         self._min_free_gb = min_free_gb
         self._free_bytes = free_bytes
-        self._said: str | None = None
+        self._reason: str | None = None
 
-    def shortage(self) -> str | None:
-        """Why no work may be started, in words; None if it may."""
-        found = self._less_than(self._min_free_gb)
-        # With the figure that it began with: each other one would be an event of all that waits.
-        self._said = found and (self._said or found)
-        return self._said
+    def low_space_reason(self) -> str | None:
+        """Return why no work may be started, in words; None if there is enough space.
+
+        The figure is that of the first call since space became low: with every other figure, each
+        waiting resource would get another event.
+        """
+        reason = self._low_space(self._min_free_gb)
+        self._reason = reason and (self._reason or reason)
+        return self._reason
 
     def step(self, database: Database) -> list[str]:
-        """Stop what runs if the space runs out, and queue again what was stopped.
+        """Pause running work if space is low, and queue work again that was paused before.
 
         Returns:
-            Ids of the work that was asked to stop.
+            Ids of the work that was asked to pause.
         """
-        shortage = self._less_than(self._min_free_gb * _STOP_SHARE)
+        low_space = self._low_space(self._min_free_gb * _PAUSE_SHARE)
         with database.read() as session:
-            running = list(_running(session)) if shortage else []
-            stopping = list(_stopping(session))
-        for each in stopping:
+            running = [
+                row.id
+                for row in queue.leased(session)
+                if row.kind in STOPPABLE and row.desired is Desired.RUN
+            ]
+            paused = _paused_by_guard(session)
+        for work_id in paused:
             with database.write() as session:
-                if _is_stopping(session, each):
-                    requests.ask_to_resume(session, each.resource_id, _QUEUES)
-        stopped = []
-        for each in running:
-            with database.write() as session:
-                if _stop(session, each, f"{_STOPS}{shortage}"):
-                    stopped.append(each.id)
-        return stopped
+                requests.resume_after_low_space(session, work_id)
+        if low_space is None:
+            return []
+        return [work_id for work_id in running if _pause(database, work_id, low_space)]
 
-    def _less_than(self, gigabytes: float) -> str | None:
+    def _low_space(self, gigabytes: float) -> str | None:
         for folder in self._folders:
             free_gb = self._free_bytes(_existing(folder)) / GIGABYTE
             if free_gb < gigabytes:
@@ -92,7 +90,7 @@ class DiskGuard:
 
 
 def guarded_folders(settings: Settings) -> Iterator[Path]:
-    """Where artifacts and the database lie, as far as that is on a disk of this machine."""
+    """The folders of artifacts and database, as far as they are on a disk of this machine."""
     fs, path = url_to_fs(settings.artifact_root)
     if isinstance(fs, LocalFileSystem):
         yield Path(path)
@@ -105,47 +103,18 @@ def _existing(folder: Path) -> Path:
     return next(each for each in (folder, *folder.parents) if each.exists())
 
 
-def _running(session: Session) -> Iterator[WorkRow]:
-    for row in queue.leased(session):
-        if row.kind not in _KINDS or row.desired is not Desired.RUN:
-            continue
-        # What is pausing has been asked to go on when it has stopped: it waits for room then.
-        if queue.resource(session, row).status.value != "pausing":
-            yield row
-
-
-def _stopping(session: Session) -> Iterator[WorkRow]:
-    paused = session.scalars(select(WorkRow).where(WorkRow.desired == Desired.PAUSE)).all()
-    for row in paused:
-        if _is_stopping(session, row):
-            yield row
-
-
-def _is_stopping(session: Session, row: WorkRow) -> bool:
-    """Whether the guard asked, nobody has asked after it, and the driver has seen it."""
-    row = queue.get(session, row.id)
-    status = queue.resource(session, row).status.value
-    has_seen = row.status is WorkStatus.PAUSED or status == "pausing"
-    return row.desired is Desired.PAUSE and has_seen and _asked_last(session, row)
-
-
-def _asked_last(session: Session, row: WorkRow) -> bool:
-    """A crash may have fallen between asking to stop and queueing again: events remember."""
-    last = session.scalar(
-        select(EventRow.message)
-        .where(
-            EventRow.resource_id == row.resource_id,
-            or_(*(EventRow.message.startswith(each) for each in _SINCE)),
+def _paused_by_guard(session: Session) -> list[str]:
+    """Ids of the work that the guard paused. Read from the database in every round: the coordinator
+    may have been restarted between pausing and resuming."""
+    return list(
+        session.scalars(
+            select(WorkRow.id)
+            .where(WorkRow.desired == Desired.PAUSE, WorkRow.desired_by == DesiredBy.DISK_GUARD)
+            .order_by(WorkRow.created_at, WorkRow.id)
         )
-        .order_by(EventRow.number.desc())
-        .limit(1)
     )
-    return last is not None and last.startswith(_STOPS)
 
 
-def _stop(session: Session, row: WorkRow, reason: str) -> bool:
-    """Whether it was still running."""
-    try:
-        return requests.ask_to_pause(session, row.resource_id, reason).desired is Desired.PAUSE
-    except ConflictError:
-        return False
+def _pause(database: Database, work_id: str, low_space: str) -> bool:
+    with database.write() as session:
+        return requests.pause_for_disk_space(session, work_id, low_space)

@@ -1,4 +1,4 @@
-"""Drivers as Ray jobs: submit, ask, stop, read logs, and what the cluster has. No database.
+"""Drivers as Ray jobs: submit, query, stop, read logs; and the nodes of the cluster. No database.
 
 `Jobs` is the port that the coordinator sees; `RayJobs` speaks to Ray's Jobs API.
 """
@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from http import HTTPStatus
 from shlex import join as shell_join
 from typing import Any, Protocol
 
@@ -14,17 +15,18 @@ from ray import job_submission
 from ray.exceptions import AuthenticationError
 from ray.util.state import list_nodes
 from ray.util.state.exception import RayStateApiException
+from typing_extensions import override
 
 from searchd.domain.errors import ClusterUnreachableError
 
 _OVERRIDES = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")
 """Variables that Ray's client prefers to the address it is given (2.60)."""
 _FAILURES = (RuntimeError, OSError, AuthenticationError)
-"""What Ray's client raises when the cluster refuses, is gone, or knows another token."""
+"""What Ray's client raises when the cluster refuses, is unreachable, or expects another token."""
 
 
 class JobStatus(StrEnum):
-    """Where a job is in its life, as Ray sees it.
+    """The status of a job in Ray.
 
     Attributes:
         MISSING: Ray knows no job of this id.
@@ -32,7 +34,7 @@ class JobStatus(StrEnum):
         RUNNING: Its process runs.
         SUCCEEDED: Its process ended with exit code 0. Final.
         FAILED: Its process could not be started, ended with another code, or was killed. Final.
-        STOPPED: Somebody asked Ray to stop it. Final.
+        STOPPED: Ray was asked to stop it. Final.
     """
 
     MISSING = "missing"
@@ -49,17 +51,17 @@ class JobStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """What one node of the cluster has in all, used or not."""
+    """The total resources of one node of the cluster, used or not."""
 
     cpus: float
     gpus: float
 
 
 class Jobs(Protocol):
-    """Starts and watches drivers. Ids are chosen by the caller and never used twice.
+    """Starts and monitors drivers. The caller chooses the ids and never uses one twice.
 
-    Every method raises ClusterUnreachableError when the cluster does not answer; nothing is known
-    of the job then.
+    Every method raises ClusterUnreachableError when the cluster does not answer; the status of the
+    job is then unknown.
     """
 
     def submit(self, job_id: str, command: Sequence[str], metadata: Mapping[str, str]) -> None:
@@ -72,23 +74,37 @@ class Jobs(Protocol):
         """
 
     def status(self, job_id: str) -> JobStatus:
-        """Where the job is in its life."""
+        """Return the status of the job."""
 
     def stop(self, job_id: str) -> None:
-        """Ask a job to end: SIGTERM, then SIGKILL. Of no effect when it has ended or is missing."""
+        """Ask a job to end: SIGTERM, then SIGKILL. Has no effect if it has ended or is missing."""
 
     def log_tail(self, job_id: str, num_lines: int = 20) -> str:
-        """The last lines that the job wrote; empty when it is missing."""
+        """Return the last lines of the job's log; empty if the job is missing."""
 
     def nodes(self) -> list[Node]:
-        """The living nodes of the cluster."""
+        """Return the nodes of the cluster that are alive."""
+
+
+class JobMissingError(RuntimeError):
+    """Ray knows no job of this id."""
+
+
+class JobClient(job_submission.JobSubmissionClient):
+    """Ray's client, which itself raises RuntimeError for every HTTP status (2.60)."""
+
+    @override
+    def _raise_error(self, r: Any) -> None:
+        if r.status_code == HTTPStatus.NOT_FOUND:
+            raise JobMissingError(r.text)
+        super()._raise_error(r)
 
 
 class RayJobs:
     """`Jobs` on Ray's dashboard. Takes the token from RAY_AUTH_TOKEN.
 
     Args:
-        dashboard_url: Such as http://127.0.0.1:8265. It is reached at the first call.
+        dashboard_url: Such as http://127.0.0.1:8265. The first call connects to it.
     """
 
     def __init__(self, dashboard_url: str) -> None:
@@ -114,31 +130,32 @@ class RayJobs:
     def status(self, job_id: str) -> JobStatus:
         try:
             return JobStatus(self._client().get_job_status(job_id).value.lower())
+        except JobMissingError:
+            return JobStatus.MISSING
         except _FAILURES as error:
-            if _is_missing(error):
-                return JobStatus.MISSING
             raise self._unreachable(error) from error
 
     def stop(self, job_id: str) -> None:
         try:
             self._client().stop_job(job_id)
+        except JobMissingError:
+            return
         except _FAILURES as error:
-            if not _is_missing(error):
-                raise self._unreachable(error) from error
+            raise self._unreachable(error) from error
 
     def log_tail(self, job_id: str, num_lines: int = 20) -> str:
         try:
             logs = self._client().get_job_logs(job_id)
+        except JobMissingError:
+            return ""
         except _FAILURES as error:
-            if _is_missing(error):
-                return ""
             raise self._unreachable(error) from error
         return "\n".join(logs.splitlines()[-num_lines:])
 
     def nodes(self) -> list[Node]:
         try:
-            # Once a node has died, Ray 2.60 takes those that the filter leaves out for missing
-            # output, and would raise for ever.
+            # Once a node has died, Ray 2.60 counts the nodes that the filter excludes as missing
+            # output, and would raise in every call.
             found: list[Any] = list_nodes(
                 address=self._url,
                 filters=[_ALIVE],
@@ -151,23 +168,18 @@ class RayJobs:
 
     def _client(self) -> job_submission.JobSubmissionClient:
         if self._connected is None:
-            self._connected = job_submission.JobSubmissionClient(self._url)
+            self._connected = JobClient(self._url)
         return self._connected
 
     def _unreachable(self, error: Exception) -> ClusterUnreachableError:
-        # The error may be long and carry a traceback of Ray's; its first line says what happened.
+        # The error may be long and contain a traceback of Ray; its first line says what happened.
         first_line = str(error).partition("\n")[0]
         return ClusterUnreachableError(f"Ray at {self._url} does not answer: {first_line}")
 
 
 _ALIVE = ("state", "=", "ALIVE")
 _MAX_NODES = 10_000
-"""The most that Ray's API gives."""
-
-
-def _is_missing(error: Exception) -> bool:
-    # The client knows no exception types, only this text (Ray 2.60).
-    return str(error).startswith("Request failed with status code 404")
+"""The maximum that Ray's API accepts."""
 
 
 def _node(resources: Mapping[str, float]) -> Node:

@@ -1,7 +1,8 @@
-"""The reconcile loop: leases work, starts its driver as a Ray job, watches it, starts it again.
+"""The reconcile loop: leases work, starts its driver as a Ray job, monitors and restarts it.
 
-The database says what is wanted and what is, the Jobs API what runs; each round brings them
-together. Any number of rounds may be lost, and the process killed at any line. Knows no torch.
+The database has the desired and the recorded state, the Jobs API the state of the cluster; each
+round reconciles them. The process may be killed at any line and any number of rounds may be missed.
+Does not import torch.
 """
 
 import logging
@@ -35,22 +36,22 @@ from searchd.store.work import queue
 log = logging.getLogger(__name__)
 
 MAX_BACK_OFF_S = 60.0
-"""Between two starts of a driver that crashes."""
-_LONGEST_PAUSE_S = 5.0
-"""Between two rounds while database or Ray do not answer."""
+"""Maximum number of seconds between two starts of a driver that crashes."""
+_MAX_ROUND_BACK_OFF_S = 5.0
+"""Maximum number of seconds between two rounds while database or Ray do not answer."""
 
 
 class Action(StrEnum):
     """What a round did with a piece of work.
 
     Attributes:
-        STARTED: Leased, and its driver submitted.
-        WAITS: It may not start yet; the resource says why.
-        STOPPED: Its driver showed no sign of life, so Ray was asked to end it.
-        REQUEUED: Its driver died; it will be started again.
-        GAVE_UP: It failed for good.
-        CANCELLED: A user wanted it killed; or cancelled, and its driver died.
-        PAUSED: A user wanted it paused, and its driver died.
+        STARTED: The work was leased, and its driver submitted.
+        WAITS: The work may not start yet; `status_reason` of the resource says why.
+        STOPPED: Its driver had no heartbeat, so Ray was asked to end it.
+        REQUEUED: Its driver died; another will be started.
+        GAVE_UP: The work failed for good.
+        CANCELLED: A user asked to kill it; or to cancel it, and its driver died.
+        PAUSED: It was to be paused, and its driver died.
     """
 
     STARTED = "started"
@@ -67,12 +68,12 @@ _REQUEUED = {
     WorkStatus.PAUSED: Action.PAUSED,
     WorkStatus.DONE: Action.CANCELLED,
 }
-"""By where work is after its driver died, which depends on what the user wants."""
+"""The action by the status of work after its driver died, which depends on what is desired."""
 
 
 @dataclass(frozen=True, slots=True)
 class CoordinatorEvent:
-    """One thing that a round did."""
+    """One action of a round."""
 
     action: Action
     work_id: str
@@ -81,27 +82,28 @@ class CoordinatorEvent:
 
 @dataclass(frozen=True, slots=True)
 class _Heartbeat:
-    """A sign of life of a driver."""
+    """The last heartbeat of a driver."""
 
-    shown: tuple[int, datetime | None]
-    """Number and end of its lease, which it puts off as long as it lives."""
+    lease: tuple[int, datetime | None]
+    """Number and expiry of its lease. Each heartbeat of the driver extends the lease."""
     seen_at: float
-    """By our own watch."""
+    """When the coordinator first saw this expiry, in seconds of its monotonic clock."""
 
 
 class Coordinator:
-    """Brings database and cluster together, one `step` at a time.
+    """Reconciles database and cluster, one `step` at a time.
 
     Args:
         database: Holds the work.
         jobs: Runs the drivers.
-        lease_s: Seconds that a driver may show no sign of life.
-        max_running_searches: Searches admitted at the same time.
-        max_attempts: Crashes in a row after which work is given up.
-        clock: The present time. It may be put forward or back: only dates for people and the
-            earliest start of waiting work follow it.
-        watch: Seconds that never go back, by which silent drivers are told.
-        guard: Of the disks on which work writes.
+        lease_s: Seconds without a heartbeat after which a driver counts as dead.
+        max_running_searches: Maximum number of searches and distillations admitted at the same
+            time.
+        max_attempts: Number of consecutive crashes after which work fails.
+        clock: The present time. It may be put forward or back: only displayed dates and the
+            earliest start of requeued work depend on it.
+        monotonic: A monotonic clock, in seconds, for missing heartbeats.
+        guard: Checks the disks that work writes to.
     """
 
     def __init__(
@@ -113,7 +115,7 @@ class Coordinator:
         max_running_searches: int,
         max_attempts: int,
         clock: Callable[[], datetime] = now,
-        watch: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = time.monotonic,
         guard: DiskGuard | None = None,
     ) -> None:
         self._database = database
@@ -121,18 +123,18 @@ class Coordinator:
         self._lease_s = lease_s
         self._max_attempts = max_attempts
         self._clock = clock
-        self._time_s = watch
-        self._room = CapacityMonitor(database, watch)
+        self._monotonic = monotonic
+        self._capacity = CapacityMonitor(database, monotonic)
         self._admission = Admission(max_running_searches, guard or DiskGuard((), min_free_gb=0))
-        self._signs: dict[str, _Heartbeat] = {}
-        """The last sign of life of every piece of leased work."""
+        self._heartbeats: dict[str, _Heartbeat] = {}
+        """The last heartbeat of the driver of every piece of leased work."""
         self._owner = f"coordinator {socket.gethostname()}:{os.getpid()}"
 
     def step(self) -> list[CoordinatorEvent]:
-        """One round: look at everything that was leased, then start what may start.
+        """Run one round: check all leased work, then start the work that may start.
 
         Returns:
-            What it did, in order.
+            The actions of the round, in order.
 
         Raises:
             ClusterUnreachableError: Ray does not answer. Nothing is decided without it.
@@ -140,64 +142,66 @@ class Coordinator:
         with self._database.read() as session:
             leased = queue.leased(session)
             queued = queue.queued(session, now=self._clock())
-        self._note_signs(leased)
-        deeds = [self._watch(row) for row in leased]
-        nodes = self._jobs.nodes() if queued or self._room.is_due(leased) else []
-        deeds += [self._end_without_room(row) for row in self._room.lacking(leased, nodes)]
-        deeds += [self._admit(row, nodes) for row in queued]
-        return [deed for deed in deeds if deed is not None]
+        self._note_heartbeats(leased)
+        events = [self._check(row) for row in leased]
+        nodes = self._jobs.nodes() if queued or self._capacity.is_due(leased) else []
+        events += [
+            self._fail_unschedulable(found) for found in self._capacity.unschedulable(leased, nodes)
+        ]
+        events += [self._admit(row, nodes) for row in queued]
+        return [event for event in events if event is not None]
 
-    def _note_signs(self, leased: Sequence[WorkRow]) -> None:
-        """A driver that lives extends its lease. Whether it did is seen by the change and not by
-        the date, which a clock that differs from ours may have written."""
-        before, self._signs = self._signs, {}
+    def _note_heartbeats(self, leased: Sequence[WorkRow]) -> None:
+        """Record which drivers have extended their leases. A change of the expiry is a heartbeat,
+        whatever its date is: the clock of the driver's machine may differ from ours."""
+        before, self._heartbeats = self._heartbeats, {}
         for row in leased:
-            sign = _Heartbeat((row.lease, row.lease_expires_at), self._time_s())
-            last = before.get(row.id, sign)
-            self._signs[row.id] = last if last.shown == sign.shown else sign
+            seen = _Heartbeat((row.lease, row.lease_expires_at), self._monotonic())
+            last = before.get(row.id, seen)
+            self._heartbeats[row.id] = last if last.lease == seen.lease else seen
 
-    def _watch(self, row: WorkRow) -> CoordinatorEvent | None:
-        """What is to be done about a driver that should be running."""
+    def _check(self, row: WorkRow) -> CoordinatorEvent | None:
+        """Check the driver of leased work: end it if it has no heartbeat, replace it if it died."""
         lease = queue.lease_of(row)
         job_id = job_of(lease)
         if row.desired is Desired.KILL:
             return self._kill(row, lease)
         status = self._jobs.status(job_id)
-        is_silent = self._time_s() - self._signs[row.id].seen_at >= self._lease_s
+        is_silent = self._monotonic() - self._heartbeats[row.id].seen_at >= self._lease_s
         if status.is_alive:
             if not is_silent:
                 return None
             self._jobs.stop(job_id)
-            log.warning("%s: no sign of life, asked Ray to end %s", row.id, job_id)
-            return CoordinatorEvent(Action.STOPPED, row.id, "no sign of life")
+            log.warning("%s: no heartbeat, asked Ray to end %s", row.id, job_id)
+            return CoordinatorEvent(Action.STOPPED, row.id, "no heartbeat")
         if status is JobStatus.MISSING and not is_silent:
-            return None  # about to be submitted, or a driver that somebody started by hand
+            return None  # about to be submitted, or a driver that was started by hand
         return self._restart(row, lease, status)
 
     def _kill(self, row: WorkRow, lease: Lease) -> CoordinatorEvent | None:
-        """End it without waiting for its driver, which may hang. Ray sends SIGKILL to what does not
-        heed SIGTERM, and what a driver writes from now on is refused."""
+        """Cancel work without waiting for its driver, which may hang. Ray sends SIGKILL to a
+        process that ignores SIGTERM, and everything that the driver still writes is refused."""
         self._jobs.stop(job_of(lease))
         try:
             with self._database.write() as session:
                 queue.stopped(session, lease)
         except ConflictError:
             return None  # the driver finished since we read the row
-        return _done(Action.CANCELLED, row, "a user asked to kill")
+        return _done(Action.CANCELLED, row, "killed by a user")
 
-    def _end_without_room(self, lacking: Unschedulable) -> CoordinatorEvent | None:
-        """Fail work that waits for nodes which are gone."""
-        row, lease = lacking.work, queue.lease_of(lacking.work)
+    def _fail_unschedulable(self, found: Unschedulable) -> CoordinatorEvent | None:
+        """Fail work that waits for nodes that were lost."""
+        row, lease = found.work, queue.lease_of(found.work)
         self._jobs.stop(job_of(lease))
         try:
             with self._database.write() as session:
-                queue.give_up(session, lease, lacking.reason)
+                queue.give_up(session, lease, found.reason)
         except ConflictError:
             return None  # the driver finished since we read the row
-        return _done(Action.GAVE_UP, row, lacking.reason)
+        return _done(Action.GAVE_UP, row, found.reason)
 
     def _restart(self, row: WorkRow, lease: Lease, status: JobStatus) -> CoordinatorEvent | None:
-        reason = f"its driver ended without finishing (job {job_of(lease)} is {status})"
+        reason = f"the driver exited without finishing (job {job_of(lease)} is {status})"
         try:
             if row.attempts >= self._max_attempts and row.desired is Desired.RUN:
                 tail = self._jobs.log_tail(job_of(lease))
@@ -209,10 +213,10 @@ class Coordinator:
             with self._database.write() as session:
                 to = queue.requeue(session, lease, reason, delay_s=delay_s, now=self._clock())
             if to is WorkStatus.QUEUED:
-                reason = f"{reason}; started again in {delay_s:g} s"
+                reason = f"{reason}; restarts in {delay_s:g} s"
             return _done(_REQUEUED[to], row, reason)
         except ConflictError:
-            # Stale: the driver finished, or somebody requeued it, since we read the row.
+            # The driver has finished the work, or it was requeued, since we read the row.
             return None
 
     def _admit(self, row: WorkRow, nodes: list[Node]) -> CoordinatorEvent | None:
@@ -223,15 +227,15 @@ class Coordinator:
                     lease = queue.lease(
                         session, row.id, owner=self._owner, lease_s=self._lease_s, now=self._clock()
                     )
-                elif refusal.for_good:
+                elif refusal.is_final:
                     queue.give_up(session, queue.lease_of(row), refusal.reason)
                 else:
                     queue.explain(session, row.id, refusal.reason)
                 name = queue.resource(session, row).name
         except ConflictError:
-            return None  # somebody moved it since we read the row; the next round sees
+            return None  # its status has changed since we read the row; the next round decides
         if refusal is not None:
-            action = Action.GAVE_UP if refusal.for_good else Action.WAITS
+            action = Action.GAVE_UP if refusal.is_final else Action.WAITS
             return CoordinatorEvent(action, row.id, refusal.reason)
         return None if lease is None else self._submit(row, lease, name)
 
@@ -253,7 +257,7 @@ class Coordinator:
 
 
 def job_of(lease: Lease) -> str:
-    """The id of the Ray job that a lease is carried out by."""
+    """Return the id of the Ray job that is submitted for a lease."""
     return f"{lease.work_id}-{lease.number}"
 
 
@@ -291,14 +295,14 @@ def _loop(
     coordinator: Coordinator,
     stop: threading.Event,
     poll_s: float,
-    chores: Sequence[Callable[[], object]] = (),
+    maintenance: Sequence[Callable[[], object]] = (),
 ) -> None:
     failures = 0
     while not stop.is_set():
-        # A list: a chore that fails must not keep the others from their turn.
-        succeeded = [_try(step) for step in (coordinator.step, *chores)]
+        # A list and not a generator: every step runs, also after one that has failed.
+        succeeded = [_try(step) for step in (coordinator.step, *maintenance)]
         failures = 0 if all(succeeded) else failures + 1
-        stop.wait(min(poll_s * 2**failures, max(poll_s, _LONGEST_PAUSE_S)))
+        stop.wait(min(poll_s * 2**failures, max(poll_s, _MAX_ROUND_BACK_OFF_S)))
 
 
 def _try(step: Callable[[], object]) -> bool:
@@ -307,7 +311,7 @@ def _try(step: Callable[[], object]) -> bool:
     except ClusterUnreachableError as error:
         log.warning("%s", error)
         return False
-    except Exception:  # the outermost loop: nothing may end it but a signal
+    except Exception:  # the outermost loop: only a signal may end it
         log.exception("a round failed")
         return False
     return True

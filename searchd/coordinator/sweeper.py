@@ -1,8 +1,8 @@
 """Garbage collection: removes stored files that nothing needs.
 
-First the database records what is given up (`searchd.store.runs.retention`), then the files that it
-does not list are removed. A sweep that is killed in between is completed by the next one. Nothing
-is removed that a running trial may read or write.
+First the database records which weights are collected (`searchd.store.runs.retention`), then the
+files that it does not list are removed. If the process is killed in between, the next sweep removes
+the rest. Files that a running trial may read or write are never removed.
 """
 
 import contextlib
@@ -22,6 +22,7 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from searchd import artifacts
+from searchd.domain.lifecycle import WorkKind
 from searchd.messages.files import REPORT_FILE, RESUME_FILE
 from searchd.settings import Settings
 from searchd.store import Database
@@ -32,15 +33,15 @@ from searchd.store.runs.retention import RetainedArtifacts, RetainedRun
 log = logging.getLogger(__name__)
 
 INTERVAL_S = 60.0
-"""Between two looks at everything."""
+"""Seconds between two listings of all runs and pools."""
 _ATTEMPT = re.compile(r"(?P<trial>[^/]+)/attempt-\d+/(?P<file>.+)")
 _SHOWN = 20
-"""Trials that an event names."""
+"""Maximum number of trials that an event names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepResult:
-    """What one sweep removed."""
+    """The files that one sweep removed."""
 
     resource_id: str
     num_files: int
@@ -48,13 +49,13 @@ class SweepResult:
 
 
 class Sweeper:
-    """Looks at one run or pool at a time, so that the coordinator's rounds stay short.
+    """Sweeps one run or pool at a time, so that the coordinator's rounds stay short.
 
     Args:
-        database: Says what is needed.
-        settings: Where files lie, and for how long everything is kept.
+        database: Lists what is needed.
+        settings: The location of files, and the seconds for which everything is kept.
         clock: The present time.
-        watch: Seconds that never go back.
+        monotonic: A monotonic clock, in seconds.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class Sweeper:
         settings: Settings,
         *,
         clock: Callable[[], datetime] = now,
-        watch: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
         self._root = settings.artifact_root
@@ -71,123 +72,136 @@ class Sweeper:
         self._keep_s = settings.keep_s
         self._is_on = not settings.keep_all
         self._clock = clock
-        self._time_s = watch
+        self._monotonic = monotonic
         self._due: deque[RetainedRun] = deque()
-        self._next_look = float("-inf")
+        self._next_listing_s = float("-inf")
         self._clean: dict[str, int] = {}
-        """Number of events of what has ended and has nothing to remove until another happens."""
+        """Number of events of each run and pool that has ended and has nothing left to remove. It
+        is skipped until it has another event."""
 
     def step(self) -> SweepResult | None:
-        """Sweep what is due next, if anything is.
+        """Sweep the next run or pool that is due, if there is one.
 
-        A store that refuses or does not answer is logged, and tried again at the next look.
+        If the store fails, the error is logged and the next listing retries.
+
+        Returns:
+            What was removed; None if nothing was.
         """
-        if not self._due and self._time_s() >= self._next_look:
-            self._next_look = self._time_s() + INTERVAL_S
-            self._due.extend(self._look())
+        if not self._due and self._monotonic() >= self._next_listing_s:
+            self._next_listing_s = self._monotonic() + INTERVAL_S
+            self._due.extend(self._list_all())
         if not self._due:
             return None
-        resting = self._due.popleft()
+        target = self._due.popleft()
         try:
-            return self._sweep(resting)
+            return self._sweep(target)
         except OSError as error:
-            log.warning("%s could not be swept, which is tried again: %s", resting.id, error)
+            log.warning("%s could not be swept, will retry: %s", target.id, error)
             return None
 
     def sweep_all(self) -> list[SweepResult]:
-        """Sweep everything once, now."""
-        self._due.extend(self._look())
+        """Sweep every run and pool once, now."""
+        self._due.extend(self._list_all())
         swept = []
         while self._due:
             swept.append(self.step())
         return [each for each in swept if each is not None]
 
-    def _look(self) -> list[RetainedRun]:
+    def _list_all(self) -> list[RetainedRun]:
         if not self._is_on:
             return []
         with self._database.read() as session:
             found = [*retention.runs(session), *retention.ended_pools(session)]
         return [each for each in found if self._clean.get(each.id) != each.num_events]
 
-    def _sweep(self, resting: RetainedRun) -> SweepResult | None:
-        of_pool = resting.id.startswith("p-")
-        folder = artifacts.join(self._root, "pools" if of_pool else "searches", resting.id)
+    def _sweep(self, target: RetainedRun) -> SweepResult | None:
+        of_pool = target.kind is WorkKind.POOL
+        folder = artifacts.join(self._root, "pools" if of_pool else "searches", target.id)
         stored = _list(folder)
-        doomed, whose = self._of_pool(resting, stored) if of_pool else self._of_run(resting, stored)
-        _remove(folder, doomed)
-        if not whose:
-            if self._has_rested(resting):
-                self._clean[resting.id] = resting.num_events
+        unneeded, names = self._of_pool(target, stored) if of_pool else self._of_run(target, stored)
+        _remove(folder, unneeded)
+        if not names:
+            if self._is_past_retention(target):
+                self._clean[target.id] = target.num_events
             return None
-        size_bytes = sum(stored[file] for file in doomed)
-        log.info("%s: removed %d files with %d bytes", resting.id, len(doomed), size_bytes)
-        return SweepResult(resource_id=resting.id, num_files=len(doomed), size_bytes=size_bytes)
+        size_bytes = sum(stored[file] for file in unneeded)
+        log.info("%s: removed %d files with %d bytes", target.id, len(unneeded), size_bytes)
+        return SweepResult(resource_id=target.id, num_files=len(unneeded), size_bytes=size_bytes)
 
     def _of_run(self, run: RetainedRun, stored: Mapping[str, int]) -> tuple[list[str], list[str]]:
-        """Give up what is not needed. Files to remove, and the names of whose they are."""
+        """Record the weights that are not needed as collected.
+
+        Returns:
+            Paths of the files to remove, and the names of the trials that they belong to.
+        """
         with self._database.write() as session:
             held = retention.collect(session, run.id, keep_s=self._keep_s, now=self._clock())
-            doomed = left_by_run(stored, held, run.id)
-            whose = list(dict.fromkeys([*(path.split("/")[0] for path in doomed), *held.collected]))
-            if whose:
-                retention.record_collection(session, run.id, _message(stored, doomed, whose))
-        if held.has_rested:  # what a driver left that was killed
+            unneeded = unneeded_run_files(stored, held, run.id)
+            names = list(
+                dict.fromkeys([*(path.split("/")[0] for path in unneeded), *held.collected])
+            )
+            if names:
+                message = _message(stored, unneeded, names)
+                retention.record_collection(session, run.id, [*unneeded, *names], message)
+        if held.is_past_retention:  # files of a driver that was killed
             shutil.rmtree(self._tune_folder / run.id, ignore_errors=True)
-        return doomed, whose
+        return unneeded, names
 
     def _of_pool(self, pool: RetainedRun, stored: Mapping[str, int]) -> tuple[list[str], list[str]]:
-        doomed = left_by_pool(stored) if self._has_rested(pool) else []
-        whose = list(dict.fromkeys(path.split("/")[0] for path in doomed))
-        if whose:
+        unneeded = unneeded_pool_files(stored) if self._is_past_retention(pool) else []
+        names = list(dict.fromkeys(path.split("/")[0] for path in unneeded))
+        if names:
             with self._database.write() as session:
-                retention.record_collection(session, pool.id, _message(stored, doomed, whose))
-        return doomed, whose
+                message = _message(stored, unneeded, names)
+                retention.record_collection(session, pool.id, unneeded, message)
+        return unneeded, names
 
-    def _has_rested(self, resting: RetainedRun) -> bool:
-        """Whether it ended long enough ago that nothing of it is in use."""
+    def _is_past_retention(self, target: RetainedRun) -> bool:
+        """Return whether the run or pool ended so long ago that none of its files is in use."""
         before = self._clock() - timedelta(seconds=self._keep_s)
-        return resting.ended_at is not None and resting.ended_at <= before
+        return target.ended_at is not None and target.ended_at <= before
 
 
-def left_by_run(stored: Iterable[str], held: RetainedArtifacts, run_id: str) -> list[str]:
-    """Files of a run's attempts that no row of the database holds.
+def unneeded_run_files(stored: Iterable[str], held: RetainedArtifacts, run_id: str) -> list[str]:
+    """Return the files of a run's attempts that no row of the database lists.
 
     Args:
-        stored: Relative to the run's folder. Listed before `held` was read: a trial's row is
-            written before its first file.
-        held: What the run's rows hold.
+        stored: Paths relative to the run's folder. Listed before `held` was read, because a trial's
+            row is written before its first file.
+        held: The files that the run's rows list.
         run_id: The run.
     """
-    # The tail alone: rows may name the same folder in another way, as before a store was moved.
+    # Only the tail: rows may name the same folder differently, as before a store was moved.
     held_files = {uri.rpartition(f"/{run_id}/")[2] for uri in held.files}
-    return [path for path in stored if _is_left(path, held, held_files)]
+    return [path for path in stored if _is_unneeded(path, held, held_files)]
 
 
-def left_by_pool(stored: Iterable[str]) -> list[str]:
-    """Files of a pool that has ended with which a training would have gone on, and what a write
-    left behind that was killed."""
+def unneeded_pool_files(stored: Iterable[str]) -> list[str]:
+    """Return the files of an ended pool that only a resumed training would read, and the partial
+    files of writes that were killed."""
     return [path for path in stored if path.endswith((f"/{RESUME_FILE}", ".partial"))]
 
 
-def _is_left(path: str, held: RetainedArtifacts, held_files: Collection[str]) -> bool:
+def _is_unneeded(path: str, held: RetainedArtifacts, held_files: Collection[str]) -> bool:
     attempt = _ATTEMPT.fullmatch(path)
     if attempt is None or attempt["file"] == REPORT_FILE or path in held_files:
         return False
     if attempt["trial"] in held.known:
         return attempt["trial"] in held.settled
-    return held.has_rested
+    return held.is_past_retention
 
 
-def _message(stored: Mapping[str, int], doomed: Sequence[str], whose: Sequence[str]) -> str:
-    more = f" and {len(whose) - _SHOWN} more" if len(whose) > _SHOWN else ""
+def _message(stored: Mapping[str, int], unneeded: Sequence[str], names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return (
-        f"{len(doomed)} files with {sum(stored[path] for path in doomed)} bytes of "
-        f"{', '.join(whose[:_SHOWN])}{more} are removed, since nothing needs them any more"
+        f"{len(unneeded)} files with {sum(stored[path] for path in unneeded)} bytes of "
+        f"{', '.join(names[:_SHOWN])}{more} are removed because nothing needs them"
     )
 
 
 def _list(folder: str) -> Mapping[str, int]:
-    """Bytes of every file below a folder, by its path in it. Links are not followed."""
+    """Return the size in bytes of every file below a folder, by its relative path. Links are not
+    followed."""
     fs, root = url_to_fs(folder)
     if isinstance(fs, LocalFileSystem):
         return _list_local(Path(root))
@@ -201,13 +215,14 @@ def _list_local(root: Path) -> Mapping[str, int]:
     for folder, _, files in os.walk(root):
         for name in files:
             path = Path(folder, name)
-            with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+            with contextlib.suppress(FileNotFoundError):  # removed in the meantime
                 sizes[path.relative_to(root).as_posix()] = path.lstat().st_size
     return sizes
 
 
 def _remove(folder: str, files: Collection[str]) -> None:
-    """
+    """Remove files of a folder, and the folders that are empty then.
+
     Raises:
         OSError: The store refuses.
     """
@@ -216,5 +231,5 @@ def _remove(folder: str, files: Collection[str]) -> None:
     fs, root = url_to_fs(folder)
     if isinstance(fs, LocalFileSystem):
         for parent in {Path(root, file).parent for file in files}:
-            with contextlib.suppress(OSError):  # it holds more, and stays
+            with contextlib.suppress(OSError):  # it is not empty, and is kept
                 parent.rmdir()

@@ -1,56 +1,32 @@
-"""The catalogue of distillation methods and their requirements. Standard library only.
+"""The catalogue of distillation methods: their names, options, defaults and requirements.
 
-A spec names methods of this catalogue; `detection.distillation` computes them. A method that does
-not fit the student or the teacher is refused when the spec is submitted.
+A method has a row here, and its loss in `detection/distillation/<name>.py`. A spec gives its
+options under `options`; one outside its range raises InvalidValueError. Standard library only: a
+method that does not fit the student or the teacher is refused when the spec is submitted
+(`searchd.domain.method_fit`).
 """
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Literal
 
-from searchd.domain.detector import Detector, Family
-from searchd.domain.errors import InvalidValueError
+from searchd.domain.method_description import (
+    CLASS_SPECIFIC_BOXES,
+    ONE_STAGE,
+    TWO_STAGE,
+    Method,
+    Tap,
+    at_least_zero,
+    fraction,
+    positive,
+)
 from searchd.domain.method_options import (
     CkdOptions,
-    CwdOptions,
     DicodClassificationOptions,
     DicodLocalisationOptions,
-    FeatureImitationOptions,
-    FeatureMatchingOptions,
     FgdOptions,
     IcdOptions,
-    MgdOptions,
-    NoOptions,
-    ProposalFeatureOptions,
-    SgfiOptions,
 )
-
-
-class Tap(StrEnum):
-    """A place in a detector whose output a method reads (docs/papers.md 0.2).
-
-    Student and teacher are compared on regions, which always come from the student: the proposals
-    that a two-stage student sampled, or boxes sampled from a one-stage student's predictions.
-
-    Attributes:
-        NECK: Every level of the neck's output.
-        REGION_FEATURES: RoIAlign features of every region, from the level of its size.
-        REGION_LEVELS: RoIAlign features of every region, from every level.
-        EMBEDDINGS: Input of the classification layer for every region.
-        CLASS_LOGITS: Class logits of every region.
-        BOX_DELTAS: Encoded box deltas of every region and class, as the head outputs them.
-        MATCHED_PREDICTIONS: Class logits and decoded boxes of every anchor, point or proposal that
-            is assigned to an object.
-    """
-
-    NECK = "neck"
-    REGION_FEATURES = "region_features"
-    REGION_LEVELS = "region_levels"
-    EMBEDDINGS = "embeddings"
-    CLASS_LOGITS = "class_logits"
-    BOX_DELTAS = "box_deltas"
-    MATCHED_PREDICTIONS = "matched_predictions"
 
 
 class MethodName(StrEnum):
@@ -75,40 +51,75 @@ class MethodName(StrEnum):
     MGD = "mgd"
 
 
-ONE_STAGE = frozenset({Family.RETINANET, Family.FCOS})
-TWO_STAGE = frozenset({Family.FASTER_RCNN, Family.CASCADE_RCNN})
-ANY = ONE_STAGE | TWO_STAGE
-WITH_ANCHORS = ANY - {Family.FCOS}
-CLASS_SPECIFIC_BOXES = frozenset({Family.FASTER_RCNN})
-"""Families that predict a box for each class. The boxes of Cascade R-CNN are class-agnostic."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProposalFeatureOptions:
+    """Options of proposal_feature (Joint-DetNAS 3.2.1, docs/papers.md 1.8)."""
+
+    reduction: Literal["mean", "channel_sum"] = "mean"
+    """How squared differences are reduced: "mean" over RoIs, positions and channels (default), or
+    "channel_sum", the paper's literal sum over channels and mean over the rest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Method:
-    """A distillation method and its requirements on student and teacher."""
+class FeatureMatchingOptions:
+    """Options of feature_matching (MTPD 3.1, docs/papers.md 2.2)."""
 
-    title: str
-    """Short description for lists."""
-    paper: str
-    """Short names of the papers that define it."""
-    section: str
-    """Sections of those papers."""
-    reads_student: frozenset[Tap] = frozenset()
-    """Outputs of the student that the method reads."""
-    reads_teacher: frozenset[Tap] = frozenset()
-    """Outputs of the teacher that the method reads."""
-    students: frozenset[Family] = ANY
-    """Families of students that the method supports."""
-    teachers: frozenset[Family] = ANY
-    """Families of teachers that the method supports."""
-    same_head: bool = False
-    """Whether the teacher's head must have the same shapes as the student's."""
-    weight: float = 1.0
-    """Default weight of the method's loss."""
-    one_stage_weight: float | None = None
-    """Default weight for one-stage students. None: `weight`."""
-    options: type[Any] = NoOptions
-    """Dataclass of the method's options."""
+    reduction: Literal["mean", "sum"] = "mean"
+    """How squared differences are reduced: "mean" over the elements of a level and then over levels
+    (default), or "sum" over both."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureImitationOptions:
+    """Options of feature_imitation (G-DetKD Table 6, docs/papers.md 3.4). The RoIFI of that table
+    is the method proposal_feature."""
+
+    mask: Literal["whole", "anchor", "gaussian", "ground_truth"] = "whole"
+    """Cells of a level at which student and teacher are compared: "whole" for all of them
+    (default), "anchor" for those with an anchor that fits an object (not for FCOS, which has no
+    anchors), "gaussian" for a Gaussian inside every object's box, "ground_truth" for all cells of
+    the box."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SgfiOptions:
+    """Options of sgfi (G-DetKD 4.1, docs/papers.md 3.1)."""
+
+    adapter_kernel: Literal[1, 3] = 1
+    """Kernel size of the convolution f_adapt, 1 (default) or 3."""
+    initial_temperature: float = 1.0
+    """Initial value of the learned temperature tau, above 0."""
+
+    def __post_init__(self) -> None:
+        positive(self, "initial_temperature")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CwdOptions:
+    """Options of cwd (docs/papers.md 6)."""
+
+    temperature: float = 1.0
+    """Temperature tau of the softmax over positions, above 0. The default is the paper's."""
+
+    def __post_init__(self) -> None:
+        positive(self, "temperature")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MgdOptions:
+    """Options of mgd (docs/papers.md 6). None: the published value for the student's kind of
+    head."""
+
+    scale: float | None = None
+    """Factor alpha of the loss, at least 0. None (default): 2e-5 for one-stage students, 5e-7 for
+    two-stage ones."""
+    masked_fraction: float | None = None
+    """Share lambda of positions that are masked, in [0, 1]. None (default): 0.65 for one-stage
+    students, 0.45 for two-stage ones."""
+
+    def __post_init__(self) -> None:
+        at_least_zero(self, "scale")
+        fraction(self, "masked_fraction")
 
 
 CATALOGUE: dict[MethodName, Method] = {
@@ -269,131 +280,9 @@ def default_weight(name: MethodName, *, two_stage: bool) -> float:
     return method.one_stage_weight
 
 
-def check_average(methods: Iterable[MethodName]) -> None:
-    """Check that every method can distil from averaged teacher features (MTPD, appendix E).
-
-    Raises:
-        InvalidValueError: A method other than feature matching is named.
-    """
-    for name in methods:
-        if name is not MethodName.FEATURE_MATCHING:
-            raise InvalidValueError(
-                f"{name} cannot teach by average_features, only feature_matching can; use "
-                "mean_of_losses"
-            )
-
-
 JOINT_DETNAS = (
     MethodName.PROPOSAL_FEATURE,
     MethodName.CLASSIFICATION,
     MethodName.CLASS_AWARE_LOCALISATION,
 )
 """The methods of Joint-DetNAS (docs/papers.md 1.8), which are the default of a search."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Traits:
-    """The properties of a detector, or of all subnets of a pool, that decide which methods fit."""
-
-    family: Family
-    neck_channels: tuple[int, ...]
-    """Widths that the neck can have: one for a detector, one or more for a pool."""
-    head: tuple[int, ...]
-    """The numbers that determine the head's shapes, apart from classes and neck."""
-    anchor_scale: float
-    """`Detector.level_scale`, on which the meaning of box deltas depends."""
-
-
-def traits(detector: Detector, *, neck_channels: Iterable[int] | None = None) -> Traits:
-    """Return the traits of a detector, or of a pool where its neck widths are given."""
-    return Traits(
-        family=detector.family,
-        neck_channels=tuple(neck_channels or (detector.neck_channels,)),
-        head=detector.head_shape,
-        anchor_scale=detector.level_scale,
-    )
-
-
-def misfit(
-    name: MethodName, student: Traits, teacher: Traits | None = None, options: object = None
-) -> str | None:
-    """Return why a method does not fit a student and a teacher, or None if it fits.
-
-    Args:
-        name: The method.
-        student: Traits of the student.
-        teacher: Traits of the teacher. None: only the student is checked.
-        options: The method's options. None: the defaults.
-    """
-    method = CATALOGUE[name]
-    if student.family not in method.students:
-        return f"{name} teaches {_listed(method.students)} students, not {student.family}"
-    if _needs_anchors(options) and student.family not in WITH_ANCHORS:
-        return (
-            f"{name} with mask=anchor teaches {_listed(WITH_ANCHORS)} students, not "
-            f"{student.family}, which has no anchors"
-        )
-    if teacher is None:
-        return None
-    if teacher.family not in method.teachers:
-        return (
-            f"{name} needs a {_listed(method.teachers)} teacher for a {student.family} student, "
-            f"and this one is {teacher.family}"
-        )
-    if method.same_head and not _same_head(student, teacher):
-        return (
-            f"{name} needs a teacher with the student's head, and with its neck width alone: the "
-            f"student is {_head(student)}, the teacher {_head(teacher)}"
-        )
-    return None
-
-
-def fitting(student: Traits, teacher: Traits | None = None) -> tuple[MethodName, ...]:
-    """Return the methods that fit a student and a teacher. None: any teacher."""
-    return tuple(name for name in MethodName if misfit(name, student, teacher) is None)
-
-
-def check_fit(
-    methods: Mapping[MethodName, object], student: Traits, teacher: Traits | None = None
-) -> None:
-    """Check that every method fits a student and a teacher.
-
-    Args:
-        methods: The methods' options, by name.
-        student: Traits of the student.
-        teacher: Traits of the teacher. None: not known yet; only the student is checked.
-
-    Raises:
-        InvalidValueError: A method does not fit. The message names student and teacher and lists
-            the methods that fit.
-    """
-    for name, options in methods.items():
-        reason = misfit(name, student, teacher, options)
-        if reason is not None:
-            raise InvalidValueError(
-                f"{reason}; what fits {'this student' if teacher is None else 'this pair'}: "
-                f"{', '.join(fitting(student, teacher))}"
-            )
-
-
-def _needs_anchors(options: object) -> bool:
-    return isinstance(options, FeatureImitationOptions) and options.mask == "anchor"
-
-
-def _same_head(student: Traits, teacher: Traits) -> bool:
-    return (
-        student.family is teacher.family
-        and student.head == teacher.head
-        and student.anchor_scale == teacher.anchor_scale
-        and student.neck_channels == teacher.neck_channels
-    )
-
-
-def _head(side: Traits) -> str:
-    necks = " or ".join(map(str, side.neck_channels))
-    head = "x".join(map(str, side.head))
-    return f"{side.family} with neck {necks}, head {head} and anchor scale {side.anchor_scale:g}"
-
-
-def _listed(families: Iterable[Family]) -> str:
-    return " or ".join(sorted(families))

@@ -1,27 +1,28 @@
-"""Statuses of every resource, and the transitions between them. Standard library only.
+"""Statuses of resources, trials and work, and the transitions between them. Standard library only.
 
-One table per kind of resource; `searchd.store.work.transition` is the only writer. A final status
-is left only where a user may extend what has ended; a second table lists those transitions.
+There is one table per kind; `searchd.store.work.transition` is the only writer. A final status is
+left only if a user extends a run that has ended; a second table lists those transitions.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 
 from searchd.domain.errors import IllegalTransitionError
 
 
 class SearchStatus(StrEnum):
-    """Where a search, or a distillation, is in its life.
+    """The status of a search or a distillation.
 
     Attributes:
-        QUEUED: Accepted; waits for admission. `status_reason` says for what.
-        PREPARING: Its driver runs: data checked, base detector trained and scored, pool ready.
+        QUEUED: Accepted; waits for admission. `status_reason` says why it waits.
+        PREPARING: Its driver trains and scores the base detector and waits for the pool.
         RUNNING: Trials are running.
-        PAUSING: A user asked to pause; trials in flight write checkpoints and stop.
-        PAUSED: Holds nothing of the cluster; goes on from its checkpoints when a user asks.
+        PAUSING: It is to be paused; trials in flight write checkpoints and stop.
+        PAUSED: Uses no resources of the cluster; resumes from its checkpoints.
         SUCCEEDED: The budget is spent or the search converged. Final.
-        FAILED: It cannot go on; `status_reason` says why. Final.
-        CANCELLING: A user asked to stop; trials in flight are being stopped.
+        FAILED: It cannot continue; `status_reason` says why. Final.
+        CANCELLING: A user asked to cancel; trials in flight are being stopped.
         CANCELLED: Stopped; every finished score is kept. Final.
     """
 
@@ -37,16 +38,16 @@ class SearchStatus(StrEnum):
 
 
 class PoolStatus(StrEnum):
-    """Where an elastic teacher pool is in its life.
+    """The status of an elastic teacher pool.
 
     Attributes:
         QUEUED: Accepted; waits for admission.
         TRAINING: Its driver runs progressive shrinking.
-        PAUSING: A user asked to pause; its workers write a checkpoint and stop.
-        PAUSED: Holds nothing of the cluster; goes on from its checkpoint when a user asks.
+        PAUSING: It is to be paused; its workers write a checkpoint and stop.
+        PAUSED: Uses no resources of the cluster; resumes from its checkpoint.
         READY: Trained; searches may sample teachers from it. Final.
         FAILED: `status_reason` says why. Final.
-        CANCELLING: A user asked to stop.
+        CANCELLING: A user asked to cancel; its workers are being stopped.
         CANCELLED: Stopped. Final.
     """
 
@@ -61,7 +62,7 @@ class PoolStatus(StrEnum):
 
 
 class DatasetStatus(StrEnum):
-    """Where a data set is in its life.
+    """The status of a data set.
 
     Attributes:
         CHECKING: Registered; its files are being read.
@@ -75,7 +76,7 @@ class DatasetStatus(StrEnum):
 
 
 class TeacherStatus(StrEnum):
-    """Where a registered teacher is in its life.
+    """The status of a registered teacher.
 
     Attributes:
         CHECKING: Registered; it is being loaded and evaluated.
@@ -89,14 +90,14 @@ class TeacherStatus(StrEnum):
 
 
 class TrialStatus(StrEnum):
-    """Where a trial is in its life.
+    """The status of a trial.
 
     Attributes:
-        PENDING: Proposed; no worker has it. If one had it before, it goes on from its checkpoint.
+        PENDING: Proposed; no worker has it. If one had it before, it resumes from its checkpoint.
         RUNNING: A worker trains it.
         SUCCEEDED: Trained and scored. Final.
-        SKIPPED: Not trained to its end, and no failure: its action left nothing to do, or it was
-            hopeless after its first epoch; `status_reason` says which. Final.
+        SKIPPED: Not trained to its end, without a failure: its action changed nothing, or early
+            stopping ended it after its first epoch; `status_reason` says which. Final.
         FAILED: `cause` and `status_reason` say why. Final.
         CANCELLED: Stopped by a user or by the end of its search. Final.
     """
@@ -110,14 +111,14 @@ class TrialStatus(StrEnum):
 
 
 class WorkStatus(StrEnum):
-    """Where a piece of work is in its life.
+    """The status of a piece of work.
 
     Attributes:
-        QUEUED: No coordinator has started it, or it waits to be started again.
+        QUEUED: It waits for a driver: for the first one, or for another after a crash or a pause.
         LEASED: One driver holds it, under the lease number in its row.
-        PAUSED: No driver is to be started until a user asks.
-        DONE: The driver finished; the resource it served says how. Final.
-        FAILED: Given up; `reason` says why. Final.
+        PAUSED: No driver is started until it is resumed.
+        DONE: The driver finished; the status of the resource is the result. Final.
+        FAILED: Given up; `status_reason` says why. Final.
     """
 
     QUEUED = "queued"
@@ -128,7 +129,7 @@ class WorkStatus(StrEnum):
 
 
 class WorkKind(StrEnum):
-    """What a driver is started for."""
+    """The kind of work that a driver is started for."""
 
     DATASET_CHECK = "dataset_check"
     POOL = "pool"
@@ -138,16 +139,16 @@ class WorkKind(StrEnum):
 
 
 class FailureCause(StrEnum):
-    """Why a trial failed; decides whether it is tried again.
+    """Why a trial failed; decides whether it is retried.
 
     Attributes:
         OUT_OF_MEMORY: The device's memory was too small.
         NON_FINITE_LOSS: A loss became infinite or not a number.
         WORKER_LOST: The worker process ended without a report.
-        STORE_REFUSED: The artifact store took no writes for longer than a worker waits.
+        STORE_REFUSED: The artifact store refused writes for longer than a worker waits.
         BAD_CHECKPOINT: A stored file is missing or does not match its SHA-256.
         DATA_ERROR: The data set breaks a rule.
-        BUG: Anything else; the traceback is stored.
+        BUG: Any other error; the traceback is stored.
     """
 
     OUT_OF_MEMORY = "out_of_memory"
@@ -160,11 +161,52 @@ class FailureCause(StrEnum):
 
     @property
     def is_retried(self) -> bool:
-        """Whether another attempt can end differently."""
+        """Return whether another attempt can have another result."""
         return self in (FailureCause.WORKER_LOST, FailureCause.STORE_REFUSED)
 
 
-AnyStatus = SearchStatus | PoolStatus | DatasetStatus | TeacherStatus | TrialStatus | WorkStatus
+ResourceStatus = DatasetStatus | PoolStatus | TeacherStatus | SearchStatus
+AnyStatus = ResourceStatus | TrialStatus | WorkStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoppableStatuses:
+    """The statuses of a kind of resource that users can pause and cancel."""
+
+    queued: ResourceStatus
+    pausing: ResourceStatus
+    paused: ResourceStatus
+    cancelling: ResourceStatus
+    cancelled: ResourceStatus
+
+
+_SEARCH_STATUSES = StoppableStatuses(
+    queued=SearchStatus.QUEUED,
+    pausing=SearchStatus.PAUSING,
+    paused=SearchStatus.PAUSED,
+    cancelling=SearchStatus.CANCELLING,
+    cancelled=SearchStatus.CANCELLED,
+)
+STOPPABLE: Mapping[WorkKind, StoppableStatuses] = {
+    WorkKind.POOL: StoppableStatuses(
+        queued=PoolStatus.QUEUED,
+        pausing=PoolStatus.PAUSING,
+        paused=PoolStatus.PAUSED,
+        cancelling=PoolStatus.CANCELLING,
+        cancelled=PoolStatus.CANCELLED,
+    ),
+    WorkKind.SEARCH: _SEARCH_STATUSES,
+    WorkKind.DISTILLATION: _SEARCH_STATUSES,
+}
+"""By the kind of work that serves the resource. Checks are missing: they cannot be stopped."""
+FAILED: Mapping[WorkKind, ResourceStatus] = {
+    WorkKind.DATASET_CHECK: DatasetStatus.FAILED,
+    WorkKind.POOL: PoolStatus.FAILED,
+    WorkKind.TEACHER: TeacherStatus.FAILED,
+    WorkKind.SEARCH: SearchStatus.FAILED,
+    WorkKind.DISTILLATION: SearchStatus.FAILED,
+}
+"""The status of a resource whose work of this kind has failed."""
 
 _Table = Mapping[AnyStatus, set[AnyStatus]]
 _SEARCH: _Table = {
@@ -207,7 +249,7 @@ _POOL: _Table = {
         PoolStatus.CANCELLING,
         PoolStatus.FAILED,
     },
-    # READY: its last time slice was over before its workers looked whether to stop.
+    # READY: its last time slice ended before its workers checked whether to stop.
     PoolStatus.PAUSING: {
         PoolStatus.PAUSED,
         PoolStatus.READY,
@@ -230,7 +272,7 @@ _TRIAL: _Table = {
         TrialStatus.SKIPPED,
         TrialStatus.FAILED,
         TrialStatus.CANCELLED,
-        TrialStatus.PENDING,  # its worker or driver died: offered again
+        TrialStatus.PENDING,  # its worker or driver died, or it was stopped: it is retried
     },
 }
 _WORK: _Table = {
@@ -258,8 +300,8 @@ _TABLES: Mapping[type[AnyStatus], _Table] = {
     TrialStatus: _TRIAL,
     WorkStatus: _WORK,
 }
-_AGAIN: Mapping[type[AnyStatus], _Table] = {
-    # Out of what is final, when a user extends a search.
+_EXTENDED: Mapping[type[AnyStatus], _Table] = {
+    # From final statuses, when a user extends a run.
     SearchStatus: {
         SearchStatus.SUCCEEDED: {SearchStatus.QUEUED},
         SearchStatus.FAILED: {SearchStatus.QUEUED},
@@ -274,20 +316,27 @@ _AGAIN: Mapping[type[AnyStatus], _Table] = {
 
 
 def next_statuses(status: AnyStatus) -> frozenset[AnyStatus]:
-    """Where a status may go; of a final one, where a user may have it go on."""
+    """Return the statuses that may follow; after a final one, those that an extension leads to."""
     kind = type(status)
-    return frozenset(_TABLES[kind].get(status, _AGAIN.get(kind, {}).get(status, ())))
+    return frozenset(_TABLES[kind].get(status, _EXTENDED.get(kind, {}).get(status, ())))
 
 
 def is_final(status: AnyStatus) -> bool:
-    """Whether it has ended: nothing leads out of it unless a user asks for more."""
+    """Return whether a resource with this status has ended, unless a user extends it."""
     return status not in _TABLES[type(status)]
 
 
 def check_transition(what: str, status: AnyStatus, to: AnyStatus) -> None:
-    """
+    """Check that the table leads from one status to another.
+
+    Args:
+        what: What is to change its status, for the message.
+        status: The present status.
+        to: The new status.
+
     Raises:
-        IllegalTransitionError: The table does not lead from `status` to `to`; names `what`.
+        IllegalTransitionError: The table does not lead there.
     """
-    if to not in next_statuses(status):
+    # Members of two enums with the same text are equal, hence the check of the type.
+    if type(to) is not type(status) or to not in next_statuses(status):
         raise IllegalTransitionError(f"{what} cannot go from {status} to {to}")

@@ -1,63 +1,13 @@
-"""The options of each distillation method, with their defaults and ranges. Standard library only.
+"""The options of distillation methods that have many. Standard library only.
 
-A spec gives them under `options` of a method. The catalogue in
-`searchd.domain.distillation_methods` says which class belongs to which method, and
-`detection.distillation` reads the values. An option outside its range raises InvalidValueError.
+Those of other methods are beside their rows in the catalogue,
+`searchd.domain.distillation_methods`. An option outside its range raises InvalidValueError.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 from searchd.domain.errors import InvalidValueError
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NoOptions:
-    """A method without options."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProposalFeatureOptions:
-    """Options of proposal_feature (Joint-DetNAS 3.2.1, docs/papers.md 1.8)."""
-
-    reduction: Literal["mean", "channel_sum"] = "mean"
-    """How squared differences are reduced: "mean" over RoIs, positions and channels (default), or
-    "channel_sum", the paper's literal sum over channels and mean over the rest."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FeatureMatchingOptions:
-    """Options of feature_matching (MTPD 3.1, docs/papers.md 2.2)."""
-
-    reduction: Literal["mean", "sum"] = "mean"
-    """How squared differences are reduced: "mean" over the elements of a level and then over levels
-    (default), or "sum" over both."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FeatureImitationOptions:
-    """Options of feature_imitation (G-DetKD Table 6, docs/papers.md 3.4). The RoIFI of that table
-    is the method proposal_feature."""
-
-    mask: Literal["whole", "anchor", "gaussian", "ground_truth"] = "whole"
-    """Cells of a level at which student and teacher are compared: "whole" for all of them
-    (default), "anchor" for those with an anchor that fits an object (not for FCOS, which has no
-    anchors), "gaussian" for a Gaussian inside every object's box, "ground_truth" for all cells of
-    the box."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SgfiOptions:
-    """Options of sgfi (G-DetKD 4.1, docs/papers.md 3.1)."""
-
-    adapter_kernel: Literal[1, 3] = 1
-    """Kernel size of the convolution f_adapt, 1 (default) or 3."""
-    initial_temperature: float = 1.0
-    """Initial value of the learned temperature tau, above 0."""
-
-    def __post_init__(self) -> None:
-        _positive(self, "initial_temperature")
+from searchd.domain.method_description import at_least_zero, fraction, positive
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,9 +26,9 @@ class CkdOptions:
     default is the paper's; 1 keeps all negatives."""
 
     def __post_init__(self) -> None:
-        _positive(self, "temperature", "projection_channels")
-        _at_least_zero(self, "queue_size")
-        _fraction(self, "iou_threshold")
+        positive(self, "temperature", "projection_channels")
+        at_least_zero(self, "queue_size")
+        fraction(self, "iou_threshold")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,8 +57,8 @@ class IcdOptions:
     released code (docs/papers.md 4.3)."""
 
     def __post_init__(self) -> None:
-        _positive(self, "num_heads", "learning_rate")
-        _at_least_zero(self, "fake_per_object", "warmup_iterations", "decoder_only_iterations")
+        positive(self, "num_heads", "learning_rate")
+        at_least_zero(self, "fake_per_object", "warmup_iterations", "decoder_only_iterations")
         if 256 % self.num_heads:
             raise InvalidValueError(f"num_heads={self.num_heads} must divide 256")
         if self.max_instances is not None and self.max_instances < 1:
@@ -126,7 +76,7 @@ class DicodClassificationOptions:
     """Temperature T of both distributions, above 0. The default is the paper's."""
 
     def __post_init__(self) -> None:
-        _positive(self, "temperature")
+        positive(self, "temperature")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,21 +103,10 @@ class DicodLocalisationOptions:
     default is that of the released code."""
 
     def __post_init__(self) -> None:
-        _at_least_zero(self, "crop_weight", "feature_weight")
-        _positive(self, "crop_size", "crop_pooling", "feature_pooling")
+        at_least_zero(self, "crop_weight", "feature_weight")
+        positive(self, "crop_size", "crop_pooling", "feature_pooling")
         if not (self.crop_weight or self.feature_weight):
             raise InvalidValueError("crop_weight and feature_weight must not both be 0")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CwdOptions:
-    """Options of cwd (docs/papers.md 6)."""
-
-    temperature: float = 1.0
-    """Temperature tau of the softmax over positions, above 0. The default is the paper's."""
-
-    def __post_init__(self) -> None:
-        _positive(self, "temperature")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,59 +131,5 @@ class FgdOptions:
     students, 5e-7 for two-stage ones."""
 
     def __post_init__(self) -> None:
-        _positive(self, "temperature")
-        _at_least_zero(self, "foreground", "background", "attention", "relation")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MgdOptions:
-    """Options of mgd (docs/papers.md 6). None: the published value for the student's kind of
-    head."""
-
-    scale: float | None = None
-    """Factor alpha of the loss, at least 0. None (default): 2e-5 for one-stage students, 5e-7 for
-    two-stage ones."""
-    masked_fraction: float | None = None
-    """Share lambda of positions that are masked, in [0, 1]. None (default): 0.65 for one-stage
-    students, 0.45 for two-stage ones."""
-
-    def __post_init__(self) -> None:
-        _at_least_zero(self, "scale")
-        _fraction(self, "masked_fraction")
-
-
-MethodOptions = (
-    NoOptions
-    | ProposalFeatureOptions
-    | FeatureMatchingOptions
-    | FeatureImitationOptions
-    | SgfiOptions
-    | CkdOptions
-    | IcdOptions
-    | DicodClassificationOptions
-    | DicodLocalisationOptions
-    | CwdOptions
-    | FgdOptions
-    | MgdOptions
-)
-
-
-def _positive(options: object, *names: str) -> None:
-    _check(options, names, lambda value: value > 0, "must be positive")
-
-
-def _at_least_zero(options: object, *names: str) -> None:
-    _check(options, names, lambda value: value >= 0, "must be at least 0")
-
-
-def _fraction(options: object, *names: str) -> None:
-    _check(options, names, lambda value: 0 <= value <= 1, "must lie between 0 and 1")
-
-
-def _check(
-    options: object, names: tuple[str, ...], holds: Callable[[float], bool], rule: str
-) -> None:
-    for name in names:
-        value = getattr(options, name)
-        if value is not None and not holds(value):
-            raise InvalidValueError(f"{name}={value} {rule}")
+        positive(self, "temperature")
+        at_least_zero(self, "foreground", "background", "attention", "relation")

@@ -1,7 +1,7 @@
-"""What becomes of a trial whose attempt has failed: the cause decides. Standard library only.
+"""Whether and how a trial is retried after a failed attempt: the cause decides.
 
-What an attempt taught is kept with the trial as its adjustments, by the names below; an adjustment
-that is there was tried, so that each is made once.
+Standard library only. The changes for the next attempt are stored with the trial as its
+adjustments, by the names below. Each is made once: an adjustment that is present was tried.
 """
 
 from collections.abc import Mapping
@@ -10,50 +10,51 @@ from dataclasses import dataclass
 from searchd.domain.lifecycle import FailureCause
 
 BATCH_SIZE = "batch_size"
-"""Images per device instead of the spec's; the learning rate is scaled by the same factor."""
+"""Images per device, in place of the spec's; the learning rate is scaled by the same factor."""
 RATE_FACTOR = "learning_rate_factor"
-"""Multiplies the learning rate."""
+"""Factor of the learning rate."""
 WORKERS_LOST = "workers_lost"
-"""How often the trial's worker was lost."""
+"""Number of workers that the trial has lost."""
 PARENTS_PASSED_OVER = "parents_passed_over"
-"""How many ancestors' students were damaged; the trial goes on from the one before them."""
+"""Number of ancestors whose students are damaged; the trial starts from the one before them."""
 
 LOWER_RATE = 0.1
-"""Factor of the learning rate after a loss that was not finite: there is but one more try."""
+"""Factor of the learning rate after a loss that was not finite; such a trial is retried once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """An attempt that failed, as far as its consequence depends on it."""
+    """What the decision about a retry depends on."""
 
     cause: FailureCause
     reason: str
-    """In words."""
+    """The error, in words."""
     batch_size: int
-    """Images per device that the attempt trained with."""
+    """Images per device of the attempt."""
     other_parent: str | None = None
-    """Name of the trial whose student it may go on from, if the cause is its parent's."""
+    """Name of the trial whose student the next attempt may start from, if the parent's is the
+    cause."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
-    """The trial is to be tried again."""
+    """How a trial is retried."""
 
     reason: str
-    """In words: what happened, and what is done about it."""
+    """The error and what the next attempt does differently, in words."""
     adjustments: Mapping[str, float]
-    """All of the trial's from now on."""
+    """All adjustments of the trial from now on."""
 
 
 def retry_of(
     failure: Failure, adjustments: Mapping[str, float], *, max_losses: int
 ) -> Retry | None:
-    """How a trial is to be tried again, or None if it has failed for good.
+    """Return how a trial is retried; None if it has failed for good.
 
     Args:
-        failure: What happened.
-        adjustments: What earlier attempts taught.
-        max_losses: How many lost workers a trial may have.
+        failure: The failed attempt.
+        adjustments: The adjustments of earlier attempts.
+        max_losses: Number of lost workers after which a trial fails.
     """
     match failure.cause:
         case FailureCause.OUT_OF_MEMORY:
@@ -62,34 +63,35 @@ def retry_of(
             change, what = _with_lower_rate(adjustments)
         case FailureCause.WORKER_LOST:
             change, what = _with_another_worker(adjustments, max_losses)
-        case FailureCause.STORE_REFUSED:  # for as long as it takes: other trials would fail too
+        case FailureCause.STORE_REFUSED:  # without a limit: other trials would fail too
             change, what = {}, "from its last checkpoint"
         case FailureCause.BAD_CHECKPOINT:
             change, what = _from_another_parent(failure, adjustments)
-        case _:  # of the data set, or of the program: it would happen again
+        case _:  # an error of the data set or of the program: it would happen again
             return None
     if not change and not what:
         return None
     return Retry(
-        reason=f"{failure.cause}: {failure.reason}; tried again {what}",
+        reason=f"{failure.cause}: {failure.reason}; retried {what}",
         adjustments={**adjustments, **change},
     )
 
 
 def final_reason(failure: Failure, adjustments: Mapping[str, float]) -> str:
-    """Why a trial has failed for good, in words: what happened last, and what had been tried."""
+    """Return why a trial has failed for good, in words: the last error, and the adjustments that
+    were tried."""
     tried = []
     if failure.cause is FailureCause.WORKER_LOST:
         tried.append(f"given up after {adjustments.get(WORKERS_LOST, 0) + 1:.0f} attempts")
     if BATCH_SIZE in adjustments:
-        tried.append(f"with a batch of {adjustments[BATCH_SIZE]:.0f}")
+        tried.append(f"with a batch size of {adjustments[BATCH_SIZE]:.0f}")
     if RATE_FACTOR in adjustments:
-        tried.append(f"with {adjustments[RATE_FACTOR]:g} of the learning rate")
+        tried.append(f"with {adjustments[RATE_FACTOR]:g} times the learning rate")
     return "; ".join([failure.reason, *tried])
 
 
 _Change = tuple[dict[str, float], str]
-"""Adjustments to be added, and in words; nothing: it is not tried again."""
+"""Adjustments to be added, and what they change in words; both empty: no retry."""
 _NONE: _Change = ({}, "")
 
 
@@ -97,7 +99,7 @@ def _with_less_memory(failure: Failure, adjustments: Mapping[str, float]) -> _Ch
     if BATCH_SIZE in adjustments or failure.batch_size == 1:
         return _NONE
     half = failure.batch_size // 2
-    what = f"with a batch of {half} instead of {failure.batch_size} and a learning rate to match"
+    what = f"with a batch size of {half} instead of {failure.batch_size} and a scaled learning rate"
     return {BATCH_SIZE: half}, f"{what}, from the last epoch"
 
 
@@ -106,7 +108,7 @@ def _with_lower_rate(adjustments: Mapping[str, float]) -> _Change:
         return _NONE
     return {
         RATE_FACTOR: LOWER_RATE
-    }, f"with {LOWER_RATE:g} of the learning rate, from the last epoch"
+    }, f"with {LOWER_RATE:g} times the learning rate, from the last epoch"
 
 
 def _with_another_worker(adjustments: Mapping[str, float], max_losses: int) -> _Change:

@@ -1,1 +1,1 @@
-"""The driver: carries out one piece of work under a lease. `python -m searchd.driver --work ID`."""
+"""The driver: does one piece of work under a lease. `python -m searchd.driver --work ID`."""

@@ -1,8 +1,8 @@
-"""Carry out one piece of work: `python -m searchd.driver --work ID [--lease NUMBER]`.
+"""Do one piece of work: `python -m searchd.driver --work ID [--lease NUMBER]`.
 
-The coordinator starts this as a Ray job and gives the lease that it took. Started by hand, for
-debugging, it takes a lease itself. Exit code 0: the work is done, whatever came of it. Anything
-else: this driver crashed, and a new one goes on from what is written.
+The coordinator starts this as a Ray job and passes the lease that it took. Started by hand, for
+debugging, the driver takes a lease itself. Exit code 0: the work is done, even if its result is a
+failure. Any other exit code: the driver crashed, and a new driver resumes from what is stored.
 """
 
 import argparse
@@ -34,7 +34,7 @@ def main() -> None:
     arguments = _parse(sys.argv[1:])
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     settings = settings_module.load()
-    opened = RetryingDatabase(settings.database, patience_s=settings.lease_s)
+    opened = RetryingDatabase(settings.database, timeout_s=settings.lease_s)
     with closing(opened) as database:
         lease = (
             _take_lease(database, arguments.work, settings)
@@ -42,34 +42,43 @@ def main() -> None:
             else Lease(arguments.work, arguments.lease)
         )
         try:
-            with LeaseHeartbeat(database, lease, lease_s=settings.lease_s) as keeper:
-                carry_out(database, lease, keeper, settings)
+            with LeaseHeartbeat(database, lease, lease_s=settings.lease_s) as heartbeat:
+                carry_out(database, lease, heartbeat, settings)
         except StaleLeaseError as error:
             log.error("%s", error)
             sys.exit(EXIT_LEASE_LOST)
 
 
-def carry_out(database: Database, lease: Lease, keeper: LeaseHeartbeat, settings: Settings) -> None:
-    """Do the work that is leased, whatever its kind."""
+def carry_out(
+    database: Database, lease: Lease, heartbeat: LeaseHeartbeat, settings: Settings
+) -> None:
+    """Do the leased work, of any kind."""
     with database.read() as session:
         kind = queue.get(session, lease.work_id).kind
-    log.info("%s: carried out under lease %d", lease.work_id, lease.number)
+    log.info("%s: started under lease %d", lease.work_id, lease.number)
     match kind:
         case WorkKind.DATASET_CHECK:
             run_dataset_check(database, lease, settings)
         case WorkKind.POOL:
-            run_pool(database, lease, settings, keeper.stopping)
+            run_pool(database, lease, settings, heartbeat.stopping)
         case WorkKind.TEACHER:
             run_teacher(database, lease, settings)
         case WorkKind.SEARCH | WorkKind.DISTILLATION:
-            run_search(Ledger(database, lease, settings), settings, keeper.stopping)
+            run_search(Ledger(database, lease, settings), settings, heartbeat.stopping)
     log.info("%s: done", lease.work_id)
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m searchd.driver", description=__doc__)
-    parser.add_argument("--work", required=True, metavar="ID", help="such as search-s-7f3k2m")
-    parser.add_argument("--lease", type=int, metavar="NUMBER", help="one taken already")
+    parser.add_argument(
+        "--work", required=True, metavar="ID", help="id of the work, such as search-s-7f3k2m"
+    )
+    parser.add_argument(
+        "--lease",
+        type=int,
+        metavar="NUMBER",
+        help="number of a lease that was taken already; by default the driver takes one",
+    )
     return parser.parse_args(arguments)
 
 

@@ -1,4 +1,4 @@
-"""How a driver reaches Ray, and the code that needs torch."""
+"""Connects a driver to Ray, and imports the code that needs torch by its path."""
 
 import importlib
 import logging
@@ -11,16 +11,16 @@ from searchd.settings import Settings
 
 
 def connect(settings: Settings) -> None:
-    """Join the cluster that the settings name; without one, start a Ray that ends with this
-    process. Never whatever cluster the machine saw last, which is Ray's own default."""
+    """Connect to the cluster in the settings. Without one, start a local Ray that ends with this
+    process; Ray's own default would connect to the last cluster that this machine used."""
     ray.init(address=settings.ray_address or "local", logging_level=logging.WARNING)
 
 
 def resolve(path: str) -> Any:
-    """What a dotted path such as "workers.trial.trainable:TrialTrainable" names.
+    """Return the object at a path such as "workers.trial.trainable:TrialTrainable".
 
     Raises:
-        InvalidValueError: There is no such module or name; says so with the path.
+        InvalidValueError: There is no such module or name.
     """
     module, _, name = path.partition(":")
     try:

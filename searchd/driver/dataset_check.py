@@ -1,4 +1,4 @@
-"""Checks a data set on the cluster, where its files can be read."""
+"""Runs the check of a data set on the cluster, where its files can be read."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ from searchd.store.work import queue
 
 
 def run_dataset_check(database: Database, lease: Lease, settings: Settings) -> DatasetStatus:
-    """Read every file of the data set.
+    """Check every file of the data set and record the result.
 
     Returns:
         READY, or FAILED with the faults, by file and record, in its reason.
@@ -33,7 +33,7 @@ def run_dataset_check(database: Database, lease: Lease, settings: Settings) -> D
         return DatasetStatus.FAILED
 
 
-# No CPU of its own: short and mostly reading, it need not wait for trials that take hours.
+# It reserves no CPU: it is short and mostly reads, and must not wait for trials that take hours.
 @ray.remote(num_cpus=0)
 def _check(path: str, spec: DatasetSpec) -> tuple[dict[str, Any] | None, str]:
     """Return the summary of the check, or None and why the data set is refused.

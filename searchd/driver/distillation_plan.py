@@ -1,6 +1,6 @@
-"""Decides what a distillation trains, once its student and pool are ready, and says how it did.
+"""Makes the plan of a distillation once its student and pool are ready, and compares its results.
 
-Adaptation costs are kept in the database by what they depend on, so that they are measured once.
+Adaptation costs are stored in the database by what they depend on, so each is measured once.
 """
 
 import hashlib
@@ -8,26 +8,43 @@ import json
 import logging
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import permutations
+from typing import Self
 
 from ray.exceptions import RayTaskError
+from sqlalchemy.orm import Session
 
 from searchd.domain.distillation_plan import STUDENT_NAME, Choice, OrderAlgorithm, Plan, show
 from searchd.domain.errors import SearchdError
 from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import Subnet
-from searchd.domain.teacher import Teacher
+from searchd.domain.teacher import RegisteredTeacher, Teacher
 from searchd.domain.trial import BASE_NAME, Proposal
 from searchd.driver.cluster import resolve
 from searchd.driver.ledger import Ledger
-from searchd.messages.tasks import AdaptationCostTask, Comparison, TeacherRef, device_of, threads_of
+from searchd.driver.run import Run
+from searchd.driver.trial_tasks import student_of
+from searchd.messages.tasks import (
+    AdaptationCostTask,
+    Comparison,
+    Inherited,
+    PoolRef,
+    TeacherRef,
+    device_of,
+    threads_of,
+)
 from searchd.search import teacher_order
 from searchd.search.ask_tell import AskTell
 from searchd.search.order_results import OrderResults, order_results
 from searchd.search.strategies import progressive_distillation
 from searchd.search.strategies.progressive_distillation import Progressive, end_of
 from searchd.settings import Settings
-from searchd.spec import SUBNET, DistillationSpec
+from searchd.spec import SUBNET, DatasetSpec, DistillationSpec
+from searchd.store import Lease
+from searchd.store.resources import distillations, pools, teachers
+from searchd.store.runs import adaptation_costs
+from searchd.store.work import queue
 
 log = logging.getLogger(__name__)
 
@@ -35,40 +52,87 @@ Costs = dict[str, dict[str, float]]
 
 
 def needs_plan(ask_tell: AskTell) -> bool:
-    """Whether the student of a distillation is ready, and its teachers are not chosen."""
+    """Return whether the student of a distillation is ready and its teachers are not chosen yet."""
     strategy = ask_tell.strategy
     return ask_tell.has_base and isinstance(strategy, Progressive) and strategy.plan is None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanInputs:
+    """Everything that the plan of a distillation depends on, besides what is measured for it."""
+
+    spec: DistillationSpec
+    dataset: DatasetSpec
+    teachers: Mapping[str, Teacher]
+    """All that may teach, by the names that the order uses."""
+    references: Mapping[str, Subnet | TeacherRef]
+    """The same teachers as a worker finds them."""
+    student: Inherited
+    """The trained base as a worker finds it."""
+    pool: PoolRef | None
+    """The trained pool as a worker finds it; None if no teacher is from a pool."""
+
+    @classmethod
+    def of(cls, session: Session, run: Run) -> Self:
+        """Read them from the database.
+
+        Args:
+            session: A reading session.
+            run: A distillation whose student and pool are ready.
+
+        Raises:
+            ConflictError: The student, the pool or a registered teacher is not ready.
+        """
+        assert isinstance(run.spec, DistillationSpec)
+        return cls(
+            spec=run.spec,
+            dataset=run.dataset,
+            teachers=run.teachers,
+            references={
+                name: teachers.reference(session, teacher.teacher)
+                if isinstance(teacher, RegisteredTeacher)
+                else teacher
+                for name, teacher in run.teachers.items()
+            },
+            student=student_of(session, run, BASE_NAME),
+            pool=None if run.pool_id is None else pools.reference(session, run.pool_id),
+        )
+
+
 def make_plan(ledger: Ledger, settings: Settings, cancelled: threading.Event) -> str | None:
-    """Choose the teachers, write the plan down and say why.
+    """Choose the teachers, and record the plan with the reasons for it.
 
     Args:
-        ledger: Of a distillation whose student and pool are ready.
+        ledger: The ledger of a distillation whose student and pool are ready.
         settings: Where the function that compares teachers is found.
-        cancelled: Set when the user wants it stopped; then there may be no plan.
+        cancelled: Set when the user wants the distillation stopped; then there may be no plan.
 
     Returns:
-        In words, why it cannot be done; None if it could, or the user cancelled.
+        Why no plan can be made, as a sentence; None if one was made or the user cancelled.
     """
-    spec = _spec(ledger)
     try:
-        found = _compared(ledger, settings, cancelled)
+        inputs = ledger.read(PlanInputs.of, ledger.run)
+        found = _compared(ledger, inputs, settings, cancelled)
         if found is None:
             return None
-        plan = plan_of(spec, ledger.run.teachers, found)
+        plan = plan_of(inputs.spec, inputs.teachers, found)
     except RayTaskError as error:
         log.exception("distillation %s: its teachers could not be compared", ledger.run_id)
         return f"its teachers could not be compared: {error.cause}"
     except SearchdError as error:
         log.exception("distillation %s: its teachers could not be ordered", ledger.run_id)
         return f"its teachers could not be ordered: {error}"
-    ledger.write_plan(plan, explanation(plan, spec))
+    ledger.write(_record, plan, explanation(plan, inputs.spec))
     return None
 
 
 def plan_of(spec: DistillationSpec, teachers: Mapping[str, Teacher], found: Comparison) -> Plan:
-    """The plan that follows from what was measured.
+    """Return the plan that follows from what was measured.
+
+    Args:
+        spec: The distillation.
+        teachers: All teachers, by the names that the order uses.
+        found: Adaptation costs and the teachers' APs; empty if the order was submitted.
 
     Raises:
         InvalidValueError: See `teacher_order.choose`.
@@ -94,7 +158,7 @@ def plan_of(spec: DistillationSpec, teachers: Mapping[str, Teacher], found: Comp
 
 
 def explanation(plan: Plan, spec: DistillationSpec) -> list[str]:
-    """The plan in words, one message for each teacher."""
+    """Return messages that explain the plan: a summary, and one message for each teacher."""
     how = f"by {spec.order}" if isinstance(spec.order, OrderAlgorithm) else "as submitted"
     messages = [f"teachers: {show(plan.order)}, {how}; {len(plan.stages)} stages are trained"]
     for number, choice in enumerate(plan.choices, start=1):
@@ -107,8 +171,8 @@ def explanation(plan: Plan, spec: DistillationSpec) -> list[str]:
 
 
 def compare_orders(ledger: Ledger) -> None:
-    """Say how the student is after each sequence of a distillation that has ended."""
-    plan, spec = ledger.plan(), ledger.spec
+    """Record events with the student's AP after each sequence of a distillation that has ended."""
+    plan, spec = ledger.row().plan, ledger.spec
     if plan is None or not isinstance(spec, DistillationSpec):
         return
     resolution = _largest(spec.trial.resolutions)
@@ -117,7 +181,7 @@ def compare_orders(ledger: Ledger) -> None:
         for row in ledger.scored()
     }
     proposals = ledger.ask_tell().proposals
-    ledger.announce(verdict(plan, spec, proposals, aps, resolution))
+    ledger.write(queue.record_once, "verdict", verdict(plan, spec, proposals, aps, resolution))
 
 
 def verdict(
@@ -127,14 +191,15 @@ def verdict(
     aps: Mapping[str, float],
     resolution: Resolution,
 ) -> list[str]:
-    """The student's AP after the order and after each baseline, and the order's rank in a study.
+    """Return messages with the student's AP after the order and after each baseline, and with the
+    order's rank in a study.
 
     Args:
-        plan: Of the distillation.
-        spec: What was submitted.
-        proposals: All of the distillation.
-        aps: By the trial's name, of those that succeeded.
-        resolution: At which the APs were measured.
+        plan: The plan of the distillation.
+        spec: The distillation as submitted.
+        proposals: All proposals of the distillation.
+        aps: AP of each trial that succeeded, by the trial's name.
+        resolution: The resolution at which the APs were measured.
     """
     stood = order_results(plan, spec.baselines, proposals, aps)
     ends = {plan.order: stood.order}
@@ -154,46 +219,59 @@ def _rank(plan: Plan, stood: OrderResults) -> str:
     )
 
 
-def _spec(ledger: Ledger) -> DistillationSpec:
-    assert isinstance(ledger.spec, DistillationSpec)
-    return ledger.spec
+def _record(session: Session, lease: Lease, plan: Plan, messages: Sequence[str]) -> None:
+    distillations.record_plan(session, lease, plan)
+    queue.record_once(session, lease, "plan", messages)
 
 
-def _compared(ledger: Ledger, settings: Settings, cancelled: threading.Event) -> Comparison | None:
-    """Costs and APs, of which only what nobody measured before is measured; None if cancelled."""
-    if not isinstance(_spec(ledger).order, OrderAlgorithm):
+def _compared(
+    ledger: Ledger, inputs: PlanInputs, settings: Settings, cancelled: threading.Event
+) -> Comparison | None:
+    """Return adaptation costs and APs, or None if cancelled. Only costs that are not in the
+    database are measured."""
+    if not isinstance(inputs.spec.order, OrderAlgorithm):
         return Comparison(costs={}, performance={})
-    teachers = ledger.teacher_references()
-    pairs = [pair for pair in permutations([STUDENT_NAME, *teachers], 2) if pair[1] in teachers]
-    task = _cost_task(ledger, teachers)
+    targets = inputs.references
+    pairs = [pair for pair in permutations([STUDENT_NAME, *targets], 2) if pair[1] in targets]
+    task = _cost_task(inputs)
     of = {pair: _depends_on(task, pair) for pair in pairs}
     keys = {pair: _key(of[pair]) for pair in pairs}
-    costs = ledger.known_costs(keys.values())
+    costs = ledger.read(adaptation_costs.known, keys.values())
     missing = tuple(pair for pair in pairs if keys[pair] not in costs)
-    message = f"{len(missing)} of {len(pairs)} adaptation costs of {len(teachers)} teachers"
-    ledger.announce([f"{message} are measured, the others are known"])
+    message = f"{len(missing)} of {len(pairs)} adaptation costs of {len(targets)} teachers"
+    note = f"{message} are measured, the others are known"
+    ledger.write(queue.record_once, "costs", [note])
     task = task.model_copy(update={"pairs": missing})
     found: Comparison | None = resolve(settings.adaptation_costs)(task, cancelled.is_set)
     if found is None:
         return None
-    for pair in missing:
-        costs[keys[pair]] = found.costs[pair[0]][pair[1]]
-        ledger.keep_cost(keys[pair], of[pair], costs[keys[pair]])
+    measured = {pair: found.costs[pair[0]][pair[1]] for pair in missing}
+    ledger.write(_keep_costs, [(keys[pair], of[pair], cost) for pair, cost in measured.items()])
+    costs |= {keys[pair]: cost for pair, cost in measured.items()}
     by_name: Costs = {}
     for source, target in pairs:
         by_name.setdefault(source, {})[target] = costs[keys[source, target]]
     return Comparison(costs=by_name, performance=found.performance)
 
 
-def _cost_task(ledger: Ledger, teachers: Mapping[str, Subnet | TeacherRef]) -> AdaptationCostTask:
-    """To compare all teachers and the student, as far as pairs are asked for."""
-    spec = _spec(ledger)
+def _keep_costs(
+    session: Session, lease: Lease, costs: Sequence[tuple[str, Mapping[str, object], float]]
+) -> None:
+    """Store costs, each with its key and what it depends on."""
+    del lease  # a cost that was measured is right, whoever has the lease now
+    for key, of, cost in costs:
+        adaptation_costs.keep(session, key, of, cost)
+
+
+def _cost_task(inputs: PlanInputs) -> AdaptationCostTask:
+    """Return the task that compares all teachers and the student, without the pairs."""
+    spec = inputs.spec
     resources, resolution = spec.resources, _largest(spec.trial.resolutions)
     return AdaptationCostTask(
-        dataset=ledger.dataset,
-        student=ledger.student(),
-        pool=ledger.pool_reference(),
-        teachers=dict(teachers),
+        dataset=inputs.dataset,
+        student=inputs.student,
+        pool=inputs.pool,
+        teachers=dict(inputs.references),
         pairs=(),
         resolution=spec.teacher_resolution or resolution,
         student_resolution=resolution,
@@ -208,7 +286,7 @@ def _cost_task(ledger: Ledger, teachers: Mapping[str, Subnet | TeacherRef]) -> A
 
 
 def _depends_on(task: AdaptationCostTask, pair: tuple[str, str]) -> dict[str, object]:
-    """Everything that a cost is a function of, as JSON."""
+    """Return everything that the cost of a pair depends on, as JSON."""
     return {
         "dataset": task.dataset.model_dump(mode="json"),
         "normalize": task.normalize,
@@ -218,7 +296,7 @@ def _depends_on(task: AdaptationCostTask, pair: tuple[str, str]) -> dict[str, ob
 
 
 def _features(task: AdaptationCostTask, name: str) -> dict[str, object]:
-    """What a detector's features depend on."""
+    """Return everything that a detector's features depend on, as JSON."""
     if name == STUDENT_NAME:
         weights = task.student.student.sha256
         return {"sha256": weights, "resolution": str(task.student_resolution)}
@@ -245,5 +323,5 @@ def _key(of: Mapping[str, object]) -> str:
 
 
 def _largest(resolutions: Sequence[Resolution]) -> Resolution:
-    """At which teachers are compared, as they are before each trial."""
+    """Return the resolution at which teachers are compared."""
     return max(resolutions, key=lambda r: r.width * r.height)

@@ -1,6 +1,6 @@
-"""Times the detectors that users compare, side by side, once the search's trials have ended.
+"""Measures the latency of the detectors that users compare, after the last trial of a search.
 
-While trials share a machine each slows the others down, so what they measured is replaced.
+Trials that share a machine slow each other down, so the latencies that they measured are replaced.
 """
 
 import logging
@@ -21,6 +21,7 @@ from searchd.search.pareto import pareto_front
 from searchd.settings import Settings
 from searchd.spec import ResourcesSpec
 from searchd.store.models import EvaluationRow, TrialRow
+from searchd.store.runs import trials
 
 log = logging.getLogger(__name__)
 
@@ -28,9 +29,9 @@ Timed = tuple[TrialRow, EvaluationRow]
 
 
 def measure_latencies(ledger: Ledger, settings: Settings) -> None:
-    """Have one worker time the detectors of `detectors_to_time`, and write that down.
+    """Have one worker measure the detectors of `detectors_to_time`, and record the results.
 
-    A failure is logged and leaves what the trials measured: it is no reason to lose a search.
+    A failure is logged and leaves what the trials measured; the search still succeeds.
     """
     ask_tell = ledger.ask_tell()
     accepted = ranking(judge(ask_tell.completions, confirm=ask_tell.strategy.confirm).accepted)
@@ -43,21 +44,21 @@ def measure_latencies(ledger: Ledger, settings: Settings) -> None:
     try:
         found = ray.get(remote.remote(settings.latency, _task(chosen, resources)))
     except RayError:
-        log.exception("search %s: latencies could not be measured", ledger.run_id)
+        log.exception("run %s: latencies could not be measured", ledger.run_id)
         return
-    ledger.record_latencies(
-        {evaluation.id: times for (_, evaluation), times in zip(chosen, found, strict=True)}
-    )
-    log.info("search %s: %d detectors were timed side by side", ledger.run_id, len(chosen))
+    times = {evaluation.id: taken for (_, evaluation), taken in zip(chosen, found, strict=True)}
+    ledger.write(trials.record_latencies, times)
+    log.info("run %s: %d detectors were timed side by side", ledger.run_id, len(chosen))
 
 
 def detectors_to_time(scored: Sequence[TrialRow], best_name: str | None) -> list[Timed]:
-    """The front of AP against MACs over all resolutions, and the best resolution of the base, of
-    the best search trial and of the last control; as far as their weights are still there.
+    """Return the Pareto front of AP against MACs over all resolutions, and the base, the best
+    search trial and the last control, each at its best resolution. Trials without weights are left
+    out.
 
     Args:
-        scored: Trials that succeeded, in the order they ended.
-        best_name: Name of the best search trial, if one was accepted.
+        scored: The trials that succeeded, in the order in which they ended.
+        best_name: Name of the best search trial; None if no search trial was accepted.
     """
     scored = [row for row in scored if _has_weights(row)]
     points = [(row, evaluation) for row in scored for evaluation in row.evaluations]
@@ -85,7 +86,7 @@ def _task(chosen: Sequence[Timed], resources: ResourcesSpec) -> LatencyTask:
 
 
 def _timed(row: TrialRow, evaluation: EvaluationRow) -> TimedDetector:
-    assert row.detector is not None  # of a success
+    assert row.detector is not None  # a success has one
     (student,) = (file.artifact for file in row.artifacts if file.name == STUDENT)
     return TimedDetector(
         trial=row.name,
@@ -97,5 +98,5 @@ def _timed(row: TrialRow, evaluation: EvaluationRow) -> TimedDetector:
 
 @ray.remote
 def _measure(path: str, task: LatencyTask) -> list[tuple[float, float]]:
-    """Seconds of one forward pass and images per second, of each detector."""
+    """Return seconds per forward pass and images per second of each detector."""
     return [(found.latency_s, found.images_per_s) for found in resolve(path)(task)]

@@ -1,4 +1,4 @@
-"""Keeps a driver's lease alive, and sees what the user wants meanwhile. A thread; no Ray."""
+"""Extends a driver's lease by heartbeats, and reads the user's requests. A thread; no Ray."""
 
 import logging
 import os
@@ -20,24 +20,24 @@ log = logging.getLogger(__name__)
 
 EXIT_LEASE_LOST = 3
 _LONGEST_INTERVAL_S = 2.0
-"""Between two looks at the database; what a user wants is seen within it."""
+"""The longest time between two heartbeats; a user's request is seen within it."""
 
 
 class LeaseHeartbeat:
-    """Extends the lease until left; ends the process when the lease is lost.
+    """A context in which the lease is extended; ends the process when the lease is lost.
 
-    A driver whose lease was lost must not write any more. The store refuses its writes anyway;
+    A driver that has lost its lease must not write any more. The store refuses its writes anyway;
     ending at once frees the cluster for the driver that holds the lease now.
 
     Args:
-        database: Holds the lease.
-        lease: To be kept.
-        lease_s: How long each extension lasts.
+        database: The database with the lease.
+        lease: The lease to extend.
+        lease_s: Seconds for which each heartbeat extends the lease.
         on_lost: Called when the lease is lost.
 
     Attributes:
-        stopping: Set once the user wants the work stopped: paused or cancelled. Stays set, also
-            when the user has it resumed meanwhile: then another driver goes on.
+        stopping: Set once the user asked to pause or cancel the work. It stays set even if the user
+            resumes the work in the meantime: another driver then resumes it.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class LeaseHeartbeat:
         self._on_lost = on_lost
         self._left = threading.Event()
         self._kept_at = time.monotonic()
-        self._thread = threading.Thread(target=self._run, name="lease keeper", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="lease heartbeat", daemon=True)
 
     def __enter__(self) -> Self:
         self.beat()
@@ -72,7 +72,7 @@ class LeaseHeartbeat:
         self._thread.join()
 
     def beat(self) -> None:
-        """Extend the lease once, and look at what the user wants."""
+        """Extend the lease once, and read the user's request."""
         with self._database.write() as session:
             kept = queue.extend(session, self._lease, lease_s=self._lease_s, now=now())
             row = queue.get(session, self._lease.work_id)
@@ -83,7 +83,7 @@ class LeaseHeartbeat:
             self._on_lost()
         # else: this driver has just finished the work
         if row.desired is not Desired.RUN and not self.stopping.is_set():
-            log.info("%s: a user asked to %s", row.id, row.desired)
+            log.info("%s: asked to %s by %s", row.id, row.desired, row.desired_by)
             self.stopping.set()
 
     def _run(self) -> None:
@@ -98,5 +98,5 @@ class LeaseHeartbeat:
 
 
 def _may_be_our_doing(work: WorkRow) -> bool:
-    """Whether a driver that holds the lease may itself have ended it so."""
+    """Return whether the driver itself may have ended the work, rather than lost its lease."""
     return is_final(work.status) and work.desired is not Desired.KILL

@@ -1,4 +1,4 @@
-"""Trains an elastic teacher pool: hands over the order, and writes down what is reported."""
+"""Runs the training of an elastic teacher pool: passes the task, and records the reports."""
 
 import logging
 import threading
@@ -23,19 +23,19 @@ PROGRESS_INTERVAL_S = 1.0
 
 
 class WorkersLostError(SearchdError):
-    """The training ended without a report; another attempt can go on from its checkpoint."""
+    """The training ended without a report; another attempt can resume from its checkpoint."""
 
 
 def run_pool(
     database: Database, lease: Lease, settings: Settings, stopping: threading.Event
 ) -> PoolStatus:
-    """Train the pool, or adopt the report of an earlier attempt that was written in full.
+    """Train the pool, or record the report that an earlier attempt left in the artifact store.
 
     Args:
-        database: Holds the pool.
-        lease: On its work.
-        settings: Where the training is found, and how workers behave.
-        stopping: Set when the user wants the training stopped: paused or cancelled.
+        database: The database with the pool.
+        lease: The lease on the pool's work.
+        settings: The path of the training's code, and intervals of workers.
+        stopping: Set when the user asked to pause or cancel the training.
 
     Returns:
         The pool's status afterwards.
@@ -62,13 +62,13 @@ def run_pool(
 
 
 class _Progress:
-    """Takes in where the training stands; says whether it is to go on."""
+    """Records the progress of the training; the result of a call is whether to continue."""
 
     def __init__(self, database: Database, lease: Lease, stopping: threading.Event) -> None:
         self._database = database
         self._lease = lease
         self._stopping = stopping
-        self._has_heeded = False
+        self._has_acknowledged = False
         self._written_at = float("-inf")
 
     def __call__(self, progress: PoolProgress) -> bool:
@@ -76,15 +76,15 @@ class _Progress:
             self._written_at = time.monotonic()
             with self._database.write() as session:
                 pools.record_progress(session, self._lease, progress)
-        if self._stopping.is_set() and not self._has_heeded:
+        if self._stopping.is_set() and not self._has_acknowledged:
             with self._database.write() as session:
                 queue.acknowledge_stop(session, self._lease)
-            self._has_heeded = True
-        return not self._has_heeded
+            self._has_acknowledged = True
+        return not self._has_acknowledged
 
 
 def _task(database: Database, lease: Lease, settings: Settings) -> PoolTrainingTask:
-    """The order of this attempt; each lease is one."""
+    """Return the task of this attempt. Each lease is one attempt."""
     with database.read() as session:
         row = session.get_one(PoolRow, queue.get(session, lease.work_id).resource_id)
         dataset = session.get_one(DatasetRow, row.dataset_id)
@@ -107,10 +107,12 @@ def _task(database: Database, lease: Lease, settings: Settings) -> PoolTrainingT
 
 
 def _written_report(task: PoolTrainingTask) -> PoolReport | None:
-    """The report of the latest attempt that wrote one, if its driver could not record it."""
+    """Return the latest report in the artifact store that no driver has recorded, or None."""
     for folder in task.previous_attempts:
         uri = artifacts.join(folder, REPORT_FILE)
         if artifacts.exists(uri):
-            log.info("pool %s: the report %s was written, and is recorded now", task.pool, uri)
+            log.info(
+                "pool %s: found the report %s of an earlier attempt; recording it", task.pool, uri
+            )
             return POOL_REPORT.validate_python(artifacts.read_json(uri))
     return None

@@ -1,4 +1,4 @@
-"""A run (a search or a distillation) as the driver holds it, and the folders of its artifacts."""
+"""A run (a search or a distillation) as the driver sees it, and the folders of its artifacts."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ from searchd.store.resources import distillations
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A search or a distillation, as it was submitted, with what it names."""
+    """A search or a distillation as it was submitted, with the resources that it names."""
 
     id: str
     spec: SearchSpec | DistillationSpec
@@ -30,13 +30,13 @@ class Run:
     pool_id: str | None
     pool_spec: PoolSpec | None
     origin_id: str | None
-    """The finished trial whose student is the base."""
+    """Id of the finished trial whose student is the base; None if the base is trained or loaded."""
     teachers: dict[str, Teacher]
-    """Of a distillation, by the names that its order uses."""
+    """The teachers of a distillation, by the names that its order uses; empty for a search."""
 
 
 def load_run(session: Session, run_id: str) -> Run:
-    """A search or a distillation that was admitted."""
+    """Read a run that was admitted."""
     row = session.get_one(RunRow, run_id)
     dataset = session.get_one(DatasetRow, row.dataset_id)
     assert dataset.summary is not None  # a run is admitted once its data set is READY
@@ -54,10 +54,10 @@ def load_run(session: Session, run_id: str) -> Run:
 
 
 def run_folder(settings: Settings, run_id: str) -> str:
-    """URI of a run's folder."""
+    """Return the URI of a run's folder."""
     return artifacts.join(settings.artifact_root, "searches", run_id)
 
 
 def attempt_folder(settings: Settings, run_id: str, trial: str, attempt: int) -> str:
-    """URI of the folder that one attempt writes to."""
+    """Return the URI of the folder that one attempt writes to."""
     return artifacts.join(run_folder(settings, run_id), trial, f"attempt-{attempt}")

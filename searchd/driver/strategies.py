@@ -1,9 +1,10 @@
-"""From what a user submitted to the rules that a search's strategy decides by."""
+"""The strategy of a run, from what the user submitted."""
 
-from typing import Any
+from typing import TypedDict
 
 from searchd.domain.distillation_plan import Plan
-from searchd.domain.trial import PruneToMacs
+from searchd.domain.subnet import SubnetSpace
+from searchd.search.stopping_criteria import Limits
 from searchd.search.strategies.base import Strategy
 from searchd.search.strategies.joint_detnas import JointDetNas
 from searchd.search.strategies.pipeline import Pipeline
@@ -21,15 +22,25 @@ from searchd.spec import (
 from searchd.spec.search import limits_of
 
 
+class _Shared(TypedDict):
+    """What every strategy of a search is given, besides its settings."""
+
+    space: SubnetSpace
+    seed: int
+    limits: Limits
+    noise_seeds: int
+    confirm: bool
+
+
 def strategy_of(
     spec: SearchSpec | DistillationSpec, pool: PoolSpec | None, plan: Plan | None = None
 ) -> Strategy:
-    """What a search or a distillation decides by, with its settings.
+    """Return the strategy of a run, with its settings.
 
     Args:
         spec: What was submitted.
-        pool: Of the teachers; a search has one.
-        plan: Of a distillation, once it is made.
+        pool: The pool of the teachers; a search has one.
+        plan: The plan of a distillation, once it is made.
     """
     if isinstance(spec, DistillationSpec):
         return Progressive(seed=spec.seed, plan=plan)
@@ -38,41 +49,31 @@ def strategy_of(
 
 
 def _search_strategy(search: SearchSpec, pool: PoolSpec) -> Strategy:
-    strategy, budget = search.strategy, search.budget
-    space, seed = pool.space.space, search.seed
-    noise_seeds = 1 if search.noise is None else search.noise.seeds
-    limits = limits_of(budget, search.resources.gpus_per_trial)
-    if isinstance(strategy, PipelineSpec):
+    settings, budget = search.strategy, search.budget
+    shared = _Shared(
+        space=pool.space.space,
+        seed=search.seed,
+        limits=limits_of(budget, search.resources.gpus_per_trial),
+        noise_seeds=1 if search.noise is None else search.noise.seeds,
+        confirm=search.confirm,
+    )
+    if isinstance(settings, PipelineSpec):
         return Pipeline(
-            space=space,
-            seed=seed,
-            max_trials=strategy.num_trials,
-            limits=limits,
-            noise_seeds=noise_seeds,
-            control=search.control,
-            prune=PruneToMacs(
-                fraction=strategy.macs_fraction,
-                macs=strategy.macs,
-                min_channels=strategy.min_channels,
-            ),
+            settings=settings, max_trials=settings.num_trials, control=search.control, **shared
         )
-    # The other specs' fields have the names of their rules' fields.
-    values: dict[str, Any] = {
-        **strategy.model_dump(exclude={"kind"}),
-        "space": space,
-        "seed": seed,
-        "max_trials": budget.max_trials,
-        "limits": limits,
-        "noise_seeds": noise_seeds,
-        "confirm": search.confirm,
-    }
-    if isinstance(strategy, JointDetNasSpec):
+    if isinstance(settings, JointDetNasSpec):
         return JointDetNas(
-            **values,
+            settings=settings,
+            max_trials=budget.max_trials,
             patience=budget.patience,
             control=search.control,
             abandon=search.abandon,
+            **shared,
         )
-    if isinstance(strategy, RandomSpec):
-        return RandomSearch(**values, control=search.control)
-    return PoolSearch(**values, patience=budget.patience)
+    if isinstance(settings, RandomSpec):
+        return RandomSearch(
+            settings=settings, max_trials=budget.max_trials, control=search.control, **shared
+        )
+    return PoolSearch(
+        settings=settings, max_trials=budget.max_trials, patience=budget.patience, **shared
+    )

@@ -1,4 +1,4 @@
-"""Has a registered teacher loaded and evaluated on the cluster, and records what is reported."""
+"""Runs the evaluation of a registered teacher on the cluster, and records the report."""
 
 import logging
 
@@ -21,10 +21,10 @@ log = logging.getLogger(__name__)
 
 
 def run_teacher(database: Database, lease: Lease, settings: Settings) -> TeacherStatus:
-    """Evaluate the teacher, or adopt the report of an earlier attempt that was written in full.
+    """Evaluate the teacher, or record the report that an earlier attempt left in the store.
 
     Returns:
-        READY, or FAILED with what is wrong with the checkpoint or the data in its reason.
+        READY, or FAILED; the recorded reason names the problem of the checkpoint or the data.
 
     Raises:
         RayError: The worker was lost; the coordinator is to start another attempt.
@@ -52,7 +52,7 @@ def _evaluate(
 
 
 def _attempt(path: str, task: TeacherEvaluationTask) -> tuple[TeacherReport | None, str]:
-    """The report, or what no further attempt would change."""
+    """Return the report, or None and an error that another attempt would not change."""
     try:
         return resolve(path)(task), ""
     except (ArtifactError, CheckpointError, DataError, InvalidValueError) as error:
@@ -60,7 +60,7 @@ def _attempt(path: str, task: TeacherEvaluationTask) -> tuple[TeacherReport | No
 
 
 def _task(database: Database, lease: Lease, settings: Settings) -> TeacherEvaluationTask:
-    """The order of this attempt; each lease is one."""
+    """Return the task of this attempt. Each lease is one attempt."""
     with database.read() as session:
         row = _row(database, lease)
         spec = row.spec
@@ -80,12 +80,16 @@ def _task(database: Database, lease: Lease, settings: Settings) -> TeacherEvalua
 
 
 def _written_report(database: Database, lease: Lease, settings: Settings) -> TeacherReport | None:
-    """The report of the latest attempt that wrote one, if its driver could not record it."""
+    """Return the latest report in the artifact store that no driver has recorded, or None."""
     teacher_id = _row(database, lease).id
     for attempt in range(lease.number - 1, 0, -1):
         uri = artifacts.join(_folder(settings, teacher_id, attempt), REPORT_FILE)
         if artifacts.exists(uri):
-            log.info("teacher %s: the report %s was written, and is recorded now", teacher_id, uri)
+            log.info(
+                "teacher %s: found the report %s of an earlier attempt; recording it",
+                teacher_id,
+                uri,
+            )
             return TEACHER_REPORT.validate_python(artifacts.read_json(uri))
     return None
 

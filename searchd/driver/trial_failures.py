@@ -1,23 +1,33 @@
-"""What the database knows of an attempt that failed, beyond what its worker reported."""
+"""Failed attempts: what is known about them besides the worker's report."""
 
 from sqlalchemy.orm import Session
 
 from searchd.domain.actions import ACTION_KINDS, Action, legal_actions
 from searchd.domain.architecture import Architecture
 from searchd.domain.errors import ArtifactError
-from searchd.domain.lifecycle import FailureCause
+from searchd.domain.lifecycle import FailureCause, TrialStatus
 from searchd.domain.retries import Failure
 from searchd.domain.trial import MutateTeacher, Train, TrialRole
 from searchd.driver.run import Run
 from searchd.driver.trial_tasks import training_of
 from searchd.messages.reports import Report
-from searchd.spec import PairSearchSpec, SearchSpec
+from searchd.search.strategies.pair_steps import PairSettings
+from searchd.spec import SearchSpec
 from searchd.store.models import TrialRow
 from searchd.store.runs import trials
 
 
+def last_failure(session: Session, run_id: str) -> str:
+    """Return why the last failed trial of a run failed, as a sentence."""
+    failed = [t for t in trials.completed(session, run_id) if t.status is TrialStatus.FAILED]
+    if not failed:
+        return "no trial failed"
+    last = failed[-1]
+    return f"the last failure is trial {last.name} ({last.cause}): {last.status_reason}"
+
+
 def failure_of(session: Session, run: Run, trial: TrialRow, report: Report) -> Failure:
-    """The failure, with what is to be known to decide about it."""
+    """Return the failure of an attempt, with what decides whether and how it is retried."""
     cause = report.cause or FailureCause.BUG
     return Failure(
         cause=cause,
@@ -30,14 +40,14 @@ def failure_of(session: Session, run: Run, trial: TrialRow, report: Report) -> F
 
 
 def _other_parent(session: Session, run: Run, trial: TrialRow, damaged: str) -> str | None:
-    """Name of the grandparent, if the parent's files are what is damaged and the trial means the
-    same with the grandparent's student.
+    """Return the grandparent's name if the parent's files are damaged and the trial can inherit the
+    grandparent's student instead, else None.
 
-    Steps over pairs do: they are scored for themselves. What a pipeline, a distillation or a
-    control is worth depends on each stage before it.
+    Steps over pairs can, since each is scored by itself. The result of a pipeline, a distillation
+    or a control depends on each stage before it.
     """
     strategy = run.spec.strategy if isinstance(run.spec, SearchSpec) else None
-    is_step = isinstance(strategy, PairSearchSpec) and trial.role is TrialRole.SEARCH
+    is_step = isinstance(strategy, PairSettings) and trial.role is TrialRole.SEARCH
     if not is_step or trial.parent_id is None:
         return None
     parent = trials.get(session, trial.parent_id)
@@ -46,14 +56,15 @@ def _other_parent(session: Session, run: Run, trial: TrialRow, damaged: str) -> 
     if damaged not in {artifact.uri for artifact in parent.artifacts}:
         return None
     grandparent = trials.get(session, parent.parent_id)
-    assert isinstance(strategy, PairSearchSpec)  # checked above
+    assert isinstance(strategy, PairSettings)  # checked above
     return grandparent.name if _may_follow(session, trial, grandparent, strategy) else None
 
 
 def _may_follow(
-    session: Session, trial: TrialRow, parent: TrialRow, strategy: PairSearchSpec
+    session: Session, trial: TrialRow, parent: TrialRow, strategy: PairSettings
 ) -> bool:
-    """Whether the trial's change can be made to another parent's student, which is still stored."""
+    """Return whether another parent's student is still stored and the trial's change is legal for
+    it."""
     try:
         architecture = trials.inherited(session, parent.id).detector.architecture
     except ArtifactError:  # collected
@@ -62,7 +73,7 @@ def _may_follow(
     return isinstance(change, Train | MutateTeacher) or change in _legal(architecture, strategy)
 
 
-def _legal(architecture: Architecture, strategy: PairSearchSpec) -> list[Action]:
+def _legal(architecture: Architecture, strategy: PairSettings) -> list[Action]:
     found = legal_actions(
         architecture,
         kinds=ACTION_KINDS,

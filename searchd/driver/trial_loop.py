@@ -1,4 +1,4 @@
-"""Runs a search: the base first, then trials with teachers, then controls."""
+"""Runs a search or a distillation: the base, then trials with teachers, then controls."""
 
 import logging
 import shutil
@@ -9,9 +9,11 @@ from searchd.driver.cluster import connect, resolve
 from searchd.driver.distillation_plan import compare_orders, make_plan, needs_plan
 from searchd.driver.final_latencies import measure_latencies
 from searchd.driver.ledger import Ledger
+from searchd.driver.trial_failures import last_failure
 from searchd.driver.tune import TrialScheduler, run_tuner
 from searchd.search.ask_tell import Finished
 from searchd.settings import Settings
+from searchd.store.work import queue
 
 log = logging.getLogger(__name__)
 
@@ -21,15 +23,15 @@ _POOL_POLL_S = 1.0
 def run_search(
     ledger: Ledger, settings: Settings, stopping: threading.Event
 ) -> tuple[SearchStatus, str]:
-    """Run trials until the search has ended or the user wants it stopped, and say so in the ledger.
+    """Run trials until the run has ended or the user asked to stop it, and record the outcome.
 
-    Every finished score is kept, whatever ends it. A trial whose report was written is not trained
-    again, also when the report was not recorded.
+    Every finished score is kept in any case. A trial whose report is in the artifact store is not
+    trained again, even if the report was not recorded.
 
     Args:
-        ledger: The books of the search.
-        settings: Where the trainable is found, and how workers behave.
-        stopping: Set when the user wants the search stopped: paused or cancelled.
+        ledger: The ledger of the run.
+        settings: The path of the trainable, and intervals of workers.
+        stopping: Set when the user asked to pause or cancel the run.
 
     Returns:
         The status afterwards and its reason.
@@ -41,15 +43,15 @@ def run_search(
 def _run(
     ledger: Ledger, settings: Settings, stopping: threading.Event
 ) -> tuple[SearchStatus, str] | None:
-    """How the search has ended; None if the user wants it stopped."""
+    """Return the final status and its reason; None if the user asked to stop the run."""
     ledger.clear_stop_flag()
-    if ledger.status() is SearchStatus.QUEUED:
-        ledger.advance(SearchStatus.PREPARING, "its driver has started")
+    if ledger.row().status is SearchStatus.QUEUED:
+        ledger.write(queue.advance, SearchStatus.PREPARING, "its driver has started")
     connect(settings)
     again = ledger.recover()
     ask_tell = ledger.ask_tell()
     log.info(
-        "search %s: %d trials proposed, %d ended, %d to be run again",
+        "run %s: %d trials proposed, %d ended, %d to be run again",
         *(ledger.run_id, len(ask_tell.proposals), len(ask_tell.completions), len(again)),
     )
     while not stopping.is_set():
@@ -61,7 +63,7 @@ def _run(
             may_search=_PoolGate(ledger).is_open,
         )
         _run_tuner(scheduler, ledger, settings)
-        # The Tuner has ended, also when it only waits for the pool: an idle worker would keep
+        # The Tuner ends even when trials only wait for the pool: an idle worker would reserve
         # resources that the pool may need.
         if stopping.is_set():
             return None
@@ -82,7 +84,7 @@ def _run(
 
 
 class _PoolGate:
-    """Opens when the pool of teachers is ready; the search is RUNNING from then on."""
+    """Opens when the pool of teachers is ready; the run is RUNNING from then on."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -90,17 +92,19 @@ class _PoolGate:
 
     def is_open(self) -> bool:
         if not self._is_open and self._ledger.pool()[0] is PoolStatus.READY:
-            self._ledger.advance(SearchStatus.RUNNING, "base detector and pool are ready")
+            reason = "base detector and pool are ready"
+            self._ledger.write(queue.advance, SearchStatus.RUNNING, reason)
             self._is_open = True
         return self._is_open
 
 
 def _end(finished: Finished | None, ledger: Ledger) -> tuple[SearchStatus, str] | None:
-    """How the search has ended, or None if it goes on."""
+    """Return the final status and its reason; None if the run continues."""
     if finished is not None and finished.succeeded:
         return SearchStatus.SUCCEEDED, finished.reason
     if finished is not None:
-        return SearchStatus.FAILED, f"{finished.reason}; {ledger.last_failure()}"
+        failure = ledger.read(last_failure, ledger.run_id)
+        return SearchStatus.FAILED, f"{finished.reason}; {failure}"
     pool, reason = ledger.pool()
     if pool in (PoolStatus.FAILED, PoolStatus.CANCELLED):
         return SearchStatus.FAILED, f"its pool of teachers is {pool}: {reason}"
@@ -109,7 +113,7 @@ def _end(finished: Finished | None, ledger: Ledger) -> tuple[SearchStatus, str] 
 
 def _run_tuner(scheduler: TrialScheduler, ledger: Ledger, settings: Settings) -> None:
     storage = settings.data_folder.absolute() / "tune" / ledger.run_id
-    shutil.rmtree(storage, ignore_errors=True)  # of an earlier driver: never read
+    shutil.rmtree(storage, ignore_errors=True)  # left by an earlier driver, never read
     run_tuner(
         scheduler,
         resolve(settings.trial_trainable),

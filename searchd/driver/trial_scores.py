@@ -1,4 +1,4 @@
-"""What a report comes to: the student's scores, and what is to be said about them."""
+"""The scores of a reported student, and remarks on them for users."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ from searchd.store.runs import trials
 
 
 def scores_of(session: Session, run: Run, report: Report) -> dict[Resolution, float]:
-    """H(S, r) at every resolution (docs/papers.md 1.3); nothing unless the trial succeeded.
+    """Return H(S, r) at every resolution (docs/papers.md 1.3); empty unless the trial succeeded.
 
     Raises:
         InvalidValueError: It lacks the multiply-accumulates that it is scored by.
@@ -48,28 +48,31 @@ def scores_of(session: Session, run: Run, report: Report) -> dict[Resolution, fl
 
 
 def base_macs_of(session: Session, run: Run) -> float | None:
-    """Of the base of the search; a distillation that goes on from a trial has that one's, so that
-    their scores can be compared. None while it is not trained."""
+    """Return the multiply-accumulates of the base, or None while it is not trained.
+
+    A run that continues a trial of another run has the base of that run, so that their scores can
+    be compared.
+    """
     if run.origin_id is not None:
         return trials.ancestors(session, run.origin_id)[0].base_macs
     return trials.get(session, trials.trial_id(run.id, BASE_NAME)).base_macs
 
 
 def remarks_on(
-    told: Completion, completions: Sequence[Completion], spec: SearchSpec | DistillationSpec
+    completion: Completion, completions: Sequence[Completion], spec: SearchSpec | DistillationSpec
 ) -> list[str]:
-    """What users are to know of a trial that has just ended, in words.
+    """Return what users should know about a trial that has just ended, as sentences.
 
     Args:
-        told: The last of `completions`.
-        completions: Of the run.
-        spec: Of the run.
+        completion: The trial's, the last of `completions`.
+        completions: All completions of the run.
+        spec: The run's spec.
     """
     remarks = []
-    doubtful = noise_warning(told, completions)
+    doubtful = noise_warning(completion, completions)
     if doubtful is not None:
         remarks.append(f"within noise: {doubtful}")
     confirmed = None
     if isinstance(spec, SearchSpec) and spec.confirm:
-        confirmed = confirmation_note(told, completions)
+        confirmed = confirmation_note(completion, completions)
     return remarks if confirmed is None else [*remarks, f"confirmation: {confirmed}"]

@@ -1,4 +1,4 @@
-"""From a proposal to what a worker is handed: the order of a trial, with all that it inherits."""
+"""From a proposal to the task of a worker, with everything that the trial inherits."""
 
 from collections.abc import Sequence
 
@@ -51,10 +51,10 @@ NO_METHODS = MethodsSpec(methods=())
 def make_task(
     session: Session, run: Run, settings: Settings, proposal: Proposal, plan: Plan | None
 ) -> TrialTask:
-    """What the next attempt at a proposed trial hands to its worker.
+    """Return the task of the next attempt at a proposed trial.
 
     Raises:
-        ConflictError: What it goes on from has no student, or its pool or teacher is not ready.
+        ConflictError: Its parent has no student, or its pool or teacher is not ready.
     """
     row = trials.get(session, trials.trial_id(run.id, proposal.name))
     attempt = row.attempt + 1
@@ -94,8 +94,9 @@ def make_task(
 
 
 def student_of(session: Session, run: Run, trial: str) -> Inherited:
-    """The student of the run's trial of this name, as a child finds it. The adapters of a student
-    that another search distilled are still that trial's.
+    """Return the student of the run's trial of this name, as a child inherits it.
+
+    If the base is the student of another run, the adapters are those of that run's trial.
 
     Raises:
         NotFoundError: There is no such trial.
@@ -109,8 +110,8 @@ def student_of(session: Session, run: Run, trial: str) -> Inherited:
 
 
 def training_of(run: Run, trial: TrialRow) -> TrainingSpec:
-    """How the next attempt at a trial trains: as the spec says, but for what earlier attempts
-    taught."""
+    """Return the training of the next attempt at a trial: the spec's, with the adjustments that
+    failed attempts led to."""
     spec = _training(run, trial.role is TrialRole.BASE)
     batch_size = int(trial.adjustments.get(BATCH_SIZE, spec.batch_size))
     factor = batch_size / spec.batch_size * trial.adjustments.get(RATE_FACTOR, 1.0)
@@ -121,12 +122,12 @@ def training_of(run: Run, trial: TrialRow) -> TrainingSpec:
 def _inherited(
     session: Session, run: Run, trial: TrialRow, plan: Plan | None
 ) -> tuple[Inherited | None, MethodsSpec]:
-    """The parent's student, and what this trial distils by."""
+    """Return the parent's student and the methods of this trial."""
     proposal = trial.proposal
     methods = _methods(run, proposal, plan)
     if proposal.parent is None or isinstance(proposal.change, TakeSubnet):
         return None, methods
-    assert trial.parent_id is not None  # it has a parent; another one than proposed, if need be
+    assert trial.parent_id is not None  # the proposed parent, or after a retry another one
     inherited = student_of(session, run, trial.parent_id.removeprefix(trials.trial_id(run.id, "")))
     if isinstance(run.spec, SearchSpec):
         return inherited, methods
@@ -192,16 +193,18 @@ def handed_on(
     inherited: Inherited,
     distillation: MethodsSpec,
 ) -> tuple[Inherited, MethodsSpec]:
-    """The parent's student as a stage finds it, and what the stage distils by (docs/papers.md 2.6).
+    """Return the student that a stage inherits and the methods that it distils by
+    (docs/papers.md 2.6).
 
-    Weights are carried over; adapters only under the same teacher. The inheriting strategy, which
-    remembers in the adapters that it has acted, is left out once the student had another teacher.
+    Weights are always inherited, adapters only from a stage with the same teacher. The inheriting
+    strategy, which records in the adapters that it has acted, is left out once the student had
+    another teacher.
 
     Args:
-        teacher: The stage's.
-        earlier: Teachers of the stages before, the last one last.
-        inherited: Of the parent, with its adapters.
-        distillation: What was submitted.
+        teacher: The stage's teacher.
+        earlier: The teachers of the earlier stages, in order.
+        inherited: The parent's student with its adapters.
+        distillation: The methods that were submitted.
     """
     if not earlier or earlier[-1] != teacher:
         inherited = inherited.model_copy(update={"adapters": None})
@@ -214,14 +217,15 @@ def handed_on(
 def early_stopping_rule(
     session: Session, run: Run, strategy: Strategy, proposal: Proposal
 ) -> EarlyStoppingRule | None:
-    """None for a trial that is not judged by its first epoch: of another role, or strategy."""
+    """Return the rule that may stop a trial after its first epoch. None for trials of another role
+    or strategy."""
     if not isinstance(strategy, JointDetNas) or not strategy.abandon:
         return None
     if proposal.role is not TrialRole.SEARCH:
         return None
     base_macs = base_macs_of(session, run)
     assert base_macs is not None  # search trials come after the base
-    told = completions.of_run(session, session.get_one(RunRow, run.id))
+    found = completions.of_run(session, session.get_one(RunRow, run.id))
     return EarlyStoppingRule(
-        base_macs=base_macs, abandon_below=abandon_below(strategy, proposal, told)
+        base_macs=base_macs, abandon_below=abandon_below(strategy, proposal, found)
     )

@@ -1,7 +1,7 @@
-"""Ray Tune around a pure strategy: proposals go in, results come out, the ledger writes both down.
+"""Ray Tune around a pure strategy: Tune runs what the strategy proposes, the ledger records both.
 
-Tune asks for trials and says how they ended; the strategy decides. Tune's own snapshots are never
-used: a new driver starts from the database. Knows no torch.
+Tune asks for trials and reports how they ended; the strategy decides. Tune's own snapshots are
+never used: a new driver resumes from the database. Does not import torch.
 """
 
 import logging
@@ -28,9 +28,9 @@ from searchd.spec import ResourcesSpec
 log = logging.getLogger(__name__)
 
 PROGRESS_INTERVAL_S = 1.0
-"""A trial's progress is written down at most so often."""
+"""The shortest time between two records of a trial's progress."""
 PASS_ON_INTERVAL_S = 1.0
-"""Between two tries to tell workers to stop, while the store takes no writes."""
+"""Time between two attempts to signal workers to stop, while the store accepts no writes."""
 _QUIET = {"RAY_AIR_NEW_OUTPUT": "0", "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1"}
 """Tune prints no tables and writes no result files: the database has them."""
 
@@ -39,24 +39,24 @@ _QUIET = {"RAY_AIR_NEW_OUTPUT": "0", "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1"}
 class _InFlight:
     task: TrialTask
     has_started: bool = False
-    """Whether a worker has it; Tune may hold it for long before."""
+    """Whether a worker has it; before that, Tune may wait for resources for a long time."""
     written_at: float = float("-inf")
-    """clock() when its progress was last written down."""
+    """clock() when its progress was last recorded."""
 
 
 class TrialScheduler:
-    """Says what Tune is to run next, and takes in what Tune hears. Not thread-safe.
+    """Decides what Tune runs next, and records what Tune receives. Not thread-safe.
 
     Args:
-        strategy: Decides. Up to date with the ledger.
-        ledger: Writes.
-        again: Trials that were proposed earlier and are still to be run; they come first.
-        is_stopping: Whether the user wants the search stopped: paused or cancelled.
-        may_search: Asked once the base is trained: whether trials with teachers may begin.
-        clock: Seconds that never go back.
+        ask_tell: The strategy with its history, up to date with the ledger.
+        ledger: Records everything.
+        again: Trials that were proposed earlier and must still run; they come first.
+        is_stopping: Returns whether the user asked to pause or cancel the run.
+        may_search: Called once the base is trained; returns whether trials with teachers may start.
+        clock: A monotonic clock, in seconds.
 
     Attributes:
-        finished: What the strategy said last, once it has nothing to propose any more.
+        finished: The strategy's last decision, once it proposes nothing more.
     """
 
     def __init__(
@@ -87,18 +87,19 @@ class TrialScheduler:
 
     @property
     def may_end(self) -> bool:
-        """Whether the user wants it stopped and no worker has a trial: nothing is worth a wait."""
+        """Whether the user asked to stop and no worker has a trial, so that nothing is left to wait
+        for."""
         return self._is_stopping() and not any(t.has_started for t in self._in_flight.values())
 
     def acknowledge_stop(self) -> None:
-        """Pass on to the workers that the user wants them to stop. To be called often."""
+        """Signal the workers to stop if the user asked for it. Must be called often."""
         if not self._is_stopping() or self._has_passed_on or self._clock() < self._pass_on_at:
             return
         self._has_passed_on = self._ledger.stop()
         self._pass_on_at = self._clock() + PASS_ON_INTERVAL_S
 
     def next(self, tune_id: str) -> TrialTask | None:
-        """The order that Tune's trial `tune_id` is to carry out; None when there is none now.
+        """Return the task of Tune's trial `tune_id`, or None if there is none now.
 
         None while nothing is in flight means that this Tuner has nothing left to do.
         """
@@ -110,25 +111,25 @@ class TrialScheduler:
         return task
 
     def started(self, tune_id: str) -> None:
-        """A worker has taken the order."""
+        """Record that a worker has started the trial."""
         trial = self._in_flight[tune_id]
         trial.has_started = True
         self._ledger.start(trial.task)
 
     def progressed(self, tune_id: str, progress: Progress) -> None:
-        """A worker said where it stands."""
+        """Record a worker's progress."""
         trial = self._in_flight[tune_id]
         if self._clock() - trial.written_at >= PROGRESS_INTERVAL_S:
             trial.written_at = self._clock()
             self._ledger.progress(progress)
 
     def reported(self, tune_id: str, report: Report) -> None:
-        """A worker is done."""
+        """Record a worker's report."""
         proposal = self._in_flight.pop(tune_id).task.proposal
         self._take_in(proposal, self._ledger.record(report))
 
     def lost(self, tune_id: str) -> None:
-        """A trial ended without a report."""
+        """Record that a trial ended without a report."""
         proposal = self._in_flight.pop(tune_id).task.proposal
         self._take_in(proposal, self._ledger.worker_lost(proposal.name, "its worker was lost"))
 
@@ -162,14 +163,14 @@ def run_tuner(
     worker_config: Mapping[str, object],
     storage: Path,
 ) -> None:
-    """Run trials until the conductor has nothing left and nothing is in flight. Then all workers
-    are gone and what they held of the cluster is free.
+    """Run trials until the scheduler has nothing left and nothing is in flight. Then all workers
+    have ended and their resources are free.
 
     Args:
-        conductor: Says what to run.
+        scheduler: Decides what to run.
         trainable: Runs a `TrialTask`; see `workers.trial.trainable`.
-        name: Of the Tune experiment.
-        resources: What a trial gets, and how many run at once.
+        name: Name of the Tune experiment.
+        resources: What each trial reserves, and how many run at once.
         worker_config: Further configuration of the trainable.
         storage: Folder for Tune's own files.
 
@@ -208,7 +209,7 @@ def run_tuner(
 
 
 class _Searcher(Searcher):
-    """Hands Tune's questions to the conductor."""
+    """Forwards Tune's requests for trials to the scheduler."""
 
     def __init__(self, scheduler: TrialScheduler, constants: Mapping[str, object]) -> None:
         super().__init__()
@@ -217,20 +218,20 @@ class _Searcher(Searcher):
 
     @override
     def suggest(self, trial_id: str) -> Any:
-        # A configuration, None or FINISHED; Ray's annotation knows no FINISHED.
+        # A configuration, None or FINISHED; Ray's annotation lacks FINISHED.
         task = self._scheduler.next(trial_id)
         if task is not None:
             trial = f"{task.search}-{task.proposal.name}"
             name = f"{trial}-attempt-{task.attempt}"
             return {**self._constants, "name": name, "task": task.model_dump_json()}
-        # FINISHED is a latch, so it is said only when nothing can follow.
+        # FINISHED cannot be revoked, so it is returned only when nothing can follow.
         return self.FINISHED if self._scheduler.is_idle else None
 
     @override
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        # Only a result marked final is a report: what Tune stops by itself looks like a success.
+        # Only a result marked final is a report: a trial that Tune stops looks like a success.
         if result is not None and result.get("final") and not error:
             self._scheduler.reported(trial_id, REPORT.validate_json(result["report"]))
         else:
@@ -238,18 +239,18 @@ class _Searcher(Searcher):
 
     @override
     def save(self, checkpoint_path: str) -> None:
-        """Nothing to save: the database has it."""
+        """Do nothing: everything is in the database."""
 
     @override
     def restore(self, checkpoint_path: str) -> None:
-        raise NotImplementedError("a search goes on from the database, not from Tune's snapshot")
+        raise NotImplementedError("a search resumes from the database, not from Tune's snapshot")
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles its configuration, and a database connection cannot be
 
 
 class _Callback(tune.Callback):
-    """Hands on what Tune hears of running trials."""
+    """Forwards what Tune receives from running trials to the scheduler."""
 
     def __init__(self, scheduler: TrialScheduler) -> None:
         self._scheduler = scheduler
@@ -282,9 +283,9 @@ class _Callback(tune.Callback):
 
 
 class _Stopper(tune.Stopper):
-    """Ends a search that is to stop and whose trials wait for a place in the cluster.
+    """Ends a Tuner that must stop while its trials wait for resources.
 
-    Running trials end by themselves: `stop_all` would not tell the searcher how they ended.
+    Running trials end by themselves: `stop_all` would not report to the searcher how they ended.
     """
 
     def __init__(self, scheduler: TrialScheduler) -> None:

@@ -1,4 +1,5 @@
-"""What a worker is handed: everything it needs, since it reaches no database."""
+"""The tasks of workers. A task contains everything a worker needs, since workers have no access to
+the database."""
 
 from typing import Literal, Self
 
@@ -37,89 +38,99 @@ def device_of(gpus: float) -> Device:
 
 
 class LoadedBase(Spec):
-    """A base that is not trained, as a worker finds it."""
+    """The base of a search that is loaded from a checkpoint of mmdet and not trained."""
 
     mmdet: MmdetSpec
+    """The config and the checkpoint."""
     head: HeadSpec
-    """The search's, which the checkpoint's must be."""
+    """The search's head, which the checkpoint must have."""
 
 
 class Inherited(Spec):
-    """The parent's student, as a child finds it."""
+    """The student of a finished trial, from which a child continues."""
 
     detector: Detector
     student: Artifact
-    """safetensors of the whole detector."""
+    """The whole detector as safetensors."""
     adapters: Artifact | None = None
-    """safetensors of the distillation adapters, which are inherited with the student."""
+    """The distillation adapters as safetensors, which are inherited with the student. None: there
+    are none."""
     aps: dict[ResolutionText, float] = {}
-    """AP in [0, 1] of the parent's student, by resolution."""
+    """AP of the student in [0, 1], by resolution."""
 
 
 class PoolRef(Spec):
-    """A trained pool, as a worker finds it."""
+    """A trained pool."""
 
     supernet: Artifact
-    """safetensors of the supernet."""
+    """The supernet as safetensors."""
     space: SpaceSpec
     head: HeadSpec
     bn_reset_images: int
+    """Number of training images that recompute the BN statistics of a subnet."""
 
 
 class TeacherRef(Spec):
-    """A registered teacher, as a worker finds it."""
+    """A registered teacher."""
 
     detector: Detector | MmdetDetector
     weights: Artifact
-    """safetensors of the whole detector, BN statistics included."""
+    """The whole detector as safetensors, including BN statistics."""
     aps: dict[ResolutionText, float] = {}
-    """AP in [0, 1] on the validation split, by resolution, as far as it was measured."""
+    """AP of the teacher on the validation split in [0, 1], by resolution, where it was measured."""
 
 
 class EarlyStoppingRule(Spec):
-    """A search trial is scored after its first epoch at the largest resolution, and may be
-    abandoned."""
+    """The early stopping of a search trial, which is scored after its first epoch at the largest
+    resolution and may be abandoned then."""
 
     base_macs: float
-    """C_base of the score."""
+    """C_base of the score: multiply-accumulates of the base at the base resolution."""
     abandon_below: float | None
-    """The score below which it is hopeless; None: it is trained to its end."""
+    """Score below which the trial is abandoned. None: the trial is trained to its end."""
 
 
 class TrialTask(ComputeSettings):
-    """Everything a worker needs for one trial. It reaches no database."""
+    """The task of running one attempt at a trial."""
 
     search: str
-    """Search id."""
+    """Id of the run, which is a search or a distillation."""
     proposal: Proposal
     attempt: int = Field(ge=1)
+    """Number of the attempt, from 1."""
     dataset: DatasetSpec
     detector: Detector | None = None
-    """The base to train from scratch."""
+    """The base to train from scratch. None: another source is given, or a subnet is taken."""
     loaded_base: LoadedBase | Inherited | None = None
-    """The base to evaluate as it is, a checkpoint's or a finished trial's student; `training` is
-    not read."""
+    """The base to evaluate without training: from a checkpoint, or the student of a finished trial.
+    `training` is ignored then. None: another source is given, or a subnet is taken."""
     inherited: Inherited | None = None
+    """The parent's student. None: the trial is a base, or a subnet is taken."""
     pool: PoolRef | None = None
-    """Given if and only if a teacher is a subnet, or the proposal takes one."""
+    """The pool of the subnets. Given if and only if a teacher is a subnet, or the proposal takes a
+    subnet as the detector."""
     registered: dict[str, TeacherRef] = {}
     """The registered teachers of the proposal, by id."""
     teacher_resolution: ResolutionText | None = None
-    """The size at which the teacher sees the training images; None: the student's."""
+    """Resolution of the teacher's training images. None: that of the student's images."""
     training: TrainingSpec
     distillation: MethodsSpec = MethodsSpec(methods=())
+    """The distillation methods. Default: none."""
     score: ScoreSpec
     early_stopping: EarlyStoppingRule | None = None
-    """None: it is evaluated after training alone."""
+    """None: the trial is only evaluated after its training."""
     evaluated_at: tuple[ResolutionText, ...]
     """Resolutions at which the student is evaluated after training."""
     artifacts: str
     """URI of the folder that this attempt writes to."""
     previous_attempts: tuple[str, ...] = ()
-    """URIs of earlier attempts' folders, newest first: their checkpoints may be taken up."""
+    """URIs of earlier attempts' folders, newest first. The attempt can resume from their
+    checkpoints."""
     slice_s: float = Field(default=60.0, gt=0)
-    """Seconds after which the worker hands over a `Progress` and looks whether to stop."""
+    """Seconds between two reports of `Progress`, after each of which the worker checks whether to
+    stop."""
     checkpoint_s: float = Field(default=600.0, gt=0)
+    """Seconds between checkpoints inside an epoch. Every epoch ends with a checkpoint."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -150,34 +161,37 @@ class TrialTask(ComputeSettings):
 
 
 class PoolTrainingTask(ComputeSettings):
-    """Everything that training a pool needs. It reaches no database."""
+    """The task of running one attempt at training a pool."""
 
     pool: str
-    """Pool id."""
+    """Id of the pool."""
     attempt: int = Field(ge=1)
+    """Number of the attempt, from 1."""
     spec: PoolSpec
     dataset: DatasetSpec
     artifacts: str
     """URI of the folder that this attempt writes to."""
     previous_attempts: tuple[str, ...] = ()
-    """URIs of earlier attempts' folders, newest first: their checkpoints may be taken up."""
+    """URIs of earlier attempts' folders, newest first. The attempt can resume from their
+    checkpoints."""
     slice_s: float = Field(default=5.0, gt=0)
-    """Seconds after which a worker hands over a `PoolProgress` and looks whether to stop."""
+    """Seconds between two reports of `PoolProgress`, after each of which the workers check whether
+    to stop."""
     checkpoint_s: float = Field(default=600.0, gt=0)
-    """Seconds between checkpoints inside an epoch; each epoch ends with one."""
+    """Seconds between checkpoints inside an epoch. Every epoch ends with a checkpoint."""
 
 
 class TeacherEvaluationTask(ComputeSettings):
-    """A teacher that is to be loaded and evaluated. It reaches no database."""
+    """The task of loading and evaluating a teacher."""
 
     teacher: str
-    """Teacher id."""
+    """Id of the teacher."""
     spec: TeacherSpec
     dataset: DatasetSpec
     pool: PoolRef | None = None
-    """If it is a subnet."""
+    """The pool of the subnet. Given if and only if the teacher is a subnet."""
     student: Inherited | None = None
-    """Of the trial, if it is one's."""
+    """The student of the trial. Given if and only if the teacher is a trial's student."""
     artifacts: str
     """URI of the folder that this attempt writes to."""
 
@@ -191,56 +205,59 @@ class TeacherEvaluationTask(ComputeSettings):
 
 
 class TimedDetector(Spec):
-    """One detector at one resolution, to be timed."""
+    """One detector whose latency is measured at one resolution."""
 
     trial: str
-    """Name inside the search."""
+    """Name of the trial in its run."""
     detector: Detector
     student: Artifact
     resolution: ResolutionText
 
 
 class AdaptationCostTask(ComputeSettings):
-    """Teachers to be compared, with each other and with a student; see
-    `detection.adaptation.cost`."""
+    """The task of measuring adaptation costs between a student and teachers, and the teachers' APs;
+    see `detection.adaptation.cost`."""
 
     dataset: DatasetSpec
     student: Inherited
     pool: PoolRef | None
-    """Given if a teacher is a subnet."""
+    """The pool of the subnets. Given if a teacher is a subnet."""
     teachers: dict[str, Subnet | TeacherRef]
-    """By name."""
+    """The teachers, by name."""
     pairs: tuple[tuple[str, str], ...]
-    """Wanted costs (from, to), among teachers' names and `STUDENT_NAME`. May be empty."""
+    """Pairs (from, to) of the costs to measure, of the teachers' names and `STUDENT_NAME`. May be
+    empty."""
     resolution: ResolutionText
-    """Of the teachers' images, for costs and APs."""
+    """Resolution of the teachers' images, for costs and APs."""
     student_resolution: ResolutionText | None = None
-    """Of the student's; None: the same."""
+    """Resolution of the student's images. None: `resolution`."""
     normalize: Literal["none", "target_var"]
+    """Unit of the costs; see `detection.adaptation.cost.Normalisation`."""
     training: TrainingSpec
-    """Its batches and resolutions are those of BN reset, as in a trial."""
+    """Batch size and resolutions of BN reset, as in a trial."""
     num_parts: int = Field(ge=1)
-    """Tasks that the images are dealt to."""
+    """Number of Ray tasks that share the images."""
     cpus: float
-    """Of a task."""
+    """CPUs of each Ray task."""
     gpus: float
+    """GPUs of each Ray task."""
 
     @property
     def compared(self) -> list[str]:
-        """Names that a pair has."""
+        """The names that occur in `pairs`, in alphabetical order."""
         return sorted({name for pair in self.pairs for name in pair})
 
 
 class Comparison(Spec):
-    """What was learned of teachers."""
+    """The result of an `AdaptationCostTask`."""
 
     costs: dict[str, dict[str, float]]
-    """costs[A][B] = C(A, B) of the wanted pairs."""
+    """Costs of the requested pairs, costs[A][B] = C(A, B)."""
     performance: dict[str, float]
     """AP of every teacher in [0, 1] on the validation split."""
 
 
 class LatencyTask(ComputeSettings):
-    """Detectors to be timed side by side, by one worker with nothing beside it."""
+    """The task of measuring the latencies of detectors in one worker, while nothing else runs."""
 
     detectors: tuple[TimedDetector, ...]

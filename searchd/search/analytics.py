@@ -1,13 +1,13 @@
-"""What a search's recorded trials say about it: Figures 6, 8 and 9 of Joint-DetNAS
-(docs/papers.md 1.2).
+"""Analytics of a search's recorded trials: Figures 6, 8 and 9 of Joint-DetNAS (docs/papers.md 1.2).
 
 Pure functions over scored trials in the order in which they ended, the base first.
 """
 
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
 
+from searchd.domain.resolution import Resolution
 from searchd.search.history import OperatingPoint
 from searchd.search.pareto import pareto_front
 
@@ -16,37 +16,83 @@ K = TypeVar("K", bound=Hashable)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoredTrial:
-    """One trial that was scored: the base, or one of the search's. Controls are no part of it."""
+    """One scored trial: the base or a search trial. Controls are not included."""
 
     trial: str
+    """The trial's name."""
     action: str
     """Kind of its change: prune_channels, ..., mutate_teacher, train."""
     score: float
     gain: float | None
-    """Its score less its parent's; None for the base."""
+    """Its score minus its parent's; None for the base."""
     points: tuple[OperatingPoint, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedTrial:
+    """One scored trial as the service recorded it."""
+
+    id: str
+    name: str
+    parent_id: str | None
+    action: str
+    score: float
+    points: tuple[OperatingPoint, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackboneSizes:
+    """Parameters of a trial's backbones."""
+
+    student: int
+    teacher: int | None
+    """None if the trial was trained without a teacher."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageMacs:
+    """Multiply-accumulates of a trial's backbone, by its parts."""
+
+    trial: str
+    stem: float
+    stages: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Analysed:
+    """The input of a search's document and figures, in the order in which the trials ended."""
+
+    trials: tuple[ScoredTrial, ...]
+    sizes: tuple[BackboneSizes, ...]
+    """One for each trial."""
+    before: StageMacs
+    """The base's."""
+    after: StageMacs
+    """The best trial's."""
+    resolution: Resolution
+    """The resolution at which stages are counted: the score's base resolution."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
-    """From one improvement of the best score to the next."""
+    """The trials from one improvement of the best score to the next."""
 
     generation: int
-    """Number of improvements over the base's score so far."""
+    """The number of improvements over the base's score so far."""
     trial: str
-    """Whose score began it."""
+    """The trial that improved the best score."""
     score: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gains:
-    """What trials of one kind did to the score of their parents."""
+    """How the trials of one kind changed the scores of their parents."""
 
     trials: int
     successes: int
-    """Trials that scored more than their parents."""
+    """The number of trials that scored more than their parents."""
     sum_of_gains: float
-    """Over the successes."""
+    """The sum of their gains over the successes."""
 
     @property
     def success_rate(self) -> float:
@@ -61,8 +107,67 @@ class FrontPoint:
     point: OperatingPoint
 
 
+def with_gains(trials: Sequence[RecordedTrial]) -> tuple[ScoredTrial, ...]:
+    """Return the trials with what each gained on its parent."""
+    scores = {trial.id: trial.score for trial in trials}
+    return tuple(
+        ScoredTrial(
+            trial=trial.name,
+            action=trial.action,
+            score=trial.score,
+            gain=trial.score - scores[trial.parent_id] if trial.parent_id in scores else None,
+            points=trial.points,
+        )
+        for trial in trials
+    )
+
+
+def index_of_best(trials: Sequence[RecordedTrial], best_id: str | None) -> int:
+    """Return the index of the search's best trial: that of this id, else the highest score.
+
+    Args:
+        trials: At least one.
+        best_id: The best search trial as the service has it; None if no search trial is accepted.
+    """
+    return max(range(len(trials)), key=lambda i: (trials[i].id == best_id, trials[i].score))
+
+
+def document(analysed: Analysed) -> dict[str, Any]:
+    """Return all analytics of a search as plain values."""
+    trials = analysed.trials
+    numbers = generations_of(trials)
+    rows = zip(trials, numbers, hypervolumes(trials), analysed.sizes, strict=True)
+    return {
+        "trials": [
+            {
+                "trial": trial.trial,
+                "generation": number,
+                "action": trial.action,
+                "score": trial.score,
+                "gain": trial.gain,
+                "hypervolume": volume,
+                "student_backbone_params": size.student,
+                "teacher_backbone_params": size.teacher,
+            }
+            for trial, number, volume, size in rows
+        ],
+        "generations": [asdict(each) for each in generations(trials)],
+        "gains_by_action": _plain_gains(gains_by(trials, [trial.action for trial in trials])),
+        "gains_by_generation": _plain_gains(gains_by(trials, numbers)),
+        "stage_macs": {
+            "resolution": str(analysed.resolution),
+            "before": asdict(analysed.before),
+            "after": asdict(analysed.after),
+        },
+        "front": [
+            {"trial": each.trial, **asdict(each.point), "resolution": str(each.point.resolution)}
+            for each in front(trials)
+        ],
+    }
+
+
 def generations_of(trials: Sequence[ScoredTrial]) -> list[int]:
-    """Of each trial, how often the best score had improved when it had ended, by it included."""
+    """Return each trial's generation: how often the best score had improved when it had ended."""
     found: list[int] = []
     best = None
     for trial in trials:
@@ -75,7 +180,7 @@ def generations_of(trials: Sequence[ScoredTrial]) -> list[int]:
 
 
 def generations(trials: Sequence[ScoredTrial]) -> list[Generation]:
-    """The best score, generation by generation (Figure 8)."""
+    """Return the best score of each generation (Figure 8)."""
     begun: dict[int, Generation] = {}
     for number, trial in zip(generations_of(trials), trials, strict=True):
         begun.setdefault(
@@ -85,11 +190,11 @@ def generations(trials: Sequence[ScoredTrial]) -> list[Generation]:
 
 
 def gains_by(trials: Sequence[ScoredTrial], keys: Sequence[K]) -> dict[K, Gains]:
-    """Gains of the trials that have a parent, grouped by each trial's key (Figure 6).
+    """Return the gains of the trials that have a parent, grouped by key (Figure 6).
 
     Args:
-        trials: All.
-        keys: One for each trial, such as its action or its generation.
+        trials: All trials.
+        keys: One key for each trial, such as its action or its generation.
     """
     gains: dict[K, list[float]] = {}
     for key, trial in zip(keys, trials, strict=True):
@@ -106,26 +211,32 @@ def gains_by(trials: Sequence[ScoredTrial], keys: Sequence[K]) -> dict[K, Gains]
 
 
 def front(trials: Sequence[ScoredTrial]) -> list[FrontPoint]:
-    """AP against MACs over all trials and resolutions, by ascending MACs (Figure 9)."""
+    """Return the Pareto front of AP against MACs over all trials and resolutions, by ascending MACs
+    (Figure 9)."""
     every = [FrontPoint(trial=t.trial, point=point) for t in trials for point in t.points]
     return pareto_front(every, cost=lambda p: p.point.macs, value=lambda p: p.point.ap)
 
 
 def hypervolumes(trials: Sequence[ScoredTrial]) -> list[float]:
-    """After each trial, the share of the plane that the front so far dominates.
+    """Return, after each trial, the hypervolume of the front as a share of the plane.
 
     The plane reaches from MACs 0 to the most that any trial has at any resolution, and from AP 0
-    to 1. So the numbers of one search can be compared with each other, and those of two searches
-    cannot.
+    to 1. So values of one search can be compared with each other, but not those of two searches.
     """
     worst = max((point.macs for trial in trials for point in trial.points), default=0.0)
     return [_dominated(front(trials[:count]), worst) for count in range(1, len(trials) + 1)]
 
 
 def _dominated(points: Sequence[FrontPoint], worst: float) -> float:
-    """Area below the front's steps, up to `worst` MACs, over the whole plane's."""
+    """Return the area below the front's steps, up to `worst` MACs, as a share of the plane."""
     ends = [*(each.point.macs for each in points[1:]), worst]
     area = sum(
         (end - each.point.macs) * each.point.ap for each, end in zip(points, ends, strict=True)
     )
     return area / worst
+
+
+def _plain_gains(gains: Mapping[Any, Gains]) -> dict[str, Any]:
+    return {
+        str(key): {**asdict(each), "success_rate": each.success_rate} for key, each in gains.items()
+    }

@@ -1,7 +1,7 @@
-"""What a search will take, before anything runs. Pure.
+"""The cost of one trial before it runs: seconds and bytes. Pure.
 
-From the epoch times of earlier trials on the same data set if there are any, else from a formula
-that knows no machine. Either way a forecast, and no promise.
+Computed from the epoch times of earlier trials on the same data set if there are any, else by a
+formula that does not depend on the machine. Both are forecasts, not promises.
 """
 
 import math
@@ -15,12 +15,12 @@ from searchd.domain.architecture import Architecture, BlockKind
 PASSES_OF_STUDENT = 3
 """A training step's cost in forward passes: one forward, and a backward of two."""
 PASSES_OF_TEACHER = 1.5
-"""The teacher's forward pass: it is larger than the student."""
+"""The cost of the teacher's forward pass in those of the student, which is smaller."""
 DETECTOR_PER_BACKBONE = 2.4
-"""MACs of a whole detector over its backbone's, as of a Faster R-CNN with ResNet-50 and FPN."""
+"""MACs of a whole detector divided by its backbone's, for a Faster R-CNN with ResNet-50 and FPN."""
 GPU_MACS_PER_S = 5e12
 CPU_MACS_PER_S = 2e10
-"""Multiply-accumulates that a GPU, and a CPU core, is assumed to do in training."""
+"""Multiply-accumulates per second that a GPU, and a CPU core, is assumed to do in training."""
 BYTES_PER_PARAM = 4
 CHECKPOINT_PER_WEIGHTS = 2.0
 """A checkpoint holds the weights and the optimizer's momentum."""
@@ -32,14 +32,14 @@ _KERNELS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
-    """How long trials of one kind train, and on what."""
+    """What the time of a trial's training depends on."""
 
     backbone: Architecture | None
-    """None where only a checkpoint knows."""
+    """The student's; None if it is loaded from a checkpoint."""
     has_teacher: bool
     on_gpu: bool
     mean_area: float
-    """Mean pixels of a training image over the resolutions."""
+    """Pixels of a training image, as the mean over the resolutions."""
     epochs: int
 
 
@@ -49,15 +49,15 @@ class Measured:
 
     training: Training
     epoch_s: float
-    """Mean seconds of an epoch."""
+    """Seconds per epoch, as the mean over the trial's epochs."""
     rest_s: float
-    """Seconds besides its epochs: loading, checks, evaluation."""
+    """Seconds outside its epochs: loading, checks, evaluation."""
     stored_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Images:
-    """Numbers of images of the data set."""
+    """The numbers of images of the data set."""
 
     train: int
     validation: int
@@ -65,14 +65,14 @@ class Images:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """Of one trial."""
+    """The cost of one trial."""
 
     seconds: float
     stored_bytes: float
     basis: Literal["measured", "estimate"]
-    """From earlier trials, or from the formula."""
+    """Whether earlier trials were measured or the formula was used."""
     explanation: str
-    """Of the basis, in words."""
+    """The basis, in words."""
 
 
 def forecast(
@@ -84,15 +84,15 @@ def forecast(
     cpus: float = 1.0,
     what: str = "trial",
 ) -> Cost | None:
-    """What one trial takes; None if nothing is known of the data set or the detector.
+    """Return the cost of one trial, or None if nothing is known of the data set or the detector.
 
     Args:
-        training: The trial's.
+        training: The trial's training.
         earlier: Trials that trained on the same data set.
-        images: Of the data set.
+        images: The data set's numbers of images; None if they are not known.
         evaluated_areas: Pixels of an image at each resolution of the evaluation.
-        cpus: Of the trial, without a GPU.
-        what: What it is in words, if it is no trial.
+        cpus: CPU cores of the trial; they count only without a GPU.
+        what: The word for a trial in the explanation.
     """
     like = [
         each
@@ -108,8 +108,10 @@ def forecast(
 
 
 def backbone_macs(architecture: Architecture, area: float) -> float:
-    """Multiply-accumulates of the backbone's convolutions on an image of `area` pixels. Close to
-    what is counted on the real module, which needs torch."""
+    """Return the multiply-accumulates of the backbone's convolutions on an image of `area` pixels.
+
+    The result is close to the count on the real module, which needs torch.
+    """
     inverted = architecture.kind is BlockKind.INVERTED_RESIDUAL
     macs = (3 * 9 if inverted else 3 * 49) * architecture.stem_channels * area / 4
     for placed in architecture.placed_blocks():
@@ -125,7 +127,7 @@ def backbone_macs(architecture: Architecture, area: float) -> float:
 
 
 def backbone_params(architecture: Architecture) -> float:
-    """Parameters of the backbone's convolutions."""
+    """Return the number of parameters of the backbone's convolutions."""
     return sum(
         _block_params(
             architecture.kind, placed.in_channels, placed.block.channels, placed.block.groups
@@ -148,7 +150,7 @@ def _block_params(
 
 
 def _from_nearest(training: Training, like: Sequence[Measured], what: str) -> Cost:
-    """By the trials that are most like it: the nearest size of images and of backbone."""
+    """Use the trials with the nearest size of images and of backbone."""
     distance = min(_distance(training, each.training) for each in like)
     nearest = [e for e in like if _distance(training, e.training) <= distance + 1e-9]
     epoch_s = median(each.epoch_s * _ratio(training, each.training) for each in nearest)
@@ -159,7 +161,7 @@ def _from_nearest(training: Training, like: Sequence[Measured], what: str) -> Co
         basis="measured",
         explanation=(
             f"{len(nearest)} earlier {what}s on this data set took {epoch_s:.3g} s per epoch, "
-            f"brought to its sizes, and {rest_s:.3g} s besides"
+            f"scaled to its sizes, and {rest_s:.3g} s outside epochs"
         ),
     )
 
@@ -189,12 +191,12 @@ def _from_formula(
 
 
 def _macs(backbone: Architecture, area: float) -> float:
-    """Of a whole detector with this backbone."""
+    """Return the multiply-accumulates of a whole detector with this backbone."""
     return DETECTOR_PER_BACKBONE * backbone_macs(backbone, area)
 
 
 def _ratio(training: Training, other: Training) -> float:
-    """How much longer an epoch takes than the other's."""
+    """Return the epoch's time divided by the other training's."""
     ratio = training.mean_area / other.mean_area
     if training.backbone is None or other.backbone is None:
         return ratio

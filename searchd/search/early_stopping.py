@@ -31,10 +31,10 @@ def abandon_below(
     if proposal.role is not TrialRole.SEARCH:
         return None
     seen = completions[: proposal.completed_before]
-    top = ranking(judge(seen, confirm=strategy.confirm).accepted)[: strategy.top_k]
+    top = ranking(judge(seen, confirm=strategy.confirm).accepted)[: strategy.settings.top_k]
     rises = _rises(proposal, seen)
     noise = floor_of(seen)
-    if len(top) < strategy.top_k or len(rises) < MIN_RISES or noise is None:
+    if len(top) < strategy.settings.top_k or len(rises) < MIN_RISES or noise is None:
         return None
     last = top[-1].score
     assert last is not None  # ranked trials succeeded

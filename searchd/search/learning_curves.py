@@ -1,13 +1,14 @@
-"""Training loss against validation AP over a lineage of trials (MTPD 4.5, docs/papers.md 2.9).
+"""Training loss and validation AP over a lineage of trials (MTPD 4.5, docs/papers.md 2.9).
 
-A detector is evaluated where a trial of its lineage ends, and not after each epoch; so AP is known
-at these epochs alone.
+A detector is evaluated at the end of each trial of its lineage and not after each epoch, so AP is
+known only at these epochs.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from searchd.domain.distillation_methods import MethodName
+from searchd.search.history import OperatingPoint
 
 _SUM = "loss"
 _METHODS = frozenset(MethodName)
@@ -19,9 +20,14 @@ class TrialCurve:
 
     trial: str
     losses: tuple[Mapping[str, float], ...]
-    """Of each epoch: the mean of each term, weighted, and of their sum `loss`."""
-    ap: float
-    """At its end."""
+    """For each epoch the mean of each weighted term, and of their sum `loss`."""
+    points: tuple[OperatingPoint, ...]
+    """Its evaluations, at least one."""
+
+    @property
+    def ap(self) -> float:
+        """The AP after its last epoch, at the largest resolution."""
+        return max(self.points, key=lambda point: point.resolution.area).ap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +35,7 @@ class EpochLoss:
     """One epoch of a curve."""
 
     epoch: int
-    """From 1, over the whole lineage."""
+    """The number of the epoch in the whole lineage, from 1."""
     trial: str
     detection_loss: float
 
@@ -39,21 +45,21 @@ class EpochAp:
     """One evaluation of a curve."""
 
     epoch: int
-    """After how many epochs of the whole lineage."""
+    """The number of epochs of the whole lineage before it."""
     trial: str
     ap: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
-    """A detector's way from its first epoch to its last."""
+    """The learning curve of a detector from its first epoch to its last."""
 
     losses: tuple[EpochLoss, ...]
     aps: tuple[EpochAp, ...]
 
 
 def curve(stages: Sequence[TrialCurve]) -> Curve:
-    """The curve of a lineage, from its base to its last trial."""
+    """Return the curve of a lineage, from its base to its last trial."""
     losses: list[EpochLoss] = []
     aps = []
     for stage in stages:
@@ -70,8 +76,8 @@ def curve(stages: Sequence[TrialCurve]) -> Curve:
 
 
 def detection_loss(terms: Mapping[str, float]) -> float:
-    """L_detect of an epoch: the detector's own terms, without those of distillation methods and of
-    regularisation.
+    """Return L_detect of an epoch: the sum of the detector's own terms, without those of
+    distillation methods and of regularisation.
 
     The detector's terms have "loss" in their names, as mmdet gives them (loss_cls, s0.loss_bbox).
     """

@@ -1,7 +1,7 @@
-"""What a user submits, defined once and stored as JSON.
+"""The specs that users submit, defined once and stored as JSON.
 
 Used by the API, the CLI, the coordinator, the driver and the workers. Unknown fields are refused.
-Knows pydantic and `searchd.domain`; never torch, Ray or the database.
+Imports pydantic, `searchd.domain` and `searchd.search`; never torch, Ray or the database.
 """
 
 from searchd.spec.base import (
@@ -36,7 +36,6 @@ from searchd.spec.search import (
 )
 from searchd.spec.strategies import (
     JointDetNasSpec,
-    PairSearchSpec,
     PipelineSpec,
     PoolSearchSpec,
     RandomSpec,
@@ -78,7 +77,6 @@ __all__ = [
     "PAPER_PHASES",
     "PLAN",
     "PROPOSAL",
-    "PairSearchSpec",
     "PipelineSpec",
     "PoolSearchSpec",
     "PoolSpec",

@@ -1,28 +1,41 @@
-"""What every model is made of: the base class, names, resolutions, data sets."""
+"""What every spec is built from: the base class, names, resolutions, data sets."""
 
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from typing_extensions import TypedDict
 
 from searchd.domain.resolution import Resolution
+
+
+class Size(TypedDict):
+    """A resolution as an object, which specs accept too."""
+
+    width: int
+    """Largest long side of an image in pixels."""
+    height: int
+    """Largest short side of an image in pixels."""
 
 
 def _read_resolution(value: object) -> object:
     return Resolution.parse(value) if isinstance(value, str) else value
 
 
+_WxH = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,4}x[1-9][0-9]{0,4}$")]
 ResolutionText = Annotated[
-    Resolution, BeforeValidator(_read_resolution), PlainSerializer(str, return_type=str)
+    Resolution,
+    BeforeValidator(_read_resolution, json_schema_input_type=_WxH | Size),
+    PlainSerializer(str, return_type=str),
 ]
-"""A resolution that JSON and YAML write as "1333x800"."""
+"""An input resolution, written "1333x800" (width x height, in pixels) in JSON and YAML."""
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
-"""A resource's name: lower-case letters, digits, "-" and "_", at most 63 characters."""
+"""The name of a resource: lower-case letters, digits, "-" and "_", at most 63 characters."""
 
 TrialId = Annotated[str, Field(pattern=r"^[a-z0-9]+-[a-z0-9]+-[a-z0-9-]+$", max_length=64)]
-"""A trial's id, as "s-7f3k2m-12"."""
+"""The id of a trial, for example "s-7f3k2m-12"."""
 
 
 MAX_EMPTY_SHARE, MAX_FAULT_SHARE = 0.05, 0.0
@@ -30,26 +43,34 @@ MAX_EMPTY_SHARE, MAX_FAULT_SHARE = 0.05, 0.0
 
 
 class Spec(BaseModel):
-    """Base of every model here: immutable, no unknown fields."""
+    """Base of every spec: immutable, without unknown fields.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    The docstring of a field is its description in the API's OpenAPI document.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 class SplitSpec(Spec):
     """One split of a COCO-format data set."""
 
     annotations: Path
-    """COCO instances file (JSON)."""
+    """Path of the COCO instances file (JSON) with the images and boxes of the split."""
     images: Path
-    """Folder that `file_name` is relative to."""
+    """Path of the folder that every `file_name` in the annotations is relative to."""
 
 
 class DatasetSpec(Spec):
-    """A data set on a disk that every worker can read."""
+    """A data set in COCO format, on a disk that every worker can read."""
 
     name: Name
+    """Name of the data set, by which pools, searches and distillations refer to it."""
     train: SplitSpec
+    """Split that pools, students and controls are trained on."""
     validation: SplitSpec
+    """Split that AP is measured on; it is never trained on."""
     max_empty_share: float = Field(default=MAX_EMPTY_SHARE, ge=0, le=1)
     """Largest share of a split's annotations that may be left out since their box encloses nothing:
     no area, a side below one pixel, or outside the image. One such box is always allowed. A larger

@@ -1,11 +1,11 @@
-"""A distillation: a student, and an ordered sequence of teachers (MTPD)."""
+"""A distillation: a student that an ordered sequence of teachers teaches (MTPD)."""
 
 from math import perm
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from searchd.domain.distillation_methods import MethodName, check_average, check_fit
+from searchd.domain.distillation_methods import MethodName
 from searchd.domain.distillation_plan import (
     STUDENT_NAME,
     Baseline,
@@ -13,6 +13,7 @@ from searchd.domain.distillation_plan import (
     sample_teachers,
     sampled_names,
 )
+from searchd.domain.method_fit import check_average, check_fit
 from searchd.domain.subnet import Subnet
 from searchd.spec.base import Name, ResolutionText, Spec, TrialId
 from searchd.spec.pool import PoolSpec
@@ -20,19 +21,21 @@ from searchd.spec.search import BaseSpec, ScoreSpec, traits_of
 from searchd.spec.training import HeadSpec, MethodSpec, MethodsSpec, ResourcesSpec, TrainingSpec
 
 FEATURE_MATCHING = MethodsSpec(methods=(MethodSpec(name=MethodName.FEATURE_MATCHING),))
-"""What a distillation uses unless told otherwise (MTPD 3.1)."""
+"""The default methods of a distillation (MTPD 3.1)."""
 _RESERVED = (STUDENT_NAME, *Baseline)
 _MAX_STAGES = 1000
 
 
 class StudentSpec(Spec):
-    """The student: a finished trial's, which is taken as it is, or a base detector, which is
-    trained first (or loaded)."""
+    """The student of a distillation: the student of a finished trial as it is, or a base detector
+    that is trained or loaded first. Give exactly one of `trial` and `base`."""
 
     trial: TrialId | None = None
+    """Id of the finished trial whose trained student is distilled further, without retraining."""
     base: BaseSpec | None = None
+    """Base detector that is trained from scratch, or loaded, before the first stage."""
     head: HeadSpec = HeadSpec()
-    """Of a base; a trial's student has its own."""
+    """Head of the base detector. Not allowed with `trial`, whose student has its own head."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -44,43 +47,55 @@ class StudentSpec(Spec):
 
 
 class DistillationSpec(Spec):
-    """Progressive distillation: a student is taught by a sequence of teachers, one after another
-    (MTPD 3.2 and 4.1, docs/papers.md 2). Each stage is a trial that goes on from the student of the
-    one before, with the learning rate from its start and, for another teacher, new adapters."""
+    """Progressive distillation: a sequence of teachers teaches a student, one after another
+    (MTPD 3.2 and 4.1, docs/papers.md 2). Each stage is a trial that starts from the student of the
+    previous stage, restarts the learning rate schedule and, for a new teacher, has new adapters."""
 
     name: Name
+    """Name of the distillation; no other distillation may have it."""
     dataset: Name
+    """Name of the data set that the student is trained and evaluated on."""
     student: StudentSpec
+    """Detector that the teachers improve: the student of a trial, or a base detector."""
     pool: Name | None = None
-    """Where subnets are from."""
+    """Name of the pool that subnets among the teachers are taken from. Null if no teacher is a
+    subnet."""
     teachers: dict[Name, Subnet | Name] = {}
-    """Who may teach, by the names that `order` uses: genes of a subnet of the pool, or the name of
-    a registered teacher. Or:"""
+    """Candidate teachers, by the names that `order` uses. Each is the genes of a subnet of the
+    pool, or the name of a registered teacher. Give either `teachers` or `num_sampled_teachers`."""
     num_sampled_teachers: int | None = Field(default=None, ge=1)
-    """The pool's "largest" and "smallest" subnets, then random ones, "sampled-1" and so on."""
+    """Number of subnets of the pool to use as candidate teachers: first the "largest", then the
+    "smallest", then random ones called "sampled-1", "sampled-2" and so on."""
     order: OrderAlgorithm | tuple[Name, ...] = OrderAlgorithm.BACKWARD_GREEDY
-    """How the order is chosen, by adaptation costs and the teachers' APs; or the order itself, for
-    which nothing is measured."""
+    """Algorithm that chooses teachers and their order, by adaptation costs and the APs of the
+    teachers; or the list of teacher names itself, for which nothing is measured."""
     max_teachers: int = Field(default=2, ge=1)
-    """Longest order."""
+    """Largest number of teachers in the order, one stage each."""
     normalize: Literal["none", "target_var"] = "none"
-    """Unit of the adaptation costs; see `detection.adaptation.cost.Normalisation`."""
+    """Normalisation of the adaptation costs. none: mean squared error. target_var: divided by the
+    variance of the target features (`detection.adaptation.cost.Normalisation`)."""
     study: bool = False
-    """Whether every ordered subset of up to `max_teachers` is trained, and the order is ranked
-    among them (MTPD 4.1). Sequences that begin alike share their first stages."""
+    """Whether to train every ordered subset of up to `max_teachers` teachers as well, and rank the
+    chosen order among them (MTPD 4.1). Orders that begin alike share their first stages."""
     baselines: tuple[Baseline, ...] = ()
-    """What else is trained, for as many stages as the order has."""
+    """Baselines to train for as many stages as the order has: direct (the last teacher alone),
+    no_teacher, mean_of_losses, average_features (all teachers at once)."""
     trial: TrainingSpec = TrainingSpec(epochs=12)
-    """Of each stage. 3 epochs are the paper's mini-budget for studies, 12 its standard."""
+    """How each stage is trained. The paper uses 12 epochs, and 3 for studies on a small budget."""
     teacher_resolution: ResolutionText | None = None
-    """The size at which teachers see the images while the student sees them at `trial`'s, for
-    low-resolution students (MTPD 4.3); None: the same size."""
+    """Input resolution of the teachers, for students that see smaller images at the resolutions of
+    `trial` (MTPD 4.3). Null: the teachers have the resolution of the student."""
     distillation: MethodsSpec = FEATURE_MATCHING
+    """Distillation methods by which every teacher teaches, except those in `teacher_methods`."""
     teacher_methods: dict[Name, MethodsSpec] = {}
-    """Instead of `distillation`, for teachers by name."""
+    """Distillation methods for single teachers, by the name of the teacher; they replace
+    `distillation` for that teacher."""
     score: ScoreSpec = ScoreSpec()
+    """Exponents and base resolution of the score that every student gets."""
     resources: ResourcesSpec = ResourcesSpec()
+    """CPUs and GPUs that each stage reserves, and how many stages run at once."""
     seed: int = Field(default=0, ge=0)
+    """Seed of every random draw: sampled teachers, initial weights, data order, augmentation."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -145,31 +160,31 @@ class DistillationSpec(Spec):
 
     @property
     def base(self) -> BaseSpec | None:
-        """None if the student is a trial's."""
+        """The base detector, or None if the student comes from a trial."""
         return self.student.base
 
     @property
     def head(self) -> HeadSpec:
-        """Of the base."""
+        """The head of the base detector."""
         return self.student.head
 
     @property
     def needs_pool(self) -> bool:
-        """Whether a teacher is a subnet."""
+        """Whether at least one teacher is a subnet of a pool."""
         return self.num_sampled_teachers is not None or any(
             isinstance(teacher, Subnet) for teacher in self.teachers.values()
         )
 
     @property
     def teacher_names(self) -> list[str]:
-        """What the teachers are called."""
+        """The names of the candidate teachers."""
         if self.num_sampled_teachers is None:
             return list(self.teachers)
         return sampled_names(self.num_sampled_teachers)
 
     @property
     def most_stages(self) -> int:
-        """As many stages as there can be; an algorithm may choose a shorter order."""
+        """The largest possible number of stages; an algorithm may choose a shorter order."""
         num = len(self.teacher_names)
         longest = min(self.max_teachers, num)
         if not isinstance(self.order, OrderAlgorithm):
@@ -178,13 +193,13 @@ class DistillationSpec(Spec):
         if self.study:
             sizes = range(1, min(self.max_teachers, num) + 1)
             orders = sum(perm(num, size) for size in sizes)
-        # The first stage of the direct baseline may be one of the orders'.
+        # The first stage of the direct baseline may also be the first stage of an order.
         return orders + longest * len(self.baselines)
 
     @property
     def fewest_stages(self) -> int:
-        """As many stages as there are at least, if none fails: an algorithm may choose an order of
-        one teacher, which `direct` is then itself, and which has no simultaneous baseline."""
+        """The smallest possible number of stages if none fails. An algorithm may choose an order of
+        one teacher: it equals the baseline `direct`, and has no simultaneous baselines."""
         longest = min(self.max_teachers, len(self.teacher_names))
         shortest = 1 if isinstance(self.order, OrderAlgorithm) else len(self.order)
         orders = shortest
@@ -196,7 +211,7 @@ class DistillationSpec(Spec):
         return orders + shortest * len(self.baselines) - shared
 
     def methods_of(self, teacher: str) -> MethodsSpec:
-        """What a teacher teaches by."""
+        """The methods by which a teacher teaches."""
         return self.teacher_methods.get(teacher, self.distillation)
 
 
@@ -204,7 +219,7 @@ def subnets_of(spec: DistillationSpec, pool: PoolSpec) -> dict[str, Subnet]:
     """The teachers that are subnets of the pool, by name.
 
     Raises:
-        InvalidValueError: One is not in the pool, or it has not so many.
+        InvalidValueError: A subnet is not in the pool, or the pool has fewer subnets than sampled.
     """
     space = pool.space.space
     if spec.num_sampled_teachers is not None:
@@ -216,15 +231,16 @@ def subnets_of(spec: DistillationSpec, pool: PoolSpec) -> dict[str, Subnet]:
 
 
 def check_subnets(spec: DistillationSpec, pool: PoolSpec, head: HeadSpec) -> None:
-    """See that the teachers are in the pool, and that the methods fit them.
+    """Check that the subnets among the teachers are in the pool, and that the methods fit them.
 
     Args:
-        spec: What was submitted.
-        pool: Of the subnets.
-        head: The student's.
+        spec: The submitted distillation.
+        pool: The pool that the subnets are taken from.
+        head: The head of the student.
 
     Raises:
-        InvalidValueError: One is not, or one does not; the message names both sides.
+        InvalidValueError: A subnet is not in the pool, or a method does not fit student and
+            teacher; the message names both.
     """
     teacher = traits_of(pool.head, neck_channels=pool.space.neck_channels)
     for name in subnets_of(spec, pool):

@@ -1,4 +1,4 @@
-"""An elastic teacher pool: its space, and how it is shrunk."""
+"""An elastic teacher pool: its space of subnets, and its progressive shrinking."""
 
 from typing import Self
 
@@ -11,8 +11,8 @@ from searchd.spec.training import HeadSpec, TrainingSpec
 
 
 class SpaceSpec(Spec):
-    """The space of subnets of a pool; see `searchd.domain.subnet.SubnetSpace`. The default is the
-    paper's."""
+    """The space of subnets of a pool (`searchd.domain.subnet.SubnetSpace`). The default is the
+    space of Joint-DetNAS."""
 
     depths: tuple[tuple[int, ...], ...] = (
         (2, 3),
@@ -20,11 +20,18 @@ class SpaceSpec(Spec):
         tuple(range(2, 24)),
         (2, 3),
     )
+    """Numbers of blocks that each of the 4 stages may have, in ascending order."""
     widths: tuple[tuple[float, ...], ...] = ((1.0, 1.25, 1.5),) * 4
+    """Width coefficients that each of the 4 stages may have, in ascending order; 1.0 is the width
+    of a standard ResNet."""
     neck_channels: tuple[int, ...] = (256, 320, 384)
+    """Numbers of FPN channels that a subnet may have, in ascending order."""
     resolutions: tuple[ResolutionText, ...] = TrainingSpec().resolutions
+    """Input resolutions, each "WxH" in pixels, at which the pool is trained and evaluated."""
     base_channels: int = Field(default=64, ge=1)
+    """Number of channels of the stem, and of the middle of stage 1 at width 1.0."""
     channel_divisor: int = Field(default=8, ge=1)
+    """Numbers of channels are rounded to a multiple of this number."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -44,16 +51,22 @@ class SpaceSpec(Spec):
 
 
 class ShrinkPhaseSpec(Spec):
-    """One phase of progressive shrinking: bounds inside the pool's space."""
+    """One phase of progressive shrinking: the smallest subnets that it trains, and how."""
 
     name: Name
+    """Name of the phase, which progress and events show."""
     min_depths: tuple[int, int, int, int]
+    """Smallest number of blocks of each of the 4 stages in this phase."""
     min_width: float
-    """Smallest width coefficient; the neck keeps the same fraction of its largest width."""
+    """Smallest width coefficient in this phase; the neck has the same fraction of its largest
+    width."""
     learning_rate: float = Field(gt=0)
+    """Learning rate of SGD at the start of this phase."""
     epochs: int = Field(ge=1)
+    """Number of passes over the train split in this phase."""
     distil: bool
-    """Whether the supernet as it was after the first phase teaches (docs/papers.md 1.7)."""
+    """Whether subnets are distilled from the supernet as it was after the first phase
+    (docs/papers.md 1.7). Not allowed in the first phase."""
 
 
 PAPER_PHASES = (
@@ -89,22 +102,34 @@ class PoolSpec(Spec):
     """An elastic teacher pool and how it is trained."""
 
     name: Name
+    """Name of the pool, by which searches and distillations refer to it."""
     dataset: Name
+    """Name of the data set that the pool is trained and evaluated on."""
     space: SpaceSpec = SpaceSpec()
+    """Subnets that the pool contains. The default is the space of Joint-DetNAS."""
     head: HeadSpec = HeadSpec()
-    """`neck_channels` is ignored here: the space has the neck's."""
+    """Head of every subnet; its family must be faster_rcnn. Its `neck_channels` is ignored, since
+    `space` has the widths of the neck."""
     phases: tuple[ShrinkPhaseSpec, ...] = PAPER_PHASES
+    """Phases of progressive shrinking, in the order in which they are trained. The default is
+    Joint-DetNAS Table 8."""
     training: TrainingSpec = TrainingSpec(batch_size=2, schedule="step", warmup_iterations=500)
-    """`epochs` and `learning_rate` are the phases'."""
+    """How every phase is trained. Its `epochs` and `learning_rate` are ignored: each phase has its
+    own."""
     num_workers: int = Field(default=1, ge=1)
-    """Data-parallel workers, one device each."""
+    """Number of data-parallel training workers, with one device each."""
     cpus_per_worker: float = Field(default=1, gt=0)
+    """Number of CPUs that Ray reserves for each training worker."""
     gpus_per_worker: float = Field(default=0, ge=0)
+    """Number of GPUs that Ray reserves for each training worker; with 0, it trains on CPUs."""
     bn_reset_images: int = Field(default=2000, ge=1)
-    """Training images whose statistics replace the BN statistics of an activated subnet."""
+    """Number of training images from which the BN statistics of an activated subnet are computed
+    anew."""
     evaluated_subnets: int = Field(default=4, ge=1)
-    """Subnets that are evaluated once trained: the largest, the smallest, and random ones."""
+    """Number of subnets that are evaluated after training: the largest, the smallest, and random
+    ones."""
     seed: int = Field(default=0, ge=0)
+    """Seed of every random draw: initial weights, data order, augmentation, sampled subnets."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

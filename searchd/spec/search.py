@@ -6,18 +6,18 @@ from typing import Self
 from pydantic import Field, JsonValue, model_validator
 
 from searchd.domain.architecture import Architecture, BlockKind, preset
-from searchd.domain.distillation_methods import Traits, check_fit, traits
 from searchd.domain.encoding import parse
 from searchd.domain.errors import InvalidValueError
+from searchd.domain.method_fit import Traits, check_fit, traits
 from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import SubnetSpace
 from searchd.domain.trial import TeacherPolicy
 from searchd.search.stopping_criteria import Limits, Target
+from searchd.search.strategies.pair_steps import PairSettings
 from searchd.spec.base import Name, ResolutionText, Spec
 from searchd.spec.pool import PoolSpec
 from searchd.spec.strategies import (
     JointDetNasSpec,
-    PairSearchSpec,
     PipelineSpec,
     PoolSearchSpec,
     StrategySpec,
@@ -34,33 +34,38 @@ class MmdetSpec(Spec):
     """A detector that mmdet trained."""
 
     config: str = Field(min_length=1)
-    """Name of a config shipped with mmdet, as "retinanet_r50_fpn_1x_coco"."""
+    """Name of a config that mmdet ships, for example "retinanet_r50_fpn_1x_coco"."""
     checkpoint: Path
-    """On a disk that every worker can read: mmengine's, a state_dict, or safetensors."""
+    """Path of the checkpoint, on a disk that every worker can read: a checkpoint of mmengine, a
+    state_dict, or safetensors."""
     options: dict[str, JsonValue] = {}
-    """Values of the config's `model` that were replaced, by dotted key: {"backbone.depth": 18}."""
+    """Values that replace those of the config's `model`, by dotted key, for example
+    {"backbone.depth": 18}."""
 
 
 class BaseSpec(Spec):
-    """The base detector: where the search starts. Trained from scratch, or loaded."""
+    """The base detector, where a search starts: trained from scratch, or loaded. Give exactly one
+    of `backbone`, `encoding` and `mmdet`."""
 
     backbone: str | None = "resnet18"
-    """A published backbone's name (`searchd.domain.architecture.PRESETS`), or None."""
+    """Name of a published backbone (`searchd.domain.architecture.PRESETS`), for example resnet18,
+    resnet50 or mobilenet_v2. Null with `encoding` or `mmdet`."""
     encoding: str | None = None
-    """Instead of a name: the architecture's text form."""
+    """Architecture of the backbone in the papers' text form, instead of a named backbone."""
     mmdet: MmdetSpec | None = None
-    """Instead of either: a detector that mmdet trained. It is evaluated as it is, and its head must
-    be the search's `head`."""
+    """Detector that mmdet trained, instead of a backbone to train. It is evaluated without further
+    training, and its head must equal `head`."""
     block: BlockKind = BlockKind.BASIC
-    """Block kind of `encoding`."""
+    """Kind of the blocks of `encoding`: basic, bottleneck or inverted_residual."""
     groups: int = Field(default=1, ge=1)
-    """Groups of the 3x3 convolutions of `encoding`, if it is a ResNeXt."""
+    """Number of groups of the 3x3 convolutions of `encoding`; more than 1 for a ResNeXt."""
     base_channels: int | None = Field(default=None, ge=1)
-    """Outputs of the stem's first convolution, with which a named backbone scales; None: as
-    published, 64 of ResNets and 32 of MobileNetV2."""
+    """Number of output channels of the first convolution; the widths of a named backbone scale with
+    it. Null uses the published number: 64 for ResNets and 32 for MobileNetV2."""
     training: TrainingSpec = TrainingSpec(
         epochs=24, learning_rate=0.02, schedule="step", warmup_iterations=500
     )
+    """How the base detector is trained from scratch. Ignored with `mmdet`."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -71,7 +76,7 @@ class BaseSpec(Spec):
 
     @property
     def architecture(self) -> Architecture | None:
-        """None where only the checkpoint knows."""
+        """The architecture of the backbone; None with `mmdet`, since only the checkpoint has it."""
         if self.mmdet is not None:
             return None
         if self.encoding is not None:
@@ -83,79 +88,102 @@ class BaseSpec(Spec):
 
 
 class ScoreSpec(Spec):
-    """H(S, r) = AP * [(C/C_base) * (R/R_base)^beta]^(-alpha), docs/papers.md 1.3."""
+    """The score H(S, r) = AP * [(C/C_base) * (R/R_base)^beta]^(-alpha), docs/papers.md 1.3."""
 
     alpha: float = Field(default=0.4, ge=0)
+    """Exponent alpha of the score: how strongly complexity lowers it; with 0, the score is AP."""
     beta: float = Field(default=0.8, ge=0)
+    """Exponent beta of the score: how strongly the area of the input counts as complexity."""
     base_resolution: ResolutionText = Resolution(1333, 800)
-    """R_base, at which C and C_base are counted too."""
+    """Base resolution R_base, "WxH" in pixels, at which the MACs C and C_base are counted too."""
 
 
 class TargetSpec(Spec):
-    """A detector that is good enough: it ends the search."""
+    """The target of a search: a detector that reaches it ends the search."""
 
     ap: float = Field(gt=0, le=1)
-    """At least; COCO box AP in [0, 1], at any of the trial's resolutions."""
+    """Smallest COCO box AP, in [0, 1], that reaches the target, at any resolution of a trial."""
     macs: float | None = Field(default=None, gt=0)
-    """At most, in multiply-accumulates of one image at that resolution; None: whatever they are."""
+    """Largest number of multiply-accumulates of one image, at the resolution of that AP. Null for
+    no limit."""
 
 
 class BudgetSpec(Spec):
-    """When a search ends: no further search trial is begun. Trials in flight end by themselves, and
-    controls follow."""
+    """The stopping criteria of a search. Once one of them holds, no further search trial starts;
+    running trials finish, and controls follow."""
 
     max_trials: int = Field(default=100, ge=1)
-    """Search trials, trial 0 included; base and controls are extra."""
+    """Largest number of search trials, trial 0 included. Base and controls are not counted."""
     patience: int = Field(default=20, ge=1)
-    """It has converged after this many trials in a row without a better score."""
+    """Number of consecutive search trials without a better score after which the search counts as
+    converged and ends."""
     max_worker_hours: float | None = Field(default=None, gt=0)
-    """Hours that workers have had trials, summed over all attempts at base and search trials."""
+    """Largest number of hours that workers spend on base and search trials, summed over all workers
+    and attempts. Null for no limit."""
     max_gpu_hours: float | None = Field(default=None, gt=0)
-    """The same hours, times `resources.gpus_per_trial`."""
+    """Largest number of GPU-hours: worker-hours times `resources.gpus_per_trial`. Null for no
+    limit."""
     max_wall_hours: float | None = Field(default=None, gt=0)
-    """Since it was first started, pauses and waiting included: a deadline."""
+    """Largest number of hours since the search first started, including pauses and waiting. Null
+    for no limit."""
     target: TargetSpec | None = None
+    """AP and MACs of a detector that ends the search. Null for no target."""
 
 
 class NoiseSpec(Spec):
-    """How far scores differ by chance is measured, so that gains can be judged."""
+    """A measurement of the noise of scores, by which gains are judged."""
 
     seeds: int = Field(default=3, ge=2, le=20)
-    """On so many seeds trial 0 is trained; all but the first are extra trials."""
+    """Number of seeds with which trial 0 is trained; every seed after the first is an extra
+    trial."""
 
 
 class SearchSpec(Spec):
     """A search: a base detector, a data set, a pool of teachers, a budget."""
 
     name: Name
+    """Name of the search; no other search may have it."""
     dataset: Name
+    """Name of the data set that students are trained and evaluated on."""
     pool: Name
+    """Name of the pool whose subnets are the teachers."""
     base: BaseSpec = BaseSpec()
+    """Base detector, from which the search starts and to which scores are relative."""
     head: HeadSpec = HeadSpec()
+    """Head of every student; the backbone is searched."""
     trial: TrainingSpec = TrainingSpec(bn_l1=1e-5)
+    """How the student of each trial is trained."""
     distillation: MethodsSpec = MethodsSpec()
+    """Distillation methods by which the teacher of each trial teaches."""
     strategy: StrategySpec = JointDetNasSpec()
+    """Search strategy and its settings; `kind` selects it, joint_detnas by default."""
     score: ScoreSpec = ScoreSpec()
+    """Exponents and base resolution of the score that ranks detectors."""
     budget: BudgetSpec = BudgetSpec()
+    """Stopping criteria: the search ends as soon as one of them holds."""
     resources: ResourcesSpec = ResourcesSpec()
+    """CPUs and GPUs that each trial reserves, and how many trials run at once."""
     control: bool = True
-    """After the search, train the base further without teacher and action for as many trials as
-    the best detector's lineage has, so that what training alone gains is known."""
+    """Whether to train controls after the search: the base detector without teacher and action, for
+    as many trials as the lineage of the best detector has. They show what training alone gains."""
     noise: NoiseSpec | None = None
-    """None: the noise is not measured, and no gain is flagged."""
+    """Number of seeds for measuring the noise of scores. Null: the noise is not measured, and no
+    gain is flagged as being within it."""
     confirm: bool = False
-    """A trial whose score is the best so far is trained again with another seed, and counts with
-    the mean of both, before it is accepted; the second trainings are extra trials."""
+    """Whether a trial with the best score so far is trained again with another seed before it is
+    accepted; its score is then the mean of both. Each confirmation is an extra trial."""
     abandon: bool = False
-    """End a trial that is hopeless after its first epoch, judged by the measured noise."""
+    """Whether to stop a trial after its first epoch if its score is hopeless, judged by the
+    measured noise. Needs `noise`."""
     seed: int = Field(default=0, ge=0)
+    """Seed of every random draw: proposals, initial weights, data order, augmentation."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         self._check_abandon()
         if self.noise is not None and isinstance(self.strategy, PoolSearchSpec):
             raise ValueError("noise: a pool_search trains nothing that could differ; leave it out")
-        if self.confirm and not isinstance(self.strategy, PairSearchSpec):
+        if self.confirm and not isinstance(self.strategy, PairSettings):
             raise ValueError(
                 f"confirm: a {self.strategy.kind} does not choose among trained students by their "
                 "scores; leave it out, or use joint_detnas or random"
@@ -179,7 +207,7 @@ class SearchSpec(Spec):
             return
         if not isinstance(self.strategy, JointDetNasSpec):
             raise ValueError(
-                f"abandon: a {self.strategy.kind} does not go on from the best students, so that "
+                f"abandon: a {self.strategy.kind} does not continue from the best students, so "
                 "no score is hopeless; leave it out, or use joint_detnas"
             )
         if self.noise is None:
@@ -194,11 +222,12 @@ class SearchSpec(Spec):
 
 
 def check_pool(search: SearchSpec, pool: PoolSpec) -> None:
-    """See that a search's methods fit the teachers of a pool, and that it has as many of them as
-    one is chosen from.
+    """Check that the methods of a search fit the teachers of a pool, and that the pool has enough
+    subnets for the strategy.
 
     Raises:
-        InvalidValueError: That is not so; the message names both sides and what would fit.
+        InvalidValueError: A method does not fit, or the pool is too small; the message says what
+            would fit.
     """
     teacher = traits_of(pool.head, neck_channels=pool.space.neck_channels)
     check_fit(search.distillation.options, traits_of(search.head), teacher)
@@ -206,7 +235,7 @@ def check_pool(search: SearchSpec, pool: PoolSpec) -> None:
 
 
 def _check_candidates(strategy: StrategySpec, space: SubnetSpace) -> None:
-    if not isinstance(strategy, PairSearchSpec):
+    if not isinstance(strategy, PairSettings):
         return
     wanted, there = strategy.nearest_candidates, space.num_subnets
     if strategy.teacher_policy is TeacherPolicy.NEAREST and wanted > there:
@@ -217,12 +246,13 @@ def _check_candidates(strategy: StrategySpec, space: SubnetSpace) -> None:
 
 
 def traits_of(head: HeadSpec, neck_channels: tuple[int, ...] | None = None) -> Traits:
-    """What methods ask of a detector with this head; its backbone and classes do not matter."""
+    """The traits by which methods judge a detector with this head; backbone and classes do not
+    matter."""
     return traits(head.detector(preset("resnet18"), num_classes=1), neck_channels=neck_channels)
 
 
 def limits_of(budget: BudgetSpec, gpus_per_trial: float) -> Limits:
-    """Those of a budget."""
+    """The limits of a budget, for the stopping criteria."""
     target = budget.target
     return Limits(
         worker_hours=budget.max_worker_hours,

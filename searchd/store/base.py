@@ -1,4 +1,4 @@
-"""What every table shares: column types, constraint names, the present time."""
+"""Column types, constraint names and ids that all tables use, and the present time."""
 
 import secrets
 from datetime import UTC, datetime
@@ -11,9 +11,9 @@ from sqlalchemy.orm import DeclarativeBase
 
 _ID_ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
 _ID_LENGTH = 8
-"""850 thousand million ids: ten thousand resources share none, in all likelihood."""
+"""8.5e11 ids: with ten thousand resources, a collision has a probability below 1e-4."""
 ID_LENGTH = 64
-"""Longest id of anything; a trial's is its search's plus its name."""
+"""Maximum length of an id. The id of a trial is that of its run plus its name."""
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -36,7 +36,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class AsJson(TypeDecorator[Any]):
-    """A value of a domain type, stored as the JSON that pydantic makes of it."""
+    """A value of a domain type, stored as the JSON that pydantic writes for it."""
 
     impl = JSON(none_as_null=True)
     cache_ok = True
@@ -53,7 +53,7 @@ class AsJson(TypeDecorator[Any]):
 
 
 def status_type(statuses: type[StrEnum]) -> Enum:
-    """Column type of a status: its text, so that new members need no migration."""
+    """Return the column type of an enum: its text, so that new members need no migration."""
     return Enum(
         statuses,
         native_enum=False,
@@ -84,9 +84,11 @@ class Base(DeclarativeBase):
 
 
 def now() -> datetime:
+    """Return the present time in UTC."""
     return datetime.now(UTC)
 
 
 def new_id(prefix: str) -> str:
-    """A short random id, such as "s-7f3k2m9x"."""
+    """Return a short random id, such as "s-7f3k2m9x". The prefix is for readers: no code relies on
+    it."""
     return f"{prefix}-" + "".join(secrets.choice(_ID_ALPHABET) for _ in range(_ID_LENGTH))

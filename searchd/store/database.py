@@ -1,7 +1,7 @@
 """The connection to the database: SQLite on one machine (a file, or memory), or PostgreSQL.
 
-One step is one transaction: open `read()` or `write()`, do what must be atomic, leave. Nothing slow
-(network, training, files) happens inside. An error inside leaves the database as it was.
+Each `with database.read()` or `with database.write()` block is one transaction. Nothing slow
+(network, training, files) happens within a block. An error within it is rolled back.
 """
 
 import threading
@@ -15,20 +15,23 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 _BUSY_TIMEOUT_MS = 30_000
-"""How long a writer waits for another process: for SQLite's only turn, or for PostgreSQL's row."""
+"""Milliseconds that a writer waits for another process: for the write lock of SQLite, or for the
+lock of a row of PostgreSQL."""
 _IDLE_TIMEOUT_MS = 60_000
-"""After which PostgreSQL ends a transaction in which nothing happens: its process is frozen, and
+"""Milliseconds after which PostgreSQL ends a transaction that is idle: its process is frozen, and
 others wait for the rows that it has locked."""
 _NETWORK = {
-    "connect_timeout": 5,  # s, until a server that does not answer counts as away
-    "tcp_user_timeout": 10_000,  # ms, until what was sent to one that is gone counts as lost
-    "keepalives_idle": 10,  # s, after which one that is silent is asked whether it is there
-    "keepalives_interval": 5,  # s, between two such questions
-    "keepalives_count": 3,  # after so many without an answer it is gone
+    "connect_timeout": 5,  # s
+    "tcp_user_timeout": 10_000,  # ms, for sent data that is not acknowledged
+    "keepalives_idle": 10,  # s without data, until the first keepalive probe
+    "keepalives_interval": 5,  # s between two probes
+    "keepalives_count": 3,  # unanswered probes, after which the connection is closed
 }
-"""PostgreSQL's client waits for minutes or for ever by itself. The URL's own values win."""
+"""Timeouts of PostgreSQL's client, whose own defaults are minutes or infinite. Values in the URL
+take precedence."""
 _MAX_CONNECTIONS = 40
-"""Of one process; as many as the API has threads. They are opened when they are needed."""
+"""Maximum number of connections of one process; the API has as many threads. They are opened on
+demand."""
 _WRITES = "searchd_writes"
 
 
@@ -37,37 +40,37 @@ class Database:
 
     Args:
         url: SQLAlchemy URL: sqlite:///path or postgresql+psycopg://... With sqlite:///:memory: the
-            tables live as long as this object, whose users take turns: whoever opens a second
-            session inside a first waits for itself, in vain.
+            tables exist as long as this object, and there is one connection: opening a second
+            session within a first is a deadlock.
     """
 
     def __init__(self, url: str) -> None:
         self.engine = _engine(url)
         sqlite = self.engine.dialect.name == "sqlite"
-        # SQLite reads one snapshot for the whole transaction; ask PostgreSQL for the same.
+        # SQLite reads one snapshot for the whole transaction; configure PostgreSQL to do the same.
         self._reader = (
             self.engine
             if sqlite
             else self.engine.execution_options(isolation_level="REPEATABLE READ")
         )
         self._writer = self.engine.execution_options(**{_WRITES: True})
-        # SQLite lets writers try again and again until one is lucky; here they queue.
-        self._turn = threading.RLock() if sqlite else nullcontext()
+        # SQLite writers poll for the lock, which is unfair; within a process they queue here.
+        self._write_lock = threading.RLock() if sqlite else nullcontext()
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """A session that sees one snapshot. What it changes is thrown away."""
+        """Open a session that sees one snapshot. Its changes are discarded."""
         with Session(self._reader, expire_on_commit=False, autoflush=False) as session:
             yield session
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """A session whose changes are committed together when the block is left without error.
+        """Open a session whose changes are committed when the block is left without an error.
 
         On SQLite there is one writer at a time; the others wait here.
         """
         with (
-            self._turn,
+            self._write_lock,
             Session(self._writer, expire_on_commit=False) as session,
             session.begin(),
         ):
@@ -75,19 +78,19 @@ class Database:
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:
-        """A connection in a writing transaction, for migrations.
+        """Open a connection in a writing transaction, for migrations.
 
-        SQLite changes a column by copying its table and dropping the original, to which the rows
-        of other tables refer; so it looks at foreign keys once, at the end.
+        On SQLite, a column is changed by copying its table and dropping the original, which rows of
+        other tables refer to. So foreign keys are checked once, at the end.
 
         Raises:
-            IntegrityError: On SQLite: a row refers to one that is not there. Nothing was changed.
+            IntegrityError: On SQLite: a row refers to one that does not exist. Nothing was changed.
         """
         with self._writer.connect() as connection:
             sqlite = connection.dialect.name == "sqlite"
             raw: Any = connection.connection.driver_connection
             if sqlite:
-                raw.execute("PRAGMA foreign_keys=OFF")  # of no effect inside a transaction
+                raw.execute("PRAGMA foreign_keys=OFF")  # has no effect within a transaction
             try:
                 with connection.begin():
                     yield connection
@@ -98,6 +101,7 @@ class Database:
                     raw.execute("PRAGMA foreign_keys=ON")
 
     def close(self) -> None:
+        """Close all connections."""
         self.engine.dispose()
 
 
@@ -111,7 +115,7 @@ def _engine(url: str) -> Engine:
     engine = create_engine(
         parsed,
         connect_args={"timeout": _BUSY_TIMEOUT_MS / 1000, "check_same_thread": False},
-        poolclass=QueuePool,  # in memory, each connection would have tables of its own
+        poolclass=QueuePool,  # in memory, each connection would have its own tables
         pool_size=1 if in_memory else _MAX_CONNECTIONS,
         max_overflow=0,
         pool_timeout=_BUSY_TIMEOUT_MS / 1000,
@@ -126,7 +130,7 @@ def _postgresql(url: URL) -> Engine:
         f"-c lock_timeout={_BUSY_TIMEOUT_MS} "
         f"-c idle_in_transaction_session_timeout={_IDLE_TIMEOUT_MS}"
     )
-    given = url.query.get("options", "")  # the operator's own come last, and win
+    given = url.query.get("options", "")  # come last, so they take precedence
     network = {name: value for name, value in _NETWORK.items() if name not in url.query}
     return create_engine(
         url,
@@ -154,7 +158,7 @@ def _configure_sqlite(connection: Any, _record: object) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    # A transaction that reads first and writes later fails at once when another wrote in between,
-    # without waiting for busy_timeout; one that begins IMMEDIATE waits for its turn.
+    # A transaction that reads first and writes later fails at once if another wrote in between,
+    # without waiting for busy_timeout; one that begins IMMEDIATE waits for the lock.
     writes = connection.get_execution_options().get(_WRITES, False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

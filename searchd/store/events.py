@@ -1,19 +1,37 @@
-"""Events: appended with every change of a status, read in order by whoever watches."""
+"""Events: appended with every change of a status, read in order by clients that watch."""
 
 from collections.abc import Sequence
 
 from sqlalchemy import exists, select, update
 from sqlalchemy.orm import Session
 
-from searchd.store.models import EventRow
-from searchd.store.models.resources import table_of
+from searchd.domain.lifecycle import AnyStatus
+from searchd.store.models import DatasetRow, EventRow, PoolRow, RunRow, TeacherRow, TrialRow
+
+Subject = DatasetRow | PoolRow | TeacherRow | RunRow | TrialRow
+"""What an event is about: a resource, or a trial of one."""
 
 
 def append(
-    session: Session, resource_id: str, *, subject: str, status: str, message: str
+    session: Session,
+    subject: Subject,
+    message: str,
+    *,
+    status: AnyStatus | None = None,
+    key: str | None = None,
 ) -> EventRow:
-    """Record an event under the resource's next number. Locks the resource's row."""
-    table = table_of(resource_id)
+    """Record an event under the next number of the resource's log. Locks the resource's row.
+
+    Args:
+        session: A writing session.
+        subject: A resource; or a trial, whose events are in the log of its run.
+        message: What happened, in words.
+        status: The subject's status from now on. None: the one that the row shows.
+        key: Of an event that is recorded once; see `append_once`.
+    """
+    session.flush()
+    table = RunRow if isinstance(subject, TrialRow) else type(subject)
+    resource_id = subject.run_id if isinstance(subject, TrialRow) else subject.id
     number = session.execute(
         update(table)
         .where(table.id == resource_id)
@@ -22,26 +40,44 @@ def append(
         .execution_options(synchronize_session=False)
     ).scalar_one()
     event = EventRow(
-        resource_id=resource_id, number=number, subject=subject, status=status, message=message
+        resource_id=resource_id,
+        number=number,
+        subject=subject.id,
+        status=(status or subject.status).value,
+        message=message,
+        key=key,
     )
     session.add(event)
     return event
 
 
-def has(session: Session, resource_id: str, message: str) -> bool:
-    """Whether the resource has an event with this message."""
-    return (
-        session.scalar(
-            select(exists().where(EventRow.resource_id == resource_id, EventRow.message == message))
-        )
-        is True
-    )
+def append_once(
+    session: Session,
+    resource: DatasetRow | PoolRow | TeacherRow | RunRow,
+    key: str,
+    messages: Sequence[str],
+) -> None:
+    """Record events of a resource, unless it has an event with this key already.
+
+    The caller has locked the resource's work, so that no other process records them meanwhile.
+
+    Args:
+        session: A writing session.
+        resource: What the events are about.
+        key: Names what is recorded, such as "plan"; the same however the messages are worded.
+        messages: What happened, in words: one event each.
+    """
+    is_known = exists().where(EventRow.resource_id == resource.id, EventRow.key == key)
+    if session.scalar(select(is_known)):
+        return
+    for message in messages:
+        append(session, resource, message, key=key)
 
 
 def after(
     session: Session, resource_id: str, number: int = 0, *, limit: int = 1000
 ) -> Sequence[EventRow]:
-    """The resource's events after event `number`, in order."""
+    """Return the resource's events after event `number`, in order."""
     return session.scalars(
         select(EventRow)
         .where(EventRow.resource_id == resource_id, EventRow.number > number)

@@ -1,4 +1,4 @@
-"""Bringing a database to the tables that this version of searchd knows."""
+"""Migrate a database to the tables of this version of searchd."""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -12,16 +12,16 @@ from sqlalchemy import Connection, text
 from searchd.store.database import Database
 
 _LOCK = 0x5EA2C4D
-"""Number of PostgreSQL's advisory lock that whoever migrates holds; any that nobody else uses."""
+"""Number of the PostgreSQL advisory lock that a migrating process holds; arbitrary but fixed."""
 
 
 def upgrade(database: str | Database, revision: str = "head") -> None:
-    """Create or upgrade the tables. Does nothing when they are up to date. Processes that do it at
-    the same time take turns.
+    """Create or upgrade the tables. Does nothing if they are up to date. Calls of several processes
+    at the same time wait for each other.
 
     Args:
-        database: Its SQLAlchemy URL, or an open one (one in memory has no other way).
-        revision: Where to stop; "head" is the newest.
+        database: The SQLAlchemy URL, or an open database (required for one in memory).
+        revision: The revision to stop at; "head" is the newest.
     """
     _migrate(command.upgrade, database, revision)
 
@@ -32,14 +32,14 @@ def downgrade(database: str | Database, revision: str) -> None:
 
 
 def is_current(database: Database) -> bool:
-    """Whether the database has exactly the tables that this version knows."""
+    """Return whether the database is at the newest migration of this version."""
     with database.engine.connect() as connection:
         newest = ScriptDirectory.from_config(configuration(connection)).get_current_head()
         return MigrationContext.configure(connection).get_current_revision() == newest
 
 
 def configuration(connection: Connection) -> Config:
-    """Alembic's configuration. It gets a connection, so that the URL is in no option of it."""
+    """Return Alembic's configuration. It has a connection and not the URL, which is a secret."""
     config = Config()
     config.set_main_option("script_location", "searchd.store:migrations")
     config.set_main_option("path_separator", "os")

@@ -1,5 +1,5 @@
-"""Lists in pages: a page starts after the last item of the one before, so that nothing is skipped
-or shown twice while items are added."""
+"""Pagination by cursor: a page starts after the last item of the previous page, so that no item is
+skipped or repeated while items are added."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -24,20 +24,21 @@ R = TypeVar("R", DatasetRow, PoolRow, TeacherRow, SearchRow, DistillationRow)
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """Some items of a list."""
+    """One page of a list."""
 
     items: list[T]
     next_page_token: str | None
-    """Asks for the next page; None on the last one."""
+    """Token for the next page; None on the last one."""
 
 
 def check_page_size(page_size: int) -> None:
-    """
+    """Check the maximum number of items of a page.
+
     Raises:
-        InvalidValueError: The size is not within 1 and MAX_PAGE_SIZE.
+        InvalidValueError: The number is not between 1 and MAX_PAGE_SIZE.
     """
     if not 1 <= page_size <= MAX_PAGE_SIZE:
-        raise InvalidValueError(f"page_size={page_size} must lie between 1 and {MAX_PAGE_SIZE}")
+        raise InvalidValueError(f"page_size={page_size} must be between 1 and {MAX_PAGE_SIZE}")
 
 
 def newest_first(
@@ -47,17 +48,17 @@ def newest_first(
     page_size: int,
     page_token: str | None,
 ) -> Page[R]:
-    """One page of resources, newest first.
+    """Return one page of resources, newest first.
 
     Args:
         session: Any session.
-        table: The resources' table.
-        status: Only those in it; None: all.
-        page_size: At most so many.
-        page_token: From the page before; None for the first.
+        table: The table of the resources.
+        status: Status of the resources to list; None: all.
+        page_size: Maximum number of items, from 1 to MAX_PAGE_SIZE.
+        page_token: Token of the previous page; None for the first page.
 
     Raises:
-        InvalidValueError: `page_size` is out of range, or the token is none that was given out.
+        InvalidValueError: `page_size` is out of range, or the token is not one of this list.
     """
     check_page_size(page_size)
     statement = select(table)
@@ -76,12 +77,12 @@ def newest_first(
 
 
 def get(session: Session, table: type[R], noun: str, reference: str) -> R:
-    """The resource with this id, or else with this name.
+    """Return the resource with this id, or else with this name.
 
     Args:
         session: Any session.
-        table: The resources' table.
-        noun: What users call such a resource.
+        table: The table of the resources.
+        noun: The kind of resource, for the message.
         reference: Id or name.
 
     Raises:

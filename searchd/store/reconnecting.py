@@ -1,4 +1,4 @@
-"""A database that may be away for a while, as when its server is restarted."""
+"""A database client that waits while the server is unavailable, for example restarting."""
 
 import logging
 import time
@@ -17,17 +17,18 @@ _RETRY_S = 1.0
 
 
 class RetryingDatabase(Database):
-    """Waits for a server that does not answer, where `Database` fails: a driver would lose what its
-    workers train.
+    """Waits for a server that does not answer, where `Database` fails: a driver that failed would
+    lose what its workers train.
 
     Args:
-        url: As `Database`.
-        patience_s: How long a step waits at most. Longer than the lease would be in vain.
+        url: SQLAlchemy URL; see `Database`.
+        timeout_s: Maximum number of seconds that a transaction waits. Waiting for longer than a
+            lease is useless, because the lease is lost then.
     """
 
-    def __init__(self, url: str, *, patience_s: float) -> None:
+    def __init__(self, url: str, *, timeout_s: float) -> None:
         super().__init__(url)
-        self._patience_s = patience_s
+        self._timeout_s = timeout_s
 
     @override
     @contextmanager
@@ -46,9 +47,9 @@ class RetryingDatabase(Database):
     def _await_server(self) -> None:
         """
         Raises:
-            OperationalError: It did not answer in time.
+            OperationalError: The server did not answer in time.
         """
-        deadline = time.monotonic() + self._patience_s
+        deadline = time.monotonic() + self._timeout_s
         while True:
             try:
                 with self.engine.connect():
@@ -56,5 +57,5 @@ class RetryingDatabase(Database):
             except OperationalError as error:
                 if time.monotonic() >= deadline:
                     raise
-                log.warning("the database does not answer, and is asked again: %s", error)
+                log.warning("the database does not answer, retrying: %s", error)
             time.sleep(_RETRY_S)

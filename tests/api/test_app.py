@@ -37,7 +37,7 @@ def test_a_service_on_other_tables_is_not_ready(tmp_path: Path) -> None:
     response = _get(database, "/readyz")
     database.close()
     assert response.status_code == 503
-    assert "other tables than this version knows" in response.json()["detail"]
+    assert "the schema of the database is not that of this version" in response.json()["detail"]
 
 
 def test_a_service_without_a_database_is_not_ready(tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_a_service_without_a_database_is_not_ready(tmp_path: Path) -> None:
     response = _get(database, "/readyz")
     database.close()
     assert response.status_code == 503
-    assert response.json()["detail"] == "the database does not answer: DatabaseError"
+    assert response.json()["detail"] == "the database is unavailable: DatabaseError"
 
 
 def test_an_unexpected_error_is_a_problem_without_its_secrets(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_an_unexpected_error_is_a_problem_without_its_secrets(tmp_path: Path) ->
         "type": "urn:searchd:problem:internal",
         "title": "Internal",
         "status": 500,
-        "detail": "see the API's log for the cause",
+        "detail": "internal error; see the log of the API",
         "errors": [],
     }
 

@@ -177,7 +177,7 @@ def test_a_wrong_token_is_refused(guarded: Guarded, header: str) -> None:
     assert _problem(response) == (401, "unauthenticated")
 
 
-def test_an_unknown_token_is_told_so(guarded: Guarded) -> None:
+def test_an_unknown_token_is_named_as_such(guarded: Guarded) -> None:
     response = guarded.call("GET", "/api/v1/searches", "searchd_guessed")
     assert response.headers["www-authenticate"].endswith('error="invalid_token"')
     assert "searchd_guessed" not in response.text
@@ -222,7 +222,7 @@ def test_only_submit_and_admin_may_create(guarded: Guarded, who: str, allowed: b
         return
     assert _problem(response) == (403, "forbidden")
     assert 'error="insufficient_scope", scope="submit"' in response.headers["www-authenticate"]
-    assert response.json()["detail"] == "token 'rea' has role read; this needs submit"
+    assert response.json()["detail"] == "token 'rea' has role read; this call needs submit"
 
 
 @pytest.mark.parametrize("who", ["rea", "sam", "ada"])
@@ -265,8 +265,8 @@ def test_a_refused_cancel_names_the_owner_and_the_role_it_takes(guarded: Guarded
     response = guarded.call("POST", "/api/v1/searches/mine/cancel", "sue")
     assert _problem(response) == (403, "forbidden")
     assert response.json()["detail"] == (
-        "mine belongs to sam; token 'sue' with role submit may change its own only, "
-        "admin everything"
+        "mine belongs to sam; token 'sue' with role submit may only change its own resources, "
+        "role admin all"
     )
 
 
@@ -350,7 +350,7 @@ def test_too_many_requests_are_refused_for_a_while(database: Database) -> None:
     assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
     assert _problem(answers[-1]) == (429, "rate-limit")
     assert 1 <= int(answers[-1].headers["retry-after"]) <= 60
-    assert "more than 3 requests in a minute by this address" in answers[-1].json()["detail"]
+    assert "more than 3 requests per minute by this address" in answers[-1].json()["detail"]
     assert client.get("/readyz").status_code == 200
 
 
@@ -421,7 +421,7 @@ def test_a_path_elsewhere_is_refused(guarded: Guarded, root: Path, path: str) ->
     assert _problem(response) == (422, "invalid-value")
     detail = response.json()["detail"]
     assert detail.startswith("train.images=")
-    assert f"below one of: {root} (the operator's SEARCHD_DATA_ROOTS)" in detail
+    assert f"below one of: {root} (the operator sets SEARCHD_DATA_ROOTS)" in detail
 
 
 def _search(**changes: Any) -> SearchSpec:
@@ -515,12 +515,15 @@ def test_the_client_shows_its_token(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         with Client(service.url) as client:
             assert list(client.list_searches()) == []
         monkeypatch.delenv("SEARCHD_TOKEN")
-        with Client(service.url) as client, pytest.raises(ApiError, match="this needs a token"):
+        with (
+            Client(service.url) as client,
+            pytest.raises(ApiError, match="this call needs a token"),
+        ):
             list(client.list_searches())
 
 
 @pytest.mark.parametrize("token", ["searchd_a b", "searchd_a\n", "searchd_ä"])
 def test_a_damaged_token_is_refused_without_showing_it(token: str) -> None:
-    with pytest.raises(InvalidValueError, match="SEARCHD_TOKEN holds a space") as error:
+    with pytest.raises(InvalidValueError, match="SEARCHD_TOKEN has a space") as error:
         Client(token=token)
     assert "searchd_a" not in str(error.value)

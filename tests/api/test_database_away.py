@@ -1,4 +1,4 @@
-"""While the database does not answer, calls are refused with the time to try again."""
+"""While the database is unavailable, calls are refused with the time after which to retry."""
 
 import asyncio
 
@@ -31,7 +31,7 @@ async def _call(tokens_needed: bool) -> list[httpx.Response]:
 
 
 @pytest.mark.parametrize("tokens_needed", [False, True])
-def test_every_call_is_told_when_to_try_again(tokens_needed: bool) -> None:
+def test_every_call_says_when_to_retry(tokens_needed: bool) -> None:
     for answer in asyncio.run(_call(tokens_needed)):
         assert answer.status_code == 503
         assert answer.headers["Retry-After"] == "5"

@@ -219,7 +219,7 @@ def test_what_no_driver_holds_is_stopped_at_once(
     assert (response.json()["desired"], response.json()["status"]) == (desired, status)
 
 
-def test_what_a_driver_holds_is_told_the_wish(http: httpx.Client, ready: Database) -> None:
+def test_what_a_driver_holds_sees_the_request(http: httpx.Client, ready: Database) -> None:
     start_distillation(ready)
     paused = http.post("/distillations/mtpd/pause").json()
     assert (paused["desired"], paused["status"]) == ("pause", "running")
@@ -227,7 +227,7 @@ def test_what_a_driver_holds_is_told_the_wish(http: httpx.Client, ready: Databas
     assert (resumed["desired"], resumed["status"]) == ("run", "running")
 
 
-def test_what_was_cancelled_may_go_on_but_not_what_succeeded(
+def test_what_was_cancelled_may_resume_but_not_what_succeeded(
     http: httpx.Client, ready: Database
 ) -> None:
     _, lease = start_distillation(ready, "good")

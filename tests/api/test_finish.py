@@ -77,7 +77,7 @@ def test_finishing_answers_with_the_distillations_and_again_with_the_same(
 @pytest.mark.parametrize(
     ("body", "status", "detail"),
     [
-        ({"detectors": ["s-x-1"]}, 422, "'s-x-1' is no trial of search first"),
+        ({"detectors": ["s-x-1"]}, 422, "'s-x-1' is not a trial of search first"),
         ({"detectors": []}, 422, "body.detectors"),
         ({"method": {"kind": "prune"}}, 422, "body.method"),
         ({"method": {"kind": "distil"}}, 422, "exactly one of teachers and num_sampled_teachers"),

@@ -75,7 +75,7 @@ def test_limits_make_an_early_end_possible(database: Database, client: Client) -
         assert searches.page(session).items == []
 
 
-def test_what_would_be_refused_is_told_beside_it(client: Client) -> None:
+def test_what_would_be_refused_is_shown_beside_it(client: Client) -> None:
     found = client.forecast_search(spec())
 
     assert len(found.refusals) == 1
@@ -94,7 +94,7 @@ def test_search_that_confirms_may_train_each_trial_twice(client: Client) -> None
     assert confirming.worker_hours.most > plain.worker_hours.most
 
 
-def test_distillation_is_told_by_its_stages(database: Database, client: Client) -> None:
+def test_distillation_is_forecast_by_its_stages(database: Database, client: Client) -> None:
     with database.write() as session:
         searches.create(session, spec(name="first"))
     with database.read() as session:
@@ -172,7 +172,7 @@ def test_earlier_pools_tell_better(database: Database, client: Client) -> None:
     assert client.forecast_pool(factories.pool_spec()).refusals != []
 
 
-def test_pool_on_an_unknown_data_set_is_refused_and_not_told(client: Client) -> None:
+def test_pool_on_an_unknown_data_set_is_refused_and_not_forecast(client: Client) -> None:
     found = client.forecast_pool(factories.pool_spec())
 
     assert "dataset='shapes' does not exist" in found.refusals[0]

@@ -37,7 +37,7 @@ from tests.searchd.store.factories import (
     teacher_spec,
 )
 
-DEFAULT_EXAMPLES = 6
+DEFAULT_EXAMPLES = 4
 EXAMPLES = int(os.environ.get("SEARCHD_FUZZ_EXAMPLES", DEFAULT_EXAMPLES))
 _OWNERS = {"pools": "pool", "searches": "search", "distillations": "distillation"}
 """Whose name the parameter "reference" of a path is."""
@@ -165,12 +165,16 @@ def _cancel_a_distillation(database: Database) -> None:
         queue.finish(session, lease, SearchStatus.CANCELLED, "never mind")
 
 
+@pytest.mark.fuzz
+@pytest.mark.timeout(3600)
 def test_every_answer_is_as_described(described: Described) -> None:
     answers = described.fuzz(streams=False)
     assert answers.keys() >= {200, 201, 202, 204, 404, 409, 422}
     logging.getLogger(__name__).info("%d requests: %s", answers.total(), dict(answers))
 
 
+@pytest.mark.fuzz
+@pytest.mark.timeout(3600)
 def test_every_stream_is_as_described(described: Described) -> None:
     # Apart from what creates things: a stream about something that has not ended does not end.
     answers = described.fuzz(streams=True)

@@ -39,18 +39,23 @@ def test_of_what_a_driver_carries_out_the_wish_is_written_down(
 
 
 @pytest.mark.parametrize(
-    ("verb", "status"), [("pause", "paused"), ("cancel", "cancelled"), ("kill", "cancelled")]
+    ("verb", "status", "reason"),
+    [
+        ("pause", "paused", "paused by a user"),
+        ("cancel", "cancelled", "cancelled by a user"),
+        ("kill", "cancelled", "killed by a user"),
+    ],
 )
 @pytest.mark.parametrize("path", ["/searches/first", "/pools/teachers"])
 def test_what_waits_is_moved_at_once(
-    http: httpx.Client, database: Database, path: str, verb: str, status: str
+    http: httpx.Client, database: Database, path: str, verb: str, status: str, reason: str
 ) -> None:
     add_dataset(database)
     add_pool(database, ready=False)
     add_search(database)
     answers = [http.post(f"{path}/{verb}").json() for _ in range(2)]
     assert [answer["status"] for answer in answers] == [status, status]
-    assert answers[1]["status_reason"] == f"a user asked to {verb}"
+    assert answers[1]["status_reason"] == reason
 
 
 def test_what_is_paused_is_queued_when_it_is_resumed(
@@ -127,7 +132,7 @@ def test_a_paused_search_says_why(http: httpx.Client, database: Database) -> Non
     with database.write() as session:
         queue.stopped(session, lease)
     answer = http.get("/searches/first").json()
-    assert (answer["status"], answer["status_reason"]) == ("paused", "a user asked to pause")
+    assert (answer["status"], answer["status_reason"]) == ("paused", "paused by a user")
     http.post("/searches/first/resume")
     with leased(database, f"search-{search.id}") as (_, again):
         assert again.number == 2

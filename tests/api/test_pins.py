@@ -51,7 +51,7 @@ def test_a_pinned_trial_shows_it_and_is_not_collected(
     assert collect(database, search_id) == ()
     with database.read() as session:
         messages = [event.message for event in events.after(session, search_id)]
-    assert messages.count("a user wants its files kept") == 1
+    assert messages.count("pinned by a user: its files are kept") == 1
 
     assert http.post(f"/detectors/{search_id}-0/unpin").json()["pinned"] is False
     assert collect(database, search_id) == ("0",)
@@ -71,7 +71,7 @@ def test_a_collected_file_is_gone_and_the_answer_says_why_and_how_to_keep_one(
     assert (too_late.status_code, too_late.json()["type"]) == (409, "urn:searchd:problem:conflict")
     for problem in (lost.json(), too_late.json()):
         assert problem["detail"].startswith(f"student of {search_id}-0 was collected at ")
-        assert problem["detail"].endswith("keeps its files: searchd search pin TRIAL")
+        assert problem["detail"].endswith("are kept: searchd search pin TRIAL")
 
 
 def test_what_is_not_yet_trained_can_be_pinned(http: httpx.Client, database: Database) -> None:

@@ -158,11 +158,11 @@ def test_a_body_that_is_no_json_is_not_valid(http: httpx.Client) -> None:
 @pytest.mark.parametrize(
     ("value", "detail"),
     [
-        ('"/data/\\ud800"', "half a character"),
-        ('"/data/\\u0000"', "a zero character"),
-        ('{"\\udfff": 1}', "half a character"),
-        ("[[1e999]]", "inf is no finite number"),
-        ("NaN", "nan is no finite number"),
+        ('"/data/\\ud800"', "a lone surrogate"),
+        ('"/data/\\u0000"', "a null character"),
+        ('{"\\udfff": 1}', "a lone surrogate"),
+        ("[[1e999]]", "inf is not a finite number"),
+        ("NaN", "nan is not a finite number"),
     ],
 )
 def test_what_cannot_be_stored_is_not_valid(http: httpx.Client, value: str, detail: str) -> None:
@@ -183,7 +183,7 @@ def test_json_nested_too_deep_is_refused(http: httpx.Client) -> None:
 def test_a_huge_body_is_refused(http: httpx.Client) -> None:
     headers = {"Content-Type": "application/json"}
     response = http.post("/datasets", content=b" " * (1 << 21), headers=headers)
-    _assert_problem(response, 413, "about:blank", "exceeds 1048576 bytes")
+    _assert_problem(response, 413, "about:blank", "larger than 1048576 bytes")
 
 
 def test_unknown_paths_and_methods_are_problems_too(http: httpx.Client) -> None:

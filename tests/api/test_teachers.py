@@ -114,7 +114,7 @@ def test_events_tell_why_a_teacher_failed(client: Client, database: Database) ->
     with leased(database, f"teacher-{teacher.id}") as (session, lease):
         queue.finish(session, lease, TeacherStatus.FAILED, "CheckpointError: no such file")
     events = [(event.status, event.message) for event in client.teacher_events("swin")]
-    assert events[0] == ("checking", "is to be loaded and evaluated")
+    assert events[0] == ("checking", "waits to be loaded and evaluated")
     assert events[2] == ("failed", "CheckpointError: no such file")
 
 

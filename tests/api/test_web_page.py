@@ -28,8 +28,8 @@ def test_the_page_shows_searches_distillations_and_teachers(tmp_path: Path) -> N
         shown = _text_of(f"{service.url}/")
 
     assert "first running base trained" in shown
-    assert re.search(r"mtpd queued waits to be admitted s-\w+-base", shown)
-    assert "swin checking is to be loaded and evaluated mmdet retinanet_swin" in shown
+    assert re.search(r"mtpd queued waits for admission s-\w+-base", shown)
+    assert "swin checking waits to be loaded and evaluated mmdet retinanet_swin" in shown
     assert "first, trial base at 96x96: AP 50.0 %, 2.00 GMACs" in shown
 
 

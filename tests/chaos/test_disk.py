@@ -69,7 +69,7 @@ def test_search_waits_while_the_disk_is_full_and_resumes_automatically(
     site.wait_until(lambda: _status(site, search)[0] is SearchStatus.PAUSING)
     site.wait_until(lambda: _is_idle(site, search))
     before = site.finished(search)
-    assert "stopped for want of disk space" in _status(site, search)[1]
+    assert "low disk space" in _status(site, search)[1]
     disk.free()
 
     took_s = site.wait_until(lambda: len(site.finished(search)) > len(before))

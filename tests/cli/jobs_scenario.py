@@ -19,7 +19,7 @@ def scenario(jobs: Jobs, run_until: Callable[[str, JobStatus], None]) -> None:
 
     Args:
         jobs: The adapter; its cluster has two CPUs.
-        run_until: Lets the cluster go on until the job has the status.
+        run_until: Lets the cluster continue until the job has the status.
     """
     (node,) = jobs.nodes()
     assert (node.cpus, node.gpus) == (2, 0)

@@ -57,7 +57,7 @@ def client(service: Service) -> Iterator[Client]:
 
 @pytest.fixture(scope="module")
 def endless(service: Service) -> str:
-    """A search whose base trial goes on until it is told to stop; its id."""
+    """A search whose base trial runs until it is asked to stop; its id."""
     with Client(service.url) as client:
         return submit(client, ENDLESS)
 
@@ -128,7 +128,7 @@ def test_search_survives_a_killed_driver_a_lost_and_a_hung_worker_and_repeats_no
     # The worker of trial 3 died, that of trial 4 hung: both were tried again.
     assert "3/2" in begun
     assert "4/2" in begun
-    killed = f"its driver ended without finishing (job search-{search}-1 is failed)"
+    killed = f"requeued: the driver exited without finishing (job search-{search}-1 is failed)"
     assert killed in [event.message for event in client.search_events(search)]
     front = client.pareto(search).front
     assert {point.evaluation.latency_s for point in front} == {0.003}  # timed after the last trial
@@ -176,7 +176,7 @@ def test_cancelled_search_stops_its_trials_and_ends(
     ended = client.wait_for_search(endless, poll_s=0.5)
     assert (ended.status, ended.status_reason) == (
         SearchStatus.CANCELLED,
-        "a user asked to cancel",
+        "cancelled by a user",
     )
     assert _status(client, endless, "base") is TrialStatus.CANCELLED
     wait_until(lambda: drivers(service, endless) == [])
@@ -190,11 +190,11 @@ def test_ray_jobs_keep_the_ports_promises(service: Service) -> None:
     }
     story = [sys.executable, "-m", "tests.cli.jobs_scenario", service.dashboard_url]
 
-    told = subprocess.run(
+    reported = subprocess.run(
         story, env=environment, cwd=Path(__file__).parents[2], capture_output=True, text=True
     )
 
-    assert told.returncode == 0, told.stderr
+    assert reported.returncode == 0, reported.stderr
 
 
 def test_killed_coordinator_and_api_are_started_again(service: Service, client: Client) -> None:

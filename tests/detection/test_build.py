@@ -23,6 +23,8 @@ from searchd.domain.architecture import Architecture, BlockKind, preset
 from searchd.domain.detector import Detector, Family
 from searchd.domain.encoding import parse
 
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
+
 R18_STUDENT = (
     "[(64, 64)], [(128, 128)-(128, 128)], [(256, 256)-(256, 256)], [(512, 512)-(512, 512)]"
 )

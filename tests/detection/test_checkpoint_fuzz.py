@@ -18,11 +18,14 @@ from detection.mmdet.checkpoint_import import EXAMPLES, import_student, read_wei
 from searchd.domain.detector import Family
 from searchd.domain.errors import CheckpointError
 from searchd.messages.files import RESUME_FILE
+from tests.strength import examples
 from workers.trial.checkpoints import newest_checkpoint, write_checkpoint
 
 WEIGHTS = {"backbone.weight": torch.ones(3, 2), "head.bias": torch.arange(4)}
 quick = settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(40, 1000),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
 

@@ -30,6 +30,8 @@ from detection.data.shapes import make_shapes
 from searchd.domain.errors import ArtifactError, CheckpointError, InvalidValueError
 from searchd.spec.classifier import ClassifierSpec
 
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
+
 NAMES = ("circle", "square", "triangle", "cross")
 
 
@@ -160,7 +162,7 @@ def test_a_resumed_training_equals_an_uninterrupted_one(
 def test_a_training_is_not_resumed_with_other_settings(crops: tuple[CropSplit, CropSplit]) -> None:
     state = ClassifierTraining(spec(), crops[1]).state_dict()
 
-    with pytest.raises(InvalidValueError, match="has other settings"):
+    with pytest.raises(InvalidValueError, match="was started with other settings"):
         ClassifierTraining(spec(learning_rate=0.2), crops[1]).load_state_dict(state)
 
 

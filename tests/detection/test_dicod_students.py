@@ -13,6 +13,8 @@ from detection.training import learning_rate
 from searchd.domain.resolution import Resolution
 from searchd.spec import SearchSpec
 
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
+
 EXAMPLES = Path(__file__).parents[2] / "examples" / "dicod"
 PER_EPOCH = 1000
 

@@ -25,6 +25,8 @@ from searchd.domain.architecture import preset
 from searchd.domain.detector import Detector, Family
 from searchd.domain.resolution import Resolution
 
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
+
 NAMES = ("circle", "square", "triangle", "cross")
 SMALL = Resolution(96, 80)
 

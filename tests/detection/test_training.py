@@ -32,6 +32,8 @@ from searchd.domain.resolution import Resolution
 from searchd.messages.reports import EpochMetrics
 from searchd.spec import DatasetSpec, MethodsSpec, TrainingSpec
 
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
+
 SPEC = TrainingSpec(
     epochs=2,
     batch_size=2,

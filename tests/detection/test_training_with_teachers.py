@@ -20,6 +20,8 @@ from searchd.domain.resolution import Resolution
 from searchd.spec import DatasetSpec, MethodSpec, TrainingSpec
 from tests.detection.distillation.conftest import tiny
 
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
+
 LOW, HIGH = Resolution(32, 32), Resolution(64, 64)
 SPEC = TrainingSpec(
     epochs=2, batch_size=2, learning_rate=0.02, resolutions=(LOW, Resolution(48, 48))

@@ -1,7 +1,7 @@
 """Distillations as a user runs them: real service, real Ray, real detectors, over HTTP."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -9,13 +9,11 @@ import pytest
 
 from api.client import Client
 from api.schemas.distillations import DistillationDetails
-from cli.local_service import Service
-from detection.data.shapes import make_shapes
 from searchd.domain.distillation_plan import Baseline
-from searchd.domain.lifecycle import DatasetStatus, SearchStatus, TrialStatus
+from searchd.domain.lifecycle import SearchStatus, TrialStatus
 from searchd.domain.trial import TrialRole
-from searchd.spec import DistillationSpec, FineTuneSpec, FinishSpec, PoolSpec, SearchSpec
-from tests.e2e.test_search import HEAD, POOL, SEARCH, TRAINING
+from searchd.spec import DistillationSpec, FineTuneSpec, FinishSpec
+from tests.e2e.specs import HEAD, TRAINING
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
@@ -38,22 +36,6 @@ DISTILLATION = {
 }
 FINISHED_BEFORE = 4
 """Trials, base included, that the driver of the study may end before it is killed."""
-
-
-@pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    folder = tmp_path_factory.mktemp("service")
-    service = Service(folder, num_cpus=3, api_port=0, environment={"SEARCHD_SLICE_S": "1"})
-    with service, Client(service.url) as client:
-        # An adaptation cost needs more cells than a neck has channels; the coarsest level of an
-        # image has one.
-        shapes = make_shapes(
-            tmp_path_factory.mktemp("data"), num_train=28, num_validation=8, image_size=64
-        )
-        client.create_dataset(shapes)
-        assert client.wait_for_dataset("shapes", poll_s=0.2).status is DatasetStatus.READY
-        client.create_pool(PoolSpec.model_validate(POOL))
-        yield client
 
 
 def _run(client: Client, **changes: object) -> DistillationDetails:
@@ -196,15 +178,6 @@ def test_a_low_resolution_student_learns_from_teachers_that_see_more(client: Cli
     trial = client.get_trial(stage.trial_id or "")
     assert str(ended.resolution) == "48x48"
     assert trial.epochs[0].losses["feature_matching"] > 0
-
-
-@pytest.fixture(scope="module")
-def search(client: Client) -> str:
-    """A search that ran to its end."""
-    spec = SearchSpec.model_validate({**SEARCH, "budget": {"max_trials": 2}, "control": False})
-    ended = client.wait_for_search(client.submit_search(spec).id, poll_s=0.2)
-    assert ended.status is SearchStatus.SUCCEEDED, ended.status_reason
-    return ended.id
 
 
 def test_the_knee_is_fine_tuned_under_its_teacher_and_joins_front_and_lineage(

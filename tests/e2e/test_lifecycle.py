@@ -4,7 +4,7 @@ import contextlib
 import logging
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import psutil
 import pytest
@@ -12,48 +12,36 @@ import pytest
 from api.client import Client
 from cli.child_processes import marked
 from cli.local_service import MARK, Service
-from detection.data.shapes import make_shapes
 from searchd.domain.lifecycle import PoolStatus, SearchStatus, TrialStatus
 from searchd.messages.reports import Progress
 from searchd.spec import PoolSpec, SearchSpec
-from tests.e2e.test_search import POOL, SEARCH
+from tests.e2e.specs import POOL, SEARCH
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 log = logging.getLogger(__name__)
 
-EPOCHS = 40
+EPOCHS = 24
 BOUND_S = 60
 """Bound in seconds on the time in which a pause frees every GPU."""
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    folder = tmp_path_factory.mktemp("service")
-    environment = {"SEARCHD_SLICE_S": "5"}
-    with Service(folder, num_cpus=3, api_port=0, environment=environment) as service:
-        yield service
+def slow_pool(client: Client) -> str:
+    """A pool that trains for long; its name."""
+    pool = PoolSpec.model_validate({**POOL, "name": "slow-teachers"})
+    phases = tuple(p.model_copy(update={"epochs": EPOCHS // 2}) for p in pool.phases)
+    client.create_pool(pool.model_copy(update={"phases": phases}))
+    return pool.name
 
 
-@pytest.fixture(scope="module")
-def client(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    with Client(service.url) as client:
-        shapes = make_shapes(
-            tmp_path_factory.mktemp("data"), num_train=24, num_validation=4, image_size=64
-        )
-        client.create_dataset(shapes)
-        pool = PoolSpec.model_validate(POOL)
-        phases = tuple(p.model_copy(update={"epochs": EPOCHS // 2}) for p in pool.phases)
-        client.create_pool(pool.model_copy(update={"phases": phases}))
-        yield client
-
-
-def submit(client: Client, name: str, epochs: int) -> str:
-    """A search whose base is trained so long; its id."""
+def submit(client: Client, pool: str, name: str, epochs: int) -> str:
+    """A search whose base is trained for this number of epochs; its id."""
     spec = SearchSpec.model_validate(SEARCH)
     training = spec.base.training.model_copy(update={"epochs": epochs})
     changes = {
         "name": name,
+        "pool": pool,
         "base": spec.base.model_copy(update={"training": training}),
         "budget": spec.budget.model_copy(update={"max_trials": 1}),
         "control": False,
@@ -90,15 +78,15 @@ def at(client: Client, search: str, attempt: int) -> Progress | None:
 
 
 def test_paused_search_and_pool_free_the_cluster_and_resume_where_they_were(
-    service: Service, client: Client
+    service: Service, client: Client, slow_pool: str
 ) -> None:
-    search = submit(client, "paused", EPOCHS)
+    search = submit(client, slow_pool, "paused", EPOCHS)
     seconds_until(lambda: (now := at(client, search, 1)) and now.epoch > 2)
     before = at(client, search, 1)
     assert before is not None
 
     client.ask_of_search(search, "pause")
-    pool_status = client.ask_of_pool("teachers", "pause").status
+    pool_status = client.ask_of_pool(slow_pool, "pause").status
     freed_s = seconds_until(
         lambda: not processes(service, "searchd.driver", "ray::Trial", "ray::RayTrain")
     )
@@ -106,11 +94,11 @@ def test_paused_search_and_pool_free_the_cluster_and_resume_where_they_were(
     log.info("pause: no driver and no worker after %.1f s (bound %d s)", freed_s, BOUND_S)
     assert freed_s < BOUND_S
     assert client.get_search(search).status is SearchStatus.PAUSED
-    assert client.get_pool("teachers").status is PoolStatus.PAUSED, pool_status
+    assert client.get_pool(slow_pool).status is PoolStatus.PAUSED, pool_status
     assert next(client.trials(search)).status is TrialStatus.PENDING
 
     client.ask_of_search(search, "resume")
-    client.ask_of_pool("teachers", "resume")
+    client.ask_of_pool(slow_pool, "resume")
     seconds_until(lambda: at(client, search, 2))
     after = at(client, search, 2)
     assert after is not None
@@ -120,7 +108,7 @@ def test_paused_search_and_pool_free_the_cluster_and_resume_where_they_were(
     assert ended.status is SearchStatus.SUCCEEDED, ended.status_reason
     base = client.get_trial(f"{search}-base")
     assert (base.attempt, [epoch.epoch for epoch in base.epochs]) == (2, [*range(1, EPOCHS + 1)])
-    pool = client.get_pool("teachers")
+    pool = client.get_pool(slow_pool)
     assert pool.status is PoolStatus.READY
     assert [epoch.epoch for epoch in pool.epochs] == [*range(1, EPOCHS // 2 + 1)] * 2
 
@@ -139,8 +127,10 @@ def test_extended_search_resumes_and_trains_nothing_again(client: Client) -> Non
         assert (after[name].attempt, after[name].score) == (trial.attempt, trial.score)
 
 
-def test_killed_search_ends_although_its_driver_hangs(service: Service, client: Client) -> None:
-    search = submit(client, "killed", 1000)
+def test_killed_search_ends_although_its_driver_hangs(
+    service: Service, client: Client, slow_pool: str
+) -> None:
+    search = submit(client, slow_pool, "killed", 1000)
     seconds_until(lambda: at(client, search, 1))
     (driver,) = processes(service, f"--work=search-{search}")
     driver.send_signal(signal.SIGSTOP)

@@ -1,103 +1,20 @@
 """A whole search as a user runs it: real service, real Ray, real detectors, over HTTP."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file, save_file
 
 from api.client import ApiError, Client
-from cli.local_service import Service
 from detection.build import Student, load_student
-from detection.data.shapes import make_shapes
 from detection.mmdet.config import build_config, model_config
 from searchd.domain.detector import MmdetDetector
-from searchd.domain.lifecycle import DatasetStatus, PoolStatus, SearchStatus, TrialStatus
+from searchd.domain.lifecycle import PoolStatus, SearchStatus, TrialStatus
 from searchd.domain.trial import TrialRole
-from searchd.spec import PoolSpec, SearchSpec
+from searchd.spec import SearchSpec
+from tests.e2e.specs import SEARCH
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
-
-HEAD = {
-    "head_channels": 32,
-    "anchor_scale": 4,
-    "finest_roi_scale": 16,
-    "num_proposals": 50,
-    "sampled_rois": 32,
-}
-POOL = {
-    "name": "teachers",
-    "dataset": "shapes",
-    "space": {
-        "depths": [[1, 2], [1], [1], [1]],
-        "widths": [[1.0, 1.5]] * 4,
-        "neck_channels": [16, 24],
-        "resolutions": ["64x64"],
-        "base_channels": 8,
-    },
-    "head": HEAD,
-    "phases": [
-        {
-            "name": "supernet",
-            "min_depths": [2, 1, 1, 1],
-            "min_width": 1.5,
-            "learning_rate": 0.02,
-            "epochs": 1,
-            "distil": False,
-        },
-        {
-            "name": "shrink",
-            "min_depths": [1, 1, 1, 1],
-            "min_width": 1.0,
-            "learning_rate": 0.01,
-            "epochs": 1,
-            "distil": True,
-        },
-    ],
-    "training": {"batch_size": 4, "resolutions": ["64x64"], "warmup_iterations": 0},
-    "bn_reset_images": 8,
-    "evaluated_subnets": 2,
-}
-TRAINING = {"epochs": 2, "batch_size": 4, "resolutions": ["48x48", "64x64"]}
-SEARCH = {
-    "name": "first",
-    "dataset": "shapes",
-    "pool": "teachers",
-    "base": {"base_channels": 8, "training": {**TRAINING, "learning_rate": 0.02}},
-    "head": {**HEAD, "neck_channels": 16},
-    "trial": {**TRAINING, "epochs": 1, "bn_l1": 1e-5},
-    "strategy": {"student_frozen_trials": 1, "student_probability": 1.0, "min_channels": 2},
-    "score": {"base_resolution": "64x64"},
-    "budget": {"max_trials": 4},
-    "resources": {"trials_in_flight": 2},
-}
-
-
-@pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    folder = tmp_path_factory.mktemp("service")
-    # Each of this machine's slots counts as a CPU, so that the pool and a trial run side by side.
-    service = Service(folder, num_cpus=3, api_port=0, environment={"SEARCHD_SLICE_S": "1"})
-    with service, Client(service.url) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def search(client: Client, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A search that ran to its end."""
-    # An adaptation cost needs more cells than a neck has channels; the coarsest level of an image
-    # has one.
-    shapes = make_shapes(
-        tmp_path_factory.mktemp("data"), num_train=28, num_validation=8, image_size=64
-    )
-    client.create_dataset(shapes)
-    dataset = client.wait_for_dataset("shapes", poll_s=0.2)
-    assert dataset.status is DatasetStatus.READY, dataset.status_reason
-    client.create_pool(PoolSpec.model_validate(POOL))
-    submitted = client.submit_search(SearchSpec.model_validate(SEARCH))
-    ended = client.wait_for_search(submitted.id, poll_s=0.2)
-    assert ended.status is SearchStatus.SUCCEEDED, ended.status_reason
-    return ended.id
 
 
 def test_pool_is_trained_and_its_subnets_are_evaluated(client: Client, search: str) -> None:

@@ -1,6 +1,5 @@
 """Teachers of all three kinds as a user registers them: real service, real Ray, real detectors."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,29 +7,16 @@ import torch
 from safetensors.torch import save_file
 
 from api.client import Client
-from api.schemas.resources import Teacher
-from cli.local_service import Service
-from detection.data.shapes import make_shapes
+from api.schemas import Teacher
 from detection.mmdet.config import assemble_mmdet
-from searchd.domain.lifecycle import SearchStatus, TeacherStatus
-from searchd.spec import MmdetSpec, PoolSpec, PoolSubnetSpec, SearchSpec, TeacherSpec
+from searchd.domain.lifecycle import TeacherStatus
+from searchd.spec import MmdetSpec, PoolSpec, PoolSubnetSpec, TeacherSpec
 from tests.detection.test_teacher_loading import described
-from tests.e2e.test_search import POOL, SEARCH
+from tests.e2e.specs import POOL
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 SWIN = described("Swin, RetinaNet")
-
-
-@pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    service = Service(tmp_path_factory.mktemp("service"), num_cpus=3, api_port=0)
-    with service, Client(service.url) as client:
-        shapes = make_shapes(
-            tmp_path_factory.mktemp("data"), num_train=12, num_validation=4, image_size=64
-        )
-        client.create_dataset(shapes)
-        yield client
 
 
 def checkpoint(folder: Path, *, num_classes: int = 4) -> MmdetSpec:
@@ -78,23 +64,18 @@ def test_a_checkpoint_of_other_classes_fails_with_the_layer(client: Client, tmp_
     )
 
 
-def test_subnets_and_students_are_teachers_too(client: Client) -> None:
+def test_subnets_and_students_are_teachers_too(client: Client, search: str) -> None:
     pool = PoolSpec.model_validate(POOL)
-    client.create_pool(pool)
     subnet = PoolSubnetSpec(pool=pool.name, subnet=pool.space.space.largest)
-    spec = SearchSpec.model_validate({**SEARCH, "budget": {"max_trials": 1}, "control": False})
-    search = client.submit_search(spec)
 
-    largest = registered(client, name="largest", subnet=subnet)  # waits for the pool
-    ended = client.wait_for_search(search.id, poll_s=0.2)
-    assert ended.status is SearchStatus.SUCCEEDED, ended.status_reason
-    student = registered(client, name="student", trial=f"{search.id}-0")
+    largest = registered(client, name="largest", subnet=subnet)
+    student = registered(client, name="student", trial=f"{search}-0")
 
     check_measured(largest, (4, 8, 16, 32, 64), 24)
     check_measured(student, (4, 8, 16, 32, 64), 16)
     (at_its_best,) = [
         each
-        for each in client.get_trial(f"{search.id}-0").evaluations
+        for each in client.get_trial(f"{search}-0").evaluations
         if str(each.resolution) == "64x64"
     ]
     assert student.measurement is not None

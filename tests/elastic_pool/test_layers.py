@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import spawn
 
 from elastic_pool.layers import ElasticBatchNorm2d, ElasticConv2d, ElasticLinear
+
+pytestmark = pytest.mark.timeout(60)  # several processes, which import torch each
 
 
 def test_convolution_computes_leading_outputs_from_leading_inputs() -> None:

@@ -18,6 +18,8 @@ from tests.elastic_pool.tiny import (
     raw_outputs,
 )
 
+pytestmark = pytest.mark.timeout(60)  # real detectors are built
+
 SUBNETS = (
     TINY_SPACE.largest,
     TINY_SPACE.smallest,

@@ -18,6 +18,8 @@ from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import Subnet
 from tests.elastic_pool.tiny import TINY_SPACE, make_pool_spec
 
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
+
 SPEC = make_pool_spec()
 KD_LOSSES = {"proposal_feature", "classification", "class_aware_localisation"}
 DETECTION_LOSSES = {"loss_rpn_cls", "loss_rpn_bbox", "loss_cls", "loss_bbox"}

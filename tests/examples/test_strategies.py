@@ -47,11 +47,11 @@ def test_no_example_is_untested() -> None:
 def test_examples_differ_from_the_demo_in_what_their_strategy_needs() -> None:
     demo = read_spec(EXAMPLES / "demo" / "search.yaml", SearchSpec)
     assert isinstance(fixed := strategy_of(spec("fixed_teacher"), POOL), JointDetNas)
-    assert fixed.teacher_policy is TeacherPolicy.FIXED
+    assert fixed.settings.teacher_policy is TeacherPolicy.FIXED
     assert isinstance(nearest := strategy_of(spec("nearest_teacher"), POOL), JointDetNas)
-    assert nearest.teacher_policy is TeacherPolicy.NEAREST
+    assert nearest.settings.teacher_policy is TeacherPolicy.NEAREST
     assert isinstance(pipeline := strategy_of(spec("pipeline"), POOL), Pipeline)
-    assert pipeline.prune == PruneToMacs(fraction=0.9, min_channels=3)
+    assert pipeline.settings.prune == PruneToMacs(fraction=0.9, min_channels=3)
     assert pipeline.max_trials == 6
     for name in ("fixed_teacher", "nearest_teacher", "random", "pool_search", "pipeline"):
         assert (spec(name).head, spec(name).trial) == (demo.head, demo.trial)

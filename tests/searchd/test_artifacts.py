@@ -50,10 +50,10 @@ def test_write_waits_while_the_store_is_full(
 
     assert artifacts.read(stored) == b"weights"
     assert [path.name for path in tmp_path.iterdir()] == ["student"]
-    assert "is tried again: [Errno 28] No space left on device" in caplog.text
+    assert "cannot be written, retrying: [Errno 28] No space left on device" in caplog.text
 
 
-def test_delete_waits_while_the_store_is_read_only_if_it_is_told_to(
+def test_delete_waits_while_the_store_is_read_only_if_it_is_asked_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refusals = iter([OSError(errno.EROFS, "Read-only file system")] * 2)

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
-from ray import job_submission
 
 from detection.mmdet.config import find_config
+from searchd.coordinator import jobs
 from searchd.coordinator.jobs import RayJobs
 from searchd.domain.errors import InvalidValueError
 
@@ -78,13 +78,13 @@ def test_a_job_is_handed_nothing_but_its_command_and_name(
             pass
 
         def get_job_status(self, _job_id: str) -> None:
-            raise RuntimeError("Request failed with status code 404: no such job")
+            raise jobs.JobMissingError("no such job")
 
         def submit_job(self, **values: Any) -> None:
             submitted.update(values)
 
     monkeypatch.setenv("SEARCHD_DATABASE_URL", "postgresql+psycopg://user:secret@db/searchd")
-    monkeypatch.setattr(job_submission, "JobSubmissionClient", Cluster)
+    monkeypatch.setattr(jobs, "JobClient", Cluster)
     command = [sys.executable, "-m", "searchd.driver", "--work=search-s-2; rm -rf /"]
     RayJobs("http://127.0.0.1:8265").submit("search-s-2-1", command, {"name": "first"})
     assert submitted == {

@@ -30,6 +30,8 @@ from tests.detection.test_teacher_loading import described
 from workers.teacher_evaluation import evaluate_teacher
 from workers.teachers import load_teacher
 
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
+
 SIZE = Resolution(64, 64)
 HEAD = HeadSpec(
     neck_channels=4, head_channels=32, anchor_scale=4.0, finest_roi_scale=16, num_proposals=50

@@ -1,1 +1,1 @@
-"""What is tried next, one module per strategy; `searchd.search.ask_tell` is what they share."""
+"""The search strategies, one module each; `searchd.search.ask_tell` is what they share."""

@@ -1,62 +1,87 @@
-"""What a strategy is: its settings, and three decisions that are functions of history."""
+"""The interface of a strategy: its settings, and decisions that are functions of the history."""
 
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 from searchd.domain.subnet import SubnetSpace
 from searchd.domain.trial import Proposal
 from searchd.search.history import Completion, Wait, search_trials, trials_without_gain
 from searchd.search.stopping_criteria import Limits
 
+T = TypeVar("T")
+
+
+def option(default: T, text: str, **bounds: float) -> T:
+    """Declare an option of a strategy's settings as a field of a dataclass.
+
+    The settings are declared here alone: pydantic reads text and bounds where a spec is made of
+    them (`searchd.spec.strategies`), so that they are checked when a user submits them and
+    described in the API.
+
+    Args:
+        default: Value of a spec that does not give the option.
+        text: Help text for users.
+        bounds: Any of gt, ge, lt and le.
+    """
+    return field(default=default, metadata={"description": text, **bounds})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Strategy(ABC):
-    """All that the search trials of one strategy depend on; `searchd.spec` says what each field
-    means. The base before them and the controls after them are not the strategy's."""
+    """Everything that the search trials of one strategy depend on.
+
+    The settings that strategies do not share are in `settings` of the class that reads them. The
+    base, before the search trials, and the controls, after them, do not depend on the strategy.
+    """
 
     seed: int = 0
     max_trials: int = 100
+    """The largest number of search trials."""
     limits: Limits = Limits()
-    """Whatever the strategy."""
+    """Stopping criteria of every strategy."""
     control: bool = True
+    """Whether controls follow."""
     noise_seeds: int = 1
-    """On how many seeds trial 0 is trained."""
+    """The number of seeds on which trial 0 is trained."""
     confirm: bool = False
-    """Whether a would-be best is trained again before it is accepted."""
+    """Whether a trial with the best score so far is trained again before it is accepted."""
 
     @abstractmethod
     def stop_reason(
         self, proposals: Sequence[Proposal], completions: Sequence[Completion]
     ) -> str | None:
-        """Why no further search trial is proposed, or None if one may be."""
+        """Return why no further search trial is proposed, or None if one may be."""
 
     @abstractmethod
     def propose(
         self, proposals: Sequence[Proposal], completions: Sequence[Completion]
     ) -> Proposal | Wait:
-        """The next search trial. The base has succeeded, and there is no reason to stop."""
+        """Return the next search trial. The base has succeeded, and there is no reason to stop."""
 
     def generator(self, name: str) -> random.Random:
-        """What the trial of this name draws from, whatever was drawn before."""
+        """Return the random generator of a trial. It depends on the seed and the trial's name, and
+        not on earlier draws."""
         return random.Random(f"{self.seed}/{name}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolStrategy(Strategy):
-    """Of a strategy that draws subnets from a pool."""
+    """A strategy that draws subnets from a pool."""
 
     space: SubnetSpace
+    """The pool's subnets."""
 
 
 def spent(max_trials: int, proposals: Sequence[Proposal]) -> str | None:
-    """Reason to stop: the budget is spent."""
+    """Return the reason to stop once the budget is spent, else None."""
     return f"budget: {max_trials} trials" if len(search_trials(proposals)) >= max_trials else None
 
 
 def converged(patience: int, completions: Sequence[Completion]) -> str | None:
-    """Reason to stop: the best score has not changed for long."""
+    """Return the reason to stop once `patience` trials in a row had no better score, else None."""
     if trials_without_gain(completions) < patience:
         return None
     return f"converged: {patience} trials in a row without a better score"

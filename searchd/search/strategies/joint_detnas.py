@@ -11,18 +11,30 @@ from dataclasses import dataclass
 from searchd.domain.trial import Proposal
 from searchd.search.history import Completion, ranking
 from searchd.search.sampling import rank_sample
-from searchd.search.strategies.base import converged, spent
-from searchd.search.strategies.pair_steps import PairRules
+from searchd.search.strategies.base import converged, option, spent
+from searchd.search.strategies.pair_steps import PairSettings, PairSteps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JointDetNas(PairRules):
-    """Goes on from one of the best pairs, the better the likelier."""
+class JointDetNasSettings(PairSettings):
+    """The settings of Joint-DetNAS."""
 
+    top_k: int = option(
+        5,
+        "Number of best pairs from which the parent of a trial is drawn; better ones are likelier.",
+        ge=1,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JointDetNas(PairSteps):
+    """The parent is one of the best pairs; better ones are likelier."""
+
+    settings: JointDetNasSettings = JointDetNasSettings()
     patience: int = 20
-    top_k: int = 5
+    """The number of trials in a row without a better score that end the search."""
     abandon: bool = False
-    """Whether a trial that is hopeless after its first epoch is ended."""
+    """Whether a trial that is hopeless after its first epoch is stopped early."""
 
     def stop_reason(
         self, proposals: Sequence[Proposal], completions: Sequence[Completion]
@@ -30,5 +42,5 @@ class JointDetNas(PairRules):
         return spent(self.max_trials, proposals) or converged(self.patience, completions)
 
     def parent(self, completions: Sequence[Completion], rng: random.Random) -> Completion | None:
-        top = ranking(completions)[: self.top_k]
+        top = ranking(completions)[: self.settings.top_k]
         return rank_sample(top, rng) if top else None

@@ -1,7 +1,6 @@
 """Steps over (student, teacher) pairs: an action on the student, or another teacher.
 
-Joint-DetNAS Algorithm 1's loop body (docs/papers.md 1.2), without the choice of the pair to go on
-from.
+The loop body of Joint-DetNAS Algorithm 1 (docs/papers.md 1.2), without the choice of the parent.
 """
 
 import random
@@ -25,26 +24,73 @@ from searchd.domain.trial import (
 )
 from searchd.search.history import Completion, completion_of, search_trials
 from searchd.search.sampling import mutate_subnet, sample_subnets
-from searchd.search.strategies.base import PoolStrategy
+from searchd.search.strategies.base import PoolStrategy, option
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PairRules(PoolStrategy):
-    """Trial 0 is (S_base, P_super); every other one changes the pair of an earlier one."""
+class PairSettings:
+    """The settings of strategies that edit students by actions and choose teachers by a policy."""
 
-    student_frozen_trials: int = 5
-    student_probability: float = 0.5
-    actions: tuple[ActionKind, ...] = ACTION_KINDS
-    prune_fraction: float = 0.05
-    min_channels: int = 32
-    layer_importance: LayerImportance = LayerImportance.L1_MEAN
-    teacher_policy: TeacherPolicy = TeacherPolicy.MUTATE
-    another_gene_probability: float = 0.3
-    nearest_candidates: int = 4
+    student_frozen_trials: int = option(
+        5,
+        "Number of trials after trial 0 that do not edit the student. Ignored with "
+        "`teacher_policy: fixed`.",
+        ge=0,
+    )
+    student_probability: float = option(
+        0.5,
+        "Probability, from 0 to 1, that a trial edits the student instead of the teacher. Ignored "
+        "with `teacher_policy: fixed`.",
+        ge=0,
+        le=1,
+    )
+    actions: tuple[ActionKind, ...] = option(
+        ACTION_KINDS,
+        "Actions that may edit a student: prune_channels, prune_layer, add_layer, rearrange.",
+    )
+    prune_fraction: float = option(
+        0.05,
+        "Fraction of all prunable channels, between 0 and 1, that prune_channels removes.",
+        gt=0,
+        lt=1,
+    )
+    min_channels: int = option(
+        32, "Smallest number of channels that prune_channels leaves in a convolution.", ge=1
+    )
+    layer_importance: LayerImportance = option(
+        LayerImportance.L1_MEAN,
+        "How prune_layer ranks blocks by their weights: l1_mean (mean of |w|) or l1_sum (sum of "
+        "|w|). The block with the smallest value is removed.",
+    )
+    teacher_policy: TeacherPolicy = option(
+        TeacherPolicy.MUTATE,
+        "How a trial gets its teacher. mutate: a mutation of the parent's teacher. fixed: always "
+        "the largest subnet. random: a random subnet. nearest: the nearest of several random "
+        "subnets.",
+    )
+    another_gene_probability: float = option(
+        0.3,
+        "Probability, from 0 to 1, of resampling one more gene when a teacher is mutated.",
+        ge=0,
+        lt=1,
+    )
+    nearest_candidates: int = option(
+        4,
+        "Number of random subnets among which `teacher_policy: nearest` chooses. Other policies "
+        "ignore it.",
+        ge=2,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairSteps(PoolStrategy):
+    """Trial 0 is (S_base, P_super); every other trial changes the pair of an earlier one."""
+
+    settings: PairSettings = PairSettings()
 
     @abstractmethod
     def parent(self, completions: Sequence[Completion], rng: random.Random) -> Completion | None:
-        """The search trial to go on from; None while none has succeeded."""
+        """Return the search trial that is the parent, or None while none has succeeded."""
 
     def propose(self, proposals: Sequence[Proposal], completions: Sequence[Completion]) -> Proposal:
         number = len(search_trials(proposals))
@@ -67,34 +113,42 @@ class PairRules(PoolStrategy):
     def _change(self, number: int, architecture: Architecture, rng: random.Random) -> Change:
         if number == 0:
             return Train()
+        settings = self.settings
         if self._edits_student(number, rng):
             legal = legal_actions(
                 architecture,
-                kinds=self.actions,
-                prune_fraction=self.prune_fraction,
-                min_channels=self.min_channels,
-                importance=self.layer_importance,
+                kinds=settings.actions,
+                prune_fraction=settings.prune_fraction,
+                min_channels=settings.min_channels,
+                importance=settings.layer_importance,
             )
             if legal:
                 return rng.choice(legal[rng.choice(list(legal))])
-        return MutateTeacher() if self.teacher_policy is TeacherPolicy.MUTATE else Train()
+        return MutateTeacher() if settings.teacher_policy is TeacherPolicy.MUTATE else Train()
 
     def _edits_student(self, number: int, rng: random.Random) -> bool:
-        if self.teacher_policy is TeacherPolicy.FIXED:
+        settings = self.settings
+        if settings.teacher_policy is TeacherPolicy.FIXED:
             return True
-        return number > self.student_frozen_trials and rng.random() < self.student_probability
+        is_frozen = number <= settings.student_frozen_trials
+        return not is_frozen and rng.random() < settings.student_probability
 
     def _teacher(
         self, number: int, parent: Completion, change: Change, rng: random.Random
     ) -> Subnet | TeacherCandidates:
+        settings = self.settings
         inherited = parent.teacher or self.space.largest
         assert isinstance(inherited, Subnet)  # these strategies propose no others, or it is chosen
-        if self.teacher_policy is TeacherPolicy.RANDOM:
+        if settings.teacher_policy is TeacherPolicy.RANDOM:
             return self.space.sample(rng)
         if isinstance(change, MutateTeacher):
-            return mutate_subnet(inherited, self.space, rng, self.another_gene_probability)
-        if self.teacher_policy is TeacherPolicy.NEAREST and isinstance(change, Train) and number:
+            return mutate_subnet(inherited, self.space, rng, settings.another_gene_probability)
+        if (
+            settings.teacher_policy is TeacherPolicy.NEAREST
+            and isinstance(change, Train)
+            and number
+        ):
             return TeacherCandidates(
-                candidates=sample_subnets(self.space, self.nearest_candidates, rng)
+                candidates=sample_subnets(self.space, settings.nearest_candidates, rng)
             )
         return inherited  # with a fixed teacher, trial 0's: the largest

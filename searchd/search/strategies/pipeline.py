@@ -1,7 +1,7 @@
-"""Prune, then distil: the pipelined baseline that joint search is compared with.
+"""Prune, then distil: the pipeline that is the baseline of joint search.
 
 Joint-DetNAS Table 5, docs/papers.md 1.10: the base, trained with BN-L1, is pruned to a target
-complexity at once, and the student is distilled as long as the paper's students are.
+complexity in one step, and the student is distilled as long as the paper's students are.
 """
 
 from collections.abc import Sequence
@@ -18,15 +18,55 @@ from searchd.domain.trial import (
     trial_name,
 )
 from searchd.search.history import Completion, Wait, completion_of, search_trials
-from searchd.search.strategies.base import PoolStrategy
+from searchd.search.strategies.base import PoolStrategy, option
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineSettings:
+    """The settings of the pipeline. Exactly one of `macs_fraction` and `macs` is given."""
+
+    macs_fraction: float | None = option(
+        0.7,
+        "Target of the pruning as a fraction of the MACs of the base, between 0 and 1. Null with "
+        "`macs`.",
+        gt=0,
+        lt=1,
+    )
+    macs: float | None = option(
+        None,
+        "Target of the pruning in multiply-accumulates of the whole detector at the base "
+        "resolution of the score, instead of `macs_fraction`.",
+        gt=0,
+    )
+    min_channels: int = option(
+        32, "Smallest number of channels that the pruning leaves in a convolution.", ge=1
+    )
+    further_trials: int = option(
+        7,
+        "Number of trials that distil the student further, after the trial that prunes it. With "
+        "the default and 3 epochs per trial, 24 epochs in all, as in the paper.",
+        ge=0,
+    )
+
+    @property
+    def num_trials(self) -> int:
+        """The number of search trials of the whole pipeline."""
+        return 1 + self.further_trials
+
+    @property
+    def prune(self) -> PruneToMacs:
+        """The first trial's change of the student."""
+        return PruneToMacs(
+            fraction=self.macs_fraction, macs=self.macs, min_channels=self.min_channels
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pipeline(PoolStrategy):
-    """A chain of `max_trials` trials under the largest subnet, each going on with the student of
-    the one before; the first prunes."""
+    """A chain of trials under the largest subnet: each inherits the student of the trial before it,
+    and the first prunes. `max_trials` is the settings' `num_trials`."""
 
-    prune: PruneToMacs
+    settings: PipelineSettings = PipelineSettings()
 
     def stop_reason(
         self, proposals: Sequence[Proposal], completions: Sequence[Completion]
@@ -44,11 +84,11 @@ class Pipeline(PoolStrategy):
     ) -> Proposal | Wait:
         earlier = search_trials(proposals)
         parent = BASE_NAME
-        change: Change = self.prune
+        change: Change = self.settings.prune
         if earlier:
             parent, change = earlier[-1].name, Train()
             if completion_of(parent, completions) is None:
-                return Wait(f"trial {parent} is running, and the next one goes on from it")
+                return Wait(f"trial {parent} is running, and the next one inherits its student")
         name = trial_name(TrialRole.SEARCH, len(earlier))
         return Proposal(
             role=TrialRole.SEARCH,

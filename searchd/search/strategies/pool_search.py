@@ -11,19 +11,36 @@ from searchd.domain.subnet import Subnet
 from searchd.domain.trial import BASE_NAME, Proposal, TakeSubnet, TrialRole, trial_name
 from searchd.search.history import Completion, ranking, search_trials
 from searchd.search.sampling import mutate_subnet, rank_sample
-from searchd.search.strategies.base import PoolStrategy, converged, spent
+from searchd.search.strategies.base import PoolStrategy, converged, option, spent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolSearchSettings:
+    """The settings of the search of the pool."""
+
+    top_k: int = option(
+        5,
+        "Number of best subnets from which a parent is drawn; better ones are likelier.",
+        ge=1,
+    )
+    another_gene_probability: float = option(
+        0.3,
+        "Probability, from 0 to 1, of resampling one more gene when a subnet is mutated.",
+        ge=0,
+        lt=1,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolSearch(PoolStrategy):
-    """Begins with the largest subnet, and mutates one of the best; each subnet is taken once,
-    since another evaluation would find the same."""
+    """Starts with the largest subnet, and mutates one of the best. Each subnet is evaluated once,
+    since another evaluation would give the same result."""
 
+    settings: PoolSearchSettings = PoolSearchSettings()
     control: bool = False
     """There is no training whose gain a control could show."""
     patience: int = 20
-    top_k: int = 5
-    another_gene_probability: float = 0.3
+    """The number of trials in a row without a better score that end the search."""
 
     def stop_reason(
         self, proposals: Sequence[Proposal], completions: Sequence[Completion]
@@ -37,13 +54,14 @@ class PoolSearch(PoolStrategy):
         earlier = search_trials(proposals)
         rng = self.generator(trial_name(TrialRole.SEARCH, len(earlier)))
         parent, subnet = BASE_NAME, self.space.largest
-        top = ranking(completions)[: self.top_k]
+        top = ranking(completions)[: self.settings.top_k]
         if top:
             chosen = rank_sample(top, rng).proposal
             parent, subnet = chosen.name, _subnet(chosen)
         taken = {_subnet(proposal) for proposal in earlier}
-        while subnet in taken:  # walks on where all neighbours are known, and reaches any subnet
-            subnet = mutate_subnet(subnet, self.space, rng, self.another_gene_probability)
+        while subnet in taken:  # a walk past known neighbours reaches any subnet
+            probability = self.settings.another_gene_probability
+            subnet = mutate_subnet(subnet, self.space, rng, probability)
         return Proposal(
             role=TrialRole.SEARCH,
             number=len(earlier),

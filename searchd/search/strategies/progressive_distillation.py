@@ -1,9 +1,8 @@
-"""Progressive distillation: the stages of a plan, each a trial that goes on from its parent's
-student.
+"""Progressive distillation: the stages of a plan, each a trial that inherits its parent's student.
 
-MTPD section 3.2 and 4.1, docs/papers.md 2.4 and 2.6. Which teachers, and in which order, is decided
-before the first stage (`make_plan`); the stages then form a tree in which a sequence that begins
-like another shares its first stages, and every one whose parent has succeeded may run.
+MTPD sections 3.2 and 4.1, docs/papers.md 2.4 and 2.6. The teachers and their order are decided
+before the first stage (`make_plan`). The stages then form a tree: sequences with the same beginning
+share their first stages, and a stage may run once its parent has succeeded.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,10 +24,10 @@ from searchd.search.teacher_order import all_orders, prefix_tree, rank_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progressive(Strategy):
-    """Every stage of a plan, parents first; what goes on from a stage that failed is skipped."""
+    """Proposes every stage of a plan, parents first. Stages after a failed stage are skipped."""
 
     control: bool = False
-    """The plan says whether there is a training without a teacher; its trials are controls."""
+    """The plan decides whether there is a training without a teacher; its trials are controls."""
     plan: Plan | None = None
     """None while the teachers are not chosen: nothing is proposed."""
 
@@ -44,7 +43,7 @@ class Progressive(Strategy):
             return None
         skipped = len(self.plan.stages) - len(reachable)
         return f"progressive: {len(ended)} stages" + (
-            f"; {skipped} more would have gone on from stages that failed" if skipped else ""
+            f"; {skipped} more were skipped because an earlier stage failed" if skipped else ""
         )
 
     def propose(
@@ -57,7 +56,7 @@ class Progressive(Strategy):
             parent = self._parent(stage, trials, completions)
             if stage not in trials and parent is not None:
                 return self._proposal(stage, parent, proposals, completions)
-        return Wait("stages are running, and the others go on from them")
+        return Wait("the stages that the others inherit from are running")
 
     def _parent(
         self,
@@ -65,7 +64,8 @@ class Progressive(Strategy):
         trials: Mapping[TeacherSequence, Proposal],
         completions: Sequence[Completion],
     ) -> str | None:
-        """The trial that the stage goes on from; None unless it has succeeded."""
+        """Return the name of the trial that the stage inherits from, or None unless it has
+        succeeded."""
         if len(stage) == 1:
             return BASE_NAME
         parent = trials.get(stage[:-1])
@@ -91,7 +91,7 @@ class Progressive(Strategy):
             parent=parent,
             change=Train(),
             teacher=None if teacher is None else self.plan.teachers[teacher],
-            # By the stage and not by the number, which depends on which stage ended first.
+            # From the stage, not from the number, which depends on which stage ended first.
             seed=self.generator(show(stage)).getrandbits(31),
             completed_before=len(completions),
         )
@@ -106,15 +106,15 @@ def make_plan(
     performance: Mapping[str, float] | None = None,
     costs: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Plan:
-    """The stages of an order, of what it is compared with, and why it was chosen.
+    """Return the plan that trains an order and its baselines.
 
-    Simultaneous teachers need two: an order of one has no such baseline.
+    An order of one teacher has no baseline with simultaneous teachers.
 
     Args:
-        teachers: All that may teach.
-        choices: The order; not empty.
-        study_up_to: Train every ordered subset of up to so many teachers, too.
-        baselines: Over as many stages as the order has.
+        teachers: All teachers, by name.
+        choices: The order with its reasons; not empty.
+        study_up_to: Also train every ordered subset of up to this many teachers.
+        baselines: Baselines with as many stages as the order has.
         performance: AP of every teacher, if the choice depended on it.
         costs: Adaptation costs, if the choice depended on them.
     """
@@ -141,7 +141,7 @@ def make_plan(
 
 
 def end_of(baseline: Baseline, order: TeacherSequence) -> TeacherSequence:
-    """A baseline's last stage, as long after the student's beginning as the order's."""
+    """Return the last stage of a baseline, which has as many stages as the order."""
     match baseline:
         case Baseline.DIRECT:
             return (order[-1],) * len(order)
@@ -152,8 +152,10 @@ def end_of(baseline: Baseline, order: TeacherSequence) -> TeacherSequence:
 
 
 def trials_of(plan: Plan, proposals: Sequence[Proposal]) -> dict[TeacherSequence, Proposal]:
-    """The trial of each stage that was proposed, in the plan's order. Parent and teacher tell
-    which stage a trial is."""
+    """Return the trial of each proposed stage, in the plan's order.
+
+    A trial's parent and teacher determine its stage.
+    """
     by_place = {(p.parent, p.teacher): p for p in proposals}
     found: dict[TeacherSequence, Proposal] = {}
     for stage in plan.stages:
@@ -168,15 +170,15 @@ def trials_of(plan: Plan, proposals: Sequence[Proposal]) -> dict[TeacherSequence
 
 
 def rank_among_orders(plan: Plan, aps: Mapping[TeacherSequence, float]) -> tuple[int, int] | None:
-    """The order's rank among all trained orders, by the student's AP, and their number
-    (docs/papers.md 2.4). Baselines are no orders.
+    """Return the order's rank among all trained orders by the student's AP, and their number
+    (docs/papers.md 2.4). Baselines do not count as orders.
 
     Args:
-        plan: Whose order is ranked.
+        plan: The plan with the order.
         aps: The student's AP after each stage that succeeded.
 
     Returns:
-        None if the order itself was not completed.
+        The rank, from 1, and the number of orders; None if the order was not completed.
     """
     orders = {stage: ap for stage, ap in aps.items() if plan.is_order(stage)}
     if plan.order not in orders:

@@ -1,7 +1,7 @@
-"""Random search: the steps of Joint-DetNAS without its selection, to compare with.
+"""Random search: the steps of Joint-DetNAS without its selection, as a baseline.
 
-Whatever its score, every search trial that succeeded is as likely a parent as any other. So edits
-add up over a lineage as they do in hill climbing, and only the choice by score is missing.
+Every search trial that succeeded is equally likely to be a parent, whatever its score. So edits add
+up over a lineage as in hill climbing, and only the selection by score is missing.
 """
 
 import random
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from searchd.domain.trial import Proposal
 from searchd.search.history import Completion, ranking
 from searchd.search.strategies.base import spent
-from searchd.search.strategies.pair_steps import PairRules
+from searchd.search.strategies.pair_steps import PairSteps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RandomSearch(PairRules):
-    """Goes on from any pair, and does not stop before its budget is spent."""
+class RandomSearch(PairSteps):
+    """The parent is any pair; the search stops only when its budget is spent."""
 
     def stop_reason(
         self, proposals: Sequence[Proposal], completions: Sequence[Completion]

@@ -17,13 +17,14 @@ from searchd.store.models.resources import (
 )
 from searchd.store.models.tokens import Role, TokenRow
 from searchd.store.models.trials import EvaluationRow, TrialRow
-from searchd.store.models.work import Desired, WorkRow
+from searchd.store.models.work import Desired, DesiredBy, WorkRow
 
 __all__ = [
     "AdaptationCostRow",
     "ArtifactRow",
     "DatasetRow",
     "Desired",
+    "DesiredBy",
     "DistillationRow",
     "EpochMetricsRow",
     "EvaluationRow",

@@ -1,4 +1,4 @@
-"""What training leaves behind: measurements, metrics of epochs, files."""
+"""Results of training: measurements, metrics of epochs, files."""
 
 from datetime import datetime
 from typing import Any
@@ -19,7 +19,7 @@ _ONE_OWNER = "(trial_id IS NULL) <> (pool_id IS NULL)"
 
 
 class Measured:
-    """Columns of `searchd.domain.trial.Evaluation`, where units are explained."""
+    """The columns of `searchd.domain.trial.Evaluation`, which documents the units."""
 
     width: Mapped[int]
     height: Mapped[int]
@@ -39,7 +39,7 @@ class Measured:
 
 
 def measured(evaluation: Evaluation) -> dict[str, float]:
-    """The columns of `Measured`."""
+    """Return the columns of `Measured` of an evaluation."""
     return {
         "width": evaluation.resolution.width,
         "height": evaluation.resolution.height,
@@ -56,7 +56,7 @@ def measured(evaluation: Evaluation) -> dict[str, float]:
 
 
 class SubnetEvaluationRow(Measured, Base):
-    """A subnet of a trained pool at one resolution."""
+    """The evaluation of a subnet of a trained pool at one resolution."""
 
     __tablename__ = "subnet_evaluations"
 
@@ -67,7 +67,7 @@ class SubnetEvaluationRow(Measured, Base):
 
 
 class EpochMetricsRow(Base):
-    """One epoch of a trial or of a phase of a pool."""
+    """The metrics of one epoch of a trial or of a phase of a pool."""
 
     __tablename__ = "epoch_metrics"
     __table_args__ = (CheckConstraint(_ONE_OWNER, name="one_owner"),)
@@ -76,7 +76,7 @@ class EpochMetricsRow(Base):
     trial_id: Mapped[str | None] = mapped_column(ForeignKey("trials.id"), index=True)
     pool_id: Mapped[str | None] = mapped_column(ForeignKey("pools.id"), index=True)
     phase: Mapped[str] = mapped_column(default="")
-    """Of progressive shrinking; empty for trials."""
+    """The phase of progressive shrinking; empty for trials."""
     epoch: Mapped[int]
     losses: Mapped[dict[str, float]]
     learning_rate: Mapped[float]
@@ -106,7 +106,7 @@ class ArtifactRow(Base):
     sha256: Mapped[str] = mapped_column(String(SHA256_LENGTH))
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     deleted_at: Mapped[datetime | None]
-    """Since when the file is gone: collected, because nothing needed it any more."""
+    """When the file was collected, because nothing needed it; None: it exists."""
 
     @classmethod
     def of(cls, artifact: Artifact) -> "ArtifactRow":
@@ -118,15 +118,16 @@ class ArtifactRow(Base):
         )
 
     def check_there(self) -> None:
-        """
+        """Check that the file was not collected.
+
         Raises:
             CollectedError: The file was collected.
         """
         if self.deleted_at is not None:
             raise CollectedError(
                 f"{self.name} of {self.trial_id or self.pool_id} was collected at "
-                f"{self.deleted_at:%Y-%m-%d %H:%M} UTC, since nothing needed it any more; a trial "
-                "that is pinned in time keeps its files: searchd search pin TRIAL"
+                f"{self.deleted_at:%Y-%m-%d %H:%M} UTC because nothing needed it; the files of a "
+                "pinned trial are kept: searchd search pin TRIAL"
             )
 
     @property
@@ -137,7 +138,7 @@ class ArtifactRow(Base):
 
 
 class AdaptationCostRow(Base):
-    """C(A, B) of two detectors, kept for every later request with the same data and weights."""
+    """The adaptation cost C(A, B) of two detectors, reused for the same data and weights."""
 
     __tablename__ = "adaptation_costs"
 

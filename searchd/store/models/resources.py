@@ -1,4 +1,4 @@
-"""What users create: data sets, pools, teachers, searches, distillations."""
+"""Resources, which users create: data sets, pools, teachers, searches, distillations."""
 
 from datetime import datetime
 from typing import Any
@@ -8,7 +8,13 @@ from sqlalchemy import ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from searchd.domain.distillation_plan import Plan
-from searchd.domain.lifecycle import DatasetStatus, PoolStatus, SearchStatus, TeacherStatus
+from searchd.domain.lifecycle import (
+    DatasetStatus,
+    PoolStatus,
+    SearchStatus,
+    TeacherStatus,
+    WorkKind,
+)
 from searchd.messages.reports import TEACHER_REPORT, PoolProgress, TeacherReport
 from searchd.spec import (
     PLAN,
@@ -27,25 +33,27 @@ KEY_LENGTH = 255
 
 
 class Resource:
-    """Columns that all of them share."""
+    """The columns of every resource."""
 
     id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True, sort_order=-2)
     name: Mapped[str] = mapped_column(String(NAME_LENGTH), unique=True, sort_order=-1)
     idempotency_key: Mapped[str | None] = mapped_column(String(KEY_LENGTH), unique=True)
-    """Of the request that created it."""
+    """The Idempotency-Key of the request that created it."""
     owner: Mapped[str | None] = mapped_column(String(NAME_LENGTH))
-    """Name of the token that created it; None if that was done without authentication. No foreign
-    key: tokens are never deleted, and SQLite can only add one by copying the whole table."""
+    """Name of the token that created it; None if it was created without authentication. Not a
+    foreign key: tokens are never deleted, and SQLite can add one only by copying the table."""
     status_reason: Mapped[str] = mapped_column(default="")
-    """Why it is in its status, in words."""
+    """Why it has its status, in words."""
     num_events: Mapped[int] = mapped_column(default=0)
-    """Number of its last event; raising it locks the row, so that events have no gaps."""
+    """Number of its last event. Incrementing it locks the row, so that numbers have no gaps."""
     created_at: Mapped[datetime] = mapped_column(default=now, index=True)
     finished_at: Mapped[datetime | None]
-    """When it reached a final status."""
+    """When it reached its final status."""
 
 
 class DatasetRow(Resource, Base):
+    """A data set."""
+
     __tablename__ = "datasets"
 
     status: Mapped[DatasetStatus] = mapped_column(
@@ -54,10 +62,12 @@ class DatasetRow(Resource, Base):
     """Changed only by `searchd.store.work.transition`."""
     spec: Mapped[DatasetSpec] = mapped_column(AsJson(TypeAdapter(DatasetSpec)))
     summary: Mapped[dict[str, Any] | None]
-    """What the check counted (classes, images, boxes). Set if and only if READY."""
+    """Counts of the check: classes, images, boxes. Set if and only if READY."""
 
 
 class PoolRow(Resource, Base):
+    """An elastic teacher pool."""
+
     __tablename__ = "pools"
 
     status: Mapped[PoolStatus] = mapped_column(
@@ -67,12 +77,14 @@ class PoolRow(Resource, Base):
     spec: Mapped[PoolSpec] = mapped_column(AsJson(TypeAdapter(PoolSpec)))
     dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"))
     progress: Mapped[PoolProgress | None] = mapped_column(AsJson(TypeAdapter(PoolProgress)))
-    """The latest; overwritten."""
+    """The latest progress; overwritten."""
     started_at: Mapped[datetime | None]
-    """When a driver first took it up."""
+    """When its first driver started it."""
 
 
 class TeacherRow(Resource, Base):
+    """A registered teacher."""
+
     __tablename__ = "teachers"
 
     status: Mapped[TeacherStatus] = mapped_column(
@@ -82,13 +94,13 @@ class TeacherRow(Resource, Base):
     spec: Mapped[TeacherSpec] = mapped_column(AsJson(TypeAdapter(TeacherSpec)))
     dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"))
     pool_id: Mapped[str | None] = mapped_column(ForeignKey("pools.id"))
-    """If it is a subnet."""
+    """The pool of a teacher that is a subnet; None of others."""
     report: Mapped[TeacherReport | None] = mapped_column(AsJson(TEACHER_REPORT))
-    """Set if and only if READY."""
+    """The result of the evaluation. Set if and only if READY."""
 
 
 class RunRow(Resource, Base):
-    """A piece of work that is made of trials: a search, or a distillation."""
+    """A resource that consists of trials: a search or a distillation."""
 
     __tablename__ = "searches"
     __mapper_args__ = {"polymorphic_on": "kind"}
@@ -103,13 +115,14 @@ class RunRow(Resource, Base):
     pool_id: Mapped[str | None] = mapped_column(ForeignKey("pools.id"))
     """None if no teacher is a subnet."""
     origin_id: Mapped[str | None] = mapped_column(String(ID_LENGTH), index=True)
-    """The finished trial whose student is the base. No foreign key: trials refer to this table."""
+    """The finished trial whose student is the base, or None. Not a foreign key: trials refer to
+    this table."""
     plan: Mapped[Plan | None] = mapped_column(AsJson(PLAN))
-    """Of a distillation, once its teachers are chosen."""
+    """The plan of a distillation; None until its teachers are chosen."""
     budget: Mapped[BudgetSpec | None] = mapped_column(AsJson(TypeAdapter(BudgetSpec)))
-    """Of a search that was given more than its spec's."""
+    """The budget of a search that was extended; None: that of its spec."""
     started_at: Mapped[datetime | None]
-    """When a driver first took it up."""
+    """When its first driver started it."""
 
 
 class SearchRow(RunRow):
@@ -125,16 +138,11 @@ class DistillationRow(RunRow):
 
 
 AnyResource = DatasetRow | PoolRow | TeacherRow | SearchRow | DistillationRow
-TABLES: dict[str, type[AnyResource]] = {
-    "d": DatasetRow,
-    "p": PoolRow,
-    "t": TeacherRow,
-    "s": SearchRow,
-    "kd": DistillationRow,
+TABLES: dict[WorkKind, type[AnyResource]] = {
+    WorkKind.DATASET_CHECK: DatasetRow,
+    WorkKind.POOL: PoolRow,
+    WorkKind.TEACHER: TeacherRow,
+    WorkKind.SEARCH: SearchRow,
+    WorkKind.DISTILLATION: DistillationRow,
 }
-"""By the prefix of the id."""
-
-
-def table_of(resource_id: str) -> type[AnyResource]:
-    """The table that holds the resource of this id."""
-    return TABLES[resource_id.partition("-")[0]]
+"""The table of a resource, by the kind of work that serves it."""

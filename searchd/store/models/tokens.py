@@ -1,4 +1,4 @@
-"""Tokens: who may call the API."""
+"""Tokens, which give access to the API."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -11,12 +11,12 @@ from searchd.store.models.resources import NAME_LENGTH
 
 
 class Role(StrEnum):
-    """What a token may do; each role may also do what those before it may.
+    """What a token may do. Each role includes the previous ones.
 
     Attributes:
         READ: See everything.
-        SUBMIT: Create data sets, pools and searches, and change its own.
-        ADMIN: Change everybody's.
+        SUBMIT: Create resources, and change its own.
+        ADMIN: Change the resources of all owners.
     """
 
     READ = "read"
@@ -24,7 +24,7 @@ class Role(StrEnum):
     ADMIN = "admin"
 
     def includes(self, other: "Role") -> bool:
-        """Whether this role may do whatever `other` may."""
+        """Return whether this role may do everything that `other` may."""
         order = list(Role)
         return order.index(self) >= order.index(other)
 
@@ -37,9 +37,9 @@ class TokenRow(Base):
     name: Mapped[str] = mapped_column(String(NAME_LENGTH), primary_key=True)
     role: Mapped[Role] = mapped_column(status_type(Role))
     sha256: Mapped[str] = mapped_column(String(64), unique=True)
-    """Of the secret, in hexadecimal."""
+    """SHA-256 of the secret, in hexadecimal."""
     created_at: Mapped[datetime] = mapped_column(default=now)
     last_used_at: Mapped[datetime | None]
-    """To within `searchd.store.resources.tokens.USE_PRECISION`."""
+    """Last use, accurate to `searchd.store.resources.tokens.USE_PRECISION`."""
     revoked_at: Mapped[datetime | None]
-    """Since when it is refused; None while it is good."""
+    """When it was revoked; None: it is valid."""

@@ -1,4 +1,4 @@
-"""Trials and how their students did at each resolution."""
+"""Trials, and the evaluations of their students at each resolution."""
 
 from datetime import datetime
 
@@ -18,6 +18,8 @@ from searchd.store.models.measurements import ArtifactRow, EpochMetricsRow, Meas
 
 
 class TrialRow(Base):
+    """A trial of a run."""
+
     __tablename__ = "trials"
     __table_args__ = (
         UniqueConstraint("run_id", "position"),
@@ -28,49 +30,53 @@ class TrialRow(Base):
     """{search or distillation id}-{name}."""
     run_id: Mapped[str] = mapped_column(ForeignKey("searches.id"), index=True)
     name: Mapped[str] = mapped_column(String(ID_LENGTH))
-    """Inside the search: base, 0, 1, ..., control-1, ..."""
+    """Its name within the run: base, 0, 1, ..., control-1, ..."""
     role: Mapped[TrialRole] = mapped_column(status_type(TrialRole))
     position: Mapped[int]
-    """Among all proposals of the search, from 0."""
+    """Its position among all proposals of the run, from 0."""
     parent_id: Mapped[str | None] = mapped_column(ForeignKey("trials.id"), index=True)
-    """Whose student it inherits; of a base, the trial of another search whose student it is, or
-    None."""
+    """The trial whose student it inherits. Of a base: the trial of another run whose student it is,
+    or None."""
     proposal: Mapped[Proposal] = mapped_column(AsJson(PROPOSAL))
     status: Mapped[TrialStatus] = mapped_column(
         status_type(TrialStatus), default=TrialStatus.PENDING, index=True
     )
     """Changed only by `searchd.store.work.transition`."""
     status_reason: Mapped[str] = mapped_column(default="")
+    """Why it has its status, in words."""
     cause: Mapped[FailureCause | None] = mapped_column(status_type(FailureCause))
-    """Set if and only if FAILED."""
+    """The cause of its failure. Set if and only if FAILED."""
     attempt: Mapped[int] = mapped_column(default=0)
-    """Times it was started; part of its artifacts' paths."""
+    """Number of times it was started; part of the paths of its artifacts."""
     progress: Mapped[Progress | None] = mapped_column(AsJson(TypeAdapter(Progress)))
-    """The latest of a running trial; overwritten."""
+    """The latest progress of a running trial; overwritten."""
     outcome: Mapped[Outcome | None] = mapped_column(status_type(Outcome))
-    """As reported."""
+    """The outcome that the worker reported."""
     completion: Mapped[int | None]
-    """Position among the search's completions, from 0 without gaps; what the strategy was told."""
+    """Its position among the completions of the run, from 0 without gaps: the order in which
+    results are reported to the strategy."""
     detector: Mapped[Detector | None] = mapped_column(AsJson(DETECTOR))
-    """The trained student's."""
+    """The detector of the trained student."""
     params: Mapped[int | None] = mapped_column(BigInteger)
+    """Number of parameters of the student."""
     base_macs: Mapped[float | None]
-    """Macs at the base resolution, which the score uses."""
+    """Multiply-accumulates at the base resolution, which the score uses."""
     checks: Mapped[SanityChecks | None] = mapped_column(AsJson(TypeAdapter(SanityChecks)))
-    """Of the trial's distillation; set with the outcome."""
+    """Sanity checks of the trial's distillation; set with the outcome."""
     score: Mapped[float | None]
-    """Best over the resolutions. Set if and only if SUCCEEDED."""
+    """The best score over the resolutions. Set if and only if SUCCEEDED."""
     pinned: Mapped[bool] = mapped_column(default=False)
-    """Whether a user wants its files kept, whatever comes of it."""
+    """Whether a user has pinned it, so that its files are kept."""
     adjustments: Mapped[dict[str, float]] = mapped_column(default=dict)
-    """What earlier attempts taught about how it can be trained, such as a smaller batch."""
+    """Changes for the next attempt after failed ones, such as a smaller batch; see
+    `searchd.domain.retries`."""
     busy_s: Mapped[float] = mapped_column(default=0.0)
-    """Seconds that workers have had it, over all attempts."""
+    """Seconds that workers have spent on it, over all attempts."""
     chosen_teacher: Mapped[Subnet | None] = mapped_column(AsJson(SUBNET))
-    """Which candidate its worker chose, where the proposal left the choice to it."""
+    """The teacher that its worker chose, if the proposal has several candidates."""
     created_at: Mapped[datetime] = mapped_column(default=now)
     started_at: Mapped[datetime | None]
-    """When its present attempt was started."""
+    """When its latest attempt was started."""
     finished_at: Mapped[datetime | None]
 
     parent: Mapped["TrialRow | None"] = relationship(remote_side=[id], lazy="raise")
@@ -84,24 +90,24 @@ class TrialRow(Base):
 
     @property
     def teacher(self) -> Teaching | None:
-        """What it is distilled from: the candidate that its worker chose, if it did."""
+        """Return its teacher: the candidate that its worker chose, or that of the proposal."""
         return self.chosen_teacher or self.proposal.teacher
 
     @property
     def is_copy(self) -> bool:
-        """Whether its student is another trial's as it is: the base of a distillation that goes on
-        from that."""
+        """Return whether its student is an unchanged copy of another trial's: the base of a
+        distillation that starts from that trial."""
         return self.role is TrialRole.BASE and self.parent_id is not None
 
     @property
     def best(self) -> "EvaluationRow | None":
-        """The evaluation with the best score, if the trial was scored."""
+        """Return the evaluation with the best score; None if the trial has no score."""
         scored = [evaluation for evaluation in self.evaluations if evaluation.score is not None]
         return max(scored, key=lambda evaluation: evaluation.score or 0.0, default=None)
 
 
 class EvaluationRow(Measured, Base):
-    """A trial's student at one resolution."""
+    """The evaluation of a trial's student at one resolution."""
 
     __tablename__ = "evaluations"
     __table_args__ = (UniqueConstraint("trial_id", "width", "height"),)
@@ -109,4 +115,4 @@ class EvaluationRow(Measured, Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     trial_id: Mapped[str] = mapped_column(ForeignKey("trials.id"))
     score: Mapped[float | None]
-    """H(S, r); None when the search computed none."""
+    """H(S, r); None if none was computed."""

@@ -1,4 +1,4 @@
-"""Work: everything that needs torch or the cluster, one row for each piece."""
+"""Work: one row for each task that needs torch or the cluster and is carried out by a driver."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -11,13 +11,13 @@ from searchd.store.base import ID_LENGTH, Base, now, status_type
 
 
 class Desired(StrEnum):
-    """What the user wants of a piece of work. Written by the API, read by everybody else.
+    """What is wanted of a piece of work; `DesiredBy` names who wants it.
 
     Attributes:
         RUN: Carry it out.
-        PAUSE: Stop it within a time slice; it goes on from there when the user wants it to run.
+        PAUSE: Stop it within a time slice; it resumes from there when RUN is desired again.
         CANCEL: Stop it for good within a time slice; keep every finished score.
-        KILL: Stop it for good without waiting for anybody.
+        KILL: Stop it for good without waiting for its driver.
     """
 
     RUN = "run"
@@ -26,28 +26,46 @@ class Desired(StrEnum):
     KILL = "kill"
 
 
+class DesiredBy(StrEnum):
+    """Who asked for what is desired of a piece of work.
+
+    Attributes:
+        USER: A user. A user's request always takes precedence.
+        DISK_GUARD: The coordinator's disk guard, which only pauses what a user wants to run, and
+            resumes only what it paused itself.
+    """
+
+    USER = "user"
+    DISK_GUARD = "disk_guard"
+
+
 class WorkRow(Base):
+    """The work that serves one resource."""
+
     __tablename__ = "work"
 
     id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
     """{kind}-{resource id}."""
     kind: Mapped[WorkKind] = mapped_column(status_type(WorkKind))
     resource_id: Mapped[str] = mapped_column(String(ID_LENGTH), index=True)
-    """The data set, pool or search it serves."""
+    """The data set, pool, teacher, search or distillation that the work serves."""
     status: Mapped[WorkStatus] = mapped_column(
         status_type(WorkStatus), default=WorkStatus.QUEUED, index=True
     )
     """Changed only by `searchd.store.work.transition`."""
     status_reason: Mapped[str] = mapped_column(default="")
+    """Why it has its status, in words; of leased work that is to stop: why it is to stop."""
     desired: Mapped[Desired] = mapped_column(status_type(Desired), default=Desired.RUN)
+    desired_by: Mapped[DesiredBy] = mapped_column(status_type(DesiredBy), default=DesiredBy.USER)
     lease: Mapped[int] = mapped_column(default=0)
-    """Number of leases granted so far; the present holder knows this number."""
+    """Number of leases granted so far, which is the number of the present one."""
     owner: Mapped[str] = mapped_column(default="")
-    """Who was granted the lease, in words."""
+    """The process that the lease was granted to, in words."""
     lease_expires_at: Mapped[datetime | None]
+    """When the lease expires; set if and only if LEASED."""
     attempts: Mapped[int] = mapped_column(default=0)
-    """Leases since the driver last showed that it gets on; limits restarts."""
+    """Number of leases since a driver last recorded a result; limits restarts."""
     not_before: Mapped[datetime] = mapped_column(default=now)
-    """Back-off: not leased again before."""
+    """Back-off: the earliest time of the next lease."""
     created_at: Mapped[datetime] = mapped_column(default=now)
     updated_at: Mapped[datetime] = mapped_column(default=now, onupdate=now)

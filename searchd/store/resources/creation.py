@@ -1,4 +1,4 @@
-"""What creating a data set, a pool and a search have in common."""
+"""Creation of resources: idempotency, unique names, the first event."""
 
 from typing import TypeVar
 
@@ -24,17 +24,17 @@ R = TypeVar("R", DatasetRow, PoolRow, TeacherRow, SearchRow, DistillationRow)
 def repeated(
     session: Session, table: type[R], spec: object, key: str | None, owner: str | None
 ) -> R | None:
-    """What an earlier request with this idempotency key created, if there was one.
+    """Return what an earlier request with this idempotency key created; None if there was none.
 
     Raises:
-        ConflictError: The earlier request had another body, or was somebody else's.
+        ConflictError: The earlier request had another body or another owner.
     """
     if key is None:
         return None
     row = session.scalar(select(table).where(table.idempotency_key == key))
     if row is not None and row.owner != owner:
         raise ConflictError(
-            f"Idempotency-Key {key!r} was used by {row.owner or 'nobody known'}; use a new key"
+            f"Idempotency-Key {key!r} was used by {row.owner or 'another owner'}; use a new key"
         )
     if row is not None and row.spec != spec:
         raise ConflictError(
@@ -47,10 +47,10 @@ def insert(session: Session, row: R, kind: WorkKind, reason: str) -> R:
     """Add a new resource with its work and its first event.
 
     Returns:
-        The row; or that of the same request, if it was repeated at this very moment.
+        The row; or that of the same request, if it was sent twice at the same time.
 
     Raises:
-        ConflictError: The name is taken, or the key was used for another body meanwhile.
+        ConflictError: The name is taken, or the key was used for another body in the meantime.
     """
     row.status_reason = reason
     row.num_events = 0
@@ -59,17 +59,20 @@ def insert(session: Session, row: R, kind: WorkKind, reason: str) -> R:
     try:
         with session.begin_nested():
             session.add(row)
-    except IntegrityError:  # somebody took the key or the name since we looked
+    except IntegrityError:  # the key or the name was taken after the checks
         return _earlier(session, row)
     queue.add(session, kind, row.id)
-    session.flush()
-    events.append(session, row.id, subject=row.id, status=row.status.value, message=reason)
+    events.append(session, row, reason)
     session.refresh(row)
     return row
 
 
 def _earlier(session: Session, row: R) -> R:
-    """What the same request created since we looked, if it was this that took the name."""
+    """Return what the same request created after the check, if that has taken the name.
+
+    Raises:
+        ConflictError: Another request has taken the name.
+    """
     earlier = repeated(session, type(row), row.spec, row.idempotency_key, row.owner)
     if earlier is None:
         noun = row.__tablename__

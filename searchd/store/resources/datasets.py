@@ -37,14 +37,16 @@ def create(
         owner=owner,
     )
     row.status = DatasetStatus.CHECKING
-    return creation.insert(session, row, WorkKind.DATASET_CHECK, "its files are to be checked")
+    return creation.insert(
+        session, row, WorkKind.DATASET_CHECK, "waits for its files to be checked"
+    )
 
 
 def get(session: Session, reference: str) -> DatasetRow:
-    """A data set by id or name.
+    """Return a data set by id or name.
 
     Raises:
-        NotFoundError: There is none.
+        NotFoundError: It does not exist.
     """
     return paging.get(session, DatasetRow, "data set", reference)
 
@@ -56,21 +58,21 @@ def page(
     page_size: int = 50,
     page_token: str | None = None,
 ) -> paging.Page[DatasetRow]:
-    """Data sets, newest first.
+    """Return one page of data sets, newest first.
 
     Raises:
-        InvalidValueError: `page_size` or `page_token` is not legal.
+        InvalidValueError: `page_size` or `page_token` is illegal.
     """
     return paging.newest_first(session, DatasetRow, status, page_size, page_token)
 
 
 def record_ready(session: Session, lease: Lease, summary: dict[str, Any]) -> None:
-    """Every check passed: READY, and the work is done. A failed check is `work.finish`.
+    """Record that every check passed: READY, and the work is done. Failures use `queue.finish`.
 
     Args:
         session: A writing session.
-        lease: On the data set's check.
-        summary: What the check counted, as JSON: classes, images, boxes of each split.
+        lease: The lease on the data set's check.
+        summary: Counts of the check as JSON: classes, images and boxes of each split.
 
     Raises:
         StaleLeaseError: The lease was lost.

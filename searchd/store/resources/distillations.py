@@ -1,5 +1,5 @@
-"""Distillations: created, planned, read. `searchd.store.work.queue` changes their status;
-`searchd.store.runs.trials` has their trials."""
+"""Distillations: created, planned, read. `searchd.store.work.queue` changes their status, and
+`searchd.store.runs.trials` stores their trials."""
 
 from collections.abc import Sequence
 
@@ -54,14 +54,14 @@ def create(
         origin_id=None if origin is None else origin.id,
     )
     row.status = SearchStatus.QUEUED
-    return creation.insert(session, row, WorkKind.DISTILLATION, "waits to be admitted")
+    return creation.insert(session, row, WorkKind.DISTILLATION, "waits for admission")
 
 
 def get(session: Session, reference: str) -> DistillationRow:
-    """A distillation by id or name.
+    """Return a distillation by id or name.
 
     Raises:
-        NotFoundError: There is none.
+        NotFoundError: It does not exist.
     """
     return paging.get(session, DistillationRow, "distillation", reference)
 
@@ -73,16 +73,16 @@ def page(
     page_size: int = 50,
     page_token: str | None = None,
 ) -> paging.Page[DistillationRow]:
-    """Distillations, newest first.
+    """Return one page of distillations, newest first.
 
     Raises:
-        InvalidValueError: `page_size` or `page_token` is not legal.
+        InvalidValueError: `page_size` or `page_token` is illegal.
     """
     return paging.newest_first(session, DistillationRow, status, page_size, page_token)
 
 
 def registered(session: Session, spec: DistillationSpec) -> dict[str, TeacherRow]:
-    """The registered teachers of a distillation, by the names that its order uses."""
+    """Return the registered teachers of a distillation, by the names that its order uses."""
     names = {label: each for label, each in spec.teachers.items() if isinstance(each, str)}
     rows = session.scalars(select(TeacherRow).where(TeacherRow.name.in_(list(names.values()))))
     by_name = {row.name: row for row in rows}
@@ -90,7 +90,7 @@ def registered(session: Session, spec: DistillationSpec) -> dict[str, TeacherRow
 
 
 def teachers(session: Session, row: DistillationRow) -> dict[str, Teacher]:
-    """Who may teach, by the names that the order uses."""
+    """Return the teachers of a distillation, by the names that its order uses."""
     spec = row.spec
     assert isinstance(spec, DistillationSpec)
     found: dict[str, Teacher] = {}
@@ -102,7 +102,7 @@ def teachers(session: Session, row: DistillationRow) -> dict[str, Teacher]:
 
 
 def record_plan(session: Session, lease: Lease, plan: Plan) -> None:
-    """Decide what a distillation trains, for good.
+    """Store the plan of a distillation, which is final.
 
     Raises:
         StaleLeaseError: The lease was lost.
@@ -112,8 +112,8 @@ def record_plan(session: Session, lease: Lease, plan: Plan) -> None:
 
 
 def descended(session: Session, search_id: str) -> Sequence[DistillationRow]:
-    """Distillations whose student is from a trial of the search, and those whose student is from
-    one of their trials, and so on: each after the one that it goes on from, else oldest first."""
+    """Return the distillations that start from a trial of the search, those that start from one of
+    their trials, and so on. Each comes after the one that it starts from; else the oldest first."""
     found: list[DistillationRow] = []
     parents = [search_id]
     while parents:

@@ -1,4 +1,4 @@
-"""Finishing a search: detectors of its front are improved, each by a distillation of its own."""
+"""Finishing a search: each chosen detector of its front is improved by a distillation."""
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -15,19 +15,19 @@ from searchd.store.resources import distillations
 from searchd.store.runs import completions, trials
 
 _Found = tuple[str, OperatingPoint]
-"""A trial's name, and how its student did."""
+"""The name of a trial, and an operating point of its student."""
 
 
 def finish(
     session: Session, search: SearchRow, wanted: FinishSpec, *, owner: str | None = None
 ) -> list[DistillationRow]:
-    """Create a distillation for each chosen detector, cheapest first; or find the one that the same
-    request created before.
+    """Create a distillation for each chosen detector, cheapest first, unless the same request has
+    created it before. Return the distillations.
 
     Raises:
-        ConflictError: The search has not ended, or found no detector; or a name is taken by
-            something else.
-        InvalidValueError: A chosen trial is not of the search, or the method does not fit it.
+        ConflictError: The search has not ended or found no detector, or a name is taken.
+        InvalidValueError: A chosen trial does not belong to the search, or the method does not fit
+            it.
     """
     if not is_final(search.status):
         raise ConflictError(
@@ -50,8 +50,8 @@ def _chosen(session: Session, search: SearchRow, wanted: FinishSpec) -> list[Tri
 
 
 def _front(session: Session, search: SearchRow) -> list[_Found]:
-    """Of what the search found and accepted, at the largest resolution; base and controls are for
-    comparison."""
+    """Return the Pareto front of the accepted search trials at the largest resolution. Base and
+    controls are excluded: they are for comparison."""
     resolution = max(_spec(search).trial.resolutions, key=lambda each: each.area)
     found = [
         (completion.proposal.name, point)
@@ -65,7 +65,9 @@ def _front(session: Session, search: SearchRow) -> list[_Found]:
 def _by_id(session: Session, search: SearchRow, trial_id: str) -> TrialRow:
     row = session.get(TrialRow, trial_id)
     if row is None or row.run_id != search.id:
-        raise InvalidValueError(f"{trial_id!r} is no trial of search {search.name} ({search.id})")
+        raise InvalidValueError(
+            f"{trial_id!r} is not a trial of search {search.name} ({search.id})"
+        )
     return row
 
 
@@ -79,13 +81,14 @@ def _improve(
 
 
 def _earlier(session: Session, spec: DistillationSpec, owner: str | None) -> DistillationRow | None:
-    """What the same request created before."""
+    """Return what the same request created before; None if there is none."""
     row = session.scalar(select(DistillationRow).where(DistillationRow.name == spec.name))
     return row if row is not None and (row.spec, row.owner) == (spec, owner) else None
 
 
 def _name(search: SearchRow, row: TrialRow, wanted: FinishSpec) -> str:
-    """Such as "first-fine-tune-12"; by the search's id where its name is too long."""
+    """Return a name such as "first-fine-tune-12", with the id of the search if its name is too
+    long."""
     ending = f"-{wanted.method.kind.replace('_', '-')}-{row.name}"
     fits = len(search.name + ending) <= NAME_LENGTH
     return (search.name if fits else search.id) + ending

@@ -53,14 +53,14 @@ def create(
         dataset_id=references.dataset(session, spec.dataset).id,
     )
     row.status = PoolStatus.QUEUED
-    return creation.insert(session, row, WorkKind.POOL, "waits to be admitted")
+    return creation.insert(session, row, WorkKind.POOL, "waits for admission")
 
 
 def get(session: Session, reference: str) -> PoolRow:
-    """A pool by id or name.
+    """Return a pool by id or name.
 
     Raises:
-        NotFoundError: There is none.
+        NotFoundError: It does not exist.
     """
     return paging.get(session, PoolRow, "pool", reference)
 
@@ -72,16 +72,16 @@ def page(
     page_size: int = 50,
     page_token: str | None = None,
 ) -> paging.Page[PoolRow]:
-    """Pools, newest first.
+    """Return one page of pools, newest first.
 
     Raises:
-        InvalidValueError: `page_size` or `page_token` is not legal.
+        InvalidValueError: `page_size` or `page_token` is illegal.
     """
     return paging.newest_first(session, PoolRow, status, page_size, page_token)
 
 
 def record_progress(session: Session, lease: Lease, progress: PoolProgress) -> None:
-    """Remember where the pool's training stands; shows too that it gets on.
+    """Store the progress of the pool's training.
 
     Raises:
         StaleLeaseError: The lease was lost.
@@ -91,9 +91,9 @@ def record_progress(session: Session, lease: Lease, progress: PoolProgress) -> N
 
 
 def record_report(session: Session, lease: Lease, report: PoolReport) -> PoolRow:
-    """Store what the training learned and end the work: READY or FAILED.
+    """Store the result of the training and end the work: READY or FAILED.
 
-    A training that stopped is PAUSED, CANCELLED or queued again, as the user wants by now.
+    If the training was stopped, the pool becomes PAUSED, CANCELLED or QUEUED, as is desired by now.
 
     Raises:
         StaleLeaseError: The lease was lost.
@@ -112,14 +112,14 @@ def record_report(session: Session, lease: Lease, report: PoolReport) -> PoolRow
 
 
 def supernet(session: Session, pool_id: str) -> ArtifactRow | None:
-    """The trained supernet's file, if there is one."""
+    """Return the file of the trained supernet; None if there is none."""
     return session.scalar(
         select(ArtifactRow).where(ArtifactRow.pool_id == pool_id, ArtifactRow.name == SUPERNET)
     )
 
 
 def reference(session: Session, pool_id: str) -> PoolRef:
-    """The pool as a worker finds it.
+    """Return the pool as workers refer to it.
 
     Raises:
         ConflictError: The pool is not READY.
@@ -137,7 +137,7 @@ def reference(session: Session, pool_id: str) -> PoolRef:
 
 
 def subnet_evaluations(session: Session, pool_id: str) -> Sequence[SubnetEvaluationRow]:
-    """How the pool's evaluated subnets did."""
+    """Return the evaluations of the pool's subnets."""
     return session.scalars(
         select(SubnetEvaluationRow)
         .where(SubnetEvaluationRow.pool_id == pool_id)
@@ -146,7 +146,7 @@ def subnet_evaluations(session: Session, pool_id: str) -> Sequence[SubnetEvaluat
 
 
 def epochs(session: Session, pool_id: str) -> Sequence[EpochMetricsRow]:
-    """The pool's epochs, phase by phase."""
+    """Return the metrics of the pool's epochs, phase by phase."""
     return session.scalars(
         select(EpochMetricsRow)
         .where(EpochMetricsRow.pool_id == pool_id)
@@ -155,7 +155,7 @@ def epochs(session: Session, pool_id: str) -> Sequence[EpochMetricsRow]:
 
 
 def _store(session: Session, row: PoolRow, report: PoolReport) -> None:
-    assert not is_final(row.status)  # a held work's resource has not ended
+    assert not is_final(row.status)  # the resource of leased work has not ended
     if report.supernet is not None:
         artifact = ArtifactRow.of(report.supernet)
         artifact.name, artifact.pool_id = SUPERNET, row.id

@@ -1,5 +1,5 @@
-"""Looking up what a new resource refers to: a spec names data sets and pools that must exist and
-may still come to be ready."""
+"""References of a new resource: its spec names data sets, pools and teachers that must exist and
+may not have failed."""
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -10,10 +10,11 @@ from searchd.store.models import DatasetRow, PoolRow, TeacherRow
 
 
 def dataset(session: Session, name: str) -> DatasetRow:
-    """
+    """Return the data set of this name.
+
     Raises:
         InvalidValueError: There is no data set of this name.
-        ConflictError: It has failed its check, so that nothing can ever use it.
+        ConflictError: It has failed its check, so nothing can use it.
     """
     row = session.scalar(select(DatasetRow).where(DatasetRow.name == name))
     if row is None:
@@ -24,10 +25,11 @@ def dataset(session: Session, name: str) -> DatasetRow:
 
 
 def pool(session: Session, name: str) -> PoolRow:
-    """
+    """Return the pool of this name.
+
     Raises:
         InvalidValueError: There is no pool of this name.
-        ConflictError: It failed or was cancelled, so that nothing can ever use it.
+        ConflictError: It has failed or was cancelled, so nothing can use it.
     """
     row = session.scalar(select(PoolRow).where(PoolRow.name == name))
     if row is None:
@@ -38,10 +40,11 @@ def pool(session: Session, name: str) -> PoolRow:
 
 
 def teacher(session: Session, name: str, dataset: str) -> TeacherRow:
-    """
+    """Return the teacher of this name.
+
     Raises:
         InvalidValueError: There is no teacher of this name, or it belongs to another data set.
-        ConflictError: It could not be evaluated, so that nothing can ever use it.
+        ConflictError: Its evaluation has failed, so nothing can use it.
     """
     row = session.scalar(select(TeacherRow).where(TeacherRow.name == name))
     if row is None:

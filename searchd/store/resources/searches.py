@@ -1,4 +1,4 @@
-"""Searches: created, admitted, run, ended. Moving them is `searchd.store.work.queue`."""
+"""Searches: created and read. `searchd.store.work.queue` changes their status."""
 
 from collections.abc import Mapping
 
@@ -22,7 +22,7 @@ ACTIVE = (
     SearchStatus.PAUSING,
     SearchStatus.CANCELLING,
 )
-"""Statuses of a search that was admitted and has not ended."""
+"""The statuses of a run that was admitted and has neither ended nor been paused."""
 
 
 def create(
@@ -55,14 +55,14 @@ def create(
         pool_id=pool.id,
     )
     row.status = SearchStatus.QUEUED
-    return creation.insert(session, row, WorkKind.SEARCH, "waits to be admitted")
+    return creation.insert(session, row, WorkKind.SEARCH, "waits for admission")
 
 
 def get(session: Session, reference: str) -> SearchRow:
-    """A search by id or name.
+    """Return a search by id or name.
 
     Raises:
-        NotFoundError: There is none.
+        NotFoundError: It does not exist.
     """
     return paging.get(session, SearchRow, "search", reference)
 
@@ -74,16 +74,16 @@ def page(
     page_size: int = 50,
     page_token: str | None = None,
 ) -> paging.Page[SearchRow]:
-    """Searches, newest first.
+    """Return one page of searches, newest first.
 
     Raises:
-        InvalidValueError: `page_size` or `page_token` is not legal.
+        InvalidValueError: `page_size` or `page_token` is illegal.
     """
     return paging.newest_first(session, SearchRow, status, page_size, page_token)
 
 
 def trial_counts(session: Session, search_id: str) -> Mapping[TrialStatus, int]:
-    """How many trials of the search are in each status, base and controls included."""
+    """Return the number of trials of the search in each status, base and controls included."""
     rows = session.execute(
         select(TrialRow.status, func.count())
         .where(TrialRow.run_id == search_id)
@@ -93,8 +93,9 @@ def trial_counts(session: Session, search_id: str) -> Mapping[TrialStatus, int]:
 
 
 def best_trial(session: Session, search_id: str) -> tuple[TrialRow, float] | None:
-    """The search trial with the best score that is accepted so far, and that score: of a trial that
-    was confirmed, its mean. Ties to the one that was accepted first."""
+    """Return the incumbent: the accepted search trial with the best score, and its score. The score
+    of a confirmed trial is its mean; among equal scores, the first that was accepted is returned.
+    None if there is none."""
     search = session.get_one(SearchRow, search_id)
     assert isinstance(search.spec, SearchSpec)
     if search.spec.confirm:

@@ -1,4 +1,4 @@
-"""Registered teachers: created, evaluated once, then named by distillations."""
+"""Registered teachers: created, evaluated once, then used by distillations."""
 
 from contextlib import suppress
 
@@ -50,14 +50,14 @@ def create(
         pool_id=None if pool is None else pool.id,
     )
     row.status = TeacherStatus.CHECKING
-    return creation.insert(session, row, WorkKind.TEACHER, "is to be loaded and evaluated")
+    return creation.insert(session, row, WorkKind.TEACHER, "waits to be loaded and evaluated")
 
 
 def get(session: Session, reference: str) -> TeacherRow:
-    """A teacher by id or name.
+    """Return a teacher by id or name.
 
     Raises:
-        NotFoundError: There is none.
+        NotFoundError: It does not exist.
     """
     return paging.get(session, TeacherRow, "teacher", reference)
 
@@ -69,16 +69,17 @@ def page(
     page_size: int = 50,
     page_token: str | None = None,
 ) -> paging.Page[TeacherRow]:
-    """Teachers, newest first.
+    """Return one page of teachers, newest first.
 
     Raises:
-        InvalidValueError: `page_size` or `page_token` is not legal.
+        InvalidValueError: `page_size` or `page_token` is illegal.
     """
     return paging.newest_first(session, TeacherRow, status, page_size, page_token)
 
 
 def record_report(session: Session, lease: Lease, report: TeacherReport) -> TeacherRow:
-    """Store what the evaluation learned: READY, and the work is done. A failure is `work.finish`.
+    """Store the result of the evaluation: READY, and the work is done. Failures use
+    `queue.finish`.
 
     Raises:
         StaleLeaseError: The lease was lost.
@@ -96,10 +97,10 @@ def record_report(session: Session, lease: Lease, report: TeacherReport) -> Teac
 
 
 def reference(session: Session, teacher: str) -> TeacherRef:
-    """The teacher, by id or name, as a worker finds it.
+    """Return the teacher, by id or name, as workers refer to it.
 
     Raises:
-        NotFoundError: There is none.
+        NotFoundError: It does not exist.
         ConflictError: It is not READY.
     """
     row = get(session, teacher)
@@ -114,7 +115,7 @@ def reference(session: Session, teacher: str) -> TeacherRef:
 
 
 def student(session: Session, trial: str) -> Inherited:
-    """The student of a finished trial, by its id, which is to be a teacher.
+    """Return the student of a finished trial, by the trial's id, for use as a teacher.
 
     Raises:
         InvalidValueError: There is no such trial.
@@ -141,7 +142,7 @@ def _pool(session: Session, source: PoolSubnetSpec, dataset: DatasetRow) -> Pool
 
 
 def _check_trial(session: Session, trial: str, dataset: DatasetRow) -> None:
-    with suppress(NotFoundError):  # `student` says it in this resource's words
+    with suppress(NotFoundError):  # `student` raises an error that names the field of the spec
         retention.claim(session, trial)
     student(session, trial)
     run = session.get_one(RunRow, trials.get(session, trial).run_id)

@@ -1,7 +1,7 @@
-"""Tokens: created, recognised, revoked.
+"""Tokens: created, verified, revoked.
 
-A secret has 256 random bits, so nobody can guess or search for it, and a plain SHA-256 hides it as
-well as a slow password hash would, which every request would have to wait for.
+A secret has 256 random bits, so it cannot be found by brute force. A plain SHA-256 therefore
+protects it as well as a slow password hash, for which every request would have to wait.
 """
 
 import hashlib
@@ -20,9 +20,9 @@ from searchd.store.base import now
 from searchd.store.models import Role, TokenRow
 
 USE_PRECISION = timedelta(minutes=10)
-"""How exactly `last_used_at` is known: a use is written down at most so often."""
-_MARK = "searchd_"
-"""Starts every secret, so that one that was pasted into the wrong place is recognised as such."""
+"""Accuracy of `last_used_at`: the minimum time between two writes of it."""
+_PREFIX = "searchd_"
+"""Prefix of every secret, by which secret scanners can detect one in the wrong place."""
 _SECRET_BYTES = 32
 
 
@@ -30,49 +30,49 @@ def create(session: Session, name: str, role: Role) -> str:
     """Create a token.
 
     Returns:
-        Its secret, which is stored nowhere and cannot be shown again.
+        The secret. It is not stored and cannot be shown again.
 
     Raises:
-        InvalidValueError: The name is not legal.
-        ConflictError: The name is taken, maybe by a revoked token.
+        InvalidValueError: The name is illegal.
+        ConflictError: The name is taken, possibly by a revoked token.
     """
     if not re.fullmatch(NAME_PATTERN, name):
         raise InvalidValueError(
-            f"name={name!r} must be lower-case letters, digits, - and _, at most 63 in all"
+            f"name={name!r} must consist of up to 63 lower-case letters, digits, - and _"
         )
-    secret = _MARK + secrets.token_urlsafe(_SECRET_BYTES)
+    secret = _PREFIX + secrets.token_urlsafe(_SECRET_BYTES)
     try:
         with session.begin_nested():
             session.execute(insert(TokenRow).values(name=name, role=role, sha256=_digest(secret)))
     except IntegrityError as error:
         raise ConflictError(
-            f"there is, or was, a token {name!r}; names are never used again, choose another"
+            f"there is, or was, a token {name!r}; names are never reused, choose another"
         ) from error
     return secret
 
 
 def recognise(session: Session, secret: str) -> TokenRow | None:
-    """The token that has this secret, unless it was revoked."""
+    """Return the token with this secret; None if there is none or it was revoked."""
     return session.scalar(
         select(TokenRow).where(TokenRow.sha256 == _digest(secret), TokenRow.revoked_at.is_(None))
     )
 
 
 def use_is_news(token: TokenRow, at: datetime) -> bool:
-    """Whether a use at this time is worth `record_use`."""
+    """Return whether a use at this time is to be recorded by `record_use`."""
     return token.last_used_at is None or at - token.last_used_at >= USE_PRECISION
 
 
 def record_use(session: Session, name: str, at: datetime) -> None:
-    """Write down that the token was used."""
+    """Record a use of the token."""
     session.execute(update(TokenRow).where(TokenRow.name == name).values(last_used_at=at))
 
 
 def revoke(session: Session, name: str) -> TokenRow:
-    """Refuse the token from now on. Doing it twice is the same as doing it once.
+    """Revoke the token: it is refused from now on. Idempotent.
 
     Raises:
-        NotFoundError: There is no token of this name.
+        NotFoundError: No token has this name.
     """
     token = session.get(TokenRow, name)
     if token is None:
@@ -82,7 +82,7 @@ def revoke(session: Session, name: str) -> TokenRow:
 
 
 def every(session: Session) -> Sequence[TokenRow]:
-    """All tokens, the revoked ones too, by name."""
+    """Return all tokens, including revoked ones, by name."""
     return session.scalars(select(TokenRow).order_by(TokenRow.name)).all()
 
 

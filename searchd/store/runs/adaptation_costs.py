@@ -1,4 +1,4 @@
-"""Adaptation costs: measured once, and kept for whoever asks for the same detectors again."""
+"""Adaptation costs: measured once, and reused for the same detectors."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -11,19 +11,19 @@ from searchd.store.models import AdaptationCostRow
 
 
 def known(session: Session, keys: Iterable[str]) -> dict[str, float]:
-    """The costs that were measured before, by their key."""
+    """Return the costs that are stored, by their keys."""
     rows = session.scalars(select(AdaptationCostRow).where(AdaptationCostRow.key.in_(list(keys))))
     return {row.key: row.cost for row in rows}
 
 
 def keep(session: Session, key: str, of: Mapping[str, Any], cost: float) -> None:
-    """A cost was measured. Of no effect if somebody else was faster.
+    """Store a measured cost. Has no effect if it is stored already.
 
     Args:
         session: A writing session.
         key: SHA-256 of `of`.
-        of: What the cost depends on, as JSON.
-        cost: C(A, B).
+        of: Everything that the cost depends on, as JSON.
+        cost: The adaptation cost C(A, B).
     """
     dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
     values = {"key": key, "of": dict(of), "cost": cost}

@@ -1,4 +1,4 @@
-"""What strategies are told of trials that have ended, and the limits that they keep to."""
+"""Completions: the results of ended trials as they are reported to strategies."""
 
 from datetime import datetime
 
@@ -13,23 +13,23 @@ from searchd.store.runs import trials
 
 
 def of_run(session: Session, run: RunRow) -> list[Completion]:
-    """Every completion of a search or a distillation, in order."""
+    """Return all completions of a run, in order."""
     return [of_trial(row, run.started_at) for row in trials.completed(session, run.id)]
 
 
 def judged(session: Session, run: RunRow) -> Judged:
-    """What of a search or a distillation is accepted by now."""
+    """Return which completions of a run are accepted so far, and which are undecided."""
     confirm = isinstance(run.spec, SearchSpec) and run.spec.confirm
     return judge(of_run(session, run), confirm=confirm)
 
 
 def of_trial(row: TrialRow, started_at: datetime | None) -> Completion:
-    """The completion of a trial that has one. A function of what is stored, so that a strategy is
-    told the same by the driver that saw the trial end and by one that comes later.
+    """Return the completion of a trial that has one. It depends only on what is stored, so that a
+    later driver reports the same to the strategy as the one that saw the trial end.
 
     Args:
-        row: With its evaluations.
-        started_at: When the search was first started.
+        row: The trial, with its evaluations loaded.
+        started_at: When the first driver of the run started.
     """
     assert row.completion is not None  # set together with the outcome and the end
     assert row.outcome is not None

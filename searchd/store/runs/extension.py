@@ -1,4 +1,4 @@
-"""More budget for a search, also for one that has ended."""
+"""Extension: more budget for a run, also for one that has ended."""
 
 from collections.abc import Mapping
 
@@ -11,33 +11,34 @@ from searchd.domain.trial import TrialRole
 from searchd.spec import BudgetSpec, PipelineSpec, SearchSpec
 from searchd.spec.search import limits_of
 from searchd.store import events
-from searchd.store.models import Desired, RunRow, WorkRow
+from searchd.store.models import Desired, DesiredBy, RunRow, WorkRow
 from searchd.store.runs import completions, trials
 from searchd.store.work import queue, status_changes
 from searchd.store.work.lease import locked
 
 
 def budget_of(run: RunRow) -> BudgetSpec | None:
-    """The budget in force: what was given last, or else the spec's. None of a distillation, whose
-    stages are all that it does."""
+    """Return the budget in force: that of the last extension, or else the spec's. None for a
+    distillation, whose plan fixes its trials."""
     return run.budget or (run.spec.budget if isinstance(run.spec, SearchSpec) else None)
 
 
 def ask_to_extend(
     session: Session, resource_id: str, changes: Mapping[str, object] | None = None
 ) -> WorkRow:
-    """A user gives a run more budget. If it has ended, it is queued again and goes on from what it
-    has: also one that has failed or was cancelled, whose trials that had not ended are run again
-    from their checkpoints. For the API alone; the same however often it is asked.
+    """Give a run more budget at a user's request. A run that has ended is queued again and resumes,
+    also one that failed or was cancelled: its unfinished trials resume from their checkpoints. For
+    the API alone; idempotent.
 
     Args:
         session: A writing session.
-        resource_id: Of a run.
-        changes: Fields of the budget; what is not given stays as it is.
+        resource_id: The run.
+        changes: The fields of the budget to change.
 
     Raises:
-        ConflictError: It is no run; or it is to end; or it has succeeded and may do no more.
-        InvalidValueError: The budget is not valid, or less than what was spent.
+        ConflictError: The resource is not a run; or it is to end; or it has succeeded and its
+            budget is unchanged.
+        InvalidValueError: The budget is invalid, or less than what was spent.
     """
     held = locked(session, queue.of_resource(session, resource_id).id)
     row = queue.resource(session, held)
@@ -52,17 +53,16 @@ def ask_to_extend(
             "extend it beyond that"
         )
     if is_final(row.status):
-        held.desired = Desired.RUN
+        held.desired, held.desired_by = Desired.RUN, DesiredBy.USER
         session.flush()
-        status_changes.start_again(session, held, row, f"a user extended it{_shown(row)}")
+        status_changes.requeue(session, held, row, f"extended by a user{_shown(row)}")
     elif is_changed:
-        message = f"a user changed its budget{_shown(row)}"
-        events.append(session, row.id, subject=row.id, status=row.status.value, message=message)
+        events.append(session, row, f"budget changed by a user{_shown(row)}")
     return held
 
 
 def _set_budget(session: Session, run: RunRow, changes: Mapping[str, object]) -> bool:
-    """Whether it is another one now."""
+    """Set the budget; return whether it has changed."""
     before = budget_of(run)
     if not changes:
         return False
@@ -102,7 +102,7 @@ def _check_spent(session: Session, run: RunRow, budget: BudgetSpec, before: Budg
     for name in ("patience", "max_worker_hours", "max_gpu_hours", "max_wall_hours"):
         now, then = getattr(budget, name), getattr(before, name)
         if now is not None and then is not None and now < then:
-            # Trials that were proposed under more could not have been: replay would differ.
+            # Trials were proposed under the larger limit; a replay would not propose them.
             raise InvalidValueError(f"{name}={now:g} is less than {run.name}'s {then:g}")
 
 

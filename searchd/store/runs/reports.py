@@ -1,4 +1,4 @@
-"""How trials end: what a worker reported, stored once. Bound to the driver's lease."""
+"""Ends of trials: the report of a worker, stored once, under the driver's lease."""
 
 from collections.abc import Mapping
 
@@ -22,25 +22,25 @@ from searchd.store.work.transition import transition
 def record(
     session: Session, lease: Lease, report: Report, scores: Mapping[Resolution, float]
 ) -> TrialRow:
-    """Store what a worker learned and end the trial.
+    """Store the report of a worker and end the trial.
 
-    SUCCEEDED, NO_OP and ABANDONED (status SKIPPED) and FAILED get the next completion number, which
-    is what the strategy is told by. STOPPED is CANCELLED if a user asked to cancel, else PENDING
-    again. A trial that has ended stays as it is, so that recording a report twice is recording it
-    once.
+    Trials with the outcome SUCCEEDED, NO_OP or ABANDONED (status SKIPPED) or FAILED get the next
+    completion number, which orders the results for the strategy. With the outcome STOPPED, the
+    trial becomes CANCELLED if a user asked to cancel the run, else PENDING. A trial that has ended
+    does not change, so the call is idempotent.
 
     Args:
         session: A writing session.
-        lease: On the trial's search.
-        report: Of any attempt that was started.
-        scores: H(S, r) for each resolution evaluated.
+        lease: The lease on the run of the trial.
+        report: The report of an attempt that was started.
+        scores: H(S, r) for each evaluated resolution.
 
     Returns:
-        The trial, with `completion` set unless it was stopped.
+        The trial. Its `completion` is set unless it was stopped.
 
     Raises:
         StaleLeaseError: The lease was lost.
-        InvalidValueError: A success lacks its detector or a score, or its teacher is none of the
+        InvalidValueError: A success lacks its detector or a score, or its teacher is not one of the
             proposal's candidates; or the attempt was never started.
         IllegalTransitionError: The trial is not RUNNING.
     """
@@ -55,7 +55,7 @@ def record(
         _record_stop(session, lease, row, report)
     else:
         _record_end(session, row, report, scores)
-        queue.record_headway(session, lease)
+        queue.reset_attempts(session, lease)
     return row
 
 
@@ -100,7 +100,7 @@ def _record_end(
     transition(session, row, to, reason, values=values)
     warnings = [f"warning: {warning}" for warning in report.checks.warnings]
     for message in (*report.notes, *warnings):
-        events.append(session, row.run_id, subject=row.id, status=to.value, message=message)
+        events.append(session, row, message)
 
 
 def _check_success(row: TrialRow, report: Report, scores: Mapping[Resolution, float]) -> None:

@@ -1,10 +1,11 @@
-"""Weights of trials: which are kept, who needs them, and that they were collected.
+"""Retention of trials' weights: which are needed, and which were collected.
 
-Whoever begins to need a trial's weights, and whoever collects them, holds the lock of the work that
-the trial belongs to: `claim` and `collect` never overlap, and neither do `collect` and what a
-driver writes.
+A transaction that starts to need a trial's weights, and one that collects them, locks the work that
+the trial belongs to. So `claim` and `collect` never overlap, and neither do `collect` and the
+writes of a driver.
 """
 
+import hashlib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -13,7 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
 from searchd.domain.errors import CollectedError, ConflictError
-from searchd.domain.lifecycle import PoolStatus, SearchStatus, TeacherStatus, is_final
+from searchd.domain.lifecycle import PoolStatus, SearchStatus, TeacherStatus, WorkKind, is_final
 from searchd.messages.files import ADAPTERS, STUDENT
 from searchd.search.history import Completion, OperatingPoint, ranking
 from searchd.search.retention import DEFAULT_TOP_K, Descent, KeptTrial, needed
@@ -25,69 +26,81 @@ from searchd.store.work import queue
 from searchd.store.work.lease import locked
 
 WEIGHTS = (STUDENT, ADAPTERS)
-"""Names of the artifacts that are collected; everything else is small, or an export."""
+"""Names of the artifacts that are collected. All others are small, or exports."""
 _CLIMBERS = (JointDetNasSpec, PoolSearchSpec)
-"""Strategies that go on from one of their top-k."""
+"""Strategies whose trials descend from one of their top-k trials."""
 _ENDED_POOLS = (PoolStatus.READY, PoolStatus.FAILED, PoolStatus.CANCELLED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetainedRun:
-    """A run or a pool, and when something last happened to it."""
+    """A run or a pool that may have files to collect."""
 
     id: str
+    kind: WorkKind
     num_events: int
+    """Number of its last event."""
     ended_at: datetime | None
     """None while it has not ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetainedArtifacts:
-    """What a run holds in its folder."""
+    """The files that a run has in its folder according to the database."""
 
     files: frozenset[str]
     """URIs of stored files."""
     settled: frozenset[str]
-    """Names of trials that ended long enough ago: nobody writes or resumes them any more."""
+    """Names of trials that ended so long ago that nothing writes or resumes them."""
     known: frozenset[str]
     """Names of all trials."""
     collected: tuple[str, ...]
-    """Names of trials whose weights were given up by this very call."""
-    has_rested: bool
-    """Whether the run itself ended long enough ago."""
+    """Names of trials whose weights this call recorded as collected."""
+    is_past_retention: bool
+    """Whether the run itself ended longer ago than everything is kept."""
 
 
 def runs(session: Session) -> Sequence[RetainedRun]:
-    """All searches and distillations."""
-    rows = session.execute(select(RunRow.id, RunRow.num_events, RunRow.status, RunRow.finished_at))
+    """Return all searches and distillations."""
+    rows = session.execute(
+        select(RunRow.id, RunRow.kind, RunRow.num_events, RunRow.status, RunRow.finished_at)
+    )
     return [
-        RetainedRun(id=id_, num_events=count, ended_at=at if is_final(status) else None)
-        for id_, count, status, at in rows
+        RetainedRun(
+            id=id_,
+            kind=WorkKind(kind),
+            num_events=count,
+            ended_at=at if is_final(status) else None,
+        )
+        for id_, kind, count, status, at in rows
     ]
 
 
 def ended_pools(session: Session) -> Sequence[RetainedRun]:
-    """Pools that have ended."""
+    """Return the pools that have ended."""
     rows = session.execute(
         select(PoolRow.id, PoolRow.num_events, PoolRow.finished_at).where(
             PoolRow.status.in_(_ENDED_POOLS)
         )
     )
-    return [RetainedRun(id=id_, num_events=count, ended_at=at) for id_, count, at in rows]
+    return [
+        RetainedRun(id=id_, kind=WorkKind.POOL, num_events=count, ended_at=at)
+        for id_, count, at in rows
+    ]
 
 
 def collect(session: Session, run_id: str, *, keep_s: float, now: datetime) -> RetainedArtifacts:
-    """Give up the weights of a run's trials that nothing needs. Their rows say so from now on; the
-    files are still there, and nobody is told of them any more.
+    """Record as collected the weights of a run's trials that nothing needs. The files still exist
+    after this call, but are no longer handed out.
 
     Args:
         session: A writing session.
-        run_id: Of a search or a distillation.
+        run_id: The search or distillation.
         keep_s: Seconds for which everything is kept after a trial, or the run, has ended.
         now: The present time.
 
     Returns:
-        What the run still holds.
+        The files that the run still has.
     """
     locked(session, queue.of_resource(session, run_id).id)
     run = session.get_one(RunRow, run_id, populate_existing=True)
@@ -95,33 +108,41 @@ def collect(session: Session, run_id: str, *, keep_s: float, now: datetime) -> R
     before = now - timedelta(seconds=keep_s)
     settled = [row for row in rows if row.finished_at is not None and row.finished_at <= before]
     has_ended = is_final(run.status) and run.finished_at is not None
-    has_rested = has_ended and run.finished_at is not None and run.finished_at <= before
+    is_past_retention = has_ended and run.finished_at is not None and run.finished_at <= before
     unneeded: list[TrialRow] = []
-    if has_rested or not has_ended:
+    if is_past_retention or not has_ended:
         kept = _needed(session, run, rows)
         unneeded = [row for row in settled if row.id not in kept]
-    collected = [row for row in unneeded if _give_up(row.artifacts, now)]
+    collected = [row for row in unneeded if _mark_collected(row.artifacts, now)]
     return RetainedArtifacts(
         files=frozenset(_files(rows)),
         settled=frozenset(row.name for row in settled if is_final(row.status)),
         known=frozenset(row.name for row in rows),
         collected=tuple(row.name for row in collected),
-        has_rested=has_rested,
+        is_past_retention=is_past_retention,
     )
 
 
-def record_collection(session: Session, resource_id: str, message: str) -> None:
-    """Say in an event of the run or pool what was removed; once, however often it is tried."""
-    row = queue.resource(session, queue.of_resource(session, resource_id))
-    if not events.has(session, resource_id, message):
-        events.append(
-            session, resource_id, subject=resource_id, status=row.status.value, message=message
-        )
+def record_collection(
+    session: Session, resource_id: str, removed: Iterable[str], message: str
+) -> None:
+    """Record in an event of the run or pool what was removed. Once: a sweep that was interrupted is
+    repeated with the same files.
+
+    Args:
+        session: A writing session.
+        resource_id: The run or pool.
+        removed: Names of everything that was removed.
+        message: The same in words.
+    """
+    work = locked(session, queue.of_resource(session, resource_id).id)
+    digest = hashlib.sha256("\n".join(sorted(removed)).encode()).hexdigest()
+    events.append_once(session, queue.resource(session, work), f"collection:{digest}", [message])
 
 
 def claim(session: Session, trial_id: str) -> None:
-    """See that a trial's weights are there for what the session is about to write down: a teacher,
-    or the origin of a distillation. They cannot be collected before that is written.
+    """Check that a trial's weights exist, and keep them from being collected until the transaction
+    ends, which records what needs them: a teacher, or the origin of a distillation.
 
     Raises:
         NotFoundError: There is no such trial.
@@ -141,20 +162,19 @@ def claim(session: Session, trial_id: str) -> None:
 
 
 def pin(session: Session, trial_id: str, *, pinned: bool) -> TrialRow:
-    """Keep a trial's weights whatever comes of it, or no longer. Twice is the same as once.
+    """Pin a trial, so that its weights are kept, or unpin it. Idempotent.
 
     Raises:
         NotFoundError: There is no such trial.
-        ConflictError: It is too late.
+        ConflictError: The weights were collected.
     """
     if pinned:
         claim(session, trial_id)
     row = trials.get(session, trial_id)
     if row.pinned is not pinned:
         row.pinned = pinned
-        session.flush()
-        message = "a user wants its files kept" if pinned else "its files need not be kept any more"
-        events.append(session, row.run_id, subject=row.id, status=row.status.value, message=message)
+        message = "pinned by a user: its files are kept" if pinned else "unpinned by a user"
+        events.append(session, row, message)
     return row
 
 
@@ -205,8 +225,8 @@ def _id(run: RunRow, completion: Completion) -> str:
 
 
 def _descent(run: RunRow) -> Descent:
-    """What the run may go on from, also when a user extends it. A pipeline or a distillation that
-    succeeded has done all that it can."""
+    """Return which trials later trials of the run may descend from, also after an extension. A
+    pipeline or a distillation that succeeded has no later trials."""
     strategy = run.spec.strategy if isinstance(run.spec, SearchSpec) else None
     if isinstance(strategy, _CLIMBERS):
         return Descent.BEST
@@ -230,14 +250,14 @@ def _kept_trial(row: TrialRow) -> KeptTrial:
 
 
 def _wanted(session: Session, ids: Collection[str]) -> frozenset[str]:
-    """Those of these trials that another run began with, or that teach."""
+    """Return the ids of the trials that another run started from, or that are teachers."""
     origins = session.scalars(select(RunRow.origin_id).where(RunRow.origin_id.is_not(None)))
     teachers = session.scalars(select(TeacherRow).where(TeacherRow.status != TeacherStatus.FAILED))
     return frozenset({*origins, *(row.spec.trial for row in teachers)} & set(ids))
 
 
-def _give_up(artifacts: Iterable[ArtifactRow], now: datetime) -> bool:
-    """Whether there was anything to give up."""
+def _mark_collected(artifacts: Iterable[ArtifactRow], now: datetime) -> bool:
+    """Record the weights among the artifacts as collected; return whether there were any."""
     found = [row for row in artifacts if row.name in WEIGHTS and row.deleted_at is None]
     for row in found:
         row.deleted_at = now

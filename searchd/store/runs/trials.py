@@ -1,5 +1,5 @@
-"""Trials: proposed, started, read. `searchd.store.runs.reports` records how they end. Every write
-of a driver is bound to its lease."""
+"""Trials: proposed, started, read. `searchd.store.runs.reports` records their ends. A driver needs
+its lease for every write."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,20 +24,20 @@ from searchd.store.work.lease import Lease, hold
 from searchd.store.work.transition import transition
 
 _MAX_POSITION_DIGITS = 9
-"""More than a position can have, and less than a database can count."""
+"""Maximum number of digits of a page token, which fit in a database integer."""
 
 
 def trial_id(run_id: str, name: str) -> str:
-    """The id of a trial, such as "s-7f3k2m-base"."""
+    """Return the id of a trial, such as "s-7f3k2m-base"."""
     return f"{run_id}-{name}"
 
 
 def add(session: Session, lease: Lease, proposal: Proposal) -> TrialRow:
-    """Store a proposal of the leased search as a PENDING trial, after all earlier ones.
+    """Store a proposal of the leased run as a PENDING trial, after all earlier ones.
 
     Raises:
         StaleLeaseError: The lease was lost.
-        ConflictError: The search has a trial of this name.
+        ConflictError: The run has a trial of this name.
     """
     run_id = hold(session, lease).resource_id
     origin = session.get_one(RunRow, run_id).origin_id
@@ -55,18 +55,15 @@ def add(session: Session, lease: Lease, proposal: Proposal) -> TrialRow:
     if session.get(TrialRow, row.id) is not None:
         raise ConflictError(f"trial {row.id} exists already")
     session.add(row)
-    session.flush()
-    events.append(
-        session, run_id, subject=row.id, status=row.status.value, message=row.status_reason
-    )
+    events.append(session, row, row.status_reason)
     return row
 
 
-def start(session: Session, lease: Lease, name: str, reason: str = "a worker took it") -> int:
-    """A worker begins: PENDING to RUNNING.
+def start(session: Session, lease: Lease, name: str, reason: str = "started by a worker") -> int:
+    """Record that a worker starts the trial: PENDING to RUNNING.
 
     Returns:
-        The number of this attempt, from 1.
+        The number of the attempt, from 1.
 
     Raises:
         StaleLeaseError: The lease was lost.
@@ -79,7 +76,7 @@ def start(session: Session, lease: Lease, name: str, reason: str = "a worker too
 
 
 def requeue_trial(session: Session, lease: Lease, name: str, reason: str) -> None:
-    """Its worker or driver died without a report: RUNNING to PENDING.
+    """Requeue a trial whose worker or driver died without a report: RUNNING to PENDING.
 
     Raises:
         StaleLeaseError: The lease was lost.
@@ -88,7 +85,7 @@ def requeue_trial(session: Session, lease: Lease, name: str, reason: str) -> Non
     transition(session, of_lease(session, lease, name), TrialStatus.PENDING, reason)
 
 
-def try_again(
+def retry(
     session: Session,
     lease: Lease,
     name: str,
@@ -97,17 +94,16 @@ def try_again(
     *,
     parent: str | None = None,
 ) -> None:
-    """An attempt has failed, and the next one may end differently: RUNNING to PENDING.
+    """Requeue a trial after a failed attempt, with changes for the next one: RUNNING to PENDING.
 
     Args:
         session: A writing session.
-        lease: On the trial's search.
-        name: Of the trial.
-        reason: In words.
-        adjustments: All that is done otherwise than proposed, by the names in
-            `searchd.domain.retries`.
-        parent: Name of the trial whose student it inherits from now on; None: as before. The
-            proposal stays as it was made.
+        lease: The lease on the run of the trial.
+        name: Name of the trial.
+        reason: The error and the changes, in words.
+        adjustments: All differences from the proposal, by the names in `searchd.domain.retries`.
+        parent: Name of the trial whose student it inherits from now on; None: unchanged. The
+            proposal does not change.
 
     Raises:
         StaleLeaseError: The lease was lost.
@@ -121,7 +117,7 @@ def try_again(
 
 
 def record_progress(session: Session, lease: Lease, progress: Progress) -> None:
-    """Remember where a running trial stands. Of no effect once it has ended.
+    """Store the progress of a running trial. Has no effect once the attempt has ended.
 
     Raises:
         StaleLeaseError: The lease was lost.
@@ -132,7 +128,7 @@ def record_progress(session: Session, lease: Lease, progress: Progress) -> None:
 
 
 def add_busy(session: Session, lease: Lease, name: str, seconds: float) -> None:
-    """A worker had the trial for so much longer. Of no effect once it has ended.
+    """Add to the seconds that workers have spent on the trial. Has no effect once it has ended.
 
     Raises:
         StaleLeaseError: The lease was lost.
@@ -146,12 +142,12 @@ def add_busy(session: Session, lease: Lease, name: str, seconds: float) -> None:
 def record_latencies(
     session: Session, lease: Lease, times: Mapping[int, tuple[float, float]]
 ) -> None:
-    """Replace latencies that were taken while trials shared a machine.
+    """Replace latencies that were measured while trials shared a machine.
 
     Args:
         session: A writing session.
-        lease: On the search.
-        times: Seconds of one forward pass and images per second, by the evaluation's row id.
+        lease: The lease on the run.
+        times: Seconds of one forward pass, and images per second, by the row id of the evaluation.
 
     Raises:
         StaleLeaseError: The lease was lost.
@@ -163,7 +159,7 @@ def record_latencies(
 
 
 def get(session: Session, reference: str) -> TrialRow:
-    """A trial by id, with its evaluations, epochs and artifacts.
+    """Return a trial by id, with its evaluations, epochs and artifacts.
 
     Raises:
         NotFoundError: There is none.
@@ -182,10 +178,10 @@ def page(
     page_size: int = 100,
     page_token: str | None = None,
 ) -> Page[TrialRow]:
-    """Trials of a search in the order they were proposed, with their evaluations.
+    """Return one page of trials of a run in the order they were proposed, with their evaluations.
 
     Raises:
-        InvalidValueError: `page_size` or `page_token` is not legal.
+        InvalidValueError: `page_size` or `page_token` is illegal.
     """
     check_page_size(page_size)
     statement = select(TrialRow).where(TrialRow.run_id == run_id)
@@ -202,19 +198,19 @@ def page(
 
 
 def of_search(session: Session, run_id: str) -> Sequence[TrialRow]:
-    """Every trial of the search, in the order they were proposed."""
+    """Return all trials of the run, in the order they were proposed."""
     return session.scalars(
         select(TrialRow).where(TrialRow.run_id == run_id).order_by(TrialRow.position)
     ).all()
 
 
 def proposals(session: Session, run_id: str) -> list[Proposal]:
-    """Every proposal of the search, in the order they were made."""
+    """Return all proposals of the run, in order."""
     return [row.proposal for row in of_search(session, run_id)]
 
 
 def completed(session: Session, run_id: str) -> Sequence[TrialRow]:
-    """Trials that the strategy was told of (or is to be told of), with their evaluations, in the
+    """Return the trials whose results are reported to the strategy, with their evaluations, in the
     order of `completion`."""
     return session.scalars(
         select(TrialRow)
@@ -225,7 +221,7 @@ def completed(session: Session, run_id: str) -> Sequence[TrialRow]:
 
 
 def unfinished(session: Session, run_id: str) -> Sequence[TrialRow]:
-    """PENDING and RUNNING trials, in the order they were proposed."""
+    """Return the PENDING and RUNNING trials, in the order they were proposed."""
     return session.scalars(
         select(TrialRow)
         .where(
@@ -237,7 +233,7 @@ def unfinished(session: Session, run_id: str) -> Sequence[TrialRow]:
 
 
 def scored(session: Session, run_id: str) -> Sequence[TrialRow]:
-    """SUCCEEDED trials with their evaluations, in the order of `completion`."""
+    """Return the SUCCEEDED trials with their evaluations, in the order of `completion`."""
     return session.scalars(
         select(TrialRow)
         .where(TrialRow.run_id == run_id, TrialRow.status == TrialStatus.SUCCEEDED)
@@ -247,8 +243,8 @@ def scored(session: Session, run_id: str) -> Sequence[TrialRow]:
 
 
 def ancestors(session: Session, reference: str) -> list[TrialRow]:
-    """The trial's lineage: from the base, through another search where the base is a trial of it,
-    to the trial itself.
+    """Return the lineage of a trial, from the base to the trial itself. It includes trials of other
+    runs that the base started from.
 
     Raises:
         NotFoundError: There is no such trial.
@@ -260,11 +256,11 @@ def ancestors(session: Session, reference: str) -> list[TrialRow]:
 
 
 def inherited(session: Session, reference: str) -> Inherited:
-    """A trial's student, as a child finds it.
+    """Return the student of a trial, as a child inherits it.
 
     Raises:
         NotFoundError: There is no such trial.
-        ConflictError: It has no student, since it has not succeeded.
+        ConflictError: It has no student, because it has not succeeded.
         CollectedError: Its student was collected.
     """
     row = get(session, reference)
@@ -289,8 +285,8 @@ _DETAILS = (
 
 
 def of_lease(session: Session, lease: Lease, name: str) -> TrialRow:
-    """The trial of this name of the leased run, as it is now; the lease stays valid until the
-    transaction ends.
+    """Return the present row of a trial of the leased run, by its name. The lease stays valid until
+    the transaction ends.
 
     Raises:
         StaleLeaseError: The lease was lost.
@@ -304,8 +300,8 @@ def of_lease(session: Session, lease: Lease, name: str) -> TrialRow:
 
 
 def next_number(session: Session, run_id: str, column: str) -> int:
-    """The next position, or completion, among a run's trials. The caller holds its lease."""
-    # The work row is locked, so nobody else numbers trials of this search meanwhile.
+    """Return the next position, or completion, of a run's trials. The caller holds its lease."""
+    # The row of the work is locked, so no other process numbers trials of this run meanwhile.
     last = session.scalar(
         select(func.max(getattr(TrialRow, column))).where(TrialRow.run_id == run_id)
     )

@@ -1,1 +1,1 @@
-"""The queue of work: leases, requests of users, and the only writer of statuses."""
+"""The queue of work: leases, requests of users and the disk guard, and changes of status."""

@@ -1,4 +1,4 @@
-"""The lease on a piece of work: who may write what it learns."""
+"""The lease on a piece of work: the right of one driver to write its results."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ class Lease:
 
 
 def hold(session: Session, lease: Lease) -> WorkRow:
-    """The row of the work, locked until the transaction ends, so that the lease stays valid.
+    """Return the row of the work, locked until the transaction ends, so that the lease stays valid.
 
     Raises:
         StaleLeaseError: The lease was lost: the work was requeued, finished, or leased again.
@@ -33,7 +33,7 @@ def hold(session: Session, lease: Lease) -> WorkRow:
 
 
 def lock(session: Session, lease: Lease) -> WorkRow:
-    """Like `hold`, but the work may also be waiting since this lease ended.
+    """Like `hold`, but the lease may have ended, if no later one was granted.
 
     Raises:
         StaleLeaseError: A later lease was granted.
@@ -47,7 +47,7 @@ def lock(session: Session, lease: Lease) -> WorkRow:
 
 
 def locked(session: Session, work_id: str) -> WorkRow:
-    """The row of the work as it is now, locked until the transaction ends.
+    """Return the present row of the work, locked until the transaction ends.
 
     Raises:
         NotFoundError: There is no such work.

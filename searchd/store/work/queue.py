@@ -1,8 +1,8 @@
-"""Work: queued, leased to one driver, extended while it lives, paused, finished or given up.
+"""The queue of work: leased to a driver, extended by its heartbeats, requeued, finished or failed.
 
-A coordinator leases and requeues; a driver extends and finishes. What users want is written by the
-API alone (`ask_to_...`). Work that is QUEUED is wanted to RUN: whatever else a user wants of work
-that no driver holds is done at once.
+The coordinator leases and requeues; a driver extends its lease and finishes. `requests` records
+what is desired. QUEUED work is always desired to RUN: any other request for work without a driver
+is carried out at once.
 """
 
 from collections.abc import Sequence
@@ -13,28 +13,20 @@ from sqlalchemy import CursorResult, or_, select, update
 from sqlalchemy.orm import Session
 
 from searchd.domain.errors import NotFoundError, StaleLeaseError
-from searchd.domain.lifecycle import (
-    DatasetStatus,
-    PoolStatus,
-    SearchStatus,
-    TeacherStatus,
-    WorkKind,
-    WorkStatus,
-)
+from searchd.domain.lifecycle import FAILED, STOPPABLE, ResourceStatus, WorkKind, WorkStatus
 from searchd.store import events
 from searchd.store.models import (
     Desired,
+    DesiredBy,
     WorkRow,
 )
-from searchd.store.models.resources import AnyResource, table_of
+from searchd.store.models.resources import TABLES, AnyResource
 from searchd.store.work import status_changes
 from searchd.store.work.lease import Lease, hold, lock, locked
 from searchd.store.work.transition import transition
 
-ResourceStatus = DatasetStatus | PoolStatus | TeacherStatus | SearchStatus
-
-LONGEST_DELAY = timedelta(minutes=2)
-"""Work that is to wait for longer was requeued by a clock that has been put back since."""
+MAX_DELAY = timedelta(minutes=2)
+"""Maximum back-off. A longer one was computed by a clock that has been put back since."""
 
 
 def add(session: Session, kind: WorkKind, resource_id: str) -> WorkRow:
@@ -45,7 +37,8 @@ def add(session: Session, kind: WorkKind, resource_id: str) -> WorkRow:
 
 
 def get(session: Session, work_id: str) -> WorkRow:
-    """
+    """Return work by its id.
+
     Raises:
         NotFoundError: There is no such work.
     """
@@ -56,29 +49,29 @@ def get(session: Session, work_id: str) -> WorkRow:
 
 
 def of_resource(session: Session, resource_id: str) -> WorkRow:
-    """The work that serves a resource."""
+    """Return the work that serves a resource."""
     return session.scalars(select(WorkRow).where(WorkRow.resource_id == resource_id)).one()
 
 
 def resource(session: Session, work: WorkRow) -> AnyResource:
-    """What the work serves."""
-    return cast(AnyResource, session.get_one(table_of(work.resource_id), work.resource_id))
+    """Return the resource that the work serves."""
+    return cast(AnyResource, session.get_one(TABLES[work.kind], work.resource_id))
 
 
 def queued(session: Session, *, now: datetime) -> Sequence[WorkRow]:
-    """Work that may be leased now, oldest first."""
+    """Return the work that may be leased now, oldest first."""
     return session.scalars(
         select(WorkRow)
         .where(
             WorkRow.status == WorkStatus.QUEUED,
-            or_(WorkRow.not_before <= now, WorkRow.not_before > now + LONGEST_DELAY),
+            or_(WorkRow.not_before <= now, WorkRow.not_before > now + MAX_DELAY),
         )
         .order_by(WorkRow.created_at, WorkRow.id)
     ).all()
 
 
 def leased(session: Session) -> Sequence[WorkRow]:
-    """Work that a driver holds, or held when it died, oldest first."""
+    """Return the work that a driver holds, or held when it died, oldest first."""
     return session.scalars(
         select(WorkRow)
         .where(WorkRow.status == WorkStatus.LEASED)
@@ -86,32 +79,28 @@ def leased(session: Session) -> Sequence[WorkRow]:
     ).all()
 
 
-def expired(session: Session, *, now: datetime) -> Sequence[WorkRow]:
-    """Leased work whose driver showed no sign of life in time."""
-    return [w for w in leased(session) if w.lease_expires_at is None or w.lease_expires_at <= now]
-
-
 def lease_of(work: WorkRow) -> Lease:
-    """The last lease granted on the work."""
+    """Return the last lease granted on the work."""
     return Lease(work.id, work.lease)
 
 
 def lease(
     session: Session, work_id: str, *, owner: str, lease_s: float, now: datetime
 ) -> Lease | None:
-    """Take queued work.
+    """Lease queued work.
 
     Args:
+        session: A writing session.
         work_id: The work.
-        owner: Who takes it, in words.
-        lease_s: Seconds until it counts as expired unless extended.
+        owner: The process that leases it, in words.
+        lease_s: Seconds until the lease expires, unless it is extended.
         now: The present time.
 
     Returns:
-        The lease, or None when somebody else was faster or the work may not start yet.
+        The lease; None if the work was leased by another process or may not start yet.
     """
     work = locked(session, work_id)
-    waits = now < work.not_before <= now + LONGEST_DELAY
+    waits = now < work.not_before <= now + MAX_DELAY
     if work.status is not WorkStatus.QUEUED or waits:
         return None
     values = {
@@ -121,14 +110,16 @@ def lease(
         "lease_expires_at": now + timedelta(seconds=lease_s),
     }
     transition(session, work, WorkStatus.LEASED, f"leased to {owner}", values=values)
+    message = f"driver {work.lease} is starting ({owner})"
+    events.append(session, resource(session, work), message)
     return lease_of(work)
 
 
 def extend(session: Session, lease: Lease, *, lease_s: float, now: datetime) -> bool:
-    """Show that the holder lives.
+    """Extend a lease: the heartbeat of its holder.
 
     Returns:
-        False when the lease was lost; the holder must stop at once.
+        False if the lease was lost; the holder must stop at once.
     """
     result = session.execute(
         update(WorkRow)
@@ -142,60 +133,68 @@ def extend(session: Session, lease: Lease, *, lease_s: float, now: datetime) -> 
     return cast(CursorResult[Any], result).rowcount == 1
 
 
-def record_headway(session: Session, lease: Lease) -> None:
-    """Forget earlier crashes, since this driver gets on."""
+def reset_attempts(session: Session, lease: Lease) -> None:
+    """Reset the number of consecutive crashes, because this driver has achieved something."""
     hold(session, lease).attempts = 0
 
 
 def requeue(
     session: Session, lease: Lease, reason: str, *, delay_s: float, now: datetime
 ) -> WorkStatus:
-    """Take the work from its driver, which died; it may be leased again after a delay, unless the
-    user wants it stopped: then it is paused or cancelled at once.
+    """Take the work from its driver, which died, and queue it again. If it is to be paused or
+    cancelled, do that instead.
+
+    Args:
+        session: A writing session.
+        lease: The lease of the driver.
+        reason: How the driver died, in words.
+        delay_s: Seconds until the work may be leased again.
+        now: The present time.
 
     Returns:
-        Where the work is now.
+        The status of the work.
 
     Raises:
         StaleLeaseError: The lease had ended already.
     """
     work = hold(session, lease)
-    if work.desired is Desired.RUN:
-        values = {"not_before": now + timedelta(seconds=delay_s), "lease_expires_at": None}
-        transition(session, work, WorkStatus.QUEUED, reason, values=values)
+    row = resource(session, work)
+    if _is_to_stop(work, row):
+        status_changes.apply_desired(session, work, row, f"{work.status_reason}; {reason}")
     else:
-        words = f"{work.status_reason}; {reason}"
-        status_changes.apply_desired(session, work, resource(session, work), words)
+        _leave(session, work, row, reason, not_before=now + timedelta(seconds=delay_s))
     return work.status
 
 
 def explain(session: Session, work_id: str, reason: str) -> None:
-    """Say why queued work waits, at the resource it serves. An event if the reason is new."""
+    """Set the reason why queued work waits, with an event if it has changed."""
     work = locked(session, work_id)
     row = resource(session, work)
     if row.status_reason == reason or work.status is not WorkStatus.QUEUED:
         return
     row.status_reason = reason
-    session.flush()
-    events.append(session, row.id, subject=row.id, status=row.status.value, message=reason)
+    events.append(session, row, reason)
 
 
-def announce(session: Session, lease: Lease, messages: Sequence[str]) -> None:
-    """Record events of the leased resource that no change of a status says. What it has among its
-    events already is not recorded again.
+def record_once(session: Session, lease: Lease, key: str, messages: Sequence[str]) -> None:
+    """Record events of the leased resource other than changes of its status, unless an earlier
+    driver, or this one, has recorded them.
+
+    Args:
+        session: A writing session.
+        lease: On the work that serves the resource.
+        key: Names what is recorded within the resource, such as "plan".
+        messages: One event each.
 
     Raises:
         StaleLeaseError: The lease was lost.
     """
-    row = resource(session, hold(session, lease))
-    for message in messages:
-        if not events.has(session, row.id, message):
-            events.append(session, row.id, subject=row.id, status=row.status.value, message=message)
+    events.append_once(session, resource(session, hold(session, lease)), key, messages)
 
 
 def advance(session: Session, lease: Lease, to: ResourceStatus, reason: str) -> None:
-    """Move the resource that the work serves. Does nothing when it is there already, as when an
-    earlier driver got so far.
+    """Move the resource that the work serves to a status. Does nothing if it has that status
+    already, because an earlier driver has moved it.
 
     Raises:
         StaleLeaseError: The lease was lost.
@@ -207,10 +206,10 @@ def advance(session: Session, lease: Lease, to: ResourceStatus, reason: str) -> 
 
 
 def finish(session: Session, lease: Lease, to: ResourceStatus, reason: str) -> None:
-    """The driver is done: move the resource to a final status, and the work to DONE.
+    """Move the resource to a final status and the work to DONE.
 
-    Trials of a search that have not ended are cancelled. A resource that is to be CANCELLED passes
-    CANCELLING by itself.
+    Trials of a run that have not ended are cancelled. A resource that becomes CANCELLED passes
+    through CANCELLING.
 
     Raises:
         StaleLeaseError: The lease was lost.
@@ -221,40 +220,45 @@ def finish(session: Session, lease: Lease, to: ResourceStatus, reason: str) -> N
 
 
 def acknowledge_stop(session: Session, lease: Lease) -> None:
-    """The driver has seen what the user wants, and has its workers stop: PAUSING or CANCELLING.
+    """Record that the driver has seen the request and stops its workers: PAUSING or CANCELLING.
 
     Raises:
         StaleLeaseError: The lease was lost.
     """
     work = hold(session, lease)
-    reason = f"{work.status_reason}; what is running is stopped"
-    if work.desired is not Desired.RUN:
-        through = "pausing" if work.desired is Desired.PAUSE else "cancelling"
-        status_changes.pass_through(session, resource(session, work), through, reason)
+    if work.desired is Desired.RUN:
+        return
+    statuses, row = STOPPABLE[work.kind], resource(session, work)
+    if work.desired is not Desired.PAUSE:
+        status_changes.pass_through(session, row, statuses.cancelling, "workers are stopping")
+        return
+    reason = "workers are saving checkpoints and stopping"
+    if work.desired_by is DesiredBy.DISK_GUARD:
+        reason = f"low disk space: {reason}; resumes automatically"
+    status_changes.pass_through(session, row, statuses.pausing, reason)
 
 
 def stopped(session: Session, lease: Lease) -> WorkStatus:
-    """The driver stops, as it was told: the resource is PAUSED or CANCELLED, as the user wants by
-    now, or QUEUED again if that is to go on after all.
+    """Record that the driver has stopped as requested. The resource becomes PAUSED or CANCELLED, as
+    is desired by now; or QUEUED, if it was resumed in the meantime.
 
     Returns:
-        Where the work is now.
+        The status of the work.
 
     Raises:
         StaleLeaseError: The lease was lost.
     """
     work = hold(session, lease)
     row = resource(session, work)
-    if work.desired is Desired.RUN and row.status.value != "pausing":
-        reason = "its driver stopped, and nobody wants that any more"
-        transition(session, work, WorkStatus.QUEUED, reason, values={"lease_expires_at": None})
-    else:
+    if _is_to_stop(work, row):
         status_changes.apply_desired(session, work, row, work.status_reason)
+    else:
+        _leave(session, work, row, "the driver was asked to stop, and the request was withdrawn")
     return work.status
 
 
 def give_up(session: Session, lease: Lease, reason: str) -> None:
-    """The coordinator gives up on work that is queued or leased: resource and work FAILED.
+    """Fail queued or leased work and its resource, which the coordinator has given up.
 
     Raises:
         StaleLeaseError: A later lease was granted since `lease` was read, or the work was paused or
@@ -262,8 +266,27 @@ def give_up(session: Session, lease: Lease, reason: str) -> None:
     """
     work = lock(session, lease)
     if work.status not in (WorkStatus.QUEUED, WorkStatus.LEASED):
-        raise StaleLeaseError(f"{work.id} is {work.status}, and cannot be given up any more")
+        raise StaleLeaseError(f"{work.id} is {work.status}, and can no longer be given up")
     row = resource(session, work)
-    status_changes.conclude(
-        session, work, row, type(row.status)("failed"), WorkStatus.FAILED, reason
-    )
+    status_changes.conclude(session, work, row, FAILED[work.kind], WorkStatus.FAILED, reason)
+
+
+def _is_to_stop(work: WorkRow, row: AnyResource) -> bool:
+    """Whether its driver was to stop; also if the resource is to resume, once its workers have."""
+    return work.desired is not Desired.RUN or status_changes.is_pausing(work, row)
+
+
+def _leave(
+    session: Session,
+    work: WorkRow,
+    row: AnyResource,
+    reason: str,
+    *,
+    not_before: datetime | None = None,
+) -> None:
+    """Queue the work for another driver; the resource keeps its status."""
+    values: dict[str, object] = {"lease_expires_at": None}
+    if not_before is not None:
+        values["not_before"] = not_before
+    transition(session, work, WorkStatus.QUEUED, reason, values=values)
+    events.append(session, row, f"requeued: {reason}")

@@ -37,20 +37,21 @@ def transition(
     lease: Lease | None = None,
     values: Mapping[str, object] | None = None,
 ) -> None:
-    """Move a row to another status, with the reason and an event, if it still is where we saw it.
+    """Move a row to another status, with the reason and an event, if its status is still the one
+    that was read. Work has no events of its own.
 
     Args:
         session: A writing session.
-        row: As read before; brought up to date.
+        row: The row as it was read; it is refreshed.
         to: The new status.
-        reason: In words; becomes `status_reason`.
+        reason: Why, in words; becomes `status_reason`.
         lease: The caller's lease on the work that serves the resource. Drivers give it.
         values: Further columns to set in the same statement.
 
     Raises:
         IllegalTransitionError: The transition table does not lead there.
         StaleLeaseError: The lease was lost.
-        ConflictError: Another process moved the row meanwhile. Nothing was changed.
+        ConflictError: Another process has changed the status. Nothing was changed.
     """
     if lease is not None:
         hold(session, lease)
@@ -60,7 +61,8 @@ def transition(
     _compare_and_set(
         session, row, what, {"status": to, "status_reason": reason, **(values or {})}, to
     )
-    events.append(session, _resource_id(row), subject=row.id, status=to.value, message=reason)
+    if not isinstance(row, WorkRow):  # its events are those of the resource that it serves
+        events.append(session, row, reason, status=to)
     session.refresh(row)
     log.info("%s is %s: %s", what, to, reason)
 
@@ -76,11 +78,12 @@ def _compare_and_set(
         statement = statement.where(WorkRow.lease == row.lease)
     result = session.execute(statement.values(values).execution_options(synchronize_session=False))
     if cast(CursorResult[Any], result).rowcount != 1:
-        raise ConflictError(f"{what} is no longer {row.status}; somebody else moved it")
+        raise ConflictError(f"{what} is no longer {row.status}; another process changed it")
 
 
 def _times(row: AnyRow, to: AnyStatus) -> dict[str, datetime | None]:
-    """When it was started (a trial: its present attempt; others: first) and when it ended."""
+    """Return the new `started_at` (of a trial: of this attempt; else: of the first driver) and
+    `finished_at`, as far as they change."""
     times: dict[str, datetime | None] = {}
     is_first = isinstance(row, PoolRow | RunRow) and row.started_at is None
     if to in _STARTS and (isinstance(row, TrialRow) or is_first):
@@ -88,11 +91,3 @@ def _times(row: AnyRow, to: AnyStatus) -> dict[str, datetime | None]:
     if is_final(to) or is_final(row.status):
         times["finished_at"] = now() if is_final(to) else None
     return times
-
-
-def _resource_id(row: AnyRow) -> str:
-    if isinstance(row, TrialRow):
-        return row.run_id
-    if isinstance(row, WorkRow):
-        return row.resource_id
-    return row.id

@@ -5,6 +5,8 @@ import pytest
 from benchmarks import postgresql
 from benchmarks.load.run import load, table
 
+pytestmark = pytest.mark.timeout(60)  # a whole API under load
+
 
 @pytest.mark.skipif(not postgresql.BINARIES.is_dir(), reason="PostgreSQL is not installed")
 def test_twenty_users_at_once_are_answered_as_they_should_be_and_promises_are_kept() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from api.schemas import resources as schemas
+from api import schemas
 from cli.demo.report import plot_front, verdict
 from cli.demo.run import _specs
 from cli.demo.watch import Snapshot, seconds_left

@@ -52,7 +52,7 @@ def test_a_distillation_is_submitted_once_per_key(
     with ready.read() as session:
         (row,) = distillations.page(session).items
     assert row.spec.seed == 7
-    assert "waits to be admitted" in result.stdout
+    assert "waits for admission" in result.stdout
 
 
 def test_validate_only_submits_nothing(searchd: Run, ready: Database, spec: Path) -> None:
@@ -67,11 +67,11 @@ def test_distillations_are_listed(searchd: Run, ready: Database) -> None:
     add_distillation(ready)
     (line,) = searchd("distillation", "list").stdout.splitlines()[1:]
     assert line.split()[0] == "mtpd"
-    assert "a base" in line
+    assert "base detector" in line
     assert searchd("distillation", "list", "--status", "failed").stdout.count("\n") == 1
 
 
-def test_show_tells_the_order_with_reasons_the_stages_and_the_rank(
+def test_show_prints_the_order_with_reasons_the_stages_and_the_rank(
     searchd: Run, ready: Database
 ) -> None:
     row, lease = start_distillation(
@@ -88,24 +88,31 @@ def test_show_tells_the_order_with_reasons_the_stages_and_the_rank(
 
     shown = [line.split() for line in lines]
     assert ["rank", "2", "of", "3", "trained", "orders"] in shown
-    teachers = lines.index("Teachers, first one first:")
+    teachers = lines.index("Teachers in order:")
     assert "25.0  0.25   closest to largest" in lines[teachers + 2]
     assert "50.0  0.125  the best teacher (AP 0.5)" in lines[teachers + 3]
-    stages = lines.index("Stages, APs at 96x96:")
-    assert shown[stages + 2] == ["smallest", "the", "student", f"{row.id}-0", "succeeded", "37.50"]
+    stages = lines.index("Stages, AP at 96x96:")
+    assert shown[stages + 2] == [
+        "smallest",
+        "given",
+        "student",
+        f"{row.id}-0",
+        "succeeded",
+        "37.50",
+    ]
     assert lines[stages + 3].startswith("smallest > largest")
     assert ["the", "order", "50.00"] in shown
     assert ["no_teacher", "-"] in shown
-    orders = lines.index("All orders that were trained:")
+    orders = lines.index("Trained orders:")
     assert lines[orders + 2].split() == ["1", "largest", "62.50"]
     assert lines[orders + 3].split(maxsplit=4)[:4] == ["2", "smallest", ">", "largest"]
-    assert lines[orders + 3].endswith("the chosen one")
+    assert lines[orders + 3].endswith("chosen")
 
 
 def test_show_before_the_choice_lists_the_candidates(searchd: Run, ready: Database) -> None:
     add_distillation(ready)
     shown = searchd("distillation", "show", "mtpd").stdout
-    assert "Teachers to choose from:" in shown
+    assert "Candidate teachers:" in shown
     assert "subnet d2-2-2-2 w1/1/1/1 n256" in shown
     assert "Stages" not in shown
     as_json = json.loads(searchd("distillation", "show", "mtpd", "--format", "json").stdout)
@@ -156,7 +163,7 @@ def test_wishes_are_written_down(searchd: Run, ready: Database) -> None:
             assert queue.of_resource(session, row.id).desired == desired
 
 
-def test_a_cancelled_one_goes_on(searchd: Run, ready: Database) -> None:
+def test_a_cancelled_one_resumes(searchd: Run, ready: Database) -> None:
     add_distillation(ready)
     searchd("distillation", "cancel", "mtpd")
     assert "queued" in searchd("distillation", "extend", "mtpd").stdout

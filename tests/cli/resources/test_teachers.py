@@ -48,7 +48,7 @@ def test_teachers_are_listed_with_ap_macs_and_levels(searchd: Run, database: Dat
     _evaluate(database, _register(database))
     header, row = searchd("teacher", "list").stdout.splitlines()
     assert header.split() == [
-        *("NAME", "ID", "STATUS", "WHAT", "AP", "%", "AT", "GMACS", "LEVELS"),
+        *("NAME", "ID", "STATUS", "SOURCE", "AP", "%", "RESOLUTION", "GMACS", "LEVELS"),
     ]
     assert row.split()[0] == "swin"
     assert " ".join(row.split()[3:]) == (
@@ -74,7 +74,7 @@ def test_a_teacher_is_shown_with_everything_measured(searchd: Run, database: Dat
     assert (shown["latency"], shown["levels"]) == ("20.0 ms", "8 x 256, 16 x 256")
 
 
-def test_watching_tells_whether_it_is_ready(searchd: Run, database: Database) -> None:
+def test_watching_shows_whether_it_is_ready(searchd: Run, database: Database) -> None:
     teacher_id = _register(database)
     with leased(database, f"teacher-{teacher_id}") as (session, lease):
         queue.finish(session, lease, TeacherStatus.FAILED, "CheckpointError: no such file")

@@ -23,6 +23,8 @@ from tests.searchd.store.factories import (
     succeeded,
 )
 
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
+
 
 @pytest.fixture
 def searched(database: Database) -> None:

@@ -38,6 +38,8 @@ from tests.searchd.store.factories import (
     succeeded,
 )
 
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
+
 STUDENT = Detector(
     architecture=preset("resnet18", base_channels=8),
     num_classes=4,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from typer.testing import Result
 
 from detection.crop_classifier import load
@@ -14,7 +15,11 @@ from detection.data.shapes import make_shapes
 from searchd.spec import DatasetSpec
 from tests.cli.conftest import Run
 
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
+
 Train = Callable[..., Result]
+EXAMPLE = Path(__file__).parents[3] / "examples" / "dicod" / "classifier.yaml"
+OUTER_FIELDS = ("train", "validation", "seed", "device", "num_workers", "colour")
 
 
 @pytest.fixture(scope="module")
@@ -24,18 +29,33 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> DatasetSpec:
 
 
 @pytest.fixture
-def train(offline: Run, drawn: DatasetSpec) -> Train:
-    """Runs the command with a tiny classifier."""
+def train(offline: Run, drawn: DatasetSpec, tmp_path: Path) -> Train:
+    """Runs the command with a tiny classifier, and with some fields of its spec changed."""
 
-    def run(folder: Path, *more: Any) -> Result:
-        return offline(
-            *("tools", "train-classifier", folder),
-            *("--annotations", drawn.train.annotations, "--images", drawn.train.images),
-            *("--backbone", "resnet18", "--base-channels", 4, "--input-size", 32),
-            *("--epochs", 2, "--batch-size", 4, *more),
-        )
+    def run(folder: Path, *options: str, **changes: Any) -> Result:
+        spec = tmp_path / "spec.yaml"
+        spec.write_text(yaml.safe_dump(_spec(drawn, changes)))
+        return offline("tools", "train-classifier", spec, folder, *options)
 
     return run
+
+
+def _spec(drawn: DatasetSpec, changes: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a spec; those of the section `classifier` may be given directly."""
+    classifier = {
+        "backbone": "resnet18",
+        "base_channels": 4,
+        "input_size": 32,
+        "epochs": 2,
+        "batch_size": 4,
+    }
+    outer = {name: value for name, value in changes.items() if name in OUTER_FIELDS}
+    inner = {name: value for name, value in changes.items() if name not in OUTER_FIELDS}
+    return {
+        "train": drawn.train.model_dump(mode="json"),
+        "classifier": {**classifier, **inner},
+        **outer,
+    }
 
 
 def test_it_stores_a_classifier_with_its_accuracy(
@@ -43,9 +63,10 @@ def test_it_stores_a_classifier_with_its_accuracy(
 ) -> None:
     result = train(
         tmp_path / "classifier",
-        *("--validation-annotations", drawn.validation.annotations),
-        *("--validation-images", drawn.validation.images, "--format", "json"),
-        *("--two-heads", "--milestone", 1),
+        *("--format", "json"),
+        validation=drawn.validation.model_dump(mode="json"),
+        two_heads=True,
+        milestones=[1],
     )
 
     assert result.exit_code == 0, result.stderr
@@ -65,7 +86,7 @@ def test_it_stores_a_classifier_with_its_accuracy(
     }
 
 
-def test_an_interrupted_run_goes_on_from_its_last_epoch(
+def test_an_interrupted_run_resumes_from_its_last_epoch(
     train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = train(tmp_path / "whole")
@@ -82,7 +103,7 @@ def test_an_interrupted_run_goes_on_from_its_last_epoch(
         context.setattr(ClassifierTraining, "_train_step", interrupted)
         stopped = train(tmp_path / "stopped")
     left = {file.name for file in (tmp_path / "stopped").iterdir()}
-    other = train(tmp_path / "stopped", "--seed", 7)
+    other = train(tmp_path / "stopped", seed=7)
     resumed = train(tmp_path / "stopped")
 
     assert stopped.exit_code != 0
@@ -96,24 +117,46 @@ def test_an_interrupted_run_goes_on_from_its_last_epoch(
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("changes", "message"),
     [
-        (["--backbone", "resnet19"], "'resnet19' is unknown"),
-        (["--losses", "focal", "--two-heads"], "two_heads needs joint losses"),
-        (["--losses", "hinge"], "hinge"),
-        (["--learning-rate", "0"], "greater than 0"),
-        (["--validation-images", "."], "together"),
+        ({"backbone": "resnet19"}, "classifier.backbone: detector 'resnet19' is unknown"),
+        (
+            {"losses": "focal", "two_heads": True},
+            "classifier: two_heads needs joint losses, and losses is focal",
+        ),
+        ({"losses": "hinge"}, "classifier.losses: Input should be 'softmax', 'focal' or 'joint'"),
+        ({"learning_rate": 0}, "classifier.learning_rate: Input should be greater than 0"),
+        ({"validation": {"images": "."}}, "validation.annotations: required field is missing"),
+        ({"colour": "red"}, "colour: unknown field"),
+        ({"epoch": 3}, "classifier.epoch: unknown field"),
+        ({"device": "tpu"}, "device: Input should be 'cpu' or 'cuda'"),
+        ({"seed": -1}, "seed: Input should be greater than or equal to 0"),
+        (
+            {"train": {"annotations": "nowhere.json", "images": "nowhere"}},
+            "train.annotations=nowhere.json is not a file; train.images=nowhere is not a folder",
+        ),
+        (
+            {"initial_weights": "nowhere.pth"},
+            "classifier.initial_weights=nowhere.pth is not a file",
+        ),
     ],
 )
 def test_it_names_what_is_wrong(
-    train: Train, tmp_path: Path, options: list[str], message: str
+    train: Train, tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
-    result = train(tmp_path / "classifier", *options)
+    result = train(tmp_path / "classifier", **changes)
 
     assert result.exit_code == 2
     assert message in result.stderr
     assert result.stdout == ""
     assert not (tmp_path / "classifier").exists()
+
+
+def test_a_missing_spec_is_named(offline: Run, tmp_path: Path) -> None:
+    result = offline("tools", "train-classifier", tmp_path / "no.yaml", tmp_path / "classifier")
+
+    assert result.exit_code == 2
+    assert "no.yaml" in result.stderr
 
 
 def test_validation_data_must_have_the_same_classes(
@@ -126,7 +169,7 @@ def test_validation_data_must_have_the_same_classes(
 
     result = train(
         tmp_path / "classifier",
-        *("--validation-annotations", other, "--validation-images", drawn.validation.images),
+        validation={"annotations": str(other), "images": str(drawn.validation.images)},
     )
 
     assert result.exit_code == 2
@@ -138,3 +181,18 @@ def test_help_says_what_it_is_for(offline: Run) -> None:
 
     assert result.exit_code == 0
     assert "DICOD" in result.stdout
+
+
+def test_the_example_trains_on_the_shapes_that_make_shapes_draws(
+    offline: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fields = yaml.safe_load(EXAMPLE.read_text())
+    fields["classifier"] |= {"epochs": 1, "base_channels": 4}
+    (tmp_path / "short.yaml").write_text(yaml.safe_dump(fields))
+    monkeypatch.chdir(tmp_path)
+
+    drawn = offline("dataset", "make-shapes", "shapes", "--train", 4, "--validation", 2)
+    trained = offline("tools", "train-classifier", "short.yaml", "shapes-classifier")
+
+    assert (drawn.exit_code, trained.exit_code) == (0, 0), trained.stderr
+    assert "classifier: shapes-classifier" in trained.stdout

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from detection.adaptation.cost import adaptation_costs, costs, gather, measure, merged, solve
-from detection.adaptation.gradient_descent import fit_by_descent
 from detection.data.coco import CocoSplit
 from detection.data.shapes import make_shapes
 from detection.data.views import FixedViews
 from searchd.domain.detector import Family
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.resolution import Resolution
+from tests.detection.adaptation.gradient_descent import fit_by_descent
 from tests.detection.distillation.conftest import tiny
 
 SIZE = Resolution(128, 128)

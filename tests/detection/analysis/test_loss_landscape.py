@@ -13,10 +13,10 @@ from detection.analysis.loss_landscape import (
     loss_landscape,
 )
 from detection.data.batches import Batch
-from detection.mmdet.config import build_mmdet
 from searchd.domain.detector import Family, MmdetDetector
 from searchd.domain.errors import InvalidValueError
 from tests.detection.distillation.conftest import tiny
+from tests.detection.mmdet.random_models import build_mmdet
 
 
 def quadratic(curvature: float, scale: float = 1.0) -> LossLandscape:

@@ -13,6 +13,7 @@ from detection.data.coco import CocoSplit, check_dataset, read_document
 from searchd.domain.errors import DataError
 from searchd.spec import DatasetSpec
 from tests.detection.data.conftest import MakeDataset, document
+from tests.strength import examples
 
 HUGE = 10**400
 """A whole number that no float can hold."""
@@ -28,7 +29,9 @@ VALUES = st.recursive(
     max_leaves=6,
 )
 quick = settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(40, 1000),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
 

@@ -34,6 +34,8 @@ from tests.detection.distillation.conftest import tiny
 from tests.detection.distillation.known import taps
 from tests.detection.distillation.teaching import distiller_of, student_of
 
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
+
 Floats = NDArray[np.float64]
 BOXES = torch.tensor(
     [

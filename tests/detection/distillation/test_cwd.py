@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from detection.distillation.cwd import Cwd, cwd_loss
-from searchd.domain.method_options import CwdOptions
+from searchd.domain.distillation_methods import CwdOptions
 from tests.detection.distillation.known import whole_necks
 from tests.detection.distillation.neck_features import Floats, adapted, neck, pair, sizes
 

@@ -25,6 +25,8 @@ from tests.detection.distillation.crop_classifier import NAMES, dicod, stored
 from tests.detection.distillation.teaching import student_of, train
 from tests.detection.distillation.test_one_stage import ssd
 
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
+
 BOTH = (MethodName.DICOD_CLASSIFICATION, MethodName.DICOD_LOCALISATION)
 KINDS = (*Family, "ssd")
 

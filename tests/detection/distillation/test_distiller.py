@@ -19,6 +19,8 @@ from searchd.domain.distillation_methods import JOINT_DETNAS, MethodName
 from searchd.domain.resolution import Resolution
 from searchd.spec import MethodSpec
 
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
+
 MakeDistiller = Callable[..., Distiller]
 ALL = tuple(MethodSpec(name=name) for name in JOINT_DETNAS)
 

@@ -12,10 +12,12 @@ from torch.multiprocessing.spawn import spawn
 
 from detection.distillation.feature_imitation import FeatureImitation, feature_imitation_loss
 from detection.distillation.masks import anchor_masks, gaussian_mask, ground_truth_mask
+from searchd.domain.distillation_methods import FeatureImitationOptions
 from searchd.domain.errors import InvalidValueError
-from searchd.domain.method_options import FeatureImitationOptions
 from tests.detection.distillation.known import taps
 from tests.detection.distillation.neck_features import Floats, adapted, holding, neck, pair, sizes
+
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
 
 ANCHORS = AnchorGenerator(strides=[8, 16], scales=[2.0], ratios=[1.0])
 BATCH = holding([[8.0, 8.0, 30.0, 24.0], [3.0, 2.0, 9.0, 9.0]], [])

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from detection.distillation.feature_matching import FeatureMatching, feature_matching_loss
+from searchd.domain.distillation_methods import FeatureMatchingOptions
 from searchd.domain.errors import InvalidValueError
-from searchd.domain.method_options import FeatureMatchingOptions
 from tests.detection.distillation.known import whole_necks
 from tests.detection.distillation.neck_features import adapted, neck, pair, sizes
 

@@ -17,6 +17,8 @@ from searchd.domain.distillation_methods import MethodName
 from tests.detection.distillation.conftest import tiny
 from tests.detection.distillation.teaching import distiller_of, student_of, train
 
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
+
 OPTIONS: dict[MethodName, dict[str, Any]] = {MethodName.CKD: {"queue_size": 512}}
 LOSSES = [
     (MethodName.SGFI, Family.FASTER_RCNN),

@@ -25,6 +25,8 @@ from searchd.domain.method_options import IcdOptions
 from searchd.domain.resolution import Resolution
 from tests.detection.distillation.known import taps
 
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
+
 PYRAMID = (8, 16, 32)
 
 

@@ -9,11 +9,13 @@ from detection.data.batches import Batch
 from detection.data.coco import CocoSplit
 from detection.distillation.distiller import Distiller, pair_of
 from detection.distillation.student import student_step
-from detection.mmdet.config import build_mmdet
 from searchd.domain.detector import Family, MmdetDetector
 from searchd.domain.distillation_methods import MethodName
 from searchd.spec import MethodSpec
 from tests.detection.distillation.conftest import tiny
+from tests.detection.mmdet.random_models import build_mmdet
+
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
 
 FEW_ROIS = {"train_cfg.rcnn.sampler.num": 4, "train_cfg.rpn_proposal.max_per_img": 20}
 THIN_DC5 = {

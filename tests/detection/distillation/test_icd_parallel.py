@@ -18,6 +18,8 @@ from searchd.domain.resolution import Resolution
 from searchd.spec import SplitSpec
 from tests.detection.distillation.known import taps
 
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
+
 SIZES = Sizes(
     two_stage=True,
     num_classes=4,

@@ -27,6 +27,8 @@ from searchd.spec import MethodSpec, TrainingSpec
 from tests.detection.distillation.conftest import tiny
 from tests.detection.distillation.known import taps
 
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
+
 SPEC = TrainingSpec(epochs=2, batch_size=4, learning_rate=0.02, resolutions=(Resolution(64, 64),))
 FAMILIES = (Family.FASTER_RCNN, Family.RETINANET)
 
@@ -89,15 +91,15 @@ def test_decoder_learns_what_is_there_and_where(shapes: CocoSplit) -> None:
     regression: list[float] = []
 
     for step in range(300):
-        findings = method._find(taps(batch=batch, step=step), teacher)
-        losses = method._auxiliary(findings)
+        decoded = method._decode(taps(batch=batch, step=step), teacher)
+        losses = method._auxiliary(decoded)
         own.optimizer.zero_grad()
         (losses["identification"] + losses["regression"]).backward()
         own.clip()
         own.step()
-        said = method.predictor(findings.knowledge.embeddings)[..., 0] > 0
-        used = findings.instances.is_used
-        right.append(float((said == findings.instances.is_real)[used].float().mean()))
+        said = method.predictor(decoded.knowledge.embeddings)[..., 0] > 0
+        used = decoded.instances.is_used
+        right.append(float((said == decoded.instances.is_real)[used].float().mean()))
         regression.append(float(losses["regression"].detach()))
 
     assert np.mean(right[:20]) < 0.75  # 2 of 3 are fakes

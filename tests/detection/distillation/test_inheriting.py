@@ -21,6 +21,8 @@ from searchd.domain.resolution import Resolution
 from searchd.spec import MethodSpec, TrainingSpec
 from tests.detection.distillation.conftest import tiny
 
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
+
 FAMILIES = list(Family)
 PARTS = {
     Family.FASTER_RCNN: {"neck", "rpn_head", "roi_head"},

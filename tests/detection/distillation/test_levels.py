@@ -14,7 +14,7 @@ from detection.distillation.feature_matching import FeatureMatching
 from detection.distillation.levels import LevelAdapters
 from detection.distillation.method import DistillationMethod
 from detection.distillation.mgd import Mgd
-from searchd.domain.method_options import CwdOptions, FeatureMatchingOptions, MgdOptions
+from searchd.domain.distillation_methods import CwdOptions, FeatureMatchingOptions, MgdOptions
 from searchd.domain.resolution import Resolution
 from tests.detection.distillation.known import taps, whole_necks
 from tests.detection.distillation.neck_features import adapted, pair, sizes

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from detection.distillation.mgd import Mgd, mgd_loss, random_mask
-from searchd.domain.method_options import MgdOptions
+from searchd.domain.distillation_methods import MgdOptions
 from tests.detection.distillation.known import whole_necks
 from tests.detection.distillation.neck_features import Floats, adapted, neck, pair, sizes
 

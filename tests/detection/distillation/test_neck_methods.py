@@ -17,6 +17,8 @@ from searchd.spec import MethodSpec
 from tests.detection.distillation.conftest import tiny
 from tests.detection.distillation.teaching import train
 
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
+
 METHODS = [
     MethodName.FEATURE_MATCHING,
     MethodName.FEATURE_IMITATION,

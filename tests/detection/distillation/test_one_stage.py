@@ -19,6 +19,8 @@ from detection.distillation.taps import Regions, StudentTaps, recorded_calls
 from searchd.domain.detector import Family
 from tests.detection.distillation.conftest import tiny
 
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
+
 ONE_STAGE = [Family.RETINANET, Family.FCOS]
 STRIDES = (8, 16, 32, 64, 128)
 

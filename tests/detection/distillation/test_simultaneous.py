@@ -12,8 +12,9 @@ from detection.distillation.simultaneous import AverageTaps
 from detection.distillation.student import student_step
 from detection.distillation.taps import TeacherTaps
 from searchd.domain.detector import Family
-from searchd.domain.distillation_methods import MethodName, Tap
+from searchd.domain.distillation_methods import MethodName
 from searchd.domain.errors import InvalidValueError
+from searchd.domain.method_description import Tap
 from searchd.domain.resolution import Resolution
 from searchd.domain.teacher import Definition
 from searchd.spec import MethodSpec
@@ -26,6 +27,8 @@ from tests.detection.distillation.every_method import (
     student_for,
     teacher_for,
 )
+
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
 
 MATCHING = MethodSpec(name=MethodName.FEATURE_MATCHING)
 

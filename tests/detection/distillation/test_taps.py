@@ -11,7 +11,7 @@ from detection.data.batches import Batch
 from detection.distillation.student import student_step
 from detection.distillation.taps import TeacherTaps
 from searchd.domain.detector import Family
-from searchd.domain.distillation_methods import Tap
+from searchd.domain.method_description import Tap
 from tests.detection.distillation.conftest import tiny
 
 SHARED = (

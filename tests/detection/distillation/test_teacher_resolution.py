@@ -12,7 +12,8 @@ from detection.distillation.distiller import Distiller, pair_of
 from detection.distillation.student import student_step
 from detection.distillation.taps import TeacherTaps, region_features
 from searchd.domain.detector import Family
-from searchd.domain.distillation_methods import MethodName, Tap
+from searchd.domain.distillation_methods import MethodName
+from searchd.domain.method_description import Tap
 from searchd.domain.resolution import Resolution
 from tests.detection.distillation.crop_classifier import stored
 from tests.detection.distillation.every_method import (
@@ -22,6 +23,8 @@ from tests.detection.distillation.every_method import (
     student_for,
     teacher_for,
 )
+
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
 
 LOW, HIGH = Resolution(72, 72), Resolution(160, 160)
 """The first is padded to 96 pixels, the second is not."""

@@ -12,12 +12,14 @@ from detection.data.views import FixedViews
 from detection.distillation.distiller import Distiller, pair_of
 from detection.distillation.levels import LevelAdapters
 from detection.distillation.student import student_step
-from detection.mmdet.config import build_mmdet
 from searchd.domain.detector import Family, MmdetDetector
 from searchd.domain.distillation_methods import MethodName
 from searchd.domain.resolution import Resolution
 from searchd.spec import MethodSpec
 from tests.detection.distillation.conftest import tiny
+from tests.detection.mmdet.random_models import build_mmdet
+
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
 
 SMALL_SWIN = {
     "backbone.embed_dims": 8,

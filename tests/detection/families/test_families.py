@@ -21,6 +21,8 @@ from searchd.domain.detector import Detector, Family, MmdetDetector
 from searchd.domain.resolution import Resolution
 from searchd.spec import DatasetSpec, TrainingSpec
 
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
+
 PARTS = ("neck", "rpn_head", "roi_head", "bbox_head", "train_cfg", "test_cfg")
 LOSSES = {
     Family.FASTER_RCNN: {"loss_rpn_cls", "loss_rpn_bbox", "loss_cls", "loss_bbox"},

@@ -18,6 +18,8 @@ from searchd.domain.architecture import BlockKind, preset
 from searchd.domain.detector import Detector, Family, MmdetDetector
 from searchd.domain.errors import CheckpointError
 
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
+
 SMALL_TWO_STAGE = {
     "neck.out_channels": 32,
     "rpn_head.in_channels": 32,

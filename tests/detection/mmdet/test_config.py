@@ -17,13 +17,15 @@ from detection.measurement.evaluation import predict
 from detection.mmdet.config import (
     Normalisation,
     build_config,
-    build_mmdet,
     find_config,
     model_config,
 )
 from searchd.domain.detector import MmdetDetector
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.resolution import Resolution
+from tests.detection.mmdet.random_models import build_mmdet
+
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
 
 SIZE = Resolution(64, 64)
 FEW_ROIS = {
@@ -105,7 +107,7 @@ def test_mmdets_own_detector_learns_and_detects(name: str, batch: Batch, split: 
         total.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 5.0)
         optimizer.step()
-        totals.append(float(total))
+        totals.append(total.item())
     detections = [found for images in predict(model, split, SIZE) for found in images]
 
     assert {loss for loss in losses if "loss" in loss} == LOSSES[name]

@@ -174,7 +174,7 @@ def test_no_group_falls_below_the_floor_and_then_nothing_is_left_to_do() -> None
 def test_pruning_less_than_half_a_channel_is_nothing_to_do() -> None:
     parent = make_student(REARRANGED)
 
-    with pytest.raises(NothingToDo, match="is not one channel"):
+    with pytest.raises(NothingToDo, match="is less than one channel"):
         prune_channels(parent, PruneChannels(fraction=0.001, min_channels=1))
 
 

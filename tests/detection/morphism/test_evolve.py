@@ -31,6 +31,8 @@ from tests.detection.morphism.students import (
     make_student,
 )
 
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
+
 CHAINS = [
     *((family, name) for family in Family for name in BLOCK_KINDS),
     *((Family.FASTER_RCNN, name) for name in ARCHITECTURES if name not in BLOCK_KINDS),

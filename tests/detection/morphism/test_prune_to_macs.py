@@ -12,6 +12,8 @@ from searchd.domain.resolution import Resolution
 from searchd.domain.trial import PruneToMacs
 from tests.detection.morphism.students import BASIC, BLOCK_KINDS, image, make_student, outputs
 
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
+
 SIZE = Resolution(96, 64)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from searchd.coordinator.capacity import LOOK_S, NODES_LOST_TIMEOUT_S
+from searchd.coordinator.capacity import CHECK_INTERVAL_S, NODES_LOST_TIMEOUT_S
 from searchd.coordinator.jobs import JobStatus, Node
 from searchd.coordinator.loop import Action, Coordinator
 from searchd.domain.lifecycle import SearchStatus
@@ -30,7 +30,7 @@ def coordinator(sqlite: Database, jobs: ScriptedJobs, clock: FakeClock) -> Coord
         max_running_searches=1,
         max_attempts=3,
         clock=clock,
-        watch=clock.watch,
+        monotonic=clock.watch,
     )
 
 
@@ -57,17 +57,17 @@ def test_search_whose_gpu_is_gone_for_long_fails_and_says_so(
     sqlite: Database, jobs: ScriptedJobs, coordinator: Coordinator, clock: FakeClock, search: str
 ) -> None:
     jobs.cluster = [WITHOUT]
-    clock.pass_s(LOOK_S)
+    clock.pass_s(CHECK_INTERVAL_S)
     assert coordinator.step() == []
     clock.pass_s(NODES_LOST_TIMEOUT_S)
 
-    (deed,) = coordinator.step()
+    (event,) = coordinator.step()
 
-    assert deed.action is Action.GAVE_UP
+    assert event.action is Action.GAVE_UP
     assert status_of(sqlite, search) == (
         SearchStatus.FAILED,
-        "for 15 minutes nodes have been missing: each trial needs 1 CPUs and 1 GPUs, and the "
-        "cluster has room for 0 of 1; its nodes have 8 CPUs and 0 GPUs",
+        "nodes have been missing for 15 minutes: unschedulable: each trial needs 1 CPUs and 1 "
+        "GPUs, and the cluster has capacity for 0 of 1; its nodes have 8 CPUs and 0 GPUs",
     )
     assert jobs.statuses == {f"search-{search}-1": JobStatus.STOPPED}
     assert coordinator.step() == []

@@ -1,17 +1,20 @@
-"""The guard of disk space: what it looks at, what it stops, and that it goes on by itself."""
+"""The disk guard: what it checks, what it pauses, and that this resumes automatically."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.orm import Session
 
 from searchd.coordinator.disk_guard import DiskGuard, guarded_folders
 from searchd.coordinator.jobs import JobStatus
 from searchd.coordinator.loop import Action, Coordinator, CoordinatorEvent
 from searchd.domain.lifecycle import SearchStatus, WorkStatus
 from searchd.settings import Settings
-from searchd.store import Database, Desired, Lease
+from searchd.store import Database, Desired, DesiredBy, Lease, events
+from searchd.store.models import WorkRow
 from searchd.store.resources import searches
 from searchd.store.work import queue, requests
 from tests.searchd.coordinator.scripted_jobs import ScriptedJobs
@@ -46,26 +49,31 @@ def search_of(database: Database, search_id: str) -> tuple[SearchStatus, str]:
     return row.status, row.status_reason
 
 
+def messages_of(database: Database, search_id: str) -> list[str]:
+    with database.read() as session:
+        return [event.message for event in events.after(session, search_id)]
+
+
 def stop_driver(database: Database, lease: Lease) -> None:
-    """What a driver does that is told to stop."""
+    """Do what a driver does that is asked to stop."""
     with database.write() as session:
         queue.acknowledge_stop(session, lease)
     with database.write() as session:
         queue.stopped(session, lease)
 
 
-def test_too_little_room_is_said_with_what_would_help(guard: DiskGuard, disk: Disk) -> None:
-    assert guard.shortage() is None
+def test_low_space_is_reported_with_what_would_help(guard: DiskGuard, disk: Disk) -> None:
+    assert guard.low_space_reason() is None
     disk.free_gb = 1.234
-    assert guard.shortage() == (
+    assert guard.low_space_reason() == (
         "only 1.2 GB free on /artifacts, needs 2 GB; free some or set SEARCHD_MIN_FREE_GB"
     )
 
 
-def test_free_space_is_of_the_disk_also_before_the_folder_is_made(tmp_path: Path) -> None:
+def test_the_disk_is_checked_also_before_the_folder_is_created(tmp_path: Path) -> None:
     guard = DiskGuard([tmp_path / "not" / "yet"], min_free_gb=1e12)
-    assert f"GB free on {tmp_path}/not/yet, needs 1e+12 GB" in str(guard.shortage())
-    assert DiskGuard([tmp_path], min_free_gb=0).shortage() is None
+    assert f"GB free on {tmp_path}/not/yet, needs 1e+12 GB" in str(guard.low_space_reason())
+    assert DiskGuard([tmp_path], min_free_gb=0).low_space_reason() is None
 
 
 @pytest.mark.parametrize(
@@ -77,14 +85,14 @@ def test_free_space_is_of_the_disk_also_before_the_folder_is_made(tmp_path: Path
         ({"artifacts": "/nfs", "database_url": "sqlite:////db/searchd.sqlite"}, ["/nfs", "/db"]),
     ],
 )
-def test_folders_are_looked_at_and_remote_stores_are_not(
+def test_folders_are_checked_and_remote_stores_are_not(
     changes: dict[str, Any], folders: list[str]
 ) -> None:
     settings = Settings(data_folder=Path("/data"), **changes)
     assert [str(folder) for folder in guarded_folders(settings)] == folders
 
 
-def test_no_work_is_started_while_there_is_too_little_room(
+def test_no_work_is_started_while_space_is_low(
     sqlite: Database, guard: DiskGuard, disk: Disk
 ) -> None:
     search_id = factories.add_search(sqlite).id
@@ -100,10 +108,10 @@ def test_no_work_is_started_while_there_is_too_little_room(
     disk.free_gb = 1.3
     assert coordinator.step() == [CoordinatorEvent(Action.WAITS, f"search-{search_id}", reason)]
     disk.free_gb = 2.0
-    assert [deed.action for deed in coordinator.step()] == [Action.STARTED]
+    assert [event.action for event in coordinator.step()] == [Action.STARTED]
 
 
-def test_running_work_is_stopped_waits_and_goes_on_by_itself(
+def test_running_work_is_paused_waits_and_resumes_automatically(
     sqlite: Database, guard: DiskGuard, disk: Disk
 ) -> None:
     search, lease = factories.start_search(sqlite)
@@ -112,7 +120,7 @@ def test_running_work_is_stopped_waits_and_goes_on_by_itself(
     coordinator = Coordinator(
         sqlite, jobs, lease_s=60, max_running_searches=1, max_attempts=3, guard=guard
     )
-    disk.free_gb = 1.2  # too little to start anything, enough to go on
+    disk.free_gb = 1.2  # too little to start anything, enough to continue
     assert guard.step(sqlite) == []
     disk.free_gb = 0.9
     assert guard.step(sqlite) == [lease.work_id]
@@ -123,11 +131,11 @@ def test_running_work_is_stopped_waits_and_goes_on_by_itself(
     guard.step(sqlite)
 
     assert search_of(sqlite, search.id) == (SearchStatus.QUEUED, "waits for disk space")
-    assert [deed.action for deed in coordinator.step()] == [Action.WAITS]
+    assert [event.action for event in coordinator.step()] == [Action.WAITS]
     assert search_of(sqlite, search.id)[1].startswith("waits: only 0.9 GB free on /artifacts")
     disk.free_gb = 3.0
     assert guard.step(sqlite) == []
-    assert [deed.action for deed in coordinator.step()] == [Action.STARTED]
+    assert [event.action for event in coordinator.step()] == [Action.STARTED]
 
 
 def test_work_that_is_still_stopping_is_queued_as_soon_as_its_driver_has_seen_it(
@@ -142,8 +150,7 @@ def test_work_that_is_still_stopping_is_queued_as_soon_as_its_driver_has_seen_it
         queue.acknowledge_stop(session, lease)
     assert search_of(sqlite, search.id) == (
         SearchStatus.PAUSING,
-        "stopped for want of disk space; goes on by itself when there is room: only 0.9 GB free on "
-        "/artifacts, needs 2 GB; free some or set SEARCHD_MIN_FREE_GB; what is running is stopped",
+        "low disk space: workers are saving checkpoints and stopping; resumes automatically",
     )
     guard.step(sqlite)
     assert guard.step(sqlite) == []  # once is enough, however long its driver takes
@@ -176,4 +183,79 @@ def test_what_a_user_pauses_after_the_guard_stopped_it_stays_paused(
     with sqlite.write() as session:
         requests.ask_to_pause(session, search.id)
     guard.step(sqlite)
-    assert search_of(sqlite, search.id) == (SearchStatus.PAUSED, "a user asked to pause")
+    assert search_of(sqlite, search.id) == (SearchStatus.PAUSED, "paused by a user")
+
+
+@pytest.mark.parametrize("has_seen", [False, True])
+def test_what_a_user_pauses_while_the_guard_is_pausing_it_stays_paused(
+    sqlite: Database, guard: DiskGuard, disk: Disk, has_seen: bool
+) -> None:
+    search, lease = factories.start_search(sqlite)
+    disk.free_gb = 0.1
+    guard.step(sqlite)
+    with sqlite.write() as session:
+        if has_seen:
+            queue.acknowledge_stop(session, lease)
+        asked = requests.ask_to_pause(session, search.id)
+        assert (asked.desired, asked.desired_by) == (Desired.PAUSE, DesiredBy.USER)
+    assert messages_of(sqlite, search.id)[-1] == "a user asked to pause"
+    stop_driver(sqlite, lease)
+    disk.free_gb = 100
+
+    guard.step(sqlite)
+
+    assert search_of(sqlite, search.id) == (SearchStatus.PAUSED, "paused by a user")
+
+
+def test_what_a_user_pauses_after_the_guard_has_paused_it_stays_paused(
+    sqlite: Database, guard: DiskGuard, disk: Disk
+) -> None:
+    search, lease = factories.start_search(sqlite)
+    disk.free_gb = 0.1
+    guard.step(sqlite)
+    stop_driver(sqlite, lease)
+    for _ in range(2):  # twice is once
+        with sqlite.write() as session:
+            requests.ask_to_pause(session, search.id)
+    assert messages_of(sqlite, search.id)[-2:] == [
+        "stopped: low disk space; resumes automatically",
+        "paused by a user",
+    ]
+    disk.free_gb = 100
+
+    guard.step(sqlite)
+
+    assert search_of(sqlite, search.id) == (SearchStatus.PAUSED, "paused by a user")
+
+
+def test_what_a_user_resumes_while_the_guard_is_pausing_it_is_paused_again_if_space_is_low(
+    sqlite: Database, guard: DiskGuard, disk: Disk
+) -> None:
+    search, lease = factories.start_search(sqlite)
+    disk.free_gb = 0.1
+    guard.step(sqlite)
+    with sqlite.write() as session:
+        asked = requests.ask_to_resume(session, search.id)
+        assert (asked.desired, asked.desired_by) == (Desired.RUN, DesiredBy.USER)
+    assert guard.step(sqlite) == [lease.work_id]
+    with sqlite.write() as session:
+        requests.ask_to_resume(session, search.id)
+    disk.free_gb = 100
+    assert guard.step(sqlite) == []
+
+
+@pytest.mark.parametrize("ask", [requests.ask_to_cancel, requests.ask_to_kill])
+def test_what_a_user_cancels_while_the_guard_is_pausing_it_is_cancelled(
+    sqlite: Database,
+    guard: DiskGuard,
+    disk: Disk,
+    ask: Callable[[Session, str], WorkRow],
+) -> None:
+    search, lease = factories.start_search(sqlite)
+    disk.free_gb = 0.1
+    guard.step(sqlite)
+    with sqlite.write() as session:
+        ask(session, search.id)
+    guard.step(sqlite)
+    stop_driver(sqlite, lease)
+    assert search_of(sqlite, search.id)[0] is SearchStatus.CANCELLED

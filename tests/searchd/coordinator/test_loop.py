@@ -38,7 +38,7 @@ def make(sqlite: Database, jobs: ScriptedJobs, clock: FakeClock) -> Callable[...
             max_running_searches=max_running_searches,
             max_attempts=max_attempts,
             clock=clock,
-            watch=clock.watch,
+            monotonic=clock.watch,
         )
 
     return made
@@ -57,8 +57,8 @@ def work_of(database: Database, resource_id: str) -> WorkRow:
 def started_search(database: Database, coordinator: Coordinator) -> str:
     """A search whose driver was submitted; its id."""
     search_id = factories.add_search(database).id
-    deeds = coordinator.step()
-    assert [deed.action for deed in deeds] == [Action.STARTED]
+    events = coordinator.step()
+    assert [event.action for event in events] == [Action.STARTED]
     return search_id
 
 
@@ -69,9 +69,9 @@ def test_work_is_started_oldest_first_under_a_lease(
         first = datasets.create(session, factories.dataset_spec("first")).id
         second = datasets.create(session, factories.dataset_spec("second")).id
 
-    deeds = coordinator.step()
+    events = coordinator.step()
 
-    assert deeds == [
+    assert events == [
         CoordinatorEvent(Action.STARTED, f"dataset_check-{first}", f"job dataset_check-{first}-1"),
         CoordinatorEvent(
             Action.STARTED, f"dataset_check-{second}", f"job dataset_check-{second}-1"
@@ -113,7 +113,7 @@ def test_pool_and_search_wait_until_their_data_set_is_checked(
     pool = factories.add_pool(sqlite, ready=False)
     search = factories.add_search(sqlite).id
 
-    actions = [deed.action for deed in coordinator.step()]
+    actions = [event.action for event in coordinator.step()]
 
     assert actions == [Action.STARTED, Action.WAITS, Action.WAITS]
     with sqlite.read() as session:
@@ -156,20 +156,20 @@ def test_further_searches_wait_while_the_most_are_running(
     started_search(sqlite, coordinator)
     second = factories.add_search(sqlite, "second").id
 
-    assert [deed.action for deed in coordinator.step()] == [Action.WAITS]
+    assert [event.action for event in coordinator.step()] == [Action.WAITS]
 
     with sqlite.read() as session:
         reason = searches.get(session, second).status_reason
-    assert reason == "waits: 1 of at most 1 searches are running"
+    assert reason == "waits: 1 searches are running, the maximum is 1"
 
 
 def test_two_searches_run_when_two_may(sqlite: Database, make: Callable[..., Coordinator]) -> None:
     factories.add_search(sqlite, "first")
     factories.add_search(sqlite, "second")
 
-    deeds = make(max_running_searches=2).step()
+    events = make(max_running_searches=2).step()
 
-    assert [deed.action for deed in deeds] == [Action.STARTED, Action.STARTED]
+    assert [event.action for event in events] == [Action.STARTED, Action.STARTED]
 
 
 @pytest.mark.parametrize(
@@ -177,13 +177,13 @@ def test_two_searches_run_when_two_may(sqlite: Database, make: Callable[..., Coo
     [
         (
             ResourcesSpec(cpus_per_trial=4),
-            "each trial needs 4 CPUs and 0 GPUs, and the cluster has room for 0 of 1; "
-            "its nodes have 2 CPUs and 0 GPUs",
+            "unschedulable: each trial needs 4 CPUs and 0 GPUs, and the cluster has capacity for "
+            "0 of 1; its nodes have 2 CPUs and 0 GPUs",
         ),
         (
             ResourcesSpec(gpus_per_trial=0.5),
-            "each trial needs 1 CPUs and 0.5 GPUs, and the cluster has room for 0 of 1; "
-            "its nodes have 2 CPUs and 0 GPUs",
+            "unschedulable: each trial needs 1 CPUs and 0.5 GPUs, and the cluster has capacity for "
+            "0 of 1; its nodes have 2 CPUs and 0 GPUs",
         ),
     ],
 )
@@ -194,15 +194,15 @@ def test_search_that_no_node_can_ever_run_fails_at_once(
     with sqlite.write() as session:
         search = searches.create(session, factories.search_spec("large", resources=resources)).id
 
-    deeds = coordinator.step()
+    events = coordinator.step()
 
-    assert deeds[1] == CoordinatorEvent(Action.GAVE_UP, f"search-{search}", reason)
+    assert events[1] == CoordinatorEvent(Action.GAVE_UP, f"search-{search}", reason)
     with sqlite.read() as session:
         assert searches.get(session, search).status is SearchStatus.FAILED
     assert work_of(sqlite, search).status is WorkStatus.FAILED
 
 
-def test_pool_fails_at_once_when_the_nodes_have_no_room_for_all_its_workers(
+def test_pool_fails_at_once_when_the_nodes_have_no_capacity_for_all_its_workers(
     sqlite: Database, jobs: ScriptedJobs, coordinator: Coordinator
 ) -> None:
     jobs.cluster = [Node(cpus=8, gpus=2), Node(cpus=8, gpus=1)]
@@ -213,7 +213,7 @@ def test_pool_fails_at_once_when_the_nodes_have_no_room_for_all_its_workers(
         pools.create(session, spec)
         pools.create(session, fits)
 
-    assert [deed.action for deed in coordinator.step()] == [Action.GAVE_UP, Action.STARTED]
+    assert [event.action for event in coordinator.step()] == [Action.GAVE_UP, Action.STARTED]
 
 
 def test_work_waits_while_the_cluster_has_no_node(
@@ -222,9 +222,9 @@ def test_work_waits_while_the_cluster_has_no_node(
     jobs.cluster = []
     factories.add_search(sqlite)
 
-    (deed,) = coordinator.step()
+    (event,) = coordinator.step()
 
-    assert (deed.action, deed.reason) == (Action.WAITS, "waits: the cluster has no node yet")
+    assert (event.action, event.reason) == (Action.WAITS, "waits: the cluster has no node yet")
 
 
 def test_crashed_driver_is_started_again_after_a_back_off(
@@ -233,18 +233,17 @@ def test_crashed_driver_is_started_again_after_a_back_off(
     search = started_search(sqlite, coordinator)
     jobs.statuses[f"search-{search}-1"] = JobStatus.FAILED
 
-    (deed,) = coordinator.step()
-    assert deed == CoordinatorEvent(
+    (event,) = coordinator.step()
+    assert event == CoordinatorEvent(
         Action.REQUEUED,
         f"search-{search}",
-        f"its driver ended without finishing (job search-{search}-1 is failed); "
-        "started again in 1 s",
+        f"the driver exited without finishing (job search-{search}-1 is failed); restarts in 1 s",
     )
     assert coordinator.step() == []
 
     clock.pass_s(1)
-    (deed,) = coordinator.step()
-    assert deed.reason == f"job search-{search}-2"
+    (event,) = coordinator.step()
+    assert event.reason == f"job search-{search}-2"
     assert jobs.commands[f"search-{search}-2"][-1] == "--lease=2"
 
 
@@ -274,9 +273,9 @@ def test_admitted_search_keeps_its_place_when_its_driver_crashes(
     factories.add_search(sqlite, "second")
     jobs.statuses[f"search-{search}-1"] = JobStatus.FAILED
 
-    assert [deed.action for deed in coordinator.step()] == [Action.REQUEUED, Action.WAITS]
+    assert [event.action for event in coordinator.step()] == [Action.REQUEUED, Action.WAITS]
     clock.pass_s(1)
-    assert [deed.action for deed in coordinator.step()] == [Action.STARTED, Action.WAITS]
+    assert [event.action for event in coordinator.step()] == [Action.STARTED, Action.WAITS]
 
 
 def test_driver_that_crashes_too_often_is_given_up_with_the_end_of_its_log(
@@ -291,14 +290,14 @@ def test_driver_that_crashes_too_often_is_given_up_with_the_end_of_its_log(
     jobs.statuses[f"search-{search}-3"] = JobStatus.FAILED
     jobs.logs[f"search-{search}-3"] = "Traceback\nKeyError: 'class_names'"
 
-    (deed,) = coordinator.step()
+    (event,) = coordinator.step()
 
-    assert deed.action is Action.GAVE_UP
+    assert event.action is Action.GAVE_UP
     with sqlite.read() as session:
         row = searches.get(session, search)
     assert row.status is SearchStatus.FAILED
     assert row.status_reason == (
-        "given up after 3 attempts: its driver ended without finishing "
+        "given up after 3 attempts: the driver exited without finishing "
         f"(job search-{search}-3 is failed); its log ends:\nTraceback\nKeyError: 'class_names'"
     )
 
@@ -309,10 +308,10 @@ def test_crashes_are_forgotten_when_the_driver_gets_on(
     coordinator = make(max_attempts=1)
     search = started_search(sqlite, coordinator)
     with sqlite.write() as session:
-        queue.record_headway(session, queue.lease_of(queue.of_resource(session, search)))
+        queue.reset_attempts(session, queue.lease_of(queue.of_resource(session, search)))
     jobs.statuses[f"search-{search}-1"] = JobStatus.FAILED
 
-    assert [deed.action for deed in coordinator.step()] == [Action.REQUEUED]
+    assert [event.action for event in coordinator.step()] == [Action.REQUEUED]
 
 
 def test_silent_driver_is_stopped_first_and_started_again_once_it_has_ended(
@@ -323,10 +322,10 @@ def test_silent_driver_is_stopped_first_and_started_again_once_it_has_ended(
     assert coordinator.step() == []
     clock.pass_s(LEASE_S)
 
-    assert [deed.action for deed in coordinator.step()] == [Action.STOPPED]
+    assert [event.action for event in coordinator.step()] == [Action.STOPPED]
     assert jobs.statuses[f"search-{search}-1"] is JobStatus.STOPPED
     assert work_of(sqlite, search).status is WorkStatus.LEASED
-    assert [deed.action for deed in coordinator.step()] == [Action.REQUEUED]
+    assert [event.action for event in coordinator.step()] == [Action.REQUEUED]
 
 
 @pytest.mark.parametrize("hours", [5, -5])
@@ -340,7 +339,7 @@ def test_clock_that_is_put_forward_or_back_costs_no_driver_its_lease(
     clock.put_forward(hours=hours)
     assert coordinator.step() == []
     clock.pass_s(LEASE_S)
-    assert [deed.action for deed in coordinator.step()] == [Action.STOPPED]
+    assert [event.action for event in coordinator.step()] == [Action.STOPPED]
 
 
 def test_driver_whose_clock_is_late_keeps_its_lease_as_long_as_it_shows_signs_of_life(
@@ -363,11 +362,11 @@ def test_work_is_started_again_though_the_clock_was_put_back_since_its_driver_di
 ) -> None:
     search = started_search(sqlite, coordinator)
     jobs.statuses[f"search-{search}-1"] = JobStatus.FAILED
-    assert [deed.action for deed in coordinator.step()] == [Action.REQUEUED]
+    assert [event.action for event in coordinator.step()] == [Action.REQUEUED]
 
     clock.put_forward(hours=-1)
 
-    assert [deed.action for deed in coordinator.step()] == [Action.STARTED]
+    assert [event.action for event in coordinator.step()] == [Action.STARTED]
 
 
 def test_lease_without_a_job_is_respected_until_it_expires(
@@ -378,7 +377,7 @@ def test_lease_without_a_job_is_respected_until_it_expires(
 
     assert coordinator.step() == []
     clock.pass_s(LEASE_S)
-    assert [deed.action for deed in coordinator.step()] == [Action.REQUEUED]
+    assert [event.action for event in coordinator.step()] == [Action.REQUEUED]
 
 
 def test_crash_is_no_crash_when_the_driver_finished_since_its_row_was_read(
@@ -415,7 +414,7 @@ def test_work_that_another_coordinator_leases_first_is_left_to_it(
 
     def others_step_meanwhile(job_id: str) -> JobStatus:
         monkeypatch.setattr(jobs, "status", scripted_status)
-        assert [deed.action for deed in other.step()] == [Action.STARTED]
+        assert [event.action for event in other.step()] == [Action.STARTED]
         return jobs.status(job_id)
 
     monkeypatch.setattr(jobs, "status", others_step_meanwhile)
@@ -448,10 +447,10 @@ def test_work_is_queued_again_when_ray_refuses_its_driver(
 
     monkeypatch.setattr(jobs, "submit", refuse)
 
-    (deed,) = coordinator.step()
+    (event,) = coordinator.step()
 
     reason = "Ray at http://scripted does not answer: no agent"
-    assert deed == CoordinatorEvent(Action.REQUEUED, f"search-{search}", reason)
+    assert event == CoordinatorEvent(Action.REQUEUED, f"search-{search}", reason)
     assert work_of(sqlite, search).status is WorkStatus.QUEUED
 
 
@@ -481,9 +480,9 @@ def test_killed_search_is_cancelled_in_the_next_round_whatever_its_driver_does(
     jobs.statuses[f"search-{search}-1"] = job
     ask(sqlite, search, "kill")
 
-    deeds = coordinator.step()
+    events = coordinator.step()
 
-    assert deeds == [CoordinatorEvent(Action.CANCELLED, f"search-{search}", "a user asked to kill")]
+    assert events == [CoordinatorEvent(Action.CANCELLED, f"search-{search}", "killed by a user")]
     assert not jobs.statuses[f"search-{search}-1"].is_alive
     assert status_of(sqlite, search) is SearchStatus.CANCELLED
     assert work_of(sqlite, search).status is WorkStatus.DONE
@@ -517,7 +516,7 @@ def test_search_that_ends_while_it_is_to_be_killed_keeps_its_end(
     ],
 )
 @pytest.mark.parametrize("max_attempts", [1, 3])
-def test_driver_that_dies_before_it_has_stopped_is_not_started_again(
+def test_driver_that_dies_before_it_has_stopped_is_not_restarted(
     sqlite: Database,
     jobs: ScriptedJobs,
     make: Callable[..., Coordinator],
@@ -531,28 +530,28 @@ def test_driver_that_dies_before_it_has_stopped_is_not_started_again(
     ask(sqlite, search, verb)
     jobs.statuses[f"search-{search}-1"] = JobStatus.FAILED
 
-    assert [deed.action for deed in coordinator.step()] == [action]
+    assert [event.action for event in coordinator.step()] == [action]
 
     assert status_of(sqlite, search) is status
     assert coordinator.step() == []
 
 
-def test_paused_search_makes_room_and_waits_for_its_turn_when_it_is_resumed(
+def test_paused_search_frees_its_place_and_waits_for_its_turn_when_it_is_resumed(
     sqlite: Database, jobs: ScriptedJobs, coordinator: Coordinator
 ) -> None:
     first = started_search(sqlite, coordinator)
     second = factories.add_search(sqlite, "second").id
     ask(sqlite, first, "pause")
-    assert [deed.action for deed in coordinator.step()] == [Action.WAITS]
+    assert [event.action for event in coordinator.step()] == [Action.WAITS]
     with sqlite.write() as session:
         queue.stopped(session, queue.lease_of(queue.of_resource(session, first)))
 
-    assert [deed.work_id for deed in coordinator.step()] == [f"search-{second}"]
+    assert [event.work_id for event in coordinator.step()] == [f"search-{second}"]
     ask(sqlite, first, "resume")
-    (deed,) = coordinator.step()
-    assert (deed.action, deed.work_id) == (Action.WAITS, f"search-{first}")
+    (event,) = coordinator.step()
+    assert (event.action, event.work_id) == (Action.WAITS, f"search-{first}")
     ask(sqlite, second, "kill")
-    assert [deed.action for deed in coordinator.step()] == [Action.CANCELLED, Action.STARTED]
+    assert [event.action for event in coordinator.step()] == [Action.CANCELLED, Action.STARTED]
     assert jobs.commands[f"search-{first}-2"][-1] == "--lease=2"
 
 

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 from searchd import artifacts
 from searchd.coordinator import sweeper as sweeping
-from searchd.coordinator.sweeper import INTERVAL_S, Sweeper, left_by_pool
+from searchd.coordinator.sweeper import INTERVAL_S, Sweeper, unneeded_pool_files
 from searchd.domain.errors import CollectedError, ConflictError
 from searchd.domain.lifecycle import SearchStatus
 from searchd.domain.trial import Artifact, Proposal
 from searchd.messages.reports import Report
 from searchd.search.ask_tell import AskTell, Completion
 from searchd.search.pareto import pareto_front
-from searchd.search.strategies.joint_detnas import JointDetNas
+from searchd.search.strategies.joint_detnas import JointDetNas, JointDetNasSettings
 from searchd.settings import Settings
 from searchd.spec import JointDetNasSpec
 from searchd.store import Database, Lease, events
@@ -31,12 +31,15 @@ from searchd.store.work import queue
 from tests.searchd.conftest import FakeClock
 from tests.searchd.search.scripted import SPACE
 from tests.searchd.store import factories
+from tests.strength import examples
+
+pytestmark = pytest.mark.timeout(60)  # whole lives of searches
 
 HOUR_S = 3600.0
 
 
 class Site:
-    """A search whose trials leave real files, and the broom.
+    """A search whose trials leave real files, and the sweeper.
 
     Attributes:
         search_id: Of the search; one hill climb, with a top-k of 1.
@@ -140,7 +143,7 @@ def test_weights_that_nothing_needs_go_after_their_time(site: Site) -> None:
     ]
     assert site.collected() == ["0"]
     assert site.messages() == [
-        f"2 files with {size_bytes} bytes of 0 are removed, since nothing needs them any more"
+        f"2 files with {size_bytes} bytes of 0 are removed because nothing needs them"
     ]
     with (
         site.database.read() as session,
@@ -186,7 +189,7 @@ def test_folders_of_attempts_that_hold_nothing_go_too(site: Site) -> None:
     assert resume.parent.parent.exists()
 
 
-def test_what_tune_left_of_a_killed_driver_goes_once_the_search_has_ended(site: Site) -> None:
+def test_what_tune_left_of_a_killed_driver_continuesce_the_search_has_ended(site: Site) -> None:
     folder = site.settings.data_folder / "tune" / site.search_id
     folder.mkdir(parents=True)
     site.clock.pass_s(HOUR_S + 60)
@@ -264,7 +267,7 @@ def test_what_has_ended_and_holds_nothing_more_is_not_listed_again(
 
 def test_each_round_sweeps_one_run_and_everything_is_looked_at_once_a_minute(site: Site) -> None:
     passed = [0.0]
-    sweeper = Sweeper(site.database, site.settings, clock=site.clock, watch=lambda: passed[0])
+    sweeper = Sweeper(site.database, site.settings, clock=site.clock, monotonic=lambda: passed[0])
     with_one_to_collect(site)
     site.clock.pass_s(HOUR_S + 60)
     found = [sweeper.step() for _ in range(5)]  # two searches, a pool, and nothing more
@@ -298,10 +301,10 @@ def test_everything_is_kept_when_the_operator_wants_that(site: Site) -> None:
     assert "0/attempt-1/student" in site.files()
 
 
-def test_a_pool_leaves_what_its_training_would_have_gone_on_with() -> None:
+def test_the_training_checkpoint_of_a_pool_that_has_ended_is_not_needed() -> None:
     left = ["attempt-1/resume.pt", "attempt-2/weights.safetensors.0a1b.partial"]
     stays = ["attempt-2/weights.safetensors", "attempt-2/teachers/ab-64x64.json", "report.json"]
-    assert left_by_pool([*left, *stays]) == left
+    assert unneeded_pool_files([*left, *stays]) == left
 
 
 class Killed(BaseException):
@@ -314,23 +317,27 @@ class Life(Site):
     def __init__(self, database: Database, folder: Path, clock: FakeClock, seed: int) -> None:
         super().__init__(database, folder, clock)
         self.rng = random.Random(seed)
-        self.strategy = AskTell(JointDetNas(space=SPACE, max_trials=9, top_k=1, min_channels=4))
+        self.strategy = AskTell(
+            JointDetNas(
+                space=SPACE, max_trials=9, settings=JointDetNasSettings(top_k=1, min_channels=4)
+            )
+        )
         self.running: list[Proposal] = []
         self.lost: set[str] = set()
 
-    def do(self, deed: str) -> None:
-        getattr(self, f"_{deed}")()
+    def do(self, step: str) -> None:
+        getattr(self, f"_{step}")()
         self.check()
 
     def check(self) -> None:
-        """Whatever somebody may ask for is there."""
+        """Whatever may be requested exists."""
         with self.database.read() as session:
             scored = trials.scored(session, self.search_id)
             points = [(row.id, point) for row in scored for point in row.evaluations]
             found = pareto_front(points, cost=lambda p: p[1].macs, value=lambda p: p[1].ap)
             front = {trial for trial, _ in found}
             best = searches.best_trial(session, self.search_id)
-            # What somebody removed behind our back may be pinned afterwards, in vain.
+            # A file that was lost may be pinned afterwards; that does not restore it.
             lost = {
                 row.id for row in scored if self.uri(f"{row.name}/attempt-1/student") in self.lost
             }
@@ -366,7 +373,7 @@ class Life(Site):
         self.sweeper.sweep_all()
 
     def _killed_sweep(self) -> None:
-        """Killed before, between or after removals; then a new coordinator's broom."""
+        """Killed before, between or after removals; then a new coordinator's sweeper."""
         left = [self.rng.randrange(3)]
 
         def delete(uri: str) -> None:
@@ -390,7 +397,7 @@ class Life(Site):
                 retention.pin(session, row.id, pinned=self.rng.random() < 0.7)
 
     def _lose(self) -> None:
-        """Somebody removes a student that nothing needs, without telling."""
+        """A student that nothing needs is removed by someone else."""
         with self.database.write() as session:
             found = retention.collect(session, self.search_id, keep_s=0, now=self.clock())
             session.rollback()
@@ -413,22 +420,24 @@ def _completion(row: TrialRow) -> Completion:
     )
 
 
-DEEDS = ["propose", "report", "propose", "report", "sweep", "killed_sweep", "wait", "pin", "lose"]
+STEPS = ["propose", "report", "propose", "report", "sweep", "killed_sweep", "wait", "pin", "lose"]
 
 
 @hypothesis_settings(
-    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(4, 40),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-@given(deeds=st.lists(st.sampled_from(DEEDS), min_size=25, max_size=40), seed=st.integers(0, 999))
+@given(steps=st.lists(st.sampled_from(STEPS), min_size=25, max_size=40), seed=st.integers(0, 999))
 def test_nothing_that_is_needed_is_ever_removed(
-    sqlite: Database, tmp_path_factory: pytest.TempPathFactory, deeds: list[str], seed: int
+    sqlite: Database, tmp_path_factory: pytest.TempPathFactory, steps: list[str], seed: int
 ) -> None:
     with sqlite.connect() as connection:
         for table in reversed(Base.metadata.sorted_tables):
             connection.execute(table.delete())
     life = Life(sqlite, tmp_path_factory.mktemp("life"), FakeClock(), seed)
-    for deed in ["propose", "report", *deeds]:
-        life.do(deed)
+    for step in ["propose", "report", *steps]:
+        life.do(step)
     life.clock.pass_s(2 * HOUR_S)
     life.sweeper.sweep_all()
     life.check()

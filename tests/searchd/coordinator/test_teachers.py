@@ -27,7 +27,7 @@ def coordinator(sqlite: Database, clock: FakeClock) -> Coordinator:
         max_running_searches=1,
         max_attempts=3,
         clock=clock,
-        watch=clock.watch,
+        monotonic=clock.watch,
     )
 
 
@@ -116,7 +116,7 @@ def test_teacher_that_no_node_can_ever_evaluate_fails_at_once(
     status, reason = why(sqlite)
     assert status is TeacherStatus.FAILED
     assert reason == (
-        f"each teacher needs {needs}, and the cluster has room for 0 of 1; "
+        f"unschedulable: each teacher needs {needs}, and the cluster has capacity for 0 of 1; "
         "its nodes have 2 CPUs and 0 GPUs"
     )
 
@@ -127,4 +127,4 @@ def test_teachers_are_evaluated_beside_the_most_searches(
     factories.add_search(sqlite)
     registered(sqlite, factories.teacher_spec())
 
-    assert [deed.action for deed in coordinator.step()] == [Action.STARTED, Action.STARTED]
+    assert [event.action for event in coordinator.step()] == [Action.STARTED, Action.STARTED]

@@ -1,4 +1,4 @@
-"""The cause of a failure decides whether, and how, a trial is tried again."""
+"""The cause of a failure decides whether, and how, a trial is retried."""
 
 import pytest
 
@@ -16,8 +16,8 @@ def test_after_out_of_memory_the_batch_is_halved() -> None:
     assert retry is not None
     assert retry.adjustments == {"batch_size": 2}
     assert retry.reason == (
-        "out_of_memory: why; tried again with a batch of 2 instead of 4 and a learning rate to "
-        "match, from the last epoch"
+        "out_of_memory: why; retried with a batch size of 2 instead of 4 and a scaled learning "
+        "rate, from the last epoch"
     )
 
 
@@ -33,7 +33,7 @@ def test_after_a_loss_that_is_not_finite_the_rate_is_lowered() -> None:
 
     assert retry is not None
     assert retry.adjustments == {"learning_rate_factor": 0.1}
-    assert retry.reason.endswith("tried again with 0.1 of the learning rate, from the last epoch")
+    assert retry.reason.endswith("retried with 0.1 times the learning rate, from the last epoch")
 
 
 def test_each_cause_has_its_own_try() -> None:
@@ -65,15 +65,15 @@ def test_a_store_that_takes_no_writes_is_tried_for_as_long_as_it_takes() -> None
 
     assert retry is not None
     assert retry.adjustments == tried
-    assert retry.reason == "store_refused: why; tried again from its last checkpoint"
+    assert retry.reason == "store_refused: why; retried from its last checkpoint"
 
 
-def test_with_a_damaged_parent_a_trial_goes_on_from_another_one() -> None:
+def test_with_a_damaged_parent_a_trial_continues_from_another_one() -> None:
     retry = retry_of(failure(FailureCause.BAD_CHECKPOINT, other_parent="3"), {}, max_losses=3)
 
     assert retry is not None
     assert retry.adjustments == {"parents_passed_over": 1}
-    assert retry.reason.endswith("tried again from the student of trial 3")
+    assert retry.reason.endswith("retried from the student of trial 3")
 
 
 @pytest.mark.parametrize(
@@ -96,6 +96,6 @@ def test_final_reason_says_what_was_tried() -> None:
     tried = {"batch_size": 2.0, "learning_rate_factor": 0.1}
 
     assert final_reason(failure(FailureCause.OUT_OF_MEMORY), tried) == (
-        "why; with a batch of 2; with 0.1 of the learning rate"
+        "why; with a batch size of 2; with 0.1 times the learning rate"
     )
     assert final_reason(failure(FailureCause.DATA_ERROR), {}) == "why"

@@ -42,7 +42,7 @@ def ledger(sqlite: Database, lease: Lease, settings: Settings, watch: Watch) -> 
 
 
 def stopped(name: str) -> Report:
-    return Report(trial=name, attempt=1, outcome=Outcome.STOPPED, reason="told to stop")
+    return Report(trial=name, attempt=1, outcome=Outcome.STOPPED, reason="stop requested")
 
 
 def test_time_with_workers_adds_up_over_attempts(
@@ -77,7 +77,7 @@ def test_time_until_the_last_progress_counts_when_the_driver_dies(
     assert trial(sqlite, ledger, "base").busy_s == 30.0
 
 
-def test_next_driver_is_told_the_same(
+def test_next_driver_gets_the_same(
     sqlite: Database, lease: Lease, ledger: Ledger, settings: Settings, watch: Watch
 ) -> None:
     started(ledger, BASE)

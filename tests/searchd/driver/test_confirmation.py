@@ -1,4 +1,4 @@
-"""A search that confirms would-be bests shows, keeps and finishes what it accepted."""
+"""A search that confirms candidate incumbents shows, keeps and finishes what it accepted."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -39,9 +39,9 @@ def tell(ledger: Ledger, ask_tell: AskTell, ap: float, macs: float = 2e9) -> Pro
     proposal = ask_tell.ask()
     assert isinstance(proposal, Proposal)
     started(ledger, proposal)
-    told = ledger.record(factories.succeeded(proposal.name, ap=ap, macs=macs))
-    assert told is not None
-    ask_tell.tell(told)
+    reported = ledger.record(factories.succeeded(proposal.name, ap=ap, macs=macs))
+    assert reported is not None
+    ask_tell.tell(reported)
     return proposal
 
 

@@ -18,6 +18,7 @@ from searchd.messages.tasks import AdaptationCostTask, Comparison, Inherited, Tr
 from searchd.settings import Settings
 from searchd.store import Database, events
 from searchd.store.base import now
+from searchd.store.resources import distillations
 from searchd.store.runs import trials
 from searchd.store.work import queue, requests
 from tests import fake_workers
@@ -245,13 +246,13 @@ def test_driver_killed_in_the_middle_loses_nothing(stage: Scene, comparer: Compa
     stage.work = die_in_trial_1
     with pytest.raises(Killed):
         stage.run()
-    first = stage.ledger.plan()
+    first = stage.ledger.row().plan
     ledger = taken_up_again(stage)
     comparer.compare = no_comparison
 
     assert run_search(ledger, stage.settings, threading.Event())[0] is SearchStatus.SUCCEEDED
 
-    assert ledger.plan() == first
+    assert ledger.row().plan == first
     assert stage.begun == [
         ["base"],
         ["0", "1"],
@@ -271,7 +272,7 @@ def test_driver_killed_while_it_writes_the_plan_finds_the_same_one(
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(stage.ledger, "write_plan", die)
+        patch.setattr(distillations, "record_plan", die)
         with pytest.raises(Killed):
             stage.run()
     ledger = taken_up_again(stage)
@@ -409,5 +410,5 @@ def test_cancelled_comparison_ends_the_search(stage: Scene, comparer: Comparer) 
 
     comparer.compare = cancel
 
-    assert stage.run() == (SearchStatus.CANCELLED, "a user asked to cancel")
-    assert stage.ledger.plan() is None
+    assert stage.run() == (SearchStatus.CANCELLED, "cancelled by a user")
+    assert stage.ledger.row().plan is None

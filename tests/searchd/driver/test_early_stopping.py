@@ -72,12 +72,12 @@ def test_abandoned_trial_is_skipped_with_both_scores_as_reason(
 ) -> None:
     scored(ledger, BASE, 0.5)
     started(ledger, factories.search_proposal(0))
-    told = ledger.record(
+    reported = ledger.record(
         Report(trial="0", attempt=1, outcome=Outcome.ABANDONED, reason="4% is below 7%")
     )
 
-    assert told is not None
-    assert told.score is None
+    assert reported is not None
+    assert reported.score is None
     row = trial(sqlite, ledger, "0")
     assert (row.status, row.status_reason) == (TrialStatus.SKIPPED, "4% is below 7%")
 
@@ -93,7 +93,7 @@ def test_without_it_no_trial_is_judged(sqlite: Database, lease: Lease, settings:
 def test_abandoning_needs_the_noise_the_best_and_a_second_epoch() -> None:
     with pytest.raises(ValueError, match="judged by the measured noise; give noise"):
         factories.search_spec(abandon=True)
-    with pytest.raises(ValueError, match="abandon: a random does not go on from the best"):
+    with pytest.raises(ValueError, match="abandon: a random does not continue from the best"):
         factories.search_spec(abandon=True, noise=NoiseSpec(), strategy=RandomSpec())
     with pytest.raises(ValueError, match="nothing is left to save after the first"):
         factories.search_spec(abandon=True, noise=NoiseSpec(), trial=TrainingSpec(epochs=1))

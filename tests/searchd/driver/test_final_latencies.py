@@ -6,6 +6,7 @@ from searchd.domain.resolution import Resolution
 from searchd.driver.final_latencies import detectors_to_time
 from searchd.driver.ledger import Ledger
 from searchd.messages.reports import Report
+from searchd.store.runs import trials
 from tests.searchd.store import factories
 
 SMALL, LARGE = Resolution(64, 64), Resolution(96, 96)
@@ -68,7 +69,7 @@ def test_times_taken_side_by_side_replace_those_of_the_trials(ledger: Ledger) ->
     record(ledger, "base", small=0.3, large=0.5, macs=10e9)
     small, large = ledger.scored()[0].evaluations
 
-    ledger.record_latencies({large.id: (0.004, 250.0)})
+    ledger.write(trials.record_latencies, {large.id: (0.004, 250.0)})
 
     found = {e.id: (e.latency_s, e.images_per_s) for e in ledger.scored()[0].evaluations}
     assert found == {small.id: (0.02, 48.0), large.id: (0.004, 250.0)}

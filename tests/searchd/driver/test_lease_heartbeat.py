@@ -13,7 +13,7 @@ from tests.searchd.store import factories
 
 @pytest.fixture
 def lost() -> list[str]:
-    """Grows when the keeper finds its lease lost."""
+    """Grows when the heartbeat finds its lease lost."""
     return []
 
 
@@ -25,14 +25,14 @@ def lease(sqlite: Database) -> Lease:
 
 
 @pytest.fixture
-def keeper(sqlite: Database, lease: Lease, lost: list[str]) -> LeaseHeartbeat:
+def heartbeat(sqlite: Database, lease: Lease, lost: list[str]) -> LeaseHeartbeat:
     return LeaseHeartbeat(sqlite, lease, lease_s=3600, on_lost=lambda: lost.append("lost"))
 
 
 def test_beat_extends_the_lease(
-    sqlite: Database, lease: Lease, keeper: LeaseHeartbeat, lost: list[str]
+    sqlite: Database, lease: Lease, heartbeat: LeaseHeartbeat, lost: list[str]
 ) -> None:
-    keeper.beat()
+    heartbeat.beat()
 
     with sqlite.read() as session:
         expires_at = queue.get(session, lease.work_id).lease_expires_at
@@ -42,25 +42,25 @@ def test_beat_extends_the_lease(
 
 
 def test_driver_ends_when_its_work_was_requeued(
-    sqlite: Database, lease: Lease, keeper: LeaseHeartbeat, lost: list[str]
+    sqlite: Database, lease: Lease, heartbeat: LeaseHeartbeat, lost: list[str]
 ) -> None:
     with sqlite.write() as session:
         queue.requeue(session, lease, "no sign of life", delay_s=0, now=now())
 
-    keeper.beat()
+    heartbeat.beat()
 
     assert lost == ["lost"]
 
 
 def test_driver_ends_when_a_later_lease_was_granted(
-    sqlite: Database, lease: Lease, keeper: LeaseHeartbeat, lost: list[str]
+    sqlite: Database, lease: Lease, heartbeat: LeaseHeartbeat, lost: list[str]
 ) -> None:
     with sqlite.write() as session:
         queue.requeue(session, lease, "no sign of life", delay_s=0, now=now())
     with factories.leased(sqlite, lease.work_id):
         pass
 
-    keeper.beat()
+    heartbeat.beat()
 
     assert lost == ["lost"]
 
@@ -71,9 +71,9 @@ def test_lease_is_not_lost_when_the_driver_has_just_finished(
     dataset = factories.add_dataset(sqlite, ready=False)
     with factories.leased(sqlite, f"dataset_check-{dataset}") as (session, lease):
         datasets.record_ready(session, lease, {"class_names": ["a"]})
-    keeper = LeaseHeartbeat(sqlite, lease, lease_s=60, on_lost=lambda: lost.append("lost"))
+    heartbeat = LeaseHeartbeat(sqlite, lease, lease_s=60, on_lost=lambda: lost.append("lost"))
 
-    keeper.beat()
+    heartbeat.beat()
 
     with sqlite.read() as session:
         assert queue.get(session, lease.work_id).status is WorkStatus.DONE
@@ -81,23 +81,23 @@ def test_lease_is_not_lost_when_the_driver_has_just_finished(
 
 
 def test_stopping_is_set_when_a_user_asks(
-    sqlite: Database, lease: Lease, keeper: LeaseHeartbeat
+    sqlite: Database, lease: Lease, heartbeat: LeaseHeartbeat
 ) -> None:
-    keeper.beat()
-    assert not keeper.stopping.is_set()
+    heartbeat.beat()
+    assert not heartbeat.stopping.is_set()
 
     with sqlite.write() as session:
         requests.ask_to_cancel(session, queue.get(session, lease.work_id).resource_id)
-    keeper.beat()
+    heartbeat.beat()
 
-    assert keeper.stopping.is_set()
+    assert heartbeat.stopping.is_set()
 
 
 def test_a_wish_to_cancel_that_is_older_than_the_driver_is_known_from_the_start(
-    sqlite: Database, lease: Lease, keeper: LeaseHeartbeat
+    sqlite: Database, lease: Lease, heartbeat: LeaseHeartbeat
 ) -> None:
     with sqlite.write() as session:
         requests.ask_to_cancel(session, queue.get(session, lease.work_id).resource_id)
 
-    with keeper:
-        assert keeper.stopping.is_set()
+    with heartbeat:
+        assert heartbeat.stopping.is_set()

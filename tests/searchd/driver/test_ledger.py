@@ -13,6 +13,7 @@ from searchd.domain.lifecycle import FailureCause, SearchStatus, TrialStatus
 from searchd.domain.resolution import Resolution
 from searchd.domain.trial import Outcome, TakeSubnet
 from searchd.driver.ledger import Ledger
+from searchd.driver.trial_failures import last_failure
 from searchd.messages.reports import Report
 from searchd.settings import Settings
 from searchd.spec import SearchSpec
@@ -196,14 +197,14 @@ def test_report_of_a_lost_worker_counts_when_it_was_written(ledger: Ledger) -> N
     assert completion.outcome is Outcome.SUCCEEDED
 
 
-def test_failure_is_told_to_the_strategy_without_a_score(ledger: Ledger) -> None:
+def test_failure_is_reported_to_the_strategy_without_a_score(ledger: Ledger) -> None:
     started(ledger, BASE)
 
     completion = ledger.record(failed("base", FailureCause.DATA_ERROR, "1.png cannot be read"))
 
     assert completion is not None
     assert (completion.outcome, completion.score) == (Outcome.FAILED, None)
-    assert ledger.last_failure() == (
+    assert ledger.read(last_failure, ledger.run_id) == (
         "the last failure is trial base (data_error): 1.png cannot be read"
     )
 
@@ -221,13 +222,13 @@ def test_wish_to_stop_that_cannot_be_stored_is_passed_on_later(
         full.setattr(os, "fsync", refuse)
         assert not ledger.stop()
     assert not artifacts.exists(ledger.stop_uri)
-    assert ledger.status() is SearchStatus.PAUSING
+    assert ledger.row().status is SearchStatus.PAUSING
 
     assert ledger.stop()
     assert artifacts.exists(ledger.stop_uri)
 
 
-def test_stopped_trial_of_a_cancelled_search_is_cancelled_and_not_told(
+def test_stopped_trial_of_a_cancelled_search_is_cancelled_and_not_reported(
     sqlite: Database, ledger: Ledger
 ) -> None:
     started(ledger, BASE)
@@ -236,11 +237,11 @@ def test_stopped_trial_of_a_cancelled_search_is_cancelled_and_not_told(
     ledger.stop()
     assert artifacts.exists(ledger.stop_uri)
 
-    stopped = Report(trial="base", attempt=1, outcome=Outcome.STOPPED, reason="told to stop")
+    stopped = Report(trial="base", attempt=1, outcome=Outcome.STOPPED, reason="stop requested")
     assert ledger.record(stopped) is None
 
     assert trial(sqlite, ledger, "base").status is TrialStatus.CANCELLED
-    assert ledger.stopped() == (SearchStatus.CANCELLED, "a user asked to cancel")
+    assert ledger.stopped() == (SearchStatus.CANCELLED, "cancelled by a user")
 
 
 def test_driver_without_the_lease_writes_nothing(

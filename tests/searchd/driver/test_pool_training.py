@@ -136,14 +136,14 @@ def test_failed_training_fails_the_pool(driver: Driver) -> None:
     assert driver.pool().status_reason == "non_finite_loss: loss is nan"
 
 
-def test_cancelled_training_is_told_to_stop_and_ends_cancelled(driver: Driver) -> None:
+def test_cancelled_training_is_asked_to_stop_and_ends_cancelled(driver: Driver) -> None:
     with driver.database.write() as session:
         requests.ask_to_cancel(session, driver.pool_id)
     driver.stopping.set()
 
     def train(order: PoolTrainingTask, show: Callable[[PoolProgress], bool]) -> PoolReport:
         assert not show(progress(order.pool))
-        return factories.pool_report(order.pool, Outcome.STOPPED, "told to stop")
+        return factories.pool_report(order.pool, Outcome.STOPPED, "stop requested")
 
     driver.train = train
 

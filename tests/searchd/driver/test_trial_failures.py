@@ -24,7 +24,7 @@ def test_trial_that_ran_out_of_memory_is_tried_with_half_the_batch_and_rate(
 
     row = trial(sqlite, ledger, "base")
     assert (row.status, row.adjustments) == (TrialStatus.PENDING, {"batch_size": 2})
-    assert row.status_reason.startswith("out_of_memory: why; tried again with a batch of 2")
+    assert row.status_reason.startswith("out_of_memory: why; retried with a batch size of 2")
     order = ledger.task(BASE)
     assert (order.attempt, order.training.batch_size) == (2, 2)
     assert order.training.learning_rate == before.learning_rate / 2
@@ -41,7 +41,7 @@ def test_trial_that_runs_out_of_memory_again_has_failed(sqlite: Database, ledger
     assert completion is not None
     row = trial(sqlite, ledger, "base")
     assert (row.status, row.cause) == (TrialStatus.FAILED, FailureCause.OUT_OF_MEMORY)
-    assert row.status_reason == "why; with a batch of 2"
+    assert row.status_reason == "why; with a batch size of 2"
 
 
 def test_trial_whose_loss_exploded_is_tried_with_a_lower_rate_also_after_out_of_memory(
@@ -95,7 +95,7 @@ def with_files_of_its_own(report: Report) -> Report:
     return replace(report, artifacts=tuple(files))
 
 
-def test_trial_with_a_damaged_parent_goes_on_from_its_grandparent_and_says_so(
+def test_trial_with_a_damaged_parent_continues_from_its_grandparent_and_says_so(
     sqlite: Database, ledger: Ledger, family: tuple[Proposal, ...]
 ) -> None:
     report = failed("2", FailureCause.BAD_CHECKPOINT, "1/student is damaged", damaged="1/student")
@@ -104,7 +104,7 @@ def test_trial_with_a_damaged_parent_goes_on_from_its_grandparent_and_says_so(
 
     row = trial(sqlite, ledger, "2")
     assert row.status_reason == (
-        "bad_checkpoint: 1/student is damaged; tried again from the student of trial 0"
+        "bad_checkpoint: 1/student is damaged; retried from the student of trial 0"
     )
     assert row.parent_id == f"{ledger.run_id}-0"
     assert row.proposal == family[2]  # so that replay is exact
@@ -133,7 +133,7 @@ def test_damaged_file_that_is_not_the_parents_fails_the_trial(
     assert trial(sqlite, ledger, "2").parent_id == f"{ledger.run_id}-1"
 
 
-def test_trial_whose_parent_is_the_base_has_nowhere_else_to_go_on_from(ledger: Ledger) -> None:
+def test_trial_whose_parent_is_the_base_has_nowhere_else_to_continue_from(ledger: Ledger) -> None:
     started(ledger, BASE)
     ledger.record(with_files_of_its_own(factories.succeeded("base")))
     started(ledger, factories.search_proposal(0))

@@ -84,7 +84,7 @@ class Stage:
             ask_to_extend(session, self.search_id, {"max_trials": max_trials})
 
     def resume(self) -> None:
-        """The user wants it to go on, and another driver takes it up."""
+        """The user resumes it, and another driver starts."""
         spec = self.ledger.spec
         with self.database.write() as session:
             requests.ask_to_resume(session, self.search_id)
@@ -165,8 +165,8 @@ def test_search_fails_with_the_reason_when_its_base_cannot_be_trained(stage: Sta
 
     assert stage.run() == (
         SearchStatus.FAILED,
-        "the base detector could not be trained; "
-        "the last failure is trial base (out_of_memory): CUDA out of memory; with a batch of 2",
+        "the base detector could not be trained; the last failure is trial base "
+        "(out_of_memory): CUDA out of memory; with a batch size of 2",
     )
 
 
@@ -182,12 +182,12 @@ def test_cancelled_search_keeps_what_is_finished_and_runs_nothing_more(stage: St
 
     stage.work = cancel_during_trial_0
 
-    assert stage.run() == (SearchStatus.CANCELLED, "a user asked to cancel")
+    assert stage.run() == (SearchStatus.CANCELLED, "cancelled by a user")
     assert stage.begun == [["base", "0"]]
     assert [row.name for row in stage.ledger.scored()] == ["base", "0"]
 
 
-def test_paused_search_goes_on_where_it_was(stage: Stage) -> None:
+def test_paused_search_resumes_where_it_was(stage: Stage) -> None:
     stage.finish_pool()
 
     def pause_during_trial_0(order: TrialTask) -> Report:
@@ -195,11 +195,11 @@ def test_paused_search_goes_on_where_it_was(stage: Stage) -> None:
             return factories.succeeded(order.proposal.name)
         stage.ask(requests.ask_to_pause)
         return Report(
-            trial="0", attempt=order.attempt, outcome=Outcome.STOPPED, reason="told to stop"
+            trial="0", attempt=order.attempt, outcome=Outcome.STOPPED, reason="stop requested"
         )
 
     stage.work = pause_during_trial_0
-    assert stage.run() == (SearchStatus.PAUSED, "a user asked to pause")
+    assert stage.run() == (SearchStatus.PAUSED, "paused by a user")
     assert stage.begun == [["base", "0"]]
     assert artifacts.exists(stage.ledger.stop_uri)
 
@@ -249,7 +249,7 @@ def test_search_that_is_resumed_before_its_driver_has_stopped_is_queued_again(
 
     stage.work = change_mind
 
-    assert stage.run() == (SearchStatus.QUEUED, "a user asked to resume")
+    assert stage.run() == (SearchStatus.QUEUED, "resumed by a user")
 
 
 def test_report_that_was_written_before_a_kill_is_not_trained_again(stage: Stage) -> None:
@@ -275,7 +275,9 @@ def test_report_that_was_written_before_a_kill_is_not_trained_again(stage: Stage
     assert stage.begun == [["base", "0"], ["1", "control-1"]]
 
 
-def test_search_that_is_extended_while_it_runs_or_after_it_has_ended_goes_on(stage: Stage) -> None:
+def test_search_that_is_extended_while_it_runs_or_after_it_has_ended_continues(
+    stage: Stage,
+) -> None:
     stage.finish_pool()
 
     def extend_during_the_control(order: TrialTask) -> Report:

@@ -30,7 +30,7 @@ def test_first_teacher_has_new_adapters_and_every_method() -> None:
     assert taken_over(A) == (False, ["feature_matching", "inheriting"])
 
 
-def test_same_teacher_goes_on_with_its_adapters_and_what_they_remember() -> None:
+def test_same_teacher_continues_with_its_adapters_and_what_they_remember() -> None:
     assert taken_over(A, A) == (True, ["feature_matching", "inheriting"])
 
 

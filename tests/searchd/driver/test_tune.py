@@ -1,4 +1,4 @@
-"""What Ray Tune is told to run, and what becomes of what it hears; Tune itself is in test_up."""
+"""Which trials Ray Tune gets, and what becomes of their results; Tune itself is not used here."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from tests.searchd.store import factories
 
 
 class Session:
-    """A search under a conductor, with the wishes and the clock in the test's hand."""
+    """A search under a scheduler, whose requests and clock the test controls."""
 
     def __init__(self, database: Database, folder: Path) -> None:
         self.database = database
@@ -132,7 +132,7 @@ def test_lost_worker_means_another_attempt_before_anything_new(session: Session)
     assert (task.proposal.name, task.attempt) == ("0", 2)
 
 
-def test_trial_fails_when_its_worker_is_lost_too_often_and_the_search_goes_on(
+def test_trial_fails_when_its_worker_is_lost_too_often_and_the_search_continues(
     session: Session,
 ) -> None:
     session.run("t0")
@@ -155,7 +155,7 @@ def test_failure_is_taken_in_and_not_tried_again(session: Session) -> None:
     assert session.run("t2") == "1"
 
 
-def test_new_driver_goes_on_where_the_killed_one_was(session: Session) -> None:
+def test_new_driver_resumes_where_the_killed_one_was(session: Session) -> None:
     session.run("t0")
     session.start("t1")
     lost = session.start("t2")
@@ -186,15 +186,15 @@ def test_progress_is_written_down_at_most_once_a_second(session: Session) -> Non
     assert progress.iteration == 3
 
 
-def test_workers_are_told_to_stop_again_and_again_while_the_store_takes_no_writes(
+def test_workers_are_asked_to_stop_again_and_again_while_the_store_takes_no_writes(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = iter([False, False, True])
-    told: list[bool] = []
+    reported: list[bool] = []
 
     def stop() -> bool:
-        told.append(next(answers))
-        return told[-1]
+        reported.append(next(answers))
+        return reported[-1]
 
     monkeypatch.setattr(session.ledger, "stop", stop)
     session.start("t0")
@@ -205,10 +205,10 @@ def test_workers_are_told_to_stop_again_and_again_while_the_store_takes_no_write
         session.scheduler.acknowledge_stop()
         session.now += PASS_ON_INTERVAL_S
 
-    assert told == [False, False, True]
+    assert reported == [False, False, True]
 
 
-def test_cancelled_search_suggests_nothing_and_tells_its_workers_to_stop(
+def test_cancelled_search_suggests_nothing_and_asks_its_workers_to_stop(
     session: Session,
 ) -> None:
     session.run("t0")
@@ -220,10 +220,10 @@ def test_cancelled_search_suggests_nothing_and_tells_its_workers_to_stop(
     session.scheduler.acknowledge_stop()
 
     assert artifacts.exists(session.ledger.stop_uri)
-    assert session.ledger.status() is SearchStatus.CANCELLING
+    assert session.ledger.row().status is SearchStatus.CANCELLING
     assert session.scheduler.next("t2") is None
     assert not session.scheduler.may_end
-    stopped = Report(trial="0", attempt=1, outcome=Outcome.STOPPED, reason="told to stop")
+    stopped = Report(trial="0", attempt=1, outcome=Outcome.STOPPED, reason="stop requested")
     session.scheduler.reported("t1", stopped)
     assert session.trial("0").status is TrialStatus.CANCELLED
     assert session.scheduler.may_end

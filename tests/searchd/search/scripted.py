@@ -9,12 +9,14 @@ from searchd.domain.teacher import TeacherCandidates
 from searchd.domain.trial import Outcome, Proposal
 from searchd.search.ask_tell import AskTell, Completion, Finished, Wait
 from searchd.search.strategies.base import Strategy
-from searchd.search.strategies.joint_detnas import JointDetNas
+from searchd.search.strategies.joint_detnas import JointDetNas, JointDetNasSettings
 
 SPACE = SubnetSpace(
     depths=((1, 2),) * 4, widths=((1.0, 1.5),) * 4, neck_channels=(16, 24), base_channels=8
 )
-STRATEGY = JointDetNas(space=SPACE, seed=7, max_trials=12, min_channels=4)
+STRATEGY = JointDetNas(
+    space=SPACE, seed=7, max_trials=12, settings=JointDetNasSettings(min_channels=4)
+)
 BACKBONE = preset("resnet18", base_channels=16)
 
 Score = Callable[[Proposal], float | None]

@@ -4,15 +4,22 @@ import pytest
 
 from searchd.domain.resolution import Resolution
 from searchd.search.analytics import (
+    Analysed,
+    BackboneSizes,
     FrontPoint,
     Gains,
     Generation,
+    RecordedTrial,
     ScoredTrial,
+    StageMacs,
+    document,
     front,
     gains_by,
     generations,
     generations_of,
     hypervolumes,
+    index_of_best,
+    with_gains,
 )
 from searchd.search.history import OperatingPoint
 
@@ -101,3 +108,47 @@ def test_a_search_without_a_scored_trial_has_nothing_to_tell() -> None:
     assert gains_by([], []) == {}
     assert front([]) == []
     assert hypervolumes([]) == []
+
+
+def recorded(name: str, score: float, parent: str | None) -> RecordedTrial:
+    parent_id = None if parent is None else f"s-1-{parent}"
+    return RecordedTrial(
+        id=f"s-1-{name}", name=name, parent_id=parent_id, action="train", score=score, points=()
+    )
+
+
+def test_gain_is_the_score_minus_the_parents() -> None:
+    trials = [
+        recorded("base", 0.5, None),
+        recorded("0", 0.75, "base"),
+        recorded("1", 0.625, "0"),
+        recorded("2", 0.5, "lost"),
+    ]
+    assert [trial.gain for trial in with_gains(trials)] == [None, 0.25, -0.125, None]
+
+
+def test_best_is_the_services_choice_and_without_one_the_highest_score() -> None:
+    trials = [recorded("base", 0.75, None), recorded("0", 0.5, "base"), recorded("1", 0.6, "base")]
+    assert index_of_best(trials, "s-1-1") == 2
+    assert index_of_best(trials, None) == 0
+
+
+def test_document_has_plain_values_alone() -> None:
+    macs = StageMacs(trial="base", stem=1.0, stages=(2.0, 3.0))
+    found = document(
+        Analysed(
+            trials=LOG[:2],
+            sizes=(
+                BackboneSizes(student=11, teacher=None),
+                BackboneSizes(student=11, teacher=25),
+            ),
+            before=macs,
+            after=macs,
+            resolution=Resolution(96, 96),
+        )
+    )
+
+    assert [trial["teacher_backbone_params"] for trial in found["trials"]] == [None, 25]
+    assert found["gains_by_generation"]["1"]["success_rate"] == 1.0
+    assert found["stage_macs"]["resolution"] == "96x96"
+    assert found["front"][-1]["resolution"] == "96x96"

@@ -6,12 +6,13 @@ from dataclasses import replace
 import pytest
 
 from searchd.domain.errors import InvalidValueError
-from searchd.domain.trial import Proposal, PruneToMacs, TeacherPolicy, Train, TrialRole
+from searchd.domain.trial import Proposal, TeacherPolicy, Train, TrialRole
 from searchd.search.ask_tell import AskTell, Finished, Wait, replay
 from searchd.search.history import lineage, ranking
 from searchd.search.strategies.base import Strategy
-from searchd.search.strategies.joint_detnas import JointDetNas
-from searchd.search.strategies.pipeline import Pipeline
+from searchd.search.strategies.joint_detnas import JointDetNas, JointDetNasSettings
+from searchd.search.strategies.pair_steps import PairSettings
+from searchd.search.strategies.pipeline import Pipeline, PipelineSettings
 from searchd.search.strategies.pool_search import PoolSearch
 from searchd.search.strategies.random_search import RandomSearch
 from tests.searchd.search.scripted import (
@@ -25,13 +26,25 @@ from tests.searchd.search.scripted import (
 )
 
 EVERY_STRATEGY = (
-    JointDetNas(space=SPACE, max_trials=30, patience=30, min_channels=4),
-    JointDetNas(space=SPACE, max_trials=20, teacher_policy=TeacherPolicy.FIXED),
-    JointDetNas(space=SPACE, max_trials=20, teacher_policy=TeacherPolicy.RANDOM),
-    JointDetNas(space=SPACE, max_trials=20, teacher_policy=TeacherPolicy.NEAREST, min_channels=4),
-    RandomSearch(space=SPACE, max_trials=20, min_channels=4),
+    JointDetNas(
+        space=SPACE, max_trials=30, patience=30, settings=JointDetNasSettings(min_channels=4)
+    ),
+    JointDetNas(
+        space=SPACE, max_trials=20, settings=JointDetNasSettings(teacher_policy=TeacherPolicy.FIXED)
+    ),
+    JointDetNas(
+        space=SPACE,
+        max_trials=20,
+        settings=JointDetNasSettings(teacher_policy=TeacherPolicy.RANDOM),
+    ),
+    JointDetNas(
+        space=SPACE,
+        max_trials=20,
+        settings=JointDetNasSettings(teacher_policy=TeacherPolicy.NEAREST, min_channels=4),
+    ),
+    RandomSearch(space=SPACE, max_trials=20, settings=PairSettings(min_channels=4)),
     PoolSearch(space=SPACE, max_trials=30, patience=30),
-    Pipeline(space=SPACE, max_trials=5, prune=PruneToMacs(fraction=0.7)),
+    Pipeline(space=SPACE, max_trials=5, settings=PipelineSettings(macs_fraction=0.7)),
 )
 
 

@@ -1,4 +1,4 @@
-"""What trials will take, told from earlier ones or from a formula."""
+"""What trials will take, estimated from earlier ones or by a formula."""
 
 from dataclasses import replace
 from typing import Any
@@ -49,7 +49,7 @@ def test_trials_take_what_trials_alike_took() -> None:
     assert cost.explanation.startswith("3 earlier trials on this data set took 110 s per epoch")
 
 
-def test_the_nearest_size_tells_and_is_brought_to_this_one() -> None:
+def test_the_nearest_size_is_used_and_is_brought_to_this_one() -> None:
     near = measured(100.0, mean_area=TRAINING.mean_area / 2)
     far = measured(100.0, backbone=R50, mean_area=TRAINING.mean_area * 2)
 

@@ -10,9 +10,15 @@ from searchd.domain.actions import PruneLayer
 from searchd.domain.trial import MutateTeacher, Outcome, Proposal, Train, TrialRole
 from searchd.search.early_stopping import abandon_below
 from searchd.search.history import Completion
+from searchd.search.strategies.joint_detnas import JointDetNas
 from tests.searchd.search.scripted import BACKBONE, STRATEGY
 
-ABANDONING = replace(STRATEGY, abandon=True, top_k=3)
+
+def with_top_k(strategy: JointDetNas, top_k: int) -> JointDetNas:
+    return replace(strategy, settings=replace(strategy.settings, top_k=top_k))
+
+
+ABANDONING = with_top_k(replace(STRATEGY, abandon=True), 3)
 NEW = Proposal(
     role=TrialRole.SEARCH,
     number=9,
@@ -86,7 +92,7 @@ def test_nothing_is_abandoned_with_too_few_rises_or_unknown_noise(
 def test_nothing_is_abandoned_before_k_trials_have_succeeded() -> None:
     proposal = replace(NEW, completed_before=6)
 
-    assert abandon_below(replace(ABANDONING, top_k=5), proposal, HISTORY) is None
+    assert abandon_below(with_top_k(ABANDONING, 5), proposal, HISTORY) is None
 
 
 @pytest.mark.parametrize(
@@ -102,7 +108,7 @@ def test_with_confirmation_only_accepted_trials_are_in_the_top_k() -> None:
 
     assert abandon_below(strategy, replace(NEW, completed_before=6), HISTORY) is None
     assert abandon_below(
-        replace(strategy, top_k=1), replace(NEW, completed_before=6), HISTORY
+        with_top_k(strategy, 1), replace(NEW, completed_before=6), HISTORY
     ) == pytest.approx(0.30 - 0.08 - 2 * 0.02)
 
 

@@ -1,5 +1,7 @@
 import pytest
 
+from searchd.domain.resolution import Resolution
+from searchd.search.history import OperatingPoint
 from searchd.search.learning_curves import (
     Curve,
     EpochAp,
@@ -8,6 +10,10 @@ from searchd.search.learning_curves import (
     curve,
     detection_loss,
 )
+
+
+def point(resolution: str, ap: float) -> OperatingPoint:
+    return OperatingPoint(resolution=Resolution.parse(resolution), macs=1e9, ap=ap)
 
 
 def test_detection_loss_leaves_out_distillation_regularisation_and_the_sum() -> None:
@@ -22,11 +28,19 @@ def test_detection_loss_leaves_out_distillation_regularisation_and_the_sum() -> 
     assert detection_loss(terms) == pytest.approx(0.75)
 
 
-def test_epochs_are_counted_over_the_lineage_and_aps_stand_at_trials_ends() -> None:
+def test_epochs_count_over_the_lineage_and_ap_is_that_of_the_largest_resolution() -> None:
     found = curve(
         [
-            TrialCurve(trial="base", losses=({"loss_cls": 2.0}, {"loss_cls": 1.0}), ap=0.3),
-            TrialCurve(trial="0", losses=({"loss_cls": 0.5, "ckd": 3.0},), ap=0.4),
+            TrialCurve(
+                trial="base",
+                losses=({"loss_cls": 2.0}, {"loss_cls": 1.0}),
+                points=(point("96x96", 0.3), point("128x64", 0.1)),
+            ),
+            TrialCurve(
+                trial="0",
+                losses=({"loss_cls": 0.5, "ckd": 3.0},),
+                points=(point("64x64", 0.2), point("96x96", 0.4)),
+            ),
         ]
     )
     assert found == Curve(
@@ -40,5 +54,5 @@ def test_epochs_are_counted_over_the_lineage_and_aps_stand_at_trials_ends() -> N
 
 
 def test_a_loaded_base_has_an_ap_before_any_epoch() -> None:
-    found = curve([TrialCurve(trial="base", losses=(), ap=0.3)])
+    found = curve([TrialCurve(trial="base", losses=(), points=(point("96x96", 0.3),))])
     assert (found.losses, found.aps[0].epoch) == ((), 0)

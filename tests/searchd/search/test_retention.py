@@ -14,10 +14,12 @@ from searchd.search.ask_tell import AskTell, Finished, Wait
 from searchd.search.history import OperatingPoint, completion_of
 from searchd.search.retention import Descent, KeptTrial, needed
 from searchd.search.strategies.base import Strategy
-from searchd.search.strategies.joint_detnas import JointDetNas
-from searchd.search.strategies.pool_search import PoolSearch
+from searchd.search.strategies.joint_detnas import JointDetNas, JointDetNasSettings
+from searchd.search.strategies.pair_steps import PairSettings
+from searchd.search.strategies.pool_search import PoolSearch, PoolSearchSettings
 from searchd.search.strategies.random_search import RandomSearch
 from tests.searchd.search.scripted import SPACE, completion
+from tests.strength import examples
 
 
 def trial(
@@ -190,12 +192,26 @@ class Weights:
 @pytest.mark.parametrize(
     ("strategy", "top_k", "descent"),
     [
-        (JointDetNas(space=SPACE, max_trials=14, top_k=2, min_channels=4), 2, Descent.BEST),
-        (PoolSearch(space=SPACE, max_trials=14, top_k=1), 1, Descent.BEST),
-        (RandomSearch(space=SPACE, max_trials=10, min_channels=4), 5, Descent.ANY),
+        (
+            JointDetNas(
+                space=SPACE, max_trials=14, settings=JointDetNasSettings(top_k=2, min_channels=4)
+            ),
+            2,
+            Descent.BEST,
+        ),
+        (
+            PoolSearch(space=SPACE, max_trials=14, settings=PoolSearchSettings(top_k=1)),
+            1,
+            Descent.BEST,
+        ),
+        (
+            RandomSearch(space=SPACE, max_trials=10, settings=PairSettings(min_channels=4)),
+            5,
+            Descent.ANY,
+        ),
     ],
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(15, 300), deadline=None)
 @given(
     scores=st.lists(st.none() | st.integers(1, 20).map(lambda n: n / 20), min_size=20, max_size=20),
     seed=st.integers(0, 2**16),

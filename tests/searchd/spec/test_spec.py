@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from searchd.domain.actions import Move, Rearrange
 from searchd.domain.architecture import preset
@@ -207,7 +207,10 @@ def test_the_nearest_is_taken_of_no_more_subnets_than_the_pool_has() -> None:
         ({"distillation": {"methods": [{"name": "magic"}]}}, "Input should be"),
         ({"strategy": {"actions": ["explode"]}}, "Input should be"),
         ({"strategy": {"nearest_candidates": 1}}, "greater than or equal to 2"),
-        ({"strategy": {"kind": "pool_search", "nearest_candidates": 4}}, "Extra inputs"),
+        (
+            {"strategy": {"kind": "pool_search", "nearest_candidates": 4}},
+            "nearest_candidates\n  Unexpected keyword argument",
+        ),
     ],
 )
 def test_wrong_search_is_refused_with_the_rule(change: dict[str, object], message: str) -> None:
@@ -344,3 +347,34 @@ def test_task_survives_json() -> None:
 def test_contradictory_task_is_refused(change: dict[str, object], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         TrialTask.model_validate(task(**change))
+
+
+@pytest.mark.parametrize("spec", [JointDetNasSpec, RandomSpec, PoolSearchSpec, PipelineSpec])
+def test_options_of_a_strategy_are_described_and_bounded(spec: type) -> None:
+    """Text and bounds are declared with the strategy's settings, which do not import pydantic."""
+    schema = TypeAdapter(spec).json_schema()
+
+    for option in schema["properties"].values():
+        assert option["description"]
+        numbers = [each for each in (option, *option.get("anyOf", ())) if "type" in each]
+        for number in numbers:
+            if number["type"] in ("integer", "number"):
+                assert {"minimum", "exclusiveMinimum"} & number.keys()
+
+
+@pytest.mark.parametrize(
+    ("strategy", "option"),
+    [
+        ({"top_k": 0}, "top_k"),
+        ({"prune_fraction": 1.0}, "prune_fraction"),
+        ({"student_probability": float("nan")}, "student_probability"),
+        ({"kind": "random", "nearest_candidates": 1}, "nearest_candidates"),
+        ({"kind": "pool_search", "another_gene_probability": 1.0}, "another_gene_probability"),
+        ({"kind": "pipeline", "further_trials": -1}, "further_trials"),
+    ],
+)
+def test_option_of_a_strategy_beyond_its_bounds_is_refused(
+    strategy: dict[str, object], option: str
+) -> None:
+    with pytest.raises(ValidationError, match=rf"strategy\.\w+\.{option}\n"):
+        SearchSpec.model_validate({**SEARCH, "strategy": strategy})

@@ -101,14 +101,14 @@ def test_postgresql_that_does_not_answer_counts_as_away() -> None:
 def _options(query: str) -> dict[str, object]:
     """What the client of PostgreSQL is told about the network."""
     database = Database(f"postgresql+psycopg://searchd@db/searchd{query}")
-    told: dict[str, object] = {}
+    reported: dict[str, object] = {}
 
     @event.listens_for(database.engine, "do_connect")
     def connect(_dialect: object, _record: object, _args: object, options: dict[str, Any]) -> None:
-        told.update(options)
+        reported.update(options)
         raise ConnectionError
 
     with pytest.raises(ConnectionError), database.read() as session:
         session.execute(text("SELECT 1"))
     network = ("connect_timeout", "tcp_user_timeout", "keepalives")
-    return {name: value for name, value in told.items() if name.startswith(network)}
+    return {name: value for name, value in reported.items() if name.startswith(network)}

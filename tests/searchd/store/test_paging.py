@@ -11,13 +11,16 @@ from searchd.store import Database
 from searchd.store.resources import datasets, searches, tokens
 from searchd.store.runs import trials
 from tests.searchd.store.factories import base_proposal, run_trial, start_search
+from tests.strength import examples
 
 TOKENS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])) | (
     st.integers().map(str) | st.just("9" * 5000) | st.just("\u0663")
 )
 """The API lets neither zero characters nor half characters through, which PostgreSQL refuses."""
 quick = settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(10, 300),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
 

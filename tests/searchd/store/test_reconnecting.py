@@ -27,7 +27,7 @@ class Server:
 def test_step_waits_until_the_server_is_back(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    database = RetryingDatabase("sqlite://", patience_s=5)
+    database = RetryingDatabase("sqlite://", timeout_s=5)
     server = Server(database, monkeypatch)
     for step in (database.read, database.write):
         server.refusals = 2
@@ -38,7 +38,7 @@ def test_step_waits_until_the_server_is_back(
 
 
 def test_step_fails_when_the_server_stays_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    database = RetryingDatabase("sqlite://", patience_s=0.05)
+    database = RetryingDatabase("sqlite://", timeout_s=0.05)
     Server(database, monkeypatch).refusals = 100
 
     with pytest.raises(OperationalError, match="Connection refused"), database.write():

@@ -24,6 +24,8 @@ from searchd.spec import HeadSpec, SpaceSpec, SplitSpec, TrainingSpec
 from workers.comparison.adaptation_costs import compare
 from workers.comparison.steps import costs_of, fit, gather_part, measure_part, prepare_teacher
 
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
+
 SIZE = Resolution(64, 64)
 HEAD = HeadSpec(
     neck_channels=4, head_channels=32, anchor_scale=4.0, finest_roi_scale=16, num_proposals=50

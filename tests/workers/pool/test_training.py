@@ -24,6 +24,8 @@ from workers.pool import training as pool_training
 from workers.pool.steps import train_pool_inline
 from workers.pool.training import train_pool
 
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
+
 NUM_ITERATIONS = 5 * 2
 """Five epochs of two."""
 
@@ -109,7 +111,7 @@ def test_report_is_written_and_the_checkpoint_removed(
     assert not artifacts.exists(artifacts.join(task.artifacts, "resume.pt"))
 
 
-def test_progress_tells_phase_epoch_iteration_and_time_left(
+def test_progress_has_phase_epoch_iteration_and_time_left(
     finished: tuple[PoolTrainingTask, Any, list[PoolProgress]],
 ) -> None:
     training = [progress for progress in finished[2] if progress.stage == "train"]

@@ -20,6 +20,8 @@ from searchd.spec import DatasetSpec, HeadSpec, MmdetSpec, ScoreSpec, TrainingSp
 from workers.trial.base_detector import load_base
 from workers.trial.run import run_trial
 
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
+
 CONFIG = "retinanet_r18_fpn_1x_coco"
 OPTIONS = {
     "backbone.base_channels": 8,

@@ -1,4 +1,4 @@
-"""A trial below the early-stopping threshold is ended after its first epoch; others are trained on."""
+"""A trial below the early-stopping threshold ends after its first epoch; others are trained on."""
 
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,8 @@ from searchd.spec import DatasetSpec
 from tests.workers.trial.test_run import base, child_task, dataset, pool
 from workers.trial.context import TrialContext
 from workers.trial.run import run_trial, trial_steps
+
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
 
 __all__ = ["base", "dataset", "pool"]
 

@@ -28,6 +28,8 @@ from workers.teachers import build_teacher
 from workers.trial.nearest_teacher import NearestTeacher
 from workers.trial.run import run_trial
 
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
+
 SIZE = Resolution(64, 64)
 HEAD = HeadSpec(
     neck_channels=16, head_channels=32, anchor_scale=4.0, finest_roi_scale=16, num_proposals=50

@@ -21,6 +21,8 @@ from searchd.spec import DatasetSpec, HeadSpec, ScoreSpec, TrainingSpec
 from workers.trial.checkpoints import checkpoints, newest_checkpoint
 from workers.trial.run import run_trial
 
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
+
 SIZE = Resolution(64, 64)
 HEAD = HeadSpec(
     neck_channels=16, head_channels=32, anchor_scale=4.0, finest_roi_scale=16, num_proposals=50

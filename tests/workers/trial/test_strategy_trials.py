@@ -43,6 +43,8 @@ from tests.searchd.store import factories
 from workers.trial.context import TrialContext
 from workers.trial.run import run_trial
 
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
+
 SIZE = Resolution(64, 64)
 HEAD = HeadSpec(
     neck_channels=16, head_channels=32, anchor_scale=4.0, finest_roi_scale=16, num_proposals=50

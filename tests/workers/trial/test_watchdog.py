@@ -4,7 +4,11 @@ import subprocess
 import sys
 import threading
 
+import pytest
+
 from workers.trial.watchdog import EXIT_HUNG, Watchdog
+
+pytestmark = pytest.mark.timeout(60)  # real detectors are trained
 
 _HANGS = """
 import time

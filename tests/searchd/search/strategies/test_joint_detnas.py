@@ -1,7 +1,8 @@
-"""Joint-DetNAS: which pair a trial goes on from, and what it changes."""
+"""Joint-DetNAS: which pair a trial continues from, and what it changes."""
 
 import random
 from dataclasses import replace
+from typing import Any
 
 from searchd.domain.actions import ACTION_KINDS, PruneChannels
 from searchd.domain.subnet import Subnet, genes
@@ -16,6 +17,7 @@ from searchd.domain.trial import (
 )
 from searchd.search.ask_tell import AskTell
 from searchd.search.history import ranking, search_trials
+from searchd.search.strategies.joint_detnas import JointDetNasSettings
 from tests.searchd.search.scripted import SPACE, STRATEGY, ask, chosen_of, rising, run, with_base
 
 RECORDED = [
@@ -37,9 +39,19 @@ RECORDED = [
 """Of a search with two trials in flight, before there were other strategies."""
 
 
+def settings(**changes: Any) -> JointDetNasSettings:
+    return replace(STRATEGY.settings, **changes)
+
+
 def with_policy(policy: TeacherPolicy) -> AskTell:
     """A search run to its end."""
-    strategy = replace(STRATEGY, teacher_policy=policy, max_trials=40, patience=40, control=False)
+    strategy = replace(
+        STRATEGY,
+        settings=settings(teacher_policy=policy),
+        max_trials=40,
+        patience=40,
+        control=False,
+    )
     ask_tell = with_base(strategy)
     run(ask_tell, rising, in_flight=1, order=random.Random(0))
     return ask_tell
@@ -86,7 +98,9 @@ def test_both_student_and_teacher_change_after_the_frozen_trials() -> None:
 
 
 def test_parent_is_sampled_from_the_top_k_with_the_best_most_often() -> None:
-    ask_tell = with_base(replace(STRATEGY, max_trials=400, patience=400, top_k=3, control=False))
+    ask_tell = with_base(
+        replace(STRATEGY, max_trials=400, patience=400, settings=settings(top_k=3), control=False)
+    )
     scores = {0: 0.5, 1: 0.4, 2: 0.45, 3: 0.1}
     run(ask_tell, lambda p: scores.get(p.number, 0.01), in_flight=1, order=random.Random(0))
     parents = [t.parent for t in ask_tell.proposals if t.number >= 4]
@@ -111,9 +125,9 @@ def test_teacher_is_mutated_when_no_action_is_legal() -> None:
     ask_tell = with_base(
         replace(
             STRATEGY,
-            actions=("prune_channels",),
-            min_channels=512,
-            student_probability=1.0,
+            settings=settings(
+                actions=("prune_channels",), min_channels=512, student_probability=1.0
+            ),
             max_trials=20,
         )
     )
@@ -148,7 +162,13 @@ def test_hill_climbing_finds_the_optimum_of_a_landscape() -> None:
         return float(sum(genes(proposal.teacher)[g] == value for g, value in small.items()))
 
     ask_tell = with_base(
-        replace(STRATEGY, max_trials=100, patience=100, student_probability=0.0, control=False)
+        replace(
+            STRATEGY,
+            max_trials=100,
+            patience=100,
+            settings=settings(student_probability=0.0),
+            control=False,
+        )
     )
     run(ask_tell, landscape, in_flight=2, order=random.Random(1))
     assert ranking(ask_tell.completions)[0].score == 9.0
@@ -166,9 +186,9 @@ def test_student_under_a_fixed_teacher_is_trained_further_when_no_action_is_lega
     ask_tell = with_base(
         replace(
             STRATEGY,
-            teacher_policy=TeacherPolicy.FIXED,
-            actions=("prune_channels",),
-            min_channels=512,
+            settings=settings(
+                teacher_policy=TeacherPolicy.FIXED, actions=("prune_channels",), min_channels=512
+            ),
             control=False,
         )
     )
@@ -222,7 +242,9 @@ def test_an_edited_student_stays_with_the_teacher_that_was_chosen_for_its_parent
 
 
 def test_there_are_as_many_candidates_as_are_wanted() -> None:
-    strategy = replace(STRATEGY, teacher_policy=TeacherPolicy.NEAREST, nearest_candidates=7)
+    strategy = replace(
+        STRATEGY, settings=settings(teacher_policy=TeacherPolicy.NEAREST, nearest_candidates=7)
+    )
     ask_tell = with_base(strategy)
     ask(ask_tell)
     teacher = ask(ask_tell).teacher

@@ -6,11 +6,13 @@ from dataclasses import replace
 from searchd.domain.trial import PruneToMacs, Train, TrialRole
 from searchd.search.ask_tell import Finished, Wait
 from searchd.search.history import search_trials
-from searchd.search.strategies.pipeline import Pipeline
+from searchd.search.strategies.pipeline import Pipeline, PipelineSettings
 from tests.searchd.search.scripted import SPACE, ask, completion, rising, run, with_base
 
 PRUNE = PruneToMacs(fraction=0.7, min_channels=4)
-STRATEGY = Pipeline(space=SPACE, seed=7, max_trials=3, prune=PRUNE)
+STRATEGY = Pipeline(
+    space=SPACE, seed=7, max_trials=3, settings=PipelineSettings(macs_fraction=0.7, min_channels=4)
+)
 
 
 def test_first_trial_prunes_and_the_others_distil_its_student_further() -> None:
@@ -31,7 +33,7 @@ def test_first_trial_prunes_and_the_others_distil_its_student_further() -> None:
 def test_each_trial_waits_for_the_one_before() -> None:
     ask_tell = with_base(STRATEGY)
     first = ask(ask_tell)
-    assert ask_tell.ask() == Wait("trial 0 is running, and the next one goes on from it")
+    assert ask_tell.ask() == Wait("trial 0 is running, and the next one inherits its student")
     ask_tell.tell(completion(ask_tell, first, 0.4))
     assert ask(ask_tell).parent == "0"
 

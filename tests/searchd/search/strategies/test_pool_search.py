@@ -7,7 +7,7 @@ from searchd.domain.subnet import Subnet, SubnetSpace, genes
 from searchd.domain.trial import Proposal, TakeSubnet
 from searchd.search.ask_tell import AskTell
 from searchd.search.history import ranking, search_trials
-from searchd.search.strategies.pool_search import PoolSearch
+from searchd.search.strategies.pool_search import PoolSearch, PoolSearchSettings
 from tests.searchd.search.scripted import SPACE, ask, run, with_base
 
 STRATEGY = PoolSearch(space=SPACE, seed=7, max_trials=100, patience=100)
@@ -52,7 +52,9 @@ def test_hill_climbing_finds_the_best_subnet_without_trying_all() -> None:
 
 
 def test_parent_is_the_trial_whose_subnet_was_mutated() -> None:
-    ask_tell = with_base(replace(STRATEGY, another_gene_probability=0.0, max_trials=20))
+    ask_tell = with_base(
+        replace(STRATEGY, settings=PoolSearchSettings(another_gene_probability=0.0), max_trials=20)
+    )
     run(ask_tell, small_genes, in_flight=1, order=random.Random(1))
     by_name = {p.name: p for p in ask_tell.proposals}
     distances = []

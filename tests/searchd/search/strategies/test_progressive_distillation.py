@@ -81,7 +81,7 @@ def test_order_of_one_teacher_has_no_simultaneous_baseline() -> None:
     assert list(made.teachers) == ["largest", "smallest", "sampled-1"]
 
 
-def test_each_stage_goes_on_from_the_one_before_under_its_teacher() -> None:
+def test_each_stage_continues_from_the_one_before_under_its_teacher() -> None:
     ask_tell = with_base(COMPARED)
 
     finished = run(ask_tell, score, in_flight=1, order=random.Random(0))
@@ -103,7 +103,7 @@ def test_every_stage_whose_parent_has_succeeded_may_be_in_flight() -> None:
     ask_tell = with_base(COMPARED)
     first = [ask(ask_tell) for _ in range(3)]
     assert [p.parent for p in first] == ["base"] * 3
-    assert ask_tell.ask() == Wait("stages are running, and the others go on from them")
+    assert ask_tell.ask() == Wait("the stages that the others inherit from are running")
     ask_tell.tell(completion(ask_tell, first[1], 0.4))
     assert ask(ask_tell).parent == first[1].name
 
@@ -126,7 +126,7 @@ def test_decisions_can_be_replayed() -> None:
     assert replay(COMPARED, ask_tell.proposals, ask_tell.completions) == ask_tell.proposals
 
 
-def test_interrupted_search_goes_on_where_it_was() -> None:
+def test_interrupted_search_resumes_where_it_was() -> None:
     whole = with_base(COMPARED)
     run(whole, score, in_flight=1, order=random.Random(0))
     cut = AskTell(COMPARED, list(whole.proposals[:3]), list(whole.completions[:3]))
@@ -143,7 +143,7 @@ def test_stages_below_one_that_failed_are_skipped() -> None:
         order=random.Random(0),
     )
     assert finished == Finished(
-        "progressive: 5 stages; 1 more would have gone on from stages that failed", succeeded=True
+        "progressive: 5 stages; 1 more were skipped because an earlier stage failed", succeeded=True
     )
     assert len(ask_tell.proposals) == 1 + 5
 

@@ -6,10 +6,13 @@ from dataclasses import replace
 from searchd.domain.actions import ACTION_KINDS
 from searchd.domain.trial import Proposal, TeacherPolicy
 from searchd.search.history import search_trials
+from searchd.search.strategies.pair_steps import PairSettings
 from searchd.search.strategies.random_search import RandomSearch
 from tests.searchd.search.scripted import SPACE, rising, run, with_base
 
-STRATEGY = RandomSearch(space=SPACE, seed=7, max_trials=60, min_channels=4, control=False)
+STRATEGY = RandomSearch(
+    space=SPACE, seed=7, max_trials=60, settings=PairSettings(min_channels=4), control=False
+)
 
 
 def test_every_trial_that_succeeded_is_as_likely_a_parent_as_any_other() -> None:
@@ -53,6 +56,8 @@ def test_only_its_budget_ends_it() -> None:
 
 
 def test_teacher_may_be_fixed() -> None:
-    ask_tell = with_base(replace(STRATEGY, teacher_policy=TeacherPolicy.FIXED))
+    ask_tell = with_base(
+        replace(STRATEGY, settings=PairSettings(min_channels=4, teacher_policy=TeacherPolicy.FIXED))
+    )
     run(ask_tell, rising, in_flight=1, order=random.Random(0))
     assert {p.teacher for p in search_trials(ask_tell.proposals)} == {SPACE.largest}

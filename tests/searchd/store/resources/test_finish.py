@@ -76,7 +76,7 @@ def _spec(row: DistillationRow) -> DistillationSpec:
     return row.spec
 
 
-def test_the_knee_is_fine_tuned_as_the_paper_does_unless_told_otherwise(
+def test_the_knee_is_fine_tuned_as_the_paper_does_unless_the_spec_says_otherwise(
     database: Database,
 ) -> None:
     search, lease = _searched(database)
@@ -165,7 +165,7 @@ def test_a_detector_without_a_teacher_can_be_distilled_but_not_fine_tuned(
 def test_trials_of_others_are_refused(database: Database) -> None:
     _, lease = _searched(database)
     _end(database, lease)
-    with pytest.raises(InvalidValueError, match="'s-other-1' is no trial of search first"):
+    with pytest.raises(InvalidValueError, match="'s-other-1' is not a trial of search first"):
         _finish(database, detectors=("s-other-1",))
 
 

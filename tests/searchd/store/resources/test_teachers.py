@@ -57,7 +57,7 @@ def test_a_teacher_that_is_not_ready_cannot_be_referred_to(database: Database) -
     add_dataset(database)
     with database.write() as session:
         row = teachers.create(session, teacher_spec())
-    with refused(database, ConflictError, "swin is checking, not ready: is to be") as session:
+    with refused(database, ConflictError, "swin is checking, not ready: waits to be") as session:
         teachers.reference(session, "swin")
     with leased(database, f"teacher-{row.id}") as (session, lease):
         queue.finish(session, lease, TeacherStatus.FAILED, "CheckpointError: no such file")

@@ -63,13 +63,13 @@ def test_names_are_never_used_again(database: Database) -> None:
     _create(database)
     with database.write() as session:
         tokens.revoke(session, "ci")
-    with pytest.raises(ConflictError, match="names are never used again"):
+    with pytest.raises(ConflictError, match="names are never reused"):
         _create(database)
 
 
 @pytest.mark.parametrize("name", ["", "CI", "a b", "-a", "a" * 64, "a\n"])
 def test_an_illegal_name_is_refused(database: Database, name: str) -> None:
-    with pytest.raises(InvalidValueError, match="must be lower-case letters"):
+    with pytest.raises(InvalidValueError, match="must consist of up to 63 lower-case letters"):
         _create(database, name)
 
 

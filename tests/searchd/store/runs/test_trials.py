@@ -217,7 +217,7 @@ def test_a_stopped_trial_is_cancelled_only_if_a_user_wants_it(
     if cancel:
         with database.write() as session:
             requests.ask_to_cancel(session, search.id)
-    report = Report(trial="base", attempt=1, outcome=Outcome.STOPPED, reason="told to stop")
+    report = Report(trial="base", attempt=1, outcome=Outcome.STOPPED, reason="stop requested")
     row = run_trial(database, lease, base_proposal(), report)
     assert (row.status, row.completion) == (status, None)
 
@@ -243,7 +243,7 @@ def test_a_success_needs_its_detector_and_scores(database: Database, missing: st
 CANDIDATES = tuple(islice(pool_spec().space.space.subnets(), 3))
 
 
-def test_the_candidate_that_a_worker_chose_is_what_the_strategy_is_told(
+def test_the_candidate_that_a_worker_chose_is_what_the_strategy_gets(
     database: Database,
 ) -> None:
     search, lease = start_search(database)
@@ -253,11 +253,11 @@ def test_the_candidate_that_a_worker_chose_is_what_the_strategy_is_told(
     run_trial(database, lease, proposal, report)
     with database.read() as session:
         row = trials.get(session, f"{search.id}-1")
-        base, told = completions.of_run(session, session.get_one(RunRow, search.id))
+        base, reported = completions.of_run(session, session.get_one(RunRow, search.id))
         messages = [event.message for event in events.after(session, search.id)]
     assert row.proposal == proposal  # as it was made
     assert (row.chosen_teacher, row.teacher) == (CANDIDATES[1], CANDIDATES[1])
-    assert (told.chosen_teacher, told.teacher) == (CANDIDATES[1], CANDIDATES[1])
+    assert (reported.chosen_teacher, reported.teacher) == (CANDIDATES[1], CANDIDATES[1])
     assert (base.chosen_teacher, base.teacher) == (None, None)
     assert "chose teacher x" in messages
 

@@ -212,9 +212,9 @@ def test_driver_that_stops_though_nobody_wants_it_any_more_leaves_its_place(
     assert state(memory, search.id) == (R, WAITS, RUN)
 
 
-def test_paused_trial_goes_on_as_the_next_attempt(memory: Database) -> None:
+def test_paused_trial_resumes_as_the_next_attempt(memory: Database) -> None:
     search, lease = start_search(memory)
-    stopped = Report(trial="base", attempt=1, outcome=Outcome.STOPPED, reason="told to stop")
+    stopped = Report(trial="base", attempt=1, outcome=Outcome.STOPPED, reason="stop requested")
     with memory.write() as session:
         requests.ask_to_pause(session, search.id)
     row = run_trial(memory, lease, base_proposal(), stopped)
@@ -231,10 +231,10 @@ def test_what_is_paused_is_neither_started_nor_given_up(memory: Database) -> Non
     with memory.write() as session:
         held = queue.of_resource(session, search_id)
         assert queue.queued(session, now=datetime.now(UTC)) == []
-        queue.explain(session, held.id, "waits for room")
-        assert searches.get(session, search_id).status_reason == "a user asked to pause"
+        queue.explain(session, held.id, "waits for capacity")
+        assert searches.get(session, search_id).status_reason == "paused by a user"
         assert queue.lease(session, held.id, owner="", lease_s=9, now=datetime.now(UTC)) is None
-    with refused(memory, ConflictError, "is paused, and cannot be given up") as session:
+    with refused(memory, ConflictError, "is paused, and can no longer be given up") as session:
         queue.give_up(session, queue.lease_of(held), "too large")
 
 
@@ -264,9 +264,9 @@ def test_stopped_pool_is_what_the_user_wants(
         queue.acknowledge_stop(session, lease)
         transient = PoolStatus.PAUSING if desired is PAUSE else PoolStatus.CANCELLING
         assert pools.get(session, pool_id).status is transient
-        report = pool_report(pool_id, Outcome.STOPPED, "told to stop")
+        report = pool_report(pool_id, Outcome.STOPPED, "stop requested")
         assert pools.record_report(session, lease, report).status is status
-        # What it learned so far is told once: when it has ended.
+        # Its results so far are recorded once: when it has ended.
         assert len(pools.epochs(session, pool_id)) == (0 if desired is PAUSE else 1)
 
 
@@ -316,7 +316,7 @@ def test_extended_search_may_be_leased_though_it_crashed_often(memory: Database)
         assert (again.number, queue.get(session, again.work_id).attempts) == (2, 1)
 
 
-def test_trials_that_were_cancelled_go_on_and_finished_ones_stay(memory: Database) -> None:
+def test_trials_that_were_cancelled_resume_and_finished_ones_stay(memory: Database) -> None:
     search, lease = start_search(memory)
     run_trial(memory, lease, base_proposal())
     with memory.write() as session:

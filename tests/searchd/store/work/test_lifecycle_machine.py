@@ -1,8 +1,9 @@
-"""Random calls of users, crashes, hangs and lost leases never lead to a state that the tables do
-not know, and never touch what is finished."""
+"""Random calls of users, crashes, hangs, lost leases and full disks never lead to a state that the
+tables do not know, never touch what is finished, and never start what a user stopped."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from hypothesis.stateful import (
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from searchd.coordinator.disk_guard import DiskGuard
 from searchd.coordinator.jobs import JobStatus, Node
 from searchd.coordinator.loop import Coordinator, job_of
 from searchd.domain.errors import ConflictError, StaleLeaseError
@@ -32,18 +34,19 @@ from searchd.domain.lifecycle import (
 )
 from searchd.domain.trial import Outcome
 from searchd.messages.reports import Report
-from searchd.store import Database, Desired, Lease, events
+from searchd.store import Database, Desired, DesiredBy, Lease, events
 from searchd.store.models import PoolRow, RunRow, TrialRow, WorkRow
 from searchd.store.models.resources import AnyResource
 from searchd.store.resources import pools
 from searchd.store.runs import reports, trials
 from searchd.store.runs.extension import ask_to_extend
-from searchd.store.work import queue, requests
+from searchd.store.work import queue, requests, status_changes
 from searchd.store.work.lease import hold
 from tests.searchd.conftest import FakeClock
 from tests.searchd.coordinator.scripted_jobs import ScriptedJobs
 from tests.searchd.store import factories
 from tests.searchd.store.conftest import emptied
+from tests.strength import examples
 
 LEASE_S = 60.0
 ASKS = (
@@ -52,6 +55,7 @@ ASKS = (
     requests.ask_to_kill,
     ask_to_extend,
 )
+STOPS = (requests.ask_to_pause, requests.ask_to_cancel, requests.ask_to_kill)
 NUMBERS = st.integers(0, 3)
 """Which of the resources: the pool, and three searches."""
 REACHED: set[str] = set()
@@ -59,8 +63,9 @@ REACHED: set[str] = set()
 
 
 class Users(RuleBasedStateMachine):
-    """One pool, three searches of it, two of which may run at a time, a coordinator, and drivers of
-    which each does one step at a time, crashes, or hangs."""
+    """One pool, three searches of it, two of which may run at a time, a coordinator with its disk
+    guard, a disk that fills, and drivers of which each does one step at a time, crashes, or
+    hangs."""
 
     database: Database
 
@@ -70,6 +75,10 @@ class Users(RuleBasedStateMachine):
         self.clock = FakeClock()
         self.seconds = 0.0
         self.jobs = ScriptedJobs(Node(cpus=8, gpus=0))
+        self.free_bytes = 100e9
+        self.guard = DiskGuard(
+            [Path("/artifacts")], min_free_gb=2, free_bytes=lambda _: int(self.free_bytes)
+        )
         self.coordinator = Coordinator(
             self.database,
             self.jobs,
@@ -77,7 +86,8 @@ class Users(RuleBasedStateMachine):
             max_running_searches=2,
             max_attempts=3,
             clock=self.clock,
-            watch=lambda: self.seconds,
+            monotonic=lambda: self.seconds,
+            guard=self.guard,
         )
         factories.add_dataset(self.database)
         self.ids = [factories.add_pool(self.database, ready=False)]
@@ -86,6 +96,8 @@ class Users(RuleBasedStateMachine):
         self.seen = dict.fromkeys(self.ids, 0)
         self.statuses: dict[str, str] = {}
         self.finished: dict[str, tuple[object, ...]] = {}
+        self.stopped: dict[int, int] = {}
+        """The lease that was granted last when a user paused, cancelled or killed a resource."""
         self.coordinator_goes_round(1)
         for number, to in ((0, PoolStatus.TRAINING), (1, SearchStatus.PREPARING)):
             with self.driver(number) as (session, lease, _):
@@ -96,17 +108,16 @@ class Users(RuleBasedStateMachine):
     @rule(number=NUMBERS, ask=st.sampled_from(ASKS))
     def user_asks_twice(self, number: int, ask: Callable[..., WorkRow]) -> None:
         with suppress(ConflictError):
-            with self.database.write() as session:
-                ask(session, self.ids[number])
+            self.ask(number, ask)
             before = self.state(number)
-            with self.database.write() as session:
-                ask(session, self.ids[number])
+            self.ask(number, ask)
             assert self.state(number) == before
 
     @rule(number=st.integers(1, 3), max_trials=st.integers(101, 110))
     def user_gives_more_budget(self, number: int, max_trials: int) -> None:
-        with suppress(ConflictError), self.database.write() as session:
-            ask_to_extend(session, self.ids[number], {"max_trials": max_trials, "patience": 20})
+        more = {"max_trials": max_trials, "patience": 20}
+        with suppress(ConflictError):
+            self.ask(number, lambda session, each: ask_to_extend(session, each, more))
 
     @rule(rounds=st.integers(1, 3))
     def coordinator_goes_round(self, rounds: int) -> None:
@@ -115,6 +126,33 @@ class Users(RuleBasedStateMachine):
             self.pass_s(1)
         with self.database.read() as session:
             self.leases.update(queue.lease_of(row) for row in queue.leased(session))
+
+    @rule(free_gb=st.sampled_from([0.1, 1.5]))
+    def disk_fills(self, free_gb: float) -> None:
+        """Up to where running work is paused, or where only no work is started any more."""
+        self.free_bytes = free_gb * 1e9
+
+    @rule()
+    def disk_has_space_again(self) -> None:
+        self.free_bytes = 100e9
+
+    @rule(rounds=st.integers(1, 2))
+    def guard_steps(self, rounds: int) -> None:
+        for _ in range(rounds):
+            self.guard.step(self.database)
+
+    @rule(number=NUMBERS, ask=st.sampled_from(ASKS), has_seen=st.booleans())
+    def user_asks_while_the_guard_is_pausing(
+        self, number: int, ask: Callable[..., WorkRow], has_seen: bool
+    ) -> None:
+        self.disk_fills(0.1)
+        self.guard_steps(1)
+        if has_seen and self.work(number).status is WorkStatus.LEASED:
+            with self.driver(number) as (session, lease, _):
+                queue.acknowledge_stop(session, lease)
+        self.user_asks_twice(number, ask)
+        self.disk_has_space_again()
+        self.guard_steps(1)
 
     @rule(seconds=st.sampled_from([1.0, LEASE_S + 1]))
     def time_passes(self, seconds: float) -> None:
@@ -135,9 +173,12 @@ class Users(RuleBasedStateMachine):
                     self.drive(session, lease, row, data)
 
     @rule(number=NUMBERS)
-    def driver_stops_as_it_is_told(self, number: int) -> None:
+    def driver_stops_as_it_is_asked(self, number: int) -> None:
         held = self.work(number)
-        if held.status is not WorkStatus.LEASED or held.desired is Desired.RUN:
+        with self.database.read() as session:
+            is_pausing = status_changes.is_pausing(held, self.row(session, number))
+        wants_stop = held.desired is not Desired.RUN or is_pausing
+        if held.status is not WorkStatus.LEASED or not wants_stop:
             return
         with self.driver(number) as (session, lease, _):
             queue.acknowledge_stop(session, lease)
@@ -147,8 +188,8 @@ class Users(RuleBasedStateMachine):
     @rule(number=NUMBERS, ask=st.sampled_from([requests.ask_to_pause, requests.ask_to_cancel]))
     def driver_sees_that_it_is_to_stop(self, number: int, ask: Callable[..., WorkRow]) -> None:
         if self.work(number).status is WorkStatus.LEASED:
-            with suppress(ConflictError), self.database.write() as session:
-                ask(session, self.ids[number])
+            with suppress(ConflictError):
+                self.ask(number, ask)
             with self.driver(number) as (session, lease, _):
                 queue.acknowledge_stop(session, lease)
 
@@ -232,8 +273,10 @@ class Users(RuleBasedStateMachine):
     def all_is_well(self) -> None:
         with self.database.read() as session:
             rows = [(self.row(session, number), self.held(session, number)) for number in range(4)]
-            for row, held in rows:
+            for number, (row, held) in enumerate(rows):
                 check_agreement(row, held)
+                if number in self.stopped:
+                    check_stays_stopped(held, self.stopped[number])
             self.check_steps(session)
             self.check_trials(session, {row.id: row for row, _ in rows})
             REACHED.update(str(row.status) for row, _ in rows)
@@ -274,6 +317,21 @@ class Users(RuleBasedStateMachine):
                 with pytest.raises(StaleLeaseError):
                     hold(session, lease)
 
+    def ask(self, number: int, ask: Callable[..., WorkRow]) -> None:
+        """Call as the API does, and note what the user asked last.
+
+        Raises:
+            ConflictError: The request is refused; the last request stays in force.
+        """
+        with self.database.write() as session:
+            had_ended = is_final(self.row(session, number).status)
+            held = ask(session, self.ids[number])
+            restarts = ask is requests.ask_to_resume or (had_ended and not is_final(held.status))
+            if restarts:
+                self.stopped.pop(number, None)
+            elif ask in STOPS and not had_ended:
+                self.stopped[number] = held.lease
+
     # How it is seen
 
     def pass_s(self, seconds: float) -> None:
@@ -303,8 +361,7 @@ class Users(RuleBasedStateMachine):
         """Of whose statuses a subject's is."""
         if subject in self.ids:
             return PoolStatus if subject == self.ids[0] else SearchStatus
-        is_work = subject.removeprefix("pool-").removeprefix("search-") in self.ids
-        return WorkStatus if is_work else TrialStatus
+        return TrialStatus
 
 
 def check_agreement(row: AnyResource, held: WorkRow) -> None:
@@ -321,6 +378,16 @@ def check_agreement(row: AnyResource, held: WorkRow) -> None:
         assert status not in ("pausing", "cancelling")
 
 
+def check_stays_stopped(held: WorkRow, lease: int) -> None:
+    """What a user stopped last is never queued or leased again by itself."""
+    assert held.status is not WorkStatus.QUEUED
+    assert held.lease == lease
+    assert held.desired is not Desired.RUN
+    assert held.desired_by is DesiredBy.USER
+
+
+@pytest.mark.fuzz
+@pytest.mark.timeout(600)
 def test_random_calls_and_crashes_never_reach_an_illegal_state(memory_database: Database) -> None:
     class Machine(Users):
         database = memory_database
@@ -329,7 +396,7 @@ def test_random_calls_and_crashes_never_reach_an_illegal_state(memory_database: 
     run_state_machine_as_test(
         Machine,
         settings=settings(
-            max_examples=30,
+            max_examples=examples(30, 300),
             stateful_step_count=25,
             deadline=None,
             derandomize=True,

@@ -1,0 +1,108 @@
+"""What a row of the catalogue of distillation methods consists of. Standard library only."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from searchd.domain.detector import Family
+from searchd.domain.errors import InvalidValueError
+
+
+class Tap(StrEnum):
+    """A place in a detector whose output a method reads (docs/papers.md 0.2).
+
+    Student and teacher are compared on regions, which always come from the student: the proposals
+    that a two-stage student sampled, or boxes sampled from a one-stage student's predictions.
+
+    Attributes:
+        NECK: Every level of the neck's output.
+        REGION_FEATURES: RoIAlign features of every region, from the level of its size.
+        REGION_LEVELS: RoIAlign features of every region, from every level.
+        EMBEDDINGS: Input of the classification layer for every region.
+        CLASS_LOGITS: Class logits of every region.
+        BOX_DELTAS: Encoded box deltas of every region and class, as the head outputs them.
+        MATCHED_PREDICTIONS: Class logits and decoded boxes of every anchor, point or proposal that
+            is assigned to an object.
+    """
+
+    NECK = "neck"
+    REGION_FEATURES = "region_features"
+    REGION_LEVELS = "region_levels"
+    EMBEDDINGS = "embeddings"
+    CLASS_LOGITS = "class_logits"
+    BOX_DELTAS = "box_deltas"
+    MATCHED_PREDICTIONS = "matched_predictions"
+
+
+ONE_STAGE = frozenset({Family.RETINANET, Family.FCOS})
+TWO_STAGE = frozenset({Family.FASTER_RCNN, Family.CASCADE_RCNN})
+ANY = ONE_STAGE | TWO_STAGE
+WITH_ANCHORS = ANY - {Family.FCOS}
+CLASS_SPECIFIC_BOXES = frozenset({Family.FASTER_RCNN})
+"""Families that predict a box for each class. The boxes of Cascade R-CNN are class-agnostic."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoOptions:
+    """A method without options."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """A distillation method and its requirements on student and teacher."""
+
+    title: str
+    """Short description for lists."""
+    paper: str
+    """Short names of the papers that define it."""
+    section: str
+    """Sections of those papers."""
+    reads_student: frozenset[Tap] = frozenset()
+    """Outputs of the student that the method reads."""
+    reads_teacher: frozenset[Tap] = frozenset()
+    """Outputs of the teacher that the method reads."""
+    students: frozenset[Family] = ANY
+    """Families of students that the method supports."""
+    teachers: frozenset[Family] = ANY
+    """Families of teachers that the method supports."""
+    same_head: bool = False
+    """Whether the teacher's head must have the same shapes as the student's."""
+    weight: float = 1.0
+    """Default weight of the method's loss."""
+    one_stage_weight: float | None = None
+    """Default weight for one-stage students. None: `weight`."""
+    options: type[Any] = NoOptions
+    """Dataclass of the method's options."""
+
+
+def positive(options: object, *names: str) -> None:
+    """Check that options are greater than 0, unless None.
+
+    Args:
+        options: The dataclass of the options, from its `__post_init__`.
+        names: Names of the options.
+
+    Raises:
+        InvalidValueError: One is not.
+    """
+    _check(options, names, lambda value: value > 0, "must be positive")
+
+
+def at_least_zero(options: object, *names: str) -> None:
+    """Check that options are at least 0, unless None; see `positive`."""
+    _check(options, names, lambda value: value >= 0, "must be at least 0")
+
+
+def fraction(options: object, *names: str) -> None:
+    """Check that options are from 0 to 1, unless None; see `positive`."""
+    _check(options, names, lambda value: 0 <= value <= 1, "must lie between 0 and 1")
+
+
+def _check(
+    options: object, names: tuple[str, ...], holds: Callable[[float], bool], rule: str
+) -> None:
+    for name in names:
+        value = getattr(options, name)
+        if value is not None and not holds(value):
+            raise InvalidValueError(f"{name}={value} {rule}")

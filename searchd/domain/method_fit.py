@@ -1,0 +1,131 @@
+"""Whether a distillation method fits a student and a teacher. Standard library only."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from searchd.domain.detector import Detector, Family
+from searchd.domain.distillation_methods import CATALOGUE, FeatureImitationOptions, MethodName
+from searchd.domain.errors import InvalidValueError
+from searchd.domain.method_description import WITH_ANCHORS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traits:
+    """The properties of a detector, or of all subnets of a pool, that decide which methods fit."""
+
+    family: Family
+    neck_channels: tuple[int, ...]
+    """Widths that the neck can have: one for a detector, one or more for a pool."""
+    head: tuple[int, ...]
+    """The numbers that determine the head's shapes, apart from classes and neck."""
+    anchor_scale: float
+    """`Detector.level_scale`, on which the meaning of box deltas depends."""
+
+
+def traits(detector: Detector, *, neck_channels: Iterable[int] | None = None) -> Traits:
+    """Return the traits of a detector, or of a pool where its neck widths are given."""
+    return Traits(
+        family=detector.family,
+        neck_channels=tuple(neck_channels or (detector.neck_channels,)),
+        head=detector.head_shape,
+        anchor_scale=detector.level_scale,
+    )
+
+
+def misfit(
+    name: MethodName, student: Traits, teacher: Traits | None = None, options: object = None
+) -> str | None:
+    """Return why a method does not fit a student and a teacher, or None if it fits.
+
+    Args:
+        name: The method.
+        student: Traits of the student.
+        teacher: Traits of the teacher. None: only the student is checked.
+        options: The method's options. None: the defaults.
+    """
+    method = CATALOGUE[name]
+    if student.family not in method.students:
+        return f"{name} teaches {_listed(method.students)} students, not {student.family}"
+    if _needs_anchors(options) and student.family not in WITH_ANCHORS:
+        return (
+            f"{name} with mask=anchor teaches {_listed(WITH_ANCHORS)} students, not "
+            f"{student.family}, which has no anchors"
+        )
+    if teacher is None:
+        return None
+    if teacher.family not in method.teachers:
+        return (
+            f"{name} needs a {_listed(method.teachers)} teacher for a {student.family} student, "
+            f"and this one is {teacher.family}"
+        )
+    if method.same_head and not _same_head(student, teacher):
+        return (
+            f"{name} needs a teacher with the student's head, and with its neck width alone: the "
+            f"student is {_head(student)}, the teacher {_head(teacher)}"
+        )
+    return None
+
+
+def fitting(student: Traits, teacher: Traits | None = None) -> tuple[MethodName, ...]:
+    """Return the methods that fit a student and a teacher. None: any teacher."""
+    return tuple(name for name in MethodName if misfit(name, student, teacher) is None)
+
+
+def check_fit(
+    methods: Mapping[MethodName, object], student: Traits, teacher: Traits | None = None
+) -> None:
+    """Check that every method fits a student and a teacher.
+
+    Args:
+        methods: The methods' options, by name.
+        student: Traits of the student.
+        teacher: Traits of the teacher. None: not known yet; only the student is checked.
+
+    Raises:
+        InvalidValueError: A method does not fit. The message names student and teacher and lists
+            the methods that fit.
+    """
+    for name, options in methods.items():
+        reason = misfit(name, student, teacher, options)
+        if reason is not None:
+            raise InvalidValueError(
+                f"{reason}; what fits {'this student' if teacher is None else 'this pair'}: "
+                f"{', '.join(fitting(student, teacher))}"
+            )
+
+
+def _needs_anchors(options: object) -> bool:
+    return isinstance(options, FeatureImitationOptions) and options.mask == "anchor"
+
+
+def _same_head(student: Traits, teacher: Traits) -> bool:
+    return (
+        student.family is teacher.family
+        and student.head == teacher.head
+        and student.anchor_scale == teacher.anchor_scale
+        and student.neck_channels == teacher.neck_channels
+    )
+
+
+def _head(side: Traits) -> str:
+    necks = " or ".join(map(str, side.neck_channels))
+    head = "x".join(map(str, side.head))
+    return f"{side.family} with neck {necks}, head {head} and anchor scale {side.anchor_scale:g}"
+
+
+def _listed(families: Iterable[Family]) -> str:
+    return " or ".join(sorted(families))
+
+
+def check_average(methods: Iterable[MethodName]) -> None:
+    """Check that every method can distil from averaged teacher features (MTPD, appendix E).
+
+    Raises:
+        InvalidValueError: A method other than feature matching is named.
+    """
+    for name in methods:
+        if name is not MethodName.FEATURE_MATCHING:
+            raise InvalidValueError(
+                f"{name} cannot teach by average_features, only feature_matching can; use "
+                "mean_of_losses"
+            )

@@ -1,0 +1,260 @@
+"""Forecasts of whole runs before anything starts: searches, distillations and pools. Pure.
+
+The costs of single trials are from `searchd.search.cost_model`. Hours are sums over trials and do
+not depend on how many trials run at once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from searchd.search.cost_model import (
+    CHECKPOINT_PER_WEIGHTS,
+    Cost,
+    Images,
+    Measured,
+    Training,
+    forecast,
+)
+
+_HOUR_S = 3600.0
+_CHECKPOINTS_PER_TRIAL = 2
+"""A running trial stores the checkpoint of its last epoch and a later one."""
+_SUPERNETS = 2 + 2 * CHECKPOINT_PER_WEIGHTS
+"""What a pool stores, in multiples of its weights: the supernet, the supernet that teaches, and two
+checkpoints."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Range:
+    """The values for the shortest and the longest course of a run."""
+
+    least: float
+    most: float
+
+    def times(self, factor: float) -> "Range":
+        """Return the range with both ends multiplied."""
+        return Range(least=self.least * factor, most=self.most * factor)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What is known of a data set before a run on it starts."""
+
+    images: Images | None
+    """None while the images are not counted."""
+    earlier: Sequence[Measured]
+    """Earlier trials, or phases of pools, on the data set."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """What a run gets of the cluster."""
+
+    trials_in_flight: int
+    """The largest number of trials that run at once."""
+    cpus_per_trial: float
+    gpus_per_trial: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchWork:
+    """What a search trains."""
+
+    base: Training
+    trial: Training
+    """A search trial, with a teacher. A control is the same without one."""
+    evaluated_areas: Sequence[float]
+    """Pixels of an image at each resolution of the evaluation."""
+    trials: Range
+    has_controls: bool
+    repetitions: int
+    """Extra trainings of trial 0 on other seeds."""
+    confirms: bool
+    """Whether trials with the best score so far are trained again."""
+    resources: Resources
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DistillationWork:
+    """What a distillation trains."""
+
+    base: Training | None
+    """None if the student is an earlier trial's."""
+    stage: Training
+    evaluated_areas: Sequence[float]
+    """Pixels of an image at each resolution of the evaluation."""
+    stages: Range
+    measures_costs: bool
+    """Whether the order is chosen by adaptation costs."""
+    resources: Resources
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolWork:
+    """What a pool trains."""
+
+    phases: Sequence[tuple[str, Training]]
+    """Names and trainings, in their order; each step as one of the largest subnet."""
+    evaluated_areas: Sequence[float]
+    """Pixels of an image at each evaluation after the last phase."""
+    cpus_per_worker: float
+    gpus_per_worker: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """The forecast of a search or a distillation; None where nothing is known to compute it."""
+
+    trials: Range
+    """The number of search trials, or of a distillation's stages."""
+    controls: Range
+    """The number of controls."""
+    worker_hours: Range | None
+    gpu_hours: Range | None
+    disk_bytes: float | None
+    """An upper bound: all students with their adapters, and the checkpoints of running trials.
+    Garbage collection keeps the real value below it."""
+    basis: list[str]
+    """How it was computed, in words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolForecast:
+    """The forecast of a pool's training; None where nothing is known to compute it."""
+
+    epochs: int
+    """The epochs of all phases."""
+    worker_hours: float | None
+    """The sum over all workers, which work at the same time."""
+    gpu_hours: float | None
+    disk_bytes: float | None
+    """An upper bound: the supernet, the supernet that teaches, and two checkpoints."""
+    basis: list[str]
+    """How it was computed, in words."""
+
+
+def forecast_search(work: SearchWork, known: Known) -> Forecast:
+    """Return trials, hours and disk space of a search."""
+    base = _trial_cost(work.base, work, known)
+    trial = _trial_cost(work.trial, work, known)
+    control = _trial_cost(replace(work.trial, has_teacher=False), work, known)
+    trials = work.trials
+    controls = Range(least=1, most=trials.most) if work.has_controls else Range(least=0, most=0)
+    # At most every trial but the first beats those before it, and is trained again.
+    confirmations = trials.most - 1 if work.confirms else 0
+    hours = None
+    if trial is not None and control is not None and base is not None:
+        trained = Range(
+            least=trials.least + work.repetitions,
+            most=trials.most + work.repetitions + confirmations,
+        )
+        hours = Range(
+            least=_hours(base, trial, control, trained.least, controls.least),
+            most=_hours(base, trial, control, trained.most, controls.most),
+        )
+    return Forecast(
+        trials=trials,
+        controls=controls,
+        worker_hours=hours,
+        gpu_hours=hours and hours.times(work.resources.gpus_per_trial),
+        disk_bytes=_disk_bytes(work.resources, trial, trials.most + controls.most),
+        basis=[
+            *_basis(work.trial, base, trial),
+            "the pool's training and failed attempts are not included",
+        ],
+    )
+
+
+def forecast_distillation(work: DistillationWork, known: Known) -> Forecast:
+    """Return stages, hours and disk space of a distillation."""
+    stage = _trial_cost(work.stage, work, known)
+    base = None if work.base is None else _trial_cost(work.base, work, known)
+    hours = None
+    if stage is not None and (base is not None or work.base is None):
+        first_s = base.seconds if base else 0.0
+        hours = Range(
+            least=(first_s + work.stages.least * stage.seconds) / _HOUR_S,
+            most=(first_s + work.stages.most * stage.seconds) / _HOUR_S,
+        )
+    return Forecast(
+        trials=work.stages,
+        controls=Range(least=0, most=0),
+        worker_hours=hours,
+        gpu_hours=hours and hours.times(work.resources.gpus_per_trial),
+        disk_bytes=_disk_bytes(work.resources, stage, work.stages.most),
+        basis=[
+            *_basis(work.stage, base, stage),
+            "each stage is counted as a stage with one teacher",
+            "the pool's training, "
+            + ("the measuring of adaptation costs " if work.measures_costs else "")
+            + "and failed attempts are not included",
+        ],
+    )
+
+
+def forecast_pool(work: PoolWork, known: Known) -> PoolForecast:
+    """Return epochs, hours and disk space of a pool's training."""
+    costs = [
+        forecast(
+            phase,
+            known.earlier,
+            known.images,
+            evaluated_areas=work.evaluated_areas if number == len(work.phases) else (),
+            cpus=work.cpus_per_worker,
+            what="phase",
+        )
+        for number, (_, phase) in enumerate(work.phases, start=1)
+    ]
+    found = [
+        (name, cost) for (name, _), cost in zip(work.phases, costs, strict=True) if cost is not None
+    ]
+    hours = sum(cost.seconds for _, cost in found) / _HOUR_S if found else None
+    weights = max((cost.stored_bytes for _, cost in found), default=None)
+    basis = [f"phase {name}: {cost.explanation}" for name, cost in found] or [
+        "no pool has trained on this data set, and its images are not counted yet: hours and bytes "
+        "are not known"
+    ]
+    return PoolForecast(
+        epochs=sum(phase.epochs for _, phase in work.phases),
+        worker_hours=hours,
+        gpu_hours=None if hours is None else hours * work.gpus_per_worker,
+        disk_bytes=None if weights is None else weights * _SUPERNETS,
+        basis=[
+            *basis,
+            "each step is counted as a step of the largest subnet; waiting for workers and failed "
+            "attempts are not included",
+        ],
+    )
+
+
+def _trial_cost(
+    training: Training, work: SearchWork | DistillationWork, known: Known
+) -> Cost | None:
+    return forecast(
+        training,
+        known.earlier,
+        known.images,
+        evaluated_areas=work.evaluated_areas,
+        cpus=work.resources.cpus_per_trial,
+    )
+
+
+def _hours(base: Cost, trial: Cost, control: Cost, trials: float, controls: float) -> float:
+    return (base.seconds + trials * trial.seconds + controls * control.seconds) / _HOUR_S
+
+
+def _disk_bytes(resources: Resources, trial: Cost | None, trials: float) -> float | None:
+    if trial is None:
+        return None
+    in_flight = min(resources.trials_in_flight, trials)
+    checkpoints = _CHECKPOINTS_PER_TRIAL * CHECKPOINT_PER_WEIGHTS * in_flight
+    return trial.stored_bytes * (1 + trials + checkpoints)
+
+
+def _basis(training: Training, base: Cost | None, trial: Cost | None) -> list[str]:
+    found = [f"trials: {trial.explanation}"] if trial else []
+    found += [f"base: {base.explanation}"] if base else []
+    if found:
+        return found
+    missing = "its images are not counted yet" if training.backbone else "the base is loaded"
+    return [f"no trial has trained on this data set, and {missing}: hours and bytes are not known"]
