@@ -20,7 +20,7 @@ def main() -> None:
     try:
         # An open event stream must not delay the end of the process for long.
         uvicorn.run(
-            create_app(database, rules),
+            create_app(database, rules, loaded.artifact_root),
             host=loaded.api_host,
             port=loaded.api_port,
             proxy_headers=False,  # clients can forge them; requests are counted by real addresses

@@ -30,7 +30,7 @@ MAX_BODY_BYTES = 1 << 20
 _WEB = Path(__file__).parent / "web"
 
 
-def create_app(database: Database, rules: Rules = WITHOUT_TOKENS) -> FastAPI:
+def create_app(database: Database, rules: Rules = WITHOUT_TOKENS, artifacts: str = "") -> FastAPI:
     """Return the app on a database that is open and upgraded (`searchd.store.upgrade`)."""
     app = _App(
         title="searchd",
@@ -40,6 +40,7 @@ def create_app(database: Database, rules: Rules = WITHOUT_TOKENS) -> FastAPI:
     )
     app.state.database = database
     app.state.rules = rules
+    app.state.artifacts = artifacts
     app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES)
     app.add_middleware(Gate, database=database, rules=rules)  # the last one added is the outermost
     problems.install(app)

@@ -31,8 +31,11 @@ def check_dataset(spec: DatasetSpec, roots: tuple[Path, ...]) -> None:
     Raises:
         InvalidValueError: A path of the data set is not below any of the roots.
     """
+    for path in spec.source.paths if spec.source else ():
+        _check("paths", str(path), roots)
     for name, split in (("train", spec.train), ("validation", spec.validation)):
-        _check(f"{name}.annotations", str(split.annotations), roots)
+        if spec.source is None:  # else the service chose the path, in its artifact store
+            _check(f"{name}.annotations", str(split.annotations), roots)
         _check(f"{name}.images", str(split.images), roots)
 
 

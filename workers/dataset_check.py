@@ -3,7 +3,8 @@
 from dataclasses import asdict
 from typing import Any
 
-from detection.data.coco import check_dataset
+from detection.data.imports import import_dataset
+from detection.data.inspection import check_dataset
 from searchd.spec import DatasetSpec
 
 
@@ -18,4 +19,6 @@ def check(spec: DatasetSpec) -> dict[str, Any]:
         DataError: The data set has faults; the message counts them by kind and names files, records
             and cures of the first ones.
     """
+    if spec.source is not None:
+        return asdict(import_dataset(spec, spec.source))
     return asdict(check_dataset(spec))

@@ -22,6 +22,7 @@ from api.schemas.distillations import Distillation, DistillationDetails
 from api.schemas.forecasts import Forecast, PoolForecast
 from searchd.domain.lifecycle import is_final
 from searchd.spec import (
+    DatasetImport,
     DatasetSpec,
     DistillationSpec,
     FinishSpec,
@@ -56,7 +57,9 @@ class Client(Transport):
 
     # Data sets
 
-    def create_dataset(self, spec: DatasetSpec, *, key: str | None = None) -> schemas.Dataset:
+    def create_dataset(
+        self, spec: DatasetSpec | DatasetImport, *, key: str | None = None
+    ) -> schemas.Dataset:
         """Register a data set. Repeating the call with the same `key` creates nothing new."""
         return self._create("/datasets", spec, key, schemas.Dataset)
 

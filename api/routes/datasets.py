@@ -1,10 +1,11 @@
 """The endpoints of data sets."""
 
 from collections.abc import AsyncIterator
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Response, status
+from fastapi import APIRouter, Body, Depends, Query, Request, Response, status
 from fastapi.sse import EventSourceResponse, ServerSentEvent
+from pydantic import Discriminator, Tag
 
 from api import data_roots, events, schemas
 from api.auth import CallerDep
@@ -21,8 +22,9 @@ from api.dependencies import (
     ValidateOnly,
     created,
 )
+from searchd.domain.errors import InvalidValueError
 from searchd.domain.lifecycle import DatasetStatus
-from searchd.spec import DatasetSpec
+from searchd.spec import DatasetImport, DatasetSpec
 from searchd.store.models import DatasetRow
 from searchd.store.resources import datasets
 
@@ -34,6 +36,16 @@ def _find(database: DatabaseDep, dataset: DatasetReference) -> DatasetRow:
         return datasets.get(session, dataset)
 
 
+def _form(body: Any) -> str:
+    """Return which of the two forms of a request a body has."""
+    return "paths" if isinstance(body, dict) and "paths" in body else "splits"
+
+
+Requested = Annotated[
+    Annotated[DatasetSpec, Tag("splits")] | Annotated[DatasetImport, Tag("paths")],
+    Discriminator(_form),
+    Body(),
+]
 Found = Annotated[DatasetRow, Depends(_find)]
 
 
@@ -41,14 +53,23 @@ Found = Annotated[DatasetRow, Depends(_find)]
     "", response_model=schemas.Dataset, status_code=status.HTTP_201_CREATED, responses=NO_CONTENT
 )
 def create_dataset(
-    spec: DatasetSpec,
+    spec: Requested,
+    request: Request,
     database: DatabaseDep,
     caller: CallerDep,
     rules: RulesDep,
     idempotency_key: IdempotencyKey = None,
     validate_only: ValidateOnly = False,
 ) -> Response:
-    """Register a data set. Its files are checked in the background."""
+    """Register a data set. Its files are checked in the background.
+
+    Give `train` and `validation` for COCO files, or `paths` for a data set in any format. The check
+    of `paths` makes the splits that are missing and stores annotation files in COCO's format.
+    """
+    if isinstance(spec, DatasetImport):
+        spec = spec.stored_below(request.app.state.artifacts)
+    elif spec.source is not None:
+        raise InvalidValueError("source cannot be given; give paths instead of the splits")
     data_roots.check_dataset(spec, rules.data_roots)
     with database.write() as session:
         row = datasets.create(session, spec, idempotency_key=idempotency_key, owner=caller.name)

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +9,7 @@ import typer
 
 from cli.errors import FAILED
 from cli.output import Format, FormatOption, show_json, show_rows
-from searchd.spec import MAX_EMPTY_SHARE, MAX_FAULT_SHARE
+from searchd.spec import MAX_EMPTY_SHARE, MAX_FAULT_SHARE, VALIDATION_SHARE, DataFormat
 
 PROGRESS_SECONDS = 5.0
 """Seconds between two lines of progress."""
@@ -26,16 +25,6 @@ Paths = Annotated[
         "the data.yaml of a YOLO data set.",
     ),
 ]
-
-
-class DataFormat(StrEnum):
-    """Annotation format of a data set; see `detection.data.formats.detect`."""
-
-    COCO = "coco"
-    YOLO = "yolo"
-    VOC = "voc"
-    CVAT = "cvat"
-    LABEL_STUDIO = "labelstudio"
 
 
 FormatOfData = Annotated[
@@ -90,7 +79,7 @@ FaultShare = Annotated[
 def check(
     paths: Paths,
     data_format: FormatOfData = None,
-    validation_share: ValidationShare = 0.2,
+    validation_share: ValidationShare = VALIDATION_SHARE,
     test_share: TestShare = None,
     seed: Seed = 0,
     group_by: GroupBy = None,
@@ -104,7 +93,6 @@ def check(
     are applied when it is read, warnings and statistics. Exits with 0 if the data set is accepted,
     else with 1.
     """
-    from detection.data.formats import detect
     from detection.data.paths import inspect_paths
     from detection.data.splits import SplitPlan
 
@@ -113,7 +101,7 @@ def check(
     )
     found = inspect_paths(
         [path.absolute() for path in paths],
-        data_format=None if data_format is None else detect.DataFormat(data_format.value),
+        data_format=data_format,
         plan=plan,
         max_empty_share=max_empty_share,
         max_fault_share=max_fault_share,

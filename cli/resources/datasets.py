@@ -12,7 +12,14 @@ from cli.output import Format, FormatOption, show_json, show_list, show_one
 from cli.resources import dataset_check
 from cli.service import STATUS_HELP, URL, KeyOption, UrlOption
 from searchd.domain.lifecycle import DatasetStatus
-from searchd.spec import DatasetSpec, SplitSpec
+from searchd.spec import (
+    MAX_EMPTY_SHARE,
+    MAX_FAULT_SHARE,
+    VALIDATION_SHARE,
+    DatasetImport,
+    DatasetSpec,
+    SplitSpec,
+)
 
 app = typer.Typer(
     no_args_is_help=True, help="Data sets in COCO format, on which detectors are trained."
@@ -37,10 +44,26 @@ def add(
     name: Annotated[
         str, typer.Argument(help="Name of the data set, by which pools and searches refer to it.")
     ],
-    train_annotations: Annotated[Path, _annotations("train")],
-    train_images: Annotated[Path, _images("train")],
-    validation_annotations: Annotated[Path, _annotations("validation")],
-    validation_images: Annotated[Path, _images("validation")],
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[PATH...]",
+            help="A folder with the data set in COCO, YOLO, Pascal VOC, CVAT or Label Studio "
+            "format, or what else `searchd dataset check` takes. Not with the four options of COCO "
+            "files.",
+        ),
+    ] = None,
+    train_annotations: Annotated[Path | None, _annotations("train")] = None,
+    train_images: Annotated[Path | None, _images("train")] = None,
+    validation_annotations: Annotated[Path | None, _annotations("validation")] = None,
+    validation_images: Annotated[Path | None, _images("validation")] = None,
+    data_format: dataset_check.FormatOfData = None,
+    validation_share: dataset_check.ValidationShare = VALIDATION_SHARE,
+    test_share: dataset_check.TestShare = None,
+    seed: dataset_check.Seed = 0,
+    group_by: dataset_check.GroupBy = None,
+    max_empty_share: dataset_check.EmptyShare = MAX_EMPTY_SHARE,
+    max_fault_share: dataset_check.FaultShare = MAX_FAULT_SHARE,
     wait: Annotated[bool, typer.Option(help="Whether to wait until the files are checked.")] = True,
     key: KeyOption = None,
     url: UrlOption = URL,
@@ -48,15 +71,31 @@ def add(
 ) -> None:
     """Register a data set and check its files.
 
-    Every worker of the cluster must be able to read the paths.
+    Give PATH for a data set in any format: the splits that it lacks are made, and its annotations
+    are stored as COCO files by the service. Or give the four options of COCO files, which are used
+    as they are. Every worker of the cluster must be able to read the paths.
     """
-    spec = DatasetSpec(
-        name=name,
-        train=SplitSpec(annotations=train_annotations.absolute(), images=train_images.absolute()),
-        validation=SplitSpec(
-            annotations=validation_annotations.absolute(), images=validation_images.absolute()
-        ),
-    )
+    files = [train_annotations, train_images, validation_annotations, validation_images]
+    given = [file.absolute() for file in files if file is not None]
+    shares = {"max_empty_share": max_empty_share, "max_fault_share": max_fault_share}
+    spec: DatasetSpec | DatasetImport
+    if paths and not given:
+        spec = DatasetImport(
+            name=name,
+            paths=tuple(path.absolute() for path in paths),
+            format=data_format,
+            validation_share=validation_share,
+            test_share=test_share,
+            seed=seed,
+            group_by=group_by,
+            **shares,
+        )
+    elif len(given) == len(files) and not paths:
+        train = SplitSpec(annotations=given[0], images=given[1])
+        validation = SplitSpec(annotations=given[2], images=given[3])
+        spec = DatasetSpec(name=name, train=train, validation=validation, **shares)
+    else:
+        raise typer.BadParameter("give either PATH, or annotations and images of both splits")
     with Client(url) as client:
         dataset = client.create_dataset(spec, key=key)
         if wait:
@@ -155,6 +194,7 @@ def _show(dataset: Dataset, output: Format) -> None:
         "reason": dataset.status_reason,
         "train": dataset.spec.train.annotations,
         "validation": dataset.spec.validation.annotations,
+        "source": ", ".join(map(str, dataset.spec.source.paths)) if dataset.spec.source else None,
         **{f"{name} (checked)": value for name, value in (dataset.summary or {}).items()},
     }
     show_one(dataset, rows, output)

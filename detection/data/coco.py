@@ -4,12 +4,12 @@ Boxes are xyxy in pixels of the image as it is shown, except in the annotation f
 width, height. Labels are 0..num_classes-1, in the order of the category ids.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from detection.data.coco_documents import coco_document
 from detection.data.documents import Document, read_document
 from detection.data.findings import fault_text
 from detection.data.image_files import read_pixels
@@ -92,18 +92,9 @@ class CocoSplit:
     def ground_truth(self) -> dict[str, Any]:
         """Return the records as a COCO document for evaluation.
 
-        Ids of images and annotations count from 1, since COCO's evaluation takes an annotation with
-        id 0 for no match. Image i of the document is record i - 1, category i is label i - 1.
+        Ids of images, annotations and categories count from 1; see `coco_document`.
         """
-        images = [
-            {"id": number, "width": record.width, "height": record.height}
-            for number, record in enumerate(self.records, start=1)
-        ]
-        categories = [{"id": i, "name": name} for i, name in enumerate(self.class_names, start=1)]
-        annotations = [a for i, r in enumerate(self.records, start=1) for a in _annotations(i, r)]
-        for number, annotation in enumerate(annotations, start=1):
-            annotation["id"] = number
-        return {"images": images, "annotations": annotations, "categories": categories}
+        return coco_document(self.records, self.class_names, self.spec.images)
 
 
 def _pixels(record: ImageRecord) -> NDArray[np.uint8]:
@@ -118,33 +109,3 @@ def _pixels(record: ImageRecord) -> NDArray[np.uint8]:
             f"{record.width}x{record.height}; it changed since the check"
         )
     return pixels
-
-
-def _annotations(image_id: int, record: ImageRecord) -> list[dict[str, Any]]:
-    crowd_areas = (record.crowd_boxes[:, 2:] - record.crowd_boxes[:, :2]).prod(axis=1)
-    return [
-        *_of_boxes(image_id, record.boxes, record.labels, record.areas, 0),
-        *_of_boxes(image_id, record.crowd_boxes, record.crowd_labels, crowd_areas, 1),
-    ]
-
-
-def _of_boxes(
-    image_id: int,
-    boxes: NDArray[np.float32],
-    labels: NDArray[np.int64],
-    areas: NDArray[Any],
-    iscrowd: int,
-) -> Sequence[dict[str, Any]]:
-    corners = boxes.astype(np.float64)
-    corners[:, 2:] -= corners[:, :2]
-    rows = zip(corners.tolist(), labels.tolist(), areas.tolist(), strict=True)
-    return [
-        {
-            "image_id": image_id,
-            "category_id": label + 1,
-            "bbox": box,
-            "area": area,
-            "iscrowd": iscrowd,
-        }
-        for box, label, area in rows
-    ]

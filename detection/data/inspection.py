@@ -3,14 +3,14 @@
 import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from detection.data import kinds
 from detection.data.documents import read_document
 from detection.data.findings import Finding, Findings, Limit, Severity, fault_text, judged
-from detection.data.formats.sources import SplitSource
+from detection.data.formats.sources import SplitSource, is_inside
 from detection.data.image_files import ImageFile, inspect_image
 from detection.data.image_paths import cure_for_missing
 from detection.data.records import ImageRecord, NormalisedSplit, normalise
@@ -64,6 +64,10 @@ class Inspection:
     splits: Mapping[str, NormalisedSplit]
     """Splits by name; without those whose annotation file cannot be read."""
     findings: Findings
+    image_digests: Mapping[Path, str] = field(default_factory=dict)
+    """SHA-256 of each image that can be read."""
+    sources: Mapping[str, frozenset[Path]] = field(default_factory=dict)
+    """Annotation files of each split."""
 
     @property
     def is_accepted(self) -> bool:
@@ -100,7 +104,15 @@ def check_dataset(spec: DatasetSpec, *, progress: Progress | None = None) -> Dat
         DataError: The data set has faults. The message counts them by kind, and names files,
             records and cures of the first ones.
     """
-    found = inspect_dataset(spec, progress=progress)
+    return summary_of(inspect_dataset(spec, progress=progress))
+
+
+def summary_of(found: Inspection) -> DatasetSummary:
+    """Return the summary of a data set that is accepted.
+
+    Raises:
+        DataError: The data set has faults.
+    """
     faults = found.findings.of(Severity.FAULT)
     if faults:
         raise DataError(fault_text(faults))
@@ -133,6 +145,7 @@ def inspect_splits(
     *,
     max_empty_share: float,
     max_fault_share: float,
+    root: Path | None = None,
     progress: Progress | None = None,
 ) -> Inspection:
     """Check splits, each alone and all together.
@@ -141,10 +154,13 @@ def inspect_splits(
         sources: Splits by name; the first one is the train split.
         max_empty_share: See `searchd.spec.DatasetSpec`.
         max_fault_share: See `searchd.spec.DatasetSpec`.
+        root: Folder that all images must be below, links followed; others are not read.
         progress: Called while images are read.
     """
     findings = Findings()
     splits = _read_splits(sources, findings)
+    if root is not None:
+        splits = {name: _inside(split, root, findings) for name, split in splits.items()}
     limits = {Limit.EMPTY: max_empty_share, Limit.FAULTY: max_fault_share}
     for split in splits.values():
         findings.extend(judged(split.findings, split.num_annotations, limits))
@@ -153,7 +169,24 @@ def inspect_splits(
     compare_classes(splits, findings)
     report_classes(splits, findings)
     compare_images(splits, files, findings)
-    return Inspection(splits=splits, findings=findings)
+    return Inspection(
+        splits=splits,
+        findings=findings,
+        image_digests={path: file.digest for path, file in files.items()},
+        sources={n: source.sources or frozenset([source.file]) for n, source in sources.items()},
+    )
+
+
+def _inside(split: NormalisedSplit, root: Path, findings: Findings) -> NormalisedSplit:
+    """Return the split without images outside a folder, which are reported."""
+    outside = [record for record in split.records if not is_inside(record.path, root)]
+    for record in outside:
+        problem = f"{record.path} is outside {root}"
+        findings.add(kinds.IMAGE_NAME, split.file, f"image {record.image_id}", problem)
+    if not outside:
+        return split
+    kept = tuple(record for record in split.records if record not in outside)
+    return replace(split, records=kept)
 
 
 def _read_splits(

@@ -7,12 +7,12 @@ from pathlib import Path
 from detection.data import kinds
 from detection.data.documents import read_document
 from detection.data.findings import Findings
-from detection.data.formats.detect import DataFormat, read_sources
+from detection.data.formats.detect import read_sources
 from detection.data.formats.sources import TEST, TRAIN, VALIDATION, SplitSource
 from detection.data.inspection import Inspection, Progress, inspect_splits
 from detection.data.splits import SplitPlan, partition
 from searchd.domain.errors import DataError, InvalidValueError
-from searchd.spec import MAX_EMPTY_SHARE, MAX_FAULT_SHARE
+from searchd.spec import MAX_EMPTY_SHARE, MAX_FAULT_SHARE, DataFormat
 
 DEFAULT_TEST_SHARE = 0.1
 """Share of the images of a test split that is made with a validation split."""
@@ -25,6 +25,7 @@ def inspect_paths(
     plan: SplitPlan | None = None,
     max_empty_share: float = MAX_EMPTY_SHARE,
     max_fault_share: float = MAX_FAULT_SHARE,
+    root: Path | None = None,
     progress: Progress | None = None,
 ) -> Inspection:
     """Read a data set in any format, make the splits that it lacks, and check it.
@@ -37,13 +38,15 @@ def inspect_paths(
         plan: How missing splits are made.
         max_empty_share: See `searchd.spec.DatasetSpec`.
         max_fault_share: See `searchd.spec.DatasetSpec`.
+        root: Folder that all images must be below, links followed; others are not read.
         progress: Called while images are read.
 
     Raises:
         InvalidValueError: The plan cannot be carried out.
     """
     try:
-        sources = with_missing_splits(read_sources(paths, data_format), plan or SplitPlan())
+        sources = read_sources(paths, data_format, root=root)
+        sources = with_missing_splits(sources, plan or SplitPlan())
     except DataError as error:
         findings = Findings()
         findings.add(kinds.DOCUMENT, paths[0], "", str(error).removeprefix(f"{paths[0]}: "))
@@ -52,6 +55,7 @@ def inspect_paths(
         sources,
         max_empty_share=max_empty_share,
         max_fault_share=max_fault_share,
+        root=root,
         progress=progress,
     )
 

@@ -9,7 +9,8 @@ from searchd.domain.detector import Detector, MmdetDetector
 from searchd.domain.subnet import Subnet
 from searchd.domain.teacher import RegisteredTeacher, teachers_of
 from searchd.domain.trial import Artifact, Proposal, TakeSubnet, TrialRole
-from searchd.spec.base import DatasetSpec, ResolutionText, Spec
+from searchd.spec.base import ResolutionText, Spec
+from searchd.spec.dataset import DatasetSpec
 from searchd.spec.pool import PoolSpec, SpaceSpec
 from searchd.spec.search import MmdetSpec, ScoreSpec
 from searchd.spec.teachers import TeacherSpec

@@ -5,17 +5,23 @@ Imports pydantic, `searchd.domain` and `searchd.search`; never torch, Ray or the
 """
 
 from searchd.spec.base import (
-    MAX_EMPTY_SHARE,
-    MAX_FAULT_SHARE,
     NAME_PATTERN,
-    DatasetSpec,
     Name,
     ResolutionText,
     Spec,
-    SplitSpec,
     TrialId,
 )
 from searchd.spec.codecs import ACTION, DETECTOR, PLAN, PROPOSAL, SUBNET
+from searchd.spec.dataset import (
+    MAX_EMPTY_SHARE,
+    MAX_FAULT_SHARE,
+    VALIDATION_SHARE,
+    DataFormat,
+    DatasetImport,
+    DatasetSource,
+    DatasetSpec,
+    SplitSpec,
+)
 from searchd.spec.distillations import (
     DistillationSpec,
     StudentSpec,
@@ -53,6 +59,10 @@ from searchd.spec.training import (
 __all__ = [
     "MAX_EMPTY_SHARE",
     "MAX_FAULT_SHARE",
+    "VALIDATION_SHARE",
+    "DataFormat",
+    "DatasetImport",
+    "DatasetSource",
     "check_subnets",
     "StudentSpec",
     "TrialId",

@@ -1,6 +1,5 @@
-"""What every spec is built from: the base class, names, resolutions, data sets."""
+"""What every spec is built from: the base class, names, resolutions."""
 
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
@@ -38,10 +37,6 @@ TrialId = Annotated[str, Field(pattern=r"^[a-z0-9]+-[a-z0-9]+-[a-z0-9-]+$", max_
 """The id of a trial, for example "s-7f3k2m-12"."""
 
 
-MAX_EMPTY_SHARE, MAX_FAULT_SHARE = 0.05, 0.0
-"""Defaults of `DatasetSpec.max_empty_share` and `DatasetSpec.max_fault_share`."""
-
-
 class Spec(BaseModel):
     """Base of every spec: immutable, without unknown fields.
 
@@ -51,31 +46,3 @@ class Spec(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
-
-
-class SplitSpec(Spec):
-    """One split of a COCO-format data set."""
-
-    annotations: Path
-    """Path of the COCO instances file (JSON) with the images and boxes of the split."""
-    images: Path
-    """Path of the folder that every `file_name` in the annotations is relative to."""
-
-
-class DatasetSpec(Spec):
-    """A data set in COCO format, on a disk that every worker can read."""
-
-    name: Name
-    """Name of the data set, by which pools, searches and distillations refer to it."""
-    train: SplitSpec
-    """Split that pools, students and controls are trained on."""
-    validation: SplitSpec
-    """Split that AP is measured on; it is never trained on."""
-    max_empty_share: float = Field(default=MAX_EMPTY_SHARE, ge=0, le=1)
-    """Largest share of a split's annotations that may be left out since their box encloses nothing:
-    no area, a side below one pixel, or outside the image. One such box is always allowed. A larger
-    share refuses the data set."""
-    max_fault_share: float = Field(default=MAX_FAULT_SHARE, ge=0, le=1)
-    """Largest share of a split's annotations that may be left out since they cannot be meant:
-    NaN, a negative width, an unknown image or category. A larger share refuses the data set; by
-    default any."""

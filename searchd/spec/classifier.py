@@ -10,7 +10,8 @@ from pydantic import Field, field_validator, model_validator
 
 from searchd.domain.architecture import Architecture, preset
 from searchd.domain.trial import Artifact
-from searchd.spec.base import Spec, SplitSpec
+from searchd.spec.base import Spec
+from searchd.spec.dataset import SplitSpec
 
 
 class ClassifierSpec(Spec):

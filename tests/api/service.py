@@ -36,7 +36,10 @@ def serve(folder: Path, rules: Rules = WITHOUT_TOKENS) -> Iterator[Service]:
     upgrade(url)
     database = Database(url)
     config = uvicorn.Config(
-        create_app(database, rules), port=0, log_level="warning", lifespan="off"
+        create_app(database, rules, str(folder / "artifacts")),
+        port=0,
+        log_level="warning",
+        lifespan="off",
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)

@@ -37,6 +37,29 @@ def test_a_created_data_set_is_found_where_location_says(http: httpx.Client) -> 
     assert http.get("/datasets/shapes").json() == created
 
 
+def test_a_data_set_is_created_from_paths_in_any_format(http: httpx.Client) -> None:
+    body = {"name": "mine", "paths": ["/data/mine"], "format": "yolo", "group_by": "^clip"}
+
+    created = http.post("/datasets", json=body)
+    spec = created.json()["spec"]
+
+    assert (created.status_code, created.json()["status"]) == (201, "checking")
+    assert spec["train"]["images"] == "/data/mine"
+    assert "/artifacts/datasets/mine-" in spec["train"]["annotations"]
+    assert (spec["source"]["format"], spec["source"]["group_by"]) == ("yolo", "^clip")
+    again = http.post("/datasets", json={**body, "name": "again", "paths": ["relative"]})
+    assert again.status_code == 422
+
+
+def test_source_of_a_data_set_cannot_be_given_with_its_splits(http: httpx.Client) -> None:
+    body = {**_dataset(), "source": {"paths": ["/data/mine"]}}
+
+    response = http.post("/datasets", json=body)
+
+    assert response.status_code == 422
+    assert "give paths instead" in response.text
+
+
 def test_a_pool_and_a_search_are_created_from_their_specs(
     http: httpx.Client, database: Database
 ) -> None:

@@ -1,7 +1,6 @@
 """Finds out which annotation format a data set has, and reads it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from enum import StrEnum
 from pathlib import Path
 
 from detection.data.formats.coco_files import annotation_files, coco_sources, has_coco_file
@@ -12,22 +11,11 @@ from detection.data.formats.voc import is_voc_file, voc_sources
 from detection.data.formats.yolo import label_file, yolo_sources
 from detection.data.formats.yolo_layouts import configuration, names_file
 from searchd.domain.errors import DataError
-
-
-class DataFormat(StrEnum):
-    """Annotation format of a data set."""
-
-    COCO = "coco"
-    YOLO = "yolo"
-    VOC = "voc"
-    CVAT = "cvat"
-    LABEL_STUDIO = "labelstudio"
-
+from searchd.spec import DataFormat
 
 Reader = Callable[[Sequence[Path]], dict[str, SplitSource]]
 _READERS: Mapping[DataFormat, Reader] = {
     DataFormat.COCO: coco_sources,
-    DataFormat.YOLO: yolo_sources,
     DataFormat.VOC: voc_sources,
     DataFormat.CVAT: cvat_sources,
     DataFormat.LABEL_STUDIO: label_studio_sources,
@@ -35,13 +23,14 @@ _READERS: Mapping[DataFormat, Reader] = {
 
 
 def read_sources(
-    paths: Sequence[Path], data_format: DataFormat | None = None
+    paths: Sequence[Path], data_format: DataFormat | None = None, *, root: Path | None = None
 ) -> dict[str, SplitSource]:
     """Return the splits of a data set by name, at least one.
 
     Args:
         paths: Files and folders of the data set.
         data_format: Format; found by looking if None.
+        root: Folder that configuration files must not lead out of, links followed.
 
     Raises:
         DataError: A path is missing, or there is no data set in a known format.
@@ -49,7 +38,8 @@ def read_sources(
     for path in paths:
         if not path.exists():
             raise DataError(f"{path}: there is no such file or folder")
-    return _READERS[data_format or detect(paths)](paths)
+    chosen = data_format or detect(paths)
+    return yolo_sources(paths, root) if chosen is DataFormat.YOLO else _READERS[chosen](paths)
 
 
 def detect(paths: Sequence[Path]) -> DataFormat:

@@ -32,6 +32,8 @@ class SplitSource:
     """Content in COCO's format; read from `file` if None."""
     findings: Findings | None = None
     """Findings about the source files of the document."""
+    sources: frozenset[Path] = frozenset()
+    """Annotation files that the document was made of; empty for `file` alone."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -100,7 +102,13 @@ class Objects:
             "annotations": self.annotations,
             "categories": categories,
         }
-        return SplitSource(file=file, folder=self.folder, document=document, findings=self.findings)
+        return SplitSource(
+            file=file,
+            folder=self.folder,
+            document=document,
+            findings=self.findings,
+            sources=frozenset([file, *(Path(each["_file"]) for each in self.annotations)]),
+        )
 
 
 def split_name(name: str) -> str | None:
@@ -143,6 +151,11 @@ def _equal_end(one: Sequence[str], other: Sequence[str]) -> int:
     """Return how many of the last parts of two paths are equal."""
     pairs = zip(reversed(one), reversed(other), strict=False)
     return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
+
+
+def is_inside(path: Path, folder: Path) -> bool:
+    """Return whether a path, links followed, is a folder or below it."""
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
 def common_folder(paths: Iterable[Path], default: Path) -> Path:

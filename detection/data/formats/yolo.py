@@ -20,16 +20,17 @@ _BOX, _BOX_AND_SCORE = 5, 6
 """Numbers of a line with a box."""
 
 
-def yolo_sources(paths: Sequence[Path]) -> dict[str, SplitSource]:
+def yolo_sources(paths: Sequence[Path], root: Path | None = None) -> dict[str, SplitSource]:
     """Return the splits of a YOLO data set.
 
     Args:
         paths: Its folder, `data.yaml` or `.data` file.
+        root: Folder that configuration files must not lead out of, links followed.
 
     Raises:
-        DataError: There are no class names or no images.
+        DataError: There are no class names or no images, or a path leads out of `root`.
     """
-    layout = find_layout(paths[0])
+    layout = find_layout(paths[0], root)
     return {name: _split(images, layout) for name, images in layout.splits.items()}
 
 

@@ -14,6 +14,7 @@ from detection.data.formats.sources import (
     VALIDATION,
     files_below,
     images_below,
+    is_inside,
     split_name,
 )
 from searchd.domain.errors import DataError
@@ -39,21 +40,26 @@ class YoloLayout:
     """Images of each split."""
 
 
-def find_layout(path: Path) -> YoloLayout:
+def find_layout(path: Path, root: Path | None = None) -> YoloLayout:
     """Return the layout of a data set.
 
     Args:
         path: Its folder, `data.yaml`, or `.data` file.
+        root: Folder that configuration files must not lead out of, links followed.
 
     Raises:
-        DataError: There are no class names or no images.
+        DataError: There are no class names or no images, or a path leads out of `root`.
     """
     file = path if path.is_file() else configuration(path)
     if file is None:
         return _by_folders(path)
-    layout = _of_yaml(file) if file.suffix in (".yaml", ".yml") else _of_data_file(file)
+    is_yaml = file.suffix in (".yaml", ".yml")
+    layout = _of_yaml(file, root) if is_yaml else _of_data_file(file, root)
     if not layout.splits:
         raise DataError(f"{file}: found no images of a split that it names")
+    for images in layout.splits.values():
+        for image in images:
+            _check_inside(file, image, root)
     return layout
 
 
@@ -79,7 +85,7 @@ def _is_yaml(path: Path) -> bool:
     return isinstance(content, dict) and bool({"names", "nc"} & content.keys())
 
 
-def _of_yaml(file: Path) -> YoloLayout:
+def _of_yaml(file: Path, root: Path | None) -> YoloLayout:
     try:
         content = yaml.safe_load(file.read_bytes())
     except (OSError, yaml.YAMLError, ValueError) as error:
@@ -87,21 +93,22 @@ def _of_yaml(file: Path) -> YoloLayout:
     if not isinstance(content, dict):
         raise DataError(f"{file}: must have the keys names, train and val")
     roots = _roots(file, content.get("path"))
-    splits = {name: _images(file, content, keys, roots) for name, keys in _KEYS.items()}
+    splits = {name: _images(file, content, keys, roots, root) for name, keys in _KEYS.items()}
     return YoloLayout(
         file, _names(content, file), {n: found for n, found in splits.items() if found}
     )
 
 
-def _of_data_file(file: Path) -> YoloLayout:
+def _of_data_file(file: Path, root: Path | None) -> YoloLayout:
     pairs = _pairs(file)
     roots = [file.parent, file.parent.parent]
-    splits = {name: _images(file, pairs, keys, roots) for name, keys in _KEYS.items()}
+    splits = {name: _images(file, pairs, keys, roots, root) for name, keys in _KEYS.items()}
     listed = _first_existing(
         [root / name for root in roots for name in _variants(pairs.get("names"))]
     )
     if listed is None:
         raise DataError(f"{file}: the file of class names is missing: {pairs.get('names')}")
+    _check_inside(file, listed, root)
     return _layout(file, _names_of_lines(listed), splits)
 
 
@@ -136,7 +143,11 @@ def _roots(file: Path, path: object) -> list[Path]:
 
 
 def _images(
-    file: Path, content: Mapping[str, Any], keys: Iterable[str], roots: Sequence[Path]
+    file: Path,
+    content: Mapping[str, Any],
+    keys: Iterable[str],
+    roots: Sequence[Path],
+    root: Path | None,
 ) -> list[Path]:
     """Return the images of a split; empty if the split is not named.
 
@@ -149,10 +160,11 @@ def _images(
     value = content[key]
     found: list[Path] = []
     for entry in value if isinstance(value, list) else [value]:
-        place = _first_existing([root / name for root in roots for name in _variants(entry)])
+        place = _first_existing([base / name for base in roots for name in _variants(entry)])
         if place is None and key not in _KEYS[TEST]:
             raise DataError(f"{file}: {key}: {entry} is missing (looked in {roots[0]} and near it)")
         if place is not None:
+            _check_inside(file, place, root)
             found += images_below(place) if place.is_dir() else list(_listed(place, roots))
     return found
 
@@ -175,6 +187,11 @@ def _listed(file: Path, roots: Sequence[Path]) -> Iterator[Path]:
         if name:
             candidates = [folder / variant for folder in folders for variant in _variants(name)]
             yield _first_existing(candidates) or file.parent / name
+
+
+def _check_inside(file: Path, path: Path, root: Path | None) -> None:
+    if root is not None and not is_inside(path, root):
+        raise DataError(f"{file}: {path} is outside {root}; give a folder that contains both")
 
 
 def _first_existing(paths: Iterable[Path]) -> Path | None:

@@ -5,8 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from cli.resources import dataset_check
-from detection.data.formats import detect
 from tests.cli.conftest import Run
 from tests.detection.data.field_draft import Draft, good, write
 
@@ -121,9 +119,3 @@ def test_missing_path_is_a_fault(offline: Run, tmp_path: Path) -> None:
 
     assert result.exit_code == 1
     assert "no such file" in json.loads(result.stdout)["faults"][0]["examples"][0]["problem"]
-
-
-def test_formats_of_the_option_are_those_that_are_read() -> None:
-    of_option = [each.value for each in dataset_check.DataFormat]
-
-    assert of_option == [each.value for each in detect.DataFormat]

@@ -48,6 +48,29 @@ def _shapes(folder: Path) -> list[str]:
     ]
 
 
+def test_a_data_set_is_registered_by_its_folder(
+    searchd: Run, database: Database, tmp_path: Path
+) -> None:
+    options = ("--data-format", "voc", "--seed", 7, "--no-wait", "--format", "json")
+
+    result = searchd("dataset", "add", "mine", tmp_path, *options)
+
+    assert result.exit_code == 0
+    with database.read() as session:
+        source = datasets.get(session, "mine").spec.source
+    assert source is not None
+    assert (source.paths, source.format, source.seed) == ((tmp_path,), "voc", 7)
+
+
+def test_a_data_set_needs_paths_or_all_four_parts(searchd: Run, tmp_path: Path) -> None:
+    parts = _shapes(tmp_path)
+
+    for arguments in ([], parts[:3], [tmp_path, *parts]):
+        result = searchd("dataset", "add", "mine", *arguments, "--no-wait")
+        assert result.exit_code == 2
+        assert "either PATH" in result.stderr
+
+
 def test_a_data_set_is_registered_by_its_parts(
     searchd: Run, database: Database, tmp_path: Path
 ) -> None:

@@ -7,11 +7,12 @@ import pytest
 from PIL import Image
 
 from detection.data.findings import Severity
-from detection.data.formats.detect import DataFormat, detect, read_sources
+from detection.data.formats.detect import detect, read_sources
 from detection.data.inspection import Inspection
 from detection.data.paths import inspect_paths
 from detection.data.records import NormalisedSplit
 from searchd.domain.errors import DataError
+from searchd.spec import DataFormat
 from tests.detection.data import format_writers as writers
 from tests.detection.data.field_draft import BOXES, ORIENTATION, drawn, encoded, good, write
 

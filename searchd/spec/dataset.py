@@ -1,0 +1,131 @@
+"""Data sets: COCO files, or paths in any format that the check turns into COCO files."""
+
+import hashlib
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from searchd.domain.errors import InvalidValueError
+from searchd.spec.base import Name, Spec
+
+MAX_EMPTY_SHARE, MAX_FAULT_SHARE, VALIDATION_SHARE = 0.05, 0.0, 0.2
+"""Defaults of the fields with these names."""
+_FILE_SUFFIXES = (".data", ".json", ".xml", ".yaml", ".yml")
+"""Ends of paths that name a file, for which the folder with it is meant."""
+
+
+class DataFormat(StrEnum):
+    """Annotation format of a data set."""
+
+    COCO = "coco"
+    YOLO = "yolo"
+    VOC = "voc"
+    CVAT = "cvat"
+    LABEL_STUDIO = "labelstudio"
+
+
+def _absolute(path: Path) -> Path:
+    if not path.is_absolute() or ".." in path.parts:
+        raise ValueError(f"{str(path)!r} must be an absolute path without '..'")
+    return path
+
+
+class SplitSpec(Spec):
+    """One split of a COCO-format data set."""
+
+    annotations: Path
+    """Path of the COCO instances file (JSON) with the images and boxes of the split."""
+    images: Path
+    """Path of the folder that every `file_name` in the annotations is relative to."""
+
+
+class DatasetSource(Spec):
+    """Paths of a data set in any format, and how splits that it lacks are made."""
+
+    paths: tuple[Annotated[Path, AfterValidator(_absolute)], ...] = Field(
+        min_length=1, max_length=6
+    )
+    """Folders and files of the data set, as `searchd dataset check` takes them. Images must be
+    below the folder that contains all of them."""
+    format: DataFormat | None = None
+    """Format of the annotations. None: found by looking."""
+    validation_share: float = Field(default=VALIDATION_SHARE, gt=0, lt=1)
+    """Share of the train images that become the validation split if there is none."""
+    test_share: float | None = Field(default=None, ge=0, lt=1)
+    """Share of the train images that become the test split if there is none. None: 0.1 if a
+    validation split is made too, else 0."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of the draw when splits are made."""
+    group_by: str | None = Field(default=None, max_length=200)
+    """Regular expression on `file_name`: images with the same match stay in one split."""
+
+    @property
+    def folder(self) -> Path:
+        """The deepest folder that contains all paths."""
+        folders = [p.parent if p.suffix in _FILE_SUFFIXES else p for p in self.paths]
+        return Path(os.path.commonpath(folders))
+
+
+class DatasetSpec(Spec):
+    """A data set in COCO format, on a disk that every worker can read."""
+
+    name: Name
+    """Name of the data set, by which pools, searches and distillations refer to it."""
+    train: SplitSpec
+    """Split that pools, students and controls are trained on."""
+    validation: SplitSpec
+    """Split that AP is measured on; it is never trained on."""
+    max_empty_share: float = Field(default=MAX_EMPTY_SHARE, ge=0, le=1)
+    """Largest share of a split's annotations that may be left out since their box encloses nothing:
+    no area, a side below one pixel, or outside the image. One such box is always allowed. A larger
+    share refuses the data set."""
+    max_fault_share: float = Field(default=MAX_FAULT_SHARE, ge=0, le=1)
+    """Largest share of a split's annotations that may be left out since they cannot be meant:
+    NaN, a negative width, an unknown image or category. A larger share refuses the data set; by
+    default any."""
+    source: DatasetSource | None = None
+    """What the check makes the annotation files of the splits from. None: they are there."""
+
+
+class DatasetImport(DatasetSource):
+    """A request to add a data set by its paths, in any format."""
+
+    name: Name
+    """Name of the data set, by which pools, searches and distillations refer to it."""
+    max_empty_share: float = Field(default=MAX_EMPTY_SHARE, ge=0, le=1)
+    """Largest share of a split's annotations that may be left out since their box encloses nothing:
+    no area, a side below one pixel, or outside the image. One such box is always allowed."""
+    max_fault_share: float = Field(default=MAX_FAULT_SHARE, ge=0, le=1)
+    """Largest share of a split's annotations that may be left out since they cannot be meant:
+    NaN, a negative width, an unknown image or category. By default any refuses the data set."""
+
+    def stored_below(self, root: str) -> DatasetSpec:
+        """Return the data set whose annotation files the check writes below an artifact store.
+
+        The same request has the same files.
+
+        Raises:
+            InvalidValueError: The artifact store is no folder, which annotation files need.
+        """
+        if not Path(root).is_absolute():
+            raise InvalidValueError(
+                f"annotation files cannot be stored at {root!r}; data sets can be added by paths "
+                "only if the artifact store (SEARCHD_ARTIFACTS) is an absolute path"
+            )
+        digest = hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+        folder = Path(root, "datasets", f"{self.name}-{digest}")
+        splits = {
+            split: SplitSpec(annotations=folder / f"{split}.json", images=self.folder)
+            for split in ("train", "validation")
+        }
+        shared = DatasetSource.model_fields.keys()
+        return DatasetSpec(
+            name=self.name,
+            **splits,
+            max_empty_share=self.max_empty_share,
+            max_fault_share=self.max_fault_share,
+            source=DatasetSource(**{field: getattr(self, field) for field in shared}),
+        )

@@ -1,0 +1,33 @@
+"""The paths of a data set in any format must be below the data roots, links followed."""
+
+from pathlib import Path
+
+import pytest
+
+from api import data_roots
+from searchd.domain.errors import InvalidValueError
+from searchd.spec import DatasetImport, DatasetSpec
+
+
+def stored(*paths: Path) -> DatasetSpec:
+    return DatasetImport(name="mine", paths=paths).stored_below("/artifacts")
+
+
+def test_paths_below_a_root_are_accepted_and_annotations_are_the_services(tmp_path: Path) -> None:
+    data_roots.check_dataset(stored(tmp_path / "mine"), (tmp_path,))
+
+
+def test_paths_outside_the_roots_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root/link").symlink_to(tmp_path)
+
+    for path in (tmp_path, Path("/etc"), tmp_path / "root/link/mine"):
+        with pytest.raises(InvalidValueError, match="SEARCHD_DATA_ROOTS"):
+            data_roots.check_dataset(stored(path), (tmp_path / "root",))
+
+
+def test_the_folder_of_all_paths_must_be_below_a_root(tmp_path: Path) -> None:
+    roots = (tmp_path / "a", tmp_path / "b")
+
+    with pytest.raises(InvalidValueError, match=r"train\.images"):
+        data_roots.check_dataset(stored(roots[0] / "x", roots[1] / "y"), roots)
