@@ -19,7 +19,10 @@ from PIL import Image, UnidentifiedImageError
 from searchd.domain.errors import DataError
 
 MAX_LOST_SHARE = 0.01
-"""Largest share of an image's pixels that missing bytes may affect."""
+"""Largest share of an image's pixels that missing bytes may affect: those from the first block that
+is not complete."""
+_BLOCK_PX = 16
+"""Side of the largest blocks that a JPEG consists of, in pixels."""
 _ORIENTATION = 0x0112
 _TURNED = range(5, 9)
 """EXIF orientations that exchange width and height."""
@@ -172,14 +175,36 @@ def _repaired_jpeg(data: bytes) -> tuple[Pixels, float] | None:
     if pixels is None:
         return None
     end = data.removesuffix(b"\xff")
-    lost = np.zeros(pixels.shape[:2], dtype=bool)
+    differs = np.zeros(pixels.shape[:2], dtype=bool)
     for padding in _PADDINGS:
         other = _decode(end + padding + _JPEG_END)
         if other is None or other.shape != pixels.shape:
             return None
-        lost |= (other != pixels).any(axis=2)
-    share = float(lost.mean())
-    return (pixels, share) if share <= MAX_LOST_SHARE else None
+        differs |= (other != pixels).any(axis=2)
+    share = _share_after_first(differs)
+    allowed = 0.0 if _is_progressive(data) else MAX_LOST_SHARE
+    return (pixels, share) if share <= allowed else None
+
+
+def _share_after_first(differs: NDArray[np.bool_]) -> float:
+    """Return the share of the blocks from the first differing one on, in the order of a JPEG.
+
+    A decoder fills all blocks after the end of the data, however the file is completed.
+    """
+    height, width = (-(-side // _BLOCK_PX) for side in differs.shape)
+    padded = np.zeros((height * _BLOCK_PX, width * _BLOCK_PX))
+    padded[: differs.shape[0], : differs.shape[1]] = differs
+    blocks = padded.reshape(height, _BLOCK_PX, width, _BLOCK_PX).mean(axis=(1, 3))
+    # Interpolated colours differ in one line of the blocks above and to the left, too.
+    differing = np.flatnonzero(blocks > 2 / _BLOCK_PX)
+    if not differing.size:
+        return float(differs.mean())
+    return 1 - float(differing[0]) / blocks.size
+
+
+def _is_progressive(data: bytes) -> bool:
+    """Return whether a JPEG has several scans: its last bytes refine the whole image."""
+    return b"\xff\xc2" in data
 
 
 def _refused(data: bytes) -> str:
@@ -211,7 +236,7 @@ def _reason_of_pillow(data: bytes) -> str:
                     "channel"
                 )
             image.load()
-            return f"OpenCV does not read this {image.format} file; save it as PNG"
+            return f"OpenCV cannot read this {image.format} file; save it again, as PNG"
     except UnidentifiedImageError:
         return "it is not an image"
     except Exception as error:  # Pillow's decoders raise many types for damaged files

@@ -163,8 +163,10 @@ def inspect_splits(
         splits = {name: _inside(split, root, findings) for name, split in splits.items()}
     limits = {Limit.EMPTY: max_empty_share, Limit.FAULTY: max_fault_share}
     for split in splits.values():
-        findings.extend(judged(split.findings, split.num_annotations, limits))
-        _report_objects(split, findings)
+        of_split = judged(split.findings, split.num_annotations, limits)
+        findings.extend(of_split)
+        has_faults = any(finding.severity is Severity.FAULT for finding in of_split)
+        _report_objects(split, has_faults, findings)
     files = _read_images(splits, findings, progress)
     compare_classes(splits, findings)
     report_classes(splits, findings)
@@ -205,11 +207,14 @@ def _read_splits(
     return splits
 
 
-def _report_objects(split: NormalisedSplit, findings: Findings) -> None:
-    """Report splits and images without objects, and images with very many."""
+def _report_objects(split: NormalisedSplit, has_faults: bool, findings: Findings) -> None:
+    """Report splits and images without objects, and images with very many.
+
+    Other faults of a split explain why it has no objects.
+    """
     empty = [record for record in split.records if not len(record.labels)]
     if len(empty) == len(split.records):
-        if not any(f.kind in _WITHOUT_OBJECTS for f in findings.of(Severity.FAULT)):
+        if not has_faults:
             findings.add(kinds.NO_OBJECTS, split.file, "", _nothing(split))
         return
     for record in empty:
@@ -219,10 +224,6 @@ def _report_objects(split: NormalisedSplit, findings: Findings) -> None:
         if len(record.labels) > MAX_DETECTIONS:
             problem = f"has {len(record.labels)} objects"
             findings.add(kinds.MANY_BOXES, split.file, f"image {record.image_id}", problem)
-
-
-_WITHOUT_OBJECTS = (kinds.BOXES_NORMALISED, kinds.BOXES_ARE_CORNERS)
-"""Faults that explain why a split has no objects."""
 
 
 def _nothing(split: NormalisedSplit) -> str:

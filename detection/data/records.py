@@ -83,7 +83,12 @@ def normalise(document: Document, file: Path, folder: Path) -> NormalisedSplit:
     labels = {category: label for label, category in enumerate(names)}
     reader = BoxReader(file, images, broken, labels)
     reader.read(document["annotations"])
-    findings.extend(reader.findings)
+    broken_categories = findings.count(kinds.CATEGORY_RECORD) > 0
+    findings.extend(
+        finding
+        for finding in reader.findings
+        if not (broken_categories and finding.kind is kinds.ANNOTATION_CATEGORY)
+    )
     return NormalisedSplit(
         file=file,
         folder=folder,
@@ -110,7 +115,7 @@ def _categories(
             value = category.get("name" if identity is not None else "id")
             findings.add(kinds.CATEGORY_RECORD, file, "", problem, value=value)
         elif identity is not None:
-            names[identity] = category["name"]
+            names[identity] = _class_name(category)
     if not categories:
         findings.add(kinds.CATEGORY_RECORD, file, "", "there are no categories")
     _report_equal_names(names, file, findings)
@@ -127,10 +132,15 @@ def _problem_of_category(
         return f"{where} has no id: {shown(category.get('id'))}"
     if identity in names:
         return f"category id {identity} occurs twice; ids must be unique"
+    return "" if _class_name(category) else f"category {identity} has no name"
+
+
+def _class_name(category: Mapping[str, Any]) -> str:
+    """Return the name of a category, which may be a whole number; empty if there is none."""
     name = category.get("name")
-    if not isinstance(name, str) or not name.strip():
-        return f"category {identity} has no name"
-    return ""
+    if type(name) is int:
+        return str(name)
+    return name if isinstance(name, str) and name.strip() else ""
 
 
 def _report_equal_names(names: Mapping[RecordId, str], file: Path, findings: Findings) -> None:

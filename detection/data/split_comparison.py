@@ -12,7 +12,7 @@ from detection.data.statistics import objects_by_label
 
 def compare_classes(splits: Mapping[str, NormalisedSplit], findings: Findings) -> None:
     """Report splits whose classes differ from those of the first split."""
-    all_splits = list(splits.values())
+    all_splits = [s for s in splits.values() if not s.findings.count(kinds.CATEGORY_RECORD)]
     for other in all_splits[1:]:
         first = all_splits[0]
         if other.class_names != first.class_names:

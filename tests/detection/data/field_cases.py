@@ -128,6 +128,18 @@ def two_classes_of_one_name(draft: Draft) -> None:
         document["categories"][1]["name"] = "red"
 
 
+@case("accept")
+def class_names_are_numbers(draft: Draft) -> None:
+    for document in draft.documents.values():
+        for category in document["categories"]:
+            category["name"] = category["id"]
+
+
+@case("refuse", "there are no categories")
+def categories_empty(draft: Draft) -> None:
+    draft.train["categories"] = []
+
+
 # Boxes
 
 
