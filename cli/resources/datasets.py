@@ -186,6 +186,10 @@ def make_shapes(
     )
 
 
+_SEPARATORS = {"warnings": "\n", "repairs": "\n"}
+"""Separators of lists in the summary of a data set; others are separated by commas."""
+
+
 def _show(dataset: Dataset, output: Format) -> None:
     rows = {
         "name": dataset.name,
@@ -195,6 +199,12 @@ def _show(dataset: Dataset, output: Format) -> None:
         "train": dataset.spec.train.annotations,
         "validation": dataset.spec.validation.annotations,
         "source": ", ".join(map(str, dataset.spec.source.paths)) if dataset.spec.source else None,
-        **{f"{name} (checked)": value for name, value in (dataset.summary or {}).items()},
+        **{
+            f"{name} (checked)": _SEPARATORS.get(name, ", ").join(value)
+            if isinstance(value, list)
+            else value
+            for name, value in (dataset.summary or {}).items()
+            if name != "statistics"  # long; --format json has them
+        },
     }
     show_one(dataset, rows, output)

@@ -274,15 +274,16 @@ def _lineage(client: Client, trial_id: str) -> list[TrialCurve]:
 def _trial_errors(trial: str, url: str, device: str) -> list[Any]:
     from cli.tools.trained_trials import load_trial
     from detection.analysis import tide
-    from detection.data.coco import CocoSplit, read_document
-    from detection.measurement.evaluation import predict
+    from detection.data.coco import CocoSplit
+    from detection.measurement.evaluation import predict, renumbered
 
     with Client(url) as client:
         found = load_trial(client, trial, device)
     split = CocoSplit(found.dataset.spec.validation)
     detected = predict(found.model, split, found.resolution, device=device)
-    truth = read_document(split.spec.annotations)
-    return tide.errors(truth, [each for batch in detected for each in batch])
+    # The records that the detector was evaluated on: repaired, with ids that COCO's tools accept.
+    found_boxes = renumbered(split, (each for batch in detected for each in batch))
+    return tide.errors(split.ground_truth(), found_boxes)
 
 
 def _read_detections(file: Path) -> list[dict[str, Any]]:

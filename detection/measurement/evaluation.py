@@ -80,7 +80,7 @@ def score(split: CocoSplit, detections: list[Detection]) -> AveragePrecision:
         DataError: A detection is of an image that the split does not have.
     """
     truth = COCO(split.ground_truth())
-    found = truth.loadRes(_renumbered(split, detections))
+    found = truth.loadRes(renumbered(split, detections))
     evaluation = COCOeval_faster(truth, found, "bbox", print_function=_silent)
     evaluation.run()
     ap, ap50, ap75, small, medium, large = (float(value) for value in evaluation.stats[:6])
@@ -109,7 +109,7 @@ def _detections(sample: DetDataSample, split: CocoSplit) -> Iterable[Detection]:
         }
 
 
-def _renumbered(split: CocoSplit, detections: Iterable[Detection]) -> list[Detection]:
+def renumbered(split: CocoSplit, detections: Iterable[Detection]) -> list[Detection]:
     """Return detections with the ids of `CocoSplit.ground_truth`.
 
     Detections of a category that the split does not have are left out: they match nothing.
