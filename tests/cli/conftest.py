@@ -33,12 +33,12 @@ def database(service: Service) -> Database:
 @pytest.fixture
 def offline() -> Run:
     """Runs `searchd ARGUMENTS` without a service."""
-    runner = CliRunner()
+    runner = CliRunner(env={"COLUMNS": "300"})  # a long path stays in one line
     return lambda *arguments: runner.invoke(app, [str(argument) for argument in arguments])
 
 
 @pytest.fixture
 def searchd(service: Service) -> Run:
     """Runs `searchd ARGUMENTS` against the service."""
-    runner = CliRunner(env={"SEARCHD_URL": service.url})
+    runner = CliRunner(env={"SEARCHD_URL": service.url, "COLUMNS": "300"})
     return lambda *arguments: runner.invoke(app, [str(argument) for argument in arguments])
