@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 log = logging.getLogger(__name__)
 
-EPOCHS = 24
+EPOCHS = 16
 BOUND_S = 60
 """Bound in seconds on the time in which a pause frees every GPU."""
 
