@@ -12,7 +12,6 @@ import pytest
 import torch
 from mmdet.models import FasterRCNN
 from torch import distributed, nn
-from torch.multiprocessing.spawn import spawn
 
 from detection.build import build_detector
 from detection.data.coco import CocoSplit
@@ -31,6 +30,7 @@ from searchd.domain.distillation_methods import JOINT_DETNAS
 from searchd.domain.resolution import Resolution
 from searchd.messages.reports import EpochMetrics
 from searchd.spec import DatasetSpec, MethodsSpec, TrainingSpec
+from tests.detection.two_processes import run_in_two_processes
 
 pytestmark = pytest.mark.timeout(60)  # real detectors are trained
 
@@ -284,7 +284,7 @@ def test_bn_l1_in_training_is_weighted(shapes: CocoSplit) -> None:
 
 
 def test_ranks_stay_equal_when_gradients_are_averaged(data: DatasetSpec, tmp_path: Path) -> None:
-    spawn(_rank, args=(data, str(tmp_path)), nprocs=2)
+    run_in_two_processes(_rank, data, str(tmp_path))
 
     zero, one = (torch.load(tmp_path / f"rank{r}.pt", weights_only=True) for r in (0, 1))
 

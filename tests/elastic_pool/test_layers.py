@@ -6,9 +6,9 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.multiprocessing.spawn import spawn
 
 from elastic_pool.layers import ElasticBatchNorm2d, ElasticConv2d, ElasticLinear
+from tests.detection.two_processes import run_in_two_processes
 
 pytestmark = pytest.mark.timeout(60)  # several processes, which import torch each
 
@@ -43,7 +43,7 @@ def test_batch_norm_of_two_workers_equals_one_with_both_batches(tmp_path: Path) 
     """Outputs, gradients and running statistics; the workers' batches differ in size."""
     x = torch.randn(6, 4, 5, 5).double()
     torch.save(x, tmp_path / "x.pt")
-    spawn(_normalise_part, args=(tmp_path,), nprocs=2)
+    run_in_two_processes(_normalise_part, tmp_path)
     parts = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
 
     bn = nn.BatchNorm2d(4).double()

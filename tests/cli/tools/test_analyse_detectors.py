@@ -95,7 +95,7 @@ def trial(database: Database, stored: Stored, method: MethodName) -> str:
     with leased(database, f"dataset_check-{dataset.id}") as (session, lease):
         datasets.record_ready(session, lease, {"class_names": ["a", "b", "c", "d"]})
     with database.write() as session:
-        pool = pools.create(session, make_pool_spec(name="teachers"))
+        pool = pools.create(session, make_pool_spec(name="teachers", bn_reset_images=2))
     with leased(database, f"pool-{pool.id}") as (session, lease):
         queue.advance(session, lease, PoolStatus.TRAINING, "started")
         report = replace(pool_report(pool.id), supernet=stored.supernet, subnets=())

@@ -10,7 +10,6 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, distributed, nn
-from torch.multiprocessing.spawn import spawn
 from torch.nn import functional
 
 from detection.data.coco import CocoSplit
@@ -33,6 +32,7 @@ from searchd.spec import TrainingSpec
 from tests.detection.distillation.conftest import tiny
 from tests.detection.distillation.known import taps
 from tests.detection.distillation.teaching import distiller_of, student_of
+from tests.detection.two_processes import run_in_two_processes
 
 pytestmark = pytest.mark.timeout(60)  # real detectors are trained
 
@@ -354,7 +354,7 @@ def side(step: int, rank: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def test_two_processes_equal_one_with_the_batch_of_both(tmp_path: Path) -> None:
-    spawn(_rank, args=(str(tmp_path),), nprocs=2)
+    run_in_two_processes(_rank, str(tmp_path))
 
     zero, one = (torch.load(tmp_path / f"rank{r}.pt", weights_only=True) for r in (0, 1))
 

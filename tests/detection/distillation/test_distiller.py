@@ -111,14 +111,14 @@ def test_training_on_shapes_lowers_every_loss_when_the_adapter_is_frozen(
     distiller: MakeDistiller, student: FasterRCNN, teacher: FasterRCNN, shapes: CocoSplit
 ) -> None:
     batches = TrainingBatches(shapes, batch_size=4, resolutions=[Resolution(64, 64)], seed=1)
-    _train(teacher, 24, lambda step: student_step(teacher, batches.batch(step)).losses)
+    _train(teacher, 12, lambda step: student_step(teacher, batches.batch(step)).losses)
     chosen = distiller(teacher)
 
     def distilled(step: int) -> dict[str, Tensor]:
         found = student_step(student, batches.batch(step))
         return found.losses | chosen(found.taps)
 
-    history = _train(student, 48, distilled)
+    history = _train(student, 32, distilled)
 
     for name in JOINT_DETNAS:
         assert np.mean(history[name.value][-8:]) < 0.8 * np.mean(history[name.value][:8])

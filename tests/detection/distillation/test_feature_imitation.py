@@ -8,7 +8,6 @@ import pytest
 import torch
 from mmdet.models.task_modules import AnchorGenerator
 from torch import Tensor, distributed
-from torch.multiprocessing.spawn import spawn
 
 from detection.distillation.feature_imitation import FeatureImitation, feature_imitation_loss
 from detection.distillation.masks import anchor_masks, gaussian_mask, ground_truth_mask
@@ -16,6 +15,7 @@ from searchd.domain.distillation_methods import FeatureImitationOptions
 from searchd.domain.errors import InvalidValueError
 from tests.detection.distillation.known import taps
 from tests.detection.distillation.neck_features import Floats, adapted, holding, neck, pair, sizes
+from tests.detection.two_processes import run_in_two_processes
 
 pytestmark = pytest.mark.timeout(60)  # real detectors are trained
 
@@ -153,7 +153,7 @@ def loss_and_gradient(batch: Any, *ranks: int) -> tuple[Tensor, Tensor]:
 
 
 def test_the_mean_over_two_processes_equals_one_with_the_batch_of_both(tmp_path: Path) -> None:
-    spawn(_rank, args=(str(tmp_path),), nprocs=2)
+    run_in_two_processes(_rank, str(tmp_path))
 
     zero, one = (torch.load(tmp_path / f"rank{r}.pt", weights_only=True) for r in (0, 1))
 

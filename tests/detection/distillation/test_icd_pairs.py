@@ -14,6 +14,7 @@ from searchd.domain.distillation_methods import MethodName
 from searchd.spec import MethodSpec
 from tests.detection.distillation.conftest import tiny
 from tests.detection.mmdet.random_models import build_mmdet
+from tests.detection.mmdet.test_config import RESNET18_C4
 
 pytestmark = pytest.mark.timeout(60)  # real detectors are trained
 
@@ -39,7 +40,7 @@ SMALL_SSD: dict[str, Any] = {
     "bbox_head.anchor_generator.basesize_ratio_range": None,
 }
 OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
-    "c4": ("faster-rcnn_r50-caffe_c4-1x_coco", FEW_ROIS | {"rpn_head.feat_channels": 16}),
+    "c4": ("faster-rcnn_r50-caffe_c4-1x_coco", FEW_ROIS | RESNET18_C4),
     "dc5": ("faster-rcnn_r50-caffe-dc5_1x_coco", FEW_ROIS | THIN_DC5),
     "ssd": ("ssd300_coco", SMALL_SSD),
 }

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from torch import distributed
-from torch.multiprocessing.spawn import spawn
 
 from detection.data.batches import make_batch
 from detection.data.coco import CocoSplit
@@ -17,6 +16,7 @@ from searchd.domain.method_options import IcdOptions
 from searchd.domain.resolution import Resolution
 from searchd.spec import SplitSpec
 from tests.detection.distillation.known import taps
+from tests.detection.two_processes import run_in_two_processes
 
 pytestmark = pytest.mark.timeout(60)  # real detectors are trained
 
@@ -62,7 +62,7 @@ def test_auxiliary_losses_are_means_over_the_instances_of_all_ranks(tmp_path: Pa
     spec = make_shapes(tmp_path / "shapes", num_train=2, num_validation=1, image_size=64).train
     alone = [losses_of(rank, spec) for rank in range(2)]
 
-    spawn(_rank, args=(spec, str(tmp_path)), nprocs=2)
+    run_in_two_processes(_rank, spec, str(tmp_path))
 
     together = [torch.load(tmp_path / f"rank{r}.pt", weights_only=True) for r in range(2)]
     for name, counts in {"identification": NUM_INSTANCES, "regression": NUM_OBJECTS}.items():

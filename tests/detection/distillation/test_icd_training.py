@@ -175,18 +175,29 @@ def test_decoder_only_stage_leaves_the_student_untouched(shapes: CocoSplit) -> N
     assert changed(before, after) == {"encoder", "decoder", "predictor"}
 
 
+RESUMED = {"decoder_only_iterations": 2, "warmup_iterations": 2}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(shapes: CocoSplit) -> tuple[Training, list[dict[str, float]]]:
+    """A training after its last step, and the losses of every step."""
+    straight = training(shapes, **RESUMED)
+    return straight, [done.losses for done in straight.run()]
+
+
 @pytest.mark.parametrize("stopped_after", [1, 3], ids=["in preparation", "in training"])
 def test_resumed_run_equals_an_uninterrupted_one_to_the_bit(
-    shapes: CocoSplit, tmp_path: Path, stopped_after: int
+    shapes: CocoSplit,
+    uninterrupted: tuple[Training, list[dict[str, float]]],
+    tmp_path: Path,
+    stopped_after: int,
 ) -> None:
-    options = {"decoder_only_iterations": 2, "warmup_iterations": 2}
-    straight = training(shapes, **options)
-    expected = [d.losses for d in straight.run()]
-    first = training(shapes, **options)
+    straight, expected = uninterrupted
+    first = training(shapes, **RESUMED)
     seen = [d.losses for d in islice(first.run(), stopped_after)]
     torch.save(first.state_dict(), tmp_path / "resume.pt")
 
-    second = training(shapes, **options)
+    second = training(shapes, **RESUMED)
     second.load_state_dict(torch.load(tmp_path / "resume.pt", weights_only=True))
     torch.rand(7)  # another random state than the first run left
     seen += [d.losses for d in second.run()]

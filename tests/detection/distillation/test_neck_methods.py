@@ -37,6 +37,8 @@ WEIGHTS = {MethodName.MGD: 3000.0}
 """MGD's published scale is made for sums over maps a thousand times as large as these."""
 LOWERED = {MethodName.MGD: 0.95}
 """A random generator can restore little from half of the cells."""
+NUM_STEPS = {MethodName.FEATURE_IMITATION: 12, MethodName.CWD: 12}
+"""Of a training that lowers the loss by more than is asserted; 24 for the other methods."""
 
 
 def detectors(families: tuple[Family, Family], student_channels: int = 24) -> tuple[Any, Any]:
@@ -138,7 +140,7 @@ def test_training_on_shapes_lowers_the_loss_when_the_adapters_are_frozen(
     chosen = distiller(student, teacher, shapes, MethodSpec(name=name, weight=WEIGHTS.get(name)))
     before = {key: value.clone() for key, value in chosen.state_dict().items()}
 
-    losses = train(student, shapes, 24, chosen)[name.value]
+    losses = train(student, shapes, NUM_STEPS.get(name, 24), chosen)[name.value]
 
     assert np.mean(losses[-6:]) < LOWERED.get(name, 0.8) * np.mean(losses[:6])
     assert all(torch.equal(value, before[key]) for key, value in chosen.state_dict().items())

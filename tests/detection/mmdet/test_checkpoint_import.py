@@ -64,8 +64,8 @@ def randomise(module: nn.Module) -> None:
 
 
 def image() -> Tensor:
-    """One RGB image, 3 x 128 x 160 in 0-255."""
-    return torch.randint(0, 256, (3, 128, 160), generator=torch.Generator().manual_seed(2))
+    """One RGB image, 3 x 64 x 96 in 0-255."""
+    return torch.randint(0, 256, (3, 64, 96), generator=torch.Generator().manual_seed(2))
 
 
 def normalised(model: BaseDetector, picture: Tensor) -> Tensor:

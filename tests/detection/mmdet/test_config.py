@@ -33,6 +33,15 @@ FEW_ROIS = {
     "train_cfg.rpn_proposal.max_per_img": 20,
     "test_cfg.rpn.max_per_img": 2,
 }
+RESNET18_C4 = {
+    "backbone.depth": 18,
+    "roi_head.shared_head.depth": 18,
+    "rpn_head.in_channels": 256,
+    "rpn_head.feat_channels": 16,
+    "roi_head.bbox_roi_extractor.out_channels": 256,
+    "roi_head.bbox_head.in_channels": 512,
+}
+"""ResNet-18 instead of ResNet-50 in a C4 detector, whose head has a fixed, large width."""
 THIN = {"backbone.base_channels": 8, "rpn_head.feat_channels": 16}
 TINY = {
     "ssd300": MmdetDetector(
@@ -54,7 +63,7 @@ TINY = {
     "c4": MmdetDetector(
         config="faster-rcnn_r50-caffe_c4-1x_coco",
         num_classes=4,
-        options=FEW_ROIS | {"rpn_head.feat_channels": 16},
+        options=FEW_ROIS | RESNET18_C4,
     ),
     "dc5": MmdetDetector(
         config="faster-rcnn_r50-caffe-dc5_1x_coco",

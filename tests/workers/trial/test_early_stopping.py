@@ -9,13 +9,11 @@ from searchd.domain.trial import Outcome, Train
 from searchd.messages.reports import Report
 from searchd.messages.tasks import EarlyStoppingRule, PoolRef, TrialTask
 from searchd.spec import DatasetSpec
-from tests.workers.trial.test_run import base, child_task, dataset, pool
+from tests.workers.trial.tasks import child_task
 from workers.trial.context import TrialContext
 from workers.trial.run import run_trial, trial_steps
 
 pytestmark = pytest.mark.timeout(60)  # real detectors are trained
-
-__all__ = ["base", "dataset", "pool"]
 
 
 @pytest.fixture
@@ -41,15 +39,16 @@ def test_hopeless_trial_is_abandoned_after_one_epoch(task: TrialTask) -> None:
     assert left == ["detector.json", "report.json"]
 
 
-def test_trial_above_the_threshold_is_trained_as_if_it_had_not_been_scored(task: TrialTask) -> None:
-    plain = run_trial(task)
-    report = run_trial(judged(task, -1.0, artifacts=task.artifacts + "-again"))
+def test_trial_above_the_threshold_is_trained_as_if_it_had_not_been_scored(
+    task: TrialTask, child: Report
+) -> None:
+    report = run_trial(judged(task, -1.0))
 
     assert report.outcome is Outcome.SUCCEEDED
     assert report.checks.first_epoch_score is not None
-    assert plain.checks.first_epoch_score is None
-    assert [e.losses for e in report.epochs] == [e.losses for e in plain.epochs]
-    assert [e.ap for e in report.evaluations] == [e.ap for e in plain.evaluations]
+    assert child.checks.first_epoch_score is None
+    assert [e.losses for e in report.epochs] == [e.losses for e in child.epochs]
+    assert [e.ap for e in report.evaluations] == [e.ap for e in child.evaluations]
 
 
 def test_trial_that_was_stopped_while_it_was_scored_is_scored_when_it_resumes(

@@ -41,7 +41,7 @@ SPACE = SpaceSpec(
     resolutions=(SIZE,),
     base_channels=8,
 )
-TRAINING = TrainingSpec(epochs=1, batch_size=4, learning_rate=0.01, resolutions=(SIZE,))
+TRAINING = TrainingSpec(epochs=1, batch_size=8, learning_rate=0.01, resolutions=(SIZE,))
 CANDIDATES = tuple(SPACE.space.subnets())
 """All four."""
 

@@ -6,140 +6,39 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 
 from detection.build import Student, build_detector, load_student
-from detection.data.shapes import make_shapes
 from detection.measurement.evaluation import predict
-from elastic_pool.supernet import Supernet
 from searchd import artifacts
 from searchd.domain.actions import AddLayer, PruneChannels, PruneLayer
 from searchd.domain.architecture import preset
 from searchd.domain.detector import Family
 from searchd.domain.lifecycle import FailureCause
-from searchd.domain.resolution import Resolution
-from searchd.domain.subnet import Subnet
-from searchd.domain.trial import (
-    Artifact,
-    Change,
-    MutateTeacher,
-    Outcome,
-    Proposal,
-    Train,
-    TrialRole,
-)
+from searchd.domain.trial import Artifact, MutateTeacher, Outcome, Train
 from searchd.messages.reports import REPORT, Progress, Report
-from searchd.messages.tasks import Inherited, PoolRef, TrialTask
-from searchd.spec import (
-    DatasetSpec,
-    HeadSpec,
-    MethodSpec,
-    MethodsSpec,
-    ScoreSpec,
-    SpaceSpec,
-    TrainingSpec,
+from searchd.messages.tasks import PoolRef
+from searchd.spec import DatasetSpec, MethodSpec, MethodsSpec
+from tests.workers.trial.tasks import (
+    BACKBONE,
+    HEAD,
+    ONE_EPOCH,
+    SIZE,
+    SPACE,
+    TRAINING,
+    artifact,
+    base_task,
+    child_task,
+    weights,
 )
 from workers.trial.context import TrialContext
 from workers.trial.run import run_trial, trial_steps
 
 pytestmark = pytest.mark.timeout(60)  # real detectors are trained
 
-SIZE = Resolution(64, 64)
-HEAD = HeadSpec(
-    neck_channels=16, head_channels=32, anchor_scale=4.0, finest_roi_scale=16, num_proposals=50
-)
-SPACE = SpaceSpec(
-    depths=((1, 2), (1,), (1,), (1,)),
-    widths=((1.0,),) * 4,
-    neck_channels=(16, 24),
-    resolutions=(SIZE,),
-    base_channels=8,
-)
-TRAINING = TrainingSpec(epochs=2, batch_size=4, learning_rate=0.02, resolutions=(SIZE,), bn_l1=1e-5)
-BACKBONE = preset("resnet18", base_channels=8)
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> DatasetSpec:
-    folder = tmp_path_factory.mktemp("shapes")
-    return make_shapes(folder, seed=0, num_train=12, num_validation=6, image_size=64)
-
-
-@pytest.fixture(scope="module")
-def pool(tmp_path_factory: pytest.TempPathFactory) -> PoolRef:
-    torch.manual_seed(0)
-    supernet = Supernet(SPACE.space, HEAD, num_classes=4)
-    uri = str(tmp_path_factory.mktemp("pool") / "supernet.safetensors")
-    save_file({k: v.contiguous() for k, v in supernet.weights().items()}, uri)
-    stored = artifacts.write(uri, Path(uri).read_bytes(), name="supernet")
-    return PoolRef(supernet=stored, space=SPACE, head=HEAD, bn_reset_images=8)
-
-
-def proposal(
-    change: Change, role: TrialRole = TrialRole.SEARCH, teacher: Subnet | None = None
-) -> Proposal:
-    return Proposal(
-        role=role,
-        number=0 if role is TrialRole.BASE else 3,
-        parent=None if role is TrialRole.BASE else "base",
-        change=change,
-        teacher=teacher,
-        seed=1,
-        completed_before=0,
-    )
-
-
-def base_task(dataset: DatasetSpec, folder: Path, **change: Any) -> TrialTask:
-    values = {
-        "search": "s-1",
-        "proposal": proposal(Train(), TrialRole.BASE),
-        "attempt": 1,
-        "dataset": dataset,
-        "detector": HEAD.detector(BACKBONE, num_classes=4),
-        "training": TRAINING,
-        "score": ScoreSpec(base_resolution=SIZE),
-        "evaluated_at": (SIZE, Resolution(48, 48)),
-        "artifacts": str(folder / "attempt-1"),
-    }
-    return TrialTask.model_validate({**values, **change})
-
-
-@pytest.fixture(scope="module")
-def base(dataset: DatasetSpec, tmp_path_factory: pytest.TempPathFactory) -> Report:
-    report = run_trial(base_task(dataset, tmp_path_factory.mktemp("base")))
-    assert report.outcome is Outcome.SUCCEEDED, report.reason
-    return report
-
-
-def artifact(report: Report, name: str) -> Artifact:
-    return next(a for a in report.artifacts if a.name == name)
-
-
-def child_task(
-    dataset: DatasetSpec, base: Report, pool: PoolRef, folder: Path, change: Change
-) -> TrialTask:
-    return TrialTask(
-        search="s-1",
-        proposal=proposal(change, teacher=SPACE.space.largest),
-        attempt=1,
-        dataset=dataset,
-        inherited=Inherited(detector=base.detector, student=artifact(base, "student")),
-        pool=pool,
-        training=TRAINING,
-        distillation=MethodsSpec(),
-        score=ScoreSpec(base_resolution=SIZE),
-        evaluated_at=(SIZE,),
-        artifacts=str(folder),
-    )
-
 
 def stop_after(num_slices: int) -> Any:
     left = iter(range(num_slices))
     return lambda _: next(left, None) is not None
-
-
-def weights(report: Report) -> dict[str, torch.Tensor]:
-    return load_file(artifact(report, "student").uri)
 
 
 def test_base_is_trained_evaluated_at_every_resolution_and_stored(base: Report) -> None:
@@ -159,7 +58,7 @@ def test_report_is_written_and_the_checkpoint_is_gone_afterwards(base: Report) -
 
 
 def test_training_lowers_the_detection_loss(dataset: DatasetSpec, tmp_path: Path) -> None:
-    longer = TRAINING.model_copy(update={"epochs": 6})
+    longer = TRAINING.model_copy(update={"epochs": 4})
     report = run_trial(base_task(dataset, tmp_path, training=longer))
     assert report.epochs[-1].losses["loss"] < 0.8 * report.epochs[0].losses["loss"]
 
@@ -189,7 +88,8 @@ def test_child_inherits_evolves_and_is_distilled(
 def test_distilled_student_has_the_keys_and_shapes_of_a_plain_one(
     dataset: DatasetSpec, base: Report, pool: PoolRef, tmp_path: Path
 ) -> None:
-    report = run_trial(child_task(dataset, base, pool, tmp_path, AddLayer(stage=2)))
+    task = child_task(dataset, base, pool, tmp_path, AddLayer(stage=2), training=ONE_EPOCH)
+    report = run_trial(task)
     assert report.detector is not None
     plain = build_detector(report.detector).state_dict()
     assert {k: v.shape for k, v in weights(report).items()} == {
@@ -199,15 +99,14 @@ def test_distilled_student_has_the_keys_and_shapes_of_a_plain_one(
 
 
 def test_adapters_are_inherited_with_the_student(
-    dataset: DatasetSpec, base: Report, pool: PoolRef, tmp_path: Path
+    dataset: DatasetSpec, child: Report, pool: PoolRef, tmp_path: Path
 ) -> None:
-    first = run_trial(child_task(dataset, base, pool, tmp_path / "1", MutateTeacher()))
-    task = child_task(dataset, first, pool, tmp_path / "2", MutateTeacher())
+    task = child_task(dataset, child, pool, tmp_path, MutateTeacher())
     assert task.inherited is not None
-    inherited = task.inherited.model_copy(update={"adapters": artifact(first, "adapters")})
-    cold = task.training.model_copy(update={"learning_rate": 1e-12, "weight_decay": 0.0})
-    second = run_trial(task.model_copy(update={"inherited": inherited, "training": cold}))
-    before, after = (load_file(artifact(r, "adapters").uri) for r in (first, second))
+    inherited = task.inherited.model_copy(update={"adapters": artifact(child, "adapters")})
+    cold = ONE_EPOCH.model_copy(update={"learning_rate": 1e-12, "weight_decay": 0.0})
+    grandchild = run_trial(task.model_copy(update={"inherited": inherited, "training": cold}))
+    before, after = (weights(r, "adapters") for r in (child, grandchild))
     for name in before:
         torch.testing.assert_close(after[name], before[name])
 
@@ -248,7 +147,14 @@ def test_stopped_trial_resumes_from_its_checkpoint_and_ends_bit_identical(
 
 def test_unreadable_checkpoint_is_skipped(dataset: DatasetSpec, tmp_path: Path) -> None:
     artifacts.write(str(tmp_path / "0/resume.pt"), b"not a checkpoint", name="resume")
-    task = base_task(dataset, tmp_path, attempt=2, previous_attempts=(str(tmp_path / "0"),))
+    task = base_task(
+        dataset,
+        tmp_path,
+        attempt=2,
+        previous_attempts=(str(tmp_path / "0"),),
+        training=ONE_EPOCH,
+        evaluated_at=(SIZE,),
+    )
     assert run_trial(task).outcome is Outcome.SUCCEEDED
 
 
@@ -259,7 +165,7 @@ def test_progress_is_handed_over_after_every_slice(dataset: DatasetSpec, tmp_pat
         seen.append(progress)
         return True
 
-    run_trial(base_task(dataset, tmp_path, slice_s=1e-9), remember)
+    run_trial(base_task(dataset, tmp_path, slice_s=1e-9, evaluated_at=(SIZE,)), remember)
     assert [p.stage for p in seen[:2]] == ["prepare", "train"]
     trained = [(p.epoch, p.iteration) for p in seen if p.stage == "train"]
     assert trained == [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (2, 3)]
@@ -322,14 +228,14 @@ def test_unexpected_failure_is_a_bug_with_its_traceback(
 def test_teachers_ap_is_measured_once_and_recorded_with_the_trial(
     dataset: DatasetSpec,
     base: Report,
+    child: Report,
     pool: PoolRef,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    task = child_task(dataset, base, pool, tmp_path / "first", Train())
+    task = child_task(dataset, base, pool, tmp_path, Train(), training=ONE_EPOCH)
     assert task.inherited is not None
     inherited = task.inherited.model_copy(update={"aps": {SIZE: 0.25}})
-    first = run_trial(task.model_copy(update={"inherited": inherited}))
     evaluated: list[object] = []
 
     def counted(model: Any, *rest: Any, **options: Any) -> Any:
@@ -338,37 +244,26 @@ def test_teachers_ap_is_measured_once_and_recorded_with_the_trial(
 
     monkeypatch.setattr("workers.trial.run.predict", counted)
 
-    second = run_trial(child_task(dataset, base, pool, tmp_path / "second", Train()))
+    second = run_trial(task.model_copy(update={"inherited": inherited}))
 
-    assert first.checks.resolution == SIZE
-    assert first.checks.teacher_ap == second.checks.teacher_ap
-    assert first.checks.teacher_ap is not None
-    assert first.checks.teacher_ap < 0.05  # its weights are random
-    assert first.checks.teacher_ap_floor == 0.25
-    assert "which is not above 25.0%" in first.checks.warnings[0]
+    assert child.checks.resolution == second.checks.resolution == SIZE
+    assert child.checks.teacher_ap == second.checks.teacher_ap
+    assert child.checks.teacher_ap is not None
+    assert child.checks.teacher_ap < 0.05  # its weights are random
+    assert second.checks.teacher_ap_floor == 0.25
+    assert "which is not above 25.0%" in second.checks.warnings[0]
     assert len(evaluated) == 1  # the student
 
 
-def test_spec_sets_the_floor_of_the_teachers_ap(
-    dataset: DatasetSpec, base: Report, pool: PoolRef, tmp_path: Path
-) -> None:
-    task = child_task(dataset, base, pool, tmp_path, Train())
-    floor = MethodsSpec(teacher_ap_floor=0.5)
-
-    report = run_trial(task.model_copy(update={"distillation": floor}))
-
-    assert report.checks.teacher_ap_floor == 0.5
-    assert "not above 50.0%" in report.checks.warnings[0]
+def test_spec_sets_the_floor_of_the_teachers_ap(child: Report) -> None:
+    assert child.checks.teacher_ap_floor == 0.5
+    assert "not above 50.0%" in child.checks.warnings[0]
 
 
-def test_first_steps_losses_and_equality_to_plain_training_are_recorded(
-    dataset: DatasetSpec, base: Report, pool: PoolRef, tmp_path: Path
-) -> None:
-    report = run_trial(child_task(dataset, base, pool, tmp_path, Train()))
-
-    assert report.checks.undistilled_difference == 0.0
-    assert report.checks.first_losses is not None
-    assert {"loss_cls", "proposal_feature", "loss"} <= set(report.checks.first_losses)
+def test_first_steps_losses_and_equality_to_plain_training_are_recorded(child: Report) -> None:
+    assert child.checks.undistilled_difference == 0.0
+    assert child.checks.first_losses is not None
+    assert {"loss_cls", "proposal_feature", "loss"} <= set(child.checks.first_losses)
 
 
 def test_trial_that_ends_with_an_ap_of_zero_is_suspicious_and_says_why(
@@ -376,7 +271,7 @@ def test_trial_that_ends_with_an_ap_of_zero_is_suspicious_and_says_why(
 ) -> None:
     monkeypatch.setattr("workers.trial.run.predict", lambda *_, **__: iter([[]]))
 
-    report = run_trial(base_task(dataset, tmp_path))
+    report = run_trial(base_task(dataset, tmp_path, training=ONE_EPOCH))
 
     assert [evaluation.ap for evaluation in report.evaluations] == [0.0, 0.0]
     assert report.checks.suspicious == (
@@ -417,21 +312,21 @@ def test_students_of_other_families_and_blocks_evolve_and_learn_from_a_two_stage
     head = HEAD.model_copy(
         update={"family": family, "tower_channels": 16, "tower_convs": 1, "sampled_rois": 32}
     )
-    training = TRAINING.model_copy(update={"epochs": 1})
     architecture = preset(backbone, base_channels=16 if "resnext" in backbone else 8)
     first = run_trial(
         base_task(
             dataset,
             tmp_path / "base",
             detector=head.detector(architecture, num_classes=4),
-            training=training,
+            training=ONE_EPOCH,
+            evaluated_at=(SIZE,),
         )
     )
     task = child_task(dataset, first, pool, tmp_path / "child", PruneChannels(min_channels=2))
     specs = tuple(MethodSpec.model_validate({"name": name}) for name in methods)
 
     report = run_trial(
-        task.model_copy(update={"distillation": MethodsSpec(methods=specs), "training": training})
+        task.model_copy(update={"distillation": MethodsSpec(methods=specs), "training": ONE_EPOCH})
     )
 
     assert report.outcome is Outcome.SUCCEEDED, report.reason

@@ -1,62 +1,37 @@
 """One tiny search by each strategy: real detectors, real training, the ledger's tasks."""
 
-import zlib
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from safetensors.torch import load_file, save_file
 
 from detection.build import load_student
-from detection.data.shapes import make_shapes
 from detection.measurement.complexity import count
 from elastic_pool.supernet import Supernet, extract
-from searchd import artifacts
 from searchd.domain.actions import PruneChannels
 from searchd.domain.lifecycle import PoolStatus, SearchStatus
-from searchd.domain.resolution import Resolution
 from searchd.domain.teacher import TeacherCandidates
 from searchd.domain.trial import Outcome, Proposal, TakeSubnet, Train, TrialRole
 from searchd.driver.ledger import Ledger
 from searchd.messages.reports import PoolReport, Report
-from searchd.messages.tasks import TrialTask
+from searchd.messages.tasks import PoolRef, TrialTask
 from searchd.search.ask_tell import Finished, replay
 from searchd.settings import Settings
-from searchd.spec import (
-    BaseSpec,
-    BudgetSpec,
-    DatasetSpec,
-    HeadSpec,
-    ScoreSpec,
-    SearchSpec,
-    ShrinkPhaseSpec,
-    SpaceSpec,
-    TrainingSpec,
-)
+from searchd.spec import BaseSpec, BudgetSpec, DatasetSpec, ScoreSpec, SearchSpec, ShrinkPhaseSpec
 from searchd.store import Database, upgrade
 from searchd.store.resources import datasets, pools, searches
 from searchd.store.work import queue
 from tests.searchd.store import factories
+from tests.workers.trial.tasks import HEAD, ONE_EPOCH, SIZE, SPACE, weights
 from workers.trial.context import TrialContext
 from workers.trial.run import run_trial
 
 pytestmark = pytest.mark.timeout(60)  # real detectors are trained
 
-SIZE = Resolution(64, 64)
-HEAD = HeadSpec(
-    neck_channels=16, head_channels=32, anchor_scale=4.0, finest_roi_scale=16, num_proposals=50
-)
-SPACE = SpaceSpec(
-    depths=((1, 2), (1,), (1,), (1,)),
-    widths=((1.0,),) * 4,
-    neck_channels=(16, 24),
-    resolutions=(SIZE,),
-    base_channels=8,
-)
-TRAINING = TrainingSpec(epochs=1, batch_size=4, learning_rate=0.01, resolutions=(SIZE,), bn_l1=1e-5)
+TRAINING = ONE_EPOCH.model_copy(update={"learning_rate": 0.01})
 PHASE = ShrinkPhaseSpec(
     name="supernet",
     min_depths=(2, 1, 1, 1),
@@ -102,20 +77,8 @@ class Search:
 
 
 @pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> DatasetSpec:
-    folder = tmp_path_factory.mktemp("shapes")
-    return make_shapes(folder, seed=0, num_train=24, num_validation=4, image_size=64)
-
-
-@pytest.fixture(scope="module")
-def supernet() -> Supernet:
-    torch.manual_seed(0)
-    return Supernet(SPACE.space, HEAD, num_classes=4)
-
-
-@pytest.fixture(scope="module")
 def database(
-    dataset: DatasetSpec, supernet: Supernet, tmp_path_factory: pytest.TempPathFactory
+    dataset: DatasetSpec, pool: PoolRef, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Database]:
     """With the data set and a pool that are READY."""
     folder = tmp_path_factory.mktemp("database")
@@ -126,31 +89,29 @@ def database(
         data = datasets.create(session, dataset)
     with factories.leased(database, f"dataset_check-{data.id}") as (session, lease):
         datasets.record_ready(session, lease, {"class_names": ["a", "b", "c", "d"]})
-    file = folder / "supernet.safetensors"
-    save_file({k: v.contiguous() for k, v in supernet.weights().items()}, file)
-    stored = artifacts.write(str(file), file.read_bytes(), name="weights")
     spec = factories.pool_spec(
         dataset=dataset.name, space=SPACE, head=HEAD, bn_reset_images=8, phases=(PHASE,)
     )
     with database.write() as session:
-        pool = pools.create(session, spec)
-    report = PoolReport(pool=pool.id, attempt=1, outcome=Outcome.SUCCEEDED, supernet=stored)
-    with factories.leased(database, f"pool-{pool.id}") as (session, lease):
+        row = pools.create(session, spec)
+    report = PoolReport(pool=row.id, attempt=1, outcome=Outcome.SUCCEEDED, supernet=pool.supernet)
+    with factories.leased(database, f"pool-{row.id}") as (session, lease):
         queue.advance(session, lease, PoolStatus.TRAINING, "started")
         pools.record_report(session, lease, report)
     yield database
     database.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def search(
-    database: Database, dataset: DatasetSpec, tmp_path: Path, request: pytest.FixtureRequest
+    database: Database, dataset: DatasetSpec, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., Search]:
     """Runs a search, of which the strategy and more is given, to its end."""
+    numbers = itertools.count()
 
     def run(**spec: Any) -> Search:
         values = {
-            "name": f"s{zlib.crc32(request.node.name.encode())}",
+            "name": f"s{next(numbers)}",
             "dataset": dataset.name,
             "pool": "teachers",
             "base": BaseSpec(backbone="resnet18", base_channels=8, training=TRAINING),
@@ -159,13 +120,15 @@ def search(
             "score": ScoreSpec(base_resolution=SIZE),
             "control": False,
         }
-        return Search(database, tmp_path, SearchSpec.model_validate({**values, **spec}))
+        folder = tmp_path_factory.mktemp("search")
+        return Search(database, folder, SearchSpec.model_validate({**values, **spec}))
 
     return run
 
 
-def file(report: Report, name: str) -> dict[str, torch.Tensor]:
-    return load_file(next(a for a in report.artifacts if a.name == name).uri)
+@pytest.fixture(scope="module")
+def pool_search(search: Callable[..., Search]) -> Search:
+    return search(strategy={"kind": "pool_search"}, budget=BudgetSpec(max_trials=3))
 
 
 def macs(report: Report) -> float:
@@ -174,10 +137,9 @@ def macs(report: Report) -> float:
 
 
 def test_pool_search_evaluates_subnets_and_trains_none(
-    search: Callable[..., Search], supernet: Supernet
+    pool_search: Search, supernet: Supernet
 ) -> None:
-    done = search(strategy={"kind": "pool_search"}, budget=BudgetSpec(max_trials=3))
-
+    done = pool_search
     assert list(done.reports) == ["base", "0", "1", "2"]
     for name in ("0", "1", "2"):
         report, change = done.reports[name], done.proposals[name].change
@@ -192,14 +154,12 @@ def test_pool_search_evaluates_subnets_and_trains_none(
 
 
 def test_a_taken_subnet_has_the_supernets_weights_and_bn_statistics_of_its_own(
-    search: Callable[..., Search], supernet: Supernet
+    pool_search: Search, supernet: Supernet
 ) -> None:
-    done = search(strategy={"kind": "pool_search"}, budget=BudgetSpec(max_trials=2))
-
-    change = done.proposals["1"].change
+    change = pool_search.proposals["1"].change
     assert isinstance(change, TakeSubnet)
     cut = extract(supernet, change.subnet)
-    stored, shared = file(done.reports["1"], "student"), cut.weights
+    stored, shared = weights(pool_search.reports["1"]), cut.weights
     load_student(replace(cut, weights=stored))
     differing = {name for name, value in shared.items() if not value.equal(stored[name])}
     statistics = ("running_mean", "running_var", "num_batches_tracked")
