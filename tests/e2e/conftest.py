@@ -20,7 +20,7 @@ from tests.e2e.specs import POOL, SEARCH
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("service")
     # Each of this machine's slots counts as a CPU, so that the pool and a trial run side by side.
-    environment = {"SEARCHD_SLICE_S": "1"}
+    environment = {"SEARCHD_SLICE_S": "1", "SEARCHD_POLL_S": "0.3"}
     with Service(folder, num_cpus=3, api_port=0, environment=environment) as service:
         yield service
 

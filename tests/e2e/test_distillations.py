@@ -30,7 +30,7 @@ DISTILLATION = {
     "max_teachers": 2,
     "study": True,
     "baselines": ["direct", "no_teacher", "mean_of_losses", "average_features"],
-    "trial": {**TRAINING, "epochs": 1},
+    "trial": {**TRAINING, "epochs": 1, "resolutions": ["64x64"]},
     "score": {"base_resolution": "64x64"},
     "resources": {"trials_in_flight": 2},
 }
