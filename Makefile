@@ -10,7 +10,7 @@ export OMP_NUM_THREADS ?= 1
 
 FUZZ_EXAMPLES ?= 50
 
-# Files stay together, the tests that start Ray in one worker: see tests/conftest.py.
+# Tests that share fixtures stay together: see tests/conftest.py.
 PARALLEL ?= -n auto --dist loadgroup --no-loadscope-reorder
 
 .PHONY: help install demo test test-fast chaos fuzz check format coverage clean

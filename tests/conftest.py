@@ -20,12 +20,19 @@ def postgresql_server() -> Iterator[PostgresqlServer]:
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in this hook too
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file in one process, since they share fixtures, and those that start Ray
-    all in one: a machine has room for one cluster. These come first, since they take longest."""
+    """Keep tests that share fixtures in one process: those of a file, those that train real
+    detectors on Ray, and those that kill a service whose workers train nothing. Tests that start
+    Ray come first, since they take longest."""
     items.sort(key=_starts_no_ray)
     for item in items:
-        group = item.nodeid.partition("::")[0] if _starts_no_ray(item) else "ray"
-        item.add_marker(pytest.mark.xdist_group(group))
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+
+
+def _group(item: pytest.Item) -> str:
+    file = item.nodeid.partition("::")[0]
+    if _starts_no_ray(item):
+        return file
+    return "real" if file.startswith(("tests/e2e", "tests/workers")) else "service"
 
 
 def _starts_no_ray(item: pytest.Item) -> bool:

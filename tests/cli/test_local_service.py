@@ -14,7 +14,7 @@ import httpx
 import psutil
 import pytest
 
-from api.client import Client
+from api.client import ApiError, Client
 from cli.child_processes import marked
 from cli.local_service import MARK, Service
 from searchd.domain.errors import ConflictError, InvalidValueError
@@ -22,9 +22,19 @@ from searchd.domain.lifecycle import (
     DatasetStatus,
     PoolStatus,
     SearchStatus,
+    TeacherStatus,
     TrialStatus,
 )
-from searchd.spec import BudgetSpec, DatasetSpec, PoolSpec, ResourcesSpec, SearchSpec, SplitSpec
+from searchd.spec import (
+    BudgetSpec,
+    DatasetSpec,
+    MmdetSpec,
+    PoolSpec,
+    ResourcesSpec,
+    SearchSpec,
+    SplitSpec,
+    TeacherSpec,
+)
 from tests import fake_workers
 from tests.fake_workers import ACCIDENTS, ENDLESS, attempts_begun
 
@@ -132,6 +142,28 @@ def test_search_survives_a_killed_driver_a_lost_and_a_hung_worker_and_repeats_no
     assert killed in [event.message for event in client.search_events(search)]
     front = client.pareto(search).front
     assert {point.evaluation.latency_s for point in front} == {0.003}  # timed after the last trial
+
+
+def test_report_of_a_killed_driver_is_recorded_and_no_teacher_is_evaluated_twice(
+    service: Service, client: Client
+) -> None:
+    split = SplitSpec(annotations=Path("/data/train.json"), images=Path("/data"))
+    with contextlib.suppress(ApiError):  # the search with accidents may have added it
+        client.create_dataset(DatasetSpec(name=ACCIDENTS, train=split, validation=split))
+    mmdet = MmdetSpec(config="ssd300_coco", checkpoint=Path("/data/ssd.pth"))
+    spec = TeacherSpec(name="ssd", dataset=ACCIDENTS, mmdet=mmdet)
+
+    teacher = client.wait_for_teacher(client.create_teacher(spec).id, poll_s=0.2)
+
+    assert (teacher.status, teacher.measurement and teacher.measurement.ap) == (
+        TeacherStatus.READY,
+        0.4,
+    )
+    killed = f"the driver exited without finishing (job teacher-{teacher.id}-1 is failed)"
+    messages = [event.message for event in client.teacher_events("ssd")]
+    assert [message for message in messages if killed in message] != []
+    folder = artifact_root(service) / "teachers" / teacher.id
+    assert [attempt.name for attempt in folder.iterdir()] == ["attempt-1"]
 
 
 def test_killed_driver_is_replaced_within_seconds(

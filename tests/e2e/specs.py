@@ -53,3 +53,5 @@ SEARCH = {
     "budget": {"max_trials": 4},
     "resources": {"trials_in_flight": 2},
 }
+ONE_AT_A_TIME = {"trials_in_flight": 1}
+"""Resources of runs in which a second worker would only take time to start."""

@@ -13,7 +13,7 @@ from searchd.domain.distillation_plan import Baseline
 from searchd.domain.lifecycle import SearchStatus, TrialStatus
 from searchd.domain.trial import TrialRole
 from searchd.spec import DistillationSpec, FineTuneSpec, FinishSpec
-from tests.e2e.specs import HEAD, TRAINING
+from tests.e2e.specs import HEAD, ONE_AT_A_TIME, TRAINING
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
@@ -154,6 +154,7 @@ def test_costs_of_the_same_student_and_teachers_are_not_measured_again(
         study=False,
         baselines=[],
         max_teachers=1,
+        resources=ONE_AT_A_TIME,
     )
     said = [event.message for event in client.distillation_events(ended.id)]
     assert "0 of 4 adaptation costs of 2 teachers are measured, the others are known" in said
@@ -172,6 +173,7 @@ def test_a_low_resolution_student_learns_from_teachers_that_see_more(client: Cli
         baselines=[],
         trial={**TRAINING, "epochs": 1, "resolutions": ["48x48"]},
         teacher_resolution="64x64",
+        resources=ONE_AT_A_TIME,
     )
     (stage,) = ended.stages
     trial = client.get_trial(stage.trial_id or "")

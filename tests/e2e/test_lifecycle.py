@@ -14,8 +14,8 @@ from cli.child_processes import marked
 from cli.local_service import MARK, Service
 from searchd.domain.lifecycle import PoolStatus, SearchStatus, TrialStatus
 from searchd.messages.reports import Progress
-from searchd.spec import PoolSpec, SearchSpec
-from tests.e2e.specs import POOL, SEARCH
+from searchd.spec import PoolSpec, ResourcesSpec, SearchSpec
+from tests.e2e.specs import ONE_AT_A_TIME, POOL, SEARCH
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
@@ -45,6 +45,7 @@ def submit(client: Client, pool: str, name: str, epochs: int) -> str:
         "base": spec.base.model_copy(update={"training": training}),
         "budget": spec.budget.model_copy(update={"max_trials": 1}),
         "control": False,
+        "resources": ResourcesSpec.model_validate(ONE_AT_A_TIME),
     }
     return client.submit_search(spec.model_copy(update=changes)).id
 

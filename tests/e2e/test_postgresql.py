@@ -32,7 +32,7 @@ def test_a_search_runs_to_its_end(
         name="first",
         dataset="shapes",
         pool="teachers",
-        budget=BudgetSpec(max_trials=6),
+        budget=BudgetSpec(max_trials=3),
         resources=ResourcesSpec(trials_in_flight=2),
     )
     environment = {
@@ -55,7 +55,7 @@ def test_a_search_runs_to_its_end(
             assert queue.of_resource(session, ended.id).status is WorkStatus.DONE
             numbers = [event.number for event in events.after(session, ended.id)]
         assert numbers == list(range(1, len(numbers) + 1))
-        assert (ended.status, ended.status_reason) == (SearchStatus.SUCCEEDED, "budget: 6 trials")
+        assert (ended.status, ended.status_reason) == (SearchStatus.SUCCEEDED, "budget: 3 trials")
         assert statuses == {TrialStatus.SUCCEEDED}
         assert pool.status is PoolStatus.READY
         assert front

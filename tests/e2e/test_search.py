@@ -12,7 +12,7 @@ from searchd.domain.detector import MmdetDetector
 from searchd.domain.lifecycle import PoolStatus, SearchStatus, TrialStatus
 from searchd.domain.trial import TrialRole
 from searchd.spec import SearchSpec
-from tests.e2e.specs import SEARCH
+from tests.e2e.specs import ONE_AT_A_TIME, SEARCH
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -100,6 +100,7 @@ def test_a_retinanet_that_mmdet_trained_learns_from_the_two_stage_pool(
             "distillation": {"methods": [{"name": "sgfi"}, {"name": "ckd"}]},
             "budget": {"max_trials": 2},
             "control": False,
+            "resources": ONE_AT_A_TIME,
         }
     )
 

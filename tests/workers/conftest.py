@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from functools import partial
 
 import pytest
+import ray
 import torch
 from safetensors.torch import save_file
 
@@ -70,3 +71,11 @@ def child(
     report = run_trial(task)
     assert report.outcome is Outcome.SUCCEEDED, report.reason
     return report
+
+
+@pytest.fixture(scope="session")
+def local_ray() -> Iterator[None]:
+    """A Ray of this process's own, with two CPUs."""
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()

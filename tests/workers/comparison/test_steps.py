@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import ray
 import torch
 from ray.exceptions import RayTaskError
 from safetensors.torch import load_file, save_file
@@ -166,15 +165,8 @@ def test_ap_is_measured_once_and_a_teacher_of_known_ap_is_built_for_costs_alone(
     assert prepare_teacher(alone, "small") == (0.125, None)
 
 
-@pytest.fixture(scope="module")
-def _cluster() -> Iterator[None]:
-    ray.init(address="local", num_cpus=2, include_dashboard=False)
-    yield
-    ray.shutdown()
-
-
 @pytest.mark.e2e
-@pytest.mark.usefixtures("_cluster")
+@pytest.mark.usefixtures("local_ray")
 class TestTasks:
     """The steps as Ray tasks."""
 

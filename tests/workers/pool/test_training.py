@@ -1,12 +1,11 @@
 """Pool training by a task, in this process and on Ray Train."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import ray
 from ray.train import TrainingFailedError
 from safetensors.torch import load
 
@@ -226,14 +225,6 @@ def test_workers_stop_when_the_caller_fails(
     with pytest.raises(StaleLeaseError):
         train_pool(task, lose_the_lease)
     assert artifacts.exists(stop)
-
-
-@pytest.fixture(scope="module")
-def local_ray() -> Iterator[None]:
-    """A Ray of this process's own."""
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
 
 
 def on_two_workers(task: PoolTrainingTask) -> PoolTrainingTask:
