@@ -203,9 +203,8 @@ def _what_next(url: str, folder: Path, keep: bool) -> str:
     )
     return f"""
 {look}
-To search on your own COCO-format data set, while the service is running:
-  searchd dataset add mine --train-annotations FILE --train-images DIR \\
-      --validation-annotations FILE --validation-images DIR
+To search on your own data set (COCO, YOLO, VOC, CVAT, Label Studio), while the service is running:
+  searchd dataset add mine FOLDER
   searchd pool create examples/demo/pool.yaml --dataset mine --name my-pool
   searchd search submit examples/demo/search.yaml --dataset mine --pool my-pool --name my-search
   searchd search watch my-search"""
