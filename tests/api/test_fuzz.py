@@ -37,7 +37,7 @@ from tests.searchd.store.factories import (
     teacher_spec,
 )
 
-DEFAULT_EXAMPLES = 4
+DEFAULT_EXAMPLES = 3
 EXAMPLES = int(os.environ.get("SEARCHD_FUZZ_EXAMPLES", DEFAULT_EXAMPLES))
 _OWNERS = {"pools": "pool", "searches": "search", "distillations": "distillation"}
 """Whose name the parameter "reference" of a path is."""

@@ -396,7 +396,7 @@ def test_random_calls_and_crashes_never_reach_an_illegal_state(memory_database: 
     run_state_machine_as_test(
         Machine,
         settings=settings(
-            max_examples=examples(30, 300),
+            max_examples=examples(22, 300),
             stateful_step_count=25,
             deadline=None,
             derandomize=True,
