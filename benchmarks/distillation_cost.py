@@ -56,7 +56,7 @@ def main() -> None:
         type=Family,
         choices=list(Family),
         default=Family.FASTER_RCNN,
-        help="family of the student",
+        help="detector family of the student",
     )
     parser.add_argument("--rounds", type=int, default=5, help="number of rounds per method")
     parser.add_argument("--only", nargs="*", help="names of the methods to measure; default: all")

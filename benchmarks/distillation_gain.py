@@ -184,14 +184,30 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     family, folder = Family.FASTER_RCNN, Path("distillation-gain")
-    add("--student", type=Family, choices=list(Family), default=family, help="student's family")
+    add(
+        "--student",
+        type=Family,
+        choices=list(Family),
+        default=family,
+        help="detector family of the student",
+    )
     add("--folder", type=Path, default=folder, help="folder for data, teacher and results")
     add("--seeds", type=int, nargs="+", default=[0], help="seeds, each of which trains every arm")
     add("--size", type=int, default=96, help="width and height of the images in pixels")
     add("--images", type=int, default=256, help="number of training images")
-    add("--epochs", type=int, default=16, help="epochs of each student")
-    add("--teacher-epochs", type=int, default=48, help="epochs of the teacher")
-    add("--learning-rate", type=float, default=0.05, help="learning rate of SGD")
+    add("--epochs", type=int, default=16, help="number of epochs that each student is trained")
+    add(
+        "--teacher-epochs",
+        type=int,
+        default=48,
+        help="number of epochs that the teacher is trained",
+    )
+    add(
+        "--learning-rate",
+        type=float,
+        default=0.05,
+        help="learning rate of students and teacher (SGD)",
+    )
     add("--max-grad-norm", type=float, default=5.0, help="gradients are clipped to this L2 norm")
     add("--device", default="cpu", help="device to train on: cpu or cuda")
     add("--workers", type=int, default=1, help="number of arms trained at the same time")

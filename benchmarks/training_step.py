@@ -128,7 +128,7 @@ def _time(step: Callable[[], object]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=7, help="number of rounds")
+    parser.add_argument("--rounds", type=int, default=7, help="number of timed rounds per detector")
     rounds = parser.parse_args().rounds
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:

@@ -160,10 +160,10 @@ def table(outcome: Outcome) -> Iterator[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--clients", type=int, default=100, help="number of clients")
-    add("--seconds", type=float, default=120.0, help="duration of the load")
+    add("--clients", type=int, default=100, help="number of clients that send requests at once")
+    add("--seconds", type=float, default=120.0, help="duration of the load in seconds")
     backends = ["postgresql", "sqlite"]
-    add("--database", choices=backends, default="postgresql", help="database to test on")
+    add("--database", choices=backends, default="postgresql", help="database of the tested service")
     options = parser.parse_args()
     given = f"{options.clients} clients for {options.seconds:g} s on {options.database}"
     sys.stderr.write(f"{given}, {os.cpu_count()} cores\n")

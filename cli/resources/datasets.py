@@ -100,7 +100,8 @@ def add(
         dataset = client.create_dataset(spec, key=key)
         if wait:
             dataset = client.wait_for_dataset(dataset.id)
-    _show(dataset, output)
+    if dataset.status is not DatasetStatus.FAILED or output is Format.JSON:
+        _show(dataset, output)
     if dataset.status is DatasetStatus.FAILED:
         raise fail(f"data set {name} was refused: {dataset.status_reason}")
 

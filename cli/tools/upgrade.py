@@ -1,13 +1,16 @@
 """`searchd tools upgrade`: make an exported detector deformable, or change its family."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from api import schemas
 from cli.output import Format, FormatOption, show_json
 from searchd.domain.detector import Family
+
+if TYPE_CHECKING:
+    from detection.export import Export
 
 
 def upgrade(
@@ -44,6 +47,18 @@ def upgrade(
 
     Joint-DetNAS upgrades the detectors that it found in both ways (docs/papers.md 1.10).
     """
+    written = _upgraded(exported, folder, deformable or [], family, seed)
+    rows = {name: str(getattr(written, name)) for name in ("config", "checkpoint", "weights")}
+    if output is Format.JSON:
+        show_json(rows)
+        return
+    for name, value in rows.items():
+        typer.echo(f"{name:<11}{value}")
+
+
+def _upgraded(
+    exported: Path, folder: Path, deformable: list[int], family: Family | None, seed: int
+) -> "Export":
     # Imported here because they import torch, which other commands do not need.
     import torch
     from safetensors.torch import load_file
@@ -60,15 +75,9 @@ def upgrade(
     if family is not None:
         torch.manual_seed(seed)
         student = with_family(student, family)
-    written = export(
+    return export(
         student,
         folder,
         class_names=meta["dataset_meta"]["classes"],
         resolution=max(found.evaluations, key=lambda each: each.score or 0.0).resolution,
     )
-    rows = {name: str(getattr(written, name)) for name in ("config", "checkpoint", "weights")}
-    if output is Format.JSON:
-        show_json(rows)
-        return
-    for name, value in rows.items():
-        typer.echo(f"{name:<11}{value}")

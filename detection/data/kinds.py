@@ -247,3 +247,9 @@ NOT_ANNOTATED = Kind(
     "images have no annotation and are left out",
     "annotate them, or remove them",
 )
+LABELS_WITHOUT_IMAGE = Kind(
+    "labels-without-image",
+    _WARNING,
+    "label files belong to no image of a split and are not read",
+    "add the image to a split, or remove the label file",
+)

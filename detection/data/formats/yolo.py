@@ -31,7 +31,13 @@ def yolo_sources(paths: Sequence[Path], root: Path | None = None) -> dict[str, S
         DataError: There are no class names or no images, or a path leads out of `root`.
     """
     layout = find_layout(paths[0], root)
-    return {name: _split(images, layout) for name, images in layout.splits.items()}
+    sources = {name: _split(images, layout) for name, images in layout.splits.items()}
+    images = [image for split in layout.splits.values() for image in split]
+    findings = next(iter(sources.values())).findings
+    if findings is not None:
+        for file in _without_image(images):
+            findings.add(kinds.LABELS_WITHOUT_IMAGE, file, "", "there is no image for it")
+    return sources
 
 
 def label_file(image: Path) -> Path:
@@ -43,6 +49,19 @@ def label_file(image: Path) -> Path:
             if moved.exists():
                 return moved
     return image.with_suffix(".txt")
+
+
+def _without_image(images: Sequence[Path]) -> list[Path]:
+    """Return the label files beside those that are read which belong to no image."""
+    read = {label_file(image) for image in images}
+    folders = {file.parent for file in read if file.parent.name != "images" and file.is_file()}
+    beside = {image.parent for image in images}  # also holds lists and names
+    return sorted(
+        file
+        for folder in folders - beside
+        for file in folder.glob("*.txt")
+        if file not in read and file.name != "classes.txt"
+    )
 
 
 def _split(images: Sequence[Path], layout: YoloLayout) -> SplitSource:

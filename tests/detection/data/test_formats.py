@@ -240,3 +240,19 @@ def test_folder_without_annotations_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match="found no annotations in a known format"):
         detect([tmp_path])
+
+
+def test_a_yolo_label_whose_image_is_gone_is_reported(tmp_path: Path) -> None:
+    writers.yolo_ultralytics(tmp_path)
+    (tmp_path / "labels" / "train" / "gone.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+
+    found = inspect_paths([tmp_path])
+
+    assert found.is_accepted
+    (warning,) = [
+        each
+        for each in found.findings.of(Severity.WARNING)
+        if each.kind.name == "labels-without-image"
+    ]
+    assert warning.count == 1
+    assert "gone.txt" in str(warning.examples[0])
