@@ -12,6 +12,7 @@ from cli.output import Format, FormatOption, giga, mega, percent, show_json, sho
 from cli.resources import pins
 from cli.resources.forecasts import show_forecast
 from cli.resources.lifecycle import add_calls
+from cli.resources.search_init import init
 from cli.service import (
     STATUS_HELP,
     URL,
@@ -35,6 +36,8 @@ from searchd.spec import FinishSpec, SearchSpec
 app = typer.Typer(
     no_args_is_help=True, help="Searches for detectors that are better than a base detector."
 )
+
+app.command()(init)
 
 SearchArgument = Annotated[str, typer.Argument(help="Name or id of the search.")]
 
