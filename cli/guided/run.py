@@ -3,6 +3,7 @@
 import json
 import re
 import unicodedata
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -72,14 +73,25 @@ def run(
         int, typer.Option(min=0, help="Seed of the splits, the teachers and the search.")
     ] = 0,
     port: Annotated[
-        int, typer.Option(help="Port of the API and the web page; 0 chooses a free one.")
+        int,
+        typer.Option(
+            help="Port of the API and the web page; 0 chooses a free one. Ignored with --url."
+        ),
     ] = 0,
+    url: Annotated[
+        str | None,
+        typer.Option(
+            "--url",
+            envvar="SEARCHD_URL",
+            help="URL of a running service to use. By default one is started on this machine and "
+            "stopped at the end.",
+        ),
+    ] = None,
 ) -> None:
     """Improve a detector on your own data: check the data, choose all settings, train a base and
     teachers, search, compare with the control, and export the best detector.
 
-    Runs the whole service on this machine. Every setting that was chosen is in a YAML file that
-    can be edited and submitted again.
+    Every setting that was chosen is in a YAML file that can be edited and submitted again.
     """
     console = stages.console()
     chosen = name or name_from(paths[0])
@@ -98,7 +110,7 @@ def run(
     results = data_folder.absolute() / "runs" / chosen
     _begin_or_resume(results, dataset, options)
     try:
-        _run(console, data_folder, results, dataset, options, port=port)
+        _run(console, data_folder, results, dataset, options, port=port, url=url)
     except stages.StageError as error:
         console.print(f"[red]The run failed:[/red] {error}", highlight=False)
         console.print(f"Logs: {data_folder / 'logs'}")
@@ -152,11 +164,12 @@ def _run(
     options: Options,
     *,
     port: int,
+    url: str | None,
 ) -> None:
     key = f"searchd-run-{spec.name}"
     timed = stages.Stages(console)
     with (
-        stages.local_service(timed, data_folder, port=port) as service,
+        _service(timed, data_folder, port, url) as service,
         Client(service.url) as client,
     ):
         with timed.stage("Data", "format, images, boxes and splits are checked"):
@@ -170,11 +183,24 @@ def _run(
         console.print("Best detector, exported for mmdet:")
         export(client, ended, ended.best_trial_id, results / "best", Format.TABLE)
         report.write(client, results, ended.name, timed.durations_s)
+    look = (
+        f"To see it in web page and API:   searchd up --data-folder {data_folder}"
+        if url is None
+        else f"It is in the web page and API:   {url}"
+    )
     console.print(f"""
 Everything of this run is in {results} (report.txt, pareto.png, best/, the specs).
-To see it in web page and API:   searchd up --data-folder {data_folder}
+{look}
 To export another detector:      searchd search export {spec.name} --trial TRIAL
 To run with settings of your own: edit {results}/{spec.name}.yaml and searchd search submit it""")
+
+
+def _service(
+    timed: stages.Stages, data_folder: Path, port: int, url: str | None
+) -> AbstractContextManager[stages.Running]:
+    if url is not None:
+        return nullcontext(stages.Elsewhere(url))
+    return stages.local_service(timed, data_folder, port=port)
 
 
 def _specs(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from rich.console import Console
 
@@ -16,15 +16,33 @@ from cli.guided.watch import watch
 from searchd.domain.lifecycle import DatasetStatus, PoolStatus, SearchStatus
 from searchd.spec import DatasetImport, DatasetSpec, PoolSpec, SearchSpec
 
-if TYPE_CHECKING:
-    from cli.local_service import Service
-
 LOG_WIDTH = 160
 """Width of the output in columns if it is not a terminal, so that a log is not wrapped."""
 
 
 class StageError(Exception):
     """A stage failed; the message says which and why."""
+
+
+class Running(Protocol):
+    """A service that is running, here or elsewhere."""
+
+    @property
+    def url(self) -> str:
+        """The URL of its API."""
+
+    def check(self) -> object:
+        """Restart what has ended, if it runs here. Called once per second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A service that somebody else keeps running."""
+
+    url: str
+
+    def check(self) -> None:
+        """Do nothing."""
 
 
 @dataclass
@@ -51,7 +69,7 @@ def console() -> Console:
 
 
 @contextmanager
-def local_service(stages: Stages, folder: Path, *, port: int) -> Iterator["Service"]:
+def local_service(stages: Stages, folder: Path, *, port: int) -> Iterator[Running]:
     """Run the service on this machine inside the block, and describe it to the user."""
     # Imported here since it imports Ray, which no other command needs.
     from cli.local_service import Service
@@ -83,7 +101,7 @@ def add_dataset(client: Client, spec: DatasetSpec | DatasetImport, *, key: str) 
 
 
 def submit_and_watch(
-    service: "Service",
+    service: Running,
     client: Client,
     stages: Stages,
     pool_spec: PoolSpec,
@@ -133,7 +151,7 @@ def _has_ended(search: schemas.SearchDetails, _trials: list[schemas.Trial]) -> b
     return search.finished_at is not None
 
 
-def wait_for_interrupt(service: "Service") -> None:
+def wait_for_interrupt(service: Running) -> None:
     """Keep the service running until Ctrl-C."""
     try:
         while True:

@@ -18,6 +18,11 @@ FINEST_STRIDE = 4
 PUBLISHED_ANCHOR_SCALE, PUBLISHED_ROI_SCALE = 8, 56
 """mmdet's anchor scale and finest RoI scale, for COCO at 1333x800."""
 
+_OUTDATED = (
+    "the data set was checked by an earlier version, without the statistics that a recommendation "
+    "needs; check it again (searchd dataset recheck)"
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataFacts:
@@ -36,16 +41,20 @@ class DataFacts:
     """Largest number of objects in one train image."""
 
     @classmethod
-    def of(cls, statistics: Mapping[str, Any]) -> Self:
+    def of(cls, statistics: Mapping[str, Any] | None) -> Self:
         """Read the statistics that the check of a data set reports.
 
         Raises:
-            InvalidValueError: There are no images or no boxes to train on.
+            InvalidValueError: There are no boxes to train on, or no statistics that are needed.
         """
+        if statistics is None:
+            raise InvalidValueError(_OUTDATED)
         train, validation = (statistics["splits"][name] for name in ("train", "validation"))
         boxes = train["box_short_side_share"]
         if boxes is None:
             raise InvalidValueError("the train split has no boxes; nothing can be recommended")
+        if "p10" not in boxes:
+            raise InvalidValueError(_OUTDATED)
         return cls(
             train_images=train["images"],
             validation_images=validation["images"],

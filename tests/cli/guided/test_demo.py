@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from api import schemas
-from cli.guided.report import plot_front, verdict
 from cli.guided.demo import _specs
+from cli.guided.report import plot_front, verdict
 from cli.guided.watch import Snapshot, seconds_left
 from searchd.domain.lifecycle import SearchStatus
 from searchd.domain.resolution import Resolution

@@ -165,3 +165,11 @@ def test_data_without_boxes_is_refused() -> None:
     statistics["splits"]["validation"] = {"images": 3}
     with pytest.raises(InvalidValueError, match="no boxes"):
         DataFacts.of(statistics)
+
+
+@pytest.mark.parametrize("boxes", [None, {"median": 0.2}], ids=["none", "without p10"])
+def test_statistics_of_an_earlier_version_are_refused(boxes: dict[str, float] | None) -> None:
+    splits = {"train": {"box_short_side_share": boxes}, "validation": {}}
+    statistics = None if boxes is None else {"classes": {}, "splits": splits}
+    with pytest.raises(InvalidValueError, match="check it again"):
+        DataFacts.of(statistics)
