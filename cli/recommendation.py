@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import typer
 
@@ -120,27 +120,37 @@ def make(
     )
 
 
-def write(found: Recommendation, folder: Path, *, overwrite: bool = False) -> tuple[Path, Path]:
-    """Write the specs of pool and search as YAML files.
+@dataclass(frozen=True, slots=True)
+class SpecFiles:
+    """The YAML files of a recommendation."""
 
-    Returns:
-        Paths of the pool's and the search's spec.
+    pool: Path
+    search: Path
 
-    Raises:
-        ConflictError: A file exists and `overwrite` is False.
-    """
-    files = {
-        folder / f"{found.pool.name}.yaml": found.pool_yaml,
-        folder / f"{found.search.name}.yaml": found.search_yaml,
-    }
-    for path in files:
-        if path.exists() and not overwrite:
-            raise ConflictError(f"{path} exists; delete it, or give --overwrite")
-    folder.mkdir(parents=True, exist_ok=True)
-    for path, text in files.items():
-        path.write_text(text, encoding="utf-8")
-    pool, search = files
-    return pool, search
+    @classmethod
+    def below(cls, folder: Path, name: str) -> Self:
+        """Return the files of a search of this name."""
+        return cls(folder / f"{name}-teachers.yaml", folder / f"{name}.yaml")
+
+    def check_absent(self) -> None:
+        """Check that nothing would be overwritten.
+
+        Raises:
+            ConflictError: A file exists.
+        """
+        for path in (self.pool, self.search):
+            if path.exists():
+                raise ConflictError(f"{path} exists; delete it, or give --overwrite")
+
+    def exist(self) -> bool:
+        """Return whether both files exist."""
+        return self.pool.exists() and self.search.exists()
+
+    def write(self, found: Recommendation) -> None:
+        """Write the specs of pool and search; files that exist are replaced."""
+        self.pool.parent.mkdir(parents=True, exist_ok=True)
+        self.pool.write_text(found.pool_yaml, encoding="utf-8")
+        self.search.write_text(found.search_yaml, encoding="utf-8")
 
 
 def describe(found: Recommendation) -> str:

@@ -208,15 +208,15 @@ def _specs(
 ) -> tuple[PoolSpec, SearchSpec]:
     """Return the recommended specs; those of the interrupted run if there are."""
     name = dataset.name
-    files = results / f"{name}-teachers.yaml", results / f"{name}.yaml"
-    if not all(file.exists() for file in files):
+    files = recommendation.SpecFiles.below(results, name)
+    if not files.exist():
         assert dataset.summary is not None  # it was checked
         statistics = dataset.summary["statistics"]
         found = recommendation.make(name, name, statistics, options, Start(section={}))
-        recommendation.write(found, results, overwrite=True)
+        files.write(found)
         console.print(recommendation.describe(found))
-    console.print(f"Settings, each with its reason: {files[1]} and {files[0].name}")
-    return read_spec(files[0], PoolSpec), read_spec(files[1], SearchSpec)
+    console.print(f"Settings, each with its reason: {files.search} and {files.pool.name}")
+    return read_spec(files.pool, PoolSpec), read_spec(files.search, SearchSpec)
 
 
 def _of_data(dataset: schemas.Dataset) -> str:

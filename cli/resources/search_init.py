@@ -34,6 +34,9 @@ def init(
 
     Each number has a comment that says why. Nothing is submitted.
     """
+    files = recommendation.SpecFiles.below(folder, name)
+    if not overwrite:
+        files.check_absent()
     with Client(url) as client:
         found = client.get_dataset(dataset)
     if found.status is not DatasetStatus.READY or found.summary is None:
@@ -41,11 +44,11 @@ def init(
     options = recommendation.Options(budget=budget, cpus=cpus, gpus=gpus, seed=seed)
     statistics = found.summary["statistics"]
     made = recommendation.make(name, found.name, statistics, options, Start(section={}))
-    pool_file, search_file = recommendation.write(made, folder, overwrite=overwrite)
+    files.write(made)
     typer.echo(recommendation.describe(made))
     typer.echo(
         f"Read and change the specs, then submit them:\n"
-        f"  searchd pool create {pool_file}\n"
-        f"  searchd search submit {search_file}\n"
+        f"  searchd pool create {files.pool}\n"
+        f"  searchd search submit {files.search}\n"
         f"  searchd search watch {made.search.name}"
     )
