@@ -20,6 +20,8 @@ from searchd.spec import PoolSpec, SearchSpec
 WARMUP_STEPS, WARMUP_SHARE = 500, 0.1
 """Steps of warm-up of mmdet's schedules, and the largest share of a training that they take."""
 MAX_GRAD_NORM = 5.0
+WALL_SHARE = 1.25
+"""Limit of the wall clock as a share of the budget."""
 LONG_TRIAL_STEPS = 1000
 """Steps of a trial from which the published weights of distillation are used: an adapter that
 starts from random weights needs them to learn before it teaches."""
@@ -220,7 +222,9 @@ class _Writer:
                 ),
                 "patience": Value(plan.trials, "The time, and not patience, ends a first search."),
                 "max_wall_hours": Value(
-                    _hours(0.85 * self.budget_s), "The rest of the budget is for the controls."
+                    _hours(WALL_SHARE * self.budget_s),
+                    "A last resort if the machine is slower than it was measured: the number of "
+                    "trials keeps the time.",
                 ),
             },
             "resources": {

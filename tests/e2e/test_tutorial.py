@@ -1,18 +1,22 @@
-"""`searchd run` on a YOLO folder, as in docs/tutorial.md, with settings that take seconds."""
+"""Every command of docs/tutorial.md, with settings of the run that take seconds."""
 
 import json
+import re
+import shlex
 import shutil
 from pathlib import Path
 
 import pytest
 import yaml
-from mmdet.apis import inference_detector, init_detector
-from typer.testing import CliRunner, Result
+from mmdet.apis import init_detector
+from typer.testing import CliRunner
 
 from cli.main import app
 from detection.data.shapes import make_shapes
 from tests.e2e.conftest import Service
 from tests.e2e.specs import POOL, SEARCH
+
+TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorial.md"
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -50,33 +54,44 @@ def write_specs(folder: Path, name: str) -> None:
     (folder / f"{name}.yaml").write_text(yaml.safe_dump(search))
 
 
+def commands(language: str) -> list[str]:
+    """The code blocks of the tutorial in a language, in their order."""
+    return re.findall(rf"^```{language}\n(.*?)^```", TUTORIAL.read_text(), re.DOTALL | re.MULTILINE)
+
+
 @pytest.mark.usefixtures("search")
-def test_one_command_leads_from_a_yolo_folder_to_an_exported_detector(
-    service: Service, tmp_path: Path
+def test_tutorial_leads_from_a_folder_of_photos_to_an_exported_detector(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data, results = tmp_path / "toys", tmp_path / "searchd-data" / "runs" / "toys"
-    write_yolo(data)
-    write_specs(results, "toys")
+    write_yolo(tmp_path / "photos")
+    results = tmp_path / "searchd-data" / "runs" / "photos"
+    write_specs(results, "photos")
+    monkeypatch.chdir(tmp_path)
+    runner = CliRunner(env={"COLUMNS": "200", "SEARCHD_URL": service.url})
 
-    def run() -> Result:
-        arguments = ["run", str(data), "--url", service.url]
-        return CliRunner(env={"COLUMNS": "200"}).invoke(
-            app, [*arguments, "--data-folder", str(tmp_path / "searchd-data")]
-        )
+    def call(command: str) -> str:
+        program, *arguments = shlex.split(command)
+        assert program == "searchd"
+        result = runner.invoke(app, arguments)
+        assert result.exit_code == 0, f"{command}: {result.output}"
+        return result.output
 
-    first = run()
-    assert first.exit_code == 0, first.output
-    assert "train: 28 images" in first.output
+    outputs = {}
+    for block in commands("sh"):
+        for command in block.splitlines():
+            outputs[command] = call(command)
+
+    assert "train: 28 images" in outputs["searchd run photos --budget 2h"]
     report = (results / "report.txt").read_text()
-    assert "Pareto front" in report
     assert "the control" in report
+    assert (results / "pareto.png").exists()
+    assert "base" in outputs["searchd search pareto photos"]
+    for code in commands("python"):
+        exec(compile(code, str(TUTORIAL), "exec"), {})  # our own document
     best = init_detector(
         str(results / "best" / "config.py"), str(results / "best" / "checkpoint.pth"), device="cpu"
     )
-    image = sorted((data / "images" / "val").iterdir())[0]
-    found = inference_detector(best, str(image)).pred_instances
-    assert tuple(best.dataset_meta["classes"]) == ("circle", "square", "triangle", "star")
-    assert len(found.labels) == len(found.bboxes)
+    assert tuple(best.dataset_meta["classes"]) == ("circle", "square", "triangle", "cross")
 
-    assert run().exit_code == 0  # nothing is trained again
+    call("searchd run photos --budget 2h")  # nothing is trained again
     assert (results / "report.txt").read_text().splitlines()[:5] == report.splitlines()[:5]
