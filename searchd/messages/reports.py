@@ -113,6 +113,9 @@ class Report:
     artifacts: tuple[Artifact, ...] = ()
     """Files that the attempt stored."""
     checks: SanityChecks = SanityChecks()
+    batch_size: int | None = None
+    """Images per step that the worker found by memory. None if the task names the number, or if the
+    attempt ended before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
