@@ -1,7 +1,8 @@
 """Trains a detector one iteration at a time, so that a caller can report and stop in between.
 
-Works for any mmdet detector that `detection.distillation.student` reads, an elastic one included,
-with or without a teacher. It knows nothing of trials, pools and stored checkpoints.
+Works for any mmdet detector that is trained on boxes, an elastic one included; with a teacher, for
+those that `detection.distillation.student` reads. It knows nothing of trials, pools and stored
+checkpoints.
 """
 
 import math
@@ -23,9 +24,8 @@ from detection.data.batches import Batch, TrainingBatches
 from detection.data.coco import CocoSplit
 from detection.data_parallel import average_gradients
 from detection.distillation.distiller import Distiller
-from detection.distillation.student import student_step
-from detection.distillation.taps import total
-from searchd.domain.errors import SearchdError
+from detection.distillation.student import plain_losses, student_step
+from searchd.domain.errors import InvalidValueError, SearchdError
 from searchd.domain.resolution import Resolution
 from searchd.messages.reports import EpochMetrics
 from searchd.spec import TrainingSpec
@@ -210,12 +210,12 @@ class Training:
             torch.manual_seed(self.seed_of(self._step))
             ours = student_step(self.model, batch, self._step).losses
             torch.manual_seed(self.seed_of(self._step))
-            found = self.model.loss(batch.inputs, batch.samples)
+            plain = plain_losses(self.model, batch)
         for name, value in self.model.named_buffers():
             value.copy_(buffers[name])  # BN's running statistics
-        plain = {name: float(total(value)) for name, value in found.items() if "loss" in name}
         return max(
-            abs(float(ours[name]) - value) / max(abs(value), 1e-12) for name, value in plain.items()
+            abs(float(ours[name]) - float(value)) / max(abs(float(value)), 1e-12)
+            for name, value in plain.items()
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -295,6 +295,8 @@ class Training:
         self.model.train()
         for module in self._frozen:
             module.eval()
+        if hasattr(self.model, "set_epoch"):  # TOOD's assigner changes after some epochs
+            self.model.set_epoch(self._step // self.num_iterations)
 
     def _backward(self, losses: dict[str, Tensor]) -> dict[str, float]:
         """Compute gradients, averaged over the ranks; return each loss and their sum as numbers."""
@@ -318,10 +320,11 @@ class Training:
             raise NonFiniteLossError(self._step, values)
 
     def _losses(self, batch: Batch, teacher_batch: Batch) -> dict[str, Tensor]:
-        step = student_step(self.model, batch, self._step)
-        losses = dict(step.losses)
         if self._distiller:
-            losses |= self._distiller(step.taps, teacher_batch)
+            step = student_step(self.model, batch, self._step)
+            losses = step.losses | self._distiller(step.taps, teacher_batch)
+        else:
+            losses = plain_losses(self.model, batch)
         if self._spec.bn_l1:
             losses["bn_l1"] = self._spec.bn_l1 * bn_l1(self.model.backbone)
         return losses
@@ -376,10 +379,18 @@ def bn_l1(backbone: nn.Module) -> Tensor:
     """Return the sum of |gamma| over the BN layers. Joint-DetNAS section 3.3, docs/papers.md 1.9.
 
     Its gradient is sign(gamma), and 0 at 0.
+
+    Raises:
+        InvalidValueError: The backbone has no BN layers.
     """
     gammas: list[Tensor] = [
         module.weight for module in backbone.modules() if isinstance(module, _BatchNorm)
     ]
+    if not gammas:
+        raise InvalidValueError(
+            f"training.bn_l1 needs a backbone with BN layers, and {type(backbone).__name__} has "
+            "none; set bn_l1 to 0"
+        )
     return torch.cat(gammas).abs().sum()
 
 

@@ -47,7 +47,12 @@ from searchd.spec.strategies import (
     RandomSpec,
     StrategySpec,
 )
-from searchd.spec.teachers import PoolSubnetSpec, TeacherSpec
+from searchd.spec.teachers import (
+    MmdetStartSpec,
+    PoolSubnetSpec,
+    TeacherSpec,
+    TeacherTrainingSpec,
+)
 from searchd.spec.training import (
     HeadSpec,
     MethodSpec,
@@ -67,6 +72,8 @@ __all__ = [
     "StudentSpec",
     "TrialId",
     "TeacherSpec",
+    "TeacherTrainingSpec",
+    "MmdetStartSpec",
     "PoolSubnetSpec",
     "ACTION",
     "BaseSpec",
