@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 from pydantic import ValidationError
@@ -63,11 +63,24 @@ def read_spec(file: Path, schema: type[S], **changes: object) -> S:
         InvalidValueError: The file has no fields, or invalid ones; the message names them.
     """
     given = {name: value for name, value in changes.items() if value is not None}
-    fields = read_fields(file) | given
+    return parse_spec(read_fields(file) | given, schema, str(file))
+
+
+def parse_spec(fields: dict[str, Any], schema: type[S], source: str) -> S:
+    """Return the spec with these fields.
+
+    Args:
+        fields: Values by name.
+        schema: The kind of spec.
+        source: Where the fields are from, for messages.
+
+    Raises:
+        InvalidValueError: Fields are invalid; the message names them.
+    """
     try:
         return schema.model_validate(fields)
     except ValidationError as error:
-        raise InvalidValueError(f"{file} is {describe(error, schema)}") from error
+        raise InvalidValueError(f"{source} is {describe(error, schema)}") from error
 
 
 def follow(events: Iterable[Event], output: Format) -> None:

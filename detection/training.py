@@ -1,7 +1,8 @@
 """Trains a detector one iteration at a time, so that a caller can report and stop in between.
 
-Works for any mmdet detector that `detection.distillation.student` reads, an elastic one included,
-with or without a teacher. It knows nothing of trials, pools and stored checkpoints.
+Works for any mmdet detector that is trained on boxes, an elastic one included; with a teacher, for
+those that `detection.distillation.student` reads. It knows nothing of trials, pools and stored
+checkpoints.
 """
 
 import math
@@ -24,8 +25,7 @@ from detection.data.batches import Batch, TrainingBatches
 from detection.data.coco import CocoSplit
 from detection.data_parallel import average_gradients
 from detection.distillation.distiller import Distiller
-from detection.distillation.student import student_step
-from detection.distillation.taps import total
+from detection.distillation.student import plain_losses, student_step
 from detection.ema import AveragedWeights
 from detection.iteration import Iteration, NonFiniteLossError
 from detection.loss_terms import as_floats, bn_l1
@@ -187,10 +187,10 @@ class Training:
             torch.manual_seed(self.seed_of(self._step))
             ours = student_step(self.model, batch, self._step).losses
             torch.manual_seed(self.seed_of(self._step))
-            found = self.model.loss(batch.inputs, batch.samples)
-        plain = {name: float(total(value)) for name, value in found.items() if "loss" in name}
+            plain = plain_losses(self.model, batch)
         return max(
-            abs(float(ours[name]) - value) / max(abs(value), 1e-12) for name, value in plain.items()
+            abs(float(ours[name]) - float(value)) / max(abs(float(value)), 1e-12)
+            for name, value in plain.items()
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -324,6 +324,8 @@ class Training:
         self.model.train()
         for module in self._frozen:
             module.eval()
+        if hasattr(self.model, "set_epoch"):  # TOOD's assigner changes after some epochs
+            self.model.set_epoch(self._step // self.num_iterations)
 
     def _backward(self, losses: dict[str, Tensor]) -> dict[str, float]:
         """Compute gradients, averaged over the ranks; return each loss and their sum as numbers."""
@@ -358,10 +360,11 @@ class Training:
 
     def _losses(self, batch: Batch, teacher_batch: Batch) -> dict[str, Tensor]:
         with self._networks():
-            step = student_step(self.model, batch, self._step)
-            losses = dict(step.losses)
             if self._distiller:
-                losses |= self._distiller(step.taps, teacher_batch)
+                step = student_step(self.model, batch, self._step)
+                losses = step.losses | self._distiller(step.taps, teacher_batch)
+            else:
+                losses = plain_losses(self.model, batch)
         if self._spec.bn_l1:
             losses["bn_l1"] = self._spec.bn_l1 * bn_l1(self.model.backbone)
         return losses

@@ -102,6 +102,8 @@ class Settings(BaseSettings):
     """module:name of the function that trains a pool."""
     teacher_evaluation: str = "workers.teacher_evaluation:evaluate_teacher"
     """module:name of the function that loads and evaluates a registered teacher."""
+    teacher_training: str = "workers.teacher_training:train_teacher"
+    """module:name of the function that trains a teacher and evaluates it."""
     dataset_check: str = "workers.dataset_check:check"
     """module:name of the function that checks a data set."""
 

@@ -20,6 +20,7 @@ from api.schemas.resources import (
     SearchDetails,
     SubnetMeasurement,
     Teacher,
+    TeacherDetails,
 )
 from api.schemas.trials import (
     Detector,
@@ -58,6 +59,7 @@ __all__ = [
     "SearchDetails",
     "SubnetMeasurement",
     "Teacher",
+    "TeacherDetails",
     "Trial",
     "TrialDetails",
     "XAxis",

@@ -25,9 +25,9 @@ from cli.service import (
     UrlOption,
     ValidateOnlyOption,
     follow,
-    read_fields,
     read_spec,
 )
+from cli.spec_files import read_fields
 from cli.tools.exported_detectors import FOLDER, FolderOption, trial_id_of
 from cli.tools.exported_detectors import export as write_export
 from searchd.domain.lifecycle import SearchStatus, TrialStatus

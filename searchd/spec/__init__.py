@@ -53,7 +53,12 @@ from searchd.spec.strategies import (
     RandomSpec,
     StrategySpec,
 )
-from searchd.spec.teachers import PoolSubnetSpec, TeacherSpec
+from searchd.spec.teachers import (
+    MmdetStartSpec,
+    PoolSubnetSpec,
+    TeacherSpec,
+    TeacherTrainingSpec,
+)
 from searchd.spec.training import (
     EmaSpec,
     HeadSpec,
@@ -74,6 +79,8 @@ __all__ = [
     "StudentSpec",
     "TrialId",
     "TeacherSpec",
+    "TeacherTrainingSpec",
+    "MmdetStartSpec",
     "PoolSubnetSpec",
     "ACTION",
     "BaseSpec",

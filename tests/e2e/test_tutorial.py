@@ -11,9 +11,9 @@ import yaml
 from mmdet.apis import init_detector
 from typer.testing import CliRunner
 
+from cli.local_service import Service
 from cli.main import app
 from detection.data.shapes import make_shapes
-from tests.e2e.conftest import Service
 from tests.e2e.specs import POOL, SEARCH
 
 TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorial.md"

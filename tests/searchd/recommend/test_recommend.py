@@ -161,8 +161,8 @@ def test_facts_are_read_from_the_statistics_of_a_check() -> None:
 
 
 def test_data_without_boxes_is_refused() -> None:
-    statistics = {"classes": {}, "splits": {"train": {"box_short_side_share": None}}}
-    statistics["splits"]["validation"] = {"images": 3}
+    splits = {"train": {"box_short_side_share": None}, "validation": {}}
+    statistics = {"classes": {}, "splits": splits}
     with pytest.raises(InvalidValueError, match="no boxes"):
         DataFacts.of(statistics)
 
