@@ -15,6 +15,8 @@ from searchd.spec.codecs import ACTION, DETECTOR, PLAN, PROPOSAL, SUBNET
 from searchd.spec.dataset import (
     MAX_EMPTY_SHARE,
     MAX_FAULT_SHARE,
+    MAX_UNREADABLE_SHARE,
+    SPLITS,
     VALIDATION_SHARE,
     DataFormat,
     DatasetImport,
@@ -59,6 +61,8 @@ from searchd.spec.training import (
 __all__ = [
     "MAX_EMPTY_SHARE",
     "MAX_FAULT_SHARE",
+    "MAX_UNREADABLE_SHARE",
+    "SPLITS",
     "VALIDATION_SHARE",
     "DataFormat",
     "DatasetImport",
