@@ -22,6 +22,7 @@ from api.dependencies import (
     ValidateOnly,
     created,
 )
+from api.routes.lifecycle import add_deletion
 from api.views import resources as views
 from searchd.domain.lifecycle import TeacherStatus
 from searchd.spec import TeacherSpec
@@ -83,6 +84,9 @@ def get_teacher(teacher: TeacherReference, database: DatabaseDep) -> schemas.Tea
     """Return a teacher by id or name, with its measurement."""
     with database.read() as session:
         return views.teacher(teachers.get(session, teacher))
+
+
+add_deletion(router, "teacher", "teachers", teachers.get)
 
 
 @router.get("/{teacher}/events", response_class=EventSourceResponse)

@@ -8,6 +8,7 @@ from api.client import Client
 from api.schemas import Teacher
 from cli.errors import fail
 from cli.output import Format, FormatOption, giga, mega, percent, show_list, show_one
+from cli.resources.lifecycle import add_deletion
 from cli.service import (
     STATUS_HELP,
     URL,
@@ -127,3 +128,6 @@ def _levels(teacher: Teacher) -> str | None:
     """The stride and channels of each level, such as "8 x 256, 16 x 256"."""
     levels = [f"{level.stride} x {level.channels}" for level in teacher.levels]
     return ", ".join(levels) or None
+
+
+add_deletion(app, "teacher", "teachers")
