@@ -20,7 +20,13 @@ def main() -> None:
     try:
         # An open event stream must not delay the end of the process for long.
         uvicorn.run(
-            create_app(database, rules, loaded.artifact_root),
+            create_app(
+                database,
+                rules,
+                loaded.artifact_root,
+                instance=loaded.instance,
+                data_folder=loaded.data_folder,
+            ),
             host=loaded.api_host,
             port=loaded.api_port,
             proxy_headers=False,  # clients can forge them; requests are counted by real addresses

@@ -81,13 +81,16 @@ def check_finish(spec: FinishSpec, roots: tuple[Path, ...]) -> None:
 
 
 def check_teacher(spec: TeacherSpec, roots: tuple[Path, ...]) -> None:
-    """Check the path of a teacher's checkpoint.
+    """Check the path of a teacher's checkpoint, or of the one that its training starts from.
 
     Raises:
         InvalidValueError: The checkpoint is not below any of the roots.
     """
     if spec.mmdet is not None:
         _check("mmdet.checkpoint", str(spec.mmdet.checkpoint), roots)
+    start = None if spec.train is None else spec.train.mmdet
+    if start is not None and start.checkpoint is not None:
+        _check("train.mmdet.checkpoint", str(start.checkpoint), roots)
 
 
 def _paths(spec: SearchSpec) -> Iterator[tuple[str, str]]:

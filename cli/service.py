@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
-import yaml
 from pydantic import ValidationError
 
 from api.client import DEFAULT_URL
 from api.schemas import Event
 from cli.errors import describe
 from cli.output import Format, text
+from cli.spec_files import read_fields
 from searchd.domain.errors import InvalidValueError
 from searchd.spec import Spec
 
@@ -63,26 +63,24 @@ def read_spec(file: Path, schema: type[S], **changes: object) -> S:
         InvalidValueError: The file has no fields, or invalid ones; the message names them.
     """
     given = {name: value for name, value in changes.items() if value is not None}
-    fields = read_fields(file) | given
+    return parse_spec(read_fields(file) | given, schema, str(file))
+
+
+def parse_spec(fields: dict[str, Any], schema: type[S], source: str) -> S:
+    """Return the spec with these fields.
+
+    Args:
+        fields: Values by name.
+        schema: The kind of spec.
+        source: Where the fields are from, for messages.
+
+    Raises:
+        InvalidValueError: Fields are invalid; the message names them.
+    """
     try:
         return schema.model_validate(fields)
     except ValidationError as error:
-        raise InvalidValueError(f"{file} is {describe(error)}") from error
-
-
-def read_fields(file: Path) -> dict[str, Any]:
-    """Read the fields and values of a YAML or JSON file.
-
-    Raises:
-        InvalidValueError: The file is neither YAML nor JSON, or has no fields.
-    """
-    try:
-        values = yaml.safe_load(file.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InvalidValueError(f"{file} is neither YAML nor JSON: {error}") from error
-    if not isinstance(values, dict):
-        raise InvalidValueError(f"{file} must have fields and values, such as name: first")
-    return values
+        raise InvalidValueError(f"{source} is {describe(error, schema)}") from error
 
 
 def follow(events: Iterable[Event], output: Format) -> None:

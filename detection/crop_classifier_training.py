@@ -17,8 +17,8 @@ from torch.utils.data import DataLoader
 from detection.crop_classifier import SIGMOID, SOFTMAX, CropClassifier, head_logits
 from detection.data.crop_batches import CropBatches
 from detection.data.crops import CropBatch, CropSplit
+from detection.iteration import NonFiniteLossError
 from detection.mmdet.checkpoint_import import read_weights
-from detection.training import NonFiniteLossError
 from searchd.domain.errors import CheckpointError, InvalidValueError
 from searchd.spec.classifier import ClassifierSpec
 

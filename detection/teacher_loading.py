@@ -5,7 +5,7 @@ the neck's levels: two-stage, one-stage and anchor-free. A student is converted 
 detector by `detection.mmdet.checkpoint_import`; a teacher need not be searchable.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ def load_mmdet(detector: MmdetDetector, checkpoint: Path) -> BaseDetector:
         InvalidValueError: There is no such config, it cannot be built, its normalisation cannot be
             converted, or no distillation method can read such a teacher.
     """
-    model = _build(detector).eval()
+    model = build_mmdet(detector).eval()
     check_can_teach(model, detector.config)
     weights = read_weights(checkpoint)
     problem = _differences(model.state_dict(), weights)
@@ -62,6 +62,23 @@ def load_mmdet(detector: MmdetDetector, checkpoint: Path) -> BaseDetector:
         )
     model.load_state_dict(weights, strict=True)
     return model
+
+
+def build_mmdet(detector: MmdetDetector) -> BaseDetector:
+    """Build a detector on the CPU, in train mode, for weights that are loaded.
+
+    Raises:
+        InvalidValueError: mmdet ships no such config, or cannot build it with these options here.
+    """
+    try:
+        return assemble_mmdet(detector)
+    except InvalidValueError:
+        raise
+    except _NOT_BUILT as error:
+        raise InvalidValueError(
+            f"config {detector.config} with options {dict(detector.options)} cannot be built by "
+            f"the installed mmdet: {type(error).__name__}: {error}"
+        ) from error
 
 
 def check_can_teach(model: Any, config: str) -> None:
@@ -106,23 +123,6 @@ def feature_levels(model: Any, resolution: Resolution) -> tuple[FeatureLevel, ..
     )
 
 
-def _build(detector: MmdetDetector) -> BaseDetector:
-    """Build a detector with random weights.
-
-    Raises:
-        InvalidValueError: mmdet ships no such config, or cannot build it with these options here.
-    """
-    try:
-        return assemble_mmdet(detector)
-    except InvalidValueError:
-        raise
-    except _NOT_BUILT as error:
-        raise InvalidValueError(
-            f"config {detector.config} with options {dict(detector.options)} cannot be built by "
-            f"the installed mmdet: {type(error).__name__}: {error}"
-        ) from error
-
-
 def _has_one_classifier(model: Any) -> bool:
     box_head = first_stage(model.roi_head.bbox_head)
     return hasattr(getattr(box_head, "fc_cls", None), "in_features")
@@ -140,9 +140,10 @@ def _differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) ->
         "left over": [name for name in found if name not in expected],
         "of another shape": shapes,
     }
-    return "; ".join(f"{what}: {_shortened(names)}" for what, names in named.items() if names)
+    return "; ".join(f"{what}: {shortened(names)}" for what, names in named.items() if names)
 
 
-def _shortened(names: list[str]) -> str:
+def shortened(names: Sequence[str]) -> str:
+    """Return the first names as text, with the number of the others."""
     rest = len(names) - _MOST_SHOWN
     return ", ".join(names[:_MOST_SHOWN]) + (f" and {rest} more" if rest > 0 else "")

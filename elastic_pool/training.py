@@ -16,7 +16,8 @@ from torch import Tensor
 from detection.build import Student, load_student
 from detection.data.coco import CocoSplit
 from detection.distillation.distiller import Distiller, pair_of
-from detection.training import Iteration, Training
+from detection.iteration import Iteration
+from detection.training import Training
 from elastic_pool.schedule import Phase, phases, subnet_at
 from elastic_pool.sorting import sort_channels
 from elastic_pool.supernet import Supernet, extract

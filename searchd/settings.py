@@ -76,6 +76,9 @@ class Settings(BaseSettings):
     127.0.0.1."""
     api_port: int = Field(default=8080, ge=0, le=65535)
     """TCP port that the API listens on. 0: any free port. Default: 8080."""
+    instance: str = ""
+    """Identifier of one start of the service, which `/healthz` returns; `searchd up` chooses it, to
+    recognize its own API. Default (empty): none."""
     auth: bool = False
     """on: every call of the API needs a token (`searchd token create`). off (default): everyone who
     reaches the API may do everything."""
@@ -99,6 +102,8 @@ class Settings(BaseSettings):
     """module:name of the function that trains a pool."""
     teacher_evaluation: str = "workers.teacher_evaluation:evaluate_teacher"
     """module:name of the function that loads and evaluates a registered teacher."""
+    teacher_training: str = "workers.teacher_training:train_teacher"
+    """module:name of the function that trains a teacher and evaluates it."""
     dataset_check: str = "workers.dataset_check:check"
     """module:name of the function that checks a data set."""
 

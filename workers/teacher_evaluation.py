@@ -17,6 +17,7 @@ from elastic_pool.teacher import load_supernet
 from searchd import artifacts
 from searchd.domain.detector import Detector, MmdetDetector
 from searchd.domain.errors import DataError
+from searchd.domain.resolution import Resolution
 from searchd.domain.trial import Evaluation
 from searchd.messages.files import REPORT_FILE, TEACHER
 from searchd.messages.reports import TEACHER_REPORT, TeacherReport
@@ -44,7 +45,7 @@ def evaluate_teacher(task: TeacherEvaluationTask) -> TeacherReport:
     configure_torch(task)
     train_split = CocoSplit(task.dataset.train)
     detector, model = _load(task, train_split)
-    complexity = _complexity(task, detector, model)
+    complexity = complexity_of(detector, model, task.spec.resolution)
     report = TeacherReport(
         detector=detector,
         params=complexity.params,
@@ -108,10 +109,10 @@ def _check_classes(task: TeacherEvaluationTask, num_classes: int, split: CocoSpl
         )
 
 
-def _complexity(
-    task: TeacherEvaluationTask, detector: Detector | MmdetDetector, model: Any
+def complexity_of(
+    detector: Detector | MmdetDetector, model: Any, resolution: Resolution
 ) -> Complexity:
-    resolution = task.spec.resolution
+    """Return the multiply-accumulates and parameters of a teacher."""
     if isinstance(detector, Detector):
         return count(detector, resolution)
     return count_model(model, resolution)

@@ -35,7 +35,7 @@ R = TypeVar(
     "R",
     schemas.Dataset,
     schemas.PoolDetails,
-    schemas.Teacher,
+    schemas.TeacherDetails,
     schemas.SearchDetails,
     DistillationDetails,
 )
@@ -138,20 +138,26 @@ class Client(Transport):
 
     # Teachers
 
-    def create_teacher(self, spec: TeacherSpec, *, key: str | None = None) -> schemas.Teacher:
-        """Register a teacher, which the service evaluates."""
-        return self._create("/teachers", spec, key, schemas.Teacher)
+    def create_teacher(
+        self, spec: TeacherSpec, *, key: str | None = None
+    ) -> schemas.TeacherDetails:
+        """Register a teacher, which the service evaluates, and trains first if it is to."""
+        return self._create("/teachers", spec, key, schemas.TeacherDetails)
 
-    def get_teacher(self, teacher: str) -> schemas.Teacher:
+    def get_teacher(self, teacher: str) -> schemas.TeacherDetails:
         """Return a teacher by id or name."""
-        return self._get(f"/teachers/{teacher}", schemas.Teacher)
+        return self._get(f"/teachers/{teacher}", schemas.TeacherDetails)
+
+    def ask_of_teacher(self, teacher: str, request: LifecycleRequest) -> schemas.TeacherDetails:
+        """Request that the training of a teacher pauses, resumes or ends."""
+        return self._post(f"/teachers/{teacher}/{request}", schemas.TeacherDetails)
 
     def list_teachers(self, **filters: str) -> Iterator[schemas.Teacher]:
         """Iterate over all teachers, newest first, or over those with a `status`."""
         return self._list("/teachers", schemas.Teacher, filters)
 
-    def wait_for_teacher(self, teacher: str, *, poll_s: float = 1.0) -> schemas.Teacher:
-        """Wait until the evaluation of a teacher has ended."""
+    def wait_for_teacher(self, teacher: str, *, poll_s: float = 1.0) -> schemas.TeacherDetails:
+        """Wait until the training and evaluation of a teacher have ended."""
         return _wait(lambda: self.get_teacher(teacher), poll_s)
 
     def teacher_events(self, teacher: str, *, after: int = 0) -> Iterator[schemas.Event]:

@@ -22,7 +22,7 @@ from api.dependencies import (
     ValidateOnly,
     created,
 )
-from api.routes.lifecycle import add_deletion
+from api.routes.lifecycle import add_calls, add_deletion
 from api.views import resources as views
 from searchd.domain.lifecycle import TeacherStatus
 from searchd.spec import TeacherSpec
@@ -42,7 +42,7 @@ Found = Annotated[TeacherRow, Depends(_find)]
 
 @router.post(
     "",
-    response_model=schemas.Teacher,
+    response_model=schemas.TeacherDetails,
     status_code=status.HTTP_201_CREATED,
     responses=NO_CONTENT,
 )
@@ -54,11 +54,11 @@ def create_teacher(
     idempotency_key: IdempotencyKey = None,
     validate_only: ValidateOnly = False,
 ) -> Response:
-    """Register a teacher. It is loaded and evaluated in the background."""
+    """Register a teacher. It is loaded, or trained, and evaluated in the background."""
     check_teacher(spec, rules.data_roots)
     with database.write() as session:
         row = teachers.create(session, spec, idempotency_key=idempotency_key, owner=caller.name)
-        resource = views.teacher(row)
+        resource = views.teacher_details(session, row)
         if validate_only:
             session.rollback()
     return created(resource, f"/teachers/{resource.id}", validate_only)
@@ -80,12 +80,13 @@ def list_teachers(
 
 
 @router.get("/{teacher}")
-def get_teacher(teacher: TeacherReference, database: DatabaseDep) -> schemas.Teacher:
-    """Return a teacher by id or name, with its measurement."""
+def get_teacher(teacher: TeacherReference, database: DatabaseDep) -> schemas.TeacherDetails:
+    """Return a teacher by id or name, with its measurement and the epochs of its training."""
     with database.read() as session:
-        return views.teacher(teachers.get(session, teacher))
+        return views.teacher_details(session, teachers.get(session, teacher))
 
 
+add_calls(router, "teacher", teachers.get, views.teacher_details, schemas.TeacherDetails)
 add_deletion(router, "teacher", "teachers", teachers.get)
 
 
@@ -93,6 +94,6 @@ add_deletion(router, "teacher", "teachers", teachers.get)
 async def stream_teacher_events(
     found: Found, database: DatabaseDep, last_event_id: LastEventId = 0
 ) -> AsyncIterator[ServerSentEvent]:
-    """Stream the events of the teacher as server-sent events until its evaluation has ended."""
+    """Stream the events of the teacher as server-sent events until it is ready or has failed."""
     async for event in events.stream(database, found.id, last_event_id):
         yield event

@@ -24,6 +24,7 @@ from api.schemas.resources import (
     SearchDetails,
     SubnetMeasurement,
     Teacher,
+    TeacherDetails,
 )
 from api.schemas.trials import (
     Detector,
@@ -66,6 +67,7 @@ __all__ = [
     "SearchDetails",
     "SubnetMeasurement",
     "Teacher",
+    "TeacherDetails",
     "Trial",
     "TrialDetails",
     "XAxis",

@@ -115,8 +115,8 @@ class Measurement(Schema):
 class Epoch(Schema):
     """The metrics of one training epoch."""
 
-    phase: str
-    """Name of the phase of a pool's progressive shrinking; empty for trials."""
+    phase: str = ""
+    """Name of the phase of a pool's progressive shrinking; empty for trials and teachers."""
     epoch: int
     """Number of the epoch, counted from 1 within its phase."""
     losses: dict[str, float]

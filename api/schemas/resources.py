@@ -16,7 +16,7 @@ from searchd.domain.lifecycle import (
     TrialStatus,
 )
 from searchd.domain.subnet import Subnet
-from searchd.messages.reports import FeatureLevel, PoolProgress
+from searchd.messages.reports import FeatureLevel, PoolProgress, TeacherProgress
 from searchd.spec import (
     BudgetSpec,
     DatasetSpec,
@@ -166,7 +166,7 @@ class Teacher(Schema):
     owner: str | None
     """Name of the token that created the teacher; null without authentication."""
     status: TeacherStatus
-    """State of the evaluation of the teacher, for example ready or failed."""
+    """State of the training or evaluation of the teacher, for example training or ready."""
     status_reason: str
     """Why the teacher has this status, in words."""
     dataset_id: str
@@ -176,7 +176,7 @@ class Teacher(Schema):
     spec: TeacherSpec
     """Spec that was submitted for the teacher."""
     source: str
-    """Origin of the teacher in words: a subnet, the student of a trial, or an mmdet config."""
+    """Origin of the teacher in words, for example "subnet ... of pool ..." or "mmdet ..."."""
     detector: DetectorValue | MmdetDetector | None
     """Detector without its weights, or the mmdet config; null until the teacher is ready."""
     kind: str | None
@@ -189,10 +189,24 @@ class Teacher(Schema):
     """Levels of the detector's neck, finest first; empty until the teacher is ready."""
     weights: File | None
     """Stored weights of the teacher; null until the teacher is ready."""
+    progress: TeacherProgress | None
+    """Epoch and losses of the training; null before it starts, and for teachers that exist
+    already."""
     created_at: datetime
     """Time when the teacher was registered, in UTC."""
+    started_at: datetime | None
+    """Time when the training first started, in UTC; null before, and without training."""
     finished_at: datetime | None
     """Time when the evaluation ended, in UTC; null before."""
+
+
+class TeacherDetails(Teacher):
+    """A teacher with the epochs of its training."""
+
+    desired: Desired
+    """State that the user requested: run, pause, cancel or kill."""
+    epochs: list[Epoch]
+    """Metrics of every finished training epoch; empty for teachers that are not trained."""
 
 
 class Extension(Spec):

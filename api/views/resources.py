@@ -49,6 +49,18 @@ def teacher(row: TeacherRow) -> schemas.Teacher:
     )
 
 
+def teacher_details(session: Session, row: TeacherRow) -> schemas.TeacherDetails:
+    reported = row.report.epochs if row.report else ()
+    return schemas.TeacherDetails.model_validate(
+        {
+            **teacher(row).model_dump(),
+            "desired": queue.of_resource(session, row.id).desired,
+            "epochs": reported or (row.progress.epochs if row.progress else ()),
+        },
+        from_attributes=True,
+    )
+
+
 def search(session: Session, row: SearchRow) -> schemas.SearchDetails:
     best = searches.best_trial(session, row.id)
     return _build(
@@ -161,6 +173,10 @@ def _source(spec: TeacherSpec) -> str:
         return f"subnet {spec.subnet.subnet} of pool {spec.subnet.pool}"
     if spec.trial is not None:
         return f"student of trial {spec.trial}"
+    if spec.train is not None:
+        train = spec.train
+        what = train.backbone if train.mmdet is None else f"mmdet {train.mmdet.config}"
+        return f"{what}, trained for {train.training.epochs} epochs"
     assert spec.mmdet is not None  # a spec has one source
     return f"mmdet {spec.mmdet.config}"
 

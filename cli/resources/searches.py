@@ -12,6 +12,7 @@ from cli.output import Format, FormatOption, giga, mega, percent, show_json, sho
 from cli.resources import pins
 from cli.resources.forecasts import show_forecast
 from cli.resources.lifecycle import add_calls, add_deletion
+from cli.resources.search_init import init
 from cli.service import (
     STATUS_HELP,
     URL,
@@ -24,9 +25,9 @@ from cli.service import (
     UrlOption,
     ValidateOnlyOption,
     follow,
-    read_fields,
     read_spec,
 )
+from cli.spec_files import read_fields
 from cli.tools.exported_detectors import FOLDER, FolderOption, trial_id_of
 from cli.tools.exported_detectors import export as write_export
 from searchd.domain.lifecycle import SearchStatus, TrialStatus
@@ -35,6 +36,8 @@ from searchd.spec import FinishSpec, SearchSpec
 app = typer.Typer(
     no_args_is_help=True, help="Searches for detectors that are better than a base detector."
 )
+
+app.command()(init)
 
 SearchArgument = Annotated[str, typer.Argument(help="Name or id of the search.")]
 

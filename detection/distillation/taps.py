@@ -263,6 +263,7 @@ def recorded_calls(owner: Any, method: str) -> Iterator[list[Call]]:
         yield calls
         return
     original: Callable[..., Any] = getattr(owner, method)
+    replaced = vars(owner).get(method)  # mixed precision replaces methods too
 
     def recorded(*args: Any, **kwargs: Any) -> Any:
         result = original(*args, **kwargs)
@@ -274,6 +275,8 @@ def recorded_calls(owner: Any, method: str) -> Iterator[list[Call]]:
         yield calls
     finally:
         delattr(owner, method)  # so that the class's method is found again
+        if replaced is not None:
+            setattr(owner, method, replaced)
 
 
 def neck_strides(model: Any) -> tuple[int, ...]:

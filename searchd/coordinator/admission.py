@@ -103,11 +103,14 @@ def _of_teachers(session: Session, distillation: DistillationRow) -> Iterator[Re
     spec = distillation.spec
     assert isinstance(spec, DistillationSpec)
     for teacher in distillations.registered(session, spec).values():
-        if teacher.status is TeacherStatus.CHECKING:
-            yield Refusal(f"waits for teacher {teacher.name} to be evaluated", is_final=False)
-        if teacher.status is TeacherStatus.FAILED:
-            reason = f"teacher {teacher.name} has failed: {teacher.status_reason}"
+        if teacher.status in (TeacherStatus.FAILED, TeacherStatus.CANCELLED):
+            reason = f"teacher {teacher.name} is {teacher.status}: {teacher.status_reason}"
             yield Refusal(reason, is_final=True)
+        elif teacher.status is TeacherStatus.CHECKING:
+            yield Refusal(f"waits for teacher {teacher.name} to be evaluated", is_final=False)
+        elif teacher.status is not TeacherStatus.READY:
+            reason = f"waits for teacher {teacher.name}, which is {teacher.status}"
+            yield Refusal(reason, is_final=False)
 
 
 def _running_searches(session: Session) -> int:

@@ -77,17 +77,30 @@ class DatasetStatus(StrEnum):
 
 
 class TeacherStatus(StrEnum):
-    """The status of a registered teacher.
+    """The status of a registered teacher: of one that exists already CHECKING, READY and FAILED, of
+    one that is trained all but CHECKING.
 
     Attributes:
         CHECKING: Registered; it is being loaded and evaluated.
-        READY: Evaluated; distillations may name it. Final.
+        QUEUED: Its training is accepted; waits for admission.
+        TRAINING: Its driver trains it, then evaluates it.
+        PAUSING: It is to be paused; its worker writes a checkpoint and stops.
+        PAUSED: Uses no resources of the cluster; resumes from its checkpoint.
+        READY: Evaluated; searches and distillations may name it. Final.
         FAILED: `status_reason` says why. Final.
+        CANCELLING: A user asked to cancel; its worker is being stopped.
+        CANCELLED: Stopped. Final.
     """
 
     CHECKING = "checking"
+    QUEUED = "queued"
+    TRAINING = "training"
+    PAUSING = "pausing"
+    PAUSED = "paused"
     READY = "ready"
     FAILED = "failed"
+    CANCELLING = "cancelling"
+    CANCELLED = "cancelled"
 
 
 class TrialStatus(StrEnum):
@@ -130,11 +143,13 @@ class WorkStatus(StrEnum):
 
 
 class WorkKind(StrEnum):
-    """The kind of work that a driver is started for."""
+    """The kind of work that a driver is started for. TEACHER evaluates a teacher that exists
+    already, TEACHER_TRAINING trains one and evaluates it."""
 
     DATASET_CHECK = "dataset_check"
     POOL = "pool"
     TEACHER = "teacher"
+    TEACHER_TRAINING = "teacher_training"
     SEARCH = "search"
     DISTILLATION = "distillation"
 
@@ -196,14 +211,23 @@ STOPPABLE: Mapping[WorkKind, StoppableStatuses] = {
         cancelling=PoolStatus.CANCELLING,
         cancelled=PoolStatus.CANCELLED,
     ),
+    WorkKind.TEACHER_TRAINING: StoppableStatuses(
+        queued=TeacherStatus.QUEUED,
+        pausing=TeacherStatus.PAUSING,
+        paused=TeacherStatus.PAUSED,
+        cancelling=TeacherStatus.CANCELLING,
+        cancelled=TeacherStatus.CANCELLED,
+    ),
     WorkKind.SEARCH: _SEARCH_STATUSES,
     WorkKind.DISTILLATION: _SEARCH_STATUSES,
 }
-"""By the kind of work that serves the resource. Checks are missing: they cannot be stopped."""
+"""By the kind of work that serves the resource. Checks and evaluations are missing: they cannot be
+stopped."""
 FAILED: Mapping[WorkKind, ResourceStatus] = {
     WorkKind.DATASET_CHECK: DatasetStatus.FAILED,
     WorkKind.POOL: PoolStatus.FAILED,
     WorkKind.TEACHER: TeacherStatus.FAILED,
+    WorkKind.TEACHER_TRAINING: TeacherStatus.FAILED,
     WorkKind.SEARCH: SearchStatus.FAILED,
     WorkKind.DISTILLATION: SearchStatus.FAILED,
 }
@@ -265,6 +289,31 @@ _DATASET: _Table = {
 }
 _TEACHER: _Table = {
     TeacherStatus.CHECKING: {TeacherStatus.READY, TeacherStatus.FAILED},
+    TeacherStatus.QUEUED: {
+        TeacherStatus.TRAINING,
+        TeacherStatus.PAUSED,
+        TeacherStatus.CANCELLED,
+        TeacherStatus.FAILED,
+    },
+    TeacherStatus.TRAINING: {
+        TeacherStatus.READY,
+        TeacherStatus.PAUSING,
+        TeacherStatus.CANCELLING,
+        TeacherStatus.FAILED,
+    },
+    # READY: its last time slice ended before its worker checked whether to stop.
+    TeacherStatus.PAUSING: {
+        TeacherStatus.PAUSED,
+        TeacherStatus.READY,
+        TeacherStatus.CANCELLING,
+        TeacherStatus.FAILED,
+    },
+    TeacherStatus.PAUSED: {TeacherStatus.QUEUED, TeacherStatus.CANCELLED},
+    TeacherStatus.CANCELLING: {
+        TeacherStatus.READY,
+        TeacherStatus.CANCELLED,
+        TeacherStatus.FAILED,
+    },
 }
 _TRIAL: _Table = {
     TrialStatus.PENDING: {TrialStatus.RUNNING, TrialStatus.CANCELLED},

@@ -20,6 +20,7 @@ from searchd.driver.lease_heartbeat import EXIT_LEASE_LOST, LeaseHeartbeat
 from searchd.driver.ledger import Ledger
 from searchd.driver.pool_training import run_pool
 from searchd.driver.teacher_evaluation import run_teacher
+from searchd.driver.teacher_training import run_teacher_training
 from searchd.driver.trial_loop import run_search
 from searchd.settings import Settings
 from searchd.store import Database, Lease
@@ -63,6 +64,8 @@ def carry_out(
             run_pool(database, lease, settings, heartbeat.stopping)
         case WorkKind.TEACHER:
             run_teacher(database, lease, settings)
+        case WorkKind.TEACHER_TRAINING:
+            run_teacher_training(database, lease, settings, heartbeat.stopping)
         case WorkKind.SEARCH | WorkKind.DISTILLATION:
             run_search(Ledger(database, lease, settings), settings, heartbeat.stopping)
     log.info("%s: done", lease.work_id)

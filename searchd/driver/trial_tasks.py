@@ -113,9 +113,14 @@ def training_of(run: Run, trial: TrialRow) -> TrainingSpec:
     """Return the training of the next attempt at a trial: the spec's, with the adjustments that
     failed attempts led to."""
     spec = _training(run, trial.role is TrialRole.BASE)
-    batch_size = int(trial.adjustments.get(BATCH_SIZE, spec.batch_size))
-    factor = batch_size / spec.batch_size * trial.adjustments.get(RATE_FACTOR, 1.0)
-    changes = {"batch_size": batch_size, "learning_rate": spec.learning_rate * factor}
+    factor = trial.adjustments.get(RATE_FACTOR, 1.0)
+    changes: dict[str, float] = {}
+    if BATCH_SIZE in trial.adjustments:
+        changes["batch_size"] = batch_size = int(trial.adjustments[BATCH_SIZE])
+        if spec.base_batch_size is None:  # otherwise the rate follows the batch size by itself
+            assert spec.batch_size != "auto"  # `TrainingSpec` sets base_batch_size for auto
+            factor *= batch_size / spec.batch_size
+    changes["learning_rate"] = spec.learning_rate * factor
     return spec.model_copy(update=changes)
 
 

@@ -113,6 +113,9 @@ class Report:
     artifacts: tuple[Artifact, ...] = ()
     """Files that the attempt stored."""
     checks: SanityChecks = SanityChecks()
+    batch_size: int | None = None
+    """Images per step that the worker found by memory. None if the task names the number, or if the
+    attempt ended before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,6 +237,51 @@ class TeacherReport:
     """Measurements on the data set's validation split."""
     levels: tuple[FeatureLevel, ...]
     """Levels of the neck, finest first."""
+    epochs: tuple[EpochMetrics, ...] = ()
+    """Metrics of every epoch of its training. Empty if it was not trained as a teacher."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeacherTrainingReport:
+    """The report on one attempt at training a teacher."""
+
+    teacher: str
+    """Id of the teacher."""
+    attempt: int
+    """Number of the attempt, from 1."""
+    outcome: Outcome
+    """SUCCEEDED, FAILED or STOPPED."""
+    reason: str = ""
+    """Why the training did not succeed, as text; the traceback where the cause is a bug. Empty if
+    the outcome is SUCCEEDED."""
+    cause: FailureCause | None = None
+    """Cause of the failure. None unless the outcome is FAILED, and where the spec names what does
+    not exist or does not fit."""
+    result: TeacherReport | None = None
+    """The trained teacher. Given if and only if the outcome is SUCCEEDED."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeacherProgress:
+    """The progress of a teacher's training. No decision depends on it."""
+
+    epoch: int
+    """Current epoch, from 1."""
+    num_epochs: int
+    """Number of epochs of the training."""
+    iteration: int
+    """Number of iterations done in this epoch; 0 outside training."""
+    num_iterations: int
+    """Number of iterations of an epoch; 0 outside training."""
+    stage: str
+    """The current step: "start" (wait for a worker; load data and weights), "train" or
+    "evaluate"."""
+    losses: dict[str, float]
+    """Mean of each loss term over the current epoch so far."""
+    epochs: tuple[EpochMetrics, ...] = ()
+    """Metrics of the epochs finished so far, over all attempts."""
+    notes: tuple[str, ...] = ()
+    """What was loaded from the checkpoint and what was not, as text. Notes become events."""
 
 
 REPORT = TypeAdapter(Report)
@@ -242,3 +290,5 @@ PROGRESS = TypeAdapter(Progress)
 POOL_REPORT = TypeAdapter(PoolReport)
 POOL_PROGRESS = TypeAdapter(PoolProgress)
 TEACHER_REPORT = TypeAdapter(TeacherReport)
+TEACHER_TRAINING_REPORT = TypeAdapter(TeacherTrainingReport)
+TEACHER_PROGRESS = TypeAdapter(TeacherProgress)

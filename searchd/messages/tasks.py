@@ -13,7 +13,7 @@ from searchd.spec.base import ResolutionText, Spec
 from searchd.spec.dataset import DatasetSpec
 from searchd.spec.pool import PoolSpec, SpaceSpec
 from searchd.spec.search import MmdetSpec, ScoreSpec
-from searchd.spec.teachers import TeacherSpec
+from searchd.spec.teachers import TeacherSpec, TeacherTrainingSpec
 from searchd.spec.training import HeadSpec, MethodsSpec, TrainingSpec
 
 Device = Literal["cpu", "cuda"]
@@ -203,6 +203,39 @@ class TeacherEvaluationTask(ComputeSettings):
         if (self.spec.trial is None) != (self.student is None):
             raise ValueError("student must be given if and only if the teacher is a trial's")
         return self
+
+
+class TeacherTrainingTask(ComputeSettings):
+    """The task of running one attempt at training a teacher, and of evaluating it."""
+
+    teacher: str
+    """Id of the teacher."""
+    attempt: int = Field(ge=1)
+    """Number of the attempt, from 1."""
+    spec: TeacherSpec
+    dataset: DatasetSpec
+    artifacts: str
+    """URI of the folder that this attempt writes to."""
+    previous_attempts: tuple[str, ...] = ()
+    """URIs of earlier attempts' folders, newest first. The attempt can resume from their
+    checkpoints."""
+    slice_s: float = Field(default=5.0, gt=0)
+    """Seconds between two reports of `TeacherProgress`, after each of which the worker checks
+    whether to stop."""
+    checkpoint_s: float = Field(default=600.0, gt=0)
+    """Seconds between checkpoints inside an epoch. Every epoch ends with a checkpoint."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.spec.train is None:
+            raise ValueError("spec.train must be given for a teacher that is trained")
+        return self
+
+    @property
+    def train(self) -> TeacherTrainingSpec:
+        """The detector that is trained, and how."""
+        assert self.spec.train is not None  # checked above
+        return self.spec.train
 
 
 class TimedDetector(Spec):

@@ -4,6 +4,12 @@ Used by the API, the CLI, the coordinator, the driver and the workers. Unknown f
 Imports pydantic, `searchd.domain` and `searchd.search`; never torch, Ray or the database.
 """
 
+from searchd.spec.augmentation import (
+    CropSpec,
+    MinIouCropSpec,
+    PhotometricDistortionSpec,
+    RandomCropSpec,
+)
 from searchd.spec.base import (
     NAME_PATTERN,
     Name,
@@ -49,8 +55,14 @@ from searchd.spec.strategies import (
     RandomSpec,
     StrategySpec,
 )
-from searchd.spec.teachers import PoolSubnetSpec, TeacherSpec
+from searchd.spec.teachers import (
+    MmdetStartSpec,
+    PoolSubnetSpec,
+    TeacherSpec,
+    TeacherTrainingSpec,
+)
 from searchd.spec.training import (
+    EmaSpec,
     HeadSpec,
     MethodSpec,
     MethodsSpec,
@@ -71,29 +83,36 @@ __all__ = [
     "StudentSpec",
     "TrialId",
     "TeacherSpec",
+    "TeacherTrainingSpec",
+    "MmdetStartSpec",
     "PoolSubnetSpec",
     "ACTION",
     "BaseSpec",
     "BudgetSpec",
+    "CropSpec",
     "DETECTOR",
     "DatasetSpec",
     "DistilSpec",
     "DistillationSpec",
+    "EmaSpec",
     "FineTuneSpec",
     "FinishSpec",
     "MethodsSpec",
     "HeadSpec",
     "JointDetNasSpec",
     "MethodSpec",
+    "MinIouCropSpec",
     "MmdetSpec",
     "NAME_PATTERN",
     "Name",
     "PAPER_PHASES",
     "PLAN",
     "PROPOSAL",
+    "PhotometricDistortionSpec",
     "PipelineSpec",
     "PoolSearchSpec",
     "PoolSpec",
+    "RandomCropSpec",
     "RandomSpec",
     "ResolutionText",
     "ResourcesSpec",

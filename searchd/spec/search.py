@@ -27,6 +27,7 @@ from searchd.spec.training import (
     MethodsSpec,
     ResourcesSpec,
     TrainingSpec,
+    check_precision,
 )
 
 
@@ -181,6 +182,7 @@ class SearchSpec(Spec):
     @model_validator(mode="after")
     def _check(self) -> Self:
         self._check_abandon()
+        self._check_precision()
         if self.noise is not None and isinstance(self.strategy, PoolSearchSpec):
             raise ValueError("noise: a pool_search trains nothing that could differ; leave it out")
         if self.confirm and not isinstance(self.strategy, PairSettings):
@@ -201,6 +203,11 @@ class SearchSpec(Spec):
                 "resources.gpus_per_trial=0; give max_worker_hours instead"
             )
         return self
+
+    def _check_precision(self) -> None:
+        for field, training in (("base.training", self.base.training), ("trial", self.trial)):
+            gpus, gpus_field = self.resources.gpus_per_trial, "resources.gpus_per_trial"
+            check_precision(training, gpus, field=field, gpus_field=gpus_field)
 
     def _check_abandon(self) -> None:
         if not self.abandon:

@@ -121,11 +121,11 @@ def test_events_tell_why_a_teacher_failed(client: Client, database: Database) ->
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"mmdet": None}, "give exactly one of subnet, trial and mmdet"),
-        ({"trial": "s-abcdef-0"}, "give exactly one of subnet, trial and mmdet"),
-        ({"trial": "base", "mmdet": None}, "String should match pattern"),
+        ({"mmdet": None}, "give exactly one of subnet, trial, mmdet and train"),
+        ({"trial": "s-abcdef-0"}, "give exactly one of subnet, trial, mmdet and train"),
+        ({"trial": "base", "mmdet": None}, "must be the id of a trial"),
         ({"resolution": "0x800"}, "must be positive"),
-        ({"gpus": -1}, "greater than or equal to 0"),
+        ({"gpus": -1}, "gpus: must be at least 0, not -1"),
     ],
 )
 def test_a_broken_spec_is_refused_with_the_rule(

@@ -18,12 +18,10 @@ from detection.data.coco import CocoSplit
 from detection.data.shapes import make_shapes
 from detection.data_parallel import average_gradients
 from detection.distillation.distiller import Distiller, pair_of
-from detection.training import (
-    NonFiniteLossError,
-    Training,
-    bn_l1,
-    learning_rate,
-)
+from detection.iteration import NonFiniteLossError
+from detection.loss_terms import bn_l1
+from detection.optimizers import learning_rate
+from detection.training import Training
 from searchd.domain.architecture import preset
 from searchd.domain.detector import Detector
 from searchd.domain.distillation_methods import JOINT_DETNAS

@@ -27,6 +27,7 @@ def _latency_of_few_passes() -> Iterator[None]:
         for module in (
             "workers.trial.run",
             "workers.teacher_evaluation",
+            "workers.teacher_training",
             "elastic_pool.evaluation",
         ):
             patch.setattr(f"{module}.measure", partial(measure, num_images=2))

@@ -33,7 +33,13 @@ from workers.trial.checkpoints import checkpoints, delete_checkpoints, write_che
 from workers.trial.context import TrialContext
 from workers.trial.early_stopping import StoppedEarly, check_threshold, score_after_first_epoch
 from workers.trial.failures import cause_and_reason, damaged_file
-from workers.trial.resuming import can_resume, rescaled_state, resumed_student
+from workers.trial.notes import Notes
+from workers.trial.resuming import (
+    can_resume,
+    found_batch_size,
+    rescaled_state,
+    resumed_student,
+)
 from workers.trial.sanity_checks import Checks, zero_ap_reason
 from workers.trial.student_and_teacher import PairBuilder
 
@@ -83,13 +89,13 @@ def trial_steps(task: TrialTask, context: TrialContext) -> Steps:
         OSError: The report itself could not be written.
     """
     checks = Checks()
-    notes: list[str] = []
+    notes = Notes()
     try:
         report = yield from _Trial(task, context, checks, notes).steps()
     except Exception as error:  # the trial's boundary: every failure becomes a report
         log.exception("trial %s of search %s failed", task.proposal.name, task.search)
         report = replace(_failed_report(task, error), checks=checks.found)
-    report = replace(report, notes=tuple(notes))
+    report = replace(report, notes=tuple(notes.texts), batch_size=notes.batch_size)
     # A store that refused the trial's files would make us wait as long again for the report.
     if report.outcome is not Outcome.STOPPED and report.cause is not FailureCause.STORE_REFUSED:
         uri = artifacts.join(task.artifacts, files.REPORT_FILE)
@@ -107,7 +113,7 @@ class _Trial:
     """One attempt at one trial."""
 
     def __init__(
-        self, task: TrialTask, context: TrialContext, checks: Checks, notes: list[str]
+        self, task: TrialTask, context: TrialContext, checks: Checks, notes: Notes
     ) -> None:
         self.task = task
         self.checks = checks
@@ -149,6 +155,7 @@ class _Trial:
         model = load_student(student)
         yield from self._choose_teacher(model, resume)
         distiller = self.pair.distiller(model)
+        earlier_batch_size = found_batch_size(resume, task.training)
         training = Training(
             model,
             self.train_split,
@@ -157,7 +164,9 @@ class _Trial:
             distiller=distiller,
             teacher_resolution=task.teacher_resolution,
             device=task.device,
+            batch_size=earlier_batch_size,
         )
+        self.notes.add_batch_size(training, earlier_batch_size)
         if distiller is not None and resume is None:
             yield from self._check(training, distiller)
         if resume is not None:
@@ -169,6 +178,7 @@ class _Trial:
                 yield from self._train(training, student)
             except StoppedEarly as early:
                 return self._abandoned_report(training, student, str(early))
+        model = training.evaluated_model
         evaluations = yield from self._evaluate(model, student)
         stored.append(write_weights(task.artifacts, files.STUDENT, model.state_dict()))
         if distiller is not None:
@@ -197,7 +207,7 @@ class _Trial:
             if self._slice_is_over():
                 yield from self._yield_progress(self._progress("choose", 0, 0, 0, {}))
         if self.pair.choice is not None:
-            self.notes.append(self.pair.choice.note)
+            self.notes.add(self.pair.choice.note)
 
     def _check(self, training: Training, distiller: Distiller) -> Generator[Progress, bool, None]:
         """Do the sanity checks before a trial distils."""
@@ -251,7 +261,7 @@ class _Trial:
         if wanted is None or not is_due or self.checks.found.first_epoch_score is not None:
             return
         largest = max(self.task.evaluated_at, key=lambda r: r.area)
-        detections = yield from self._detect(training.model, largest, "judge")
+        detections = yield from self._detect(training.evaluated_model, largest, "judge")
         ap = score(self.validation_split, detections).ap
         found = score_after_first_epoch(self.task, wanted, student, largest, ap)
         self.checks.record(first_epoch_score=found)
@@ -345,7 +355,7 @@ class _Trial:
 
     def _warn(self, message: str) -> None:
         log.warning("%s", message)
-        self.notes.append(message)
+        self.notes.add(message)
 
     def _checkpoint(
         self,

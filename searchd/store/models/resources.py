@@ -15,7 +15,13 @@ from searchd.domain.lifecycle import (
     TeacherStatus,
     WorkKind,
 )
-from searchd.messages.reports import TEACHER_REPORT, PoolProgress, TeacherReport
+from searchd.messages.reports import (
+    TEACHER_PROGRESS,
+    TEACHER_REPORT,
+    PoolProgress,
+    TeacherProgress,
+    TeacherReport,
+)
 from searchd.spec import (
     PLAN,
     BudgetSpec,
@@ -99,6 +105,11 @@ class TeacherRow(Resource, Base):
     """The pool of a teacher that is a subnet; None of others."""
     report: Mapped[TeacherReport | None] = mapped_column(AsJson(TEACHER_REPORT))
     """The result of the evaluation. Set if and only if READY."""
+    progress: Mapped[TeacherProgress | None] = mapped_column(AsJson(TEACHER_PROGRESS))
+    """The latest progress of the training, with its finished epochs; overwritten. None of a teacher
+    that is not trained."""
+    started_at: Mapped[datetime | None]
+    """When the first driver started the training."""
 
 
 class RunRow(Resource, Base):
@@ -144,6 +155,7 @@ TABLES: dict[WorkKind, type[AnyResource]] = {
     WorkKind.DATASET_CHECK: DatasetRow,
     WorkKind.POOL: PoolRow,
     WorkKind.TEACHER: TeacherRow,
+    WorkKind.TEACHER_TRAINING: TeacherRow,
     WorkKind.SEARCH: SearchRow,
     WorkKind.DISTILLATION: DistillationRow,
 }

@@ -8,7 +8,13 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from searchd.domain.errors import ConflictError
-from searchd.domain.lifecycle import DatasetStatus, WorkKind, WorkStatus, is_final
+from searchd.domain.lifecycle import (
+    DatasetStatus,
+    TeacherStatus,
+    WorkKind,
+    WorkStatus,
+    is_final,
+)
 from searchd.spec import DatasetSpec, SplitSpec
 from searchd.store import events, paging
 from searchd.store.base import new_id
@@ -174,7 +180,7 @@ def _locked(session: Session, reference: str) -> tuple[DatasetRow, WorkRow]:
 
 def _is_active(user: PoolRow | TeacherRow | RunRow) -> bool:
     """Return whether work has started and not ended."""
-    has_started = isinstance(user, TeacherRow) or user.started_at is not None
+    has_started = user.started_at is not None or user.status is TeacherStatus.CHECKING
     return has_started and not is_final(user.status)
 
 

@@ -44,7 +44,7 @@ def teacher(session: Session, name: str, dataset: str) -> TeacherRow:
 
     Raises:
         InvalidValueError: There is no teacher of this name, or it belongs to another data set.
-        ConflictError: Its evaluation has failed, so nothing can use it.
+        ConflictError: It has failed or was cancelled, so nothing can use it.
     """
     row = session.scalar(select(TeacherRow).where(TeacherRow.name == name))
     if row is None:
@@ -56,4 +56,6 @@ def teacher(session: Session, name: str, dataset: str) -> TeacherRow:
         )
     if row.status is TeacherStatus.FAILED:
         raise ConflictError(f"teacher {name!r} has failed: {row.status_reason}")
+    if row.status in (TeacherStatus.CANCELLING, TeacherStatus.CANCELLED):
+        raise ConflictError(f"teacher {name!r} is {row.status}: {row.status_reason}")
     return row

@@ -117,7 +117,7 @@ def _has_result(session: Session, row: AnyResource) -> bool:
     if isinstance(row, DatasetRow):
         return row.summary is not None and bool(users(session, row))
     if isinstance(row, TeacherRow):
-        return row.report is not None
+        return row.report is not None or bool(row.progress and row.progress.epochs)
     if isinstance(row, PoolRow):
         is_past_first = row.progress is not None and (
             row.progress.epoch > 1 or row.progress.phase != row.spec.phases[0].name

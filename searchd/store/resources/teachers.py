@@ -1,4 +1,5 @@
-"""Registered teachers: created, evaluated once, then used by distillations."""
+"""Registered teachers: created, trained or loaded, evaluated once, then used by searches and
+distillations."""
 
 from contextlib import suppress
 
@@ -6,7 +7,8 @@ from sqlalchemy.orm import Session
 
 from searchd.domain.errors import ConflictError, InvalidValueError, NotFoundError
 from searchd.domain.lifecycle import TeacherStatus, WorkKind
-from searchd.messages.reports import TeacherReport
+from searchd.domain.trial import Outcome
+from searchd.messages.reports import TeacherProgress, TeacherReport, TeacherTrainingReport
 from searchd.messages.tasks import Inherited, TeacherRef
 from searchd.spec import PoolSubnetSpec, TeacherSpec
 from searchd.store import paging
@@ -25,7 +27,7 @@ def create(
     idempotency_key: str | None = None,
     owner: str | None = None,
 ) -> TeacherRow:
-    """Register a teacher and queue its evaluation.
+    """Register a teacher and queue its evaluation, or its training.
 
     Raises:
         ConflictError: The name is taken, the key was used for another body, the data set or the
@@ -49,6 +51,9 @@ def create(
         dataset_id=dataset.id,
         pool_id=None if pool is None else pool.id,
     )
+    if spec.train is not None:
+        row.status = TeacherStatus.QUEUED
+        return creation.insert(session, row, WorkKind.TEACHER_TRAINING, "waits for admission")
     row.status = TeacherStatus.CHECKING
     return creation.insert(session, row, WorkKind.TEACHER, "waits to be loaded and evaluated")
 
@@ -87,12 +92,50 @@ def record_report(session: Session, lease: Lease, report: TeacherReport) -> Teac
     row = session.get_one(TeacherRow, hold(session, lease).resource_id)
     row.report = report
     measured = report.evaluation
+    done = f"trained for {len(report.epochs)} epochs" if report.epochs else "evaluated"
     queue.finish(
         session,
         lease,
         TeacherStatus.READY,
-        f"evaluated: AP {measured.ap:.3f} at {measured.resolution}",
+        f"{done}: AP {measured.ap:.3f} at {measured.resolution}",
     )
+    return row
+
+
+def record_progress(session: Session, lease: Lease, progress: TeacherProgress) -> None:
+    """Store the progress of a training, and its notes and finished epochs as events, once each.
+
+    Raises:
+        StaleLeaseError: The lease was lost.
+    """
+    row = session.get_one(TeacherRow, hold(session, lease).resource_id)
+    num_known = 0 if row.progress is None else len(row.progress.epochs)
+    row.progress = progress
+    if progress.notes:
+        queue.record_once(session, lease, "notes", progress.notes)
+    for epoch in progress.epochs[num_known:]:
+        losses = ", ".join(f"{name} {value:.3g}" for name, value in epoch.losses.items())
+        message = f"epoch {epoch.epoch} of {progress.num_epochs}: {losses}"
+        queue.record_once(session, lease, f"epoch:{epoch.epoch}", [message])
+
+
+def record_training(session: Session, lease: Lease, report: TeacherTrainingReport) -> TeacherRow:
+    """Store the result of a training and end the work: READY or FAILED.
+
+    If the training was stopped, the teacher becomes PAUSED, CANCELLED or QUEUED, as is desired by
+    now.
+
+    Raises:
+        StaleLeaseError: The lease was lost.
+    """
+    row = session.get_one(TeacherRow, hold(session, lease).resource_id)
+    if report.outcome is Outcome.STOPPED:
+        queue.stopped(session, lease)
+    elif report.result is not None:
+        return record_report(session, lease, report.result)
+    else:
+        cause = "" if report.cause is None else f"{report.cause}: "
+        queue.finish(session, lease, TeacherStatus.FAILED, cause + report.reason)
     return row
 
 

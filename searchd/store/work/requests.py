@@ -1,4 +1,4 @@
-"""What users, and the disk guard, ask of a pool or a run: pause, resume, cancel, kill.
+"""What users, and the disk guard, ask of a training or a run: pause, resume, cancel, kill.
 
 A user's request always takes precedence: the guard pauses only what a user wants to run, and
 resumes only what it paused itself. `WorkRow.desired_by` records who asked.
@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from searchd.domain.errors import ConflictError
 from searchd.domain.lifecycle import STOPPABLE, WorkStatus, is_final
 from searchd.store import events
-from searchd.store.models import DatasetRow, Desired, DesiredBy, TeacherRow, WorkRow
+from searchd.store.models import Desired, DesiredBy, WorkRow
 from searchd.store.models.resources import AnyResource
 from searchd.store.work import status_changes
 from searchd.store.work.lease import locked
@@ -22,8 +22,8 @@ WAITS_FOR_SPACE = "waits for disk space"
 
 
 def ask_to_pause(session: Session, resource_id: str) -> WorkRow:
-    """Record that a user wants a pool or a run to stop within a time slice and to resume from there
-    later.
+    """Record that a user wants a training or a run to stop within a time slice and to resume from
+    there later.
 
     The API alone calls this function and the next three. Each can be repeated: asking twice is the
     same as asking once. A driver that holds the work reads `desired` and stops; without a driver
@@ -31,7 +31,7 @@ def ask_to_pause(session: Session, resource_id: str) -> WorkRow:
 
     Args:
         session: A writing session.
-        resource_id: The pool or the run.
+        resource_id: The pool, teacher or run.
 
     Raises:
         ConflictError: It has ended or is to end, or is a check, which ends by itself. The message
@@ -41,7 +41,7 @@ def ask_to_pause(session: Session, resource_id: str) -> WorkRow:
 
 
 def ask_to_resume(session: Session, resource_id: str) -> WorkRow:
-    """Record that a user wants a pool or a run that is paused, or is about to be, to resume.
+    """Record that a user wants a training or a run that is paused, or is about to be, to resume.
 
     Raises:
         ConflictError: See `ask_to_pause`.
@@ -50,7 +50,7 @@ def ask_to_resume(session: Session, resource_id: str) -> WorkRow:
 
 
 def ask_to_cancel(session: Session, resource_id: str) -> WorkRow:
-    """Record that a user wants a pool or a run stopped for good within a time slice.
+    """Record that a user wants a training or a run stopped for good within a time slice.
 
     Raises:
         ConflictError: See `ask_to_pause`.
@@ -59,7 +59,8 @@ def ask_to_cancel(session: Session, resource_id: str) -> WorkRow:
 
 
 def ask_to_kill(session: Session, resource_id: str) -> WorkRow:
-    """Record that a user wants a pool or a run stopped for good, without waiting for its driver.
+    """Record that a user wants a training or a run stopped for good, without waiting for the
+    driver.
 
     Raises:
         ConflictError: See `ask_to_pause`.
@@ -163,7 +164,7 @@ def _is_granted(work: WorkRow, row: AnyResource, desired: Desired) -> bool:
 
 def _check_request(work: WorkRow, row: AnyResource, desired: Desired) -> None:
     cannot = f"cannot be {_PARTICIPLES[desired]}"
-    if isinstance(row, DatasetRow | TeacherRow):
+    if work.kind not in STOPPABLE:
         raise ConflictError(f"{row.name} {cannot}; its check ends by itself")
     if is_final(row.status):
         raise ConflictError(f"{row.name} is {row.status} already and {cannot}")

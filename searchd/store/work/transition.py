@@ -13,6 +13,7 @@ from searchd.domain.lifecycle import (
     AnyStatus,
     PoolStatus,
     SearchStatus,
+    TeacherStatus,
     TrialStatus,
     check_transition,
     is_final,
@@ -25,7 +26,7 @@ from searchd.store.work.lease import Lease, hold
 log = logging.getLogger(__name__)
 
 AnyRow = DatasetRow | PoolRow | TeacherRow | RunRow | TrialRow | WorkRow
-_STARTS = (PoolStatus.TRAINING, SearchStatus.PREPARING, TrialStatus.RUNNING)
+_STARTS = (PoolStatus.TRAINING, TeacherStatus.TRAINING, SearchStatus.PREPARING, TrialStatus.RUNNING)
 
 
 def transition(
@@ -85,7 +86,7 @@ def _times(row: AnyRow, to: AnyStatus) -> dict[str, datetime | None]:
     """Return the new `started_at` (of a trial: of this attempt; else: of the first driver) and
     `finished_at`, as far as they change."""
     times: dict[str, datetime | None] = {}
-    is_first = isinstance(row, PoolRow | RunRow) and row.started_at is None
+    is_first = isinstance(row, PoolRow | TeacherRow | RunRow) and row.started_at is None
     if to in _STARTS and (isinstance(row, TrialRow) or is_first):
         times["started_at"] = now()
     if is_final(to) or is_final(row.status):

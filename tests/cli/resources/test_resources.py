@@ -147,7 +147,7 @@ def test_validate_only_submits_nothing(searchd: Run, database: Database, tmp_pat
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("name: s\nbudget: {patience: 0}\n", "budget.patience: Input should be greater than"),
+        ("name: s\nbudget: {patience: 0}\n", "budget.patience: must be at least 1, not 0"),
         ("name: s\nsed: 1\n", "sed: unknown field"),
         ("just words", "must have fields and values"),
         ("name: [", "neither YAML nor JSON"),

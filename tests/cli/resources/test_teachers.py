@@ -4,11 +4,19 @@ import json
 from pathlib import Path
 
 from searchd.domain.lifecycle import TeacherStatus
+from searchd.spec import MmdetStartSpec
 from searchd.store import Database
 from searchd.store.resources import teachers
 from searchd.store.work import queue
 from tests.cli.conftest import Run
-from tests.searchd.store.factories import add_dataset, leased, teacher_report, teacher_spec
+from tests.searchd.store.factories import (
+    add_dataset,
+    leased,
+    teacher_progress,
+    teacher_report,
+    teacher_spec,
+    trained_teacher,
+)
 
 SPEC = """
 name: swin
@@ -81,3 +89,68 @@ def test_watching_shows_whether_it_is_ready(searchd: Run, database: Database) ->
     result = searchd("teacher", "watch", "swin")
     assert result.exit_code == 1
     assert "teacher swin is failed: CheckpointError: no such file" in result.stderr
+
+
+def test_a_training_is_described_by_options_alone(searchd: Run, database: Database) -> None:
+    add_dataset(database)
+    result = searchd(
+        *("teacher", "train", "--name", "strong", "--dataset", "shapes"),
+        *("--config", "faster-rcnn_r101_fpn_1x_coco", "--checkpoint", "/data/r101.pth"),
+        *("--epochs", "6", "--batch-size", "2", "--learning-rate", "0.002", "--gpus", "1"),
+        *("--resolution", "800x600", "--resolution", "1333x800"),
+    )
+    assert result.exit_code == 0, result.stderr
+    assert "queued" in result.stdout
+    with database.read() as session:
+        spec = teachers.get(session, "strong").spec
+    assert spec.train is not None
+    assert spec.train.mmdet == MmdetStartSpec(
+        config="faster-rcnn_r101_fpn_1x_coco", checkpoint=Path("/data/r101.pth")
+    )
+    training = spec.train.training
+    assert (training.epochs, training.batch_size, training.learning_rate) == (6, 2, 0.002)
+    assert [str(each) for each in training.resolutions] == ["800x600", "1333x800"]
+    assert (str(spec.resolution), spec.gpus, spec.cpus) == ("1333x800", 1, 1)
+
+
+def test_options_replace_what_a_file_says_of_a_training(
+    searchd: Run, database: Database, tmp_path: Path
+) -> None:
+    add_dataset(database)
+    file = tmp_path / "own.yaml"
+    file.write_text(
+        "name: own\ndataset: shapes\ntrain:\n  backbone: resnet50\n  training: {epochs: 30}\n"
+    )
+    result = searchd("teacher", "train", file, "--backbone", "resnet101")
+    assert result.exit_code == 0, result.stderr
+    with database.read() as session:
+        train = teachers.get(session, "own").spec.train
+    assert train is not None
+    assert (train.backbone, train.training.epochs) == ("resnet101", 30)
+
+
+def test_a_training_without_a_detector_is_refused_with_the_cure(searchd: Run) -> None:
+    result = searchd("teacher", "train", "--name", "strong", "--dataset", "shapes")
+    assert result.exit_code == 2
+    assert "nothing says what to train: give --config, --backbone" in result.stderr
+    both = searchd("teacher", "train", "--config", "a", "--backbone", "resnet50", "--name", "a")
+    assert both.exit_code == 2
+    assert "train: give exactly one of mmdet and backbone" in both.stderr
+    assert "dataset: required field is missing" in both.stderr
+
+
+def test_a_training_is_shown_with_its_epochs_and_losses(searchd: Run, database: Database) -> None:
+    add_dataset(database)
+    with database.write() as session:
+        row = teachers.create(session, trained_teacher())
+    with leased(database, f"teacher_training-{row.id}") as (session, lease):
+        queue.advance(session, lease, TeacherStatus.TRAINING, "its driver has started")
+        teachers.record_progress(session, lease, teacher_progress())
+    shown = searchd("teacher", "show", "strong").stdout
+    assert "train, epoch 2 of 3: loss 0.4" in shown
+    assert "epoch 1" in shown
+    assert "loss 0.5" in shown
+    assert "mmdet faster-rcnn_r101_fpn_1x_coco, trained for 3 epochs" in shown
+    paused = searchd("teacher", "pause", "strong", "--format", "json")
+    assert json.loads(paused.stdout)["desired"] == "pause"
+    assert [each["epoch"] for each in json.loads(paused.stdout)["epochs"]] == [1]

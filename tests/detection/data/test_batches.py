@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from detection.build import PIXEL_MEAN, PIXEL_STD
+from detection.data.augmentations import Augmenter
 from detection.data.batches import TrainingBatches, fixed_batches, make_batch, resized
 from detection.data.coco import CocoSplit
 from detection.data.shapes import make_shapes
@@ -148,7 +149,10 @@ def test_views_are_the_steps_images_at_other_sizes_flipped_alike(shapes: CocoSpl
 def test_flips_follow_their_probability(shapes: CocoSplit) -> None:
     def share(probability: float) -> float:
         batches = TrainingBatches(
-            shapes, batch_size=10, resolutions=FOUR[:1], flip_probability=probability
+            shapes,
+            batch_size=10,
+            resolutions=FOUR[:1],
+            augmenter=Augmenter(flip_probability=probability),
         )
         return float(np.mean([s.flip for step in range(30) for s in batches.batch(step).samples]))
 

@@ -12,6 +12,8 @@ from searchd.domain.lifecycle import (
     TeacherStatus,
     WorkKind,
     check_transition,
+    is_final,
+    next_statuses,
 )
 
 
@@ -26,6 +28,7 @@ def test_every_kind_of_work_knows_the_failed_status_of_its_resource() -> None:
         WorkKind.DATASET_CHECK: DatasetStatus.FAILED,
         WorkKind.POOL: PoolStatus.FAILED,
         WorkKind.TEACHER: TeacherStatus.FAILED,
+        WorkKind.TEACHER_TRAINING: TeacherStatus.FAILED,
         WorkKind.SEARCH: SearchStatus.FAILED,
         WorkKind.DISTILLATION: SearchStatus.FAILED,
     }
@@ -33,7 +36,23 @@ def test_every_kind_of_work_knows_the_failed_status_of_its_resource() -> None:
     assert FAILED[WorkKind.SEARCH] is SearchStatus.FAILED
 
 
-def test_pools_and_runs_can_be_stopped_and_checks_cannot() -> None:
-    assert set(STOPPABLE) == {WorkKind.POOL, WorkKind.SEARCH, WorkKind.DISTILLATION}
+def test_trainings_and_runs_can_be_stopped_and_checks_cannot() -> None:
+    assert set(STOPPABLE) == {
+        *(WorkKind.POOL, WorkKind.TEACHER_TRAINING, WorkKind.SEARCH, WorkKind.DISTILLATION),
+    }
+    assert STOPPABLE[WorkKind.TEACHER_TRAINING].paused is TeacherStatus.PAUSED
     assert STOPPABLE[WorkKind.POOL].paused is PoolStatus.PAUSED
     assert STOPPABLE[WorkKind.DISTILLATION].paused is SearchStatus.PAUSED
+
+
+def test_a_teacher_is_either_checked_or_trained() -> None:
+    checked = {TeacherStatus.READY, TeacherStatus.FAILED}
+    assert next_statuses(TeacherStatus.CHECKING) == checked
+    assert next_statuses(TeacherStatus.QUEUED) == {
+        *(TeacherStatus.TRAINING, TeacherStatus.PAUSED, TeacherStatus.CANCELLED),
+        TeacherStatus.FAILED,
+    }
+    assert next_statuses(TeacherStatus.PAUSED) == {TeacherStatus.QUEUED, TeacherStatus.CANCELLED}
+    assert {status for status in TeacherStatus if is_final(status)} == {
+        *(TeacherStatus.READY, TeacherStatus.FAILED, TeacherStatus.CANCELLED),
+    }

@@ -201,7 +201,7 @@ def test_the_nearest_is_taken_of_no_more_subnets_than_the_pool_has() -> None:
         ({"budget": {"max_trials": 0}}, "greater than or equal to 1"),
         ({"trial": {"resolutions": ["800"]}}, "must look like 1333x800"),
         ({"trial": {"resolutions": []}}, "at least one WxH"),
-        ({"base": {"backbone": "vgg16"}}, "'vgg16' is unknown"),
+        ({"base": {"backbone": "vgg16"}}, 'there is no backbone "vgg16"'),
         ({"base": {"backbone": None}}, "exactly one of backbone, encoding and mmdet"),
         ({"base": {"backbone": None, "encoding": "[(1)]"}}, "2 channel numbers|4 stages"),
         ({"distillation": {"methods": [{"name": "magic"}]}}, "Input should be"),

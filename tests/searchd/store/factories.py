@@ -34,6 +34,7 @@ from searchd.messages.reports import (
     PoolReport,
     Progress,
     Report,
+    TeacherProgress,
     TeacherReport,
 )
 from searchd.spec import (
@@ -85,6 +86,28 @@ def teacher_spec(name: str = "swin", **changes: Any) -> TeacherSpec:
     mmdet = MmdetSpec(config="retinanet_swin-t-p4-w7_fpn_1x_coco", checkpoint=Path("/data/swin.pt"))
     given = {"name": name, "dataset": "shapes", "mmdet": mmdet, "resolution": LARGE}
     return TeacherSpec(**{**given, **changes})
+
+
+def trained_teacher(name: str = "strong", **changes: Any) -> TeacherSpec:
+    """A detector of mmdet that is trained from random weights for three epochs."""
+    train = {"mmdet": {"config": "faster-rcnn_r101_fpn_1x_coco"}, "training": {"epochs": 3}}
+    return TeacherSpec.model_validate(
+        {"name": name, "dataset": "shapes", "train": train, "resolution": str(LARGE), **changes}
+    )
+
+
+def teacher_progress() -> TeacherProgress:
+    """Of a training in its second epoch of three."""
+    return TeacherProgress(
+        epoch=2,
+        num_epochs=3,
+        iteration=4,
+        num_iterations=7,
+        stage="train",
+        losses={"loss": 0.4},
+        epochs=(EpochMetrics(epoch=1, losses={"loss": 0.5}, learning_rate=0.01, duration_s=3.0),),
+        notes=("loaded 9 of 11 weights",),
+    )
 
 
 def subnet_teacher(subnet: Subnet | None = None) -> TeacherSpec:

@@ -29,6 +29,7 @@ from tests.searchd.store.factories import (
     subnet_teacher,
     teacher_report,
     teacher_spec,
+    trained_teacher,
 )
 
 
@@ -154,7 +155,36 @@ def test_a_check_cannot_be_cancelled(database: Database) -> None:
         requests.ask_to_cancel(session, row.id)
 
 
+def test_a_training_can_be_paused_and_resumed_before_its_driver_starts(database: Database) -> None:
+    add_dataset(database)
+    with database.write() as session:
+        row = teachers.create(session, trained_teacher())
+        assert (row.status, row.status_reason) == (TeacherStatus.QUEUED, "waits for admission")
+        requests.ask_to_pause(session, row.id)
+        assert row.status is TeacherStatus.PAUSED
+        requests.ask_to_resume(session, row.id)
+        assert str(row.status) == "queued"
+        requests.ask_to_cancel(session, row.id)
+        assert (row.status, row.status_reason) == (TeacherStatus.CANCELLED, "cancelled by a user")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"backbone": "resnet50"}, "give exactly one of mmdet and backbone"),
+        ({"mmdet": None}, "give exactly one of mmdet and backbone"),
+        ({"mmdet": None, "backbone": "resnet1000"}, "resnet1000"),
+        ({"head": {"neck_channels": 64}}, "head belongs to backbone"),
+        ({"base_channels": 32}, "base_channels belongs to backbone"),
+    ],
+)
+def test_a_training_that_cannot_be_meant_is_refused(change: dict[str, Any], message: str) -> None:
+    train = {"mmdet": {"config": "faster-rcnn_r101_fpn_1x_coco"}, **change}
+    with pytest.raises(ValueError, match=message):
+        trained_teacher(train=train)
+
+
 @pytest.mark.parametrize("given", [{"mmdet": None}, {"trial": "s-abcdef-1"}])
 def test_a_teacher_has_one_source(given: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="exactly one of subnet, trial and mmdet"):
+    with pytest.raises(ValueError, match="exactly one of subnet, trial, mmdet and train"):
         TeacherSpec.model_validate(teacher_spec().model_dump() | given)

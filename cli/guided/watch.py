@@ -61,7 +61,8 @@ def watch(
                 live.update(_block(now))
             elif time.monotonic() - printed_at >= PLAIN_INTERVAL_S:
                 printed_at = time.monotonic()
-                console.print("   " + "; ".join(line.plain for line in _lines(now)))
+                line = "   " + "; ".join(each.plain for each in _lines(now))
+                console.print(line, soft_wrap=True)
             time.sleep(POLL_S)
 
 
