@@ -33,10 +33,19 @@ def check_dataset(spec: DatasetSpec, roots: tuple[Path, ...]) -> None:
     """
     for path in spec.source.paths if spec.source else ():
         _check("paths", str(path), roots)
-    for name, split in (("train", spec.train), ("validation", spec.validation)):
+    for name, split in spec.splits.items():
         if spec.source is None:  # else the service chose the path, in its artifact store
             _check(f"{name}.annotations", str(split.annotations), roots)
         _check(f"{name}.images", str(split.images), roots)
+
+
+def check_image(path: str, roots: tuple[Path, ...]) -> None:
+    """Check the path of an image that is to be shown.
+
+    Raises:
+        InvalidValueError: It is no longer below any of the roots.
+    """
+    _check("image", path, roots)
 
 
 def check_search(spec: SearchSpec, roots: tuple[Path, ...]) -> None:

@@ -39,6 +39,7 @@ R = TypeVar(
     schemas.SearchDetails,
     DistillationDetails,
 )
+FailedKind = Literal["pools", "teachers", "searches", "distillations"]
 LifecycleRequest = Literal["pause", "resume", "cancel", "kill"]
 
 
@@ -74,6 +75,36 @@ class Client(Transport):
     def wait_for_dataset(self, dataset: str, *, poll_s: float = 1.0) -> schemas.Dataset:
         """Wait until the check of a data set has ended."""
         return _wait(lambda: self.get_dataset(dataset), poll_s)
+
+    def recheck_dataset(self, dataset: str) -> schemas.Dataset:
+        """Check the files of a data set again."""
+        return self._post(f"/datasets/{dataset}/recheck", schemas.Dataset)
+
+    def rename_dataset(self, dataset: str, name: str) -> schemas.Dataset:
+        """Give a data set another name, also in everything that uses it."""
+        response = self._call("PATCH", f"/datasets/{dataset}", json={"name": name})
+        return schemas.Dataset.model_validate_json(response.content)
+
+    def delete_dataset(self, dataset: str) -> None:
+        """Delete a data set that nothing uses. Images and files of users are not touched."""
+        self._call("DELETE", f"/datasets/{dataset}")
+
+    def dataset_statistics(self, dataset: str) -> schemas.DatasetStatistics:
+        """Return the statistics of a checked data set."""
+        return self._get(f"/datasets/{dataset}/statistics", schemas.DatasetStatistics)
+
+    def dataset_samples(self, dataset: str) -> list[schemas.DatasetSample]:
+        """Return sample images of a checked data set, with their objects."""
+        return self._get(f"/datasets/{dataset}/samples", schemas.DatasetSamples).samples
+
+    def draw_dataset_sample(self, dataset: str, number: int, *, max_side: int = 800) -> bytes:
+        """Return a sample image with its boxes drawn, as JPEG."""
+        path = f"/datasets/{dataset}/samples/{number}/image"
+        return self._call("GET", path, params={"max_side": max_side}).content
+
+    def delete_failed(self, kind: FailedKind, name: str) -> None:
+        """Delete a pool, teacher, search or distillation that failed before its first result."""
+        self._call("DELETE", f"/{kind}/{name}")
 
     # Pools
 

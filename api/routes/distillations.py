@@ -23,7 +23,7 @@ from api.dependencies import (
     YAxisQuery,
     created,
 )
-from api.routes.lifecycle import add_calls
+from api.routes.lifecycle import add_calls, add_deletion
 from api.schemas import distillations as distillation_schemas
 from api.views import distillations as distillation_views
 from api.views import resources as views
@@ -102,6 +102,7 @@ add_calls(
     distillation_views.distillation,
     distillation_schemas.DistillationDetails,
 )
+add_deletion(router, "distillation", "searches", distillations.get)
 
 
 @router.post("/{distillation}/extend", status_code=status.HTTP_202_ACCEPTED)

@@ -20,7 +20,7 @@ from api.dependencies import (
     ValidateOnly,
     created,
 )
-from api.routes.lifecycle import add_calls
+from api.routes.lifecycle import add_calls, add_deletion
 from api.views import resources as views
 from searchd.domain.lifecycle import PoolStatus
 from searchd.spec import PoolSpec
@@ -80,6 +80,7 @@ def get_pool(pool: PoolReference, database: DatabaseDep) -> schemas.PoolDetails:
 
 
 add_calls(router, "pool", pools.get, views.pool, schemas.PoolDetails)
+add_deletion(router, "pool", "pools", pools.get)
 
 
 @router.get("/{pool}/events", response_class=EventSourceResponse)

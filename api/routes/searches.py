@@ -24,7 +24,7 @@ from api.dependencies import (
     YAxisQuery,
     created,
 )
-from api.routes.lifecycle import add_calls
+from api.routes.lifecycle import add_calls, add_deletion
 from api.views import resources as views
 from searchd.domain.lifecycle import SearchStatus, TrialStatus
 from searchd.spec import SearchSpec
@@ -92,6 +92,7 @@ def get_search(search: SearchReference, database: DatabaseDep) -> schemas.Search
 
 
 add_calls(router, "search", searches.get, views.search, schemas.SearchDetails)
+add_deletion(router, "search", "searches", searches.get)
 
 
 @router.post("/{search}/extend", status_code=status.HTTP_202_ACCEPTED)

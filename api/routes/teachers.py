@@ -22,7 +22,7 @@ from api.dependencies import (
     ValidateOnly,
     created,
 )
-from api.routes.lifecycle import add_calls
+from api.routes.lifecycle import add_calls, add_deletion
 from api.views import resources as views
 from searchd.domain.lifecycle import TeacherStatus
 from searchd.spec import TeacherSpec
@@ -87,6 +87,7 @@ def get_teacher(teacher: TeacherReference, database: DatabaseDep) -> schemas.Tea
 
 
 add_calls(router, "teacher", teachers.get, views.teacher_details, schemas.TeacherDetails)
+add_deletion(router, "teacher", "teachers", teachers.get)
 
 
 @router.get("/{teacher}/events", response_class=EventSourceResponse)

@@ -13,6 +13,10 @@ from api.schemas.base import (
 )
 from api.schemas.resources import (
     Dataset,
+    DatasetChange,
+    DatasetSample,
+    DatasetSamples,
+    DatasetStatistics,
     Extension,
     Pool,
     PoolDetails,
@@ -37,6 +41,10 @@ from api.schemas.trials import (
 
 __all__ = [
     "Dataset",
+    "DatasetChange",
+    "DatasetSample",
+    "DatasetSamples",
+    "DatasetStatistics",
     "Detector",
     "Epoch",
     "Evaluation",

@@ -1,7 +1,7 @@
 """`searchd dataset check`: checks a data set on this machine, without a service."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +9,13 @@ import typer
 
 from cli.errors import FAILED
 from cli.output import Format, FormatOption, show_json, show_rows
-from searchd.spec import MAX_EMPTY_SHARE, MAX_FAULT_SHARE, VALIDATION_SHARE, DataFormat
+from searchd.spec import (
+    MAX_EMPTY_SHARE,
+    MAX_FAULT_SHARE,
+    MAX_UNREADABLE_SHARE,
+    VALIDATION_SHARE,
+    DataFormat,
+)
 
 PROGRESS_SECONDS = 5.0
 """Seconds between two lines of progress."""
@@ -76,6 +82,17 @@ FaultShare = Annotated[
 ]
 
 
+UnreadableShare = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        max=1,
+        help="Largest share of a split's images that may be left out, with their objects, since "
+        "their file is missing or cannot be read. By default any is refused.",
+    ),
+]
+
+
 def check(
     paths: Paths,
     data_format: FormatOfData = None,
@@ -85,6 +102,7 @@ def check(
     group_by: GroupBy = None,
     max_empty_share: EmptyShare = MAX_EMPTY_SHARE,
     max_fault_share: FaultShare = MAX_FAULT_SHARE,
+    max_unreadable_share: UnreadableShare = MAX_UNREADABLE_SHARE,
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Check a data set on this machine. Needs no service, and changes no file.
@@ -105,6 +123,7 @@ def check(
         plan=plan,
         max_empty_share=max_empty_share,
         max_fault_share=max_fault_share,
+        max_unreadable_share=max_unreadable_share,
         progress=_progress(),
     ).as_json()
     if output is Format.JSON:
@@ -135,7 +154,7 @@ def _show(found: dict[str, Any]) -> None:
             _show_finding(title.removesuffix("s"), finding)
     if found["statistics"]["splits"]:
         typer.echo("")
-        _show_statistics(found["statistics"])
+        show_statistics(found["statistics"])
 
 
 def _show_finding(title: str, finding: dict[str, Any]) -> None:
@@ -148,7 +167,8 @@ def _show_finding(title: str, finding: dict[str, Any]) -> None:
         typer.echo(f"  ... and {finding['count'] - len(finding['examples'])} more")
 
 
-def _show_statistics(statistics: dict[str, Any]) -> None:
+def show_statistics(statistics: Mapping[str, Any]) -> None:
+    """Print the statistics of a data set as a table with a column for each split."""
     splits = statistics["splits"]
     rows: list[tuple[object, ...]] = []
     for name, value in next(iter(splits.values())).items():

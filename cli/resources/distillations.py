@@ -19,7 +19,7 @@ from cli.output import (
     show_rows,
 )
 from cli.resources.forecasts import show_forecast
-from cli.resources.lifecycle import add_calls
+from cli.resources.lifecycle import add_calls, add_deletion
 from cli.service import (
     STATUS_HELP,
     URL,
@@ -282,3 +282,4 @@ def _show_table(title: str, header: tuple[str, ...], rows: Iterable[tuple[object
 
 
 add_calls(app, "distillation", Client.ask_of_distillation, _show)
+add_deletion(app, "distillation", "distillations")

@@ -9,7 +9,7 @@ from api.schemas import PoolDetails
 from cli.errors import fail
 from cli.output import Format, FormatOption, percent, show_list, show_one
 from cli.resources.forecasts import show_forecast
-from cli.resources.lifecycle import add_calls
+from cli.resources.lifecycle import add_calls, add_deletion
 from cli.service import (
     STATUS_HELP,
     URL,
@@ -120,3 +120,4 @@ def _show(pool: PoolDetails, output: Format) -> None:
 
 
 add_calls(app, "pool", Client.ask_of_pool, _show)
+add_deletion(app, "pool", "pools")

@@ -11,7 +11,7 @@ from cli.errors import fail
 from cli.output import Format, FormatOption, giga, mega, percent, show_json, show_list, show_one
 from cli.resources import pins
 from cli.resources.forecasts import show_forecast
-from cli.resources.lifecycle import add_calls
+from cli.resources.lifecycle import add_calls, add_deletion
 from cli.resources.search_init import init
 from cli.service import (
     STATUS_HELP,
@@ -352,6 +352,7 @@ def _show(search: schemas.SearchDetails, output: Format) -> None:
 
 
 add_calls(app, "search", Client.ask_of_search, _show)
+add_deletion(app, "search", "searches")
 app.command()(pins.pin)
 app.command()(pins.unpin)
 

@@ -9,7 +9,7 @@ from api.client import Client
 from api.schemas import Teacher, TeacherDetails
 from cli.errors import fail
 from cli.output import Format, FormatOption, giga, mega, percent, show_list, show_one
-from cli.resources.lifecycle import add_calls
+from cli.resources.lifecycle import add_calls, add_deletion
 from cli.service import (
     STATUS_HELP,
     URL,
@@ -277,3 +277,4 @@ def _levels(teacher: Teacher) -> str | None:
 
 
 add_calls(app, "teacher", Client.ask_of_teacher, _show)
+add_deletion(app, "teacher", "teachers")

@@ -29,12 +29,14 @@ class Severity(StrEnum):
 
 
 class Limit(StrEnum):
-    """Limit on how many annotations of a split a kind of finding may leave out."""
+    """Limit on how many annotations, or images, of a split a kind of finding may leave out."""
 
     EMPTY = "empty"
     """`DatasetSpec.max_empty_share`, and always one: boxes that enclose nothing."""
     FAULTY = "faulty"
     """`DatasetSpec.max_fault_share`: annotations that cannot be meant."""
+    UNREADABLE = "unreadable"
+    """`DatasetSpec.max_unreadable_share`: images whose file is missing or cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class Kind:
     cure: str
     """Advice to the user, unless an example has its own."""
     limit: Limit | None = None
-    """Limit for kinds that leave out annotations; None for all others."""
+    """Limit for kinds that leave out annotations or images; None for all others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,26 +158,26 @@ class Findings:
 
 
 def judged(
-    findings: Iterable[Finding], num_annotations: int, limits: Mapping[Limit, float]
+    findings: Iterable[Finding], num_records: int, limits: Mapping[Limit, float]
 ) -> list[Finding]:
     """Apply the limits to the findings of one split.
 
     Args:
-        findings: Findings of the split.
-        num_annotations: Number of annotations of the split.
-        limits: Largest share of the annotations that may be left out, in [0, 1].
+        findings: Findings of the split, all about annotations or all about images.
+        num_records: Number of annotations, or of images, of the split.
+        limits: Largest share of them that may be left out, in [0, 1].
 
     Returns:
         The findings with their final severity: a fault above the limit, else a repair.
     """
-    return [_judged(finding, num_annotations, limits) for finding in findings]
+    return [_judged(finding, num_records, limits) for finding in findings]
 
 
-def _judged(finding: Finding, num_annotations: int, limits: Mapping[Limit, float]) -> Finding:
+def _judged(finding: Finding, num_records: int, limits: Mapping[Limit, float]) -> Finding:
     limit = finding.kind.limit
     if limit is None:
         return finding
-    allowed = limits[limit] * num_annotations
+    allowed = limits[limit] * num_records
     if limit is Limit.EMPTY:
         allowed = max(1.0, allowed)
     severity = Severity.REPAIR if finding.count <= allowed else Severity.FAULT

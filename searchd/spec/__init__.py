@@ -21,6 +21,8 @@ from searchd.spec.codecs import ACTION, DETECTOR, PLAN, PROPOSAL, SUBNET
 from searchd.spec.dataset import (
     MAX_EMPTY_SHARE,
     MAX_FAULT_SHARE,
+    MAX_UNREADABLE_SHARE,
+    SPLITS,
     VALIDATION_SHARE,
     DataFormat,
     DatasetImport,
@@ -71,6 +73,8 @@ from searchd.spec.training import (
 __all__ = [
     "MAX_EMPTY_SHARE",
     "MAX_FAULT_SHARE",
+    "MAX_UNREADABLE_SHARE",
+    "SPLITS",
     "VALIDATION_SHARE",
     "DataFormat",
     "DatasetImport",

@@ -100,7 +100,7 @@ def test_a_refused_data_set_fails_the_command(
 def test_resources_are_listed_and_shown(searchd: Run, database: Database) -> None:
     add_search(database)
     assert "every check passed" in searchd("dataset", "list").stdout
-    assert "class_names" in searchd("dataset", "show", "shapes").stdout
+    assert "a, b, c, d" in searchd("dataset", "show", "shapes").stdout
     assert "trained; 2 subnets evaluated" in searchd("pool", "list", "--status", "ready").stdout
     assert "50.0 %" in searchd("pool", "show", "teachers").stdout
     assert "waits for admission" in searchd("search", "list").stdout
