@@ -116,7 +116,7 @@ class DistillationSpec(Spec):
     def _check_precision(self) -> None:
         found = {"trial": self.trial}
         if self.base is not None:
-            found["base.training"] = self.base.training
+            found["student.base.training"] = self.base.training
         gpus, gpus_field = self.resources.gpus_per_trial, "resources.gpus_per_trial"
         for field, training in found.items():
             check_precision(training, gpus, field=field, gpus_field=gpus_field)
