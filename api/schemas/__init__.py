@@ -10,6 +10,7 @@ from api.schemas.base import (
     Page,
     Problem,
     Schema,
+    Validation,
 )
 from api.schemas.resources import (
     Dataset,
@@ -60,6 +61,7 @@ __all__ = [
     "Teacher",
     "Trial",
     "TrialDetails",
+    "Validation",
     "XAxis",
     "YAxis",
 ]

@@ -10,7 +10,8 @@ from api.schemas import Dataset
 from cli.errors import fail
 from cli.output import Format, FormatOption, show_json, show_list, show_one
 from cli.resources import dataset_check
-from cli.service import STATUS_HELP, URL, KeyOption, UrlOption
+from cli.service import STATUS_HELP, URL, KeyOption, UrlOption, ValidateOnlyOption
+from cli.validation import validate
 from searchd.domain.lifecycle import DatasetStatus
 from searchd.spec import (
     MAX_EMPTY_SHARE,
@@ -64,6 +65,7 @@ def add(
     group_by: dataset_check.GroupBy = None,
     max_empty_share: dataset_check.EmptyShare = MAX_EMPTY_SHARE,
     max_fault_share: dataset_check.FaultShare = MAX_FAULT_SHARE,
+    validate_only: ValidateOnlyOption = False,
     wait: Annotated[bool, typer.Option(help="Whether to wait until the files are checked.")] = True,
     key: KeyOption = None,
     url: UrlOption = URL,
@@ -96,6 +98,9 @@ def add(
         spec = DatasetSpec(name=name, train=train, validation=validation, **shares)
     else:
         raise typer.BadParameter("give either PATH, or annotations and images of both splits")
+    if validate_only:
+        validate(spec, "data set", url)
+        return
     with Client(url) as client:
         dataset = client.create_dataset(spec, key=key)
         if wait:
