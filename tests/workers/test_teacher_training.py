@@ -1,5 +1,6 @@
 """Teachers are trained, stopped, resumed, evaluated and stored, without Ray."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -78,13 +79,23 @@ def result(report: TeacherTrainingReport) -> TeacherReport:
     return report.result
 
 
+def noting(seen: list[TeacherProgress]) -> Callable[[TeacherProgress], bool]:
+    """Return what notes every progress and never stops the training."""
+
+    def note(at: TeacherProgress) -> bool:
+        seen.append(at)
+        return True
+
+    return note
+
+
 def test_a_checkpoint_of_other_classes_is_fine_tuned_into_a_teacher(
     dataset: DatasetSpec, tmp_path: Path
 ) -> None:
     seen: list[TeacherProgress] = []
     file = checkpoint(tmp_path, num_classes=7)
 
-    report = train_teacher(task(dataset, tmp_path, swin(file)), lambda at: seen.append(at) is None)
+    report = train_teacher(task(dataset, tmp_path, swin(file)), noting(seen))
 
     found = result(report)
     assert isinstance(found.detector, MmdetDetector)
@@ -134,7 +145,7 @@ def test_a_stopped_training_resumes_where_it_was_and_ends_with_the_same_weights(
     assert (stopped.outcome, seen[-1].iteration) == (Outcome.STOPPED, 1)
     assert not (tmp_path / "parts" / "attempt-1" / "report.json").exists()
     second = task(dataset, tmp_path / "parts", train, attempt=2, slice_s=1e-6)
-    resumed = result(train_teacher(second, lambda at: seen.append(at) is None))
+    resumed = result(train_teacher(second, noting(seen)))
 
     assert resumed.weights.sha256 == at_once.weights.sha256
     assert [epoch.losses for epoch in resumed.epochs] == [epoch.losses for epoch in at_once.epochs]
@@ -157,7 +168,7 @@ def test_a_mask_head_is_left_out_since_boxes_cannot_train_it(
         "training": {**TRAINING, "epochs": 1},
     }
 
-    report = train_teacher(task(dataset, tmp_path, train), lambda at: seen.append(at) is None)
+    report = train_teacher(task(dataset, tmp_path, train), noting(seen))
 
     found = result(report)
     assert seen[0].notes[0] == (
