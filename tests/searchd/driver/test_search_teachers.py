@@ -107,11 +107,12 @@ def test_adapters_are_kept_under_the_same_registered_teacher(search: Search) -> 
 
 @pytest.mark.parametrize("change", ["to registered", "to subnet", "to another registered"])
 def test_adapters_that_cannot_fit_are_not_inherited(search: Search, change: str) -> None:
-    before, after = {
+    changes: dict[str, tuple[Teacher, Teacher]] = {
         "to registered": (LARGE, search.strong),
         "to subnet": (search.strong, LARGE),
         "to another registered": (search.strong, search.other),
-    }[change]
+    }
+    before, after = changes[change]
     search.lineage(before)
     task = search.task(after)
     assert task.inherited is not None

@@ -1,6 +1,7 @@
 """Searches with registered teachers: which are accepted, and how their detectors are finished."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -46,9 +47,8 @@ from tests.searchd.store.factories import (
 STRONG = TeachersSpec(registered=("strong",))
 
 
-def alone(*names: str, methods: MethodsSpec | None = None) -> SearchSpec:
+def alone(*names: str, **changes: Any) -> SearchSpec:
     """A search without a pool."""
-    changes = {} if methods is None else {"distillation": methods}
     return search_spec(pool=None, teachers=TeachersSpec(registered=names), **changes)
 
 
@@ -113,7 +113,7 @@ def test_every_teacher_must_fit_the_methods(database: Database) -> None:
         searches.create(session, alone("strong", "swin"))
     fgd = MethodsSpec(methods=(MethodSpec(name=MethodName.FGD),))
     with database.write() as session:
-        searches.create(session, alone("strong", "swin", methods=fgd))
+        searches.create(session, alone("strong", "swin", distillation=fgd))
 
 
 def test_a_teacher_of_ours_is_checked_before_it_is_trained(database: Database) -> None:
