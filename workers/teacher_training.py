@@ -31,7 +31,7 @@ from searchd.messages.reports import (
 )
 from searchd.messages.tasks import TeacherTrainingTask
 from searchd.spec.codecs import TEACHER_DETECTOR
-from workers.teacher_evaluation import LoadedTeacher, complexity_of
+from workers.teacher_evaluation import LoadedTeacher, complexity_of, family_of
 from workers.torch_settings import configure_torch
 from workers.trial.checkpoints import (
     delete_checkpoints,
@@ -178,6 +178,7 @@ class _TeacherWorker:
             levels=feature_levels(model, task.spec.resolution),
             weights=write_weights(task.artifacts, TEACHER, model.state_dict()),
             epochs=tuple(self.training.epochs),
+            family=family_of(self.detector, model),
         )
 
     def _evaluate(self, macs: float) -> Evaluation:

@@ -65,7 +65,7 @@ function showSearches(searches) {
       status(search.status),
       cell(search.status_reason),
       cell(search.spec.dataset),
-      cell(search.spec.pool),
+      cell([search.spec.pool, ...(search.spec.teachers?.registered ?? [])].filter(Boolean).join(", ")),
       cell(time(search.created_at)),
     ],
     search.name === chosenName() ? { class: "chosen" } : {},

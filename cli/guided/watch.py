@@ -68,6 +68,7 @@ def watch(
 
 def _snapshot(client: Client, search_id: str) -> Snapshot:
     search = client.get_search(search_id)
+    assert search.pool_id is not None  # the demo's search has a pool
     return Snapshot(search, client.get_pool(search.pool_id), list(client.trials(search_id)))
 
 

@@ -341,6 +341,7 @@ def _show(search: schemas.SearchDetails, output: Format) -> None:
         "reason": search.status_reason,
         "data set": search.spec.dataset,
         "pool": search.spec.pool,
+        "registered teachers": ", ".join(search.spec.registered) or None,
         "trials": counts or None,
         "best trial": search.best_trial_id,
         "best score": f"{percent(search.best_score, 2)} %" if search.best_score else None,

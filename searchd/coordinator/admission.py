@@ -10,17 +10,15 @@ from searchd.coordinator.capacity import NeedsCapacity
 from searchd.coordinator.disk_guard import DiskGuard
 from searchd.domain.capacity import Node, unschedulable_reason
 from searchd.domain.lifecycle import DatasetStatus, PoolStatus, TeacherStatus, WorkKind
-from searchd.spec import DistillationSpec
 from searchd.spec.needs import need_of
 from searchd.store.models import (
     DatasetRow,
-    DistillationRow,
     PoolRow,
     RunRow,
     TeacherRow,
     WorkRow,
 )
-from searchd.store.resources import distillations
+from searchd.store.resources import teachers
 from searchd.store.resources.searches import ACTIVE
 from searchd.store.work import queue
 
@@ -63,8 +61,7 @@ class Admission:
             is_needed_now = isinstance(resource, TeacherRow)
             yield from _of_pool(session.get_one(PoolRow, resource.pool_id), is_needed_now)
         if isinstance(resource, RunRow):
-            if isinstance(resource, DistillationRow):
-                yield from _of_teachers(session, resource)
+            yield from _of_teachers(session, resource)
             yield from self._of_running_searches(session, resource)
 
     def _of_running_searches(self, session: Session, run: RunRow) -> Iterator[Refusal]:
@@ -100,10 +97,8 @@ def _of_pool(pool: PoolRow, is_needed_now: bool) -> Iterator[Refusal]:
         yield Refusal(f"waits for pool {pool.name}, which is {pool.status}", is_final=False)
 
 
-def _of_teachers(session: Session, distillation: DistillationRow) -> Iterator[Refusal]:
-    spec = distillation.spec
-    assert isinstance(spec, DistillationSpec)
-    for teacher in distillations.registered(session, spec).values():
+def _of_teachers(session: Session, run: RunRow) -> Iterator[Refusal]:
+    for teacher in teachers.of_run(session, run.spec).values():
         if teacher.status in (TeacherStatus.FAILED, TeacherStatus.CANCELLED):
             reason = f"teacher {teacher.name} is {teacher.status}: {teacher.status_reason}"
             yield Refusal(reason, is_final=True)

@@ -134,11 +134,25 @@ def _inherited(
         return None, methods
     assert trial.parent_id is not None  # the proposed parent, or after a retry another one
     inherited = student_of(session, run, trial.parent_id.removeprefix(trials.trial_id(run.id, "")))
-    if isinstance(run.spec, SearchSpec):
+    if isinstance(run.spec, SearchSpec) and not run.spec.registered:
         return inherited, methods
     line = trials.ancestors(session, trial.parent_id)
-    earlier = [row.proposal.teacher for row in line if row.proposal.teacher is not None]
-    return handed_on(proposal.teacher, earlier, inherited, methods)
+    earlier = [
+        _one_for_all_subnets(run, row.proposal.teacher)
+        for row in line
+        if row.proposal.teacher is not None
+    ]
+    teacher = proposal.teacher and _one_for_all_subnets(run, proposal.teacher)
+    return handed_on(teacher, earlier, inherited, methods)
+
+
+def _one_for_all_subnets(run: Run, teacher: Teaching) -> Teaching:
+    """Return the same subnet for all subnets of a search's pool, since its adapters fit all of
+    them; any other teacher unchanged."""
+    if isinstance(run.spec, SearchSpec) and isinstance(teacher, Subnet):
+        assert run.pool_spec is not None  # where the subnet is from
+        return run.pool_spec.space.space.largest
+    return teacher
 
 
 def _methods(run: Run, proposal: Proposal, plan: Plan | None) -> MethodsSpec:

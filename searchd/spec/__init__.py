@@ -46,8 +46,10 @@ from searchd.spec.search import (
     SearchSpec,
     TargetSpec,
     check_pool,
+    check_teacher,
     traits_of,
 )
+from searchd.spec.search_teachers import TeachersSpec
 from searchd.spec.strategies import (
     JointDetNasSpec,
     PipelineSpec,
@@ -127,6 +129,8 @@ __all__ = [
     "TargetSpec",
     "TrainingSpec",
     "check_pool",
+    "check_teacher",
+    "TeachersSpec",
     "subnets_of",
     "traits_of",
 ]

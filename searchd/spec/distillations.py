@@ -185,6 +185,11 @@ class DistillationSpec(Spec):
         return self.student.head
 
     @property
+    def registered(self) -> tuple[str, ...]:
+        """The names of the registered teachers."""
+        return tuple(each for each in self.teachers.values() if not isinstance(each, Subnet))
+
+    @property
     def needs_pool(self) -> bool:
         """Whether at least one teacher is a subnet of a pool."""
         return self.num_sampled_teachers is not None or any(

@@ -16,6 +16,7 @@ from searchd.search.stopping_criteria import Limits, Target
 from searchd.search.strategies.pair_steps import PairSettings
 from searchd.spec.base import Name, ResolutionText, Spec
 from searchd.spec.pool import PoolSpec
+from searchd.spec.search_teachers import TeachersSpec, check_strategy
 from searchd.spec.strategies import (
     JointDetNasSpec,
     PipelineSpec,
@@ -140,14 +141,17 @@ class NoiseSpec(Spec):
 
 
 class SearchSpec(Spec):
-    """A search: a base detector, a data set, a pool of teachers, a budget."""
+    """A search: a base detector, a data set, teachers, a budget."""
 
     name: Name
     """Name of the search; no other search may have it."""
     dataset: Name
     """Name of the data set that students are trained and evaluated on."""
-    pool: Name
-    """Name of the pool whose subnets are the teachers."""
+    pool: Name | None = None
+    """Name of the pool whose subnets are teachers. Null if no teacher is a subnet."""
+    teachers: TeachersSpec | None = None
+    """Registered teachers, beside the subnets of the pool or instead of them. Null: the subnets of
+    `pool` are the only teachers."""
     base: BaseSpec = BaseSpec()
     """Base detector, from which the search starts and to which scores are relative."""
     head: HeadSpec = HeadSpec()
@@ -181,6 +185,8 @@ class SearchSpec(Spec):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        self._name_pool_once()
+        check_strategy(self.strategy, self.pool, self.registered)
         self._check_abandon()
         self._check_precision()
         if self.noise is not None and isinstance(self.strategy, PoolSearchSpec):
@@ -208,6 +214,24 @@ class SearchSpec(Spec):
         for field, training in (("base.training", self.base.training), ("trial", self.trial)):
             gpus, gpus_field = self.resources.gpus_per_trial, "resources.gpus_per_trial"
             check_precision(training, gpus, field=field, gpus_field=gpus_field)
+
+    @property
+    def registered(self) -> tuple[str, ...]:
+        """The names of the registered teachers."""
+        return () if self.teachers is None else self.teachers.registered
+
+    def _name_pool_once(self) -> None:
+        """Move `teachers.pool` to `pool`, so that a search has one form however it is written."""
+        teachers = self.teachers
+        if teachers is None:
+            return
+        if teachers.pool is not None and self.pool not in (None, teachers.pool):
+            raise ValueError(
+                f"pool={self.pool} and teachers.pool={teachers.pool} differ; give the pool once"
+            )
+        object.__setattr__(self, "pool", teachers.pool or self.pool)
+        alone = teachers.model_copy(update={"pool": None})
+        object.__setattr__(self, "teachers", alone if teachers.registered else None)
 
     def _check_abandon(self) -> None:
         if not self.abandon:
@@ -250,6 +274,23 @@ def _check_candidates(strategy: StrategySpec, space: SubnetSpace) -> None:
             f"strategy.nearest_candidates={wanted}, but the pool has {there} subnets: give at "
             f"most {there}, or another teacher_policy than nearest"
         )
+
+
+def check_teacher(search: SearchSpec, name: str, teacher: Traits | None) -> None:
+    """Check that the methods of a search fit a registered teacher.
+
+    Args:
+        search: The submitted search.
+        name: Name of the teacher.
+        teacher: Its traits; None: not known before it was built.
+
+    Raises:
+        InvalidValueError: A method does not fit; the message says what would fit.
+    """
+    try:
+        check_fit(search.distillation.options, traits_of(search.head), teacher)
+    except InvalidValueError as error:
+        raise InvalidValueError(f"teacher {name!r}: {error}") from error
 
 
 def traits_of(head: HeadSpec, neck_channels: tuple[int, ...] | None = None) -> Traits:
