@@ -6,8 +6,6 @@ random image. Training and search afterwards follow this project's settings, and
 losses and assigners.
 """
 
-import pickle
-import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,12 +13,10 @@ from typing import Any
 import torch
 from mmcv.ops import ModulatedDeformConv2dPack
 from mmdet.models import BaseDetector
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
-from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from detection.build import SIZE_DIVISOR, Student, assemble, detector_config
+from detection.checkpoint_files import differences, read_weights
 from detection.distillation.taps import first_stage
 from detection.mmdet.config import Normalisation, build_config, model_config
 from detection.mmdet.raw_outputs import raw_outputs
@@ -45,12 +41,6 @@ FIRST_CONV = "backbone.conv1.weight"
 TOLERANCE = 1e-5
 """Largest accepted difference of outputs, as a share of their largest magnitude."""
 
-_UNREADABLE = (
-    *(OSError, EOFError, pickle.UnpicklingError, SafetensorError, struct.error, RuntimeError),
-    *(ValueError, TypeError, LookupError, AttributeError, AssertionError, OverflowError),
-    *(MemoryError,),
-)
-"""Errors that torch and safetensors raise for damaged files, which they hardly check."""
 _TYPES = {
     "FasterRCNN": Family.FASTER_RCNN,
     "CascadeRCNN": Family.CASCADE_RCNN,
@@ -95,49 +85,6 @@ def import_student(
     _load(own_model, weights, f"config {config} has other parts than this project's {family}")
     check_equal(mmdet_model, own_model, normalisation, config)
     return Student(detector=detector, weights=weights)
-
-
-def read_weights(checkpoint: Path) -> dict[str, Tensor]:
-    """Read a checkpoint's weights by mmdet's names, without running any code in the file.
-
-    mmengine stores logs beside the weights, as objects. They are skipped.
-
-    Raises:
-        CheckpointError: The file is missing or damaged, or has no state_dict.
-    """
-    try:
-        if checkpoint.suffix == ".safetensors":
-            return load_file(checkpoint)
-        with safe_globals([(_Skipped, name) for name in _unknown_types(checkpoint)]):
-            stored = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except _UNREADABLE as error:
-        raise CheckpointError(f"{checkpoint} cannot be read: {error}") from error
-    weights = stored.get("state_dict", stored) if isinstance(stored, dict) else None
-    if not isinstance(weights, dict) or not all(
-        isinstance(name, str) and isinstance(weight, Tensor) for name, weight in weights.items()
-    ):
-        raise CheckpointError(
-            f"{checkpoint} has no state_dict, which maps names to tensors; store the model's, "
-            "preferably as safetensors"
-        )
-    return weights
-
-
-def _unknown_types(checkpoint: Path) -> list[str]:
-    try:
-        return get_unsafe_globals_in_checkpoint(checkpoint)
-    except ValueError:  # not a zip file: torch's format before 1.6, as of many published weights
-        return []
-
-
-class _Skipped:
-    """Stands in for the objects in a checkpoint that are neither tensors nor plain values."""
-
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        pass
-
-    def __setstate__(self, state: object) -> None:
-        pass
 
 
 def check_equal(
@@ -191,10 +138,10 @@ def _num_classes(family: Family, weights: Mapping[str, Tensor]) -> int:
 
 
 def _load(model: BaseDetector, weights: Mapping[str, Tensor], problem: str) -> None:
-    try:
-        model.load_state_dict(weights, strict=True)
-    except RuntimeError as error:
-        raise CheckpointError(f"{problem}: {error}") from error
+    differing = differences(model.state_dict(), weights)
+    if differing:
+        raise CheckpointError(f"{problem}: {differing}")
+    model.load_state_dict(weights, strict=True)
 
 
 def _describe(model: BaseDetector, family: Family, config: str) -> Detector:

@@ -6,12 +6,11 @@ from typing import Any
 import pytest
 import torch
 from mmdet.models import BaseDetector
-from mmengine.logging import MessageHub
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from detection.build import load_student
-from detection.mmdet.checkpoint_import import EXAMPLES, import_student, read_weights
+from detection.mmdet.checkpoint_import import EXAMPLES, import_student
 from detection.mmdet.config import build_config, model_config
 from detection.mmdet.raw_outputs import raw_outputs
 from searchd.domain.architecture import BlockKind, preset
@@ -262,57 +261,6 @@ def test_checkpoint_of_another_detector_is_refused(tmp_path: Path) -> None:
         import_student(EXAMPLES[Family.FASTER_RCNN], tmp_path / "model.pth")
     with pytest.raises(CheckpointError, match=r"does not fit config retinanet_r50_fpn_1x_coco"):
         import_student(EXAMPLES[Family.RETINANET], tmp_path / "model.pth")
-
-
-class Writes:
-    """Would write a file when it is unpickled by plain pickle."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.write_text, (self.path, "code was run")
-
-
-def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
-    stored = {"state_dict": {"a": torch.ones(2)}, "meta": Writes(tmp_path / "x")}
-    torch.save(stored, tmp_path / "model.pth")
-
-    with pytest.raises(CheckpointError, match=r"model.pth cannot be read"):
-        read_weights(tmp_path / "model.pth")
-    assert not (tmp_path / "x").exists()
-
-
-def test_checkpoint_of_mmengines_runner_is_read_without_its_logs(tmp_path: Path) -> None:
-    hub = MessageHub("test")
-    hub.update_scalar("train/loss", 1.5)
-    weights = {"a": torch.ones(2)}
-    stored = {"state_dict": weights, "meta": {"epoch": 1}, "message_hub": hub.state_dict()}
-    torch.save(stored, tmp_path / "epoch_1.pth")
-
-    assert torch.equal(read_weights(tmp_path / "epoch_1.pth")["a"], weights["a"])
-
-
-def test_checkpoint_in_torchs_older_format_is_read(tmp_path: Path) -> None:
-    stored = {"state_dict": {"a": torch.ones(2)}}
-    torch.save(stored, tmp_path / "model.pth", _use_new_zipfile_serialization=False)
-
-    assert torch.equal(read_weights(tmp_path / "model.pth")["a"], torch.ones(2))
-
-
-@pytest.mark.parametrize("stored", [[1, 2], {"model": {"a": torch.ones(2)}}])
-def test_file_without_state_dict_is_refused(stored: object, tmp_path: Path) -> None:
-    torch.save(stored, tmp_path / "model.pth")
-
-    with pytest.raises(CheckpointError, match="has no state_dict"):
-        read_weights(tmp_path / "model.pth")
-
-
-def test_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
-    for name in ("model.pth", "model.safetensors"):
-        (tmp_path / name).write_bytes(b"damaged")
-        with pytest.raises(CheckpointError, match=f"{name} cannot be read"):
-            read_weights(tmp_path / name)
 
 
 def test_missing_checkpoint_is_named(tmp_path: Path) -> None:
