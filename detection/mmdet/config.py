@@ -137,9 +137,9 @@ def find_config(name: str) -> Path:
         InvalidValueError: There is no such config. The message lists similar names.
     """
     stem = Path(name.removesuffix(".py")).name
-    found = _shipped().get(stem)
+    found = shipped_configs().get(stem)
     if found is None:
-        close = get_close_matches(stem, _shipped(), n=5, cutoff=0.5)
+        close = get_close_matches(stem, shipped_configs(), n=5, cutoff=0.5)
         raise InvalidValueError(
             f"mmdet ships no config {name!r}; similar names: {', '.join(close) or 'none'}"
         )
@@ -147,7 +147,7 @@ def find_config(name: str) -> Path:
 
 
 @cache
-def _shipped() -> dict[str, Path]:
+def shipped_configs() -> dict[str, Path]:
     """Return every complete config of the installed mmdet, by its file's stem."""
     folder = Path(get_installed_path("mmdet"), ".mim", "configs")
     files = sorted(path for path in folder.rglob("*.py") if "_base_" not in path.parts)
