@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from api import schemas
-from api.client.transport import ApiError, Transport, api_error
+from api.client.transport import ApiError, Transport, api_error, request_body
 from api.schemas.distillations import Distillation, DistillationDetails
 from api.schemas.forecasts import Forecast, PoolForecast
 from searchd.domain.lifecycle import is_final
@@ -135,7 +135,7 @@ class Client(Transport):
 
     def validate_search(self, spec: SearchSpec) -> None:
         """Check whether a search would be accepted, without creating it."""
-        body = spec.model_dump(mode="json")
+        body = request_body(spec)
         self._call("POST", "/searches", json=body, params={"validate_only": True})
 
     def forecast_search(self, spec: SearchSpec) -> Forecast:
@@ -199,7 +199,7 @@ class Client(Transport):
 
     def validate_distillation(self, spec: DistillationSpec) -> None:
         """Check whether a distillation would be accepted, without creating it."""
-        body = spec.model_dump(mode="json")
+        body = request_body(spec)
         self._call("POST", "/distillations", json=body, params={"validate_only": True})
 
     def forecast_distillation(self, spec: DistillationSpec) -> Forecast:

@@ -7,7 +7,7 @@ from typing import TypeVar
 from fastapi import APIRouter
 from sqlalchemy.orm import Session
 
-from api import data_roots, schemas
+from api import data_roots, loaded_bases, schemas
 from api.auth import CallerDep
 from api.dependencies import DatabaseDep, RulesDep
 from api.schemas.forecasts import Forecast, PoolForecast
@@ -29,6 +29,7 @@ def forecast_search(
     """Forecast the cost of a search: trials, hours and disk, and reasons why it would be refused.
     Creates nothing. Free CPUs and GPUs of the cluster are checked only after submission."""
     data_roots.check_search(spec, rules.data_roots)
+    spec = loaded_bases.completed_search(spec)
     refusals = _refusals(database, lambda s: searches.create(s, spec, owner=caller.name))
     with database.read() as session:
         return _forecast(Forecast, refusals, forecasts.of_search(session, spec))
@@ -41,15 +42,20 @@ def forecast_distillation(
     """Forecast the cost of a distillation: stages, hours and disk, and reasons why it would be
     refused. Creates nothing."""
     data_roots.check_distillation(spec, rules.data_roots)
+    spec = loaded_bases.completed_distillation(spec)
     refusals = _refusals(database, lambda s: distillations.create(s, spec, owner=caller.name))
     with database.read() as session:
         return _forecast(Forecast, refusals, forecasts.of_distillation(session, spec))
 
 
 @router.post("/pools/forecast", tags=["pools"])
-def forecast_pool(spec: PoolSpec, database: DatabaseDep, caller: CallerDep) -> PoolForecast:
+def forecast_pool(
+    spec: PoolSpec, database: DatabaseDep, caller: CallerDep, rules: RulesDep
+) -> PoolForecast:
     """Forecast the cost of training a pool: epochs, hours and disk, and reasons why it would be
     refused. Creates nothing."""
+    data_roots.check_pool(spec, rules.data_roots)
+    loaded_bases.check_pool(spec)
     refusals = _refusals(database, lambda s: pools.create(s, spec, owner=caller.name))
     with database.read() as session:
         return _forecast(PoolForecast, refusals, forecasts.of_pool(session, spec))

@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
+from importlib import import_module
 from math import isclose
 from pathlib import Path
 from typing import Any, Self
 
 from mmdet.models import BaseDetector, SSDHead
-from mmdet.registry import MODELS
+from mmdet.registry import DATASETS, MODELS
 from mmengine.config import Config, ConfigDict
 from mmengine.utils import get_installed_path
 from torch import Tensor, nn
@@ -144,6 +145,21 @@ def find_config(name: str) -> Path:
             f"mmdet ships no config {name!r}; similar names: {', '.join(close) or 'none'}"
         )
     return found
+
+
+def class_names_of(name: str, num_classes: int) -> tuple[str, ...] | None:
+    """Return the classes of the data set that a config is for, in the order of the labels.
+
+    None if the data set is not one of mmdet's, or has another number of classes.
+
+    Raises:
+        InvalidValueError: There is no such config.
+    """
+    import_module("mmdet.datasets")  # registers the data sets; takes seconds
+    kind = Config.fromfile(find_config(name)).get("dataset_type")
+    dataset = DATASETS.module_dict.get(kind)
+    names = () if dataset is None else dataset.METAINFO.get("classes", ())
+    return tuple(names) if len(names) == num_classes else None
 
 
 @cache

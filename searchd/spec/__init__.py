@@ -30,6 +30,7 @@ from searchd.spec.distillations import (
 )
 from searchd.spec.finish import DistilSpec, FineTuneSpec, FinishSpec
 from searchd.spec.pool import PAPER_PHASES, PoolSpec, ShrinkPhaseSpec, SpaceSpec
+from searchd.spec.pretrained import PretrainedSpec
 from searchd.spec.search import (
     BaseSpec,
     BudgetSpec,
@@ -88,6 +89,7 @@ __all__ = [
     "PLAN",
     "PROPOSAL",
     "PipelineSpec",
+    "PretrainedSpec",
     "PoolSearchSpec",
     "PoolSpec",
     "RandomSpec",
