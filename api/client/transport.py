@@ -14,11 +14,24 @@ from pydantic import BaseModel, ValidationError
 
 from api.schemas import PREFIX, Event, Problem
 from searchd.domain.errors import InvalidValueError
+from searchd.spec import BaseSpec, DistillationSpec, SearchSpec
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 TOKEN = "SEARCHD_TOKEN"
 """Environment variable that holds the token."""
 S = TypeVar("S", bound=BaseModel)
+
+
+def request_body(spec: BaseModel) -> dict[str, Any]:
+    """Return a spec as JSON. Where the base is a loaded detector, fields of the head that were not
+    given are left out, since the service then takes them from the detector."""
+    body = spec.model_dump(mode="json")
+    match spec:
+        case SearchSpec(base=BaseSpec(is_loaded=True)):
+            body["head"] = spec.head.model_dump(mode="json", exclude_unset=True)
+        case DistillationSpec(base=BaseSpec(is_loaded=True)):
+            body["student"]["head"] = spec.head.model_dump(mode="json", exclude_unset=True)
+    return body
 
 
 class ApiError(Exception):
@@ -98,7 +111,7 @@ class Transport:
 
     def _create(self, path: str, spec: BaseModel, key: str | None, schema: type[S]) -> S:
         headers = {} if key is None else {"Idempotency-Key": key}
-        body = spec.model_dump(mode="json")
+        body = request_body(spec)
         response = self._call("POST", path, json=body, headers=headers)
         return schema.model_validate_json(response.content)
 

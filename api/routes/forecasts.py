@@ -7,7 +7,7 @@ from typing import TypeVar
 from fastapi import APIRouter
 from sqlalchemy.orm import Session
 
-from api import data_roots, schemas
+from api import data_roots, loaded_bases, schemas
 from api.auth import CallerDep
 from api.dependencies import ChecksDep, DatabaseDep, RulesDep
 from api.schemas.forecasts import Forecast, PoolForecast
@@ -29,9 +29,9 @@ def forecast_search(
     """Forecast the cost of a search: trials, hours and disk, and reasons why it would be refused.
     Creates nothing."""
     data_roots.check_search(spec, rules.data_roots)
-    refusals = _refusals(
-        checks.problems(spec), database, lambda s: searches.create(s, spec, owner=caller.name)
-    )
+    found = checks.problems(spec)
+    spec = loaded_bases.completed_search(spec)
+    refusals = _refusals(found, database, lambda s: searches.create(s, spec, owner=caller.name))
     with database.read() as session:
         return _forecast(Forecast, refusals, forecasts.of_search(session, spec))
 
@@ -47,8 +47,10 @@ def forecast_distillation(
     """Forecast the cost of a distillation: stages, hours and disk, and reasons why it would be
     refused. Creates nothing."""
     data_roots.check_distillation(spec, rules.data_roots)
+    found = checks.problems(spec)
+    spec = loaded_bases.completed_distillation(spec)
     refusals = _refusals(
-        checks.problems(spec), database, lambda s: distillations.create(s, spec, owner=caller.name)
+        found, database, lambda s: distillations.create(s, spec, owner=caller.name)
     )
     with database.read() as session:
         return _forecast(Forecast, refusals, forecasts.of_distillation(session, spec))
@@ -56,13 +58,14 @@ def forecast_distillation(
 
 @router.post("/pools/forecast", tags=["pools"])
 def forecast_pool(
-    spec: PoolSpec, database: DatabaseDep, caller: CallerDep, checks: ChecksDep
+    spec: PoolSpec, database: DatabaseDep, caller: CallerDep, rules: RulesDep, checks: ChecksDep
 ) -> PoolForecast:
     """Forecast the cost of training a pool: epochs, hours and disk, and reasons why it would be
     refused. Creates nothing."""
-    refusals = _refusals(
-        checks.problems(spec), database, lambda s: pools.create(s, spec, owner=caller.name)
-    )
+    data_roots.check_pool(spec, rules.data_roots)
+    found = checks.problems(spec)
+    loaded_bases.check_pool(spec)
+    refusals = _refusals(found, database, lambda s: pools.create(s, spec, owner=caller.name))
     with database.read() as session:
         return _forecast(PoolForecast, refusals, forecasts.of_pool(session, spec))
 

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Response, status
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from api import events, schemas
+from api import data_roots, events, loaded_bases, schemas
 from api.auth import CallerDep
 from api.dependencies import (
     STATUS_HELP,
@@ -18,6 +18,7 @@ from api.dependencies import (
     PageSize,
     PageToken,
     PoolReference,
+    RulesDep,
     ValidateOnly,
     created,
 )
@@ -49,12 +50,15 @@ def create_pool(
     spec: PoolSpec,
     database: DatabaseDep,
     caller: CallerDep,
+    rules: RulesDep,
     checks: ChecksDep,
     idempotency_key: IdempotencyKey = None,
     validate_only: ValidateOnly = False,
 ) -> Response:
     """Create a pool. It is trained in the background."""
+    data_roots.check_pool(spec, rules.data_roots)
     warnings = checks.check(spec)
+    loaded_bases.check_pool(spec)
     with database.write() as session:
         row = pools.create(session, spec, idempotency_key=idempotency_key, owner=caller.name)
         resource = views.pool(session, row)

@@ -68,6 +68,7 @@ def make_task(
         attempt=attempt,
         dataset=run.dataset,
         detector=_new_base(run) if is_base else None,
+        pretrained=base.pretrained if is_base and (base := _base_spec(run)) else None,
         loaded_base=_loaded_base(session, run) if is_base else None,
         inherited=inherited,
         pool=_pool(session, run, proposal, taught_by),
@@ -192,9 +193,11 @@ def _loaded_base(session: Session, run: Run) -> LoadedBase | Inherited | None:
     if run.origin_id is not None:
         return trials.inherited(session, run.origin_id)
     base = _base_spec(run)
-    if base is None or base.mmdet is None:
+    if base is None or not base.is_loaded:
         return None
-    return LoadedBase(mmdet=base.mmdet, head=run.spec.head)
+    return LoadedBase(
+        mmdet=base.mmdet, export=base.export, fine_tune=base.fine_tune, head=run.spec.head
+    )
 
 
 def _training(run: Run, is_base: bool) -> TrainingSpec:

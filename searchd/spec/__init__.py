@@ -38,6 +38,7 @@ from searchd.spec.distillations import (
 )
 from searchd.spec.finish import DistilSpec, FineTuneSpec, FinishSpec
 from searchd.spec.pool import PAPER_PHASES, PoolSpec, ShrinkPhaseSpec, SpaceSpec
+from searchd.spec.pretrained import PretrainedSpec
 from searchd.spec.search import (
     BaseSpec,
     BudgetSpec,
@@ -112,6 +113,7 @@ __all__ = [
     "PROPOSAL",
     "PhotometricDistortionSpec",
     "PipelineSpec",
+    "PretrainedSpec",
     "PoolSearchSpec",
     "PoolSpec",
     "RandomCropSpec",

@@ -42,7 +42,8 @@ class StudentSpec(Spec):
     base: BaseSpec | None = None
     """Base detector that is trained from scratch, or loaded, before the first stage."""
     head: HeadSpec = HeadSpec()
-    """Head of the base detector. Not allowed with `trial`, whose student has its own head."""
+    """Head of the base detector. Not allowed with `trial`, whose student has its own head. With
+    `base.mmdet` or `base.export`, fields that are left out follow the loaded detector."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
