@@ -78,8 +78,8 @@ class Sweeper:
         self._due: deque[RetainedRun] = deque()
         self._next_listing_s = float("-inf")
         self._clean: dict[str, int] = {}
-        """Number of events of each run and training that has ended and has nothing left to remove. It
-        is skipped until it has another event."""
+        """Number of events of each run and training that has ended and has nothing left to remove.
+        It is skipped until it has another event."""
 
     def step(self) -> SweepResult | None:
         """Sweep the next run or training that is due, if there is one.
