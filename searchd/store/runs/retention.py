@@ -85,7 +85,7 @@ def ended_trainings(session: Session) -> Sequence[RetainedRun]:
             TeacherRow.status.in_(_ENDED_TEACHERS), TeacherRow.started_at.is_not(None)
         )
     )
-    rows = [
+    rows: list[tuple[WorkKind, PoolRow | TeacherRow]] = [
         *((WorkKind.POOL, row) for row in pools),
         *((WorkKind.TEACHER_TRAINING, row) for row in teachers),
     ]
