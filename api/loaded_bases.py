@@ -9,6 +9,7 @@ import subprocess
 import sys
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 import detection
 from detection.file_kinds import file_format
@@ -25,38 +26,28 @@ FileState = tuple[str, int, int]
 """Path, time of the last change in nanoseconds, and size in bytes of a file."""
 
 
-def completed_search(spec: SearchSpec) -> SearchSpec:
-    """Check the weights that a search starts from, and return the search with their head.
+R = TypeVar("R", SearchSpec, DistillationSpec, PoolSpec)
+
+
+def completed(spec: R) -> R:
+    """Check the weights that a run or a pool starts from, and return it with their head.
 
     Raises:
         InvalidValueError: The weights cannot be used, or the head or a method does not fit them.
     """
-    head = _checked_head(spec.base, spec.head)
-    check_fit(spec.distillation.options, traits_of(head))
-    return spec.model_copy(update={"head": head})
-
-
-def completed_distillation(spec: DistillationSpec) -> DistillationSpec:
-    """Check the weights that a distillation starts from, and return it with their head.
-
-    Raises:
-        InvalidValueError: The weights cannot be used, or the head does not fit them.
-    """
+    if isinstance(spec, SearchSpec):
+        head = _checked_head(spec.base, spec.head)
+        check_fit(spec.distillation.options, traits_of(head))
+        return spec.model_copy(update={"head": head})
+    if isinstance(spec, PoolSpec):
+        if spec.pretrained is not None and spec.pretrained.file is not None:
+            _ask(Request(pool=spec), spec.pretrained.file)
+        return spec
     if spec.base is None:
         return spec
     head = _checked_head(spec.base, spec.head)
     student = spec.student.model_copy(update={"head": head})
     return spec.model_copy(update={"student": student})
-
-
-def check_pool(spec: PoolSpec) -> None:
-    """Check the pretrained backbone that a pool starts from.
-
-    Raises:
-        InvalidValueError: The file cannot be read, or has another kind of backbone.
-    """
-    if spec.pretrained is not None and spec.pretrained.file is not None:
-        _ask(Request(pool=spec), spec.pretrained.file)
 
 
 def _checked_head(base: BaseSpec, head: HeadSpec) -> HeadSpec:

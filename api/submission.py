@@ -1,13 +1,14 @@
 """The checks of a spec at submission that need more than the spec and the database: the files that
 it names, its checkpoints, and the nodes of the cluster."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel
 
+from api import loaded_bases
 from api.cluster import Cluster
 from searchd.domain.capacity import unschedulable_reason
 from searchd.domain.errors import InvalidValueError
@@ -18,7 +19,6 @@ from searchd.spec import (
     DistillationSpec,
     FinishSpec,
     MethodSpec,
-    MmdetSpec,
     PoolSpec,
     SearchSpec,
     TeacherSpec,
@@ -27,6 +27,7 @@ from searchd.spec.needs import need_of
 from searchd.spec.sentences import MAX_ERRORS
 
 T = TypeVar("T")
+R = TypeVar("R", SearchSpec, DistillationSpec, PoolSpec)
 AnySpec = (
     DatasetSpec
     | DatasetImport
@@ -38,9 +39,6 @@ AnySpec = (
 )
 _Work = SearchSpec | DistillationSpec | PoolSpec | TeacherSpec
 """The specs of work that reserves CPUs and GPUs."""
-CheckpointCheck = Callable[[MmdetSpec], list[str]]
-"""Returns what is wrong with the checkpoint of a detector, for example that its classes or its head
-do not fit. The checkpoint file is there."""
 _WANTED = {"images": Wanted.FOLDER, "paths": Wanted.ANY}
 """What the path in a field with this name must be of; a file in all other fields."""
 
@@ -56,8 +54,6 @@ class SubmissionChecks:
     """Whether the paths in a spec must exist on this machine."""
     cluster: Cluster | None = None
     """The cluster whose nodes must have the CPUs and GPUs that a spec needs."""
-    checkpoint: CheckpointCheck | None = None
-    """Checks the checkpoint of each `mmdet` detector in a spec, if `files` are checked too."""
 
     def check(self, spec: AnySpec) -> list[str]:
         """Check a spec.
@@ -74,6 +70,16 @@ class SubmissionChecks:
             raise InvalidValueError("; ".join([*found[:MAX_ERRORS], *more]))
         return self._warnings(spec)
 
+    def completed(self, spec: R) -> R:
+        """Check the weights that a run starts from, and return it with the head of its base.
+
+        Unchanged if the files are not on this machine.
+
+        Raises:
+            InvalidValueError: The weights cannot be used, or the head or a method does not fit.
+        """
+        return loaded_bases.completed(spec) if self.files else spec
+
     def problems(self, spec: AnySpec) -> list[str]:
         """Return every reason for which a spec would fail."""
         return [*self._of_files(spec), *self._of_cluster(spec)]
@@ -86,9 +92,6 @@ class SubmissionChecks:
             found = problem(path, wanted)
             if found is not None:
                 yield f"{field}: {found}"
-        for field, detector in _walk(spec, "", MmdetSpec):
-            if self.checkpoint is not None and detector.checkpoint.is_file():
-                yield from (f"{field}: {found}" for found in self.checkpoint(detector))
 
     def _of_cluster(self, spec: AnySpec) -> Iterator[str]:
         if self.cluster is None or not isinstance(spec, _Work):

@@ -15,7 +15,7 @@ from detection.measurement.evaluation import Detection, predict, score
 from detection.measurement.latency import measure
 from detection.starting_weights import start_mmdet
 from detection.stored_weights import write_weights
-from detection.teacher_loading import build_mmdet, feature_levels
+from detection.teacher_loading import build_mmdet, family_of, feature_levels
 from detection.training import Training
 from searchd import artifacts
 from searchd.domain.detector import MmdetDetector
@@ -31,7 +31,7 @@ from searchd.messages.reports import (
 )
 from searchd.messages.tasks import TeacherTrainingTask
 from searchd.spec.codecs import TEACHER_DETECTOR
-from workers.teacher_evaluation import LoadedTeacher, complexity_of, family_of
+from workers.teacher_evaluation import LoadedTeacher, complexity_of
 from workers.torch_settings import configure_torch
 from workers.trial.checkpoints import (
     delete_checkpoints,

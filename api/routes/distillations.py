@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Response, status
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from api import data_roots, events, loaded_bases, schemas
+from api import data_roots, events, schemas
 from api.auth import CallerDep, check_owner
 from api.dependencies import (
     STATUS_HELP,
@@ -64,7 +64,7 @@ def create_distillation(
     """Submit a distillation. It is queued until the cluster has enough free CPUs and GPUs."""
     data_roots.check_distillation(spec, rules.data_roots)
     warnings = checks.check(spec)
-    spec = loaded_bases.completed_distillation(spec)
+    spec = checks.completed(spec)
     with database.write() as session:
         row = distillations.create(
             session, spec, idempotency_key=idempotency_key, owner=caller.name

@@ -7,7 +7,7 @@ from typing import TypeVar
 from fastapi import APIRouter
 from sqlalchemy.orm import Session
 
-from api import data_roots, loaded_bases, schemas
+from api import data_roots, schemas
 from api.auth import CallerDep
 from api.dependencies import ChecksDep, DatabaseDep, RulesDep
 from api.schemas.forecasts import Forecast, PoolForecast
@@ -30,7 +30,7 @@ def forecast_search(
     Creates nothing."""
     data_roots.check_search(spec, rules.data_roots)
     found = checks.problems(spec)
-    spec = loaded_bases.completed_search(spec)
+    spec = checks.completed(spec)
     refusals = _refusals(found, database, lambda s: searches.create(s, spec, owner=caller.name))
     with database.read() as session:
         return _forecast(Forecast, refusals, forecasts.of_search(session, spec))
@@ -48,7 +48,7 @@ def forecast_distillation(
     refused. Creates nothing."""
     data_roots.check_distillation(spec, rules.data_roots)
     found = checks.problems(spec)
-    spec = loaded_bases.completed_distillation(spec)
+    spec = checks.completed(spec)
     refusals = _refusals(
         found, database, lambda s: distillations.create(s, spec, owner=caller.name)
     )
@@ -64,7 +64,7 @@ def forecast_pool(
     refused. Creates nothing."""
     data_roots.check_pool(spec, rules.data_roots)
     found = checks.problems(spec)
-    loaded_bases.check_pool(spec)
+    checks.completed(spec)
     refusals = _refusals(found, database, lambda s: pools.create(s, spec, owner=caller.name))
     with database.read() as session:
         return _forecast(PoolForecast, refusals, forecasts.of_pool(session, spec))

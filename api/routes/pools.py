@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Response, status
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from api import data_roots, events, loaded_bases, schemas
+from api import data_roots, events, schemas
 from api.auth import CallerDep
 from api.dependencies import (
     STATUS_HELP,
@@ -58,7 +58,7 @@ def create_pool(
     """Create a pool. It is trained in the background."""
     data_roots.check_pool(spec, rules.data_roots)
     warnings = checks.check(spec)
-    loaded_bases.check_pool(spec)
+    checks.completed(spec)
     with database.write() as session:
         row = pools.create(session, spec, idempotency_key=idempotency_key, owner=caller.name)
         resource = views.pool(session, row)

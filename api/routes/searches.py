@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Query, Response, status
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from sqlalchemy.orm import Session
 
-from api import data_roots, events, loaded_bases, schemas
+from api import data_roots, events, schemas
 from api.auth import CallerDep, check_owner
 from api.dependencies import (
     STATUS_HELP,
@@ -67,7 +67,7 @@ def create_search(
     """Submit a search. It is queued until the cluster has enough free CPUs and GPUs."""
     data_roots.check_search(spec, rules.data_roots)
     warnings = checks.check(spec)
-    spec = loaded_bases.completed_search(spec)
+    spec = checks.completed(spec)
     with database.write() as session:
         row = searches.create(session, spec, idempotency_key=idempotency_key, owner=caller.name)
         resource = views.search(session, row)

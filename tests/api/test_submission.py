@@ -167,14 +167,22 @@ def test_the_paths_of_a_search_are_those_of_its_base_and_its_classifiers() -> No
     ]
 
 
-def test_checkpoints_that_are_there_are_checked_further(tmp_path: Path) -> None:
-    (tmp_path / "a.pth").touch()
-    checks = SubmissionChecks(files=True, checkpoint=lambda mmdet: [f"{mmdet.config} has no neck"])
+def loaded(checkpoint: Path) -> SearchSpec:
+    mmdet = MmdetSpec(config="retinanet_r50_fpn_1x_coco", checkpoint=checkpoint)
+    return search(base=BaseSpec(mmdet=mmdet))
 
-    with pytest.raises(InvalidValueError, match="^mmdet: retinanet_r50_fpn_1x_coco has no neck$"):
-        checks.check(teacher(tmp_path / "a.pth"))
-    with pytest.raises(InvalidValueError, match=r"does not exist$"):
-        checks.check(teacher(tmp_path / "missing.safetensors"))
+
+def test_checkpoint_that_is_a_web_page_is_refused_at_submission(tmp_path: Path) -> None:
+    (tmp_path / "a.pth").write_text("<!DOCTYPE html><html><body>404</body></html>")
+
+    with pytest.raises(InvalidValueError, match="HTML"):
+        FILES.completed(loaded(tmp_path / "a.pth"))
+
+
+def test_checkpoint_on_a_disk_of_the_workers_is_left_to_them() -> None:
+    spec = loaded(Path("/disk-of-the-workers/a.pth"))
+
+    assert SubmissionChecks(files=False).completed(spec) is spec
 
 
 @pytest.mark.parametrize(
