@@ -239,6 +239,7 @@ class Training:
             batch_size=batch_size,
             resolutions=self._spec.resolutions,
             augmenter=Augmenter.of(self._spec),
+            use_empty_images=self._spec.use_empty_images,
             seed=self._seed,
             rank=self._rank,
             world_size=self._world_size,

@@ -19,6 +19,7 @@ from torch import Tensor
 from detection.build import PIXEL_MEAN, PIXEL_STD, SIZE_DIVISOR
 from detection.data.augmentations import Augmentation, Augmenter, visible
 from detection.data.coco import CocoSplit
+from detection.data.records import ImageRecord
 from searchd.domain.errors import DataError
 from searchd.domain.resolution import Resolution
 
@@ -54,9 +55,9 @@ class Batch:
 class TrainingBatches:
     """The training batches of all epochs, by their global step.
 
-    An epoch shuffles the images that have an object (mmdet's `filter_empty_gt`) and divides them
-    among the ranks. The last iteration is filled up with images from the epoch's start, so that all
-    batches are full.
+    An epoch shuffles the images that have an object (mmdet's `filter_empty_gt`), and those without
+    annotations if they are to be used, and divides them among the ranks. The last iteration is
+    filled up with images from the epoch's start, so that all batches are full.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class TrainingBatches:
         batch_size: int,
         resolutions: Sequence[Resolution],
         augmenter: Augmenter | None = None,
+        use_empty_images: bool = False,
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
@@ -76,6 +78,7 @@ class TrainingBatches:
             batch_size: Images per batch of one rank.
             resolutions: One is drawn uniformly for every iteration.
             augmenter: Draws how images are augmented; by default half of them are mirrored.
+            use_empty_images: Whether images without objects are used, as background.
             seed: Seed of every draw; the same on all ranks.
             rank: Rank of this data-parallel process, from 0.
             world_size: Number of data-parallel processes.
@@ -84,9 +87,11 @@ class TrainingBatches:
             DataError: No image has an object.
         """
         self._split = split
-        self._usable = [i for i, record in enumerate(split.records) if len(record.labels)]
-        if not self._usable:
+        if not any(len(record.labels) for record in split.records):
             raise DataError(f"{split.spec.annotations}: no image has an object to train on")
+        self._usable = [
+            i for i, each in enumerate(split.records) if _is_usable(each, use_empty_images)
+        ]
         self._batch_size = batch_size
         self._resolutions = tuple(resolutions)
         self._augmenter = augmenter or Augmenter()
@@ -150,6 +155,11 @@ class TrainingBatches:
 
     def _rng(self, *position: int) -> np.random.Generator:
         return np.random.default_rng((self._seed, *position))
+
+
+def _is_usable(record: ImageRecord, use_empty_images: bool) -> bool:
+    """Return whether an image is trained on. A crowd that is left out is no background."""
+    return len(record.labels) > 0 or (use_empty_images and not len(record.crowd_labels))
 
 
 def fixed_batches(

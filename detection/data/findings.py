@@ -12,6 +12,8 @@ from typing import Any
 
 MAX_EXAMPLES = 20
 """Number of records that a report names for each kind."""
+MAX_KEPT_EXAMPLES = 100_000
+"""Number of records that are kept for each kind, for the list of all repairs."""
 MAX_TEXT_EXAMPLES = 3
 """Number of records that the text of an error names for each kind."""
 MAX_CHARACTERS = 600
@@ -84,7 +86,7 @@ class Finding:
     severity: Severity
     count: int = 0
     examples: list[Example] = field(default_factory=list)
-    """The first `MAX_EXAMPLES` records."""
+    """The first `MAX_KEPT_EXAMPLES` records."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the finding as plain JSON."""
@@ -93,7 +95,8 @@ class Finding:
             "count": self.count,
             "message": str(self),
             "examples": [
-                {name: getattr(each, name) for name in Example.__slots__} for each in self.examples
+                {name: getattr(each, name) for name in Example.__slots__}
+                for each in self.examples[:MAX_EXAMPLES]
             ],
         }
 
@@ -132,7 +135,7 @@ class Findings:
         """
         finding = self._find(kind, kind.severity)
         finding.count += 1
-        if len(finding.examples) < MAX_EXAMPLES:
+        if len(finding.examples) < MAX_KEPT_EXAMPLES:
             text = value[:MAX_CHARACTERS] if isinstance(value, str) else shown(value)
             sentence = problem if len(problem) <= MAX_CHARACTERS else problem[:MAX_CHARACTERS] + "…"
             finding.examples.append(Example(str(file), record, sentence, text, cure or kind.cure))
@@ -142,7 +145,7 @@ class Findings:
         for other in others:
             finding = self._find(other.kind, other.severity)
             finding.count += other.count
-            free = MAX_EXAMPLES - len(finding.examples)
+            free = MAX_KEPT_EXAMPLES - len(finding.examples)
             finding.examples.extend(other.examples[:free])
 
     def of(self, severity: Severity) -> list[Finding]:

@@ -81,6 +81,8 @@ class Inspection:
     """SHA-256 of the annotation file of each split in COCO's format."""
     left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Paths of the images of each split that are left out, since they cannot be read."""
+    truncated: frozenset[Path] = frozenset()
+    """Images that miss their last bytes and can be read."""
 
     @property
     def is_accepted(self) -> bool:
@@ -206,6 +208,7 @@ def inspect_splits(
         image_digests={path: file.digest for path, file in files.items()},
         sources={n: source.sources or frozenset([source.file]) for n, source in sources.items()},
         annotation_digests={name: digest for name, digest in digests.items() if digest},
+        truncated=frozenset(p for p, file in files.items() if file.lost_share is not None),
         left_out={name: tuple(sorted(paths)) for name, paths in left_out.items()},
     )
 

@@ -107,8 +107,9 @@ SPLITS_OVERLAP = Kind(
 IMAGES_WITHOUT_OBJECTS = Kind(
     "images-without-objects",
     _WARNING,
-    "images have no object; training leaves them out and evaluation uses them",
-    "nothing to do if they are meant as background",
+    "images have no object; training leaves them out unless training.use_empty_images is true, "
+    "evaluation uses them",
+    "set training.use_empty_images to true if they are meant as background",
 )
 MANY_BOXES = Kind(
     "many-boxes",

@@ -151,6 +151,9 @@ class TrainingSpec(Spec):
     no warm-up."""
     max_grad_norm: float = Field(default=35.0, gt=0)
     """Gradients are clipped to this L2 norm."""
+    use_empty_images: bool = False
+    """Whether images without objects are trained on, as background. By default they are left out,
+    as in mmdet's configs. Images whose only objects are crowds are always left out."""
     frozen_stages: int = Field(default=0, ge=0, le=4)
     """Number of stages of the backbone that are not trained, counted from the input. With 1 or
     more, the stem is not trained either. For pretrained backbones; 0 trains everything."""
