@@ -35,7 +35,7 @@ def check_base(base: BaseSpec, given: Mapping[str, Any]) -> HeadSpec:
     """
     if base.mmdet is not None:
         config, checkpoint = base.mmdet.config, base.mmdet.checkpoint
-        detector, _ = describe_checkpoint(config, checkpoint, options=base.mmdet.options)
+        detector = describe_checkpoint(config, checkpoint, options=base.mmdet.options)
         return completed_head(given, detector, str(checkpoint))
     if base.export is not None:
         exported = read_export(base.export, shapes_only=True)

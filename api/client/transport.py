@@ -19,6 +19,8 @@ from searchd.spec import BaseSpec, DistillationSpec, SearchSpec
 DEFAULT_URL = "http://127.0.0.1:8080"
 TOKEN = "SEARCHD_TOKEN"
 """Environment variable that holds the token."""
+_POST_TIMEOUT_S = 300.0
+"""Smallest timeout of a submission in seconds: the service reads checkpoints that it names."""
 S = TypeVar("S", bound=BaseModel)
 
 
@@ -64,6 +66,7 @@ class Transport:
         self, url: str = DEFAULT_URL, *, timeout_s: float = 30.0, token: str | None = None
     ) -> None:
         self.url = url.rstrip("/")
+        self._timeout_s = timeout_s
         # A service on this machine must not be called through the user's proxy.
         local = httpx.URL(self.url).host in ("127.0.0.1", "localhost", "::1")
         self._http = httpx.Client(
@@ -96,6 +99,8 @@ class Transport:
             return False
 
     def _call(self, method: str, path: str, **options: Any) -> httpx.Response:
+        if method == "POST":
+            options.setdefault("timeout", max(self._timeout_s, _POST_TIMEOUT_S))
         try:
             response = self._http.request(method, path, **options)
         except httpx.TransportError as error:

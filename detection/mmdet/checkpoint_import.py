@@ -110,17 +110,15 @@ def import_detector(
 
 def describe_checkpoint(
     config: str, checkpoint: Path, *, options: Mapping[str, Any] | None = None
-) -> tuple[Detector, tuple[str, ...] | None]:
-    """Return the detector of a checkpoint and the names of its classes, from its shapes alone.
+) -> Detector:
+    """Return the detector of a checkpoint, from the shapes of its weights alone.
 
     Raises:
         CheckpointError: As of `import_detector`, but outputs are not compared.
     """
     file = read_checkpoint(checkpoint, shapes_only=True)
     with torch.device("meta"):
-        detector = _fit(config, checkpoint, file.weights, options or {}).detector
-    names = file.class_names or class_names_of(config, detector.num_classes)
-    return detector, names if names and len(names) == detector.num_classes else None
+        return _fit(config, checkpoint, file.weights, options or {}).detector
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -186,6 +186,8 @@ class PoolReport:
     """The evaluated subnets."""
     epochs: tuple[PhaseEpoch, ...] = ()
     """Metrics of every epoch of every phase, over all attempts."""
+    notes: tuple[str, ...] = ()
+    """What the supernet has of a pretrained backbone, in sentences."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from detection.build import load_student
-from detection.mmdet.checkpoint_import import EXAMPLES, describe_checkpoint, import_student
+from detection.mmdet.checkpoint_import import (
+    EXAMPLES,
+    describe_checkpoint,
+    import_detector,
+    import_student,
+)
 from detection.mmdet.config import build_config, model_config
 from detection.mmdet.raw_outputs import raw_outputs
 from searchd.domain.architecture import BlockKind, preset
@@ -324,13 +329,14 @@ def test_classes_are_those_of_the_file_or_of_the_configs_data_set(tmp_path: Path
     named = {"meta": {"dataset_meta": {"classes": list("abcde")}}, "state_dict": five.state_dict()}
     torch.save(named, tmp_path / "named.pth")
 
-    _, coco_names = describe_checkpoint(config, tmp_path / "coco.pth", options=options)
-    detector, five_names = describe_checkpoint(config, tmp_path / "five.pth", options=options)
-    _, names = describe_checkpoint(config, tmp_path / "named.pth", options=options)
+    coco_names = import_detector(config, tmp_path / "coco.pth", options=options).class_names
+    unnamed = import_detector(config, tmp_path / "five.pth", options=options)
+    names = import_detector(config, tmp_path / "named.pth", options=options).class_names
 
     assert coco_names is not None
     assert coco_names[:2] == ("person", "bicycle")
     assert len(coco_names) == 80
-    assert five_names is None
+    assert unnamed.class_names is None
     assert names == ("a", "b", "c", "d", "e")
-    assert detector == import_student(config, tmp_path / "five.pth", options=options).detector
+    described = describe_checkpoint(config, tmp_path / "five.pth", options=options)
+    assert described == unnamed.student.detector

@@ -19,7 +19,15 @@ from searchd.domain.lifecycle import FailureCause
 from searchd.domain.resolution import Resolution
 from searchd.domain.trial import Outcome, Proposal, Train, TrialRole
 from searchd.messages.tasks import LoadedBase, TrialTask
-from searchd.spec import DETECTOR, DatasetSpec, HeadSpec, MmdetSpec, ScoreSpec, TrainingSpec
+from searchd.spec import (
+    DETECTOR,
+    DatasetSpec,
+    HeadSpec,
+    MmdetSpec,
+    PretrainedSpec,
+    ScoreSpec,
+    TrainingSpec,
+)
 from workers.trial.base_detector import load_base
 from workers.trial.run import run_trial
 
@@ -187,6 +195,33 @@ def test_unreadable_checkpoint_fails_as_such(dataset: DatasetSpec, tmp_path: Pat
 
     assert report.cause is FailureCause.BAD_CHECKPOINT
     assert "none.pth cannot be read" in report.reason
+
+
+def test_training_of_a_new_base_starts_from_a_pretrained_backbone(
+    dataset: DatasetSpec, tmp_path: Path
+) -> None:
+    detector = HEAD.detector(preset("resnet18", base_channels=8), 4)
+    backbone = build_detector(detector).backbone.state_dict()
+    save_file(backbone | {"fc.bias": torch.ones(3)}, tmp_path / "resnet.safetensors")
+    started = task(loaded(tmp_path), dataset, tmp_path).model_copy(
+        update={
+            "loaded_base": None,
+            "detector": detector,
+            "pretrained": PretrainedSpec(file=tmp_path / "resnet.safetensors"),
+            "training": TrainingSpec(epochs=1, learning_rate=1e-12, resolutions=(SIZE,)),
+        }
+    )
+
+    report = run_trial(started)
+
+    assert report.outcome is Outcome.SUCCEEDED, report.reason
+    assert len(report.epochs) == 1
+    num = len(backbone)
+    assert report.notes == (
+        f"{num} of {num} tensors of the backbone are those of {tmp_path / 'resnet.safetensors'}",
+    )
+    after = load_file(tmp_path / "student.safetensors")
+    assert torch.allclose(after["backbone.conv1.weight"], backbone["conv1.weight"])
 
 
 @pytest.mark.parametrize(
