@@ -77,7 +77,9 @@ def run(
     port: Annotated[
         int,
         typer.Option(
-            help="Port of the API and the web page; 0 chooses a free one. Ignored with --url."
+            min=0,
+            max=65535,
+            help="Port of the API and the web page; 0 chooses a free one. Ignored with --url.",
         ),
     ] = 0,
     url: Annotated[
