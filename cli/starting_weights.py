@@ -94,7 +94,7 @@ def _loaded(source: Path, config: str | None, class_names: Sequence[str]) -> Sta
     # Imported here since it imports torch, which other commands do not need.
     from detection.class_transfer import are_same
     from detection.exported_base import read_export
-    from detection.mmdet.checkpoint_import import describe_checkpoint
+    from detection.mmdet.checkpoint_import import detector_and_classes
     from detection.mmdet.identify import identify
 
     if source.is_dir():
@@ -105,7 +105,7 @@ def _loaded(source: Path, config: str | None, class_names: Sequence[str]) -> Sta
             is_trained=not are_same(exported.class_names, class_names),
         )
     found = (config, {}) if config is not None else identify(source)
-    detector, names = describe_checkpoint(found[0], source, options=found[1])
+    detector, names = detector_and_classes(found[0], source, options=found[1])
     mmdet: dict[str, Any] = {"config": found[0], "checkpoint": str(source)}
     if found[1]:
         mmdet["options"] = found[1]

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from api import schemas
-from api.client.transport import ApiError, Transport, api_error
+from api.client.transport import ApiError, Transport, api_error, request_body
 from api.schemas.distillations import Distillation, DistillationDetails
 from api.schemas.forecasts import Forecast, PoolForecast
 from searchd.domain.lifecycle import is_final
@@ -74,7 +74,7 @@ class Client(Transport):
             ApiError: It would be refused; the message says why.
         """
         path = next(path for kind, path in _PATHS.items() if isinstance(spec, kind))
-        body = spec.model_dump(mode="json")
+        body = request_body(spec)
         found = self._call("POST", path, json=body, params={"validate_only": True})
         return schemas.Validation.model_validate_json(found.content)
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from detection.backbones.weight_names import inverted_residual_names
 from detection.build import SIZE_DIVISOR, Student, assemble, detector_config
-from detection.checkpoint_files import differences, read_checkpoint
+from detection.checkpoint_files import CheckpointFile, differences, read_checkpoint
 from detection.distillation.taps import first_stage
 from detection.mmdet.config import Normalisation, build_config, class_names_of, model_config
 from detection.mmdet.raw_outputs import raw_outputs
@@ -98,12 +98,9 @@ def import_detector(
         own_model, weights, f"config {config} has other parts than this project's {detector.family}"
     )
     check_equal(mmdet_model, own_model, normalisation, config)
-    names = file.class_names or class_names_of(config, detector.num_classes)
-    if names is not None and len(names) != detector.num_classes:
-        names = None
     return Imported(
         student=Student(detector=detector, weights=own_model.state_dict()),
-        class_names=names,
+        class_names=_class_names(file, config, detector),
         notes=file.notes,
     )
 
@@ -111,14 +108,29 @@ def import_detector(
 def describe_checkpoint(
     config: str, checkpoint: Path, *, options: Mapping[str, Any] | None = None
 ) -> Detector:
-    """Return the detector of a checkpoint, from the shapes of its weights alone.
+    """Return the detector of a checkpoint, from the shapes of its weights alone; see
+    `detector_and_classes`."""
+    return detector_and_classes(config, checkpoint, options=options)[0]
+
+
+def detector_and_classes(
+    config: str, checkpoint: Path, *, options: Mapping[str, Any] | None = None
+) -> tuple[Detector, tuple[str, ...] | None]:
+    """Return the detector of a checkpoint and the names of its classes, from the shapes of its
+    weights alone. The names are None if neither the file nor the config has them.
 
     Raises:
         CheckpointError: As of `import_detector`, but outputs are not compared.
     """
     file = read_checkpoint(checkpoint, shapes_only=True)
     with torch.device("meta"):
-        return _fit(config, checkpoint, file.weights, options or {}).detector
+        detector = _fit(config, checkpoint, file.weights, options or {}).detector
+    return detector, _class_names(file, config, detector)
+
+
+def _class_names(file: CheckpointFile, config: str, detector: Detector) -> tuple[str, ...] | None:
+    names = file.class_names or class_names_of(config, detector.num_classes)
+    return names if names is not None and len(names) == detector.num_classes else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

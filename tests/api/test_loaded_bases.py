@@ -98,7 +98,7 @@ def test_another_head_than_the_checkpoints_is_refused(client: Client, tmp_path: 
     )
 
     with pytest.raises(ApiError, match=r"tower_convs 4 in the search, 2 in the checkpoint"):
-        client.validate_search(spec)
+        client.validate(spec)
 
 
 @pytest.mark.usefixtures("resources", "in_this_process")
@@ -106,7 +106,7 @@ def test_methods_must_fit_the_family_of_the_checkpoint(client: Client, tmp_path:
     spec = search_spec(base=stored_checkpoint(tmp_path))  # by Joint-DetNAS's methods
 
     with pytest.raises(ApiError, match="retinanet"):
-        client.validate_search(spec)
+        client.validate(spec)
 
 
 @pytest.mark.usefixtures("resources", "in_this_process")
@@ -149,7 +149,7 @@ def test_a_file_of_another_kind_is_refused_at_once(
 
     for base in bases:
         with pytest.raises(ApiError, match=rf"model\.pth cannot be read: {reason}"):
-            client.validate_search(search_spec(base=base))
+            client.validate(search_spec(base=base))
 
 
 @pytest.mark.usefixtures("resources", "in_this_process")
@@ -172,7 +172,7 @@ def test_a_detector_that_cannot_be_a_base_is_refused_with_the_reason(
     base = BaseSpec(mmdet=MmdetSpec(config=config, checkpoint=tmp_path / "model.pth"))
 
     with pytest.raises(ApiError, match=reason):
-        client.validate_search(search_spec(base=base))
+        client.validate(search_spec(base=base))
 
 
 @pytest.mark.usefixtures("in_this_process")

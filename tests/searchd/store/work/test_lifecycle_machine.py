@@ -101,7 +101,11 @@ class Users(RuleBasedStateMachine):
         self.stopped: dict[int, int] = {}
         """The lease that was granted last when a user paused, cancelled or killed a resource."""
         self.coordinator_goes_round(1)
-        begun = (PoolStatus.TRAINING, SearchStatus.PREPARING, TeacherStatus.TRAINING)
+        begun: tuple[PoolStatus | SearchStatus | TeacherStatus, ...] = (
+            PoolStatus.TRAINING,
+            SearchStatus.PREPARING,
+            TeacherStatus.TRAINING,
+        )
         for number, to in zip((0, 1, 4), begun, strict=True):
             with self.driver(number) as (session, lease, _):
                 queue.advance(session, lease, to, "its driver has started")
