@@ -5,7 +5,9 @@ ImageNet's mean and standard deviation. mmdet's configs normalise in several way
 converts our input to theirs.
 """
 
+import sys
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -155,7 +157,8 @@ def class_names_of(name: str, num_classes: int) -> tuple[str, ...] | None:
     Raises:
         InvalidValueError: There is no such config.
     """
-    import_module("mmdet.datasets")  # registers the data sets; takes seconds
+    with redirect_stdout(sys.stderr):  # it prints which optional packages are missing
+        import_module("mmdet.datasets")  # registers the data sets; takes seconds
     kind = Config.fromfile(find_config(name)).get("dataset_type")
     dataset = DATASETS.module_dict.get(kind)
     names = () if dataset is None else dataset.METAINFO.get("classes", ())

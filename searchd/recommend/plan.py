@@ -156,6 +156,9 @@ def make_plan(
         base_is_trained: Whether the base is trained at all; False for a checkpoint of the same
             classes, which is evaluated as it is.
     """
+    if loaded is not None:
+        rois = sampled_rois(data, most=_sizes(machine, ())[0].most_sampled_rois)
+        loaded = replace(loaded, sampled_rois=min(loaded.sampled_rois, rois))
     warm = loaded is not None or bool(pretrained)
     least, most = (LEAST_VIEWS_LOADED, MOST_VIEWS_LOADED) if warm else (LEAST_VIEWS, MOST_VIEWS)
     most = max(most, MOST_EPOCHS_OF_LARGE_SETS * data.train_images)

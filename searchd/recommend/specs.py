@@ -298,17 +298,23 @@ class _Writer:
                 student.finest_roi_scale, "56 at the anchor scale 8, in proportion."
             ),
             "num_proposals": Value(student.num_proposals),
-            "sampled_rois": Value(
-                student.sampled_rois,
-                f"Up to 8 per object of the fullest image, which has {self.data.most_objects}.",
-            ),
+            "sampled_rois": self._sampled_rois(student),
         }
 
     def _search_head(self) -> Document:
         if self.plan.size is not None:
             return self._head(self.plan.student.family)
-        family = str(self.plan.student.family)
-        return {"family": Value(family, "All else of the head follows the checkpoint.")}
+        student = self.plan.student
+        return {
+            "family": Value(str(student.family), "All else of the head follows the checkpoint."),
+            "sampled_rois": self._sampled_rois(student),
+        }
+
+    def _sampled_rois(self, student: Detector) -> Value:
+        return Value(
+            student.sampled_rois,
+            f"Up to 8 per object of the fullest image, which has {self.data.most_objects}.",
+        )
 
     @property
     def _small_px(self) -> float:
