@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from mmengine.logging import MMLogger
 from PIL import Image, ImageDraw, ImageFont
 
 from detection.build import Student, build_detector, load_student
@@ -136,6 +137,8 @@ def make_checkpoint(folder: Path, data: DatasetSpec, epochs: int) -> Path:
     torch.manual_seed(0)
     config = model_config(MmdetDetector(config=CONFIG, num_classes=len(GLYPHS), options=OPTIONS))
     model = build_config(config)
+    # mmengine lists the mean of every initialised parameter at level INFO.
+    MMLogger.get_current_instance().setLevel("WARNING")
     model.init_weights()
     split = CocoSplit(data.train)
     started = folder / "random.pth"
@@ -146,9 +149,7 @@ def make_checkpoint(folder: Path, data: DatasetSpec, epochs: int) -> Path:
     training = Training(own, split, training_spec(epochs, 0.02), seed=0)
     for at in training.run():
         if at.finished_epoch:
-            print(
-                f"glyphs: epoch {at.epoch}, loss {at.finished_epoch.losses['loss']:.3f}", flush=True
-            )
+            say(f"glyphs: epoch {at.epoch}, loss {at.finished_epoch.losses['loss']:.3f}")
     found = evaluate(own, CocoSplit(data.validation), Resolution(*IMAGE))
     say(f"glyphs: AP {100 * found.ap:.1f} with 80 classes")
     torch.save({"state_dict": _as_mmdet(own.state_dict()), "meta": meta}, file)
