@@ -110,8 +110,9 @@ class Training:
         self._frozen += batch_norms(model.backbone) if spec.norm_eval else ()
         self._frozen += distiller.prepare(model) if distiller else ()
         self.found_batch_size: FoundBatchSize | None = None
-        self._spec = with_batch_size(spec, batch_size or self._batch_size(), world_size)
-        self.batches = self._batches_of(self._spec.batch_size)
+        number = batch_size or self._batch_size()
+        self._spec = with_batch_size(spec, number, world_size)
+        self.batches = self._batches_of(number)
         self.num_iterations = self.batches.num_iterations
         iterations = self.preparation_iterations + self.num_epochs * self.num_iterations
         self._own = distiller.own_optimizers(iterations) if distiller else {}

@@ -64,7 +64,7 @@ def test_free_memory_is_shared_by_threads_and_bounded_by_the_container(
     usage.write_text(f"{100 * MIB}\n")
     monkeypatch.setattr(batch_size, "_LIMIT", limit)
     monkeypatch.setattr(batch_size, "_USAGE", usage)
-    monkeypatch.setattr(batch_size.os, "cpu_count", lambda: 4 * torch.get_num_threads())
+    monkeypatch.setattr("os.cpu_count", lambda: 4 * torch.get_num_threads())
 
     assert available_bytes() == 50 * MIB
 

@@ -1,6 +1,7 @@
 """The average of the weights follows mmdet's formula and is what is evaluated."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -10,13 +11,13 @@ from detection.ema import AveragedWeights
 from searchd.spec import EmaSpec
 
 
-def network(weight: float) -> nn.Module:
-    model = nn.Sequential(nn.BatchNorm1d(1), nn.Linear(1, 1, bias=False))
+def network(weight: float) -> Any:
+    model: Any = nn.Sequential(nn.BatchNorm1d(1), nn.Linear(1, 1, bias=False))
     nn.init.constant_(model[1].weight, weight)
     return model
 
 
-def set_to(model: nn.Module, value: float) -> None:
+def set_to(model: Any, value: float) -> None:
     nn.init.constant_(model[1].weight, value)
     model[0].running_mean.fill_(value)
     model[0].num_batches_tracked.fill_(int(value))
@@ -61,11 +62,12 @@ def test_the_average_is_a_copy_in_eval_mode_that_needs_no_gradients() -> None:
 
 
 def test_an_average_continues_from_a_stored_one_to_the_bit() -> None:
-    def trained(values: list[float], average: AveragedWeights, model: nn.Module) -> torch.Tensor:
+    def trained(values: list[float], average: AveragedWeights, model: Any) -> torch.Tensor:
         for value in values:
             set_to(model, value)
             average.update(model)
-        return average.model[1].weight.clone()
+        found: torch.Tensor = average.model[1].weight.clone()
+        return found
 
     model = network(0.0)
     straight = trained([1.0, 2.5, 3.1, 4.7], AveragedWeights(model, EmaSpec(warmup=3)), model)

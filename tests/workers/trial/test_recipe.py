@@ -1,6 +1,6 @@
 """A trial with the recipe of mmdet's configs: what is found, evaluated, stored and resumed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from detection import batch_size
+from detection.iteration import Iteration
 from detection.training import Training
 from searchd.domain.lifecycle import FailureCause
 from searchd.domain.trial import Outcome
@@ -87,7 +88,12 @@ def test_averaged_weights_are_what_is_evaluated_and_stored(
 ) -> None:
     seen: list[Training] = []
     run = Training.run
-    monkeypatch.setattr(Training, "run", lambda self: (seen.append(self), run(self))[1])
+
+    def watched(self: Training) -> Iterator[Iteration]:
+        seen.append(self)
+        return run(self)
+
+    monkeypatch.setattr(Training, "run", watched)
 
     report = run_trial(task_in(tmp_path, dataset))
 
