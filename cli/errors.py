@@ -31,6 +31,10 @@ class ReadableErrors(TyperGroup):
         except InvalidValueError as error:
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(USAGE) from error
+        except typer.BadParameter as error:  # its message may be that of pydantic
+            message = error.message.replace("Value error, ", "")
+            error.message = message.replace("Input should be", "must be")
+            raise
         except (ApiError, SearchdError) as error:
             raise fail(str(error)) from error
         except OSError as error:

@@ -35,6 +35,15 @@ def test_a_wrong_url_is_refused_with_a_right_one(offline: Run, url: str, message
     assert (result.exit_code, result.stderr) == (2, f"error: {message}\n")
 
 
+def test_a_wrong_option_is_refused_in_words(offline: Run) -> None:
+    port = offline("up", "--port", "99999")
+    status = offline("search", "list", "--status", "foo")
+
+    assert (port.exit_code, status.exit_code) == (2, 2)
+    assert "'--port': must be less than or equal to 65535" in port.stderr
+    assert "'--status': 'foo' is not one of 'queued'" in status.stderr
+
+
 @pytest.mark.parametrize("name", ["My Search", "", "../pools", "a?b"])
 def test_what_is_no_name_is_refused_before_the_call(offline: Run, name: str) -> None:
     result = offline("search", "show", name)
