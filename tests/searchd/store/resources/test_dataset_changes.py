@@ -37,7 +37,7 @@ from tests.searchd.store.factories import (
 )
 
 SUMMARY: dict[str, Any] = {
-    "class_names": ["a", "b", "c", "d"],
+    "class_names": ("a", "b", "c", "d"),  # as a check returns them, before they are JSON
     "train": {"sha256": "a" * 64, "left_out": ["/data/train/broken.jpg"]},
     "validation": {"sha256": "b" * 64},
     "samples": [{"path": "/data/train/1.jpg"}],
@@ -77,6 +77,7 @@ def test_data_set_is_checked_again(database: Database) -> None:
         again = datasets.recheck(session, "shapes")
         assert first.status is again.status is DatasetStatus.CHECKING
         assert first.summary == {"class_names": ["a", "b", "c", "d"]}
+    add_pool(database)
     end_check(database, dataset, train={"sha256": "c" * 64})
 
     with database.read() as session:
