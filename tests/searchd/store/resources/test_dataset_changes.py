@@ -225,6 +225,20 @@ def test_data_set_is_replaced_only_by_its_owner_and_only_if_it_failed(database: 
         datasets.create(session, dataset_spec(), owner="alice")
 
 
+def test_key_of_what_failed_can_be_given_again_with_a_corrected_body(database: Database) -> None:
+    add_dataset(database)
+    with database.write() as session:
+        first = pools.create(session, pool_spec(), idempotency_key="4711")
+    fail_work(database, WorkKind.POOL, first.id)
+
+    with database.write() as session:
+        same = pools.create(session, pool_spec(), idempotency_key="4711")
+        other = pools.create(session, pool_spec(seed=9), idempotency_key="4711")
+
+        assert (same.id, same.status) == (first.id, PoolStatus.FAILED)
+        assert (other.id != first.id, other.spec.seed) == (True, 9)
+
+
 def test_pool_that_failed_before_its_first_epoch_is_replaced(database: Database) -> None:
     add_dataset(database)
     first = add_pool(database, ready=False)
