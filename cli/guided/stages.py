@@ -93,7 +93,9 @@ def add_dataset(client: Client, spec: DatasetSpec | DatasetImport, *, key: str) 
     Raises:
         StageError: The data set was refused.
     """
-    client.create_dataset(spec, key=key)
+    dataset = client.create_dataset(spec, key=key)
+    if dataset.status is DatasetStatus.FAILED:  # in an earlier run; its files may be corrected now
+        client.recheck_dataset(dataset.id)
     dataset = client.wait_for_dataset(spec.name, poll_s=0.5)
     if dataset.status is not DatasetStatus.READY:
         raise StageError(f"the data set was refused: {dataset.status_reason}")

@@ -30,6 +30,9 @@ def repeated(
 ) -> R | None:
     """Return what an earlier request with this idempotency key created; None if there was none.
 
+    There is none either if the earlier one has the same name, had another body and failed without
+    any result, so that the key can be given again with a corrected body.
+
     Raises:
         ConflictError: The earlier request had another body or another owner.
     """
@@ -40,11 +43,13 @@ def repeated(
         raise ConflictError(
             f"Idempotency-Key {key!r} was used by {row.owner or 'another owner'}; use a new key"
         )
-    if row is not None and not _is_same(row.spec, spec):
+    if row is None or _is_same(row.spec, spec):
+        return row
+    if row.name != getattr(spec, "name", None) or not removal.is_replaceable(session, row):
         raise ConflictError(
             f"Idempotency-Key {key!r} was used for {row.name} with another body; use a new key"
         )
-    return row
+    return None
 
 
 def insert(session: Session, row: R, kind: WorkKind, reason: str) -> R:
@@ -100,15 +105,11 @@ def _taken(row: AnyResource) -> ConflictError:
 
 def _gives_way(session: Session, old: AnyResource, row: AnyResource) -> bool:
     """Return whether a new resource may replace an old one of its name."""
-    if old.owner != row.owner or _has_key(old, row):
+    if old.owner != row.owner:
         return False
     locked(session, queue.of_resource(session, old.id).id)
     session.refresh(old)
     return removal.is_replaceable(session, old)
-
-
-def _has_key(old: AnyResource, row: AnyResource) -> bool:
-    return row.idempotency_key is not None and old.idempotency_key == row.idempotency_key
 
 
 def _is_same(stored: object, requested: object) -> bool:

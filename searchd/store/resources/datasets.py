@@ -186,12 +186,13 @@ def _is_active(user: PoolRow | TeacherRow | RunRow) -> bool:
 
 def _changed_classes(session: Session, row: DatasetRow, summary: dict[str, Any]) -> str:
     """Return why a check that passed cannot replace the earlier one; empty if it can."""
-    if row.summary is None or row.summary["class_names"] == summary["class_names"]:
-        return ""
-    names = [user.name for user in removal.users(session, row)]
-    if not names:
+    if row.summary is None:
         return ""
     before, after = (", ".join(found["class_names"]) for found in (row.summary, summary))
+    users = removal.users(session, row)
+    names = [user.name for user in users if not removal.is_replaceable(session, user)]
+    if before == after or not names:
+        return ""
     return (
         f"the classes changed from {before} to {after}, and {', '.join(names)} know the earlier "
         "ones; add the new files as another data set"

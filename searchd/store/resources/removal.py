@@ -81,8 +81,10 @@ def delete_failed(session: Session, row: AnyResource) -> None:
 
 
 def retire(session: Session, row: AnyResource) -> None:
-    """Take the name from a resource that is to be replaced, so that the new one can have it."""
+    """Take name and key from a resource that is to be replaced, so that the new one can have
+    them."""
     row.name = f"~{row.id}"  # no user can give a name with this character
+    row.idempotency_key = None
     session.flush()
 
 

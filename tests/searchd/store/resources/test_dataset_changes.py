@@ -37,7 +37,7 @@ from tests.searchd.store.factories import (
 )
 
 SUMMARY: dict[str, Any] = {
-    "class_names": ["a", "b", "c", "d"],
+    "class_names": ("a", "b", "c", "d"),  # as a check returns them, before they are JSON
     "train": {"sha256": "a" * 64, "left_out": ["/data/train/broken.jpg"]},
     "validation": {"sha256": "b" * 64},
     "samples": [{"path": "/data/train/1.jpg"}],
@@ -77,6 +77,7 @@ def test_data_set_is_checked_again(database: Database) -> None:
         again = datasets.recheck(session, "shapes")
         assert first.status is again.status is DatasetStatus.CHECKING
         assert first.summary == {"class_names": ["a", "b", "c", "d"]}
+    add_pool(database)
     end_check(database, dataset, train={"sha256": "c" * 64})
 
     with database.read() as session:
@@ -222,6 +223,20 @@ def test_data_set_is_replaced_only_by_its_owner_and_only_if_it_failed(database: 
 
     with refused(database, ConflictError, "has a 'shapes' already") as session:
         datasets.create(session, dataset_spec(), owner="alice")
+
+
+def test_key_of_what_failed_can_be_given_again_with_a_corrected_body(database: Database) -> None:
+    add_dataset(database)
+    with database.write() as session:
+        first = pools.create(session, pool_spec(), idempotency_key="4711")
+    fail_work(database, WorkKind.POOL, first.id)
+
+    with database.write() as session:
+        same = pools.create(session, pool_spec(), idempotency_key="4711")
+        other = pools.create(session, pool_spec(seed=9), idempotency_key="4711")
+
+        assert (same.id, same.status) == (first.id, PoolStatus.FAILED)
+        assert (other.id != first.id, other.spec.seed) == (True, 9)
 
 
 def test_pool_that_failed_before_its_first_epoch_is_replaced(database: Database) -> None:
