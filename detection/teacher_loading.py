@@ -12,13 +12,15 @@ from typing import Any
 
 import torch
 from mmdet.models import RPN, BaseDetector, SingleStageDetector, TwoStageDetector
+from mmdet.models.task_modules import AnchorGenerator
 from torch import Tensor
+from torch.nn import ModuleList
 
 from detection.build import SIZE_DIVISOR
 from detection.distillation.taps import first_stage, neck_strides
 from detection.mmdet.checkpoint_import import EXAMPLES, read_weights
 from detection.mmdet.config import assemble_mmdet
-from searchd.domain.detector import MmdetDetector
+from searchd.domain.detector import Family, MmdetDetector
 from searchd.domain.errors import CheckpointError, InvalidValueError
 from searchd.domain.resolution import Resolution
 from searchd.messages.reports import FeatureLevel
@@ -102,6 +104,16 @@ def check_can_teach(model: Any, config: str) -> None:
         "a teacher has one stage or two, with anchors or points on the levels of its neck, as in "
         f"{', '.join(EXAMPLES.values())}"
     )
+
+
+def family_of(model: Any) -> Family:
+    """Return the family whose methods fit a detector that mmdet describes: the one with the same
+    number of stages, and with anchors or without."""
+    if isinstance(model, TwoStageDetector):
+        is_cascade = isinstance(model.roi_head.bbox_head, ModuleList)
+        return Family.CASCADE_RCNN if is_cascade else Family.FASTER_RCNN
+    has_anchors = isinstance(model.bbox_head.prior_generator, AnchorGenerator)
+    return Family.RETINANET if has_anchors else Family.FCOS
 
 
 @torch.inference_mode()

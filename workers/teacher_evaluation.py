@@ -6,20 +6,16 @@ A plain function from a task to a report. It reaches no database and writes the 
 from dataclasses import asdict
 from typing import Any
 
-from mmdet.models import TwoStageDetector
-from mmdet.models.task_modules import AnchorGenerator
-from torch.nn import ModuleList
-
 from detection.build import load_student
 from detection.data.coco import CocoSplit
 from detection.measurement.complexity import Complexity, count, count_model
 from detection.measurement.evaluation import evaluate
 from detection.measurement.latency import measure
 from detection.stored_weights import read_student, write_weights
-from detection.teacher_loading import feature_levels, load_mmdet
+from detection.teacher_loading import family_of, feature_levels, load_mmdet
 from elastic_pool.teacher import load_supernet
 from searchd import artifacts
-from searchd.domain.detector import Detector, Family, MmdetDetector
+from searchd.domain.detector import Detector, MmdetDetector
 from searchd.domain.errors import DataError
 from searchd.domain.resolution import Resolution
 from searchd.domain.trial import Evaluation
@@ -56,7 +52,7 @@ def evaluate_teacher(task: TeacherEvaluationTask) -> TeacherReport:
         evaluation=_evaluate(task, model, complexity.macs),
         levels=feature_levels(model, task.spec.resolution),
         weights=write_weights(task.artifacts, TEACHER, model.state_dict()),
-        family=family_of(detector, model),
+        family=detector.family if isinstance(detector, Detector) else family_of(model),
     )
     uri = artifacts.join(task.artifacts, REPORT_FILE)
     artifacts.write(uri, TEACHER_REPORT.dump_json(report), name="report")
@@ -112,18 +108,6 @@ def _check_classes(task: TeacherEvaluationTask, num_classes: int, split: CocoSpl
             f"{task.dataset.train.annotations} has {split.num_classes} classes, but the teacher "
             f"has {num_classes}"
         )
-
-
-def family_of(detector: Detector | MmdetDetector, model: Any) -> Family:
-    """Return the family whose methods fit a teacher: of an mmdet detector, the family with the same
-    number of stages, and with anchors or without."""
-    if isinstance(detector, Detector):
-        return detector.family
-    if isinstance(model, TwoStageDetector):
-        is_cascade = isinstance(model.roi_head.bbox_head, ModuleList)
-        return Family.CASCADE_RCNN if is_cascade else Family.FASTER_RCNN
-    has_anchors = isinstance(model.bbox_head.prior_generator, AnchorGenerator)
-    return Family.RETINANET if has_anchors else Family.FCOS
 
 
 def complexity_of(
