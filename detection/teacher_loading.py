@@ -12,14 +12,14 @@ from typing import Any
 import torch
 from mmdet.models import RPN, BaseDetector, SingleStageDetector, TwoStageDetector
 from mmdet.models.task_modules import AnchorGenerator
-from torch import nn
+from torch.nn import ModuleList
 
 from detection.build import SIZE_DIVISOR
 from detection.checkpoint_files import differences, read_weights
 from detection.distillation.taps import first_stage, neck_strides
 from detection.mmdet.checkpoint_import import EXAMPLES
 from detection.mmdet.config import assemble_mmdet
-from searchd.domain.detector import Detector, Family, MmdetDetector
+from searchd.domain.detector import Family, MmdetDetector
 from searchd.domain.errors import CheckpointError, InvalidValueError
 from searchd.domain.resolution import Resolution
 from searchd.messages.reports import FeatureLevel
@@ -103,6 +103,16 @@ def check_can_teach(model: Any, config: str) -> None:
     )
 
 
+def family_of(model: Any) -> Family:
+    """Return the family whose methods fit a detector that mmdet describes: the one with the same
+    number of stages, and with anchors or without."""
+    if isinstance(model, TwoStageDetector):
+        is_cascade = isinstance(model.roi_head.bbox_head, ModuleList)
+        return Family.CASCADE_RCNN if is_cascade else Family.FASTER_RCNN
+    has_anchors = isinstance(model.bbox_head.prior_generator, AnchorGenerator)
+    return Family.RETINANET if has_anchors else Family.FCOS
+
+
 @torch.inference_mode()
 def feature_levels(model: Any, resolution: Resolution) -> tuple[FeatureLevel, ...]:
     """Return the levels of a detector's neck, finest first, as a forward pass shows them.
@@ -120,18 +130,6 @@ def feature_levels(model: Any, resolution: Resolution) -> tuple[FeatureLevel, ..
         FeatureLevel(stride=stride, channels=level.shape[1])
         for stride, level in zip(neck_strides(model), features, strict=True)
     )
-
-
-def family_of(detector: Detector | MmdetDetector, model: Any) -> Family:
-    """Return the family whose methods fit a teacher: of an mmdet detector, the family with the same
-    number of stages, and with anchors or without."""
-    if isinstance(detector, Detector):
-        return detector.family
-    if isinstance(model, TwoStageDetector):
-        is_cascade = isinstance(model.roi_head.bbox_head, nn.ModuleList)
-        return Family.CASCADE_RCNN if is_cascade else Family.FASTER_RCNN
-    has_anchors = isinstance(model.bbox_head.prior_generator, AnchorGenerator)
-    return Family.RETINANET if has_anchors else Family.FCOS
 
 
 def _has_one_classifier(model: Any) -> bool:

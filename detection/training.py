@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmdet.models import FasterRCNN
+from mmengine.logging import MessageHub
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
@@ -326,8 +327,8 @@ class Training:
         self.model.train()
         for module in self._frozen:
             module.eval()
-        if hasattr(self.model, "set_epoch"):  # TOOD's assigner changes after some epochs
-            self.model.set_epoch(self._step // self.num_iterations)
+        # TOOD's head reads the epoch there, since its assigner changes after some epochs.
+        MessageHub.get_current_instance().update_info("epoch", self._step // self.num_iterations)
 
     def _backward(self, losses: dict[str, Tensor]) -> dict[str, float]:
         """Compute gradients, averaged over the ranks; return each loss and their sum as numbers."""

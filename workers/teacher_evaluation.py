@@ -52,7 +52,7 @@ def evaluate_teacher(task: TeacherEvaluationTask) -> TeacherReport:
         evaluation=_evaluate(task, model, complexity.macs),
         levels=feature_levels(model, task.spec.resolution),
         weights=write_weights(task.artifacts, TEACHER, model.state_dict()),
-        family=family_of(detector, model),
+        family=detector.family if isinstance(detector, Detector) else family_of(model),
     )
     uri = artifacts.join(task.artifacts, REPORT_FILE)
     artifacts.write(uri, TEACHER_REPORT.dump_json(report), name="report")

@@ -14,7 +14,7 @@ from detection.data.shapes import make_shapes
 from detection.distillation.distiller import Distiller, pair_of
 from detection.distillation.student import student_step
 from detection.mmdet.config import assemble_mmdet
-from detection.teacher_loading import feature_levels, load_mmdet
+from detection.teacher_loading import family_of, feature_levels, load_mmdet
 from searchd.domain.detector import Family, MmdetDetector
 from searchd.domain.distillation_methods import MethodName
 from searchd.domain.errors import CheckpointError, InvalidValueError
@@ -223,3 +223,15 @@ def test_what_cannot_teach_is_refused_with_the_reason(
 ) -> None:
     with pytest.raises(InvalidValueError, match=message):
         load_mmdet(MmdetDetector(config=config, num_classes=4), tmp_path / "none.pth")
+
+
+def test_the_family_whose_methods_fit_is_known_of_every_teacher() -> None:
+    families = {name: family_of(assemble_mmdet(described(name))) for name in TEACHERS}
+    assert families == {
+        "Swin, RetinaNet": Family.RETINANET,
+        "Swin, Mask R-CNN": Family.FASTER_RCNN,
+        "ResNeXt, Faster R-CNN": Family.FASTER_RCNN,
+        "ResNet, FCOS": Family.FCOS,
+        "ResNet, ATSS": Family.RETINANET,
+        "ResNet, TOOD": Family.RETINANET,
+    }

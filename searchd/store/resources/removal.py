@@ -55,7 +55,7 @@ def check_unused(session: Session, row: AnyResource) -> None:
         raise ConflictError(f"{row.name} is used by {listed}{more}, and cannot be deleted")
 
 
-def is_replaceable(session: Session, row: AnyResource) -> bool:
+def is_replaceable(session: Session, row: AnyResource | RunRow) -> bool:
     """Return whether a new resource of its name may replace it: it failed without any result.
 
     The caller has locked its work. A result is an epoch, a measurement or a file. A data set has
@@ -115,7 +115,7 @@ def delete_rows(session: Session, row: AnyResource) -> None:
     session.expire_all()
 
 
-def _has_result(session: Session, row: AnyResource) -> bool:
+def _has_result(session: Session, row: AnyResource | RunRow) -> bool:
     if isinstance(row, DatasetRow):
         return row.summary is not None and bool(users(session, row))
     if isinstance(row, TeacherRow):
@@ -149,7 +149,7 @@ def _any(session: Session, *conditions: ColumnElement[bool]) -> bool:
     return bool(session.scalar(select(or_(*(exists().where(each) for each in conditions)))))
 
 
-def _trials(session: Session, row: AnyResource) -> Iterator[TrialRow]:
+def _trials(session: Session, row: AnyResource | RunRow) -> Iterator[TrialRow]:
     return iter(session.scalars(select(TrialRow).where(TrialRow.run_id == row.id)))
 
 

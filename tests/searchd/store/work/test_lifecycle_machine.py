@@ -26,6 +26,7 @@ from searchd.domain.errors import ConflictError, StaleLeaseError
 from searchd.domain.lifecycle import (
     AnyStatus,
     PoolStatus,
+    ResourceStatus,
     SearchStatus,
     TeacherStatus,
     TrialStatus,
@@ -101,12 +102,12 @@ class Users(RuleBasedStateMachine):
         self.stopped: dict[int, int] = {}
         """The lease that was granted last when a user paused, cancelled or killed a resource."""
         self.coordinator_goes_round(1)
-        begun: tuple[PoolStatus | SearchStatus | TeacherStatus, ...] = (
-            PoolStatus.TRAINING,
-            SearchStatus.PREPARING,
-            TeacherStatus.TRAINING,
-        )
-        for number, to in zip((0, 1, 4), begun, strict=True):
+        begun: dict[int, ResourceStatus] = {
+            0: PoolStatus.TRAINING,
+            1: SearchStatus.PREPARING,
+            4: TeacherStatus.TRAINING,
+        }
+        for number, to in begun.items():
             with self.driver(number) as (session, lease, _):
                 queue.advance(session, lease, to, "its driver has started")
 
