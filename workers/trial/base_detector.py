@@ -73,6 +73,7 @@ def _read(base: LoadedBase) -> tuple[Student, tuple[str, ...] | None, tuple[str,
 
 
 def _source(base: LoadedBase) -> Path:
-    found = base.export or (base.mmdet and base.mmdet.checkpoint)
-    assert found is not None  # a loaded base has one source
-    return found
+    if base.export is not None:
+        return base.export
+    assert base.mmdet is not None  # a loaded base has one source
+    return base.mmdet.checkpoint
