@@ -273,7 +273,7 @@ def test_missing_checkpoint_is_named(tmp_path: Path) -> None:
         import_student(EXAMPLES[Family.RETINANET], tmp_path / "nowhere.pth")
 
 
-THIN_MOBILENET = {
+THIN_MOBILENET: dict[str, Any] = {
     "backbone": {
         "_delete_": True,
         "type": "MobileNetV2",
