@@ -6,6 +6,8 @@ import uvicorn
 
 from api.app import create_app
 from api.auth import Rules
+from api.cluster import Cluster
+from api.submission import SubmissionChecks
 from searchd import settings
 from searchd.store import Database, upgrade
 
@@ -24,6 +26,9 @@ def main() -> None:
                 database,
                 rules,
                 loaded.artifact_root,
+                checks=SubmissionChecks(
+                    files=loaded.check_files, cluster=Cluster(loaded.ray_dashboard_url)
+                ),
                 instance=loaded.instance,
                 data_folder=loaded.data_folder,
             ),

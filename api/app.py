@@ -23,6 +23,7 @@ from api.routes import (
     teachers,
 )
 from api.schemas import PREFIX
+from api.submission import NO_CHECKS, SubmissionChecks
 from searchd.store import Database
 
 MAX_BODY_BYTES = 1 << 20
@@ -35,6 +36,7 @@ def create_app(
     rules: Rules = WITHOUT_TOKENS,
     artifacts: str = "",
     *,
+    checks: SubmissionChecks = NO_CHECKS,
     instance: str = "",
     data_folder: Path | None = None,
 ) -> FastAPI:
@@ -44,6 +46,7 @@ def create_app(
         database: The database, open and upgraded (`searchd.store.upgrade`).
         rules: Access rules.
         artifacts: URI of the artifact store.
+        checks: Checks of files and cluster at submission.
         instance: Identifier of this start of the service, which `/healthz` returns.
         data_folder: The data folder, which `/healthz` returns if no tokens are needed.
     """
@@ -56,6 +59,7 @@ def create_app(
     app.state.database = database
     app.state.rules = rules
     app.state.artifacts = artifacts
+    app.state.checks = checks
     app.state.identity = {"instance": instance}
     if data_folder is not None and not rules.tokens_needed:
         app.state.identity["data_folder"] = str(data_folder.absolute())

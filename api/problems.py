@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic_core import ErrorDetails
 from sqlalchemy.exc import OperationalError, TimeoutError
 from starlette.exceptions import HTTPException
 
@@ -134,8 +135,9 @@ def _field_errors(request: Request, error: RequestValidationError) -> list[Field
     body = getattr(request.scope.get("route"), "body_field", None)
     schema = None if body is None else body.field_info.annotation
     found = []
-    for source, group in groupby(error.errors(), key=lambda each: each["loc"][:1]):
-        inside = [{**each, "loc": each["loc"][1:]} for each in group]
+    reported: list[ErrorDetails] = list(error.errors())
+    for source, group in groupby(reported, key=lambda each: each["loc"][:1]):
+        inside = [ErrorDetails(**{**each, "loc": each["loc"][1:]}) for each in group]
         is_body = source == ("body",) and inside[0]["type"] != "json_invalid"
         for each in field_errors(inside, schema if is_body else None):
             found.append(FieldError((*source, *each.location), each.message))

@@ -5,6 +5,7 @@ from typing import Any
 
 import typer
 from pydantic import BaseModel, ValidationError
+from sqlalchemy.exc import DBAPIError
 from typer.core import TyperGroup
 
 from api.client import ApiError
@@ -30,9 +31,24 @@ class ReadableErrors(TyperGroup):
         except InvalidValueError as error:
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(USAGE) from error
-        except (ApiError, SearchdError, OSError) as error:
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(FAILED) from error
+        except typer.BadParameter as error:  # its message may be that of pydantic
+            message = error.message.replace("Value error, ", "")
+            error.message = message.replace("Input should be", "must be")
+            raise
+        except (ApiError, SearchdError) as error:
+            raise fail(str(error)) from error
+        except OSError as error:
+            raise fail(_os_error(error)) from error
+        except DBAPIError as error:
+            first_line = str(error.orig).partition("\n")[0]
+            raise fail(f"the database cannot be used: {first_line}") from error
+
+
+def _os_error(error: OSError) -> str:
+    """Return which file cannot be used and why, without the number of the error."""
+    if error.filename is None or error.strerror is None:
+        return str(error)
+    return f"{error.filename}: {error.strerror}"
 
 
 def describe(error: ValidationError, schema: type[BaseModel] | None = None) -> str:

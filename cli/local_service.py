@@ -165,6 +165,7 @@ class Service:
             self._stop()
 
     def _stop(self) -> None:
+        has_started = bool(self._children)
         for child in reversed(self._children):  # Ray last: the others use it
             child.stop()
         self._children = []
@@ -178,7 +179,8 @@ class Service:
             self._short_path = None
         self._lock.close()
         self._lock = None
-        log.info("searchd has stopped")
+        if has_started:
+            log.info("searchd has stopped")
 
     def describe(self) -> str:
         """Describe the running service to the user: URLs, access and folders."""

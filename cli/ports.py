@@ -63,7 +63,8 @@ def _process(port: int) -> str:
     """Return the process that listens on a port, for a message; empty if it cannot be seen."""
     with contextlib.suppress(psutil.Error):
         for connection in psutil.net_connections("tcp"):
-            listens = connection.status == psutil.CONN_LISTEN and connection.laddr[1] == port
+            listens_on = connection.laddr.port if connection.laddr else None
+            listens = connection.status == psutil.CONN_LISTEN and listens_on == port
             if listens and connection.pid is not None:
                 return f" ({psutil.Process(connection.pid).name()}, process {connection.pid})"
     return ""

@@ -2,15 +2,16 @@
 
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 import typer
 
+from cli.starting_weights import check_options, start_of
 from searchd.domain.errors import ConflictError, InvalidValueError
-from searchd.recommend import DataFacts, Machine, Recommendation, Start, recommend
+from searchd.recommend import DataFacts, Machine, Recommendation, recommend
 
 DEFAULT_BUDGET = "2h"
 _SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
@@ -53,6 +54,23 @@ class Options:
     cpus: int | None = None
     gpus: int | None = None
     seed: int = 0
+    source: Path | None = None
+    config: str | None = None
+    pretrained: str | None = None
+
+    def check(self) -> None:
+        """Check what can be checked without reading a file.
+
+        Raises:
+            InvalidValueError: An option is invalid, or two exclude each other.
+        """
+        _ = self.budget_s
+        check_options(self.source, self.config, self.pretrained)
+
+    def as_json(self) -> dict[str, object]:
+        """Return the options as values of JSON, to compare them with those of another run."""
+        source = None if self.source is None else str(self.source.absolute())
+        return {**asdict(self), "source": source}
 
     @property
     def budget_s(self) -> float:
@@ -86,7 +104,11 @@ def read_duration(text: str) -> float:
 
 
 def make(
-    name: str, dataset: str, statistics: Mapping[str, Any], options: Options, start: Start
+    name: str,
+    dataset: str,
+    statistics: Mapping[str, Any] | None,
+    class_names: Sequence[str],
+    options: Options,
 ) -> Recommendation:
     """Recommend specs for a checked data set, after measuring this machine for a few seconds.
 
@@ -94,9 +116,15 @@ def make(
         name: Name of the search.
         dataset: Name of the data set in the service.
         statistics: Statistics of the data set, as its check reports them.
+        class_names: Names of the data set's classes, in the order of the labels.
         options: The user's choices.
-        start: Where the base comes from.
+
+    Raises:
+        CheckpointError: No base can start from the given weights.
+        InvalidValueError: An option is invalid, or the data set has no boxes to train on.
     """
+    facts = DataFacts.of(statistics)
+    start = start_of(options.source, options.config, options.pretrained, class_names)
     # Imported here since it imports torch, which other commands do not need.
     import torch
 
@@ -111,7 +139,7 @@ def make(
     return recommend(
         name,
         dataset,
-        DataFacts.of(statistics),
+        facts,
         machine,
         budget_s=options.budget_s,
         seconds=speed.seconds,
@@ -156,9 +184,11 @@ class SpecFiles:
 def describe(found: Recommendation) -> str:
     """Describe what will be trained and how long it takes, in a few lines."""
     plan, search = found.plan, found.search
-    base = search.base.backbone or "the checkpoint"
+    base = "the detector of --from"
     if plan.size is not None:
-        base = f"{base} with {plan.size.base_channels} channels"
+        base = f"{plan.size.backbone} with {plan.size.base_channels} channels"
+        if search.base.pretrained is not None:
+            base += ", pretrained"
     lines = [
         f"Base: {base} at {plan.resolution}, "
         + (

@@ -50,7 +50,11 @@ SeedOption = Annotated[
     int | None, typer.Option("--seed", help="Seed to use instead of the one in FILE.")
 ]
 ValidateOnlyOption = Annotated[
-    bool, typer.Option("--validate-only", help="Check the spec without submitting it.")
+    bool,
+    typer.Option(
+        "--validate-only",
+        help="Check the spec and the files that it names as submission would, and submit nothing.",
+    ),
 ]
 STATUS_HELP = "Status that the listed items must have. All statuses by default."
 URL = DEFAULT_URL

@@ -36,7 +36,7 @@ def read_fields(file: Path) -> dict[str, Any]:
     """
     text = _text(file)
     try:
-        values = yaml.load(_plain(text), _Loader)
+        values = _Loader(_plain(text)).get_single_data()
     except yaml.YAMLError as error:
         raise InvalidValueError(f"{file}{_reason(error, text)}") from error
     except (ValueError, OverflowError) as error:  # such as the date 2026-02-30

@@ -84,8 +84,8 @@ def _tried(probe: Probe, device: torch.device, most: int, optimizer_bytes: int) 
     return FoundBatchSize(
         number=number,
         reason=(
-            f"a step of {number} images needs {_gib(largest + optimizer_bytes)} of "
-            f"{_gib(limit + optimizer_bytes)}{_at_most(number, most)}"
+            f"a step of {number} images needs {_in_words(largest + optimizer_bytes)} of "
+            f"{_in_words(limit + optimizer_bytes)}{_at_most(number, most)}"
         ),
     )
 
@@ -117,7 +117,7 @@ def _estimated(
     return FoundBatchSize(
         number=number,
         reason=(
-            f"an image is estimated to need {_gib(per_image)} of {_gib(max(0, limit))}"
+            f"an image is estimated to need {_in_words(per_image)} of {_in_words(max(0, limit))}"
             f"{_at_most(number, most)}"
         ),
     )
@@ -149,8 +149,11 @@ def available_bytes() -> int:
 
 
 def _at_most(number: int, most: int) -> str:
-    return f"; {most} is the largest batch for this data set and device" if number == most else ""
+    return (
+        f"; more than {most} is not used for this data set on this device" if number == most else ""
+    )
 
 
-def _gib(num_bytes: int) -> str:
-    return f"{num_bytes / 2**30:.2f} GiB"
+def _in_words(num_bytes: int) -> str:
+    mebibytes = num_bytes / 2**20
+    return f"{mebibytes:.0f} MiB" if mebibytes < 1024 else f"{mebibytes / 1024:.1f} GiB"

@@ -14,11 +14,11 @@ from torch.nn import functional
 from torch.optim import SGD
 from torch.utils.data import DataLoader
 
+from detection.checkpoint_files import read_weights
 from detection.crop_classifier import SIGMOID, SOFTMAX, CropClassifier, head_logits
 from detection.data.crop_batches import CropBatches
 from detection.data.crops import CropBatch, CropSplit
 from detection.iteration import NonFiniteLossError
-from detection.mmdet.checkpoint_import import read_weights
 from searchd.domain.errors import CheckpointError, InvalidValueError
 from searchd.spec.classifier import ClassifierSpec
 

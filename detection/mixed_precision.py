@@ -56,6 +56,8 @@ class MixedPrecision:
                         stack.enter_context(_replaced_forward(module, self._low(module.forward)))
                     for module in _full_precision_modules(model):
                         stack.enter_context(_replaced_forward(module, self._full(module.forward)))
+                    for module in _strided_convs(model) if self._device == "cpu" else ():
+                        stack.enter_context(_replaced_forward(module, self._wide(module.forward)))
             yield
 
     def backward(self, loss: torch.Tensor) -> None:
@@ -98,6 +100,16 @@ class MixedPrecision:
 
         return in_full_precision
 
+    def _wide(self, forward: Callable[..., Any]) -> Callable[..., Any]:
+        """Compute a convolution of maps that are one cell wide in full precision: on CPUs with AMX,
+        torch 2.13 reads memory that nobody wrote when it computes the gradient of a strided one."""
+        full = self._full(forward)
+
+        def in_full_precision_if_narrow(x: torch.Tensor) -> Any:
+            return full(x) if x.shape[-1] == 1 else forward(x)
+
+        return in_full_precision_if_narrow
+
 
 def _networks(model: Any) -> list[nn.Module]:
     """Return the modules of a detector that hold nearly all of its computation."""
@@ -113,16 +125,28 @@ def _networks(model: Any) -> list[nn.Module]:
 def _full_precision_modules(model: nn.Module) -> list[nn.Module]:
     """Return the modules with operators of mmcv, such as deformable convolutions, not all of which
     have bf16."""
-    return [module for module in model.modules() if type(module).__module__.startswith("mmcv.ops")]
+    return [module for module in model.modules() if _is_of_mmcv_ops(module)]
+
+
+def _strided_convs(model: nn.Module) -> list[nn.Module]:
+    convs = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
+    return [conv for conv in convs if max(conv.stride) > 1 and not _is_of_mmcv_ops(conv)]
+
+
+def _is_of_mmcv_ops(module: nn.Module) -> bool:
+    return type(module).__module__.startswith("mmcv.ops")
 
 
 @contextmanager
 def _replaced_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+    replaced = vars(module).get("forward")
     module.forward = forward
     try:
         yield
     finally:
         del module.forward  # so that the class's method is found again
+        if replaced is not None:
+            module.forward = replaced
 
 
 def _as_float(value: Any) -> Any:

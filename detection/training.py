@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmdet.models import FasterRCNN
+from mmengine.logging import MessageHub
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
@@ -110,8 +111,9 @@ class Training:
         self._frozen += batch_norms(model.backbone) if spec.norm_eval else ()
         self._frozen += distiller.prepare(model) if distiller else ()
         self.found_batch_size: FoundBatchSize | None = None
-        self._spec = with_batch_size(spec, batch_size or self._batch_size(), world_size)
-        self.batches = self._batches_of(self._spec.batch_size)
+        number = batch_size or self._batch_size()
+        self._spec = with_batch_size(spec, number, world_size)
+        self.batches = self._batches_of(number)
         self.num_iterations = self.batches.num_iterations
         iterations = self.preparation_iterations + self.num_epochs * self.num_iterations
         self._own = distiller.own_optimizers(iterations) if distiller else {}
@@ -325,8 +327,8 @@ class Training:
         self.model.train()
         for module in self._frozen:
             module.eval()
-        if hasattr(self.model, "set_epoch"):  # TOOD's assigner changes after some epochs
-            self.model.set_epoch(self._step // self.num_iterations)
+        # TOOD's head reads the epoch there, since its assigner changes after some epochs.
+        MessageHub.get_current_instance().update_info("epoch", self._step // self.num_iterations)
 
     def _backward(self, losses: dict[str, Tensor]) -> dict[str, float]:
         """Compute gradients, averaged over the ranks; return each loss and their sum as numbers."""

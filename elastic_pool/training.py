@@ -42,6 +42,7 @@ class PoolTraining:
     Attributes:
         supernet: The supernet; its weights change as `run` is iterated.
         phase: The current phase.
+        notes: What the supernet has of a pretrained backbone, in sentences; empty without one.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class PoolTraining:
             world_size: Number of data-parallel processes; see `detection.training.Training`.
 
         Raises:
+            CheckpointError: The pretrained backbone cannot be loaded, or does not fit.
             DataError: The split has no object to train on.
         """
         self._spec, self._split = spec, split
@@ -73,6 +75,7 @@ class PoolTraining:
         """Weights of the supernet from the end of phase 0, which teaches; empty before that."""
         torch.manual_seed(spec.seed)
         self.supernet = Supernet(spec.space.space, spec.head, split.num_classes)
+        self.notes = () if spec.pretrained is None else self.supernet.start_from(spec.pretrained)
         self.phase = self._phases[0]
         self._distiller: Distiller | None = None
         self._training = self._begin()

@@ -12,7 +12,7 @@ from detection.measurement.complexity import Complexity, count, count_model
 from detection.measurement.evaluation import evaluate
 from detection.measurement.latency import measure
 from detection.stored_weights import read_student, write_weights
-from detection.teacher_loading import feature_levels, load_mmdet
+from detection.teacher_loading import family_of, feature_levels, load_mmdet
 from elastic_pool.teacher import load_supernet
 from searchd import artifacts
 from searchd.domain.detector import Detector, MmdetDetector
@@ -52,6 +52,7 @@ def evaluate_teacher(task: TeacherEvaluationTask) -> TeacherReport:
         evaluation=_evaluate(task, model, complexity.macs),
         levels=feature_levels(model, task.spec.resolution),
         weights=write_weights(task.artifacts, TEACHER, model.state_dict()),
+        family=detector.family if isinstance(detector, Detector) else family_of(model),
     )
     uri = artifacts.join(task.artifacts, REPORT_FILE)
     artifacts.write(uri, TEACHER_REPORT.dump_json(report), name="report")

@@ -15,10 +15,10 @@ from detection.measurement.evaluation import Detection, predict, score
 from detection.measurement.latency import measure
 from detection.starting_weights import start_mmdet
 from detection.stored_weights import write_weights
-from detection.teacher_loading import build_mmdet, feature_levels
+from detection.teacher_loading import build_mmdet, family_of, feature_levels
 from detection.training import Training
 from searchd import artifacts
-from searchd.domain.detector import MmdetDetector
+from searchd.domain.detector import Detector, MmdetDetector
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.lifecycle import FailureCause
 from searchd.domain.trial import Evaluation, Outcome
@@ -169,15 +169,16 @@ class _TeacherWorker:
 
     def _result(self) -> TeacherReport:
         """Evaluate the trained detector and store it."""
-        task, model = self.task, self.model.eval()
-        complexity = complexity_of(self.detector, model, task.spec.resolution)
+        task, detector, model = self.task, self.detector, self.model.eval()
+        complexity = complexity_of(detector, model, task.spec.resolution)
         return TeacherReport(
-            detector=self.detector,
+            detector=detector,
             params=complexity.params,
             evaluation=self._evaluate(complexity.macs),
             levels=feature_levels(model, task.spec.resolution),
             weights=write_weights(task.artifacts, TEACHER, model.state_dict()),
             epochs=tuple(self.training.epochs),
+            family=detector.family if isinstance(detector, Detector) else family_of(model),
         )
 
     def _evaluate(self, macs: float) -> Evaluation:

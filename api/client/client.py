@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from api import schemas
-from api.client.transport import ApiError, Transport, api_error
+from api.client.transport import ApiError, Transport, api_error, request_body
 from api.schemas.distillations import Distillation, DistillationDetails
 from api.schemas.forecasts import Forecast, PoolForecast
 from searchd.domain.lifecycle import is_final
@@ -28,6 +28,7 @@ from searchd.spec import (
     FinishSpec,
     PoolSpec,
     SearchSpec,
+    Spec,
     TeacherSpec,
 )
 
@@ -40,6 +41,16 @@ R = TypeVar(
     DistillationDetails,
 )
 FailedKind = Literal["pools", "teachers", "searches", "distillations"]
+Submitted = DatasetSpec | DatasetImport | PoolSpec | TeacherSpec | SearchSpec | DistillationSpec
+_PATHS: dict[type[Spec], str] = {
+    DatasetSpec: "/datasets",
+    DatasetImport: "/datasets",
+    PoolSpec: "/pools",
+    TeacherSpec: "/teachers",
+    SearchSpec: "/searches",
+    DistillationSpec: "/distillations",
+}
+"""Path that each kind of spec is submitted to."""
 LifecycleRequest = Literal["pause", "resume", "cancel", "kill"]
 
 
@@ -55,6 +66,17 @@ class Client(Transport):
     Raises:
         InvalidValueError: The token has characters that no token can have.
     """
+
+    def validate(self, spec: Submitted) -> schemas.Validation:
+        """Check whether a spec would be accepted, without creating anything.
+
+        Raises:
+            ApiError: It would be refused; the message says why.
+        """
+        path = next(path for kind, path in _PATHS.items() if isinstance(spec, kind))
+        body = request_body(spec)
+        found = self._call("POST", path, json=body, params={"validate_only": True})
+        return schemas.Validation.model_validate_json(found.content)
 
     # Data sets
 
@@ -170,11 +192,6 @@ class Client(Transport):
         """Submit a search, which is queued."""
         return self._create("/searches", spec, key, schemas.SearchDetails)
 
-    def validate_search(self, spec: SearchSpec) -> None:
-        """Check whether a search would be accepted, without creating it."""
-        body = spec.model_dump(mode="json")
-        self._call("POST", "/searches", json=body, params={"validate_only": True})
-
     def forecast_search(self, spec: SearchSpec) -> Forecast:
         """Forecast the cost of a search, without creating it."""
         return self._create("/searches/forecast", spec, None, Forecast)
@@ -233,11 +250,6 @@ class Client(Transport):
     ) -> DistillationDetails:
         """Submit a distillation, which is queued."""
         return self._create("/distillations", spec, key, DistillationDetails)
-
-    def validate_distillation(self, spec: DistillationSpec) -> None:
-        """Check whether a distillation would be accepted, without creating it."""
-        body = spec.model_dump(mode="json")
-        self._call("POST", "/distillations", json=body, params={"validate_only": True})
 
     def forecast_distillation(self, spec: DistillationSpec) -> Forecast:
         """Forecast the cost of a distillation, without creating it."""

@@ -10,8 +10,9 @@ from pydantic import Discriminator, Tag, TypeAdapter
 from api import data_roots, events, schemas
 from api.auth import CallerDep, check_owner
 from api.dependencies import (
-    NO_CONTENT,
     STATUS_HELP,
+    VALIDATED,
+    ChecksDep,
     DatabaseDep,
     DatasetReference,
     IdempotencyKey,
@@ -72,7 +73,7 @@ Found = Annotated[DatasetRow, Depends(_find)]
 
 
 @router.post(
-    "", response_model=schemas.Dataset, status_code=status.HTTP_201_CREATED, responses=NO_CONTENT
+    "", response_model=schemas.Dataset, status_code=status.HTTP_201_CREATED, responses=VALIDATED
 )
 def create_dataset(
     spec: Requested,
@@ -80,6 +81,7 @@ def create_dataset(
     database: DatabaseDep,
     caller: CallerDep,
     rules: RulesDep,
+    checks: ChecksDep,
     idempotency_key: IdempotencyKey = None,
     validate_only: ValidateOnly = False,
 ) -> Response:
@@ -95,12 +97,13 @@ def create_dataset(
     if any(split.sha256 or split.left_out for split in spec.splits.values()):
         raise InvalidValueError("sha256 and left_out cannot be given; the check records them")
     data_roots.check_dataset(spec, rules.data_roots)
+    warnings = checks.check(spec)
     with database.write() as session:
         row = datasets.create(session, spec, idempotency_key=idempotency_key, owner=caller.name)
         resource = schemas.Dataset.model_validate(row)
         if validate_only:
             session.rollback()
-    return created(resource, f"/datasets/{resource.id}", validate_only)
+    return created(resource, f"/datasets/{resource.id}", validate_only, warnings)
 
 
 @router.get("", response_model=schemas.Page[schemas.Dataset])

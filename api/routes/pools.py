@@ -6,17 +6,19 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Response, status
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from api import events, schemas
+from api import data_roots, events, schemas
 from api.auth import CallerDep
 from api.dependencies import (
-    NO_CONTENT,
     STATUS_HELP,
+    VALIDATED,
+    ChecksDep,
     DatabaseDep,
     IdempotencyKey,
     LastEventId,
     PageSize,
     PageToken,
     PoolReference,
+    RulesDep,
     ValidateOnly,
     created,
 )
@@ -42,22 +44,27 @@ Found = Annotated[PoolRow, Depends(_find)]
     "",
     response_model=schemas.PoolDetails,
     status_code=status.HTTP_201_CREATED,
-    responses=NO_CONTENT,
+    responses=VALIDATED,
 )
 def create_pool(
     spec: PoolSpec,
     database: DatabaseDep,
     caller: CallerDep,
+    rules: RulesDep,
+    checks: ChecksDep,
     idempotency_key: IdempotencyKey = None,
     validate_only: ValidateOnly = False,
 ) -> Response:
     """Create a pool. It is trained in the background."""
+    data_roots.check_pool(spec, rules.data_roots)
+    warnings = checks.check(spec)
+    checks.completed(spec)
     with database.write() as session:
         row = pools.create(session, spec, idempotency_key=idempotency_key, owner=caller.name)
         resource = views.pool(session, row)
         if validate_only:
             session.rollback()
-    return created(resource, f"/pools/{resource.id}", validate_only)
+    return created(resource, f"/pools/{resource.id}", validate_only, warnings)
 
 
 @router.get("", response_model=schemas.Page[schemas.Pool])

@@ -10,6 +10,7 @@ from api.schemas.base import (
     Page,
     Problem,
     Schema,
+    Validation,
 )
 from api.schemas.resources import (
     Dataset,
@@ -70,6 +71,7 @@ __all__ = [
     "TeacherDetails",
     "Trial",
     "TrialDetails",
+    "Validation",
     "XAxis",
     "YAxis",
 ]

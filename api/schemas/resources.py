@@ -242,8 +242,8 @@ class Search(Schema):
     """Why the search has this status, in words."""
     dataset_id: str
     """Id of the data set that students are trained on."""
-    pool_id: str
-    """Id of the pool whose subnets are the teachers."""
+    pool_id: str | None
+    """Id of the pool whose subnets are teachers; null if no teacher is a subnet."""
     spec: SearchSpec
     """Spec that was submitted for the search."""
     created_at: datetime

@@ -3,12 +3,13 @@
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, object_session
 
 from api import schemas
 from searchd.domain.detector import Detector, MmdetDetector
 from searchd.domain.encoding import encode
 from searchd.domain.errors import ConflictError
+from searchd.domain.teacher import RegisteredTeacher
 from searchd.domain.trial import describe_change
 from searchd.search.confirmation import Verdict
 from searchd.search.noise import is_repetition, noise_floor, within_noise
@@ -189,10 +190,18 @@ def _described(row: TrialRow) -> dict[str, object]:
     return {
         "search_id": row.run_id,
         "change": describe_change(row.proposal.change),
-        "teacher": None if row.teacher is None else str(row.teacher),
+        "teacher": _teacher_of(row),
         "encoding": None if row.detector is None else encode(row.detector.architecture),
         "warnings": [] if row.checks is None else list(row.checks.warnings),
     }
+
+
+def _teacher_of(row: TrialRow) -> str | None:
+    """Return the teacher of a trial in short form, a registered one by its name."""
+    teacher, session = row.teacher, object_session(row)
+    if isinstance(teacher, RegisteredTeacher) and session is not None:
+        return session.get_one(TeacherRow, teacher.teacher).name
+    return None if teacher is None else str(teacher)
 
 
 def _confirmed(

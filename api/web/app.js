@@ -66,7 +66,7 @@ function showSearches(searches) {
       status(search.status),
       cell(search.status_reason),
       cell(search.spec.dataset),
-      cell(search.spec.pool),
+      cell([search.spec.pool, ...(search.spec.teachers?.registered ?? [])].filter(Boolean).join(", ")),
       cell(time(search.created_at)),
     ],
     search.name === chosenName() ? { class: "chosen" } : {},
@@ -84,7 +84,9 @@ function showDistillations(distillations) {
 function showTeachers(teachers) {
   byId("teacher-list").hidden = teachers.length === 0;
   fill("teachers", teachers.map((teacher) => row([
-    cell(teacher.name), status(teacher.status), cell(teacher.status_reason), cell(teacher.source),
+    cell(teacher.name), status(teacher.status),
+    cell(teacher.status === "training" ? describeProgress(teacher.progress) : teacher.status_reason),
+    cell(teacher.source),
     number(teacher.measurement && teacher.measurement.ap * 100, 1),
     significant(teacher.measurement && teacher.measurement.macs / 1e9),
   ])));

@@ -41,7 +41,10 @@ def demo(
         int, typer.Option(min=0, help="Seed of the data set, the pool and the search.")
     ] = 0,
     port: Annotated[
-        int, typer.Option(help="Port of the API and the web page; 0 chooses a free one.")
+        int,
+        typer.Option(
+            min=0, max=65535, help="Port of the API and the web page; 0 chooses a free one."
+        ),
     ] = 0,
     keep: Annotated[
         bool, typer.Option(help="Whether to keep the service running at the end, until Ctrl-C.")

@@ -4,7 +4,6 @@ import json
 import re
 import unicodedata
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -20,9 +19,9 @@ from cli.output import Format
 from cli.recommendation import DEFAULT_BUDGET, BudgetOption, CpusOption, GpusOption, Options
 from cli.resources import dataset_check
 from cli.service import read_spec
+from cli.starting_weights import ConfigOption, FromOption, PretrainedOption
 from cli.tools.exported_detectors import export
 from searchd.domain.errors import ConflictError
-from searchd.recommend import Start
 from searchd.spec import (
     MAX_EMPTY_SHARE,
     MAX_FAULT_SHARE,
@@ -46,6 +45,9 @@ def run(
             "format, or what else `searchd dataset check` takes.",
         ),
     ],
+    source: FromOption = None,
+    config: ConfigOption = None,
+    pretrained: PretrainedOption = None,
     budget: BudgetOption = DEFAULT_BUDGET,
     name: Annotated[
         str | None,
@@ -75,7 +77,9 @@ def run(
     port: Annotated[
         int,
         typer.Option(
-            help="Port of the API and the web page; 0 chooses a free one. Ignored with --url."
+            min=0,
+            max=65535,
+            help="Port of the API and the web page; 0 chooses a free one. Ignored with --url.",
         ),
     ] = 0,
     url: Annotated[
@@ -106,7 +110,15 @@ def run(
         max_empty_share=max_empty_share,
         max_fault_share=max_fault_share,
     )
-    options = Options(budget=budget, cpus=cpus, gpus=gpus, seed=seed)
+    options = Options(
+        budget=budget,
+        cpus=cpus,
+        gpus=gpus,
+        seed=seed,
+        source=source,
+        config=config,
+        pretrained=pretrained,
+    )
     results = data_folder.absolute() / "runs" / chosen
     _begin_or_resume(results, dataset, options)
     try:
@@ -133,11 +145,11 @@ def _begin_or_resume(results: Path, dataset: DatasetImport, options: Options) ->
 
     Raises:
         ConflictError: A run of this name has other options.
-        InvalidValueError: The budget is not a duration.
+        InvalidValueError: An option is invalid.
     """
-    _ = options.budget_s
+    options.check()
     record = results / "options.json"
-    given = {"dataset": dataset.model_dump(mode="json"), "options": asdict(options)}
+    given = {"dataset": dataset.model_dump(mode="json"), "options": options.as_json()}
     if not record.exists():
         results.mkdir(parents=True, exist_ok=True)
         record.write_text(json.dumps(given, indent=2))
@@ -212,7 +224,8 @@ def _specs(
     if not files.exist():
         assert dataset.summary is not None  # it was checked
         statistics = dataset.summary["statistics"]
-        found = recommendation.make(name, name, statistics, options, Start(section={}))
+        classes = dataset.summary["class_names"]
+        found = recommendation.make(name, name, statistics, classes, options)
         files.write(found)
         console.print(recommendation.describe(found))
     console.print(f"Settings, each with its reason: {files.search} and {files.pool.name}")

@@ -68,6 +68,7 @@ def watch(
 
 def _snapshot(client: Client, search_id: str) -> Snapshot:
     search = client.get_search(search_id)
+    assert search.pool_id is not None  # the demo's search has a pool
     return Snapshot(search, client.get_pool(search.pool_id), list(client.trials(search_id)))
 
 
@@ -193,7 +194,7 @@ def _seconds_per_trial(now: Snapshot) -> float | None:
         return sum(done) / len(done)
     base = next((t for t in now.trials if t.role is TrialRole.BASE), None)
     fraction = _fraction(base.progress) if base else None
-    if base is None or base.started_at is None or now.search.spec.base.mmdet is not None:
+    if base is None or base.started_at is None or now.search.spec.base.is_loaded:
         return None
     whole = fraction if base.finished_at is None else 1.0
     if not whole:

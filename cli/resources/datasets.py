@@ -9,7 +9,8 @@ from api.client import Client
 from cli.output import Format, FormatOption, show_json, show_list
 from cli.resources import dataset_changes, dataset_check, dataset_views
 from cli.resources.dataset_views import DatasetArgument, show_checked, show_dataset
-from cli.service import STATUS_HELP, URL, KeyOption, UrlOption
+from cli.service import STATUS_HELP, URL, KeyOption, UrlOption, ValidateOnlyOption
+from cli.validation import validate
 from searchd.domain.lifecycle import DatasetStatus
 from searchd.spec import (
     MAX_EMPTY_SHARE,
@@ -72,6 +73,7 @@ def add(
     max_empty_share: dataset_check.EmptyShare = MAX_EMPTY_SHARE,
     max_fault_share: dataset_check.FaultShare = MAX_FAULT_SHARE,
     max_unreadable_share: dataset_check.UnreadableShare = MAX_UNREADABLE_SHARE,
+    validate_only: ValidateOnlyOption = False,
     wait: Annotated[bool, typer.Option(help="Whether to wait until the files are checked.")] = True,
     key: KeyOption = None,
     url: UrlOption = URL,
@@ -110,6 +112,9 @@ def add(
         spec = DatasetSpec(name=name, train=train, validation=validation, test=test, **shares)
     else:
         raise typer.BadParameter("give either PATH, or annotations and images of both splits")
+    if validate_only:
+        validate(spec, "data set", url)
+        return
     with Client(url) as client:
         dataset = client.create_dataset(spec, key=key)
         if wait:

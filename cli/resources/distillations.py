@@ -36,6 +36,7 @@ from cli.service import (
 )
 from cli.tools.exported_detectors import FOLDER, FolderOption, trial_id_of
 from cli.tools.exported_detectors import export as write_export
+from cli.validation import validate
 from searchd.domain.lifecycle import SearchStatus, TrialStatus
 from searchd.spec import DistillationSpec
 
@@ -60,11 +61,10 @@ def submit(
 ) -> None:
     """Submit a distillation from a spec."""
     spec = read_spec(file, DistillationSpec, name=name, dataset=dataset, pool=pool, seed=seed)
+    if validate_only:
+        validate(spec, "distillation", url)
+        return
     with Client(url) as client:
-        if validate_only:
-            client.validate_distillation(spec)
-            typer.echo(f"distillation {spec.name} would be accepted", err=True)
-            return
         _show(client.submit_distillation(spec, key=key), output)
 
 

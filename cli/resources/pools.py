@@ -18,9 +18,11 @@ from cli.service import (
     NameOption,
     SpecFile,
     UrlOption,
+    ValidateOnlyOption,
     follow,
     read_spec,
 )
+from cli.validation import validate
 from searchd.domain.lifecycle import PoolStatus
 from searchd.spec import PoolSpec
 
@@ -37,12 +39,16 @@ def create(
     file: SpecFile,
     name: NameOption = None,
     dataset: DatasetOption = None,
+    validate_only: ValidateOnlyOption = False,
     key: KeyOption = None,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Create a pool from a spec. The service trains it."""
     spec = read_spec(file, PoolSpec, name=name, dataset=dataset)
+    if validate_only:
+        validate(spec, "pool", url)
+        return
     with Client(url) as client:
         _show(client.create_pool(spec, key=key), output)
 

@@ -9,8 +9,8 @@ from api.client import Client
 from cli import recommendation
 from cli.errors import fail
 from cli.service import URL, UrlOption
+from cli.starting_weights import ConfigOption, FromOption, PretrainedOption
 from searchd.domain.lifecycle import DatasetStatus
-from searchd.recommend import Start
 
 
 def init(
@@ -18,6 +18,9 @@ def init(
     dataset: Annotated[
         str, typer.Option(help="Name or id of the data set, which the service has checked.")
     ],
+    source: FromOption = None,
+    config: ConfigOption = None,
+    pretrained: PretrainedOption = None,
     budget: recommendation.BudgetOption = recommendation.DEFAULT_BUDGET,
     cpus: recommendation.CpusOption = None,
     gpus: recommendation.GpusOption = None,
@@ -34,6 +37,16 @@ def init(
 
     Each number has a comment that says why. Nothing is submitted.
     """
+    options = recommendation.Options(
+        budget=budget,
+        cpus=cpus,
+        gpus=gpus,
+        seed=seed,
+        source=source,
+        config=config,
+        pretrained=pretrained,
+    )
+    options.check()
     files = recommendation.SpecFiles.below(folder, name)
     if not overwrite:
         files.check_absent()
@@ -41,9 +54,8 @@ def init(
         found = client.get_dataset(dataset)
     if found.status is not DatasetStatus.READY or found.summary is None:
         raise fail(f"data set {found.name} is {found.status}: {found.status_reason}")
-    options = recommendation.Options(budget=budget, cpus=cpus, gpus=gpus, seed=seed)
-    statistics = found.summary["statistics"]
-    made = recommendation.make(name, found.name, statistics, options, Start(section={}))
+    statistics, classes = found.summary.get("statistics"), found.summary["class_names"]
+    made = recommendation.make(name, found.name, statistics, classes, options)
     files.write(made)
     typer.echo(recommendation.describe(made))
     typer.echo(

@@ -30,6 +30,7 @@ from cli.service import (
 from cli.spec_files import read_fields
 from cli.tools.exported_detectors import FOLDER, FolderOption, trial_id_of
 from cli.tools.exported_detectors import export as write_export
+from cli.validation import validate
 from searchd.domain.lifecycle import SearchStatus, TrialStatus
 from searchd.spec import FinishSpec, SearchSpec
 
@@ -56,11 +57,10 @@ def submit(
 ) -> None:
     """Submit a search from a spec."""
     spec = read_spec(file, SearchSpec, name=name, dataset=dataset, pool=pool, seed=seed)
+    if validate_only:
+        validate(spec, "search", url)
+        return
     with Client(url) as client:
-        if validate_only:
-            client.validate_search(spec)
-            typer.echo(f"search {spec.name} would be accepted", err=True)
-            return
         _show(client.submit_search(spec, key=key), output)
 
 
@@ -341,6 +341,7 @@ def _show(search: schemas.SearchDetails, output: Format) -> None:
         "reason": search.status_reason,
         "data set": search.spec.dataset,
         "pool": search.spec.pool,
+        "registered teachers": ", ".join(search.spec.registered) or None,
         "trials": counts or None,
         "best trial": search.best_trial_id,
         "best score": f"{percent(search.best_score, 2)} %" if search.best_score else None,

@@ -19,11 +19,13 @@ from cli.service import (
     SeedOption,
     SpecFile,
     UrlOption,
+    ValidateOnlyOption,
     follow,
     parse_spec,
     read_spec,
 )
 from cli.spec_files import read_fields
+from cli.validation import validate
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.lifecycle import TeacherStatus
 from searchd.spec import TeacherSpec
@@ -104,12 +106,16 @@ def add(
     file: SpecFile,
     name: NameOption = None,
     dataset: DatasetOption = None,
+    validate_only: ValidateOnlyOption = False,
     key: KeyOption = None,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Register a teacher from a spec. The service evaluates it."""
     spec = read_spec(file, TeacherSpec, name=name, dataset=dataset)
+    if validate_only:
+        validate(spec, "teacher", url)
+        return
     with Client(url) as client:
         _show(client.create_teacher(spec, key=key), output)
 

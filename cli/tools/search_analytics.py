@@ -103,6 +103,7 @@ class _Counter:
         """Return the teacher's parameters, or None if it is not a subnet of the pool."""
         if not isinstance(teacher, Subnet):
             return None
+        assert self._search.pool_id is not None  # where the subnet is from
         space = self._client.get_pool(self._search.pool_id).spec.space.space
         return self.params(space.architecture(teacher))
 

@@ -25,11 +25,13 @@ from elastic_pool.teacher import load_supernet
 from searchd.domain.distillation_methods import MethodName
 from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import Subnet
+from searchd.domain.teacher import RegisteredTeacher
 from searchd.domain.trial import Artifact
 from searchd.messages.files import ADAPTERS, STUDENT
-from searchd.messages.tasks import PoolRef
+from searchd.messages.tasks import PoolRef, TeacherRef
 from searchd.spec import MethodsSpec, SplitSpec
 from workers.teachers import build_teacher
+from workers.teachers import load_teacher as load_registered
 from workers.torch_settings import check_device
 
 BATCH_SIZE = 8
@@ -84,18 +86,21 @@ def load_trial(client: Client, trial_id: str, device: str) -> TrainedTrial:
 
 
 def load_teacher(client: Client, trial: TrainedTrial) -> Any:
-    """Load the subnet that taught the trial, with the BN statistics that it had as the teacher.
+    """Load the teacher of the trial: a registered one, or a subnet with the BN statistics that it
+    had as the teacher.
 
     Raises:
-        typer.Exit: It had no teacher, or one that is not a pool's subnet.
-        ArtifactError: The pool's stored weights are missing or damaged.
+        typer.Exit: It had no teacher, or several.
+        ArtifactError: The stored weights are missing or damaged.
     """
     proposal, training = trial.row.proposal, trial.run.spec.trial
     teacher = trial.row.chosen_teacher or proposal.teacher
     if teacher is None:
         raise fail(f"trial {trial.row.id} was trained without a teacher")
+    if isinstance(teacher, RegisteredTeacher):
+        return load_registered(_teacher_ref(client.get_teacher(teacher.teacher)), trial.device)
     if not isinstance(teacher, Subnet):
-        raise fail(f"trial {trial.row.id} was taught by {teacher}, not by a pool's subnet")
+        raise fail(f"trial {trial.row.id} was taught by {teacher}, not by one teacher")
     assert trial.row.detector is not None  # it has ended
     assert trial.run.pool_id is not None  # where the subnet is from
     pool = _pool(client.get_pool(trial.run.pool_id))
@@ -123,13 +128,11 @@ def load_sgfi(client: Client, trial: TrainedTrial, teacher: Any) -> Sgfi:
             f"search {trial.run.name} distils by {', '.join(methods) or 'nothing'}; only sgfi "
             "matches levels"
         )
-    assert trial.run.pool_id is not None  # where its teacher, a subnet, is from
-    space = client.get_pool(trial.run.pool_id).spec.space
     pair = pair_of(
         trial.model,
         teacher,
         CocoSplit(trial.dataset.spec.train),
-        max_teacher_channels=max(space.neck_channels),
+        max_teacher_channels=_widest_neck(client, trial),
     )
     sgfi = Sgfi.build(methods[MethodName.SGFI].parsed_options, pair)
     prefix = f"{MethodName.SGFI}."
@@ -138,6 +141,21 @@ def load_sgfi(client: Client, trial: TrainedTrial, teacher: Any) -> Sgfi:
         {k.removeprefix(prefix): v for k, v in stored.items() if k.startswith(prefix)}
     )
     return sgfi.to(trial.device)
+
+
+def _widest_neck(client: Client, trial: TrainedTrial) -> int | None:
+    """Return the neck width that the adapters of the trial were built for; None: its teacher's."""
+    if isinstance(trial.row.proposal.teacher, RegisteredTeacher):
+        return None
+    assert trial.run.pool_id is not None  # where its teacher, a subnet, is from
+    return max(client.get_pool(trial.run.pool_id).spec.space.neck_channels)
+
+
+def _teacher_ref(teacher: schemas.TeacherDetails) -> TeacherRef:
+    assert teacher.detector is not None  # it has taught
+    assert teacher.weights is not None
+    weights = Artifact(**teacher.weights.model_dump(exclude={"deleted_at"}))
+    return TeacherRef(detector=teacher.detector, weights=weights)
 
 
 def _methods(trial: TrainedTrial) -> MethodsSpec:

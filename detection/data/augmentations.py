@@ -121,7 +121,7 @@ class Augmenter:
     ) -> Crop:
         """Draw a crop, which may be of a part without objects."""
         window: Window = (0, 0, record.width, record.height)
-        kept = np.arange(len(record.labels))
+        kept: NDArray[np.int64] = np.arange(len(record.labels))
         if self.crop is not None:
             window, kept = _cropped(self.crop, record, random)
         frame = (window[2] - window[0], window[3] - window[1])

@@ -226,7 +226,7 @@ class TeacherTaps(Taps):
         rois = self._own(self._student.regions.rois)
         with recorded_calls(first_stage(head.bbox_head).fc_cls, "forward") as calls:
             outputs = bbox_forward(head, self._features, rois)
-        return outputs | {"embeddings": calls[0].args[0]}
+        return outputs | {"embeddings": calls[0].args[0].to(self.batch.inputs.dtype)}
 
     def _own(self, rois: Tensor) -> Tensor:
         """Return the student's regions in pixels of the teacher's input."""

@@ -6,20 +6,19 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from searchd.coordinator.capacity import NeedsCapacity, unschedulable_reason
+from searchd.coordinator.capacity import NeedsCapacity
 from searchd.coordinator.disk_guard import DiskGuard
-from searchd.coordinator.jobs import Node
+from searchd.domain.capacity import Node, unschedulable_reason
 from searchd.domain.lifecycle import DatasetStatus, PoolStatus, TeacherStatus, WorkKind
-from searchd.spec import DistillationSpec
+from searchd.spec.needs import need_of
 from searchd.store.models import (
     DatasetRow,
-    DistillationRow,
     PoolRow,
     RunRow,
     TeacherRow,
     WorkRow,
 )
-from searchd.store.resources import distillations
+from searchd.store.resources import teachers
 from searchd.store.resources.searches import ACTIVE
 from searchd.store.work import queue
 
@@ -62,8 +61,7 @@ class Admission:
             is_needed_now = isinstance(resource, TeacherRow)
             yield from _of_pool(session.get_one(PoolRow, resource.pool_id), is_needed_now)
         if isinstance(resource, RunRow):
-            if isinstance(resource, DistillationRow):
-                yield from _of_teachers(session, resource)
+            yield from _of_teachers(session, resource)
             yield from self._of_running_searches(session, resource)
 
     def _of_running_searches(self, session: Session, run: RunRow) -> Iterator[Refusal]:
@@ -79,7 +77,7 @@ class Admission:
 def _of_cluster(resource: NeedsCapacity, nodes: list[Node]) -> Iterator[Refusal]:
     if not nodes:
         yield Refusal("waits: the cluster has no node yet", is_final=False)
-    unschedulable = unschedulable_reason(resource, nodes)
+    unschedulable = unschedulable_reason(need_of(resource.spec), nodes)
     if unschedulable is not None:
         yield Refusal(unschedulable, is_final=True)
 
@@ -99,10 +97,8 @@ def _of_pool(pool: PoolRow, is_needed_now: bool) -> Iterator[Refusal]:
         yield Refusal(f"waits for pool {pool.name}, which is {pool.status}", is_final=False)
 
 
-def _of_teachers(session: Session, distillation: DistillationRow) -> Iterator[Refusal]:
-    spec = distillation.spec
-    assert isinstance(spec, DistillationSpec)
-    for teacher in distillations.registered(session, spec).values():
+def _of_teachers(session: Session, run: RunRow) -> Iterator[Refusal]:
+    for teacher in teachers.of_run(session, run.spec).values():
         if teacher.status in (TeacherStatus.FAILED, TeacherStatus.CANCELLED):
             reason = f"teacher {teacher.name} is {teacher.status}: {teacher.status_reason}"
             yield Refusal(reason, is_final=True)

@@ -23,7 +23,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from searchd import artifacts
 from searchd.domain.lifecycle import WorkKind
-from searchd.messages.files import REPORT_FILE, RESUME_FILE
+from searchd.messages.files import EPOCH_FILE, REPORT_FILE, RESUME_FILE
 from searchd.settings import Settings
 from searchd.store import Database
 from searchd.store.base import now
@@ -33,8 +33,10 @@ from searchd.store.runs.retention import RetainedArtifacts, RetainedRun
 log = logging.getLogger(__name__)
 
 INTERVAL_S = 60.0
-"""Seconds between two listings of all runs and pools."""
+"""Seconds between two listings of all runs and trainings."""
 _ATTEMPT = re.compile(r"(?P<trial>[^/]+)/attempt-\d+/(?P<file>.+)")
+_FOLDERS = {WorkKind.POOL: "pools", WorkKind.TEACHER_TRAINING: "teachers"}
+"""The folder below the root of artifacts, by the kind of training."""
 _SHOWN = 20
 """Maximum number of trials that an event names."""
 
@@ -49,7 +51,7 @@ class SweepResult:
 
 
 class Sweeper:
-    """Sweeps one run or pool at a time, so that the coordinator's rounds stay short.
+    """Sweeps one run or training at a time, so that the coordinator's rounds stay short.
 
     Args:
         database: Lists what is needed.
@@ -76,11 +78,11 @@ class Sweeper:
         self._due: deque[RetainedRun] = deque()
         self._next_listing_s = float("-inf")
         self._clean: dict[str, int] = {}
-        """Number of events of each run and pool that has ended and has nothing left to remove. It
-        is skipped until it has another event."""
+        """Number of events of each run and training that has ended and has nothing left to remove.
+        It is skipped until it has another event."""
 
     def step(self) -> SweepResult | None:
-        """Sweep the next run or pool that is due, if there is one.
+        """Sweep the next run or training that is due, if there is one.
 
         If the store fails, the error is logged and the next listing retries.
 
@@ -100,7 +102,7 @@ class Sweeper:
             return None
 
     def sweep_all(self) -> list[SweepResult]:
-        """Sweep every run and pool once, now."""
+        """Sweep every run and training once, now."""
         self._due.extend(self._list_all())
         swept = []
         while self._due:
@@ -111,14 +113,15 @@ class Sweeper:
         if not self._is_on:
             return []
         with self._database.read() as session:
-            found = [*retention.runs(session), *retention.ended_pools(session)]
+            found = [*retention.runs(session), *retention.ended_trainings(session)]
         return [each for each in found if self._clean.get(each.id) != each.num_events]
 
     def _sweep(self, target: RetainedRun) -> SweepResult | None:
-        of_pool = target.kind is WorkKind.POOL
-        folder = artifacts.join(self._root, "pools" if of_pool else "searches", target.id)
+        folder = artifacts.join(self._root, _FOLDERS.get(target.kind, "searches"), target.id)
         stored = _list(folder)
-        unneeded, names = self._of_pool(target, stored) if of_pool else self._of_run(target, stored)
+        is_training = target.kind in _FOLDERS
+        sweep = self._of_training if is_training else self._of_run
+        unneeded, names = sweep(target, stored)
         _remove(folder, unneeded)
         if not names:
             if self._is_past_retention(target):
@@ -147,17 +150,19 @@ class Sweeper:
             shutil.rmtree(self._tune_folder / run.id, ignore_errors=True)
         return unneeded, names
 
-    def _of_pool(self, pool: RetainedRun, stored: Mapping[str, int]) -> tuple[list[str], list[str]]:
-        unneeded = unneeded_pool_files(stored) if self._is_past_retention(pool) else []
+    def _of_training(
+        self, training: RetainedRun, stored: Mapping[str, int]
+    ) -> tuple[list[str], list[str]]:
+        unneeded = unneeded_training_files(stored) if self._is_past_retention(training) else []
         names = list(dict.fromkeys(path.split("/")[0] for path in unneeded))
         if names:
             with self._database.write() as session:
                 message = _message(stored, unneeded, names)
-                retention.record_collection(session, pool.id, unneeded, message)
+                retention.record_collection(session, training.id, unneeded, message)
         return unneeded, names
 
     def _is_past_retention(self, target: RetainedRun) -> bool:
-        """Return whether the run or pool ended so long ago that none of its files is in use."""
+        """Return whether the run or training ended so long ago that none of its files is in use."""
         before = self._clock() - timedelta(seconds=self._keep_s)
         return target.ended_at is not None and target.ended_at <= before
 
@@ -176,10 +181,11 @@ def unneeded_run_files(stored: Iterable[str], held: RetainedArtifacts, run_id: s
     return [path for path in stored if _is_unneeded(path, held, held_files)]
 
 
-def unneeded_pool_files(stored: Iterable[str]) -> list[str]:
-    """Return the files of an ended pool that only a resumed training would read, and the partial
-    files of writes that were killed."""
-    return [path for path in stored if path.endswith((f"/{RESUME_FILE}", ".partial"))]
+def unneeded_training_files(stored: Iterable[str]) -> list[str]:
+    """Return the files of an ended training of a pool or a teacher that only a resumed training
+    would read, and the partial files of writes that were killed."""
+    checkpoints = (f"/{RESUME_FILE}", f"/{EPOCH_FILE}")
+    return [path for path in stored if path.endswith((*checkpoints, ".partial"))]
 
 
 def _is_unneeded(path: str, held: RetainedArtifacts, held_files: Collection[str]) -> bool:

@@ -16,10 +16,11 @@ class Traits:
     family: Family
     neck_channels: tuple[int, ...]
     """Widths that the neck can have: one for a detector, one or more for a pool."""
-    head: tuple[int, ...]
-    """The numbers that determine the head's shapes, apart from classes and neck."""
-    anchor_scale: float
-    """`Detector.level_scale`, on which the meaning of box deltas depends."""
+    head: tuple[int, ...] | None
+    """The numbers that determine the head's shapes, apart from classes and neck. None: not known,
+    since the detector is described by a config of mmdet."""
+    anchor_scale: float | None
+    """`Detector.level_scale`, on which the meaning of box deltas depends. None: not known."""
 
 
 def traits(detector: Detector, *, neck_channels: Iterable[int] | None = None) -> Traits:
@@ -101,14 +102,16 @@ def _needs_anchors(options: object) -> bool:
 def _same_head(student: Traits, teacher: Traits) -> bool:
     return (
         student.family is teacher.family
-        and student.head == teacher.head
-        and student.anchor_scale == teacher.anchor_scale
+        and teacher.head in (None, student.head)
+        and teacher.anchor_scale in (None, student.anchor_scale)
         and student.neck_channels == teacher.neck_channels
     )
 
 
 def _head(side: Traits) -> str:
     necks = " or ".join(map(str, side.neck_channels))
+    if side.head is None or side.anchor_scale is None:
+        return f"{side.family} with neck {necks}"
     head = "x".join(map(str, side.head))
     return f"{side.family} with neck {necks}, head {head} and anchor scale {side.anchor_scale:g}"
 

@@ -58,10 +58,10 @@ class TeacherPolicy(StrEnum):
 
     Attributes:
         MUTATE: The parent's teacher. A step that does not edit the student mutates it
-            (Joint-DetNAS).
-        FIXED: The pool's largest subnet in every trial, the conventional baseline. Every step edits
-            the student.
-        RANDOM: A random subnet for every trial. A step that does not edit the student trains it
+            (Joint-DetNAS), or takes a registered teacher.
+        FIXED: The pool's largest subnet, or the only registered teacher, in every trial, the
+            conventional baseline. Every step edits the student.
+        RANDOM: A random teacher for every trial. A step that does not edit the student trains it
             further under the new teacher.
         NEAREST: The parent's teacher, or the largest subnet as long as none was chosen. A step that
             does not edit the student draws several different subnets and trains the student further
@@ -90,7 +90,7 @@ class Train:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MutateTeacher:
-    """Leave the student unedited and train it under a mutated teacher."""
+    """Leave the student unedited and train it under a mutated teacher, or a registered one."""
 
     kind: Literal["mutate_teacher"] = "mutate_teacher"
 

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from searchd import artifacts
 from searchd.domain.lifecycle import FailureCause, PoolStatus, SearchStatus, TrialStatus
 from searchd.domain.retries import final_reason, retry_of
+from searchd.domain.subnet import Subnet
 from searchd.domain.trial import Outcome, Proposal
 from searchd.driver.run import attempt_folder, load_run, run_folder
 from searchd.driver.strategies import strategy_of
@@ -271,7 +272,8 @@ class Ledger:
         spec = self.spec
         if isinstance(spec, SearchSpec) and row.budget is not None:
             spec = spec.model_copy(update={"budget": row.budget})
-        return strategy_of(spec, self.run.pool_spec, row.plan)
+        registered = [each for each in self.run.teachers.values() if not isinstance(each, Subnet)]
+        return strategy_of(spec, self.run.pool_spec, row.plan, registered=registered)
 
     def _trial_id(self, name: str) -> str:
         return trials.trial_id(self.run_id, name)

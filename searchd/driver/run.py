@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy.orm import Session
 
 from searchd import artifacts
-from searchd.domain.teacher import (
-    Teacher,
-)
+from searchd.domain.teacher import RegisteredTeacher, Teacher
 from searchd.settings import Settings
 from searchd.spec import (
     DatasetSpec,
@@ -16,7 +14,7 @@ from searchd.spec import (
     SearchSpec,
 )
 from searchd.store.models import DatasetRow, DistillationRow, PoolRow, RunRow
-from searchd.store.resources import distillations
+from searchd.store.resources import distillations, teachers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +30,8 @@ class Run:
     origin_id: str | None
     """Id of the finished trial whose student is the base; None if the base is trained or loaded."""
     teachers: dict[str, Teacher]
-    """The teachers of a distillation, by the names that its order uses; empty for a search."""
+    """The teachers of a distillation, by the names that its order uses; the registered teachers of
+    a search, by their names."""
 
 
 def load_run(session: Session, run_id: str) -> Run:
@@ -49,8 +48,15 @@ def load_run(session: Session, run_id: str) -> Run:
         pool_id=row.pool_id,
         pool_spec=None if pool is None else pool.spec,
         origin_id=row.origin_id,
-        teachers=distillations.teachers(session, row) if isinstance(row, DistillationRow) else {},
+        teachers=_teachers(session, row),
     )
+
+
+def _teachers(session: Session, row: RunRow) -> dict[str, Teacher]:
+    if isinstance(row, DistillationRow):
+        return distillations.teachers(session, row)
+    found = teachers.of_run(session, row.spec)
+    return {name: RegisteredTeacher(teacher=each.id) for name, each in found.items()}
 
 
 def run_folder(settings: Settings, run_id: str) -> str:

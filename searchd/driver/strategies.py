@@ -1,9 +1,11 @@
 """The strategy of a run, from what the user submitted."""
 
+from collections.abc import Sequence
 from typing import TypedDict
 
 from searchd.domain.distillation_plan import Plan
 from searchd.domain.subnet import SubnetSpace
+from searchd.domain.teacher import RegisteredTeacher
 from searchd.search.stopping_criteria import Limits
 from searchd.search.strategies.base import Strategy
 from searchd.search.strategies.joint_detnas import JointDetNas
@@ -15,9 +17,10 @@ from searchd.spec import (
     DistillationSpec,
     JointDetNasSpec,
     PipelineSpec,
+    PoolSearchSpec,
     PoolSpec,
-    RandomSpec,
     SearchSpec,
+    TeachersSpec,
 )
 from searchd.spec.search import limits_of
 
@@ -25,55 +28,75 @@ from searchd.spec.search import limits_of
 class _Shared(TypedDict):
     """What every strategy of a search is given, besides its settings."""
 
-    space: SubnetSpace
     seed: int
     limits: Limits
     noise_seeds: int
     confirm: bool
 
 
+class _Taught(_Shared):
+    """What every strategy is given whose students have teachers."""
+
+    space: SubnetSpace | None
+    registered: tuple[RegisteredTeacher, ...]
+    registered_share: float
+    control: bool
+
+
 def strategy_of(
-    spec: SearchSpec | DistillationSpec, pool: PoolSpec | None, plan: Plan | None = None
+    spec: SearchSpec | DistillationSpec,
+    pool: PoolSpec | None,
+    plan: Plan | None = None,
+    *,
+    registered: Sequence[RegisteredTeacher] = (),
 ) -> Strategy:
     """Return the strategy of a run, with its settings.
 
     Args:
         spec: What was submitted.
-        pool: The pool of the teachers; a search has one.
+        pool: The pool of the teachers; None if no teacher is a subnet.
         plan: The plan of a distillation, once it is made.
+        registered: The registered teachers of a search.
     """
     if isinstance(spec, DistillationSpec):
         return Progressive(seed=spec.seed, plan=plan)
-    assert pool is not None
-    return _search_strategy(spec, pool)
+    return _search_strategy(spec, None if pool is None else pool.space.space, registered)
 
 
-def _search_strategy(search: SearchSpec, pool: PoolSpec) -> Strategy:
+def _search_strategy(
+    search: SearchSpec, space: SubnetSpace | None, registered: Sequence[RegisteredTeacher]
+) -> Strategy:
     settings, budget = search.strategy, search.budget
     shared = _Shared(
-        space=pool.space.space,
         seed=search.seed,
         limits=limits_of(budget, search.resources.gpus_per_trial),
         noise_seeds=1 if search.noise is None else search.noise.seeds,
         confirm=search.confirm,
     )
-    if isinstance(settings, PipelineSpec):
-        return Pipeline(
-            settings=settings, max_trials=settings.num_trials, control=search.control, **shared
+    if isinstance(settings, PoolSearchSpec):
+        assert space is not None  # a spec with this strategy has a pool
+        return PoolSearch(
+            space=space,
+            settings=settings,
+            max_trials=budget.max_trials,
+            patience=budget.patience,
+            **shared,
         )
+    taught = _Taught(
+        space=space,
+        registered=tuple(registered),
+        registered_share=(search.teachers or TeachersSpec()).registered_share,
+        control=search.control,
+        **shared,
+    )
+    if isinstance(settings, PipelineSpec):
+        return Pipeline(settings=settings, max_trials=settings.num_trials, **taught)
     if isinstance(settings, JointDetNasSpec):
         return JointDetNas(
             settings=settings,
             max_trials=budget.max_trials,
             patience=budget.patience,
-            control=search.control,
             abandon=search.abandon,
-            **shared,
+            **taught,
         )
-    if isinstance(settings, RandomSpec):
-        return RandomSearch(
-            settings=settings, max_trials=budget.max_trials, control=search.control, **shared
-        )
-    return PoolSearch(
-        settings=settings, max_trials=budget.max_trials, patience=budget.patience, **shared
-    )
+    return RandomSearch(settings=settings, max_trials=budget.max_trials, **taught)

@@ -68,6 +68,7 @@ def make_task(
         attempt=attempt,
         dataset=run.dataset,
         detector=_new_base(run) if is_base else None,
+        pretrained=base.pretrained if is_base and (base := _base_spec(run)) else None,
         loaded_base=_loaded_base(session, run) if is_base else None,
         inherited=inherited,
         pool=_pool(session, run, proposal, taught_by),
@@ -134,11 +135,25 @@ def _inherited(
         return None, methods
     assert trial.parent_id is not None  # the proposed parent, or after a retry another one
     inherited = student_of(session, run, trial.parent_id.removeprefix(trials.trial_id(run.id, "")))
-    if isinstance(run.spec, SearchSpec):
+    if isinstance(run.spec, SearchSpec) and not run.spec.registered:
         return inherited, methods
     line = trials.ancestors(session, trial.parent_id)
-    earlier = [row.proposal.teacher for row in line if row.proposal.teacher is not None]
-    return handed_on(proposal.teacher, earlier, inherited, methods)
+    earlier = [
+        _one_for_all_subnets(run, row.proposal.teacher)
+        for row in line
+        if row.proposal.teacher is not None
+    ]
+    teacher = proposal.teacher and _one_for_all_subnets(run, proposal.teacher)
+    return handed_on(teacher, earlier, inherited, methods)
+
+
+def _one_for_all_subnets(run: Run, teacher: Teaching) -> Teaching:
+    """Return the same subnet for all subnets of a search's pool, since its adapters fit all of
+    them; any other teacher unchanged."""
+    if isinstance(run.spec, SearchSpec) and isinstance(teacher, Subnet):
+        assert run.pool_spec is not None  # where the subnet is from
+        return run.pool_spec.space.space.largest
+    return teacher
 
 
 def _methods(run: Run, proposal: Proposal, plan: Plan | None) -> MethodsSpec:
@@ -178,9 +193,11 @@ def _loaded_base(session: Session, run: Run) -> LoadedBase | Inherited | None:
     if run.origin_id is not None:
         return trials.inherited(session, run.origin_id)
     base = _base_spec(run)
-    if base is None or base.mmdet is None:
+    if base is None or not base.is_loaded:
         return None
-    return LoadedBase(mmdet=base.mmdet, head=run.spec.head)
+    return LoadedBase(
+        mmdet=base.mmdet, export=base.export, fine_tune=base.fine_tune, head=run.spec.head
+    )
 
 
 def _training(run: Run, is_base: bool) -> TrainingSpec:

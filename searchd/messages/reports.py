@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from pydantic import TypeAdapter
 
-from searchd.domain.detector import Detector, MmdetDetector
+from searchd.domain.detector import Detector, Family, MmdetDetector
 from searchd.domain.lifecycle import FailureCause
+from searchd.domain.method_fit import Traits, traits
 from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import Subnet
 from searchd.domain.trial import Artifact, Evaluation, Outcome
@@ -185,6 +186,8 @@ class PoolReport:
     """The evaluated subnets."""
     epochs: tuple[PhaseEpoch, ...] = ()
     """Metrics of every epoch of every phase, over all attempts."""
+    notes: tuple[str, ...] = ()
+    """What the supernet has of a pretrained backbone, in sentences."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,6 +242,21 @@ class TeacherReport:
     """Levels of the neck, finest first."""
     epochs: tuple[EpochMetrics, ...] = ()
     """Metrics of every epoch of its training. Empty if it was not trained as a teacher."""
+    family: Family | None = None
+    """Family whose methods fit the detector: its own, or that of an mmdet detector with the same
+    kind of head. None in reports of earlier versions."""
+
+    @property
+    def traits(self) -> Traits | None:
+        """What decides which methods fit the teacher. None: not known."""
+        if isinstance(self.detector, Detector):
+            return traits(self.detector)
+        if self.family is None:
+            return None
+        widths = {level.channels for level in self.levels}
+        return Traits(
+            family=self.family, neck_channels=tuple(sorted(widths)), head=None, anchor_scale=None
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Chooses the sizes of detectors and the lengths of trainings that fit a time budget."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from searchd.domain.architecture import preset
@@ -140,7 +140,7 @@ def make_plan(
     seconds: Seconds,
     *,
     loaded: Detector | None,
-    is_pretrained: bool,
+    pretrained: Collection[str],
     base_is_trained: bool,
 ) -> Plan:
     """Choose the largest sizes whose trainings fit the budget.
@@ -151,18 +151,22 @@ def make_plan(
         budget_s: Time for everything, in seconds.
         seconds: The speed of the machine.
         loaded: Detector of the checkpoint that is the base; None for a new one.
-        is_pretrained: Whether the backbone of a new base starts from published weights.
+        pretrained: Names of the backbones of which pretrained weights are there; one of them is
+            chosen for a new base, unless there is none.
         base_is_trained: Whether the base is trained at all; False for a checkpoint of the same
             classes, which is evaluated as it is.
     """
-    warm = loaded is not None or is_pretrained
+    if loaded is not None:
+        rois = sampled_rois(data, most=_sizes(machine, ())[0].most_sampled_rois)
+        loaded = replace(loaded, sampled_rois=min(loaded.sampled_rois, rois))
+    warm = loaded is not None or bool(pretrained)
     least, most = (LEAST_VIEWS_LOADED, MOST_VIEWS_LOADED) if warm else (LEAST_VIEWS, MOST_VIEWS)
     most = max(most, MOST_EPOCHS_OF_LARGE_SETS * data.train_images)
     preparation_s = PREPARATION_SHARE * budget_s
     batch = batch_size(data, most=16 if machine.gpus else 8)
     notes = []
     size, student, resolution, base_image_s = _student(
-        data, _sizes(machine, is_pretrained), seconds, preparation_s / least, loaded
+        data, _sizes(machine, pretrained), seconds, preparation_s / least, loaded
     )
     if base_is_trained and base_image_s > preparation_s / least:
         notes.append(
@@ -222,10 +226,16 @@ def _rounded(channels: float) -> int:
     return 4 * round(channels / 4)
 
 
-def _sizes(machine: Machine, is_pretrained: bool) -> Sequence[Size]:
-    if machine.gpus:
-        return GPU_SIZES
-    return CPU_SIZES[:1] if is_pretrained else CPU_SIZES
+def _sizes(machine: Machine, pretrained: Collection[str]) -> Sequence[Size]:
+    sizes = GPU_SIZES if machine.gpus else CPU_SIZES
+    if not pretrained:
+        return sizes
+    published = sizes[0]  # weights fit the published width only
+    return tuple(
+        replace(published, backbone=backbone)
+        for backbone in ("resnet50", "resnet18")
+        if backbone in pretrained
+    )
 
 
 def _student(

@@ -1,7 +1,7 @@
 """The specs of a pool and a search, from a plan, with a reason for each number."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from searchd.domain.detector import Detector, Family
@@ -20,6 +20,8 @@ from searchd.spec import PoolSpec, SearchSpec
 WARMUP_STEPS, WARMUP_SHARE = 500, 0.1
 """Steps of warm-up of mmdet's schedules, and the largest share of a training that they take."""
 MAX_GRAD_NORM = 5.0
+POOL_BACKBONE = "resnet50"
+"""The published backbone whose blocks are those of a pool."""
 WALL_SHARE = 1.25
 """Limit of the wall clock as a share of the budget."""
 LONG_TRIAL_STEPS = 1000
@@ -45,15 +47,17 @@ RATES_PER_IMAGE = {"new": 0.04 / 8, "loaded": 0.01 / 8}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """Where the base comes from."""
+    """Where the base comes from. The default is random weights."""
 
-    section: Mapping[str, Any]
-    """Fields of the search's `base` that name weights: `mmdet`, `export` or `pretrained`; empty for
-    a base that starts from random weights."""
+    section: Mapping[str, Any] = field(default_factory=dict)
+    """The field of the search's `base` that names a whole detector, `mmdet` or `export`; empty for
+    a new base."""
     loaded: Detector | None = None
-    """Detector in the checkpoint, if the whole detector is loaded."""
+    """Detector in the checkpoint, if a whole detector is loaded."""
     is_trained: bool = True
     """False if the base is evaluated as it is, without training."""
+    pretrained: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """By name of a backbone, the `pretrained` section with its weights. Empty: none are wanted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +100,7 @@ def recommend(
         budget_s,
         seconds,
         loaded=start.loaded,
-        is_pretrained="pretrained" in start.section,
+        pretrained=start.pretrained,
         base_is_trained=start.is_trained,
     )
     writer = _Writer(name, dataset, data, machine, budget_s, start, seed, plan)
@@ -137,7 +141,8 @@ class _Writer:
         space = pool_space(plan.pool, plan.pool_base_channels, plan.student.neck_channels)
         epochs = plan.pool_epochs
         shrink = max(1, epochs // 8)
-        rate = self._rate("loaded" if "pretrained" in self.start.section else "new")
+        pretrained = self.start.pretrained.get(POOL_BACKBONE)
+        rate = self._rate("loaded" if pretrained else "new")
         middle = tuple(max(1, depths[-1] // 2) for depths in space.depths)
         smallest = tuple(depths[0] for depths in space.depths)
         widths = plan.pool.widths
@@ -182,8 +187,10 @@ class _Writer:
             "evaluated_subnets": Value(3),
             "seed": Value(self.seed),
         }
-        if "pretrained" in self.start.section:
-            document["pretrained"] = Value(self.start.section["pretrained"], "As the base.")
+        if pretrained:
+            document["pretrained"] = Value(
+                dict(pretrained), "Trained on ImageNet; the largest subnet starts from it."
+            )
         return document
 
     def search(self) -> Document:
@@ -193,7 +200,7 @@ class _Writer:
             "dataset": Value(self.dataset),
             "pool": Value(f"{self.name}-teachers"),
             "base": self._base(),
-            "head": self._head(plan.student.family),
+            "head": self._search_head(),
             "trial": {
                 "epochs": Value(plan.trial_epochs, self._why_trial_epochs()),
                 **self._training(
@@ -244,9 +251,7 @@ class _Writer:
     def _base(self) -> Document:
         plan, size = self.plan, self.plan.size
         section: dict[str, Any] = {}
-        if size is None:
-            section["backbone"] = Value(None, "The checkpoint has the architecture.")
-        else:
+        if size is not None:
             section["backbone"] = Value(
                 size.backbone, "The largest that can see the data often enough in the budget."
             )
@@ -254,8 +259,12 @@ class _Writer:
                 size.base_channels, "Width of the backbone; 64 is the published one."
             )
         section |= {name: Value(value) for name, value in self.start.section.items()}
+        if size is not None and self.start.pretrained:
+            section["pretrained"] = Value(
+                dict(self.start.pretrained[size.backbone]), "Trained on ImageNet."
+            )
         if self.start.is_trained:
-            kind = "loaded" if self.start.section else "new"
+            kind = "loaded" if self.start.section or self.start.pretrained else "new"
             section["training"] = {
                 "epochs": Value(
                     plan.base_epochs,
@@ -267,9 +276,8 @@ class _Writer:
         return section
 
     def _head(self, family: Family) -> Document:
-        """Return the head; a checkpoint's own head need not be repeated."""
         student = self.plan.student
-        if self.plan.size is None and family is not student.family:
+        if family is not student.family:
             return {"family": Value(str(family), "A pool's teachers are Faster R-CNNs.")}
         section: dict[str, Any] = {"family": Value(str(family))}
         section["neck_channels"] = Value(student.neck_channels)
@@ -290,11 +298,23 @@ class _Writer:
                 student.finest_roi_scale, "56 at the anchor scale 8, in proportion."
             ),
             "num_proposals": Value(student.num_proposals),
-            "sampled_rois": Value(
-                student.sampled_rois,
-                f"Up to 8 per object of the fullest image, which has {self.data.most_objects}.",
-            ),
+            "sampled_rois": self._sampled_rois(student),
         }
+
+    def _search_head(self) -> Document:
+        if self.plan.size is not None:
+            return self._head(self.plan.student.family)
+        student = self.plan.student
+        return {
+            "family": Value(str(student.family), "All else of the head follows the checkpoint."),
+            "sampled_rois": self._sampled_rois(student),
+        }
+
+    def _sampled_rois(self, student: Detector) -> Value:
+        return Value(
+            student.sampled_rois,
+            f"Up to 8 per object of the fullest image, which has {self.data.most_objects}.",
+        )
 
     @property
     def _small_px(self) -> float:

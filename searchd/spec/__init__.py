@@ -38,6 +38,7 @@ from searchd.spec.distillations import (
 )
 from searchd.spec.finish import DistilSpec, FineTuneSpec, FinishSpec
 from searchd.spec.pool import PAPER_PHASES, PoolSpec, ShrinkPhaseSpec, SpaceSpec
+from searchd.spec.pretrained import PretrainedSpec
 from searchd.spec.search import (
     BaseSpec,
     BudgetSpec,
@@ -46,8 +47,10 @@ from searchd.spec.search import (
     SearchSpec,
     TargetSpec,
     check_pool,
+    check_teacher,
     traits_of,
 )
+from searchd.spec.search_teachers import TeachersSpec
 from searchd.spec.strategies import (
     JointDetNasSpec,
     PipelineSpec,
@@ -110,6 +113,7 @@ __all__ = [
     "PROPOSAL",
     "PhotometricDistortionSpec",
     "PipelineSpec",
+    "PretrainedSpec",
     "PoolSearchSpec",
     "PoolSpec",
     "RandomCropSpec",
@@ -127,6 +131,8 @@ __all__ = [
     "TargetSpec",
     "TrainingSpec",
     "check_pool",
+    "check_teacher",
+    "TeachersSpec",
     "subnets_of",
     "traits_of",
 ]

@@ -42,7 +42,8 @@ class StudentSpec(Spec):
     base: BaseSpec | None = None
     """Base detector that is trained from scratch, or loaded, before the first stage."""
     head: HeadSpec = HeadSpec()
-    """Head of the base detector. Not allowed with `trial`, whose student has its own head."""
+    """Head of the base detector. Not allowed with `trial`, whose student has its own head. With
+    `base.mmdet` or `base.export`, fields that are left out follow the loaded detector."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -116,7 +117,7 @@ class DistillationSpec(Spec):
     def _check_precision(self) -> None:
         found = {"trial": self.trial}
         if self.base is not None:
-            found["base.training"] = self.base.training
+            found["student.base.training"] = self.base.training
         gpus, gpus_field = self.resources.gpus_per_trial, "resources.gpus_per_trial"
         for field, training in found.items():
             check_precision(training, gpus, field=field, gpus_field=gpus_field)
@@ -183,6 +184,11 @@ class DistillationSpec(Spec):
     def head(self) -> HeadSpec:
         """The head of the base detector."""
         return self.student.head
+
+    @property
+    def registered(self) -> tuple[str, ...]:
+        """The names of the registered teachers."""
+        return tuple(each for each in self.teachers.values() if not isinstance(each, Subnet))
 
     @property
     def needs_pool(self) -> bool:

@@ -78,7 +78,7 @@ def _step(place: Place, part: int | str) -> Place:
     members = place.schemas
     labelled = [member for member in members if part in _labels(member)]
     if len(members) > 1 and labelled:
-        return dataclasses.replace(place, schemas=[m for each in labelled for m in _members(each)])
+        return dataclasses.replace(place, schemas=_untagged(labelled))
     below = [each for member in members for each in _below(member, part)]
     if not below and len(members) > 1 and isinstance(part, str):
         kept = [each for each in members if _is_labelled(each, part)] or members

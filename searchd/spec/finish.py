@@ -9,7 +9,6 @@ from pydantic import Field, ValidationError
 from searchd.domain.distillation_plan import Baseline, OrderAlgorithm
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.subnet import Subnet
-from searchd.domain.teacher import Teaching
 from searchd.spec.base import Name, ResolutionText, Spec, TrialId
 from searchd.spec.distillations import FEATURE_MATCHING, DistillationSpec
 from searchd.spec.search import SearchSpec
@@ -32,7 +31,7 @@ class FineTuneSpec(Spec):
     """Learning rate at the start; it decreases to zero along a cosine."""
 
     def submission(
-        self, search: SearchSpec, name: str, trial: str, teacher: Teaching | None
+        self, search: SearchSpec, name: str, trial: str, teacher: Subnet | str | None
     ) -> DistillationSpec:
         """Return the distillation to submit for one detector.
 
@@ -40,12 +39,13 @@ class FineTuneSpec(Spec):
             search: The search that found the detector.
             name: Name of the new distillation.
             trial: Id of the trial that trained the detector.
-            teacher: Teacher of that trial.
+            teacher: Teacher of that trial: a subnet of the search's pool, or the name of a
+                registered teacher.
 
         Raises:
             InvalidValueError: The detector was trained without a teacher.
         """
-        if not isinstance(teacher, Subnet):
+        if teacher is None:
             raise InvalidValueError(
                 f"trial {trial} was trained without a teacher, and fine_tune keeps the teacher; "
                 "use the method distil"
@@ -97,7 +97,7 @@ class DistilSpec(Spec):
     `distillation` for that teacher."""
 
     def submission(
-        self, search: SearchSpec, name: str, trial: str, _teacher: Teaching | None
+        self, search: SearchSpec, name: str, trial: str, _teacher: Subnet | str | None
     ) -> DistillationSpec:
         """Return the distillation to submit for one detector; see `FineTuneSpec.submission`.
 

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from searchd.domain.detector import Family
 from searchd.domain.subnet import SubnetSpace
 from searchd.spec.base import Name, ResolutionText, Spec
+from searchd.spec.pretrained import PretrainedSpec
 from searchd.spec.training import HeadSpec, TrainingSpec, check_precision
 
 
@@ -120,6 +121,9 @@ class PoolSpec(Spec):
     head: HeadSpec = HeadSpec()
     """Head of every subnet; its family must be faster_rcnn. Its `neck_channels` is ignored, since
     `space` has the widths of the neck."""
+    pretrained: PretrainedSpec | None = None
+    """Backbone trained on ImageNet, from which the largest subnet starts. Tensors of other shapes
+    are copied as far as they fit. Null: random weights."""
     phases: tuple[ShrinkPhaseSpec, ...] = PAPER_PHASES
     """Phases of progressive shrinking, in the order in which they are trained. The default is
     Joint-DetNAS Table 8."""

@@ -24,6 +24,8 @@ _NAME_RULE = (
     'a name has lower-case letters, digits, "-" and "_", starts with a letter or digit, and has at '
     f"most {_MAX_NAME} characters"
 )
+_REFERENCE_PATTERN = r"^[A-Za-z0-9_-]+$"
+"""What a name, an id or a page token in a URL must match."""
 _IN_QUOTES = "; in YAML, write it in quotes"
 _FIELDS_HERE = "; the fields here are "
 _WRONG_KIND = frozenset({"string_type", "dataclass_type", "model_type", "dict_type", "tuple_type"})
@@ -151,6 +153,8 @@ def _tag(context: Mapping[str, Any], place: Place) -> str:
 
 
 def _without_fields(value: object, place: Place) -> str:
+    if isinstance(value, bytes):
+        return "the body is not JSON: its Content-Type must be application/json"
     key = "kind" if value in place.kinds else "name" if "name" in place.fields else None
     if isinstance(value, str) and key is not None:
         return f"must have fields, not be {shown(value)}; write {{{key}: {value[:_MAX_SHOWN]}}}"
@@ -191,6 +195,8 @@ def _pattern(value: object, context: Mapping[str, Any]) -> str:
             return name_sentence(str(value))
         case pattern if pattern == TRIAL_ID_PATTERN:
             return f"must be the id of a trial, for example s-7f3k2m-12, not {shown(value)}"
+        case pattern if pattern == _REFERENCE_PATTERN:
+            return f'has only letters, digits, "-" and "_", unlike {shown(value)}'
         case pattern:
             return f"must match {pattern}, not {shown(value)}"
 

@@ -22,8 +22,10 @@ from tests.searchd.store.factories import (
     run_trial,
     start_search,
     subnet_teacher,
+    teacher_progress,
     teacher_report,
     teacher_spec,
+    trained_teacher,
 )
 
 
@@ -104,7 +106,7 @@ def test_validate_only_registers_nothing(http: httpx.Client, database: Database)
     add_dataset(database)
     body = teacher_spec().model_dump(mode="json")
     response = http.post("/teachers", json=body, params={"validate_only": True})
-    assert (response.status_code, response.content) == (204, b"")
+    assert (response.status_code, response.json()) == (200, {"warnings": []})
     assert http.get("/teachers").json()["items"] == []
 
 
@@ -156,3 +158,34 @@ def test_checkpoints_must_lie_below_the_data_roots() -> None:
     check_teacher(subnet_teacher(), (Path("/data"),))
     with pytest.raises(InvalidValueError, match=r"mmdet.checkpoint='/etc/swin.pth' must be an abs"):
         check_teacher(specs[1], (Path("/data"),))
+    started = trained_teacher(train={"mmdet": {"config": "a", "checkpoint": "/etc/swin.pth"}})
+    with pytest.raises(InvalidValueError, match=r"train.mmdet.checkpoint='/etc/swin.pth' must be"):
+        check_teacher(started, (Path("/data"),))
+    check_teacher(trained_teacher(), (Path("/data"),))
+
+
+def test_a_training_is_followed_paused_and_cancelled(client: Client, database: Database) -> None:
+    add_dataset(database)
+    created = client.create_teacher(trained_teacher())
+    assert (created.status, created.epochs, created.desired) == (TeacherStatus.QUEUED, [], "run")
+    assert created.source == "mmdet faster-rcnn_r101_fpn_1x_coco, trained for 3 epochs"
+    with leased(database, f"teacher_training-{created.id}") as (session, lease):
+        queue.advance(session, lease, TeacherStatus.TRAINING, "its driver has started")
+        teachers.record_progress(session, lease, teacher_progress())
+    found = client.ask_of_teacher("strong", "pause")
+    assert (found.status, found.desired) == (TeacherStatus.TRAINING, "pause")
+    assert found.progress is not None
+    assert (found.progress.epoch, found.progress.losses) == (2, {"loss": 0.4})
+    assert [(epoch.epoch, epoch.losses) for epoch in found.epochs] == [(1, {"loss": 0.5})]
+    with database.write() as session:
+        queue.stopped(session, lease)
+    assert client.ask_of_teacher("strong", "cancel").status is TeacherStatus.CANCELLED
+    assert [epoch.epoch for epoch in client.get_teacher("strong").epochs] == [1]
+
+
+def test_a_check_cannot_be_paused(http: httpx.Client, client: Client, database: Database) -> None:
+    add_dataset(database)
+    client.create_teacher(teacher_spec())
+    response = http.post("/teachers/swin/pause")
+    assert response.status_code == 409
+    assert "swin cannot be paused; its check ends by itself" in response.json()["detail"]

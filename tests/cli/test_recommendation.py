@@ -49,7 +49,9 @@ def statistics() -> dict[str, object]:
 def add_checked(database: Database) -> None:
     dataset = add_dataset(database, ready=False)
     with leased(database, f"dataset_check-{dataset}") as (session, lease):
-        datasets.record_ready(session, lease, {"statistics": statistics()})
+        datasets.record_ready(
+            session, lease, {"statistics": statistics(), "class_names": ["cat", "dog"]}
+        )
 
 
 def test_init_writes_specs_that_can_be_submitted(

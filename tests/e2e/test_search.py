@@ -18,7 +18,9 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 
 def test_pool_is_trained_and_its_subnets_are_evaluated(client: Client, search: str) -> None:
-    pool = client.get_pool(client.get_search(search).pool_id)
+    pool_id = client.get_search(search).pool_id
+    assert pool_id is not None
+    pool = client.get_pool(pool_id)
     assert pool.status is PoolStatus.READY
     assert [epoch.phase for epoch in pool.epochs] == ["supernet", "shrink"]
     assert len({str(measured.subnet) for measured in pool.subnets}) == 2

@@ -1,5 +1,8 @@
-"""Teachers of all three kinds as a user registers them: real service, real Ray, real detectors."""
+"""Teachers of every kind as a user registers or trains them: real service, real Ray, real
+detectors."""
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,10 +12,10 @@ from safetensors.torch import save_file
 from api.client import Client
 from api.schemas import Teacher
 from detection.mmdet.config import assemble_mmdet
-from searchd.domain.lifecycle import TeacherStatus
-from searchd.spec import MmdetSpec, PoolSpec, PoolSubnetSpec, TeacherSpec
+from searchd.domain.lifecycle import SearchStatus, TeacherStatus, TrialStatus
+from searchd.spec import MmdetSpec, PoolSpec, PoolSubnetSpec, SearchSpec, TeacherSpec
 from tests.detection.test_teacher_loading import described
-from tests.e2e.specs import POOL
+from tests.e2e.specs import ONE_AT_A_TIME, POOL, SEARCH
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -81,3 +84,62 @@ def test_subnets_and_students_are_teachers_too(client: Client, search: str) -> N
     assert student.measurement is not None
     assert student.measurement.ap == at_its_best.ap
     assert student.measurement.macs == at_its_best.macs
+
+
+def test_a_teacher_is_fine_tuned_and_teaches_a_search_beside_the_pool(
+    client: Client, tmp_path: Path
+) -> None:
+    source = described("ResNeXt, Faster R-CNN", num_classes=7)
+    torch.manual_seed(0)
+    file = tmp_path / "other-classes.safetensors"
+    save_file(assemble_mmdet(source).state_dict(), file)
+    start = {"config": source.config, "checkpoint": file, "options": dict(source.options)}
+    training = {"epochs": 8, "batch_size": 4, "learning_rate": 0.01, "resolutions": ["64x64"]}
+    spec = {
+        "name": "fine-tuned",
+        "dataset": "shapes",
+        "resolution": "64x64",
+        "train": {"mmdet": start, "training": training},
+    }
+    client.create_teacher(TeacherSpec.model_validate(spec))
+    search = {
+        **SEARCH,
+        "name": "mixed",
+        "pool": None,
+        "teachers": {"pool": "teachers", "registered": ["fine-tuned"], "registered_share": 0.99},
+        "strategy": {"student_frozen_trials": 2, "min_channels": 2},
+        "budget": {"max_trials": 3},
+        "resources": ONE_AT_A_TIME,
+        "control": False,
+    }
+    client.submit_search(SearchSpec.model_validate(search))
+
+    _wait_until(lambda: len(client.get_teacher("fine-tuned").epochs) >= 2)
+    client.ask_of_teacher("fine-tuned", "pause")
+    _wait_until(lambda: client.get_teacher("fine-tuned").status is TeacherStatus.PAUSED)
+    assert client.get_search("mixed").status is SearchStatus.QUEUED
+    client.ask_of_teacher("fine-tuned", "resume")
+    teacher = client.wait_for_teacher("fine-tuned", poll_s=0.2)
+
+    check_measured(teacher, (4, 8, 16, 32, 64), 6)
+    assert [epoch.epoch for epoch in teacher.epochs] == [*range(1, 9)]
+    assert teacher.epochs[-1].losses["loss"] < teacher.epochs[0].losses["loss"]
+    messages = [event.message for event in client.teacher_events("fine-tuned")]
+    (loaded,) = [text for text in messages if text.startswith("loaded 344 of 348 weights")]
+    assert "roi_head.bbox_head.fc_cls.weight (8, 16) instead of (5, 16)" in loaded
+    ended = client.wait_for_search("mixed", poll_s=0.2)
+    assert ended.status is SearchStatus.SUCCEEDED, ended.status_reason
+    found = {trial.name: trial for trial in client.trials("mixed")}
+    assert found["0"].teacher == str(PoolSpec.model_validate(POOL).space.space.largest)
+    assert found["1"].teacher == "fine-tuned"
+    assert found["1"].checks is not None
+    assert teacher.measurement is not None
+    assert found["1"].checks.teacher_ap == teacher.measurement.ap
+    assert {trial.status for trial in found.values()} == {TrialStatus.SUCCEEDED}
+
+
+def _wait_until(condition: Callable[[], bool], timeout_s: float = 300) -> None:
+    ends = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < ends
+        time.sleep(0.1)

@@ -18,9 +18,17 @@ def test_there_is_one_of_each_kind() -> None:
     assert {
         field
         for spec in specs
-        for field in ("subnet", "trial", "mmdet")
+        for field in ("subnet", "trial", "mmdet", "train")
         if getattr(spec, field) is not None
-    } == {"subnet", "trial", "mmdet"}
+    } == {"subnet", "trial", "mmdet", "train"}
+
+
+def test_the_trained_teacher_starts_from_a_config_that_mmdet_ships() -> None:
+    train = read_spec(EXAMPLES / "teachers" / "trained_r101.yaml", TeacherSpec).train
+    assert train is not None
+    assert train.mmdet is not None
+    model = model_config(MmdetDetector(config=train.mmdet.config))
+    assert Normalisation.of(model["data_preprocessor"], "r101").order == (0, 1, 2)
 
 
 def test_subnet_is_the_demo_pools_largest() -> None:

@@ -79,14 +79,14 @@ def result(report: TeacherTrainingReport) -> TeacherReport:
     return report.result
 
 
-def collect(seen: list[TeacherProgress]) -> Callable[[TeacherProgress], bool]:
-    """Record every progress, and continue."""
+def noting(seen: list[TeacherProgress]) -> Callable[[TeacherProgress], bool]:
+    """Return what notes every progress and never stops the training."""
 
-    def record(at: TeacherProgress) -> bool:
+    def note(at: TeacherProgress) -> bool:
         seen.append(at)
         return True
 
-    return record
+    return note
 
 
 def test_a_checkpoint_of_other_classes_is_fine_tuned_into_a_teacher(
@@ -95,7 +95,7 @@ def test_a_checkpoint_of_other_classes_is_fine_tuned_into_a_teacher(
     seen: list[TeacherProgress] = []
     file = checkpoint(tmp_path, num_classes=7)
 
-    report = train_teacher(task(dataset, tmp_path, swin(file)), collect(seen))
+    report = train_teacher(task(dataset, tmp_path, swin(file)), noting(seen))
 
     found = result(report)
     assert isinstance(found.detector, MmdetDetector)
@@ -145,7 +145,7 @@ def test_a_stopped_training_resumes_where_it_was_and_ends_with_the_same_weights(
     assert (stopped.outcome, seen[-1].iteration) == (Outcome.STOPPED, 1)
     assert not (tmp_path / "parts" / "attempt-1" / "report.json").exists()
     second = task(dataset, tmp_path / "parts", train, attempt=2, slice_s=1e-6)
-    resumed = result(train_teacher(second, collect(seen)))
+    resumed = result(train_teacher(second, noting(seen)))
 
     assert resumed.weights.sha256 == at_once.weights.sha256
     assert [epoch.losses for epoch in resumed.epochs] == [epoch.losses for epoch in at_once.epochs]
@@ -168,7 +168,7 @@ def test_a_mask_head_is_left_out_since_boxes_cannot_train_it(
         "training": {**TRAINING, "epochs": 1},
     }
 
-    report = train_teacher(task(dataset, tmp_path, train), collect(seen))
+    report = train_teacher(task(dataset, tmp_path, train), noting(seen))
 
     found = result(report)
     assert seen[0].notes[0] == (

@@ -22,7 +22,7 @@ from detection.training import Training
 from searchd import artifacts
 from searchd.domain.lifecycle import FailureCause
 from searchd.domain.resolution import Resolution
-from searchd.domain.trial import Artifact, Evaluation, Outcome, TakeSubnet
+from searchd.domain.trial import Artifact, Evaluation, Outcome
 from searchd.messages import files
 from searchd.messages.reports import CHECKS, REPORT, Progress, Report
 from searchd.messages.tasks import TrialTask
@@ -152,6 +152,7 @@ class _Trial:
         # The child's architecture is stored before training begins.
         stored = [self._write_architecture(student)]
         yield from self._yield_progress(self._progress("prepare", 1, 0, 0, {}))
+        self.notes.texts += self.pair.notes
         model = load_student(student)
         yield from self._choose_teacher(model, resume)
         distiller = self.pair.distiller(model)
@@ -173,7 +174,7 @@ class _Trial:
             self.checks.found = CHECKS.validate_json(resume["checks"])
             training.load_state_dict(rescaled_state(resume, training))
             log.info("trial %s resumes at epoch %d", task.proposal.name, len(training.epochs) + 1)
-        if task.loaded_base is None and not isinstance(task.proposal.change, TakeSubnet):
+        if self.pair.trains or resume is not None:  # only what is trained has a checkpoint
             try:
                 yield from self._train(training, student)
             except StoppedEarly as early:

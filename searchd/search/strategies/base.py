@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from searchd.domain.subnet import SubnetSpace
+from searchd.domain.teacher import RegisteredTeacher
 from searchd.domain.trial import Proposal
 from searchd.search.history import Completion, Wait, search_trials, trials_without_gain
 from searchd.search.stopping_criteria import Limits
+from searchd.search.teacher_set import TeacherSet
 
 T = TypeVar("T")
 
@@ -69,10 +71,29 @@ class Strategy(ABC):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolStrategy(Strategy):
-    """A strategy that draws subnets from a pool."""
+    """A strategy whose detectors are subnets of a pool."""
 
     space: SubnetSpace
     """The pool's subnets."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaughtStrategy(Strategy):
+    """A strategy whose students are taught by subnets of a pool, registered teachers, or both."""
+
+    space: SubnetSpace | None = None
+    """The pool's subnets; None without a pool."""
+    registered: tuple[RegisteredTeacher, ...] = ()
+    """The registered teachers."""
+    registered_share: float = 0.5
+    """See `TeacherSet.registered_share`."""
+
+    @property
+    def teachers(self) -> TeacherSet:
+        """The teachers to draw from."""
+        return TeacherSet(
+            space=self.space, registered=self.registered, registered_share=self.registered_share
+        )
 
 
 def spent(max_trials: int, proposals: Sequence[Proposal]) -> str | None:

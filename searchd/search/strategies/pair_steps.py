@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from searchd.domain.actions import ACTION_KINDS, ActionKind, LayerImportance, legal_actions
 from searchd.domain.architecture import Architecture
 from searchd.domain.subnet import Subnet
-from searchd.domain.teacher import TeacherCandidates
+from searchd.domain.teacher import RegisteredTeacher, Teacher, TeacherCandidates
 from searchd.domain.trial import (
     BASE_NAME,
     Change,
@@ -23,8 +23,8 @@ from searchd.domain.trial import (
     trial_name,
 )
 from searchd.search.history import Completion, completion_of, search_trials
-from searchd.search.sampling import mutate_subnet, sample_subnets
-from searchd.search.strategies.base import PoolStrategy, option
+from searchd.search.sampling import sample_subnets
+from searchd.search.strategies.base import TaughtStrategy, option
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,9 +64,9 @@ class PairSettings:
     )
     teacher_policy: TeacherPolicy = option(
         TeacherPolicy.MUTATE,
-        "How a trial gets its teacher. mutate: a mutation of the parent's teacher. fixed: always "
-        "the largest subnet. random: a random subnet. nearest: the nearest of several random "
-        "subnets.",
+        "How a trial gets its teacher. mutate: a mutation of the parent's teacher, or a registered "
+        "teacher. fixed: always the largest subnet, or the only registered teacher. random: a "
+        "random teacher. nearest: the nearest of several random subnets.",
     )
     another_gene_probability: float = option(
         0.3,
@@ -83,8 +83,9 @@ class PairSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PairSteps(PoolStrategy):
-    """Trial 0 is (S_base, P_super); every other trial changes the pair of an earlier one."""
+class PairSteps(TaughtStrategy):
+    """Trial 0 is (S_base, P_super), or the base under the first registered teacher if there is no
+    pool; every other trial changes the pair of an earlier one."""
 
     settings: PairSettings = PairSettings()
 
@@ -124,7 +125,10 @@ class PairSteps(PoolStrategy):
             )
             if legal:
                 return rng.choice(legal[rng.choice(list(legal))])
-        return MutateTeacher() if settings.teacher_policy is TeacherPolicy.MUTATE else Train()
+        mutates = settings.teacher_policy is TeacherPolicy.MUTATE
+        return (
+            MutateTeacher() if mutates and not self.teachers.has_one_registered_alone else Train()
+        )
 
     def _edits_student(self, number: int, rng: random.Random) -> bool:
         settings = self.settings
@@ -135,20 +139,22 @@ class PairSteps(PoolStrategy):
 
     def _teacher(
         self, number: int, parent: Completion, change: Change, rng: random.Random
-    ) -> Subnet | TeacherCandidates:
-        settings = self.settings
-        inherited = parent.teacher or self.space.largest
-        assert isinstance(inherited, Subnet)  # these strategies propose no others, or it is chosen
+    ) -> Teacher | TeacherCandidates:
+        settings, teachers = self.settings, self.teachers
+        inherited = parent.teacher or teachers.first
+        # These strategies propose no others: one of several candidates has been chosen.
+        assert isinstance(inherited, Subnet | RegisteredTeacher)
         if settings.teacher_policy is TeacherPolicy.RANDOM:
-            return self.space.sample(rng)
+            return teachers.draw(rng)
         if isinstance(change, MutateTeacher):
-            return mutate_subnet(inherited, self.space, rng, settings.another_gene_probability)
+            return teachers.another(inherited, rng, settings.another_gene_probability)
         if (
             settings.teacher_policy is TeacherPolicy.NEAREST
             and isinstance(change, Train)
             and number
         ):
+            assert self.space is not None  # a spec with this policy has a pool
             return TeacherCandidates(
                 candidates=sample_subnets(self.space, settings.nearest_candidates, rng)
             )
-        return inherited  # with a fixed teacher, trial 0's: the largest
+        return inherited  # with a fixed teacher, that of trial 0

@@ -18,7 +18,7 @@ from searchd.domain.trial import (
     trial_name,
 )
 from searchd.search.history import Completion, Wait, completion_of, search_trials
-from searchd.search.strategies.base import PoolStrategy, option
+from searchd.search.strategies.base import TaughtStrategy, option
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +62,8 @@ class PipelineSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pipeline(PoolStrategy):
-    """A chain of trials under the largest subnet: each inherits the student of the trial before it,
+class Pipeline(TaughtStrategy):
+    """A chain of trials under the first teacher: each inherits the student of the trial before it,
     and the first prunes. `max_trials` is the settings' `num_trials`."""
 
     settings: PipelineSettings = PipelineSettings()
@@ -95,7 +95,7 @@ class Pipeline(PoolStrategy):
             number=len(earlier),
             parent=parent,
             change=change,
-            teacher=self.space.largest,
+            teacher=self.teachers.first,
             seed=self.generator(name).getrandbits(31),
             completed_before=len(completions),
         )

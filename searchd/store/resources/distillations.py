@@ -9,13 +9,13 @@ from sqlalchemy.orm import Session
 from searchd.domain.distillation_plan import Plan
 from searchd.domain.errors import ConflictError, InvalidValueError, NotFoundError
 from searchd.domain.lifecycle import SearchStatus, TrialStatus, WorkKind
-from searchd.domain.subnet import Subnet
 from searchd.domain.teacher import RegisteredTeacher, Teacher
 from searchd.spec import DistillationSpec, HeadSpec, check_subnets, subnets_of
 from searchd.store import paging
 from searchd.store.base import new_id
 from searchd.store.models import DistillationRow, PoolRow, RunRow, TeacherRow, TrialRow
 from searchd.store.resources import creation, references
+from searchd.store.resources import teachers as registered_teachers
 from searchd.store.runs import retention, trials
 from searchd.store.work.lease import Lease, hold
 
@@ -41,7 +41,7 @@ def create(
     pool = None if spec.pool is None else references.pool(session, spec.pool)
     origin = None if spec.student.trial is None else _origin(session, spec, spec.student.trial)
     _check_pool(spec, pool, origin)
-    for name in _registered_names(spec):
+    for name in spec.registered:
         references.teacher(session, name, spec.dataset)
     row = DistillationRow(
         id=new_id("kd"),
@@ -84,9 +84,8 @@ def page(
 def registered(session: Session, spec: DistillationSpec) -> dict[str, TeacherRow]:
     """Return the registered teachers of a distillation, by the names that its order uses."""
     names = {label: each for label, each in spec.teachers.items() if isinstance(each, str)}
-    rows = session.scalars(select(TeacherRow).where(TeacherRow.name.in_(list(names.values()))))
-    by_name = {row.name: row for row in rows}
-    return {label: by_name[name] for label, name in names.items()}
+    found = registered_teachers.of_run(session, spec)
+    return {label: found[name] for label, name in names.items()}
 
 
 def teachers(session: Session, row: DistillationRow) -> dict[str, Teacher]:
@@ -155,7 +154,3 @@ def _check_pool(spec: DistillationSpec, pool: PoolRow | None, origin: TrialRow |
         )
     head = spec.head if origin is None or origin.detector is None else HeadSpec.of(origin.detector)
     check_subnets(spec, pool.spec, head)
-
-
-def _registered_names(spec: DistillationSpec) -> list[str]:
-    return [each for each in spec.teachers.values() if not isinstance(each, Subnet)]

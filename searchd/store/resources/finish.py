@@ -5,13 +5,15 @@ from sqlalchemy.orm import Session
 
 from searchd.domain.errors import ConflictError, InvalidValueError
 from searchd.domain.lifecycle import is_final
+from searchd.domain.subnet import Subnet
+from searchd.domain.teacher import RegisteredTeacher
 from searchd.domain.trial import TrialRole
 from searchd.search.history import OperatingPoint
 from searchd.search.pareto import knee, pareto_front
 from searchd.spec import DistillationSpec, FinishSpec, SearchSpec
 from searchd.store.models import DistillationRow, SearchRow, TrialRow
 from searchd.store.models.resources import NAME_LENGTH
-from searchd.store.resources import distillations
+from searchd.store.resources import distillations, teachers
 from searchd.store.runs import completions, trials
 
 _Found = tuple[str, OperatingPoint]
@@ -75,9 +77,18 @@ def _improve(
     session: Session, search: SearchRow, row: TrialRow, wanted: FinishSpec, owner: str | None
 ) -> DistillationRow:
     name = _name(search, row, wanted)
-    spec = wanted.method.submission(_spec(search), name, row.id, row.teacher)
+    spec = wanted.method.submission(_spec(search), name, row.id, _teacher(session, row))
     earlier = _earlier(session, spec, owner)
     return earlier or distillations.create(session, spec, owner=owner)
+
+
+def _teacher(session: Session, row: TrialRow) -> Subnet | str | None:
+    """Return the teacher of a trial as a distillation names it."""
+    teacher = row.teacher
+    if isinstance(teacher, RegisteredTeacher):
+        return teachers.get(session, teacher.teacher).name
+    assert teacher is None or isinstance(teacher, Subnet)  # searches have no others
+    return teacher
 
 
 def _earlier(session: Session, spec: DistillationSpec, owner: str | None) -> DistillationRow | None:

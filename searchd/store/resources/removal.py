@@ -32,15 +32,11 @@ _SHOWN = 5
 """Number of users that an error names."""
 
 
-User = PoolRow | TeacherRow | RunRow
-"""What refers to a data set or a pool."""
-
-
-def users(session: Session, row: AnyResource) -> list[User]:
+def users(session: Session, row: AnyResource) -> list[PoolRow | TeacherRow | RunRow]:
     """Return the pools, teachers and runs that refer to a data set, pool or teacher."""
     if isinstance(row, TeacherRow):
         return [run for run in session.scalars(select(RunRow)) if row.name in _teachers_of(run)]
-    found: list[User] = []
+    found: list[PoolRow | TeacherRow | RunRow] = []
     for table in _USERS.get(type(row), ()):
         found += session.scalars(select(table).where(_refers(table, row)))
     return found
@@ -59,7 +55,7 @@ def check_unused(session: Session, row: AnyResource) -> None:
         raise ConflictError(f"{row.name} is used by {listed}{more}, and cannot be deleted")
 
 
-def is_replaceable(session: Session, row: AnyResource | User) -> bool:
+def is_replaceable(session: Session, row: AnyResource | RunRow) -> bool:
     """Return whether a new resource of its name may replace it: it failed without any result.
 
     The caller has locked its work. A result is an epoch, a measurement or a file. A data set has
@@ -119,7 +115,7 @@ def delete_rows(session: Session, row: AnyResource) -> None:
     session.expire_all()
 
 
-def _has_result(session: Session, row: AnyResource | User) -> bool:
+def _has_result(session: Session, row: AnyResource | RunRow) -> bool:
     if isinstance(row, DatasetRow):
         return row.summary is not None and bool(users(session, row))
     if isinstance(row, TeacherRow):
@@ -153,11 +149,13 @@ def _any(session: Session, *conditions: ColumnElement[bool]) -> bool:
     return bool(session.scalar(select(or_(*(exists().where(each) for each in conditions)))))
 
 
-def _trials(session: Session, row: AnyResource | User) -> Iterator[TrialRow]:
+def _trials(session: Session, row: AnyResource | RunRow) -> Iterator[TrialRow]:
     return iter(session.scalars(select(TrialRow).where(TrialRow.run_id == row.id)))
 
 
-def _refers(table: type[User], row: DatasetRow | PoolRow | AnyResource) -> ColumnElement[bool]:
+def _refers(
+    table: type[PoolRow | TeacherRow | RunRow], row: DatasetRow | PoolRow | AnyResource
+) -> ColumnElement[bool]:
     if isinstance(row, DatasetRow):
         return table.dataset_id == row.id
     assert not issubclass(table, PoolRow)  # a pool refers to no pool
@@ -169,7 +167,7 @@ def _teachers_of(run: RunRow) -> list[str]:
     return [each for each in named.values() if isinstance(each, str)]
 
 
-def _noun(row: User) -> str:
+def _noun(row: PoolRow | TeacherRow | RunRow) -> str:
     if isinstance(row, RunRow):
         return row.kind
     return "pool" if isinstance(row, PoolRow) else "teacher"

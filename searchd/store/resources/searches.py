@@ -9,11 +9,11 @@ from searchd.domain.errors import InvalidValueError
 from searchd.domain.lifecycle import SearchStatus, TrialStatus, WorkKind
 from searchd.domain.trial import TrialRole
 from searchd.search.history import ranking
-from searchd.spec import SearchSpec, check_pool
+from searchd.spec import SearchSpec, check_pool, check_teacher
 from searchd.store import paging
 from searchd.store.base import new_id
 from searchd.store.models import PoolRow, SearchRow, TrialRow
-from searchd.store.resources import creation, references
+from searchd.store.resources import creation, references, teachers
 from searchd.store.runs import completions, trials
 
 ACTIVE = (
@@ -35,16 +35,20 @@ def create(
     """Create a search and queue it.
 
     Raises:
-        ConflictError: The name is taken, the key was used for another body, or the data set or
-            the pool has failed.
-        InvalidValueError: The data set or the pool does not exist, or the pool does not fit.
+        ConflictError: The name is taken, the key was used for another body, or the data set, the
+            pool or a teacher has failed.
+        InvalidValueError: One of them does not exist, or the pool or a teacher does not fit.
     """
     row = creation.repeated(session, SearchRow, spec, idempotency_key, owner)
     if row is not None:
         return row
     dataset = references.dataset(session, spec.dataset)
-    pool = references.pool(session, spec.pool)
-    _check_fit(spec, pool)
+    pool = None if spec.pool is None else references.pool(session, spec.pool)
+    if pool is not None:
+        _check_fit(spec, pool)
+    for name in spec.registered:
+        teacher = references.teacher(session, name, spec.dataset)
+        check_teacher(spec, name, teachers.traits_of(session, teacher))
     row = SearchRow(
         id=new_id("s"),
         name=spec.name,
@@ -52,7 +56,7 @@ def create(
         idempotency_key=idempotency_key,
         owner=owner,
         dataset_id=dataset.id,
-        pool_id=pool.id,
+        pool_id=None if pool is None else pool.id,
     )
     row.status = SearchStatus.QUEUED
     return creation.insert(session, row, WorkKind.SEARCH, "waits for admission")

@@ -30,11 +30,12 @@ WEIGHTS = (STUDENT, ADAPTERS)
 _CLIMBERS = (JointDetNasSpec, PoolSearchSpec)
 """Strategies whose trials descend from one of their top-k trials."""
 _ENDED_POOLS = (PoolStatus.READY, PoolStatus.FAILED, PoolStatus.CANCELLED)
+_ENDED_TEACHERS = (TeacherStatus.READY, TeacherStatus.FAILED, TeacherStatus.CANCELLED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetainedRun:
-    """A run or a pool that may have files to collect."""
+    """A run or a training that may have files to collect."""
 
     id: str
     kind: WorkKind
@@ -76,16 +77,21 @@ def runs(session: Session) -> Sequence[RetainedRun]:
     ]
 
 
-def ended_pools(session: Session) -> Sequence[RetainedRun]:
-    """Return the pools that have ended."""
-    rows = session.execute(
-        select(PoolRow.id, PoolRow.num_events, PoolRow.finished_at).where(
-            PoolRow.status.in_(_ENDED_POOLS)
+def ended_trainings(session: Session) -> Sequence[RetainedRun]:
+    """Return the trainings of pools and teachers that have ended."""
+    pools = session.scalars(select(PoolRow).where(PoolRow.status.in_(_ENDED_POOLS)))
+    teachers = session.scalars(
+        select(TeacherRow).where(
+            TeacherRow.status.in_(_ENDED_TEACHERS), TeacherRow.started_at.is_not(None)
         )
     )
+    rows: list[tuple[WorkKind, PoolRow | TeacherRow]] = [
+        *((WorkKind.POOL, row) for row in pools),
+        *((WorkKind.TEACHER_TRAINING, row) for row in teachers),
+    ]
     return [
-        RetainedRun(id=id_, kind=WorkKind.POOL, num_events=count, ended_at=at)
-        for id_, count, at in rows
+        RetainedRun(id=row.id, kind=kind, num_events=row.num_events, ended_at=row.finished_at)
+        for kind, row in rows
     ]
 
 

@@ -17,12 +17,13 @@ from searchd import artifacts
 from searchd.domain.architecture import preset
 from searchd.domain.detector import Detector
 from searchd.domain.distillation_methods import MethodName
-from searchd.domain.lifecycle import PoolStatus, SearchStatus
+from searchd.domain.lifecycle import PoolStatus, SearchStatus, TeacherStatus
+from searchd.domain.teacher import RegisteredTeacher
 from searchd.domain.trial import Artifact, Train
 from searchd.messages.reports import EpochMetrics
-from searchd.spec import DatasetSpec, MethodSpec, MethodsSpec
+from searchd.spec import DatasetSpec, MethodSpec, MethodsSpec, TeachersSpec
 from searchd.store import Database
-from searchd.store.resources import datasets, pools, searches
+from searchd.store.resources import datasets, pools, searches, teachers
 from searchd.store.work import queue
 from tests.cli.conftest import Run
 from tests.elastic_pool.tiny import TINY_HEAD, TINY_SPACE, make_pool_spec
@@ -36,6 +37,8 @@ from tests.searchd.store.factories import (
     search_proposal,
     search_spec,
     succeeded,
+    teacher_report,
+    trained_teacher,
 )
 
 pytestmark = pytest.mark.timeout(60)  # real detectors are trained
@@ -88,8 +91,15 @@ def method(request: pytest.FixtureRequest) -> MethodName:
 
 
 @pytest.fixture
-def trial(database: Database, stored: Stored, method: MethodName) -> str:
-    """Id of a trial that was distilled from the smallest subnet of a pool."""
+def is_registered(request: pytest.FixtureRequest) -> bool:
+    """Whether the teacher is a registered one, and not a subnet."""
+    return getattr(request, "param", False)
+
+
+@pytest.fixture
+def trial(database: Database, stored: Stored, method: MethodName, is_registered: bool) -> str:
+    """Id of a trial that was distilled from the smallest subnet of a pool, or from a registered
+    teacher."""
     with database.write() as session:
         dataset = datasets.create(session, stored.dataset)
     with leased(database, f"dataset_check-{dataset.id}") as (session, lease):
@@ -101,8 +111,11 @@ def trial(database: Database, stored: Stored, method: MethodName) -> str:
         report = replace(pool_report(pool.id), supernet=stored.supernet, subnets=())
         pools.record_report(session, lease, report)
     distillation = MethodsSpec(methods=(MethodSpec(name=method),))
+    teacher_id = _registered(database, stored)
+    registered = TeachersSpec(registered=("strong",))
     with database.write() as session:
-        search = searches.create(session, search_spec(distillation=distillation))
+        spec = search_spec(distillation=distillation, teachers=registered)
+        search = searches.create(session, spec)
     with leased(database, f"search-{search.id}") as (session, lease):
         queue.advance(session, lease, SearchStatus.PREPARING, "driver started")
         queue.advance(session, lease, SearchStatus.RUNNING, "base trained")
@@ -121,9 +134,22 @@ def trial(database: Database, stored: Stored, method: MethodName) -> str:
         epochs=(_epoch(1, {"loss_cls": 0.5, "sgfi": 4.0}),),
         artifacts=(stored.student, stored.adapters),
     )
-    proposal = search_proposal(0, change=Train(), teacher=TINY_SPACE.smallest)
+    strong = RegisteredTeacher(teacher=teacher_id)
+    teacher = strong if is_registered else TINY_SPACE.smallest
+    proposal = search_proposal(0, change=Train(), teacher=teacher)
     run_trial(database, lease, proposal, report_of_child)
     return f"{search.id}-0"
+
+
+def _registered(database: Database, stored: Stored) -> str:
+    """Register the student's weights as a trained teacher; return its id."""
+    with database.write() as session:
+        row = teachers.create(session, trained_teacher())
+    report = replace(teacher_report(), detector=STUDENT, weights=stored.student)
+    with leased(database, f"teacher_training-{row.id}") as (session, lease):
+        queue.advance(session, lease, TeacherStatus.TRAINING, "started")
+        teachers.record_report(session, lease, report)
+    return row.id
 
 
 def _epoch(number: int, losses: dict[str, float]) -> EpochMetrics:
@@ -248,6 +274,12 @@ def test_logits_are_correlated_with_the_teachers(searchd: Run, trial: str, tmp_p
     assert found["mean_absolute_difference"] > 0.001
     _assert_drawn(plot)
     assert "mean_absolute_difference" in searchd("analyse", "logits", trial).stdout
+
+
+@pytest.mark.parametrize("is_registered", [True], indirect=True)
+def test_a_registered_teacher_is_loaded_with_its_stored_weights(searchd: Run, trial: str) -> None:
+    found = json.loads(searchd("analyse", "logits", trial, "--format", "json").stdout)
+    assert found["student"] == found["teacher"], "both have the same weights here"
 
 
 @pytest.mark.parametrize("analysis", ["levels", "logits"])

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from searchd import artifacts
 from searchd.coordinator import sweeper as sweeping
-from searchd.coordinator.sweeper import INTERVAL_S, Sweeper, unneeded_pool_files
+from searchd.coordinator.sweeper import INTERVAL_S, Sweeper, unneeded_training_files
 from searchd.domain.errors import CollectedError, ConflictError
-from searchd.domain.lifecycle import SearchStatus
+from searchd.domain.lifecycle import SearchStatus, TeacherStatus
 from searchd.domain.trial import Artifact, Proposal
 from searchd.messages.reports import Report
 from searchd.search.ask_tell import AskTell, Completion
@@ -27,7 +27,7 @@ from searchd.store.base import Base
 from searchd.store.models import TrialRow
 from searchd.store.resources import searches
 from searchd.store.runs import reports, retention, trials
-from searchd.store.work import queue
+from searchd.store.work import queue, requests
 from tests.searchd.conftest import FakeClock
 from tests.searchd.search.scripted import SPACE
 from tests.searchd.store import factories
@@ -301,10 +301,31 @@ def test_everything_is_kept_when_the_operator_wants_that(site: Site) -> None:
     assert "0/attempt-1/student" in site.files()
 
 
-def test_the_training_checkpoint_of_a_pool_that_has_ended_is_not_needed() -> None:
-    left = ["attempt-1/resume.pt", "attempt-2/weights.safetensors.0a1b.partial"]
+def test_the_checkpoints_of_a_cancelled_teacher_are_removed_and_its_weights_stay(
+    site: Site,
+) -> None:
+    teacher_id = factories.add_teacher(site.database, ready=False)
+    with factories.leased(site.database, f"teacher_training-{teacher_id}") as (session, lease):
+        queue.advance(session, lease, TeacherStatus.TRAINING, "started")
+        requests.ask_to_cancel(session, teacher_id)
+        queue.stopped(session, lease)
+    root = site.settings.artifact_root
+    for file in ("resume.pt", "epoch.pt", "teacher.safetensors"):
+        uri = artifacts.join(root, "teachers", teacher_id, "attempt-1", file)
+        artifacts.write(uri, b"content", name="any")
+    site.clock.pass_s(HOUR_S + 60)
+
+    (swept,) = [each for each in site.sweeper.sweep_all() if each.resource_id == teacher_id]
+
+    assert (swept.num_files, swept.size_bytes) == (2, 14)
+    folder = Path(root, "teachers", teacher_id, "attempt-1")
+    assert [file.name for file in folder.iterdir()] == ["teacher.safetensors"]
+
+
+def test_the_training_checkpoints_of_what_has_ended_are_not_needed() -> None:
+    left = ["attempt-1/resume.pt", "attempt-1/epoch.pt", "attempt-2/weights.0a1b.partial"]
     stays = ["attempt-2/weights.safetensors", "attempt-2/teachers/ab-64x64.json", "report.json"]
-    assert unneeded_pool_files([*left, *stays]) == left
+    assert unneeded_training_files([*left, *stays]) == left
 
 
 class Killed(BaseException):

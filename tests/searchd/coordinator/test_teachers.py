@@ -8,11 +8,11 @@ from searchd.coordinator.jobs import Node
 from searchd.coordinator.loop import Action, Coordinator, CoordinatorEvent
 from searchd.domain.lifecycle import DatasetStatus, PoolStatus, TeacherStatus
 from searchd.domain.trial import Outcome
-from searchd.spec import TeacherSpec
+from searchd.spec import TeacherSpec, TeachersSpec
 from searchd.store import Database
 from searchd.store.models import TeacherRow
-from searchd.store.resources import datasets, pools, teachers
-from searchd.store.work import queue
+from searchd.store.resources import datasets, pools, searches, teachers
+from searchd.store.work import queue, requests
 from tests.searchd.conftest import FakeClock
 from tests.searchd.coordinator.scripted_jobs import ScriptedJobs
 from tests.searchd.store import factories
@@ -128,3 +128,40 @@ def test_teachers_are_evaluated_beside_the_most_searches(
     registered(sqlite, factories.teacher_spec())
 
     assert [event.action for event in coordinator.step()] == [Action.STARTED, Action.STARTED]
+
+
+def test_a_search_waits_until_its_teacher_is_trained(
+    sqlite: Database, coordinator: Coordinator
+) -> None:
+    factories.add_dataset(sqlite)
+    teacher_id = factories.add_teacher(sqlite, ready=False)
+    spec = TeachersSpec(registered=("strong",))
+    with sqlite.write() as session:
+        searches.create(session, factories.search_spec(pool=None, teachers=spec))
+
+    training, waiting = coordinator.step()
+    assert training == CoordinatorEvent(
+        Action.STARTED, f"teacher_training-{teacher_id}", f"job teacher_training-{teacher_id}-1"
+    )
+    assert waiting.action is Action.WAITS
+    with sqlite.write() as session:
+        found = searches.get(session, "first")
+        assert found.status_reason == "waits for teacher strong, which is queued"
+        lease = queue.lease_of(queue.of_resource(session, teacher_id))
+        queue.advance(session, lease, TeacherStatus.TRAINING, "started")
+        teachers.record_report(session, lease, factories.teacher_report())
+    assert coordinator.step()[-1].action is Action.STARTED
+
+
+def test_a_search_fails_with_its_teacher(sqlite: Database, coordinator: Coordinator) -> None:
+    factories.add_dataset(sqlite)
+    teacher_id = factories.add_teacher(sqlite, ready=False)
+    spec = TeachersSpec(registered=("strong",))
+    with sqlite.write() as session:
+        searches.create(session, factories.search_spec(pool=None, teachers=spec))
+        requests.ask_to_cancel(session, teacher_id)
+
+    assert coordinator.step()[-1].action is Action.GAVE_UP
+    with sqlite.read() as session:
+        reason = searches.get(session, "first").status_reason
+    assert reason == "teacher strong is cancelled: cancelled by a user"

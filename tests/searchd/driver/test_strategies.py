@@ -1,5 +1,6 @@
 """The strategy of a search, from what was submitted."""
 
+from searchd.domain.teacher import RegisteredTeacher
 from searchd.domain.trial import PruneToMacs, TeacherPolicy
 from searchd.driver.strategies import strategy_of
 from searchd.search.strategies.base import Strategy
@@ -13,6 +14,7 @@ from searchd.spec import (
     PipelineSpec,
     PoolSearchSpec,
     RandomSpec,
+    TeachersSpec,
 )
 from tests.searchd.store import factories
 
@@ -46,6 +48,19 @@ def test_pool_search_has_no_controls() -> None:
     assert strategy_of(spec, POOL) == PoolSearch(
         space=SPACE, max_trials=9, patience=3, control=False, settings=submitted
     )
+
+
+def test_registered_teachers_are_drawn_with_the_share_of_the_search() -> None:
+    strong = RegisteredTeacher(teacher="t-1")
+    teachers = TeachersSpec(registered=("strong",), registered_share=0.2)
+    both = strategy_of(factories.search_spec(teachers=teachers), POOL, registered=[strong])
+    alone = strategy_of(
+        factories.search_spec(pool=None, teachers=teachers), None, registered=[strong]
+    )
+    assert isinstance(both, JointDetNas)
+    assert isinstance(alone, JointDetNas)
+    assert (both.space, both.registered, both.registered_share) == (SPACE, (strong,), 0.2)
+    assert (alone.space, alone.registered) == (None, (strong,))
 
 
 def test_pipeline_ends_after_its_own_number_of_trials() -> None:

@@ -44,7 +44,7 @@ def recommended(
         machine,
         budget_s=hours * HOUR,
         seconds=seconds,
-        start=start or Start(section={}),
+        start=start or Start(),
     )
 
 
@@ -140,9 +140,27 @@ def test_one_stage_checkpoint_is_distilled_by_methods_that_fit_it() -> None:
     found = recommended(hours=12, start=Start(section={"mmdet": checkpoint}, loaded=loaded))
     methods = [method.name for method in found.search.distillation.methods]
     assert methods == ["proposal_feature", "prediction_conversion"]
-    assert found.search.base.backbone is None
     assert found.search.base.mmdet is not None
     check_pool(found.search, found.pool)
+
+
+def test_pretrained_weights_make_the_published_width() -> None:
+    weights = {"torchvision": "ResNet18_Weights.IMAGENET1K_V1"}
+    found = recommended(hours=12, start=Start(pretrained={"resnet18": weights}))
+    base = found.search.base
+    assert base.pretrained is not None
+    assert (base.backbone, base.base_channels) == ("resnet18", 64)
+    assert base.training.learning_rate == 0.005
+    assert found.pool.pretrained is None, "its blocks are those of a ResNet-50"
+
+
+def test_pool_starts_from_the_weights_of_a_resnet50() -> None:
+    weights = {"timm": "resnet50.a1_in1k"}
+    gpus = Machine(cpus=16, gpus=8)
+    found = recommended(machine=gpus, hours=300, start=Start(pretrained={"resnet50": weights}))
+    assert found.search.base.backbone == "resnet50"
+    assert found.pool.pretrained is not None
+    assert found.pool.pretrained.timm == "resnet50.a1_in1k"
 
 
 def test_facts_are_read_from_the_statistics_of_a_check() -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from searchd.domain.errors import InvalidValueError
+from searchd.domain.teacher import RegisteredTeacher
 from searchd.domain.trial import Proposal, TeacherPolicy, Train, TrialRole
 from searchd.search.ask_tell import AskTell, Finished, Wait, replay
 from searchd.search.history import lineage, ranking
@@ -25,6 +26,7 @@ from tests.searchd.search.scripted import (
     with_base,
 )
 
+REGISTERED = (RegisteredTeacher(teacher="t-1"), RegisteredTeacher(teacher="t-2"))
 EVERY_STRATEGY = (
     JointDetNas(
         space=SPACE, max_trials=30, patience=30, settings=JointDetNasSettings(min_channels=4)
@@ -45,6 +47,20 @@ EVERY_STRATEGY = (
     RandomSearch(space=SPACE, max_trials=20, settings=PairSettings(min_channels=4)),
     PoolSearch(space=SPACE, max_trials=30, patience=30),
     Pipeline(space=SPACE, max_trials=5, settings=PipelineSettings(macs_fraction=0.7)),
+    JointDetNas(space=SPACE, registered=REGISTERED, registered_share=0.3, max_trials=30),
+    JointDetNas(registered=REGISTERED, max_trials=30, settings=JointDetNasSettings(min_channels=4)),
+    JointDetNas(
+        registered=REGISTERED[:1],
+        max_trials=20,
+        settings=JointDetNasSettings(teacher_policy=TeacherPolicy.FIXED),
+    ),
+    RandomSearch(
+        space=SPACE,
+        registered=REGISTERED,
+        max_trials=20,
+        settings=PairSettings(teacher_policy=TeacherPolicy.RANDOM),
+    ),
+    Pipeline(registered=REGISTERED[:1], max_trials=5),
 )
 
 

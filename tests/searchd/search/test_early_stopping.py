@@ -11,7 +11,7 @@ from searchd.domain.trial import MutateTeacher, Outcome, Proposal, Train, TrialR
 from searchd.search.early_stopping import abandon_below
 from searchd.search.history import Completion
 from searchd.search.strategies.joint_detnas import JointDetNas
-from tests.searchd.search.scripted import BACKBONE, STRATEGY
+from tests.searchd.search.scripted import BACKBONE, SPACE, STRATEGY
 
 
 def with_top_k(strategy: JointDetNas, top_k: int) -> JointDetNas:
@@ -24,7 +24,7 @@ NEW = Proposal(
     number=9,
     parent="0",
     change=MutateTeacher(),
-    teacher=STRATEGY.space.largest,
+    teacher=SPACE.largest,
     seed=0,
     completed_before=6,
 )

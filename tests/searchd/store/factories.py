@@ -12,9 +12,9 @@ from sqlalchemy.orm import Session
 
 from searchd.domain.actions import PruneLayer
 from searchd.domain.architecture import preset
-from searchd.domain.detector import Detector, MmdetDetector
+from searchd.domain.detector import Detector, Family, MmdetDetector
 from searchd.domain.errors import SearchdError
-from searchd.domain.lifecycle import PoolStatus, SearchStatus
+from searchd.domain.lifecycle import PoolStatus, SearchStatus, TeacherStatus
 from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import Subnet
 from searchd.domain.trial import (
@@ -51,7 +51,7 @@ from searchd.spec import (
 )
 from searchd.store import Database, Lease
 from searchd.store.models import DistillationRow, SearchRow, TrialRow
-from searchd.store.resources import datasets, distillations, pools, searches
+from searchd.store.resources import datasets, distillations, pools, searches, teachers
 from searchd.store.runs import reports, trials
 from searchd.store.work import queue
 
@@ -228,13 +228,14 @@ def pool_report(pool: str, outcome: Outcome = Outcome.SUCCEEDED, reason: str = "
     )
 
 
-def teacher_report() -> TeacherReport:
+def teacher_report(family: Family = Family.RETINANET) -> TeacherReport:
     return TeacherReport(
         detector=MmdetDetector(config="retinanet_swin-t-p4-w7_fpn_1x_coco", num_classes=4),
         weights=artifact("teacher"),
         params=38_474_170,
         evaluation=evaluation(),
         levels=(FeatureLevel(stride=8, channels=256), FeatureLevel(stride=16, channels=256)),
+        family=family,
     )
 
 
@@ -272,6 +273,17 @@ def add_pool(database: Database, *, ready: bool = True) -> str:
         with leased(database, f"pool-{row.id}") as (session, lease):
             queue.advance(session, lease, PoolStatus.TRAINING, "started")
             pools.record_report(session, lease, pool_report(row.id))
+    return row.id
+
+
+def add_teacher(database: Database, name: str = "strong", *, ready: bool = True) -> str:
+    """A trained teacher with two stages on the data set "shapes"; its id."""
+    with database.write() as session:
+        row = teachers.create(session, trained_teacher(name))
+    if ready:
+        with leased(database, f"teacher_training-{row.id}") as (session, lease):
+            queue.advance(session, lease, TeacherStatus.TRAINING, "started")
+            teachers.record_report(session, lease, teacher_report(Family.FASTER_RCNN))
     return row.id
 
 

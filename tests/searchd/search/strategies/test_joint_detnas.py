@@ -6,7 +6,7 @@ from typing import Any
 
 from searchd.domain.actions import ACTION_KINDS, PruneChannels
 from searchd.domain.subnet import Subnet, genes
-from searchd.domain.teacher import TeacherCandidates
+from searchd.domain.teacher import RegisteredTeacher, TeacherCandidates
 from searchd.domain.trial import (
     MutateTeacher,
     Proposal,
@@ -20,6 +20,7 @@ from searchd.search.history import ranking, search_trials
 from searchd.search.strategies.joint_detnas import JointDetNasSettings
 from tests.searchd.search.scripted import SPACE, STRATEGY, ask, chosen_of, rising, run, with_base
 
+REGISTERED = (RegisteredTeacher(teacher="t-1"), RegisteredTeacher(teacher="t-2"))
 RECORDED = [
     ("0", "base", "train", "d2-2-2-2 w1.5/1.5/1.5/1.5 n24", 1515981520),
     ("1", "base", "mutate the teacher", "d2-2-2-2 w1.5/1.5/1.5/1.5 n16", 885100828),
@@ -250,3 +251,31 @@ def test_there_are_as_many_candidates_as_are_wanted() -> None:
     teacher = ask(ask_tell).teacher
     assert isinstance(teacher, TeacherCandidates)
     assert len(teacher.candidates) == 7
+
+
+def test_a_pool_and_registered_teachers_are_mixed() -> None:
+    both = replace(STRATEGY, registered=REGISTERED, max_trials=40, patience=40, control=False)
+    ask_tell = with_base(both)
+    run(ask_tell, rising, in_flight=2, order=random.Random(0))
+    first, *others = search_trials(ask_tell.proposals)
+    assert first.teacher == SPACE.largest
+    changed = [each.teacher for each in others if isinstance(each.change, MutateTeacher)]
+    registered = [each for each in changed if isinstance(each, RegisteredTeacher)]
+    assert set(registered) == set(REGISTERED)
+    assert 0.3 < len(registered) / len(changed) < 0.7
+    for proposal in others:
+        parent = next(p for p in ask_tell.proposals if p.name == proposal.parent)
+        if isinstance(proposal.change, MutateTeacher):
+            assert proposal.teacher != parent.teacher
+        elif parent.teacher is not None:
+            assert proposal.teacher == parent.teacher, "edits keep the teacher"
+
+
+def test_one_registered_teacher_alone_teaches_every_trial() -> None:
+    alone = replace(STRATEGY, space=None, registered=REGISTERED[:1], max_trials=20, control=False)
+    ask_tell = with_base(alone)
+    run(ask_tell, rising, in_flight=1, order=random.Random(0))
+    searched = search_trials(ask_tell.proposals)
+    assert {each.teacher for each in searched} == {REGISTERED[0]}
+    assert not any(isinstance(each.change, MutateTeacher) for each in searched)
+    assert any(isinstance(each.change, PruneChannels) for each in searched)

@@ -26,18 +26,20 @@ from searchd.domain.errors import ConflictError, StaleLeaseError
 from searchd.domain.lifecycle import (
     AnyStatus,
     PoolStatus,
+    ResourceStatus,
     SearchStatus,
+    TeacherStatus,
     TrialStatus,
     WorkStatus,
     is_final,
     next_statuses,
 )
 from searchd.domain.trial import Outcome
-from searchd.messages.reports import Report
+from searchd.messages.reports import Report, TeacherTrainingReport
 from searchd.store import Database, Desired, DesiredBy, Lease, events
-from searchd.store.models import PoolRow, RunRow, TrialRow, WorkRow
+from searchd.store.models import PoolRow, RunRow, TeacherRow, TrialRow, WorkRow
 from searchd.store.models.resources import AnyResource
-from searchd.store.resources import pools
+from searchd.store.resources import pools, teachers
 from searchd.store.runs import reports, trials
 from searchd.store.runs.extension import ask_to_extend
 from searchd.store.work import queue, requests, status_changes
@@ -56,16 +58,16 @@ ASKS = (
     ask_to_extend,
 )
 STOPS = (requests.ask_to_pause, requests.ask_to_cancel, requests.ask_to_kill)
-NUMBERS = st.integers(0, 3)
-"""Which of the resources: the pool, and three searches."""
+NUMBERS = st.integers(0, 4)
+"""Which of the resources: the pool, three searches, and a teacher that is trained."""
 REACHED: set[str] = set()
 """Statuses that were seen."""
 
 
 class Users(RuleBasedStateMachine):
-    """One pool, three searches of it, two of which may run at a time, a coordinator with its disk
-    guard, a disk that fills, and drivers of which each does one step at a time, crashes, or
-    hangs."""
+    """One pool, three searches of it, two of which may run at a time, a teacher that is trained, a
+    coordinator with its disk guard, a disk that fills, and drivers of which each does one step at a
+    time, crashes, or hangs."""
 
     database: Database
 
@@ -92,6 +94,7 @@ class Users(RuleBasedStateMachine):
         factories.add_dataset(self.database)
         self.ids = [factories.add_pool(self.database, ready=False)]
         self.ids += [factories.add_search(self.database, name).id for name in ("a", "b", "c")]
+        self.ids.append(factories.add_teacher(self.database, ready=False))
         self.leases: set[Lease] = set()
         self.seen = dict.fromkeys(self.ids, 0)
         self.statuses: dict[str, str] = {}
@@ -99,7 +102,12 @@ class Users(RuleBasedStateMachine):
         self.stopped: dict[int, int] = {}
         """The lease that was granted last when a user paused, cancelled or killed a resource."""
         self.coordinator_goes_round(1)
-        for number, to in ((0, PoolStatus.TRAINING), (1, SearchStatus.PREPARING)):
+        begun: dict[int, ResourceStatus] = {
+            0: PoolStatus.TRAINING,
+            1: SearchStatus.PREPARING,
+            4: TeacherStatus.TRAINING,
+        }
+        for number, to in begun.items():
             with self.driver(number) as (session, lease, _):
                 queue.advance(session, lease, to, "its driver has started")
 
@@ -215,6 +223,8 @@ class Users(RuleBasedStateMachine):
         queue.extend(session, lease, lease_s=LEASE_S, now=self.clock())
         if isinstance(row, PoolRow):
             self.drive_pool(session, lease, row, data)
+        elif isinstance(row, TeacherRow):
+            self.drive_teacher(session, lease, row, data)
         elif row.status is SearchStatus.QUEUED:
             queue.advance(session, lease, SearchStatus.PREPARING, "its driver has started")
             for trial in trials.unfinished(session, row.id):
@@ -233,6 +243,23 @@ class Users(RuleBasedStateMachine):
         outcomes = [Outcome.SUCCEEDED, Outcome.STOPPED, Outcome.FAILED]
         outcome = data.draw(st.sampled_from(outcomes))
         pools.record_report(session, lease, factories.pool_report(row.id, outcome, "said so"))
+
+    def drive_teacher(
+        self, session: Session, lease: Lease, row: TeacherRow, data: st.DataObject
+    ) -> None:
+        if row.status is TeacherStatus.QUEUED:
+            queue.advance(session, lease, TeacherStatus.TRAINING, "its driver has started")
+            return
+        outcomes = [Outcome.SUCCEEDED, Outcome.STOPPED, Outcome.FAILED]
+        outcome = data.draw(st.sampled_from(outcomes))
+        report = TeacherTrainingReport(
+            teacher=row.id,
+            attempt=lease.number,
+            outcome=outcome,
+            reason="said so",
+            result=factories.teacher_report() if outcome is Outcome.SUCCEEDED else None,
+        )
+        teachers.record_training(session, lease, report)
 
     def drive_trials(
         self, session: Session, lease: Lease, row: RunRow, data: st.DataObject
@@ -272,7 +299,7 @@ class Users(RuleBasedStateMachine):
     @invariant()
     def all_is_well(self) -> None:
         with self.database.read() as session:
-            rows = [(self.row(session, number), self.held(session, number)) for number in range(4)]
+            rows = [(self.row(session, number), self.held(session, number)) for number in range(5)]
             for number, (row, held) in enumerate(rows):
                 check_agreement(row, held)
                 if number in self.stopped:
@@ -311,7 +338,7 @@ class Users(RuleBasedStateMachine):
         self.coordinator.step()
         self.all_is_well()
         with self.database.read() as session:
-            for number in range(4):
+            for number in range(5):
                 assert is_final(self.row(session, number).status)
             for lease in self.leases:
                 with pytest.raises(StaleLeaseError):
@@ -360,7 +387,11 @@ class Users(RuleBasedStateMachine):
     def kind(self, subject: str) -> Callable[[str], AnyStatus]:
         """Of whose statuses a subject's is."""
         if subject in self.ids:
-            return PoolStatus if subject == self.ids[0] else SearchStatus
+            kinds: dict[str, Callable[[str], AnyStatus]] = {
+                self.ids[0]: PoolStatus,
+                self.ids[4]: TeacherStatus,
+            }
+            return kinds.get(subject, SearchStatus)
         return TrialStatus
 
 
@@ -396,7 +427,7 @@ def test_random_calls_and_crashes_never_reach_an_illegal_state(memory_database: 
     run_state_machine_as_test(
         Machine,
         settings=settings(
-            max_examples=examples(22, 300),
+            max_examples=examples(26, 300),
             stateful_step_count=25,
             deadline=None,
             derandomize=True,
