@@ -177,7 +177,7 @@ def _source(spec: TeacherSpec) -> str:
     if spec.train is not None:
         train = spec.train
         what = train.backbone if train.mmdet is None else f"mmdet {train.mmdet.config}"
-        return f"{what}, trained for {train.training.epochs} epochs"
+        return f"{what}, training of {train.training.epochs} epochs"
     assert spec.mmdet is not None  # a spec has one source
     return f"mmdet {spec.mmdet.config}"
 

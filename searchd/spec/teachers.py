@@ -1,9 +1,9 @@
 """A registered teacher: it is evaluated once; searches and distillations refer to it by name."""
 
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Field, JsonValue, field_validator, model_validator
 
 from searchd.domain.architecture import preset
 from searchd.domain.detector import Detector
@@ -13,6 +13,10 @@ from searchd.domain.subnet import Subnet
 from searchd.spec.base import Name, ResolutionText, Spec, TrialId
 from searchd.spec.search import MmdetSpec
 from searchd.spec.training import HeadSpec, TrainingSpec
+
+_TRAINING: dict[str, Any] = {"epochs": 12, "schedule": "step", "warmup_iterations": 100}
+"""Defaults of a teacher's training that differ from those of a trial's: the schedule of mmdet's
+configs, with a warm-up for data sets that are smaller than COCO."""
 
 
 class PoolSubnetSpec(Spec):
@@ -52,12 +56,16 @@ class TeacherTrainingSpec(Spec):
     scale. Null uses the published number."""
     head: HeadSpec = HeadSpec()
     """Head of the detector with `backbone`. Not allowed with `mmdet`, whose config has the head."""
-    training: TrainingSpec = TrainingSpec(
-        epochs=12, learning_rate=0.01, schedule="step", warmup_iterations=500
-    )
-    """How the detector is trained."""
+    training: TrainingSpec = TrainingSpec(**_TRAINING)
+    """How the detector is trained. Fields that are not given have the defaults shown here."""
     seed: int = Field(default=0, ge=0)
     """Seed of every random draw: initial weights, data order, augmentation."""
+
+    @field_validator("training", mode="before")
+    @classmethod
+    def _fill(cls, value: object) -> object:
+        """Fill in the defaults of teachers, which are not those of trials."""
+        return {**_TRAINING, **value} if isinstance(value, dict) else value
 
     @model_validator(mode="after")
     def _check(self) -> Self:

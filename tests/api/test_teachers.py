@@ -168,7 +168,7 @@ def test_a_training_is_followed_paused_and_cancelled(client: Client, database: D
     add_dataset(database)
     created = client.create_teacher(trained_teacher())
     assert (created.status, created.epochs, created.desired) == (TeacherStatus.QUEUED, [], "run")
-    assert created.source == "mmdet faster-rcnn_r101_fpn_1x_coco, trained for 3 epochs"
+    assert created.source == "mmdet faster-rcnn_r101_fpn_1x_coco, training of 3 epochs"
     with leased(database, f"teacher_training-{created.id}") as (session, lease):
         queue.advance(session, lease, TeacherStatus.TRAINING, "its driver has started")
         teachers.record_progress(session, lease, teacher_progress())

@@ -137,7 +137,8 @@ def record_progress(session: Session, lease: Lease, progress: TeacherProgress) -
     if progress.notes:
         queue.record_once(session, lease, "notes", progress.notes)
     for epoch in progress.epochs[num_known:]:
-        losses = ", ".join(f"{name} {value:.3g}" for name, value in epoch.losses.items())
+        ordered = sorted(epoch.losses.items(), key=lambda each: each[0] != "loss")  # the sum first
+        losses = ", ".join(f"{name} {value:.3g}" for name, value in ordered)
         message = f"epoch {epoch.epoch} of {progress.num_epochs}: {losses}"
         queue.record_once(session, lease, f"epoch:{epoch.epoch}", [message])
 

@@ -150,7 +150,7 @@ def test_a_training_is_shown_with_its_epochs_and_losses(searchd: Run, database: 
     assert "train, epoch 2 of 3: loss 0.4" in shown
     assert "epoch 1" in shown
     assert "loss 0.5" in shown
-    assert "mmdet faster-rcnn_r101_fpn_1x_coco, trained for 3 epochs" in shown
+    assert "mmdet faster-rcnn_r101_fpn_1x_coco, training of 3 epochs" in shown
     paused = searchd("teacher", "pause", "strong", "--format", "json")
     assert json.loads(paused.stdout)["desired"] == "pause"
     assert [each["epoch"] for each in json.loads(paused.stdout)["epochs"]] == [1]

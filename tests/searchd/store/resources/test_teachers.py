@@ -187,6 +187,14 @@ def test_a_training_that_cannot_be_meant_is_refused(change: dict[str, Any], mess
         trained_teacher(train=train)
 
 
+def test_fields_of_a_training_that_are_not_given_have_the_defaults_of_teachers() -> None:
+    train = trained_teacher(train={"backbone": "resnet50", "training": {"batch_size": 2}}).train
+    assert train is not None
+    training = train.training
+    assert (training.batch_size, training.epochs, training.schedule) == (2, 12, "step")
+    assert TeacherSpec.model_validate_json(trained_teacher().model_dump_json()) == trained_teacher()
+
+
 @pytest.mark.parametrize("given", [{"mmdet": None}, {"trial": "s-abcdef-1"}])
 def test_a_teacher_has_one_source(given: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="exactly one of subnet, trial, mmdet and train"):
