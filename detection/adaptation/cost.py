@@ -20,7 +20,7 @@ from typing import Literal, TypeVar
 import torch
 from torch import nn
 
-from detection.adaptation.least_squares import LinearMap, NormalEquations, SquaredError
+from detection.least_squares import LinearMap, NormalEquations, SquaredError
 from detection.adaptation.neck_levels import Pair, PerLevel, each_level, shared_levels
 from detection.data.views import Views
 from searchd.domain.errors import InvalidValueError

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from detection.adaptation.least_squares import with_constant
+from detection.least_squares import with_constant
 from detection.data.batches import Batch
 from detection.data.views import Views
 from detection.distillation.alignment import aligned

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from detection.adaptation.cost import costs, gather, measure, merged, solve
-from detection.adaptation.least_squares import LinearMap, NormalEquations, SquaredError
+from detection.least_squares import LinearMap, NormalEquations, SquaredError
 from detection.adaptation.neck_levels import PerLevel
 from detection.build import Student, load_student
 from detection.data.coco import CocoSplit

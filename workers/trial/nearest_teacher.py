@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from detection.adaptation.cost import Normalisation, costs, gather, measure, merged, solve
-from detection.adaptation.least_squares import NormalEquations, SquaredError
+from detection.least_squares import NormalEquations, SquaredError
 from detection.adaptation.neck_levels import PerLevel
 from detection.data.coco import CocoSplit
 from detection.data.views import FixedViews
