@@ -32,7 +32,7 @@ from detection.training import Training
 from searchd.domain.detector import Detector, Family
 from searchd.domain.distillation_methods import MethodName
 from searchd.domain.resolution import Resolution
-from searchd.spec import MethodSpec, SplitSpec, TrainingSpec
+from searchd.spec import DatasetSpec, MethodSpec, SplitSpec, TrainingSpec
 
 # --- Settings, registered before the first run -------------------------------------------------
 
@@ -143,15 +143,21 @@ class Benchmark:
             "test": test.validation,
         }
 
-    def _shapes(self, name: str, seed: int, train: int, validation: int) -> Any:
-        return make_shapes(
-            self.folder / name,
+    def _shapes(self, name: str, seed: int, train: int, validation: int) -> DatasetSpec:
+        folder = self.folder / name
+        spec = folder / "spec.json"
+        if spec.exists():
+            return DatasetSpec.model_validate_json(spec.read_text())
+        drawn = make_shapes(
+            folder,
             seed=seed,
             num_train=train,
             num_validation=validation,
             image_size=SIZE,
             difficulty=DIFFICULTY,
         )
+        spec.write_text(drawn.model_dump_json())
+        return drawn
 
     def trained(self, name: str, detector: Detector, epochs: int, seed: int) -> Any:
         """Return a detector that is trained once, without a teacher, and then stored."""
@@ -229,7 +235,7 @@ def table(benchmark: Benchmark) -> Iterator[str]:
             found = json.loads(card.read_text())
             yield f"{name}: validation {found['validation']:.1%}, test {found['test']:.1%}"
     yield ""
-    yield "| arm | seed 0 validation | seed 0 test | seed 1 test | seed 2 test | mean gain on test |"
+    yield "| arm | 0, validation | 0, test | 1, test | 2, test | mean gain |"
     yield "|---|---|---|---|---|---|"
     plain = results.get("no teacher", {})
     for name in (name for group in GROUPS.values() for name in group):
@@ -239,7 +245,7 @@ def table(benchmark: Benchmark) -> Iterator[str]:
         gains = [of_arm[s]["test"] - plain[s]["test"] for s in (1, 2) if s in of_arm and s in plain]
         mean = f"{100 * statistics.mean(gains):+.1f}" if gains else "-"
         yield f"| {name} | {' | '.join(cells)} | {mean} |"
-    yield "The mean gain is over the seeds that judge (1 and 2)."
+    yield "Columns are seeds. The mean gain is on test, over the seeds that judge (1 and 2)."
 
 
 def _cell(result: Mapping[str, Any] | None, split: str) -> str:
@@ -258,7 +264,7 @@ def _say(line: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.method_weights", description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--folder", type=Path, default=Path("method-weights"), help="folder for data and results")
     add("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds to train")

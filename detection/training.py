@@ -116,6 +116,7 @@ class Training:
         self._frozen += distiller.prepare(model) if distiller else ()
         self.found_batch_size: FoundBatchSize | None = None
         number = batch_size or self._batch_size()
+        self._images_per_step = number * world_size
         self._spec = with_batch_size(spec, number, world_size)
         self.batches = self._batches_of(number)
         self.num_iterations = self.batches.num_iterations
@@ -192,7 +193,7 @@ class Training:
         if self._distiller is None or self._adapters_started or self._step or self._prepared:
             return
         start = AdapterStart(self._distiller)
-        wanted = math.ceil(start.num_images / (self._spec.batch_size * self._world_size))
+        wanted = math.ceil(start.num_images / self._images_per_step)
         for step in range(min(wanted, self.num_iterations)):
             batch, teacher_batch = self._views(step)
             self._enter_train_mode()

@@ -180,8 +180,8 @@ class AdapterStart:
             cells, wanted = total.equations.num_samples, adapter.in_channels + 2
             if cells < wanted:
                 yield (
-                    f"{title}: the adapter {', '.join(places)} keeps its random start: the training "
-                    f"images have {cells} cells there, and least squares need {wanted}"
+                    f"{title}: the adapter {', '.join(places)} keeps its random start: the "
+                    f"training images have {cells} cells there, and least squares need {wanted}"
                 )
                 continue
             adapter.start(total.equations.solve(RIDGE), first)

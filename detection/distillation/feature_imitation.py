@@ -30,9 +30,7 @@ MaskName = Literal["whole", "anchor", "gaussian", "ground_truth"]
 class FeatureImitation(DistillationMethod):
     """The loss, with f_adapt."""
 
-    def __init__(
-        self, pair: Pair, mask: MaskName = "whole", *, by_variance: bool = False
-    ) -> None:
+    def __init__(self, pair: Pair, mask: MaskName = "whole", *, by_variance: bool = False) -> None:
         """
         Args:
             pair: The pair whose necks are compared.

@@ -55,9 +55,7 @@ class FeatureMatching(DistillationMethod):
 
     def forward(self, student: StudentTaps, teacher: TeacherTaps) -> Tensor:
         levels = self.adapters.on_teachers_grid(student, teacher)
-        return feature_matching_loss(
-            in_deviations(levels.values(), self.variance), self._reduction
-        )
+        return feature_matching_loss(in_deviations(levels.values(), self.variance), self._reduction)
 
 
 def feature_matching_loss(

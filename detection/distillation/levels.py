@@ -89,9 +89,10 @@ class LevelAdapters(nn.Module):
         """
         neck = teacher.own_neck if on_teachers_grid else teacher.neck
         fit = (_fit_to(student, teacher) if on_teachers_grid else None) or upsampled
+        linear = dict(zip(map(int, self.convs), self.linear, strict=True))
         found = {}
         for stride in self.strides:
-            adapter = self.convs[str(stride)] if self.convs else None
+            adapter = linear.get(stride)
             ours, target = student.neck[stride], neck[stride]
             if adapter is None:
                 ours, target = _leading(ours, target)
