@@ -270,8 +270,7 @@ class Training:
         views = self.batches.largest_views(num_images, largest, self._teacher_resolution or largest)
         self._enter_train_mode()
         torch.manual_seed(self.seed_of(0))
-        own, teacher_batch = (view.to(self._device) for view in views)
-        losses = self._losses(own, teacher_batch)
+        losses = self._losses(*(view.to(self._device) for view in views))
         self._precision.backward(torch.stack(list(losses.values())).sum())
         self.model.zero_grad()
 
