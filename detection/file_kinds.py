@@ -79,7 +79,7 @@ def _why_no_file(path: Path) -> str:
             return "it is no regular file"
         return "" if path.stat().st_size else "it is empty (0 bytes); copy or download it again"
     except (OSError, ValueError) as error:
-        return str(error)
+        return getattr(error, "strerror", None) or str(error)
 
 
 def _format(head: bytes) -> FileFormat | None:
