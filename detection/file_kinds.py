@@ -65,7 +65,7 @@ def file_format(path: Path) -> FileFormat:
 
 
 def unreadable(path: Path, reason: str) -> CheckpointError:
-    """Return the error of a file that is not read; `reason` is a clause, such as "it is empty"."""
+    """Return the error of a file that cannot be read; `reason` is a clause, as "it is empty"."""
     return CheckpointError(f"{path} cannot be read: {reason}")
 
 

@@ -1,4 +1,4 @@
-"""What a stage takes over: the student always, adapters under the same teacher alone."""
+"""What trials start from: student and adapters of earlier stages, or the weights of a base."""
 
 from pathlib import Path
 
