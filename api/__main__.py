@@ -6,6 +6,8 @@ import uvicorn
 
 from api.app import create_app
 from api.auth import Rules
+from api.cluster import Cluster
+from api.submission import SubmissionChecks
 from searchd import settings
 from searchd.store import Database, upgrade
 
@@ -20,7 +22,16 @@ def main() -> None:
     try:
         # An open event stream must not delay the end of the process for long.
         uvicorn.run(
-            create_app(database, rules, loaded.artifact_root),
+            create_app(
+                database,
+                rules,
+                loaded.artifact_root,
+                checks=SubmissionChecks(
+                    files=loaded.check_files, cluster=Cluster(loaded.ray_dashboard_url)
+                ),
+                instance=loaded.instance,
+                data_folder=loaded.data_folder,
+            ),
             host=loaded.api_host,
             port=loaded.api_port,
             proxy_headers=False,  # clients can forge them; requests are counted by real addresses

@@ -23,6 +23,7 @@ from api.routes import (
     teachers,
 )
 from api.schemas import PREFIX
+from api.submission import NO_CHECKS, SubmissionChecks
 from searchd.store import Database
 
 MAX_BODY_BYTES = 1 << 20
@@ -30,8 +31,25 @@ MAX_BODY_BYTES = 1 << 20
 _WEB = Path(__file__).parent / "web"
 
 
-def create_app(database: Database, rules: Rules = WITHOUT_TOKENS, artifacts: str = "") -> FastAPI:
-    """Return the app on a database that is open and upgraded (`searchd.store.upgrade`)."""
+def create_app(
+    database: Database,
+    rules: Rules = WITHOUT_TOKENS,
+    artifacts: str = "",
+    *,
+    checks: SubmissionChecks = NO_CHECKS,
+    instance: str = "",
+    data_folder: Path | None = None,
+) -> FastAPI:
+    """Return the app.
+
+    Args:
+        database: The database, open and upgraded (`searchd.store.upgrade`).
+        rules: Access rules.
+        artifacts: URI of the artifact store.
+        checks: Checks of files and cluster at submission.
+        instance: Identifier of this start of the service, which `/healthz` returns.
+        data_folder: The data folder, which `/healthz` returns if no tokens are needed.
+    """
     app = _App(
         title="searchd",
         version=version("searchd"),
@@ -41,6 +59,10 @@ def create_app(database: Database, rules: Rules = WITHOUT_TOKENS, artifacts: str
     app.state.database = database
     app.state.rules = rules
     app.state.artifacts = artifacts
+    app.state.checks = checks
+    app.state.identity = {"instance": instance}
+    if data_folder is not None and not rules.tokens_needed:
+        app.state.identity["data_folder"] = str(data_folder.absolute())
     app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES)
     app.add_middleware(Gate, database=database, rules=rules)  # the last one added is the outermost
     problems.install(app)

@@ -17,6 +17,7 @@ from searchd.spec import (
     DistilSpec,
     FinishSpec,
     MethodsSpec,
+    PoolSpec,
     SearchSpec,
     TeacherSpec,
 )
@@ -33,10 +34,29 @@ def check_dataset(spec: DatasetSpec, roots: tuple[Path, ...]) -> None:
     """
     for path in spec.source.paths if spec.source else ():
         _check("paths", str(path), roots)
-    for name, split in (("train", spec.train), ("validation", spec.validation)):
+    for name, split in spec.splits.items():
         if spec.source is None:  # else the service chose the path, in its artifact store
             _check(f"{name}.annotations", str(split.annotations), roots)
         _check(f"{name}.images", str(split.images), roots)
+
+
+def check_image(path: str, roots: tuple[Path, ...]) -> None:
+    """Check the path of an image that is to be shown.
+
+    Raises:
+        InvalidValueError: It is no longer below any of the roots.
+    """
+    _check("image", path, roots)
+
+
+def check_pool(spec: PoolSpec, roots: tuple[Path, ...]) -> None:
+    """Check the path of a pool's pretrained backbone.
+
+    Raises:
+        InvalidValueError: The file is not below any of the roots.
+    """
+    if spec.pretrained is not None and spec.pretrained.file is not None:
+        _check("pretrained.file", str(spec.pretrained.file), roots)
 
 
 def check_search(spec: SearchSpec, roots: tuple[Path, ...]) -> None:
@@ -93,6 +113,10 @@ def _paths(spec: SearchSpec) -> Iterator[tuple[str, str]]:
 def _of_base(base: BaseSpec) -> Iterator[tuple[str, str]]:
     if base.mmdet is not None:
         yield "base.mmdet.checkpoint", str(base.mmdet.checkpoint)
+    if base.export is not None:
+        yield "base.export", str(base.export)
+    if base.pretrained is not None and base.pretrained.file is not None:
+        yield "base.pretrained.file", str(base.pretrained.file)
 
 
 def _of_methods(methods: MethodsSpec) -> Iterator[tuple[str, str]]:

@@ -4,12 +4,13 @@ import math
 import re
 from typing import Annotated, Any
 
-from fastapi import Depends, Header, Path, Query, Request, Response, status
+from fastapi import Depends, Header, Path, Query, Request, status
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from api.auth import Rules
-from api.schemas import PREFIX, XAxis, YAxis
+from api.schemas import PREFIX, Validation, XAxis, YAxis
+from api.submission import SubmissionChecks
 from searchd.domain.errors import InvalidValueError
 from searchd.store import Database
 from searchd.store.base import ID_LENGTH
@@ -53,8 +54,14 @@ async def check_json(request: Request) -> None:
                 raise InvalidValueError(f"{number} is not a finite number")
 
 
+def _checks(request: Request) -> SubmissionChecks:
+    checks: SubmissionChecks = request.app.state.checks
+    return checks
+
+
 DatabaseDep = Annotated[Database, Depends(_database)]
 RulesDep = Annotated[Rules, Depends(_rules)]
+ChecksDep = Annotated[SubmissionChecks, Depends(_checks)]
 _REFERENCE = r"^[A-Za-z0-9_-]+$"
 
 
@@ -73,8 +80,11 @@ TrialId = Annotated[str, _reference("Id of the trial, for example s-7f3k2m-12.")
 ArtifactName = Annotated[
     str, _reference("Name of the file within the trial, for example student or adapters.")
 ]
-NO_CONTENT: dict[int | str, dict[str, Any]] = {
-    204: {"description": "With validate_only: the request is valid, and nothing was created."}
+VALIDATED: dict[int | str, dict[str, Any]] = {
+    200: {
+        "model": Validation,
+        "description": "With validate_only: the request is valid, and nothing was created.",
+    }
 }
 PageSize = Annotated[
     int, Query(ge=1, le=MAX_PAGE_SIZE, description="Largest number of items in the response.")
@@ -89,7 +99,7 @@ PageToken = Annotated[
 ]
 ValidateOnly = Annotated[
     bool,
-    Query(description="Check the request without creating anything; 204 if it is valid."),
+    Query(description="Check the request without creating anything; 200 if it is valid."),
 ]
 IdempotencyKey = Annotated[
     str | None,
@@ -118,9 +128,12 @@ XAxisQuery = Annotated[
 YAxisQuery = Annotated[YAxis, Query(description="Accuracy of the Pareto front: AP, AP50 or AP75.")]
 
 
-def created(resource: BaseModel, path: str, validate_only: bool) -> Response:
-    """Return 201 with the resource and its address, or 204 with `validate_only`."""
+def created(
+    resource: BaseModel, path: str, validate_only: bool, warnings: list[str]
+) -> JSONResponse:
+    """Return 201 with the resource and its address, or with `validate_only` 200 and the
+    warnings."""
     if validate_only:
-        return Response(status_code=status.HTTP_204_NO_CONTENT)
+        return JSONResponse(Validation(warnings=warnings).model_dump())
     location = {"Location": PREFIX + path}
     return JSONResponse(resource.model_dump(mode="json"), status.HTTP_201_CREATED, location)

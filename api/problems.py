@@ -4,16 +4,19 @@ import json
 import logging
 from collections.abc import Mapping
 from http import HTTPStatus
+from itertools import groupby
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic_core import ErrorDetails
 from sqlalchemy.exc import OperationalError, TimeoutError
 from starlette.exceptions import HTTPException
 
 from api.schemas import FieldProblem, Problem
 from searchd.domain import errors
+from searchd.spec.sentences import MAX_ERRORS, FieldError, field_errors, listed
 
 log = logging.getLogger(__name__)
 
@@ -115,14 +118,30 @@ def _refused(_request: Request, error: Exception) -> JSONResponse:
     return error.response()
 
 
-def _validation_error(_request: Request, error: Exception) -> JSONResponse:
+def _validation_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
+    found = _field_errors(request, error)
     fields = [
-        FieldProblem(location=list(each["loc"]), message=each["msg"]) for each in error.errors()
+        FieldProblem(location=list(each.location), message=each.message)
+        for each in found[:MAX_ERRORS]
     ]
-    detail = "; ".join(f"{'.'.join(map(str, f.location))}: {f.message}" for f in fields)
+    detail = "; ".join(listed(found))
     status = HTTPStatus.UNPROCESSABLE_ENTITY
     return _answer(status, _URN + "validation", "Invalid request", detail, fields)
+
+
+def _field_errors(request: Request, error: RequestValidationError) -> list[FieldError]:
+    """Return the invalid fields; those of the body by the type that the route expects."""
+    body = getattr(request.scope.get("route"), "body_field", None)
+    schema = None if body is None else body.field_info.annotation
+    found = []
+    reported: list[ErrorDetails] = list(error.errors())
+    for source, group in groupby(reported, key=lambda each: each["loc"][:1]):
+        inside = [ErrorDetails(**{**each, "loc": each["loc"][1:]}) for each in group]
+        is_body = source == ("body",) and inside[0]["type"] != "json_invalid"
+        for each in field_errors(inside, schema if is_body else None):
+            found.append(FieldError((*source, *each.location), each.message))
+    return found
 
 
 def _http_error(_request: Request, error: Exception) -> JSONResponse:

@@ -1,14 +1,18 @@
 """Readable errors, and the exit codes: 2 for wrong usage or an invalid spec, 1 for any failure."""
 
+import re
 from typing import Any
 
 import typer
-from pydantic import ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, ValidationError
+from sqlalchemy.exc import DBAPIError
 from typer.core import TyperGroup
 
 from api.client import ApiError
 from searchd.domain.errors import InvalidValueError, SearchdError
+from searchd.settings import Settings
+from searchd.spec import Spec
+from searchd.spec.sentences import field_errors, listed
 
 FAILED = 1
 USAGE = 2
@@ -27,28 +31,56 @@ class ReadableErrors(TyperGroup):
         except InvalidValueError as error:
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(USAGE) from error
-        except (ApiError, SearchdError, OSError) as error:
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(FAILED) from error
+        except typer.BadParameter as error:  # its message may be that of pydantic
+            message = error.message.replace("Value error, ", "")
+            error.message = message.replace("Input should be", "must be")
+            raise
+        except (ApiError, SearchdError) as error:
+            raise fail(str(error)) from error
+        except OSError as error:
+            raise fail(_os_error(error)) from error
+        except DBAPIError as error:
+            first_line = str(error.orig).partition("\n")[0]
+            raise fail(f"the database cannot be used: {first_line}") from error
 
 
-def describe(error: ValidationError) -> str:
-    """Describe a validation error: every invalid field and the reason, one per line."""
-    lines = [
-        f"  {'.'.join(map(str, each['loc'])) or 'all fields together'}: {_reason(each)}"
-        for each in error.errors()
-    ]
-    return "\n".join([f"not a valid {error.title}:", *lines])
+def _os_error(error: OSError) -> str:
+    """Return which file cannot be used and why, without the number of the error."""
+    if error.filename is None or error.strerror is None:
+        return str(error)
+    return f"{error.filename}: {error.strerror}"
 
 
-def _reason(error: ErrorDetails) -> str:
-    match error["type"]:
-        case "extra_forbidden":
-            return "unknown field"
-        case "missing":
-            return "required field is missing"
-        case _:
-            return error["msg"].removeprefix("Value error, ")
+def describe(error: ValidationError, schema: type[BaseModel] | None = None) -> str:
+    """Describe a validation error: every invalid field and the reason, one per line.
+
+    Args:
+        error: The error.
+        schema: Model that was validated, by which misspelt fields are recognized. None: found by
+            the title of the error.
+    """
+    errors = field_errors(error.errors(), schema or _spec_of(error.title))
+    if error.title == Settings.__name__:
+        lines = [f"  SEARCHD_{str(each.location[0]).upper()}: {each.message}" for each in errors]
+        return "\n".join(["the environment has invalid settings:", *lines])
+    lines = [f"  {line}" for line in listed(errors)]
+    return "\n".join([f"not a valid {_noun(error.title)}:", *lines])
+
+
+def _noun(title: str) -> str:
+    """Return the name of a spec in words: "search" for SearchSpec."""
+    words = re.findall("[A-Z][^A-Z]*", title.removesuffix("Spec")) or [title]
+    return " ".join(words).lower()
+
+
+def _spec_of(title: str) -> type[BaseModel] | None:
+    pending: list[type[BaseModel]] = [Spec]
+    while pending:
+        found = pending.pop()
+        if found.__name__ == title:
+            return found
+        pending += found.__subclasses__()
+    return None
 
 
 def fail(message: str) -> typer.Exit:

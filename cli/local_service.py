@@ -24,6 +24,7 @@ from typing import IO, Self
 import httpx
 import ray.util
 
+from cli import ports
 from cli.child_processes import Child, end, free_ports, marked
 from searchd import settings
 from searchd.domain.errors import ConflictError, SearchdError
@@ -86,6 +87,7 @@ class Service:
                 "ray_address": f"{_node_address()}:{gcs}",
                 "ray_dashboard_url": f"http://{_LOOPBACK}:{dashboard}",
                 "api_port": (given.api_port if api_port is None else api_port) or free,
+                "instance": secrets.token_hex(8),
             }
         )
         self._children: list[Child] = []
@@ -118,8 +120,9 @@ class Service:
         """Start all processes and wait until they are ready.
 
         Raises:
-            ConflictError: Another `searchd up` uses this data folder.
-            InvalidValueError: The settings would give everybody access.
+            ConflictError: Another `searchd up` uses this data folder, or another program the port.
+            InvalidValueError: The settings would give everybody access, or nobody can listen on
+                the port.
             StartError: A process ended, or was not ready in time. All processes were stopped again.
         """
         self.settings.check_access()
@@ -128,6 +131,7 @@ class Service:
         self._lock = _lock(self.data_folder)
         try:
             self._clean_up_after_predecessor()
+            ports.check_free(self.settings.api_host, self.settings.api_port)
             upgrade(self.settings.database)
             self._free_abandoned_work()
             self._start_children()
@@ -161,6 +165,7 @@ class Service:
             self._stop()
 
     def _stop(self) -> None:
+        has_started = bool(self._children)
         for child in reversed(self._children):  # Ray last: the others use it
             child.stop()
         self._children = []
@@ -174,7 +179,8 @@ class Service:
             self._short_path = None
         self._lock.close()
         self._lock = None
-        log.info("searchd has stopped")
+        if has_started:
+            log.info("searchd has stopped")
 
     def describe(self) -> str:
         """Describe the running service to the user: URLs, access and folders."""
@@ -214,10 +220,10 @@ class Service:
         environment = self._environment()
         head = self._start_child("ray", ["ray.scripts.scripts", *self._ray_options()], environment)
         token = {"Authorization": f"Bearer {environment['RAY_AUTH_TOKEN']}"}
-        self._await(head, f"{self.dashboard_url}/api/version", token)
+        self._await(head, lambda: _answers(f"{self.dashboard_url}/api/version", token))
         self._start_child("coordinator", ["searchd.coordinator"], environment)
         api = self._start_child("api", ["api"], environment)
-        self._await(api, f"{self.url}/healthz", {})
+        self._await(api, self._api_is_ours)
 
     def _start_child(self, name: str, module: list[str], environment: Mapping[str, str]) -> Child:
         child = Child(
@@ -289,17 +295,21 @@ class Service:
         arguments = [f"--{name}={value}" for name, value in options.items()]
         return ["start", "--head", "--block", "--disable-usage-stats", *arguments]
 
-    def _await(self, child: Child, url: str, headers: Mapping[str, str]) -> None:
+    def _api_is_ours(self) -> bool:
+        """Whether the API of this start answers, and not that of another searchd."""
+        found = ports.identity(self.url)
+        return found is not None and found["instance"] == self.settings.instance
+
+    def _await(self, child: Child, is_ready: Callable[[], bool]) -> None:
         deadline = time.monotonic() + _START_TIMEOUT_S
-        while not _answers(url, headers):
+        while not is_ready():
             if child.exit_code is not None:
                 raise StartError(
                     f"{child.name} ended with exit code {child.exit_code}; {child.tail()}"
                 )
             if time.monotonic() > deadline:
                 raise StartError(
-                    f"{child.name} was not ready at {url} within {_START_TIMEOUT_S:.0f} s; "
-                    f"{child.tail()}"
+                    f"{child.name} was not ready within {_START_TIMEOUT_S:.0f} s; {child.tail()}"
                 )
             time.sleep(0.2)
 

@@ -5,9 +5,10 @@ import sys
 
 import typer
 
-from cli.demo.run import demo
 from cli.doctor import doctor
 from cli.errors import EXIT_CODES, ReadableErrors
+from cli.guided.demo import demo
+from cli.guided.run import run
 from cli.resources import datasets, distillations, pools, searches, teachers, tokens
 from cli.tools import analyse, commands
 from cli.up import up
@@ -21,6 +22,7 @@ app = typer.Typer(
     epilog=EXIT_CODES,
 )
 app.command()(up)
+app.command()(run)
 app.command()(demo)
 app.command()(doctor)
 app.add_typer(datasets.app, name="dataset")
@@ -38,7 +40,8 @@ def main() -> None:
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
     )
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for chatty in ("httpx", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     app()
 
 

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
-import yaml
 from pydantic import ValidationError
 
 from api.client import DEFAULT_URL
 from api.schemas import Event
 from cli.errors import describe
 from cli.output import Format, text
+from cli.spec_files import read_fields
 from searchd.domain.errors import InvalidValueError
 from searchd.spec import Spec
 
@@ -50,7 +50,11 @@ SeedOption = Annotated[
     int | None, typer.Option("--seed", help="Seed to use instead of the one in FILE.")
 ]
 ValidateOnlyOption = Annotated[
-    bool, typer.Option("--validate-only", help="Check the spec without submitting it.")
+    bool,
+    typer.Option(
+        "--validate-only",
+        help="Check the spec and the files that it names as submission would, and submit nothing.",
+    ),
 ]
 STATUS_HELP = "Status that the listed items must have. All statuses by default."
 URL = DEFAULT_URL
@@ -80,22 +84,7 @@ def parse_spec(fields: dict[str, Any], schema: type[S], source: str) -> S:
     try:
         return schema.model_validate(fields)
     except ValidationError as error:
-        raise InvalidValueError(f"{source} is {describe(error)}") from error
-
-
-def read_fields(file: Path) -> dict[str, Any]:
-    """Read the fields and values of a YAML or JSON file.
-
-    Raises:
-        InvalidValueError: The file is neither YAML nor JSON, or has no fields.
-    """
-    try:
-        values = yaml.safe_load(file.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InvalidValueError(f"{file} is neither YAML nor JSON: {error}") from error
-    if not isinstance(values, dict):
-        raise InvalidValueError(f"{file} must have fields and values, such as name: first")
-    return values
+        raise InvalidValueError(f"{source} is {describe(error, schema)}") from error
 
 
 def follow(events: Iterable[Event], output: Format) -> None:

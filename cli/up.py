@@ -14,8 +14,10 @@ def up(
     port: Annotated[
         int | None,
         typer.Option(
+            min=0,
+            max=65535,
             help="Port of the API and the web page; 0 chooses a free one. SEARCHD_API_PORT, or "
-            "8080, by default."
+            "8080, by default.",
         ),
     ] = None,
     cpus: Annotated[

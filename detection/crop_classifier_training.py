@@ -14,11 +14,11 @@ from torch.nn import functional
 from torch.optim import SGD
 from torch.utils.data import DataLoader
 
+from detection.checkpoint_files import differences, read_weights
 from detection.crop_classifier import SIGMOID, SOFTMAX, CropClassifier, head_logits
 from detection.data.crop_batches import CropBatches
 from detection.data.crops import CropBatch, CropSplit
-from detection.mmdet.checkpoint_import import read_weights
-from detection.training import NonFiniteLossError
+from detection.iteration import NonFiniteLossError
 from searchd.domain.errors import CheckpointError, InvalidValueError
 from searchd.spec.classifier import ClassifierSpec
 
@@ -192,9 +192,9 @@ def load_backbone(classifier: CropClassifier, checkpoint: Path) -> None:
         for name, value in (inside or stored).items()
         if not name.startswith("fc.")  # torchvision's head, beside its backbone
     }
-    try:
-        classifier.backbone.load_state_dict(weights)
-    except RuntimeError as error:
+    differing = differences(classifier.backbone.state_dict(), weights)
+    if differing:
         raise CheckpointError(
-            f"{checkpoint} does not fit the backbone {classifier.spec.backbone}: {error}"
-        ) from error
+            f"{checkpoint} does not fit the backbone {classifier.spec.backbone}: {differing}"
+        )
+    classifier.backbone.load_state_dict(weights)

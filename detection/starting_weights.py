@@ -10,8 +10,8 @@ from mmdet.models import BaseDetector
 from mmengine.logging import MMLogger
 from torch import Tensor
 
-from detection.mmdet.checkpoint_import import read_weights
-from detection.teacher_loading import build_mmdet, check_can_teach, shortened
+from detection.checkpoint_files import first_few, read_weights
+from detection.teacher_loading import build_mmdet, check_can_teach
 from searchd.domain.detector import MmdetDetector
 from searchd.domain.errors import CheckpointError, InvalidValueError
 
@@ -93,7 +93,7 @@ def load_matching(model: BaseDetector, weights: Mapping[str, Tensor]) -> tuple[s
         "left over": [name for name in weights if name not in own],
         "of another shape": [name for name in other_shape if name.startswith(_SHARED)],
     }
-    found = [f"{what}: {shortened(names)}" for what, names in problems.items() if names]
+    found = [f"{what}: {first_few(names)}" for what, names in problems.items() if names]
     if found:
         raise CheckpointError("; ".join(found))
     kept = {name: value for name, value in weights.items() if name not in other_shape}

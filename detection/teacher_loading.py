@@ -5,7 +5,6 @@ the neck's levels: two-stage, one-stage and anchor-free. A student is converted 
 detector by `detection.mmdet.checkpoint_import`; a teacher need not be searchable.
 """
 
-from collections.abc import Mapping, Sequence
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,12 @@ from typing import Any
 import torch
 from mmdet.models import RPN, BaseDetector, SingleStageDetector, TwoStageDetector
 from mmdet.models.task_modules import AnchorGenerator
-from torch import Tensor
 from torch.nn import ModuleList
 
 from detection.build import SIZE_DIVISOR
+from detection.checkpoint_files import differences, read_weights
 from detection.distillation.taps import first_stage, neck_strides
-from detection.mmdet.checkpoint_import import EXAMPLES, read_weights
+from detection.mmdet.checkpoint_import import EXAMPLES
 from detection.mmdet.config import assemble_mmdet
 from searchd.domain.detector import Family, MmdetDetector
 from searchd.domain.errors import CheckpointError, InvalidValueError
@@ -35,8 +34,6 @@ _NOT_BUILT = (
     ValueError,
 )
 """Errors that mmdet raises for options that do not fit and for parts that are not installed."""
-_MOST_SHOWN = 5
-"""Largest number of weights that a message names."""
 
 
 def load_mmdet(detector: MmdetDetector, checkpoint: Path) -> BaseDetector:
@@ -56,7 +53,7 @@ def load_mmdet(detector: MmdetDetector, checkpoint: Path) -> BaseDetector:
     model = build_mmdet(detector).eval()
     check_can_teach(model, detector.config)
     weights = read_weights(checkpoint)
-    problem = _differences(model.state_dict(), weights)
+    problem = differences(model.state_dict(), weights)
     if problem:
         raise CheckpointError(
             f"{checkpoint} does not fit config {detector.config} with {detector.num_classes} "
@@ -138,24 +135,3 @@ def feature_levels(model: Any, resolution: Resolution) -> tuple[FeatureLevel, ..
 def _has_one_classifier(model: Any) -> bool:
     box_head = first_stage(model.roi_head.bbox_head)
     return hasattr(getattr(box_head, "fc_cls", None), "in_features")
-
-
-def _differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
-    """Return a text that says which weights differ; empty if none does."""
-    shapes = [
-        f"{name} {tuple(found[name].shape)} instead of {tuple(expected[name].shape)}"
-        for name in expected
-        if name in found and found[name].shape != expected[name].shape
-    ]
-    named = {
-        "missing": [name for name in expected if name not in found],
-        "left over": [name for name in found if name not in expected],
-        "of another shape": shapes,
-    }
-    return "; ".join(f"{what}: {shortened(names)}" for what, names in named.items() if names)
-
-
-def shortened(names: Sequence[str]) -> str:
-    """Return the first names as text, with the number of the others."""
-    rest = len(names) - _MOST_SHOWN
-    return ", ".join(names[:_MOST_SHOWN]) + (f" and {rest} more" if rest > 0 else "")

@@ -8,65 +8,33 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import torch
 from mmdet.models import FasterRCNN
 from mmengine.logging import MessageHub
-from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
-from torch.optim import SGD
 
+from detection.backbone_stages import batch_norms, freeze
+from detection.batch_size import FoundBatchSize, find_batch_size
+from detection.data.augmentations import Augmenter
 from detection.data.batches import Batch, TrainingBatches
 from detection.data.coco import CocoSplit
 from detection.data_parallel import average_gradients
 from detection.distillation.distiller import Distiller
 from detection.distillation.student import plain_losses, student_step
-from searchd.domain.errors import InvalidValueError, SearchdError
+from detection.ema import AveragedWeights
+from detection.iteration import Iteration, NonFiniteLossError
+from detection.loss_terms import as_floats, bn_l1
+from detection.mixed_precision import MixedPrecision
+from detection.optimizers import ScheduledOptimizer, parameter_groups, with_batch_size
+from detection.unchanged import unchanged
 from searchd.domain.resolution import Resolution
 from searchd.messages.reports import EpochMetrics
 from searchd.spec import TrainingSpec
-
-WARMUP_START = 0.001
-"""Share of the learning rate at the start of a warm-up (mmdet's schedules)."""
-MILESTONES = (2 / 3, 11 / 12)
-"""Shares of the epochs after which the step schedule divides the learning rate by ten (8 and 11 of
-12 epochs)."""
-
-
-class NonFiniteLossError(SearchdError):
-    """A loss or a gradient is not finite. The weights were not changed by it."""
-
-    def __init__(self, step: int, losses: Mapping[str, float]) -> None:
-        """
-        Args:
-            step: The global step, from 0.
-            losses: Every loss of that step, and gradient norms if one of them is not finite.
-        """
-        super().__init__(step, losses)
-        self.step = step
-        self.losses = dict(losses)
-
-    def __str__(self) -> str:
-        found = ", ".join(f"{name}={value:g}" for name, value in self.losses.items())
-        return f"step {self.step} has a loss that is not finite: {found}; try a lower learning rate"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Iteration:
-    """One finished iteration."""
-
-    epoch: int
-    """Number of the epoch, from 1; 0 in the preparation of the distillation methods."""
-    iteration: int
-    """Number of the iteration inside its epoch, from 1."""
-    losses: dict[str, float]
-    """Each loss term, weighted, and their sum `loss`."""
-    finished_epoch: EpochMetrics | None
-    """Metrics of the epoch after its last iteration; None after all others."""
 
 
 class Training:
@@ -78,6 +46,7 @@ class Training:
         num_iterations: Number of iterations of one epoch.
         epochs: Metrics of the epochs finished so far.
         batches: This rank's batches.
+        found_batch_size: The batch size that was found by memory; None if it was given.
     """
 
     def __init__(
@@ -93,17 +62,19 @@ class Training:
         step_context: Callable[[int], AbstractContextManager[object]] | None = None,
         rank: int = 0,
         world_size: int = 1,
+        batch_size: int | None = None,
     ) -> None:
         """
         Args:
-            model: The detector to train; moved to `device`.
+            model: The detector to train; moved to `device`. Frozen stages of its backbone no longer
+                require gradients.
             split: Training images.
             spec: Training settings.
-            seed: Seed of shuffling, flips, resolutions and sampling; the same on all ranks.
+            seed: Seed of shuffling, augmentation, resolutions and sampling; the same on all ranks.
             distiller: One or more teachers with their methods; None to train without a teacher.
                 Moved to `device`.
             teacher_resolution: Resolution at which the teachers see the student's images, which are
-                decoded and flipped once for both; None for the student's. Not used without a
+                decoded and augmented once for both; None for the student's. Not used without a
                 distiller.
             device: Where to train.
             step_context: Entered around every iteration with its global step, for example to
@@ -112,47 +83,50 @@ class Training:
             world_size: Number of data-parallel processes. With more than one, torch.distributed
                 must be initialised and all ranks must start from equal weights; gradients are then
                 averaged by one all-reduce after each backward pass.
+            batch_size: The batch size that an earlier attempt found by memory; None for that of
+                `spec`.
 
         Raises:
             DataError: The split has no object to train on.
+            InvalidValueError: The settings need the stages of the backbone, which are not known.
+            PrecisionError: The device has no such precision.
+            torch.OutOfMemoryError: The batch size is to be found, and not even one image fits.
         """
         self.model = model.to(device)
         self.num_epochs = spec.epochs
         self.epochs: list[EpochMetrics] = []
-        self._spec = spec
+        self._spec, self._split = spec, split
         self._device = device
         self._distiller = distiller.to(device) if distiller else None
         self._teacher_resolution = teacher_resolution if distiller else None
         self._step_context = step_context or (lambda _: nullcontext())
         self._seed, self._rank, self._world_size = seed, rank, world_size
-        self.batches = TrainingBatches(
-            split,
-            batch_size=spec.batch_size,
-            resolutions=spec.resolutions,
-            flip_probability=spec.flip_probability,
-            seed=seed,
-            rank=rank,
-            world_size=world_size,
-        )
-        self.num_iterations = self.batches.num_iterations
-        self._frozen = distiller.prepare(model) if distiller else ()
-        iterations = self.preparation_iterations + self.num_epochs * self.num_iterations
-        self._own = distiller.own_optimizers(iterations) if distiller else {}
-        owned = {id(p) for own in self._own.values() for p in own.parameters}
-        adapters = distiller.parameters() if distiller else ()
-        self._parameters = [
-            p for p in (*model.parameters(), *adapters) if p.requires_grad and id(p) not in owned
-        ]
-        self._optimizer = SGD(
-            self._parameters,
-            lr=spec.learning_rate,
-            momentum=spec.momentum,
-            weight_decay=spec.weight_decay,
-        )
         self._prepared = 0
         self._step = 0
         self._loss_sums: dict[str, float] = {}
         self._epoch_s = 0.0
+        self._precision = MixedPrecision(spec.amp, device)
+        self._frozen = freeze(model.backbone, spec.frozen_stages)
+        self._frozen += batch_norms(model.backbone) if spec.norm_eval else ()
+        self._frozen += distiller.prepare(model) if distiller else ()
+        self.found_batch_size: FoundBatchSize | None = None
+        number = batch_size or self._batch_size()
+        self._spec = with_batch_size(spec, number, world_size)
+        self.batches = self._batches_of(number)
+        self.num_iterations = self.batches.num_iterations
+        iterations = self.preparation_iterations + self.num_epochs * self.num_iterations
+        self._own = distiller.own_optimizers(iterations) if distiller else {}
+        owned = {id(p) for own in self._own.values() for p in own.parameters}
+        adapters = distiller.parameters() if distiller else ()
+        groups = parameter_groups(model, adapters, spec, excluded=owned)
+        self._optimizer = ScheduledOptimizer(groups, self._spec, self.num_iterations)
+        self._average = AveragedWeights(self.model, spec.ema) if spec.ema else None
+
+    @property
+    def evaluated_model(self) -> Any:
+        """The detector to evaluate and store: the one with averaged weights, if they are averaged,
+        else `model`. It changes as `run` is iterated."""
+        return self._average.model if self._average else self.model
 
     @property
     def preparation_iterations(self) -> int:
@@ -204,15 +178,17 @@ class Training:
             The largest relative difference.
         """
         batch = self.batches.batch(self._step).to(self._device)
-        buffers = {name: value.clone() for name, value in self.model.named_buffers()}
         self._enter_train_mode()
-        with torch.no_grad(), self._step_context(self._step):
+        with (
+            unchanged(self.model),
+            torch.no_grad(),
+            self._step_context(self._step),
+            self._networks(),
+        ):
             torch.manual_seed(self.seed_of(self._step))
             ours = student_step(self.model, batch, self._step).losses
             torch.manual_seed(self.seed_of(self._step))
             plain = plain_losses(self.model, batch)
-        for name, value in self.model.named_buffers():
-            value.copy_(buffers[name])  # BN's running statistics
         return max(
             abs(float(ours[name]) - float(value)) / max(abs(float(value)), 1e-12)
             for name, value in plain.items()
@@ -228,8 +204,11 @@ class Training:
             "prepared": self._prepared,
             "model": self.model.state_dict(),
             "adapters": self._distiller.resume_state() if self._distiller else {},
-            "optimizer": self._optimizer.state_dict(),
+            "optimizer": self._optimizer.optimizer.state_dict(),
             "own_optimizers": {name: own.state_dict() for name, own in self._own.items()},
+            "average": self._average.state_dict() if self._average else {},
+            "loss_scale": self._precision.state_dict(),
+            "batch_size": self._spec.batch_size,
             "loss_sums": dict(self._loss_sums),
             "epoch_s": self._epoch_s,
             "epochs": [asdict(epoch) for epoch in self.epochs],
@@ -244,13 +223,57 @@ class Training:
         self.model.load_state_dict(state["model"])
         if self._distiller:
             self._distiller.load_resume_state(state["adapters"])
-        self._optimizer.load_state_dict(state["optimizer"])
+        self._optimizer.optimizer.load_state_dict(state["optimizer"])
         for name, own in self._own.items():
             own.load_state_dict(state["own_optimizers"][name])
+        if self._average:
+            self._average.load_state_dict(state["average"])
+        self._precision.load_state_dict(state.get("loss_scale", {}))
         self._step, self._prepared = state["step"], state["prepared"]
         self._loss_sums = dict(state["loss_sums"])
         self._epoch_s = state["epoch_s"]
         self.epochs = [EpochMetrics(**epoch) for epoch in state["epochs"]]
+
+    def _batches_of(self, batch_size: int) -> TrainingBatches:
+        return TrainingBatches(
+            self._split,
+            batch_size=batch_size,
+            resolutions=self._spec.resolutions,
+            augmenter=Augmenter.of(self._spec),
+            use_empty_images=self._spec.use_empty_images,
+            seed=self._seed,
+            rank=self._rank,
+            world_size=self._world_size,
+        )
+
+    def _batch_size(self) -> int:
+        """Return the batch size of the settings, which may have to be found by memory."""
+        if self._spec.batch_size != "auto":
+            return self._spec.batch_size
+        batches = self._batches_of(1)
+        adapters = self._distiller.parameters() if self._distiller else ()
+        parameters = [*self.model.parameters(), *adapters]
+        trained = sum(p.nbytes for p in parameters if p.requires_grad)
+        with unchanged(self.model, self._distiller):
+            self.found_batch_size = find_batch_size(
+                lambda number: self._probe(batches, number),
+                parameters,
+                self._device,
+                num_images=batches.num_iterations,
+                optimizer_bytes=trained * (2 if self._spec.optimizer == "adamw" else 1),
+            )
+        return self.found_batch_size.number
+
+    def _probe(self, batches: TrainingBatches, num_images: int) -> None:
+        """Compute the gradients of a step of the largest images, and drop them."""
+        largest = max(self._spec.resolutions, key=lambda each: each.area)
+        views = batches.largest_views(num_images, largest, self._teacher_resolution or largest)
+        self._enter_train_mode()
+        torch.manual_seed(self.seed_of(0))
+        own, teacher_batch = (view.to(self._device) for view in views)
+        losses = self._losses(own, teacher_batch)
+        self._precision.backward(torch.stack(list(losses.values())).sum())
+        self.model.zero_grad()
 
     def _views(self, step: int) -> tuple[Batch, Batch]:
         """Return the batch of a step as the student sees it, and as the teachers see it."""
@@ -264,16 +287,18 @@ class Training:
     def _train_step(self, batch: Batch, teacher_batch: Batch) -> dict[str, float]:
         self._enter_train_mode()
         torch.manual_seed(self.seed_of(self._step))
-        for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate(self._spec, self._step, self.num_iterations)
+        self._optimizer.set_rate(self._step)
 
         losses = self._losses(batch, teacher_batch)
         values = self._backward(losses)
-        norm = float(clip_grad_norm_(self._parameters, self._spec.max_grad_norm))
-        self._check_finite(values | {"gradient_norm": norm} | self._clip_own())
-        self._optimizer.step()
-        for own in self._own.values():
-            own.step()
+        own = [each.optimizer for each in self._own.values()]
+        self._precision.unscale([self._optimizer.optimizer, *own])
+        norm = clip_grad_norm_(self._optimizer.parameters, self._spec.max_grad_norm)
+        self._check_gradients(values, {"gradient_norm": float(norm)} | self._clip_own())
+        self._precision.step(self._optimizer.optimizer)
+        self._step_own()
+        if self._average:
+            self._average.update(self.model)
         return values
 
     def _preparation_step(self, batch: Batch, teacher_batch: Batch) -> dict[str, float]:
@@ -281,34 +306,41 @@ class Training:
         assert self._distiller is not None  # only methods are prepared
         self.model.eval()
         torch.manual_seed(self.seed_of(self._prepared))
-        with torch.no_grad():
-            student = student_step(self.model, batch, self._prepared)
-        values = self._backward(
-            self._distiller.preparation_losses(student.taps, self._prepared, teacher_batch)
-        )
-        self._check_finite(values | self._clip_own())
-        for own in self._own.values():
-            own.step()
+        with self._networks():
+            with torch.no_grad():
+                student = student_step(self.model, batch, self._prepared)
+            losses = self._distiller.preparation_losses(student.taps, self._prepared, teacher_batch)
+        values = self._backward(losses)
+        self._precision.unscale(own.optimizer for own in self._own.values())
+        self._check_gradients(values, self._clip_own())
+        self._step_own()
         return values
+
+    def _step_own(self) -> None:
+        """Let the methods' own optimizers take their step, and close the step of all optimizers."""
+        for own in self._own.values():
+            own.step(self._precision.step)
+        self._precision.update()
 
     def _enter_train_mode(self) -> None:
         self.model.train()
         for module in self._frozen:
             module.eval()
         # TOOD's head reads it there.
-        MessageHub.get_current_instance().update_info("epoch", self._step // self.num_iterations)
+        MessageHub.get_current_instance().update_info("epoch", len(self.epochs))
 
     def _backward(self, losses: dict[str, Tensor]) -> dict[str, float]:
         """Compute gradients, averaged over the ranks; return each loss and their sum as numbers."""
         summed = torch.stack(list(losses.values())).sum()
-        values = _as_floats(losses | {"loss": summed})
+        values = as_floats(losses | {"loss": summed})
         self._check_finite(values)
-        for optimizer in (self._optimizer, *(own.optimizer for own in self._own.values())):
+        main = self._optimizer.optimizer
+        for optimizer in (main, *(own.optimizer for own in self._own.values())):
             optimizer.zero_grad()
-        summed.backward()
+        self._precision.backward(summed)
         if self._world_size > 1:
             owned = (p for own in self._own.values() for p in own.parameters)
-            average_gradients((*self._parameters, *owned), self._world_size)
+            average_gradients((*self._optimizer.parameters, *owned), self._world_size)
         return values
 
     def _clip_own(self) -> dict[str, float]:
@@ -319,12 +351,22 @@ class Training:
         if not all(map(math.isfinite, values.values())):
             raise NonFiniteLossError(self._step, values)
 
+    def _check_gradients(self, losses: Mapping[str, float], norms: Mapping[str, float]) -> None:
+        if not self._precision.may_skip_steps:
+            self._check_finite({**losses, **norms})
+
+    def _networks(self) -> AbstractContextManager[None]:
+        """Inside the context, student and teachers compute in the training's precision."""
+        teachers = self._distiller.teachers if self._distiller else ()
+        return self._precision.networks((self.model, *teachers))
+
     def _losses(self, batch: Batch, teacher_batch: Batch) -> dict[str, Tensor]:
-        if self._distiller:
-            step = student_step(self.model, batch, self._step)
-            losses = step.losses | self._distiller(step.taps, teacher_batch)
-        else:
-            losses = plain_losses(self.model, batch)
+        with self._networks():
+            if self._distiller:
+                step = student_step(self.model, batch, self._step)
+                losses = step.losses | self._distiller(step.taps, teacher_batch)
+            else:
+                losses = plain_losses(self.model, batch)
         if self._spec.bn_l1:
             losses["bn_l1"] = self._spec.bn_l1 * bn_l1(self.model.backbone)
         return losses
@@ -349,52 +391,8 @@ class Training:
         metrics = EpochMetrics(
             epoch=epoch,
             losses={name: total / self.num_iterations for name, total in self._loss_sums.items()},
-            learning_rate=self._optimizer.param_groups[0]["lr"],
+            learning_rate=self._optimizer.rate,
             duration_s=self._epoch_s,
         )
         self.epochs.append(metrics)
         self._loss_sums, self._epoch_s = {}, 0.0
-
-
-def learning_rate(spec: TrainingSpec, step: int, num_iterations: int) -> float:
-    """Return the learning rate of a global step (from 0) with `num_iterations` per epoch.
-
-    A linear warm-up multiplies the schedule, as in mmdet.
-    """
-    done = step / (spec.epochs * num_iterations)
-    if spec.schedule == "cosine":
-        rate = spec.learning_rate * (1 + math.cos(math.pi * done)) / 2
-    elif spec.schedule == "linear":
-        rate = spec.learning_rate * (1 - done)
-    else:
-        epoch = step // num_iterations
-        passed = sum(epoch >= round(share * spec.epochs) for share in MILESTONES)
-        rate = spec.learning_rate * 0.1**passed
-    if step < spec.warmup_iterations:
-        rate *= WARMUP_START + (1 - WARMUP_START) * step / spec.warmup_iterations
-    return rate
-
-
-def bn_l1(backbone: nn.Module) -> Tensor:
-    """Return the sum of |gamma| over the BN layers. Joint-DetNAS section 3.3, docs/papers.md 1.9.
-
-    Its gradient is sign(gamma), and 0 at 0.
-
-    Raises:
-        InvalidValueError: The backbone has no BN layers.
-    """
-    gammas: list[Tensor] = [
-        module.weight for module in backbone.modules() if isinstance(module, _BatchNorm)
-    ]
-    if not gammas:
-        raise InvalidValueError(
-            f"training.bn_l1 needs a backbone with BN layers, and {type(backbone).__name__} has "
-            "none; set bn_l1 to 0"
-        )
-    return torch.cat(gammas).abs().sum()
-
-
-def _as_floats(losses: Mapping[str, Tensor]) -> dict[str, float]:
-    """Convert all losses at once, since each transfer from a GPU waits for the GPU."""
-    values = torch.stack([loss.detach() for loss in losses.values()]).tolist()
-    return dict(zip(losses, values, strict=True))

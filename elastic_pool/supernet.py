@@ -13,12 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from detection.backbones.pretrained import load_pretrained, start_from
 from detection.build import Student, assemble, build_detector
 from elastic_pool.layers import ElasticBatchNorm2d, ElasticConv2d, ElasticLinear, ElasticStage
 from searchd.domain.architecture import NUM_STAGES
 from searchd.domain.detector import Detector
 from searchd.domain.subnet import EXPANSION, Subnet, SubnetSpace
-from searchd.spec import HeadSpec
+from searchd.spec import HeadSpec, PretrainedSpec
 
 
 class Supernet:
@@ -79,6 +80,19 @@ class Supernet:
             RuntimeError: A key or shape differs from this supernet's.
         """
         self.detector.load_state_dict(weights, strict=True)
+
+    def start_from(self, pretrained: PretrainedSpec) -> tuple[str, ...]:
+        """Put a pretrained backbone into the largest subnet, as far as it fits.
+
+        Returns:
+            Notes on what was copied, in part and not at all; see
+            `detection.backbones.pretrained.start_from`.
+
+        Raises:
+            CheckpointError: The weights cannot be loaded, or are of another kind of backbone.
+        """
+        architecture = self.space.architecture(self.space.largest)
+        return start_from(self.weights(), load_pretrained(pretrained), architecture)
 
     def _activate(self, subnet: Subnet) -> None:
         self._active = subnet

@@ -16,7 +16,8 @@ from torch import Tensor
 from detection.build import Student, load_student
 from detection.data.coco import CocoSplit
 from detection.distillation.distiller import Distiller, pair_of
-from detection.training import Iteration, Training
+from detection.iteration import Iteration
+from detection.training import Training
 from elastic_pool.schedule import Phase, phases, subnet_at
 from elastic_pool.sorting import sort_channels
 from elastic_pool.supernet import Supernet, extract
@@ -41,6 +42,7 @@ class PoolTraining:
     Attributes:
         supernet: The supernet; its weights change as `run` is iterated.
         phase: The current phase.
+        notes: What the supernet has of a pretrained backbone, in sentences; empty without one.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class PoolTraining:
             world_size: Number of data-parallel processes; see `detection.training.Training`.
 
         Raises:
+            CheckpointError: The pretrained backbone cannot be loaded, or does not fit.
             DataError: The split has no object to train on.
         """
         self._spec, self._split = spec, split
@@ -72,6 +75,7 @@ class PoolTraining:
         """Weights of the supernet from the end of phase 0, which teaches; empty before that."""
         torch.manual_seed(spec.seed)
         self.supernet = Supernet(spec.space.space, spec.head, split.num_classes)
+        self.notes = () if spec.pretrained is None else self.supernet.start_from(spec.pretrained)
         self.phase = self._phases[0]
         self._distiller: Distiller | None = None
         self._training = self._begin()

@@ -76,6 +76,12 @@ class Settings(BaseSettings):
     127.0.0.1."""
     api_port: int = Field(default=8080, ge=0, le=65535)
     """TCP port that the API listens on. 0: any free port. Default: 8080."""
+    check_files: bool = True
+    """on (default): files that a spec names must be there when it is submitted. off: they are not
+    looked for, which an API needs that runs on a machine without the disks of the workers."""
+    instance: str = ""
+    """Identifier of one start of the service, which `/healthz` returns; `searchd up` chooses it, to
+    recognize its own API. Default (empty): none."""
     auth: bool = False
     """on: every call of the API needs a token (`searchd token create`). off (default): everyone who
     reaches the API may do everything."""

@@ -13,7 +13,7 @@ def check(spec: DatasetSpec) -> dict[str, Any]:
 
     Returns:
         `detection.data.inspection.DatasetSummary` as JSON: `class_names`, the counts of each split,
-        warnings, repairs and statistics.
+        warnings, repairs, statistics and samples.
 
     Raises:
         DataError: The data set has faults; the message counts them by kind and names files, records

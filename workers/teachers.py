@@ -51,7 +51,7 @@ def build_teacher(
     images = reset_images(
         train_split,
         num_images=pool.bn_reset_images,
-        batch_size=training.batch_size,
+        batch_size=training.bn_reset_batch_size,
         resolutions=training.resolutions,
         seed=seed,
         max_epochs=1,  # every trial resets its own teacher

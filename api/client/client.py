@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from api import schemas
-from api.client.transport import ApiError, Transport, api_error
+from api.client.transport import ApiError, Transport, api_error, request_body
 from api.schemas.distillations import Distillation, DistillationDetails
 from api.schemas.forecasts import Forecast, PoolForecast
 from searchd.domain.lifecycle import is_final
@@ -28,6 +28,7 @@ from searchd.spec import (
     FinishSpec,
     PoolSpec,
     SearchSpec,
+    Spec,
     TeacherSpec,
 )
 
@@ -39,6 +40,17 @@ R = TypeVar(
     schemas.SearchDetails,
     DistillationDetails,
 )
+FailedKind = Literal["pools", "teachers", "searches", "distillations"]
+Submitted = DatasetSpec | DatasetImport | PoolSpec | TeacherSpec | SearchSpec | DistillationSpec
+_PATHS: dict[type[Spec], str] = {
+    DatasetSpec: "/datasets",
+    DatasetImport: "/datasets",
+    PoolSpec: "/pools",
+    TeacherSpec: "/teachers",
+    SearchSpec: "/searches",
+    DistillationSpec: "/distillations",
+}
+"""Path that each kind of spec is submitted to."""
 LifecycleRequest = Literal["pause", "resume", "cancel", "kill"]
 
 
@@ -54,6 +66,17 @@ class Client(Transport):
     Raises:
         InvalidValueError: The token has characters that no token can have.
     """
+
+    def validate(self, spec: Submitted) -> schemas.Validation:
+        """Check whether a spec would be accepted, without creating anything.
+
+        Raises:
+            ApiError: It would be refused; the message says why.
+        """
+        path = next(path for kind, path in _PATHS.items() if isinstance(spec, kind))
+        body = request_body(spec)
+        found = self._call("POST", path, json=body, params={"validate_only": True})
+        return schemas.Validation.model_validate_json(found.content)
 
     # Data sets
 
@@ -74,6 +97,36 @@ class Client(Transport):
     def wait_for_dataset(self, dataset: str, *, poll_s: float = 1.0) -> schemas.Dataset:
         """Wait until the check of a data set has ended."""
         return _wait(lambda: self.get_dataset(dataset), poll_s)
+
+    def recheck_dataset(self, dataset: str) -> schemas.Dataset:
+        """Check the files of a data set again."""
+        return self._post(f"/datasets/{dataset}/recheck", schemas.Dataset)
+
+    def rename_dataset(self, dataset: str, name: str) -> schemas.Dataset:
+        """Give a data set another name, also in everything that uses it."""
+        response = self._call("PATCH", f"/datasets/{dataset}", json={"name": name})
+        return schemas.Dataset.model_validate_json(response.content)
+
+    def delete_dataset(self, dataset: str) -> None:
+        """Delete a data set that nothing uses. Images and files of users are not touched."""
+        self._call("DELETE", f"/datasets/{dataset}")
+
+    def dataset_statistics(self, dataset: str) -> schemas.DatasetStatistics:
+        """Return the statistics of a checked data set."""
+        return self._get(f"/datasets/{dataset}/statistics", schemas.DatasetStatistics)
+
+    def dataset_samples(self, dataset: str) -> list[schemas.DatasetSample]:
+        """Return sample images of a checked data set, with their objects."""
+        return self._get(f"/datasets/{dataset}/samples", schemas.DatasetSamples).samples
+
+    def draw_dataset_sample(self, dataset: str, number: int, *, max_side: int = 800) -> bytes:
+        """Return a sample image with its boxes drawn, as JPEG."""
+        path = f"/datasets/{dataset}/samples/{number}/image"
+        return self._call("GET", path, params={"max_side": max_side}).content
+
+    def delete_failed(self, kind: FailedKind, name: str) -> None:
+        """Delete a pool, teacher, search or distillation that failed before its first result."""
+        self._call("DELETE", f"/{kind}/{name}")
 
     # Pools
 
@@ -139,11 +192,6 @@ class Client(Transport):
         """Submit a search, which is queued."""
         return self._create("/searches", spec, key, schemas.SearchDetails)
 
-    def validate_search(self, spec: SearchSpec) -> None:
-        """Check whether a search would be accepted, without creating it."""
-        body = spec.model_dump(mode="json")
-        self._call("POST", "/searches", json=body, params={"validate_only": True})
-
     def forecast_search(self, spec: SearchSpec) -> Forecast:
         """Forecast the cost of a search, without creating it."""
         return self._create("/searches/forecast", spec, None, Forecast)
@@ -202,11 +250,6 @@ class Client(Transport):
     ) -> DistillationDetails:
         """Submit a distillation, which is queued."""
         return self._create("/distillations", spec, key, DistillationDetails)
-
-    def validate_distillation(self, spec: DistillationSpec) -> None:
-        """Check whether a distillation would be accepted, without creating it."""
-        body = spec.model_dump(mode="json")
-        self._call("POST", "/distillations", json=body, params={"validate_only": True})
 
     def forecast_distillation(self, spec: DistillationSpec) -> Forecast:
         """Forecast the cost of a distillation, without creating it."""

@@ -5,6 +5,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -14,11 +15,27 @@ from pydantic import BaseModel, ValidationError
 
 from api.schemas import PREFIX, Event, Problem
 from searchd.domain.errors import InvalidValueError
+from searchd.spec import BaseSpec, DistillationSpec, SearchSpec
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 TOKEN = "SEARCHD_TOKEN"
 """Environment variable that holds the token."""
+_POST_TIMEOUT_S = 300.0
+"""Smallest timeout of a submission in seconds: the service reads checkpoints that it names."""
+_MAX_PORT = 65535
 S = TypeVar("S", bound=BaseModel)
+
+
+def request_body(spec: BaseModel) -> dict[str, Any]:
+    """Return a spec as JSON. Where the base is a loaded detector, fields of the head that were not
+    given are left out, since the service then takes them from the detector."""
+    body = spec.model_dump(mode="json")
+    match spec:
+        case SearchSpec(base=BaseSpec(is_loaded=True)):
+            body["head"] = spec.head.model_dump(mode="json", exclude_unset=True)
+        case DistillationSpec(base=BaseSpec(is_loaded=True)):
+            body["student"]["head"] = spec.head.model_dump(mode="json", exclude_unset=True)
+    return body
 
 
 class ApiError(Exception):
@@ -44,13 +61,15 @@ class Transport:
         token: Access token. None uses SEARCHD_TOKEN of the environment, if it is set.
 
     Raises:
-        InvalidValueError: The token has characters that no token can have.
+        InvalidValueError: The URL is none of HTTP, or the token has characters that no token can
+            have.
     """
 
     def __init__(
         self, url: str = DEFAULT_URL, *, timeout_s: float = 30.0, token: str | None = None
     ) -> None:
-        self.url = url.rstrip("/")
+        self.url = _checked_url(url.rstrip("/"))
+        self._timeout_s = timeout_s
         # A service on this machine must not be called through the user's proxy.
         local = httpx.URL(self.url).host in ("127.0.0.1", "localhost", "::1")
         self._http = httpx.Client(
@@ -83,6 +102,9 @@ class Transport:
             return False
 
     def _call(self, method: str, path: str, **options: Any) -> httpx.Response:
+        if method == "POST":
+            options.setdefault("timeout", max(self._timeout_s, _POST_TIMEOUT_S))
+        _check_path(path)
         try:
             response = self._http.request(method, path, **options)
         except httpx.TransportError as error:
@@ -98,7 +120,7 @@ class Transport:
 
     def _create(self, path: str, spec: BaseModel, key: str | None, schema: type[S]) -> S:
         headers = {} if key is None else {"Idempotency-Key": key}
-        body = spec.model_dump(mode="json")
+        body = request_body(spec)
         response = self._call("POST", path, json=body, headers=headers)
         return schema.model_validate_json(response.content)
 
@@ -124,6 +146,7 @@ class Transport:
                 time.sleep(1)  # the connection broke: resume after the last event received
 
     def _stream(self, path: str, after: int) -> Iterator[Event]:
+        _check_path(path)
         headers = {"Last-Event-ID": str(after)}
         with self._http.stream("GET", path, headers=headers) as response:
             _check(response)
@@ -132,6 +155,7 @@ class Transport:
                     yield Event.model_validate_json(line.removeprefix("data:"))
 
     def _fetch(self, path: str, target: Path) -> str:
+        _check_path(path)
         digest = hashlib.sha256()
         try:
             with self._http.stream("GET", path) as response, target.open("wb") as file:
@@ -147,6 +171,28 @@ class Transport:
         detail = f"no searchd service at {self.url} ({error}); start one with: searchd up"
         return UnreachableError(
             Problem(type="about:blank", title="Unreachable", status=503, detail=detail)
+        )
+
+
+def _checked_url(url: str) -> str:
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise InvalidValueError(f"the URL {url!r} of the service is not valid: {error}") from error
+    if parsed.scheme in ("http", "https") and parsed.host and (parsed.port or 0) <= _MAX_PORT:
+        return url
+    without_scheme = re.fullmatch(r"([\w.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?(/.*)?", url)
+    instead = f"write http://{url}" if without_scheme else "it looks like http://127.0.0.1:8080"
+    raise InvalidValueError(f"{url!r} is not the URL of a service; {instead}")
+
+
+def _check_path(path: str) -> None:
+    """Check that the names and ids in a path cannot change which endpoint is called."""
+    wrong = re.search(r"[^A-Za-z0-9_/-]|//|/$", path)
+    if wrong is not None:
+        given = path.split("/", 2)[2]
+        raise InvalidValueError(
+            f"{given!r} is neither a name nor an id, which have only letters, digits, '-' and '_'"
         )
 
 
@@ -171,6 +217,9 @@ def _check(response: httpx.Response) -> None:
             f"{response.url} answered {response.status_code}: {response.text[:200]}",
             response.status_code,
         ) from None
+    if problem.type == "about:blank" and problem.status == HTTPStatus.NOT_FOUND:
+        detail = f"{response.url} does not exist"  # no endpoint, such as for a name with a slash
+        problem = problem.model_copy(update={"detail": detail})
     raise ApiError(problem)
 
 

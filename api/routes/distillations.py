@@ -9,8 +9,9 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from api import data_roots, events, schemas
 from api.auth import CallerDep, check_owner
 from api.dependencies import (
-    NO_CONTENT,
     STATUS_HELP,
+    VALIDATED,
+    ChecksDep,
     DatabaseDep,
     DistillationReference,
     IdempotencyKey,
@@ -23,7 +24,7 @@ from api.dependencies import (
     YAxisQuery,
     created,
 )
-from api.routes.lifecycle import add_calls
+from api.routes.lifecycle import add_calls, add_deletion
 from api.schemas import distillations as distillation_schemas
 from api.views import distillations as distillation_views
 from api.views import resources as views
@@ -49,18 +50,21 @@ Found = Annotated[DistillationRow, Depends(_find)]
     "",
     response_model=distillation_schemas.DistillationDetails,
     status_code=status.HTTP_201_CREATED,
-    responses=NO_CONTENT,
+    responses=VALIDATED,
 )
 def create_distillation(
     spec: DistillationSpec,
     database: DatabaseDep,
     caller: CallerDep,
     rules: RulesDep,
+    checks: ChecksDep,
     idempotency_key: IdempotencyKey = None,
     validate_only: ValidateOnly = False,
 ) -> Response:
     """Submit a distillation. It is queued until the cluster has enough free CPUs and GPUs."""
     data_roots.check_distillation(spec, rules.data_roots)
+    warnings = checks.check(spec)
+    spec = checks.completed(spec)
     with database.write() as session:
         row = distillations.create(
             session, spec, idempotency_key=idempotency_key, owner=caller.name
@@ -68,7 +72,7 @@ def create_distillation(
         resource = distillation_views.distillation(session, row)
         if validate_only:
             session.rollback()
-    return created(resource, f"/distillations/{resource.id}", validate_only)
+    return created(resource, f"/distillations/{resource.id}", validate_only, warnings)
 
 
 @router.get("", response_model=schemas.Page[distillation_schemas.Distillation])
@@ -102,6 +106,7 @@ add_calls(
     distillation_views.distillation,
     distillation_schemas.DistillationDetails,
 )
+add_deletion(router, "distillation", "searches", distillations.get)
 
 
 @router.post("/{distillation}/extend", status_code=status.HTTP_202_ACCEPTED)

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from api import data_roots, schemas
 from api.auth import CallerDep
-from api.dependencies import DatabaseDep, RulesDep
+from api.dependencies import ChecksDep, DatabaseDep, RulesDep
 from api.schemas.forecasts import Forecast, PoolForecast
 from searchd.domain.errors import ConflictError, InvalidValueError
 from searchd.search import forecasts as computed
@@ -24,45 +24,63 @@ S = TypeVar("S", bound=schemas.Schema)
 
 @router.post("/searches/forecast", tags=["searches"])
 def forecast_search(
-    spec: SearchSpec, database: DatabaseDep, caller: CallerDep, rules: RulesDep
+    spec: SearchSpec, database: DatabaseDep, caller: CallerDep, rules: RulesDep, checks: ChecksDep
 ) -> Forecast:
     """Forecast the cost of a search: trials, hours and disk, and reasons why it would be refused.
-    Creates nothing. Free CPUs and GPUs of the cluster are checked only after submission."""
+    Creates nothing."""
     data_roots.check_search(spec, rules.data_roots)
-    refusals = _refusals(database, lambda s: searches.create(s, spec, owner=caller.name))
+    found = checks.problems(spec)
+    spec = checks.completed(spec)
+    refusals = _refusals(found, database, lambda s: searches.create(s, spec, owner=caller.name))
     with database.read() as session:
         return _forecast(Forecast, refusals, forecasts.of_search(session, spec))
 
 
 @router.post("/distillations/forecast", tags=["distillations"])
 def forecast_distillation(
-    spec: DistillationSpec, database: DatabaseDep, caller: CallerDep, rules: RulesDep
+    spec: DistillationSpec,
+    database: DatabaseDep,
+    caller: CallerDep,
+    rules: RulesDep,
+    checks: ChecksDep,
 ) -> Forecast:
     """Forecast the cost of a distillation: stages, hours and disk, and reasons why it would be
     refused. Creates nothing."""
     data_roots.check_distillation(spec, rules.data_roots)
-    refusals = _refusals(database, lambda s: distillations.create(s, spec, owner=caller.name))
+    found = checks.problems(spec)
+    spec = checks.completed(spec)
+    refusals = _refusals(
+        found, database, lambda s: distillations.create(s, spec, owner=caller.name)
+    )
     with database.read() as session:
         return _forecast(Forecast, refusals, forecasts.of_distillation(session, spec))
 
 
 @router.post("/pools/forecast", tags=["pools"])
-def forecast_pool(spec: PoolSpec, database: DatabaseDep, caller: CallerDep) -> PoolForecast:
+def forecast_pool(
+    spec: PoolSpec, database: DatabaseDep, caller: CallerDep, rules: RulesDep, checks: ChecksDep
+) -> PoolForecast:
     """Forecast the cost of training a pool: epochs, hours and disk, and reasons why it would be
     refused. Creates nothing."""
-    refusals = _refusals(database, lambda s: pools.create(s, spec, owner=caller.name))
+    data_roots.check_pool(spec, rules.data_roots)
+    found = checks.problems(spec)
+    checks.completed(spec)
+    refusals = _refusals(found, database, lambda s: pools.create(s, spec, owner=caller.name))
     with database.read() as session:
         return _forecast(PoolForecast, refusals, forecasts.of_pool(session, spec))
 
 
-def _refusals(database: Database, create: Callable[[Session], object]) -> list[str]:
+def _refusals(
+    found: list[str], database: Database, create: Callable[[Session], object]
+) -> list[str]:
+    """Return the reasons found so far, and the reason for which the database refuses."""
     try:
         with database.write() as session:
             create(session)
             session.rollback()
     except (ConflictError, InvalidValueError) as error:
-        return [str(error)]
-    return []
+        return [*found, str(error)]
+    return found
 
 
 def _forecast(

@@ -1,6 +1,6 @@
 """Health endpoints for supervisors of the process."""
 
-from fastapi import APIRouter, HTTPException, status
+from fastapi import APIRouter, HTTPException, Request, status
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.dependencies import DatabaseDep
@@ -11,9 +11,10 @@ router = APIRouter(tags=["health"])
 
 
 @router.get("/healthz")
-def is_alive() -> dict[str, str]:
-    """Report that the process is alive."""
-    return {"status": "ok"}
+def is_alive(request: Request) -> dict[str, str]:
+    """Report that the process is alive, and which start of the service it belongs to. The data
+    folder is reported only without authentication."""
+    return {"status": "ok", **request.app.state.identity}
 
 
 _UNAVAILABLE = {"model": Problem, "description": "The database is unavailable or not upgraded."}

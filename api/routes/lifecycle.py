@@ -1,16 +1,19 @@
-"""The endpoints pause, resume, cancel and kill, of every resource that runs in the cluster."""
+"""The endpoints pause, resume, cancel and kill, of every resource that runs in the cluster, and the
+deletion of what failed without a result."""
 
 from collections.abc import Callable
 from typing import TypeVar
 
-from fastapi import APIRouter, status
+from fastapi import APIRouter, Request, Response, status
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
 from api.auth import CallerDep, check_owner
 from api.dependencies import DatabaseDep, Reference
+from searchd import artifacts
 from searchd.store.models import WorkRow
 from searchd.store.models.resources import AnyResource
+from searchd.store.resources import removal
 from searchd.store.work import requests
 
 R = TypeVar("R", bound=AnyResource)
@@ -76,3 +79,40 @@ def _endpoint(
             return view(session, row)
 
     return call
+
+
+def add_deletion(
+    router: APIRouter, noun: str, folder: str, get: Callable[[Session, str], AnyResource]
+) -> None:
+    """Add the endpoint that deletes a resource which failed without a result.
+
+    Args:
+        router: Router of the resource.
+        noun: What users call the resource, for example "search".
+        folder: Name of the folder in the artifact store with a folder for each resource.
+        get: Finds the resource by id or name.
+    """
+
+    def delete(
+        reference: Reference, request: Request, database: DatabaseDep, caller: CallerDep
+    ) -> Response:
+        with database.write() as session:
+            row = get(session, reference)
+            check_owner(caller, row)
+            resource_id = row.id
+            removal.delete_failed(session, row)
+        if request.app.state.artifacts:
+            artifacts.delete(artifacts.join(request.app.state.artifacts, folder, resource_id))
+        return Response(status_code=status.HTTP_204_NO_CONTENT)
+
+    router.add_api_route(
+        "/{reference}",
+        delete,
+        methods=["DELETE"],
+        status_code=status.HTTP_204_NO_CONTENT,
+        response_class=Response,
+        responses={204: {"description": f"The {noun} was deleted."}},
+        name=f"delete_{noun}",
+        description=f"Delete a {noun} that failed before its first result: no epoch was finished, "
+        "and there is no measurement and no file. It must not be used by anything else.",
+    )

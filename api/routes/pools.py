@@ -6,21 +6,23 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Response, status
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from api import events, schemas
+from api import data_roots, events, schemas
 from api.auth import CallerDep
 from api.dependencies import (
-    NO_CONTENT,
     STATUS_HELP,
+    VALIDATED,
+    ChecksDep,
     DatabaseDep,
     IdempotencyKey,
     LastEventId,
     PageSize,
     PageToken,
     PoolReference,
+    RulesDep,
     ValidateOnly,
     created,
 )
-from api.routes.lifecycle import add_calls
+from api.routes.lifecycle import add_calls, add_deletion
 from api.views import resources as views
 from searchd.domain.lifecycle import PoolStatus
 from searchd.spec import PoolSpec
@@ -42,22 +44,27 @@ Found = Annotated[PoolRow, Depends(_find)]
     "",
     response_model=schemas.PoolDetails,
     status_code=status.HTTP_201_CREATED,
-    responses=NO_CONTENT,
+    responses=VALIDATED,
 )
 def create_pool(
     spec: PoolSpec,
     database: DatabaseDep,
     caller: CallerDep,
+    rules: RulesDep,
+    checks: ChecksDep,
     idempotency_key: IdempotencyKey = None,
     validate_only: ValidateOnly = False,
 ) -> Response:
     """Create a pool. It is trained in the background."""
+    data_roots.check_pool(spec, rules.data_roots)
+    warnings = checks.check(spec)
+    checks.completed(spec)
     with database.write() as session:
         row = pools.create(session, spec, idempotency_key=idempotency_key, owner=caller.name)
         resource = views.pool(session, row)
         if validate_only:
             session.rollback()
-    return created(resource, f"/pools/{resource.id}", validate_only)
+    return created(resource, f"/pools/{resource.id}", validate_only, warnings)
 
 
 @router.get("", response_model=schemas.Page[schemas.Pool])
@@ -80,6 +87,7 @@ def get_pool(pool: PoolReference, database: DatabaseDep) -> schemas.PoolDetails:
 
 
 add_calls(router, "pool", pools.get, views.pool, schemas.PoolDetails)
+add_deletion(router, "pool", "pools", pools.get)
 
 
 @router.get("/{pool}/events", response_class=EventSourceResponse)

@@ -10,8 +10,9 @@ from sqlalchemy.orm import Session
 from api import data_roots, events, schemas
 from api.auth import CallerDep, check_owner
 from api.dependencies import (
-    NO_CONTENT,
     STATUS_HELP,
+    VALIDATED,
+    ChecksDep,
     DatabaseDep,
     IdempotencyKey,
     LastEventId,
@@ -24,7 +25,7 @@ from api.dependencies import (
     YAxisQuery,
     created,
 )
-from api.routes.lifecycle import add_calls
+from api.routes.lifecycle import add_calls, add_deletion
 from api.views import resources as views
 from searchd.domain.lifecycle import SearchStatus, TrialStatus
 from searchd.spec import SearchSpec
@@ -52,24 +53,27 @@ Descendants = Annotated[
     "",
     response_model=schemas.SearchDetails,
     status_code=status.HTTP_201_CREATED,
-    responses=NO_CONTENT,
+    responses=VALIDATED,
 )
 def create_search(
     spec: SearchSpec,
     database: DatabaseDep,
     caller: CallerDep,
     rules: RulesDep,
+    checks: ChecksDep,
     idempotency_key: IdempotencyKey = None,
     validate_only: ValidateOnly = False,
 ) -> Response:
     """Submit a search. It is queued until the cluster has enough free CPUs and GPUs."""
     data_roots.check_search(spec, rules.data_roots)
+    warnings = checks.check(spec)
+    spec = checks.completed(spec)
     with database.write() as session:
         row = searches.create(session, spec, idempotency_key=idempotency_key, owner=caller.name)
         resource = views.search(session, row)
         if validate_only:
             session.rollback()
-    return created(resource, f"/searches/{resource.id}", validate_only)
+    return created(resource, f"/searches/{resource.id}", validate_only, warnings)
 
 
 @router.get("", response_model=schemas.Page[schemas.Search])
@@ -92,6 +96,7 @@ def get_search(search: SearchReference, database: DatabaseDep) -> schemas.Search
 
 
 add_calls(router, "search", searches.get, views.search, schemas.SearchDetails)
+add_deletion(router, "search", "searches", searches.get)
 
 
 @router.post("/{search}/extend", status_code=status.HTTP_202_ACCEPTED)

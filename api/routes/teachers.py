@@ -10,8 +10,9 @@ from api import events, schemas
 from api.auth import CallerDep
 from api.data_roots import check_teacher
 from api.dependencies import (
-    NO_CONTENT,
     STATUS_HELP,
+    VALIDATED,
+    ChecksDep,
     DatabaseDep,
     IdempotencyKey,
     LastEventId,
@@ -22,7 +23,7 @@ from api.dependencies import (
     ValidateOnly,
     created,
 )
-from api.routes.lifecycle import add_calls
+from api.routes.lifecycle import add_calls, add_deletion
 from api.views import resources as views
 from searchd.domain.lifecycle import TeacherStatus
 from searchd.spec import TeacherSpec
@@ -44,24 +45,26 @@ Found = Annotated[TeacherRow, Depends(_find)]
     "",
     response_model=schemas.TeacherDetails,
     status_code=status.HTTP_201_CREATED,
-    responses=NO_CONTENT,
+    responses=VALIDATED,
 )
 def create_teacher(
     spec: TeacherSpec,
     database: DatabaseDep,
     rules: RulesDep,
     caller: CallerDep,
+    checks: ChecksDep,
     idempotency_key: IdempotencyKey = None,
     validate_only: ValidateOnly = False,
 ) -> Response:
     """Register a teacher. It is loaded, or trained, and evaluated in the background."""
     check_teacher(spec, rules.data_roots)
+    warnings = checks.check(spec)
     with database.write() as session:
         row = teachers.create(session, spec, idempotency_key=idempotency_key, owner=caller.name)
         resource = views.teacher_details(session, row)
         if validate_only:
             session.rollback()
-    return created(resource, f"/teachers/{resource.id}", validate_only)
+    return created(resource, f"/teachers/{resource.id}", validate_only, warnings)
 
 
 @router.get("")
@@ -87,6 +90,7 @@ def get_teacher(teacher: TeacherReference, database: DatabaseDep) -> schemas.Tea
 
 
 add_calls(router, "teacher", teachers.get, views.teacher_details, schemas.TeacherDetails)
+add_deletion(router, "teacher", "teachers", teachers.get)
 
 
 @router.get("/{teacher}/events", response_class=EventSourceResponse)

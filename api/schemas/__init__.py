@@ -10,9 +10,14 @@ from api.schemas.base import (
     Page,
     Problem,
     Schema,
+    Validation,
 )
 from api.schemas.resources import (
     Dataset,
+    DatasetChange,
+    DatasetSample,
+    DatasetSamples,
+    DatasetStatistics,
     Extension,
     Pool,
     PoolDetails,
@@ -37,6 +42,10 @@ from api.schemas.trials import (
 
 __all__ = [
     "Dataset",
+    "DatasetChange",
+    "DatasetSample",
+    "DatasetSamples",
+    "DatasetStatistics",
     "Detector",
     "Epoch",
     "Evaluation",
@@ -62,6 +71,7 @@ __all__ = [
     "TeacherDetails",
     "Trial",
     "TrialDetails",
+    "Validation",
     "XAxis",
     "YAxis",
 ]

@@ -48,6 +48,13 @@ class Problem(Schema):
     """Invalid fields of the request; empty unless `type` is urn:searchd:problem:validation."""
 
 
+class Validation(Schema):
+    """A request that would be accepted, since nothing against it was found."""
+
+    warnings: list[str] = []
+    """What could not be checked, one sentence each."""
+
+
 class Page(Schema, Generic[T]):
     """One page of a list."""
 

@@ -26,6 +26,7 @@ from searchd.spec import (
     TargetSpec,
     TeacherSpec,
 )
+from searchd.spec.base import Name
 from searchd.store import Desired
 
 
@@ -45,11 +46,65 @@ class Dataset(Schema):
     spec: DatasetSpec
     """Spec that was submitted for the data set."""
     summary: dict[str, Any] | None
-    """Class names and counts that the check found; null until the data set is ready."""
+    """Class names, counts, digests and statistics of the last check that passed; null before."""
     created_at: datetime
     """Time when the data set was registered, in UTC."""
     finished_at: datetime | None
     """Time when the check ended, in UTC; null before."""
+
+
+class DatasetStatistics(Schema):
+    """The statistics of a checked data set."""
+
+    classes: dict[str, dict[str, int]]
+    """Number of objects of each class, by split; crowds are not counted."""
+    splits: dict[str, dict[str, Any]]
+    """Numbers of images and objects, sizes and aspect ratios of boxes, and sizes of images, by
+    split; lengths are in pixels."""
+    duplicates: dict[str, int]
+    """Numbers of images that are in two splits, under two ids, or copies within a split."""
+
+
+class SampleObject(Schema):
+    """An object of a sample image."""
+
+    class_name: str
+    """Name of the class of the object."""
+    bbox: tuple[float, float, float, float]
+    """Box as x, y, width and height, in pixels of the image as shown."""
+
+
+class DatasetSample(Schema):
+    """A sample image of a checked data set."""
+
+    number: int
+    """Number of the sample, from 0; part of the path of its drawing."""
+    split: str
+    """Split that the image is in: train, validation or test."""
+    path: str
+    """Path of the image file on the machines of the service."""
+    width: int
+    """Width of the image as shown, in pixels."""
+    height: int
+    """Height of the image as shown, in pixels."""
+    num_objects: int
+    """Number of objects of the image; crowds are not counted."""
+    objects: list[SampleObject]
+    """Objects of the image, at most the first 300."""
+
+
+class DatasetSamples(Schema):
+    """The sample images of a checked data set."""
+
+    samples: list[DatasetSample]
+    """Images with objects, spread evenly over each split."""
+
+
+class DatasetChange(Spec):
+    """A change of a data set."""
+
+    name: Name
+    """New name of the data set; everything that uses the data set then refers to it."""
 
 
 class Pool(Schema):

@@ -4,6 +4,7 @@
 
 const API = "api/v1";
 const POLL_MS = 2000;
+const DATASET = "dataset/"; // start of the part of the address after # that names a data set
 const TOKEN = "searchd-token"; // stored until the tab is closed, for this tab alone
 const byId = (id) => document.getElementById(id);
 
@@ -109,8 +110,64 @@ function showPools(pools) {
 
 function showDatasets(datasets) {
   fill("datasets", datasets.map((dataset) => row([
-    cell(dataset.name), status(dataset.status), cell(dataset.status_reason),
+    cell(element("a", dataset.name, { href: `#${DATASET}${dataset.name}` })),
+    status(dataset.status), cell(dataset.status_reason),
+  ], chosenName() === DATASET + dataset.name ? { class: "chosen" } : {})));
+}
+
+// A data set: counts and findings of its check at every refresh, drawings only once.
+
+let drawnDataset = null;
+
+function range(values) {
+  return values === null ? "" : `${values.min} to ${values.max}, median ${values.median}`;
+}
+
+function showDataset(dataset) {
+  byId("dataset").hidden = false;
+  byId("dataset-name").textContent = dataset.name;
+  byId("dataset-reason").textContent = dataset.status_reason;
+  const found = dataset.summary ?? {};
+  const { splits, classes } = found.statistics ?? { splits: {}, classes: {} };
+  fill("dataset-splits", Object.entries(splits).map(([name, split]) => row([
+    cell(name), number(split.images, 0), number(split.images_without_objects, 0),
+    number(split.objects, 0), ...["small", "medium", "large"].map((size) => number(split.objects_by_size[size], 0)),
+    cell(range(split.box_short_side_px)), cell(dataset.spec[name]?.annotations),
   ])));
+  fill("dataset-classes", Object.entries(classes).map(([name, counts]) => row([
+    cell(name), cell(Object.entries(counts).map(([split, count]) => `${split} ${count}`).join(", ")),
+  ])));
+  byId("dataset-findings").replaceChildren(
+    ...[...(found.repairs ?? []), ...(found.warnings ?? [])].map((text) => element("li", text)),
+  );
+}
+
+async function showSamples(dataset) {
+  const version = `${dataset.id} ${dataset.finished_at}`;
+  if (drawnDataset === version) return;
+  drawnDataset = version;
+  for (const image of byId("dataset-samples").querySelectorAll("img")) URL.revokeObjectURL(image.src);
+  byId("dataset-samples").replaceChildren();
+  if (dataset.status !== "ready") return;
+  let samples;
+  try {
+    ({ samples } = await get(`/datasets/${dataset.id}/samples`));
+  } catch (error) { // checked by a version that recorded none
+    byId("dataset-samples").append(element("p", error.message, { class: "quiet" }));
+    return;
+  }
+  for (const sample of samples) {
+    const caption = `${sample.split}: ${sample.path.split("/").pop()}, ${sample.num_objects} objects`;
+    let shown;
+    try {
+      const response = await call(`${API}/datasets/${dataset.id}/samples/${sample.number}/image?max_side=400`);
+      shown = element("img", "", { src: URL.createObjectURL(await response.blob()), alt: caption });
+    } catch (error) {
+      shown = element("p", error.message, { class: "quiet" });
+    }
+    if (drawnDataset !== version) return;
+    byId("dataset-samples").append(element("figure", [shown, element("figcaption", caption)]));
+  }
 }
 
 function showTrials(trials, front) {
@@ -228,6 +285,12 @@ async function refresh() {
     showDatasets(datasets);
     if (searches.some((search) => search.name === chosenName())) await showSearch(chosenName());
     else byId("search").hidden = true;
+    const dataset = datasets.find((each) => DATASET + each.name === chosenName());
+    byId("dataset").hidden = dataset === undefined;
+    if (dataset !== undefined) {
+      showDataset(dataset);
+      await showSamples(dataset);
+    }
     byId("connection").textContent = `updated ${new Date().toLocaleTimeString()}`;
   } catch (error) {
     byId("connection").textContent = `cannot read the API: ${error.message}`;

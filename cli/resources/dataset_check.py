@@ -1,7 +1,7 @@
 """`searchd dataset check`: checks a data set on this machine, without a service."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +9,13 @@ import typer
 
 from cli.errors import FAILED
 from cli.output import Format, FormatOption, show_json, show_rows
-from searchd.spec import MAX_EMPTY_SHARE, MAX_FAULT_SHARE, VALIDATION_SHARE, DataFormat
+from searchd.spec import (
+    MAX_EMPTY_SHARE,
+    MAX_FAULT_SHARE,
+    MAX_UNREADABLE_SHARE,
+    VALIDATION_SHARE,
+    DataFormat,
+)
 
 PROGRESS_SECONDS = 5.0
 """Seconds between two lines of progress."""
@@ -76,6 +82,29 @@ FaultShare = Annotated[
 ]
 
 
+UnreadableShare = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        max=1,
+        help="Largest share of a split's images that may be left out, with their objects, since "
+        "their file is missing or cannot be read. By default any is refused.",
+    ),
+]
+
+
+Repair = Annotated[
+    Path | None,
+    typer.Option(
+        "--repair",
+        metavar="FOLDER",
+        help="New folder to which an accepted data set is written in COCO format with all repairs "
+        "applied and all splits made, with its images (hard links, or copies on another disk) and "
+        "changes.txt, which lists every change. By default nothing is written.",
+    ),
+]
+
+
 def check(
     paths: Paths,
     data_format: FormatOfData = None,
@@ -85,6 +114,8 @@ def check(
     group_by: GroupBy = None,
     max_empty_share: EmptyShare = MAX_EMPTY_SHARE,
     max_fault_share: FaultShare = MAX_FAULT_SHARE,
+    max_unreadable_share: UnreadableShare = MAX_UNREADABLE_SHARE,
+    repair: Repair = None,
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Check a data set on this machine. Needs no service, and changes no file.
@@ -94,19 +125,28 @@ def check(
     else with 1.
     """
     from detection.data.paths import inspect_paths
+    from detection.data.repair import write_repaired
     from detection.data.splits import SplitPlan
 
     plan = SplitPlan(
         validation_share=validation_share, test_share=test_share, seed=seed, group_by=group_by
     )
-    found = inspect_paths(
+    inspection = inspect_paths(
         [path.absolute() for path in paths],
         data_format=data_format,
         plan=plan,
         max_empty_share=max_empty_share,
         max_fault_share=max_fault_share,
+        max_unreadable_share=max_unreadable_share,
         progress=_progress(),
-    ).as_json()
+    )
+    found = inspection.as_json()
+    if repair is not None and found["accepted"]:
+        repaired = write_repaired(inspection, repair.absolute())
+        found["repaired"] = {
+            "annotations": list(map(str, repaired.annotations)),
+            "changes": list(repaired.changes),
+        }
     if output is Format.JSON:
         show_json(found)
     else:
@@ -133,9 +173,17 @@ def _show(found: dict[str, Any]) -> None:
     for title in ("faults", "repairs", "warnings"):
         for finding in found[title]:
             _show_finding(title.removesuffix("s"), finding)
+    if "repaired" in found:
+        _show_repaired(found["repaired"])
     if found["statistics"]["splits"]:
         typer.echo("")
-        _show_statistics(found["statistics"])
+        show_statistics(found["statistics"])
+
+
+def _show_repaired(repaired: Mapping[str, Any]) -> None:
+    typer.echo(f"\nwrote {', '.join(repaired['annotations'])}; changes: {len(repaired['changes'])}")
+    for change in repaired["changes"]:
+        typer.echo(f"  {change}")
 
 
 def _show_finding(title: str, finding: dict[str, Any]) -> None:
@@ -148,7 +196,8 @@ def _show_finding(title: str, finding: dict[str, Any]) -> None:
         typer.echo(f"  ... and {finding['count'] - len(finding['examples'])} more")
 
 
-def _show_statistics(statistics: dict[str, Any]) -> None:
+def show_statistics(statistics: Mapping[str, Any]) -> None:
+    """Print the statistics of a data set as a table with a column for each split."""
     splits = statistics["splits"]
     rows: list[tuple[object, ...]] = []
     for name, value in next(iter(splits.values())).items():
@@ -167,4 +216,6 @@ _RANGES = ("_px", "_ratio", "_share")
 
 
 def _range(value: dict[str, float] | None) -> str | None:
-    return None if value is None else " / ".join(f"{number:g}" for number in value.values())
+    if value is None:
+        return None
+    return " / ".join(f"{value[name]:g}" for name in ("min", "median", "max"))

@@ -6,15 +6,16 @@ from typing import Annotated, Any
 import typer
 
 from api.client import Client
-from api.schemas import Dataset
-from cli.errors import fail
-from cli.output import Format, FormatOption, show_json, show_list, show_one
-from cli.resources import dataset_check
-from cli.service import STATUS_HELP, URL, KeyOption, UrlOption
+from cli.output import Format, FormatOption, show_json, show_list
+from cli.resources import dataset_changes, dataset_check, dataset_views
+from cli.resources.dataset_views import DatasetArgument, show_checked, show_dataset
+from cli.service import STATUS_HELP, URL, KeyOption, UrlOption, ValidateOnlyOption
+from cli.validation import validate
 from searchd.domain.lifecycle import DatasetStatus
 from searchd.spec import (
     MAX_EMPTY_SHARE,
     MAX_FAULT_SHARE,
+    MAX_UNREADABLE_SHARE,
     VALIDATION_SHARE,
     DatasetImport,
     DatasetSpec,
@@ -25,6 +26,11 @@ app = typer.Typer(
     no_args_is_help=True, help="Data sets in COCO format, on which detectors are trained."
 )
 app.command()(dataset_check.check)
+app.command()(dataset_changes.recheck)
+app.command()(dataset_changes.rename)
+app.command()(dataset_changes.delete)
+app.command("stats")(dataset_views.statistics)
+app.command()(dataset_views.samples)
 
 
 def _annotations(split: str) -> Any:
@@ -49,7 +55,7 @@ def add(
         typer.Argument(
             metavar="[PATH...]",
             help="A folder with the data set in COCO, YOLO, Pascal VOC, CVAT or Label Studio "
-            "format, or what else `searchd dataset check` takes. Not with the four options of COCO "
+            "format, or what else `searchd dataset check` takes. Not with the options of COCO "
             "files.",
         ),
     ] = None,
@@ -57,6 +63,8 @@ def add(
     train_images: Annotated[Path | None, _images("train")] = None,
     validation_annotations: Annotated[Path | None, _annotations("validation")] = None,
     validation_images: Annotated[Path | None, _images("validation")] = None,
+    test_annotations: Annotated[Path | None, _annotations("test")] = None,
+    test_images: Annotated[Path | None, _images("test")] = None,
     data_format: dataset_check.FormatOfData = None,
     validation_share: dataset_check.ValidationShare = VALIDATION_SHARE,
     test_share: dataset_check.TestShare = None,
@@ -64,6 +72,8 @@ def add(
     group_by: dataset_check.GroupBy = None,
     max_empty_share: dataset_check.EmptyShare = MAX_EMPTY_SHARE,
     max_fault_share: dataset_check.FaultShare = MAX_FAULT_SHARE,
+    max_unreadable_share: dataset_check.UnreadableShare = MAX_UNREADABLE_SHARE,
+    validate_only: ValidateOnlyOption = False,
     wait: Annotated[bool, typer.Option(help="Whether to wait until the files are checked.")] = True,
     key: KeyOption = None,
     url: UrlOption = URL,
@@ -72,14 +82,20 @@ def add(
     """Register a data set and check its files.
 
     Give PATH for a data set in any format: the splits that it lacks are made, and its annotations
-    are stored as COCO files by the service. Or give the four options of COCO files, which are used
-    as they are. Every worker of the cluster must be able to read the paths.
+    are stored as COCO files by the service. Or give the options of COCO files, which are used as
+    they are; those of the test split may be omitted. A data set of the same name that was refused
+    is replaced. Every worker of the cluster must be able to read the paths.
     """
     files = [train_annotations, train_images, validation_annotations, validation_images]
     given = [file.absolute() for file in files if file is not None]
-    shares = {"max_empty_share": max_empty_share, "max_fault_share": max_fault_share}
+    test = _test_split(test_annotations, test_images)
+    shares = {
+        "max_empty_share": max_empty_share,
+        "max_fault_share": max_fault_share,
+        "max_unreadable_share": max_unreadable_share,
+    }
     spec: DatasetSpec | DatasetImport
-    if paths and not given:
+    if paths and not given and test is None:
         spec = DatasetImport(
             name=name,
             paths=tuple(path.absolute() for path in paths),
@@ -93,17 +109,25 @@ def add(
     elif len(given) == len(files) and not paths:
         train = SplitSpec(annotations=given[0], images=given[1])
         validation = SplitSpec(annotations=given[2], images=given[3])
-        spec = DatasetSpec(name=name, train=train, validation=validation, **shares)
+        spec = DatasetSpec(name=name, train=train, validation=validation, test=test, **shares)
     else:
         raise typer.BadParameter("give either PATH, or annotations and images of both splits")
+    if validate_only:
+        validate(spec, "data set", url)
+        return
     with Client(url) as client:
         dataset = client.create_dataset(spec, key=key)
         if wait:
             dataset = client.wait_for_dataset(dataset.id)
-    if dataset.status is not DatasetStatus.FAILED or output is Format.JSON:
-        _show(dataset, output)
-    if dataset.status is DatasetStatus.FAILED:
-        raise fail(f"data set {name} was refused: {dataset.status_reason}")
+    show_checked(dataset, output)
+
+
+def _test_split(annotations: Path | None, images: Path | None) -> SplitSpec | None:
+    if (annotations is None) != (images is None):
+        raise typer.BadParameter("give both --test-annotations and --test-images, or neither")
+    if annotations is None or images is None:
+        return None
+    return SplitSpec(annotations=annotations.absolute(), images=images.absolute())
 
 
 @app.command("list")
@@ -127,13 +151,13 @@ def list_datasets(
 
 @app.command()
 def show(
-    dataset: Annotated[str, typer.Argument(help="Name or id of the data set.")],
+    dataset: DatasetArgument,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Show a data set and what its check found."""
     with Client(url) as client:
-        _show(client.get_dataset(dataset), output)
+        show_dataset(client.get_dataset(dataset), output)
 
 
 @app.command()
@@ -185,27 +209,3 @@ def make_shapes(
         f"    --validation-annotations {spec.validation.annotations} \\\n"
         f"    --validation-images {spec.validation.images}"
     )
-
-
-_SEPARATORS = {"warnings": "\n", "repairs": "\n"}
-"""Separators of lists in the summary of a data set; others are separated by commas."""
-
-
-def _show(dataset: Dataset, output: Format) -> None:
-    rows = {
-        "name": dataset.name,
-        "id": dataset.id,
-        "status": dataset.status,
-        "reason": dataset.status_reason,
-        "train": dataset.spec.train.annotations,
-        "validation": dataset.spec.validation.annotations,
-        "source": ", ".join(map(str, dataset.spec.source.paths)) if dataset.spec.source else None,
-        **{
-            f"{name} (checked)": _SEPARATORS.get(name, ", ").join(value)
-            if isinstance(value, list)
-            else value
-            for name, value in (dataset.summary or {}).items()
-            if name != "statistics"  # long; --format json has them
-        },
-    }
-    show_one(dataset, rows, output)

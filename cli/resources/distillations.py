@@ -19,7 +19,7 @@ from cli.output import (
     show_rows,
 )
 from cli.resources.forecasts import show_forecast
-from cli.resources.lifecycle import add_calls
+from cli.resources.lifecycle import add_calls, add_deletion
 from cli.service import (
     STATUS_HELP,
     URL,
@@ -36,6 +36,7 @@ from cli.service import (
 )
 from cli.tools.exported_detectors import FOLDER, FolderOption, trial_id_of
 from cli.tools.exported_detectors import export as write_export
+from cli.validation import validate
 from searchd.domain.lifecycle import SearchStatus, TrialStatus
 from searchd.spec import DistillationSpec
 
@@ -60,11 +61,10 @@ def submit(
 ) -> None:
     """Submit a distillation from a spec."""
     spec = read_spec(file, DistillationSpec, name=name, dataset=dataset, pool=pool, seed=seed)
+    if validate_only:
+        validate(spec, "distillation", url)
+        return
     with Client(url) as client:
-        if validate_only:
-            client.validate_distillation(spec)
-            typer.echo(f"distillation {spec.name} would be accepted", err=True)
-            return
         _show(client.submit_distillation(spec, key=key), output)
 
 
@@ -282,3 +282,4 @@ def _show_table(title: str, header: tuple[str, ...], rows: Iterable[tuple[object
 
 
 add_calls(app, "distillation", Client.ask_of_distillation, _show)
+add_deletion(app, "distillation", "distillations")

@@ -1,4 +1,5 @@
-"""The commands pause, resume, cancel and kill, of every resource that runs in the cluster."""
+"""The commands pause, resume, cancel and kill, of every resource that runs in the cluster, and the
+deletion of what failed without a result."""
 
 from collections.abc import Callable
 from typing import Annotated, TypeVar
@@ -6,7 +7,7 @@ from typing import Annotated, TypeVar
 import typer
 from pydantic import BaseModel
 
-from api.client import Client, LifecycleRequest
+from api.client import Client, FailedKind, LifecycleRequest
 from cli.output import Format, FormatOption
 from cli.service import URL, UrlOption
 
@@ -53,3 +54,25 @@ def _command(
             show(ask(client, name, request), output)
 
     return command
+
+
+def add_deletion(app: typer.Typer, noun: str, kind: FailedKind) -> None:
+    """Add the command that deletes a resource which failed without a result.
+
+    Args:
+        app: Commands of the resource.
+        noun: Name of the resource in singular, for example "search".
+        kind: Name of the resource in plural, as in the paths of the API.
+    """
+    argument = typer.Argument(help=f"Name or id of the {noun}.")
+
+    def delete(name: Annotated[str, argument], url: UrlOption = URL) -> None:
+        with Client(url) as client:
+            client.delete_failed(kind, name)
+        typer.echo(f"deleted {noun} {name}")
+
+    text = (
+        f"Delete a {noun} that failed before its first result, so that the data set it names can "
+        "be deleted. A new one of the same name replaces it without this command."
+    )
+    app.command("delete", help=text)(delete)

@@ -9,7 +9,7 @@ from api.schemas import PoolDetails
 from cli.errors import fail
 from cli.output import Format, FormatOption, percent, show_list, show_one
 from cli.resources.forecasts import show_forecast
-from cli.resources.lifecycle import add_calls
+from cli.resources.lifecycle import add_calls, add_deletion
 from cli.service import (
     STATUS_HELP,
     URL,
@@ -18,9 +18,11 @@ from cli.service import (
     NameOption,
     SpecFile,
     UrlOption,
+    ValidateOnlyOption,
     follow,
     read_spec,
 )
+from cli.validation import validate
 from searchd.domain.lifecycle import PoolStatus
 from searchd.spec import PoolSpec
 
@@ -37,12 +39,16 @@ def create(
     file: SpecFile,
     name: NameOption = None,
     dataset: DatasetOption = None,
+    validate_only: ValidateOnlyOption = False,
     key: KeyOption = None,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Create a pool from a spec. The service trains it."""
     spec = read_spec(file, PoolSpec, name=name, dataset=dataset)
+    if validate_only:
+        validate(spec, "pool", url)
+        return
     with Client(url) as client:
         _show(client.create_pool(spec, key=key), output)
 
@@ -120,3 +126,4 @@ def _show(pool: PoolDetails, output: Format) -> None:
 
 
 add_calls(app, "pool", Client.ask_of_pool, _show)
+add_deletion(app, "pool", "pools")

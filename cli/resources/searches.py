@@ -11,7 +11,8 @@ from cli.errors import fail
 from cli.output import Format, FormatOption, giga, mega, percent, show_json, show_list, show_one
 from cli.resources import pins
 from cli.resources.forecasts import show_forecast
-from cli.resources.lifecycle import add_calls
+from cli.resources.lifecycle import add_calls, add_deletion
+from cli.resources.search_init import init
 from cli.service import (
     STATUS_HELP,
     URL,
@@ -24,17 +25,20 @@ from cli.service import (
     UrlOption,
     ValidateOnlyOption,
     follow,
-    read_fields,
     read_spec,
 )
+from cli.spec_files import read_fields
 from cli.tools.exported_detectors import FOLDER, FolderOption, trial_id_of
 from cli.tools.exported_detectors import export as write_export
+from cli.validation import validate
 from searchd.domain.lifecycle import SearchStatus, TrialStatus
 from searchd.spec import FinishSpec, SearchSpec
 
 app = typer.Typer(
     no_args_is_help=True, help="Searches for detectors that are better than a base detector."
 )
+
+app.command()(init)
 
 SearchArgument = Annotated[str, typer.Argument(help="Name or id of the search.")]
 
@@ -53,11 +57,10 @@ def submit(
 ) -> None:
     """Submit a search from a spec."""
     spec = read_spec(file, SearchSpec, name=name, dataset=dataset, pool=pool, seed=seed)
+    if validate_only:
+        validate(spec, "search", url)
+        return
     with Client(url) as client:
-        if validate_only:
-            client.validate_search(spec)
-            typer.echo(f"search {spec.name} would be accepted", err=True)
-            return
         _show(client.submit_search(spec, key=key), output)
 
 
@@ -350,6 +353,7 @@ def _show(search: schemas.SearchDetails, output: Format) -> None:
 
 
 add_calls(app, "search", Client.ask_of_search, _show)
+add_deletion(app, "search", "searches")
 app.command()(pins.pin)
 app.command()(pins.unpin)
 

@@ -9,7 +9,7 @@ from api.client import Client
 from api.schemas import Teacher, TeacherDetails
 from cli.errors import fail
 from cli.output import Format, FormatOption, giga, mega, percent, show_list, show_one
-from cli.resources.lifecycle import add_calls
+from cli.resources.lifecycle import add_calls, add_deletion
 from cli.service import (
     STATUS_HELP,
     URL,
@@ -19,11 +19,13 @@ from cli.service import (
     SeedOption,
     SpecFile,
     UrlOption,
+    ValidateOnlyOption,
     follow,
     parse_spec,
-    read_fields,
     read_spec,
 )
+from cli.spec_files import read_fields
+from cli.validation import validate
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.lifecycle import TeacherStatus
 from searchd.spec import TeacherSpec
@@ -104,12 +106,16 @@ def add(
     file: SpecFile,
     name: NameOption = None,
     dataset: DatasetOption = None,
+    validate_only: ValidateOnlyOption = False,
     key: KeyOption = None,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Register a teacher from a spec. The service evaluates it."""
     spec = read_spec(file, TeacherSpec, name=name, dataset=dataset)
+    if validate_only:
+        validate(spec, "teacher", url)
+        return
     with Client(url) as client:
         _show(client.create_teacher(spec, key=key), output)
 
@@ -277,3 +283,4 @@ def _levels(teacher: Teacher) -> str | None:
 
 
 add_calls(app, "teacher", Client.ask_of_teacher, _show)
+add_deletion(app, "teacher", "teachers")

@@ -74,10 +74,12 @@ def load_trial(client: Client, trial_id: str, device: str) -> TrainedTrial:
     row = client.get_trial(trial_id)
     run = client.get_run(row.search_id)
     student = Student(detector=detector.detector, weights=_download(client, row.id, STUDENT))
+    dataset = client.get_dataset(run.dataset_id)
+    checked = dataset.spec.as_checked(dataset.summary)
     return TrainedTrial(
         row=row,
         run=run,
-        dataset=client.get_dataset(run.dataset_id),
+        dataset=dataset.model_copy(update={"spec": checked}),
         model=load_student(student).to(device).eval(),
         device=device,
     )

@@ -1,4 +1,4 @@
-"""Makes batches for mmdet detectors: resized, flipped, normalised, padded.
+"""Makes batches for mmdet detectors: augmented, resized, normalised, padded.
 
 Every random draw is a function of the seed and of the position in training, so a resumed run and
 all data-parallel ranks agree without any stored state.
@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from detection.build import PIXEL_MEAN, PIXEL_STD, SIZE_DIVISOR
+from detection.data.augmentations import Augmentation, Augmenter, visible
 from detection.data.coco import CocoSplit
+from detection.data.records import ImageRecord
 from searchd.domain.errors import DataError
 from searchd.domain.resolution import Resolution
 
-_ORDER, _FLIP, _RESOLUTION = range(3)
+_ORDER, _FLIP, _RESOLUTION, _AUGMENTATION = range(4)
 """Streams of random numbers; each is seeded by (seed, stream, position)."""
 _MEAN = np.asarray(PIXEL_MEAN, dtype=np.float32)
 _STD = np.asarray(PIXEL_STD, dtype=np.float32)
@@ -53,9 +55,9 @@ class Batch:
 class TrainingBatches:
     """The training batches of all epochs, by their global step.
 
-    An epoch shuffles the images that have an object (mmdet's `filter_empty_gt`) and divides them
-    among the ranks. The last iteration is filled up with images from the epoch's start, so that all
-    batches are full.
+    An epoch shuffles the images that have an object (mmdet's `filter_empty_gt`), and those without
+    annotations if they are to be used, and divides them among the ranks. The last iteration is
+    filled up with images from the epoch's start, so that all batches are full.
     """
 
     def __init__(
@@ -64,7 +66,8 @@ class TrainingBatches:
         *,
         batch_size: int,
         resolutions: Sequence[Resolution],
-        flip_probability: float = 0.5,
+        augmenter: Augmenter | None = None,
+        use_empty_images: bool = False,
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
@@ -74,7 +77,8 @@ class TrainingBatches:
             split: The training split.
             batch_size: Images per batch of one rank.
             resolutions: One is drawn uniformly for every iteration.
-            flip_probability: Probability of mirroring an image left to right, in [0, 1].
+            augmenter: Draws how images are augmented; by default half of them are mirrored.
+            use_empty_images: Whether images without objects are used, as background.
             seed: Seed of every draw; the same on all ranks.
             rank: Rank of this data-parallel process, from 0.
             world_size: Number of data-parallel processes.
@@ -83,12 +87,14 @@ class TrainingBatches:
             DataError: No image has an object.
         """
         self._split = split
-        self._usable = [i for i, record in enumerate(split.records) if len(record.labels)]
-        if not self._usable:
+        if not any(len(record.labels) for record in split.records):
             raise DataError(f"{split.spec.annotations}: no image has an object to train on")
+        self._usable = [
+            i for i, each in enumerate(split.records) if _is_usable(each, use_empty_images)
+        ]
         self._batch_size = batch_size
         self._resolutions = tuple(resolutions)
-        self._flip_probability = flip_probability
+        self._augmenter = augmenter or Augmenter()
         self._seed = seed
         self._rank, self._world_size = rank, world_size
         self._shuffled: tuple[int, NDArray[np.int64]] | None = None
@@ -103,7 +109,7 @@ class TrainingBatches:
         return self.views(step)[0]
 
     def views(self, step: int, *others: Resolution) -> tuple[Batch, ...]:
-        """Return the batch of a step, and the same images, flipped alike, at other resolutions.
+        """Return the batch of a step, and the same images, augmented alike, at other resolutions.
 
         Batches of equal resolution are the same object.
         """
@@ -111,15 +117,36 @@ class TrainingBatches:
         place = self._batch_size * (iteration * self._world_size + self._rank)
         order = self._order(epoch)
         indices = [int(order[(place + i) % len(order)]) for i in range(self._batch_size)]
-        flips = self._rng(_FLIP, step, self._rank).random(len(indices)) < self._flip_probability
         resolutions = (self.resolution(step), *others)
-        found = make_batches(self._split, indices, resolutions, flips.tolist())
+        found = _batches(self._split, indices, resolutions, self._augmentations(step, indices))
+        return tuple(found[resolution] for resolution in resolutions)
+
+    def largest_views(self, num_images: int, *resolutions: Resolution) -> tuple[Batch, ...]:
+        """Return a batch with the most padding: the widest and the tallest image in turn.
+
+        Batches of equal resolution are the same object.
+        """
+        by_shape = sorted(
+            self._usable, key=lambda i: self._split.records[i].width / self._split.records[i].height
+        )
+        indices = [by_shape[-(place % 2)] for place in range(1, num_images + 1)]
+        found = make_batches(self._split, indices, resolutions, [False] * num_images)
         return tuple(found[resolution] for resolution in resolutions)
 
     def resolution(self, step: int) -> Resolution:
         """Return the resolution of a global step, the same on all ranks (docs/papers.md 1.6)."""
         drawn = self._rng(_RESOLUTION, step).integers(len(self._resolutions))
         return self._resolutions[int(drawn)]
+
+    def _augmentations(self, step: int, indices: Sequence[int]) -> list[Augmentation]:
+        """Draw the augmentation of each of this rank's images of a step."""
+        drawn = self._rng(_FLIP, step, self._rank).random(len(indices))
+        flips = (drawn < self._augmenter.flip_probability).tolist()
+        random, resolution = self._rng(_AUGMENTATION, step, self._rank), self.resolution(step)
+        return [
+            self._augmenter.draw(self._split.records[index], resolution, random, flip=flip)
+            for index, flip in zip(indices, flips, strict=True)
+        ]
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
         if self._shuffled is None or self._shuffled[0] != epoch:
@@ -128,6 +155,11 @@ class TrainingBatches:
 
     def _rng(self, *position: int) -> np.random.Generator:
         return np.random.default_rng((self._seed, *position))
+
+
+def _is_usable(record: ImageRecord, use_empty_images: bool) -> bool:
+    """Return whether an image is trained on. A crowd that is left out is no background."""
+    return len(record.labels) > 0 or (use_empty_images and not len(record.crowd_labels))
 
 
 def fixed_batches(
@@ -182,9 +214,18 @@ def make_batches(
     Raises:
         DataError: An image cannot be read.
     """
+    return _batches(split, indices, resolutions, [Augmentation(flip=flip) for flip in flips])
+
+
+def _batches(
+    split: CocoSplit,
+    indices: Sequence[int],
+    resolutions: Iterable[Resolution],
+    augmentations: Sequence[Augmentation],
+) -> dict[Resolution, Batch]:
     decoded = [split.image(index) for index in indices]
     return {
-        resolution: _batch(split, indices, decoded, resolution, flips)
+        resolution: _batch(split, indices, decoded, resolution, augmentations)
         for resolution in dict.fromkeys(resolutions)
     }
 
@@ -204,9 +245,12 @@ def _batch(
     indices: Sequence[int],
     decoded: Sequence[NDArray[np.uint8]],
     resolution: Resolution,
-    flips: Sequence[bool],
+    augmentations: Sequence[Augmentation],
 ) -> Batch:
-    images = [_pixels(image, resolution, flip) for image, flip in zip(decoded, flips, strict=True)]
+    images = [
+        _pixels(image, resolution, augmentation)
+        for image, augmentation in zip(decoded, augmentations, strict=True)
+    ]
     padded = tuple(
         SIZE_DIVISOR * math.ceil(max(image.shape[axis] for image in images) / SIZE_DIVISOR)
         for axis in (0, 1)
@@ -216,21 +260,37 @@ def _batch(
         height, width = image.shape[:2]
         target[:, :height, :width] = torch.from_numpy(image).permute(2, 0, 1)
     samples = [
-        _sample(split, index, image.shape[:2], padded, flip)
-        for index, image, flip in zip(indices, images, flips, strict=True)
+        _sample(split, index, image.shape[:2], padded, augmentation)
+        for index, image, augmentation in zip(indices, images, augmentations, strict=True)
     ]
     return Batch(inputs=inputs, samples=samples, indices=tuple(indices), resolution=resolution)
 
 
-def _pixels(image: NDArray[np.uint8], resolution: Resolution, flip: bool) -> NDArray[np.float32]:
-    """Resize, flip and normalise one image: H x W x 3."""
-    height, width = image.shape[:2]
-    size = resized(width, height, resolution)
-    if size != (width, height):
+def _pixels(
+    image: NDArray[np.uint8], resolution: Resolution, augmentation: Augmentation
+) -> NDArray[np.float32]:
+    """Crop, resize, flip, distort and normalise one image: H x W x 3."""
+    size = _shown_size(image, resolution, augmentation)
+    if augmentation.crop is not None:
+        left, top, right, bottom = augmentation.crop.window
+        image = image[top:bottom, left:right]
+    if size != (image.shape[1], image.shape[0]):
         image = mmcv.imresize(image, size)
-    if flip:
+    if augmentation.flip:
         image = image[:, ::-1]
-    return np.ascontiguousarray((image.astype(np.float32) - _MEAN) / _STD)
+    distorted = augmentation.distortion(image) if augmentation.distortion else image
+    return np.ascontiguousarray((distorted.astype(np.float32) - _MEAN) / _STD)
+
+
+def _shown_size(
+    image: NDArray[np.uint8], resolution: Resolution, augmentation: Augmentation
+) -> tuple[int, int]:
+    """Return the width and height of what is shown of an image, in pixels of the input."""
+    if augmentation.crop is None:
+        return resized(image.shape[1], image.shape[0], resolution)
+    left, top, right, bottom = augmentation.crop.window
+    factor = augmentation.crop.factor(resolution)
+    return tuple(max(1, int(side * factor + 0.5)) for side in (right - left, bottom - top))  # type: ignore[return-value] # two
 
 
 def _sample(
@@ -238,13 +298,19 @@ def _sample(
     index: int,
     image_shape: tuple[int, ...],
     padded: tuple[int, ...],
-    flip: bool,
+    augmentation: Augmentation,
 ) -> DetDataSample:
     record = split.records[index]
     height, width = image_shape
-    scale = (width / record.width, height / record.height)
-    boxes = record.boxes * np.asarray(scale * 2, dtype=np.float32)
-    if flip:
+    boxes, labels, shown = record.boxes, record.labels, (record.width, record.height)
+    if augmentation.crop is not None:
+        crop = augmentation.crop
+        left, top, right, bottom = crop.window
+        boxes, labels = visible(boxes[crop.kept], crop.window), labels[crop.kept]
+        shown = (right - left, bottom - top)
+    scale = (width / shown[0], height / shown[1])
+    boxes = boxes * np.asarray(scale * 2, dtype=np.float32)
+    if augmentation.flip:
         boxes[:, [0, 2]] = width - boxes[:, [2, 0]]
     sample = DetDataSample(
         metainfo={
@@ -255,10 +321,10 @@ def _sample(
             "scale_factor": scale,
             "pad_shape": padded,
             "batch_input_shape": padded,
-            "flip": flip,
+            "flip": augmentation.flip,
         }
     )
     sample.gt_instances = InstanceData(
-        bboxes=torch.from_numpy(boxes), labels=torch.from_numpy(record.labels.copy())
+        bboxes=torch.from_numpy(boxes), labels=torch.from_numpy(labels.copy())
     )
     return sample

@@ -52,18 +52,20 @@ class CocoSplit:
         """Read the annotations; images are decoded when first used.
 
         Raises:
-            DataError: The annotation file cannot be read or is not in COCO's format, or a record of
-                an image or category cannot be used. Annotations that cannot be used are left out;
-                `check_dataset` reports them.
+            DataError: The annotation file cannot be read, is not in COCO's format, or changed since
+                the check, or a record of an image or category cannot be used. Annotations that
+                cannot be used are left out; `check_dataset` reports them.
         """
-        normalised = normalise(read_document(spec.annotations), spec.annotations, spec.images)
+        document = read_document(spec.annotations, sha256=spec.sha256)
+        normalised = normalise(document, spec.annotations, spec.images)
         faults = record_faults(normalised.findings)
         if faults:
             raise DataError(fault_text(faults))
         self.spec = spec
         self.category_ids: tuple[RecordId, ...] = normalised.category_ids
         self.class_names = normalised.class_names
-        self.records = normalised.records
+        left_out = set(spec.left_out)
+        self.records = tuple(r for r in normalised.records if str(r.path) not in left_out)
         self._cache: dict[int, NDArray[np.uint8]] = {}
         self._free_bytes = max_cached_bytes
 

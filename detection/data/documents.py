@@ -1,6 +1,7 @@
 """Reads annotation files in COCO's format. Only their outline is checked here."""
 
 import codecs
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,16 +14,25 @@ KEYS = ("images", "annotations", "categories")
 Document = Mapping[str, list[dict[str, Any]]]
 
 
-def read_document(path: Path) -> Document:
+def read_document(path: Path, *, sha256: str | None = None) -> Document:
     """Return the content of an annotation file. A byte order mark is allowed.
 
+    Args:
+        path: Path of the file.
+        sha256: SHA-256 of the file when it was checked; None if it was not.
+
     Raises:
-        DataError: The file cannot be read or is not in COCO's format.
+        DataError: The file cannot be read, is not in COCO's format, or changed since the check.
     """
     try:
         data = path.read_bytes()
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: the annotation file cannot be read: {error}") from error
+    if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
+        raise DataError(
+            f"{path}: the annotation file changed since its data set was checked; restore it, or "
+            "check the data set again: searchd dataset recheck NAME"
+        )
     return _document(_parsed(data, path), path)
 
 

@@ -12,6 +12,8 @@ from typing import Any
 
 MAX_EXAMPLES = 20
 """Number of records that a report names for each kind."""
+MAX_KEPT_EXAMPLES = 100_000
+"""Number of records that are kept for each kind, for the list of all repairs."""
 MAX_TEXT_EXAMPLES = 3
 """Number of records that the text of an error names for each kind."""
 MAX_CHARACTERS = 600
@@ -29,12 +31,14 @@ class Severity(StrEnum):
 
 
 class Limit(StrEnum):
-    """Limit on how many annotations of a split a kind of finding may leave out."""
+    """Limit on how many annotations, or images, of a split a kind of finding may leave out."""
 
     EMPTY = "empty"
     """`DatasetSpec.max_empty_share`, and always one: boxes that enclose nothing."""
     FAULTY = "faulty"
     """`DatasetSpec.max_fault_share`: annotations that cannot be meant."""
+    UNREADABLE = "unreadable"
+    """`DatasetSpec.max_unreadable_share`: images whose file is missing or cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,7 @@ class Kind:
     cure: str
     """Advice to the user, unless an example has its own."""
     limit: Limit | None = None
-    """Limit for kinds that leave out annotations; None for all others."""
+    """Limit for kinds that leave out annotations or images; None for all others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,7 @@ class Finding:
     severity: Severity
     count: int = 0
     examples: list[Example] = field(default_factory=list)
-    """The first `MAX_EXAMPLES` records."""
+    """The first `MAX_KEPT_EXAMPLES` records."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the finding as plain JSON."""
@@ -91,7 +95,8 @@ class Finding:
             "count": self.count,
             "message": str(self),
             "examples": [
-                {name: getattr(each, name) for name in Example.__slots__} for each in self.examples
+                {name: getattr(each, name) for name in Example.__slots__}
+                for each in self.examples[:MAX_EXAMPLES]
             ],
         }
 
@@ -130,7 +135,7 @@ class Findings:
         """
         finding = self._find(kind, kind.severity)
         finding.count += 1
-        if len(finding.examples) < MAX_EXAMPLES:
+        if len(finding.examples) < MAX_KEPT_EXAMPLES:
             text = value[:MAX_CHARACTERS] if isinstance(value, str) else shown(value)
             sentence = problem if len(problem) <= MAX_CHARACTERS else problem[:MAX_CHARACTERS] + "…"
             finding.examples.append(Example(str(file), record, sentence, text, cure or kind.cure))
@@ -140,7 +145,7 @@ class Findings:
         for other in others:
             finding = self._find(other.kind, other.severity)
             finding.count += other.count
-            free = MAX_EXAMPLES - len(finding.examples)
+            free = MAX_KEPT_EXAMPLES - len(finding.examples)
             finding.examples.extend(other.examples[:free])
 
     def of(self, severity: Severity) -> list[Finding]:
@@ -156,26 +161,26 @@ class Findings:
 
 
 def judged(
-    findings: Iterable[Finding], num_annotations: int, limits: Mapping[Limit, float]
+    findings: Iterable[Finding], num_records: int, limits: Mapping[Limit, float]
 ) -> list[Finding]:
     """Apply the limits to the findings of one split.
 
     Args:
-        findings: Findings of the split.
-        num_annotations: Number of annotations of the split.
-        limits: Largest share of the annotations that may be left out, in [0, 1].
+        findings: Findings of the split, all about annotations or all about images.
+        num_records: Number of annotations, or of images, of the split.
+        limits: Largest share of them that may be left out, in [0, 1].
 
     Returns:
         The findings with their final severity: a fault above the limit, else a repair.
     """
-    return [_judged(finding, num_annotations, limits) for finding in findings]
+    return [_judged(finding, num_records, limits) for finding in findings]
 
 
-def _judged(finding: Finding, num_annotations: int, limits: Mapping[Limit, float]) -> Finding:
+def _judged(finding: Finding, num_records: int, limits: Mapping[Limit, float]) -> Finding:
     limit = finding.kind.limit
     if limit is None:
         return finding
-    allowed = limits[limit] * num_annotations
+    allowed = limits[limit] * num_records
     if limit is Limit.EMPTY:
         allowed = max(1.0, allowed)
     severity = Severity.REPAIR if finding.count <= allowed else Severity.FAULT

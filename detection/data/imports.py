@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from detection.data.coco_documents import coco_document
@@ -39,18 +40,21 @@ def import_dataset(
         ),
         max_empty_share=spec.max_empty_share,
         max_fault_share=spec.max_fault_share,
+        max_unreadable_share=spec.max_unreadable_share,
         root=source.folder,
         progress=progress,
     )
     summary = summary_of(found)
     digests = {name: source_digest(name, found) for name in found.splits}
+    written = {}
     for name, split in found.splits.items():
-        target = _target(spec, name)
+        target = target_of(spec, name)
         info = {"source": str(split.file), "source_sha256": digests[name]}
         document = {"info": info, **coco_document(split.records, split.class_names, target.images)}
         content = json.dumps(document, ensure_ascii=False).encode()
-        artifacts.write(str(target.annotations), content, name=f"{name}.json")
-    return summary
+        stored = artifacts.write(str(target.annotations), content, name=f"{name}.json")
+        written[name] = replace(getattr(summary, name), sha256=stored.sha256, left_out=())
+    return replace(summary, **written)
 
 
 def source_digest(name: str, found: Inspection) -> str:
@@ -69,8 +73,7 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "folder"
 
 
-def _target(spec: DatasetSpec, name: str) -> SplitSpec:
-    """Return where a split is written; the test split beside the train split."""
-    known = {"train": spec.train, "validation": spec.validation}
+def target_of(spec: DatasetSpec, name: str) -> SplitSpec:
+    """Return where a split is written; a test split that is new, beside the train split."""
     beside = spec.train.annotations.with_name(f"{name}.json")
-    return known.get(name) or SplitSpec(annotations=beside, images=spec.train.images)
+    return spec.splits.get(name) or SplitSpec(annotations=beside, images=spec.train.images)

@@ -1,5 +1,6 @@
 """Checks a whole data set, images included, and reports all findings at once."""
 
+import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -14,10 +15,11 @@ from detection.data.formats.sources import SplitSource, is_inside
 from detection.data.image_files import ImageFile, inspect_image
 from detection.data.image_paths import cure_for_missing
 from detection.data.records import ImageRecord, NormalisedSplit, normalise
+from detection.data.samples import Sample, choose_samples
 from detection.data.split_comparison import compare_classes, compare_images, report_classes
 from detection.data.statistics import statistics
 from searchd.domain.errors import DataError
-from searchd.spec import DatasetSpec
+from searchd.spec import MAX_UNREADABLE_SHARE, DatasetSpec
 
 MAX_DETECTIONS = 100
 """Number of detections of an image that COCO AP uses at most."""
@@ -35,6 +37,10 @@ class SplitSummary:
     """Number of annotations, crowds included."""
     num_empty_boxes: int
     """Number of annotations that are left out, since their box has no area or cannot be used."""
+    sha256: str | None = None
+    """SHA-256 of the annotation file that workers read."""
+    left_out: tuple[str, ...] = ()
+    """Paths of images in that file that are left out, since they cannot be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,12 +51,15 @@ class DatasetSummary:
     """Names of the classes, in the order of the labels."""
     train: SplitSummary
     validation: SplitSummary
+    test: SplitSummary | None = None
     warnings: tuple[str, ...] = ()
     """One sentence for each kind of warning, with a count."""
     repairs: tuple[str, ...] = ()
     """One sentence for each kind of repair, with a count."""
     statistics: dict[str, Any] | None = None
     """See `detection.data.statistics`."""
+    samples: tuple[Sample, ...] = ()
+    """Some images with their objects."""
 
     @property
     def num_classes(self) -> int:
@@ -68,6 +77,12 @@ class Inspection:
     """SHA-256 of each image that can be read."""
     sources: Mapping[str, frozenset[Path]] = field(default_factory=dict)
     """Annotation files of each split."""
+    annotation_digests: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 of the annotation file of each split in COCO's format."""
+    left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Paths of the images of each split that are left out, since they cannot be read."""
+    truncated: frozenset[Path] = frozenset()
+    """Images that miss their last bytes and can be read."""
 
     @property
     def is_accepted(self) -> bool:
@@ -118,24 +133,25 @@ def summary_of(found: Inspection) -> DatasetSummary:
         raise DataError(fault_text(faults))
     return DatasetSummary(
         class_names=found.splits["train"].class_names,
-        train=_summary(found.splits["train"]),
-        validation=_summary(found.splits["validation"]),
+        **{name: _summary(name, found) for name in found.splits},
         warnings=tuple(map(str, found.findings.of(Severity.WARNING))),
         repairs=tuple(map(str, found.findings.of(Severity.REPAIR))),
         statistics=found.statistics(),
+        samples=choose_samples(found.splits),
     )
 
 
 def inspect_dataset(spec: DatasetSpec, *, progress: Progress | None = None) -> Inspection:
     """Check a data set as `check_dataset` does, and return all findings."""
     sources = {
-        "train": SplitSource(file=spec.train.annotations, folder=spec.train.images),
-        "validation": SplitSource(file=spec.validation.annotations, folder=spec.validation.images),
+        name: SplitSource(file=split.annotations, folder=split.images)
+        for name, split in spec.splits.items()
     }
     return inspect_splits(
         sources,
         max_empty_share=spec.max_empty_share,
         max_fault_share=spec.max_fault_share,
+        max_unreadable_share=spec.max_unreadable_share,
         progress=progress,
     )
 
@@ -145,6 +161,7 @@ def inspect_splits(
     *,
     max_empty_share: float,
     max_fault_share: float,
+    max_unreadable_share: float = MAX_UNREADABLE_SHARE,
     root: Path | None = None,
     progress: Progress | None = None,
 ) -> Inspection:
@@ -154,20 +171,34 @@ def inspect_splits(
         sources: Splits by name; the first one is the train split.
         max_empty_share: See `searchd.spec.DatasetSpec`.
         max_fault_share: See `searchd.spec.DatasetSpec`.
+        max_unreadable_share: See `searchd.spec.DatasetSpec`.
         root: Folder that all images must be below, links followed; others are not read.
         progress: Called while images are read.
     """
     findings = Findings()
+    digests = {n: _sha256(s.file) for n, s in sources.items() if s.document is None}
     splits = _read_splits(sources, findings)
     if root is not None:
         splits = {name: _inside(split, root, findings) for name, split in splits.items()}
-    limits = {Limit.EMPTY: max_empty_share, Limit.FAULTY: max_fault_share}
-    for split in splits.values():
+    results = _read_images(splits, progress)
+    of_images = {name: _image_findings(split, results) for name, split in splits.items()}
+    readable = {name: _readable(split, results) for name, split in splits.items()}
+    limits = {
+        Limit.EMPTY: max_empty_share,
+        Limit.FAULTY: max_fault_share,
+        Limit.UNREADABLE: max_unreadable_share,
+    }
+    for name, split in readable.items():
         of_split = judged(split.findings, split.num_annotations, limits)
         findings.extend(of_split)
-        has_faults = any(finding.severity is Severity.FAULT for finding in of_split)
+        all_found = [*of_split, *of_images[name]]
+        has_faults = any(finding.severity is Severity.FAULT for finding in all_found)
         _report_objects(split, has_faults, findings)
-    files = _read_images(splits, findings, progress)
+    for name, split in splits.items():
+        findings.extend(judged(of_images[name], len(split.records), limits))
+    left_out = {name: _paths(split) - _paths(readable[name]) for name, split in splits.items()}
+    splits = readable
+    files = {path: file for path, file in results.items() if isinstance(file, ImageFile)}
     compare_classes(splits, findings)
     report_classes(splits, findings)
     compare_images(splits, files, findings)
@@ -176,7 +207,28 @@ def inspect_splits(
         findings=findings,
         image_digests={path: file.digest for path, file in files.items()},
         sources={n: source.sources or frozenset([source.file]) for n, source in sources.items()},
+        annotation_digests={name: digest for name, digest in digests.items() if digest},
+        truncated=frozenset(p for p, file in files.items() if file.lost_share is not None),
+        left_out={name: tuple(sorted(paths)) for name, paths in left_out.items()},
     )
+
+
+def _sha256(path: Path) -> str:
+    """Return the SHA-256 of a file; empty if it cannot be read, which the check reports."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except (OSError, ValueError):
+        return ""
+
+
+def _paths(split: NormalisedSplit) -> set[str]:
+    return {str(record.path) for record in split.records}
+
+
+def _readable(split: NormalisedSplit, results: Mapping[Path, ImageFile | str]) -> NormalisedSplit:
+    """Return the split without the images that cannot be read."""
+    kept = tuple(r for r in split.records if isinstance(results[r.path], ImageFile))
+    return replace(split, records=kept)
 
 
 def _inside(split: NormalisedSplit, root: Path, findings: Findings) -> NormalisedSplit:
@@ -233,12 +285,9 @@ def _nothing(split: NormalisedSplit) -> str:
 
 
 def _read_images(
-    splits: Mapping[str, NormalisedSplit], findings: Findings, progress: Progress | None
-) -> dict[Path, ImageFile]:
-    """Decode every image file once, and report those that cannot be used.
-
-    Threads are used, as decoding is C code.
-    """
+    splits: Mapping[str, NormalisedSplit], progress: Progress | None
+) -> dict[Path, ImageFile | str]:
+    """Decode every image file once; see `_read_image`. Threads are used, as decoding is C code."""
     paths = list(dict.fromkeys(r.path for split in splits.values() for r in split.records))
     results: dict[Path, ImageFile | str] = {}
     with ThreadPoolExecutor(os.cpu_count()) as threads:
@@ -248,10 +297,14 @@ def _read_images(
             results[path] = result
             if progress is not None:
                 progress(number, len(paths))
-    for split in splits.values():
-        for record in split.records:
-            _report_image(split, record, results[record.path], findings)
-    return {path: result for path, result in results.items() if isinstance(result, ImageFile)}
+    return results
+
+
+def _image_findings(split: NormalisedSplit, results: Mapping[Path, ImageFile | str]) -> Findings:
+    findings = Findings()
+    for record in split.records:
+        _report_image(split, record, results[record.path], findings)
+    return findings
 
 
 def _read_image(path: Path) -> ImageFile | str:
@@ -302,11 +355,14 @@ def _report_readable(
         findings.add(kinds.IMAGE_DEEP, split.file, where, problem, value=image.brightest)
 
 
-def _summary(split: NormalisedSplit) -> SplitSummary:
+def _summary(name: str, found: Inspection) -> SplitSummary:
+    split = found.splits[name]
     return SplitSummary(
         num_images=len(split.records),
         num_annotations=split.num_annotations,
         num_empty_boxes=split.num_left_out,
+        sha256=found.annotation_digests.get(name),
+        left_out=found.left_out.get(name, ()),
     )
 
 

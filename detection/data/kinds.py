@@ -54,9 +54,13 @@ IMAGE_RECORD = Kind(
 )
 IMAGE_ID_TWICE = Kind("image-id-twice", _FAULT, "image ids occur twice", "give each image its own")
 IMAGE_NAME = Kind("image-name", _FAULT, "image names are not usable", "")
-IMAGE_MISSING = Kind("image-missing", _FAULT, "images are missing", "")
+IMAGE_MISSING = Kind("image-missing", _FAULT, "images are missing", "", Limit.UNREADABLE)
 IMAGE_UNREADABLE = Kind(
-    "image-unreadable", _FAULT, "images cannot be read", "replace the file, or remove the image"
+    "image-unreadable",
+    _FAULT,
+    "images cannot be read",
+    "replace the file, or remove the image",
+    Limit.UNREADABLE,
 )
 IMAGE_SIZE = Kind(
     "image-size",
@@ -103,8 +107,9 @@ SPLITS_OVERLAP = Kind(
 IMAGES_WITHOUT_OBJECTS = Kind(
     "images-without-objects",
     _WARNING,
-    "images have no object; training leaves them out and evaluation uses them",
-    "nothing to do if they are meant as background",
+    "images have no object; training leaves them out unless training.use_empty_images is true, "
+    "evaluation uses them",
+    "set training.use_empty_images to true if they are meant as background",
 )
 MANY_BOXES = Kind(
     "many-boxes",

@@ -12,7 +12,7 @@ from detection.data.formats.sources import TEST, TRAIN, VALIDATION, SplitSource
 from detection.data.inspection import Inspection, Progress, inspect_splits
 from detection.data.splits import SplitPlan, partition
 from searchd.domain.errors import DataError, InvalidValueError
-from searchd.spec import MAX_EMPTY_SHARE, MAX_FAULT_SHARE, DataFormat
+from searchd.spec import MAX_EMPTY_SHARE, MAX_FAULT_SHARE, MAX_UNREADABLE_SHARE, DataFormat
 
 DEFAULT_TEST_SHARE = 0.1
 """Share of the images of a test split that is made with a validation split."""
@@ -25,6 +25,7 @@ def inspect_paths(
     plan: SplitPlan | None = None,
     max_empty_share: float = MAX_EMPTY_SHARE,
     max_fault_share: float = MAX_FAULT_SHARE,
+    max_unreadable_share: float = MAX_UNREADABLE_SHARE,
     root: Path | None = None,
     progress: Progress | None = None,
 ) -> Inspection:
@@ -38,6 +39,7 @@ def inspect_paths(
         plan: How missing splits are made.
         max_empty_share: See `searchd.spec.DatasetSpec`.
         max_fault_share: See `searchd.spec.DatasetSpec`.
+        max_unreadable_share: See `searchd.spec.DatasetSpec`.
         root: Folder that all images must be below, links followed; others are not read.
         progress: Called while images are read.
 
@@ -55,6 +57,7 @@ def inspect_paths(
         sources,
         max_empty_share=max_empty_share,
         max_fault_share=max_fault_share,
+        max_unreadable_share=max_unreadable_share,
         root=root,
         progress=progress,
     )

@@ -107,8 +107,14 @@ def _share_below(sides: NDArray[Any], limit: float) -> float:
 
 
 def _range(values: NDArray[Any]) -> dict[str, float] | None:
-    """Return the minimum, median and maximum; None without values."""
+    """Return the minimum, the value that nine of ten exceed, median and maximum; None without
+    values."""
     if not values.size:
         return None
-    found = {"min": values.min(), "median": np.median(values), "max": values.max()}
+    found = {
+        "min": values.min(),
+        "p10": np.quantile(values, 0.1),
+        "median": np.median(values),
+        "max": values.max(),
+    }
     return {name: round(float(value), 4) for name, value in found.items()}

@@ -1,7 +1,7 @@
 """The interface of a distillation method, and the arguments of its builder."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -68,9 +68,16 @@ class OwnOptimizer:
         """Clip the gradients, and return their norm from before, a scalar."""
         return clip_grad_norm_(self.parameters, self.max_grad_norm)
 
-    def step(self) -> None:
-        """Take a step and advance the schedule."""
-        self.optimizer.step()
+    def step(self, take: Callable[[torch.optim.Optimizer], object] | None = None) -> None:
+        """Take a step and advance the schedule.
+
+        Args:
+            take: Takes the step, by default with the gradients as they are.
+        """
+        if take is None:
+            self.optimizer.step()
+        else:
+            take(self.optimizer)
         self.schedule.step()
 
     def state_dict(self) -> dict[str, Any]:

@@ -179,7 +179,8 @@ def one_stage_step(model: Any, batch: Batch, step: int) -> tuple[dict[str, Any],
         step,
         features=features[0].result,
         outputs=outputs[0].result,
-        tower=[call.result for call in tower],
+        # 16 bits with mixed precision, as inside the head
+        tower=[call.result.to(batch.inputs.dtype) for call in tower],
         targets=targets[0],
     )
     return losses, taps

@@ -226,7 +226,7 @@ class TeacherTaps(Taps):
         rois = self._own(self._student.regions.rois)
         with recorded_calls(first_stage(head.bbox_head).fc_cls, "forward") as calls:
             outputs = bbox_forward(head, self._features, rois)
-        return outputs | {"embeddings": calls[0].args[0]}
+        return outputs | {"embeddings": calls[0].args[0].to(self.batch.inputs.dtype)}
 
     def _own(self, rois: Tensor) -> Tensor:
         """Return the student's regions in pixels of the teacher's input."""
@@ -263,6 +263,7 @@ def recorded_calls(owner: Any, method: str) -> Iterator[list[Call]]:
         yield calls
         return
     original: Callable[..., Any] = getattr(owner, method)
+    replaced = vars(owner).get(method)  # mixed precision replaces methods too
 
     def recorded(*args: Any, **kwargs: Any) -> Any:
         result = original(*args, **kwargs)
@@ -274,6 +275,8 @@ def recorded_calls(owner: Any, method: str) -> Iterator[list[Call]]:
         yield calls
     finally:
         delattr(owner, method)  # so that the class's method is found again
+        if replaced is not None:
+            setattr(owner, method, replaced)
 
 
 def neck_strides(model: Any) -> tuple[int, ...]:

@@ -132,7 +132,8 @@ def two_stage_step(model: Any, batch: Batch, step: int) -> tuple[dict[str, Any],
         features=features[0].result,
         targets=targets[0].kwargs,
         outputs=forwards[0].result,
-        embeddings=classified[0].args[0],
+        # 16 bits with mixed precision, as inside the head
+        embeddings=classified[0].args[0].to(batch.inputs.dtype),
     )
     return losses, taps
 

@@ -6,23 +6,22 @@ random image. Training and search afterwards follow this project's settings, and
 losses and assigners.
 """
 
-import pickle
-import struct
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmcv.ops import ModulatedDeformConv2dPack
 from mmdet.models import BaseDetector
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from mmdet.models.backbones import MobileNetV2
 from torch import Tensor
-from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
+from detection.backbones.weight_names import inverted_residual_names
 from detection.build import SIZE_DIVISOR, Student, assemble, detector_config
+from detection.checkpoint_files import CheckpointFile, differences, read_checkpoint
 from detection.distillation.taps import first_stage
-from detection.mmdet.config import Normalisation, build_config, model_config
+from detection.mmdet.config import Normalisation, build_config, class_names_of, model_config
 from detection.mmdet.raw_outputs import raw_outputs
 from searchd.domain.architecture import Architecture, Block, BlockKind, Shortcut
 from searchd.domain.detector import (
@@ -42,15 +41,10 @@ EXAMPLES = {
 """A config that can be imported, for each family."""
 FIRST_CONV = "backbone.conv1.weight"
 """Name of the weights into which the input normalisation is folded."""
+_MOBILENET_OUTPUTS = (1, 2, 4, 6)
 TOLERANCE = 1e-5
 """Largest accepted difference of outputs, as a share of their largest magnitude."""
 
-_UNREADABLE = (
-    *(OSError, EOFError, pickle.UnpicklingError, SafetensorError, struct.error, RuntimeError),
-    *(ValueError, TypeError, LookupError, AttributeError, AssertionError, OverflowError),
-    *(MemoryError,),
-)
-"""Errors that torch and safetensors raise for damaged files, which they hardly check."""
 _TYPES = {
     "FasterRCNN": Family.FASTER_RCNN,
     "CascadeRCNN": Family.CASCADE_RCNN,
@@ -59,85 +53,130 @@ _TYPES = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Imported:
+    """An imported detector."""
+
+    student: Student
+    class_names: tuple[str, ...] | None
+    """Names of its classes in the order of the labels; None if they are not known."""
+    notes: tuple[str, ...] = ()
+    """Sentences on what was chosen and left out when the checkpoint was read."""
+
+
 def import_student(
     config: str, checkpoint: Path, *, options: Mapping[str, Any] | None = None
 ) -> Student:
+    """Import the detector of an mmdet config with a checkpoint's weights; see `import_detector`."""
+    return import_detector(config, checkpoint, options=options).student
+
+
+def import_detector(
+    config: str, checkpoint: Path, *, options: Mapping[str, Any] | None = None
+) -> Imported:
     """Import the detector of an mmdet config with a checkpoint's weights.
 
     Args:
-        config: Name of a config that mmdet ships, of a family of this project and with a ResNet or
-            ResNeXt backbone whose stride is on the 3x3 convolution.
-        checkpoint: A checkpoint of mmengine, a plain state_dict (torch), or safetensors. It is read
-            without running any code in it.
+        config: Name of a config that mmdet ships, of a family of this project and with a ResNet,
+            ResNeXt (with the stride on the 3x3 convolution) or MobileNetV2 as its backbone.
+        checkpoint: A checkpoint as `detection.checkpoint_files` reads it, without running any code
+            in it.
         options: Values that replace the config's, see `MmdetDetector`.
 
     Raises:
         CheckpointError: The config is unknown or not supported, the checkpoint cannot be read or
             does not fit it, or the two models' outputs differ. The message says which.
     """
-    weights = read_weights(checkpoint)
+    file = read_checkpoint(checkpoint)
+    fitting = _fit(config, checkpoint, file.weights, options or {})
+    mmdet_model, detector, normalisation = fitting.model, fitting.detector, fitting.normalisation
+    mmdet_model.load_state_dict(file.weights, strict=True)
+    weights = fitting.own_names(mmdet_model.state_dict())
+    weights[FIRST_CONV] = normalisation.fold(weights[FIRST_CONV])
+    own_model = assemble(detector)
+    _load(
+        own_model, weights, f"config {config} has other parts than this project's {detector.family}"
+    )
+    check_equal(mmdet_model, own_model, normalisation, config)
+    return Imported(
+        student=Student(detector=detector, weights=own_model.state_dict()),
+        class_names=_class_names(file, config, detector),
+        notes=file.notes,
+    )
+
+
+def describe_checkpoint(
+    config: str, checkpoint: Path, *, options: Mapping[str, Any] | None = None
+) -> Detector:
+    """Return the detector of a checkpoint, from the shapes of its weights alone; see
+    `detector_and_classes`."""
+    return detector_and_classes(config, checkpoint, options=options)[0]
+
+
+def detector_and_classes(
+    config: str, checkpoint: Path, *, options: Mapping[str, Any] | None = None
+) -> tuple[Detector, tuple[str, ...] | None]:
+    """Return the detector of a checkpoint and the names of its classes, from the shapes of its
+    weights alone. The names are None if neither the file nor the config has them.
+
+    Raises:
+        CheckpointError: As of `import_detector`, but outputs are not compared.
+    """
+    file = read_checkpoint(checkpoint, shapes_only=True)
+    with torch.device("meta"):
+        detector = _fit(config, checkpoint, file.weights, options or {}).detector
+    return detector, _class_names(file, config, detector)
+
+
+def _class_names(file: CheckpointFile, config: str, detector: Detector) -> tuple[str, ...] | None:
+    names = file.class_names or class_names_of(config, detector.num_classes)
+    return names if names is not None and len(names) == detector.num_classes else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Fitting:
+    """mmdet's model of a config that fits a checkpoint, and what it is here."""
+
+    model: BaseDetector
+    detector: Detector
+    normalisation: Normalisation
+
+    def own_names(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return mmdet's weights by the names of this project's detector."""
+        if self.detector.architecture.kind is not BlockKind.INVERTED_RESIDUAL:
+            return dict(weights)
+        names = [name for name in weights if name.startswith("backbone.")]
+        renamed = inverted_residual_names(
+            [name.removeprefix("backbone.") for name in names], self.detector.architecture.depths
+        )
+        kept = {name: weight for name, weight in weights.items() if name not in set(names)}
+        return kept | {
+            f"backbone.{own}": weights[f"backbone.{name}"] for name, own in renamed.items()
+        }
+
+
+def _fit(
+    config: str, checkpoint: Path, weights: Mapping[str, Tensor], options: Mapping[str, Any]
+) -> _Fitting:
     try:
-        described = MmdetDetector(config=config, options=options or {})
+        described = MmdetDetector(config=config, options=options)
         family = _family(model_config(described)["type"], config)
         described = MmdetDetector(
-            config=config, options=options or {}, num_classes=_num_classes(family, weights)
+            config=config, options=options, num_classes=_num_classes(family, weights)
         )
         model = model_config(described)
         normalisation = Normalisation.of(model["data_preprocessor"], config)
     except InvalidValueError as error:
         raise CheckpointError(f"{checkpoint} cannot be imported: {error}") from error
     mmdet_model = build_config(model)
-    _load(mmdet_model, weights, f"{checkpoint} does not fit config {config}")
-    detector = _describe(mmdet_model, family, config)
-    weights = mmdet_model.state_dict()
-    weights[FIRST_CONV] = normalisation.fold(weights[FIRST_CONV])
-    own_model = assemble(detector)
-    _load(own_model, weights, f"config {config} has other parts than this project's {family}")
-    check_equal(mmdet_model, own_model, normalisation, config)
-    return Student(detector=detector, weights=weights)
-
-
-def read_weights(checkpoint: Path) -> dict[str, Tensor]:
-    """Read a checkpoint's weights by mmdet's names, without running any code in the file.
-
-    mmengine stores logs beside the weights, as objects. They are skipped.
-
-    Raises:
-        CheckpointError: The file is missing or damaged, or has no state_dict.
-    """
-    try:
-        if checkpoint.suffix == ".safetensors":
-            return load_file(checkpoint)
-        with safe_globals([(_Skipped, name) for name in _unknown_types(checkpoint)]):
-            stored = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except _UNREADABLE as error:
-        raise CheckpointError(f"{checkpoint} cannot be read: {error}") from error
-    weights = stored.get("state_dict", stored) if isinstance(stored, dict) else None
-    if not isinstance(weights, dict) or not all(
-        isinstance(name, str) and isinstance(weight, Tensor) for name, weight in weights.items()
-    ):
-        raise CheckpointError(
-            f"{checkpoint} has no state_dict, which maps names to tensors; store the model's, "
-            "preferably as safetensors"
-        )
-    return weights
-
-
-def _unknown_types(checkpoint: Path) -> list[str]:
-    try:
-        return get_unsafe_globals_in_checkpoint(checkpoint)
-    except ValueError:  # not a zip file: torch's format before 1.6, as of many published weights
-        return []
-
-
-class _Skipped:
-    """Stands in for the objects in a checkpoint that are neither tensors nor plain values."""
-
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        pass
-
-    def __setstate__(self, state: object) -> None:
-        pass
+    differing = differences(mmdet_model.state_dict(), weights)
+    if differing:
+        raise CheckpointError(f"{checkpoint} does not fit config {config}: {differing}")
+    return _Fitting(
+        model=mmdet_model,
+        detector=_describe(mmdet_model, family, config),
+        normalisation=normalisation,
+    )
 
 
 def check_equal(
@@ -191,10 +230,10 @@ def _num_classes(family: Family, weights: Mapping[str, Tensor]) -> int:
 
 
 def _load(model: BaseDetector, weights: Mapping[str, Tensor], problem: str) -> None:
-    try:
-        model.load_state_dict(weights, strict=True)
-    except RuntimeError as error:
-        raise CheckpointError(f"{problem}: {error}") from error
+    differing = differences(model.state_dict(), weights)
+    if differing:
+        raise CheckpointError(f"{problem}: {differing}")
+    model.load_state_dict(weights, strict=True)
 
 
 def _describe(model: BaseDetector, family: Family, config: str) -> Detector:
@@ -247,11 +286,13 @@ def _one_stage_scale(head: Any) -> float:
 
 
 def _architecture(backbone: Any, example: str, config: str) -> Architecture:
-    """Return the architecture of mmdet's ResNet or ResNeXt."""
+    """Return the architecture of mmdet's ResNet, ResNeXt or MobileNetV2."""
+    if isinstance(backbone, MobileNetV2):
+        return _mobilenet(backbone, config)
     if type(backbone).__name__ not in ("ResNet", "ResNeXt"):
         raise CheckpointError(
-            f"config {config} has the backbone {type(backbone).__name__}; a base has a ResNet or "
-            f"ResNeXt, as in {example}"
+            f"config {config} has the backbone {type(backbone).__name__}; a base has a ResNet, "
+            f"ResNeXt or MobileNetV2, as in {example}"
         )
     layers = [getattr(backbone, name) for name in backbone.res_layers]
     is_bottleneck = hasattr(layers[0][0], "conv3")
@@ -275,6 +316,47 @@ def _architecture(backbone: Any, example: str, config: str) -> Architecture:
             f"config {config} has a backbone that no architecture describes: {error}; one that "
             f"can be imported is {example}"
         ) from error
+
+
+def _mobilenet(backbone: MobileNetV2, config: str) -> Architecture:
+    """Return the architecture of mmdet's MobileNetV2, whose seven layers are four stages here."""
+    if tuple(backbone.out_indices) != _MOBILENET_OUTPUTS:
+        raise CheckpointError(
+            f"config {config} has the out_indices {tuple(backbone.out_indices)} of MobileNetV2; a "
+            f"base has {_MOBILENET_OUTPUTS}: layers 2, 3, 5 and 7, at strides 4, 8, 16 and 32"
+        )
+    layers = [list(backbone.get_submodule(name)) for name in backbone.layers[:7]]
+    stages = (layers[1], layers[2], layers[3] + layers[4], layers[5] + layers[6])
+    stem = layers[0]
+    try:
+        if len(stem) != 1 or stem[0].with_expand_conv:
+            raise InvalidValueError("its first layer is not one block without expansion")
+        found = Architecture(
+            kind=BlockKind.INVERTED_RESIDUAL,
+            stages=tuple(tuple(_inverted_residual(block) for block in stage) for stage in stages),
+            stem_channels=backbone.conv1.conv.out_channels,
+        )
+        if found.stem_out_channels != stem[0].linear_conv.conv.out_channels:
+            raise InvalidValueError(
+                f"its first block has {stem[0].linear_conv.conv.out_channels} outputs instead of "
+                f"{found.stem_out_channels}, half as many as the first convolution"
+            )
+    except InvalidValueError as error:
+        raise CheckpointError(
+            f"config {config} has a MobileNetV2 that no architecture describes: {error}"
+        ) from error
+    return found
+
+
+def _inverted_residual(block: Any) -> Block:
+    return Block(
+        channels=(
+            block.depthwise_conv.conv.out_channels,
+            block.linear_conv.conv.out_channels,
+        ),
+        stride=block.depthwise_conv.conv.stride[0],
+        shortcut=Shortcut.IDENTITY if block.with_res_shortcut else Shortcut.NONE,
+    )
 
 
 def _block(block: Any) -> Block:

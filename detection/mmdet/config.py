@@ -5,16 +5,19 @@ ImageNet's mean and standard deviation. mmdet's configs normalise in several way
 converts our input to theirs.
 """
 
+import sys
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
+from importlib import import_module
 from math import isclose
 from pathlib import Path
 from typing import Any, Self
 
 from mmdet.models import BaseDetector, SSDHead
-from mmdet.registry import MODELS
+from mmdet.registry import DATASETS, MODELS
 from mmengine.config import Config, ConfigDict
 from mmengine.utils import get_installed_path
 from torch import Tensor, nn
@@ -137,17 +140,33 @@ def find_config(name: str) -> Path:
         InvalidValueError: There is no such config. The message lists similar names.
     """
     stem = Path(name.removesuffix(".py")).name
-    found = _shipped().get(stem)
+    found = shipped_configs().get(stem)
     if found is None:
-        close = get_close_matches(stem, _shipped(), n=5, cutoff=0.5)
+        close = get_close_matches(stem, shipped_configs(), n=5, cutoff=0.5)
         raise InvalidValueError(
             f"mmdet ships no config {name!r}; similar names: {', '.join(close) or 'none'}"
         )
     return found
 
 
+def class_names_of(name: str, num_classes: int) -> tuple[str, ...] | None:
+    """Return the classes of the data set that a config is for, in the order of the labels.
+
+    None if the data set is not one of mmdet's, or has another number of classes.
+
+    Raises:
+        InvalidValueError: There is no such config.
+    """
+    with redirect_stdout(sys.stderr):  # it prints which optional packages are missing
+        import_module("mmdet.datasets")  # registers the data sets; takes seconds
+    kind = Config.fromfile(find_config(name)).get("dataset_type")
+    dataset = DATASETS.module_dict.get(kind)
+    names = () if dataset is None else dataset.METAINFO.get("classes", ())
+    return tuple(names) if len(names) == num_classes else None
+
+
 @cache
-def _shipped() -> dict[str, Path]:
+def shipped_configs() -> dict[str, Path]:
     """Return every complete config of the installed mmdet, by its file's stem."""
     folder = Path(get_installed_path("mmdet"), ".mim", "configs")
     files = sorted(path for path in folder.rglob("*.py") if "_base_" not in path.parts)

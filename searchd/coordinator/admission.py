@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from searchd.coordinator.capacity import NeedsCapacity, unschedulable_reason
+from searchd.coordinator.capacity import NeedsCapacity
 from searchd.coordinator.disk_guard import DiskGuard
-from searchd.coordinator.jobs import Node
+from searchd.domain.capacity import Node, unschedulable_reason
 from searchd.domain.lifecycle import DatasetStatus, PoolStatus, TeacherStatus, WorkKind
+from searchd.spec.needs import need_of
 from searchd.store.models import (
     DatasetRow,
     PoolRow,
@@ -76,7 +77,7 @@ class Admission:
 def _of_cluster(resource: NeedsCapacity, nodes: list[Node]) -> Iterator[Refusal]:
     if not nodes:
         yield Refusal("waits: the cluster has no node yet", is_final=False)
-    unschedulable = unschedulable_reason(resource, nodes)
+    unschedulable = unschedulable_reason(need_of(resource.spec), nodes)
     if unschedulable is not None:
         yield Refusal(unschedulable, is_final=True)
 

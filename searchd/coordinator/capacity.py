@@ -4,7 +4,8 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from searchd.coordinator.jobs import Node
+from searchd.domain.capacity import Node, unschedulable_reason
+from searchd.spec.needs import need_of
 from searchd.store import Database
 from searchd.store.models import DatasetRow, PoolRow, RunRow, TeacherRow, WorkRow
 from searchd.store.work import queue
@@ -15,28 +16,6 @@ CHECK_INTERVAL_S = 30.0
 NODES_LOST_TIMEOUT_S = 900.0
 """Seconds for which leased work waits for lost nodes. Longer than it takes to replace or restart a
 machine."""
-
-
-def unschedulable_reason(resource: NeedsCapacity, nodes: Sequence[Node]) -> str | None:
-    """Return why the work can never run on these nodes, even if they are idle; None if it can, or
-    if there is no node."""
-    if isinstance(resource, RunRow):
-        what, count = "trial", 1
-        cpus, gpus = resource.spec.resources.cpus_per_trial, resource.spec.resources.gpus_per_trial
-    elif isinstance(resource, TeacherRow):
-        what, count = "teacher", 1
-        cpus, gpus = resource.spec.cpus, resource.spec.gpus
-    else:
-        what, count = "worker", resource.spec.num_workers
-        cpus, gpus = resource.spec.cpus_per_worker, resource.spec.gpus_per_worker
-    capacity = sum(_capacity(node, cpus, gpus) for node in nodes)
-    if not nodes or capacity >= count:
-        return None
-    has = "; ".join(f"{node.cpus:g} CPUs and {node.gpus:g} GPUs" for node in nodes)
-    return (
-        f"unschedulable: each {what} needs {cpus:g} CPUs and {gpus:g} GPUs, and the cluster has "
-        f"capacity for {capacity} of {count}; its nodes have {has}"
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +74,8 @@ class CapacityMonitor:
                 reason = (
                     None
                     if isinstance(resource, DatasetRow)
-                    else unschedulable_reason(resource, nodes)
+                    else unschedulable_reason(need_of(resource.spec), nodes)
                 )
                 if reason is not None:
                     found.append((row, reason))
         return found
-
-
-def _capacity(node: Node, cpus: float, gpus: float) -> int:
-    """Return how many tasks with these needs fit on the node."""
-    by_gpus = node.gpus // gpus if gpus else math.inf
-    return int(min(node.cpus // cpus, by_gpus))

@@ -5,7 +5,6 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
 from shlex import join as shell_join
@@ -17,6 +16,7 @@ from ray.util.state import list_nodes
 from ray.util.state.exception import RayStateApiException
 from typing_extensions import override
 
+from searchd.domain.capacity import Node as Node  # part of the port
 from searchd.domain.errors import ClusterUnreachableError
 
 _OVERRIDES = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")
@@ -47,14 +47,6 @@ class JobStatus(StrEnum):
     @property
     def is_alive(self) -> bool:
         return self in (JobStatus.PENDING, JobStatus.RUNNING)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Node:
-    """The total resources of one node of the cluster, used or not."""
-
-    cpus: float
-    gpus: float
 
 
 class Jobs(Protocol):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from searchd.domain.errors import InvalidValueError
+from searchd.domain.suggestions import unknown
 
 NUM_STAGES = 4
 STAGE_STRIDES = (4, 8, 16, 32)
@@ -316,7 +317,7 @@ def preset(name: str, *, base_channels: int | None = None) -> Architecture:
         InvalidValueError: The name is unknown, or a width would not be an integer.
     """
     if name not in _PRESETS:
-        raise InvalidValueError(f"detector {name!r} is unknown; known: {', '.join(PRESETS)}")
+        raise InvalidValueError(unknown("backbone", name, PRESETS))
     found = _PRESETS[name]
     base = found.base_channels if base_channels is None else base_channels
     widths = _mobilenet_widths(base) if not any(found.depths) else _resnet_widths(found, base)

@@ -1,7 +1,8 @@
 """Statuses of resources, trials and work, and the transitions between them. Standard library only.
 
 There is one table per kind; `searchd.store.work.transition` is the only writer. A final status is
-left only if a user extends a run that has ended; a second table lists those transitions.
+left only if a user extends a run that has ended, or has a data set checked again; a second table
+lists those transitions.
 """
 
 from collections.abc import Mapping
@@ -350,11 +351,15 @@ _TABLES: Mapping[type[AnyStatus], _Table] = {
     WorkStatus: _WORK,
 }
 _EXTENDED: Mapping[type[AnyStatus], _Table] = {
-    # From final statuses, when a user extends a run.
+    # From final statuses, when a user extends a run or has a data set checked again.
     SearchStatus: {
         SearchStatus.SUCCEEDED: {SearchStatus.QUEUED},
         SearchStatus.FAILED: {SearchStatus.QUEUED},
         SearchStatus.CANCELLED: {SearchStatus.QUEUED},
+    },
+    DatasetStatus: {
+        DatasetStatus.READY: {DatasetStatus.CHECKING},
+        DatasetStatus.FAILED: {DatasetStatus.CHECKING},
     },
     TrialStatus: {TrialStatus.CANCELLED: {TrialStatus.PENDING}},
     WorkStatus: {
@@ -364,6 +369,19 @@ _EXTENDED: Mapping[type[AnyStatus], _Table] = {
 }
 
 
+def failed_without_result(status: ResourceStatus, *, has_result: bool) -> bool:
+    """Return whether a resource failed before it had anything worth keeping.
+
+    Its name is free again: a new resource of the same name replaces it.
+
+    Args:
+        status: Status of the resource.
+        has_result: Whether it has an epoch, a measurement or a file; of a data set: whether a check
+            passed and something uses it.
+    """
+    return status in FAILED.values() and not has_result
+
+
 def next_statuses(status: AnyStatus) -> frozenset[AnyStatus]:
     """Return the statuses that may follow; after a final one, those that an extension leads to."""
     kind = type(status)
@@ -371,7 +389,7 @@ def next_statuses(status: AnyStatus) -> frozenset[AnyStatus]:
 
 
 def is_final(status: AnyStatus) -> bool:
-    """Return whether a resource with this status has ended, unless a user extends it."""
+    """Return whether a resource with this status has ended, unless a user makes it continue."""
     return status not in _TABLES[type(status)]
 
 

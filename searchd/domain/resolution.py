@@ -1,8 +1,12 @@
 """Input resolutions, written WxH in pixels. Standard library only."""
 
+import re
 from dataclasses import dataclass
 
 from searchd.domain.errors import InvalidValueError
+
+_MAX_SHOWN = 80
+"""Largest number of characters of a text that a message shows."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -30,12 +34,22 @@ class Resolution:
 
     @classmethod
     def parse(cls, text: str) -> "Resolution":
-        """Read "1333x800".
+        """Read "1333x800". Spaces around the numbers and a capital X are accepted.
 
         Raises:
             InvalidValueError: The text is not two positive integers joined by "x".
         """
-        width, cross, height = text.lower().partition("x")
-        if not (cross and width.isdecimal() and height.isdecimal()):
-            raise InvalidValueError(f"resolution {text!r} must look like 1333x800 (WxH, pixels)")
-        return cls(int(width), int(height))
+        match = re.fullmatch(r"\s*([0-9]{1,9})\s*[xX]\s*([0-9]{1,9})\s*", text)
+        if match is None:
+            shown = text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
+            raise InvalidValueError(
+                f'resolution "{shown}" must look like 1333x800 (WxH, in pixels){_meant(text)}'
+            )
+        return cls(int(match[1]), int(match[2]))
+
+
+def _meant(text: str) -> str:
+    """Return how the resolution that a text probably means is written."""
+    numbers = re.findall("[0-9]+", text)
+    plain = len(numbers) in (1, 2) and re.fullmatch(r"[0-9\s×*,:/;()\[\]xXpP-]*", text)
+    return f"; write {numbers[0]}x{numbers[-1]}" if plain else ""

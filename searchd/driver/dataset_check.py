@@ -27,8 +27,7 @@ def run_dataset_check(database: Database, lease: Lease, settings: Settings) -> D
     summary, problem = ray.get(_check.remote(settings.dataset_check, row.spec))
     with database.write() as session:
         if summary is not None:
-            datasets.record_ready(session, lease, summary)
-            return DatasetStatus.READY
+            return datasets.record_ready(session, lease, summary)
         queue.finish(session, lease, DatasetStatus.FAILED, problem)
         return DatasetStatus.FAILED
 

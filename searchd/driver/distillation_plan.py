@@ -311,7 +311,7 @@ def _features(task: AdaptationCostTask, name: str) -> dict[str, object]:
         "subnet": SUBNET.dump_python(teacher, mode="json"),
         "bn_reset": [
             task.pool.bn_reset_images,
-            training.batch_size,
+            training.bn_reset_batch_size,
             *map(str, training.resolutions),
         ],
         **seen,

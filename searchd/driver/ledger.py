@@ -69,6 +69,9 @@ class Ledger:
         self._watch = watch
         self._noted_at: dict[str, float] = {}
         """watch() when the time of a trial in a worker was last recorded, by the trial's name."""
+        self.data_error = ""
+        """Why a worker could not use the data set; empty if none has failed so. Further trials
+        would fail too, or see other data than those before."""
         self._database = database
         self._lease = lease
         self._settings = settings
@@ -225,6 +228,8 @@ class Ledger:
         final = self._judge(report) if report.outcome is Outcome.FAILED else report
         if final is None:
             return None
+        if final.cause is FailureCause.DATA_ERROR:
+            self.data_error = f"trial {final.trial}: {final.reason}"
         with self._database.write() as session:
             self._note_time(session, report.trial)
             scores = scores_of(session, self.run, final)

@@ -43,7 +43,7 @@ def load_run(session: Session, run_id: str) -> Run:
     return Run(
         id=row.id,
         spec=row.spec,
-        dataset=dataset.spec,
+        dataset=dataset.spec.as_checked(dataset.summary),
         num_classes=len(dataset.summary["class_names"]),
         pool_id=row.pool_id,
         pool_spec=None if pool is None else pool.spec,

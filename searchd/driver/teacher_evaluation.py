@@ -70,7 +70,7 @@ def _task(database: Database, lease: Lease, settings: Settings) -> TeacherEvalua
     return TeacherEvaluationTask(
         teacher=row.id,
         spec=spec,
-        dataset=dataset.spec,
+        dataset=dataset.spec.as_checked(dataset.summary),
         pool=pool,
         student=student,
         artifacts=_folder(settings, row.id, lease.number),

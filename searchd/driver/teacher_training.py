@@ -150,7 +150,7 @@ def _task(database: Database, lease: Lease, settings: Settings) -> TeacherTraini
         teacher=row.id,
         attempt=lease.number,
         spec=row.spec,
-        dataset=dataset.spec,
+        dataset=dataset.spec.as_checked(dataset.summary),
         artifacts=artifacts.join(folder, f"attempt-{lease.number}"),
         previous_attempts=tuple(
             artifacts.join(folder, f"attempt-{earlier}")

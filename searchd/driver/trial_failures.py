@@ -29,10 +29,14 @@ def last_failure(session: Session, run_id: str) -> str:
 def failure_of(session: Session, run: Run, trial: TrialRow, report: Report) -> Failure:
     """Return the failure of an attempt, with what decides whether and how it is retried."""
     cause = report.cause or FailureCause.BUG
+    batch_size = training_of(run, trial).batch_size
+    if batch_size == "auto":
+        # Without one in the report, not even one image fitted.
+        batch_size = report.batch_size or 1
     return Failure(
         cause=cause,
         reason=report.reason,
-        batch_size=training_of(run, trial).batch_size,
+        batch_size=batch_size,
         other_parent=_other_parent(session, run, trial, report.damaged)
         if cause is FailureCause.BAD_CHECKPOINT
         else None,

@@ -59,7 +59,7 @@ def _run(
             ask_tell,
             ledger,
             again=again,
-            is_stopping=stopping.is_set,
+            is_stopping=lambda: stopping.is_set() or bool(ledger.data_error),
             may_search=_PoolGate(ledger).is_open,
         )
         _run_tuner(scheduler, ledger, settings)
@@ -67,6 +67,10 @@ def _run(
         # resources that the pool may need.
         if stopping.is_set():
             return None
+        if ledger.data_error:
+            reason = f"the data set cannot be used; {ledger.data_error}"
+            ledger.write(queue.finish, SearchStatus.FAILED, reason)
+            return SearchStatus.FAILED, reason
         end = _end(scheduler.finished, ledger)
         if end is None and needs_plan(ask_tell) and ledger.pool()[0] is PoolStatus.READY:
             failure = make_plan(ledger, settings, stopping)

@@ -68,6 +68,7 @@ def make_task(
         attempt=attempt,
         dataset=run.dataset,
         detector=_new_base(run) if is_base else None,
+        pretrained=base.pretrained if is_base and (base := _base_spec(run)) else None,
         loaded_base=_loaded_base(session, run) if is_base else None,
         inherited=inherited,
         pool=_pool(session, run, proposal, taught_by),
@@ -113,9 +114,14 @@ def training_of(run: Run, trial: TrialRow) -> TrainingSpec:
     """Return the training of the next attempt at a trial: the spec's, with the adjustments that
     failed attempts led to."""
     spec = _training(run, trial.role is TrialRole.BASE)
-    batch_size = int(trial.adjustments.get(BATCH_SIZE, spec.batch_size))
-    factor = batch_size / spec.batch_size * trial.adjustments.get(RATE_FACTOR, 1.0)
-    changes = {"batch_size": batch_size, "learning_rate": spec.learning_rate * factor}
+    factor = trial.adjustments.get(RATE_FACTOR, 1.0)
+    changes: dict[str, float] = {}
+    if BATCH_SIZE in trial.adjustments:
+        changes["batch_size"] = batch_size = int(trial.adjustments[BATCH_SIZE])
+        if spec.base_batch_size is None:  # otherwise the rate follows the batch size by itself
+            assert spec.batch_size != "auto"  # `TrainingSpec` sets base_batch_size for auto
+            factor *= batch_size / spec.batch_size
+    changes["learning_rate"] = spec.learning_rate * factor
     return spec.model_copy(update=changes)
 
 
@@ -187,9 +193,11 @@ def _loaded_base(session: Session, run: Run) -> LoadedBase | Inherited | None:
     if run.origin_id is not None:
         return trials.inherited(session, run.origin_id)
     base = _base_spec(run)
-    if base is None or base.mmdet is None:
+    if base is None or not base.is_loaded:
         return None
-    return LoadedBase(mmdet=base.mmdet, head=run.spec.head)
+    return LoadedBase(
+        mmdet=base.mmdet, export=base.export, fine_tune=base.fine_tune, head=run.spec.head
+    )
 
 
 def _training(run: Run, is_base: bool) -> TrainingSpec:

@@ -114,6 +114,9 @@ class Report:
     artifacts: tuple[Artifact, ...] = ()
     """Files that the attempt stored."""
     checks: SanityChecks = SanityChecks()
+    batch_size: int | None = None
+    """Images per step that the worker found by memory. None if the task names the number, or if the
+    attempt ended before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,6 +186,8 @@ class PoolReport:
     """The evaluated subnets."""
     epochs: tuple[PhaseEpoch, ...] = ()
     """Metrics of every epoch of every phase, over all attempts."""
+    notes: tuple[str, ...] = ()
+    """What the supernet has of a pretrained backbone, in sentences."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

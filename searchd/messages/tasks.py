@@ -1,6 +1,7 @@
 """The tasks of workers. A task contains everything a worker needs, since workers have no access to
 the database."""
 
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -12,6 +13,7 @@ from searchd.domain.trial import Artifact, Proposal, TakeSubnet, TrialRole
 from searchd.spec.base import ResolutionText, Spec
 from searchd.spec.dataset import DatasetSpec
 from searchd.spec.pool import PoolSpec, SpaceSpec
+from searchd.spec.pretrained import PretrainedSpec
 from searchd.spec.search import MmdetSpec, ScoreSpec
 from searchd.spec.teachers import TeacherSpec, TeacherTrainingSpec
 from searchd.spec.training import HeadSpec, MethodsSpec, TrainingSpec
@@ -39,12 +41,17 @@ def device_of(gpus: float) -> Device:
 
 
 class LoadedBase(Spec):
-    """The base of a search that is loaded from a checkpoint of mmdet and not trained."""
+    """The base of a run that is loaded: exactly one of `mmdet` and `export` is given."""
 
-    mmdet: MmdetSpec
-    """The config and the checkpoint."""
+    mmdet: MmdetSpec | None = None
+    """The config and the checkpoint of mmdet."""
+    export: Path | None = None
+    """The folder of an exported detector."""
+    fine_tune: bool | None = None
+    """Whether the base is trained before it is evaluated. None: only if its classes are not those
+    of the data set, in the same order."""
     head: HeadSpec
-    """The search's head, which the checkpoint must have."""
+    """The run's head, which the loaded detector must have."""
 
 
 class Inherited(Spec):
@@ -102,9 +109,12 @@ class TrialTask(ComputeSettings):
     dataset: DatasetSpec
     detector: Detector | None = None
     """The base to train from scratch. None: another source is given, or a subnet is taken."""
+    pretrained: PretrainedSpec | None = None
+    """The backbone with which the training of `detector` starts. None: random weights."""
     loaded_base: LoadedBase | Inherited | None = None
-    """The base to evaluate without training: from a checkpoint, or the student of a finished trial.
-    `training` is ignored then. None: another source is given, or a subnet is taken."""
+    """The base that is loaded: from a checkpoint, or the student of a finished trial. It is
+    evaluated without training, unless a checkpoint is fine-tuned (`LoadedBase.fine_tune`). None:
+    another source is given, or a subnet is taken."""
     inherited: Inherited | None = None
     """The parent's student. None: the trial is a base, or a subnet is taken."""
     pool: PoolRef | None = None

@@ -4,6 +4,12 @@ Used by the API, the CLI, the coordinator, the driver and the workers. Unknown f
 Imports pydantic, `searchd.domain` and `searchd.search`; never torch, Ray or the database.
 """
 
+from searchd.spec.augmentation import (
+    CropSpec,
+    MinIouCropSpec,
+    PhotometricDistortionSpec,
+    RandomCropSpec,
+)
 from searchd.spec.base import (
     NAME_PATTERN,
     Name,
@@ -15,6 +21,8 @@ from searchd.spec.codecs import ACTION, DETECTOR, PLAN, PROPOSAL, SUBNET
 from searchd.spec.dataset import (
     MAX_EMPTY_SHARE,
     MAX_FAULT_SHARE,
+    MAX_UNREADABLE_SHARE,
+    SPLITS,
     VALIDATION_SHARE,
     DataFormat,
     DatasetImport,
@@ -30,6 +38,7 @@ from searchd.spec.distillations import (
 )
 from searchd.spec.finish import DistilSpec, FineTuneSpec, FinishSpec
 from searchd.spec.pool import PAPER_PHASES, PoolSpec, ShrinkPhaseSpec, SpaceSpec
+from searchd.spec.pretrained import PretrainedSpec
 from searchd.spec.search import (
     BaseSpec,
     BudgetSpec,
@@ -56,6 +65,7 @@ from searchd.spec.teachers import (
     TeacherTrainingSpec,
 )
 from searchd.spec.training import (
+    EmaSpec,
     HeadSpec,
     MethodSpec,
     MethodsSpec,
@@ -66,6 +76,8 @@ from searchd.spec.training import (
 __all__ = [
     "MAX_EMPTY_SHARE",
     "MAX_FAULT_SHARE",
+    "MAX_UNREADABLE_SHARE",
+    "SPLITS",
     "VALIDATION_SHARE",
     "DataFormat",
     "DatasetImport",
@@ -80,25 +92,31 @@ __all__ = [
     "ACTION",
     "BaseSpec",
     "BudgetSpec",
+    "CropSpec",
     "DETECTOR",
     "DatasetSpec",
     "DistilSpec",
     "DistillationSpec",
+    "EmaSpec",
     "FineTuneSpec",
     "FinishSpec",
     "MethodsSpec",
     "HeadSpec",
     "JointDetNasSpec",
     "MethodSpec",
+    "MinIouCropSpec",
     "MmdetSpec",
     "NAME_PATTERN",
     "Name",
     "PAPER_PHASES",
     "PLAN",
     "PROPOSAL",
+    "PhotometricDistortionSpec",
     "PipelineSpec",
+    "PretrainedSpec",
     "PoolSearchSpec",
     "PoolSpec",
+    "RandomCropSpec",
     "RandomSpec",
     "ResolutionText",
     "ResourcesSpec",

@@ -2,17 +2,20 @@
 
 import hashlib
 import os
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
 from searchd.domain.errors import InvalidValueError
 from searchd.spec.base import Name, Spec
 
-MAX_EMPTY_SHARE, MAX_FAULT_SHARE, VALIDATION_SHARE = 0.05, 0.0, 0.2
+MAX_EMPTY_SHARE, MAX_FAULT_SHARE, MAX_UNREADABLE_SHARE, VALIDATION_SHARE = 0.05, 0.0, 0.0, 0.2
 """Defaults of the fields with these names."""
+SPLITS = ("train", "validation", "test")
+"""Fields of a data set that are splits."""
 _FILE_SUFFIXES = (".data", ".json", ".xml", ".yaml", ".yml")
 """Ends of paths that name a file, for which the folder with it is meant."""
 
@@ -40,6 +43,12 @@ class SplitSpec(Spec):
     """Path of the COCO instances file (JSON) with the images and boxes of the split."""
     images: Path
     """Path of the folder that every `file_name` in the annotations is relative to."""
+    sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    """SHA-256 of the annotation file when it was checked. The service records it; it cannot be
+    given."""
+    left_out: tuple[str, ...] = ()
+    """Paths of images that are left out since the check could not read them. The service records
+    them; they cannot be given."""
 
 
 class DatasetSource(Spec):
@@ -78,6 +87,9 @@ class DatasetSpec(Spec):
     """Split that pools, students and controls are trained on."""
     validation: SplitSpec
     """Split that AP is measured on; it is never trained on."""
+    test: SplitSpec | None = None
+    """Split that searches neither train on nor measure, for a last measurement. None: there is
+    none."""
     max_empty_share: float = Field(default=MAX_EMPTY_SHARE, ge=0, le=1)
     """Largest share of a split's annotations that may be left out since their box encloses nothing:
     no area, a side below one pixel, or outside the image. One such box is always allowed. A larger
@@ -86,8 +98,37 @@ class DatasetSpec(Spec):
     """Largest share of a split's annotations that may be left out since they cannot be meant:
     NaN, a negative width, an unknown image or category. A larger share refuses the data set; by
     default any."""
+    max_unreadable_share: float = Field(default=MAX_UNREADABLE_SHARE, ge=0, le=1)
+    """Largest share of a split's images that may be left out, with their objects, since their file
+    is missing or cannot be read. A larger share refuses the data set; by default any."""
     source: DatasetSource | None = None
     """What the check makes the annotation files of the splits from. None: they are there."""
+
+    @property
+    def splits(self) -> dict[str, SplitSpec]:
+        """The splits by name, without a test split if there is none."""
+        found = {name: getattr(self, name) for name in SPLITS}
+        return {name: split for name, split in found.items() if split is not None}
+
+    def as_checked(self, summary: Mapping[str, Any] | None) -> "DatasetSpec":
+        """Return the data set with what its last check that passed recorded about its files.
+
+        Work that loads a split compares the annotation file with it.
+
+        Args:
+            summary: Summary of the check as JSON; None returns the data set as it is.
+        """
+        checked = {
+            name: split.model_copy(
+                update={
+                    "sha256": (summary or {})[name].get("sha256"),
+                    "left_out": tuple((summary or {})[name].get("left_out", ())),
+                }
+            )
+            for name, split in self.splits.items()
+            if (summary or {}).get(name)
+        }
+        return self.model_copy(update=checked)
 
 
 class DatasetImport(DatasetSource):
@@ -101,11 +142,14 @@ class DatasetImport(DatasetSource):
     max_fault_share: float = Field(default=MAX_FAULT_SHARE, ge=0, le=1)
     """Largest share of a split's annotations that may be left out since they cannot be meant:
     NaN, a negative width, an unknown image or category. By default any refuses the data set."""
+    max_unreadable_share: float = Field(default=MAX_UNREADABLE_SHARE, ge=0, le=1)
+    """Largest share of a split's images that may be left out, with their objects, since their file
+    is missing or cannot be read. By default any refuses the data set."""
 
     def stored_below(self, root: str) -> DatasetSpec:
         """Return the data set whose annotation files the check writes below an artifact store.
 
-        The same request has the same files.
+        The same request has the same files. The check adds the test split, if there is one.
 
         Raises:
             InvalidValueError: The artifact store is no folder, which annotation files need.
@@ -127,5 +171,6 @@ class DatasetImport(DatasetSource):
             **splits,
             max_empty_share=self.max_empty_share,
             max_fault_share=self.max_fault_share,
+            max_unreadable_share=self.max_unreadable_share,
             source=DatasetSource(**{field: getattr(self, field) for field in shared}),
         )

@@ -18,7 +18,14 @@ from searchd.domain.subnet import Subnet
 from searchd.spec.base import Name, ResolutionText, Spec, TrialId
 from searchd.spec.pool import PoolSpec
 from searchd.spec.search import BaseSpec, ScoreSpec, traits_of
-from searchd.spec.training import HeadSpec, MethodSpec, MethodsSpec, ResourcesSpec, TrainingSpec
+from searchd.spec.training import (
+    HeadSpec,
+    MethodSpec,
+    MethodsSpec,
+    ResourcesSpec,
+    TrainingSpec,
+    check_precision,
+)
 
 FEATURE_MATCHING = MethodsSpec(methods=(MethodSpec(name=MethodName.FEATURE_MATCHING),))
 """The default methods of a distillation (MTPD 3.1)."""
@@ -35,7 +42,8 @@ class StudentSpec(Spec):
     base: BaseSpec | None = None
     """Base detector that is trained from scratch, or loaded, before the first stage."""
     head: HeadSpec = HeadSpec()
-    """Head of the base detector. Not allowed with `trial`, whose student has its own head."""
+    """Head of the base detector. Not allowed with `trial`, whose student has its own head. With
+    `base.mmdet` or `base.export`, fields that are left out follow the loaded detector."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -99,11 +107,20 @@ class DistillationSpec(Spec):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        self._check_precision()
         self._check_teachers()
         self._check_order()
         self._check_number()
         self._check_methods()
         return self
+
+    def _check_precision(self) -> None:
+        found = {"trial": self.trial}
+        if self.base is not None:
+            found["student.base.training"] = self.base.training
+        gpus, gpus_field = self.resources.gpus_per_trial, "resources.gpus_per_trial"
+        for field, training in found.items():
+            check_precision(training, gpus, field=field, gpus_field=gpus_field)
 
     def _check_teachers(self) -> None:
         if bool(self.teachers) == (self.num_sampled_teachers is not None):

@@ -12,6 +12,7 @@ from searchd.domain.subnet import Subnet
 from searchd.spec.base import Name, ResolutionText, Spec, TrialId
 from searchd.spec.distillations import FEATURE_MATCHING, DistillationSpec
 from searchd.spec.search import SearchSpec
+from searchd.spec.sentences import field_errors, listed
 from searchd.spec.training import MethodsSpec, TrainingSpec
 
 _KEPT = "found"
@@ -137,5 +138,5 @@ def _checked(
             {"name": name, "student": {"trial": trial}, **shared, **values}
         )
     except ValidationError as error:
-        reasons = "; ".join(each["msg"] for each in error.errors())
+        reasons = "; ".join(listed(field_errors(error.errors(), DistillationSpec)))
         raise InvalidValueError(f"trial {trial} cannot be finished this way: {reasons}") from error

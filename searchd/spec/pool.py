@@ -7,7 +7,8 @@ from pydantic import Field, model_validator
 from searchd.domain.detector import Family
 from searchd.domain.subnet import SubnetSpace
 from searchd.spec.base import Name, ResolutionText, Spec
-from searchd.spec.training import HeadSpec, TrainingSpec
+from searchd.spec.pretrained import PretrainedSpec
+from searchd.spec.training import HeadSpec, TrainingSpec, check_precision
 
 
 class SpaceSpec(Spec):
@@ -98,6 +99,16 @@ PAPER_PHASES = (
 """Joint-DetNAS Table 8."""
 
 
+_BN_OF_SUBNETS = "every subnet has BN statistics of its own, so each step needs those of its batch"
+_UNFIT = {
+    "batch_size": "auto is not available for pools, whose workers must agree on a number",
+    "ema": "every step trains another subnet, so an average over steps is of no subnet",
+    "frozen_stages": _BN_OF_SUBNETS,
+    "norm_eval": _BN_OF_SUBNETS,
+}
+"""Why an option of `TrainingSpec` does not fit a pool."""
+
+
 class PoolSpec(Spec):
     """An elastic teacher pool and how it is trained."""
 
@@ -110,12 +121,15 @@ class PoolSpec(Spec):
     head: HeadSpec = HeadSpec()
     """Head of every subnet; its family must be faster_rcnn. Its `neck_channels` is ignored, since
     `space` has the widths of the neck."""
+    pretrained: PretrainedSpec | None = None
+    """Backbone trained on ImageNet, from which the largest subnet starts. Tensors of other shapes
+    are copied as far as they fit. Null: random weights."""
     phases: tuple[ShrinkPhaseSpec, ...] = PAPER_PHASES
     """Phases of progressive shrinking, in the order in which they are trained. The default is
     Joint-DetNAS Table 8."""
     training: TrainingSpec = TrainingSpec(batch_size=2, schedule="step", warmup_iterations=500)
     """How every phase is trained. Its `epochs` and `learning_rate` are ignored: each phase has its
-    own."""
+    own. A batch size of auto, `ema`, `frozen_stages` and `norm_eval` are refused."""
     num_workers: int = Field(default=1, ge=1)
     """Number of data-parallel training workers, with one device each."""
     cpus_per_worker: float = Field(default=1, gt=0)
@@ -141,6 +155,7 @@ class PoolSpec(Spec):
             )
         if not self.phases:
             raise ValueError("phases must not be empty")
+        self._check_training()
         if self.phases[0].distil:
             raise ValueError(
                 f"phase {self.phases[0].name}: the first phase cannot distil, since it trains the "
@@ -160,3 +175,18 @@ class PoolSpec(Spec):
                     f"phase {phase.name}: min_width={phase.min_width} exceeds the space's widths"
                 )
         return self
+
+    def _check_training(self) -> None:
+        training = self.training
+        unfit = {
+            "batch_size": training.batch_size == "auto",
+            "ema": training.ema is not None,
+            "frozen_stages": training.frozen_stages > 0,
+            "norm_eval": training.norm_eval,
+        }
+        for field, is_given in unfit.items():
+            if is_given:
+                raise ValueError(f"training.{field}: {_UNFIT[field]}; leave it out")
+        check_precision(
+            training, self.gpus_per_worker, field="training", gpus_field="gpus_per_worker"
+        )

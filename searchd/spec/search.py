@@ -16,6 +16,7 @@ from searchd.search.stopping_criteria import Limits, Target
 from searchd.search.strategies.pair_steps import PairSettings
 from searchd.spec.base import Name, ResolutionText, Spec
 from searchd.spec.pool import PoolSpec
+from searchd.spec.pretrained import PretrainedSpec
 from searchd.spec.search_teachers import TeachersSpec, check_strategy
 from searchd.spec.strategies import (
     JointDetNasSpec,
@@ -28,6 +29,7 @@ from searchd.spec.training import (
     MethodsSpec,
     ResourcesSpec,
     TrainingSpec,
+    check_precision,
 )
 
 
@@ -37,25 +39,36 @@ class MmdetSpec(Spec):
     config: str = Field(min_length=1)
     """Name of a config that mmdet ships, for example "retinanet_r50_fpn_1x_coco"."""
     checkpoint: Path
-    """Path of the checkpoint, on a disk that every worker can read: a checkpoint of mmengine, a
-    state_dict, or safetensors."""
+    """Path of the checkpoint, on a disk that every worker can read: a checkpoint of mmengine, mmdet
+    2.x or another training loop, a state_dict, or safetensors."""
     options: dict[str, JsonValue] = {}
     """Values that replace those of the config's `model`, by dotted key, for example
     {"backbone.depth": 18}."""
 
 
 class BaseSpec(Spec):
-    """The base detector, where a search starts: trained from scratch, or loaded. Give exactly one
-    of `backbone`, `encoding` and `mmdet`."""
+    """The base detector, where a search starts: trained from scratch, trained from a pretrained
+    backbone, or loaded. Give exactly one of `backbone`, `encoding`, `mmdet` and `export`."""
 
-    backbone: str | None = "resnet18"
+    backbone: str | None = None
     """Name of a published backbone (`searchd.domain.architecture.PRESETS`), for example resnet18,
-    resnet50 or mobilenet_v2. Null with `encoding` or `mmdet`."""
+    resnet50 or mobilenet_v2; resnet18 if none of `backbone`, `encoding`, `mmdet` and `export` is
+    given."""
     encoding: str | None = None
     """Architecture of the backbone in the papers' text form, instead of a named backbone."""
     mmdet: MmdetSpec | None = None
-    """Detector that mmdet trained, instead of a backbone to train. It is evaluated without further
-    training, and its head must equal `head`."""
+    """Detector that mmdet trained, instead of a backbone to train. Layers that depend on the
+    classes keep the rows of the classes that the data set has too, by name."""
+    export: Path | None = None
+    """Absolute path of a folder that `searchd search export` or `searchd distillation export`
+    wrote, on a disk that every worker can read, instead of a backbone to train. Its classes are
+    treated as those of `mmdet`."""
+    fine_tune: bool | None = None
+    """Whether a detector of `mmdet` or `export` is trained by `training` before it is evaluated.
+    Null: only if its classes are not those of the data set, in the same order."""
+    pretrained: PretrainedSpec | None = None
+    """Backbone trained on ImageNet, with which the training of `backbone` or `encoding` starts.
+    Null: random weights."""
     block: BlockKind = BlockKind.BASIC
     """Kind of the blocks of `encoding`: basic, bottleneck or inverted_residual."""
     groups: int = Field(default=1, ge=1)
@@ -66,19 +79,41 @@ class BaseSpec(Spec):
     training: TrainingSpec = TrainingSpec(
         epochs=24, learning_rate=0.02, schedule="step", warmup_iterations=500
     )
-    """How the base detector is trained from scratch. Ignored with `mmdet`."""
+    """How the base detector is trained. Ignored if it is loaded and not fine-tuned."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_backbone(cls, data: object) -> object:
+        """Fill in the backbone where no detector is named."""
+        sources = ("backbone", "encoding", "mmdet", "export")
+        if isinstance(data, dict) and not any(source in data for source in sources):
+            return {**data, "backbone": "resnet18"}
+        return data
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if [self.backbone, self.encoding, self.mmdet].count(None) != 2:
-            raise ValueError("give exactly one of backbone, encoding and mmdet (backbone: null)")
+        if [self.backbone, self.encoding, self.mmdet, self.export].count(None) != 3:
+            raise ValueError("give exactly one of backbone, encoding, mmdet and export")
+        if self.export is not None and not self.export.is_absolute():
+            raise ValueError(f"export={str(self.export)!r} must be an absolute path")
+        if self.is_loaded and self.pretrained is not None:
+            raise ValueError("pretrained: a loaded detector has its own backbone; leave it out")
+        if not self.is_loaded and self.fine_tune is not None:
+            raise ValueError(
+                "fine_tune belongs to mmdet or export; another base is always trained: leave it out"
+            )
         _ = self.architecture
         return self
 
     @property
+    def is_loaded(self) -> bool:
+        """Whether the base is a trained detector."""
+        return self.mmdet is not None or self.export is not None
+
+    @property
     def architecture(self) -> Architecture | None:
-        """The architecture of the backbone; None with `mmdet`, since only the checkpoint has it."""
-        if self.mmdet is not None:
+        """The architecture of the backbone; None for a loaded detector, whose file has it."""
+        if self.is_loaded:
             return None
         if self.encoding is not None:
             return parse(
@@ -154,7 +189,8 @@ class SearchSpec(Spec):
     base: BaseSpec = BaseSpec()
     """Base detector, from which the search starts and to which scores are relative."""
     head: HeadSpec = HeadSpec()
-    """Head of every student; the backbone is searched."""
+    """Head of every student; the backbone is searched. With `base.mmdet` or `base.export`, fields
+    that are left out follow the loaded detector, and those that are given must equal it."""
     trial: TrainingSpec = TrainingSpec(bn_l1=1e-5)
     """How the student of each trial is trained."""
     distillation: MethodsSpec = MethodsSpec()
@@ -187,6 +223,7 @@ class SearchSpec(Spec):
         self._name_pool_once()
         check_strategy(self.strategy, self.pool, self.registered)
         self._check_abandon()
+        self._check_precision()
         if self.noise is not None and isinstance(self.strategy, PoolSearchSpec):
             raise ValueError("noise: a pool_search trains nothing that could differ; leave it out")
         if self.confirm and not isinstance(self.strategy, PairSettings):
@@ -194,7 +231,8 @@ class SearchSpec(Spec):
                 f"confirm: a {self.strategy.kind} does not choose among trained students by their "
                 "scores; leave it out, or use joint_detnas or random"
             )
-        check_fit(self.distillation.options, traits_of(self.head))
+        if not self.base.is_loaded or "family" in self.head.model_fields_set:
+            check_fit(self.distillation.options, traits_of(self.head))
         strategy, allowed = self.strategy, self.budget.max_trials
         if isinstance(strategy, PipelineSpec) and strategy.num_trials > allowed:
             raise ValueError(
@@ -207,6 +245,11 @@ class SearchSpec(Spec):
                 "resources.gpus_per_trial=0; give max_worker_hours instead"
             )
         return self
+
+    def _check_precision(self) -> None:
+        for field, training in (("base.training", self.base.training), ("trial", self.trial)):
+            gpus, gpus_field = self.resources.gpus_per_trial, "resources.gpus_per_trial"
+            check_precision(training, gpus, field=field, gpus_field=gpus_field)
 
     @property
     def registered(self) -> tuple[str, ...]:

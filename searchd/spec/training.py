@@ -2,15 +2,37 @@
 
 from dataclasses import fields
 from functools import cache
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, JsonValue, TypeAdapter, model_validator
+from pydantic import BeforeValidator, Field, JsonValue, TypeAdapter, model_validator
 
 from searchd.domain.architecture import Architecture
 from searchd.domain.detector import Detector, Family
 from searchd.domain.distillation_methods import CATALOGUE, JOINT_DETNAS, MethodName
 from searchd.domain.resolution import Resolution
+from searchd.spec.augmentation import CropSpec, Factor, PhotometricDistortionSpec, check_range
 from searchd.spec.base import ResolutionText, Spec
+
+MMDET_BATCH_SIZE = 16
+"""Images per step, over all devices, that the learning rates of mmdet's configs are meant for."""
+ADAMW_DEFAULTS = {"learning_rate": 1e-4, "weight_decay": 0.05, "norm_weight_decay": 0.0}
+"""Defaults with AdamW: those of mmdet's Swin configs."""
+BN_RESET_BATCH = 4
+"""The batch size of BN reset if that of training is found by memory."""
+
+
+def _read_batch_size(value: object) -> object:
+    """Check a batch size, since an error of the union below would be two."""
+    is_number = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    if is_number or value == "auto":
+        return value
+    raise ValueError(f"{value!r} is neither a number of images, at least 1, nor auto")
+
+
+BatchSize = Annotated[
+    Annotated[int, Field(ge=1)] | Literal["auto"], BeforeValidator(_read_batch_size)
+]
+Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class ResourcesSpec(Spec):
@@ -77,30 +99,85 @@ class HeadSpec(Spec):
         )
 
 
+class EmaSpec(Spec):
+    """An exponential moving average (EMA) of the weights. The averaged weights are evaluated and
+    stored (mmdet's ExpMomentumEMA, with the values of its YOLOX and RTMDet configs)."""
+
+    decay: float = Field(default=0.9998, gt=0, lt=1)
+    """Share of the average that a training step keeps, after the warm-up."""
+    warmup: int = Field(default=2000, ge=0)
+    """Number of training steps in which the share rises: it is decay * (1 - exp(-step / warmup)).
+    Lower it for trainings of fewer steps; 0 for no warm-up."""
+
+
 class TrainingSpec(Spec):
-    """How a detector is trained with SGD. The defaults are those of a trial of Joint-DetNAS
-    (A.1.4)."""
+    """How a detector is trained. The defaults are those of a trial of Joint-DetNAS (A.1.4); the
+    further options are those of mmdet's configs, and are off."""
 
     epochs: int = Field(default=3, ge=1)
     """Number of passes over the train split."""
-    batch_size: int = Field(default=4, ge=1)
-    """Number of images per training step and device."""
+    batch_size: BatchSize = 4
+    """Number of images per training step and device. auto: the largest that fits into 90 % of the
+    memory (docs/detectors.md), found once for each trial."""
+    base_batch_size: int | None = Field(default=None, ge=1)
+    """Number of images, over all devices, that `learning_rate` is meant for. The rate is multiplied
+    by the actual number divided by this one. Null: the rate is used as given, or, if `batch_size`
+    is auto, is meant for 16 images, as in mmdet's configs."""
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    """Optimizer: SGD with momentum, or AdamW."""
     learning_rate: float = Field(default=0.01, gt=0)
-    """Learning rate of SGD at the start of the schedule, after the warm-up."""
+    """Learning rate at the start of the schedule, after the warm-up. If it is not given, it is 0.01
+    for sgd and 0.0001 for adamw."""
+    backbone_learning_rate_factor: float = Field(default=1.0, gt=0)
+    """Factor of the learning rate of the backbone. Below 1, a pretrained backbone changes less than
+    neck and head."""
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    """Factor of the learning rate from each stage of the backbone to the stage before it. The last
+    stage has it once, the stem five times; neck and head do not have it."""
     schedule: Literal["cosine", "step", "linear"] = "cosine"
     """How the learning rate decreases. cosine: to zero, along a cosine. step: divided by 10 after
     2/3 and after 11/12 of the epochs. linear: to zero, along a straight line."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
-    """Momentum of SGD; 0 is SGD without momentum."""
+    """Momentum of SGD; 0 is SGD without momentum. AdamW ignores it."""
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
+    """Decay rates of AdamW's averages of the gradient and of its square. SGD ignores them."""
     weight_decay: float = Field(default=1e-4, ge=0)
-    """Weight decay (L2 penalty) of SGD."""
+    """Weight decay. If it is not given, it is 0.0001 for sgd and 0.05 for adamw."""
+    norm_weight_decay: float | None = Field(default=None, ge=0)
+    """Weight decay of the weights of normalisation layers and of all biases. Null: that of the
+    other weights for sgd, 0 for adamw."""
     warmup_iterations: int = Field(default=0, ge=0)
     """Number of training steps during which the learning rate rises linearly at the start; 0 for
     no warm-up."""
     max_grad_norm: float = Field(default=35.0, gt=0)
     """Gradients are clipped to this L2 norm."""
+    use_empty_images: bool = False
+    """Whether images without objects are trained on, as background. By default they are left out,
+    as in mmdet's configs. Images whose only objects are crowds are always left out."""
+    frozen_stages: int = Field(default=0, ge=0, le=4)
+    """Number of stages of the backbone that are not trained, counted from the input. With 1 or
+    more, the stem is not trained either. For pretrained backbones; 0 trains everything."""
+    norm_eval: bool = False
+    """Whether the BN layers of the backbone keep their running statistics, instead of those of each
+    batch. For pretrained backbones and small batches."""
+    amp: Literal["off", "bf16", "fp16"] = "off"
+    """Mixed precision: the number format of the networks. Losses, boxes and weights stay in 32 bits
+    (docs/detectors.md). bf16 needs a recent GPU or CPU, fp16 a GPU."""
+    ema: EmaSpec | None = None
+    """Exponential moving average of the weights, which is what is evaluated and stored; {} has the
+    usual values. Null: the weights of the last step are."""
     flip_probability: float = Field(default=0.5, ge=0, le=1)
     """Probability, from 0 to 1, that a training image is mirrored horizontally."""
+    crop: CropSpec | None = None
+    """Random crop of every training image; {kind: min_iou} has the usual values. Null: images are
+    not cropped."""
+    scale_jitter: tuple[Factor, Factor] | None = None
+    """Smallest and largest factor of the size of a training image, relative to the resolution of
+    the step, for example [0.1, 2] (mmdet's large-scale jitter) or [0.8, 1.25]. A larger image is
+    cropped to the resolution. Null: no jitter."""
+    photometric_distortion: PhotometricDistortionSpec | None = None
+    """Random changes of the colours of training images; {} has the usual values. Null: colours are
+    not changed."""
     resolutions: tuple[ResolutionText, ...] = (
         Resolution(512, 512),
         Resolution(800, 600),
@@ -117,7 +194,47 @@ class TrainingSpec(Spec):
     def _check(self) -> Self:
         if not self.resolutions:
             raise ValueError("resolutions must name at least one WxH")
+        if self.scale_jitter is not None:
+            check_range("scale_jitter", self.scale_jitter)
+        self._set_dependent_defaults()
         return self
+
+    def _set_dependent_defaults(self) -> None:
+        """Set the fields whose defaults depend on others. Stored specs have all fields, so what a
+        default is today never changes what they mean."""
+        defaults: dict[str, object] = {}
+        if self.optimizer == "adamw":
+            defaults |= ADAMW_DEFAULTS
+        if self.batch_size == "auto":
+            defaults["base_batch_size"] = MMDET_BATCH_SIZE
+        for name, value in defaults.items():
+            if name not in self.model_fields_set or getattr(self, name) is None:
+                object.__setattr__(self, name, value)
+
+    @property
+    def bn_reset_batch_size(self) -> int:
+        """Images per batch where BN statistics are computed anew, which must not depend on the
+        machine: `batch_size`, or its default if it is auto."""
+        return BN_RESET_BATCH if self.batch_size == "auto" else self.batch_size
+
+
+def check_precision(training: TrainingSpec, gpus: float, *, field: str, gpus_field: str) -> None:
+    """Check that the device of a training has its precision.
+
+    Args:
+        training: The training.
+        gpus: GPUs of the training.
+        field: Name of the training's field, for the message.
+        gpus_field: Name of the field of `gpus`, for the message.
+
+    Raises:
+        ValueError: fp16 without a GPU.
+    """
+    if training.amp == "fp16" and not gpus:
+        raise ValueError(
+            f"{field}.amp: fp16 needs a GPU, but {gpus_field} is 0; use bf16, which CPUs have too, "
+            "or off"
+        )
 
 
 class MethodSpec(Spec):

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event, make_url
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import ArgumentError, IntegrityError
 from sqlalchemy.orm import Session
+
+from searchd.domain.errors import InvalidValueError
 
 _BUSY_TIMEOUT_MS = 30_000
 """Milliseconds that a writer waits for another process: for the write lock of SQLite, or for the
@@ -32,6 +34,7 @@ take precedence."""
 _MAX_CONNECTIONS = 40
 """Maximum number of connections of one process; the API has as many threads. They are opened on
 demand."""
+_URLS = "write sqlite:////FOLDER/FILE or postgresql+psycopg://USER:PASSWORD@HOST:PORT/DATABASE"
 _WRITES = "searchd_writes"
 
 
@@ -106,7 +109,7 @@ class Database:
 
 
 def _engine(url: str) -> Engine:
-    parsed = make_url(url)
+    parsed = _checked_url(url)
     if parsed.get_backend_name() != "sqlite":
         return _postgresql(parsed)
     in_memory = parsed.database in (None, "", ":memory:")
@@ -123,6 +126,20 @@ def _engine(url: str) -> Engine:
     event.listen(engine, "connect", _configure_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _checked_url(url: str) -> URL:
+    """Parse the URL of a database. Messages do not contain it: it may hold a password."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise InvalidValueError(f"SEARCHD_DATABASE_URL is not a URL; {_URLS}") from None
+    if parsed.drivername not in ("sqlite", "sqlite+pysqlite", "postgresql+psycopg"):
+        raise InvalidValueError(
+            f"SEARCHD_DATABASE_URL begins with {parsed.drivername}://, which searchd does not "
+            f"support; {_URLS}"
+        )
+    return parsed
 
 
 def _postgresql(url: URL) -> Engine:

@@ -7,8 +7,11 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.script.revision import ResolutionError
+from alembic.util import CommandError
 from sqlalchemy import Connection, text
 
+from searchd.domain.errors import SearchdError
 from searchd.store.database import Database
 
 _LOCK = 0x5EA2C4D
@@ -57,4 +60,12 @@ def _migrate(
     with database.connect() as connection:  # on SQLite, the only writer from here on
         if connection.dialect.name == "postgresql":
             connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
-        direction(configuration(connection), revision)
+        try:
+            direction(configuration(connection), revision)
+        except CommandError as error:
+            if not isinstance(error.__cause__, ResolutionError):
+                raise
+            raise SearchdError(
+                f"the database was written by a newer version of searchd (migration "
+                f"{error.__cause__.argument}); use that version, or another database"
+            ) from error

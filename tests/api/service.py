@@ -11,6 +11,7 @@ import uvicorn
 
 from api.app import create_app
 from api.auth import WITHOUT_TOKENS, Rules
+from api.submission import NO_CHECKS, SubmissionChecks
 from searchd.store import Database, upgrade
 from searchd.store.base import Base
 
@@ -30,13 +31,15 @@ class Service:
 
 
 @contextmanager
-def serve(folder: Path, rules: Rules = WITHOUT_TOKENS) -> Iterator[Service]:
+def serve(
+    folder: Path, rules: Rules = WITHOUT_TOKENS, checks: SubmissionChecks = NO_CHECKS
+) -> Iterator[Service]:
     """The API on an empty database in `folder`, until the block is left."""
     url = f"sqlite:///{folder / 'searchd.sqlite'}"
     upgrade(url)
     database = Database(url)
     config = uvicorn.Config(
-        create_app(database, rules, str(folder / "artifacts")),
+        create_app(database, rules, str(folder / "artifacts"), checks=checks),
         port=0,
         log_level="warning",
         lifespan="off",

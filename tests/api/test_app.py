@@ -13,7 +13,7 @@ from tests.api.service import Service
 
 
 def test_a_running_service_is_alive_and_ready(service: Service, client: Client) -> None:
-    assert httpx.get(f"{service.url}/healthz").json() == {"status": "ok"}
+    assert httpx.get(f"{service.url}/healthz").json() == {"status": "ok", "instance": ""}
     assert httpx.get(f"{service.url}/readyz").json() == {"status": "ok"}
     assert client.is_ready()
 

@@ -462,8 +462,11 @@ def test_a_search_names_paths_below_a_root_too(
     assert _problem(response) == (422, "invalid-value")
     assert response.json()["detail"].startswith(field)
     allowed = guarded.with_rules(data_roots=(Path("/etc"),))
-    created = allowed.call("POST", "/api/v1/searches", "sam", json=body)
-    assert created.status_code == 201
+    accepted = allowed.call("POST", "/api/v1/searches", "sam", json=body)
+    if spec.base.mmdet is None:
+        assert accepted.status_code == 201
+    else:  # the path is allowed, so the file is looked at
+        assert "/etc/x cannot be read: there is no such file" in accepted.json()["detail"]
 
 
 # Secrets

@@ -39,7 +39,12 @@ from tests.searchd.store.factories import (
 
 DEFAULT_EXAMPLES = 3
 EXAMPLES = int(os.environ.get("SEARCHD_FUZZ_EXAMPLES", DEFAULT_EXAMPLES))
-_OWNERS = {"pools": "pool", "searches": "search", "distillations": "distillation"}
+_OWNERS = {
+    "pools": "pool",
+    "teachers": "teacher",
+    "searches": "search",
+    "distillations": "distillation",
+}
 """Whose name the parameter "reference" of a path is."""
 CHECKS: list[Any] = [
     checks.not_a_server_error,
@@ -58,7 +63,7 @@ class Described:
 
     schema: Any
     headers: dict[str, str]
-    known: dict[str, str]
+    known: dict[str, Any]
     """Path parameters, and fields of specs, that name what exists."""
     folder: str
     """A folder that data sets may use."""
@@ -78,7 +83,7 @@ class Described:
             self._fuzz(existing.map(self._of_what_exists), answers)
         return answers
 
-    def _names(self, path: str) -> dict[str, str]:
+    def _names(self, path: str) -> dict[str, Any]:
         """What exists, for the parameters of a path."""
         owner = next((name for plural, name in _OWNERS.items() if f"/{plural}/" in path), "")
         known = self.known | {"reference": self.known.get(owner, "")}
@@ -86,6 +91,8 @@ class Described:
 
     def _of_what_exists(self, case: Any) -> Any:
         if isinstance(case.body, dict):
+            if case.body.keys() == {"name"}:  # a renamed data set would not be found again
+                case.body["name"] = self.known["dataset"]
             names = case.body.keys() & {"dataset", "pool"}
             case.body |= {name: self.known[name] for name in names}
             if isinstance(case.body.get("trial"), str):
@@ -138,6 +145,7 @@ def described(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Desc
         "distillation": "mtpd",
         "trial_id": trial_id,
         "name": "student",
+        "number": 0,
     }
     yield Described(schema, headers, known, str(tmp_path))
     database.close()
@@ -169,7 +177,7 @@ def _cancel_a_distillation(database: Database) -> None:
 @pytest.mark.timeout(3600)
 def test_every_answer_is_as_described(described: Described) -> None:
     answers = described.fuzz(streams=False)
-    assert answers.keys() >= {200, 201, 202, 204, 404, 409, 422}
+    assert answers.keys() >= {200, 201, 202, 404, 409, 422}
     logging.getLogger(__name__).info("%d requests: %s", answers.total(), dict(answers))
 
 

@@ -78,8 +78,9 @@ def test_every_response_has_a_description(document: Document) -> None:
 def test_a_resolution_is_documented_as_the_text_that_specs_use(document: Document) -> None:
     spec = document["components"]["schemas"]["ScoreSpec-Input"]["properties"]["base_resolution"]
 
-    text, size = spec["anyOf"]
+    text, pair, size = spec["anyOf"]
     assert (text["type"], re.fullmatch(text["pattern"], "1333x800") is not None) == ("string", True)
+    assert (pair["minItems"], pair["maxItems"]) == (2, 2)
     assert size == {"$ref": "#/components/schemas/Size"}
 
 

@@ -94,7 +94,7 @@ def test_validate_only_creates_nothing(http: httpx.Client, database: Database, n
     add_search(database)
     body = specs[noun].model_dump(mode="json")
     response = http.post(f"/{noun}", json=body, params={"validate_only": True})
-    assert (response.status_code, response.content) == (204, b"")
+    assert (response.status_code, response.json()) == (200, {"warnings": []})
     assert len(http.get(f"/{noun}").json()["items"]) == 1
 
 
@@ -158,6 +158,45 @@ def test_every_invalid_field_is_named(http: httpx.Client) -> None:
     _assert_problem(response, 422, "urn:searchd:problem:validation", "body.budget.patience")
     locations = [error["location"] for error in response.json()["errors"]]
     assert locations == [["body", "name"], ["body", "budget", "patience"], ["body", "sed"]]
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        (
+            {"name": "d", "paths": ["/x"], "forma": "voc"},
+            "body.forma: unknown field; did you mean format?",
+        ),
+        (
+            {"name": "d", "paths": ["/x"], "format": "vc"},
+            'body.format: must be coco, yolo, voc, cvat or labelstudio, not "vc"; did you mean '
+            "voc?",
+        ),
+        (
+            {"name": "d", "paths": ["/x"], "seed": True},
+            "body.seed: must be a whole number, not true",
+        ),
+    ],
+)
+def test_an_invalid_body_is_explained_in_the_words_of_the_command_line(
+    http: httpx.Client, body: dict[str, Any], detail: str
+) -> None:
+    response = http.post("/datasets", json=body)
+
+    _assert_problem(response, 422, "urn:searchd:problem:validation", "")
+    assert response.json()["detail"] == detail
+
+
+def test_an_invalid_query_or_path_is_explained_too(http: httpx.Client) -> None:
+    text = {"Content-Type": "text/yaml"}
+
+    query = http.get("/searches", params={"page_size": "many"}).json()["detail"]
+    path = http.get("/searches/a.b").json()["detail"]
+    body = http.post("/searches", content="name: x", headers=text).json()["detail"]
+
+    assert query == 'query.page_size: must be a whole number, not "many"'
+    assert path == 'path.search: has only letters, digits, "-" and "_", unlike "a.b"'
+    assert body == "body: the body is not JSON: its Content-Type must be application/json"
 
 
 def test_a_search_without_its_data_set_is_not_valid(http: httpx.Client) -> None:

@@ -1,13 +1,17 @@
 """The web page in a real browser: it draws what the API answers."""
 
+import json
 import re
 import shutil
 import subprocess
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from searchd.store.resources import teachers
+from detection.data.coco import check_dataset
+from detection.data.shapes import make_shapes
+from searchd.store.resources import datasets, teachers
 from tests.api.service import serve
 from tests.searchd.store import factories
 
@@ -31,6 +35,23 @@ def test_the_page_shows_searches_distillations_and_teachers(tmp_path: Path) -> N
     assert re.search(r"mtpd queued waits for admission s-\w+-base", shown)
     assert "swin checking waits to be loaded and evaluated mmdet retinanet_swin" in shown
     assert "first, trial base at 96x96: AP 50.0 %, 2.00 GMACs" in shown
+
+
+@pytest.mark.skipif(BROWSER is None, reason="chromium is not installed")
+def test_the_page_shows_a_data_set_with_its_statistics(tmp_path: Path) -> None:
+    spec = make_shapes(tmp_path / "shapes", num_train=3, num_validation=1, image_size=64)
+    with serve(tmp_path) as service:
+        with service.database.write() as session:
+            row = datasets.create(session, spec)
+        summary = json.loads(json.dumps(asdict(check_dataset(spec))))
+        with factories.leased(service.database, f"dataset_check-{row.id}") as (session, lease):
+            datasets.record_ready(session, lease, summary)
+
+        shown = _text_of(f"{service.url}/#dataset/shapes")
+
+    assert "Data set shapes" in shown
+    assert re.search(r"circle train \d+, validation \d+", shown)
+    assert re.search(r"validation: 000000.png, \d+ objects", shown)
 
 
 def _text_of(url: str) -> str:

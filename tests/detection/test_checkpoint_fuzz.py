@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 from torch import Tensor
 
-from detection.mmdet.checkpoint_import import EXAMPLES, import_student, read_weights
+from detection.checkpoint_files import read_weights
+from detection.mmdet.checkpoint_import import EXAMPLES, import_student
 from searchd.domain.detector import Family
 from searchd.domain.errors import CheckpointError
 from searchd.messages.files import RESUME_FILE

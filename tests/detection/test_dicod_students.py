@@ -9,7 +9,7 @@ from mmengine.config import Config
 
 from detection.measurement.complexity import count
 from detection.mmdet.config import find_config
-from detection.training import learning_rate
+from detection.optimizers import learning_rate
 from searchd.domain.resolution import Resolution
 from searchd.spec import SearchSpec
 

@@ -161,7 +161,7 @@ def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
 
     with pytest.raises(
         CheckpointError,
-        match=r"atss_r50_fpn_1x_coco.*missing: bbox_head.atss_cls.bias; left over: extra.w",
+        match=r"atss_r50_fpn_1x_coco.*1 missing: bbox_head.atss_cls.bias; 1 left over: extra.w",
     ):
         load_mmdet(described("ResNet, ATSS"), stored(tmp_path, state))
 
@@ -171,7 +171,7 @@ def test_another_number_of_classes_is_refused_with_the_layer_that_shows_it(tmp_p
 
     with pytest.raises(
         CheckpointError,
-        match=r"with 4 classes, as the data set has: of another shape: bbox_head.atss_cls.weight "
+        match=r"with 4 classes, as the data set has: 2 of another shape: bbox_head.atss_cls.weight "
         r"\(7, 256, 3, 3\) instead of \(4, 256, 3, 3\)",
     ):
         load_mmdet(described("ResNet, ATSS"), path)
@@ -180,7 +180,9 @@ def test_another_number_of_classes_is_refused_with_the_layer_that_shows_it(tmp_p
 def test_long_lists_of_names_are_cut(tmp_path: Path) -> None:
     path = stored(tmp_path, {"nothing": torch.zeros(1)})
 
-    with pytest.raises(CheckpointError, match=r"backbone.conv1.weight.* and \d+ more; left over"):
+    with pytest.raises(
+        CheckpointError, match=r"backbone.conv1.weight.* and \d+ more; \d+ left over"
+    ):
         load_mmdet(described("ResNet, ATSS"), path)
 
 

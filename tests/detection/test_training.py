@@ -1,5 +1,6 @@
 """Training runs step by step, resumes to the bit, and stops before it learns nonsense."""
 
+import json
 import math
 import pickle
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from mmdet.models import FasterRCNN
@@ -18,12 +20,10 @@ from detection.data.coco import CocoSplit
 from detection.data.shapes import make_shapes
 from detection.data_parallel import average_gradients
 from detection.distillation.distiller import Distiller, pair_of
-from detection.training import (
-    NonFiniteLossError,
-    Training,
-    bn_l1,
-    learning_rate,
-)
+from detection.iteration import NonFiniteLossError
+from detection.loss_terms import bn_l1
+from detection.optimizers import learning_rate
+from detection.training import Training
 from searchd.domain.architecture import preset
 from searchd.domain.detector import Detector
 from searchd.domain.distillation_methods import JOINT_DETNAS
@@ -99,6 +99,22 @@ def test_every_iteration_is_handed_over_and_every_epoch_is_summed_up(shapes: Coc
     assert first.losses["loss"] == pytest.approx(sum(d.losses["loss"] for d in done[:3]) / 3)
     assert first.learning_rate == learning_rate(SPEC, 2, 3)
     assert first.duration_s > 0
+
+
+def test_images_without_objects_are_trained_on_if_asked_for(data: DatasetSpec) -> None:
+    content = json.loads(data.train.annotations.read_text())
+    first = content["images"][0]["id"]
+    content["annotations"] = [a for a in content["annotations"] if a["image_id"] == first]
+    file = data.train.annotations.with_name("one.json")
+    file.write_text(json.dumps(content))
+    split = CocoSplit(data.train.model_copy(update={"annotations": file}))
+    spec = SPEC.model_copy(update={"use_empty_images": True})
+
+    training = Training(tiny(), split, spec, seed=0, distiller=distiller(split))
+    losses = [done.losses["loss"] for done in training.run()]
+
+    assert len(losses) == 6
+    assert np.isfinite(losses).all()
 
 
 def test_mean_losses_cover_the_epoch_under_way(shapes: CocoSplit) -> None:

@@ -1,15 +1,18 @@
 """The supernet against static detectors."""
 
 import random
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from detection.build import load_student
 from elastic_pool.supernet import Supernet, extract
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.subnet import Subnet
+from searchd.spec import PretrainedSpec
 from tests.elastic_pool.tiny import (
     TINY_SPACE,
     largest_difference,
@@ -134,3 +137,24 @@ def test_every_layer_of_the_detector_is_elastic_or_has_no_channels(supernet: Sup
         if type(module) in (nn.Conv2d, nn.BatchNorm2d, nn.Linear)
     ]
     assert plain == []
+
+
+def test_supernet_starts_from_a_pretrained_backbone_as_far_as_it_fits(tmp_path: Path) -> None:
+    supernet = make_supernet()
+    before = {name: value.clone() for name, value in supernet.weights().items()}
+    stored = {
+        name.removeprefix("backbone."): torch.full_like(value, 0.5)
+        for name, value in before.items()
+        if name.startswith("backbone.") and "layer1.1." not in name  # without that block
+    }
+    save_file(stored | {"fc.weight": torch.ones(2, 2)}, tmp_path / "resnet.safetensors")
+
+    notes = supernet.start_from(PretrainedSpec(file=tmp_path / "resnet.safetensors"))
+
+    after = supernet.weights()
+    assert all(torch.equal(after[f"backbone.{name}"], value) for name, value in stored.items())
+    others = [name for name in before if name.removeprefix("backbone.") not in stored]
+    assert all(torch.equal(after[name], before[name]) for name in others)
+    num = sum(name.startswith("backbone.") for name in before)
+    assert notes[0].startswith(f"{len(stored)} of {num} tensors of the backbone are those of")
+    assert "of this backbone only, and untrained: layer1.1.conv1.weight" in notes[1]

@@ -190,6 +190,7 @@ class _PoolWorker:
             supernet=write_weights(self.task.artifacts, SUPERNET, weights),
             subnets=subnets,
             epochs=self.training.epochs,
+            notes=self.training.notes,
         )
         _write_report(self.task, report)
         delete_checkpoints((self.task.artifacts, *self.task.previous_attempts))

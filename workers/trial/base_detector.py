@@ -1,50 +1,79 @@
 """Loads a base detector that is not trained from scratch."""
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from detection.build import Student
-from detection.mmdet.checkpoint_import import import_student
-from searchd.domain.detector import Detector
+from detection.class_transfer import are_same, with_classes
+from detection.exported_base import read_export
+from detection.head_settings import check_head
+from detection.mmdet.checkpoint_import import import_detector
 from searchd.domain.errors import CheckpointError
 from searchd.messages.tasks import LoadedBase
 
 
-def load_base(base: LoadedBase) -> Student:
-    """Load a student from a checkpoint that mmdet wrote.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Loaded:
+    """A base that was loaded, with the classes of the data set."""
 
-    Settings that weights do not show (the numbers of proposals) are taken from the search.
+    student: Student
+    trains: bool
+    """Whether it is fine-tuned before it is evaluated."""
+    notes: tuple[str, ...]
+    """What was read, kept and dropped, in sentences."""
+
+
+def load_base(base: LoadedBase, class_names: Sequence[str]) -> Loaded:
+    """Load a base, and give it the classes of the data set.
+
+    Settings that weights do not show (the numbers of proposals) are taken from the search. New rows
+    are drawn from torch's global generator.
+
+    Args:
+        base: The source of the base, and the search's head.
+        class_names: Names of the data set's classes, in the order of the labels.
 
     Raises:
-        CheckpointError: The checkpoint cannot be imported, or its head differs from the search's.
+        CheckpointError: The detector cannot be imported, its head differs from the search's, or it
+            has other classes and must not be fine-tuned.
     """
-    mmdet = base.mmdet
-    student = import_student(mmdet.config, mmdet.checkpoint, options=mmdet.options)
-    found = student.detector
-    wanted = base.head.detector(found.architecture, found.num_classes)
-    different = [
-        f"{name} {expected} in the search, {loaded} in the checkpoint"
-        for (name, expected), loaded in zip(
-            _weight_settings(wanted).items(), _weight_settings(found).values(), strict=True
+    student, known, notes = _read(base)
+    source = _source(base)
+    wanted = base.head.detector(student.detector.architecture, student.detector.num_classes)
+    check_head(wanted, student.detector, str(source))
+    student = replace(student, detector=wanted)
+    num_known = student.detector.num_classes
+    if known is None and num_known == len(class_names):
+        notes = (
+            *notes,
+            f"{source} does not name its {num_known} classes: they are taken to be those of the "
+            "data set, in the same order",
         )
-        if expected != loaded
-    ]
-    if different:
+        return Loaded(student=student, trains=base.fine_tune is True, notes=notes)
+    if are_same(known, class_names):
+        return Loaded(student=student, trains=base.fine_tune is True, notes=notes)
+    if base.fine_tune is False:
         raise CheckpointError(
-            f"{mmdet.checkpoint} (config {mmdet.config}) has another head than the search: "
-            f"{'; '.join(different)}; set the search's head to the checkpoint's"
+            f"{source} has {num_known} classes that are not the {len(class_names)} of the data "
+            "set, and with fine_tune: false their layers would stay untrained; leave fine_tune out"
         )
-    return replace(student, detector=wanted)
+    transferred = with_classes(student, known, class_names)
+    return Loaded(student=transferred.student, trains=True, notes=(*notes, *transferred.notes))
 
 
-def _weight_settings(detector: Detector) -> dict[str, object]:
-    """Return what a checkpoint's weights depend on, besides the backbone."""
-    two_stage = detector.family.two_stage
-    return {
-        "family": detector.family.value,
-        "neck_channels": detector.neck_channels,
-        "head_channels": detector.head_channels if two_stage else None,
-        "tower_channels": None if two_stage else detector.tower_channels,
-        "tower_convs": None if two_stage else detector.tower_convs,
-        "anchor_scale": detector.level_scale,
-        "finest_roi_scale": detector.finest_roi_scale if two_stage else None,
-    }
+def _read(base: LoadedBase) -> tuple[Student, tuple[str, ...] | None, tuple[str, ...]]:
+    if base.export is not None:
+        exported = read_export(base.export)
+        return exported.student, exported.class_names, ()
+    mmdet = base.mmdet
+    assert mmdet is not None  # a loaded base has one source
+    imported = import_detector(mmdet.config, mmdet.checkpoint, options=mmdet.options)
+    return imported.student, imported.class_names, imported.notes
+
+
+def _source(base: LoadedBase) -> Path:
+    if base.export is not None:
+        return base.export
+    assert base.mmdet is not None  # a loaded base has one source
+    return base.mmdet.checkpoint

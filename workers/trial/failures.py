@@ -4,7 +4,7 @@ import traceback
 
 import torch
 
-from detection.training import NonFiniteLossError
+from detection.iteration import NonFiniteLossError
 from searchd import artifacts
 from searchd.domain.errors import ArtifactError, CheckpointError, DataError
 from searchd.domain.lifecycle import FailureCause

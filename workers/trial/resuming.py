@@ -17,7 +17,8 @@ def can_resume(resume: dict[str, Any], spec: TrainingSpec) -> bool:
     to diverge. It cannot be used if a method has its own optimizer, whose schedule counts batches
     too.
     """
-    if resume["trained_by"] == spec.model_dump_json():
+    # Parsed, since a version with fewer settings may have written it.
+    if TrainingSpec.model_validate_json(resume["trained_by"]).model_dump() == spec.model_dump():
         return True
     training = resume["training"]
     is_at_epochs_end = bool(training["epochs"]) and not training["loss_sums"]
@@ -34,6 +35,14 @@ def rescaled_state(resume: dict[str, Any], training: Training) -> dict[str, Any]
     if not state["loss_sums"]:
         state = {**state, "step": len(state["epochs"]) * training.num_iterations}
     return state
+
+
+def found_batch_size(resume: dict[str, Any] | None, spec: TrainingSpec) -> int | None:
+    """Return the batch size that the checkpoint's attempt found by memory, None if it is to be
+    found, or if the settings name it."""
+    if resume is None or spec.batch_size != "auto":
+        return None
+    return int(resume["training"]["batch_size"])
 
 
 def resumed_student(resume: dict[str, Any]) -> Student:

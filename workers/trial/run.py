@@ -22,7 +22,7 @@ from detection.training import Training
 from searchd import artifacts
 from searchd.domain.lifecycle import FailureCause
 from searchd.domain.resolution import Resolution
-from searchd.domain.trial import Artifact, Evaluation, Outcome, TakeSubnet
+from searchd.domain.trial import Artifact, Evaluation, Outcome
 from searchd.messages import files
 from searchd.messages.reports import CHECKS, REPORT, Progress, Report
 from searchd.messages.tasks import TrialTask
@@ -33,7 +33,13 @@ from workers.trial.checkpoints import checkpoints, delete_checkpoints, write_che
 from workers.trial.context import TrialContext
 from workers.trial.early_stopping import StoppedEarly, check_threshold, score_after_first_epoch
 from workers.trial.failures import cause_and_reason, damaged_file
-from workers.trial.resuming import can_resume, rescaled_state, resumed_student
+from workers.trial.notes import Notes
+from workers.trial.resuming import (
+    can_resume,
+    found_batch_size,
+    rescaled_state,
+    resumed_student,
+)
 from workers.trial.sanity_checks import Checks, zero_ap_reason
 from workers.trial.student_and_teacher import PairBuilder
 
@@ -83,13 +89,13 @@ def trial_steps(task: TrialTask, context: TrialContext) -> Steps:
         OSError: The report itself could not be written.
     """
     checks = Checks()
-    notes: list[str] = []
+    notes = Notes()
     try:
         report = yield from _Trial(task, context, checks, notes).steps()
     except Exception as error:  # the trial's boundary: every failure becomes a report
         log.exception("trial %s of search %s failed", task.proposal.name, task.search)
         report = replace(_failed_report(task, error), checks=checks.found)
-    report = replace(report, notes=tuple(notes))
+    report = replace(report, notes=tuple(notes.texts), batch_size=notes.batch_size)
     # A store that refused the trial's files would make us wait as long again for the report.
     if report.outcome is not Outcome.STOPPED and report.cause is not FailureCause.STORE_REFUSED:
         uri = artifacts.join(task.artifacts, files.REPORT_FILE)
@@ -107,7 +113,7 @@ class _Trial:
     """One attempt at one trial."""
 
     def __init__(
-        self, task: TrialTask, context: TrialContext, checks: Checks, notes: list[str]
+        self, task: TrialTask, context: TrialContext, checks: Checks, notes: Notes
     ) -> None:
         self.task = task
         self.checks = checks
@@ -146,9 +152,11 @@ class _Trial:
         # The child's architecture is stored before training begins.
         stored = [self._write_architecture(student)]
         yield from self._yield_progress(self._progress("prepare", 1, 0, 0, {}))
+        self.notes.texts += self.pair.notes
         model = load_student(student)
         yield from self._choose_teacher(model, resume)
         distiller = self.pair.distiller(model)
+        earlier_batch_size = found_batch_size(resume, task.training)
         training = Training(
             model,
             self.train_split,
@@ -157,18 +165,21 @@ class _Trial:
             distiller=distiller,
             teacher_resolution=task.teacher_resolution,
             device=task.device,
+            batch_size=earlier_batch_size,
         )
+        self.notes.add_batch_size(training, earlier_batch_size)
         if distiller is not None and resume is None:
             yield from self._check(training, distiller)
         if resume is not None:
             self.checks.found = CHECKS.validate_json(resume["checks"])
             training.load_state_dict(rescaled_state(resume, training))
             log.info("trial %s resumes at epoch %d", task.proposal.name, len(training.epochs) + 1)
-        if task.loaded_base is None and not isinstance(task.proposal.change, TakeSubnet):
+        if self.pair.trains or resume is not None:  # only what is trained has a checkpoint
             try:
                 yield from self._train(training, student)
             except StoppedEarly as early:
                 return self._abandoned_report(training, student, str(early))
+        model = training.evaluated_model
         evaluations = yield from self._evaluate(model, student)
         stored.append(write_weights(task.artifacts, files.STUDENT, model.state_dict()))
         if distiller is not None:
@@ -197,7 +208,7 @@ class _Trial:
             if self._slice_is_over():
                 yield from self._yield_progress(self._progress("choose", 0, 0, 0, {}))
         if self.pair.choice is not None:
-            self.notes.append(self.pair.choice.note)
+            self.notes.add(self.pair.choice.note)
 
     def _check(self, training: Training, distiller: Distiller) -> Generator[Progress, bool, None]:
         """Do the sanity checks before a trial distils."""
@@ -251,7 +262,7 @@ class _Trial:
         if wanted is None or not is_due or self.checks.found.first_epoch_score is not None:
             return
         largest = max(self.task.evaluated_at, key=lambda r: r.area)
-        detections = yield from self._detect(training.model, largest, "judge")
+        detections = yield from self._detect(training.evaluated_model, largest, "judge")
         ap = score(self.validation_split, detections).ap
         found = score_after_first_epoch(self.task, wanted, student, largest, ap)
         self.checks.record(first_epoch_score=found)
@@ -345,7 +356,7 @@ class _Trial:
 
     def _warn(self, message: str) -> None:
         log.warning("%s", message)
-        self.notes.append(message)
+        self.notes.add(message)
 
     def _checkpoint(
         self,

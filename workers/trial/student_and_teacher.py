@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from detection.backbones.pretrained import load_pretrained, start_from
 from detection.build import Student, build_detector
 from detection.data.coco import CocoSplit
 from detection.distillation.distiller import Distiller, pair_of
@@ -12,6 +13,7 @@ from detection.distillation.method import Pair
 from detection.morphism import evolve
 from detection.morphism.prune_to_macs import prune_to_macs
 from detection.stored_weights import read_student, read_weights
+from searchd.domain.detector import Detector
 from searchd.domain.errors import DataError
 from searchd.domain.subnet import Subnet
 from searchd.domain.teacher import (
@@ -22,7 +24,7 @@ from searchd.domain.teacher import (
     teachers_of,
 )
 from searchd.domain.trial import MutateTeacher, PruneToMacs, TakeSubnet, Train
-from searchd.messages.tasks import Inherited, TeacherRef, TrialTask
+from searchd.messages.tasks import Inherited, LoadedBase, TeacherRef, TrialTask
 from workers.teachers import build_teacher, load_teacher
 from workers.trial.base_detector import load_base
 from workers.trial.context import TrialContext
@@ -34,6 +36,8 @@ class PairBuilder:
 
     Attributes:
         choice: The candidate that teaches; None without candidates, or before one is chosen.
+        trains: Whether the student is trained; False for one that is only evaluated.
+        notes: How the student was loaded, in sentences.
     """
 
     def __init__(self, task: TrialTask, context: TrialContext) -> None:
@@ -43,6 +47,9 @@ class PairBuilder:
         self._teaching: Teaching | None = task.proposal.teacher
         self._built: dict[Teacher, Any] = {}
         self.choice: TeacherChoice | None = None
+        change = task.proposal.change
+        self.trains = task.loaded_base is None and not isinstance(change, TakeSubnet)
+        self.notes: tuple[str, ...] = ()
 
     def student(self) -> Student:
         """Return the student to train: built, loaded, from the pool, or inherited and edited.
@@ -53,15 +60,12 @@ class PairBuilder:
         """
         task, change = self._task, self._task.proposal.change
         if task.loaded_base is not None:
-            loaded = task.loaded_base
-            student = _read(loaded) if isinstance(loaded, Inherited) else load_base(loaded)
-            return self._with_checked_classes(student)
+            return self._with_checked_classes(self._loaded_student(task.loaded_base))
         if isinstance(change, TakeSubnet):
             return self._extracted_student(change.subnet)
         if task.inherited is None:
             assert task.detector is not None  # checked by TrialTask
-            weights = build_detector(task.detector).state_dict()
-            return self._with_checked_classes(Student(detector=task.detector, weights=weights))
+            return self._with_checked_classes(self._new_student(task.detector))
         parent = self._with_checked_classes(_read(task.inherited))
         if isinstance(change, Train | MutateTeacher):
             return parent
@@ -169,6 +173,21 @@ class PairBuilder:
             seed=task.proposal.seed,
             device=task.device,
         )
+
+    def _loaded_student(self, loaded: LoadedBase | Inherited) -> Student:
+        if isinstance(loaded, Inherited):
+            return _read(loaded)
+        found = load_base(loaded, self._train_split.class_names)
+        self.trains, self.notes = found.trains, found.notes
+        return found.student
+
+    def _new_student(self, detector: Detector) -> Student:
+        """Return the base with random weights, and with the pretrained backbone if there is one."""
+        weights = build_detector(detector).state_dict()
+        if self._task.pretrained is not None:
+            loaded = load_pretrained(self._task.pretrained)
+            self.notes = start_from(weights, loaded, detector.architecture)
+        return Student(detector=detector, weights=weights)
 
     def _extracted_student(self, subnet: Subnet) -> Student:
         """Return a subnet of the pool as a student."""

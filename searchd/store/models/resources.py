@@ -68,7 +68,9 @@ class DatasetRow(Resource, Base):
     """Changed only by `searchd.store.work.transition`."""
     spec: Mapped[DatasetSpec] = mapped_column(AsJson(TypeAdapter(DatasetSpec)))
     summary: Mapped[dict[str, Any] | None]
-    """Counts of the check: classes, images, boxes. Set if and only if READY."""
+    """Counts, statistics and file digests of the last check that passed; None if none has."""
+    samples: Mapped[dict[str, Any] | None]
+    """Sample images of that check with their objects, in the list `samples`."""
 
 
 class PoolRow(Resource, Base):

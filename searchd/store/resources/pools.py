@@ -177,6 +177,7 @@ def _store(session: Session, row: PoolRow, report: PoolReport) -> None:
 def _result(report: PoolReport) -> tuple[PoolStatus, str]:
     match report.outcome:
         case Outcome.SUCCEEDED:
-            return PoolStatus.READY, f"trained; {len(report.subnets)} subnets evaluated"
+            trained = f"trained; {len(report.subnets)} subnets evaluated"
+            return PoolStatus.READY, "; ".join((trained, *report.notes))
         case _:
             return PoolStatus.FAILED, f"{report.cause or report.outcome}: {report.reason}"

@@ -6,6 +6,7 @@ from sqlalchemy.orm import Session
 
 from searchd.domain.errors import ConflictError, InvalidValueError
 from searchd.domain.lifecycle import DatasetStatus, PoolStatus, TeacherStatus
+from searchd.domain.suggestions import suggestion
 from searchd.store.models import DatasetRow, PoolRow, TeacherRow
 
 
@@ -18,7 +19,10 @@ def dataset(session: Session, name: str) -> DatasetRow:
     """
     row = session.scalar(select(DatasetRow).where(DatasetRow.name == name))
     if row is None:
-        raise InvalidValueError(f"dataset={name!r} does not exist; register the data set first")
+        near = _near(session, DatasetRow, name)
+        raise InvalidValueError(
+            f"dataset={name!r} does not exist; {near or 'register the data set first'}"
+        )
     if row.status is DatasetStatus.FAILED:
         raise ConflictError(f"data set {name!r} failed its check: {row.status_reason}")
     return row
@@ -33,7 +37,8 @@ def pool(session: Session, name: str) -> PoolRow:
     """
     row = session.scalar(select(PoolRow).where(PoolRow.name == name))
     if row is None:
-        raise InvalidValueError(f"pool={name!r} does not exist; create the pool first")
+        near = _near(session, PoolRow, name)
+        raise InvalidValueError(f"pool={name!r} does not exist; {near or 'create the pool first'}")
     if row.status in (PoolStatus.FAILED, PoolStatus.CANCELLING, PoolStatus.CANCELLED):
         raise ConflictError(f"pool {name!r} is {row.status}: {row.status_reason}")
     return row
@@ -48,7 +53,8 @@ def teacher(session: Session, name: str, dataset: str) -> TeacherRow:
     """
     row = session.scalar(select(TeacherRow).where(TeacherRow.name == name))
     if row is None:
-        raise InvalidValueError(f"teacher {name!r} does not exist; register it first")
+        near = _near(session, TeacherRow, name)
+        raise InvalidValueError(f"teacher {name!r} does not exist; {near or 'register it first'}")
     if row.spec.dataset != dataset:
         raise InvalidValueError(
             f"teacher {name!r} belongs to data set {row.spec.dataset!r}, not {dataset!r}; teacher "
@@ -59,3 +65,11 @@ def teacher(session: Session, name: str, dataset: str) -> TeacherRow:
     if row.status in (TeacherStatus.CANCELLING, TeacherStatus.CANCELLED):
         raise ConflictError(f"teacher {name!r} is {row.status}: {row.status_reason}")
     return row
+
+
+def _near(
+    session: Session, table: type[DatasetRow] | type[PoolRow] | type[TeacherRow], name: str
+) -> str | None:
+    """Return which name was probably meant; None if none is near."""
+    found = suggestion(name, session.scalars(select(table.name)))
+    return None if found is None else f"did you mean {found}?"

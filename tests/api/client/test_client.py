@@ -117,7 +117,7 @@ def test_a_refusal_is_an_error_with_the_services_words(client: Client) -> None:
     with pytest.raises(ApiError, match="pool 'x' does not exist"):
         list(client.pool_events("x"))
     with pytest.raises(ApiError, match="dataset='shapes' does not exist"):
-        client.validate_search(search_spec())
+        client.validate(search_spec())
 
 
 def test_an_absent_service_is_said_to_be_absent() -> None:

@@ -27,7 +27,7 @@ def test_good_data_set_is_accepted(offline: Run, tmp_path: Path) -> None:
     }
     train = found["statistics"]["splits"]["train"]
     assert (train["images"], train["objects"], train["image_sizes"]) == (4, 5, 1)
-    assert train["box_short_side_px"] == {"min": 12, "median": 16, "max": 24}
+    assert train["box_short_side_px"] == {"min": 12, "p10": 13.6, "median": 16, "max": 24}
     assert train["share_of_boxes_below_8_px_at"]["320x320"] == 0
     duplicates = found["statistics"]["duplicates"]
     assert duplicates == dict.fromkeys(duplicates, 0)
@@ -119,3 +119,31 @@ def test_missing_path_is_a_fault(offline: Run, tmp_path: Path) -> None:
 
     assert result.exit_code == 1
     assert "no such file" in json.loads(result.stdout)["faults"][0]["examples"][0]["problem"]
+
+
+def test_repaired_data_set_is_written_and_accepted(offline: Run, tmp_path: Path) -> None:
+    draft = good()
+    draft.train["annotations"][0]["bbox"] = [4, 6, 0, 12]
+    folder = folder_of(draft, tmp_path / "mine")
+
+    result = offline("dataset", "check", folder, "--repair", tmp_path / "new")
+    again = offline("dataset", "check", tmp_path / "new", "--format", "json")
+
+    assert "annotation 1: bbox [4, 6, 0, 12] must have positive width" in result.stdout
+    assert "new/train.json" in result.stdout
+    assert json.loads(again.stdout)["repairs"] == []
+    refused = offline("dataset", "check", folder, "--repair", tmp_path / "new")
+    assert (refused.exit_code, "an empty or a new folder" in refused.stderr) == (2, True)
+
+
+def test_unreadable_images_are_left_out_up_to_a_share(offline: Run, tmp_path: Path) -> None:
+    draft = good()
+    draft.files["train-1.png"] = b"<html>"
+    folder = folder_of(draft, tmp_path)
+
+    refused = offline("dataset", "check", folder)
+    accepted = offline("dataset", "check", folder, "--max-unreadable-share", 0.25)
+
+    assert (refused.exit_code, accepted.exit_code) == (1, 0)
+    assert "fault: images cannot be read: 1" in refused.stdout
+    assert "repair: images cannot be read: 1" in accepted.stdout

@@ -100,7 +100,7 @@ def test_a_refused_data_set_fails_the_command(
 def test_resources_are_listed_and_shown(searchd: Run, database: Database) -> None:
     add_search(database)
     assert "every check passed" in searchd("dataset", "list").stdout
-    assert "class_names" in searchd("dataset", "show", "shapes").stdout
+    assert "a, b, c, d" in searchd("dataset", "show", "shapes").stdout
     assert "trained; 2 subnets evaluated" in searchd("pool", "list", "--status", "ready").stdout
     assert "50.0 %" in searchd("pool", "show", "teachers").stdout
     assert "waits for admission" in searchd("search", "list").stdout
@@ -147,7 +147,7 @@ def test_validate_only_submits_nothing(searchd: Run, database: Database, tmp_pat
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("name: s\nbudget: {patience: 0}\n", "budget.patience: Input should be greater than"),
+        ("name: s\nbudget: {patience: 0}\n", "budget.patience: must be at least 1, not 0"),
         ("name: s\nsed: 1\n", "sed: unknown field"),
         ("just words", "must have fields and values"),
         ("name: [", "neither YAML nor JSON"),

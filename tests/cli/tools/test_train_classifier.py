@@ -119,18 +119,21 @@ def test_an_interrupted_run_resumes_from_its_last_epoch(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"backbone": "resnet19"}, "classifier.backbone: detector 'resnet19' is unknown"),
+        (
+            {"backbone": "resnet19"},
+            'classifier.backbone: there is no backbone "resnet19"; did you mean',
+        ),
         (
             {"losses": "focal", "two_heads": True},
             "classifier: two_heads needs joint losses, and losses is focal",
         ),
-        ({"losses": "hinge"}, "classifier.losses: Input should be 'softmax', 'focal' or 'joint'"),
-        ({"learning_rate": 0}, "classifier.learning_rate: Input should be greater than 0"),
+        ({"losses": "hinge"}, 'classifier.losses: must be softmax, focal or joint, not "hinge"'),
+        ({"learning_rate": 0}, "classifier.learning_rate: must be greater than 0, not 0"),
         ({"validation": {"images": "."}}, "validation.annotations: required field is missing"),
         ({"colour": "red"}, "colour: unknown field"),
         ({"epoch": 3}, "classifier.epoch: unknown field"),
-        ({"device": "tpu"}, "device: Input should be 'cpu' or 'cuda'"),
-        ({"seed": -1}, "seed: Input should be greater than or equal to 0"),
+        ({"device": "tpu"}, 'device: must be cpu or cuda, not "tpu"'),
+        ({"seed": -1}, "seed: must be at least 0, not -1"),
         (
             {"train": {"annotations": "nowhere.json", "images": "nowhere"}},
             "train.annotations=nowhere.json is not a file; train.images=nowhere is not a folder",

@@ -122,7 +122,7 @@ def validation_image_has_the_content_of_a_training_image(draft: Draft) -> None:
     draft.files["val-1.png"] = draft.files["train-1.png"]
 
 
-@case("warn", "no object; training leaves them out")
+@case("warn", "no object; training leaves them out unless training.use_empty_images")
 def images_without_objects(draft: Draft) -> None:
     draft.train["annotations"] = draft.train["annotations"][:2]
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from detection.build import PIXEL_MEAN, PIXEL_STD
+from detection.data.augmentations import Augmenter
 from detection.data.batches import TrainingBatches, fixed_batches, make_batch, resized
 from detection.data.coco import CocoSplit
 from detection.data.shapes import make_shapes
@@ -148,7 +149,10 @@ def test_views_are_the_steps_images_at_other_sizes_flipped_alike(shapes: CocoSpl
 def test_flips_follow_their_probability(shapes: CocoSplit) -> None:
     def share(probability: float) -> float:
         batches = TrainingBatches(
-            shapes, batch_size=10, resolutions=FOUR[:1], flip_probability=probability
+            shapes,
+            batch_size=10,
+            resolutions=FOUR[:1],
+            augmenter=Augmenter(flip_probability=probability),
         )
         return float(np.mean([s.flip for step in range(30) for s in batches.batch(step).samples]))
 
@@ -165,6 +169,26 @@ def test_images_without_objects_are_not_trained_on(make_dataset: MakeDataset) ->
 
     assert batches.num_iterations == 1
     assert batches.batch(0).indices == (0, 0)
+
+
+def test_images_without_objects_are_trained_on_as_background_but_not_crowds(
+    make_dataset: MakeDataset,
+) -> None:
+    def keep_crowd_and_clear_tall(document: dict[str, list[dict[str, object]]]) -> None:
+        document["annotations"] = [a for a in document["annotations"] if a["id"] in (1, 3)]
+        document["annotations"][1]["iscrowd"] = 1
+        crowd = {"id": 9, "file_name": "wide.png", "width": 40, "height": 20}
+        document["images"].append(crowd)
+        document["annotations"][1]["image_id"] = 9
+
+    split = CocoSplit(make_dataset(keep_crowd_and_clear_tall).train)
+    batches = TrainingBatches(split, batch_size=2, resolutions=FOUR[:1], use_empty_images=True)
+    batch = batches.batch(0)
+
+    assert batches.num_iterations == 1
+    assert sorted(batch.indices) == [0, 1]
+    empty = batch.samples[batch.indices.index(1)].gt_instances
+    assert (empty.bboxes.shape, empty.labels.shape) == ((0, 4), (0,))
 
 
 def test_split_without_objects_cannot_be_trained_on(make_dataset: MakeDataset) -> None:

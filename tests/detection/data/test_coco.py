@@ -1,6 +1,8 @@
 """COCO splits are read as mmdet needs them, and broken ones are refused with file and record."""
 
+import hashlib
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +71,63 @@ def test_grey_image_is_read_as_rgb(make_dataset: MakeDataset) -> None:
 
 
 def test_sound_data_set_is_summed_up(make_dataset: MakeDataset) -> None:
-    summary = check_dataset(make_dataset())
+    spec = make_dataset()
+    summary = check_dataset(spec)
 
     assert summary.num_classes == 2
     assert summary.class_names == ("aeroplane", "toothbrush")
-    assert summary.train == SplitSummary(num_images=2, num_annotations=4, num_empty_boxes=0)
+    assert summary.train == SplitSummary(
+        num_images=2,
+        num_annotations=4,
+        num_empty_boxes=0,
+        sha256=hashlib.sha256(spec.train.annotations.read_bytes()).hexdigest(),
+    )
+
+
+def test_annotation_file_that_changed_since_the_check_is_refused(
+    make_dataset: MakeDataset,
+) -> None:
+    spec = make_dataset()
+    checked = spec.as_checked(asdict(check_dataset(spec)))
+    assert len(CocoSplit(checked.train)) == 2
+    content = spec.train.annotations.read_text()
+    spec.train.annotations.write_text(content + " ")
+
+    with pytest.raises(DataError, match=r"train\.json: .*changed since.*dataset recheck NAME"):
+        CocoSplit(checked.train)
+    assert len(CocoSplit(checked.validation)) == 2
+
+
+def test_unreadable_images_are_left_out_up_to_a_share(make_dataset: MakeDataset) -> None:
+    spec = make_dataset()
+    (spec.train.images / "tall.jpg").write_bytes(b"<html>")
+    allowed = spec.model_copy(update={"max_unreadable_share": 0.5})
+
+    with pytest.raises(DataError, match=r"tall\.jpg: it is text"):
+        check_dataset(spec)
+    with pytest.raises(DataError, match=r"tall\.jpg: it is text"):
+        check_dataset(spec.model_copy(update={"max_unreadable_share": 0.4}))
+    summary = check_dataset(allowed)
+    split = CocoSplit(allowed.as_checked(asdict(summary)).train)
+
+    assert summary.train.num_images == 1
+    assert summary.train.left_out == (str(spec.train.images / "tall.jpg"),)
+    assert "images cannot be read" in " ".join(summary.repairs)
+    assert [record.path.name for record in split.records] == ["wide.png"]
+    assert len(split.ground_truth()["images"]) == 1
+
+
+def test_test_split_is_checked_like_the_others(make_dataset: MakeDataset) -> None:
+    spec = make_dataset()
+    with_test = spec.model_copy(update={"test": spec.train})
+
+    summary = check_dataset(with_test)
+
+    assert summary.test == summary.train
+    assert "images are in two splits" in " ".join(summary.warnings)
+    missing = spec.train.model_copy(update={"annotations": Path("/nowhere/test.json")})
+    with pytest.raises(DataError, match=r"/nowhere/test\.json: .* cannot be read"):
+        check_dataset(spec.model_copy(update={"test": missing}))
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ from detection.distillation.distiller import Distiller, pair_of
 from detection.distillation.icd import Icd
 from detection.distillation.method import Pair, Sizes
 from detection.distillation.student import student_step
-from detection.training import NonFiniteLossError, Training
+from detection.iteration import NonFiniteLossError
+from detection.training import Training
 from searchd.domain.detector import Family
 from searchd.domain.distillation_methods import MethodName
 from searchd.domain.method_options import IcdOptions

@@ -6,12 +6,16 @@ from typing import Any
 import pytest
 import torch
 from mmdet.models import BaseDetector
-from mmengine.logging import MessageHub
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from detection.build import load_student
-from detection.mmdet.checkpoint_import import EXAMPLES, import_student, read_weights
+from detection.mmdet.checkpoint_import import (
+    EXAMPLES,
+    describe_checkpoint,
+    import_detector,
+    import_student,
+)
 from detection.mmdet.config import build_config, model_config
 from detection.mmdet.raw_outputs import raw_outputs
 from searchd.domain.architecture import BlockKind, preset
@@ -264,57 +268,75 @@ def test_checkpoint_of_another_detector_is_refused(tmp_path: Path) -> None:
         import_student(EXAMPLES[Family.RETINANET], tmp_path / "model.pth")
 
 
-class Writes:
-    """Would write a file when it is unpickled by plain pickle."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.write_text, (self.path, "code was run")
-
-
-def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
-    stored = {"state_dict": {"a": torch.ones(2)}, "meta": Writes(tmp_path / "x")}
-    torch.save(stored, tmp_path / "model.pth")
-
-    with pytest.raises(CheckpointError, match=r"model.pth cannot be read"):
-        read_weights(tmp_path / "model.pth")
-    assert not (tmp_path / "x").exists()
-
-
-def test_checkpoint_of_mmengines_runner_is_read_without_its_logs(tmp_path: Path) -> None:
-    hub = MessageHub("test")
-    hub.update_scalar("train/loss", 1.5)
-    weights = {"a": torch.ones(2)}
-    stored = {"state_dict": weights, "meta": {"epoch": 1}, "message_hub": hub.state_dict()}
-    torch.save(stored, tmp_path / "epoch_1.pth")
-
-    assert torch.equal(read_weights(tmp_path / "epoch_1.pth")["a"], weights["a"])
-
-
-def test_checkpoint_in_torchs_older_format_is_read(tmp_path: Path) -> None:
-    stored = {"state_dict": {"a": torch.ones(2)}}
-    torch.save(stored, tmp_path / "model.pth", _use_new_zipfile_serialization=False)
-
-    assert torch.equal(read_weights(tmp_path / "model.pth")["a"], torch.ones(2))
-
-
-@pytest.mark.parametrize("stored", [[1, 2], {"model": {"a": torch.ones(2)}}])
-def test_file_without_state_dict_is_refused(stored: object, tmp_path: Path) -> None:
-    torch.save(stored, tmp_path / "model.pth")
-
-    with pytest.raises(CheckpointError, match="has no state_dict"):
-        read_weights(tmp_path / "model.pth")
-
-
-def test_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
-    for name in ("model.pth", "model.safetensors"):
-        (tmp_path / name).write_bytes(b"damaged")
-        with pytest.raises(CheckpointError, match=f"{name} cannot be read"):
-            read_weights(tmp_path / name)
-
-
 def test_missing_checkpoint_is_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"nowhere.pth cannot be read"):
         import_student(EXAMPLES[Family.RETINANET], tmp_path / "nowhere.pth")
+
+
+THIN_MOBILENET: dict[str, Any] = {
+    "backbone": {
+        "_delete_": True,
+        "type": "MobileNetV2",
+        "widen_factor": 0.5,
+        "out_indices": [1, 2, 4, 6],
+    },
+    "neck.in_channels": [16, 16, 48, 160],
+}
+
+
+def test_mobilenet_v2_is_converted(tmp_path: Path) -> None:
+    options = THIN_MOBILENET | SMALL[Family.RETINANET]
+    config = EXAMPLES[Family.RETINANET]
+    theirs = trained(config, 5, options)
+    torch.save(theirs.state_dict(), tmp_path / "model.pth")
+
+    student = import_student(config, tmp_path / "model.pth", options=options)
+
+    assert student.detector.architecture.kind is BlockKind.INVERTED_RESIDUAL
+    assert student.detector.architecture.depths == (2, 3, 7, 4)
+    assert largest_difference(theirs, load_student(student).eval()) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"out_indices": [1, 2, 4, 7]}, r"has the out_indices \(1, 2, 4, 7\) of MobileNetV2"),
+        ({"widen_factor": 0.25}, "its first block has 8 outputs instead of 4"),
+    ],
+)
+def test_other_forms_of_mobilenet_v2_are_refused(
+    change: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    backbone = THIN_MOBILENET["backbone"] | change
+    channels = [8, 8, 24, 80] if "widen_factor" in change else [16, 16, 48, 1280]
+    options = (
+        THIN_MOBILENET
+        | SMALL[Family.RETINANET]
+        | {"backbone": backbone, "neck.in_channels": channels}
+    )
+    config = EXAMPLES[Family.RETINANET]
+    torch.save(trained(config, 5, options).state_dict(), tmp_path / "model.pth")
+
+    with pytest.raises(CheckpointError, match=message):
+        import_student(config, tmp_path / "model.pth", options=options)
+
+
+def test_classes_are_those_of_the_file_or_of_the_configs_data_set(tmp_path: Path) -> None:
+    config, options = EXAMPLES[Family.RETINANET], THIN_R50 | SMALL[Family.RETINANET]
+    coco, five = trained(config, 80, options), trained(config, 5, options)
+    torch.save(coco.state_dict(), tmp_path / "coco.pth")
+    torch.save(five.state_dict(), tmp_path / "five.pth")
+    named = {"meta": {"dataset_meta": {"classes": list("abcde")}}, "state_dict": five.state_dict()}
+    torch.save(named, tmp_path / "named.pth")
+
+    coco_names = import_detector(config, tmp_path / "coco.pth", options=options).class_names
+    unnamed = import_detector(config, tmp_path / "five.pth", options=options)
+    names = import_detector(config, tmp_path / "named.pth", options=options).class_names
+
+    assert coco_names is not None
+    assert coco_names[:2] == ("person", "bicycle")
+    assert len(coco_names) == 80
+    assert unnamed.class_names is None
+    assert names == ("a", "b", "c", "d", "e")
+    described = describe_checkpoint(config, tmp_path / "five.pth", options=options)
+    assert described == unnamed.student.detector

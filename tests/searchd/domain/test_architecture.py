@@ -96,7 +96,7 @@ def test_base_channels_that_would_split_a_channel_are_refused() -> None:
 
 
 def test_unknown_preset_is_refused_and_the_known_ones_are_named() -> None:
-    with pytest.raises(InvalidValueError, match="'vgg16' is unknown.*resnet18"):
+    with pytest.raises(InvalidValueError, match='no backbone "vgg16"; the backbones are resnet18'):
         preset("vgg16")
 
 

@@ -320,3 +320,26 @@ def test_search_that_is_cancelled_while_it_waits_for_its_pool_ends(stage: Stage)
     stage.between_tuners = cancel
 
     assert stage.run()[0] is SearchStatus.CANCELLED
+
+
+def test_data_set_that_cannot_be_used_any_more_ends_the_search(stage: Stage) -> None:
+    def work(task: TrialTask) -> Report:
+        name = task.proposal.name
+        if name != "1":
+            return factories.succeeded(name)
+        reason = "DataError: train.json: the annotation file changed"
+        return Report(
+            trial=name,
+            attempt=1,
+            outcome=Outcome.FAILED,
+            cause=FailureCause.DATA_ERROR,
+            reason=reason,
+        )
+
+    stage.work = work
+
+    status, reason = stage.run()
+
+    assert (status, stage.status()) == (SearchStatus.FAILED, SearchStatus.FAILED)
+    assert reason.startswith("the data set cannot be used; trial 1: DataError: train.json")
+    assert stage.begun[-1][-1] == "1"

@@ -138,8 +138,46 @@ def test_base_may_be_a_checkpoint_of_mmdet() -> None:
 def test_base_is_either_built_or_loaded() -> None:
     mmdet = {"config": "retinanet_r50_fpn_1x_coco", "checkpoint": "/data/model.pth"}
 
-    with pytest.raises(ValidationError, match="exactly one of backbone, encoding and mmdet"):
-        SearchSpec.model_validate({**SEARCH, "base": {"mmdet": mmdet}})
+    assert BaseSpec.model_validate({"mmdet": mmdet}).backbone is None
+    with pytest.raises(
+        ValidationError, match="exactly one of backbone, encoding, mmdet and export"
+    ):
+        SearchSpec.model_validate({**SEARCH, "base": {"backbone": "resnet18", "mmdet": mmdet}})
+
+
+@pytest.mark.parametrize(
+    ("base", "message"),
+    [
+        ({"export": "exported"}, "export='exported' must be an absolute path"),
+        ({"fine_tune": True}, "fine_tune belongs to mmdet or export"),
+        (
+            {"export": "/x", "pretrained": {"timm": "a"}},
+            "a loaded detector has its own backbone",
+        ),
+        ({"pretrained": {}}, "exactly one of torchvision, timm and file"),
+        ({"pretrained": {"timm": "a", "file": "/x"}}, "one of torchvision, timm and file"),
+        ({"pretrained": {"file": "x.pth"}}, "file='x.pth' must be an absolute path"),
+    ],
+)
+def test_weights_that_cannot_start_a_base_are_refused(
+    base: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValidationError, match=message):
+        BaseSpec.model_validate(base)
+
+
+def test_methods_are_judged_by_the_head_of_a_loaded_base_once_it_is_known() -> None:
+    """The family of a loaded base is read from its file when the search is submitted."""
+    one_stage = {"methods": [{"name": "prediction_conversion"}]}
+    loaded = {**SEARCH, "distillation": one_stage, "base": {"export": "/x"}}
+
+    assert SearchSpec.model_validate(loaded).base.is_loaded
+    for refused in (
+        {**SEARCH, "distillation": one_stage},
+        {**loaded, "head": {"family": "faster_rcnn"}},
+    ):
+        with pytest.raises(ValidationError, match="prediction_conversion"):
+            SearchSpec.model_validate(refused)
 
 
 def test_proposal_survives_json() -> None:
@@ -201,8 +239,8 @@ def test_the_nearest_is_taken_of_no_more_subnets_than_the_pool_has() -> None:
         ({"budget": {"max_trials": 0}}, "greater than or equal to 1"),
         ({"trial": {"resolutions": ["800"]}}, "must look like 1333x800"),
         ({"trial": {"resolutions": []}}, "at least one WxH"),
-        ({"base": {"backbone": "vgg16"}}, "'vgg16' is unknown"),
-        ({"base": {"backbone": None}}, "exactly one of backbone, encoding and mmdet"),
+        ({"base": {"backbone": "vgg16"}}, 'there is no backbone "vgg16"'),
+        ({"base": {"backbone": None}}, "exactly one of backbone, encoding, mmdet and export"),
         ({"base": {"backbone": None, "encoding": "[(1)]"}}, "2 channel numbers|4 stages"),
         ({"distillation": {"methods": [{"name": "magic"}]}}, "Input should be"),
         ({"strategy": {"actions": ["explode"]}}, "Input should be"),

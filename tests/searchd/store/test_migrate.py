@@ -45,7 +45,10 @@ def test_upgrade_makes_every_table_and_downgrade_removes_them(url: str) -> None:
     opened.close()
 
 
-@pytest.mark.parametrize("revision", ["0001", "0002", "0003", "0004", "0005", "0006", "0007"])
+REVISIONS = [f"{number:04}" for number in range(1, 9)]
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
 def test_downgrade_and_upgrade_keep_what_is_stored(url: str, revision: str) -> None:
     upgrade(url)
     before = Database(url)

@@ -11,6 +11,7 @@ from safetensors.torch import load
 
 import detection.training
 from detection.data.shapes import make_shapes
+from detection.iteration import NonFiniteLossError
 from searchd import artifacts
 from searchd.domain.errors import StaleLeaseError
 from searchd.domain.lifecycle import FailureCause
@@ -158,7 +159,7 @@ def test_failure_is_reported_with_its_cause(
     task = make_task(dataset, tmp_path)
 
     def explode(*_: object) -> dict[str, float]:
-        raise detection.training.NonFiniteLossError(0, {"loss": float("nan")})
+        raise NonFiniteLossError(0, {"loss": float("nan")})
 
     monkeypatch.setattr(detection.training.Training, "_train_step", explode)
     report = train_pool_inline(task)

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from api import schemas
-from cli.demo.report import plot_front, verdict
-from cli.demo.run import _specs
-from cli.demo.watch import Snapshot, seconds_left
+from cli.guided.demo import _specs
+from cli.guided.report import plot_front, verdict
+from cli.guided.watch import Snapshot, seconds_left
 from searchd.domain.lifecycle import SearchStatus
 from searchd.domain.resolution import Resolution
 from searchd.domain.trial import TrialRole

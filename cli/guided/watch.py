@@ -61,7 +61,8 @@ def watch(
                 live.update(_block(now))
             elif time.monotonic() - printed_at >= PLAIN_INTERVAL_S:
                 printed_at = time.monotonic()
-                console.print("   " + "; ".join(line.plain for line in _lines(now)))
+                line = "   " + "; ".join(each.plain for each in _lines(now))
+                console.print(line, soft_wrap=True)
             time.sleep(POLL_S)
 
 
@@ -193,7 +194,7 @@ def _seconds_per_trial(now: Snapshot) -> float | None:
         return sum(done) / len(done)
     base = next((t for t in now.trials if t.role is TrialRole.BASE), None)
     fraction = _fraction(base.progress) if base else None
-    if base is None or base.started_at is None or now.search.spec.base.mmdet is not None:
+    if base is None or base.started_at is None or now.search.spec.base.is_loaded:
         return None
     whole = fraction if base.finished_at is None else 1.0
     if not whole:

@@ -1,4 +1,4 @@
-"""The results of the demo: the Pareto front, base, best and control compared, plot and files."""
+"""The results of a search: the Pareto front, base, best and control compared, plot and files."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from rich.table import Table
 
 from api import schemas
 from api.client import Client
-from cli.demo.watch import stage_table
+from cli.guided.watch import stage_table
 from searchd.domain.trial import TrialRole
 
 _MARKS = {  # drawn in this order, the single base on top
@@ -17,6 +17,9 @@ _MARKS = {  # drawn in this order, the single base on top
     TrialRole.CONTROL: ("tab:orange", "o", 18),
     TrialRole.BASE: ("black", "*", 70),
 }
+
+WIDTH = 120
+"""Width of the written report in columns."""
 
 
 def show(
@@ -49,6 +52,18 @@ def show(
         files = {file.name: file.uri for file in client.get_detector(trial.id).artifacts}
         console.print(f"  {trial.name}: {files['student']}", soft_wrap=True)
     console.print(stage_table(durations_s))
+
+
+def write(client: Client, folder: Path, search: str, durations_s: dict[str, float]) -> Path:
+    """Write what `show` prints to report.txt in a folder, beside pareto.png.
+
+    Returns:
+        The path of the report.
+    """
+    path = folder / "report.txt"
+    with path.open("w", encoding="utf-8") as file:
+        show(client, Console(file=file, width=WIDTH), folder, search, durations_s)
+    return path
 
 
 def plot_front(pareto: schemas.Pareto, path: Path) -> Path:

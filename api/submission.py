@@ -1,0 +1,136 @@
+"""The checks of a spec at submission that need more than the spec and the database: the files that
+it names, its checkpoints, and the nodes of the cluster."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel
+
+from api import loaded_bases
+from api.cluster import Cluster
+from searchd.domain.capacity import unschedulable_reason
+from searchd.domain.errors import InvalidValueError
+from searchd.domain.paths import Wanted, problem
+from searchd.spec import (
+    DatasetImport,
+    DatasetSpec,
+    DistillationSpec,
+    FinishSpec,
+    MethodSpec,
+    PoolSpec,
+    SearchSpec,
+    TeacherSpec,
+)
+from searchd.spec.needs import need_of
+from searchd.spec.sentences import MAX_ERRORS
+
+T = TypeVar("T")
+R = TypeVar("R", SearchSpec, DistillationSpec, PoolSpec)
+AnySpec = (
+    DatasetSpec
+    | DatasetImport
+    | PoolSpec
+    | TeacherSpec
+    | SearchSpec
+    | DistillationSpec
+    | FinishSpec
+)
+_Work = SearchSpec | DistillationSpec | PoolSpec | TeacherSpec
+"""The specs of work that reserves CPUs and GPUs."""
+_WANTED = {"images": Wanted.FOLDER, "paths": Wanted.ANY}
+"""What the path in a field with this name must be of; a file in all other fields."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmissionChecks:
+    """Checks specs before anything is created.
+
+    By default nothing is checked, as befits a service that cannot see the disks of its workers.
+    """
+
+    files: bool = False
+    """Whether the paths in a spec must exist on this machine."""
+    cluster: Cluster | None = None
+    """The cluster whose nodes must have the CPUs and GPUs that a spec needs."""
+
+    def check(self, spec: AnySpec) -> list[str]:
+        """Check a spec.
+
+        Returns:
+            Warnings: what could not be checked.
+
+        Raises:
+            InvalidValueError: The spec would fail; the message has every reason.
+        """
+        found = self.problems(spec)
+        if found:
+            more = [f"and {len(found) - MAX_ERRORS} more"] if len(found) > MAX_ERRORS else []
+            raise InvalidValueError("; ".join([*found[:MAX_ERRORS], *more]))
+        return self._warnings(spec)
+
+    def completed(self, spec: R) -> R:
+        """Check the weights that a run starts from, and return it with the head of its base.
+
+        Unchanged if the files are not on this machine.
+
+        Raises:
+            InvalidValueError: The weights cannot be used, or the head or a method does not fit.
+        """
+        return loaded_bases.completed(spec) if self.files else spec
+
+    def problems(self, spec: AnySpec) -> list[str]:
+        """Return every reason for which a spec would fail."""
+        return [*self._of_files(spec), *self._of_cluster(spec)]
+
+    def _of_files(self, spec: AnySpec) -> Iterator[str]:
+        if not self.files:
+            return
+        for field, path in paths_of(spec):
+            wanted = _WANTED.get(field.rpartition(".")[2].rstrip("[]0123456789"), Wanted.FILE)
+            found = problem(path, wanted)
+            if found is not None:
+                yield f"{field}: {found}"
+
+    def _of_cluster(self, spec: AnySpec) -> Iterator[str]:
+        if self.cluster is None or not isinstance(spec, _Work):
+            return
+        reason = unschedulable_reason(need_of(spec), self.cluster.nodes() or [])
+        if reason is not None:
+            yield reason
+
+    def _warnings(self, spec: AnySpec) -> list[str]:
+        if self.cluster is None or not isinstance(spec, _Work) or self.cluster.nodes():
+            return []
+        return ["the cluster does not answer: its CPUs and GPUs were not checked"]
+
+
+NO_CHECKS = SubmissionChecks()
+
+
+def paths_of(spec: AnySpec) -> Iterator[tuple[str, Path]]:
+    """Yield the paths that a spec names, with their fields."""
+    if isinstance(spec, DatasetSpec) and spec.source is not None:
+        yield from _walk(spec.source, "", Path)  # the others are written by the service itself
+        return
+    yield from _walk(spec, "", Path)
+    for field, method in _walk(spec, "", MethodSpec):
+        classifier = method.options.get("classifier")
+        if isinstance(classifier, str):
+            yield f"{field}.options.classifier", Path(classifier)
+
+
+def _walk(value: object, field: str, kind: type[T]) -> Iterator[tuple[str, T]]:
+    """Yield every value of a type within a spec, with the path of its field."""
+    if isinstance(value, kind):
+        yield field, value
+    elif isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from _walk(getattr(value, name), f"{field}.{name}".lstrip("."), kind)
+    elif isinstance(value, dict):
+        for name, each in value.items():
+            yield from _walk(each, f"{field}.{name}", kind)
+    elif isinstance(value, tuple | list):
+        for index, each in enumerate(value):
+            yield from _walk(each, f"{field}[{index}]", kind)

@@ -1,1 +1,0 @@
-"""`searchd demo`: a complete search on synthetic data, up to a Pareto front."""

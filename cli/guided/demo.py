@@ -1,0 +1,117 @@
+"""`searchd demo`: a complete search on synthetic data, up to a Pareto front.
+
+Nothing is simulated: the demo starts the service, calls it over HTTP like any client, and shows its
+responses.
+"""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import yaml
+from rich.console import Console
+
+from api.client import Client
+from cli.errors import FAILED
+from cli.guided import report, stages
+from searchd.spec import DatasetSpec, PoolSpec, SearchSpec
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "demo"
+KEY = "searchd-demo"
+"""Idempotency key, by which a resumed demo finds what it had submitted."""
+
+
+def demo(
+    data_folder: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for all data of the demo; the folder of an interrupted demo resumes it. "
+            "A new folder below searchd-data by default."
+        ),
+    ] = None,
+    trials: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Number of search trials. The number in examples/demo/search.yaml by default.",
+        ),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of the data set, the pool and the search.")
+    ] = 0,
+    port: Annotated[
+        int,
+        typer.Option(
+            min=0, max=65535, help="Port of the API and the web page; 0 chooses a free one."
+        ),
+    ] = 0,
+    keep: Annotated[
+        bool, typer.Option(help="Whether to keep the service running at the end, until Ctrl-C.")
+    ] = False,
+) -> None:
+    """Run a search on synthetic data, in about 10 minutes on two cores without a GPU."""
+    console = stages.console()
+    folder = data_folder or Path("searchd-data") / f"demo-{datetime.now():%Y%m%d-%H%M%S}"
+    try:
+        _run(console, folder, trials=trials, seed=seed, port=port, keep=keep)
+    except stages.StageError as error:
+        console.print(f"[red]The demo failed:[/red] {error}")
+        console.print(f"Logs: {folder / 'logs'}")
+        raise typer.Exit(FAILED) from error
+    except KeyboardInterrupt:
+        console.print(f"\nInterrupted. To resume: searchd demo --data-folder {folder}")
+        raise typer.Exit(130) from None
+
+
+def _run(
+    console: Console, folder: Path, *, trials: int | None, seed: int, port: int, keep: bool
+) -> None:
+    pool_spec, search_spec = _specs(trials, seed)
+    timed = stages.Stages(console)
+    with stages.local_service(timed, folder, port=port) as service:
+        with Client(service.url) as client:
+            with timed.stage("Data", "the synthetic data set `shapes` is drawn and checked"):
+                stages.add_dataset(client, _shapes(folder, seed), key=KEY)
+            ended = stages.submit_and_watch(service, client, timed, pool_spec, search_spec, key=KEY)
+            report.show(client, console, folder, ended.name, timed.durations_s)
+        console.print(_what_next(service.url, folder, keep))
+        if keep:
+            stages.wait_for_interrupt(service)
+
+
+def _specs(trials: int | None, seed: int) -> tuple[PoolSpec, SearchSpec]:
+    if not EXAMPLE.is_dir():
+        raise stages.StageError(
+            f"{EXAMPLE} is missing; run the demo from a clone of the repository"
+        )
+    pool = PoolSpec.model_validate(_yaml("pool.yaml") | {"seed": seed})
+    search = SearchSpec.model_validate(_yaml("search.yaml") | {"seed": seed})
+    if trials is not None:
+        budget = search.budget.model_copy(update={"max_trials": trials})
+        search = search.model_copy(update={"budget": budget})
+    return pool, search
+
+
+def _yaml(name: str) -> dict[str, object]:
+    loaded: dict[str, object] = yaml.safe_load((EXAMPLE / name).read_text())
+    return loaded
+
+
+def _shapes(folder: Path, seed: int) -> DatasetSpec:
+    # Imported here since it imports torch, which other commands do not need.
+    from detection.data.shapes import make_shapes
+
+    return make_shapes(folder.absolute() / "shapes", seed=seed, difficulty=0.1)
+
+
+def _what_next(url: str, folder: Path, keep: bool) -> str:
+    look = (
+        f"The service is still running. Web page: {url}/   API: {url}/docs   (Ctrl-C stops it)"
+        if keep
+        else f"To see the results again in web page and API: searchd up --data-folder {folder}"
+    )
+    return f"""
+{look}
+To search on your own data set (COCO, YOLO, VOC, CVAT or Label Studio):
+  searchd run FOLDER"""

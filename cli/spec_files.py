@@ -1,0 +1,161 @@
+"""Spec files: YAML or JSON, read so that a mistake in the file is reported by its line."""
+
+import codecs
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from typing_extensions import override
+
+from searchd.domain.errors import InvalidValueError
+
+_MERGE = "tag:yaml.org,2002:merge"
+_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_HINTS = (
+    ("mapping values are not allowed", 'a text with ": " must be in quotes'),
+    ("found unknown escape character", "use single quotes around a text with backslashes"),
+    ("found unhashable key", "a text with {{ or [ must be in quotes"),
+    ("could not determine a constructor", "tags such as !include are not supported"),
+    ("found undefined alias", "a text that begins with * must be in quotes"),
+    ("cannot start any token", "a text that begins with this character must be in quotes"),
+    ("did not find expected", "a bracket, brace or quote is not closed, or a line is indented "
+     "by another number of spaces than the others"),
+    ("while scanning a quoted scalar", "a quote is not closed"),
+    ("could not find expected ':'", 'a field is written "name: value", with a space'),
+)  # fmt: skip
+"""What to do about an error of the YAML parser, by a part of its text."""
+
+
+def read_fields(file: Path) -> dict[str, Any]:
+    """Read the fields and values of a YAML or JSON file.
+
+    Raises:
+        InvalidValueError: The file is neither YAML nor JSON, gives a field twice, or has no fields.
+    """
+    text = _text(file)
+    try:
+        values = _Loader(_plain(text)).get_single_data()
+    except yaml.YAMLError as error:
+        raise InvalidValueError(f"{file}{_reason(error, text)}") from error
+    except (ValueError, OverflowError) as error:  # such as the date 2026-02-30
+        raise InvalidValueError(f"{file} has a value that cannot be read: {error}") from error
+    except RecursionError as error:
+        raise InvalidValueError(f"{file} is nested too deeply for a spec") from error
+    if not isinstance(values, dict):
+        raise InvalidValueError(f"{file} {_without_fields(values, text)}")
+    return values
+
+
+_INT, _FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads YAML, and refuses a field that is given twice. Numbers are those of YAML 1.2: 1e-3 is
+    one, while 0x96 (not 150), 010 (not 8) and 1:30 (not 90) are texts."""
+
+    yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != _INT]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    @override
+    def compose_mapping_node(self, anchor: dict[Any, yaml.Node]) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        first: dict[str, int] = {}
+        for key, _ in node.value:
+            line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE:
+                continue
+            if key.value in first:
+                raise _TwiceError(key.value, first[key.value], line)
+            first[key.value] = line
+        return node
+
+
+_DIGITS = list("-+0123456789")
+_Loader.add_implicit_resolver(_INT, re.compile(r"^[-+]?(?:0|[1-9][0-9_]*)$"), _DIGITS)
+_Loader.add_implicit_resolver(
+    _FLOAT, re.compile(r"^[-+]?[0-9][0-9_]*(?:\.[0-9_]*)?[eE][-+]?[0-9]+$"), _DIGITS
+)
+
+
+class _TwiceError(yaml.YAMLError):
+    """A field is given twice."""
+
+    def __init__(self, name: str, first: int, second: int) -> None:
+        again = f"and again on line {second}" if first != second else "twice"
+        super().__init__(f" gives {json.dumps(name)} on line {first} {again}; remove one of them")
+
+
+def _text(file: Path) -> str:
+    content = file.read_bytes()
+    if content.startswith(_BOMS) or _looks_like_utf_16(content):
+        raise InvalidValueError(f"{file} is UTF-16; save it as UTF-8")
+    if b"\0" in content:
+        raise InvalidValueError(f"{file} is a binary file; a spec is a YAML or JSON file")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise InvalidValueError(
+            f"{file}, line {line}: the byte 0x{content[error.start]:02X} is not UTF-8; save the "
+            "file as UTF-8"
+        ) from error
+
+
+def _looks_like_utf_16(content: bytes) -> bool:
+    """Whether every other byte is zero, as in UTF-16 without a byte order mark."""
+    return len(content) > 1 and len(content) % 2 == 0 and (
+        not any(content[1::2]) or not any(content[::2])
+    )  # fmt: skip
+
+
+def _plain(text: str) -> str:
+    """Replace the tabs of a JSON file, which YAML does not allow between values; within the texts
+    of JSON there is no tab."""
+    return text.replace("\t", " ") if text.lstrip().startswith(("{", "[")) else text
+
+
+def _reason(error: yaml.YAMLError, text: str) -> str:
+    if isinstance(error, _TwiceError):
+        return str(error)
+    if isinstance(error, yaml.reader.ReaderError):
+        line = text.count("\n", 0, error.position) + 1
+        return f", line {line}: the character U+{error.character:04X} is not allowed"
+    assert isinstance(error, yaml.MarkedYAMLError)
+    if "expected a single document" in str(error.context):
+        line = error.problem_mark.line + 1 if error.problem_mark else 0
+        return f" has two documents, the second from line {line} (---); write one file for each"
+    mark = error.problem_mark or error.context_mark
+    return " is neither YAML nor JSON" if mark is None else _at(mark, error, text)
+
+
+def _at(mark: yaml.Mark, error: yaml.MarkedYAMLError, text: str) -> str:
+    lines = text.splitlines()
+    around = range(max(0, mark.line - 1), min(len(lines), mark.line + 1))
+    tab = next((n for n in reversed(around) if re.match(r"[ -]*\t", lines[n])), None)
+    if tab is not None:
+        return f", line {tab + 1} is indented with a tab; YAML allows only spaces"
+    said = f"{error.context or ''} {error.problem or ''}"
+    hint = next((f"; {hint}" for part, hint in _HINTS if part in said), "")
+    return (
+        f" is neither YAML nor JSON: line {mark.line + 1}, column {mark.column + 1}: "
+        f"{error.problem}{hint}"
+    )
+
+
+def _without_fields(values: object, text: str) -> str:
+    wanted = "a spec must have fields and values, such as name: first"
+    match values:
+        case None:
+            return f"is empty: {wanted}"
+        case [dict(), *_] if text.lstrip().startswith(("- ", "#")):
+            return f'is a list: {wanted}; remove the "- " at the beginning'
+        case list():
+            return f"is a list: {wanted}"
+        case str() if re.match(r"[a-z_]+:\S", values):
+            return "must have fields and values, such as name: first, with a space after the colon"
+        case _:
+            return "must have fields and values, such as name: first"

@@ -1,0 +1,38 @@
+"""`--validate-only`: the checks of submission, by the service or, without one, as far as this
+machine can see."""
+
+import typer
+
+from api.client import Client
+from api.client.client import Submitted
+from api.client.transport import UnreachableError
+from api.submission import SubmissionChecks
+
+_UNCHECKED = (
+    "whether the name is free, whether the resources that the spec names exist and fit, and "
+    "whether the cluster has the CPUs and GPUs"
+)
+
+
+def validate(spec: Submitted, noun: str, url: str) -> None:
+    """Check a spec as submission would, and print the result to stderr.
+
+    Raises:
+        ApiError: The service would refuse the spec.
+        InvalidValueError: There is no service, and a file that the spec names is not there.
+    """
+    try:
+        with Client(url) as client:
+            found = client.validate(spec)
+    except UnreachableError:
+        SubmissionChecks(files=True).check(spec)
+        typer.echo(
+            f"warning: no service at {url}: only the fields of the spec and the files on this "
+            f"machine were checked, not {_UNCHECKED}",
+            err=True,
+        )
+        typer.echo(f"{noun} {spec.name} is valid as far as it was checked", err=True)
+        return
+    for warning in found.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    typer.echo(f"{noun} {spec.name} would be accepted", err=True)
