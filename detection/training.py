@@ -1,8 +1,7 @@
 """Trains a detector one iteration at a time, so that a caller can report and stop in between.
 
 Works for any mmdet detector that is trained on boxes, an elastic one included; with a teacher, for
-those that `detection.distillation.student` reads. It knows nothing of trials, pools and stored
-checkpoints.
+those that `detection.distillation.student` reads. It knows nothing of trials and pools.
 """
 
 import math
@@ -327,8 +326,8 @@ class Training:
         self.model.train()
         for module in self._frozen:
             module.eval()
-        # TOOD's head reads the epoch there, since its assigner changes after some epochs.
-        MessageHub.get_current_instance().update_info("epoch", self._step // self.num_iterations)
+        # TOOD's head reads it there.
+        MessageHub.get_current_instance().update_info("epoch", len(self.epochs))
 
     def _backward(self, losses: dict[str, Tensor]) -> dict[str, float]:
         """Compute gradients, averaged over the ranks; return each loss and their sum as numbers."""
