@@ -256,6 +256,8 @@ def saved(content: object, **options: Any) -> bytes:
             "it is of mmdet 1.2.0, which counted the background as class 0",
         ),
     ],
+    # The content has the time of its writing, and workers must agree on the names of tests.
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_each_kind_of_unreadable_file_has_a_sentence_of_its_own(
     content: bytes, reason: str, tmp_path: Path
