@@ -14,6 +14,7 @@ from searchd.store.models import (
     EventRow,
     PoolRow,
     RunRow,
+    SplitEvaluationRow,
     TeacherRow,
     TrialRow,
     WorkRow,
@@ -105,6 +106,10 @@ def delete_rows(session: Session, row: AnyResource) -> None:
     """Delete a resource without results, with its work, events and trials."""
     session.flush()
     trials = select(TrialRow.id).where(TrialRow.run_id == row.id)
+    evaluations = select(EvaluationRow.id).where(EvaluationRow.trial_id.in_(trials))
+    session.execute(
+        delete(SplitEvaluationRow).where(SplitEvaluationRow.evaluation_id.in_(evaluations))
+    )
     for of_trial in (EvaluationRow, EpochMetricsRow, ArtifactRow):
         session.execute(delete(of_trial).where(of_trial.trial_id.in_(trials)))
     session.execute(delete(TrialRow).where(TrialRow.run_id == row.id))
