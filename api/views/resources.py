@@ -17,7 +17,7 @@ from searchd.search.pareto import pareto_front
 from searchd.spec import TeacherSpec
 from searchd.store.models import PoolRow, RunRow, SearchRow, TeacherRow, TrialRow
 from searchd.store.resources import pools, searches
-from searchd.store.runs import completions, trials
+from searchd.store.runs import completions, teacher_aps, trials
 from searchd.store.runs.extension import budget_of
 from searchd.store.work import queue
 
@@ -72,6 +72,7 @@ def search(session: Session, row: SearchRow) -> schemas.SearchDetails:
         trials=searches.trial_counts(session, row.id),
         best_trial_id=best[0].id if best else None,
         best_score=best[1] if best else None,
+        teachers_warning=teacher_aps.warning(session, row),
     )
 
 
