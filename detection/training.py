@@ -1,8 +1,7 @@
 """Trains a detector one iteration at a time, so that a caller can report and stop in between.
 
 Works for any mmdet detector that is trained on boxes, an elastic one included; with a teacher, for
-those that `detection.distillation.student` reads. It knows nothing of trials, pools and stored
-checkpoints.
+those that `detection.distillation.student` reads. It knows nothing of trials and pools.
 """
 
 import math
@@ -115,6 +114,8 @@ class Training:
         self._frozen += batch_norms(model.backbone) if spec.norm_eval else ()
         self._frozen += distiller.prepare(model) if distiller else ()
         self.found_batch_size: FoundBatchSize | None = None
+        self.batches = self._batches_of(1)  # of single images, while the size is being found
+        self.num_iterations = self.batches.num_iterations
         number = batch_size or self._batch_size()
         self._images_per_step = number * world_size
         self._spec = with_batch_size(spec, number, world_size)
@@ -290,28 +291,26 @@ class Training:
         """Return the batch size of the settings, which may have to be found by memory."""
         if self._spec.batch_size != "auto":
             return self._spec.batch_size
-        batches = self._batches_of(1)
         adapters = self._distiller.parameters() if self._distiller else ()
         parameters = [*self.model.parameters(), *adapters]
         trained = sum(p.nbytes for p in parameters if p.requires_grad)
         with unchanged(self.model, self._distiller):
             self.found_batch_size = find_batch_size(
-                lambda number: self._probe(batches, number),
+                self._probe,
                 parameters,
                 self._device,
-                num_images=batches.num_iterations,
+                num_images=self.batches.num_iterations,
                 optimizer_bytes=trained * (2 if self._spec.optimizer == "adamw" else 1),
             )
         return self.found_batch_size.number
 
-    def _probe(self, batches: TrainingBatches, num_images: int) -> None:
+    def _probe(self, num_images: int) -> None:
         """Compute the gradients of a step of the largest images, and drop them."""
         largest = max(self._spec.resolutions, key=lambda each: each.area)
-        views = batches.largest_views(num_images, largest, self._teacher_resolution or largest)
+        views = self.batches.largest_views(num_images, largest, self._teacher_resolution or largest)
         self._enter_train_mode()
         torch.manual_seed(self.seed_of(0))
-        own, teacher_batch = (view.to(self._device) for view in views)
-        losses = self._losses(own, teacher_batch)
+        losses = self._losses(*(view.to(self._device) for view in views))
         self._precision.backward(torch.stack(list(losses.values())).sum())
         self.model.zero_grad()
 
@@ -366,8 +365,8 @@ class Training:
         self.model.train()
         for module in self._frozen:
             module.eval()
-        # TOOD's head reads the epoch there, since its assigner changes after some epochs.
-        MessageHub.get_current_instance().update_info("epoch", self._step // self.num_iterations)
+        # TOOD's head reads it there.
+        MessageHub.get_current_instance().update_info("epoch", len(self.epochs))
 
     def _backward(self, losses: dict[str, Tensor]) -> dict[str, float]:
         """Compute gradients, averaged over the ranks; return each loss and their sum as numbers."""
