@@ -267,3 +267,6 @@ class SearchDetails(Search):
     """Id of the search trial with the best score so far; null before the first score."""
     best_score: float | None
     """Best score of a search trial so far, in the unit of AP; null before the first score."""
+    teachers_warning: str | None
+    """Why the teachers will hardly help, with what to do: none that was measured before the first
+    search trial exceeds the AP of the base by a margin. Null if one does, or is not known yet."""

@@ -27,7 +27,7 @@ from searchd.store.models import (
     TrialRow,
 )
 from searchd.store.resources import pools, searches
-from searchd.store.runs import completions, split_evaluations, trials
+from searchd.store.runs import completions, split_evaluations, teacher_aps, trials
 from searchd.store.runs.extension import budget_of
 from searchd.store.work import queue
 
@@ -82,6 +82,7 @@ def search(session: Session, row: SearchRow) -> schemas.SearchDetails:
         trials=searches.trial_counts(session, row.id),
         best_trial_id=best[0].id if best else None,
         best_score=best[1] if best else None,
+        teachers_warning=teacher_aps.warning(session, row),
     )
 
 

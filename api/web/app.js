@@ -300,7 +300,8 @@ async function showSearch(name) {
   byId("search-reason").textContent = search.status_reason;
   byId("search-counts").textContent = "Trials: " +
     (Object.entries(search.trials).map(([key, count]) => `${count} ${key}`).join(", ") || "none yet") +
-    (search.best_score === null ? "" : `. Best score ${(search.best_score * 100).toFixed(2)} % (${search.best_trial_id})`);
+    (search.best_score === null ? "" : `. Best score ${(search.best_score * 100).toFixed(2)} % (${search.best_trial_id})`) +
+    (search.teachers_warning === null ? "" : `. Warning: ${search.teachers_warning}`);
   showTrials(trials, new Set(pareto.front.map((point) => point.trial_id)));
   showPlot(pareto);
   if (search.best_score === null) byId("report").hidden = true;

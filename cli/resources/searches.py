@@ -362,6 +362,7 @@ def _show(search: schemas.SearchDetails, output: Format) -> None:
         "data set": search.spec.dataset,
         "pool": search.spec.pool,
         "registered teachers": ", ".join(search.spec.registered) or None,
+        "warning": search.teachers_warning,
         "trials": counts or None,
         "best trial": search.best_trial_id,
         "best score": f"{percent(search.best_score, 2)} %" if search.best_score else None,

@@ -7,7 +7,7 @@ Those of other methods are beside their rows in the catalogue,
 from dataclasses import dataclass
 
 from searchd.domain.errors import InvalidValueError
-from searchd.domain.method_description import at_least_zero, fraction, positive
+from searchd.domain.method_description import AdapterOptions, at_least_zero, fraction, positive
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +110,7 @@ class DicodLocalisationOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FgdOptions:
+class FgdOptions(AdapterOptions):
     """Options of fgd (docs/papers.md 6). None: the published value for the student's kind of
     head."""
 
@@ -131,5 +131,6 @@ class FgdOptions:
     students, 5e-7 for two-stage ones."""
 
     def __post_init__(self) -> None:
+        AdapterOptions.__post_init__(self)
         positive(self, "temperature")
         at_least_zero(self, "foreground", "background", "attention", "relation")

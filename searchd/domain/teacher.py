@@ -72,6 +72,17 @@ class TeacherCandidates:
 
 
 Teacher = Subnet | RegisteredTeacher
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeacherAp:
+    """The measured AP of a teacher."""
+
+    teacher: Teacher
+    ap: float
+    """COCO AP on the validation split, in [0, 1]."""
+
+
 Teaching = Teacher | SimultaneousTeachers | TeacherCandidates
 """What a trial is distilled from: a teacher, simultaneous teachers, or candidates for a teacher."""
 

@@ -21,7 +21,7 @@ from searchd.domain.trial import Outcome, Proposal
 from searchd.driver.run import attempt_folder, load_run, run_folder
 from searchd.driver.strategies import strategy_of
 from searchd.driver.trial_failures import failure_of
-from searchd.driver.trial_scores import remarks_on, scores_of
+from searchd.driver.trial_scores import remark_on_teacher, remarks_on, scores_of
 from searchd.driver.trial_tasks import early_stopping_rule, make_task
 from searchd.messages.files import REPORT_FILE, STOP_FILE
 from searchd.messages.reports import REPORT, Progress, Report
@@ -32,7 +32,7 @@ from searchd.settings import Settings
 from searchd.spec import SearchSpec
 from searchd.store import Database, Lease
 from searchd.store.models import PoolRow, RunRow, TrialRow
-from searchd.store.runs import completions, reports, trials
+from searchd.store.runs import completions, reports, teacher_aps, trials
 from searchd.store.work import queue
 from searchd.store.work.lease import hold
 
@@ -189,9 +189,27 @@ class Ledger:
                 self._take_over(row)
         return [row.proposal for row in self.read(trials.unfinished, self.run_id)]
 
+    def compare_teachers(self) -> str | None:
+        """Record the APs of a search's teachers, which the strategy sees from now on, before its
+        first search trial.
+
+        Returns:
+            Why these teachers will hardly help, with what to do; None if nothing is known against
+            them.
+        """
+        self.write(teacher_aps.record)
+        return self.read(lambda session: teacher_aps.warning(session, self.row()))
+
     def propose(self, proposal: Proposal) -> None:
         """Record a proposal, before a worker gets it."""
-        self.write(trials.add, proposal)
+        with self._database.write() as session:
+            trials.add(session, self._lease, proposal)
+            run = session.get_one(RunRow, self.run_id)
+            accepted = completions.judged(session, run).accepted
+            remark = remark_on_teacher(self._strategy(session), proposal, accepted)
+            if remark is not None:
+                key = f"teacher:{proposal.name}"
+                queue.record_once(session, self._lease, key, [remark])
 
     def task(self, proposal: Proposal) -> TrialTask:
         """Return the task of the next attempt at a proposed trial."""
@@ -278,7 +296,13 @@ class Ledger:
         if isinstance(spec, SearchSpec) and row.budget is not None:
             spec = spec.model_copy(update={"budget": row.budget})
         registered = [each for each in self.run.teachers.values() if not isinstance(each, Subnet)]
-        return strategy_of(spec, self.run.pool_spec, row.plan, registered=registered)
+        return strategy_of(
+            spec,
+            self.run.pool_spec,
+            row.plan,
+            registered=registered,
+            measured=row.teacher_aps,
+        )
 
     def _trial_id(self, name: str) -> str:
         return trials.trial_id(self.run_id, name)

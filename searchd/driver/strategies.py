@@ -5,7 +5,7 @@ from typing import TypedDict
 
 from searchd.domain.distillation_plan import Plan
 from searchd.domain.subnet import SubnetSpace
-from searchd.domain.teacher import RegisteredTeacher
+from searchd.domain.teacher import RegisteredTeacher, TeacherAp
 from searchd.search.stopping_criteria import Limits
 from searchd.search.strategies.base import Strategy
 from searchd.search.strategies.joint_detnas import JointDetNas
@@ -40,6 +40,7 @@ class _Taught(_Shared):
     space: SubnetSpace | None
     registered: tuple[RegisteredTeacher, ...]
     registered_share: float
+    measured: tuple[TeacherAp, ...] | None
     control: bool
 
 
@@ -49,6 +50,7 @@ def strategy_of(
     plan: Plan | None = None,
     *,
     registered: Sequence[RegisteredTeacher] = (),
+    measured: Sequence[TeacherAp] | None = None,
 ) -> Strategy:
     """Return the strategy of a run, with its settings.
 
@@ -57,14 +59,20 @@ def strategy_of(
         pool: The pool of the teachers; None if no teacher is a subnet.
         plan: The plan of a distillation, once it is made.
         registered: The registered teachers of a search.
+        measured: APs of the teachers of a search that were known before its first search trial;
+            None if they were not recorded.
     """
     if isinstance(spec, DistillationSpec):
         return Progressive(seed=spec.seed, plan=plan)
-    return _search_strategy(spec, None if pool is None else pool.space.space, registered)
+    space = None if pool is None else pool.space.space
+    return _search_strategy(spec, space, registered, None if measured is None else tuple(measured))
 
 
 def _search_strategy(
-    search: SearchSpec, space: SubnetSpace | None, registered: Sequence[RegisteredTeacher]
+    search: SearchSpec,
+    space: SubnetSpace | None,
+    registered: Sequence[RegisteredTeacher],
+    measured: tuple[TeacherAp, ...] | None,
 ) -> Strategy:
     settings, budget = search.strategy, search.budget
     shared = _Shared(
@@ -86,6 +94,7 @@ def _search_strategy(
         space=space,
         registered=tuple(registered),
         registered_share=(search.teachers or TeachersSpec()).registered_share,
+        measured=measured,
         control=search.control,
         **shared,
     )

@@ -96,7 +96,9 @@ class _PoolGate:
 
     def is_open(self) -> bool:
         if not self._is_open and self._ledger.pool()[0] is PoolStatus.READY:
-            reason = "base detector and pool are ready"
+            reason, warning = "base detector and pool are ready", self._ledger.compare_teachers()
+            if warning is not None:
+                reason += f"; warning: {warning}"
             self._ledger.write(queue.advance, SearchStatus.RUNNING, reason)
             self._is_open = True
         return self._is_open

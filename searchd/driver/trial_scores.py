@@ -7,12 +7,15 @@ from sqlalchemy.orm import Session
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.resolution import Resolution
 from searchd.domain.score import score
-from searchd.domain.trial import BASE_NAME, Outcome
+from searchd.domain.trial import BASE_NAME, Outcome, Proposal, TrialRole
 from searchd.driver.run import Run
 from searchd.messages.reports import Report
+from searchd.search.better_teachers import no_better_teacher
 from searchd.search.confirmation import confirmation_note
-from searchd.search.history import Completion
+from searchd.search.history import Completion, completion_of
 from searchd.search.noise import noise_warning
+from searchd.search.strategies.base import Strategy
+from searchd.search.strategies.pair_steps import PairSteps
 from searchd.spec import DistillationSpec, SearchSpec
 from searchd.store.runs import trials
 
@@ -76,3 +79,22 @@ def remarks_on(
     if isinstance(spec, SearchSpec) and spec.confirm:
         confirmed = confirmation_note(completion, completions)
     return remarks if confirmed is None else [*remarks, f"confirmation: {confirmed}"]
+
+
+def remark_on_teacher(
+    strategy: Strategy, proposal: Proposal, completions: Sequence[Completion]
+) -> str | None:
+    """Return what users should know about the teacher of a search trial that is proposed, as a
+    sentence; None if a measured teacher is better than the student, or nothing is known.
+
+    Args:
+        strategy: The strategy that proposes the trial.
+        proposal: The trial.
+        completions: The completions that the strategy sees.
+    """
+    if not isinstance(strategy, PairSteps) or proposal.role is not TrialRole.SEARCH:
+        return None
+    parent = completion_of(proposal.parent or "", completions)
+    comparison = parent and strategy.compare_teachers(completions, parent)
+    remark = comparison and no_better_teacher(comparison, proposal.teacher)
+    return remark and f"trial {proposal.name}: {remark}"

@@ -51,6 +51,8 @@ class Completion:
     chosen_teacher: Subnet | None = None
     """The teacher that the worker chose. None unless the trial succeeded and its proposal has
     candidates."""
+    teacher_ap: float | None = None
+    """AP of the teacher at the largest resolution, as the trial measured it. None: not measured."""
 
     def __post_init__(self) -> None:
         succeeded = self.outcome is Outcome.SUCCEEDED

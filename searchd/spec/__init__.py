@@ -17,7 +17,7 @@ from searchd.spec.base import (
     Spec,
     TrialId,
 )
-from searchd.spec.codecs import ACTION, DETECTOR, PLAN, PROPOSAL, SUBNET
+from searchd.spec.codecs import ACTION, DETECTOR, PLAN, PROPOSAL, SUBNET, TEACHER_APS
 from searchd.spec.dataset import (
     MAX_EMPTY_SHARE,
     MAX_FAULT_SHARE,
@@ -121,6 +121,7 @@ __all__ = [
     "ResolutionText",
     "ResourcesSpec",
     "SUBNET",
+    "TEACHER_APS",
     "ScoreSpec",
     "SearchSpec",
     "ShrinkPhaseSpec",

@@ -212,6 +212,11 @@ class TrainingSpec(Spec):
                 object.__setattr__(self, name, value)
 
     @property
+    def largest_resolution(self) -> Resolution:
+        """The resolution with the largest area, at which teachers are compared with students."""
+        return max(self.resolutions, key=lambda resolution: resolution.area)
+
+    @property
     def bn_reset_batch_size(self) -> int:
         """Images per batch where BN statistics are computed anew, which must not depend on the
         machine: `batch_size`, or its default if it is auto."""

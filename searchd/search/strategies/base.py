@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from searchd.domain.subnet import SubnetSpace
-from searchd.domain.teacher import RegisteredTeacher
+from searchd.domain.teacher import RegisteredTeacher, TeacherAp
 from searchd.domain.trial import Proposal
 from searchd.search.history import Completion, Wait, search_trials, trials_without_gain
 from searchd.search.stopping_criteria import Limits
@@ -87,6 +87,9 @@ class TaughtStrategy(Strategy):
     """The registered teachers."""
     registered_share: float = 0.5
     """See `TeacherSet.registered_share`."""
+    measured: tuple[TeacherAp, ...] | None = None
+    """APs of teachers that were known before the first search trial. None: no AP is used, as in
+    searches that started before these APs were recorded."""
 
     @property
     def teachers(self) -> TeacherSet:

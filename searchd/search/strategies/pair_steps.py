@@ -5,7 +5,7 @@ The loop body of Joint-DetNAS Algorithm 1 (docs/papers.md 1.2), without the choi
 
 import random
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from searchd.domain.actions import ACTION_KINDS, ActionKind, LayerImportance, legal_actions
@@ -22,6 +22,7 @@ from searchd.domain.trial import (
     TrialRole,
     trial_name,
 )
+from searchd.search.better_teachers import Comparison, compare
 from searchd.search.history import Completion, completion_of, search_trials
 from searchd.search.sampling import sample_subnets
 from searchd.search.strategies.base import TaughtStrategy, option
@@ -68,6 +69,12 @@ class PairSettings:
         "teacher. fixed: always the largest subnet, or the only registered teacher. random: a "
         "random teacher. nearest: the nearest of several random subnets.",
     )
+    better_only: bool = option(
+        True,
+        "Whether a trial has a teacher whose measured AP is above that of its parent's student, as "
+        "long as there is one. Teachers that were not measured may be drawn. If none is better, "
+        "the trial has the best. Ignored with `teacher_policy: fixed`.",
+    )
     another_gene_probability: float = option(
         0.3,
         "Probability, from 0 to 1, of resampling one more gene when a teacher is mutated.",
@@ -106,7 +113,7 @@ class PairSteps(TaughtStrategy):
             number=number,
             parent=start.proposal.name,
             change=change,
-            teacher=self._teacher(number, start, change, rng),
+            teacher=self._teacher(number, start, change, completions, rng),
             seed=rng.getrandbits(31),
             completed_before=len(completions),
         )
@@ -137,24 +144,59 @@ class PairSteps(TaughtStrategy):
         is_frozen = number <= settings.student_frozen_trials
         return not is_frozen and rng.random() < settings.student_probability
 
+    def compare_teachers(
+        self, completions: Sequence[Completion], student: Completion
+    ) -> Comparison | None:
+        """Compare the measured teachers with a student that is to be taught. None if that decides
+        nothing: by the settings, or because nothing was measured."""
+        if self.measured is None or not self.settings.better_only:
+            return None
+        if self.settings.teacher_policy is TeacherPolicy.FIXED:
+            return None
+        return compare(self.measured, completions, student)
+
     def _teacher(
-        self, number: int, parent: Completion, change: Change, rng: random.Random
+        self,
+        number: int,
+        parent: Completion,
+        change: Change,
+        completions: Sequence[Completion],
+        rng: random.Random,
     ) -> Teacher | TeacherCandidates:
-        settings, teachers = self.settings, self.teachers
-        inherited = parent.teacher or teachers.first
+        inherited = parent.teacher or self.teachers.first
         # These strategies propose no others: one of several candidates has been chosen.
         assert isinstance(inherited, Subnet | RegisteredTeacher)
-        if settings.teacher_policy is TeacherPolicy.RANDOM:
-            return teachers.draw(rng)
+        comparison = self.compare_teachers(completions, parent)
+        policy = self.settings.teacher_policy
+        if policy is TeacherPolicy.RANDOM:
+            return _drawn(lambda: self.teachers.draw(rng), comparison)
         if isinstance(change, MutateTeacher):
-            return teachers.another(inherited, rng, settings.another_gene_probability)
-        if (
-            settings.teacher_policy is TeacherPolicy.NEAREST
-            and isinstance(change, Train)
-            and number
-        ):
-            assert self.space is not None  # a spec with this policy has a pool
-            return TeacherCandidates(
-                candidates=sample_subnets(self.space, settings.nearest_candidates, rng)
-            )
-        return inherited  # with a fixed teacher, that of trial 0
+            return _drawn(lambda: self._another(inherited, rng), comparison)
+        if policy is TeacherPolicy.NEAREST and isinstance(change, Train) and number:
+            return self._candidates(comparison, rng)
+        # With a fixed teacher, that of trial 0.
+        if comparison is None or comparison.admits(inherited):
+            return inherited
+        if number == 0:  # no draw: the reference of all later trials
+            return comparison.best
+        return comparison.draw(lambda: self._another(inherited, rng))
+
+    def _another(self, teacher: Teacher, rng: random.Random) -> Teacher:
+        return self.teachers.another(teacher, rng, self.settings.another_gene_probability)
+
+    def _candidates(
+        self, comparison: Comparison | None, rng: random.Random
+    ) -> Teacher | TeacherCandidates:
+        """Return the candidates for the nearest teacher; fewer than two are no choice."""
+        space, num = self.space, self.settings.nearest_candidates
+        assert space is not None  # a spec with this policy has a pool
+        if comparison is None:
+            return TeacherCandidates(candidates=sample_subnets(space, num, rng))
+        found = comparison.draw_several(lambda: space.sample(rng), num)
+        if len(found) > 1:
+            return TeacherCandidates(candidates=found)
+        return found[0] if found else comparison.best
+
+
+def _drawn(draw: Callable[[], Teacher], comparison: Comparison | None) -> Teacher:
+    return draw() if comparison is None else comparison.draw(draw)

@@ -15,6 +15,7 @@ from searchd.domain.lifecycle import (
     TeacherStatus,
     WorkKind,
 )
+from searchd.domain.teacher import TeacherAp
 from searchd.messages.reports import (
     TEACHER_PROGRESS,
     TEACHER_REPORT,
@@ -24,6 +25,7 @@ from searchd.messages.reports import (
 )
 from searchd.spec import (
     PLAN,
+    TEACHER_APS,
     BudgetSpec,
     DatasetSpec,
     DistillationSpec,
@@ -134,6 +136,9 @@ class RunRow(Resource, Base):
     """The plan of a distillation; None until its teachers are chosen."""
     budget: Mapped[BudgetSpec | None] = mapped_column(AsJson(TypeAdapter(BudgetSpec)))
     """The budget of a search that was extended; None: that of its spec."""
+    teacher_aps: Mapped[tuple[TeacherAp, ...] | None] = mapped_column(AsJson(TEACHER_APS))
+    """APs of the teachers of a search that were known before its first search trial. None before,
+    and of searches that started when they were not recorded yet."""
     started_at: Mapped[datetime | None]
     """When its first driver started it."""
 

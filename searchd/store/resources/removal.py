@@ -36,7 +36,7 @@ _SHOWN = 5
 def users(session: Session, row: AnyResource) -> list[PoolRow | TeacherRow | RunRow]:
     """Return the pools, teachers and runs that refer to a data set, pool or teacher."""
     if isinstance(row, TeacherRow):
-        return [run for run in session.scalars(select(RunRow)) if row.name in _teachers_of(run)]
+        return [run for run in session.scalars(select(RunRow)) if row.name in run.spec.registered]
     found: list[PoolRow | TeacherRow | RunRow] = []
     for table in _USERS.get(type(row), ()):
         found += session.scalars(select(table).where(_refers(table, row)))
@@ -165,11 +165,6 @@ def _refers(
         return table.dataset_id == row.id
     assert not issubclass(table, PoolRow)  # a pool refers to no pool
     return table.pool_id == row.id
-
-
-def _teachers_of(run: RunRow) -> list[str]:
-    named = getattr(run.spec, "teachers", {})
-    return [each for each in named.values() if isinstance(each, str)]
 
 
 def _noun(row: PoolRow | TeacherRow | RunRow) -> str:

@@ -50,4 +50,5 @@ def of_trial(row: TrialRow, started_at: datetime | None) -> Completion:
         elapsed_s=max(0.0, passed.total_seconds()),
         first_epoch_score=row.checks.first_epoch_score if row.checks else None,
         chosen_teacher=row.chosen_teacher,
+        teacher_ap=row.checks.teacher_ap if row.checks else None,
     )

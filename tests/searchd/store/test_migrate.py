@@ -46,7 +46,7 @@ def test_upgrade_makes_every_table_and_downgrade_removes_them(url: str) -> None:
     opened.close()
 
 
-REVISIONS = [f"{number:04}" for number in range(1, 9)]
+REVISIONS = [f"{number:04}" for number in range(1, 10)]
 
 
 @pytest.mark.parametrize("revision", REVISIONS)
