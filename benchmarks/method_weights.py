@@ -44,12 +44,14 @@ TRAIN_SEED, TEST_SEED = 11, 12
 """Seeds of the data. Train and validation images are drawn by the first, test images by the
 second."""
 TRAIN_IMAGES, VALIDATION_IMAGES, TEST_IMAGES = 256, 128, 384
-TEACHER_EPOCHS, STUDENT_EPOCHS, TRIAL_EPOCHS = 40, 24, 3
-"""Training of the teacher, of a student before its trials (half-trained), and of each arm."""
+TEACHER_EPOCHS, STUDENT_EPOCHS = 40, 24
+"""Training of the teacher, and of a student before it is taught (half-trained)."""
+LENGTHS = {"trial": (3, 0.01), "stage": (8, 0.02)}
+"""Epochs and learning rate of an arm: as a trial of the demo, and as a stage of a distillation."""
 TEACHER = replace(detector(Family.FASTER_RCNN, 16), neck_channels=32)
 STUDENT = replace(detector(Family.FASTER_RCNN, 6), neck_channels=16)
-BATCH_SIZE, RATE, TRIAL_RATE, MAX_GRAD_NORM = 8, 0.05, 0.01, 5.0
-"""The trial's settings are those of the demo."""
+BATCH_SIZE, RATE, MAX_GRAD_NORM = 8, 0.05, 5.0
+"""As in the demo. The rate is that of teacher and student."""
 
 SHIPPED, FITTED = {"start": "random", "normalise": "none"}, {"start": "least_squares"}
 RAW = FITTED | {"normalise": "none"}
@@ -125,7 +127,7 @@ def _training(epochs: int, rate: float) -> TrainingSpec:
         learning_rate=rate,
         schedule="cosine",
         max_grad_norm=MAX_GRAD_NORM,
-        warmup_iterations=0 if epochs == TRIAL_EPOCHS else 60,
+        warmup_iterations=60 if rate == RATE else 0,
         resolutions=(Resolution(SIZE, SIZE),),
     )
 
@@ -176,9 +178,9 @@ class Benchmark:
         _say(f"{name}: {found}")
         return model
 
-    def run(self, name: str, arm: Arm, seed: int) -> None:
+    def run(self, name: str, arm: Arm, seed: int, length: str) -> None:
         """Train an arm, unless it has a result."""
-        out = self.folder / f"arm {name}, seed {seed}.json"
+        out = self.folder / f"{length} {name}, seed {seed}.json"
         if out.exists():
             return
         started = time.monotonic()
@@ -192,7 +194,7 @@ class Benchmark:
                 for method, weight, options in arm
             )
             distiller = Distiller(methods, teacher, pair_of(model, teacher, self.train))
-        spec = _training(TRIAL_EPOCHS, TRIAL_RATE)
+        spec = _training(*LENGTHS[length])
         training = Training(model, self.train, spec, seed=seed + 100, distiller=distiller)
         for _ in training.run():
             pass
@@ -211,10 +213,10 @@ class Benchmark:
     def student(self, seed: int) -> Any:
         return self.trained(f"student-{seed}", STUDENT, STUDENT_EPOCHS, seed)
 
-    def results(self) -> dict[str, dict[int, dict[str, Any]]]:
+    def results(self, length: str) -> dict[str, dict[int, dict[str, Any]]]:
         """Return what was measured, by arm and seed."""
         found: dict[str, dict[int, dict[str, Any]]] = {}
-        for file in sorted(self.folder.glob("arm *.json")):
+        for file in sorted(self.folder.glob(f"{length} *.json")):
             result = json.loads(file.read_text())
             found.setdefault(result["arm"], {})[result["seed"]] = result
         return found
@@ -226,9 +228,9 @@ class Benchmark:
         }
 
 
-def table(benchmark: Benchmark) -> Iterator[str]:
+def table(benchmark: Benchmark, length: str) -> Iterator[str]:
     """Yield the results as a Markdown table, in the order of the arms."""
-    results = benchmark.results()
+    results = benchmark.results(length)
     for name in ("teacher", *(f"student-{seed}" for seed in (0, 1, 2))):
         card = benchmark.folder / f"{name}.json"
         if card.exists():
@@ -269,6 +271,8 @@ def main() -> None:
     add("--folder", type=Path, default=Path("method-weights"), help="folder for data and results")
     add("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds to train")
     add("--group", nargs="+", choices=list(GROUPS), default=list(GROUPS), help="groups to train")
+    add("--arms", nargs="+", help="arms to train, in this order; default: by group")
+    add("--length", choices=list(LENGTHS), default="trial", help="how long each arm trains")
     add("--judge", nargs="*", default=[], help="further arms for the seeds that judge")
     add("--prepare", action="store_true", help="train only the teacher and the students")
     add("--table", action="store_true", help="train nothing; print what is done")
@@ -283,9 +287,9 @@ def main() -> None:
         arms = {name: arm for group in options.group for name, arm in GROUPS[group].items()}
         for seed in options.seeds:
             chosen = list(arms) if seed == CHOOSING_SEED else [*JUDGED, *options.judge]
-            for name in (name for name in chosen if name in arms):
-                benchmark.run(name, arms[name], seed)
-    for line in table(benchmark):
+            for name in options.arms or (name for name in chosen if name in arms):
+                benchmark.run(name, arms[name], seed, options.length)
+    for line in table(benchmark, options.length):
         sys.stdout.write(f"{line}\n")
 
 

@@ -32,7 +32,7 @@ class CkdOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IcdOptions:
+class IcdOptions(AdapterOptions):
     """Options of icd (ICD sections 3 and A, docs/papers.md 4)."""
 
     num_heads: int = 8
@@ -57,6 +57,7 @@ class IcdOptions:
     released code (docs/papers.md 4.3)."""
 
     def __post_init__(self) -> None:
+        AdapterOptions.__post_init__(self)
         positive(self, "num_heads", "learning_rate")
         at_least_zero(self, "fake_per_object", "warmup_iterations", "decoder_only_iterations")
         if 256 % self.num_heads:

@@ -30,6 +30,7 @@ LINEAR = (
     MethodName.CWD,
     MethodName.FGD,
     MethodName.MGD,
+    MethodName.ICD,
 )
 SPEC = TrainingSpec(
     epochs=1, batch_size=4, learning_rate=0.01, resolutions=(Resolution(64, 64),), max_grad_norm=5
@@ -228,7 +229,7 @@ def test_each_of_several_teachers_gets_its_own_adapters(shapes: CocoSplit) -> No
 
 
 def test_methods_without_a_linear_adapter_have_no_such_option() -> None:
-    with pytest.raises(ValueError, match="icd has no option start"):
-        MethodSpec(name=MethodName.ICD, options={"start": "least_squares"})
+    with pytest.raises(ValueError, match="ckd has no option start"):
+        MethodSpec(name=MethodName.CKD, options={"start": "least_squares"})
     with pytest.raises(ValueError, match="start_images=0 must be positive"):
         MethodSpec(name=MethodName.CWD, options={"start_images": 0})
