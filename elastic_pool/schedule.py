@@ -23,7 +23,7 @@ class Phase:
     training: TrainingSpec
     """The pool's training settings, with this phase's epochs and initial learning rate."""
     distil: bool
-    """Whether the supernet from the end of phase 0 teaches."""
+    """Whether the supernet teaches; see `PoolTraining`."""
 
     @property
     def sorts_channels(self) -> bool:

@@ -1,7 +1,8 @@
 """Trains a pool by progressive shrinking, one iteration at a time.
 
 Joint-DetNAS section A.1.3, docs/papers.md 1.7. Phase 0 trains the supernet alone. Later phases
-train one random subnet per iteration, taught by the supernet from the end of phase 0.
+train one random subnet per iteration, taught by the supernet from the end of phase 0. A training
+that continues another pool may begin with such a phase; the supernet that it starts from teaches.
 `detection.training` does the iterations; the caller stores the checkpoints.
 """
 
@@ -50,6 +51,7 @@ class PoolTraining:
         spec: PoolSpec,
         split: CocoSplit,
         *,
+        start: Mapping[str, Tensor] | None = None,
         device: torch.device | str = "cpu",
         rank: int = 0,
         world_size: int = 1,
@@ -58,6 +60,9 @@ class PoolTraining:
         Args:
             spec: The space, the phases and the training settings.
             split: Training images.
+            start: Weights of the trained supernet from which the training continues, with the
+                names of `Supernet.weights`; None: it starts anew. The channels keep their order in
+                the first phase, since the subnets were trained with it.
             device: Where to train.
             rank: Rank of this data-parallel process, from 0.
             world_size: Number of data-parallel processes; see `detection.training.Training`.
@@ -65,6 +70,7 @@ class PoolTraining:
         Raises:
             CheckpointError: The pretrained backbone cannot be loaded, or does not fit.
             DataError: The split has no object to train on.
+            RuntimeError: `start` does not fit the supernet.
         """
         self._spec, self._split = spec, split
         self._device, self._rank, self._world_size = device, rank, world_size
@@ -72,11 +78,16 @@ class PoolTraining:
         self._epochs_before: tuple[PhaseEpoch, ...] = ()
         """Metrics of the phases before the current one."""
         self._graduate: dict[str, Tensor] = {}
-        """Weights of the supernet from the end of phase 0, which teaches; empty before that."""
+        """Weights of the supernet that teaches: from the end of phase 0, or, if phase 0 distils,
+        from its start. Empty before that."""
         torch.manual_seed(spec.seed)
         self.supernet = Supernet(spec.space.space, spec.head, split.num_classes)
         self.notes = () if spec.pretrained is None else self.supernet.start_from(spec.pretrained)
+        if start is not None:
+            self.supernet.load(dict(start))
         self.phase = self._phases[0]
+        if self.phase.distil:
+            self._graduate = self._largest()
         self._distiller: Distiller | None = None
         self._training = self._begin()
 
@@ -145,8 +156,8 @@ class PoolTraining:
     def _advance(self) -> None:
         """Begin the next phase: store the graduate, sort the channels, carry adapters over."""
         self._epochs_before = self.epochs
-        if self.phase.index == 0:
-            self._graduate = extract(self.supernet, self.supernet.space.largest).weights
+        if self.phase.index == 0 and not self.phase.distil:
+            self._graduate = self._largest()
         adapters = self._distiller.state_dict() if self._distiller else {}
         self.phase = self._phases[self.phase.index + 1]
         if self.phase.sorts_channels:
@@ -156,6 +167,9 @@ class PoolTraining:
         self._training = self._begin()
         if self._distiller and adapters:
             self._distiller.load_state_dict(adapters)
+
+    def _largest(self) -> dict[str, Tensor]:
+        return extract(self.supernet, self.supernet.space.largest).weights
 
     def _begin(self) -> Training:
         """Return the phase's training at its first step, with new adapters and a new optimizer."""

@@ -37,7 +37,13 @@ from searchd.spec.distillations import (
     subnets_of,
 )
 from searchd.spec.finish import DistilSpec, FineTuneSpec, FinishSpec
-from searchd.spec.pool import PAPER_PHASES, PoolSpec, ShrinkPhaseSpec, SpaceSpec
+from searchd.spec.pool import (
+    PAPER_PHASES,
+    PoolSpec,
+    ShrinkPhaseSpec,
+    SpaceSpec,
+    check_start,
+)
 from searchd.spec.pretrained import PretrainedSpec
 from searchd.spec.search import (
     BaseSpec,
@@ -82,6 +88,7 @@ __all__ = [
     "DataFormat",
     "DatasetImport",
     "DatasetSource",
+    "check_start",
     "check_subnets",
     "StudentSpec",
     "TrialId",

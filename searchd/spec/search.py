@@ -25,6 +25,7 @@ from searchd.spec.strategies import (
     StrategySpec,
 )
 from searchd.spec.training import (
+    MMDET_BATCH_SIZE,
     HeadSpec,
     MethodsSpec,
     ResourcesSpec,
@@ -77,7 +78,11 @@ class BaseSpec(Spec):
     """Number of output channels of the first convolution; the widths of a named backbone scale with
     it. Null uses the published number: 64 for ResNets and 32 for MobileNetV2."""
     training: TrainingSpec = TrainingSpec(
-        epochs=24, learning_rate=0.02, schedule="step", warmup_iterations=500
+        epochs=24,
+        learning_rate=0.02,
+        base_batch_size=MMDET_BATCH_SIZE,
+        schedule="step",
+        warmup_iterations=500,
     )
     """How the base detector is trained. Ignored if it is loaded and not fine-tuned."""
 

@@ -243,7 +243,8 @@ def test_teachers_that_do_not_exceed_the_base_by_two_points_are_too_weak() -> No
     assert found.startswith(
         "none of the 2 measured teachers exceeds the base by 2 points of AP, so teaching may cost "
         "more than it gains (best teacher 60.0%, base 59.0%); train the pool for longer (searchd "
-        "pool extend teachers), or register a better teacher"
+        "pool extend teachers --epochs N) and name the new pool in the search, or register a "
+        "better teacher (searchd teacher add)"
     )
     without = too_weak(comparison(0.59, strong=0.6), pool=None)
     assert without is not None
