@@ -42,6 +42,7 @@ from searchd.spec.pretrained import PretrainedSpec
 from searchd.spec.search import (
     BaseSpec,
     BudgetSpec,
+    ControlSpec,
     MmdetSpec,
     ScoreSpec,
     SearchSpec,
@@ -92,6 +93,7 @@ __all__ = [
     "ACTION",
     "BaseSpec",
     "BudgetSpec",
+    "ControlSpec",
     "CropSpec",
     "DETECTOR",
     "DatasetSpec",
