@@ -64,7 +64,7 @@ def _file_of(base: BaseSpec) -> Path | None:
     if base.mmdet is not None:
         return base.mmdet.checkpoint
     if base.export is not None:
-        return base.export if base.export.is_file() else base.export / "checkpoint.pth"
+        return base.export if os.path.isfile(base.export) else base.export / "checkpoint.pth"
     return None if base.pretrained is None else base.pretrained.file
 
 

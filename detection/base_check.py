@@ -1,7 +1,8 @@
 """Checks the weights that a run starts from, by what their files show without being run.
 
-As a program (`python -m detection.base_check`), it reads a `Request` as JSON from its input and
-prints an `Answer` as its last line: the API asks so, since it does not import torch.
+As a program (`python -m detection.base_check`), it reads a `Request` as JSON from standard input
+and prints an `Answer` as the last line. The API runs it as a child process, since it does not
+import torch itself.
 """
 
 import sys

@@ -286,7 +286,7 @@ def _are_weights(stored: Mapping[Any, Any]) -> bool:
 
 def _whole_model(class_name: str) -> str:
     return (
-        f"it holds a whole Python object ({class_name}) instead of weights; load it where "
+        f"it holds a pickled Python object ({class_name}) instead of weights; load it where "
         "its code is installed and store its state_dict: torch.save(model.state_dict(), path)"
     )
 

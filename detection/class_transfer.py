@@ -63,7 +63,7 @@ def with_classes(
         student: The trained detector.
         known: Names of its classes in the order of the labels; None if they are not known, so that
             no class keeps its rows.
-        wanted: Names of the classes that it shall detect, in the order of the labels. Case,
+        wanted: Names of the classes that it is to detect, in the order of the labels. Case,
             hyphens and underscores do not count.
     """
     detector = replace(student.detector, num_classes=len(wanted))

@@ -65,7 +65,7 @@ def file_format(path: Path) -> FileFormat:
 
 
 def unreadable(path: Path, reason: str) -> CheckpointError:
-    """Return the error of a file that is not read; `reason` is a clause, such as "it is empty"."""
+    """Return the error of a file that cannot be read; `reason` is a clause, as "it is empty"."""
     return CheckpointError(f"{path} cannot be read: {reason}")
 
 
@@ -79,7 +79,7 @@ def _why_no_file(path: Path) -> str:
             return "it is no regular file"
         return "" if path.stat().st_size else "it is empty (0 bytes); copy or download it again"
     except (OSError, ValueError) as error:
-        return str(error)
+        return getattr(error, "strerror", None) or str(error)
 
 
 def _format(head: bytes) -> FileFormat | None:

@@ -1,8 +1,7 @@
 """Trains a detector one iteration at a time, so that a caller can report and stop in between.
 
 Works for any mmdet detector that is trained on boxes, an elastic one included; with a teacher, for
-those that `detection.distillation.student` reads. It knows nothing of trials, pools and stored
-checkpoints.
+those that `detection.distillation.student` reads. It knows nothing of trials and pools.
 """
 
 import math
@@ -25,6 +24,7 @@ from detection.data.augmentations import Augmenter
 from detection.data.batches import Batch, TrainingBatches
 from detection.data.coco import CocoSplit
 from detection.data_parallel import average_gradients
+from detection.distillation.adapter_start import AdapterStart
 from detection.distillation.distiller import Distiller
 from detection.distillation.student import plain_losses, student_step
 from detection.ema import AveragedWeights
@@ -48,6 +48,7 @@ class Training:
         epochs: Metrics of the epochs finished so far.
         batches: This rank's batches.
         found_batch_size: The batch size that was found by memory; None if it was given.
+        start_notes: How new adapters were started, in sentences; empty before `start_adapters`.
     """
 
     def __init__(
@@ -104,6 +105,8 @@ class Training:
         self._seed, self._rank, self._world_size = seed, rank, world_size
         self._prepared = 0
         self._step = 0
+        self._adapters_started = False
+        self.start_notes: tuple[str, ...] = ()
         self._loss_sums: dict[str, float] = {}
         self._epoch_s = 0.0
         self._precision = MixedPrecision(spec.amp, device)
@@ -111,7 +114,10 @@ class Training:
         self._frozen += batch_norms(model.backbone) if spec.norm_eval else ()
         self._frozen += distiller.prepare(model) if distiller else ()
         self.found_batch_size: FoundBatchSize | None = None
+        self.batches = self._batches_of(1)  # of single images, while the size is being found
+        self.num_iterations = self.batches.num_iterations
         number = batch_size or self._batch_size()
+        self._images_per_step = number * world_size
         self._spec = with_batch_size(spec, number, world_size)
         self.batches = self._batches_of(number)
         self.num_iterations = self.batches.num_iterations
@@ -159,6 +165,8 @@ class Training:
             NonFiniteLossError: A loss is not finite. The weights were not changed by it.
             DataError: An image cannot be read.
         """
+        for _ in self.start_adapters():
+            pass
         while self._prepared < self.preparation_iterations:
             losses = self._preparation_step(*self._views(self._prepared))
             self._prepared += 1
@@ -169,6 +177,38 @@ class Training:
                 losses = self._train_step(*self._views(self._step))
             self._epoch_s += time.perf_counter() - started
             yield self._record(losses)
+
+    def start_adapters(self) -> Iterator[None]:
+        """Start new linear adapters where they fit, and measure the teachers' variances.
+
+        It takes one pass over some training images, as the first steps will see them, and changes
+        nothing else. It is done once, before the first step; `run` does it if nobody did. A resumed
+        training has it behind it.
+
+        Yields:
+            After every batch, so that a caller can report in between.
+
+        Raises:
+            DataError: An image cannot be read.
+        """
+        if self._distiller is None or self._adapters_started or self._step or self._prepared:
+            return
+        start = AdapterStart(self._distiller)
+        wanted = math.ceil(start.num_images / self._images_per_step)
+        for step in range(min(wanted, self.num_iterations)):
+            batch, teacher_batch = self._views(step)
+            self._enter_train_mode()
+            torch.manual_seed(self.seed_of(step))
+            with (
+                unchanged(self.model),
+                torch.no_grad(),
+                self._step_context(step),
+                self._networks(),
+            ):
+                start.add(student_step(self.model, batch, step).taps, teacher_batch)
+            yield
+        self.start_notes = start.finish()
+        self._adapters_started = True
 
     def undistilled_difference(self) -> float:
         """Compare the next step's losses without distillation with those of plain mmdet training.
@@ -251,28 +291,27 @@ class Training:
         """Return the batch size of the settings, which may have to be found by memory."""
         if self._spec.batch_size != "auto":
             return self._spec.batch_size
-        batches = self._batches_of(1)
         adapters = self._distiller.parameters() if self._distiller else ()
         parameters = [*self.model.parameters(), *adapters]
         trained = sum(p.nbytes for p in parameters if p.requires_grad)
         with unchanged(self.model, self._distiller):
             self.found_batch_size = find_batch_size(
-                lambda number: self._probe(batches, number),
+                self._probe,
                 parameters,
                 self._device,
-                num_images=batches.num_iterations,
+                num_images=self.batches.num_iterations,
                 optimizer_bytes=trained * (2 if self._spec.optimizer == "adamw" else 1),
             )
         return self.found_batch_size.number
 
-    def _probe(self, batches: TrainingBatches, num_images: int) -> None:
+    def _probe(self, num_images: int) -> None:
         """Compute the gradients of a step of the largest images, and drop them."""
         largest = max(self._spec.resolutions, key=lambda each: each.area)
-        views = batches.largest_views(num_images, largest, self._teacher_resolution or largest)
+        views = self.batches.largest_views(num_images, largest, self._teacher_resolution or largest)
         self._enter_train_mode()
         torch.manual_seed(self.seed_of(0))
-        own, teacher_batch = (view.to(self._device) for view in views)
-        self._precision.backward(torch.stack(list(self.losses(own, teacher_batch).values())).sum())
+        losses = self.losses(*(view.to(self._device) for view in views))
+        self._precision.backward(torch.stack(list(losses.values())).sum())
         self.model.zero_grad()
 
     def _views(self, step: int) -> tuple[Batch, Batch]:
@@ -326,8 +365,8 @@ class Training:
         self.model.train()
         for module in self._frozen:
             module.eval()
-        # TOOD's head reads the epoch there, since its assigner changes after some epochs.
-        MessageHub.get_current_instance().update_info("epoch", self._step // self.num_iterations)
+        # TOOD's head reads it there.
+        MessageHub.get_current_instance().update_info("epoch", len(self.epochs))
 
     def _backward(self, losses: dict[str, Tensor]) -> dict[str, float]:
         """Compute gradients, averaged over the ranks; return each loss and their sum as numbers."""

@@ -98,6 +98,9 @@ class Settings(BaseSettings):
     """Module with the `TrialContext` and the `trial_steps` that the trainable runs."""
     latency: str = "workers.comparison.latency:measure_latencies"
     """module:name of the function that measures the latencies of detectors one after another."""
+    split_measurement: str = "workers.comparison.splits:measure_on_split"
+    """module:name of the function that measures detectors on the test and validation split after a
+    search."""
     adaptation_costs: str = "workers.comparison.adaptation_costs:compare"
     """module:name of the function that measures the adaptation costs between teachers, by which
     their order is chosen."""

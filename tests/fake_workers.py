@@ -36,6 +36,8 @@ from searchd.messages.tasks import (
     Comparison,
     LatencyTask,
     PoolTrainingTask,
+    SplitMeasurement,
+    SplitTask,
     TeacherEvaluationTask,
     TrialTask,
 )
@@ -47,6 +49,7 @@ ENVIRONMENT = {
     "SEARCHD_TRIAL_MODULE": "tests.fake_workers",
     "SEARCHD_ADAPTATION_COSTS": "tests.fake_workers:compare",
     "SEARCHD_LATENCY": "tests.fake_workers:measure_latencies",
+    "SEARCHD_SPLIT_MEASUREMENT": "tests.fake_workers:measure_on_split",
     "SEARCHD_POOL_TRAINING": "tests.fake_workers:train_pool",
     "SEARCHD_TEACHER_EVALUATION": "tests.fake_workers:evaluate_teacher",
     "SEARCHD_DATASET_CHECK": "tests.fake_workers:check",
@@ -165,6 +168,22 @@ class Latency:
 def measure_latencies(task: LatencyTask) -> list[Latency]:
     """Report 3 ms for every detector without measuring."""
     return [Latency(latency_s=0.003, images_per_s=333.0) for _ in task.detectors]
+
+
+def measure_on_split(task: SplitTask) -> list[SplitMeasurement]:
+    """Report an AP of 40 to 60 % for every detector without measuring."""
+    resampled = tuple(0.4 + 0.0002 * number for number in range(1000))
+    measurement = SplitMeasurement(
+        ap=0.5,
+        ap50=0.6,
+        ap75=0.5,
+        ap_small=-1,
+        ap_medium=0.5,
+        ap_large=0.5,
+        num_images=8,
+        resampled=resampled,
+    )
+    return [measurement for _ in task.detectors]
 
 
 def attempts_begun(artifact_root: Path, search: str) -> list[str]:

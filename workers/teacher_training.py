@@ -40,6 +40,7 @@ from workers.trial.checkpoints import (
     write_epoch,
 )
 from workers.trial.failures import cause_and_reason
+from workers.trial.resuming import found_batch_size
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +102,11 @@ class _TeacherWorker:
             task.train.training,
             seed=task.train.seed,
             device=task.device,
+            batch_size=found_batch_size(self.resumed, task.train.training),
         )
+        found = self.training.found_batch_size
+        if found is not None:
+            self.notes += (f"batch size {found.number} found by memory: {found.reason}",)
         if self.resumed is not None:
             self.training.load_state_dict(self.resumed["training"])
         self.slice_ends = time.monotonic() + task.slice_s
@@ -169,22 +174,22 @@ class _TeacherWorker:
 
     def _result(self) -> TeacherReport:
         """Evaluate the trained detector and store it."""
-        task, detector, model = self.task, self.detector, self.model.eval()
+        task, detector, model = self.task, self.detector, self.training.evaluated_model.eval()
         complexity = complexity_of(detector, model, task.spec.resolution)
         return TeacherReport(
             detector=detector,
             params=complexity.params,
-            evaluation=self._evaluate(complexity.macs),
+            evaluation=self._evaluate(model, complexity.macs),
             levels=feature_levels(model, task.spec.resolution),
             weights=write_weights(task.artifacts, TEACHER, model.state_dict()),
             epochs=tuple(self.training.epochs),
             family=detector.family if isinstance(detector, Detector) else family_of(model),
         )
 
-    def _evaluate(self, macs: float) -> Evaluation:
+    def _evaluate(self, model: Any, macs: float) -> Evaluation:
         resolution, device = self.task.spec.resolution, self.task.device
         detections: list[Detection] = []
-        for found in predict(self.model, self.validation_split, resolution, device=device):
+        for found in predict(model, self.validation_split, resolution, device=device):
             detections += found
             if self._slice_is_over():
                 self._report_progress("evaluate", self.training.num_epochs, 0)
@@ -192,7 +197,7 @@ class _TeacherWorker:
             resolution=resolution,
             **asdict(score(self.validation_split, detections)),
             macs=macs,
-            **asdict(measure(self.model, resolution, device=device)),
+            **asdict(measure(model, resolution, device=device)),
         )
 
     def _checkpoint(self, write: Callable[[str, dict[str, Any]], None] = write_checkpoint) -> None:

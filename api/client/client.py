@@ -20,6 +20,7 @@ from api import schemas
 from api.client.transport import ApiError, Transport, api_error, request_body
 from api.schemas.distillations import Distillation, DistillationDetails
 from api.schemas.forecasts import Forecast, PoolForecast
+from api.schemas.reports import Report
 from searchd.domain.lifecycle import is_final
 from searchd.spec import (
     DatasetImport,
@@ -236,6 +237,10 @@ class Client(Transport):
     ) -> schemas.Pareto:
         """Return the Pareto front of a search so far."""
         return self._get(f"/searches/{search}/pareto", schemas.Pareto, {"x": x, "y": y})
+
+    def report(self, search: str) -> Report:
+        """Return what a search gained against its base and controls, with intervals."""
+        return self._get(f"/searches/{search}/report", Report)
 
     def finish(self, search: str, wanted: FinishSpec) -> list[DistillationDetails]:
         """Improve detectors of a finished search. Repeating the call creates nothing new."""

@@ -26,6 +26,8 @@ from api.dependencies import (
     created,
 )
 from api.routes.lifecycle import add_calls, add_deletion
+from api.schemas.reports import Report
+from api.views import reports
 from api.views import resources as views
 from searchd.domain.lifecycle import SearchStatus, TrialStatus
 from searchd.spec import SearchSpec
@@ -151,6 +153,14 @@ def get_pareto(
     included."""
     with database.read() as session:
         return views.pareto(session, _family(session, found, descendants), x, y)
+
+
+@router.get("/{search}/report")
+def get_report(found: Found, database: DatabaseDep) -> Report:
+    """Return what the search gained against its base and controls, in plain words and with 95 %
+    intervals: on the test split if the data set has one."""
+    with database.read() as session:
+        return reports.report(session, found)
 
 
 @router.get("/{search}/events", response_class=EventSourceResponse)

@@ -10,6 +10,7 @@ from searchd.domain.subnet import Subnet
 from searchd.domain.trial import Proposal, TrialRole
 from searchd.messages.reports import Progress, SanityChecks
 from searchd.search.confirmation import Verdict
+from searchd.store.models import FinalSplit
 
 
 class Evaluation(Measurement):
@@ -127,6 +128,21 @@ class Lineage(Schema):
     """Trials of the lineage tree, parents before children."""
 
 
+class SplitAp(Schema):
+    """AP of a detector on one split, measured after the search."""
+
+    split: FinalSplit
+    """Split of the figures: test, or validation, by which the search selects."""
+    num_images: int
+    """Number of images of the split."""
+    ap: float
+    """COCO box AP in [0, 1] on the split."""
+    low: float | None
+    """Lower end of the 95 % bootstrap interval over images; null if the split has no objects."""
+    high: float | None
+    """Upper end of the 95 % bootstrap interval over images; null if the split has no objects."""
+
+
 class Point(Schema):
     """A detector at one resolution, as a point of cost and accuracy."""
 
@@ -145,7 +161,9 @@ class Point(Schema):
     params: int
     """Number of parameters of the whole detector."""
     evaluation: Evaluation
-    """Evaluation of the detector at the resolution of this point."""
+    """Evaluation of the detector on the validation split, at the resolution of this point."""
+    test: SplitAp | None
+    """AP on the test split, measured after the search; null if this point was not measured."""
 
 
 XAxis = Literal["macs", "params", "latency_s"]
@@ -159,6 +177,8 @@ class Pareto(Schema):
     """Cost of the front: macs, params or latency_s."""
     y: YAxis
     """Accuracy of the front: ap, ap50 or ap75."""
+    split: Literal["validation"] = "validation"
+    """Split that the accuracy of the front was measured on, by which the search selects."""
     front: list[Point]
     """Points of the Pareto front, by ascending cost."""
     dominated: list[Point]

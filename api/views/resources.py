@@ -6,18 +6,28 @@ from typing import Any, TypeVar
 from sqlalchemy.orm import Session, object_session
 
 from api import schemas
+from api.schemas.trials import SplitAp
 from searchd.domain.detector import Detector, MmdetDetector
 from searchd.domain.encoding import encode
 from searchd.domain.errors import ConflictError
 from searchd.domain.teacher import RegisteredTeacher
 from searchd.domain.trial import describe_change
 from searchd.search.confirmation import Verdict
+from searchd.search.intervals import interval
 from searchd.search.noise import is_repetition, noise_floor, within_noise
 from searchd.search.pareto import pareto_front
 from searchd.spec import TeacherSpec
-from searchd.store.models import PoolRow, RunRow, SearchRow, TeacherRow, TrialRow
+from searchd.store.models import (
+    FinalSplit,
+    PoolRow,
+    RunRow,
+    SearchRow,
+    SplitEvaluationRow,
+    TeacherRow,
+    TrialRow,
+)
 from searchd.store.resources import pools, searches
-from searchd.store.runs import completions, teacher_aps, trials
+from searchd.store.runs import completions, split_evaluations, teacher_aps, trials
 from searchd.store.runs.extension import budget_of
 from searchd.store.work import queue
 
@@ -132,8 +142,11 @@ def pareto(
     """Return the Pareto front over every (detector, resolution) of the runs' scored trials."""
     rows = [(run, row) for run in runs for row in trials.scored(session, run.id)]
     copies = _copies(row for _, row in rows)
+    tests = {
+        run.id: split_evaluations.measured(session, run.id, FinalSplit.TEST) for run, _ in rows
+    }
     points = [
-        _point(run, row, evaluation)
+        _point(run, row, evaluation, tests[run.id].get(evaluation.id))
         for run, row in rows
         if row.id not in copies
         for evaluation in row.evaluations
@@ -235,7 +248,21 @@ def _copies(rows: Iterable[TrialRow]) -> dict[str | None, str]:
     return {copy: original for copy, original in originals.items() if copy != original}
 
 
-def _point(run: RunRow, row: TrialRow, evaluation: object) -> schemas.Point:
+def split_ap(row: SplitEvaluationRow) -> SplitAp:
+    """Return a measurement on a split with its interval."""
+    around = interval(row.resampled)
+    return SplitAp(
+        split=row.split,
+        num_images=row.num_images,
+        ap=row.ap,
+        low=around and around.low,
+        high=around and around.high,
+    )
+
+
+def _point(
+    run: RunRow, row: TrialRow, evaluation: object, test: SplitEvaluationRow | None
+) -> schemas.Point:
     assert row.detector is not None  # of trials that were scored
     return _build(
         schemas.Point,
@@ -246,6 +273,7 @@ def _point(run: RunRow, row: TrialRow, evaluation: object) -> schemas.Point:
         search=run.name,
         encoding=encode(row.detector.architecture),
         evaluation=evaluation,
+        test=None if test is None else split_ap(test),
     )
 
 

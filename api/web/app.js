@@ -241,7 +241,20 @@ function showPlot(pareto) {
   const points = [...pareto.dominated, ...pareto.front];
   if (points.length === 0) return byId("plot").replaceChildren();
   const x = scale(points.map(gmacs), FRAME.left, FRAME.right);
-  const y = scale(points.map(percent), FRAME.bottom, FRAME.top);
+  const tested = points.filter((point) => point.test !== null && point.test.low !== null);
+  const y = scale(
+    [...points.map(percent), ...tested.flatMap((point) => [point.test.low * 100, point.test.high * 100])],
+    FRAME.bottom, FRAME.top,
+  );
+  const bars = tested.map((point) => {
+    const bar = shape("line", {
+      class: "test", x1: x.of(gmacs(point)), x2: x.of(gmacs(point)),
+      y1: y.of(point.test.low * 100), y2: y.of(point.test.high * 100),
+    });
+    bar.append(shape("title", {}, `trial ${point.trial} on the test split: AP ${(point.test.ap * 100).toFixed(1)} %, ` +
+      `95 % interval ${interval(point.test.low, point.test.high)}`));
+    return bar;
+  });
   const line = pareto.front.map((point) => `${x.of(gmacs(point))},${y.of(percent(point))}`).join(" ");
   const front = new Set(pareto.front);
   const dots = points.map((point) => {
@@ -253,7 +266,27 @@ function showPlot(pareto) {
       `AP ${percent(point).toFixed(1)} %, ${gmacs(point).toPrecision(3)} GMACs`));
     return dot;
   });
-  return byId("plot").replaceChildren(...axes(x, y), shape("polyline", { class: "front", points: line }), ...dots);
+  return byId("plot").replaceChildren(...axes(x, y), shape("polyline", { class: "front", points: line }), ...bars, ...dots);
+}
+
+function interval(low, high) {
+  return low === null ? "" : `${(low * 100).toFixed(1)} to ${(high * 100).toFixed(1)}`;
+}
+
+function showReport(report) {
+  byId("report").hidden = false;
+  byId("report-verdict").textContent = report.verdict;
+  fill("report-detectors", report.detectors.map(({ measured, ...each }) => row([
+    cell(each.label.replaceAll("_", " ")), cell(each.trial), cell(each.resolution),
+    number(measured && measured.ap * 100, 1), cell(measured && interval(measured.low, measured.high)),
+    number(each.validation_ap * 100, 1), significant(each.macs / 1e9), number(each.latency_s * 1000, 1),
+  ])));
+  fill("report-differences", report.differences.map((each) => row([
+    cell(each.reference.replaceAll("_", " ")), cell(`${each.resolution} against ${each.reference_resolution}`),
+    number(each.ap * 100, 1), cell(interval(each.low, each.high)), number(each.macs_ratio, 2),
+    cell(each.conclusion),
+  ])));
+  byId("report-notes").replaceChildren(...report.notes.map((note) => element("li", note)));
 }
 
 async function showSearch(name) {
@@ -271,6 +304,8 @@ async function showSearch(name) {
     (search.teachers_warning === null ? "" : `. Warning: ${search.teachers_warning}`);
   showTrials(trials, new Set(pareto.front.map((point) => point.trial_id)));
   showPlot(pareto);
+  if (search.best_score === null) byId("report").hidden = true;
+  else showReport(await get(`/searches/${name}/report`));
 }
 
 async function refresh() {

@@ -1,4 +1,4 @@
-"""The results of a search: the Pareto front, base, best and control compared, plot and files."""
+"""The results of a search: the Pareto front, the report, plot and files."""
 
 from pathlib import Path
 
@@ -9,7 +9,10 @@ from rich.table import Table
 
 from api import schemas
 from api.client import Client
+from api.schemas.trials import SplitAp
 from cli.guided.watch import stage_table
+from cli.output import text
+from cli.resources.search_report import print_report, with_interval
 from searchd.domain.trial import TrialRole
 
 _MARKS = {  # drawn in this order, the single base on top
@@ -35,22 +38,20 @@ def show(
         durations_s: Duration of each stage in seconds.
     """
     pareto = client.pareto(search)
-    trials = list(client.trials(search))
     console.print(_front_table(pareto))
     plot = plot_front(pareto, folder / "pareto.png")
     console.print(f"Plot of AP against MACs: {plot}")
-    base = _of_role(trials, TrialRole.BASE)[0]
-    best = max(_scored(trials, TrialRole.SEARCH), key=_score)
-    controls = _scored(trials, TrialRole.CONTROL)
-    console.print(_comparison(base, best, controls))
-    console.print(verdict(best, controls))
-    lineage = client.get_detector(best.id).lineage
-    names = [trial_id.removeprefix(f"{best.search_id}-") for trial_id in lineage]
+    found = client.report(search)
+    print_report(console, found)
+    shown = {each.label: each for each in found.detectors}
+    base, best = shown["base"], shown["best"]
+    lineage = client.get_detector(best.trial_id).lineage
+    names = [trial_id.removeprefix(f"{found.search_id}-") for trial_id in lineage]
     console.print(f"Lineage of the best: {' -> '.join(names)}")
     console.print("Checkpoints (safetensors; the API has those of every trial in /detectors/ID):")
-    for trial in (base, best):
-        files = {file.name: file.uri for file in client.get_detector(trial.id).artifacts}
-        console.print(f"  {trial.name}: {files['student']}", soft_wrap=True)
+    for detector in (base, best):
+        files = {file.name: file.uri for file in client.get_detector(detector.trial_id).artifacts}
+        console.print(f"  {detector.trial}: {files['student']}", soft_wrap=True)
     console.print(stage_table(durations_s))
 
 
@@ -68,6 +69,9 @@ def write(client: Client, folder: Path, search: str, durations_s: dict[str, floa
 
 def plot_front(pareto: schemas.Pareto, path: Path) -> Path:
     """Plot AP against MACs of every detector at every resolution; a line joins the front.
+
+    AP is of the validation split, by which the search selects. Points of the front that were
+    measured on the test split are drawn with their intervals too.
 
     Args:
         pareto: Points with x="macs" and y="ap".
@@ -97,66 +101,50 @@ def plot_front(pareto: schemas.Pareto, path: Path) -> Path:
         linewidth=1,
         label="Pareto front",
     )
-    axes.set(xlabel="multiply-accumulates of one image (M)", ylabel="AP on validation (%)")
+    tested = [(p, p.test) for p in pareto.front if p.test is not None]
+    if tested:
+        axes.errorbar(
+            [p.evaluation.macs / 1e6 for p, _ in tested],
+            [100 * test.ap for _, test in tested],
+            yerr=list(zip(*(_error(test) for _, test in tested), strict=True)),
+            fmt="D",
+            markersize=4,
+            color="tab:green",
+            linewidth=1,
+            label="front on test, 95 % interval",
+        )
+    axes.set(
+        xlabel="multiply-accumulates of one image (M)", ylabel="AP (%); on validation unless said"
+    )
     axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(path, dpi=130)
     return path
 
 
-def verdict(best: schemas.Trial, controls: list[schemas.Trial]) -> str:
-    """Say in words whether the best detector beats the control."""
-    noise = (
-        "One seed measures no noise, and the best was chosen by the score that is compared: "
-        "part of the difference may be chance."
+def _error(measured: SplitAp) -> tuple[float, float]:
+    """Return the lengths of the interval below and above the AP, in percent."""
+    if measured.low is None or measured.high is None:
+        return 0.0, 0.0
+    return (
+        max(0.0, 100 * (measured.ap - measured.low)),
+        max(0.0, 100 * (measured.high - measured.ap)),
     )
-    if not controls:
-        return "No control was trained, so the gain of training alone is unknown."
-    control = controls[-1]
-    gain = 100 * (_score(best) - _score(control))
-    said = (
-        f"The best detector (trial {best.name}) beats the control by {gain:.1f} points of score"
-        if gain > 0
-        else f"The best detector (trial {best.name}) does NOT beat the control: "
-        f"{gain:.1f} points of score"
-    )
-    said += f" ({100 * _score(best):.1f} against {100 * _score(control):.1f}, "
-    said += "both trained for the same number of further epochs)."
-    stronger = max(controls, key=_score)
-    if _score(stronger) > max(_score(control), _score(best)):
-        said += (
-            f" Note that {stronger.name}, with fewer epochs, scored more: "
-            f"{100 * _score(stronger):.1f}."
-        )
-    return f"{said}\n{noise}"
 
 
 def _front_table(pareto: schemas.Pareto) -> Table:
-    table = Table(title="Pareto front: AP against MACs")
-    for name in ("trial", "input"):
+    table = Table(title="Pareto front of AP on validation against MACs")
+    for name in ("trial", "input", "test AP %"):
         table.add_column(name)
     for name in ("AP %", "AP50 %", "MACs M", "params k", "latency ms", "score"):
         table.add_column(name, justify="right")
     for point in pareto.front:
         table.add_row(
-            point.trial, str(point.evaluation.resolution), *_figures(point.evaluation, point.params)
+            point.trial,
+            str(point.evaluation.resolution),
+            text(with_interval(point.test)),
+            *_figures(point.evaluation, point.params),
         )
-    return table
-
-
-def _comparison(base: schemas.Trial, best: schemas.Trial, controls: list[schemas.Trial]) -> Table:
-    table = Table(title="Each at its best resolution")
-    for name in ("detector", "input"):
-        table.add_column(name)
-    for name in ("AP %", "AP50 %", "MACs M", "params k", "latency ms", "score"):
-        table.add_column(name, justify="right")
-    rows = [("base", base), (f"best (trial {best.name})", best)]
-    if controls:
-        rows.append((f"control ({len(controls)} x as long as a trial)", controls[-1]))
-    for name, trial in rows:
-        assert trial.best is not None  # each was scored
-        assert trial.params is not None
-        table.add_row(name, str(trial.best.resolution), *_figures(trial.best, trial.params))
     return table
 
 
@@ -169,16 +157,3 @@ def _figures(evaluation: schemas.Evaluation, params: int) -> list[str]:
         f"{1e3 * evaluation.latency_s:.1f}",
         f"{100 * (evaluation.score or 0):.1f}",
     ]
-
-
-def _of_role(trials: list[schemas.Trial], role: TrialRole) -> list[schemas.Trial]:
-    return [trial for trial in trials if trial.role is role]
-
-
-def _scored(trials: list[schemas.Trial], role: TrialRole) -> list[schemas.Trial]:
-    return [trial for trial in _of_role(trials, role) if trial.score is not None]
-
-
-def _score(trial: schemas.Trial) -> float:
-    assert trial.score is not None  # of trials that were scored
-    return trial.score

@@ -31,6 +31,7 @@ from searchd.spec import (
     SearchSpec,
 )
 
+SPLITS = ("train", "validation", "test")
 INTERRUPTED = 130
 """Exit code of a program that Ctrl-C has ended."""
 
@@ -237,7 +238,7 @@ def _of_data(dataset: schemas.Dataset) -> str:
     splits = dataset.summary["statistics"]["splits"]
     counts = ", ".join(
         f"{name}: {split['images']} images with {split['objects']} objects"
-        for name, split in splits.items()
+        for name, split in sorted(splits.items(), key=lambda item: SPLITS.index(item[0]))
     )
     warnings = [f"  warning: {text}" for text in dataset.summary.get("warnings", ())]
     repairs = [f"  repaired: {text}" for text in dataset.summary.get("repairs", ())]

@@ -74,7 +74,12 @@ EpochsOption = Annotated[
     int | None, typer.Option("--epochs", help="Number of passes over the train split. Default: 12.")
 ]
 BatchOption = Annotated[
-    int | None, typer.Option("--batch-size", help="Number of images per training step. Default: 4.")
+    str | None,
+    typer.Option(
+        "--batch-size",
+        help='Number of images per training step, or "auto" to find the largest that fits into '
+        "memory. Default: 4.",
+    ),
 ]
 RateOption = Annotated[
     float | None,
@@ -151,7 +156,7 @@ def train(
         fields,
         ("train", "training"),
         epochs=epochs,
-        batch_size=batch_size,
+        batch_size=int(batch_size) if batch_size and batch_size.isdecimal() else batch_size,
         learning_rate=learning_rate,
         resolutions=resolution or None,
     )

@@ -20,9 +20,9 @@ from typing import Literal, TypeVar
 import torch
 from torch import nn
 
-from detection.adaptation.least_squares import LinearMap, NormalEquations, SquaredError
 from detection.adaptation.neck_levels import Pair, PerLevel, each_level, shared_levels
 from detection.data.views import Views
+from detection.least_squares import LinearMap, NormalEquations, SquaredError
 from searchd.domain.errors import InvalidValueError
 
 Normalisation = Literal["none", "target_var"]

@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from detection.adaptation.least_squares import with_constant
 from detection.data.batches import Batch
 from detection.data.views import Views
 from detection.distillation.alignment import aligned
 from detection.distillation.taps import neck_strides
 from detection.eval_mode import eval_mode
+from detection.least_squares import with_constant
 from searchd.domain.errors import InvalidValueError
 
 Pair = tuple[str, str]

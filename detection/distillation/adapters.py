@@ -1,7 +1,10 @@
 """Adapters that map a student's features to a teacher's, elastic detectors included."""
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from detection.least_squares import LinearMap
 
 
 class ChannelAdapter(nn.Conv2d):
@@ -27,3 +30,31 @@ class ChannelAdapter(nn.Conv2d):
         return functional.conv2d(
             x, self.weight[:outputs, : x.shape[1]], self.bias[:outputs], padding=self.padding
         )
+
+    @property
+    def centre(self) -> Tensor:
+        """The centre tap of the kernel, teacher's x student's channels."""
+        middle = self.kernel_size[0] // 2
+        return self.weight[:, :, middle, middle]
+
+    @torch.no_grad()
+    def start(self, fitted: LinearMap, first: int = 0) -> None:
+        """Take a linear map of I inputs and O outputs as centre tap, and zeros as other taps.
+
+        Args:
+            fitted: The map of the student's channels to the leading channels of the teacher.
+            first: Number of leading outputs that are not changed. With 0, the outputs that the map
+                does not have become 0, and are thereby marked as unused.
+        """
+        assert self.bias is not None  # the default
+        changed = slice(first, len(fitted.bias) if first else None)
+        self.weight[changed], self.bias[changed] = 0, 0
+        outputs = slice(first, len(fitted.bias))
+        self.centre[outputs] = fitted.weight.T[outputs].to(self.weight)
+        self.bias[outputs] = fitted.bias[outputs].to(self.bias)
+
+    def num_used(self) -> int:
+        """Return the number of leading outputs up to the last one with a weight or bias."""
+        assert self.bias is not None  # the default
+        used = self.weight.detach().flatten(1).any(dim=1) | (self.bias.detach() != 0)
+        return int(used.nonzero().max()) + 1 if used.any() else 0

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from detection.distillation.adapters import ChannelAdapter
+from detection.distillation.compared import Compared
 from detection.distillation.levels import LevelAdapters
 from detection.distillation.method import DistillationMethod, Pair
 from detection.distillation.taps import StudentTaps, TeacherTaps
@@ -36,6 +38,13 @@ class Cwd(DistillationMethod):
     @classmethod
     def build(cls, options: CwdOptions, pair: Pair) -> Self:
         return cls(pair, options.temperature)
+
+    @property
+    def linear_adapters(self) -> tuple[ChannelAdapter, ...]:
+        return self.adapters.linear
+
+    def compared(self, student: StudentTaps, teacher: TeacherTaps) -> dict[str, Compared]:
+        return self.adapters.compared(student, teacher, on_teachers_grid=True)
 
     def forward(self, student: StudentTaps, teacher: TeacherTaps) -> Tensor:
         levels = self.adapters.on_teachers_grid(student, teacher).values()

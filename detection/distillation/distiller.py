@@ -10,13 +10,14 @@ from torch import Tensor, nn
 
 from detection.data.batches import Batch
 from detection.data.coco import CocoSplit
+from detection.distillation.compared import VARIANCE
 from detection.distillation.method import DistillationMethod, OwnOptimizer, Pair, Sizes
 from detection.distillation.one_stage import last_tower_conv
 from detection.distillation.registry import method_class
 from detection.distillation.simultaneous import AverageTaps, mean_of_losses, pair_with_average
 from detection.distillation.taps import StudentTaps, TeacherTaps, first_stage, neck_strides
 from searchd.domain.distillation_methods import CATALOGUE, default_weight
-from searchd.domain.method_description import Tap
+from searchd.domain.method_description import AdapterOptions, Tap
 from searchd.domain.method_fit import check_average
 from searchd.domain.teacher import Definition
 from searchd.spec import MethodSpec
@@ -31,6 +32,8 @@ class Distiller:
     Attributes:
         teachers: The one teacher, or all that teach at once.
         needed: The teacher's taps that the methods read.
+        adapters_are_new: Whether the adapters have the weights that they were built with, and were
+            not inherited.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class Distiller:
         self._sets = [
             nn.ModuleDict({m.name.value: _build(m, each) for m in methods}) for each in pairs
         ]
+        self.adapters_are_new = True
         self._adapters = self._sets[0] if len(self._sets) == 1 else nn.ModuleList(self._sets)
 
     def __call__(self, student: StudentTaps, batch: Batch | None = None) -> dict[str, Tensor]:
@@ -89,7 +93,7 @@ class Distiller:
                     for name, method in methods.items()
                     for part, loss in method.losses(student, teacher).items()
                 }
-                for methods, teacher in self._sets_with_taps(student, batch)
+                for methods, teacher in self.sets(student, batch)
             ]
         )
 
@@ -102,6 +106,11 @@ class Distiller:
     def methods(self) -> dict[str, DistillationMethod]:
         """The methods by name; those of the first of several teachers."""
         return _methods(self._sets[0])
+
+    def set_of(self, teacher: int) -> dict[str, DistillationMethod]:
+        """Return the methods of one of several teachers by name; with the mean of their features
+        there is one set."""
+        return _methods(self._sets[teacher])
 
     @property
     def preparation_iterations(self) -> int:
@@ -129,7 +138,7 @@ class Distiller:
                     if step < method.preparation_iterations
                     for part, loss in method.preparation_losses(student, teacher).items()
                 }
-                for methods, teacher in self._sets_with_taps(student, batch)
+                for methods, teacher in self.sets(student, batch)
             ]
         )
 
@@ -183,6 +192,7 @@ class Distiller:
         Raises:
             RuntimeError: A key or shape differs.
         """
+        self.adapters_are_new = False
         self._adapters.load_state_dict(state, strict=True)
 
     def resume_state(self) -> dict[str, Tensor]:
@@ -192,21 +202,28 @@ class Distiller:
     def load_resume_state(self, state: Mapping[str, Tensor]) -> None:
         """Continue from `resume_state`.
 
+        A variance that an earlier version did not store stays 1, with which that version trained.
+
         Raises:
-            KeyError: A buffer is missing.
+            KeyError: Another buffer is missing.
             RuntimeError: A key or shape differs.
         """
         rest = dict(state)
         inherited = self.state_dict()
         for name, buffer in self._adapters.named_buffers():
-            if name not in inherited:
+            if name not in inherited and (name in rest or not name.endswith(VARIANCE)):
                 buffer.copy_(rest.pop(name))
-        self.load_state_dict(rest)
+        self._adapters.load_state_dict(rest, strict=True)
 
-    def _sets_with_taps(
+    def sets(
         self, student: StudentTaps, batch: Batch | None
     ) -> list[tuple[dict[str, DistillationMethod], TeacherTaps]]:
-        """Return every set of methods with its teacher's taps."""
+        """Return every set of methods with its teacher's taps.
+
+        Args:
+            student: The student's taps.
+            batch: The teachers' batch; None for the student's, see `TeacherTaps`.
+        """
         taps = [TeacherTaps(teacher, student, self.needed, batch) for teacher in self.teachers]
         if self._averages:
             taps = [AverageTaps(taps)]
@@ -271,6 +288,9 @@ def _methods(modules: nn.ModuleDict) -> dict[str, DistillationMethod]:
 
 
 def _build(spec: MethodSpec, pair: Pair) -> DistillationMethod:
-    method = method_class(spec.name).build(spec.parsed_options, pair)
+    options = spec.parsed_options
+    method = method_class(spec.name).build(options, pair)
+    if isinstance(options, AdapterOptions):
+        method.start, method.start_images = options.start, options.start_images
     method.weight = spec.weight or default_weight(spec.name, two_stage=pair.student.two_stage)
     return method

@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from detection.distillation.adapters import ChannelAdapter
-from detection.distillation.levels import shared_strides, upsampled
+from detection.distillation.compared import Compared, TeacherVariance, in_deviations
+from detection.distillation.levels import at_stride, shared_strides, upsampled
 from detection.distillation.masks import anchor_masks, gaussian_mask, ground_truth_mask
 from detection.distillation.method import DistillationMethod, Pair, balanced
 from detection.distillation.taps import StudentTaps, TeacherTaps
@@ -29,11 +30,12 @@ MaskName = Literal["whole", "anchor", "gaussian", "ground_truth"]
 class FeatureImitation(DistillationMethod):
     """The loss, with f_adapt."""
 
-    def __init__(self, pair: Pair, mask: MaskName = "whole") -> None:
+    def __init__(self, pair: Pair, mask: MaskName = "whole", *, by_variance: bool = False) -> None:
         """
         Args:
             pair: The pair whose necks are compared.
             mask: The mask.
+            by_variance: Whether each level is divided by the teacher's variance.
 
         Raises:
             InvalidValueError: The necks have no level in common, or the mask needs anchors and the
@@ -49,18 +51,39 @@ class FeatureImitation(DistillationMethod):
         self._strides = shared_strides(pair)
         self._anchors = pair.student.anchors
         self._mask: MaskName = mask
+        self.variance = TeacherVariance(len(self._strides)) if by_variance else None
 
     @classmethod
     def build(cls, options: FeatureImitationOptions, pair: Pair) -> Self:
-        return cls(pair, options.mask)
+        return cls(pair, options.mask, by_variance=options.normalise == "teacher_variance")
+
+    @property
+    def linear_adapters(self) -> tuple[ChannelAdapter, ...]:
+        return (self.adapter,)
+
+    def compared(self, student: StudentTaps, teacher: TeacherTaps) -> dict[str, Compared]:
+        return {
+            at_stride(stride): Compared(
+                student=upsampled(student.neck[stride], teacher.neck[stride]),
+                teacher=teacher.neck[stride],
+                adapter=self.adapter,
+            )
+            for stride in self._strides
+        }
 
     def forward(self, student: StudentTaps, teacher: TeacherTaps) -> Tensor:
-        masks, levels = self._masks(student), []
+        masks, pairs, on_targets = self._masks(student), [], []
         for stride in self._strides:
             target = teacher.neck[stride]
             adapted = upsampled(self.adapter(student.neck[stride], target.shape[1]), target)
-            mask = functional.interpolate(masks[stride][:, None], size=target.shape[-2:])
-            levels.append((adapted, target, mask))
+            pairs.append((adapted, target))
+            on_targets.append(
+                functional.interpolate(masks[stride][:, None], size=target.shape[-2:])
+            )
+        levels = [
+            (*pair, mask)
+            for pair, mask in zip(in_deviations(pairs, self.variance), on_targets, strict=True)
+        ]
         num_points = torch.stack([mask.sum() for *_, mask in levels]).sum()
         return balanced(feature_imitation_loss(levels), float(num_points))
 

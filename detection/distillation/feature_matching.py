@@ -11,6 +11,8 @@ from typing import Literal, Self
 import torch
 from torch import Tensor
 
+from detection.distillation.adapters import ChannelAdapter
+from detection.distillation.compared import Compared, TeacherVariance, in_deviations
 from detection.distillation.levels import LevelAdapters
 from detection.distillation.method import DistillationMethod, Pair
 from detection.distillation.taps import StudentTaps, TeacherTaps
@@ -22,11 +24,14 @@ Reduction = Literal["mean", "sum"]
 class FeatureMatching(DistillationMethod):
     """The loss, with r() of each level."""
 
-    def __init__(self, pair: Pair, reduction: Reduction = "mean") -> None:
+    def __init__(
+        self, pair: Pair, reduction: Reduction = "mean", *, by_variance: bool = False
+    ) -> None:
         """
         Args:
             pair: The pair whose necks are matched.
             reduction: See `feature_matching_loss`.
+            by_variance: Whether each level is divided by the teacher's variance.
 
         Raises:
             InvalidValueError: The necks have no level in common.
@@ -34,14 +39,23 @@ class FeatureMatching(DistillationMethod):
         super().__init__()
         self.adapters = LevelAdapters(pair)
         self._reduction: Reduction = reduction
+        self.variance = TeacherVariance(len(self.adapters.strides)) if by_variance else None
 
     @classmethod
     def build(cls, options: FeatureMatchingOptions, pair: Pair) -> Self:
-        return cls(pair, options.reduction)
+        by_variance = options.normalise == "teacher_variance"
+        return cls(pair, options.reduction, by_variance=by_variance)
+
+    @property
+    def linear_adapters(self) -> tuple[ChannelAdapter, ...]:
+        return self.adapters.linear
+
+    def compared(self, student: StudentTaps, teacher: TeacherTaps) -> dict[str, Compared]:
+        return self.adapters.compared(student, teacher, on_teachers_grid=True)
 
     def forward(self, student: StudentTaps, teacher: TeacherTaps) -> Tensor:
         levels = self.adapters.on_teachers_grid(student, teacher)
-        return feature_matching_loss(levels.values(), self._reduction)
+        return feature_matching_loss(in_deviations(levels.values(), self.variance), self._reduction)
 
 
 def feature_matching_loss(

@@ -15,6 +15,8 @@ from mmcv.cnn import ContextBlock
 from torch import Tensor, nn
 from torch.nn import functional
 
+from detection.distillation.adapters import ChannelAdapter
+from detection.distillation.compared import Compared
 from detection.distillation.levels import LevelAdapters
 from detection.distillation.masks import scale_mask
 from detection.distillation.method import DistillationMethod, Pair, Sizes
@@ -96,6 +98,13 @@ class Fgd(DistillationMethod):
         )
         temperature = _chosen(options.temperature, _published_temperature(pair.student))
         return cls(pair, temperature=temperature, weights=weights)
+
+    @property
+    def linear_adapters(self) -> tuple[ChannelAdapter, ...]:
+        return self.adapters.linear
+
+    def compared(self, student: StudentTaps, teacher: TeacherTaps) -> dict[str, Compared]:
+        return self.adapters.compared(student, teacher, on_teachers_grid=False)
 
     def forward(self, student: StudentTaps, teacher: TeacherTaps) -> Tensor:
         objects = [sample.gt_instances.bboxes for sample in student.batch.samples]

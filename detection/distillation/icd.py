@@ -18,6 +18,7 @@ from torch.nn import functional
 from torch.optim.lr_scheduler import LambdaLR
 
 from detection.distillation.adapters import ChannelAdapter
+from detection.distillation.compared import Compared
 from detection.distillation.conditional_decoder import (
     ConditionalDecoder,
     Knowledge,
@@ -27,7 +28,7 @@ from detection.distillation.conditional_decoder import (
 )
 from detection.distillation.fake_instances import FakeInstances, Instances, InstanceSampler
 from detection.distillation.instance_encoder import WIDTH, InstanceEncoder, shifted_centres
-from detection.distillation.levels import shared_strides, upsampled
+from detection.distillation.levels import at_stride, shared_strides, upsampled
 from detection.distillation.method import DistillationMethod, OwnOptimizer, Pair, balanced
 from detection.distillation.taps import StudentTaps, TeacherTaps
 from searchd.domain.method_options import IcdOptions
@@ -89,6 +90,21 @@ class Icd(DistillationMethod):
     @classmethod
     def build(cls, options: IcdOptions, pair: Pair) -> Self:
         return cls(options, pair)
+
+    @property
+    def linear_adapters(self) -> tuple[ChannelAdapter, ...]:
+        return (self.student_value,)
+
+    def compared(self, student: StudentTaps, teacher: TeacherTaps) -> dict[str, Compared]:
+        """Return the student's features and the teacher's values, as the decoder starts with."""
+        return {
+            at_stride(stride): Compared(
+                student=upsampled(student.neck[stride], teacher.neck[stride]),
+                teacher=self.decoder.value(teacher.neck[stride]),
+                adapter=self.student_value,
+            )
+            for stride in self._strides
+        }
 
     def forward(self, student: StudentTaps, teacher: TeacherTaps) -> Tensor:
         return self._distillation(student, teacher, self._decode(student, teacher))

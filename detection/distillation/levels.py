@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from detection.distillation.adapters import ChannelAdapter
 from detection.distillation.alignment import aligned
+from detection.distillation.compared import Compared
 from detection.distillation.method import Pair
 from detection.distillation.taps import StudentTaps, TeacherTaps
 from searchd.domain.errors import InvalidValueError
@@ -45,6 +46,11 @@ class LevelAdapters(nn.Module):
         learned = self.strides if channels[0] != channels[1] else ()
         self.convs = nn.ModuleDict({str(s): ChannelAdapter(*channels, 1) for s in learned})
 
+    @property
+    def linear(self) -> tuple[ChannelAdapter, ...]:
+        """The 1x1 convolutions; empty if the necks have the same width."""
+        return tuple(self.convs.values())  # type: ignore[arg-type] # built from them
+
     def forward(
         self, student: Mapping[int, Tensor], teacher: Mapping[int, Tensor], fit: Fit | None = None
     ) -> dict[int, tuple[Tensor, Tensor]]:
@@ -72,19 +78,56 @@ class LevelAdapters(nn.Module):
             Adapted student's and teacher's features by stride, both in the teacher's shape.
         """
 
-        def fit(features: Tensor, like: Tensor) -> Tensor:
-            return aligned(features, student.batch, like, teacher.batch)
+        return self(student.neck, teacher.own_neck, _fit_to(student, teacher))
 
-        same_input = teacher.batch is student.batch
-        return self(student.neck, teacher.own_neck, None if same_input else fit)
+    def compared(
+        self, student: StudentTaps, teacher: TeacherTaps, *, on_teachers_grid: bool
+    ) -> dict[str, Compared]:
+        """Return what the adapters are given, and the teacher's features, by level.
+
+        Resampling and a 1x1 convolution commute, so the features are already resampled.
+        """
+        neck = teacher.own_neck if on_teachers_grid else teacher.neck
+        fit = (_fit_to(student, teacher) if on_teachers_grid else None) or upsampled
+        linear = dict(zip(map(int, self.convs), self.linear, strict=True))
+        found = {}
+        for stride in self.strides:
+            adapter = linear.get(stride)
+            ours, target = student.neck[stride], neck[stride]
+            if adapter is None:
+                ours, target = _leading(ours, target)
+            found[at_stride(stride)] = Compared(
+                student=fit(ours, target), teacher=target, adapter=adapter
+            )
+        return found
 
     def _pair(self, name: str, student: Tensor, teacher: Tensor, fit: Fit) -> tuple[Tensor, Tensor]:
         if name in self.convs:
             adapted = self.convs[name](student, teacher.shape[1])
         else:
-            width = min(student.shape[1], teacher.shape[1])
-            adapted, teacher = student[:, :width], teacher[:, :width]
+            adapted, teacher = _leading(student, teacher)
         return fit(adapted, teacher), teacher
+
+
+def at_stride(stride: int) -> str:
+    """Return the name of a level as a place that a method compares."""
+    return f"at stride {stride}"
+
+
+def _leading(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the leading channels that both have."""
+    width = min(student.shape[1], teacher.shape[1])
+    return student[:, :width], teacher[:, :width]
+
+
+def _fit_to(student: StudentTaps, teacher: TeacherTaps) -> Fit | None:
+    """Return what resamples the student's features to the teacher's cells; None for `upsampled`,
+    if both see the same input."""
+
+    def fit(features: Tensor, like: Tensor) -> Tensor:
+        return aligned(features, student.batch, like, teacher.batch)
+
+    return None if teacher.batch is student.batch else fit
 
 
 def shared_strides(pair: Pair) -> tuple[int, ...]:

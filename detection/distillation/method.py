@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import torch
 from mmdet.models.task_modules import AnchorGenerator
@@ -12,6 +12,8 @@ from torch.nn.utils import clip_grad_norm_
 
 from detection.data.coco import CocoSplit
 from detection.data_parallel import is_distributed
+from detection.distillation.adapters import ChannelAdapter
+from detection.distillation.compared import Compared, TeacherVariance
 from detection.distillation.taps import StudentTaps, TeacherTaps
 from searchd.domain.method_description import NoOptions
 
@@ -103,6 +105,15 @@ class DistillationMethod(nn.Module, ABC):
     """Weight of the loss, from the spec. The `Distiller` sets it."""
     preparation_iterations: int = 0
     """Number of iterations of `preparation_losses` before the first epoch."""
+    start: Literal["least_squares", "random"] = "random"
+    """How new linear adapters start. The `Distiller` sets it from the options."""
+    start_images: int = 0
+    """Number of training images to which they are fitted, and on which `variance` is measured."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.variance: TeacherVariance | None = None
+        """Units of the loss at the places of `compared`, in their order; None: it has none."""
 
     @classmethod
     @abstractmethod
@@ -121,6 +132,17 @@ class DistillationMethod(nn.Module, ABC):
         If there is nothing to compare, it is zero with a graph to every adapter, since ranks must
         agree on which parameters have a gradient.
         """
+
+    @property
+    def linear_adapters(self) -> tuple[ChannelAdapter, ...]:
+        """The adapters that can start by least squares. Methods that have some override it."""
+        return ()
+
+    def compared(self, student: StudentTaps, teacher: TeacherTaps) -> dict[str, Compared]:
+        """Return what the method compares before its linear adapters, by place, as in "at stride
+        8". Methods with linear adapters override it."""
+        del student, teacher
+        return {}
 
     def losses(self, student: StudentTaps, teacher: TeacherTaps) -> dict[str, Tensor]:
         """Return the losses to add to the detection losses: "" is the weighted loss, other names

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from detection.distillation.adapters import ChannelAdapter
+from detection.distillation.compared import Compared
 from detection.distillation.levels import LevelAdapters
 from detection.distillation.method import DistillationMethod, Pair
 from detection.distillation.taps import StudentTaps, TeacherTaps
@@ -74,6 +75,13 @@ class Mgd(DistillationMethod):
             scale=scale if options.scale is None else options.scale,
             masked_fraction=masked if options.masked_fraction is None else options.masked_fraction,
         )
+
+    @property
+    def linear_adapters(self) -> tuple[ChannelAdapter, ...]:
+        return self.adapters.linear
+
+    def compared(self, student: StudentTaps, teacher: TeacherTaps) -> dict[str, Compared]:
+        return self.adapters.compared(student, teacher, on_teachers_grid=True)
 
     def forward(self, student: StudentTaps, teacher: TeacherTaps) -> Tensor:
         levels = self.adapters.on_teachers_grid(student, teacher)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from detection.distillation.adapters import ChannelAdapter
+from detection.distillation.compared import Compared, TeacherVariance, in_deviations
 from detection.distillation.method import DistillationMethod, Pair, balanced
 from detection.distillation.taps import StudentTaps, TeacherTaps
 from searchd.domain.distillation_methods import SgfiOptions
@@ -37,6 +38,7 @@ class Sgfi(DistillationMethod):
         *,
         adapter_kernel: int = 1,
         initial_temperature: float = 1.0,
+        by_variance: bool = False,
     ) -> None:
         """
         Args:
@@ -44,11 +46,13 @@ class Sgfi(DistillationMethod):
             teacher_channels: Channels of the region features of the widest teacher.
             adapter_kernel: Kernel size of f_adapt; odd.
             initial_temperature: Initial value of tau, > 0.
+            by_variance: Whether the loss is divided by the teacher's variance.
         """
         super().__init__()
         self.adapter = ChannelAdapter(student_channels, teacher_channels, adapter_kernel)
         self.embedding = KeyEmbedding(teacher_channels)
         self.log_temperature = nn.Parameter(torch.tensor(math.log(initial_temperature)))
+        self.variance = TeacherVariance(1) if by_variance else None
 
     @classmethod
     def build(cls, options: SgfiOptions, pair: Pair) -> Self:
@@ -57,12 +61,29 @@ class Sgfi(DistillationMethod):
             pair.teacher.region_channels,
             adapter_kernel=options.adapter_kernel,
             initial_temperature=options.initial_temperature,
+            by_variance=options.normalise == "teacher_variance",
         )
+
+    @property
+    def linear_adapters(self) -> tuple[ChannelAdapter, ...]:
+        return (self.adapter,)
+
+    def compared(self, student: StudentTaps, teacher: TeacherTaps) -> dict[str, Compared]:
+        """Return the mean of the levels, which is the mixture that f_embed starts near."""
+        return {
+            "in the regions": Compared(
+                student=student.region_levels.mean(dim=0),
+                teacher=teacher.region_features,
+                adapter=self.adapter,
+            )
+        }
 
     def forward(self, student: StudentTaps, teacher: TeacherTaps) -> Tensor:
         target = teacher.region_features
         adapted = self.adapted(student.region_levels, target.shape[1])
-        loss = sgfi_loss(adapted, target, self.level_weights(adapted, target))
+        weights = self.level_weights(adapted, target)
+        ((adapted, target),) = in_deviations([(adapted, target)], self.variance)
+        loss = sgfi_loss(adapted, target, weights)
         return balanced(loss, len(target))
 
     def adapted(self, levels: Tensor, out_channels: int) -> Tensor:

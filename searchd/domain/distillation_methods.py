@@ -14,6 +14,8 @@ from searchd.domain.method_description import (
     CLASS_SPECIFIC_BOXES,
     ONE_STAGE,
     TWO_STAGE,
+    AdapterOptions,
+    FeatureOptions,
     Method,
     Tap,
     at_least_zero,
@@ -52,7 +54,7 @@ class MethodName(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProposalFeatureOptions:
+class ProposalFeatureOptions(FeatureOptions):
     """Options of proposal_feature (Joint-DetNAS 3.2.1, docs/papers.md 1.8)."""
 
     reduction: Literal["mean", "channel_sum"] = "mean"
@@ -61,7 +63,7 @@ class ProposalFeatureOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FeatureMatchingOptions:
+class FeatureMatchingOptions(FeatureOptions):
     """Options of feature_matching (MTPD 3.1, docs/papers.md 2.2)."""
 
     reduction: Literal["mean", "sum"] = "mean"
@@ -70,7 +72,7 @@ class FeatureMatchingOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FeatureImitationOptions:
+class FeatureImitationOptions(FeatureOptions):
     """Options of feature_imitation (G-DetKD Table 6, docs/papers.md 3.4). The RoIFI of that table
     is the method proposal_feature."""
 
@@ -82,7 +84,7 @@ class FeatureImitationOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SgfiOptions:
+class SgfiOptions(FeatureOptions):
     """Options of sgfi (G-DetKD 4.1, docs/papers.md 3.1)."""
 
     adapter_kernel: Literal[1, 3] = 1
@@ -91,22 +93,24 @@ class SgfiOptions:
     """Initial value of the learned temperature tau, above 0."""
 
     def __post_init__(self) -> None:
+        FeatureOptions.__post_init__(self)
         positive(self, "initial_temperature")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CwdOptions:
+class CwdOptions(AdapterOptions):
     """Options of cwd (docs/papers.md 6)."""
 
     temperature: float = 1.0
     """Temperature tau of the softmax over positions, above 0. The default is the paper's."""
 
     def __post_init__(self) -> None:
+        AdapterOptions.__post_init__(self)
         positive(self, "temperature")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MgdOptions:
+class MgdOptions(AdapterOptions):
     """Options of mgd (docs/papers.md 6). None: the published value for the student's kind of
     head."""
 
@@ -118,6 +122,7 @@ class MgdOptions:
     students, 0.45 for two-stage ones."""
 
     def __post_init__(self) -> None:
+        AdapterOptions.__post_init__(self)
         at_least_zero(self, "scale")
         fraction(self, "masked_fraction")
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from searchd.domain.detector import Family
 from searchd.domain.errors import InvalidValueError
@@ -46,6 +46,32 @@ CLASS_SPECIFIC_BOXES = frozenset({Family.FASTER_RCNN})
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoOptions:
     """A method without options."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterOptions:
+    """Options of every method whose adapter is a linear map from the student's features to the
+    teacher's."""
+
+    start: Literal["least_squares", "random"] = "least_squares"
+    """How new adapters start: "least_squares" (default) with the linear map that fits the teacher's
+    features best, "random" with random weights. Inherited adapters that fit are not changed."""
+    start_images: int = 128
+    """Number of training images, at least 1, to which new adapters are fitted and on which the
+    teacher's variance is measured before the first step. The default is 128."""
+
+    def __post_init__(self) -> None:
+        positive(self, "start_images")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureOptions(AdapterOptions):
+    """Options of every method whose loss is a squared difference of features."""
+
+    normalise: Literal["none", "teacher_variance"] = "none"
+    """Unit of the loss: "none" (default) is the published loss; "teacher_variance" divides it by
+    the variance of this teacher's features, level by level, so that one weight fits all
+    teachers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ Those of other methods are beside their rows in the catalogue,
 from dataclasses import dataclass
 
 from searchd.domain.errors import InvalidValueError
-from searchd.domain.method_description import at_least_zero, fraction, positive
+from searchd.domain.method_description import AdapterOptions, at_least_zero, fraction, positive
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,7 @@ class CkdOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IcdOptions:
+class IcdOptions(AdapterOptions):
     """Options of icd (ICD sections 3 and A, docs/papers.md 4)."""
 
     num_heads: int = 8
@@ -57,6 +57,7 @@ class IcdOptions:
     released code (docs/papers.md 4.3)."""
 
     def __post_init__(self) -> None:
+        AdapterOptions.__post_init__(self)
         positive(self, "num_heads", "learning_rate")
         at_least_zero(self, "fake_per_object", "warmup_iterations", "decoder_only_iterations")
         if 256 % self.num_heads:
@@ -110,7 +111,7 @@ class DicodLocalisationOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FgdOptions:
+class FgdOptions(AdapterOptions):
     """Options of fgd (docs/papers.md 6). None: the published value for the student's kind of
     head."""
 
@@ -131,5 +132,6 @@ class FgdOptions:
     students, 5e-7 for two-stage ones."""
 
     def __post_init__(self) -> None:
+        AdapterOptions.__post_init__(self)
         positive(self, "temperature")
         at_least_zero(self, "foreground", "background", "attention", "relation")

@@ -14,7 +14,7 @@ from searchd.domain.trial import TrialRole
 from searchd.driver.cluster import resolve
 from searchd.driver.ledger import Ledger
 from searchd.messages.files import STUDENT
-from searchd.messages.tasks import LatencyTask, TimedDetector, device_of, threads_of
+from searchd.messages.tasks import LatencyTask, MeasuredDetector, device_of, threads_of
 from searchd.search.confirmation import judge
 from searchd.search.history import ranking
 from searchd.search.pareto import pareto_front
@@ -33,10 +33,7 @@ def measure_latencies(ledger: Ledger, settings: Settings) -> None:
 
     A failure is logged and leaves what the trials measured; the search still succeeds.
     """
-    ask_tell = ledger.ask_tell()
-    accepted = ranking(judge(ask_tell.completions, confirm=ask_tell.strategy.confirm).accepted)
-    best = accepted[0].proposal.name if accepted else None
-    chosen = detectors_to_time(ledger.scored(), best)
+    chosen = detectors_to_time(ledger.scored(), best_name(ledger))
     if not chosen:
         return
     resources = ledger.spec.resources
@@ -51,44 +48,61 @@ def measure_latencies(ledger: Ledger, settings: Settings) -> None:
     log.info("run %s: %d detectors were timed side by side", ledger.run_id, len(chosen))
 
 
-def detectors_to_time(scored: Sequence[TrialRow], best_name: str | None) -> list[Timed]:
+def best_name(ledger: Ledger) -> str | None:
+    """Return the name of the best search trial; None if no search trial was accepted."""
+    ask_tell = ledger.ask_tell()
+    accepted = ranking(judge(ask_tell.completions, confirm=ask_tell.strategy.confirm).accepted)
+    return accepted[0].proposal.name if accepted else None
+
+
+def detectors_to_time(scored: Sequence[TrialRow], best: str | None) -> list[Timed]:
     """Return the Pareto front of AP against MACs over all resolutions, and the base, the best
-    search trial and the last control, each at its best resolution. Trials without weights are left
-    out.
+    search trial and the last control, each at its own best resolution and at that of the best.
+    Trials without weights are left out.
 
     Args:
         scored: The trials that succeeded, in the order in which they ended.
-        best_name: Name of the best search trial; None if no search trial was accepted.
+        best: Name of the best search trial; None if no search trial was accepted.
     """
-    scored = [row for row in scored if _has_weights(row)]
+    scored = [row for row in scored if has_weights(row)]
     points = [(row, evaluation) for row in scored for evaluation in row.evaluations]
     front = pareto_front(points, cost=lambda point: point[1].macs, value=lambda point: point[1].ap)
     by_role = {role: [row for row in scored if row.role is role] for role in TrialRole}
     compared = [
         *by_role[TrialRole.BASE],
-        *(row for row in by_role[TrialRole.SEARCH] if row.name == best_name),
+        *(row for row in by_role[TrialRole.SEARCH] if row.name == best),
         *by_role[TrialRole.CONTROL][-1:],
     ]
-    best = [(row, row.best) for row in compared if row.best is not None]
-    return list({point[1].id: point for point in chain(front, best)}.values())
+    own = [(row, row.best) for row in compared if row.best is not None]
+    equal = [
+        (row, evaluation)
+        for found, at in own
+        if found.role is TrialRole.SEARCH
+        for row in compared
+        for evaluation in row.evaluations
+        if evaluation.resolution == at.resolution
+    ]
+    return list({point[1].id: point for point in chain(front, own, equal)}.values())
 
 
-def _has_weights(row: TrialRow) -> bool:
+def has_weights(row: TrialRow) -> bool:
+    """Return whether the student of a trial is stored."""
     return any(file.name == STUDENT and file.deleted_at is None for file in row.artifacts)
 
 
 def _task(chosen: Sequence[Timed], resources: ResourcesSpec) -> LatencyTask:
     return LatencyTask(
-        detectors=tuple(_timed(row, evaluation) for row, evaluation in chosen),
+        detectors=tuple(measured(row, evaluation) for row, evaluation in chosen),
         num_threads=threads_of(resources.cpus_per_trial),
         device=device_of(resources.gpus_per_trial),
     )
 
 
-def _timed(row: TrialRow, evaluation: EvaluationRow) -> TimedDetector:
+def measured(row: TrialRow, evaluation: EvaluationRow) -> MeasuredDetector:
+    """Return the stored student of a trial, to be measured at the resolution of an evaluation."""
     assert row.detector is not None  # a success has one
     (student,) = (file.artifact for file in row.artifacts if file.name == STUDENT)
-    return TimedDetector(
+    return MeasuredDetector(
         trial=row.name,
         detector=row.detector,
         student=student,

@@ -137,9 +137,9 @@ class Progress:
     """Number of iterations of an epoch; 0 outside training."""
     stage: str
     """The current step of the trial: "prepare" (load data and weights, apply the change), "choose"
-    (compare candidates for a teacher), "check" (evaluate the teacher), "train", "judge" (evaluate
-    after the first epoch, for early stopping) or "evaluate". It is neither a backbone stage nor a
-    stage of a distillation."""
+    (compare candidates for a teacher), "check" (evaluate the teacher), "fit" (start new adapters by
+    least squares), "train", "judge" (evaluate after the first epoch, for early stopping) or
+    "evaluate". It is neither a backbone stage nor a stage of a distillation."""
     losses: dict[str, float]
     """Mean of each loss term over the current epoch so far."""
 

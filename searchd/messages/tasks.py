@@ -11,7 +11,7 @@ from searchd.domain.subnet import Subnet
 from searchd.domain.teacher import RegisteredTeacher, teachers_of
 from searchd.domain.trial import Artifact, Proposal, TakeSubnet, TrialRole
 from searchd.spec.base import ResolutionText, Spec
-from searchd.spec.dataset import DatasetSpec
+from searchd.spec.dataset import DatasetSpec, SplitSpec
 from searchd.spec.pool import PoolSpec, SpaceSpec
 from searchd.spec.pretrained import PretrainedSpec
 from searchd.spec.search import MmdetSpec, ScoreSpec
@@ -250,8 +250,8 @@ class TeacherTrainingTask(ComputeSettings):
         return self.spec.train
 
 
-class TimedDetector(Spec):
-    """One detector whose latency is measured at one resolution."""
+class MeasuredDetector(Spec):
+    """A stored detector that is measured at one resolution after a search."""
 
     trial: str
     """Name of the trial in its run."""
@@ -306,4 +306,28 @@ class Comparison(Spec):
 class LatencyTask(ComputeSettings):
     """The task of measuring the latencies of detectors in one worker, while nothing else runs."""
 
-    detectors: tuple[TimedDetector, ...]
+    detectors: tuple[MeasuredDetector, ...]
+
+
+class SplitTask(ComputeSettings):
+    """The task of measuring detectors on a split after a search, with intervals over its images."""
+
+    split: SplitSpec
+    detectors: tuple[MeasuredDetector, ...]
+
+
+class SplitMeasurement(Spec):
+    """The result for one detector of a `SplitTask`. APs are COCO box APs in [0, 1], or -1 where the
+    split has no object of that size."""
+
+    ap: float
+    ap50: float
+    ap75: float
+    ap_small: float
+    ap_medium: float
+    ap_large: float
+    num_images: int
+    """Number of images of the split."""
+    resampled: tuple[float, ...]
+    """AP of each resample of the images; see `detection.measurement.bootstrap`. Measurements on the
+    same split have the same resamples."""

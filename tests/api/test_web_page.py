@@ -23,6 +23,7 @@ def test_the_page_shows_searches_distillations_and_teachers(tmp_path: Path) -> N
     with serve(tmp_path) as service:
         _, lease = factories.start_search(service.database)
         factories.run_trial(service.database, lease, factories.base_proposal())
+        factories.run_trial(service.database, lease, factories.search_proposal(0))
         factories.add_distillation(
             service.database, "mtpd", student={"trial": f"{lease.work_id.partition('-')[2]}-base"}
         )
@@ -32,6 +33,8 @@ def test_the_page_shows_searches_distillations_and_teachers(tmp_path: Path) -> N
         shown = _text_of(f"{service.url}/")
 
     assert "first running base trained" in shown
+    assert "What it gained The best detector is trial 0. Against the base: +0.0 points" in shown
+    assert "The search is running; this report is provisional." in shown
     assert re.search(r"mtpd queued waits for admission s-\w+-base", shown)
     assert "swin checking waits to be loaded and evaluated mmdet retinanet_swin" in shown
     assert "first, trial base at 96x96: AP 50.0 %, 2.00 GMACs" in shown

@@ -94,7 +94,7 @@ def test_a_teacher_is_fine_tuned_and_teaches_a_search_beside_the_pool(
     file = tmp_path / "other-classes.safetensors"
     save_file(assemble_mmdet(source).state_dict(), file)
     start = {"config": source.config, "checkpoint": file, "options": dict(source.options)}
-    training = {"epochs": 8, "batch_size": 4, "learning_rate": 0.01, "resolutions": ["64x64"]}
+    training = {"epochs": 20, "batch_size": 4, "learning_rate": 0.01, "resolutions": ["64x64"]}
     spec = {
         "name": "fine-tuned",
         "dataset": "shapes",
@@ -122,7 +122,7 @@ def test_a_teacher_is_fine_tuned_and_teaches_a_search_beside_the_pool(
     teacher = client.wait_for_teacher("fine-tuned", poll_s=0.2)
 
     check_measured(teacher, (4, 8, 16, 32, 64), 6)
-    assert [epoch.epoch for epoch in teacher.epochs] == [*range(1, 9)]
+    assert [epoch.epoch for epoch in teacher.epochs] == [*range(1, 21)]
     assert teacher.epochs[-1].losses["loss"] < teacher.epochs[0].losses["loss"]
     messages = [event.message for event in client.teacher_events("fine-tuned")]
     (loaded,) = [text for text in messages if text.startswith("loaded 344 of 348 weights")]

@@ -128,6 +128,23 @@ def test_a_trained_teacher_is_stored_as_it_was_evaluated(
     assert not (tmp_path / "attempt-1" / "epoch.pt").exists()
 
 
+def test_averaged_weights_are_evaluated_and_stored(dataset: DatasetSpec, tmp_path: Path) -> None:
+    plain = result(train_teacher(task(dataset, tmp_path / "plain", OWN)))
+    averaged = {**OWN, "training": {**TRAINING, "ema": {}}}
+    found = result(train_teacher(task(dataset, tmp_path / "averaged", averaged)))
+    assert found.weights.sha256 != plain.weights.sha256
+    model = load_teacher(TeacherRef(detector=found.detector, weights=found.weights))
+    assert evaluate(model, CocoSplit(dataset.validation), SIZE).ap == found.evaluation.ap
+
+
+def test_a_batch_size_that_is_found_is_noted(dataset: DatasetSpec, tmp_path: Path) -> None:
+    seen: list[TeacherProgress] = []
+    automatic = {**OWN, "training": {**TRAINING, "batch_size": "auto", "epochs": 1}}
+    result(train_teacher(task(dataset, tmp_path, automatic), noting(seen)))
+    (note,) = seen[-1].notes
+    assert note.startswith("batch size ")
+
+
 @pytest.mark.parametrize("source", ["own", "mmdet"])
 def test_a_stopped_training_resumes_where_it_was_and_ends_with_the_same_weights(
     dataset: DatasetSpec, tmp_path: Path, source: str

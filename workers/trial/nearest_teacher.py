@@ -13,11 +13,11 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from detection.adaptation.cost import Normalisation, costs, gather, measure, merged, solve
-from detection.adaptation.least_squares import NormalEquations, SquaredError
 from detection.adaptation.neck_levels import PerLevel
 from detection.data.coco import CocoSplit
 from detection.data.views import FixedViews
 from detection.distillation.distiller import sizes_of
+from detection.least_squares import NormalEquations, SquaredError
 from searchd.domain.distillation_plan import STUDENT_NAME
 from searchd.domain.errors import DataError, InvalidValueError
 from searchd.domain.resolution import Resolution

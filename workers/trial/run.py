@@ -269,6 +269,10 @@ class _Trial:
         check_threshold(found, wanted, largest)
 
     def _train(self, training: Training, student: Student) -> Generator[Progress, bool, None]:
+        for _ in training.start_adapters():
+            if self._slice_is_over():
+                yield from self._yield_progress(self._progress("fit", 0, 0, 0, {}))
+        self.notes.texts += training.start_notes
         # An earlier attempt may have stopped just before this check.
         yield from self._stop_early(training, student)
         for at in training.run():

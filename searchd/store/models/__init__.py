@@ -15,6 +15,7 @@ from searchd.store.models.resources import (
     SearchRow,
     TeacherRow,
 )
+from searchd.store.models.split_evaluations import FinalSplit, SplitEvaluationRow
 from searchd.store.models.tokens import Role, TokenRow
 from searchd.store.models.trials import EvaluationRow, TrialRow
 from searchd.store.models.work import Desired, DesiredBy, WorkRow
@@ -29,10 +30,12 @@ __all__ = [
     "EpochMetricsRow",
     "EvaluationRow",
     "EventRow",
+    "FinalSplit",
     "PoolRow",
     "Role",
     "RunRow",
     "SearchRow",
+    "SplitEvaluationRow",
     "SubnetEvaluationRow",
     "TeacherRow",
     "TokenRow",

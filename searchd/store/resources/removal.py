@@ -14,6 +14,7 @@ from searchd.store.models import (
     EventRow,
     PoolRow,
     RunRow,
+    SplitEvaluationRow,
     TeacherRow,
     TrialRow,
     WorkRow,
@@ -35,7 +36,7 @@ _SHOWN = 5
 def users(session: Session, row: AnyResource) -> list[PoolRow | TeacherRow | RunRow]:
     """Return the pools, teachers and runs that refer to a data set, pool or teacher."""
     if isinstance(row, TeacherRow):
-        return [run for run in session.scalars(select(RunRow)) if row.name in _teachers_of(run)]
+        return [run for run in session.scalars(select(RunRow)) if row.name in run.spec.registered]
     found: list[PoolRow | TeacherRow | RunRow] = []
     for table in _USERS.get(type(row), ()):
         found += session.scalars(select(table).where(_refers(table, row)))
@@ -105,6 +106,10 @@ def delete_rows(session: Session, row: AnyResource) -> None:
     """Delete a resource without results, with its work, events and trials."""
     session.flush()
     trials = select(TrialRow.id).where(TrialRow.run_id == row.id)
+    evaluations = select(EvaluationRow.id).where(EvaluationRow.trial_id.in_(trials))
+    session.execute(
+        delete(SplitEvaluationRow).where(SplitEvaluationRow.evaluation_id.in_(evaluations))
+    )
     for of_trial in (EvaluationRow, EpochMetricsRow, ArtifactRow):
         session.execute(delete(of_trial).where(of_trial.trial_id.in_(trials)))
     session.execute(delete(TrialRow).where(TrialRow.run_id == row.id))
@@ -160,11 +165,6 @@ def _refers(
         return table.dataset_id == row.id
     assert not issubclass(table, PoolRow)  # a pool refers to no pool
     return table.pool_id == row.id
-
-
-def _teachers_of(run: RunRow) -> list[str]:
-    named = getattr(run.spec, "teachers", {})
-    return [each for each in named.values() if isinstance(each, str)]
 
 
 def _noun(row: PoolRow | TeacherRow | RunRow) -> str:

@@ -121,12 +121,14 @@ def test_options_replace_what_a_file_says_of_a_training(
     file.write_text(
         "name: own\ndataset: shapes\ntrain:\n  backbone: resnet50\n  training: {epochs: 30}\n"
     )
-    result = searchd("teacher", "train", file, "--backbone", "resnet101")
+    automatic = ("--batch-size", "auto")
+    result = searchd("teacher", "train", file, "--backbone", "resnet101", *automatic)
     assert result.exit_code == 0, result.stderr
     with database.read() as session:
         train = teachers.get(session, "own").spec.train
     assert train is not None
     assert (train.backbone, train.training.epochs) == ("resnet101", 30)
+    assert train.training.batch_size == "auto"
 
 
 def test_a_training_without_a_detector_is_refused_with_the_cure(searchd: Run) -> None:

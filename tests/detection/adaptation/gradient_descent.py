@@ -11,9 +11,9 @@ from torch.nn import functional
 from torch.optim import Adam
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from detection.adaptation.least_squares import LinearMap
 from detection.adaptation.neck_levels import Level, Pair, PerLevel, each_level, shared_levels
 from detection.data.views import Views
+from detection.least_squares import LinearMap
 from searchd.domain.errors import InvalidValueError
 
 _DECAY = 0.3

@@ -1,10 +1,27 @@
-"""What a stage takes over: the student always, adapters under the same teacher alone."""
+"""What trials start from: student and adapters of earlier stages, or the weights of a base."""
+
+from pathlib import Path
+
+from sqlalchemy import update
 
 from searchd.domain.distillation_methods import MethodName
 from searchd.domain.subnet import Subnet
+from searchd.driver.ledger import Ledger
 from searchd.driver.trial_tasks import handed_on
-from searchd.messages.tasks import Inherited
-from searchd.spec import MethodSpec, MethodsSpec
+from searchd.messages.tasks import Inherited, LoadedBase, TrialTask
+from searchd.settings import Settings
+from searchd.spec import (
+    BaseSpec,
+    HeadSpec,
+    MethodSpec,
+    MethodsSpec,
+    PretrainedSpec,
+    SearchSpec,
+    TrainingSpec,
+)
+from searchd.store import Database, Lease
+from searchd.store.models import RunRow
+from tests.searchd.driver.bookkeeping import BASE
 from tests.searchd.store import factories
 
 SPACE = factories.pool_spec().space.space
@@ -40,3 +57,38 @@ def test_another_teacher_has_new_adapters_and_nothing_is_inherited_from_it() -> 
 
 def test_adapters_that_know_nothing_of_inheriting_are_not_asked_for_it() -> None:
     assert taken_over(B, A, B) == (True, ["feature_matching"])
+
+
+def base_task(database: Database, lease: Lease, settings: Settings, spec: SearchSpec) -> TrialTask:
+    with database.write() as session:
+        session.execute(update(RunRow).values(spec=spec))
+    ledger = Ledger(database, lease, settings)
+    ledger.propose(BASE)
+    return ledger.task(BASE)
+
+
+def test_task_of_a_base_names_the_weights_that_it_starts_from(
+    sqlite: Database, lease: Lease, settings: Settings
+) -> None:
+    imagenet = PretrainedSpec(timm="resnet50.a1_in1k")
+    trained = factories.search_spec(base=BaseSpec(backbone="resnet50", pretrained=imagenet))
+
+    task = base_task(sqlite, lease, settings, trained)
+
+    assert task.pretrained == imagenet
+    assert task.detector is not None
+    assert task.loaded_base is None
+
+
+def test_task_of_a_loaded_base_says_whether_it_is_fine_tuned(
+    sqlite: Database, lease: Lease, settings: Settings
+) -> None:
+    base = BaseSpec(export=Path("/data/exported"), fine_tune=True, training=TrainingSpec(epochs=5))
+
+    task = base_task(sqlite, lease, settings, factories.search_spec(base=base))
+
+    assert task.loaded_base == LoadedBase(
+        export=Path("/data/exported"), fine_tune=True, head=HeadSpec()
+    )
+    assert task.detector is None
+    assert task.training.epochs == 5

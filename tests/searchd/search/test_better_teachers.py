@@ -1,7 +1,6 @@
 """Which teachers are better than a student, as far as their APs are known."""
 
 import random
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -64,7 +63,7 @@ def search(strategy: JointDetNas | RandomSearch, base_ap: float = 0.5) -> AskTel
     return ask_tell
 
 
-def strategy(measured: Sequence[TeacherAp] | None, **changes: Any) -> JointDetNas:
+def strategy(measured: tuple[TeacherAp, ...] | None, **changes: Any) -> JointDetNas:
     settings = JointDetNasSettings(min_channels=4)
     return replace(STRATEGY, settings=settings, measured=measured, max_trials=40, **changes)
 

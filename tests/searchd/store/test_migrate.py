@@ -21,6 +21,7 @@ TABLES = {
     "events",
     "pools",
     "searches",
+    "split_evaluations",
     "subnet_evaluations",
     "teachers",
     "tokens",

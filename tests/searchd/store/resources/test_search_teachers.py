@@ -8,7 +8,7 @@ import pytest
 from searchd.domain.detector import Family
 from searchd.domain.distillation_methods import MethodName
 from searchd.domain.errors import ConflictError, InvalidValueError
-from searchd.domain.lifecycle import SearchStatus
+from searchd.domain.lifecycle import SearchStatus, TeacherStatus
 from searchd.domain.teacher import RegisteredTeacher
 from searchd.domain.trial import Outcome
 from searchd.messages.reports import TeacherTrainingReport
@@ -22,7 +22,7 @@ from searchd.spec import (
     TrainingSpec,
 )
 from searchd.store import Database
-from searchd.store.resources import datasets, searches, teachers
+from searchd.store.resources import datasets, removal, searches, teachers
 from searchd.store.resources.finish import finish
 from searchd.store.work import queue, requests
 from tests.searchd.store.factories import (
@@ -151,3 +151,26 @@ def test_a_detector_is_fine_tuned_under_the_teacher_that_the_search_found(
     assert isinstance(tuned.spec, DistillationSpec)
     expected = "strong" if by == "a registered teacher" else proposal.teacher
     assert tuned.spec.teachers == {"found": expected}
+
+
+def test_a_teacher_that_a_search_names_cannot_be_deleted(database: Database) -> None:
+    add_dataset(database)
+    add_pool(database)
+    for name in ("strong", "unused"):
+        teacher_id = add_teacher(database, name, ready=False)
+        with database.write() as session:
+            searches.create(session, search_spec(f"pool-beside-{name}"))
+            if name == "strong":
+                searches.create(session, alone(name))
+        with leased(database, f"teacher_training-{teacher_id}") as (session, lease):
+            failed = TeacherTrainingReport(
+                teacher=teacher_id, attempt=1, outcome=Outcome.FAILED, reason="no such config"
+            )
+            queue.advance(session, lease, TeacherStatus.TRAINING, "started")
+            teachers.record_training(session, lease, failed)
+    with refused(database, ConflictError, "strong is used by search 'first'") as session:
+        removal.delete_failed(session, teachers.get(session, "strong"))
+    with database.write() as session:
+        removal.delete_failed(session, teachers.get(session, "unused"))
+    with database.read() as session:
+        assert [row.name for row in teachers.page(session).items] == ["strong"]

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from detection.adaptation.least_squares import (
+from detection.least_squares import (
     LinearMap,
     NormalEquations,
     SquaredError,

@@ -58,11 +58,15 @@ class NormalEquations:
         """Return the sums on a device."""
         return NormalEquations(gram=self.gram.to(device), cross=self.cross.to(device))
 
-    def solve(self) -> LinearMap:
+    def solve(self, ridge: float = 0.0) -> LinearMap:
         """Return the map with the smallest squared error on the samples.
 
         If inputs are linearly dependent, several maps are equally good. Then it is the one of least
-        norm in units of the inputs' standard deviations. There is no other regularisation.
+        norm in units of the inputs' standard deviations.
+
+        Args:
+            ridge: Penalty on the squared weights of inputs in units of their standard deviations,
+                as a share of the error; at least 0. By default there is no regularisation.
 
         Raises:
             InvalidValueError: There are no more samples than inputs and bias, so that any outputs
@@ -81,6 +85,7 @@ class NormalEquations:
         is_constant = deviation <= _CONSTANT * mean_in.abs()
         per_deviation = torch.where(is_constant, 0.0, 1 / deviation)[:, None]
         correlation = covariance * per_deviation * per_deviation.T
+        correlation = correlation + ridge * torch.eye(num_inputs).to(correlation)
         inverse = torch.linalg.pinv(correlation, rtol=_NO_DIRECTION, hermitian=True)
         weight = per_deviation * (inverse @ (per_deviation * with_outputs))
         return LinearMap(weight=weight, bias=mean_out - mean_in @ weight)

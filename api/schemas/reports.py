@@ -1,0 +1,94 @@
+"""The responses of the API about what a search gained."""
+
+from typing import Literal
+
+from api.schemas.base import Schema
+from api.schemas.trials import SplitAp
+from searchd.domain.lifecycle import SearchStatus
+from searchd.search.verdict import Conclusion
+from searchd.spec import ResolutionText
+from searchd.store.models import FinalSplit
+
+Compared = Literal["base", "best", "control", "equal_macs_control", "front"]
+
+
+class ReportedDetector(Schema):
+    """A detector of the report at one resolution."""
+
+    label: Compared
+    """What the detector is in the comparison: base, best, a control, or a point of the front."""
+    trial_id: str
+    """Id of the trial that trained the detector."""
+    trial: str
+    """Name of the trial within its search."""
+    resolution: ResolutionText
+    """Input resolution of the figures, "WxH" in pixels."""
+    is_own_best: bool
+    """Whether the detector has its best validation score at this resolution."""
+    params: int
+    """Number of parameters of the whole detector."""
+    macs: float
+    """Multiply-accumulates of one image at this resolution."""
+    latency_s: float
+    """Median time of one forward pass at batch size 1, in seconds."""
+    validation_ap: float
+    """AP in [0, 1] on the validation split, as its trial reported it and the search saw it."""
+    measured: SplitAp | None
+    """AP on the split of the report; null if it was not measured after the search."""
+
+
+class ReportedDifference(Schema):
+    """The best detector against a reference, as a paired difference over the same images."""
+
+    reference: Compared
+    """Reference that the best detector is compared with."""
+    reference_trial: str
+    """Name of the trial that trained the reference."""
+    at: Literal["equal_resolution", "own_best"]
+    """Resolutions that are compared: both at that of the best, or each at its own best."""
+    resolution: str
+    """Resolution of the best detector, "WxH" in pixels."""
+    reference_resolution: str
+    """Resolution of the reference, "WxH" in pixels."""
+    ap: float
+    """AP of the best minus AP of the reference, in [-1, 1]."""
+    low: float | None
+    """Lower end of the 95 % bootstrap interval of the difference; null if it was not measured."""
+    high: float | None
+    """Upper end of the 95 % bootstrap interval of the difference; null if it was not measured."""
+    macs_ratio: float
+    """Multiply-accumulates of the best over those of the reference."""
+    conclusion: Conclusion
+    """What the interval shows: better, worse, undecided, or unknown without an interval."""
+
+
+class Report(Schema):
+    """What a search gained, in plain words and in figures."""
+
+    search_id: str
+    """Id of the reported search, assigned by the service."""
+    search: str
+    """Name of the reported search."""
+    status: SearchStatus
+    """State of the search; before it succeeded, the report is provisional."""
+    split: FinalSplit
+    """Split of the figures: test if it was measured, else validation."""
+    num_images: int | None
+    """Number of images of the split; null if nothing was measured after the search."""
+    verdict: str
+    """What the search gained against base and controls, in plain words."""
+    notes: list[str]
+    """What limits the verdict and what to change, one item each."""
+    expected_optimism: float
+    """Estimate of how much too high the best score is because it was selected, in the unit of AP;
+    an upper estimate if the search did not measure its noise."""
+    compared_teachers: int
+    """Number of trials whose teacher's AP was compared with the student's before the trial."""
+    better_teachers: int
+    """Number of those trials whose teacher had the higher AP."""
+    detectors: list[ReportedDetector]
+    """Base, best and controls, each at its best resolution and at that of the best."""
+    front: list[ReportedDetector]
+    """Measured detectors of the Pareto front of AP on validation against multiply-accumulates."""
+    differences: list[ReportedDifference]
+    """Paired differences of the best detector and each reference."""

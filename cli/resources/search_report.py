@@ -1,0 +1,106 @@
+"""The report of a search for people: verdict, detectors, paired differences, notes."""
+
+import textwrap
+from collections.abc import Iterable, Iterator
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from api.schemas.reports import Report, ReportedDetector, ReportedDifference
+from api.schemas.trials import SplitAp
+from cli.output import Format, console, mega, percent, show_json, text
+
+_LABELS = {
+    "base": "base",
+    "best": "best",
+    "control": "control",
+    "equal_macs_control": "equal-MACs control",
+    "front": "front",
+}
+_LINE = 100
+"""Characters per line of the verdict and the notes."""
+
+
+def show_report(report: Report, output: Format) -> None:
+    """Print a report as text and tables, or as JSON."""
+    if output is Format.JSON:
+        show_json(report.model_dump(mode="json"))
+        return
+    print_report(console(), report)
+
+
+def print_report(to: Console, report: Report) -> None:
+    """Print a report to a console."""
+    to.print(paragraph(report.verdict), highlight=False, markup=False)
+    columns = ("DETECTOR", "TRIAL", "RESOLUTION", f"AP % ON {report.split.upper()}")
+    figures = ("VALIDATION AP %", "M MACS", "M PARAMS", "LATENCY MS")
+    rows = (_detector(each) for each in report.detectors)
+    to.print(_table("Base, best and controls", (*columns, *figures), rows))
+    header = ("BEST AGAINST", "AT", "POINTS OF AP", "95 % INTERVAL", "MACS RATIO", "CONCLUSION")
+    title = f"Paired differences on the {report.split} split"
+    to.print(_table(title, header, (_difference(each) for each in _distinct(report.differences))))
+    if report.compared_teachers:
+        to.print(
+            f"Teachers were better than their students in {report.better_teachers} of "
+            f"{report.compared_teachers} trials.",
+            highlight=False,
+        )
+    for note in report.notes:
+        to.print(paragraph(f"- {note}"), highlight=False, markup=False)
+
+
+def with_interval(measured: SplitAp | None) -> str | None:
+    """Format an AP with its interval, in percent; None if it was not measured."""
+    if measured is None or measured.low is None or measured.high is None:
+        return None if measured is None else percent(measured.ap)
+    return f"{percent(measured.ap)} [{percent(measured.low)}, {percent(measured.high)}]"
+
+
+def paragraph(content: str) -> str:
+    """Break a text into lines."""
+    return textwrap.fill(content, _LINE, subsequent_indent="  " if content[:2] == "- " else "")
+
+
+def _detector(each: ReportedDetector) -> list[object]:
+    return [
+        _LABELS[each.label],
+        each.trial,
+        f"{each.resolution}" + (" (its best)" if each.is_own_best else ""),
+        with_interval(each.measured),
+        percent(each.validation_ap),
+        f"{each.macs / 1e6:.1f}",
+        mega(each.params),
+        f"{1000 * each.latency_s:.1f}",
+    ]
+
+
+def _difference(each: ReportedDifference) -> list[object]:
+    measured = each.low is not None and each.high is not None
+    return [
+        _LABELS[each.reference],
+        f"{each.resolution} against {each.reference_resolution}",
+        f"{100 * each.ap:+.1f}",
+        f"{100 * (each.low or 0):+.1f} to {100 * (each.high or 0):+.1f}" if measured else None,
+        f"{each.macs_ratio:.2f}",
+        each.conclusion,
+    ]
+
+
+def _distinct(differences: Iterable[ReportedDifference]) -> Iterator[ReportedDifference]:
+    """Yield differences; one of each pair where the best resolutions are equal anyway."""
+    seen = set()
+    for each in differences:
+        key = (each.reference, each.reference_resolution)
+        if key not in seen:
+            seen.add(key)
+            yield each
+
+
+def _table(title: str, header: Iterable[str], rows: Iterable[list[object]]) -> Table:
+    table = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
+    for column in header:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(text(value)) for value in row))
+    return table

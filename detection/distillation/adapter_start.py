@@ -1,0 +1,205 @@
+"""Starts linear adapters where they fit: by least squares, before the first step of a training.
+
+The student's features are read as the losses will read them: in train mode, on training images with
+their augmentation, at the places that the method compares. The map is the one of
+`detection.least_squares`, as for adaptation costs, with a small ridge. A convolution with a 3x3
+kernel gets the map as its centre tap, and its other taps are 0.
+
+The same pass measures the variance of the teacher's features, the unit of losses with
+`normalise: teacher_variance`.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import reduce
+from math import ceil
+from operator import add
+
+import torch
+from torch import Tensor, distributed
+
+from detection.data.batches import Batch
+from detection.data_parallel import is_distributed
+from detection.distillation.adapters import ChannelAdapter
+from detection.distillation.compared import Compared
+from detection.distillation.distiller import Distiller
+from detection.distillation.method import DistillationMethod
+from detection.distillation.taps import StudentTaps
+from detection.least_squares import NormalEquations, with_constant
+
+RIDGE = 1e-4
+"""Penalty on the weights, as a share of the squared error."""
+MOST_CELLS = 16384
+"""Largest number of cells that a batch gives at one place; evenly spaced ones, if it has more."""
+
+Key = tuple[int, str, str]
+"""Number of the teacher, name of the method, name of the place."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Sums:
+    """Sums over the cells of one place."""
+
+    equations: NormalEquations
+    """Those of the adapter; without an adapter, with the constant as only input."""
+    squares: Tensor
+    """O: squared outputs."""
+
+    @classmethod
+    def of(cls, compared: Compared) -> "Sums":
+        """Return the sums over a batch."""
+        outputs = _rows(compared.teacher)
+        if compared.adapter is None:
+            inputs = outputs.new_zeros(len(outputs), 0)
+        else:
+            inputs = _widened(_rows(compared.student), compared.adapter.in_channels)
+        rows = with_constant(inputs)
+        return cls(
+            equations=NormalEquations(gram=rows.T @ rows, cross=rows.T @ outputs),
+            squares=outputs.square().sum(dim=0),
+        )
+
+    def __add__(self, other: "Sums") -> "Sums":
+        return Sums(
+            equations=self.equations + other.equations, squares=self.squares + other.squares
+        )
+
+    def over_ranks(self) -> "Sums":
+        """Return the sums over all data-parallel ranks."""
+        if is_distributed():
+            for value in (self.equations.gram, self.equations.cross, self.squares):
+                distributed.all_reduce(value)
+        return self
+
+    @property
+    def variance(self) -> float:
+        """The variance of an output, averaged over outputs; 0 without samples."""
+        n = self.equations.num_samples
+        means = self.equations.cross[-1] / max(n, 1)
+        return max(float((self.squares / max(n, 1) - means.square()).mean()), 0.0)
+
+    def explained(self, adapter: ChannelAdapter) -> float:
+        """Return the share of the outputs' variance that the adapter's centre tap explains."""
+        equations, outputs = self.equations, len(self.squares)
+        assert adapter.bias is not None  # adapters have one
+        weight = torch.cat([adapter.centre, adapter.bias[:, None]], dim=1)[:outputs].double().T
+        error = (
+            self.squares.sum()
+            - 2 * (weight * equations.cross).sum()
+            + (weight * (equations.gram @ weight)).sum()
+        )
+        total = self.variance * outputs * equations.num_samples
+        return 1 - float(error) / total if total else 0.0
+
+
+class AdapterStart:
+    """One pass over training images that starts the new adapters of a distiller, and measures its
+    teachers' variances.
+
+    New are adapters that were not inherited, and the outputs of inherited ones that no earlier
+    teacher was wide enough to use.
+
+    Attributes:
+        num_images: Wanted number of training images; 0 if there is nothing to start or measure.
+    """
+
+    def __init__(self, distiller: Distiller) -> None:
+        self._distiller = distiller
+        self._sums: dict[Key, Sums] = {}
+        self._adapters: dict[Key, ChannelAdapter | None] = {}
+        methods = distiller.methods.values()
+        self.num_images = max((m.start_images for m in methods if self._is_started(m)), default=0)
+
+    @torch.no_grad()
+    def add(self, student: StudentTaps, batch: Batch | None = None) -> None:
+        """Add the cells of a batch.
+
+        Args:
+            student: The student's taps.
+            batch: The teachers' batch; None for the student's.
+        """
+        for number, (methods, teacher) in enumerate(self._distiller.sets(student, batch)):
+            for name, method in methods.items():
+                if self._is_started(method):
+                    self._add(number, name, method.compared(student, teacher))
+
+    @torch.no_grad()
+    def finish(self) -> tuple[str, ...]:
+        """Start the adapters and set the variances.
+
+        Returns:
+            What was done, in sentences.
+        """
+        for key, sums in self._sums.items():
+            self._sums[key] = sums.over_ranks()
+        return tuple(self._finish())
+
+    def _is_started(self, method: DistillationMethod) -> bool:
+        if method.variance is not None:
+            return True
+        if method.start != "least_squares":
+            return False
+        new = self._distiller.adapters_are_new
+        return any(new or a.num_used() < a.out_channels for a in method.linear_adapters)
+
+    def _add(self, number: int, name: str, places: Mapping[str, Compared]) -> None:
+        for place, compared in places.items():
+            key, found = (number, name, place), Sums.of(compared)
+            self._sums[key] = self._sums[key] + found if key in self._sums else found
+            self._adapters[key] = compared.adapter
+
+    def _finish(self) -> Iterator[str]:
+        several = len({number for number, *_ in self._sums}) > 1
+        for number, name in dict.fromkeys((number, name) for number, name, _ in self._sums):
+            method = self._distiller.set_of(number)[name]
+            places = {key[2]: sums for key, sums in self._sums.items() if key[:2] == (number, name)}
+            if method.variance is not None:
+                for index, sums in enumerate(places.values()):
+                    method.variance.set(index, sums.variance)
+            if method.start == "least_squares":
+                title = f"{name} of teacher {number}" if several else name
+                yield from self._start(title, self._by_adapter(number, name))
+
+    def _by_adapter(self, number: int, name: str) -> list[tuple[ChannelAdapter, dict[str, Sums]]]:
+        """Return a method's adapters, each with its places."""
+        found: dict[int, tuple[ChannelAdapter, dict[str, Sums]]] = {}
+        for key, adapter in self._adapters.items():
+            if key[:2] == (number, name) and adapter is not None:
+                found.setdefault(id(adapter), (adapter, {}))[1][key[2]] = self._sums[key]
+        return list(found.values())
+
+    def _start(
+        self, title: str, adapters: list[tuple[ChannelAdapter, dict[str, Sums]]]
+    ) -> Iterator[str]:
+        shares: dict[str, float] = {}
+        for adapter, places in adapters:
+            total = reduce(add, places.values())
+            first = 0 if self._distiller.adapters_are_new else adapter.num_used()
+            if first >= len(total.squares):
+                continue  # inherited, and it fits
+            cells, wanted = total.equations.num_samples, adapter.in_channels + 2
+            if cells < wanted:
+                yield (
+                    f"{title}: the adapter {', '.join(places)} keeps its random start: the "
+                    f"training images have {cells} cells there, and least squares need {wanted}"
+                )
+                continue
+            adapter.start(total.equations.solve(RIDGE), first)
+            shares |= {place: sums.explained(adapter) for place, sums in places.items()}
+        if shares:
+            found = ", ".join(f"{share:.0%} {place}" for place, share in shares.items())
+            yield (
+                f"{title}: new adapters start by least squares and explain {found} of the "
+                "teacher's variance"
+            )
+
+
+def _rows(features: Tensor) -> Tensor:
+    """N x C x H x W -> n x C, float64; at most MOST_CELLS evenly spaced cells."""
+    rows = features.detach().permute(0, 2, 3, 1).flatten(0, 2)
+    return rows[:: max(1, ceil(len(rows) / MOST_CELLS))].double()
+
+
+def _widened(rows: Tensor, channels: int) -> Tensor:
+    """Append zeros for the channels that a narrow subnet of an elastic student lacks."""
+    return torch.nn.functional.pad(rows, (0, channels - rows.shape[1]))

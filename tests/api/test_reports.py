@@ -1,0 +1,194 @@
+"""The report of a search over HTTP."""
+
+from dataclasses import replace
+
+import httpx
+import numpy as np
+import pytest
+
+from searchd.domain.lifecycle import SearchStatus
+from searchd.messages.reports import SanityChecks
+from searchd.messages.tasks import SplitMeasurement
+from searchd.store import Database, Lease
+from searchd.store.models import FinalSplit
+from searchd.store.runs import split_evaluations, trials
+from searchd.store.work import queue
+from tests.searchd.store.factories import (
+    base_proposal,
+    control_proposal,
+    run_trial,
+    search_proposal,
+    start_search,
+    succeeded,
+)
+
+SHARED = np.random.default_rng(0).normal(0, 0.05, 1000)
+"""What the resamples of all detectors have in common."""
+
+
+def measurement(ap: float, own: float = 0.005, seed: int = 1) -> SplitMeasurement:
+    """An AP whose resamples vary by their images, and a little by the detector."""
+    resampled = ap + SHARED + np.random.default_rng(seed).normal(0, own, 1000)
+    return SplitMeasurement(
+        ap=ap,
+        ap50=0.7,
+        ap75=0.5,
+        ap_small=-1,
+        ap_medium=0.5,
+        ap_large=0.5,
+        num_images=40,
+        resampled=tuple(resampled.tolist()),
+    )
+
+
+def search(
+    database: Database, *, teacher_ap: float | None = None, end: bool = True
+) -> tuple[str, Lease]:
+    """Base, two trials and a control with APs of 40, 60, 50 and 55 % on validation."""
+    row, lease = start_search(database)
+    checks = SanityChecks(teacher_ap=teacher_ap, teacher_ap_floor=0.4)
+    run_trial(database, lease, base_proposal(), succeeded("base", ap=0.4))
+    for number, ap in ((0, 0.6), (1, 0.5)):
+        done = replace(succeeded(str(number), ap=ap, macs=1e9), checks=checks)
+        run_trial(database, lease, search_proposal(number), done)
+    run_trial(database, lease, control_proposal(1), succeeded("control-1", ap=0.55))
+    if end:
+        with database.write() as session:
+            queue.finish(session, lease, SearchStatus.SUCCEEDED, "budget spent")
+    return row.id, lease
+
+
+def measure(database: Database, lease: Lease, split: FinalSplit, **aps: float) -> None:
+    """Record APs on a split at 96x96, by the trial's name with _ for -."""
+    with database.write() as session:
+        run_id = lease.work_id.removeprefix("search-")
+        found = {
+            trials.get(session, f"{run_id}-{name.strip('t').replace('_', '-')}")
+            .evaluations[1]
+            .id: measurement(ap, seed=number)
+            for number, (name, ap) in enumerate(aps.items())
+        }
+        split_evaluations.record(session, lease, split, found)
+
+
+def test_the_test_split_decides_and_its_intervals_are_shown(
+    http: httpx.Client, database: Database
+) -> None:
+    _, lease = search(database, end=False)
+    measure(database, lease, FinalSplit.TEST, base=0.42, t0=0.5, control_1=0.499)
+    with database.write() as session:
+        queue.finish(session, lease, SearchStatus.SUCCEEDED, "budget spent")
+
+    found = http.get("/searches/first/report").json()
+
+    assert (found["split"], found["num_images"]) == ("test", 40)
+    assert found["verdict"] == (
+        "The best detector is trial 0. It is better than the base: +8.0 points of AP, 95 % "
+        "interval +6.6 to +9.3, with 0.50 x its MACs. It cannot be distinguished from the control "
+        "(the base trained as long, without teacher): +0.1 points of AP, 95 % interval -1.3 to "
+        "+1.4, with 0.50 x its MACs. A gain in AP over every reference is not shown; more images "
+        "narrow the intervals. Figures are of the test split (40 images), which did not select "
+        "the best detector."
+    )
+    labels = [(d["label"], d["trial"], d["measured"]["ap"]) for d in found["detectors"]]
+    assert labels == [("base", "base", 0.42), ("best", "0", 0.5), ("control", "control-1", 0.499)]
+    best = found["detectors"][1]
+    assert best["validation_ap"] == 0.6
+    assert best["measured"]["low"] < 0.42 < 0.58 < best["measured"]["high"]
+    assert [(d["reference"], d["at"], d["conclusion"]) for d in found["differences"]] == [
+        ("base", "equal_resolution", "better"),
+        ("base", "own_best", "better"),
+        ("control", "equal_resolution", "undecided"),
+        ("control", "own_best", "undecided"),
+    ]
+    assert [(d["trial"], d["resolution"]) for d in found["front"]] == [("0", "96x96")]
+
+
+def test_without_a_test_split_the_gain_may_be_selection(
+    http: httpx.Client, database: Database
+) -> None:
+    _, lease = search(database, end=False)
+    measure(database, lease, FinalSplit.VALIDATION, base=0.4, t0=0.6, control_1=0.55)
+    with database.write() as session:
+        queue.finish(session, lease, SearchStatus.SUCCEEDED, "budget spent")
+
+    found = http.get("/searches/first/report").json()
+
+    assert found["split"] == "validation"
+    assert "A part of this gain may be selection." in found["verdict"]
+    # Two trials that differ by 10 points: 0.56 standard deviations of 7.1 points.
+    assert found["expected_optimism"] == pytest.approx(0.04, abs=0.005)
+    selection, split, *_ = found["notes"]
+    assert "the expected optimism of the best score is 3.8 points at most" in selection
+    assert "has no test split" in split
+
+
+def test_a_search_without_measurements_claims_nothing(
+    http: httpx.Client, database: Database
+) -> None:
+    search(database)
+
+    found = http.get("/searches/first/report").json()
+
+    assert found["num_images"] is None
+    assert "Against the base: +20.0 points of AP, without an interval, with" in found["verdict"]
+    assert "Without intervals, a gain cannot be told from chance." in found["verdict"]
+    assert {d["conclusion"] for d in found["differences"]} == {"unknown"}
+    assert [d["measured"] for d in found["detectors"]] == [None, None, None]
+
+
+@pytest.mark.parametrize(
+    ("teacher_ap", "better", "advised"), [(0.3, 0, True), (0.7, 2, False), (None, 0, False)]
+)
+def test_weak_teachers_are_named(
+    http: httpx.Client, database: Database, teacher_ap: float | None, better: int, advised: bool
+) -> None:
+    search(database, teacher_ap=teacher_ap)
+
+    found = http.get("/searches/first/report").json()
+
+    assert found["better_teachers"] == better
+    assert found["compared_teachers"] == (0 if teacher_ap is None else 2)
+    advice = [note for note in found["notes"] if note.startswith("Teachers were better")]
+    assert [note.partition(",")[0] for note in advice] == (
+        ["Teachers were better than their students in 0 of 2 trials"] if advised else []
+    )
+
+
+def test_a_search_that_runs_has_a_provisional_report(
+    http: httpx.Client, database: Database
+) -> None:
+    search(database, end=False)
+
+    assert http.get("/searches/first/report").json()["notes"][0] == (
+        "The search is running; this report is provisional."
+    )
+
+
+def test_there_is_nothing_to_report_before_a_trial_is_accepted(
+    http: httpx.Client, database: Database
+) -> None:
+    _, lease = start_search(database)
+    run_trial(database, lease, base_proposal())
+
+    answer = http.get("/searches/first/report")
+
+    assert answer.status_code == 409
+    assert "has no accepted trial yet" in answer.json()["detail"]
+
+
+def test_points_of_the_front_have_their_ap_on_the_test_split(
+    http: httpx.Client, database: Database
+) -> None:
+    _, lease = search(database, end=False)
+    measure(database, lease, FinalSplit.TEST, t0=0.5)
+
+    found = http.get("/searches/first/pareto").json()
+
+    assert found["split"] == "validation"
+    tests = {
+        (p["trial"], p["evaluation"]["resolution"]): p["test"] and p["test"]["ap"]
+        for p in (*found["front"], *found["dominated"])
+    }
+    assert tests[("0", "96x96")] == 0.5
+    assert [ap for ap in tests.values() if ap is not None] == [0.5]
