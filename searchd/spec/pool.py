@@ -70,7 +70,24 @@ class ShrinkPhaseSpec(Spec):
     distil: bool
     """Whether subnets are distilled from the supernet as it was after the first phase
     (docs/papers.md 1.7). In the first phase it is allowed only with `start_from`, whose supernet
-    then teaches."""
+    then teaches, or with `in_place`."""
+    sandwich: int = Field(default=0, ge=0)
+    """Number of random subnets that every step trains beside the largest and the smallest one of
+    the phase, on the same images (the sandwich rule of BigNAS). 0: every step trains one random
+    subnet."""
+    in_place: bool = False
+    """Whether the largest subnet, as it is in the same step, teaches the others, instead of the
+    supernet as it was after the first phase (in-place distillation of BigNAS). Needs `distil` and
+    `sandwich`."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.in_place and not (self.distil and self.sandwich):
+            raise ValueError(
+                f"phase {self.name}: in_place distils from the largest subnet, which every step of "
+                "a sandwich trains; give distil: true and a sandwich of at least 1"
+            )
+        return self
 
 
 PAPER_PHASES = (
@@ -195,7 +212,8 @@ class PoolSpec(Spec):
             object.__setattr__(self, "training", training)
 
     def _check_start(self) -> None:
-        if self.start_from is None and self.phases[0].distil:
+        first = self.phases[0]
+        if self.start_from is None and first.distil and not first.in_place:
             raise ValueError(
                 f"phase {self.phases[0].name}: the first phase cannot distil, since it trains the "
                 "supernet that is the teacher of the later phases"
