@@ -87,7 +87,8 @@ def test_the_test_split_decides_and_its_intervals_are_shown(
         "The best detector is trial 0. It is better than the base: +8.0 points of AP, 95 % "
         "interval +6.6 to +9.3, with 0.50 x its MACs. It cannot be distinguished from the control "
         "(the base trained as long, without teacher): +0.1 points of AP, 95 % interval -1.3 to "
-        "+1.4, with 0.50 x its MACs. A gain in AP over every reference is not shown; more images "
+        "+1.4, with 0.50 x its MACs. A gain in AP over every reference is not shown; nor is a "
+        "loss, and the best needs only 0.50 x the MACs of the references or less. More images "
         "narrow the intervals. Figures are of the test split (40 images), which did not select "
         "the best detector."
     )
