@@ -50,7 +50,7 @@ def accident(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], Any
 
     def arrange(at_step: int, what: Callable[[], Any]) -> list[int]:
         steps: list[int] = []
-        losses = Training._losses
+        losses = Training.losses
         left = [what]
 
         def watched(self: Any, *arguments: Any) -> Any:
@@ -59,7 +59,7 @@ def accident(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], Any
                 return left.pop()()
             return losses(self, *arguments)
 
-        monkeypatch.setattr(Training, "_losses", watched)
+        monkeypatch.setattr(Training, "losses", watched)
         return steps
 
     return arrange
