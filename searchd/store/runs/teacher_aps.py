@@ -60,8 +60,8 @@ def forecast_warning(session: Session, spec: SearchSpec) -> str | None:
     and an earlier search on the data set had the same base and head; None otherwise.
 
     The search would be accepted, so all its teachers exist."""
-    pool = session.scalar(select(PoolRow).where(PoolRow.name == spec.pool))
-    aps = {each.teacher: each.ap for each in measured(session, spec, pool and pool.id)}
+    pool_id = session.scalar(select(PoolRow.id).where(PoolRow.name == spec.pool))
+    aps = {each.teacher: each.ap for each in measured(session, spec, pool_id)}
     if not aps or isinstance(spec.strategy, PoolSearchSpec):
         return None
     base = _base_ap_of_earlier(session, spec)

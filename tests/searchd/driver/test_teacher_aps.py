@@ -14,7 +14,7 @@ from searchd.driver.trial_loop import _PoolGate
 from searchd.messages.reports import EvaluatedSubnet, SanityChecks
 from searchd.search.strategies.joint_detnas import JointDetNas
 from searchd.settings import Settings
-from searchd.spec import BaseSpec, TeachersSpec, TrainingSpec
+from searchd.spec import BaseSpec, SearchSpec, TeachersSpec, TrainingSpec
 from searchd.store import Database
 from searchd.store.models import EventRow, SearchRow
 from searchd.store.resources import pools, searches
@@ -57,6 +57,12 @@ class Search:
     def row(self) -> SearchRow:
         with self.database.read() as session:
             return session.get_one(SearchRow, self.id)
+
+    @property
+    def spec(self) -> SearchSpec:
+        spec = self.row.spec
+        assert isinstance(spec, SearchSpec)
+        return spec
 
     @property
     def warning(self) -> str | None:
@@ -187,7 +193,7 @@ def test_the_ap_that_a_trial_measures_reaches_the_strategy(strong: Search) -> No
 
 
 def test_a_forecast_warns_once_an_earlier_search_has_trained_the_base(weak: Search) -> None:
-    same = weak.row.spec.model_copy(update={"name": "second"})
+    same = weak.spec.model_copy(update={"name": "second"})
     other = same.model_copy(update={"base": BaseSpec(backbone="resnet50")})
     with weak.database.read() as session:
         found = teacher_aps.forecast_warning(session, same)
@@ -198,4 +204,4 @@ def test_a_forecast_warns_once_an_earlier_search_has_trained_the_base(weak: Sear
 
 def test_a_forecast_does_not_warn_of_a_good_teacher(strong: Search) -> None:
     with strong.database.read() as session:
-        assert teacher_aps.forecast_warning(session, strong.row.spec) is None
+        assert teacher_aps.forecast_warning(session, strong.spec) is None
