@@ -48,6 +48,7 @@ from searchd.spec.pretrained import PretrainedSpec
 from searchd.spec.search import (
     BaseSpec,
     BudgetSpec,
+    ControlSpec,
     MmdetSpec,
     ScoreSpec,
     SearchSpec,
@@ -99,6 +100,7 @@ __all__ = [
     "ACTION",
     "BaseSpec",
     "BudgetSpec",
+    "ControlSpec",
     "CropSpec",
     "DETECTOR",
     "DatasetSpec",

@@ -23,7 +23,7 @@ def search_work(spec: SearchSpec) -> SearchWork:
         trial=training_of(spec.trial, backbone, gpus, has_teacher=True),
         evaluated_areas=_areas(spec.trial.resolutions),
         trials=_trials(spec),
-        has_controls=spec.control,
+        control_chains=spec.controls.equal_length + spec.controls.equal_macs,
         repetitions=0 if spec.noise is None else spec.noise.seeds - 1,
         confirms=spec.confirm,
         resources=_resources(spec.resources),

@@ -16,6 +16,7 @@ from searchd.store.work import queue
 from tests.searchd.store.factories import (
     base_proposal,
     control_proposal,
+    macs_control_proposal,
     run_trial,
     search_proposal,
     start_search,
@@ -102,6 +103,27 @@ def test_the_test_split_decides_and_its_intervals_are_shown(
         ("control", "own_best", "undecided"),
     ]
     assert [(d["trial"], d["resolution"]) for d in found["front"]] == [("0", "96x96")]
+
+
+def test_the_equal_macs_control_is_compared_where_there_is_one(
+    http: httpx.Client, database: Database
+) -> None:
+    _, lease = search(database, end=False)
+    done = succeeded("macs-control-1", ap=0.45, macs=1e9)
+    run_trial(database, lease, macs_control_proposal(1), done)
+    aps = {"base": 0.42, "t0": 0.5, "control_1": 0.45, "macs_control_1": 0.4}
+    measure(database, lease, FinalSplit.TEST, **aps)
+
+    found = http.get("/searches/first/report").json()
+
+    last = found["differences"][-1]
+    assert (last["reference"], last["reference_trial"]) == ("equal_macs_control", "macs-control-1")
+    assert (last["macs_ratio"], last["conclusion"]) == (1.0, "better")
+    assert last["ap"] == pytest.approx(0.1)
+    assert (
+        "the equal-MACs control (the base pruned at once and trained as long)" in found["verdict"]
+    )
+    assert "The search gained." in found["verdict"]
 
 
 def test_without_a_test_split_the_gain_may_be_selection(

@@ -6,7 +6,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from searchd.domain.errors import ConflictError
-from searchd.domain.lifecycle import PoolStatus, WorkKind, is_final
+from searchd.domain.lifecycle import PoolStatus, WorkKind
+from searchd.domain.transitions import is_final
 from searchd.domain.trial import Artifact, Outcome
 from searchd.messages.files import SUPERNET
 from searchd.messages.reports import PoolProgress, PoolReport

@@ -53,11 +53,11 @@ def accident(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], Any
         losses = Training.losses
         left = [what]
 
-        def watched(self: Any, *arguments: Any) -> Any:
+        def watched(self: Any, *arguments: Any, **options: Any) -> Any:
             steps.append(self._step)
             if self._step == at_step and left:
                 return left.pop()()
-            return losses(self, *arguments)
+            return losses(self, *arguments, **options)
 
         monkeypatch.setattr(Training, "losses", watched)
         return steps
