@@ -85,7 +85,8 @@ def phase_of(pool: PoolSpec, phase: ShrinkPhaseSpec) -> Training:
         backbone=space.architecture(space.largest),
         has_teacher=phase.distil,
         on_gpu=pool.gpus_per_worker > 0,
-        mean_area=mean(_areas(pool.space.resolutions)),
+        # A sandwich sees every image with several subnets, which takes as long as more pixels.
+        mean_area=mean(_areas(pool.space.resolutions)) * phase.subnets_per_step,
         epochs=phase.epochs,
     )
 

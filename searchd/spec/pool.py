@@ -80,6 +80,11 @@ class ShrinkPhaseSpec(Spec):
     supernet as it was after the first phase (in-place distillation of BigNAS). Needs `distil` and
     `sandwich`."""
 
+    @property
+    def subnets_per_step(self) -> int:
+        """The number of subnets that every step trains."""
+        return self.sandwich + 2 if self.sandwich else 1
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.in_place and not (self.distil and self.sandwich):

@@ -15,6 +15,7 @@ from elastic_pool.schedule import Phase, phases, sandwich_at
 from elastic_pool.training import PoolTraining
 from searchd.domain.subnet import Subnet
 from searchd.spec import PoolSpec
+from searchd.spec.forecasts import phase_of
 from tests.elastic_pool.tiny import TINY_SPACE, make_pool_spec
 
 pytestmark = pytest.mark.timeout(60)  # real detectors are trained
@@ -132,3 +133,10 @@ def test_in_place_distillation_needs_a_teacher_in_every_step(changes: dict[str, 
 def test_without_in_place_the_first_phase_has_no_teacher() -> None:
     with pytest.raises(ValidationError, match="first phase cannot distil"):
         pool(in_place=False)
+
+
+def test_a_forecast_counts_every_subnet_of_a_step() -> None:
+    spec = pool(sandwich=2)
+    alone = pool(sandwich=0, in_place=False, distil=False)
+    several, one = phase_of(spec, spec.phases[0]), phase_of(alone, alone.phases[0])
+    assert several.mean_area == 4 * one.mean_area
