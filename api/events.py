@@ -7,7 +7,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import ServerSentEvent
 
 from api.schemas import Event
-from searchd.domain.lifecycle import is_final
+from searchd.domain.transitions import is_final
 from searchd.store import Database, events
 from searchd.store.models import EventRow
 from searchd.store.work import queue

@@ -41,7 +41,7 @@ def completed_head(given: Mapping[str, Any], found: Detector, source: str) -> He
     """Return the head of a loaded detector, with the given settings where they are free.
 
     Args:
-        given: The fields of `HeadSpec` that were given.
+        given: The fields of `HeadSpec` that were given, as in JSON.
         found: The loaded detector.
         source: Its file or folder, for the message.
 
@@ -49,9 +49,9 @@ def completed_head(given: Mapping[str, Any], found: Detector, source: str) -> He
         CheckpointError: A given setting that the weights depend on differs from the detector's.
     """
     head = HeadSpec.of(found)
-    wanted = head.model_copy(update=dict(given))
+    wanted = HeadSpec.model_validate(head.model_dump() | dict(given))
     check_head(wanted.detector(found.architecture, found.num_classes), found, source)
-    free = {name: given[name] for name in _NOT_IN_WEIGHTS if name in given}
+    free = {name: getattr(wanted, name) for name in _NOT_IN_WEIGHTS}
     return head.model_copy(update=free)
 
 

@@ -310,7 +310,7 @@ class Training:
         views = self.batches.largest_views(num_images, largest, self._teacher_resolution or largest)
         self._enter_train_mode()
         torch.manual_seed(self.seed_of(0))
-        losses = self._losses(*(view.to(self._device) for view in views))
+        losses = self.losses(*(view.to(self._device) for view in views))
         self._precision.backward(torch.stack(list(losses.values())).sum())
         self.model.zero_grad()
 
@@ -328,7 +328,7 @@ class Training:
         torch.manual_seed(self.seed_of(self._step))
         self._optimizer.set_rate(self._step)
 
-        losses = self._losses(batch, teacher_batch)
+        losses = self.losses(batch, teacher_batch)
         values = self._backward(losses)
         own = [each.optimizer for each in self._own.values()]
         self._precision.unscale([self._optimizer.optimizer, *own])
@@ -399,13 +399,14 @@ class Training:
         teachers = self._distiller.teachers if self._distiller else ()
         return self._precision.networks((self.model, *teachers))
 
-    def _losses(self, batch: Batch, teacher_batch: Batch) -> dict[str, Tensor]:
+    def losses(self, own: Batch, teachers: Batch, *, distils: bool = True) -> dict[str, Tensor]:
+        """Compute the losses of a step: of the student's batch, and that of the teachers."""
         with self._networks():
-            if self._distiller:
-                step = student_step(self.model, batch, self._step)
-                losses = step.losses | self._distiller(step.taps, teacher_batch)
+            if self._distiller and distils:
+                step = student_step(self.model, own, self._step)
+                losses = step.losses | self._distiller(step.taps, teachers)
             else:
-                losses = plain_losses(self.model, batch)
+                losses = plain_losses(self.model, own)
         if self._spec.bn_l1:
             losses["bn_l1"] = self._spec.bn_l1 * bn_l1(self.model.backbone)
         return losses

@@ -23,7 +23,12 @@ class Phase:
     training: TrainingSpec
     """The pool's training settings, with this phase's epochs and initial learning rate."""
     distil: bool
-    """Whether the supernet from the end of phase 0 teaches."""
+    """Whether the supernet teaches; see `PoolTraining`."""
+    sandwich: int
+    """Number of random subnets in each step beside the largest and the smallest; 0: one random
+    subnet alone."""
+    in_place: bool
+    """Whether the largest subnet teaches as it is in the same step."""
 
     @property
     def sorts_channels(self) -> bool:
@@ -47,6 +52,8 @@ def phases(pool: PoolSpec) -> tuple[Phase, ...]:
                 update={"epochs": phase.epochs, "learning_rate": phase.learning_rate}
             ),
             distil=phase.distil,
+            sandwich=phase.sandwich,
+            in_place=phase.in_place,
         )
         for index, phase in enumerate(pool.phases)
     )
@@ -82,3 +89,11 @@ def subnet_at(phase: Phase, *, seed: int, step: int) -> Subnet:
     training draws the same subnets.
     """
     return phase.space.sample(random.Random(f"subnet-{seed}-{phase.index}-{step}"))
+
+
+def sandwich_at(phase: Phase, *, seed: int, step: int) -> tuple[Subnet, ...]:
+    """Return the subnets that are trained in iteration `step` of a phase with a sandwich: the
+    largest, the smallest, then random ones, which may repeat. Depends on the arguments alone."""
+    rng = random.Random(f"sandwich-{seed}-{phase.index}-{step}")
+    drawn = (phase.space.sample(rng) for _ in range(phase.sandwich))
+    return (phase.space.largest, phase.space.smallest, *drawn)

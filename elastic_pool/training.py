@@ -1,12 +1,13 @@
 """Trains a pool by progressive shrinking, one iteration at a time.
 
 Joint-DetNAS section A.1.3, docs/papers.md 1.7. Phase 0 trains the supernet alone. Later phases
-train one random subnet per iteration, taught by the supernet from the end of phase 0.
+train one random subnet per iteration, taught by the supernet from the end of phase 0. A training
+that continues another pool may begin with such a phase; the supernet that it starts from teaches.
 `detection.training` does the iterations; the caller stores the checkpoints.
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,7 +19,8 @@ from detection.data.coco import CocoSplit
 from detection.distillation.distiller import Distiller, pair_of
 from detection.iteration import Iteration
 from detection.training import Training
-from elastic_pool.schedule import Phase, phases, subnet_at
+from elastic_pool.sandwich import SandwichTraining, normalise_by_batch
+from elastic_pool.schedule import Phase, phases, sandwich_at, subnet_at
 from elastic_pool.sorting import sort_channels
 from elastic_pool.supernet import Supernet, extract
 from searchd.messages.reports import EpochMetrics, PhaseEpoch
@@ -50,6 +52,7 @@ class PoolTraining:
         spec: PoolSpec,
         split: CocoSplit,
         *,
+        start: Mapping[str, Tensor] | None = None,
         device: torch.device | str = "cpu",
         rank: int = 0,
         world_size: int = 1,
@@ -58,6 +61,9 @@ class PoolTraining:
         Args:
             spec: The space, the phases and the training settings.
             split: Training images.
+            start: Weights of the trained supernet from which the training continues, with the
+                names of `Supernet.weights`; None: it starts anew. The channels keep their order in
+                the first phase, since the subnets were trained with it.
             device: Where to train.
             rank: Rank of this data-parallel process, from 0.
             world_size: Number of data-parallel processes; see `detection.training.Training`.
@@ -65,6 +71,7 @@ class PoolTraining:
         Raises:
             CheckpointError: The pretrained backbone cannot be loaded, or does not fit.
             DataError: The split has no object to train on.
+            RuntimeError: `start` does not fit the supernet.
         """
         self._spec, self._split = spec, split
         self._device, self._rank, self._world_size = device, rank, world_size
@@ -72,11 +79,16 @@ class PoolTraining:
         self._epochs_before: tuple[PhaseEpoch, ...] = ()
         """Metrics of the phases before the current one."""
         self._graduate: dict[str, Tensor] = {}
-        """Weights of the supernet from the end of phase 0, which teaches; empty before that."""
+        """Weights of the supernet that teaches: from the end of phase 0, or, if phase 0 distils,
+        from its start. Empty before that."""
         torch.manual_seed(spec.seed)
         self.supernet = Supernet(spec.space.space, spec.head, split.num_classes)
         self.notes = () if spec.pretrained is None else self.supernet.start_from(spec.pretrained)
+        if start is not None:
+            self.supernet.load(dict(start))
         self.phase = self._phases[0]
+        if self.phase.distil and not self.phase.in_place:
+            self._graduate = self._largest()
         self._distiller: Distiller | None = None
         self._training = self._begin()
 
@@ -145,8 +157,8 @@ class PoolTraining:
     def _advance(self) -> None:
         """Begin the next phase: store the graduate, sort the channels, carry adapters over."""
         self._epochs_before = self.epochs
-        if self.phase.index == 0:
-            self._graduate = extract(self.supernet, self.supernet.space.largest).weights
+        if self.phase.index == 0 and not self._graduate:
+            self._graduate = self._largest()
         adapters = self._distiller.state_dict() if self._distiller else {}
         self.phase = self._phases[self.phase.index + 1]
         if self.phase.sorts_channels:
@@ -157,33 +169,61 @@ class PoolTraining:
         if self._distiller and adapters:
             self._distiller.load_state_dict(adapters)
 
+    def _largest(self) -> dict[str, Tensor]:
+        return extract(self.supernet, self.supernet.space.largest).weights
+
     def _begin(self) -> Training:
         """Return the phase's training at its first step, with new adapters and a new optimizer."""
         seed = self.phase.seed(self._spec.seed)
         torch.manual_seed(seed)  # so that all ranks draw the same adapters
         self._distiller = self._make_distiller() if self.phase.distil else None
-        return Training(
-            self.supernet.detector,
-            self._split,
-            self.phase.training,
-            seed=seed,
-            distiller=self._distiller,
-            device=self._device,
-            step_context=self._activate,
-            rank=self._rank,
-            world_size=self._world_size,
+        settings: dict[str, Any] = {
+            "seed": seed,
+            "distiller": self._distiller,
+            "device": self._device,
+            "rank": self._rank,
+            "world_size": self._world_size,
+        }
+        split, spec = self._split, self.phase.training
+        if not self.phase.sandwich:
+            detector = self.supernet.detector
+            return Training(detector, split, spec, step_context=self._activate, **settings)
+        steps = _Steps()
+        return SandwichTraining(
+            self.supernet,
+            lambda: sandwich_at(self.phase, seed=self._spec.seed, step=steps.now),
+            split,
+            spec,
+            step_context=steps,
+            in_place=self._distiller.teacher if self._distiller and self.phase.in_place else None,
+            **settings,
         )
 
     def _make_distiller(self) -> Distiller:
-        """Return the distiller: Joint-DetNAS's losses (docs/papers.md 1.8), by the graduate."""
+        """Return the distiller: Joint-DetNAS's losses (docs/papers.md 1.8), by the graduate or
+        in place."""
         largest = self.supernet.space.largest
-        graduate = Student(detector=self.supernet.static(largest), weights=self._graduate)
-        teacher = load_student(graduate)
+        weights = self._largest() if self.phase.in_place else self._graduate
+        teacher = load_student(Student(detector=self.supernet.static(largest), weights=weights))
         pair = pair_of(self.supernet.detector, teacher, self._split)
-        return Distiller(MethodsSpec().methods, teacher, pair)
+        distiller = Distiller(MethodsSpec().methods, teacher, pair)
+        if self.phase.in_place:
+            normalise_by_batch(teacher)
+        return distiller
 
     def _activate(self, step: int) -> AbstractContextManager[object]:
         return self.supernet.active(subnet_at(self.phase, seed=self._spec.seed, step=step))
+
+
+class _Steps:
+    """Remembers the global step that a training has entered."""
+
+    def __init__(self) -> None:
+        self.now = 0
+
+    def __call__(self, step: int) -> AbstractContextManager[object]:
+        self.now = step
+        return nullcontext()
 
 
 def _phase_epoch(state: Mapping[str, Any]) -> PhaseEpoch:

@@ -21,7 +21,7 @@ from api.client.transport import ApiError, Transport, api_error, request_body
 from api.schemas.distillations import Distillation, DistillationDetails
 from api.schemas.forecasts import Forecast, PoolForecast
 from api.schemas.reports import Report
-from searchd.domain.lifecycle import is_final
+from searchd.domain.transitions import is_final
 from searchd.spec import (
     DatasetImport,
     DatasetSpec,

@@ -16,7 +16,7 @@ from searchd.search import forecasts as computed
 from searchd.spec import DistillationSpec, PoolSpec, SearchSpec
 from searchd.store import Database
 from searchd.store.resources import distillations, pools, searches
-from searchd.store.runs import forecasts
+from searchd.store.runs import forecasts, teacher_aps
 
 router = APIRouter()
 S = TypeVar("S", bound=schemas.Schema)
@@ -33,7 +33,9 @@ def forecast_search(
     spec = checks.completed(spec)
     refusals = _refusals(found, database, lambda s: searches.create(s, spec, owner=caller.name))
     with database.read() as session:
-        return _forecast(Forecast, refusals, forecasts.of_search(session, spec))
+        forecast = _forecast(Forecast, refusals, forecasts.of_search(session, spec))
+        warning = None if refusals else teacher_aps.forecast_warning(session, spec)
+        return forecast.model_copy(update={"teachers_warning": warning})
 
 
 @router.post("/distillations/forecast", tags=["distillations"])

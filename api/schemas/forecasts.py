@@ -47,3 +47,6 @@ class Forecast(Schema):
     """Largest disk space that the files of the run need, in bytes."""
     basis: list[str]
     """Basis of the forecast: earlier trials on the data set, or an estimate."""
+    teachers_warning: str | None = None
+    """Why the teachers of a search will hardly help, with what to do: none that was measured
+    exceeds the base of an earlier search by a margin. Null if one does, or is not known."""

@@ -105,6 +105,9 @@ def _compared(session: Session, search: SearchRow) -> dict[shown.Compared, Trial
     controls = [row for row in rows if row.role is TrialRole.CONTROL]
     if controls:
         found["control"] = controls[-1]
+    pruned = [row for row in rows if row.role is TrialRole.MACS_CONTROL]
+    if pruned:
+        found["equal_macs_control"] = pruned[-1]
     return found
 
 

@@ -25,7 +25,8 @@ from sqlalchemy import func, select
 
 from benchmarks.load.clients import DATASET, POOL, Promises, run
 from benchmarks.load.service import database_url, processes
-from searchd.domain.lifecycle import SearchStatus, is_final
+from searchd.domain.lifecycle import SearchStatus
+from searchd.domain.transitions import is_final
 from searchd.store import Database, Desired, Role
 from searchd.store.models import EventRow, SearchRow, WorkRow
 from searchd.store.resources import tokens

@@ -20,6 +20,8 @@ from searchd.spec import DatasetSpec, PoolSpec, SearchSpec
 EXAMPLE = Path(__file__).parents[2] / "examples" / "demo"
 KEY = "searchd-demo"
 """Idempotency key, by which a resumed demo finds what it had submitted."""
+NUM_TEST = 256
+"""Images of the test split. They cost seconds, and more of them narrow the intervals."""
 
 
 def demo(
@@ -102,7 +104,8 @@ def _shapes(folder: Path, seed: int) -> DatasetSpec:
     # Imported here since it imports torch, which other commands do not need.
     from detection.data.shapes import make_shapes
 
-    return make_shapes(folder.absolute() / "shapes", seed=seed, difficulty=0.1)
+    target = folder.absolute() / "shapes"
+    return make_shapes(target, seed=seed, num_test=NUM_TEST, difficulty=0.1)
 
 
 def _what_next(url: str, folder: Path, keep: bool) -> str:

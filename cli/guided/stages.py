@@ -14,6 +14,7 @@ from api import schemas
 from api.client import Client
 from cli.guided.watch import watch
 from searchd.domain.lifecycle import DatasetStatus, PoolStatus, SearchStatus
+from searchd.domain.trial import CONTROL_ROLES
 from searchd.spec import DatasetImport, DatasetSpec, PoolSpec, SearchSpec
 
 LOG_WIDTH = 160
@@ -146,7 +147,7 @@ def _is_running(search: schemas.SearchDetails, _trials: list[schemas.Trial]) -> 
 
 
 def _has_only_controls_left(search: schemas.SearchDetails, trials: list[schemas.Trial]) -> bool:
-    return _has_ended(search, trials) or any(trial.role == "control" for trial in trials)
+    return _has_ended(search, trials) or any(trial.role in CONTROL_ROLES for trial in trials)
 
 
 def _has_ended(search: schemas.SearchDetails, _trials: list[schemas.Trial]) -> bool:

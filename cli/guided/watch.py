@@ -12,7 +12,7 @@ from rich.text import Text
 from api import schemas
 from api.client import Client
 from searchd.domain.lifecycle import TrialStatus
-from searchd.domain.trial import TrialRole
+from searchd.domain.trial import CONTROL_ROLES, TrialRole
 from searchd.messages.reports import PoolProgress, Progress
 from searchd.spec import PoolSpec
 
@@ -146,10 +146,11 @@ def seconds_left(now: Snapshot) -> float | None:
     done = sum(t.finished_at is not None and t.role is TrialRole.SEARCH for t in now.trials)
     open_trials = max(0, spec.budget.max_trials - done) / spec.resources.trials_in_flight
     # The length of the control is known only at the end; a lineage of three is usual.
-    controls = [t for t in now.trials if t.role is TrialRole.CONTROL]
-    open_controls = sum(t.finished_at is None for t in controls) if controls else 3
+    controls = [t for t in now.trials if t.role in CONTROL_ROLES]
+    chains = spec.controls.equal_length + spec.controls.equal_macs
+    open_controls = sum(t.finished_at is None for t in controls) if controls else 3 * chains
     return max(left for left in preparing if left is not None) + trial_s * (
-        open_trials + (open_controls if spec.control else 0)
+        open_trials + open_controls
     )
 
 

@@ -171,6 +171,9 @@ def make_shapes(
     validation: Annotated[
         int, typer.Option(min=1, help="Number of images in the validation split.")
     ] = 64,
+    test: Annotated[
+        int, typer.Option(min=0, help="Number of images in the test split; 0 for none.")
+    ] = 0,
     image_size: Annotated[
         int, typer.Option(help="Width and height of every image in pixels.")
     ] = 96,
@@ -193,6 +196,7 @@ def make_shapes(
         seed=seed,
         num_train=train,
         num_validation=validation,
+        num_test=test,
         image_size=image_size,
         num_classes=classes,
         max_objects=max_objects,
@@ -201,11 +205,11 @@ def make_shapes(
     if output is Format.JSON:
         show_json(spec.model_dump(mode="json"))
         return
-    typer.echo(f"Drew {train} + {validation} images below {folder}. Register them with:")
-    typer.echo(
-        f"searchd dataset add {name} \\\n"
-        f"    --train-annotations {spec.train.annotations} \\\n"
-        f"    --train-images {spec.train.images} \\\n"
-        f"    --validation-annotations {spec.validation.annotations} \\\n"
-        f"    --validation-images {spec.validation.images}"
+    counts = " + ".join(str(count) for count in (train, validation, test) if count)
+    typer.echo(f"Drew {counts} images below {folder}. Register them with:")
+    options = (
+        f"--{name}-{part} {getattr(split, part)}"
+        for name, split in spec.splits.items()
+        for part in ("annotations", "images")
     )
+    typer.echo(" \\\n    ".join([f"searchd dataset add {name}", *options]))

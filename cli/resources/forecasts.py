@@ -32,6 +32,7 @@ def _rows(found: Forecast | PoolForecast) -> dict[str, object]:
         "GPU-hours": _range(found.gpu_hours),
         "disk": found.disk_bytes and f"at most {found.disk_bytes / 1e9:.3g} GB",
         "basis": "; ".join(found.basis),
+        "warning": found.teachers_warning if isinstance(found, Forecast) else None,
         "refused": "; ".join(found.refusals) or None,
     }
 

@@ -3,10 +3,11 @@
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 
 from api.client import Client
 from api.schemas import PoolDetails
-from cli.errors import fail
+from cli.errors import describe, fail
 from cli.output import Format, FormatOption, percent, show_list, show_one
 from cli.resources.forecasts import show_forecast
 from cli.resources.lifecycle import add_calls, add_deletion
@@ -23,6 +24,7 @@ from cli.service import (
     read_spec,
 )
 from cli.validation import validate
+from searchd.domain.errors import InvalidValueError
 from searchd.domain.lifecycle import PoolStatus
 from searchd.spec import PoolSpec
 
@@ -51,6 +53,59 @@ def create(
         return
     with Client(url) as client:
         _show(client.create_pool(spec, key=key), output)
+
+
+@app.command()
+def extend(
+    pool: PoolArgument,
+    epochs: Annotated[
+        int,
+        typer.Option(min=1, help="Number of passes over the train split, in each phase."),
+    ],
+    phase: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Name of a phase of the pool to train again; repeat the option for several, in "
+            "their order. Default: the last phase."
+        ),
+    ] = None,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(
+            min=1e-9, help="Learning rate at the start of each phase. Default: that of the phase."
+        ),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(help="Name of the new pool. Default: teachers-2 for teachers, and so on."),
+    ] = None,
+    validate_only: ValidateOnlyOption = False,
+    key: KeyOption = None,
+    url: UrlOption = URL,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Continue the training of a pool that is ready, as a new pool.
+
+    The old pool stays as it is, so searches that use it are not affected. New searches name the new
+    pool.
+    """
+    with Client(url) as client:
+        spec = _extended(client.get_pool(pool).spec, epochs, name, phase or [], learning_rate)
+        if validate_only:
+            validate(spec, "pool", url)
+            return
+        _show(client.create_pool(spec, key=key), output)
+
+
+def _extended(
+    spec: PoolSpec, epochs: int, name: str | None, phases: list[str], learning_rate: float | None
+) -> PoolSpec:
+    try:
+        return spec.extended(epochs=epochs, name=name, phases=phases, learning_rate=learning_rate)
+    except ValidationError as error:
+        raise InvalidValueError(f"the new pool is {describe(error, PoolSpec)}") from error
+    except ValueError as error:
+        raise InvalidValueError(str(error)) from error
 
 
 @app.command()
@@ -115,6 +170,7 @@ def _show(pool: PoolDetails, output: Format) -> None:
         "status": pool.status,
         "reason": pool.status_reason,
         "data set": pool.spec.dataset,
+        "continues": pool.spec.start_from,
         "subnets": f"{pool.spec.space.space.size:,}",
     }
     if pool.progress is not None and pool.status is PoolStatus.TRAINING:

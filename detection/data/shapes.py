@@ -44,6 +44,7 @@ def make_shapes(
     seed: int = 0,
     num_train: int = 256,
     num_validation: int = 64,
+    num_test: int = 0,
     image_size: int = 96,
     num_classes: int = 4,
     max_objects: int = 4,
@@ -52,11 +53,12 @@ def make_shapes(
     """Draw the data set into `folder`, which is created if missing. Files are overwritten.
 
     Args:
-        folder: Folder for `train/`, `validation/` (PNG images) and `annotations/` (JSON).
+        folder: Folder for `train/`, `validation/`, `test/` (PNG images) and `annotations/` (JSON).
         name: The data set's name in the returned spec.
         seed: Seed of every draw.
         num_train: Number of images of the train split.
         num_validation: Number of images of the validation split.
+        num_test: Number of images of the test split. 0: there is none.
         image_size: Width and height of every image, in pixels.
         num_classes: Number of classes, 1 to 6: the first ones of `CLASSES`.
         max_objects: Largest number of objects per image; at least one is drawn.
@@ -65,11 +67,12 @@ def make_shapes(
     Raises:
         InvalidValueError: An argument is outside its range.
     """
-    _check(num_train, num_validation, image_size, num_classes, max_objects, difficulty)
+    _check(num_train, num_validation, num_test, image_size, num_classes, max_objects, difficulty)
     splits = {}
-    for number, (split, num_images) in enumerate(
-        (("train", num_train), ("validation", num_validation))
-    ):
+    sizes = {"train": num_train, "validation": num_validation, "test": num_test}
+    for number, (split, num_images) in enumerate(sizes.items()):
+        if num_images == 0:
+            continue
         images = folder / split
         images.mkdir(parents=True, exist_ok=True)
         drawn = []
@@ -234,6 +237,7 @@ def _annotations(drawn: list[list[DrawnObject]]) -> Iterator[dict[str, object]]:
 def _check(
     num_train: int,
     num_validation: int,
+    num_test: int,
     image_size: int,
     num_classes: int,
     max_objects: int,
@@ -242,6 +246,7 @@ def _check(
     for argument, value, low, high in (
         ("num_train", num_train, 1, 1_000_000),
         ("num_validation", num_validation, 1, 1_000_000),
+        ("num_test", num_test, 0, 1_000_000),
         ("image_size", image_size, 32, 4096),
         ("num_classes", num_classes, 1, len(CLASSES)),
         ("max_objects", max_objects, 1, 50),

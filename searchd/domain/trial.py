@@ -26,6 +26,8 @@ class TrialRole(StrEnum):
             under the pool's largest subnet.
         CONTROL: Trains the base without teacher and actions for as long as the best detector was
             trained. It measures what training alone gains.
+        MACS_CONTROL: Prunes the base at once to the MACs of the best detector, then trains it
+            without teacher for as long. It measures what pruning and training alone gain.
         NOISE: Repeats trial 0 with another seed. It measures how far scores differ by chance.
         CONFIRMATION: Repeats a trial with the best score so far with another seed, before the
             search accepts that trial as the incumbent. It has the number of the trial that it
@@ -35,12 +37,14 @@ class TrialRole(StrEnum):
     BASE = "base"
     SEARCH = "search"
     CONTROL = "control"
+    MACS_CONTROL = "macs-control"
     NOISE = "noise"
     CONFIRMATION = "confirm"
 
 
 def trial_name(role: TrialRole, number: int) -> str:
-    """Return the trial's name in its run: "base", "0", "1", "control-1", "noise-1", "confirm-7"."""
+    """Return the trial's name in its run: "base", "0", "1", "control-1", "macs-control-1",
+    "noise-1", "confirm-7"."""
     match role:
         case TrialRole.BASE:
             return "base"
@@ -50,6 +54,8 @@ def trial_name(role: TrialRole, number: int) -> str:
             return f"{role}-{number}"
 
 
+CONTROL_ROLES = (TrialRole.CONTROL, TrialRole.MACS_CONTROL)
+"""The roles of trials that the best detector is compared with."""
 BASE_NAME = trial_name(TrialRole.BASE, 0)
 
 

@@ -10,7 +10,7 @@ from itertools import chain
 import ray
 from ray.exceptions import RayError
 
-from searchd.domain.trial import TrialRole
+from searchd.domain.trial import CONTROL_ROLES, TrialRole
 from searchd.driver.cluster import resolve
 from searchd.driver.ledger import Ledger
 from searchd.messages.files import STUDENT
@@ -57,8 +57,8 @@ def best_name(ledger: Ledger) -> str | None:
 
 def detectors_to_time(scored: Sequence[TrialRow], best: str | None) -> list[Timed]:
     """Return the Pareto front of AP against MACs over all resolutions, and the base, the best
-    search trial and the last control, each at its own best resolution and at that of the best.
-    Trials without weights are left out.
+    search trial and the last control of each kind, each at its own best resolution and at that of
+    the best. Trials without weights are left out.
 
     Args:
         scored: The trials that succeeded, in the order in which they ended.
@@ -71,7 +71,7 @@ def detectors_to_time(scored: Sequence[TrialRow], best: str | None) -> list[Time
     compared = [
         *by_role[TrialRole.BASE],
         *(row for row in by_role[TrialRole.SEARCH] if row.name == best),
-        *by_role[TrialRole.CONTROL][-1:],
+        *(row for role in CONTROL_ROLES for row in by_role[role][-1:]),
     ]
     own = [(row, row.best) for row in compared if row.best is not None]
     equal = [

@@ -10,7 +10,7 @@ from typing import Self
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from searchd.domain.lifecycle import is_final
+from searchd.domain.transitions import is_final
 from searchd.store import Database, Desired, Lease
 from searchd.store.base import now
 from searchd.store.models import WorkRow

@@ -88,12 +88,14 @@ def _task(database: Database, lease: Lease, settings: Settings) -> PoolTrainingT
     with database.read() as session:
         row = session.get_one(PoolRow, queue.get(session, lease.work_id).resource_id)
         dataset = session.get_one(DatasetRow, row.dataset_id)
+        start = pools.start_of(session, row.spec)
     folder = artifacts.join(settings.artifact_root, "pools", row.id)
     return PoolTrainingTask(
         pool=row.id,
         attempt=lease.number,
         spec=row.spec,
         dataset=dataset.spec.as_checked(dataset.summary),
+        start=start,
         artifacts=artifacts.join(folder, f"attempt-{lease.number}"),
         previous_attempts=tuple(
             artifacts.join(folder, f"attempt-{earlier}")

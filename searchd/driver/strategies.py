@@ -42,6 +42,7 @@ class _Taught(_Shared):
     registered_share: float
     measured: tuple[TeacherAp, ...] | None
     control: bool
+    macs_control: int | None
 
 
 def strategy_of(
@@ -95,7 +96,8 @@ def _search_strategy(
         registered=tuple(registered),
         registered_share=(search.teachers or TeachersSpec()).registered_share,
         measured=measured,
-        control=search.control,
+        control=search.controls.equal_length,
+        macs_control=settings.min_channels if search.controls.equal_macs else None,
         **shared,
     )
     if isinstance(settings, PipelineSpec):

@@ -8,6 +8,7 @@ from searchd.domain.lifecycle import PoolStatus, SearchStatus
 from searchd.driver.cluster import connect, resolve
 from searchd.driver.distillation_plan import compare_orders, make_plan, needs_plan
 from searchd.driver.final_latencies import measure_latencies
+from searchd.driver.final_splits import measure_on_splits
 from searchd.driver.ledger import Ledger
 from searchd.driver.trial_failures import last_failure
 from searchd.driver.tune import TrialScheduler, run_tuner
@@ -80,6 +81,9 @@ def _run(
             if end[0] is SearchStatus.SUCCEEDED:
                 compare_orders(ledger)
                 measure_latencies(ledger, settings)
+                measure_on_splits(ledger, settings, stopping)
+                if stopping.is_set():
+                    return None
             if ledger.finish(*end, under=ask_tell.strategy):
                 return end
         again = []

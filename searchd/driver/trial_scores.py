@@ -95,6 +95,8 @@ def remark_on_teacher(
     if not isinstance(strategy, PairSteps) or proposal.role is not TrialRole.SEARCH:
         return None
     parent = completion_of(proposal.parent or "", completions)
-    comparison = parent and strategy.compare_teachers(completions, parent)
-    remark = comparison and no_better_teacher(comparison, proposal.teacher)
-    return remark and f"trial {proposal.name}: {remark}"
+    if parent is None:
+        return None
+    comparison = strategy.compare_teachers(completions, parent)
+    remark = None if comparison is None else no_better_teacher(comparison, proposal.teacher)
+    return None if remark is None else f"trial {proposal.name}: {remark}"

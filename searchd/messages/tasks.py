@@ -180,6 +180,8 @@ class PoolTrainingTask(ComputeSettings):
     """Number of the attempt, from 1."""
     spec: PoolSpec
     dataset: DatasetSpec
+    start: Artifact | None = None
+    """The supernet of another pool, from which the training starts. None: it starts anew."""
     artifacts: str
     """URI of the folder that this attempt writes to."""
     previous_attempts: tuple[str, ...] = ()

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from searchd.domain.errors import InvalidValueError
-from searchd.domain.trial import BASE_NAME, Outcome, Proposal, Train, TrialRole, trial_name
+from searchd.domain.trial import BASE_NAME, Outcome, Proposal, Train, TrialRole
 from searchd.search.confirmation import judge, next_confirmation
+from searchd.search.controls import next_control, next_macs_control
 from searchd.search.history import (
     Completion,
     Finished,
@@ -116,8 +117,11 @@ def decide(
     best = ranking(accepted)
     if not best:
         return Finished(f"{reason}, but no trial succeeded", succeeded=False)
-    length = len(lineage(best[0].proposal.name, proposals)) - 1 if strategy.control else 0
-    return _control(strategy, length, proposals, completions) or (
+    length = len(lineage(best[0].proposal.name, proposals)) - 1
+    control = next_control(strategy, length, proposals, completions) or next_macs_control(
+        strategy, best[0], length, proposals, completions
+    )
+    return control or (
         Wait("the control is being trained") if in_flight else Finished(reason, succeeded=True)
     )
 
@@ -144,7 +148,10 @@ def replay(
 def _with_budget_at(strategy: Strategy, proposal: Proposal, before: Sequence[Proposal]) -> Strategy:
     """Return the strategy with the budget that it had when `proposal` was made: where that is a
     control, the budget was the number of search trials `before` it."""
-    if not (strategy.control and proposal.role is TrialRole.CONTROL):
+    is_control = (strategy.control and proposal.role is TrialRole.CONTROL) or (
+        strategy.macs_control is not None and proposal.role is TrialRole.MACS_CONTROL
+    )
+    if not is_control:
         return strategy
     spent = len(search_trials(before))
     return replace(strategy, max_trials=min(spent, strategy.max_trials))
@@ -159,31 +166,4 @@ def _base(strategy: Strategy) -> Proposal:
         teacher=None,
         seed=strategy.generator(BASE_NAME).getrandbits(31),
         completed_before=0,
-    )
-
-
-def _control(
-    strategy: Strategy,
-    length: int,
-    proposals: Sequence[Proposal],
-    completions: Sequence[Completion],
-) -> Proposal | None:
-    """Return the next control, or None if there are already `length` controls or the last one has
-    not succeeded."""
-    controls = [p for p in proposals if p.role is TrialRole.CONTROL]
-    if len(controls) >= length:
-        return None
-    if controls:
-        last = completion_of(controls[-1].name, completions)
-        if last is None or last.outcome is not Outcome.SUCCEEDED:
-            return None
-    number = len(controls) + 1
-    return Proposal(
-        role=TrialRole.CONTROL,
-        number=number,
-        parent=controls[-1].name if controls else BASE_NAME,
-        change=Train(),
-        teacher=None,
-        seed=strategy.generator(trial_name(TrialRole.CONTROL, number)).getrandbits(31),
-        completed_before=len(completions),
     )

@@ -146,7 +146,12 @@ def too_weak(comparison: Comparison, *, pool: str | None) -> str | None:
     """
     if comparison.best_ap >= comparison.student_ap + MARGIN:
         return None
-    longer = "" if pool is None else f"train the pool for longer (searchd pool extend {pool}), or "
+    longer = ""
+    if pool is not None:
+        longer = (
+            f"train the pool for longer (searchd pool extend {pool} --epochs N) and name the new "
+            "pool in the search, or "
+        )
     return (
         f"{_none_of(len(comparison.aps))} exceeds the base by {100 * MARGIN:g} points of AP, so "
         f"teaching may cost more than it gains (best teacher {comparison.best_ap:.1%}, base "

@@ -66,7 +66,9 @@ class SearchWork:
     evaluated_areas: Sequence[float]
     """Pixels of an image at each resolution of the evaluation."""
     trials: Range
-    has_controls: bool
+    control_chains: int
+    """Number of chains of controls that are trained after the search trials, each at most as long
+    as the search."""
     repetitions: int
     """Extra trainings of trial 0 on other seeds."""
     confirms: bool
@@ -139,7 +141,8 @@ def forecast_search(work: SearchWork, known: Known) -> Forecast:
     trial = _trial_cost(work.trial, work, known)
     control = _trial_cost(replace(work.trial, has_teacher=False), work, known)
     trials = work.trials
-    controls = Range(least=1, most=trials.most) if work.has_controls else Range(least=0, most=0)
+    # A chain of equal MACs is left out where the best has as many MACs as the base.
+    controls = Range(least=min(1, work.control_chains), most=work.control_chains * trials.most)
     # At most every trial but the first beats those before it, and is trained again.
     confirmations = trials.most - 1 if work.confirms else 0
     hours = None

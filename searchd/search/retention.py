@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from searchd.domain.lifecycle import TrialStatus
-from searchd.domain.trial import TrialRole
+from searchd.domain.trial import CONTROL_ROLES, TrialRole
 from searchd.search.history import OperatingPoint
 from searchd.search.pareto import pareto_front
 
@@ -117,9 +117,10 @@ def _best(succeeded: Sequence[KeptTrial], top_k: int) -> list[KeptTrial]:
 
 
 def _last_control(succeeded: Sequence[KeptTrial]) -> list[KeptTrial]:
-    """Return the last control, if any: it was trained longest, so detectors are compared with it,
-    and the next control continues from it."""
-    return [trial for trial in succeeded if trial.role is TrialRole.CONTROL][-1:]
+    """Return the last control of each kind, if any: it was trained longest, so detectors are
+    compared with it, and the next control continues from it."""
+    chains = ([trial for trial in succeeded if trial.role is role] for role in CONTROL_ROLES)
+    return [trial for chain in chains for trial in chain[-1:]]
 
 
 def _ends(succeeded: Iterable[KeptTrial]) -> set[str]:

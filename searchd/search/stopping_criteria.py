@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from searchd.domain.trial import TrialRole
+from searchd.domain.trial import CONTROL_ROLES, TrialRole
 from searchd.search.history import Completion
 
 _HOUR_S = 3600.0
@@ -50,7 +50,7 @@ class Limits:
             completions: All completions of the search, which the hours are summed over.
             accepted: Completions that may reach the target. None: all completions.
         """
-        counted = [c for c in completions if c.proposal.role is not TrialRole.CONTROL]
+        counted = [c for c in completions if c.proposal.role not in CONTROL_ROLES]
         worker_h = sum(completion.busy_s for completion in counted) / _HOUR_S
         wall_h = max((completion.elapsed_s for completion in completions), default=0.0) / _HOUR_S
         spent = (

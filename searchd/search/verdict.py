@@ -6,6 +6,9 @@ from enum import StrEnum
 
 from searchd.search.intervals import Interval
 
+LARGEST_SAVING_RATIO = 0.9
+"""Largest MACs of the best over those of a reference that count as a saving."""
+
 
 class Conclusion(StrEnum):
     """What a paired difference shows.
@@ -87,14 +90,25 @@ def _summary(split: str, differences: Sequence[Difference]) -> str:
     if Conclusion.UNKNOWN in found or not differences:
         return "Without intervals, a gain cannot be told from chance."
     if Conclusion.WORSE in found:
-        return "The search did not gain: a reference is better."
+        return "The search did not gain in AP: a reference is better."
     if found != {Conclusion.BETTER}:
-        return "A gain in AP over every reference is not shown; more images narrow the intervals."
+        return "A gain in AP over every reference is not shown; " + _saving(differences)
     if split != "test":
         return "A part of this gain may be selection."
     if len(differences) == 1:
         return "The search gained; without a control, longer training may explain the gain."
     return "The search gained."
+
+
+def _saving(differences: Sequence[Difference]) -> str:
+    """Return the end of a sentence about a gain in AP that is not shown."""
+    largest = max(each.macs_ratio for each in differences)
+    if largest > LARGEST_SAVING_RATIO:
+        return "more images narrow the intervals."
+    return (
+        f"nor is a loss, and the best needs only {largest:.2f} x the MACs of the references or "
+        "less. More images narrow the intervals."
+    )
 
 
 def teacher_advice(better: int, taught: int, loss_fall: float | None) -> str | None:

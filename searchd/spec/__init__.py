@@ -37,11 +37,18 @@ from searchd.spec.distillations import (
     subnets_of,
 )
 from searchd.spec.finish import DistilSpec, FineTuneSpec, FinishSpec
-from searchd.spec.pool import PAPER_PHASES, PoolSpec, ShrinkPhaseSpec, SpaceSpec
+from searchd.spec.pool import (
+    PAPER_PHASES,
+    PoolSpec,
+    ShrinkPhaseSpec,
+    SpaceSpec,
+    check_start,
+)
 from searchd.spec.pretrained import PretrainedSpec
 from searchd.spec.search import (
     BaseSpec,
     BudgetSpec,
+    ControlSpec,
     MmdetSpec,
     ScoreSpec,
     SearchSpec,
@@ -82,6 +89,7 @@ __all__ = [
     "DataFormat",
     "DatasetImport",
     "DatasetSource",
+    "check_start",
     "check_subnets",
     "StudentSpec",
     "TrialId",
@@ -92,6 +100,7 @@ __all__ = [
     "ACTION",
     "BaseSpec",
     "BudgetSpec",
+    "ControlSpec",
     "CropSpec",
     "DETECTOR",
     "DatasetSpec",

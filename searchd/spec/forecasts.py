@@ -23,7 +23,7 @@ def search_work(spec: SearchSpec) -> SearchWork:
         trial=training_of(spec.trial, backbone, gpus, has_teacher=True),
         evaluated_areas=_areas(spec.trial.resolutions),
         trials=_trials(spec),
-        has_controls=spec.control,
+        control_chains=spec.controls.equal_length + spec.controls.equal_macs,
         repetitions=0 if spec.noise is None else spec.noise.seeds - 1,
         confirms=spec.confirm,
         resources=_resources(spec.resources),
@@ -85,7 +85,8 @@ def phase_of(pool: PoolSpec, phase: ShrinkPhaseSpec) -> Training:
         backbone=space.architecture(space.largest),
         has_teacher=phase.distil,
         on_gpu=pool.gpus_per_worker > 0,
-        mean_area=mean(_areas(pool.space.resolutions)),
+        # A sandwich sees every image with several subnets, which takes as long as more pixels.
+        mean_area=mean(_areas(pool.space.resolutions)) * phase.subnets_per_step,
         epochs=phase.epochs,
     )
 

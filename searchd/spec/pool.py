@@ -1,10 +1,12 @@
 """An elastic teacher pool: its space of subnets, and its progressive shrinking."""
 
+from collections.abc import Sequence
 from typing import Self
 
 from pydantic import Field, model_validator
 
 from searchd.domain.detector import Family
+from searchd.domain.errors import InvalidValueError
 from searchd.domain.subnet import SubnetSpace
 from searchd.spec.base import Name, ResolutionText, Spec
 from searchd.spec.pretrained import PretrainedSpec
@@ -67,7 +69,30 @@ class ShrinkPhaseSpec(Spec):
     """Number of passes over the train split in this phase."""
     distil: bool
     """Whether subnets are distilled from the supernet as it was after the first phase
-    (docs/papers.md 1.7). Not allowed in the first phase."""
+    (docs/papers.md 1.7). In the first phase it is allowed only with `start_from`, whose supernet
+    then teaches, or with `in_place`."""
+    sandwich: int = Field(default=0, ge=0)
+    """Number of random subnets that every step trains beside the largest and the smallest one of
+    the phase, on the same images (the sandwich rule of BigNAS). 0: every step trains one random
+    subnet."""
+    in_place: bool = False
+    """Whether the largest subnet, as it is in the same step, teaches the others, instead of the
+    supernet as it was after the first phase (in-place distillation of BigNAS). Needs `distil` and
+    `sandwich`."""
+
+    @property
+    def subnets_per_step(self) -> int:
+        """The number of subnets that every step trains."""
+        return self.sandwich + 2 if self.sandwich else 1
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.in_place and not (self.distil and self.sandwich):
+            raise ValueError(
+                f"phase {self.name}: in_place distils from the largest subnet, which every step of "
+                "a sandwich trains; give distil: true and a sandwich of at least 1"
+            )
+        return self
 
 
 PAPER_PHASES = (
@@ -97,6 +122,8 @@ PAPER_PHASES = (
     ),
 )
 """Joint-DetNAS Table 8."""
+PAPER_BATCH_SIZE = 64
+"""Images per step, over all devices, that the learning rates of `PAPER_PHASES` are meant for."""
 
 
 _BN_OF_SUBNETS = "every subnet has BN statistics of its own, so each step needs those of its batch"
@@ -124,12 +151,19 @@ class PoolSpec(Spec):
     pretrained: PretrainedSpec | None = None
     """Backbone trained on ImageNet, from which the largest subnet starts. Tensors of other shapes
     are copied as far as they fit. Null: random weights."""
+    start_from: Name | None = None
+    """Name of a trained pool on the same data set, with the same space and head, from whose
+    supernet the training continues. That pool is not changed. Null: the training starts anew."""
     phases: tuple[ShrinkPhaseSpec, ...] = PAPER_PHASES
     """Phases of progressive shrinking, in the order in which they are trained. The default is
     Joint-DetNAS Table 8."""
-    training: TrainingSpec = TrainingSpec(batch_size=2, schedule="step", warmup_iterations=500)
+    training: TrainingSpec = TrainingSpec(
+        batch_size=2, base_batch_size=PAPER_BATCH_SIZE, schedule="step", warmup_iterations=500
+    )
     """How every phase is trained. Its `epochs` and `learning_rate` are ignored: each phase has its
-    own. A batch size of auto, `ema`, `frozen_stages` and `norm_eval` are refused."""
+    own. If `base_batch_size` is not given, the rates of the default phases are meant for 64 images,
+    as in the paper, and rates of other phases are used as given. A batch size of auto, `ema`,
+    `frozen_stages` and `norm_eval` are refused."""
     num_workers: int = Field(default=1, ge=1)
     """Number of data-parallel training workers, with one device each."""
     cpus_per_worker: float = Field(default=1, gt=0)
@@ -148,6 +182,7 @@ class PoolSpec(Spec):
     @model_validator(mode="after")
     def _check(self) -> Self:
         space = self.space.space
+        self._set_base_batch_size()
         if self.head.family is not Family.FASTER_RCNN:
             raise ValueError(
                 f"head.family={self.head.family} must be {Family.FASTER_RCNN} for the subnets of a "
@@ -156,11 +191,7 @@ class PoolSpec(Spec):
         if not self.phases:
             raise ValueError("phases must not be empty")
         self._check_training()
-        if self.phases[0].distil:
-            raise ValueError(
-                f"phase {self.phases[0].name}: the first phase cannot distil, since it trains the "
-                "supernet that is the teacher of the later phases"
-            )
+        self._check_start()
         for phase in self.phases:
             for stage, (depth, legal) in enumerate(
                 zip(phase.min_depths, space.depths, strict=True), start=1
@@ -176,6 +207,31 @@ class PoolSpec(Spec):
                 )
         return self
 
+    def _set_base_batch_size(self) -> None:
+        """Set what the rates of the phases are meant for, unless it is given. Stored specs have
+        it."""
+        is_given = "training" in self.model_fields_set
+        if not (is_given and "base_batch_size" in self.training.model_fields_set):
+            meant_for = None if "phases" in self.model_fields_set else PAPER_BATCH_SIZE
+            training = self.training.model_copy(update={"base_batch_size": meant_for})
+            object.__setattr__(self, "training", training)
+
+    def _check_start(self) -> None:
+        first = self.phases[0]
+        if self.start_from is None and first.distil and not first.in_place:
+            raise ValueError(
+                f"phase {self.phases[0].name}: the first phase cannot distil, since it trains the "
+                "supernet that is the teacher of the later phases"
+            )
+        if self.start_from is not None and self.pretrained is not None:
+            raise ValueError(
+                "start_from and pretrained are two starts of one supernet: give one of them"
+            )
+        if self.start_from == self.name:
+            raise ValueError(
+                f"start_from={self.name} is the pool itself: give the new pool another name"
+            )
+
     def _check_training(self) -> None:
         training = self.training
         unfit = {
@@ -190,3 +246,61 @@ class PoolSpec(Spec):
         check_precision(
             training, self.gpus_per_worker, field="training", gpus_field="gpus_per_worker"
         )
+
+    def extended(
+        self,
+        *,
+        epochs: int,
+        name: str | None = None,
+        phases: Sequence[str] = (),
+        learning_rate: float | None = None,
+    ) -> Self:
+        """Return the spec of a pool that continues the training of this one.
+
+        Args:
+            epochs: Number of epochs of each phase.
+            name: Name of the new pool; None: see `next_name`.
+            phases: Names of phases of this pool that are trained again, in this order; empty: the
+                last phase.
+            learning_rate: Learning rate at the start of each phase; None: that of the phase.
+
+        Raises:
+            ValueError: There is no such phase, or a value is out of range.
+        """
+        known = {phase.name: phase for phase in self.phases}
+        for phase in phases:
+            if phase not in known:
+                raise ValueError(f"phase {phase!r} does not exist; {self.name} has {list(known)}")
+        repeated = [known[phase] for phase in phases] or [self.phases[-1]]
+        changes = {"epochs": epochs} | ({"learning_rate": learning_rate} if learning_rate else {})
+        return self.model_validate(
+            {
+                **self.model_dump(exclude={"pretrained"}),
+                "name": name or next_name(self.name),
+                "start_from": self.name,
+                "phases": [{**phase.model_dump(), **changes} for phase in repeated],
+            }
+        )
+
+
+def next_name(name: str) -> str:
+    """Return the name of a pool that continues another one: teachers-2 after teachers, teachers-3
+    after teachers-2."""
+    stem, _, number = name.rpartition("-")
+    if stem and number.isdecimal() and int(number) > 1:
+        return f"{stem}-{int(number) + 1}"
+    return f"{name}-2"
+
+
+def check_start(spec: PoolSpec, start: PoolSpec) -> None:
+    """Check that the training of a pool can continue that of another one.
+
+    Raises:
+        InvalidValueError: Their supernets differ; the message names the field.
+    """
+    for field in ("dataset", "space", "head"):
+        if getattr(spec, field) != getattr(start, field):
+            raise InvalidValueError(
+                f"start_from={start.name!r} has another {field} than {spec.name!r}; the weights of "
+                f"its supernet fit only the same {field}"
+            )

@@ -25,6 +25,7 @@ from searchd.spec.strategies import (
     StrategySpec,
 )
 from searchd.spec.training import (
+    MMDET_BATCH_SIZE,
     HeadSpec,
     MethodsSpec,
     ResourcesSpec,
@@ -77,7 +78,11 @@ class BaseSpec(Spec):
     """Number of output channels of the first convolution; the widths of a named backbone scale with
     it. Null uses the published number: 64 for ResNets and 32 for MobileNetV2."""
     training: TrainingSpec = TrainingSpec(
-        epochs=24, learning_rate=0.02, schedule="step", warmup_iterations=500
+        epochs=24,
+        learning_rate=0.02,
+        base_batch_size=MMDET_BATCH_SIZE,
+        schedule="step",
+        warmup_iterations=500,
     )
     """How the base detector is trained. Ignored if it is loaded and not fine-tuned."""
 
@@ -174,6 +179,19 @@ class NoiseSpec(Spec):
     trial."""
 
 
+class ControlSpec(Spec):
+    """The controls that are trained after the search trials, as long as the best detector."""
+
+    equal_length: bool = True
+    """Whether the base is trained further, without teacher and action. It shows what training alone
+    gains."""
+    equal_macs: bool = False
+    """Whether the base is pruned at once to the multiply-accumulates of the best detector and
+    trained as long, without teacher. It shows what pruning and training alone gain. It takes as
+    many trials as `equal_length`, and is left out if the best has at least 98 % of those of the
+    base."""
+
+
 class SearchSpec(Spec):
     """A search: a base detector, a data set, teachers, a budget."""
 
@@ -203,9 +221,10 @@ class SearchSpec(Spec):
     """Stopping criteria: the search ends as soon as one of them holds."""
     resources: ResourcesSpec = ResourcesSpec()
     """CPUs and GPUs that each trial reserves, and how many trials run at once."""
-    control: bool = True
-    """Whether to train controls after the search: the base detector without teacher and action, for
-    as many trials as the lineage of the best detector has. They show what training alone gains."""
+    control: bool | ControlSpec = True
+    """Which controls to train after the search: the base detector without teacher, for as many
+    trials as the lineage of the best detector has. They show what training alone gains. True: of
+    equal length; false: none; or both kinds by their names."""
     noise: NoiseSpec | None = None
     """Number of seeds for measuring the noise of scores. Null: the noise is not measured, and no
     gain is flagged as being within it."""
@@ -218,6 +237,13 @@ class SearchSpec(Spec):
     seed: int = Field(default=0, ge=0)
     """Seed of every random draw: proposals, initial weights, data order, augmentation."""
 
+    @property
+    def controls(self) -> ControlSpec:
+        """The controls that are trained."""
+        if isinstance(self.control, ControlSpec):
+            return self.control
+        return ControlSpec(equal_length=self.control)
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         self._name_pool_once()
@@ -226,6 +252,10 @@ class SearchSpec(Spec):
         self._check_precision()
         if self.noise is not None and isinstance(self.strategy, PoolSearchSpec):
             raise ValueError("noise: a pool_search trains nothing that could differ; leave it out")
+        if self.controls.equal_macs and isinstance(self.strategy, PoolSearchSpec):
+            raise ValueError(
+                "control.equal_macs: a pool_search trains nothing to compare with; leave it out"
+            )
         if self.confirm and not isinstance(self.strategy, PairSettings):
             raise ValueError(
                 f"confirm: a {self.strategy.kind} does not choose among trained students by their "

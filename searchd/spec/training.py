@@ -121,13 +121,14 @@ class TrainingSpec(Spec):
     memory (docs/detectors.md), found once for each trial."""
     base_batch_size: int | None = Field(default=None, ge=1)
     """Number of images, over all devices, that `learning_rate` is meant for. The rate is multiplied
-    by the actual number divided by this one. Null: the rate is used as given, or, if `batch_size`
-    is auto, is meant for 16 images, as in mmdet's configs."""
+    by the actual number divided by this one. If it is not given, it is 16, as in mmdet's configs,
+    where `learning_rate` is not given either or `batch_size` is auto. Null: the rate is used as
+    given."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
     """Optimizer: SGD with momentum, or AdamW."""
     learning_rate: float = Field(default=0.01, gt=0)
     """Learning rate at the start of the schedule, after the warm-up. If it is not given, it is 0.01
-    for sgd and 0.0001 for adamw."""
+    for sgd and 0.0001 for adamw, per 16 images; see `base_batch_size`."""
     backbone_learning_rate_factor: float = Field(default=1.0, gt=0)
     """Factor of the learning rate of the backbone. Below 1, a pretrained backbone changes less than
     neck and head."""
@@ -210,6 +211,10 @@ class TrainingSpec(Spec):
         for name, value in defaults.items():
             if name not in self.model_fields_set or getattr(self, name) is None:
                 object.__setattr__(self, name, value)
+        # The default rates are published ones, for 16 images; a rate that is given is meant for the
+        # batch that it is given with.
+        if not {"learning_rate", "base_batch_size"} & self.model_fields_set:
+            object.__setattr__(self, "base_batch_size", MMDET_BATCH_SIZE)
 
     @property
     def largest_resolution(self) -> Resolution:

@@ -1,5 +1,6 @@
 """The weights that a run starts from are checked when it is submitted, and complete its head."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from api import loaded_bases
 from api.client import Client
 from api.client.transport import ApiError
+from api.submission import SubmissionChecks
 from detection.base_check import answer
 from detection.build import build_detector
 from detection.mmdet.config import build_config, model_config
@@ -26,6 +28,7 @@ from searchd.spec import (
     StudentSpec,
 )
 from searchd.store import Database
+from tests.api.service import Service, serve
 from tests.searchd.store.factories import (
     add_dataset,
     add_pool,
@@ -53,6 +56,14 @@ def stored_checkpoint(folder: Path) -> BaseSpec:
     path = folder / "epoch_12.pth"
     torch.save({"state_dict": build_config(model_config(described)).state_dict()}, path)
     return BaseSpec(mmdet=MmdetSpec(config=CONFIG, checkpoint=path, options=OPTIONS))
+
+
+@pytest.fixture(scope="module")
+def shared_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service that reads the files that specs name."""
+    checks = SubmissionChecks(files=True)
+    with serve(tmp_path_factory.mktemp("api"), checks=checks) as service:
+        yield service
 
 
 @pytest.fixture
@@ -87,6 +98,16 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
         return answer(Request.model_validate_json(request))
 
     monkeypatch.setattr(loaded_bases, "_answer", found)
+
+
+@pytest.mark.usefixtures("resources", "in_this_process")
+def test_family_of_the_checkpoint_may_be_given(client: Client, tmp_path: Path) -> None:
+    head = HeadSpec(family=Family.RETINANET, sampled_rois=16)
+    spec = search_spec(
+        base=stored_checkpoint(tmp_path), head=head, distillation=MethodsSpec(methods=())
+    )
+
+    assert client.submit_search(spec).spec.head.family is Family.RETINANET
 
 
 @pytest.mark.usefixtures("resources", "in_this_process")

@@ -16,6 +16,7 @@ from searchd.store.work import queue
 from tests.searchd.store.factories import (
     base_proposal,
     control_proposal,
+    macs_control_proposal,
     run_trial,
     search_proposal,
     start_search,
@@ -86,7 +87,8 @@ def test_the_test_split_decides_and_its_intervals_are_shown(
         "The best detector is trial 0. It is better than the base: +8.0 points of AP, 95 % "
         "interval +6.6 to +9.3, with 0.50 x its MACs. It cannot be distinguished from the control "
         "(the base trained as long, without teacher): +0.1 points of AP, 95 % interval -1.3 to "
-        "+1.4, with 0.50 x its MACs. A gain in AP over every reference is not shown; more images "
+        "+1.4, with 0.50 x its MACs. A gain in AP over every reference is not shown; nor is a "
+        "loss, and the best needs only 0.50 x the MACs of the references or less. More images "
         "narrow the intervals. Figures are of the test split (40 images), which did not select "
         "the best detector."
     )
@@ -102,6 +104,27 @@ def test_the_test_split_decides_and_its_intervals_are_shown(
         ("control", "own_best", "undecided"),
     ]
     assert [(d["trial"], d["resolution"]) for d in found["front"]] == [("0", "96x96")]
+
+
+def test_the_equal_macs_control_is_compared_where_there_is_one(
+    http: httpx.Client, database: Database
+) -> None:
+    _, lease = search(database, end=False)
+    done = succeeded("macs-control-1", ap=0.45, macs=1e9)
+    run_trial(database, lease, macs_control_proposal(1), done)
+    aps = {"base": 0.42, "t0": 0.5, "control_1": 0.45, "macs_control_1": 0.4}
+    measure(database, lease, FinalSplit.TEST, **aps)
+
+    found = http.get("/searches/first/report").json()
+
+    last = found["differences"][-1]
+    assert (last["reference"], last["reference_trial"]) == ("equal_macs_control", "macs-control-1")
+    assert (last["macs_ratio"], last["conclusion"]) == (1.0, "better")
+    assert last["ap"] == pytest.approx(0.1)
+    assert (
+        "the equal-MACs control (the base pruned at once and trained as long)" in found["verdict"]
+    )
+    assert "The search gained." in found["verdict"]
 
 
 def test_without_a_test_split_the_gain_may_be_selection(

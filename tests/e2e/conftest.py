@@ -32,7 +32,11 @@ def client(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         # An adaptation cost needs more cells than a neck has channels; the coarsest level of an
         # image has one.
         shapes = make_shapes(
-            tmp_path_factory.mktemp("data"), num_train=28, num_validation=8, image_size=64
+            tmp_path_factory.mktemp("data"),
+            num_train=28,
+            num_validation=8,
+            num_test=8,
+            image_size=64,
         )
         client.create_dataset(shapes)
         dataset = client.wait_for_dataset("shapes", poll_s=0.2)

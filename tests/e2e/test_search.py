@@ -58,6 +58,29 @@ def test_front_holds_measured_detectors_by_ascending_cost(client: Client, search
     assert [p.evaluation.ap for p in front] == sorted(p.evaluation.ap for p in front)
 
 
+def test_the_report_compares_base_best_and_control_on_the_test_split(
+    client: Client, search: str
+) -> None:
+    report = client.report(search)
+    assert (report.split, report.num_images) == ("test", 8)
+    assert [each.label for each in report.detectors if each.is_own_best] == [
+        "base",
+        "best",
+        "control",
+    ]
+    for each in report.detectors:
+        assert each.measured is not None
+        assert each.measured.low is not None
+        assert each.measured.high is not None
+        assert each.measured.low <= each.measured.ap + 1e-6
+    assert all(each.low is not None for each in report.differences)
+    assert report.front
+    assert all(each.measured is not None for each in report.front)
+    assert report.compared_teachers > 0
+    front = client.pareto(search).front
+    assert all(point.test is not None for point in front)
+
+
 def test_detector_of_the_front_downloads_and_loads(
     client: Client, search: str, tmp_path: Path
 ) -> None:

@@ -157,3 +157,54 @@ def test_evaluated_subnets_are_largest_smallest_and_random_ones() -> None:
 def test_evaluated_subnets_are_fewer_when_the_space_has_no_more() -> None:
     (only,) = phases(SPEC)[:1]
     assert evaluated_subnets(only.space, 4, seed=0) == (TINY_SPACE.largest,)
+
+
+@pytest.fixture(scope="module")
+def continued(trained: Trained, splits: tuple[CocoSplit, CocoSplit]) -> Trained:
+    """A pool that trains the last phase again, for one epoch."""
+    start = {name: w.clone() for name, w in trained.training.supernet.weights().items()}
+    training = PoolTraining(SPEC.extended(epochs=1), splits[0], start=start)
+    assert all(torch.equal(w, start[name]) for name, w in training.supernet.weights().items())
+    iterations = list(training.run())
+    file = io.BytesIO()
+    torch.save(training.state_dict(), file)
+    return Trained(training, iterations, {4: file.getvalue()})
+
+
+def test_a_continued_pool_trains_subnets_under_the_supernet_that_it_starts_from(
+    trained: Trained, continued: Trained
+) -> None:
+    epochs = continued.training.epochs
+    assert [(epoch.phase, epoch.metrics.epoch) for epoch in epochs] == [("shrink-2", 1)]
+    assert set(epochs[0].metrics.losses) == DETECTION_LOSSES | KD_LOSSES | {"loss"}
+    start = trained.training.supernet.weights()
+    assert continued.training._distiller is not None
+    teacher = continued.training._distiller.teacher.state_dict()
+    assert all(torch.equal(value, start[name]) for name, value in teacher.items())
+    trained_name = "backbone.layer1.0.conv1.weight"
+    assert not torch.equal(continued.training.supernet.weights()[trained_name], start[trained_name])
+
+
+def test_a_continued_pool_resumes_from_its_checkpoint(
+    trained: Trained, continued: Trained, splits: tuple[CocoSplit, CocoSplit]
+) -> None:
+    start = trained.training.supernet.weights()
+    resumed = PoolTraining(SPEC.extended(epochs=1), splits[0], start=start)
+    resumed.load_state_dict(continued.checkpoint(4))
+    weights = continued.training.supernet.weights()
+    assert all(torch.equal(w, weights[name]) for name, w in resumed.supernet.weights().items())
+    assert list(resumed.run()) == []
+
+
+def test_a_supernet_that_is_trained_again_teaches_the_phases_after_it(
+    trained: Trained, splits: tuple[CocoSplit, CocoSplit]
+) -> None:
+    start = {name: w.clone() for name, w in trained.training.supernet.weights().items()}
+    spec = SPEC.extended(epochs=1, phases=("supernet", "shrink-1"))
+    training = PoolTraining(spec, splits[0], start=start)
+    assert [at.phase.name for at in training.run()] == ["supernet"] * 4 + ["shrink-1"] * 4
+    assert training._distiller is not None
+    teacher = training._distiller.teacher.state_dict()
+    assert not torch.equal(
+        teacher["backbone.layer1.0.conv1.weight"], start["backbone.layer1.0.conv1.weight"]
+    )

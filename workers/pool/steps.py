@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 
 from detection.data.coco import CocoSplit
-from detection.stored_weights import write_weights
+from detection.stored_weights import read_weights, write_weights
 from elastic_pool.evaluation import evaluate_subnet, evaluated_subnets
 from elastic_pool.training import PoolIteration, PoolTraining
 from searchd import artifacts
@@ -125,7 +125,12 @@ class _PoolWorker:
         self.train_split = CocoSplit(task.dataset.train)
         self.validation_split = CocoSplit(task.dataset.validation)
         self.training = PoolTraining(
-            task.spec, self.train_split, device=device, rank=rank, world_size=world_size
+            task.spec,
+            self.train_split,
+            start=None if task.start is None else read_weights(task.start),
+            device=device,
+            rank=rank,
+            world_size=world_size,
         )
         self.slice_ends = time.monotonic() + task.slice_s
         self.checkpoint_due = time.monotonic() + task.checkpoint_s

@@ -45,7 +45,10 @@ class Strategy(ABC):
     limits: Limits = Limits()
     """Stopping criteria of every strategy."""
     control: bool = True
-    """Whether controls follow."""
+    """Whether controls follow that are trained as long as the best."""
+    macs_control: int | None = None
+    """The smallest number of channels that a convolution keeps in the controls with the MACs of the
+    best. None: there are no such controls."""
     noise_seeds: int = 1
     """The number of seeds on which trial 0 is trained."""
     confirm: bool = False

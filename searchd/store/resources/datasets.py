@@ -8,13 +8,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from searchd.domain.errors import ConflictError
-from searchd.domain.lifecycle import (
-    DatasetStatus,
-    TeacherStatus,
-    WorkKind,
-    WorkStatus,
-    is_final,
-)
+from searchd.domain.lifecycle import DatasetStatus, TeacherStatus, WorkKind, WorkStatus
+from searchd.domain.transitions import is_final
 from searchd.spec import DatasetSpec, SplitSpec
 from searchd.store import events, paging
 from searchd.store.base import new_id

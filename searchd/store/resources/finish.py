@@ -4,9 +4,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from searchd.domain.errors import ConflictError, InvalidValueError
-from searchd.domain.lifecycle import is_final
 from searchd.domain.subnet import Subnet
 from searchd.domain.teacher import RegisteredTeacher
+from searchd.domain.transitions import is_final
 from searchd.domain.trial import TrialRole
 from searchd.search.history import OperatingPoint
 from searchd.search.pareto import knee, pareto_front

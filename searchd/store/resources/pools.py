@@ -6,12 +6,13 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from searchd.domain.errors import ConflictError
-from searchd.domain.lifecycle import PoolStatus, WorkKind, is_final
-from searchd.domain.trial import Outcome
+from searchd.domain.lifecycle import PoolStatus, WorkKind
+from searchd.domain.transitions import is_final
+from searchd.domain.trial import Artifact, Outcome
 from searchd.messages.files import SUPERNET
 from searchd.messages.reports import PoolProgress, PoolReport
 from searchd.messages.tasks import PoolRef
-from searchd.spec import PoolSpec
+from searchd.spec import PoolSpec, check_start
 from searchd.store import paging
 from searchd.store.base import new_id
 from searchd.store.models import (
@@ -37,13 +38,18 @@ def create(
     """Create a pool and queue its training.
 
     Raises:
-        ConflictError: The name is taken, the key was used for another body, or the data set has
-            failed its check.
-        InvalidValueError: The data set does not exist.
+        ConflictError: The name is taken, the key was used for another body, the data set has
+            failed its check, or the pool that it starts from is not trained.
+        InvalidValueError: The data set, or the pool that it starts from, does not exist, or that
+            pool does not fit.
     """
     row = creation.repeated(session, PoolRow, spec, idempotency_key, owner)
     if row is not None:
         return row
+    if spec.start_from is not None:
+        start = references.pool(session, spec.start_from)
+        check_start(spec, start.spec)
+        reference(session, start.id)
     row = PoolRow(
         id=new_id("p"),
         name=spec.name,
@@ -134,6 +140,11 @@ def reference(session: Session, pool_id: str) -> PoolRef:
         head=row.spec.head,
         bn_reset_images=row.spec.bn_reset_images,
     )
+
+
+def start_of(session: Session, spec: PoolSpec) -> Artifact | None:
+    """Return the supernet from which the training of a pool starts; None if it starts anew."""
+    return None if spec.start_from is None else reference(session, spec.start_from).supernet
 
 
 def subnet_evaluations(session: Session, pool_id: str) -> Sequence[SubnetEvaluationRow]:

@@ -6,7 +6,8 @@ from sqlalchemy import ColumnElement, delete, exists, or_, select, update
 from sqlalchemy.orm import Session
 
 from searchd.domain.errors import ConflictError
-from searchd.domain.lifecycle import TrialStatus, failed_without_result
+from searchd.domain.lifecycle import TrialStatus
+from searchd.domain.transitions import failed_without_result
 from searchd.store.models import (
     ArtifactRow,
     DatasetRow,

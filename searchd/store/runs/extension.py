@@ -6,7 +6,8 @@ from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from searchd.domain.errors import ConflictError, InvalidValueError
-from searchd.domain.lifecycle import SearchStatus, is_final
+from searchd.domain.lifecycle import SearchStatus
+from searchd.domain.transitions import is_final
 from searchd.domain.trial import TrialRole
 from searchd.spec import BudgetSpec, PipelineSpec, SearchSpec
 from searchd.spec.search import limits_of

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from sqlalchemy.orm import Session
 
 from searchd.domain.errors import InvalidValueError
-from searchd.domain.lifecycle import FailureCause, TrialStatus, is_final
+from searchd.domain.lifecycle import FailureCause, TrialStatus
 from searchd.domain.resolution import Resolution
 from searchd.domain.teacher import TeacherCandidates
+from searchd.domain.transitions import is_final
 from searchd.domain.trial import Outcome
 from searchd.messages.reports import Report
 from searchd.store import events

@@ -14,7 +14,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
 from searchd.domain.errors import CollectedError, ConflictError
-from searchd.domain.lifecycle import PoolStatus, SearchStatus, TeacherStatus, WorkKind, is_final
+from searchd.domain.lifecycle import PoolStatus, SearchStatus, TeacherStatus, WorkKind
+from searchd.domain.transitions import is_final
 from searchd.messages.files import ADAPTERS, STUDENT
 from searchd.search.history import Completion, OperatingPoint, ranking
 from searchd.search.retention import DEFAULT_TOP_K, Descent, KeptTrial, needed

@@ -5,14 +5,25 @@ from collections.abc import Iterator
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from searchd.domain.resolution import Resolution
 from searchd.domain.teacher import RegisteredTeacher, TeacherAp
 from searchd.domain.trial import BASE_NAME, TrialRole
 from searchd.search.better_teachers import Comparison, too_weak
 from searchd.spec import PoolSearchSpec, SearchSpec
-from searchd.store.models import EvaluationRow, RunRow, TrialRow
+from searchd.store.models import (
+    DatasetRow,
+    EvaluationRow,
+    PoolRow,
+    RunRow,
+    SearchRow,
+    TrialRow,
+)
 from searchd.store.resources import pools, teachers
 from searchd.store.runs import trials
 from searchd.store.work.lease import Lease, hold
+
+_NUM_EARLIER = 100
+"""The number of searches that are looked at for the base of a new one: the latest ones."""
 
 
 def record(session: Session, lease: Lease) -> None:
@@ -39,17 +50,22 @@ def warning(session: Session, row: RunRow) -> str | None:
         return None
     if isinstance(spec.strategy, PoolSearchSpec):  # it has no students
         return None
-    base = session.scalar(
-        select(EvaluationRow.ap).where(
-            EvaluationRow.trial_id == trials.trial_id(row.id, BASE_NAME),
-            EvaluationRow.width == spec.trial.largest_resolution.width,
-            EvaluationRow.height == spec.trial.largest_resolution.height,
-        )
-    )
-    if base is None:
-        return None
     aps = {each.teacher: each.ap for each in row.teacher_aps}
-    return too_weak(Comparison(student_ap=base, aps=aps), pool=spec.pool)
+    base = _base_ap(session, row.id, spec.trial.largest_resolution)
+    return None if base is None else too_weak(Comparison(student_ap=base, aps=aps), pool=spec.pool)
+
+
+def forecast_warning(session: Session, spec: SearchSpec) -> str | None:
+    """Return `warning` for a search that has not been submitted, as far as its teachers are ready
+    and an earlier search on the data set had the same base and head; None otherwise.
+
+    The search would be accepted, so all its teachers exist."""
+    pool_id = session.scalar(select(PoolRow.id).where(PoolRow.name == spec.pool))
+    aps = {each.teacher: each.ap for each in measured(session, spec, pool_id)}
+    if not aps or isinstance(spec.strategy, PoolSearchSpec):
+        return None
+    base = _base_ap_of_earlier(session, spec)
+    return None if base is None else too_weak(Comparison(student_ap=base, aps=aps), pool=spec.pool)
 
 
 def measured(session: Session, spec: SearchSpec, pool_id: str | None) -> Iterator[TeacherAp]:
@@ -68,3 +84,33 @@ def measured(session: Session, spec: SearchSpec, pool_id: str | None) -> Iterato
 def _has_search_trials(session: Session, row: RunRow) -> bool:
     found = select(TrialRow.id).where(TrialRow.run_id == row.id, TrialRow.role == TrialRole.SEARCH)
     return session.scalar(found.limit(1)) is not None
+
+
+def _base_ap_of_earlier(session: Session, spec: SearchSpec) -> float | None:
+    """Return the AP of the same base in the latest search on the data set that trained it."""
+    latest_first = (
+        select(SearchRow)
+        .join(DatasetRow, SearchRow.dataset_id == DatasetRow.id)
+        .where(DatasetRow.name == spec.dataset)
+        .order_by(SearchRow.created_at.desc())
+        .limit(_NUM_EARLIER)
+    )
+    for row in session.scalars(latest_first):
+        if isinstance(row.spec, SearchSpec) and (row.spec.base, row.spec.head) == (
+            spec.base,
+            spec.head,
+        ):
+            ap = _base_ap(session, row.id, spec.trial.largest_resolution)
+            if ap is not None:
+                return ap
+    return None
+
+
+def _base_ap(session: Session, run_id: str, at: Resolution) -> float | None:
+    return session.scalar(
+        select(EvaluationRow.ap).where(
+            EvaluationRow.trial_id == trials.trial_id(run_id, BASE_NAME),
+            EvaluationRow.width == at.width,
+            EvaluationRow.height == at.height,
+        )
+    )

@@ -8,7 +8,8 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, selectinload
 
 from searchd.domain.errors import ConflictError, InvalidValueError, NotFoundError
-from searchd.domain.lifecycle import TrialStatus, is_final
+from searchd.domain.lifecycle import TrialStatus
+from searchd.domain.transitions import is_final
 from searchd.domain.trial import Proposal, describe_change
 from searchd.messages.files import ADAPTERS, STUDENT
 from searchd.messages.reports import Progress

@@ -7,7 +7,8 @@ resumes only what it paused itself. `WorkRow.desired_by` records who asked.
 from sqlalchemy.orm import Session
 
 from searchd.domain.errors import ConflictError
-from searchd.domain.lifecycle import STOPPABLE, WorkStatus, is_final
+from searchd.domain.lifecycle import STOPPABLE, WorkStatus
+from searchd.domain.transitions import is_final
 from searchd.store import events
 from searchd.store.models import Desired, DesiredBy, WorkRow
 from searchd.store.models.resources import AnyResource

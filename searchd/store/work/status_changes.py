@@ -7,13 +7,8 @@ from collections.abc import Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from searchd.domain.lifecycle import (
-    STOPPABLE,
-    ResourceStatus,
-    TrialStatus,
-    WorkStatus,
-    next_statuses,
-)
+from searchd.domain.lifecycle import STOPPABLE, ResourceStatus, TrialStatus, WorkStatus
+from searchd.domain.transitions import next_statuses
 from searchd.store.models import Desired, RunRow, TrialRow, WorkRow
 from searchd.store.models.resources import AnyResource
 from searchd.store.work.transition import transition

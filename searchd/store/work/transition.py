@@ -9,15 +9,8 @@ from sqlalchemy import CursorResult, update
 from sqlalchemy.orm import Session
 
 from searchd.domain.errors import ConflictError
-from searchd.domain.lifecycle import (
-    AnyStatus,
-    PoolStatus,
-    SearchStatus,
-    TeacherStatus,
-    TrialStatus,
-    check_transition,
-    is_final,
-)
+from searchd.domain.lifecycle import AnyStatus, PoolStatus, SearchStatus, TeacherStatus, TrialStatus
+from searchd.domain.transitions import check_transition, is_final
 from searchd.store import events
 from searchd.store.base import now
 from searchd.store.models import DatasetRow, PoolRow, RunRow, TeacherRow, TrialRow, WorkRow

@@ -193,6 +193,23 @@ def test_watching_what_fails_fails(searchd: Run, database: Database) -> None:
     )
 
 
+def test_a_pool_is_continued_as_a_new_one(searchd: Run, database: Database) -> None:
+    add_dataset(database)
+    add_pool(database)
+    result = searchd("pool", "extend", "teachers", "--epochs", "7", "--phase", "supernet")
+    assert result.exit_code == 0
+    assert "teachers-2" in result.stdout
+    with database.read() as session:
+        spec = pools.get(session, "teachers-2").spec
+    assert spec.start_from == "teachers"
+    assert [(phase.name, phase.epochs) for phase in spec.phases] == [("supernet", 7)]
+    unknown = searchd("pool", "extend", "teachers", "--epochs", "7", "--phase", "shrink")
+    assert unknown.exit_code == 2
+    assert "phase 'shrink' does not exist" in unknown.output
+    early = searchd("pool", "extend", "teachers-2", "--epochs", "7")
+    assert "pool teachers-2 is queued, not ready" in early.output
+
+
 def test_watching_a_pool_ends_when_it_is_ready(searchd: Run, database: Database) -> None:
     add_dataset(database)
     pool_id = add_pool(database, ready=False)

@@ -20,6 +20,20 @@ def test_both_splits_pass_the_data_check(tmp_path: Path) -> None:
     assert summary.train.num_annotations >= 12
 
 
+def test_a_test_split_is_drawn_beside_the_same_other_splits(tmp_path: Path) -> None:
+    without = make_shapes(tmp_path / "without", num_train=2, num_validation=1)
+    spec = make_shapes(tmp_path / "with", num_train=2, num_validation=1, num_test=3)
+
+    summary = check_dataset(spec)
+
+    assert without.test is None
+    assert summary.test is not None
+    assert summary.test.num_images == 3
+    assert np.array_equal(
+        _pixels(tmp_path / "without", "train", 0), _pixels(tmp_path / "with", "train", 0)
+    )
+
+
 def test_same_seed_draws_the_same_files_and_another_seed_others(tmp_path: Path) -> None:
     for folder, seed in (("a", 3), ("b", 3), ("c", 4)):
         make_shapes(tmp_path / folder, seed=seed, num_train=3, num_validation=2)

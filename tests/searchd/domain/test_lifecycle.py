@@ -11,10 +11,8 @@ from searchd.domain.lifecycle import (
     SearchStatus,
     TeacherStatus,
     WorkKind,
-    check_transition,
-    is_final,
-    next_statuses,
 )
+from searchd.domain.transitions import check_transition, is_final, next_statuses
 
 
 def test_statuses_of_two_kinds_of_resources_are_not_mixed_up() -> None:

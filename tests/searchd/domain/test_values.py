@@ -4,17 +4,10 @@ from searchd.domain.actions import PruneLayer
 from searchd.domain.architecture import preset
 from searchd.domain.detector import Detector
 from searchd.domain.errors import IllegalTransitionError, InvalidValueError
-from searchd.domain.lifecycle import (
-    FailureCause,
-    SearchStatus,
-    TrialStatus,
-    WorkStatus,
-    check_transition,
-    is_final,
-    next_statuses,
-)
+from searchd.domain.lifecycle import FailureCause, SearchStatus, TrialStatus, WorkStatus
 from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import Subnet
+from searchd.domain.transitions import check_transition, is_final, next_statuses
 from searchd.domain.trial import (
     MutateTeacher,
     Proposal,

@@ -26,6 +26,7 @@ def record(ledger: Ledger, name: str, small: float, large: float, macs: float) -
         "base": factories.base_proposal(),
         "control-1": factories.control_proposal(1),
         "control-2": factories.control_proposal(2),
+        "macs-control-1": factories.macs_control_proposal(1),
     }.get(name) or factories.search_proposal(int(name))
     ledger.propose(proposal)
     ledger.start(ledger.task(proposal))
@@ -38,6 +39,7 @@ def test_the_front_and_what_users_compare_it_with_are_timed_once_each(ledger: Le
     record(ledger, "1", small=0.10, large=0.20, macs=9e9)  # 4.5e9 is the cheapest point
     record(ledger, "control-1", small=0.05, large=0.05, macs=10e9)
     record(ledger, "control-2", small=0.10, large=0.55, macs=10e9)
+    record(ledger, "macs-control-1", small=0.15, large=0.12, macs=12e9)
 
     chosen = detectors_to_time(ledger.scored(), "0")
 
@@ -47,8 +49,10 @@ def test_the_front_and_what_users_compare_it_with_are_timed_once_each(ledger: Le
         ("1", "64x64"),
         ("base", "96x96"),  # its best
         ("control-2", "96x96"),  # the last control's best
+        ("macs-control-1", "64x64"),  # its best
+        ("macs-control-1", "96x96"),  # at the resolution of the best search trial
     }
-    assert len(chosen) == 5
+    assert len(chosen) == 7
 
 
 def test_detectors_whose_weights_were_collected_cannot_be_timed(ledger: Ledger) -> None:

@@ -29,7 +29,7 @@ class FakeRay:
         self.tasks: list[SplitTask] = []
         self.cancelled = 0
         self.error: RayError | None = None
-        self.is_done = True
+        self.asks_to_stop: threading.Event | None = None
 
     def options(self, *, num_cpus: float, num_gpus: float) -> "FakeRay":
         assert (num_cpus, num_gpus) == (1.0, 0.0)
@@ -44,7 +44,10 @@ class FakeRay:
         self, references: list[object], *, timeout: float
     ) -> tuple[list[object], list[object]]:
         assert timeout > 0
-        return (references, []) if self.is_done else ([], references)
+        if self.asks_to_stop is None:
+            return references, []
+        self.asks_to_stop.set()
+        return [], references
 
     def get(self, found: list[SplitMeasurement]) -> list[SplitMeasurement]:
         if self.error is not None:
@@ -147,11 +150,9 @@ def test_a_failure_becomes_an_event_and_the_other_split_is_measured(
 
 
 def test_a_request_to_stop_ends_the_measurement(searched: Ledger, ray: FakeRay) -> None:
-    stopping = threading.Event()
-    ray.is_done = False
-    threading.Timer(0.05, stopping.set).start()
+    ray.asks_to_stop = threading.Event()
 
-    measure(searched, stopping)
+    measure(searched, ray.asks_to_stop)
 
     assert (len(ray.tasks), ray.cancelled) == (1, 1)
     assert on(searched, FinalSplit.TEST) == []

@@ -50,6 +50,19 @@ def test_pool_search_has_no_controls() -> None:
     )
 
 
+def test_controls_are_chosen_by_kind() -> None:
+    both = {"equal_length": True, "equal_macs": True}
+    pruned = {"equal_length": False, "equal_macs": True}
+    found = []
+    for control in (True, False, {}, both, pruned):
+        made = strategy_of(
+            factories.search_spec(control=control, strategy=JointDetNasSpec(min_channels=4)), POOL
+        )
+        found.append((made.control, made.macs_control))
+
+    assert found == [(True, None), (False, None), (True, None), (True, 4), (False, 4)]
+
+
 def test_registered_teachers_are_drawn_with_the_share_of_the_search() -> None:
     strong = RegisteredTeacher(teacher="t-1")
     teachers = TeachersSpec(registered=("strong",), registered_share=0.2)

@@ -14,7 +14,7 @@ from searchd.driver.trial_loop import _PoolGate
 from searchd.messages.reports import EvaluatedSubnet, SanityChecks
 from searchd.search.strategies.joint_detnas import JointDetNas
 from searchd.settings import Settings
-from searchd.spec import TeachersSpec, TrainingSpec
+from searchd.spec import BaseSpec, SearchSpec, TeachersSpec, TrainingSpec
 from searchd.store import Database
 from searchd.store.models import EventRow, SearchRow
 from searchd.store.resources import pools, searches
@@ -57,6 +57,12 @@ class Search:
     def row(self) -> SearchRow:
         with self.database.read() as session:
             return session.get_one(SearchRow, self.id)
+
+    @property
+    def spec(self) -> SearchSpec:
+        spec = self.row.spec
+        assert isinstance(spec, SearchSpec)
+        return spec
 
     @property
     def warning(self) -> str | None:
@@ -184,3 +190,18 @@ def test_the_ap_that_a_trial_measures_reaches_the_strategy(strong: Search) -> No
     taught(strong, 0, BASE_NAME, ap=0.58, teacher_ap=0.57)
     completions = strong.ledger.ask_tell().completions
     assert [each.teacher_ap for each in completions] == [None, 0.57]
+
+
+def test_a_forecast_warns_once_an_earlier_search_has_trained_the_base(weak: Search) -> None:
+    same = weak.spec.model_copy(update={"name": "second"})
+    other = same.model_copy(update={"base": BaseSpec(backbone="resnet50")})
+    with weak.database.read() as session:
+        found = teacher_aps.forecast_warning(session, same)
+        assert found is not None
+        assert "best teacher 50.0%, base 55.0%" in found
+        assert teacher_aps.forecast_warning(session, other) is None
+
+
+def test_a_forecast_does_not_warn_of_a_good_teacher(strong: Search) -> None:
+    with strong.database.read() as session:
+        assert teacher_aps.forecast_warning(session, strong.spec) is None

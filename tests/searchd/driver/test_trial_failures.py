@@ -27,7 +27,9 @@ def test_trial_that_ran_out_of_memory_is_tried_with_half_the_batch_and_rate(
     assert row.status_reason.startswith("out_of_memory: why; retried with a batch size of 2")
     order = ledger.task(BASE)
     assert (order.attempt, order.training.batch_size) == (2, 2)
-    assert order.training.learning_rate == before.learning_rate / 2
+    # The default rate is meant for 16 images: the worker scales it by 2 / 16, as it did by 4 / 16.
+    assert (before.base_batch_size, order.training.base_batch_size) == (16, 16)
+    assert order.training.learning_rate == before.learning_rate
     assert order.training.epochs == before.epochs
 
 
@@ -55,7 +57,8 @@ def test_trial_whose_loss_exploded_is_tried_with_a_lower_rate_also_after_out_of_
     assert ledger.record(failed("base", FailureCause.NON_FINITE_LOSS, attempt=2)) is None
 
     order = ledger.task(BASE)
-    assert order.training.learning_rate == pytest.approx(rate / 2 * 0.1)
+    assert order.training.batch_size == 2
+    assert order.training.learning_rate == pytest.approx(rate * 0.1)
 
 
 def test_report_of_a_failure_that_was_decided_on_is_not_decided_on_again(

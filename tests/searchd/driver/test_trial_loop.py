@@ -105,6 +105,7 @@ def stage(sqlite: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("searchd.driver.trial_loop.resolve", lambda _: None)
     monkeypatch.setattr("searchd.driver.trial_loop.run_tuner", made.run_tuner)
     monkeypatch.setattr("searchd.driver.trial_loop.measure_latencies", lambda *_: None)
+    monkeypatch.setattr("searchd.driver.trial_loop.measure_on_splits", lambda *_: None)
     monkeypatch.setattr("searchd.driver.trial_loop._POOL_POLL_S", 0.0)
     assert isinstance(made.ledger.spec, SearchSpec)
     monkeypatch.setattr(
@@ -309,6 +310,27 @@ def test_search_that_is_extended_at_the_very_end_does_not_end(
 
     assert stage.run() == (SearchStatus.SUCCEEDED, "budget: 3 trials")
     assert stage.begun == [["base", "0", "1", "control-1"], ["2"]]
+
+
+def test_search_that_is_paused_while_it_is_measured_on_the_test_split_is_measured_later(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[str] = []
+
+    def measure(ledger: Ledger, *_: object) -> None:
+        measured.append(ledger.row().status)
+        if len(measured) == 1:
+            stage.ask(requests.ask_to_pause)
+
+    monkeypatch.setattr("searchd.driver.trial_loop.measure_on_splits", measure)
+    stage.finish_pool()
+
+    assert stage.run() == (SearchStatus.PAUSED, "paused by a user")
+    stage.between_tuners = lambda: None
+    stage.resume()
+    assert stage.run() == (SearchStatus.SUCCEEDED, "budget: 2 trials")
+    assert measured == [SearchStatus.RUNNING, SearchStatus.RUNNING]
+    assert stage.begun[-1] == []  # nothing is trained again
 
 
 def test_search_that_is_cancelled_while_it_waits_for_its_pool_ends(stage: Stage) -> None:

@@ -1,7 +1,6 @@
 """Which teachers are better than a student, as far as their APs are known."""
 
 import random
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -64,7 +63,7 @@ def search(strategy: JointDetNas | RandomSearch, base_ap: float = 0.5) -> AskTel
     return ask_tell
 
 
-def strategy(measured: Sequence[TeacherAp] | None, **changes: Any) -> JointDetNas:
+def strategy(measured: tuple[TeacherAp, ...] | None, **changes: Any) -> JointDetNas:
     settings = JointDetNasSettings(min_channels=4)
     return replace(STRATEGY, settings=settings, measured=measured, max_trials=40, **changes)
 
@@ -243,7 +242,8 @@ def test_teachers_that_do_not_exceed_the_base_by_two_points_are_too_weak() -> No
     assert found.startswith(
         "none of the 2 measured teachers exceeds the base by 2 points of AP, so teaching may cost "
         "more than it gains (best teacher 60.0%, base 59.0%); train the pool for longer (searchd "
-        "pool extend teachers), or register a better teacher"
+        "pool extend teachers --epochs N) and name the new pool in the search, or register a "
+        "better teacher (searchd teacher add)"
     )
     without = too_weak(comparison(0.59, strong=0.6), pool=None)
     assert without is not None

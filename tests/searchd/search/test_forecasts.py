@@ -28,7 +28,7 @@ SEARCH = SearchWork(
     trial=TRAINING,
     evaluated_areas=(),
     trials=Range(least=5, most=10),
-    has_controls=True,
+    control_chains=1,
     repetitions=0,
     confirms=False,
     resources=RESOURCES,
@@ -54,7 +54,7 @@ def test_hours_of_a_search_add_up_base_trials_and_controls() -> None:
 
 
 def test_repetitions_are_always_trained_and_confirmations_at_most() -> None:
-    work = replace(SEARCH, has_controls=False, repetitions=2, confirms=True)
+    work = replace(SEARCH, control_chains=0, repetitions=2, confirms=True)
 
     hours = forecast_search(work, KNOWN).worker_hours
 

@@ -1,5 +1,7 @@
 """What a report says in words."""
 
+from dataclasses import replace
+
 import pytest
 
 from searchd.search.intervals import Interval
@@ -15,6 +17,7 @@ BETTER = against("the base", 0.04, 0.01, 0.07)
 ALSO_BETTER = against("the control", 0.03, 0.01, 0.05)
 UNDECIDED = against("the control", 0.01, -0.02, 0.04)
 WORSE = against("the control", -0.03, -0.05, -0.01)
+EXPENSIVE = replace(UNDECIDED, macs_ratio=1.0)
 UNKNOWN = Difference(reference="the control", ap=0.1, interval=None, macs_ratio=1.0)
 
 
@@ -42,8 +45,13 @@ def test_a_difference_is_one_sentence() -> None:
         ("test", [BETTER, ALSO_BETTER], "The search gained."),
         ("test", [BETTER], "without a control, longer training may explain the gain."),
         ("validation", [BETTER, ALSO_BETTER], "A part of this gain may be selection."),
-        ("test", [BETTER, UNDECIDED], "A gain in AP over every reference is not shown;"),
-        ("test", [BETTER, WORSE], "The search did not gain: a reference is better."),
+        (
+            "test",
+            [BETTER, UNDECIDED],
+            "is not shown; nor is a loss, and the best needs only 0.50 x",
+        ),
+        ("test", [BETTER, EXPENSIVE], "is not shown; more images narrow the intervals."),
+        ("test", [BETTER, WORSE], "The search did not gain in AP: a reference is better."),
         ("test", [BETTER, UNKNOWN], "Without intervals, a gain cannot be told from chance."),
     ],
 )

@@ -416,3 +416,10 @@ def test_option_of_a_strategy_beyond_its_bounds_is_refused(
 ) -> None:
     with pytest.raises(ValidationError, match=rf"strategy\.\w+\.{option}\n"):
         SearchSpec.model_validate({**SEARCH, "strategy": strategy})
+
+
+def test_a_pool_search_cannot_have_a_control_of_equal_macs() -> None:
+    spec = {**SEARCH, "strategy": {"kind": "pool_search"}, "control": {"equal_macs": True}}
+
+    with pytest.raises(ValidationError, match="a pool_search trains nothing to compare with"):
+        SearchSpec.model_validate(spec)

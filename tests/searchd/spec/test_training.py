@@ -39,7 +39,7 @@ def test_every_option_of_the_recipe_is_off_by_default() -> None:
         "sgd",
         "off",
         4,
-        None,
+        16,
     )
     assert (spec.ema, spec.crop, spec.scale_jitter, spec.photometric_distortion) == (None,) * 4
     assert (spec.layer_decay, spec.backbone_learning_rate_factor) == (1, 1)
@@ -77,9 +77,44 @@ def test_a_stored_spec_means_the_same_when_it_is_read_again() -> None:
 def test_the_rate_of_a_batch_found_by_memory_is_meant_for_16_images() -> None:
     assert training(batch_size="auto").base_batch_size == 16
     assert training(batch_size="auto", base_batch_size=64).base_batch_size == 64
-    assert training(batch_size=8).base_batch_size is None
+    assert training(batch_size=8, learning_rate=0.01).base_batch_size is None
     assert training(batch_size="auto").bn_reset_batch_size == 4
     assert training(batch_size=8).bn_reset_batch_size == 8
+
+
+def test_published_rates_are_meant_for_the_published_batch_and_given_ones_for_the_given() -> None:
+    assert training().base_batch_size == 16
+    assert training(optimizer="adamw", batch_size=2).base_batch_size == 16
+    assert training(learning_rate=0.01).base_batch_size is None
+    assert training(base_batch_size=None).base_batch_size is None
+    stored = training(learning_rate=0.01).model_dump(mode="json")
+    assert TrainingSpec.model_validate(stored).base_batch_size is None  # as before
+
+
+def test_the_base_and_the_distillation_have_published_rates_for_16_images() -> None:
+    search = SearchSpec.model_validate(SEARCH)
+    assert (search.base.training.learning_rate, search.base.training.base_batch_size) == (0.02, 16)
+    given = {"epochs": 2, "learning_rate": 0.05, "batch_size": 8}
+    own = SearchSpec.model_validate({**SEARCH, "base": {"training": given}, "trial": given})
+    assert (own.base.training.base_batch_size, own.trial.base_batch_size) == (None, None)
+    assert DistillationSpec.model_validate(DISTILLATION).trial.base_batch_size == 16
+
+
+def test_the_papers_phases_are_meant_for_64_images_and_other_phases_for_the_given_batch() -> None:
+    pool = {"name": "teachers", "dataset": "shapes"}
+    phases = [phase.model_dump() for phase in PoolSpec.model_validate(pool).phases]
+
+    def base_batch_size(**fields: Any) -> int | None:
+        return PoolSpec.model_validate({**pool, **fields}).training.base_batch_size
+
+    assert base_batch_size() == 64
+    assert base_batch_size(training={"batch_size": 8}) == 64
+    assert base_batch_size(training={"base_batch_size": None}) is None
+    assert base_batch_size(phases=phases) is None
+    assert base_batch_size(phases=phases, training={"batch_size": 8}) is None
+    assert base_batch_size(phases=phases, training={"base_batch_size": 32}) == 32
+    again = PoolSpec.model_validate(PoolSpec.model_validate(pool).model_dump(mode="json"))
+    assert again.training.base_batch_size == 64
 
 
 @pytest.mark.parametrize(

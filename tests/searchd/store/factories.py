@@ -23,6 +23,7 @@ from searchd.domain.trial import (
     MutateTeacher,
     Outcome,
     Proposal,
+    PruneToMacs,
     Train,
     TrialRole,
 )
@@ -181,6 +182,12 @@ def control_proposal(number: int, parent: str = "base") -> Proposal:
         seed=number,
         completed_before=0,
     )
+
+
+def macs_control_proposal(number: int) -> Proposal:
+    """The base pruned to half of its MACs."""
+    prune = PruneToMacs(fraction=0.5, min_channels=4)
+    return replace(control_proposal(number), role=TrialRole.MACS_CONTROL, change=prune)
 
 
 def succeeded(name: str, *, ap: float = 0.5, macs: float = 2e9, attempt: int = 1) -> Report:

@@ -258,3 +258,19 @@ def test_two_workers_on_ray_train_make_a_pool(dataset: DatasetSpec, tmp_path: Pa
     assert "backbone.layer4.1.conv3.weight" in load(artifacts.read(report.supernet))
     assert seen[0].stage == "start"
     assert {progress.stage for progress in seen} & {"train", "evaluate"}
+
+
+def test_a_task_that_continues_another_pool_starts_from_its_weights(
+    finished: tuple[PoolTrainingTask, Any, list[PoolProgress]], dataset: DatasetSpec, tmp_path: Path
+) -> None:
+    task, report, _ = finished
+    longer = make_task(dataset, tmp_path, spec=task.spec.extended(epochs=1), start=report.supernet)
+    stopped = train_pool_inline(longer, lambda _: False)  # after the first iteration
+    assert stopped.outcome is Outcome.STOPPED
+    again = train_pool_inline(next_attempt(longer))
+    assert [(epoch.phase, epoch.metrics.epoch) for epoch in again.epochs] == [("shrink-2", 1)]
+    assert again.supernet is not None
+    assert again.supernet.sha256 != report.supernet.sha256
+    before, after = load(artifacts.read(report.supernet)), load(artifacts.read(again.supernet))
+    name = "roi_head.bbox_head.fc_cls.weight"
+    assert (after[name] - before[name]).abs().max() < 0.1  # two steps, not new random weights

@@ -123,7 +123,7 @@ def test_a_trial_that_runs_out_of_memory_reports_the_batch_size_that_it_found(
 def test_a_checkpoint_of_a_version_without_the_recipe_is_resumed_inside_its_epoch(
     dataset: DatasetSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = TrainingSpec(epochs=2, batch_size=4, resolutions=(SIZE,))
+    plain = TrainingSpec(epochs=2, batch_size=4, learning_rate=0.01, resolutions=(SIZE,))
     new = set(TrainingSpec.model_fields) - set(OLD_FIELDS)
     dump = TrainingSpec.model_dump_json
     monkeypatch.setattr(TrainingSpec, "model_dump_json", lambda self: dump(self, exclude=new))

@@ -50,16 +50,16 @@ def accident(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], Any
 
     def arrange(at_step: int, what: Callable[[], Any]) -> list[int]:
         steps: list[int] = []
-        losses = Training._losses
+        losses = Training.losses
         left = [what]
 
-        def watched(self: Any, *arguments: Any) -> Any:
+        def watched(self: Any, *arguments: Any, **options: Any) -> Any:
             steps.append(self._step)
             if self._step == at_step and left:
                 return left.pop()()
-            return losses(self, *arguments)
+            return losses(self, *arguments, **options)
 
-        monkeypatch.setattr(Training, "_losses", watched)
+        monkeypatch.setattr(Training, "losses", watched)
         return steps
 
     return arrange

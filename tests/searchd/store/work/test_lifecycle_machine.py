@@ -31,9 +31,8 @@ from searchd.domain.lifecycle import (
     TeacherStatus,
     TrialStatus,
     WorkStatus,
-    is_final,
-    next_statuses,
 )
+from searchd.domain.transitions import is_final, next_statuses
 from searchd.domain.trial import Outcome
 from searchd.messages.reports import Report, TeacherTrainingReport
 from searchd.store import Database, Desired, DesiredBy, Lease, events
