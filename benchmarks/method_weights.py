@@ -251,7 +251,7 @@ def table(benchmark: Benchmark, length: str) -> Iterator[str]:
         gains = [of_arm[s]["test"] - plain[s]["test"] for s in (1, 2) if s in of_arm and s in plain]
         mean = f"{100 * statistics.mean(gains):+.1f}" if gains else "-"
         yield f"| {name} | {' | '.join(cells)} | {mean} |"
-    yield "Columns are seeds. The mean gain is on test, over the seeds that judge (1 and 2)."
+    yield "Columns are seeds. The mean gain is on test, over what was run of seeds 1 and 2."
 
 
 def _cell(result: Mapping[str, Any] | None, split: str) -> str:
