@@ -30,7 +30,7 @@ from tests.detection.distillation.every_method import (
 
 pytestmark = pytest.mark.timeout(60)  # real detectors are trained
 
-MATCHING = MethodSpec(name=MethodName.FEATURE_MATCHING)
+MATCHING = MethodSpec(name=MethodName.FEATURE_MATCHING, weight=0.8)
 
 
 @pytest.fixture(scope="module")
