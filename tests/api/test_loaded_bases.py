@@ -152,7 +152,6 @@ def test_head_of_a_distillation_follows_an_export(client: Client, tmp_path: Path
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (None, "there is no such file"),
         (b"<html>Sign in</html>", "it is an HTML or XML page"),
         (b"\x08\x07\x12\x07pytorch\x1a\x052.1.0:", "it is an ONNX model"),
     ],
