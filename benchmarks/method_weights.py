@@ -49,7 +49,10 @@ TEACHER_EPOCHS, STUDENT_EPOCHS = 40, 24
 LENGTHS = {"trial": (3, 0.01), "stage": (8, 0.02)}
 """Epochs and learning rate of an arm: as a trial of the demo, and as a stage of a distillation."""
 TEACHER = replace(detector(Family.FASTER_RCNN, 16), neck_channels=32)
-STUDENT = replace(detector(Family.FASTER_RCNN, 6), neck_channels=16)
+STUDENTS = {
+    family: replace(detector(family, 6), neck_channels=16)
+    for family in (Family.FASTER_RCNN, Family.RETINANET)
+}
 BATCH_SIZE, RATE, MAX_GRAD_NORM = 8, 0.05, 5.0
 """As in the demo. The rate is that of teacher and student."""
 
@@ -80,7 +83,7 @@ GROUPS: dict[str, dict[str, Arm]] = {
     "none": {"no teacher": ()},
     "feature_matching": _feature(
         MethodName.FEATURE_MATCHING,
-        {"random": (0.8, 5), "fitted": (0.8, 5), "fitted, scaled": (0.3, 1, 3)},
+        {"random": (0.5, 0.8, 5), "fitted": (0.8, 5), "fitted, scaled": (0.3, 1, 3)},
     ),
     "joint": {
         "joint 0.1, 0.3, 0.3 random": _joint(0.1, 0.3, SHIPPED),
@@ -135,8 +138,9 @@ def _training(epochs: int, rate: float) -> TrainingSpec:
 class Benchmark:
     """The data, the teacher, the students and the results, all in one folder."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, family: Family = Family.FASTER_RCNN) -> None:
+        self.folder, self._student = folder, STUDENTS[family]
+        self.prefix = "" if family is Family.FASTER_RCNN else f"{family} "
         data = self._shapes("data", TRAIN_SEED, TRAIN_IMAGES, VALIDATION_IMAGES)
         self.train = CocoSplit(data.train)
         test = self._shapes("test", TEST_SEED, 1, TEST_IMAGES)
@@ -180,7 +184,7 @@ class Benchmark:
 
     def run(self, name: str, arm: Arm, seed: int, length: str) -> None:
         """Train an arm, unless it has a result."""
-        out = self.folder / f"{length} {name}, seed {seed}.json"
+        out = self.folder / f"{self.prefix}{length} {name}, seed {seed}.json"
         if out.exists():
             return
         started = time.monotonic()
@@ -211,12 +215,12 @@ class Benchmark:
         return self.trained("teacher", TEACHER, TEACHER_EPOCHS, CHOOSING_SEED)
 
     def student(self, seed: int) -> Any:
-        return self.trained(f"student-{seed}", STUDENT, STUDENT_EPOCHS, seed)
+        return self.trained(f"{self.prefix}student-{seed}", self._student, STUDENT_EPOCHS, seed)
 
     def results(self, length: str) -> dict[str, dict[int, dict[str, Any]]]:
         """Return what was measured, by arm and seed."""
         found: dict[str, dict[int, dict[str, Any]]] = {}
-        for file in sorted(self.folder.glob(f"{length} *.json")):
+        for file in sorted(self.folder.glob(f"{self.prefix}{length} *.json")):
             result = json.loads(file.read_text())
             found.setdefault(result["arm"], {})[result["seed"]] = result
         return found
@@ -231,7 +235,7 @@ class Benchmark:
 def table(benchmark: Benchmark, length: str) -> Iterator[str]:
     """Yield the results as a Markdown table, in the order of the arms."""
     results = benchmark.results(length)
-    for name in ("teacher", *(f"student-{seed}" for seed in (0, 1, 2))):
+    for name in ("teacher", *(f"{benchmark.prefix}student-{seed}" for seed in (0, 1, 2))):
         card = benchmark.folder / f"{name}.json"
         if card.exists():
             found = json.loads(card.read_text())
@@ -247,7 +251,7 @@ def table(benchmark: Benchmark, length: str) -> Iterator[str]:
         gains = [of_arm[s]["test"] - plain[s]["test"] for s in (1, 2) if s in of_arm and s in plain]
         mean = f"{100 * statistics.mean(gains):+.1f}" if gains else "-"
         yield f"| {name} | {' | '.join(cells)} | {mean} |"
-    yield "Columns are seeds. The mean gain is on test, over the seeds that judge (1 and 2)."
+    yield "Columns are seeds. The mean gain is on test, over what was run of seeds 1 and 2."
 
 
 def _cell(result: Mapping[str, Any] | None, split: str) -> str:
@@ -271,6 +275,8 @@ def main() -> None:
     add("--folder", type=Path, default=Path("method-weights"), help="folder for data and results")
     add("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds to train")
     add("--group", nargs="+", choices=list(GROUPS), default=list(GROUPS), help="groups to train")
+    family = Family.FASTER_RCNN
+    add("--student", type=Family, choices=list(STUDENTS), default=family, help="its family")
     add("--arms", nargs="+", help="arms to train, in this order; default: by group")
     add("--length", choices=list(LENGTHS), default="trial", help="how long each arm trains")
     add("--judge", nargs="*", default=[], help="further arms for the seeds that judge")
@@ -278,7 +284,7 @@ def main() -> None:
     add("--table", action="store_true", help="train nothing; print what is done")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    benchmark = Benchmark(options.folder)
+    benchmark = Benchmark(options.folder, options.student)
     if options.prepare:
         for seed in options.seeds:
             benchmark.student(seed)

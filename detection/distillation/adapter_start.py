@@ -185,7 +185,8 @@ class AdapterStart:
                 )
                 continue
             adapter.start(total.equations.solve(RIDGE), first)
-            shares |= {place: sums.explained(adapter) for place, sums in places.items()}
+            together = "over all levels" if len(places) > 1 else next(iter(places))
+            shares[together] = total.explained(adapter)
         if shares:
             found = ", ".join(f"{share:.0%} {place}" for place, share in shares.items())
             yield (

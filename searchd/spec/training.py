@@ -254,7 +254,7 @@ class MethodSpec(Spec):
     name: MethodName
     """Name of the distillation method, as `searchd tools methods` lists it."""
     weight: float | None = Field(default=None, gt=0)
-    """Factor of the method's loss. Null uses the published weight for the student's family."""
+    """Factor of the method's loss. Null uses the default weight for the student's family."""
     options: dict[str, JsonValue] = {}
     """Options of the method by name, as `searchd tools methods` lists them
     (`searchd.domain.distillation_methods`). Options that are not given have their defaults."""

@@ -224,4 +224,4 @@ def test_methods_are_shown_as_a_table(offline: Run) -> None:
 
     words = shown.split()
     assert "queue_size=81920" in words
-    assert "(0.5" in words  # feature_matching's weight for one-stage students
+    assert "(6" in words  # icd's weight for one-stage students

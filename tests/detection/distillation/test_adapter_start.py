@@ -2,11 +2,12 @@
 
 import io
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from detection.data.coco import CocoSplit
 from detection.distillation.adapter_start import Sums
@@ -17,8 +18,9 @@ from detection.distillation.student import student_step
 from detection.training import Training
 from searchd.domain.distillation_methods import MethodName
 from searchd.domain.resolution import Resolution
-from searchd.spec import MethodSpec, TrainingSpec
+from searchd.spec import MethodSpec, SplitSpec, TrainingSpec
 from tests.detection.distillation.every_method import student_for, teacher_for
+from tests.detection.two_processes import run_in_two_processes
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -226,6 +228,34 @@ def test_each_of_several_teachers_gets_its_own_adapters(shapes: CocoSplit) -> No
     first, second = training.start_notes
     assert first.startswith("proposal_feature of teacher 0: new adapters start by least squares")
     assert second.startswith("proposal_feature of teacher 1: new adapters start by least squares")
+
+
+def test_data_parallel_ranks_start_with_the_map_of_all_their_images(
+    shapes: CocoSplit, tmp_path: Path
+) -> None:
+    run_in_two_processes(_rank, shapes.spec, str(tmp_path))
+    first, second = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1))
+    torch.testing.assert_close(first, second, atol=0, rtol=0)
+    assert first["feature_imitation.variance.values"].max() != 1
+
+
+def _rank(rank: int, spec: SplitSpec, folder: str) -> None:
+    torch.set_num_threads(1)
+    distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2
+    )
+    split, name = CocoSplit(spec), MethodName.FEATURE_IMITATION
+    student = student_for(name)
+    method = MethodSpec(name=name, options={"normalise": "teacher_variance"})
+    distiller = distiller_of(student, [teacher_for(3, 12)], split, method)
+    halves = SPEC.model_copy(update={"batch_size": 2})
+    training = Training(
+        student, split, halves, seed=0, distiller=distiller, rank=rank, world_size=2
+    )
+    for _ in training.start_adapters():
+        pass
+    torch.save(distiller.resume_state(), f"{folder}/rank{rank}.pt")
+    distributed.destroy_process_group()
 
 
 def test_methods_without_a_linear_adapter_have_no_such_option() -> None:

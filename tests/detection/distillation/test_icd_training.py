@@ -48,7 +48,14 @@ def distiller(shapes: CocoSplit, family: Family = Family.FASTER_RCNN, **options:
 
 def training(shapes: CocoSplit, **options: int) -> Training:
     chosen = distiller(shapes, Family.FASTER_RCNN, **options)
-    return Training(student(), shapes, SPEC, seed=0, distiller=chosen)
+    return started(Training(student(), shapes, SPEC, seed=0, distiller=chosen))
+
+
+def started(training: Training) -> Training:
+    """A training whose value projection has been fitted, so that only steps change it."""
+    for _ in training.start_adapters():
+        pass
+    return training
 
 
 def copied(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -244,7 +251,7 @@ def test_gradient_of_icd_that_is_not_finite_is_refused_before_weights_are_change
     method = chosen.methods["icd"]
     assert isinstance(method, Icd)
     method.predictor.layers[0].weight.register_hook(lambda gradient: gradient * math.inf)
-    poisoned = Training(student(), shapes, SPEC, seed=0, distiller=chosen)
+    poisoned = started(Training(student(), shapes, SPEC, seed=0, distiller=chosen))
     before = {"model": copied(poisoned.model.state_dict()), "icd": copied(chosen.state_dict())}
 
     with pytest.raises(NonFiniteLossError, match="icd.gradient_norm"):

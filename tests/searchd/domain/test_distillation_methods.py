@@ -233,14 +233,14 @@ def test_only_what_a_method_reads_of_its_teacher_is_run() -> None:
 @pytest.mark.parametrize(
     ("name", "two_stage", "one_stage"),
     [
-        ("feature_matching", 0.8, 0.5),
+        ("feature_matching", 5.0, 5.0),
         ("icd", 3.0, 6.0),
         ("cwd", 5.0, 5.0),
         ("ckd", 1.0, 1.0),
         ("dicod_classification", 0.4, 0.4),
     ],
 )
-def test_published_weights(name: str, two_stage: float, one_stage: float) -> None:
+def test_default_weights(name: str, two_stage: float, one_stage: float) -> None:
     assert default_weight(MethodName(name), two_stage=True) == two_stage
     assert default_weight(MethodName(name), two_stage=False) == one_stage
 

@@ -140,8 +140,14 @@ def test_one_stage_checkpoint_is_distilled_by_methods_that_fit_it() -> None:
     found = recommended(hours=12, start=Start(section={"mmdet": checkpoint}, loaded=loaded))
     methods = [method.name for method in found.search.distillation.methods]
     assert methods == ["proposal_feature", "prediction_conversion"]
+    assert [method.weight for method in found.search.distillation.methods] == [None, 0.3]
     assert found.search.base.mmdet is not None
     check_pool(found.search, found.pool)
+
+
+def test_losses_of_a_short_trial_have_their_default_weights() -> None:
+    methods = recommended().search.distillation.methods
+    assert [method.weight for method in methods] == [None, None, None]
 
 
 def test_pretrained_weights_make_the_published_width() -> None:
