@@ -152,17 +152,15 @@ def test_head_of_a_distillation_follows_an_export(client: Client, tmp_path: Path
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (None, "there is no such file"),
         (b"<html>Sign in</html>", "it is an HTML or XML page"),
         (b"\x08\x07\x12\x07pytorch\x1a\x052.1.0:", "it is an ONNX model"),
     ],
 )
 def test_a_file_of_another_kind_is_refused_at_once(
-    content: bytes | None, reason: str, client: Client, tmp_path: Path
+    content: bytes, reason: str, client: Client, tmp_path: Path
 ) -> None:
     path = tmp_path / "model.pth"
-    if content is not None:
-        path.write_bytes(content)
+    path.write_bytes(content)
     bases = [
         BaseSpec(mmdet=MmdetSpec(config=CONFIG, checkpoint=path)),
         BaseSpec(pretrained=PretrainedSpec(file=path)),
