@@ -8,7 +8,6 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,7 @@ from detection.distillation.adapter_start import AdapterStart
 from detection.distillation.distiller import Distiller
 from detection.distillation.student import plain_losses, student_step
 from detection.ema import AveragedWeights
-from detection.iteration import Iteration, NonFiniteLossError
+from detection.iteration import EpochLog, Iteration, NonFiniteLossError
 from detection.loss_terms import as_floats, bn_l1
 from detection.mixed_precision import MixedPrecision
 from detection.optimizers import ScheduledOptimizer, parameter_groups, with_batch_size
@@ -45,7 +44,6 @@ class Training:
         model: The detector; its weights change as `run` is iterated.
         num_epochs: Number of epochs of the whole training.
         num_iterations: Number of iterations of one epoch.
-        epochs: Metrics of the epochs finished so far.
         batches: This rank's batches.
         found_batch_size: The batch size that was found by memory; None if it was given.
         start_notes: How new adapters were started, in sentences; empty before `start_adapters`.
@@ -96,7 +94,6 @@ class Training:
         """
         self.model = model.to(device)
         self.num_epochs = spec.epochs
-        self.epochs: list[EpochMetrics] = []
         self._spec, self._split = spec, split
         self._device = device
         self._distiller = distiller.to(device) if distiller else None
@@ -107,8 +104,6 @@ class Training:
         self._step = 0
         self._adapters_started = False
         self.start_notes: tuple[str, ...] = ()
-        self._loss_sums: dict[str, float] = {}
-        self._epoch_s = 0.0
         self._precision = MixedPrecision(spec.amp, device)
         self._frozen = freeze(model.backbone, spec.frozen_stages)
         self._frozen += batch_norms(model.backbone) if spec.norm_eval else ()
@@ -116,11 +111,13 @@ class Training:
         self.found_batch_size: FoundBatchSize | None = None
         self.batches = self._batches_of(1)  # of single images, while the size is being found
         self.num_iterations = self.batches.num_iterations
+        self._log = EpochLog(self.num_iterations)
         number = batch_size or self._batch_size()
         self._images_per_step = number * world_size
         self._spec = with_batch_size(spec, number, world_size)
         self.batches = self._batches_of(number)
         self.num_iterations = self.batches.num_iterations
+        self._log = EpochLog(self.num_iterations)
         iterations = self.preparation_iterations + self.num_epochs * self.num_iterations
         self._own = distiller.own_optimizers(iterations) if distiller else {}
         owned = {id(p) for own in self._own.values() for p in own.parameters}
@@ -128,6 +125,11 @@ class Training:
         groups = parameter_groups(model, adapters, spec, excluded=owned)
         self._optimizer = ScheduledOptimizer(groups, self._spec, self.num_iterations)
         self._average = AveragedWeights(self.model, spec.ema) if spec.ema else None
+
+    @property
+    def epochs(self) -> list[EpochMetrics]:
+        """Metrics of the epochs finished so far."""
+        return self._log.epochs
 
     @property
     def evaluated_model(self) -> Any:
@@ -147,8 +149,7 @@ class Training:
     @property
     def mean_losses(self) -> dict[str, float]:
         """Means of the losses over the current epoch so far; empty at its start."""
-        done = self._step % self.num_iterations
-        return {name: total / done for name, total in self._loss_sums.items()}
+        return self._log.means(self._step % self.num_iterations)
 
     def seed_of(self, step: int) -> int:
         """Return the seed of torch on this rank for a global step."""
@@ -175,8 +176,14 @@ class Training:
             started = time.perf_counter()
             with self._step_context(self._step):
                 losses = self._train_step(*self._views(self._step))
-            self._epoch_s += time.perf_counter() - started
-            yield self._record(losses)
+            at = self._log.add(
+                self._step,
+                losses,
+                learning_rate=self._optimizer.rate,
+                duration_s=time.perf_counter() - started,
+            )
+            self._step += 1
+            yield at
 
     def start_adapters(self) -> Iterator[None]:
         """Start new linear adapters where they fit, and measure the teachers' variances.
@@ -250,9 +257,7 @@ class Training:
             "average": self._average.state_dict() if self._average else {},
             "loss_scale": self._precision.state_dict(),
             "batch_size": self._spec.batch_size,
-            "loss_sums": dict(self._loss_sums),
-            "epoch_s": self._epoch_s,
-            "epochs": [asdict(epoch) for epoch in self.epochs],
+            **self._log.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -271,9 +276,7 @@ class Training:
             self._average.load_state_dict(state["average"])
         self._precision.load_state_dict(state.get("loss_scale", {}))
         self._step, self._prepared = state["step"], state["prepared"]
-        self._loss_sums = dict(state["loss_sums"])
-        self._epoch_s = state["epoch_s"]
-        self.epochs = [EpochMetrics(**epoch) for epoch in state["epochs"]]
+        self._log.load_state_dict(state)
 
     def _batches_of(self, batch_size: int) -> TrainingBatches:
         return TrainingBatches(
@@ -410,29 +413,3 @@ class Training:
         if self._spec.bn_l1:
             losses["bn_l1"] = self._spec.bn_l1 * bn_l1(self.model.backbone)
         return losses
-
-    def _record(self, losses: dict[str, float]) -> Iteration:
-        """Count the iteration, and close the epoch after its last one."""
-        epoch, iteration = divmod(self._step, self.num_iterations)
-        self._step += 1
-        for name, value in losses.items():
-            self._loss_sums[name] = self._loss_sums.get(name, 0.0) + value
-        finished = iteration + 1 == self.num_iterations
-        if finished:
-            self._close_epoch(epoch + 1)
-        return Iteration(
-            epoch=epoch + 1,
-            iteration=iteration + 1,
-            losses=losses,
-            finished_epoch=self.epochs[-1] if finished else None,
-        )
-
-    def _close_epoch(self, epoch: int) -> None:
-        metrics = EpochMetrics(
-            epoch=epoch,
-            losses={name: total / self.num_iterations for name, total in self._loss_sums.items()},
-            learning_rate=self._optimizer.rate,
-            duration_s=self._epoch_s,
-        )
-        self.epochs.append(metrics)
-        self._loss_sums, self._epoch_s = {}, 0.0
