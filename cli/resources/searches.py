@@ -119,7 +119,8 @@ def watch(
     with Client(url) as client:
         follow(client.search_events(search), output)
         ended = client.get_search(search)
-        if ended.status is SearchStatus.SUCCEEDED and output is Format.TABLE:
+        has_report = ended.status is SearchStatus.SUCCEEDED and ended.best_trial_id is not None
+        if has_report and output is Format.TABLE:
             show_report(client.report(search), output)
     if ended.status is not SearchStatus.SUCCEEDED:
         raise fail(f"search {ended.name} is {ended.status}: {ended.status_reason}")

@@ -463,10 +463,7 @@ def test_a_search_names_paths_below_a_root_too(
     assert response.json()["detail"].startswith(field)
     allowed = guarded.with_rules(data_roots=(Path("/etc"),))
     accepted = allowed.call("POST", "/api/v1/searches", "sam", json=body)
-    if spec.base.mmdet is None:
-        assert accepted.status_code == 201
-    else:  # the path is allowed, so the file is looked at
-        assert "/etc/x cannot be read: there is no such file" in accepted.json()["detail"]
+    assert accepted.status_code == 201
 
 
 # Secrets

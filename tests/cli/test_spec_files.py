@@ -16,8 +16,8 @@ NAME_RULE = (
     "at most 63 characters"
 )
 ROOT_FIELDS = (
-    "name, dataset, pool, base, head, trial, distillation, strategy, score, budget, resources, "
-    "control, noise, confirm, abandon, seed"
+    "name, dataset, pool, teachers, base, head, trial, distillation, strategy, score, budget, "
+    "resources, control, noise, confirm, abandon, seed"
 )
 BACKBONES = (
     "resnet18, resnet34, resnet50, resnet101, resnext50_32x4d, resnext101_32x4d, qr50, mobilenet_v2"
@@ -319,7 +319,7 @@ def test_numbers_and_switches_are_read_as_they_are_meant(tmp_path: Path) -> None
             DatasetSpec,
             "name: d\ntrain: a.json\nvalidation: {annotations: /a.json}\n",
             [
-                'train: must have fields (annotations, images), not be "a.json"',
+                'train: must have fields (annotations, images, sha256, left_out), not be "a.json"',
                 "validation.images: required field is missing",
             ],
         ),

@@ -62,7 +62,7 @@ def test_a_checkpoint_of_other_classes_fails_with_the_layer(client: Client, tmp_
     teacher = registered(client, name="seven", mmdet=checkpoint(tmp_path, num_classes=7))
 
     assert teacher.status is TeacherStatus.FAILED
-    assert "with 4 classes, as the data set has: of another shape: bbox_head.retina_cls" in (
+    assert "with 4 classes, as the data set has: 2 of another shape: bbox_head.retina_cls" in (
         teacher.status_reason
     )
 

@@ -166,7 +166,7 @@ def test_other_classes_than_the_data_sets_are_refused(dataset: DatasetSpec, tmp_
 
     file = tmp_path / "seven.safetensors"
     save_file(assemble_mmdet(described("Swin, RetinaNet", num_classes=7)).state_dict(), file)
-    with pytest.raises(CheckpointError, match="with 4 classes, as the data set has: of another"):
+    with pytest.raises(CheckpointError, match="with 4 classes, as the data set has: 2 of another"):
         evaluate_teacher(task(dataset, tmp_path, mmdet=mmdet(file)))
     assert not (tmp_path / "attempt-1").exists()
 
