@@ -72,9 +72,7 @@ def test_two_heads_need_two_losses() -> None:
 
 
 def test_an_unknown_backbone_is_refused() -> None:
-    with pytest.raises(
-        ValidationError, match='there is no backbone "resnet19"'
-    ):
+    with pytest.raises(ValidationError, match='there is no backbone "resnet19"'):
         spec(backbone="resnet19")
 
 
