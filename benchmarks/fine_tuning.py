@@ -212,7 +212,12 @@ def plot(curves: dict[str, list[list[float]]], target: Path, title: str) -> None
 def main() -> None:
     """Run what is missing, print the table, and draw the curves."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="data set in any format")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        help="data set, as for `searchd dataset check`",
+    )
     parser.add_argument("--folder", type=Path, default=Path("fine-tuning"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=24)

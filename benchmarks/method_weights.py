@@ -273,12 +273,35 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--folder", type=Path, default=Path("method-weights"), help="folder for data and results")
-    add("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds to train")
-    add("--group", nargs="+", choices=list(GROUPS), default=list(GROUPS), help="groups to train")
+    add(
+        "--seeds",
+        type=int,
+        nargs="+",
+        default=[0, 1, 2],
+        help="seeds that each arm trains",
+    )
+    add(
+        "--group",
+        nargs="+",
+        choices=list(GROUPS),
+        default=list(GROUPS),
+        help="groups of arms",
+    )
     family = Family.FASTER_RCNN
-    add("--student", type=Family, choices=list(STUDENTS), default=family, help="its family")
+    add(
+        "--student",
+        type=Family,
+        choices=list(STUDENTS),
+        default=family,
+        help="student's family",
+    )
     add("--arms", nargs="+", help="arms to train, in this order; default: by group")
-    add("--length", choices=list(LENGTHS), default="trial", help="how long each arm trains")
+    add(
+        "--length",
+        choices=list(LENGTHS),
+        default="trial",
+        help="length of every training",
+    )
     add("--judge", nargs="*", default=[], help="further arms for the seeds that judge")
     add("--prepare", action="store_true", help="train only the teacher and the students")
     add("--table", action="store_true", help="train nothing; print what is done")

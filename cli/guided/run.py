@@ -205,7 +205,8 @@ def _run(
 Everything of this run is in {results} (report.txt, pareto.png, best/, the specs).
 {look}
 To export another detector:      searchd search export {spec.name} --trial TRIAL
-To run with settings of your own: edit {results}/{spec.name}.yaml and searchd search submit it""")
+To search with settings of your own: edit a copy of {results}/{spec.name}.yaml, then
+  searchd search submit FILE --name ANOTHER-NAME""")
 
 
 def _service(

@@ -15,7 +15,14 @@ from typing import Self
 from ray.exceptions import RayTaskError
 from sqlalchemy.orm import Session
 
-from searchd.domain.distillation_plan import STUDENT_NAME, Choice, OrderAlgorithm, Plan, show
+from searchd.domain.distillation_plan import (
+    STUDENT_NAME,
+    Baseline,
+    Choice,
+    OrderAlgorithm,
+    Plan,
+    show,
+)
 from searchd.domain.errors import SearchdError
 from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import Subnet
@@ -167,6 +174,13 @@ def explanation(plan: Plan, spec: DistillationSpec) -> list[str]:
         facts += [] if ap is None else [f"AP {ap:.3f}"]
         facts += [] if choice.cost is None else [f"adaptation cost {choice.cost:.4g}"]
         messages.append(f"teacher {number}, {choice.teacher} ({', '.join(facts)}): {choice.reason}")
+    widths = progressive_distillation.neck_widths(plan.teachers, plan.choices)
+    if Baseline.AVERAGE_FEATURES in spec.baselines and len(widths) > 1:
+        messages.append(
+            f"the baseline average_features is left out: the teachers' necks have "
+            f"{', '.join(map(str, widths))} channels, and only features of one width can be "
+            "averaged; mean_of_losses can combine them"
+        )
     return messages
 
 

@@ -171,6 +171,17 @@ def test_a_file_of_another_kind_is_refused_at_once(
             client.validate(search_spec(base=base))
 
 
+@pytest.mark.usefixtures("resources")
+def test_a_missing_file_is_refused_with_its_field(client: Client, tmp_path: Path) -> None:
+    path = tmp_path / "model.pth"
+    mmdet = BaseSpec(mmdet=MmdetSpec(config=CONFIG, checkpoint=path))
+    pretrained = BaseSpec(pretrained=PretrainedSpec(file=path))
+
+    for base, field in ((mmdet, "base.mmdet.checkpoint"), (pretrained, "base.pretrained.file")):
+        with pytest.raises(ApiError, match=rf'^{field}: ".*model\.pth" does not exist'):
+            client.validate(search_spec(base=base))
+
+
 @pytest.mark.usefixtures("resources", "in_this_process")
 @pytest.mark.parametrize(
     ("config", "reason"),

@@ -29,8 +29,7 @@ DISTILLATION = {
     "order": "backward_greedy",
     "max_teachers": 2,
     "study": True,
-    # Without average_features: the sampled teachers have necks of different widths.
-    "baselines": ["direct", "no_teacher", "mean_of_losses"],
+    "baselines": ["direct", "no_teacher", "mean_of_losses", "average_features"],
     "trial": {**TRAINING, "epochs": 1, "resolutions": ["64x64"]},
     "score": {"base_resolution": "64x64"},
     "resources": {"trials_in_flight": 2},
@@ -107,7 +106,8 @@ def test_a_study_trains_as_many_stages_as_its_prefix_tree_has(studied: Studied) 
     ended, _ = studied
     # There are 2 orders of one teacher and 2 of two, and baselines have as many stages as the
     # order. The first stage of the baseline `direct` is also an order's. Where the order has one
-    # teacher, `direct` equals the order, and there are no simultaneous teachers.
+    # teacher, `direct` equals the order, and there are no simultaneous teachers. The features of
+    # two are not averaged: the necks of largest and smallest have 24 and 16 channels.
     expected = {1: 4 + 1, 2: 4 + 1 + 2 + 2}
     assert len(ended.stages) == expected[len(ended.order)]
     assert ended.trials == {TrialStatus.SUCCEEDED: len(ended.stages) + 1}

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from searchd.domain.distillation_plan import Baseline, Choice, Plan, TeacherSequence, show
+from searchd.domain.subnet import Subnet
 from searchd.domain.teacher import SimultaneousTeachers, Teacher
 from searchd.domain.trial import (
     BASE_NAME,
@@ -97,6 +98,13 @@ class Progressive(Strategy):
         )
 
 
+def neck_widths(teachers: Mapping[str, object], choices: Sequence[Choice]) -> tuple[int, ...]:
+    """Return the different neck widths of the chosen subnets, in ascending order. Those of
+    registered teachers are known to workers only."""
+    chosen = [teachers[choice.teacher] for choice in choices]
+    return tuple(sorted({each.neck_channels for each in chosen if isinstance(each, Subnet)}))
+
+
 def make_plan(
     teachers: Mapping[str, Teacher],
     choices: Sequence[Choice],
@@ -108,7 +116,8 @@ def make_plan(
 ) -> Plan:
     """Return the plan that trains an order and its baselines.
 
-    An order of one teacher has no baseline with simultaneous teachers.
+    An order of one teacher has no baseline with simultaneous teachers, and subnets of different
+    neck widths have none that averages their features.
 
     Args:
         teachers: All teachers, by name.
@@ -126,6 +135,7 @@ def make_plan(
         )
         for baseline in baselines
         if baseline.definition is not None and len(choices) > 1
+        if baseline is not Baseline.AVERAGE_FEATURES or len(neck_widths(teachers, choices)) < 2
     }
     studied = all_orders(list(teachers), study_up_to) if study_up_to else []
     ends = [end_of(baseline, order) for baseline in baselines]

@@ -17,6 +17,11 @@ from tests.searchd.search.scripted import SPACE, ask, completion, run, with_base
 
 TEACHERS = sample_teachers(SPACE, 3, seed=0)
 """largest, smallest, sampled-1."""
+ALIKE = {
+    name: replace(teacher, neck_channels=TEACHERS["largest"].neck_channels)
+    for name, teacher in TEACHERS.items()
+}
+"""The same with necks of one width, whose features can be averaged."""
 ORDER = [Choice(teacher=name, cost=None, reason="given") for name in ("smallest", "largest")]
 
 
@@ -59,7 +64,8 @@ def test_study_trains_each_prefix_once() -> None:
 
 
 def test_simultaneous_baselines_teach_by_all_teachers_of_the_order_in_every_stage() -> None:
-    made = plan(Baseline.MEAN_OF_LOSSES, Baseline.AVERAGE_FEATURES)
+    baselines = (Baseline.MEAN_OF_LOSSES, Baseline.AVERAGE_FEATURES)
+    made = make_plan(ALIKE, ORDER, baselines=baselines)
     assert made.stages[2:] == (
         ("mean_of_losses",),
         ("mean_of_losses", "mean_of_losses"),
@@ -67,7 +73,7 @@ def test_simultaneous_baselines_teach_by_all_teachers_of_the_order_in_every_stag
         ("average_features", "average_features"),
     )
     assert made.teachers["mean_of_losses"] == SimultaneousTeachers(
-        teachers=(TEACHERS["smallest"], TEACHERS["largest"]), definition="mean_of_losses"
+        teachers=(ALIKE["smallest"], ALIKE["largest"]), definition="mean_of_losses"
     )
     assert [stage for stage in made.stages if made.is_order(stage)] == [
         ("smallest",),
@@ -79,6 +85,12 @@ def test_order_of_one_teacher_has_no_simultaneous_baseline() -> None:
     made = make_plan(TEACHERS, ORDER[:1], baselines=(Baseline.MEAN_OF_LOSSES, Baseline.NO_TEACHER))
     assert made.stages == (("smallest",), (None,))
     assert list(made.teachers) == ["largest", "smallest", "sampled-1"]
+
+
+def test_features_of_necks_of_different_width_are_not_averaged() -> None:
+    assert TEACHERS["smallest"].neck_channels != TEACHERS["largest"].neck_channels
+    together = (Baseline.MEAN_OF_LOSSES, Baseline.AVERAGE_FEATURES)
+    assert set(plan(*together).teachers) - set(TEACHERS) == {"mean_of_losses"}
 
 
 def test_each_stage_continues_from_the_one_before_under_its_teacher() -> None:
