@@ -225,7 +225,7 @@ def _specs(
     files = recommendation.SpecFiles.below(results, name)
     if not files.exist():
         assert dataset.summary is not None  # it was checked
-        statistics = dataset.summary["statistics"]
+        statistics = dataset.summary.get("statistics")
         classes = dataset.summary["class_names"]
         found = recommendation.make(name, name, statistics, classes, options)
         files.write(found)
