@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from detection.build import Student, build_detector
-from searchd.domain.detector import Family
 
 _MOST_NAMES = 10
 """Largest number of classes that a note lists."""
@@ -30,14 +29,19 @@ class _Layer:
     """Rows of each class, and of each anchor."""
     has_background: bool = False
 
+    def anchors(self, rows: int, num_classes: int) -> int | None:
+        """Return the number of anchors of a layer with this number of rows; None if the rows are
+        not those of so many classes."""
+        anchors, rest = divmod(rows - int(self.has_background), num_classes * self.values)
+        return None if rest or not anchors else anchors
 
-_CLASSIFIER = _Layer(name=r"roi_head\.bbox_head\.(\d\.)?fc_cls", has_background=True)
-_LAYERS: Mapping[Family, tuple[_Layer, ...]] = {
-    Family.FASTER_RCNN: (_CLASSIFIER, _Layer(name=r"roi_head\.bbox_head\.fc_reg", values=4)),
-    Family.CASCADE_RCNN: (_CLASSIFIER,),  # its regressors are shared by all classes
-    Family.RETINANET: (_Layer(name=r"bbox_head\.retina_cls"),),
-    Family.FCOS: (_Layer(name=r"bbox_head\.conv_cls"),),
-}
+
+_LAYERS = (
+    _Layer(name=r"roi_head\.bbox_head\.(\d\.)?fc_cls", has_background=True),
+    _Layer(name=r"roi_head\.bbox_head\.fc_reg", values=4),  # a cascade's are of all classes
+    _Layer(name=r"bbox_head\.\w*_cls(\.\d+)?"),
+)
+"""Of mmdet's detectors with two stages, with anchors and with points."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -68,25 +72,52 @@ def with_classes(
     """
     detector = replace(student.detector, num_classes=len(wanted))
     new = build_detector(detector).state_dict()
-    pairs = _pairs(known or (), wanted)
-    layers = _LAYERS[detector.family]
-    found = {name: layer for name in new if (layer := _layer_of(name, layers)) is not None}
-    for name, layer in found.items():
-        _copy(layer, student.weights[name], new[name], pairs, student.detector.num_classes)
-    weights = {name: new[name] if name in found else student.weights[name] for name in new}
-    kept = f"{len(new) - len(found)} of {len(new)} tensors are kept as they are"
-    text = _text(known, wanted, pairs, student.detector.num_classes)
-    return Transferred(
-        student=Student(detector=detector, weights=weights),
-        notes=(
-            kept,
-            *(
-                f"{name}, {len(student.weights[name])} -> {len(new[name])} rows: {text}"
-                + (", the background keeps its row" if layer.has_background else "")
-                for name, layer in found.items()
-            ),
-        ),
+    changed = transfer_rows(
+        student.weights, new, known, wanted, num_known=student.detector.num_classes
     )
+    weights = {name: new[name] if name in changed else student.weights[name] for name in new}
+    kept = f"{len(new) - len(changed)} of {len(new)} tensors are kept as they are"
+    return Transferred(
+        student=Student(detector=detector, weights=weights), notes=(kept, *changed.values())
+    )
+
+
+def transfer_rows(
+    old: Mapping[str, Tensor],
+    new: Mapping[str, Tensor],
+    known: Sequence[str] | None,
+    wanted: Sequence[str],
+    *,
+    num_known: int,
+) -> dict[str, str]:
+    """Copy the rows of classes of the same name, and of the background, into another detector.
+
+    Args:
+        old: Weights of the trained detector.
+        new: Weights of the other detector, of which the layers that depend on the classes are
+            changed in place.
+        known: As for `with_classes`.
+        wanted: As for `with_classes`.
+        num_known: Number of classes of the trained detector.
+
+    Returns:
+        The tensors of layers that depend on the classes, each with a sentence on what was done.
+    """
+    pairs = _pairs(known or (), wanted)
+    text = _text(known, wanted, pairs, num_known)
+    changed = {}
+    for name in new:
+        layer = _layer_of(name)
+        if layer is None or name not in old:
+            continue
+        rows = len(old[name]), len(new[name])
+        anchors = layer.anchors(rows[0], num_known)
+        if anchors is None or anchors != layer.anchors(rows[1], len(wanted)):
+            continue  # another layer of this name
+        _copy(layer, old[name], new[name], pairs, num_known)
+        background = ", the background keeps its row" if layer.has_background else ""
+        changed[name] = f"{name}, {rows[0]} -> {rows[1]} rows: {text}{background}"
+    return changed
 
 
 def _normal(name: str) -> str:
@@ -103,9 +134,9 @@ def _pairs(known: Sequence[str], wanted: Sequence[str]) -> dict[int, int]:
     return {label: old for label, old in found if old is not None}
 
 
-def _layer_of(name: str, layers: Sequence[_Layer]) -> _Layer | None:
+def _layer_of(name: str) -> _Layer | None:
     module = name.rpartition(".")[0]
-    return next((layer for layer in layers if re.fullmatch(layer.name, module)), None)
+    return next((layer for layer in _LAYERS if re.fullmatch(layer.name, module)), None)
 
 
 def _copy(layer: _Layer, old: Tensor, new: Tensor, pairs: Mapping[int, int], num_old: int) -> None:

@@ -32,3 +32,11 @@ def as_floats(losses: Mapping[str, Tensor]) -> dict[str, float]:
     """Convert all losses at once, since each transfer from a GPU waits for the GPU."""
     values = torch.stack([loss.detach() for loss in losses.values()]).tolist()
     return dict(zip(losses, values, strict=True))
+
+
+def largest_difference(losses: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> float:
+    """Return the largest relative difference between losses and those that are expected."""
+    return max(
+        abs(float(losses[name]) - float(value)) / max(abs(float(value)), 1e-12)
+        for name, value in expected.items()
+    )

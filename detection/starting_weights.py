@@ -1,7 +1,7 @@
 """Starts the training of a teacher: a detector of mmdet with the weights of a checkpoint, which may
 know other classes, or with random weights."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,8 @@ from mmdet.models import BaseDetector
 from mmengine.logging import MMLogger
 from torch import Tensor
 
-from detection.checkpoint_files import first_few, read_weights
+from detection.checkpoint_files import CheckpointFile, first_few, read_checkpoint
+from detection.class_transfer import are_same, transfer_rows
 from detection.teacher_loading import build_mmdet, check_can_teach
 from searchd.domain.detector import MmdetDetector
 from searchd.domain.errors import CheckpointError, InvalidValueError
@@ -32,13 +33,18 @@ class Start:
     """What was loaded and what was left out, as text."""
 
 
-def start_mmdet(detector: MmdetDetector, checkpoint: Path | None) -> Start:
+def start_mmdet(
+    detector: MmdetDetector, checkpoint: Path | None, class_names: Sequence[str]
+) -> Start:
     """Build a detector for training. Weights that are not loaded are drawn from torch's global
     generator.
 
     Args:
         detector: A config that mmdet ships, with the number of classes of the data set.
         checkpoint: Weights to start from, see `load_mmdet`; None to start from random weights.
+            Layers that depend on the classes keep the rows of the data set's classes, by name, if
+            the checkpoint names its classes.
+        class_names: Names of the data set's classes, in the order of the labels.
 
     Raises:
         CheckpointError: The checkpoint cannot be read, or does not fit the config apart from its
@@ -59,14 +65,13 @@ def start_mmdet(detector: MmdetDetector, checkpoint: Path | None) -> Start:
     MMLogger.get_current_instance().setLevel("WARNING")
     model.init_weights()
     if checkpoint is not None:
-        weights = _without_mask_head(read_weights(checkpoint))
+        file = read_checkpoint(checkpoint)
         try:
-            dropped = load_matching(model, weights)
+            notes += _load(model, file, checkpoint, class_names)
         except CheckpointError as error:
             raise CheckpointError(
                 f"{checkpoint} does not fit config {detector.config}: {error}"
             ) from error
-        notes += _notes(checkpoint, len(weights), dropped)
     return Start(detector=detector, model=model, notes=tuple(notes))
 
 
@@ -121,8 +126,18 @@ def _check_boxes_train(model: Any, config: str) -> None:
         )
 
 
-def _notes(checkpoint: Path, num_weights: int, dropped: tuple[str, ...]) -> list[str]:
-    loaded = f"loaded {num_weights - len(dropped)} of {num_weights} weights of {checkpoint}"
-    if not dropped:
-        return [loaded]
-    return [f"{loaded}; these start anew, since they depend on the classes: {', '.join(dropped)}"]
+def _load(
+    model: Any, file: CheckpointFile, checkpoint: Path, class_names: Sequence[str]
+) -> list[str]:
+    """Load a checkpoint that may know other classes, and return what was done, in sentences."""
+    weights, rows = _without_mask_head(file.weights), dict[str, str]()
+    if file.class_names is not None and not are_same(file.class_names, class_names):
+        own, known = model.state_dict(), file.class_names  # the model's own tensors
+        rows = transfer_rows(weights, own, known, class_names, num_known=len(known))
+        weights |= {name: own[name] for name in rows}
+    dropped = load_matching(model, weights)
+    whole = len(weights) - len(dropped) - len(rows)
+    notes = [f"loaded {whole} of {len(weights)} weights of {checkpoint}", *rows.values()]
+    if dropped:
+        notes.append(f"these start anew, since they depend on the classes: {', '.join(dropped)}")
+    return notes

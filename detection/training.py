@@ -7,7 +7,7 @@ those that `detection.distillation.student` reads. It knows nothing of trials an
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ from detection.distillation.distiller import Distiller
 from detection.distillation.student import plain_losses, student_step
 from detection.ema import AveragedWeights
 from detection.iteration import EpochLog, Iteration, NonFiniteLossError
-from detection.loss_terms import as_floats, bn_l1
+from detection.loss_terms import as_floats, bn_l1, largest_difference
 from detection.mixed_precision import MixedPrecision
 from detection.optimizers import ScheduledOptimizer, parameter_groups, with_batch_size
 from detection.unchanged import unchanged
@@ -204,14 +204,7 @@ class Training:
         wanted = math.ceil(start.num_images / self._images_per_step)
         for step in range(min(wanted, self.num_iterations)):
             batch, teacher_batch = self._views(step)
-            self._enter_train_mode()
-            torch.manual_seed(self.seed_of(step))
-            with (
-                unchanged(self.model),
-                torch.no_grad(),
-                self._step_context(step),
-                self._networks(),
-            ):
+            with self._trial_step(step):
                 start.add(student_step(self.model, batch, step).taps, teacher_batch)
             yield
         self.start_notes = start.finish()
@@ -226,21 +219,11 @@ class Training:
             The largest relative difference.
         """
         batch = self.batches.batch(self._step).to(self._device)
-        self._enter_train_mode()
-        with (
-            unchanged(self.model),
-            torch.no_grad(),
-            self._step_context(self._step),
-            self._networks(),
-        ):
-            torch.manual_seed(self.seed_of(self._step))
+        with self._trial_step(self._step):
             ours = student_step(self.model, batch, self._step).losses
             torch.manual_seed(self.seed_of(self._step))
             plain = plain_losses(self.model, batch)
-        return max(
-            abs(float(ours[name]) - float(value)) / max(abs(float(value)), 1e-12)
-            for name, value in plain.items()
-        )
+        return largest_difference(ours, plain)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the whole changing state, for `torch.save`; it loads with `weights_only=True`.
@@ -320,11 +303,18 @@ class Training:
     def _views(self, step: int) -> tuple[Batch, Batch]:
         """Return the batch of a step as the student sees it, and as the teachers see it."""
         if self._teacher_resolution is None:
-            own = teacher_batch = self.batches.batch(step)
-        else:
-            own, teacher_batch = self.batches.views(step, self._teacher_resolution)
-        moved = own.to(self._device)
-        return moved, moved if teacher_batch is own else teacher_batch.to(self._device)
+            batch = self.batches.batch(step).to(self._device)
+            return batch, batch
+        own, teachers = self.batches.views(step, self._teacher_resolution)
+        return own.to(self._device), teachers.to(self._device)
+
+    @contextmanager
+    def _trial_step(self, step: int) -> Iterator[None]:
+        """Inside the context, losses of a step are computed as in training, and nothing changes."""
+        self._enter_train_mode()
+        with unchanged(self.model), torch.no_grad(), self._step_context(step), self._networks():
+            torch.manual_seed(self.seed_of(step))
+            yield
 
     def _train_step(self, batch: Batch, teacher_batch: Batch) -> dict[str, float]:
         self._enter_train_mode()
@@ -333,8 +323,8 @@ class Training:
 
         losses = self.losses(batch, teacher_batch)
         values = self._backward(losses)
-        own = [each.optimizer for each in self._own.values()]
-        self._precision.unscale([self._optimizer.optimizer, *own])
+        self._precision.unscale([self._optimizer.optimizer])
+        self._precision.unscale(own.optimizer for own in self._own.values())
         norm = clip_grad_norm_(self._optimizer.parameters, self._spec.max_grad_norm)
         self._check_gradients(values, {"gradient_norm": float(norm)} | self._clip_own())
         self._precision.step(self._optimizer.optimizer)
@@ -376,8 +366,7 @@ class Training:
         summed = torch.stack(list(losses.values())).sum()
         values = as_floats(losses | {"loss": summed})
         self._check_finite(values)
-        main = self._optimizer.optimizer
-        for optimizer in (main, *(own.optimizer for own in self._own.values())):
+        for optimizer in (self._optimizer.optimizer, *(o.optimizer for o in self._own.values())):
             optimizer.zero_grad()
         self._precision.backward(summed)
         if self._world_size > 1:

@@ -143,6 +143,7 @@ class _TeacherWorker:
                 options=dict(train.mmdet.options),
             ),
             train.mmdet.checkpoint,
+            self.train_split.class_names,
         )
         self.notes = start.notes
         return start.detector, start.model

@@ -25,6 +25,7 @@ from tests.detection.test_teacher_loading import (
 TRAINING = TrainingSpec(
     epochs=1, batch_size=2, learning_rate=1e-3, resolutions=(Resolution(64, 64),)
 )
+CLASSES = ("circle", "cross", "square", "triangle")
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,9 @@ def test_every_detector_that_can_teach_is_trained_from_other_classes(
     name: str, split: CocoSplit, tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
-    start = start_mmdet(described(name), stored(tmp_path, weights(name, num_classes=7)))
+    start = start_mmdet(
+        described(name), stored(tmp_path, weights(name, num_classes=7)), split.class_names
+    )
     before = {key: value.clone() for key, value in start.model.named_parameters()}
 
     (iteration,) = Training(start.model, split, TRAINING, seed=0).run()
@@ -64,6 +67,38 @@ def test_only_weights_that_depend_on_the_classes_start_anew() -> None:
     )
     assert torch.equal(model.bbox_head.conv_cls.weight, before)
     assert torch.equal(model.bbox_head.conv_reg.weight, loaded["bbox_head.conv_reg.weight"])
+
+
+@pytest.mark.parametrize("name", ["ResNet, FCOS", "ResNet, ATSS"])
+def test_classes_of_the_same_name_keep_their_rows(name: str, tmp_path: Path) -> None:
+    loaded = weights(name, num_classes=3)
+    file = tmp_path / "named.pth"
+    names = ["bus", "Square", "circle"]
+    torch.save({"meta": {"dataset_meta": {"classes": names}}, "state_dict": loaded}, file)
+
+    start = start_mmdet(described(name), file, CLASSES)
+
+    layer = {"ResNet, FCOS": "conv_cls", "ResNet, ATSS": "atss_cls"}[name]
+    new = start.model.state_dict()[f"bbox_head.{layer}.weight"]
+    old = loaded[f"bbox_head.{layer}.weight"]
+    assert torch.equal(new[0], old[2])  # the circle
+    assert torch.equal(new[2], old[1])  # the square
+    assert not torch.equal(new[1], old[0])  # the cross, which is new
+    assert start.notes[1] == (
+        f"bbox_head.{layer}.weight, 3 -> 4 rows: 2 classes keep their rows (circle, square), "
+        "2 are new (cross, triangle), 1 of the checkpoint are dropped"
+    )
+
+
+def test_the_same_classes_in_another_order_are_put_in_order(tmp_path: Path) -> None:
+    loaded, file = weights("ResNet, FCOS"), tmp_path / "named.pth"
+    names = ["triangle", "circle", "cross", "square"]
+    torch.save({"meta": {"CLASSES": names}, "state_dict": loaded}, file)
+
+    start = start_mmdet(described("ResNet, FCOS"), file, CLASSES)
+
+    old = loaded["bbox_head.conv_cls.weight"]
+    assert torch.equal(start.model.bbox_head.conv_cls.weight, old[[1, 2, 3, 0]])
 
 
 def test_the_same_classes_are_loaded_completely() -> None:
@@ -102,7 +137,7 @@ def test_without_a_checkpoint_weights_depend_on_the_seed_alone() -> None:
     drawn = []
     for seed in (0, 0, 1):
         torch.manual_seed(seed)
-        model = start_mmdet(described("ResNet, FCOS"), None).model
+        model = start_mmdet(described("ResNet, FCOS"), None, CLASSES).model
         drawn.append(model.backbone.conv1.weight.detach())
     assert torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[0], drawn[2])
@@ -112,7 +147,7 @@ def test_without_a_checkpoint_weights_depend_on_the_seed_alone() -> None:
 def test_a_semantic_head_is_refused_since_boxes_cannot_train_it() -> None:
     config = MmdetDetector(config="htc_r50_fpn_1x_coco", num_classes=4)
     with pytest.raises(InvalidValueError, match="semantic segmentation head, which boxes cannot"):
-        start_mmdet(config, None)
+        start_mmdet(config, None, CLASSES)
 
 
 def test_a_mask_head_of_the_checkpoint_is_left_out(tmp_path: Path) -> None:
@@ -120,7 +155,7 @@ def test_a_mask_head_of_the_checkpoint_is_left_out(tmp_path: Path) -> None:
     file = tmp_path / "mask.safetensors"
     save_file(assemble_mmdet(mask).state_dict(), file)
 
-    start = start_mmdet(mask, file)
+    start = start_mmdet(mask, file, CLASSES)
 
     assert start.detector.options["roi_head.mask_head"] is None
     assert not start.model.roi_head.with_mask
