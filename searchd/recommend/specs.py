@@ -36,6 +36,8 @@ _METHODS = {
     Family.FCOS: ("proposal_feature", "prediction_conversion"),
 }
 """The methods of Joint-DetNAS, or the nearest that fit the family under a Faster R-CNN teacher."""
+FROZEN_SHARE = 0.05
+"""Share of the trials that change only the teacher (Joint-DetNAS: 5 of 100)."""
 RATES_PER_IMAGE = {"new": 0.04 / 8, "loaded": 0.01 / 8}
 """Learning rate per image of a batch: of random weights, and of weights that are trained further
 (0.02 for 16 images in mmdet's configs)."""
@@ -206,6 +208,10 @@ class _Writer:
             },
             "distillation": {"methods": Value(*self._methods())},
             "strategy": {
+                "student_frozen_trials": Value(
+                    round(FROZEN_SHARE * plan.trials),
+                    "The paper's 5 of 100: trials that change only the teacher.",
+                ),
                 "prune_fraction": Value(
                     0.1, "Few trials should reach a clearly smaller student; the paper prunes 0.05."
                 ),

@@ -2,7 +2,8 @@
 
 A teacher that is not better than its student pulls the student down. With `better_only`, a teacher
 whose measured AP is not above that of the student is therefore not drawn while there is another
-one. Teachers that were not measured may be drawn: the trial measures them.
+one. Teachers that were not measured may be drawn: the trial measures them. If none is better, the
+trial trains without a teacher, unless the settings say otherwise.
 
 Two sources are known: what was measured before the first search trial (the report of the pool, the
 evaluation of registered teachers), which is recorded with the search and does not change later, and
@@ -121,7 +122,7 @@ def no_better_teacher(comparison: Comparison, teaching: Teaching | None) -> str 
 
     Args:
         comparison: The teachers and the student.
-        teaching: What the trial is distilled from.
+        teaching: What the trial is distilled from; None if it trains without a teacher.
 
     Returns:
         A clause; None if some measured teacher is better.
@@ -129,6 +130,8 @@ def no_better_teacher(comparison: Comparison, teaching: Teaching | None) -> str 
     if comparison.best_ap > comparison.student_ap:
         return None
     num, student = len(comparison.aps), f"the student's AP of {comparison.student_ap:.1%}"
+    if teaching is None:
+        return f"{_none_of(num)} is above {student}; it trains without a teacher"
     if teaching not in comparison.aps:
         return f"{_none_of(num)} is above {student}; it trains under one that was not measured yet"
     return f"{_none_of(num)} is above {student}; it trains under the best, {comparison.best_ap:.1%}"

@@ -34,6 +34,11 @@ class TeacherSet:
         return self.registered[0] if self.space is None else self.space.largest
 
     @property
+    def likely_best(self) -> tuple[Teacher, ...]:
+        """The teachers that are likely to be best: the largest subnet, the registered ones."""
+        return (*(() if self.space is None else (self.space.largest,)), *self.registered)
+
+    @property
     def has_one_registered_alone(self) -> bool:
         """Whether one registered teacher is all there is."""
         return self.space is None and len(self.registered) == 1

@@ -72,8 +72,14 @@ class PairSettings:
     better_only: bool = option(
         True,
         "Whether a trial has a teacher whose measured AP is above that of its parent's student, as "
-        "long as there is one. Teachers that were not measured may be drawn. If none is better, "
-        "the trial has the best. Ignored with `teacher_policy: fixed`.",
+        "long as there is one. Teachers that were not measured may be drawn. Ignored with "
+        "`teacher_policy: fixed`.",
+    )
+    teach_by_weaker: bool = option(
+        False,
+        "Whether a trial is taught by the best teacher if none is better than its parent's "
+        "student. If not, it trains without a teacher, and edits the student where it would "
+        "change the teacher. Without `better_only` it makes no difference.",
     )
     another_gene_probability: float = option(
         0.3,
@@ -107,22 +113,26 @@ class PairSteps(TaughtStrategy):
         start = parent or completion_of(BASE_NAME, completions)
         assert start is not None  # search trials come after the base
         assert start.architecture is not None  # of successes
-        change = self._change(number, start.architecture, rng)
+        comparison = self.compare_teachers(completions, start)
+        alone = comparison is not None and self._trains_alone(comparison)
+        change = self._change(number, start.architecture, rng, alone=alone)
         return Proposal(
             role=TrialRole.SEARCH,
             number=number,
             parent=start.proposal.name,
             change=change,
-            teacher=self._teacher(number, start, change, completions, rng),
+            teacher=None if alone else self._teacher(number, start, change, comparison, rng),
             seed=rng.getrandbits(31),
             completed_before=len(completions),
         )
 
-    def _change(self, number: int, architecture: Architecture, rng: random.Random) -> Change:
+    def _change(
+        self, number: int, architecture: Architecture, rng: random.Random, *, alone: bool
+    ) -> Change:
         if number == 0:
             return Train()
         settings = self.settings
-        if self._edits_student(number, rng):
+        if alone or self._edits_student(number, rng):
             legal = legal_actions(
                 architecture,
                 kinds=settings.actions,
@@ -132,7 +142,7 @@ class PairSteps(TaughtStrategy):
             )
             if legal:
                 return rng.choice(legal[rng.choice(list(legal))])
-        mutates = settings.teacher_policy is TeacherPolicy.MUTATE
+        mutates = settings.teacher_policy is TeacherPolicy.MUTATE and not alone
         return (
             MutateTeacher() if mutates and not self.teachers.has_one_registered_alone else Train()
         )
@@ -155,18 +165,24 @@ class PairSteps(TaughtStrategy):
             return None
         return compare(self.measured, completions, student)
 
+    def _trains_alone(self, comparison: Comparison) -> bool:
+        """Return whether a student has no teacher to learn from: the measured ones are no better,
+        and neither the largest subnet nor a registered teacher is unknown."""
+        if self.settings.teach_by_weaker or comparison.best_ap > comparison.student_ap:
+            return False
+        return not any(map(comparison.admits, self.teachers.likely_best))
+
     def _teacher(
         self,
         number: int,
         parent: Completion,
         change: Change,
-        completions: Sequence[Completion],
+        comparison: Comparison | None,
         rng: random.Random,
     ) -> Teacher | TeacherCandidates:
         inherited = parent.teacher or self.teachers.first
         # These strategies propose no others: one of several candidates has been chosen.
         assert isinstance(inherited, Subnet | RegisteredTeacher)
-        comparison = self.compare_teachers(completions, parent)
         policy = self.settings.teacher_policy
         if policy is TeacherPolicy.RANDOM:
             return _drawn(lambda: self.teachers.draw(rng), comparison)

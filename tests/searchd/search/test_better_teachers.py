@@ -10,7 +10,7 @@ from searchd.domain.actions import PruneChannels
 from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import Subnet, SubnetSpace
 from searchd.domain.teacher import RegisteredTeacher, Teacher, TeacherAp, TeacherCandidates
-from searchd.domain.trial import Proposal, TeacherPolicy
+from searchd.domain.trial import MutateTeacher, Proposal, TeacherPolicy, Train
 from searchd.search.ask_tell import AskTell, Completion, replay
 from searchd.search.better_teachers import (
     Comparison,
@@ -63,8 +63,10 @@ def search(strategy: JointDetNas | RandomSearch, base_ap: float = 0.5) -> AskTel
     return ask_tell
 
 
-def strategy(measured: tuple[TeacherAp, ...] | None, **changes: Any) -> JointDetNas:
-    settings = JointDetNasSettings(min_channels=4)
+def strategy(
+    measured: tuple[TeacherAp, ...] | None, *, taught: bool = False, **changes: Any
+) -> JointDetNas:
+    settings = JointDetNasSettings(min_channels=4, teach_by_weaker=taught)
     return replace(STRATEGY, settings=settings, measured=measured, max_trials=40, **changes)
 
 
@@ -146,7 +148,7 @@ def test_a_student_that_is_edited_leaves_a_teacher_that_it_has_overtaken() -> No
 
 def test_a_teacher_that_a_trial_finds_to_be_weak_is_not_drawn_again() -> None:
     """All four subnets are weak, which only their trials find out; then the best teaches."""
-    ask_tell = search(strategy((), space=FOUR))
+    ask_tell = search(strategy((), space=FOUR, taught=True))
     aps = dict(zip(FOUR.subnets(), (0.1, 0.4, 0.3, 0.2), strict=True))
     taught: list[Subnet] = []
     for _ in range(10):
@@ -156,6 +158,37 @@ def test_a_teacher_that_a_trial_finds_to_be_weak_is_not_drawn_again() -> None:
         ask_tell.tell(trained(ask_tell, proposal, 0.5, aps[proposal.teacher]))
     assert len(set(taught[:4])) == 4
     assert {aps[teacher] for teacher in taught[4:]} == {0.4}
+
+
+@pytest.mark.parametrize("policy", [TeacherPolicy.MUTATE, TeacherPolicy.RANDOM])
+def test_without_a_better_teacher_a_student_is_edited_and_trains_alone(
+    policy: TeacherPolicy,
+) -> None:
+    weak = TeacherAp(teacher=SPACE.largest, ap=0.4)
+    settings = JointDetNasSettings(min_channels=4, teacher_policy=policy)
+    ask_tell = search(replace(strategy((weak,)), settings=settings), base_ap=0.5)
+
+    assert taught_by(ask_tell, 4, ap=0.5) == [None] * 4
+
+    first, *others = search_trials(ask_tell.proposals)
+    assert isinstance(first.change, Train)
+    assert not any(isinstance(trial.change, Train | MutateTeacher) for trial in others)
+    assert replay(ask_tell.strategy, ask_tell.proposals, ask_tell.completions) == (
+        ask_tell.proposals
+    )
+
+
+def test_a_student_that_fell_behind_is_taught_again() -> None:
+    ask_tell = search(strategy((TeacherAp(teacher=SPACE.largest, ap=0.45),)), base_ap=0.5)
+    alone, taught = taught_by(ask_tell, 2, ap=0.3)
+    assert alone is None
+    assert isinstance(taught, Subnet)
+
+
+def test_a_registered_teacher_that_was_not_measured_may_be_better() -> None:
+    weak = TeacherAp(teacher=SPACE.largest, ap=0.4)
+    ask_tell = search(strategy((weak,), registered=(STRONG,), registered_share=0.5), base_ap=0.5)
+    assert None not in taught_by(ask_tell, 4, ap=0.5)
 
 
 def test_a_random_policy_draws_among_the_better_ones() -> None:
@@ -178,7 +211,10 @@ def test_candidates_for_the_nearest_teacher_are_better(
         for index, each in enumerate(subnets)
     )
     settings = JointDetNasSettings(
-        min_channels=4, teacher_policy=TeacherPolicy.NEAREST, nearest_candidates=3
+        min_channels=4,
+        teacher_policy=TeacherPolicy.NEAREST,
+        nearest_candidates=3,
+        teach_by_weaker=True,
     )
     ask_tell = search(replace(strategy(known, space=FOUR), settings=settings))
     ask_tell.tell(trained(ask_tell, ask(ask_tell), 0.5))
@@ -227,10 +263,16 @@ def test_a_search_with_measured_teachers_can_be_replayed() -> None:
             "none of the 2 measured teachers is above the student's AP of 74.0%; it trains under "
             "one that was not measured yet",
         ),
+        (
+            0.74,
+            None,
+            "none of the 2 measured teachers is above the student's AP of 74.0%; it trains without "
+            "a teacher",
+        ),
     ],
 )
 def test_users_are_informed_where_no_teacher_is_better(
-    student_ap: float, teacher: Teacher, expected: str | None
+    student_ap: float, teacher: Teacher | None, expected: str | None
 ) -> None:
     assert no_better_teacher(comparison(student_ap, weak=0.4, strong=0.6), teacher) == expected
 
