@@ -3,7 +3,9 @@
 import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -128,7 +130,8 @@ def make(
     # Imported here since it imports torch, which other commands do not need.
     import torch
 
-    from detection.measurement.training_speed import measure_training_speed
+    with redirect_stdout(StringIO()):  # mmdet prints which optional data sets it lacks
+        from detection.measurement.training_speed import measure_training_speed
 
     num_gpus = torch.cuda.device_count() if options.gpus is None else options.gpus
     machine = Machine(cpus=options.cpus or os.cpu_count() or 1, gpus=num_gpus)

@@ -103,6 +103,10 @@ class Comparison(Schema):
     """Rank of the order among `orders`; null without a study."""
     orders: list[RankedOrder]
     """Orders of the study that were trained to their end, best first; empty without a study."""
+    cost_and_gain: float | None
+    """Kendall's tau of adaptation cost and gain in AP over the stages of a study, in [-1, 1]: far
+    from 0, the costs predict what a teacher brings. Null without a study, and for fewer than two
+    stages."""
 
 
 class DistillationDetails(Distillation):

@@ -102,6 +102,7 @@ def _comparison(
             for each in stood.orders
             if spec.study
         ],
+        cost_and_gain=stood.cost_and_gain if spec.study else None,
     )
 
 

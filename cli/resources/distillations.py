@@ -239,6 +239,7 @@ def _facts(found: DistillationDetails) -> dict[str, object]:
         "pool": found.spec.pool,
         "trials": counts or None,
         "rank": _rank(found.comparison),
+        "tau of cost and gain": _tau(found.comparison),
         "submitted": found.created_at,
         "started": found.started_at,
         "ended": found.finished_at,
@@ -249,6 +250,12 @@ def _rank(comparison: Comparison | None) -> str | None:
     if comparison is None or comparison.rank is None:
         return None
     return f"{comparison.rank} of {len(comparison.orders)} trained orders"
+
+
+def _tau(comparison: Comparison | None) -> str | None:
+    if comparison is None or comparison.cost_and_gain is None:
+        return None
+    return f"{comparison.cost_and_gain:+.2f}"
 
 
 def _teachers(found: DistillationDetails) -> Iterator[tuple[object, ...]]:

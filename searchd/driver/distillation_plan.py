@@ -222,6 +222,11 @@ def verdict(
     messages = [f"AP at {resolution}: base {aps[BASE_NAME]:.3f}; {'; '.join(shown)}"]
     if spec.study:
         messages.append(_rank(plan, stood))
+        if stood.cost_and_gain is not None:
+            messages.append(
+                "Kendall's tau of adaptation cost and gain in AP, over the stages of all orders: "
+                f"{stood.cost_and_gain:+.2f}"
+            )
     return messages
 
 

@@ -7,8 +7,9 @@ after every order of a study (MTPD 4.1, docs/papers.md 2.4 and 2.7).
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from searchd.domain.distillation_plan import Baseline, Plan, TeacherSequence
+from searchd.domain.distillation_plan import STUDENT_NAME, Baseline, Plan, TeacherSequence
 from searchd.domain.trial import BASE_NAME, Proposal
+from searchd.search.rank_correlation import kendalls_tau
 from searchd.search.strategies.progressive_distillation import end_of, rank_among_orders, trials_of
 from searchd.search.teacher_order import rank_of
 
@@ -40,6 +41,9 @@ class OrderResults:
     """Every order that was trained to its end, best first."""
     rank: int | None
     """Rank of the chosen order among `orders`."""
+    cost_and_gain: float | None
+    """Kendall's tau of adaptation cost and gain in AP over the stages of all orders, in [-1, 1]:
+    whether the costs predict what a teacher brings. None: fewer than two stages have both."""
 
 
 def order_results(
@@ -73,7 +77,21 @@ def order_results(
             for order, ap in sorted(orders.items(), key=lambda each: -each[1])
         ),
         rank=None if ranked is None else ranked[0],
+        cost_and_gain=_cost_and_gain(plan, orders, aps.get(BASE_NAME)),
     )
+
+
+def _cost_and_gain(
+    plan: Plan, orders: Mapping[TeacherSequence, float], base: float | None
+) -> float | None:
+    before = {(): base, **orders}
+    pairs = []
+    for stage, ap in orders.items():
+        start = before.get(stage[:-1])
+        cost = plan.costs.get(([STUDENT_NAME, *stage])[-2] or "", {}).get(stage[-1] or "")
+        if start is not None and cost is not None:
+            pairs.append((cost, ap - start))
+    return kendalls_tau(*zip(*pairs, strict=True)) if pairs else None
 
 
 def stage_aps(

@@ -61,6 +61,28 @@ def test_every_order_of_a_study_has_a_rank_and_equal_ones_the_same() -> None:
     assert results.rank == 2
 
 
+def test_costs_that_rise_with_the_gain_have_a_tau_of_one() -> None:
+    choices = [Choice(teacher=name, cost=None, reason="given") for name in BOTH]
+    costs = {
+        "student": {"smallest": 1.0, "largest": 4.0},
+        "smallest": {"largest": 3.0},
+        "largest": {"smallest": 2.0},
+    }
+    made = make_plan(TEACHERS, choices, study_up_to=2, baselines=(), costs=costs)
+    gains = {
+        ("smallest",): 0.31,  # +0.01
+        ("smallest", "largest"): 0.35,  # +0.04
+        ("largest",): 0.36,  # +0.06
+        ("largest", "smallest"): 0.38,  # +0.02
+    }
+    trials = trials_of(made, proposed(made))
+    aps = {trials[stage].name: ap for stage, ap in gains.items()}
+
+    assert order_results(made, (), proposed(made), {"base": 0.3} | aps).cost_and_gain == 1.0
+    assert order_results(made, (), [], {}).cost_and_gain is None
+    assert order_results(plan(*BOTH), (), [], {"base": 0.3}).cost_and_gain is None
+
+
 def test_order_that_was_not_completed_has_no_rank_but_the_others_have() -> None:
     made = plan(*BOTH, study_up_to=2)
     names = {stage: trial.name for stage, trial in trials_of(made, proposed(made)).items()}
