@@ -1,13 +1,14 @@
 """Reads the annotations of a split: boxes that can be used, and findings about all others."""
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from detection.data import kinds
 from detection.data.findings import Findings, Kind, shown
+from detection.data.formats.rotation import around
 from detection.data.record_ids import RecordId, mapped_id, record_id
 
 BORDER_PX = 1.0
@@ -98,6 +99,8 @@ class BoxReader:
         if image is None:
             return
         bbox = annotation.get("bbox")
+        if bbox is None:
+            bbox = self._box_of_polygons(number, annotation)
         if not (isinstance(bbox, list) and len(bbox) == 4 and all(map(_is_finite, bbox))):
             problem = f"bbox {shown(bbox)} must be four numbers: x, y, width, height"
             self._add(kinds.BOX_NUMBERS, number, annotation, problem, bbox)
@@ -105,6 +108,16 @@ class BoxReader:
             self._placeholders.append((number, annotation, image.image_id))
         else:
             self._read_box(number, annotation, image, bbox)
+
+    def _box_of_polygons(self, number: int, annotation: Annotation) -> list[float] | None:
+        """Return the box around an annotation's polygons; None if it has none."""
+        points = list(_points(annotation.get("segmentation")))
+        if len(points) < 3:
+            return None
+        bbox = around(points)
+        problem = f"bbox is missing; {bbox} is around its polygons"
+        self._add(kinds.POLYGON, number, annotation, problem, bbox)
+        return bbox
 
     def _read_box(
         self, number: int, annotation: Annotation, image: ImageInfo, bbox: list[float]
@@ -204,7 +217,7 @@ class BoxReader:
         corners = corners and image.height + BORDER_PX >= height > y >= 0
         over = _is_over(bbox, image)
         self._num_numeric += 1
-        self._num_in_unit += max(bbox) <= 1 and min(bbox) >= 0
+        self._num_in_unit += max(bbox) <= 1 and min(bbox) >= 0 and min(width, height) > 0
         self._num_corners += corners
         self._num_over += over
         self._over_without_corners |= over and not corners
@@ -277,6 +290,15 @@ def _is_over(bbox: list[float], image: ImageInfo) -> bool:
     x, y, width, height = bbox
     over = x + width > image.width + BORDER_PX or y + height > image.height + BORDER_PX
     return over or min(x, y) < -BORDER_PX
+
+
+def _points(segmentation: object) -> Iterator[tuple[float, float]]:
+    """Yield the points (x, y) of COCO's polygons; none if a polygon is malformed."""
+    polygons = segmentation if isinstance(segmentation, list) else []
+    for polygon in polygons:
+        if not isinstance(polygon, list) or len(polygon) % 2 or not all(map(_is_finite, polygon)):
+            return
+        yield from zip(polygon[::2], polygon[1::2], strict=True)
 
 
 def _is_finite(value: object) -> bool:

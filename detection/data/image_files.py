@@ -93,6 +93,8 @@ def inspect_image(path: Path) -> ImageFile:
 
 def shown_size(path: Path) -> tuple[int, int] | None:
     """Return width and height of an image as shown, from its header; None if it cannot be read."""
+    if not path.is_file():
+        return None
     try:
         with Image.open(path) as image:
             value = image.getexif().get(_ORIENTATION, 1)
@@ -112,6 +114,8 @@ def _decoded_size(path: Path) -> tuple[int, int] | None:
 
 def _read(path: Path) -> bytes:
     try:
+        if path.exists() and not path.is_file():  # a pipe would wait for ever
+            raise _unreadable(path, "it is no file")
         return path.read_bytes()
     except FileNotFoundError:
         raise

@@ -44,6 +44,33 @@ def test_box_is_clipped_when_it_reaches_out_by_less_than_a_pixel(make_dataset: M
     assert CocoSplit(spec.train).records[0].boxes[0].tolist() == [0, 0, 40, 20]
 
 
+def test_missing_box_is_the_one_around_the_polygons(make_dataset: MakeDataset) -> None:
+    polygons = [[1, 2, 11, 2, 11, 7], [3, 3, 8, 4, 5, 9]]
+
+    def edit(document: dict[str, Any]) -> None:
+        del document["annotations"][0]["bbox"]
+        document["annotations"][0]["segmentation"] = polygons
+
+    spec = make_dataset(edit)
+
+    assert CocoSplit(spec.train).records[0].boxes[0].tolist() == [1, 2, 11, 9]
+    assert any("polygons" in repair for repair in check_dataset(spec).repairs)
+
+
+def test_boxes_without_width_and_height_are_not_taken_for_normalised_ones(
+    make_dataset: MakeDataset,
+) -> None:
+    def edit(document: dict[str, Any]) -> None:
+        for annotation in document["annotations"]:
+            annotation["bbox"] = [1, 1, 0, 0]
+
+    with pytest.raises(DataError) as refusal:
+        check_dataset(make_dataset(edit))
+
+    assert "must have positive width and height" in str(refusal.value)
+    assert "0..1" not in str(refusal.value)
+
+
 def test_images_are_decoded_once_when_they_fit_in_memory(make_dataset: MakeDataset) -> None:
     split = CocoSplit(make_dataset().train)
 

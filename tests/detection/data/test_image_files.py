@@ -1,5 +1,6 @@
 """Images that end too early are read if their pixels are there, and refused if they are not."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,15 @@ def test_bytes_after_the_end_do_not_matter(tmp_path: Path) -> None:
     path = written(tmp_path, encoded(photo(), "JPEG") + bytes(5000))
 
     assert inspect_image(path).lost_share is None
+
+
+def test_pipe_is_refused_without_waiting_for_a_writer(tmp_path: Path) -> None:
+    path = tmp_path / "photo.jpg"
+    os.mkfifo(path)
+
+    with pytest.raises(DataError, match="the image cannot be read: it is no file"):
+        inspect_image(path)
+    assert shown_size(path) is None
 
 
 def test_size_of_an_image_that_pillow_finds_too_large_is_read(
