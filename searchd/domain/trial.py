@@ -32,6 +32,8 @@ class TrialRole(StrEnum):
         CONFIRMATION: Repeats a trial with the best score so far with another seed, before the
             search accepts that trial as the incumbent. It has the number of the trial that it
             confirms.
+        FINISH: Trains the detector of a chosen search trial to its end, after the last search
+            trial.
     """
 
     BASE = "base"
@@ -40,11 +42,12 @@ class TrialRole(StrEnum):
     MACS_CONTROL = "macs-control"
     NOISE = "noise"
     CONFIRMATION = "confirm"
+    FINISH = "finish"
 
 
 def trial_name(role: TrialRole, number: int) -> str:
     """Return the trial's name in its run: "base", "0", "1", "control-1", "macs-control-1",
-    "noise-1", "confirm-7"."""
+    "noise-1", "confirm-7", "finish-1"."""
     match role:
         case TrialRole.BASE:
             return "base"
@@ -92,6 +95,15 @@ class Train:
     controls, and trials that distil a student further."""
 
     kind: Literal["train"] = "train"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finish:
+    """Train the student further without editing it, under the parent's teacher if there is one, by
+    the finishing schedule: the learning rate falls to zero along a cosine, without the L1 term on
+    BN weights. In finishing trainings, and at the end of controls."""
+
+    kind: Literal["finish"] = "finish"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +159,7 @@ class TakeSubnet:
     kind: Literal["take_subnet"] = "take_subnet"
 
 
-Change = Action | MutateTeacher | Train | PruneToMacs | TakeSubnet
+Change = Action | MutateTeacher | Train | Finish | PruneToMacs | TakeSubnet
 
 
 def describe_change(change: Change) -> str:
@@ -155,6 +167,8 @@ def describe_change(change: Change) -> str:
     match change:
         case Train():
             return "train"
+        case Finish():
+            return "finish the training"
         case MutateTeacher():
             return "mutate the teacher"
         case PruneToMacs(fraction=None, macs=macs):
@@ -176,7 +190,8 @@ class Proposal:
     """Why the trial is run."""
     number: int
     """Position among the proposals of the same role: 0 for the base, from 0 for search trials, from
-    1 for controls and repetitions. A confirmation has the number of the trial that it confirms."""
+    1 for controls, repetitions and finishing trainings. A confirmation has the number of the trial
+    that it confirms."""
     parent: str | None
     """Name of the trial whose student and adapters this trial inherits. None for the base."""
     change: Change

@@ -1,4 +1,5 @@
-"""A search as an ask/tell loop: the base, then the strategy's search trials, then controls.
+"""A search as an ask/tell loop: the base, then the strategy's search trials, then the finishing of
+chosen ones, then controls.
 
 Pure: no clock, no database, no hidden state. Every decision is a function of the strategy, the
 proposals made so far and the completions reported so far. Proposal n draws from a generator that is
@@ -12,14 +13,13 @@ from dataclasses import dataclass, field, replace
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.trial import BASE_NAME, Outcome, Proposal, Train, TrialRole
 from searchd.search.confirmation import judge, next_confirmation
-from searchd.search.controls import next_control, next_macs_control
+from searchd.search.controls import Course, next_control, next_macs_control
+from searchd.search.finishing import answer, failures, next_finish
 from searchd.search.history import (
     Completion,
     Finished,
     Wait,
     completion_of,
-    lineage,
-    ranking,
     search_trials,
     trials_in_flight,
 )
@@ -81,7 +81,8 @@ class AskTell:
 def decide(
     strategy: Strategy, proposals: Sequence[Proposal], completions: Sequence[Completion]
 ) -> Proposal | Wait | Finished:
-    """Return the next step: the base, then search trials and their confirmations, then controls.
+    """Return the next step: the base, then search trials and their confirmations, then finishing
+    trainings, then controls.
 
     Args:
         strategy: The strategy with its settings.
@@ -114,16 +115,36 @@ def decide(
         return decision
     if search_trials(in_flight) or judged.undecided:
         return Wait("the last trials are running")
-    best = ranking(accepted)
-    if not best:
+    return _after_search(strategy, proposals, completions, accepted, reason)
+
+
+def _after_search(
+    strategy: Strategy,
+    proposals: Sequence[Proposal],
+    completions: Sequence[Completion],
+    accepted: Sequence[Completion],
+    reason: str,
+) -> Proposal | Wait | Finished:
+    """Return the next step of a search that proposes no further search trial, for this reason:
+    finishing trainings side by side, then controls that are trained as long as the best."""
+    best = answer(accepted)
+    if best is None:
         return Finished(f"{reason}, but no trial succeeded", succeeded=False)
-    length = len(lineage(best[0].proposal.name, proposals)) - 1
-    control = next_control(strategy, length, proposals, completions) or next_macs_control(
-        strategy, best[0], length, proposals, completions
+    finish = next_finish(strategy, proposals, accepted, completed_before=len(completions))
+    if finish is not None:
+        return finish
+    in_flight = trials_in_flight(proposals, completions)
+    if any(proposal.role is TrialRole.FINISH for proposal in in_flight):
+        return Wait("the chosen detectors are being finished")
+    course = Course.of(best.proposal, proposals)
+    control = next_control(strategy, course, proposals, completions) or next_macs_control(
+        strategy, best, course, proposals, completions
     )
-    return control or (
-        Wait("the control is being trained") if in_flight else Finished(reason, succeeded=True)
-    )
+    if control is not None:
+        return control
+    if in_flight:
+        return Wait("the control is being trained")
+    return Finished("; ".join([reason, *failures(completions)]), succeeded=True)
 
 
 def replay(
@@ -132,8 +153,9 @@ def replay(
     """Return what the strategy decides in place of each recorded proposal, given the completions
     that it had seen then. The result equals `proposals` if code and settings have not changed.
 
-    Only the budget may have grown since: a user can extend a search that has ended and trained its
-    controls. A recorded control shows that the budget of that time was spent.
+    Only the budget may have grown since: a user can extend a search that has ended, finished its
+    detectors and trained its controls. A recorded finishing training shows that the budget of that
+    time was spent, and a recorded control that all chosen detectors had been finished.
     """
     return [
         decide(
@@ -146,15 +168,20 @@ def replay(
 
 
 def _with_budget_at(strategy: Strategy, proposal: Proposal, before: Sequence[Proposal]) -> Strategy:
-    """Return the strategy with the budget that it had when `proposal` was made: where that is a
-    control, the budget was the number of search trials `before` it."""
+    """Return the strategy with the budget that it had when `proposal` was made: where that comes
+    after the search trials, the budget was the number of search trials `before` it."""
     is_control = (strategy.control and proposal.role is TrialRole.CONTROL) or (
         strategy.macs_control is not None and proposal.role is TrialRole.MACS_CONTROL
     )
-    if not is_control:
+    if not is_control and proposal.role is not TrialRole.FINISH:
         return strategy
     spent = len(search_trials(before))
-    return replace(strategy, max_trials=min(spent, strategy.max_trials))
+    return replace(
+        strategy,
+        max_trials=min(spent, strategy.max_trials),
+        # Which detector is next does not depend on how many are finished.
+        finish=0 if is_control else spent,
+    )
 
 
 def _base(strategy: Strategy) -> Proposal:

@@ -1,13 +1,17 @@
 """Controls: what a search is compared with, trained after its last search trial. Pure.
 
-Each control continues the one before, so that the last one was trained as long as the best.
+Each control continues the one before, so that the last one was trained as long as the best. If the
+best was finished, so is the last control, by the same schedule.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
 
 from searchd.domain.trial import (
     BASE_NAME,
     Change,
+    Finish,
     Outcome,
     Proposal,
     PruneToMacs,
@@ -15,7 +19,7 @@ from searchd.domain.trial import (
     TrialRole,
     trial_name,
 )
-from searchd.search.history import Completion, completion_of
+from searchd.search.history import Completion, completion_of, lineage
 from searchd.search.strategies.base import Strategy
 
 LARGEST_FRACTION = 0.98
@@ -23,9 +27,26 @@ LARGEST_FRACTION = 0.98
 a target to within 2 %, so that the control of equal length has about these MACs."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """The trainings from the base to the best, which a chain of controls repeats."""
+
+    trials: int
+    """Number of search trials; at least 1."""
+    finishes: bool
+    """Whether a finishing training follows them."""
+
+    @classmethod
+    def of(cls, best: Proposal, proposals: Sequence[Proposal]) -> Self:
+        """Return the course of the best detector: a search trial, or a finishing training."""
+        finishes = best.role is TrialRole.FINISH
+        trained = len(lineage(best.name, proposals)) - 1
+        return cls(trials=trained - finishes, finishes=finishes)
+
+
 def next_control(
     strategy: Strategy,
-    length: int,
+    course: Course,
     proposals: Sequence[Proposal],
     completions: Sequence[Completion],
 ) -> Proposal | None:
@@ -33,24 +54,24 @@ def next_control(
 
     Args:
         strategy: The strategy with its settings.
-        length: Number of trials from the base to the best.
+        course: The trainings from the base to the best.
         proposals: All proposals made so far, in order.
         completions: All completions so far.
 
     Returns:
-        None if there are `length` controls, if the last one has not succeeded, or if the strategy
-        has none.
+        None if the controls have been trained as long as the best, if the last one has not
+        succeeded, or if the strategy has none.
     """
     if not strategy.control:
         return None
     chain = [p for p in proposals if p.role is TrialRole.CONTROL]
-    return _next(strategy, TrialRole.CONTROL, len(chain), chain, length, completions)
+    return _next(strategy, TrialRole.CONTROL, len(chain), chain, course, completions)
 
 
 def next_macs_control(
     strategy: Strategy,
     best: Completion,
-    length: int,
+    course: Course,
     proposals: Sequence[Proposal],
     completions: Sequence[Completion],
 ) -> Proposal | None:
@@ -61,8 +82,8 @@ def next_macs_control(
 
     Args:
         strategy: The strategy with its settings.
-        best: The best search trial.
-        length: As for `next_control`.
+        best: The best detector, finished if finishing has made it better.
+        course: As for `next_control`.
         proposals: As for `next_control`.
         completions: As for `next_control`.
 
@@ -77,7 +98,7 @@ def next_macs_control(
     starts = [index for index, p in enumerate(every) if p.change == prune]
     chain = every[starts[-1] :] if starts else []
     return _next(
-        strategy, TrialRole.MACS_CONTROL, len(every), chain, length, completions, first=prune
+        strategy, TrialRole.MACS_CONTROL, len(every), chain, course, completions, first=prune
     )
 
 
@@ -86,27 +107,39 @@ def _next(
     role: TrialRole,
     num_proposed: int,
     chain: Sequence[Proposal],
-    length: int,
+    course: Course,
     completions: Sequence[Completion],
     first: Change = Train(),  # noqa: B008  # a frozen value
 ) -> Proposal | None:
     """Return the next trial of a chain of controls; `first` is the change of its first one."""
-    if len(chain) >= length:
+    trained = [control for control in chain if not isinstance(control.change, Finish)]
+    change = _change(chain, trained, course, first)
+    if change is None:
         return None
-    if chain:
-        last = completion_of(chain[-1].name, completions)
+    if trained:
+        last = completion_of(trained[-1].name, completions)
         if last is None or last.outcome is not Outcome.SUCCEEDED:
             return None
     number = num_proposed + 1
     return Proposal(
         role=role,
         number=number,
-        parent=chain[-1].name if chain else BASE_NAME,
-        change=Train() if chain else first,
+        parent=trained[-1].name if trained else BASE_NAME,
+        change=change,
         teacher=None,
         seed=strategy.generator(trial_name(role, number)).getrandbits(31),
         completed_before=len(completions),
     )
+
+
+def _change(
+    chain: Sequence[Proposal], trained: Sequence[Proposal], course: Course, first: Change
+) -> Change | None:
+    """Return what the next control does; None if the chain is complete."""
+    if len(trained) < course.trials:
+        return Train() if trained else first
+    finished = {control.parent for control in chain if isinstance(control.change, Finish)}
+    return Finish() if course.finishes and trained[-1].name not in finished else None
 
 
 def _fraction(best: Completion, completions: Sequence[Completion]) -> float | None:

@@ -53,6 +53,8 @@ class KeptTrial:
     """AP and MACs at each resolution. Empty: not evaluated."""
     pinned: bool = False
     """Whether a user has pinned the trial."""
+    finishes: bool = False
+    """Whether its training is a finishing one."""
 
 
 def needed(
@@ -81,14 +83,14 @@ def needed(
     if descent is Descent.ANY:
         return frozenset(trial.id for trial in succeeded)
     kept = {trial.id for trial in trials if trial.pinned or trial.id in wanted}
-    kept |= {trial.id for trial in trials if trial.role is TrialRole.BASE}
+    kept |= {trial.id for trial in trials if trial.role in (TrialRole.BASE, TrialRole.FINISH)}
     kept |= {trial.id for trial in _last_control(succeeded)}
-    kept |= _front(succeeded)
+    searched = [trial for trial in succeeded if trial.role is TrialRole.SEARCH]
+    # Base and controls may dominate trials that are to be finished.
+    kept |= _front(succeeded) | _front(searched if accepted is None else accepted)
     if descent is Descent.NONE:
         kept |= _ends(succeeded)
-    if accepted is not None:
-        kept |= _front(accepted)
-    best = {trial.id for trial in _best(succeeded if accepted is None else accepted, top_k)}
+    best = {trial.id for trial in _best(searched if accepted is None else accepted, top_k)}
     best.update(undecided)  # a confirmation has the same parent as the trial that it confirms
     to_be_run = {trial.id for trial in trials if trial.status in _TO_BE_RUN}
     # Grandparents are kept too: where a parent's weights are damaged, the trial continues from the
@@ -111,15 +113,19 @@ def _front(succeeded: Sequence[KeptTrial]) -> set[str]:
     }
 
 
-def _best(succeeded: Sequence[KeptTrial], top_k: int) -> list[KeptTrial]:
-    searched = [trial for trial in succeeded if trial.role is TrialRole.SEARCH]
+def _best(searched: Sequence[KeptTrial], top_k: int) -> list[KeptTrial]:
     return sorted(searched, key=lambda trial: -(trial.score or 0.0))[:top_k]
 
 
 def _last_control(succeeded: Sequence[KeptTrial]) -> list[KeptTrial]:
-    """Return the last control of each kind, if any: it was trained longest, so detectors are
-    compared with it, and the next control continues from it."""
-    chains = ([trial for trial in succeeded if trial.role is role] for role in CONTROL_ROLES)
+    """Return the last control of each kind, if any, and the last one before it was finished: they
+    were trained longest, so detectors are compared with one, and the next control continues from
+    the other."""
+    chains = (
+        [trial for trial in succeeded if trial.role is role and trial.finishes is finishes]
+        for role in CONTROL_ROLES
+        for finishes in (False, True)
+    )
     return [trial for chain in chains for trial in chain[-1:]]
 
 

@@ -7,6 +7,8 @@ from searchd.domain.trial import CONTROL_ROLES, TrialRole
 from searchd.search.history import Completion
 
 _HOUR_S = 3600.0
+_NOT_COUNTED = (*CONTROL_ROLES, TrialRole.FINISH)
+"""The roles of trials that come after the last search trial."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,8 +30,8 @@ class Limits:
     """
 
     worker_hours: float | None = None
-    """Hours that workers may spend on trials, including the base and excluding controls. None: no
-    limit."""
+    """Hours that workers may spend on trials, including the base and excluding finishing trainings
+    and controls. None: no limit."""
     gpu_hours: float | None = None
     """GPU-hours that workers may spend on trials: worker-hours times `gpus_per_trial`. None: no
     limit."""
@@ -50,7 +52,7 @@ class Limits:
             completions: All completions of the search, which the hours are summed over.
             accepted: Completions that may reach the target. None: all completions.
         """
-        counted = [c for c in completions if c.proposal.role not in CONTROL_ROLES]
+        counted = [c for c in completions if c.proposal.role not in _NOT_COUNTED]
         worker_h = sum(completion.busy_s for completion in counted) / _HOUR_S
         wall_h = max((completion.elapsed_s for completion in completions), default=0.0) / _HOUR_S
         spent = (

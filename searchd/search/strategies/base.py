@@ -36,7 +36,8 @@ class Strategy(ABC):
     """Everything that the search trials of one strategy depend on.
 
     The settings that strategies do not share are in `settings` of the class that reads them. The
-    base, before the search trials, and the controls, after them, do not depend on the strategy.
+    base, before the search trials, and finishing trainings and controls, after them, do not depend
+    on the strategy.
     """
 
     seed: int = 0
@@ -53,6 +54,9 @@ class Strategy(ABC):
     """The number of seeds on which trial 0 is trained."""
     confirm: bool = False
     """Whether a trial with the best score so far is trained again before it is accepted."""
+    finish: int = 0
+    """The largest number of detectors that are trained to their end after the last search trial.
+    0: the trials are the answer as they are."""
 
     @abstractmethod
     def stop_reason(

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session, selectinload
 from searchd.domain.errors import CollectedError, ConflictError
 from searchd.domain.lifecycle import PoolStatus, SearchStatus, TeacherStatus, WorkKind
 from searchd.domain.transitions import is_final
+from searchd.domain.trial import Finish
 from searchd.messages.files import ADAPTERS, STUDENT
 from searchd.search.history import Completion, OperatingPoint, ranking
 from searchd.search.retention import DEFAULT_TOP_K, Descent, KeptTrial, needed
@@ -253,6 +254,7 @@ def _kept_trial(row: TrialRow) -> KeptTrial:
             for each in row.evaluations
         ),
         pinned=row.pinned,
+        finishes=isinstance(row.proposal.change, Finish),
     )
 
 

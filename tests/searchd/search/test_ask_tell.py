@@ -111,12 +111,13 @@ def test_search_without_any_success_says_so() -> None:
     assert ask_tell.ask() == Finished("budget: 1 trials, but no trial succeeded", succeeded=False)
 
 
+@pytest.mark.parametrize("finish", [0, 3])
 @pytest.mark.parametrize("in_flight", [1, 4])
 @pytest.mark.parametrize("strategy", EVERY_STRATEGY)
 def test_replaying_the_recorded_completions_reproduces_every_proposal(
-    strategy: Strategy, in_flight: int
+    strategy: Strategy, in_flight: int, finish: int
 ) -> None:
-    ask_tell = with_base(strategy)
+    ask_tell = with_base(replace(strategy, finish=finish))
     noise = random.Random(3)
 
     finished = run(ask_tell, lambda _: noise.random(), in_flight=in_flight, order=random.Random(5))
@@ -125,11 +126,12 @@ def test_replaying_the_recorded_completions_reproduces_every_proposal(
     assert replay(ask_tell.strategy, ask_tell.proposals, ask_tell.completions) == ask_tell.proposals
 
 
+@pytest.mark.parametrize("finish", [0, 3])
 @pytest.mark.parametrize("strategy", EVERY_STRATEGY)
 def test_search_whose_trials_sometimes_fail_still_ends_and_can_be_replayed(
-    strategy: Strategy,
+    strategy: Strategy, finish: int
 ) -> None:
-    ask_tell = with_base(strategy)
+    ask_tell = with_base(replace(strategy, finish=finish))
 
     def every_third_fails(proposal: Proposal) -> float | None:
         return None if proposal.number % 3 == 2 else rising(proposal)

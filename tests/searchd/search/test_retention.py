@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from searchd.domain.lifecycle import TrialStatus
 from searchd.domain.resolution import Resolution
-from searchd.domain.trial import Proposal, TrialRole
+from searchd.domain.trial import Finish, Proposal, TrialRole
 from searchd.search.ask_tell import AskTell, Finished, Wait
 from searchd.search.history import OperatingPoint, completion_of
 from searchd.search.retention import Descent, KeptTrial, needed
@@ -120,6 +120,24 @@ def test_last_control_is_kept() -> None:
     assert kept(trial("0", score=0.8), trial("1", score=0.7), *controls) == "0 1 base control-2"
 
 
+def test_last_control_before_it_was_finished_is_kept_too() -> None:
+    controls = [trial(f"control-{n}", score=0.4, role=TrialRole.CONTROL) for n in (1, 2, 3)]
+    controls[2] = replace(controls[2], finishes=True)
+    best = (trial("0", score=0.8), trial("1", score=0.7))
+    assert kept(*best, *controls) == "0 1 base control-2 control-3"
+
+
+def test_finished_detectors_are_kept_whatever_their_score() -> None:
+    finished = trial("finish-1", "0", score=0.1, role=TrialRole.FINISH)
+    assert kept(trial("0", score=0.8), trial("1", score=0.7), finished) == "0 1 base finish-1"
+
+
+def test_front_of_the_search_trials_is_kept_even_where_the_base_dominates_it() -> None:
+    found = (trial("0", score=0.45, macs=5e9), trial("1", score=0.48, macs=6e9))
+    chosen = trial("2", score=0.1, macs=4.5e9)  # on the front without the base
+    assert kept(*found, chosen) == "0 1 2 base"
+
+
 def test_pinned_trials_and_what_others_need_are_kept() -> None:
     best = [trial("2", score=0.8), trial("3", score=0.7)]
     others = [trial("0", score=0.1, pinned=True), trial("1", score=0.2), trial("4", score=0.3)]
@@ -159,11 +177,12 @@ class Weights:
     def end(self, proposal: Proposal, score: float | None, macs: float) -> None:
         assert proposal.parent is None or proposal.parent in self.stored
         self.running.remove(proposal)
-        self.ask_tell.tell(completion(self.ask_tell, proposal, score))
+        done = completion(self.ask_tell, proposal, score)
         if score is not None:
-            self.points[proposal.name] = OperatingPoint(
-                resolution=Resolution(64, 64), macs=macs, ap=score
-            )
+            point = OperatingPoint(resolution=Resolution(64, 64), macs=macs, ap=score)
+            self.points[proposal.name], done = point, replace(done, points=(point,))
+        self.ask_tell.tell(done)
+        if score is not None:
             self.stored.add(proposal.name)
 
     def sweep(self) -> None:
@@ -186,6 +205,7 @@ class Weights:
             status=failed if point is None else TrialStatus.SUCCEEDED,
             score=None if point is None else point.ap,
             points=() if point is None else (point,),
+            finishes=isinstance(proposal.change, Finish),
         )
 
 
@@ -197,6 +217,16 @@ class Weights:
                 space=SPACE, max_trials=14, settings=JointDetNasSettings(top_k=2, min_channels=4)
             ),
             2,
+            Descent.BEST,
+        ),
+        (
+            JointDetNas(
+                space=SPACE,
+                max_trials=9,
+                finish=3,
+                settings=JointDetNasSettings(top_k=1, min_channels=4),
+            ),
+            1,
             Descent.BEST,
         ),
         (
