@@ -16,7 +16,7 @@ from searchd.driver.ledger import Ledger
 from searchd.messages.files import STUDENT
 from searchd.messages.tasks import LatencyTask, MeasuredDetector, device_of, threads_of
 from searchd.search.confirmation import judge
-from searchd.search.history import ranking
+from searchd.search.finishing import answer
 from searchd.search.pareto import pareto_front
 from searchd.settings import Settings
 from searchd.spec import ResourcesSpec
@@ -49,20 +49,21 @@ def measure_latencies(ledger: Ledger, settings: Settings) -> None:
 
 
 def best_name(ledger: Ledger) -> str | None:
-    """Return the name of the best search trial; None if no search trial was accepted."""
+    """Return the name of the best detector, finished if finishing has made it better; None if no
+    search trial was accepted."""
     ask_tell = ledger.ask_tell()
-    accepted = ranking(judge(ask_tell.completions, confirm=ask_tell.strategy.confirm).accepted)
-    return accepted[0].proposal.name if accepted else None
+    best = answer(judge(ask_tell.completions, confirm=ask_tell.strategy.confirm).accepted)
+    return None if best is None else best.proposal.name
 
 
 def detectors_to_time(scored: Sequence[TrialRow], best: str | None) -> list[Timed]:
-    """Return the Pareto front of AP against MACs over all resolutions, and the base, the best
-    search trial and the last control of each kind, each at its own best resolution and at that of
-    the best. Trials without weights are left out.
+    """Return the Pareto front of AP against MACs over all resolutions, and the base, the best, the
+    other finished detectors and the last control of each kind, each at its own best resolution and
+    at that of the best. Trials without weights are left out.
 
     Args:
         scored: The trials that succeeded, in the order in which they ended.
-        best: Name of the best search trial; None if no search trial was accepted.
+        best: Name of the best detector; None if no search trial was accepted.
     """
     scored = [row for row in scored if has_weights(row)]
     points = [(row, evaluation) for row in scored for evaluation in row.evaluations]
@@ -71,13 +72,14 @@ def detectors_to_time(scored: Sequence[TrialRow], best: str | None) -> list[Time
     compared = [
         *by_role[TrialRole.BASE],
         *(row for row in by_role[TrialRole.SEARCH] if row.name == best),
+        *by_role[TrialRole.FINISH],
         *(row for role in CONTROL_ROLES for row in by_role[role][-1:]),
     ]
     own = [(row, row.best) for row in compared if row.best is not None]
     equal = [
         (row, evaluation)
         for found, at in own
-        if found.role is TrialRole.SEARCH
+        if found.name == best
         for row in compared
         for evaluation in row.evaluations
         if evaluation.resolution == at.resolution

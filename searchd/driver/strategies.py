@@ -22,7 +22,7 @@ from searchd.spec import (
     SearchSpec,
     TeachersSpec,
 )
-from searchd.spec.search import limits_of
+from searchd.spec.budget import limits_of
 
 
 class _Shared(TypedDict):
@@ -43,6 +43,7 @@ class _Taught(_Shared):
     measured: tuple[TeacherAp, ...] | None
     control: bool
     macs_control: int | None
+    finish: int
 
 
 def strategy_of(
@@ -98,6 +99,7 @@ def _search_strategy(
         measured=measured,
         control=search.controls.equal_length,
         macs_control=settings.min_channels if search.controls.equal_macs else None,
+        finish=0 if budget.finish is None else budget.finish.detectors,
         **shared,
     )
     if isinstance(settings, PipelineSpec):

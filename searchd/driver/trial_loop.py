@@ -1,4 +1,4 @@
-"""Runs a search or a distillation: the base, then trials with teachers, then controls."""
+"""Runs a search or a distillation: the base, trials with teachers, the finish, then controls."""
 
 import logging
 import shutil

@@ -12,6 +12,7 @@ from searchd.driver.run import Run
 from searchd.messages.reports import Report
 from searchd.search.better_teachers import no_better_teacher
 from searchd.search.confirmation import confirmation_note
+from searchd.search.finishing import failures
 from searchd.search.history import Completion, completion_of
 from searchd.search.noise import noise_warning
 from searchd.search.strategies.base import Strategy
@@ -71,7 +72,7 @@ def remarks_on(
         completions: All completions of the run.
         spec: The run's spec.
     """
-    remarks = []
+    remarks = [f"finishing: {text}" for text in failures([completion])]
     doubtful = noise_warning(completion, completions)
     if doubtful is not None:
         remarks.append(f"within noise: {doubtful}")

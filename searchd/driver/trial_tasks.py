@@ -17,7 +17,7 @@ from searchd.domain.teacher import (
     Teaching,
     teachers_of,
 )
-from searchd.domain.trial import BASE_NAME, Proposal, TakeSubnet, TrialRole
+from searchd.domain.trial import BASE_NAME, Finish, Proposal, TakeSubnet, TrialRole
 from searchd.driver.run import Run, attempt_folder
 from searchd.driver.trial_scores import base_macs_of
 from searchd.messages.tasks import (
@@ -40,6 +40,7 @@ from searchd.spec import (
     ResolutionText,
     SearchSpec,
     TrainingSpec,
+    finishing_training,
 )
 from searchd.store.models import RunRow, TrialRow
 from searchd.store.resources import pools, teachers
@@ -111,9 +112,9 @@ def student_of(session: Session, run: Run, trial: str) -> Inherited:
 
 
 def training_of(run: Run, trial: TrialRow) -> TrainingSpec:
-    """Return the training of the next attempt at a trial: the spec's, with the adjustments that
-    failed attempts led to."""
-    spec = _training(run, trial.role is TrialRole.BASE)
+    """Return the training of the next attempt at a trial: the spec's, or that of finishing, with
+    the adjustments that failed attempts led to."""
+    spec = _training(run, trial.proposal)
     factor = trial.adjustments.get(RATE_FACTOR, 1.0)
     changes: dict[str, float] = {}
     if BATCH_SIZE in trial.adjustments:
@@ -200,9 +201,15 @@ def _loaded_base(session: Session, run: Run) -> LoadedBase | Inherited | None:
     )
 
 
-def _training(run: Run, is_base: bool) -> TrainingSpec:
+def _training(run: Run, proposal: Proposal) -> TrainingSpec:
     base = _base_spec(run)
-    return base.training if is_base and base is not None else run.spec.trial
+    if proposal.role is TrialRole.BASE and base is not None:
+        return base.training
+    if not isinstance(proposal.change, Finish):
+        return run.spec.trial
+    assert isinstance(run.spec, SearchSpec)  # a distillation finishes nothing
+    assert run.spec.budget.finish is not None  # nor does a search without it; extensions keep it
+    return finishing_training(run.spec.trial, run.spec.budget.finish)
 
 
 def _teacher_resolution(run: Run) -> ResolutionText | None:

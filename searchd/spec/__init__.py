@@ -17,6 +17,13 @@ from searchd.spec.base import (
     Spec,
     TrialId,
 )
+from searchd.spec.budget import (
+    BudgetSpec,
+    FinishBudgetSpec,
+    TargetSpec,
+    finishing_training,
+    limits_of,
+)
 from searchd.spec.codecs import ACTION, DETECTOR, PLAN, PROPOSAL, SUBNET, TEACHER_APS
 from searchd.spec.dataset import (
     MAX_EMPTY_SHARE,
@@ -47,12 +54,10 @@ from searchd.spec.pool import (
 from searchd.spec.pretrained import PretrainedSpec
 from searchd.spec.search import (
     BaseSpec,
-    BudgetSpec,
     ControlSpec,
     MmdetSpec,
     ScoreSpec,
     SearchSpec,
-    TargetSpec,
     check_pool,
     check_teacher,
     traits_of,
@@ -108,6 +113,7 @@ __all__ = [
     "DistillationSpec",
     "EmaSpec",
     "FineTuneSpec",
+    "FinishBudgetSpec",
     "FinishSpec",
     "MethodsSpec",
     "HeadSpec",
@@ -142,6 +148,8 @@ __all__ = [
     "TrainingSpec",
     "check_pool",
     "check_teacher",
+    "finishing_training",
+    "limits_of",
     "TeachersSpec",
     "subnets_of",
     "traits_of",

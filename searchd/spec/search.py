@@ -12,9 +12,9 @@ from searchd.domain.method_fit import Traits, check_fit, traits
 from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import SubnetSpace
 from searchd.domain.trial import TeacherPolicy
-from searchd.search.stopping_criteria import Limits, Target
 from searchd.search.strategies.pair_steps import PairSettings
 from searchd.spec.base import Name, ResolutionText, Spec
+from searchd.spec.budget import BudgetSpec
 from searchd.spec.pool import PoolSpec
 from searchd.spec.pretrained import PretrainedSpec
 from searchd.spec.search_teachers import TeachersSpec, check_strategy
@@ -139,38 +139,6 @@ class ScoreSpec(Spec):
     """Base resolution R_base, "WxH" in pixels, at which the MACs C and C_base are counted too."""
 
 
-class TargetSpec(Spec):
-    """The target of a search: a detector that reaches it ends the search."""
-
-    ap: float = Field(gt=0, le=1)
-    """Smallest COCO box AP, in [0, 1], that reaches the target, at any resolution of a trial."""
-    macs: float | None = Field(default=None, gt=0)
-    """Largest number of multiply-accumulates of one image, at the resolution of that AP. Null for
-    no limit."""
-
-
-class BudgetSpec(Spec):
-    """The stopping criteria of a search. Once one of them holds, no further search trial starts;
-    running trials finish, and controls follow."""
-
-    max_trials: int = Field(default=100, ge=1)
-    """Largest number of search trials, trial 0 included. Base and controls are not counted."""
-    patience: int = Field(default=20, ge=1)
-    """Number of consecutive search trials without a better score after which the search counts as
-    converged and ends."""
-    max_worker_hours: float | None = Field(default=None, gt=0)
-    """Largest number of hours that workers spend on base and search trials, summed over all workers
-    and attempts. Null for no limit."""
-    max_gpu_hours: float | None = Field(default=None, gt=0)
-    """Largest number of GPU-hours: worker-hours times `resources.gpus_per_trial`. Null for no
-    limit."""
-    max_wall_hours: float | None = Field(default=None, gt=0)
-    """Largest number of hours since the search first started, including pauses and waiting. Null
-    for no limit."""
-    target: TargetSpec | None = None
-    """AP and MACs of a detector that ends the search. Null for no target."""
-
-
 class NoiseSpec(Spec):
     """A measurement of the noise of scores, by which gains are judged."""
 
@@ -180,11 +148,11 @@ class NoiseSpec(Spec):
 
 
 class ControlSpec(Spec):
-    """The controls that are trained after the search trials, as long as the best detector."""
+    """The controls that are trained at the end of the search, as long as the best detector."""
 
     equal_length: bool = True
-    """Whether the base is trained further, without teacher and action. It shows what training alone
-    gains."""
+    """Whether the base is trained further, without teacher and action, and finished if the best
+    detector is. It shows what training alone gains."""
     equal_macs: bool = False
     """Whether the base is pruned at once to the multiply-accumulates of the best detector and
     trained as long, without teacher. It shows what pruning and training alone gain. It takes as
@@ -218,13 +186,14 @@ class SearchSpec(Spec):
     score: ScoreSpec = ScoreSpec()
     """Exponents and base resolution of the score that ranks detectors."""
     budget: BudgetSpec = BudgetSpec()
-    """Stopping criteria: the search ends as soon as one of them holds."""
+    """Stopping criteria: the search trials end as soon as one of them holds; and the finishing of
+    the best detectors afterwards."""
     resources: ResourcesSpec = ResourcesSpec()
     """CPUs and GPUs that each trial reserves, and how many trials run at once."""
     control: bool | ControlSpec = True
-    """Which controls to train after the search: the base detector without teacher, for as many
-    trials as the lineage of the best detector has. They show what training alone gains. True: of
-    equal length; false: none; or both kinds by their names."""
+    """Which controls to train at the end: the base detector without teacher, for as many trials as
+    the lineage of the best detector has, and finished like it. They show what training alone gains.
+    True: of equal length; false: none; or both kinds by their names."""
     noise: NoiseSpec | None = None
     """Number of seeds for measuring the noise of scores. Null: the noise is not measured, and no
     gain is flagged as being within it."""
@@ -247,6 +216,7 @@ class SearchSpec(Spec):
     @model_validator(mode="after")
     def _check(self) -> Self:
         self._name_pool_once()
+        self._check_finish()
         check_strategy(self.strategy, self.pool, self.registered)
         self._check_abandon()
         self._check_precision()
@@ -275,6 +245,17 @@ class SearchSpec(Spec):
                 "resources.gpus_per_trial=0; give max_worker_hours instead"
             )
         return self
+
+    def _check_finish(self) -> None:
+        """Switch finishing off where nothing is trained."""
+        if not isinstance(self.strategy, PoolSearchSpec) or self.budget.finish is None:
+            return
+        if "finish" in self.budget.model_fields_set:
+            raise ValueError(
+                "budget.finish: a pool_search trains nothing that could be finished; give null or "
+                "leave it out"
+            )
+        object.__setattr__(self, "budget", self.budget.model_copy(update={"finish": None}))
 
     def _check_precision(self) -> None:
         for field, training in (("base.training", self.base.training), ("trial", self.trial)):
@@ -363,15 +344,3 @@ def traits_of(head: HeadSpec, neck_channels: tuple[int, ...] | None = None) -> T
     """The traits by which methods judge a detector with this head; backbone and classes do not
     matter."""
     return traits(head.detector(preset("resnet18"), num_classes=1), neck_channels=neck_channels)
-
-
-def limits_of(budget: BudgetSpec, gpus_per_trial: float) -> Limits:
-    """The limits of a budget, for the stopping criteria."""
-    target = budget.target
-    return Limits(
-        worker_hours=budget.max_worker_hours,
-        gpu_hours=budget.max_gpu_hours,
-        gpus_per_trial=gpus_per_trial,
-        wall_hours=budget.max_wall_hours,
-        target=None if target is None else Target(ap=target.ap, macs=target.macs),
-    )

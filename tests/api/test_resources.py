@@ -71,7 +71,8 @@ def test_a_pool_and_a_search_are_created_from_their_specs(
     body = search.json()
     assert (body["status"], body["desired"], body["trials"]) == ("queued", "run", {})
     budget = {name: value for name, value in body["spec"]["budget"].items() if value is not None}
-    assert budget == {"max_trials": 100, "patience": 20}
+    finish = {"detectors": 3, "epochs": 12, "learning_rate": None}
+    assert budget == {"max_trials": 100, "patience": 20, "finish": finish}
     assert search.headers["location"] == f"/api/v1/searches/{body['id']}"
 
 

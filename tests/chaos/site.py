@@ -98,7 +98,7 @@ class Site:
             name=name,
             dataset="shapes",
             pool="shapes",
-            budget=BudgetSpec(max_trials=max_trials),
+            budget=BudgetSpec(max_trials=max_trials, finish=None),
             resources=ResourcesSpec(trials_in_flight=2),
             control=False,
         )

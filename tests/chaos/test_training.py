@@ -68,7 +68,7 @@ SEARCH = {
     "trial": {**TRAINING, "epochs": 1},
     "strategy": {"student_frozen_trials": 1, "min_channels": 2},
     "score": {"base_resolution": "64x64"},
-    "budget": {"max_trials": 1},
+    "budget": {"max_trials": 1, "finish": None},
     "control": False,
 }
 

@@ -81,7 +81,7 @@ def submit(client: Client, name: str, *, max_trials: int = 6) -> str:
         name=name,
         dataset=name,
         pool=name,
-        budget=BudgetSpec(max_trials=max_trials),
+        budget=BudgetSpec(max_trials=max_trials, finish=None),
         resources=ResourcesSpec(trials_in_flight=2),
     )
     return client.submit_search(spec).id

@@ -113,13 +113,13 @@ def test_a_resolution_that_is_none_is_refused_with_the_form(
         ("Budget: {}", "Budget: unknown field; did you mean budget?"),
         (
             "learning_rate: 0.1",
-            "learning_rate: unknown field here; did you mean trial.learning_rate or "
-            "base.training.learning_rate?",
+            "learning_rate: unknown field here; did you mean trial.learning_rate, "
+            "base.training.learning_rate or budget.finish.learning_rate?",
         ),
         (
             "lr: 0.1",
-            "lr: unknown field here; did you mean trial.learning_rate or "
-            "base.training.learning_rate?",
+            "lr: unknown field here; did you mean trial.learning_rate, "
+            "base.training.learning_rate or budget.finish.learning_rate?",
         ),
         ("max_trials: 3", "max_trials: unknown field here; did you mean budget.max_trials?"),
         (

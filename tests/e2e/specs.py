@@ -50,7 +50,7 @@ SEARCH = {
     "trial": {**TRAINING, "epochs": 1, "bn_l1": 1e-5},
     "strategy": {"student_frozen_trials": 1, "student_probability": 1.0, "min_channels": 2},
     "score": {"base_resolution": "64x64"},
-    "budget": {"max_trials": 4},
+    "budget": {"max_trials": 4, "finish": {"detectors": 2, "epochs": 2}},
     "resources": {"trials_in_flight": 2},
 }
 ONE_AT_A_TIME = {"trials_in_flight": 1}

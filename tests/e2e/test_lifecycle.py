@@ -43,7 +43,7 @@ def submit(client: Client, pool: str, name: str, epochs: int) -> str:
         "name": name,
         "pool": pool,
         "base": spec.base.model_copy(update={"training": training}),
-        "budget": spec.budget.model_copy(update={"max_trials": 1}),
+        "budget": spec.budget.model_copy(update={"max_trials": 1, "finish": None}),
         "control": False,
         "resources": ResourcesSpec.model_validate(ONE_AT_A_TIME),
     }

@@ -32,7 +32,7 @@ def test_a_search_runs_to_its_end(
         name="first",
         dataset="shapes",
         pool="teachers",
-        budget=BudgetSpec(max_trials=3),
+        budget=BudgetSpec(max_trials=3, finish=None),
         resources=ResourcesSpec(trials_in_flight=2),
     )
     environment = {

@@ -33,7 +33,30 @@ def test_student_and_teacher_both_evolve_from_the_base(client: Client, search: s
     kinds = {t.proposal.change.kind for t in trials if t.role is TrialRole.SEARCH}
     assert {"train", "mutate_teacher"} < kinds
     assert trials[2].teacher != trials[1].teacher
-    assert {t.role for t in trials[5:]} == {TrialRole.CONTROL}
+    assert {t.role for t in trials[5:]} == {TrialRole.FINISH, TrialRole.CONTROL}
+
+
+def test_the_best_are_finished_and_the_control_is_trained_like_the_answer(
+    client: Client, search: str
+) -> None:
+    trials = {t.name: t for t in client.trials(search)}
+    searched = [t for t in trials.values() if t.role is TrialRole.SEARCH]
+    finished = [t for t in trials.values() if t.role is TrialRole.FINISH]
+    best_before = max(searched, key=lambda t: t.score or 0.0)
+    assert 1 <= len(finished) <= 2
+    assert finished[0].parent_id == best_before.id
+    for trial in finished:
+        parent = next(t for t in searched if t.id == trial.parent_id)
+        assert (trial.encoding, trial.teacher) == (parent.encoding, parent.teacher)
+        details = client.get_trial(trial.id)
+        assert [epoch.epoch for epoch in details.epochs] == [1, 2]
+        taught = "proposal_feature" in details.epochs[0].losses
+        assert taught == (parent.teacher is not None)
+    best = max([*searched, *finished], key=lambda t: t.score or 0.0)
+    assert client.get_search(search).best_trial_id == best.id
+    controls = [t for t in trials.values() if t.role is TrialRole.CONTROL]
+    assert [t.change for t in controls].count("finish the training") == (best in finished)
+    assert controls[0].change == "train"
 
 
 def test_every_trial_is_measured_at_every_resolution(client: Client, search: str) -> None:
@@ -63,11 +86,11 @@ def test_the_report_compares_base_best_and_control_on_the_test_split(
 ) -> None:
     report = client.report(search)
     assert (report.split, report.num_images) == ("test", 8)
-    assert [each.label for each in report.detectors if each.is_own_best] == [
-        "base",
-        "best",
-        "control",
-    ]
+    labels = [each.label for each in report.detectors if each.is_own_best]
+    assert [label for label in labels if label != "finished"] == ["base", "best", "control"]
+    finished = [t.id for t in client.trials(search) if t.role is TrialRole.FINISH]
+    best = client.get_search(search).best_trial_id
+    assert labels.count("finished") == len(set(finished) - {best})
     for each in report.detectors:
         assert each.measured is not None
         assert each.measured.low is not None
@@ -123,7 +146,7 @@ def test_a_retinanet_that_mmdet_trained_learns_from_the_two_stage_pool(
                 "sampled_rois": 32,
             },
             "distillation": {"methods": [{"name": "sgfi"}, {"name": "ckd"}]},
-            "budget": {"max_trials": 2},
+            "budget": {"max_trials": 2, "finish": None},
             "control": False,
             "resources": ONE_AT_A_TIME,
         }

@@ -108,7 +108,7 @@ def test_a_teacher_is_fine_tuned_and_teaches_a_search_beside_the_pool(
         "pool": None,
         "teachers": {"pool": "teachers", "registered": ["fine-tuned"], "registered_share": 0.99},
         "strategy": {"student_frozen_trials": 2, "min_channels": 2},
-        "budget": {"max_trials": 3},
+        "budget": {"max_trials": 3, "finish": None},
         "resources": ONE_AT_A_TIME,
         "control": False,
     }

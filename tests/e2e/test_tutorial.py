@@ -49,7 +49,7 @@ def write_specs(folder: Path, name: str) -> None:
     folder.mkdir(parents=True)
     pool = POOL | {"name": f"{name}-teachers", "dataset": name}
     search = SEARCH | {"name": name, "dataset": name, "pool": f"{name}-teachers"}
-    search |= {"budget": {"max_trials": 2}}
+    search |= {"budget": {"max_trials": 2, "finish": {"detectors": 1, "epochs": 1}}}
     (folder / f"{name}-teachers.yaml").write_text(yaml.safe_dump(pool))
     (folder / f"{name}.yaml").write_text(yaml.safe_dump(search))
 

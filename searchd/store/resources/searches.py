@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.lifecycle import SearchStatus, TrialStatus, WorkKind
 from searchd.domain.trial import TrialRole
-from searchd.search.history import ranking
+from searchd.search.finishing import answer
 from searchd.spec import SearchSpec, check_pool, check_teacher
 from searchd.store import paging
 from searchd.store.base import new_id
@@ -97,13 +97,13 @@ def trial_counts(session: Session, search_id: str) -> Mapping[TrialStatus, int]:
 
 
 def best_trial(session: Session, search_id: str) -> tuple[TrialRow, float] | None:
-    """Return the incumbent: the accepted search trial with the best score, and its score. The score
-    of a confirmed trial is its mean; among equal scores, the first that was accepted is returned.
-    None if there is none."""
+    """Return the best detector: the accepted search trial, or the finishing training, with the best
+    score, and its score. The score of a confirmed trial is its mean; among equal scores, the first
+    that was accepted is returned. None if there is none."""
     search = session.get_one(SearchRow, search_id)
     assert isinstance(search.spec, SearchSpec)
     if search.spec.confirm:
-        best = next(iter(ranking(completions.judged(session, search).accepted)), None)
+        best = answer(completions.judged(session, search).accepted)
         if best is None or best.score is None:
             return None
         return trials.get(session, trials.trial_id(search_id, best.proposal.name)), best.score
@@ -111,7 +111,7 @@ def best_trial(session: Session, search_id: str) -> tuple[TrialRow, float] | Non
         select(TrialRow)
         .where(
             TrialRow.run_id == search_id,
-            TrialRow.role == TrialRole.SEARCH,
+            TrialRow.role.in_((TrialRole.SEARCH, TrialRole.FINISH)),
             TrialRow.status == TrialStatus.SUCCEEDED,
         )
         .order_by(TrialRow.score.desc(), TrialRow.completion)

@@ -10,7 +10,7 @@ from searchd.domain.lifecycle import SearchStatus
 from searchd.domain.transitions import is_final
 from searchd.domain.trial import TrialRole
 from searchd.spec import BudgetSpec, PipelineSpec, SearchSpec
-from searchd.spec.search import limits_of
+from searchd.spec.budget import limits_of
 from searchd.store import events
 from searchd.store.models import Desired, DesiredBy, RunRow, WorkRow
 from searchd.store.runs import completions, trials
@@ -119,5 +119,5 @@ def _shown(run: RunRow) -> str:
     budget = budget_of(run)
     if budget is None:
         return ""
-    given = budget.model_dump(exclude_none=True)
+    given = budget.model_dump(exclude_none=True, exclude={"finish"})  # which it keeps
     return ": " + ", ".join(f"{name}={value}" for name, value in given.items())

@@ -1,16 +1,27 @@
 """What tests of the ledger do in place of a driver and its workers."""
 
+from sqlalchemy import update
+
 from searchd import artifacts
 from searchd.domain.lifecycle import FailureCause
 from searchd.domain.trial import Outcome, Proposal
 from searchd.driver.ledger import Ledger
 from searchd.messages.reports import REPORT, Report
-from searchd.store import Database
-from searchd.store.models import TrialRow
+from searchd.settings import Settings
+from searchd.spec import SearchSpec
+from searchd.store import Database, Lease
+from searchd.store.models import RunRow, TrialRow
 from searchd.store.runs import trials
 from tests.searchd.store import factories
 
 BASE = factories.base_proposal()
+
+
+def submitted(database: Database, lease: Lease, settings: Settings, spec: SearchSpec) -> Ledger:
+    """The ledger of the search, as if this spec had been submitted."""
+    with database.write() as session:
+        session.execute(update(RunRow).values(spec=spec))
+    return Ledger(database, lease, settings)
 
 
 def trial(database: Database, ledger: Ledger, name: str) -> TrialRow:

@@ -13,7 +13,7 @@ from searchd.messages.reports import Report
 from searchd.search.history import Finished, OperatingPoint
 from searchd.settings import Settings
 from searchd.spec import BudgetSpec
-from searchd.spec.search import TargetSpec
+from searchd.spec.budget import TargetSpec
 from searchd.store import Database, Lease
 from searchd.store.models import RunRow
 from searchd.store.runs.extension import ask_to_extend

@@ -3,10 +3,14 @@
 from dataclasses import replace
 
 from searchd.domain.resolution import Resolution
-from searchd.driver.final_latencies import detectors_to_time
+from searchd.driver.final_latencies import best_name, detectors_to_time
 from searchd.driver.ledger import Ledger
 from searchd.messages.reports import Report
+from searchd.settings import Settings
+from searchd.spec import BudgetSpec
+from searchd.store import Database, Lease
 from searchd.store.runs import trials
+from tests.searchd.driver.bookkeeping import submitted
 from tests.searchd.store import factories
 
 SMALL, LARGE = Resolution(64, 64), Resolution(96, 96)
@@ -27,6 +31,8 @@ def record(ledger: Ledger, name: str, small: float, large: float, macs: float) -
         "control-1": factories.control_proposal(1),
         "control-2": factories.control_proposal(2),
         "macs-control-1": factories.macs_control_proposal(1),
+        "finish-1": factories.finish_proposal(1, "0"),
+        "finish-2": factories.finish_proposal(2, "1"),
     }.get(name) or factories.search_proposal(int(name))
     ledger.propose(proposal)
     ledger.start(ledger.task(proposal))
@@ -53,6 +59,29 @@ def test_the_front_and_what_users_compare_it_with_are_timed_once_each(ledger: Le
         ("macs-control-1", "96x96"),  # at the resolution of the best search trial
     }
     assert len(chosen) == 7
+
+
+def test_every_finished_detector_is_timed_also_at_the_resolution_of_the_best(
+    sqlite: Database, lease: Lease, settings: Settings
+) -> None:
+    ledger = submitted(sqlite, lease, settings, factories.search_spec(budget=BudgetSpec()))
+    record(ledger, "base", small=0.30, large=0.50, macs=10e9)
+    record(ledger, "0", small=0.35, large=0.60, macs=10e9)
+    record(ledger, "1", small=0.10, large=0.20, macs=9e9)
+    record(ledger, "finish-1", small=0.40, large=0.70, macs=10e9)
+    record(ledger, "finish-2", small=0.39, large=0.20, macs=12e9)  # dominated
+
+    assert best_name(ledger) == "finish-1"
+    chosen = detectors_to_time(ledger.scored(), "finish-1")
+
+    assert {(row.name, str(evaluation.resolution)) for row, evaluation in chosen} == {
+        ("finish-1", "64x64"),
+        ("finish-1", "96x96"),
+        ("1", "64x64"),  # the cheapest point
+        ("base", "96x96"),
+        ("finish-2", "64x64"),  # its best
+        ("finish-2", "96x96"),  # at the resolution of the best
+    }
 
 
 def test_detectors_whose_weights_were_collected_cannot_be_timed(ledger: Ledger) -> None:

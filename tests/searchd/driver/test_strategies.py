@@ -10,6 +10,7 @@ from searchd.search.strategies.pool_search import PoolSearch
 from searchd.search.strategies.random_search import RandomSearch
 from searchd.spec import (
     BudgetSpec,
+    FinishBudgetSpec,
     JointDetNasSpec,
     PipelineSpec,
     PoolSearchSpec,
@@ -20,7 +21,7 @@ from tests.searchd.store import factories
 
 POOL = factories.pool_spec()
 SPACE = POOL.space.space
-BUDGET = BudgetSpec(max_trials=9, patience=3)
+BUDGET = BudgetSpec(max_trials=9, patience=3, finish=None)
 
 
 def strategy(strategy: object) -> Strategy:
@@ -61,6 +62,21 @@ def test_controls_are_chosen_by_kind() -> None:
         found.append((made.control, made.macs_control))
 
     assert found == [(True, None), (False, None), (True, None), (True, 4), (False, 4)]
+
+
+def test_finishing_is_on_unless_it_is_switched_off_or_nothing_is_trained() -> None:
+    found = [
+        strategy_of(factories.search_spec(budget=budget, strategy=kind), POOL).finish
+        for budget, kind in (
+            (BudgetSpec(), JointDetNasSpec()),
+            (BudgetSpec(finish=FinishBudgetSpec(detectors=5)), RandomSpec()),
+            (BudgetSpec(), PipelineSpec()),
+            (BUDGET, JointDetNasSpec()),
+            (BudgetSpec(), PoolSearchSpec()),
+        )
+    ]
+
+    assert found == [3, 5, 3, 0, 0]
 
 
 def test_registered_teachers_are_drawn_with_the_share_of_the_search() -> None:

@@ -1,17 +1,19 @@
 """What trials start from: student and adapters of earlier stages, or the weights of a base."""
 
+from dataclasses import replace
 from pathlib import Path
 
-from sqlalchemy import update
-
 from searchd.domain.distillation_methods import MethodName
+from searchd.domain.lifecycle import FailureCause
 from searchd.domain.subnet import Subnet
-from searchd.driver.ledger import Ledger
+from searchd.domain.trial import Finish
 from searchd.driver.trial_tasks import handed_on
 from searchd.messages.tasks import Inherited, LoadedBase, TrialTask
 from searchd.settings import Settings
 from searchd.spec import (
     BaseSpec,
+    BudgetSpec,
+    FinishBudgetSpec,
     HeadSpec,
     MethodSpec,
     MethodsSpec,
@@ -19,9 +21,8 @@ from searchd.spec import (
     SearchSpec,
     TrainingSpec,
 )
-from searchd.store import Database, Lease
-from searchd.store.models import RunRow
-from tests.searchd.driver.bookkeeping import BASE
+from searchd.store import Database, Lease, events
+from tests.searchd.driver.bookkeeping import BASE, failed, started, submitted
 from tests.searchd.store import factories
 
 SPACE = factories.pool_spec().space.space
@@ -60,9 +61,7 @@ def test_adapters_that_know_nothing_of_inheriting_are_not_asked_for_it() -> None
 
 
 def base_task(database: Database, lease: Lease, settings: Settings, spec: SearchSpec) -> TrialTask:
-    with database.write() as session:
-        session.execute(update(RunRow).values(spec=spec))
-    ledger = Ledger(database, lease, settings)
+    ledger = submitted(database, lease, settings, spec)
     ledger.propose(BASE)
     return ledger.task(BASE)
 
@@ -92,3 +91,46 @@ def test_task_of_a_loaded_base_says_whether_it_is_fine_tuned(
     )
     assert task.detector is None
     assert task.training.epochs == 5
+
+
+def test_task_of_a_finishing_training_and_of_a_finished_control_follow_its_schedule(
+    sqlite: Database, lease: Lease, settings: Settings
+) -> None:
+    trial = TrainingSpec(epochs=3, learning_rate=0.02, warmup_iterations=9, bn_l1=1e-5)
+    budget = BudgetSpec(finish=FinishBudgetSpec(epochs=8))
+    spec = factories.search_spec(trial=trial, budget=budget)
+    ledger = submitted(sqlite, lease, settings, spec)
+    first, control = factories.search_proposal(0), factories.control_proposal(1)
+    finish = factories.finish_proposal(1, "0")
+    finished_control = replace(factories.control_proposal(2, "control-1"), change=Finish())
+    for proposal in (BASE, first, control):
+        started(ledger, proposal)
+        ledger.record(factories.succeeded(proposal.name))
+    for proposal in (finish, finished_control):
+        ledger.propose(proposal)
+
+    taught, plain = ledger.task(finish), ledger.task(finished_control)
+
+    expected = TrainingSpec(epochs=8, learning_rate=0.02, warmup_iterations=0, bn_l1=0)
+    assert taught.training == plain.training == expected
+    assert ledger.task(first).training == trial
+    assert taught.inherited is not None
+    assert taught.inherited.adapters is not None
+    assert taught.distillation == spec.distillation
+    assert plain.distillation.methods == ()
+
+
+def test_finishing_training_that_fails_is_an_event_and_not_the_end(
+    sqlite: Database, lease: Lease, settings: Settings
+) -> None:
+    ledger = submitted(sqlite, lease, settings, factories.search_spec(budget=BudgetSpec()))
+    for proposal in (BASE, factories.search_proposal(0)):
+        started(ledger, proposal)
+        ledger.record(factories.succeeded(proposal.name))
+    started(ledger, factories.finish_proposal(1, "0"))
+
+    ledger.record(failed("finish-1", FailureCause.BUG))
+
+    with sqlite.read() as session:
+        found = [event.message for event in events.after(session, ledger.run_id)]
+    assert "finishing: finish-1 failed, so that trial 0 stays as it is" in found

@@ -34,7 +34,10 @@ class Session:
         factories.add_pool(database)
         resources = ResourcesSpec(trials_in_flight=2)
         spec = factories.search_spec(
-            "first", budget=BudgetSpec(max_trials=3), resources=resources, control=False
+            "first",
+            budget=BudgetSpec(max_trials=3, finish=None),
+            resources=resources,
+            control=False,
         )
         with database.write() as session:
             row = searches.create(session, spec)

@@ -16,6 +16,7 @@ from searchd.messages.tasks import TrialTask
 from searchd.spec import (
     PROPOSAL,
     BaseSpec,
+    FinishBudgetSpec,
     JointDetNasSpec,
     MethodSpec,
     MethodsSpec,
@@ -28,6 +29,7 @@ from searchd.spec import (
     SpaceSpec,
     TrainingSpec,
     check_pool,
+    finishing_training,
 )
 
 SEARCH = {"name": "first", "dataset": "shapes", "pool": "teachers"}
@@ -416,6 +418,36 @@ def test_option_of_a_strategy_beyond_its_bounds_is_refused(
 ) -> None:
     with pytest.raises(ValidationError, match=rf"strategy\.\w+\.{option}\n"):
         SearchSpec.model_validate({**SEARCH, "strategy": strategy})
+
+
+def test_a_search_finishes_three_detectors_by_twelve_epochs_unless_told_otherwise() -> None:
+    assert SearchSpec.model_validate(SEARCH).budget.finish == FinishBudgetSpec(
+        detectors=3, epochs=12, learning_rate=None
+    )
+    without = SearchSpec.model_validate({**SEARCH, "budget": {"finish": None}})
+    assert without.budget.finish is None
+
+
+def test_a_pool_search_finishes_nothing_and_says_so_if_it_is_to() -> None:
+    search = {**SEARCH, "strategy": {"kind": "pool_search"}}
+    made = SearchSpec.model_validate(search)
+
+    assert made.budget.finish is None
+    assert SearchSpec.model_validate_json(made.model_dump_json()) == made
+    with pytest.raises(ValidationError, match="a pool_search trains nothing that could be finish"):
+        SearchSpec.model_validate({**search, "budget": {"finish": {"epochs": 4}}})
+
+
+def test_finishing_is_a_longer_trial_with_a_cosine_from_its_first_step() -> None:
+    trial = TrainingSpec(
+        epochs=3, learning_rate=0.02, schedule="step", warmup_iterations=50, bn_l1=1e-5
+    )
+
+    finished = finishing_training(trial, FinishBudgetSpec(epochs=8))
+
+    assert finished == TrainingSpec(epochs=8, learning_rate=0.02, schedule="cosine", bn_l1=0)
+    lower = finishing_training(trial, FinishBudgetSpec(learning_rate=0.005))
+    assert lower.learning_rate == 0.005
 
 
 def test_a_pool_search_cannot_have_a_control_of_equal_macs() -> None:

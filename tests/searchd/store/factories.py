@@ -20,6 +20,7 @@ from searchd.domain.subnet import Subnet
 from searchd.domain.trial import (
     Artifact,
     Evaluation,
+    Finish,
     MutateTeacher,
     Outcome,
     Proposal,
@@ -40,6 +41,7 @@ from searchd.messages.reports import (
 )
 from searchd.spec import (
     BaseSpec,
+    BudgetSpec,
     DatasetSpec,
     DistillationSpec,
     MmdetSpec,
@@ -60,6 +62,7 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SMALL = Resolution(64, 64)
 LARGE = Resolution(96, 96)
 SHA256 = "a" * 64
+NO_FINISH = BudgetSpec(finish=None)
 
 
 def dataset_spec(name: str = "shapes") -> DatasetSpec:
@@ -72,7 +75,9 @@ def pool_spec(name: str = "teachers", dataset: str = "shapes", **changes: Any) -
 
 
 def search_spec(name: str = "first", **changes: Any) -> SearchSpec:
-    return SearchSpec(**{"name": name, "dataset": "shapes", "pool": "teachers", **changes})
+    """A search that finishes no detector, unless a budget is given."""
+    given = {"name": name, "dataset": "shapes", "pool": "teachers", "budget": NO_FINISH}
+    return SearchSpec(**{**given, **changes})
 
 
 def distillation_spec(name: str = "mtpd", **changes: Any) -> DistillationSpec:
@@ -181,6 +186,12 @@ def control_proposal(number: int, parent: str = "base") -> Proposal:
         teacher=None,
         seed=number,
         completed_before=0,
+    )
+
+
+def finish_proposal(number: int, parent: str) -> Proposal:
+    return replace(
+        search_proposal(number, parent), role=TrialRole.FINISH, change=Finish(), seed=number
     )
 
 

@@ -29,6 +29,7 @@ from tests.searchd.store.factories import (
     base_proposal,
     detector,
     epoch,
+    finish_proposal,
     pool_spec,
     progress,
     refused,
@@ -355,6 +356,21 @@ def test_counts_and_best_trial_of_a_search(database: Database) -> None:
             TrialStatus.PENDING: 1,
         }
         assert [t.name for t in trials.scored(session, search.id)] == ["base", "0", "1"]
+
+
+def test_finished_detector_is_the_best_trial_if_its_score_is_better(database: Database) -> None:
+    search, lease = start_search(database)
+    run_trial(database, lease, base_proposal())
+    run_trial(database, lease, search_proposal(0), succeeded("0", ap=0.5))
+    run_trial(database, lease, search_proposal(1), succeeded("1", ap=0.6))
+    found = []
+    for number, ap in ((1, 0.55), (2, 0.7)):
+        name = f"finish-{number}"
+        run_trial(database, lease, finish_proposal(number, "0"), succeeded(name, ap=ap))
+        with database.read() as session:
+            best = searches.best_trial(session, search.id)
+            found.append(best and best[0].name)
+    assert found == ["1", "finish-2"]
 
 
 def test_an_unknown_trial_is_not_found(database: Database) -> None:

@@ -300,7 +300,7 @@ def test_what_extending_does_in_every_status(memory: Database, status: SearchSta
         return
     row = extend(memory, search_id, max_trials=200)
     assert row.status is (Q if status in (S, FAILED, CANCELLED) else status)
-    assert budget_of(row) == BudgetSpec(max_trials=200, patience=20)
+    assert budget_of(row) == BudgetSpec(max_trials=200, patience=20, finish=None)
     assert row.finished_at is None
     before = num_events(memory, search_id)
     extend(memory, search_id, max_trials=200)
@@ -347,7 +347,8 @@ def test_a_budget_never_shrinks_below_what_was_spent(memory: Database) -> None:
     run_trial(memory, lease, base_proposal())
     run_trial(memory, lease, search_proposal(0))
     run_trial(memory, lease, search_proposal(1))
-    assert budget_of(extend(memory, search.id, max_trials=2)) == BudgetSpec(max_trials=2)
+    extended = budget_of(extend(memory, search.id, max_trials=2))
+    assert extended == BudgetSpec(max_trials=2, finish=None)
     for changes, match in (
         ({"max_trials": 1}, "max_trials=1 is less than the 2 trials"),
         ({"patience": 19}, "patience=19 is less than first's 20"),
