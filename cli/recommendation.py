@@ -202,6 +202,8 @@ def describe(found: Recommendation) -> str:
         f"Teachers: {plan.pool_epochs} epochs, about {_duration(plan.pool_s)}, beside the base.",
         f"Search: {plan.trials} trials of {plan.trial_epochs} epochs, about "
         f"{_duration(plan.trial_s)} each, {search.resources.trials_in_flight} at a time.",
+        f"Finish: up to {plan.finished} of the best, {plan.finish_epochs} epochs further, about "
+        f"{_duration(plan.finish_s)} each; then the control, as long as the best.",
         *plan.notes,
     ]
     return "\n".join(lines)

@@ -29,6 +29,17 @@ class PoolForecast(Schema):
     """Basis of the forecast: earlier pools on the data set, or an estimate."""
 
 
+class ForecastPart(Schema):
+    """One part of a run: its trainings, their epochs, their hours."""
+
+    trainings: Range
+    """Number of trainings of this part."""
+    epochs: Range
+    """Number of epochs, summed over the trainings."""
+    worker_hours: Range | None
+    """Hours of training, summed over all workers; null where nothing is known of it."""
+
+
 class Forecast(Schema):
     """The forecast cost of a search or a distillation; null where nothing is known to forecast it
     from."""
@@ -38,11 +49,16 @@ class Forecast(Schema):
     trials: Range
     """Number of search trials, or of stages of a distillation; the base is one more."""
     controls: Range
-    """Number of control trials after the search."""
+    """Number of control trials at the end of the search, one finishing each chain included."""
+    search: ForecastPart
+    """Base and search trials, with repetitions and confirmations; of a distillation, base and
+    stages."""
+    finish: ForecastPart
+    """Finishing trainings of the best detectors, after the search trials."""
     worker_hours: Range | None
-    """Hours of training of base, trials and controls, summed over all workers."""
+    """Hours of training of the whole run with its controls, summed over all workers."""
     gpu_hours: Range | None
-    """Hours of training of base, trials and controls, summed over all GPUs."""
+    """Hours of training of the whole run with its controls, summed over all GPUs."""
     disk_bytes: float | None
     """Largest disk space that the files of the run need, in bytes."""
     basis: list[str]

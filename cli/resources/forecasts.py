@@ -2,7 +2,7 @@
 
 import typer
 
-from api.schemas.forecasts import Forecast, PoolForecast, Range
+from api.schemas.forecasts import Forecast, ForecastPart, PoolForecast, Range
 from cli.errors import FAILED
 from cli.output import Format, show_one
 
@@ -22,6 +22,8 @@ def _rows(found: Forecast | PoolForecast) -> dict[str, object]:
     if isinstance(found, Forecast):
         counts: dict[str, object] = {
             "trials": _range(found.trials),
+            "search": _part(found.search),
+            "finish": _part(found.finish) if found.finish.trainings.most else None,
             "controls": _range(found.controls),
         }
     else:
@@ -35,6 +37,12 @@ def _rows(found: Forecast | PoolForecast) -> dict[str, object]:
         "warning": found.teachers_warning if isinstance(found, Forecast) else None,
         "refused": "; ".join(found.refusals) or None,
     }
+
+
+def _part(part: ForecastPart) -> str:
+    counted = f"{_range(part.trainings)} trainings, {_range(part.epochs)} epochs"
+    hours = _range(part.worker_hours)
+    return counted if hours is None else f"{counted}, {hours} worker-hours"
 
 
 def _range(found: Range | float | None) -> str | None:

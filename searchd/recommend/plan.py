@@ -23,9 +23,10 @@ from searchd.recommend.numbers import (
 Seconds = Callable[[Detector, Resolution], float]
 """Seconds per training image of a detector at a resolution on the machine, without a teacher."""
 
-PREPARATION_SHARE, TRIALS_SHARE, CONTROLS_SHARE = 0.4, 0.4, 0.15
-"""Shares of the time budget: base and pool, which train side by side, the trials, the controls.
-The rest is for starting, evaluation and storing."""
+PREPARATION_SHARE, TRIALS_SHARE, FINISH_SHARE, CONTROLS_SHARE = 0.4, 0.3, 0.12, 0.15
+"""Shares of the time budget: base and pool, which train side by side, the trials, the finishing
+trainings, the controls. The rest is for starting, evaluation and storing. Finishing two or three
+detectors takes as long as a third of the trials: that is what search gives up for it."""
 LEAST_VIEWS, LEAST_VIEWS_LOADED = 16_000, 3_000
 """Number of images, repetitions included, below which a training from scratch, and one from loaded
 weights, hardly learns; a size of detector that cannot see as many is too expensive."""
@@ -43,6 +44,10 @@ STEPS_PER_TRIAL = 96
 PAPER_EPOCHS_PER_TRIAL, MOST_EPOCHS_PER_TRIAL = 3, 12
 TYPICAL_LINEAGE = 4
 """Number of trials from the base to the best detector; as many controls follow a search."""
+MOST_FINISHED = 3
+FINISH_PER_TRIAL, LEAST_FINISH_PER_TRIAL = 4, 2
+"""Epochs of a finishing training over those of a trial: 12 over the paper's 3, and the least for
+which another detector is finished too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +129,11 @@ class Plan:
     """Expected seconds of training the base."""
     pool_s: float
     trial_s: float
+    finished: int
+    """Number of detectors that are finished."""
+    finish_epochs: int
+    finish_s: float
+    """Expected seconds of one finishing training."""
     notes: tuple[str, ...]
     """What the user should know before starting."""
 
@@ -178,9 +188,11 @@ def make_plan(
     pool_channels = student.architecture.stem_channels
     pool, pool_image_s = _pool(student, pool_channels, resolution, seconds, preparation_s / least)
     pool_epochs = max(3, _epochs(preparation_s, pool_image_s, data, most))
-    trial_epochs, trials, trial_s = _trials(
-        data, machine, budget_s, batch, base_image_s + TEACHER_PASS * pool_image_s, base_image_s
-    )
+    epoch_s = data.train_images * (base_image_s + TEACHER_PASS * pool_image_s)
+    rest_s = 2 * data.validation_images * base_image_s / 3 + TRIAL_OVERHEAD_S
+    trial_epochs, trials = _trials(data, machine, budget_s, batch, epoch_s, rest_s)
+    trial_s = trial_epochs * epoch_s + rest_s
+    finished, finish_epochs = _finish(machine, budget_s, trial_epochs, epoch_s, rest_s)
     if trials == LEAST_TRIALS:
         notes.append(
             f"Only {LEAST_TRIALS} trials fit the budget, of {_duration(trial_s)} each; hill "
@@ -200,6 +212,9 @@ def make_plan(
         base_s=base_epochs * data.train_images * base_image_s if base_is_trained else 0.0,
         pool_s=pool_epochs * data.train_images * pool_image_s,
         trial_s=trial_s,
+        finished=finished,
+        finish_epochs=finish_epochs,
+        finish_s=finish_epochs * epoch_s + rest_s,
         notes=tuple(notes),
     )
 
@@ -305,19 +320,31 @@ def _trials(
     machine: Machine,
     budget_s: float,
     batch: int,
-    distilled_image_s: float,
-    image_s: float,
-) -> tuple[int, int, float]:
-    """Return epochs per trial, number of trials, and seconds per trial."""
+    epoch_s: float,
+    rest_s: float,
+) -> tuple[int, int]:
+    """Return epochs per trial, and number of trials."""
     steps_per_epoch = math.ceil(data.train_images / batch)
     epochs = min(
         max(PAPER_EPOCHS_PER_TRIAL, math.ceil(STEPS_PER_TRIAL / steps_per_epoch)),
         MOST_EPOCHS_PER_TRIAL,
     )
-    evaluation_s = 2 * data.validation_images * image_s / 3
-    trial_s = epochs * data.train_images * distilled_image_s + evaluation_s + TRIAL_OVERHEAD_S
+    trial_s = epochs * epoch_s + rest_s
     trials = int(TRIALS_SHARE * budget_s * machine.trials_in_flight / trial_s)
-    return epochs, min(max(trials, LEAST_TRIALS), MOST_TRIALS), trial_s
+    return epochs, min(max(trials, LEAST_TRIALS), MOST_TRIALS)
+
+
+def _finish(
+    machine: Machine, budget_s: float, trial_epochs: int, epoch_s: float, rest_s: float
+) -> tuple[int, int]:
+    """Return the number of detectors that are finished, and the epochs of each: at least those of a
+    trial."""
+    for detectors in range(MOST_FINISHED, 0, -1):
+        rounds = math.ceil(detectors / machine.trials_in_flight)
+        epochs = int((FINISH_SHARE * budget_s / rounds - rest_s) / epoch_s)
+        if epochs >= LEAST_FINISH_PER_TRIAL * trial_epochs:
+            break
+    return detectors, min(max(epochs, trial_epochs), FINISH_PER_TRIAL * trial_epochs)
 
 
 def _duration(seconds: float) -> str:

@@ -8,8 +8,12 @@ from searchd.domain.detector import Detector, Family
 from searchd.recommend.document import Document, Value, plain, to_yaml
 from searchd.recommend.numbers import DataFacts, Machine
 from searchd.recommend.plan import (
+    FINISH_PER_TRIAL,
+    FINISH_SHARE,
     MOST_EPOCHS_PER_TRIAL,
+    MOST_FINISHED,
     PAPER_EPOCHS_PER_TRIAL,
+    TRIALS_SHARE,
     Plan,
     Seconds,
     make_plan,
@@ -235,6 +239,20 @@ class _Writer:
                     "A last resort if the machine is slower than it was measured: the number of "
                     "trials keeps the time.",
                 ),
+                "finish": {
+                    "detectors": Value(
+                        plan.finished,
+                        f"The best score, the knee of the front and one more, at most "
+                        f"{MOST_FINISHED}; fewer in short budgets, so that each is trained "
+                        "longer than in a trial.",
+                    ),
+                    "epochs": Value(
+                        plan.finish_epochs,
+                        f"About {_duration(plan.finish_s)} each, {FINISH_SHARE:.0%} of the budget "
+                        f"together; the trials have {TRIALS_SHARE:.0%}. Up to {FINISH_PER_TRIAL} "
+                        "times as long as a trial, which ranks detectors and does not finish them.",
+                    ),
+                },
             },
             "resources": {
                 "cpus_per_trial": Value(self.machine.cpus_per_trial),

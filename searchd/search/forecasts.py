@@ -35,6 +35,13 @@ class Range:
         """Return the range with both ends multiplied."""
         return Range(least=self.least * factor, most=self.most * factor)
 
+    def plus(self, other: "Range") -> "Range":
+        """Return the range of the sum."""
+        return Range(least=self.least + other.least, most=self.most + other.most)
+
+
+_NONE, _ONE = Range(least=0, most=0), Range(least=1, most=1)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
@@ -65,10 +72,14 @@ class SearchWork:
     """A search trial, with a teacher. A control is the same without one."""
     evaluated_areas: Sequence[float]
     """Pixels of an image at each resolution of the evaluation."""
+    finish: Training | None
+    """A finishing training, with a teacher; None if no detector is finished."""
+    finished: int
+    """Largest number of detectors that are finished."""
     trials: Range
     control_chains: int
-    """Number of chains of controls that are trained after the search trials, each at most as long
-    as the search."""
+    """Number of chains of controls, each at most as long as the search, and finished like the
+    best."""
     repetitions: int
     """Extra trainings of trial 0 on other seeds."""
     confirms: bool
@@ -104,6 +115,26 @@ class PoolWork:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One part of a run."""
+
+    trainings: Range
+    epochs: Range
+    """The sum over the trainings."""
+    worker_hours: Range | None
+    """None where nothing is known to compute it."""
+
+    def plus(self, other: "Part") -> "Part":
+        """Return both parts as one."""
+        hours, others = self.worker_hours, other.worker_hours
+        return Part(
+            trainings=self.trainings.plus(other.trainings),
+            epochs=self.epochs.plus(other.epochs),
+            worker_hours=None if hours is None or others is None else hours.plus(others),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
     """The forecast of a search or a distillation; None where nothing is known to compute it."""
 
@@ -111,6 +142,11 @@ class Forecast:
     """The number of search trials, or of a distillation's stages."""
     controls: Range
     """The number of controls."""
+    search: Part
+    """Base and search trials, with repetitions and confirmations; of a distillation, base and
+    stages."""
+    finish: Part
+    """The finishing trainings."""
     worker_hours: Range | None
     gpu_hours: Range | None
     disk_bytes: float | None
@@ -139,28 +175,23 @@ def forecast_search(work: SearchWork, known: Known) -> Forecast:
     """Return trials, hours and disk space of a search."""
     base = _trial_cost(work.base, work, known)
     trial = _trial_cost(work.trial, work, known)
-    control = _trial_cost(replace(work.trial, has_teacher=False), work, known)
-    trials = work.trials
-    # A chain of equal MACs is left out where the best has as many MACs as the base.
-    controls = Range(least=min(1, work.control_chains), most=work.control_chains * trials.most)
     # At most every trial but the first beats those before it, and is trained again.
-    confirmations = trials.most - 1 if work.confirms else 0
-    hours = None
-    if trial is not None and control is not None and base is not None:
-        trained = Range(
-            least=trials.least + work.repetitions,
-            most=trials.most + work.repetitions + confirmations,
-        )
-        hours = Range(
-            least=_hours(base, trial, control, trained.least, controls.least),
-            most=_hours(base, trial, control, trained.most, controls.most),
-        )
+    repeated = Range(
+        least=work.repetitions,
+        most=work.repetitions + (work.trials.most - 1 if work.confirms else 0),
+    )
+    search = _part(_ONE, work.base, base).plus(_part(work.trials.plus(repeated), work.trial, trial))
+    finish, controls = _finish(work, known), _controls(work, known)
+    hours = search.plus(finish).plus(controls).worker_hours
+    stored = work.trials.plus(finish.trainings).plus(controls.trainings)
     return Forecast(
-        trials=trials,
-        controls=controls,
+        trials=work.trials,
+        controls=controls.trainings,
+        search=search,
+        finish=finish,
         worker_hours=hours,
         gpu_hours=hours and hours.times(work.resources.gpus_per_trial),
-        disk_bytes=_disk_bytes(work.resources, trial, trials.most + controls.most),
+        disk_bytes=_disk_bytes(work.resources, trial, stored.most),
         basis=[
             *_basis(work.trial, base, trial),
             "the pool's training and failed attempts are not included",
@@ -172,16 +203,15 @@ def forecast_distillation(work: DistillationWork, known: Known) -> Forecast:
     """Return stages, hours and disk space of a distillation."""
     stage = _trial_cost(work.stage, work, known)
     base = None if work.base is None else _trial_cost(work.base, work, known)
-    hours = None
-    if stage is not None and (base is not None or work.base is None):
-        first_s = base.seconds if base else 0.0
-        hours = Range(
-            least=(first_s + work.stages.least * stage.seconds) / _HOUR_S,
-            most=(first_s + work.stages.most * stage.seconds) / _HOUR_S,
-        )
+    search = _part(work.stages, work.stage, stage)
+    if work.base is not None:
+        search = _part(_ONE, work.base, base).plus(search)
+    hours = search.worker_hours
     return Forecast(
         trials=work.stages,
-        controls=Range(least=0, most=0),
+        controls=_NONE,
+        search=search,
+        finish=_part(_NONE, work.stage, stage),
         worker_hours=hours,
         gpu_hours=hours and hours.times(work.resources.gpus_per_trial),
         disk_bytes=_disk_bytes(work.resources, stage, work.stages.most),
@@ -242,8 +272,33 @@ def _trial_cost(
     )
 
 
-def _hours(base: Cost, trial: Cost, control: Cost, trials: float, controls: float) -> float:
-    return (base.seconds + trials * trial.seconds + controls * control.seconds) / _HOUR_S
+def _part(trainings: Range, training: Training, cost: Cost | None) -> Part:
+    return Part(
+        trainings=trainings,
+        epochs=trainings.times(training.epochs),
+        worker_hours=None if cost is None else trainings.times(cost.seconds / _HOUR_S),
+    )
+
+
+def _finish(work: SearchWork, known: Known) -> Part:
+    """Return the finishing trainings; at least the best is finished."""
+    training = work.finish or work.trial
+    most = 0 if work.finish is None else min(work.finished, work.trials.most)
+    trainings = Range(least=min(1, most), most=most)
+    return _part(trainings, training, _trial_cost(training, work, known))
+
+
+def _controls(work: SearchWork, known: Known) -> Part:
+    """Return the controls. A chain of equal MACs is left out where the best has as many MACs as the
+    base."""
+    chains = Range(least=min(1, work.control_chains), most=work.control_chains)
+    length = Range(least=chains.least, most=chains.most * work.trials.most)
+    control = replace(work.trial, has_teacher=False)
+    trained = _part(length, control, _trial_cost(control, work, known))
+    if work.finish is None:
+        return trained
+    finished = replace(work.finish, has_teacher=False)
+    return trained.plus(_part(chains, finished, _trial_cost(finished, work, known)))
 
 
 def _disk_bytes(resources: Resources, trial: Cost | None, trials: float) -> float | None:

@@ -8,6 +8,7 @@ from searchd.domain.distillation_plan import OrderAlgorithm
 from searchd.domain.resolution import Resolution
 from searchd.search.cost_model import Training
 from searchd.search.forecasts import DistillationWork, PoolWork, Range, Resources, SearchWork
+from searchd.spec.budget import finishing_training
 from searchd.spec.distillations import DistillationSpec
 from searchd.spec.pool import PoolSpec, ShrinkPhaseSpec
 from searchd.spec.search import SearchSpec
@@ -18,10 +19,15 @@ from searchd.spec.training import ResourcesSpec, TrainingSpec
 def search_work(spec: SearchSpec) -> SearchWork:
     """Return what a search trains."""
     backbone, gpus = spec.base.architecture, spec.resources.gpus_per_trial
+    finish = spec.budget.finish
     return SearchWork(
         base=training_of(spec.base.training, backbone, gpus, has_teacher=False),
         trial=training_of(spec.trial, backbone, gpus, has_teacher=True),
         evaluated_areas=_areas(spec.trial.resolutions),
+        finish=None
+        if finish is None
+        else training_of(finishing_training(spec.trial, finish), backbone, gpus, has_teacher=True),
+        finished=0 if finish is None else finish.detectors,
         trials=_trials(spec),
         control_chains=spec.controls.equal_length + spec.controls.equal_macs,
         repetitions=0 if spec.noise is None else spec.noise.seeds - 1,

@@ -3,7 +3,7 @@
 import pytest
 
 from api.client import Client
-from searchd.spec import BudgetSpec, RandomSpec, SearchSpec, TrainingSpec
+from searchd.spec import BudgetSpec, FinishBudgetSpec, RandomSpec, SearchSpec, TrainingSpec
 from searchd.store import Database
 from searchd.store.models import EpochMetricsRow
 from searchd.store.resources import datasets, pools, searches
@@ -11,11 +11,12 @@ from tests.api.service import Service
 from tests.searchd.store import factories
 
 TRIAL = TrainingSpec(epochs=2, resolutions=(factories.SMALL,))
+BUDGET = BudgetSpec(max_trials=10, patience=4, finish=None)
 
 
 def spec(name: str = "next", **changes: object) -> SearchSpec:
     base = factories.search_spec().base.model_copy(update={"training": TRIAL})
-    given = {"trial": TRIAL, "base": base, "budget": BudgetSpec(max_trials=10, patience=4)}
+    given = {"trial": TRIAL, "base": base, "budget": BUDGET}
     return factories.search_spec(name, **{**given, **changes})
 
 
@@ -65,6 +66,22 @@ def test_earlier_trials_on_the_data_set_tell_better(database: Database, client: 
     assert found.worker_hours is not None
     assert found.worker_hours.least == found.worker_hours.most == pytest.approx(11 * 5 / 3600)
     assert "1 earlier trials on this data set took 2.5 s per epoch" in found.basis[0]
+
+
+@pytest.mark.usefixtures("database")
+def test_search_and_finish_are_forecast_apart(client: Client) -> None:
+    found = client.forecast_search(
+        spec(budget=BUDGET.model_copy(update={"finish": FinishBudgetSpec(epochs=8, detectors=2)}))
+    )
+
+    assert (found.search.epochs.least, found.search.epochs.most) == (2 + 5 * 2, 2 + 10 * 2)
+    assert (found.finish.trainings.most, found.finish.epochs.most) == (2, 16)
+    assert (found.controls.least, found.controls.most) == (2, 11)
+    assert found.worker_hours is not None
+    assert found.search.worker_hours is not None
+    assert found.finish.worker_hours is not None
+    parts = found.search.worker_hours.most + found.finish.worker_hours.most
+    assert 0 < parts < found.worker_hours.most
 
 
 def test_limits_make_an_early_end_possible(database: Database, client: Client) -> None:

@@ -1,5 +1,6 @@
 """Recommended specs are valid, fit the data and the time, and say why."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ from searchd.domain.resolution import Resolution
 from searchd.recommend import DataFacts, Machine, Recommendation, Start, recommend
 from searchd.recommend.numbers import anchor_scale, batch_size, resolutions
 from searchd.search.cost_model import backbone_macs
-from searchd.spec import PoolSpec, SearchSpec, check_pool
+from searchd.spec import FinishBudgetSpec, PoolSpec, SearchSpec, check_pool
 
 CELLS = DataFacts(
     train_images=205,
@@ -107,7 +108,36 @@ def test_expected_time_fits_the_budget(hours: float) -> None:
     plan = recommended(hours=hours).plan
     preparation = max(plan.base_s, plan.pool_s)
     trials = plan.trials * plan.trial_s / LAPTOP.trials_in_flight
-    assert 0.4 * hours * HOUR < preparation + trials <= 0.85 * hours * HOUR
+    finish = math.ceil(plan.finished / LAPTOP.trials_in_flight) * plan.finish_s
+    assert finish <= 0.12 * hours * HOUR
+    assert 0.4 * hours * HOUR < preparation + trials + finish <= 0.85 * hours * HOUR
+
+
+def test_a_finishing_training_is_up_to_four_times_as_long_as_a_trial() -> None:
+    found = recommended(hours=4)
+    budget = found.search.budget
+    assert budget.finish is not None
+    assert budget.finish.detectors == 3
+    assert budget.finish.epochs == found.plan.finish_epochs
+    assert 2 <= budget.finish.epochs / found.search.trial.epochs <= 4
+
+
+@pytest.mark.parametrize(
+    ("train_images", "detectors", "epochs"), [(205, 2, 8), (3000, 1, 3)], ids=["few", "many images"]
+)
+def test_short_budget_finishes_fewer_detectors_and_each_at_least_as_long_as_a_trial(
+    train_images: int, detectors: int, epochs: int
+) -> None:
+    found = recommended(replace(CELLS, train_images=train_images), hours=0.1)
+    assert found.search.trial.epochs == 3
+    assert found.search.budget.finish == FinishBudgetSpec(detectors=detectors, epochs=epochs)
+
+
+def test_split_of_the_time_into_search_and_finish_has_a_reason() -> None:
+    lines = recommended().search_yaml.splitlines()
+    where = next(i for i, line in enumerate(lines) if line.startswith("    epochs:") and i > 60)
+    reason = " ".join(line.strip(" #") for line in lines[where - 3 : where])
+    assert "12% of the budget together; the trials have 30%" in reason
 
 
 def test_more_time_gives_a_larger_student() -> None:

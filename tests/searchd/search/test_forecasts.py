@@ -27,6 +27,8 @@ SEARCH = SearchWork(
     base=CONTROL,
     trial=TRAINING,
     evaluated_areas=(),
+    finish=None,
+    finished=0,
     trials=Range(least=5, most=10),
     control_chains=1,
     repetitions=0,
@@ -51,6 +53,29 @@ def test_hours_of_a_search_add_up_base_trials_and_controls() -> None:
     assert found.controls == Range(least=1, most=10)
     assert found.worker_hours == Range(least=0.5 + 5 + 0.5, most=0.5 + 10 + 5)
     assert found.gpu_hours == Range(least=3, most=7.75)
+
+
+def test_finishing_is_told_apart_from_the_search_and_lengthens_the_controls() -> None:
+    # A finishing training takes four hours with a teacher, and two without.
+    work = replace(SEARCH, finish=replace(TRAINING, epochs=12), finished=3)
+
+    found = forecast_search(work, KNOWN)
+
+    assert found.search.trainings == Range(least=1 + 5, most=1 + 10)
+    assert found.search.epochs == Range(least=3 + 15, most=3 + 30)
+    assert found.search.worker_hours == Range(least=0.5 + 5, most=0.5 + 10)
+    assert found.finish.trainings == Range(least=1, most=3)
+    assert found.finish.epochs == Range(least=12, most=36)
+    assert found.finish.worker_hours == Range(least=4, most=12)
+    assert found.controls == Range(least=2, most=11)
+    assert found.worker_hours == Range(least=5.5 + 4 + 0.5 + 2, most=10.5 + 12 + 5 + 2)
+
+
+def test_no_more_detectors_are_finished_than_there_are_trials() -> None:
+    one = replace(SEARCH, finish=TRAINING, finished=3, trials=Range(least=1, most=1))
+
+    assert forecast_search(one, KNOWN).finish.trainings == Range(least=1, most=1)
+    assert forecast_search(SEARCH, KNOWN).finish.trainings == Range(least=0, most=0)
 
 
 def test_repetitions_are_always_trained_and_confirmations_at_most() -> None:
