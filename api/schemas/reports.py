@@ -9,14 +9,15 @@ from searchd.search.verdict import Conclusion
 from searchd.spec import ResolutionText
 from searchd.store.models import FinalSplit
 
-Compared = Literal["base", "best", "control", "equal_macs_control", "front"]
+Compared = Literal["base", "best", "finished", "control", "equal_macs_control", "front"]
 
 
 class ReportedDetector(Schema):
     """A detector of the report at one resolution."""
 
     label: Compared
-    """What the detector is in the comparison: base, best, a control, or a point of the front."""
+    """What the detector is in the comparison: base, best, another finished detector, a control, or
+    a point of the front."""
     trial_id: str
     """Id of the trial that trained the detector."""
     trial: str
@@ -87,7 +88,8 @@ class Report(Schema):
     better_teachers: int
     """Number of those trials whose teacher had the higher AP."""
     detectors: list[ReportedDetector]
-    """Base, best and controls, each at its best resolution and at that of the best."""
+    """Base, best, other finished detectors and controls, each at its best resolution and at that of
+    the best."""
     front: list[ReportedDetector]
     """Measured detectors of the Pareto front of AP on validation against multiply-accumulates."""
     differences: list[ReportedDifference]

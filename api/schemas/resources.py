@@ -260,13 +260,14 @@ class SearchDetails(Search):
     desired: Desired
     """State that the user requested: run, pause, cancel or kill."""
     budget: BudgetSpec
-    """Stopping criteria in force: those of the spec, or those it was extended to."""
+    """Budget in force: that of the spec, or the one that the search was extended to."""
     trials: dict[TrialStatus, int]
     """Number of trials in each status, base and controls included."""
     best_trial_id: str | None
-    """Id of the search trial with the best score so far; null before the first score."""
+    """Id of the trial with the best score so far, among search trials and finishing trainings; null
+    before the first score."""
     best_score: float | None
-    """Best score of a search trial so far, in the unit of AP; null before the first score."""
+    """Score of that trial, in the unit of AP; null before the first score."""
     teachers_warning: str | None
     """Why the teachers will hardly help, with what to do: none that was measured before the first
     search trial exceeds the AP of the base by a margin. Null if one does, or is not known yet."""

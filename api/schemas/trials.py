@@ -30,7 +30,7 @@ class Trial(Schema):
     name: str
     """Name of the trial within its run, for example "base" or "12"."""
     role: TrialRole
-    """Role of the trial: base, search, control, noise or confirm."""
+    """Role of the trial: base, search, finish, control, macs-control, noise or confirm."""
     parent_id: str | None
     """Id of the trial whose student this one starts from; null for a base."""
     change: str
@@ -102,7 +102,7 @@ class LineageTrial(Schema):
     search: str
     """Name of the search, or of the distillation that continues from it."""
     role: TrialRole
-    """Role of the trial: base, search, control, noise or confirm."""
+    """Role of the trial: base, search, finish, control, macs-control, noise or confirm."""
     parent_id: str | None
     """Id of the trial whose student this one starts from; null for a base."""
     change: str
@@ -155,7 +155,7 @@ class Point(Schema):
     search: str
     """Name of the search, or of the distillation that continues from it."""
     role: TrialRole
-    """Role of the trial: base, search, control, noise or confirm."""
+    """Role of the trial: base, search, finish, control, macs-control, noise or confirm."""
     encoding: str
     """Backbone of the detector in the papers' text form."""
     params: int

@@ -9,7 +9,7 @@ from api.schemas import reports as shown
 from api.views.resources import split_ap
 from searchd.domain.errors import ConflictError
 from searchd.domain.lifecycle import SearchStatus
-from searchd.domain.trial import TrialRole
+from searchd.domain.trial import Finish, TrialRole
 from searchd.search.history import ranking
 from searchd.search.intervals import difference
 from searchd.search.noise import floor_of
@@ -53,6 +53,7 @@ def report(session: Session, search: SearchRow) -> shown.Report:
     """
     compared = _compared(session, search)
     best = compared["best"]
+    finished = _finished(session, search)
     split, measured = _split(session, search, best)
     differences = [
         _difference(label, at, one, other, measured)
@@ -72,7 +73,11 @@ def report(session: Session, search: SearchRow) -> shown.Report:
         split=split,
         num_images=num_images,
         verdict=verdict(
-            best.name, split, num_images, [d[1] for d in differences if d[0].at == "own_best"]
+            best.name,
+            split,
+            num_images,
+            [d[1] for d in differences if d[0].at == "own_best"],
+            finished_from=best.proposal.parent if best.role is TrialRole.FINISH else None,
         ),
         notes=[],
         expected_optimism=expected_optimism(scores, noise=noise),
@@ -80,13 +85,15 @@ def report(session: Session, search: SearchRow) -> shown.Report:
         better_teachers=better,
         detectors=[
             _detector(_Point(label, row, evaluation), measured)
-            for label, row in compared.items()
+            for label, row in _with_finished(compared, finished)
             for evaluation in _shown_evaluations(row, best)
         ],
         front=[_detector(point, measured) for point in _front(session, search, measured)],
         differences=[each[0] for each in differences],
     )
     found.notes.extend(_notes(session, search, found, has_noise=noise is not None))
+    if search.status is SearchStatus.SUCCEEDED:
+        found.notes.extend(_notes_on_finishing(compared, finished))
     return found
 
 
@@ -109,6 +116,40 @@ def _compared(session: Session, search: SearchRow) -> dict[shown.Compared, Trial
     if pruned:
         found["equal_macs_control"] = pruned[-1]
     return found
+
+
+def _finished(session: Session, search: SearchRow) -> list[TrialRow]:
+    """Return the finishing trainings that succeeded."""
+    return [row for row in trials.scored(session, search.id) if row.role is TrialRole.FINISH]
+
+
+def _with_finished(
+    compared: Mapping[shown.Compared, TrialRow], finished: Sequence[TrialRow]
+) -> Iterator[tuple[shown.Compared, TrialRow]]:
+    """Yield the detectors of the report with their labels, the other finished ones after the
+    best."""
+    for label, row in compared.items():
+        yield label, row
+        if label == "best":
+            yield from (("finished", other) for other in finished if other.id != row.id)
+
+
+def _notes_on_finishing(
+    compared: Mapping[shown.Compared, TrialRow], finished: Sequence[TrialRow]
+) -> Iterator[str]:
+    best = compared["best"]
+    if finished and best.role is not TrialRole.FINISH:
+        yield (
+            f"Finishing did not help: trial {best.name}, which is not finished, has a better score "
+            "than every finished detector."
+        )
+    controls = (compared.get("control"), compared.get("equal_macs_control"))
+    for control in (row for row in controls if row is not None):
+        if best.role is TrialRole.FINISH and not isinstance(control.proposal.change, Finish):
+            yield (
+                f"{control.name} was trained shorter than the best, since it was not finished: "
+                "longer training may explain a part of the gain over it."
+            )
 
 
 def _split(session: Session, search: SearchRow, best: TrialRow) -> tuple[FinalSplit, Measured]:

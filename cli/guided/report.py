@@ -17,6 +17,7 @@ from searchd.domain.trial import TrialRole
 
 _MARKS = {  # drawn in this order, the single base on top
     TrialRole.SEARCH: ("tab:blue", "o", 18),
+    TrialRole.FINISH: ("tab:cyan", "^", 30),
     TrialRole.CONTROL: ("tab:orange", "o", 18),
     TrialRole.MACS_CONTROL: ("tab:brown", "o", 18),
     TrialRole.BASE: ("black", "*", 70),

@@ -94,7 +94,7 @@ def run(
     ] = None,
 ) -> None:
     """Improve a detector on your own data: check the data, choose all settings, train a base and
-    teachers, search, compare with the control, and export the best detector.
+    teachers, search, finish the best, compare with the control, and export the best detector.
 
     Every setting that was chosen is in a YAML file that can be edited and submitted again.
     """

@@ -14,7 +14,7 @@ from api import schemas
 from api.client import Client
 from cli.guided.watch import watch
 from searchd.domain.lifecycle import DatasetStatus, PoolStatus, SearchStatus
-from searchd.domain.trial import CONTROL_ROLES
+from searchd.domain.trial import CONTROL_ROLES, TrialRole
 from searchd.spec import DatasetImport, DatasetSpec, PoolSpec, SearchSpec
 
 LOG_WIDTH = 160
@@ -112,7 +112,8 @@ def submit_and_watch(
     *,
     key: str,
 ) -> schemas.SearchDetails:
-    """Train the pool and the base, search, train the controls, and show the progress.
+    """Train the pool and the base, search, finish the best detectors, train the controls, and show
+    the progress.
 
     Raises:
         StageError: The pool or the search failed, or nothing was measured.
@@ -128,7 +129,12 @@ def submit_and_watch(
         "Search",
         f"{search_spec.budget.max_trials} trials: evolve, distil {trial.epochs} epochs, score",
     ):
-        watch(client, console, search.id, tick=service.check, until=_has_only_controls_left)
+        watch(client, console, search.id, tick=service.check, until=_has_searched)
+    finish = search_spec.budget.finish
+    if finish is not None:
+        what = f"up to {finish.detectors} of the best are trained {finish.epochs} epochs further"
+        with stages.stage("Finish", what):
+            watch(client, console, search.id, tick=service.check, until=_has_only_controls_left)
     with stages.stage("Control", "the base is trained as long as the best, without teacher"):
         watch(client, console, search.id, tick=service.check, until=_has_ended)
     ended = client.get_search(search.id)
@@ -144,6 +150,11 @@ def submit_and_watch(
 
 def _is_running(search: schemas.SearchDetails, _trials: list[schemas.Trial]) -> bool:
     return search.status not in (SearchStatus.QUEUED, SearchStatus.PREPARING)
+
+
+def _has_searched(search: schemas.SearchDetails, trials: list[schemas.Trial]) -> bool:
+    is_finishing = any(trial.role is TrialRole.FINISH for trial in trials)
+    return is_finishing or _has_only_controls_left(search, trials)
 
 
 def _has_only_controls_left(search: schemas.SearchDetails, trials: list[schemas.Trial]) -> bool:

@@ -1,5 +1,6 @@
 """The progress of a search and its pool: stage, trial, epoch, losses, remaining time."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,9 +13,9 @@ from rich.text import Text
 from api import schemas
 from api.client import Client
 from searchd.domain.lifecycle import TrialStatus
-from searchd.domain.trial import CONTROL_ROLES, TrialRole
+from searchd.domain.trial import CONTROL_ROLES, Finish, TrialRole
 from searchd.messages.reports import PoolProgress, Progress
-from searchd.spec import PoolSpec
+from searchd.spec import PoolSpec, SearchSpec
 
 POLL_S = 1.0
 PLAIN_INTERVAL_S = 15.0
@@ -85,6 +86,10 @@ def _lines(now: Snapshot) -> list[Text]:
     left = seconds_left(now)
     done = sum(t.finished_at is not None and t.role is TrialRole.SEARCH for t in now.trials)
     state = f"search {now.search.status}: {done}/{now.search.spec.budget.max_trials} trials done"
+    finishing = [t for t in now.trials if t.role is TrialRole.FINISH]
+    if finishing:
+        finished = sum(t.finished_at is not None for t in finishing)
+        state += f", {finished} of {len(finishing)} begun detectors finished"
     if now.search.best_score is not None:
         state += f", best score {100 * now.search.best_score:.1f}"
     if left is not None:
@@ -112,9 +117,11 @@ def _trial_line(trial: schemas.Trial) -> Text:
 
 
 def _name(trial: schemas.Trial) -> str:
+    parent = (trial.parent_id or "").removeprefix(trial.search_id + "-")
+    if trial.role is TrialRole.FINISH:
+        return f"{trial.name} (of trial {parent})"
     if trial.role is not TrialRole.SEARCH:
         return trial.name
-    parent = (trial.parent_id or "").removeprefix(trial.search_id + "-")
     return f"trial {trial.name} ({parent} + {trial.change})"
 
 
@@ -145,13 +152,45 @@ def seconds_left(now: Snapshot) -> float | None:
     spec = now.search.spec
     done = sum(t.finished_at is not None and t.role is TrialRole.SEARCH for t in now.trials)
     open_trials = max(0, spec.budget.max_trials - done) / spec.resources.trials_in_flight
-    # The length of the control is known only at the end; a lineage of three is usual.
-    controls = [t for t in now.trials if t.role in CONTROL_ROLES]
-    chains = spec.controls.equal_length + spec.controls.equal_macs
-    open_controls = sum(t.finished_at is None for t in controls) if controls else 3 * chains
     return max(left for left in preparing if left is not None) + trial_s * (
-        open_trials + open_controls
+        open_trials + _open_finish(now) + _open_controls(now)
     )
+
+
+def _open_finish(now: Snapshot) -> float:
+    """The finishing trainings that are left, in trials one after another."""
+    spec = now.search.spec
+    if spec.budget.finish is None:
+        return 0.0
+    if any(t.role in CONTROL_ROLES for t in now.trials):  # they come last
+        return 0.0
+    ended = sum(t.finished_at is not None and t.role is TrialRole.FINISH for t in now.trials)
+    left = max(0, spec.budget.finish.detectors - ended)
+    return math.ceil(left / spec.resources.trials_in_flight) * _trials_per_finish(spec)
+
+
+def _open_controls(now: Snapshot) -> float:
+    """The controls that are left, in trials one after another."""
+    spec = now.search.spec
+    chains = spec.controls.equal_length + spec.controls.equal_macs
+    controls = [t for t in now.trials if t.role in CONTROL_ROLES]
+    # The length of the control is known only at the end; a lineage of three is usual.
+    trained = [t for t in controls if not _finishes(t)]
+    open_trials = sum(t.finished_at is None for t in trained) if controls else 3 * chains
+    if spec.budget.finish is None:
+        return open_trials
+    finished = sum(t.finished_at is not None and _finishes(t) for t in controls)
+    return open_trials + (chains - finished) * _trials_per_finish(spec)
+
+
+def _trials_per_finish(spec: SearchSpec) -> float:
+    """The length of a finishing training in trials."""
+    finish = spec.budget.finish
+    return 0.0 if finish is None else finish.epochs / spec.trial.epochs
+
+
+def _finishes(trial: schemas.Trial) -> bool:
+    return isinstance(trial.proposal.change, Finish)
 
 
 def _pool_left(pool: schemas.PoolDetails) -> float | None:
@@ -189,7 +228,7 @@ def _seconds_per_trial(now: Snapshot) -> float | None:
     done = [
         (t.finished_at - t.started_at).total_seconds()
         for t in now.trials
-        if t.role is not TrialRole.BASE and t.started_at and t.finished_at
+        if t.role is not TrialRole.BASE and t.started_at and t.finished_at and not _finishes(t)
     ]
     if done:
         return sum(done) / len(done)

@@ -20,10 +20,11 @@ def show_forecast(found: Forecast | PoolForecast, output: Format) -> None:
 
 def _rows(found: Forecast | PoolForecast) -> dict[str, object]:
     if isinstance(found, Forecast):
+        finishes = found.finish.trainings.most > 0
         counts: dict[str, object] = {
             "trials": _range(found.trials),
-            "search": _part(found.search),
-            "finish": _part(found.finish) if found.finish.trainings.most else None,
+            "search": _part(found.search) if finishes else None,
+            "finish": _part(found.finish) if finishes else None,
             "controls": _range(found.controls),
         }
     else:

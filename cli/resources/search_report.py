@@ -14,6 +14,7 @@ from cli.output import Format, console, mega, percent, show_json, text
 _LABELS = {
     "base": "base",
     "best": "best",
+    "finished": "finished",
     "control": "control",
     "equal_macs_control": "equal-MACs control",
     "front": "front",
@@ -36,7 +37,9 @@ def print_report(to: Console, report: Report) -> None:
     columns = ("DETECTOR", "TRIAL", "RESOLUTION", f"AP % ON {report.split.upper()}")
     figures = ("VALIDATION AP %", "M MACS", "M PARAMS", "LATENCY MS")
     rows = (_detector(each) for each in report.detectors)
-    to.print(_table("Base, best and controls", (*columns, *figures), rows))
+    to.print(
+        _table("Base, best, other finished detectors and controls", (*columns, *figures), rows)
+    )
     header = ("BEST AGAINST", "AT", "POINTS OF AP", "95 % INTERVAL", "MACS RATIO", "CONCLUSION")
     title = f"Paired differences on the {report.split} split"
     to.print(_table(title, header, (_difference(each) for each in _distinct(report.differences))))

@@ -32,24 +32,26 @@ from searchd.search.history import OperatingPoint
 def fetch(client: Client, search: str) -> Analysed:
     """Fetch a search's scored trials from the service and count their backbones.
 
-    Controls, repetitions and confirmations are left out: the search did not find them.
+    Controls, repetitions and confirmations are left out: the search did not find them. Finished
+    detectors are on the front, and one of them may be the best.
 
     Raises:
         typer.Exit: No trial was scored yet.
     """
     found = client.get_search(search)
-    rows = [
-        row
-        for row in client.trials(search)
-        if row.score is not None and row.role in (TrialRole.BASE, TrialRole.SEARCH)
-    ]
+    scored = [row for row in client.trials(search) if row.score is not None]
+    rows = [row for row in scored if row.role in (TrialRole.BASE, TrialRole.SEARCH)]
+    finished = [row for row in scored if row.role is TrialRole.FINISH]
     if not rows:
         raise fail(f"search {found.name} has no scored trial yet")
     rows.sort(key=lambda row: row.completion or 0)
     recorded = [_recorded(row) for row in rows]
     backbones = [_backbone(client, row) for row in rows]
     counter = _Counter(client, found)
-    best = index_of_best(recorded, found.best_trial_id)
+    best = next(
+        (row for row in finished if row.id == found.best_trial_id),
+        rows[index_of_best(recorded, found.best_trial_id)],
+    )
     return Analysed(
         trials=with_gains(recorded),
         sizes=tuple(
@@ -60,7 +62,8 @@ def fetch(client: Client, search: str) -> Analysed:
             for row, backbone in zip(rows, backbones, strict=True)
         ),
         before=counter.stages(rows[0].name, backbones[0]),
-        after=counter.stages(rows[best].name, backbones[best]),
+        after=counter.stages(best.name, _backbone(client, best)),
+        finished=with_gains([*recorded, *map(_recorded, finished)])[len(rows) :],
         resolution=counter.resolution,
     )
 
@@ -194,9 +197,9 @@ def _plot_sizes(analysed: Analysed, path: Path) -> None:
 
 
 def _plot_front(analysed: Analysed, path: Path) -> None:
-    trials, found = analysed.trials, front(analysed.trials)
+    trials, found = analysed.trials, front((*analysed.trials, *analysed.finished))
     with drawing(path, columns=2) as (left, right):
-        every = [point for trial in trials for point in trial.points]
+        every = [point for t in (*trials, *analysed.finished) for point in t.points]
         left.scatter([p.macs / 1e6 for p in every], [100 * p.ap for p in every], s=14)
         left.step(
             [each.point.macs / 1e6 for each in found],

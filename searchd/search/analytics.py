@@ -16,7 +16,8 @@ K = TypeVar("K", bound=Hashable)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoredTrial:
-    """One scored trial: the base or a search trial. Controls are not included."""
+    """One scored trial: the base, a search trial or a finishing training. Controls are not
+    included."""
 
     trial: str
     """The trial's name."""
@@ -68,9 +69,11 @@ class Analysed:
     before: StageMacs
     """The base's."""
     after: StageMacs
-    """The best trial's."""
+    """The best detector's."""
     resolution: Resolution
     """The resolution at which stages are counted: the score's base resolution."""
+    finished: tuple[ScoredTrial, ...] = ()
+    """The detectors that were trained to their end after the search trials."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +164,7 @@ def document(analysed: Analysed) -> dict[str, Any]:
         },
         "front": [
             {"trial": each.trial, **asdict(each.point), "resolution": str(each.point.resolution)}
-            for each in front(trials)
+            for each in front((*trials, *analysed.finished))
         ],
     }
 

@@ -67,20 +67,31 @@ class Difference:
 
 
 def verdict(
-    best: str, split: str, num_images: int | None, differences: Sequence[Difference]
+    best: str,
+    split: str,
+    num_images: int | None,
+    differences: Sequence[Difference],
+    *,
+    finished_from: str | None = None,
 ) -> str:
     """Return what the search gained, with the split that shows it.
 
     Args:
-        best: Name of the best search trial.
+        best: Name of the trial that trained the best detector.
         split: "test" or "validation".
         num_images: Number of images of the split; None if nothing was measured after the search.
         differences: The best against the base first, then against the controls.
+        finished_from: Name of the search trial that the best was finished from; None if it was not
+            finished.
     """
     images = "" if num_images is None else f" ({num_images} images)"
     chosen = "did not select" if split == "test" else "selected"
     data = f"Figures are of the {split} split{images}, which {chosen} the best detector."
-    sentences = [f"The best detector is trial {best}.", *(each.sentence for each in differences)]
+    origin = "" if finished_from is None else f", a finishing training of trial {finished_from}"
+    sentences = [
+        f"The best detector is trial {best}{origin}.",
+        *(each.sentence for each in differences),
+    ]
     return " ".join([*sentences, _summary(split, differences), data])
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from searchd.domain.lifecycle import SearchStatus
+from searchd.domain.trial import Finish
 from searchd.messages.reports import SanityChecks
 from searchd.messages.tasks import SplitMeasurement
 from searchd.store import Database, Lease
@@ -16,6 +17,7 @@ from searchd.store.work import queue
 from tests.searchd.store.factories import (
     base_proposal,
     control_proposal,
+    finish_proposal,
     macs_control_proposal,
     run_trial,
     search_proposal,
@@ -125,6 +127,55 @@ def test_the_equal_macs_control_is_compared_where_there_is_one(
         "the equal-MACs control (the base pruned at once and trained as long)" in found["verdict"]
     )
     assert "The search gained." in found["verdict"]
+
+
+def test_finished_detectors_are_reported_and_the_best_of_all_is_compared(
+    http: httpx.Client, database: Database
+) -> None:
+    _, lease = search(database, end=False)
+    for number, parent, ap in ((1, "0", 0.7), (2, "1", 0.65)):
+        done = succeeded(f"finish-{number}", ap=ap, macs=1e9)
+        run_trial(database, lease, finish_proposal(number, parent), done)
+    finished = replace(control_proposal(2, "control-1"), change=Finish())
+    run_trial(database, lease, finished, succeeded("control-2", ap=0.6))
+    with database.write() as session:
+        queue.finish(session, lease, SearchStatus.SUCCEEDED, "budget spent")
+
+    found = http.get("/searches/first/report").json()
+
+    assert found["verdict"].startswith(
+        "The best detector is trial finish-1, a finishing training of trial 0. Against the base: "
+    )
+    assert [(d["label"], d["trial"]) for d in found["detectors"]] == [
+        ("base", "base"),
+        ("best", "finish-1"),
+        ("finished", "finish-2"),
+        ("control", "control-2"),
+    ]
+    assert {d["reference_trial"] for d in found["differences"]} == {"base", "control-2"}
+    assert not any("shorter than the best" in note for note in found["notes"])
+
+
+@pytest.mark.parametrize(
+    ("ap", "note"),
+    [
+        (0.5, "Finishing did not help: trial 0, which is not finished, has a better score than"),
+        (0.7, "control-1 was trained shorter than the best, since it was not finished"),
+    ],
+    ids=["finishing lost", "the control was not finished"],
+)
+def test_what_finishing_did_not_do_is_said(
+    http: httpx.Client, database: Database, ap: float, note: str
+) -> None:
+    _, lease = search(database, end=False)
+    done = succeeded("finish-1", ap=ap, macs=1e9)
+    run_trial(database, lease, finish_proposal(1, "0"), done)
+    with database.write() as session:
+        queue.finish(session, lease, SearchStatus.SUCCEEDED, "budget spent")
+
+    notes = http.get("/searches/first/report").json()["notes"]
+
+    assert [each for each in notes if each.startswith(note)] != []
 
 
 def test_without_a_test_split_the_gain_may_be_selection(

@@ -17,6 +17,7 @@ from tests.cli.conftest import Run
 from tests.searchd.store.factories import (
     base_proposal,
     control_proposal,
+    finish_proposal,
     run_trial,
     search_proposal,
     start_search,
@@ -70,6 +71,22 @@ def test_a_search_is_analysed_from_its_recorded_trials(searchd: Run) -> None:
     volumes = [t["hypervolume"] for t in found["trials"]]
     assert volumes[0] == (2 * 0.25 + 4 * 0.5) / 8
     assert volumes == sorted(volumes)
+
+
+def test_a_finished_best_is_on_the_front_and_is_no_search_trial(
+    searchd: Run, database: Database
+) -> None:
+    _, lease = start_search(database)
+    run_trial(database, lease, base_proposal(), succeeded("base", ap=0.5, macs=4e9))
+    run_trial(database, lease, search_proposal(0), succeeded("0", ap=0.5625, macs=4e9))
+    run_trial(database, lease, finish_proposal(1, "0"), succeeded("finish-1", ap=0.75, macs=4e9))
+
+    found = json.loads(searchd("analyse", "search", "first", "--format", "json").stdout)
+
+    assert [t["trial"] for t in found["trials"]] == ["base", "0"]
+    assert [g["score"] for g in found["generations"]] == [0.5, 0.5625]
+    assert {p["trial"] for p in found["front"]} == {"finish-1"}
+    assert found["stage_macs"]["after"]["trial"] == "finish-1"
 
 
 @pytest.mark.usefixtures("searched")
