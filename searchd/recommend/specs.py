@@ -386,6 +386,11 @@ class _Writer:
     def _why_trial_epochs(self) -> str:
         if self.plan.trial_epochs == PAPER_EPOCHS_PER_TRIAL:
             return "The paper's."
+        if self.plan.trial_epochs < PAPER_EPOCHS_PER_TRIAL:
+            return (
+                f"{self.plan.trial_epochs * self._steps} steps; the paper's 3 epochs would leave "
+                "time for few trials."
+            )
         return (
             f"{self.plan.trial_epochs * self._steps} steps; the paper's 3 epochs are few on a "
             f"small data set. At most {MOST_EPOCHS_PER_TRIAL}."

@@ -123,14 +123,23 @@ def test_a_finishing_training_is_up_to_four_times_as_long_as_a_trial() -> None:
 
 
 @pytest.mark.parametrize(
-    ("train_images", "detectors", "epochs"), [(205, 2, 8), (3000, 1, 3)], ids=["few", "many images"]
+    ("train_images", "detectors", "epochs"), [(205, 2, 8), (3000, 1, 1)], ids=["few", "many images"]
 )
 def test_short_budget_finishes_fewer_detectors_and_each_at_least_as_long_as_a_trial(
     train_images: int, detectors: int, epochs: int
 ) -> None:
     found = recommended(replace(CELLS, train_images=train_images), hours=0.1)
-    assert found.search.trial.epochs == 3
+    assert found.search.trial.epochs <= epochs
     assert found.search.budget.finish == FinishBudgetSpec(detectors=detectors, epochs=epochs)
+
+
+def test_trials_are_shorter_than_the_papers_where_few_would_fit_the_time() -> None:
+    assert recommended(hours=4).search.trial.epochs == 3
+    short = recommended(replace(CELLS, train_images=2000), hours=0.1)
+    assert short.search.trial.epochs == 1  # 250 steps
+    assert "# 250 steps; the paper's 3 epochs would leave time for few trials." in short.search_yaml
+    assert "Only 6 trials of" in short.plan.notes[-1]
+    assert short.search.strategy.student_frozen_trials == 0  # type: ignore[union-attr]
 
 
 def test_split_of_the_time_into_search_and_finish_has_a_reason() -> None:
