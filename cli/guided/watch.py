@@ -155,7 +155,7 @@ def seconds_left(now: Snapshot) -> float | None:
 
 
 def _pool_left(pool: schemas.PoolDetails) -> float | None:
-    if pool.finished_at is not None:
+    if pool.finished_at is not None or pool.spec.source is not None:  # an import takes seconds
         return 0.0
     if pool.progress is None or pool.started_at is None:
         return None
