@@ -90,9 +90,7 @@ def get_pool(pool: PoolReference, database: DatabaseDep) -> schemas.PoolDetails:
         return views.pool(session, pools.get(session, pool))
 
 
-@router.get(
-    "/{pool}/supernet", response_class=StreamingResponse, responses=downloads.RESPONSES
-)
+@router.get("/{pool}/supernet", response_class=StreamingResponse, responses=downloads.RESPONSES)
 def download_supernet(found: Found, database: DatabaseDep) -> StreamingResponse:
     """Download the weights of the trained supernet as safetensors.
 

@@ -120,9 +120,7 @@ def run(
         config=config,
         pretrained=pretrained,
     )
-    improve(
-        console, dataset, options, data_folder, port=port, url=url, resume="the same command"
-    )
+    improve(console, dataset, options, data_folder, port=port, url=url, resume="the same command")
 
 
 def improve(

@@ -153,8 +153,8 @@ def _teachers(pool: schemas.PoolDetails) -> str:
     largest = max(pool.subnets, key=lambda each: (each.macs, each.ap))
     aps = [100 * each.ap for each in pool.subnets]
     return (
-        f"Teachers on this data set: AP {min(aps):.1f} to {max(aps):.1f} on validation, the largest "
-        f"{100 * largest.ap:.1f} at {largest.resolution}"
+        f"Teachers on this data set: AP {min(aps):.1f} to {max(aps):.1f} on validation, the "
+        f"largest {100 * largest.ap:.1f} at {largest.resolution}"
     )
 
 

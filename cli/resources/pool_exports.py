@@ -1,9 +1,7 @@
 """`searchd pool export` and `searchd pool import`: trained pools as folders of files."""
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
 from pydantic import ValidationError
 
 from api.client import Client

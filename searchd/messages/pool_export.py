@@ -132,7 +132,7 @@ def imported_spec(spec: PoolSpec, export: PoolExport) -> PoolSpec:
     differing = [field for field in other_fields(spec, export) if field in given]
     if differing:
         raise CheckpointError(
-            f"{", ".join(differing)} must be as in {spec.source}/{DESCRIPTION}; leave out what is not"
+            f"{', '.join(differing)} must be as in {spec.source}/{DESCRIPTION}; leave it out"
         )
     found = {field: getattr(export.spec, field) for field in (*_OF_WEIGHTS, *_OF_USE)}
     kept = spec.model_dump(exclude_unset=True, exclude=set(_OF_WEIGHTS))

@@ -198,6 +198,11 @@ class PoolSpec(Spec):
             raise ValueError("phases must not be empty")
         self._check_training()
         self._check_start()
+        if self.source is None or "phases" in self.model_fields_set:  # else the folder has them
+            self._check_phases(space)
+        return self
+
+    def _check_phases(self, space: SubnetSpace) -> None:
         for phase in self.phases:
             for stage, (depth, legal) in enumerate(
                 zip(phase.min_depths, space.depths, strict=True), start=1
@@ -211,7 +216,6 @@ class PoolSpec(Spec):
                 raise ValueError(
                     f"phase {phase.name}: min_width={phase.min_width} exceeds the space's widths"
                 )
-        return self
 
     def _set_base_batch_size(self) -> None:
         """Set what the rates of the phases are meant for, unless it is given. Stored specs have

@@ -113,13 +113,13 @@ def test_forecast_of_an_import_has_no_epochs(
 def test_weights_that_are_gone_are_410(service: Service, database: Database) -> None:
     add_dataset(database)
     add_pool(database)  # its file was never written
-    assert httpx.get(f"{service.url}/pools/teachers/supernet").status_code == 410
+    assert httpx.get(f"{service.url}/api/v1/pools/teachers/supernet").status_code == 410
 
 
 def test_weights_of_a_pool_in_training_are_409(service: Service, database: Database) -> None:
     add_dataset(database)
     add_pool(database, ready=False)
-    response = httpx.get(f"{service.url}/pools/teachers/supernet")
+    response = httpx.get(f"{service.url}/api/v1/pools/teachers/supernet")
     assert response.status_code == 409
     assert response.json()["detail"] == "pool teachers is queued, and has no weights yet"
 

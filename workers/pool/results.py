@@ -1,4 +1,4 @@
-"""What every attempt at a pool ends with, trained or imported: evaluated subnets, and the report."""
+"""What every attempt at a pool ends with, trained or imported: evaluated subnets and a report."""
 
 from collections.abc import Callable, Generator
 

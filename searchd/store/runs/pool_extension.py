@@ -16,7 +16,7 @@ from searchd.store.work.lease import Lease, hold
 
 def extend_weak_pool(session: Session, lease: Lease) -> str | None:
     """Create a pool that trains the last phase of a search's pool further, and let the search use
-    it, if its spec asks for that and the teachers are too weak. Call it before `teacher_aps.record`.
+    it, if its spec asks for that and the teachers are too weak. `teacher_aps.record` comes later.
 
     The search waits for the new pool as it did for the first one. Repeating the call after a crash
     has the same effect as calling it once.

@@ -53,9 +53,7 @@ def add_trained_pool(database: Database, folder: Path) -> Supernet:
     return supernet
 
 
-def test_exported_folder_describes_itself(
-    searchd: Run, database: Database, tmp_path: Path
-) -> None:
+def test_exported_folder_describes_itself(searchd: Run, database: Database, tmp_path: Path) -> None:
     supernet = add_trained_pool(database, tmp_path)
 
     result = searchd("pool", "export", "tiny", "--out", tmp_path / "out")
@@ -65,7 +63,7 @@ def test_exported_folder_describes_itself(
     export = read_description(tmp_path / "out")
     assert export.spec == make_pool_spec()
     assert export.class_names == ("a", "b", "c", "d")
-    assert len(export.subnets) == 1
+    assert len(export.subnets) == 2
     weights = read_supernet(tmp_path / "out")
     assert all(weights[name].equal(each) for name, each in supernet.weights().items())
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [DESCRIPTION, WEIGHTS]
@@ -143,4 +141,4 @@ def test_reason_of_an_imported_pool_names_its_folder(database: Database, tmp_pat
         pools.record_report(session, lease, pool_report(row.id))
     with database.read() as session:
         reason = pools.get(session, "mine").status_reason
-    assert reason == f"imported from {tmp_path}; 1 subnets evaluated"
+    assert reason == f"imported from {tmp_path}; 2 subnets evaluated"

@@ -13,7 +13,7 @@ from searchd.driver.trial_loop import _PoolGate
 from searchd.messages.reports import EvaluatedSubnet
 from searchd.search.better_teachers import Comparison, extension_epochs
 from searchd.settings import Settings
-from searchd.spec import PoolExtensionSpec, SearchSpec
+from searchd.spec import PoolExtensionSpec, SearchSpec, TrainingSpec
 from searchd.store import Database
 from searchd.store.models import EventRow, PoolRow, SearchRow
 from searchd.store.resources import pools, searches
@@ -50,7 +50,8 @@ class Search:
         with database.write() as session:
             row = pools.create(session, factories.pool_spec())
         self.train(row.id, 0.4)
-        spec = factories.search_spec(extend_pool=extension)
+        trial = TrainingSpec(resolutions=(factories.LARGE,))
+        spec = factories.search_spec(extend_pool=extension, trial=trial)
         with database.write() as session:
             search = searches.create(session, spec)
         with factories.leased(database, f"search-{search.id}") as (session, lease):
@@ -62,9 +63,8 @@ class Search:
 
     def train(self, pool: str, ap: float) -> None:
         """Let a pool become ready, with this AP of its largest subnet."""
-        at = factories.search_spec().trial.largest_resolution
         largest = EvaluatedSubnet(
-            subnet=LARGEST, params=9, evaluations=(factories.evaluation(at, ap=ap),)
+            subnet=LARGEST, params=9, evaluations=(factories.evaluation(factories.LARGE, ap=ap),)
         )
         report = replace(factories.pool_report(pool), subnets=(largest,))
         with factories.leased(self.database, f"pool-{pool}") as (session, lease):
