@@ -50,12 +50,13 @@ def completed(spec: R) -> R:
 
 
 def _completed_pool(spec: PoolSpec) -> PoolSpec:
-    if spec.source is not None:
+    source = spec.source
+    if source is not None:
         try:
-            spec = imported_spec(spec, read_description(spec.source))
+            spec = imported_spec(spec, read_description(source))
         except CheckpointError as error:
             raise InvalidValueError(str(error)) from error
-        _ask(Request(pool=spec), spec.source / WEIGHTS)
+        _ask(Request(pool=spec), source / WEIGHTS)
     elif spec.pretrained is not None and spec.pretrained.file is not None:
         _ask(Request(pool=spec), spec.pretrained.file)
     return spec

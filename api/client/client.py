@@ -356,7 +356,9 @@ class Client(Transport):
             ApiError: The pool is not trained, or what arrived does not match its SHA-256.
         """
         stored = self.get_pool(pool).supernet
-        return self._download(f"/pools/{pool}/supernet", target, stored and stored.sha256)
+        return self._download(
+            f"/pools/{pool}/supernet", target, None if stored is None else stored.sha256
+        )
 
     def _download(self, path: str, target: Path, sha256: str | None) -> Path:
         partial = target.with_name(f".{target.name}.partial")

@@ -7,11 +7,11 @@ import torch
 
 from detection.data.coco import CocoSplit
 from detection.data.shapes import make_shapes
-from detection.exported_pool import WEIGHTS, write_pool_export
+from detection.exported_pool import write_pool_export
 from detection.stored_weights import read_weights
 from searchd.domain.lifecycle import FailureCause
 from searchd.domain.trial import Artifact, Outcome
-from searchd.messages.pool_export import imported_spec, read_description
+from searchd.messages.pool_export import WEIGHTS, imported_spec, read_description
 from searchd.messages.reports import PoolProgress, PoolReport
 from searchd.messages.tasks import PoolRef, PoolTrainingTask
 from searchd.spec import DatasetSpec, PoolSpec, TrainingSpec
