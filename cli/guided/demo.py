@@ -92,8 +92,16 @@ def demo(
         console.print(f"Logs: {folder / 'logs'}")
         raise typer.Exit(FAILED) from error
     except KeyboardInterrupt:
-        console.print(f"\nInterrupted. To resume: searchd demo --data-folder {folder}")
+        console.print(f"\nInterrupted. To resume: {_resuming(folder, trials, seed, from_nothing)}")
         raise typer.Exit(130) from None
+
+
+def _resuming(folder: Path, trials: int | None, seed: int, from_nothing: bool) -> str:
+    """Return the command that resumes a demo: it must have the same options."""
+    given = ["--from-nothing"] if from_nothing else []
+    given += [] if trials is None else [f"--trials {trials}"]
+    given += [f"--seed {seed}"] if seed else []
+    return " ".join(["searchd demo", *given, f"--data-folder {folder}"])
 
 
 def check_options(*, trials: int | None, from_nothing: bool) -> None:
