@@ -10,7 +10,7 @@ from PIL import Image
 
 from api import schemas
 from api.schemas.trials import SplitAp
-from cli.guided.demo import SHIPPED_POOL, _specs, describe_teachers
+from cli.guided.demo import SHIPPED_POOL, _resuming, _specs, describe_teachers
 from cli.guided.report import plot_front
 from cli.guided.stages import StageError
 from cli.guided.watch import Snapshot, seconds_left
@@ -161,3 +161,17 @@ def test_time_left_follows_from_the_trials_done() -> None:
 
 def test_time_left_is_unknown_before_anything_was_measured() -> None:
     assert seconds_left(snapshot([])) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "command"),
+    [
+        ((None, 0, False), "searchd demo --data-folder here"),
+        ((6, 2, True), "searchd demo --from-nothing --trials 6 --seed 2 --data-folder here"),
+    ],
+    ids=("no options", "all options"),
+)
+def test_interrupted_demo_is_resumed_with_its_options(
+    given: tuple[int | None, int, bool], command: str
+) -> None:
+    assert _resuming(Path("here"), *given) == command
