@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from detection.build import assemble
@@ -87,14 +87,15 @@ def write_pool_export(
         name: (_halved(name, value) if half else value).cpu().contiguous()
         for name, value in weights.items()
     }
-    save_file(stored, folder / WEIGHTS)
+    data = save(stored)
+    (folder / WEIGHTS).write_bytes(data)
     export = PoolExport(
         searchd_version=version("searchd"),
         spec=spec,
         class_names=tuple(class_names),
         subnets=tuple(subnets),
         dtype="float16" if half else "float32",
-        sha256=hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest(),
+        sha256=hashlib.sha256(data).hexdigest(),
         notes=tuple(notes),
     )
     (folder / DESCRIPTION).write_text(export.model_dump_json(indent=2) + "\n")
