@@ -13,16 +13,19 @@ FUZZ_EXAMPLES ?= 50
 # Tests that share fixtures stay together: see tests/conftest.py.
 PARALLEL ?= -n auto --dist loadgroup --no-loadscope-reorder
 
-.PHONY: help install demo test test-fast chaos fuzz check format coverage clean
+.PHONY: help install demo demo-pool test test-fast chaos fuzz check format coverage clean
 
 help:  ## Show this list
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
 install:  ## Install what is missing into .venv
 	@PYTHON="$(PYTHON)" VENV="$(VENV)" scripts/install
 
 demo: install  ## Run a complete search on synthetic data, from installation to a Pareto front
 	@$(BIN)/searchd demo $(DEMO_ARGS)
+
+demo-pool: install  ## Train the teachers that the demo imports: about 25 minutes on one core
+	@$(BIN)/python -m benchmarks.demo_pool $(DEMO_POOL_ARGS)
 
 test: install  ## Run all tests that need no GPU
 	@$(BIN)/python -m pytest $(PARALLEL) $(TEST_ARGS)

@@ -50,11 +50,13 @@ def check_image(path: str, roots: tuple[Path, ...]) -> None:
 
 
 def check_pool(spec: PoolSpec, roots: tuple[Path, ...]) -> None:
-    """Check the path of a pool's pretrained backbone.
+    """Check the path of a pool's pretrained backbone, or of the folder that it is imported from.
 
     Raises:
-        InvalidValueError: The file is not below any of the roots.
+        InvalidValueError: The file or folder is not below any of the roots.
     """
+    if spec.source is not None:
+        _check("source", str(spec.source), roots)
     if spec.pretrained is not None and spec.pretrained.file is not None:
         _check("pretrained.file", str(spec.pretrained.file), roots)
 

@@ -1,4 +1,4 @@
-"""Checks the files that a run starts from when it is submitted, and completes its head.
+"""Checks the files that a run or a pool starts from when it is submitted, and completes its spec.
 
 torch reads them in a process of its own (`detection.base_check`), which the API does not import.
 Fields of `head` that were left out follow the loaded detector.
@@ -16,6 +16,7 @@ from detection.file_kinds import file_format
 from searchd.domain.errors import CheckpointError, InvalidValueError
 from searchd.domain.method_fit import check_fit
 from searchd.messages.base_check import Answer, Request
+from searchd.messages.pool_export import WEIGHTS, imported_spec, read_description
 from searchd.spec import BaseSpec, DistillationSpec, HeadSpec, PoolSpec, SearchSpec, traits_of
 
 _MODULE = "detection.base_check"
@@ -40,14 +41,25 @@ def completed(spec: R) -> R:
         check_fit(spec.distillation.options, traits_of(head))
         return spec.model_copy(update={"head": head})
     if isinstance(spec, PoolSpec):
-        if spec.pretrained is not None and spec.pretrained.file is not None:
-            _ask(Request(pool=spec), spec.pretrained.file)
-        return spec
+        return _completed_pool(spec)
     if spec.base is None:
         return spec
     head = _checked_head(spec.base, spec.head)
     student = spec.student.model_copy(update={"head": head})
     return spec.model_copy(update={"student": student})
+
+
+def _completed_pool(spec: PoolSpec) -> PoolSpec:
+    source = spec.source
+    if source is not None:
+        try:
+            spec = imported_spec(spec, read_description(source))
+        except CheckpointError as error:
+            raise InvalidValueError(str(error)) from error
+        _ask(Request(pool=spec), source / WEIGHTS)
+    elif spec.pretrained is not None and spec.pretrained.file is not None:
+        _ask(Request(pool=spec), spec.pretrained.file)
+    return spec
 
 
 def _checked_head(base: BaseSpec, head: HeadSpec) -> HeadSpec:

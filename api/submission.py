@@ -39,7 +39,12 @@ AnySpec = (
 )
 _Work = SearchSpec | DistillationSpec | PoolSpec | TeacherSpec
 """The specs of work that reserves CPUs and GPUs."""
-_WANTED = {"images": Wanted.FOLDER, "paths": Wanted.ANY, "export": Wanted.ANY}
+_WANTED = {
+    "images": Wanted.FOLDER,
+    "paths": Wanted.ANY,
+    "export": Wanted.ANY,
+    "source": Wanted.FOLDER,
+}
 """What the path in a field with this name must be of; a file in all other fields."""
 
 

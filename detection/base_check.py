@@ -13,6 +13,7 @@ from pydantic import JsonValue
 
 from detection.backbones.pretrained import check_form
 from detection.exported_base import read_export
+from detection.exported_pool import check_pool_export
 from detection.head_settings import completed_head
 from detection.mmdet.checkpoint_import import describe_checkpoint
 from searchd.domain.errors import CheckpointError
@@ -54,6 +55,8 @@ def answer(request: Request) -> Answer:
             shown: dict[str, JsonValue] = head.model_dump(mode="json")
             return Answer(head=shown)
         pool = request.pool
+        if pool is not None and pool.source is not None:
+            check_pool_export(pool.source)
         if pool is not None and pool.pretrained is not None:
             check_form(pool.pretrained, pool.space.space.architecture(pool.space.space.largest))
     except CheckpointError as error:

@@ -342,11 +342,29 @@ class Client(Transport):
             ApiError: There is no such file, or what arrived does not match its SHA-256.
         """
         expected = {file.name: file.sha256 for file in self.get_detector(trial_id).artifacts}
-        partial = target.with_name(f".{target.name}.partial")
         path = f"/detectors/{trial_id}/artifacts/{artifact}"
+        return self._download(path, target, expected.get(artifact))
+
+    def download_supernet(self, pool: str, target: Path) -> Path:
+        """Download the weights of a trained pool's supernet and check their SHA-256.
+
+        Args:
+            pool: Name or id of the pool.
+            target: Path to write to. The file appears there complete or not at all.
+
+        Raises:
+            ApiError: The pool is not trained, or what arrived does not match its SHA-256.
+        """
+        stored = self.get_pool(pool).supernet
+        return self._download(
+            f"/pools/{pool}/supernet", target, None if stored is None else stored.sha256
+        )
+
+    def _download(self, path: str, target: Path, sha256: str | None) -> Path:
+        partial = target.with_name(f".{target.name}.partial")
         try:
             found = self._fetch(path, partial)
-            if found != expected.get(artifact):
+            if found != sha256:
                 raise api_error(f"{path} arrived damaged (SHA-256 {found}); retry", 502)
             os.replace(partial, target)
         finally:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from api.schemas import PREFIX, Event, Problem
 from searchd.domain.errors import InvalidValueError
-from searchd.spec import BaseSpec, DistillationSpec, SearchSpec
+from searchd.spec import BaseSpec, DistillationSpec, PoolSpec, SearchSpec
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 TOKEN = "SEARCHD_TOKEN"
@@ -28,13 +28,16 @@ S = TypeVar("S", bound=BaseModel)
 
 def request_body(spec: BaseModel) -> dict[str, Any]:
     """Return a spec as JSON. Where the base is a loaded detector, fields of the head that were not
-    given are left out, since the service then takes them from the detector."""
+    given are left out, since the service then takes them from the detector; and likewise the fields
+    of a pool that is imported."""
     body = spec.model_dump(mode="json")
     match spec:
         case SearchSpec(base=BaseSpec(is_loaded=True)):
             body["head"] = spec.head.model_dump(mode="json", exclude_unset=True)
         case DistillationSpec(base=BaseSpec(is_loaded=True)):
             body["student"]["head"] = spec.head.model_dump(mode="json", exclude_unset=True)
+        case PoolSpec(source=Path()):
+            body = spec.model_dump(mode="json", exclude_unset=True)
     return body
 
 

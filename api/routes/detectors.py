@@ -1,25 +1,19 @@
 """The endpoints of single trials and of the detectors that they trained."""
 
-import base64
-from urllib.parse import quote
-
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 from sqlalchemy.orm import Session
 
-from api import schemas
+from api import downloads, schemas
 from api.auth import Caller, CallerDep, check_owner
 from api.dependencies import ArtifactName, DatabaseDep, TrialId
 from api.views import resources as views
-from searchd import artifacts
 from searchd.domain.errors import NotFoundError
-from searchd.domain.trial import Artifact
 from searchd.store.models import TrialRow
 from searchd.store.runs import retention, trials
 from searchd.store.work import queue
 
 router = APIRouter(tags=["detectors"])
-MEDIA_TYPE = "application/octet-stream"
 
 
 @router.get("/trials/{trial_id}")
@@ -39,16 +33,7 @@ def get_detector(trial_id: TrialId, database: DatabaseDep) -> schemas.Detector:
 @router.get(
     "/detectors/{trial_id}/artifacts/{name}",
     response_class=StreamingResponse,
-    responses={
-        200: {
-            "description": "The content of the file.",
-            "content": {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}},
-        },
-        410: {
-            "model": schemas.Problem,
-            "description": "The file is missing, damaged or deleted by garbage collection.",
-        },
-    },
+    responses=downloads.RESPONSES,
 )
 def download_artifact(
     trial_id: TrialId, name: ArtifactName, database: DatabaseDep
@@ -65,9 +50,7 @@ def download_artifact(
         names = ", ".join(each.name for each in row.artifacts) or "none"
         raise NotFoundError(f"trial {trial_id} has no artifact {name!r}; it has: {names}")
     stored.check_there()
-    found = stored.artifact
-    content = artifacts.chunks(found)
-    return StreamingResponse(content, media_type=MEDIA_TYPE, headers=_headers(trial_id, found))
+    return downloads.stream(stored.artifact, trial_id)
 
 
 @router.post("/detectors/{trial_id}/pin")
@@ -94,14 +77,3 @@ def _pinned(session: Session, trial_id: str, caller: Caller, *, pinned: bool) ->
     row = trials.get(session, trial_id)
     check_owner(caller, queue.resource(session, queue.of_resource(session, row.run_id)))
     return retention.pin(session, trial_id, pinned=pinned)
-
-
-def _headers(trial_id: str, artifact: Artifact) -> dict[str, str]:
-    digest = base64.b64encode(bytes.fromhex(artifact.sha256)).decode()
-    filename = quote(f"{trial_id}-{artifact.uri.rpartition('/')[2]}")
-    return {
-        "Content-Length": str(artifact.size_bytes),
-        "Content-Disposition": f"attachment; filename*=UTF-8''{filename}",
-        "Repr-Digest": f"sha-256=:{digest}:",
-        "ETag": f'"{artifact.sha256}"',
-    }

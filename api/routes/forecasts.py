@@ -10,12 +10,13 @@ from sqlalchemy.orm import Session
 from api import data_roots, schemas
 from api.auth import CallerDep
 from api.dependencies import ChecksDep, DatabaseDep, RulesDep
+from api.new_pools import create_pool
 from api.schemas.forecasts import Forecast, PoolForecast
 from searchd.domain.errors import ConflictError, InvalidValueError
 from searchd.search import forecasts as computed
 from searchd.spec import DistillationSpec, PoolSpec, SearchSpec
 from searchd.store import Database
-from searchd.store.resources import distillations, pools, searches
+from searchd.store.resources import distillations, searches
 from searchd.store.runs import forecasts, teacher_aps
 
 router = APIRouter()
@@ -66,8 +67,8 @@ def forecast_pool(
     refused. Creates nothing."""
     data_roots.check_pool(spec, rules.data_roots)
     found = checks.problems(spec)
-    checks.completed(spec)
-    refusals = _refusals(found, database, lambda s: pools.create(s, spec, owner=caller.name))
+    spec = checks.completed(spec)
+    refusals = _refusals(found, database, lambda s: create_pool(s, spec, checks, owner=caller.name))
     with database.read() as session:
         return _forecast(PoolForecast, refusals, forecasts.of_pool(session, spec))
 

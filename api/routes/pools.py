@@ -4,9 +4,10 @@ from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response, status
+from fastapi.responses import StreamingResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from api import data_roots, events, schemas
+from api import data_roots, downloads, events, new_pools, schemas
 from api.auth import CallerDep
 from api.dependencies import (
     STATUS_HELP,
@@ -24,6 +25,7 @@ from api.dependencies import (
 )
 from api.routes.lifecycle import add_calls, add_deletion
 from api.views import resources as views
+from searchd.domain.errors import ConflictError
 from searchd.domain.lifecycle import PoolStatus
 from searchd.spec import PoolSpec
 from searchd.store.models import PoolRow
@@ -55,12 +57,14 @@ def create_pool(
     idempotency_key: IdempotencyKey = None,
     validate_only: ValidateOnly = False,
 ) -> Response:
-    """Create a pool. It is trained in the background."""
+    """Create a pool. It is trained in the background, or imported if it has a `source`."""
     data_roots.check_pool(spec, rules.data_roots)
     warnings = checks.check(spec)
-    checks.completed(spec)
+    spec = checks.completed(spec)
     with database.write() as session:
-        row = pools.create(session, spec, idempotency_key=idempotency_key, owner=caller.name)
+        row = new_pools.create_pool(
+            session, spec, checks, idempotency_key=idempotency_key, owner=caller.name
+        )
         resource = views.pool(session, row)
         if validate_only:
             session.rollback()
@@ -84,6 +88,20 @@ def get_pool(pool: PoolReference, database: DatabaseDep) -> schemas.PoolDetails:
     """Return a pool by id or name, with the results of its training."""
     with database.read() as session:
         return views.pool(session, pools.get(session, pool))
+
+
+@router.get("/{pool}/supernet", response_class=StreamingResponse, responses=downloads.RESPONSES)
+def download_supernet(found: Found, database: DatabaseDep) -> StreamingResponse:
+    """Download the weights of the trained supernet as safetensors.
+
+    The headers `Repr-Digest` (RFC 9530) and `ETag` have its SHA-256.
+    """
+    with database.read() as session:
+        stored = pools.supernet(session, found.id)
+    if stored is None:
+        raise ConflictError(f"pool {found.name} is {found.status}, and has no weights yet")
+    stored.check_there()
+    return downloads.stream(stored.artifact, found.name)
 
 
 add_calls(router, "pool", pools.get, views.pool, schemas.PoolDetails)

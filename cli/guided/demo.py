@@ -15,13 +15,22 @@ from rich.console import Console
 from api.client import Client
 from cli.errors import FAILED
 from cli.guided import report, stages
-from searchd.spec import DatasetSpec, PoolSpec, SearchSpec
+from cli.guided.run import improve, name_from
+from cli.recommendation import Options
+from cli.resources.pool_exports import spec_of_import
+from searchd.domain.errors import InvalidValueError
+from searchd.messages.pool_export import read_description
+from searchd.spec import DatasetImport, DatasetSpec, PoolSpec, SearchSpec
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "demo"
+SHIPPED_POOL = EXAMPLE / "pool"
+"""Export of the teachers that the demo imports; `make demo-pool` writes it."""
 KEY = "searchd-demo"
 """Idempotency key, by which a resumed demo finds what it had submitted."""
 NUM_TEST = 256
 """Images of the test split. They cost seconds, and more of them narrow the intervals."""
+BUDGET = "10m"
+"""Time of the demo on a data set of the user's."""
 
 
 def demo(
@@ -39,6 +48,22 @@ def demo(
             help="Number of search trials. The number in examples/demo/search.yaml by default.",
         ),
     ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            help="Data set of your own to run on instead of the synthetic one, as `searchd run` "
+            "takes it; 10 minutes are spent on it.",
+        ),
+    ] = None,
+    from_nothing: Annotated[
+        bool,
+        typer.Option(
+            "--from-nothing",
+            help="Train a small pool of teachers first, instead of importing the trained one that "
+            "the repository has. It takes about 4 minutes and its teachers are weaker.",
+        ),
+    ] = False,
     seed: Annotated[
         int, typer.Option(min=0, help="Seed of the data set, the pool and the search.")
     ] = 0,
@@ -55,26 +80,79 @@ def demo(
     """Run a search on synthetic data, in about 10 minutes on two cores without a GPU."""
     console = stages.console()
     folder = data_folder or Path("searchd-data") / f"demo-{datetime.now():%Y%m%d-%H%M%S}"
+    if data is not None:
+        check_options(trials=trials, from_nothing=from_nothing)
+        _on(data, console, folder, seed=seed, port=port, keep=keep)
+        return
     try:
-        _run(console, folder, trials=trials, seed=seed, port=port, keep=keep)
+        specs = _specs(trials, seed, from_nothing=from_nothing)
+        _run(console, folder, specs, seed=seed, port=port, keep=keep)
     except stages.StageError as error:
         console.print(f"[red]The demo failed:[/red] {error}")
         console.print(f"Logs: {folder / 'logs'}")
         raise typer.Exit(FAILED) from error
     except KeyboardInterrupt:
-        console.print(f"\nInterrupted. To resume: searchd demo --data-folder {folder}")
+        console.print(f"\nInterrupted. To resume: {_resuming(folder, trials, seed, from_nothing)}")
         raise typer.Exit(130) from None
 
 
+def _resuming(folder: Path, trials: int | None, seed: int, from_nothing: bool) -> str:
+    """Return the command that resumes a demo: it must have the same options."""
+    given = ["--from-nothing"] if from_nothing else []
+    given += [] if trials is None else [f"--trials {trials}"]
+    given += [f"--seed {seed}"] if seed else []
+    return " ".join(["searchd demo", *given, f"--data-folder {folder}"])
+
+
+def check_options(*, trials: int | None, from_nothing: bool) -> None:
+    """Check the options of a demo with `--data`.
+
+    Raises:
+        InvalidValueError: An option has no meaning for it.
+    """
+    if trials is not None:
+        raise InvalidValueError(
+            f"--trials {trials} belongs to the demo on synthetic data; with --data, the number of "
+            f"trials is chosen for {BUDGET}: leave it out, or use searchd run with --budget"
+        )
+    if from_nothing:
+        raise InvalidValueError(
+            "--from-nothing belongs to the demo on synthetic data; with --data, the teachers are "
+            "always trained: leave it out"
+        )
+
+
+def _on(data: Path, console: Console, folder: Path, *, seed: int, port: int, keep: bool) -> None:
+    """Run on a data set of the user's, as `searchd run` does."""
+    dataset = DatasetImport(name=name_from(data), paths=(data.absolute(),), seed=seed)
+    improve(
+        console,
+        dataset,
+        Options(budget=BUDGET, seed=seed),
+        folder,
+        port=port,
+        keep=keep,
+        resume=f"searchd demo --data {data} --seed {seed} --data-folder {folder}",
+    )
+
+
 def _run(
-    console: Console, folder: Path, *, trials: int | None, seed: int, port: int, keep: bool
+    console: Console,
+    folder: Path,
+    specs: tuple[PoolSpec, SearchSpec],
+    *,
+    seed: int,
+    port: int,
+    keep: bool,
 ) -> None:
-    pool_spec, search_spec = _specs(trials, seed)
+    pool_spec, search_spec = specs
     timed = stages.Stages(console)
     with stages.local_service(timed, folder, port=port) as service:
         with Client(service.url) as client:
             with timed.stage("Data", "the synthetic data set `shapes` is drawn and checked"):
                 stages.add_dataset(client, _shapes(folder, seed), key=KEY)
+            if pool_spec.source is not None:
+                console.print(describe_teachers(pool_spec.source))
             ended = stages.submit_and_watch(service, client, timed, pool_spec, search_spec, key=KEY)
             report.show(client, console, folder, ended.name, timed.durations_s)
         console.print(_what_next(service.url, folder, keep))
@@ -82,13 +160,30 @@ def _run(
             stages.wait_for_interrupt(service)
 
 
-def _specs(trials: int | None, seed: int) -> tuple[PoolSpec, SearchSpec]:
+def describe_teachers(folder: Path) -> str:
+    """Return what the imported teachers are, how good, and where they come from."""
+    export = read_description(folder)
+    aps = sorted(100 * each.ap for each in export.subnets)
+    return (
+        f"Teachers: subnets of the pool in {folder}, AP {aps[0]:.1f} to {aps[-1]:.1f} on images of "
+        f"their own; {'; '.join(export.notes)}.\n"
+        "They have seen more images than the student will: part of what it learns is from those. "
+        "To train teachers on the student's images: --from-nothing"
+    )
+
+
+def _specs(
+    trials: int | None, seed: int, *, from_nothing: bool = False
+) -> tuple[PoolSpec, SearchSpec]:
     if not EXAMPLE.is_dir():
         raise stages.StageError(
             f"{EXAMPLE} is missing; run the demo from a clone of the repository"
         )
-    pool = PoolSpec.model_validate(_yaml("pool.yaml") | {"seed": seed})
     search = SearchSpec.model_validate(_yaml("search.yaml") | {"seed": seed})
+    if from_nothing:
+        pool = PoolSpec.model_validate(_yaml("pool.yaml") | {"seed": seed})
+    else:
+        pool = spec_of_import(SHIPPED_POOL, search.dataset, search.pool)
     if trials is not None:
         budget = search.budget.model_copy(update={"max_trials": trials})
         search = search.model_copy(update={"budget": budget})

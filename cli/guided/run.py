@@ -120,16 +120,47 @@ def run(
         config=config,
         pretrained=pretrained,
     )
-    results = data_folder.absolute() / "runs" / chosen
+    improve(console, dataset, options, data_folder, port=port, url=url, resume="the same command")
+
+
+def improve(
+    console: Console,
+    dataset: DatasetImport,
+    options: Options,
+    data_folder: Path,
+    *,
+    port: int,
+    url: str | None = None,
+    keep: bool = False,
+    resume: str,
+) -> None:
+    """Run everything for a data set, or resume it, and report failures to the user.
+
+    Args:
+        console: Console to print to.
+        dataset: The data set; its name is that of the run.
+        options: What the user chose of the recommendation.
+        data_folder: Folder of the service, and of the results.
+        port: Port of the API; 0 for a free one.
+        url: URL of a running service; None: one is started here.
+        keep: Whether to keep the service running at the end, until Ctrl-C.
+        resume: What resumes the run after Ctrl-C, for the message.
+
+    Raises:
+        ConflictError: A run of this name has other options.
+        InvalidValueError: An option is invalid.
+        Exit: The run failed or was interrupted; the exit code of the program says which.
+    """
+    results = data_folder.absolute() / "runs" / dataset.name
     _begin_or_resume(results, dataset, options)
     try:
-        _run(console, data_folder, results, dataset, options, port=port, url=url)
+        _run(console, data_folder, results, dataset, options, port=port, url=url, keep=keep)
     except stages.StageError as error:
         console.print(f"[red]The run failed:[/red] {error}", highlight=False)
         console.print(f"Logs: {data_folder / 'logs'}")
         raise typer.Exit(FAILED) from error
     except KeyboardInterrupt:
-        console.print("\nInterrupted. The same command resumes.")
+        console.print(f"\nInterrupted. To resume: {resume}", soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from None
 
 
@@ -178,6 +209,7 @@ def _run(
     *,
     port: int,
     url: str | None,
+    keep: bool,
 ) -> None:
     key = f"searchd-run-{spec.name}"
     timed = stages.Stages(console)
@@ -196,17 +228,24 @@ def _run(
         console.print("Best detector, exported for mmdet:")
         export(client, ended, ended.best_trial_id, results / "best", Format.TABLE)
         report.write(client, results, ended.name, timed.durations_s)
+        console.print(_what_next(data_folder, results, spec.name, url))
+        if keep:
+            console.print(f"The service is still running: {service.url}/  (Ctrl-C stops it)")
+            stages.wait_for_interrupt(service)
+
+
+def _what_next(data_folder: Path, results: Path, name: str, url: str | None) -> str:
     look = (
         f"To see it in web page and API:   searchd up --data-folder {data_folder}"
         if url is None
         else f"It is in the web page and API:   {url}"
     )
-    console.print(f"""
+    return f"""
 Everything of this run is in {results} (report.txt, pareto.png, best/, the specs).
 {look}
-To export another detector:      searchd search export {spec.name} --trial TRIAL
-To search with settings of your own: edit a copy of {results}/{spec.name}.yaml, then
-  searchd search submit FILE --name ANOTHER-NAME""")
+To export another detector:      searchd search export {name} --trial TRIAL
+To search with settings of your own: edit a copy of {results}/{name}.yaml, then
+  searchd search submit FILE --name ANOTHER-NAME"""
 
 
 def _service(

@@ -112,19 +112,18 @@ def submit_and_watch(
     *,
     key: str,
 ) -> schemas.SearchDetails:
-    """Train the pool and the base, search, finish the best detectors, train the controls, and show
-    the progress.
+    """Train or import the pool, train the base, search, finish the best detectors, train the
+    controls, and show the progress.
 
     Raises:
         StageError: The pool or the search failed, or nothing was measured.
     """
     console, trial = stages.console, search_spec.trial
-    with stages.stage(
-        "Base and pool", "the base detector and the elastic teacher pool are trained"
-    ):
+    with stages.stage("Base and pool", _preparation(pool_spec)):
         client.create_pool(pool_spec, key=key)
         search = client.submit_search(search_spec, key=key)
         watch(client, console, search.id, tick=service.check, until=_is_running)
+    console.print(_teachers(client.get_pool(pool_spec.name)))
     with stages.stage(
         "Search",
         f"{search_spec.budget.max_trials} trials: evolve, distil {trial.epochs} epochs, score",
@@ -146,6 +145,23 @@ def submit_and_watch(
     if not client.pareto(ended.name).front:
         raise StageError("no detector was measured: the Pareto front is empty")
     return ended
+
+
+def _preparation(pool: PoolSpec) -> str:
+    if pool.source is None:
+        return "the base detector and the elastic teacher pool are trained"
+    return "the base detector is trained; the teacher pool is imported and its subnets evaluated"
+
+
+def _teachers(pool: schemas.PoolDetails) -> str:
+    if not pool.subnets:
+        return f"pool {pool.name}: {pool.status_reason}"
+    largest = max(pool.subnets, key=lambda each: (each.macs, each.ap))
+    aps = [100 * each.ap for each in pool.subnets]
+    return (
+        f"Teachers on this data set: AP {min(aps):.1f} to {max(aps):.1f} on validation, the "
+        f"largest {100 * largest.ap:.1f} at {largest.resolution}"
+    )
 
 
 def _is_running(search: schemas.SearchDetails, _trials: list[schemas.Trial]) -> bool:

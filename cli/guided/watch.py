@@ -194,7 +194,7 @@ def _finishes(trial: schemas.Trial) -> bool:
 
 
 def _pool_left(pool: schemas.PoolDetails) -> float | None:
-    if pool.finished_at is not None:
+    if pool.finished_at is not None or pool.spec.source is not None:  # an import takes seconds
         return 0.0
     if pool.progress is None or pool.started_at is None:
         return None

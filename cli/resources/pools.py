@@ -1,5 +1,6 @@
 """`searchd pool`: create, follow and control elastic teacher pools."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,7 +9,8 @@ from pydantic import ValidationError
 from api.client import Client
 from api.schemas import PoolDetails
 from cli.errors import describe, fail
-from cli.output import Format, FormatOption, percent, show_list, show_one
+from cli.output import Format, FormatOption, percent, show_json, show_list, show_one
+from cli.resources import pool_exports
 from cli.resources.forecasts import show_forecast
 from cli.resources.lifecycle import add_calls, add_deletion
 from cli.service import (
@@ -109,6 +111,66 @@ def _extended(
 
 
 @app.command()
+def export(
+    pool: PoolArgument,
+    out: Annotated[
+        Path, typer.Option(file_okay=False, help="Folder to write pool.json and the weights into.")
+    ],
+    half: Annotated[
+        bool,
+        typer.Option(
+            "--half",
+            help="Store weights as float16, in half the space. Outputs of teachers then differ in "
+            "the third digit or later.",
+        ),
+    ] = False,
+    url: UrlOption = URL,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Export a trained pool as a folder that another service can import."""
+    with Client(url) as client:
+        found = client.get_pool(pool)
+        rows = pool_exports.export_pool(client, found, out, half=half)
+    if output is Format.JSON:
+        show_json({name: str(value) for name, value in rows.items()})
+    else:
+        show_one(found, rows, output)
+
+
+@app.command("import")
+def import_(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FOLDER",
+            help="Folder that `searchd pool export` wrote, on a disk that the workers can read.",
+        ),
+    ],
+    dataset: Annotated[
+        str,
+        typer.Option(help="Name of the data set of the pool. Its classes must be those of FOLDER."),
+    ],
+    name: Annotated[
+        str | None, typer.Option(help="Name of the new pool. Default: the name in FOLDER.")
+    ] = None,
+    validate_only: ValidateOnlyOption = False,
+    key: KeyOption = None,
+    url: UrlOption = URL,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Create a pool from an exported one, without training it.
+
+    Its subnets are evaluated on the data set, and it is ready after that.
+    """
+    spec = pool_exports.spec_of_import(folder, dataset, name)
+    if validate_only:
+        validate(spec, "pool", url)
+        return
+    with Client(url) as client:
+        _show(client.create_pool(spec, key=key), output)
+
+
+@app.command()
 def forecast(
     file: SpecFile,
     dataset: DatasetOption = None,
@@ -171,6 +233,7 @@ def _show(pool: PoolDetails, output: Format) -> None:
         "reason": pool.status_reason,
         "data set": pool.spec.dataset,
         "continues": pool.spec.start_from,
+        "imported from": pool.spec.source,
         "subnets": f"{pool.spec.space.space.size:,}",
     }
     if pool.progress is not None and pool.status is PoolStatus.TRAINING:

@@ -33,6 +33,7 @@ from searchd.spec import SearchSpec
 from searchd.store import Database, Lease
 from searchd.store.models import PoolRow, RunRow, TrialRow
 from searchd.store.runs import completions, reports, teacher_aps, trials
+from searchd.store.runs.pool_extension import extend_weak_pool
 from searchd.store.work import queue
 from searchd.store.work.lease import hold
 
@@ -188,6 +189,18 @@ class Ledger:
             if row.attempt > 0:
                 self._take_over(row)
         return [row.proposal for row in self.read(trials.unfinished, self.run_id)]
+
+    def extend_weak_pool(self) -> bool:
+        """Let the pool of a search be trained further, if its spec asks for that and its teachers
+        are too weak; the run has the new pool from then on.
+
+        Returns:
+            Whether the search waits for another pool now.
+        """
+        if self.write(extend_weak_pool) is None:
+            return False
+        self.run = self.read(load_run, self.run_id)
+        return True
 
     def compare_teachers(self) -> str | None:
         """Record the APs of a search's teachers, which the strategy sees from now on, before its

@@ -100,6 +100,8 @@ class _PoolGate:
 
     def is_open(self) -> bool:
         if not self._is_open and self._ledger.pool()[0] is PoolStatus.READY:
+            if self._ledger.extend_weak_pool():
+                return False
             reason, warning = "base detector and pool are ready", self._ledger.compare_teachers()
             if warning is not None:
                 reason += f"; warning: {warning}"

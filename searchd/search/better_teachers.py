@@ -163,5 +163,22 @@ def too_weak(comparison: Comparison, *, pool: str | None) -> str | None:
     )
 
 
+def extension_epochs(comparison: Comparison, *, margin: float, step: int, left: int) -> int:
+    """Return for how many epochs a pool is trained further, so that teaching pays.
+
+    Args:
+        comparison: The teachers, and the base as student.
+        margin: Difference of AP by which the best teacher must exceed the base.
+        step: Number of epochs after which the teachers are compared again.
+        left: Number of epochs that may still be spent.
+
+    Returns:
+        0 if the teachers are good enough, or no epochs are left.
+    """
+    if comparison.best_ap >= comparison.student_ap + margin:
+        return 0
+    return max(0, min(step, left))
+
+
 def _none_of(num: int) -> str:
     return f"none of the {num} measured teachers" if num > 1 else "no measured teacher"

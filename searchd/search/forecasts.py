@@ -19,6 +19,10 @@ from searchd.search.cost_model import (
 _HOUR_S = 3600.0
 _CHECKPOINTS_PER_TRIAL = 2
 """A running trial stores the checkpoint of its last epoch and a later one."""
+_IMPORT = (
+    "the pool is imported and not trained; its subnets are evaluated once, which is not included; "
+    "its weights are stored as float32"
+)
 _SUPERNETS = 2 + 2 * CHECKPOINT_PER_WEIGHTS
 """What a pool stores, in multiples of its weights: the supernet, the supernet that teaches, and two
 checkpoints."""
@@ -227,6 +231,10 @@ def forecast_distillation(work: DistillationWork, known: Known) -> Forecast:
 
 def forecast_pool(work: PoolWork, known: Known) -> PoolForecast:
     """Return epochs, hours and disk space of a pool's training."""
+    if not work.phases:
+        return PoolForecast(
+            epochs=0, worker_hours=0.0, gpu_hours=0.0, disk_bytes=None, basis=[_IMPORT]
+        )
     costs = [
         forecast(
             phase,

@@ -62,7 +62,7 @@ from searchd.spec.search import (
     check_teacher,
     traits_of,
 )
-from searchd.spec.search_teachers import TeachersSpec
+from searchd.spec.search_teachers import PoolExtensionSpec, TeachersSpec
 from searchd.spec.strategies import (
     JointDetNasSpec,
     PipelineSpec,
@@ -101,6 +101,7 @@ __all__ = [
     "TeacherSpec",
     "TeacherTrainingSpec",
     "MmdetStartSpec",
+    "PoolExtensionSpec",
     "PoolSubnetSpec",
     "ACTION",
     "BaseSpec",

@@ -55,9 +55,10 @@ def distillation_work(spec: DistillationSpec, student: Architecture | None) -> D
 
 
 def pool_work(spec: PoolSpec) -> PoolWork:
-    """Return what a pool trains."""
+    """Return what a pool trains; an imported one has no phases."""
+    phases = spec.phases if spec.source is None else ()
     return PoolWork(
-        phases=[(phase.name, phase_of(spec, phase)) for phase in spec.phases],
+        phases=[(phase.name, phase_of(spec, phase)) for phase in phases],
         evaluated_areas=_areas(spec.space.resolutions) * spec.evaluated_subnets,
         cpus_per_worker=spec.cpus_per_worker,
         gpus_per_worker=spec.gpus_per_worker,

@@ -1,6 +1,7 @@
 """An elastic teacher pool: its space of subnets, and its progressive shrinking."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Self
 
 from pydantic import Field, model_validator
@@ -154,6 +155,11 @@ class PoolSpec(Spec):
     start_from: Name | None = None
     """Name of a trained pool on the same data set, with the same space and head, from whose
     supernet the training continues. That pool is not changed. Null: the training starts anew."""
+    source: Path | None = None
+    """Folder that `searchd pool export` wrote, as an absolute path of a disk that the workers can
+    read, from which the pool is imported instead of trained. Its classes must be those of the data
+    set, in the same order. `space`, `head`, `phases` and `training` are those of the folder and can
+    be left out; its subnets are evaluated on the data set. Null: the pool is trained."""
     phases: tuple[ShrinkPhaseSpec, ...] = PAPER_PHASES
     """Phases of progressive shrinking, in the order in which they are trained. The default is
     Joint-DetNAS Table 8."""
@@ -192,6 +198,11 @@ class PoolSpec(Spec):
             raise ValueError("phases must not be empty")
         self._check_training()
         self._check_start()
+        if self.source is None or "phases" in self.model_fields_set:  # else the folder has them
+            self._check_phases(space)
+        return self
+
+    def _check_phases(self, space: SubnetSpace) -> None:
         for phase in self.phases:
             for stage, (depth, legal) in enumerate(
                 zip(phase.min_depths, space.depths, strict=True), start=1
@@ -205,7 +216,6 @@ class PoolSpec(Spec):
                 raise ValueError(
                     f"phase {phase.name}: min_width={phase.min_width} exceeds the space's widths"
                 )
-        return self
 
     def _set_base_batch_size(self) -> None:
         """Set what the rates of the phases are meant for, unless it is given. Stored specs have
@@ -218,7 +228,9 @@ class PoolSpec(Spec):
 
     def _check_start(self) -> None:
         first = self.phases[0]
-        if self.start_from is None and first.distil and not first.in_place:
+        if self.source is not None:
+            self._check_source()
+        elif self.start_from is None and first.distil and not first.in_place:
             raise ValueError(
                 f"phase {self.phases[0].name}: the first phase cannot distil, since it trains the "
                 "supernet that is the teacher of the later phases"
@@ -232,6 +244,15 @@ class PoolSpec(Spec):
                 f"start_from={self.name} is the pool itself: give the new pool another name"
             )
 
+    def _check_source(self) -> None:
+        if self.source is not None and not self.source.is_absolute():
+            raise ValueError(f"source={str(self.source)!r} must be an absolute path")
+        if self.start_from is not None or self.pretrained is not None:
+            raise ValueError(
+                "source imports a trained pool, so start_from and pretrained must be left out; to "
+                "train it further, extend the imported pool"
+            )
+
     def _check_training(self) -> None:
         training = self.training
         unfit = {
@@ -243,9 +264,10 @@ class PoolSpec(Spec):
         for field, is_given in unfit.items():
             if is_given:
                 raise ValueError(f"training.{field}: {_UNFIT[field]}; leave it out")
-        check_precision(
-            training, self.gpus_per_worker, field="training", gpus_field="gpus_per_worker"
-        )
+        if self.source is None:  # else nothing is trained
+            check_precision(
+                training, self.gpus_per_worker, field="training", gpus_field="gpus_per_worker"
+            )
 
     def extended(
         self,
@@ -275,7 +297,7 @@ class PoolSpec(Spec):
         changes = {"epochs": epochs} | ({"learning_rate": learning_rate} if learning_rate else {})
         return self.model_validate(
             {
-                **self.model_dump(exclude={"pretrained"}),
+                **self.model_dump(exclude={"pretrained", "source"}),
                 "name": name or next_name(self.name),
                 "start_from": self.name,
                 "phases": [{**phase.model_dump(), **changes} for phase in repeated],

@@ -17,7 +17,7 @@ from searchd.spec.base import Name, ResolutionText, Spec
 from searchd.spec.budget import BudgetSpec
 from searchd.spec.pool import PoolSpec
 from searchd.spec.pretrained import PretrainedSpec
-from searchd.spec.search_teachers import TeachersSpec, check_strategy
+from searchd.spec.search_teachers import PoolExtensionSpec, TeachersSpec, check_strategy
 from searchd.spec.strategies import (
     JointDetNasSpec,
     PipelineSpec,
@@ -172,6 +172,9 @@ class SearchSpec(Spec):
     teachers: TeachersSpec | None = None
     """Registered teachers, beside the subnets of the pool or instead of them. Null: the subnets of
     `pool` are the only teachers."""
+    extend_pool: PoolExtensionSpec | None = None
+    """Whether the pool is trained further, as a new pool that the search then uses, if no teacher
+    exceeds the base before the first search trial. Null: the search warns, and goes on."""
     base: BaseSpec = BaseSpec()
     """Base detector, from which the search starts and to which scores are relative."""
     head: HeadSpec = HeadSpec()
@@ -219,6 +222,8 @@ class SearchSpec(Spec):
         self._check_finish()
         check_strategy(self.strategy, self.pool, self.registered)
         self._check_abandon()
+        if self.extend_pool is not None and self.pool is None:
+            raise ValueError("extend_pool: the search has no pool; leave it out, or name a pool")
         self._check_precision()
         if self.noise is not None and isinstance(self.strategy, PoolSearchSpec):
             raise ValueError("noise: a pool_search trains nothing that could differ; leave it out")

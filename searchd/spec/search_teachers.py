@@ -5,9 +5,21 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from searchd.domain.trial import TeacherPolicy
+from searchd.search.better_teachers import MARGIN
 from searchd.search.strategies.pair_steps import PairSettings
 from searchd.spec.base import Name, Spec
 from searchd.spec.strategies import PipelineSpec, PoolSearchSpec, StrategySpec
+
+
+class PoolExtensionSpec(Spec):
+    """How long the pool of a search may be trained further if its teachers are too weak."""
+
+    max_epochs: int = Field(ge=1)
+    """Largest number of epochs by which the last phase of the pool is trained further. The teachers
+    are compared again each time the phase has been trained once more."""
+    margin: float = Field(default=MARGIN, ge=0, le=1)
+    """Difference of AP, in [0, 1], by which the best measured teacher must exceed the base on the
+    validation split."""
 
 
 class TeachersSpec(Spec):

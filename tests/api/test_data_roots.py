@@ -6,7 +6,7 @@ import pytest
 
 from api import data_roots
 from searchd.domain.errors import InvalidValueError
-from searchd.spec import DatasetImport, DatasetSpec
+from searchd.spec import DatasetImport, DatasetSpec, PoolSpec
 
 
 def stored(*paths: Path) -> DatasetSpec:
@@ -31,3 +31,10 @@ def test_the_folder_of_all_paths_must_be_below_a_root(tmp_path: Path) -> None:
 
     with pytest.raises(InvalidValueError, match=r"train\.images"):
         data_roots.check_dataset(stored(roots[0] / "x", roots[1] / "y"), roots)
+
+
+def test_folder_of_an_imported_pool_must_be_below_a_root(tmp_path: Path) -> None:
+    spec = PoolSpec(name="mine", dataset="photos", source=tmp_path / "a")
+    data_roots.check_pool(spec, (tmp_path,))
+    with pytest.raises(InvalidValueError, match="source=.* SEARCHD_DATA_ROOTS"):
+        data_roots.check_pool(spec, (tmp_path / "b",))

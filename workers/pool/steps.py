@@ -15,21 +15,19 @@ import torch.distributed as dist
 
 from detection.data.coco import CocoSplit
 from detection.stored_weights import read_weights, write_weights
-from elastic_pool.evaluation import evaluate_subnet, evaluated_subnets
 from elastic_pool.training import PoolIteration, PoolTraining
-from searchd import artifacts
 from searchd.domain.trial import Outcome
-from searchd.messages.files import REPORT_FILE, SUPERNET
-from searchd.messages.reports import POOL_REPORT, EvaluatedSubnet, PoolProgress, PoolReport
+from searchd.messages.files import SUPERNET
+from searchd.messages.reports import EvaluatedSubnet, PoolProgress, PoolReport
 from searchd.messages.tasks import PoolTrainingTask
+from workers.pool.importing import import_steps
+from workers.pool.results import Steps, Stopped, evaluate_subnets, stopped_report, write_report
 from workers.pool.training import OnProgress
 from workers.torch_settings import configure_torch
 from workers.trial.checkpoints import delete_checkpoints, newest_checkpoint, write_checkpoint
 from workers.trial.failures import cause_and_reason
 
 log = logging.getLogger(__name__)
-
-Steps = Generator[PoolProgress, bool, PoolReport | None]
 
 
 def train_pool_inline(task: PoolTrainingTask, progress: OnProgress = lambda _: True) -> PoolReport:
@@ -84,14 +82,15 @@ def run(
         return report
     except Exception as error:  # the boundary: every failure becomes a report
         log.exception("training of pool %s failed", task.pool)
-        _write_report(task, _failed_report(task, error))
+        write_report(task, _failed_report(task, error))
         raise
 
 
 def pool_steps(
     task: PoolTrainingTask, *, device: torch.device | str, rank: int = 0, world_size: int = 1
 ) -> Steps:
-    """Do one data-parallel worker's part, yielding a `PoolProgress` after every time slice.
+    """Do one data-parallel worker's part, yielding a `PoolProgress` after every time slice. A pool
+    with a `source` is imported instead.
 
     Send True to continue and False to stop; what is sent to the first worker holds for all. A
     stopped training has written a checkpoint. It resumes from there when a task names this
@@ -103,14 +102,13 @@ def pool_steps(
 
     Raises:
         NonFiniteLossError: A loss is infinite or not a number.
+        CheckpointError: The pool that is imported cannot be read, or does not fit.
         DataError: The data set cannot be read.
         OSError: The artifact store refuses a write.
     """
+    if task.spec.source is not None:
+        return (yield from import_steps(task, task.spec.source, device=device, rank=rank))
     return (yield from _PoolWorker(task, device, rank, world_size).steps())
-
-
-class _Stopped(Exception):
-    """A stop was requested. `_PoolWorker.steps` catches it."""
 
 
 class _PoolWorker:
@@ -146,13 +144,8 @@ class _PoolWorker:
             if self.rank > 0:
                 return None
             return self._store((yield from self._evaluate()))
-        except _Stopped:
-            return PoolReport(
-                pool=self.task.pool,
-                attempt=self.task.attempt,
-                outcome=Outcome.STOPPED,
-                reason="stop requested",
-            )
+        except Stopped:
+            return stopped_report(self.task)
 
     def _train(self) -> Generator[PoolProgress, bool, None]:
         for at in self.training.run():
@@ -162,29 +155,21 @@ class _PoolWorker:
             if self._from_first_worker(time.monotonic() >= self.slice_ends):
                 try:
                     yield from self._yield_progress(self._training_progress(at))
-                except _Stopped:
+                except Stopped:
                     self._checkpoint()
                     raise
 
     def _evaluate(self) -> Generator[PoolProgress, bool, tuple[EvaluatedSubnet, ...]]:
         """Evaluate subnets. Only the first worker does; the others have finished."""
-        spec, supernet = self.task.spec, self.training.supernet
-        chosen = evaluated_subnets(supernet.space, spec.evaluated_subnets, seed=spec.seed)
-        found: list[EvaluatedSubnet] = []
-        for subnet in chosen:
-            if not (yield self._evaluation_progress(len(found), len(chosen))):
-                raise _Stopped
-            found.append(
-                evaluate_subnet(
-                    supernet,
-                    subnet,
-                    spec,
-                    train=self.train_split,
-                    validation=self.validation_split,
-                    device=self.device,
-                )
+        return (
+            yield from evaluate_subnets(
+                self.task,
+                self.training.supernet,
+                (self.train_split, self.validation_split),
+                self._evaluation_progress,
+                device=self.device,
             )
-        return tuple(found)
+        )
 
     def _store(self, subnets: tuple[EvaluatedSubnet, ...]) -> PoolReport:
         weights = self.training.supernet.weights()
@@ -197,7 +182,7 @@ class _PoolWorker:
             epochs=self.training.epochs,
             notes=self.training.notes,
         )
-        _write_report(self.task, report)
+        write_report(self.task, report)
         delete_checkpoints((self.task.artifacts, *self.task.previous_attempts))
         return report
 
@@ -209,7 +194,7 @@ class _PoolWorker:
 
     def _yield_progress(self, progress: PoolProgress) -> Generator[PoolProgress, bool, None]:
         if not self._from_first_worker((yield progress)):
-            raise _Stopped
+            raise Stopped
         self.slice_ends = time.monotonic() + self.task.slice_s
 
     def _from_first_worker(self, value: bool) -> bool:
@@ -282,8 +267,3 @@ def _failed_report(task: PoolTrainingTask, error: Exception) -> PoolReport:
         cause=cause,
         reason=reason,
     )
-
-
-def _write_report(task: PoolTrainingTask, report: PoolReport) -> None:
-    uri = artifacts.join(task.artifacts, REPORT_FILE)
-    artifacts.write(uri, POOL_REPORT.dump_json(report), name="report")

@@ -112,7 +112,7 @@ def record_report(session: Session, lease: Lease, report: PoolReport) -> PoolRow
         queue.stopped(session, lease)
         return row
     _store(session, row, report)
-    status, reason = _result(report)
+    status, reason = _result(report, row.spec)
     queue.finish(session, lease, status, reason)
     return row
 
@@ -185,10 +185,11 @@ def _store(session: Session, row: PoolRow, report: PoolReport) -> None:
             )
 
 
-def _result(report: PoolReport) -> tuple[PoolStatus, str]:
+def _result(report: PoolReport, spec: PoolSpec) -> tuple[PoolStatus, str]:
     match report.outcome:
         case Outcome.SUCCEEDED:
-            trained = f"trained; {len(report.subnets)} subnets evaluated"
-            return PoolStatus.READY, "; ".join((trained, *report.notes))
+            made = "trained" if spec.source is None else f"imported from {spec.source}"
+            evaluated = f"{made}; {len(report.subnets)} subnets evaluated"
+            return PoolStatus.READY, "; ".join((evaluated, *report.notes))
         case _:
             return PoolStatus.FAILED, f"{report.cause or report.outcome}: {report.reason}"

@@ -55,6 +55,17 @@ def warning(session: Session, row: RunRow) -> str | None:
     return None if base is None else too_weak(Comparison(student_ap=base, aps=aps), pool=spec.pool)
 
 
+def comparison(session: Session, row: RunRow) -> Comparison | None:
+    """Return the teachers of a search as they are measured now, compared with its base; None while
+    either is not known."""
+    spec = row.spec
+    if not isinstance(spec, SearchSpec):
+        return None
+    aps = {each.teacher: each.ap for each in measured(session, spec, row.pool_id)}
+    base = _base_ap(session, row.id, spec.trial.largest_resolution)
+    return None if base is None or not aps else Comparison(student_ap=base, aps=aps)
+
+
 def forecast_warning(session: Session, spec: SearchSpec) -> str | None:
     """Return `warning` for a search that has not been submitted, as far as its teachers are ready
     and an earlier search on the data set had the same base and head; None otherwise.
