@@ -21,6 +21,8 @@ WEIGHTS = "supernet.safetensors"
 """File of an export that holds the weights of the supernet."""
 
 
+IMPORT_PHASE = "import"
+"""Name that the progress of an import shows instead of a phase of training."""
 _OF_WEIGHTS = ("space", "head", "phases", "training")
 """Fields of a spec that say what the weights are and how they were trained."""
 _OF_USE = ("bn_reset_images", "evaluated_subnets", "seed")

@@ -17,6 +17,7 @@ from searchd.domain.trial import Outcome
 from searchd.messages.files import SUPERNET
 from searchd.messages.pool_export import (
     DESCRIPTION,
+    IMPORT_PHASE,
     PoolExport,
     check_classes,
     other_fields,
@@ -26,9 +27,6 @@ from searchd.messages.reports import PoolProgress, PoolReport
 from searchd.messages.tasks import PoolTrainingTask
 from workers.pool.results import Steps, Stopped, evaluate_subnets, stopped_report, write_report
 from workers.torch_settings import configure_torch
-
-PHASE = "import"
-"""Name that the progress of an import shows instead of a phase of training."""
 
 
 def import_steps(
@@ -88,7 +86,7 @@ def _progress(task: PoolTrainingTask, done: int, num_subnets: int) -> PoolProgre
         pool=task.pool,
         attempt=task.attempt,
         stage="evaluate",
-        phase=PHASE,
+        phase=IMPORT_PHASE,
         epoch=1,
         num_epochs=1,
         iteration=done,

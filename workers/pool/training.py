@@ -17,6 +17,7 @@ from searchd import artifacts
 from searchd.domain.lifecycle import FailureCause
 from searchd.domain.trial import Outcome
 from searchd.messages.files import POOL_STOP_FILE, PROGRESS_FILE, REPORT_FILE
+from searchd.messages.pool_export import IMPORT_PHASE
 from searchd.messages.reports import POOL_PROGRESS, POOL_REPORT, PoolProgress, PoolReport
 from searchd.messages.tasks import PoolTrainingTask
 
@@ -126,14 +127,15 @@ def _latest_progress(task: PoolTrainingTask) -> PoolProgress | None:
 
 
 def _initial_progress(task: PoolTrainingTask) -> PoolProgress:
-    phase = task.spec.phases[0]
+    first = task.spec.phases[0]
+    trains = task.spec.source is None
     return PoolProgress(
         pool=task.pool,
         attempt=task.attempt,
         stage="start",
-        phase=phase.name,
+        phase=first.name if trains else IMPORT_PHASE,
         epoch=1,
-        num_epochs=phase.epochs,
+        num_epochs=first.epochs if trains else 1,
         iteration=0,
         num_iterations=0,
         losses={},
