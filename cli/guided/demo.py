@@ -27,7 +27,7 @@ SHIPPED_POOL = EXAMPLE / "pool"
 """Export of the teachers that the demo imports; `make demo-pool` writes it."""
 KEY = "searchd-demo"
 """Idempotency key, by which a resumed demo finds what it had submitted."""
-NUM_TEST = 256
+NUM_TEST = 512
 """Images of the test split. They cost seconds, and more of them narrow the intervals."""
 BUDGET = "10m"
 """Time of the demo on a data set of the user's."""
