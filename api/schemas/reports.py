@@ -45,8 +45,9 @@ class ReportedDifference(Schema):
     """Reference that the best detector is compared with."""
     reference_trial: str
     """Name of the trial that trained the reference."""
-    at: Literal["equal_resolution", "own_best"]
-    """Resolutions that are compared: both at that of the best, or each at its own best."""
+    at: Literal["equal_resolution", "reference_resolution", "own_best"]
+    """Resolutions that are compared: both at the best one of the best detector, or of the reference
+    if that is another, or each at its own."""
     resolution: str
     """Resolution of the best detector, "WxH" in pixels."""
     reference_resolution: str

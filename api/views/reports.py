@@ -76,7 +76,7 @@ def report(session: Session, search: SearchRow) -> shown.Report:
             best.name,
             split,
             num_images,
-            [d[1] for d in differences if d[0].at == "own_best"],
+            [d[1] for d in differences if d[0].resolution == d[0].reference_resolution],
             finished_from=best.proposal.parent if best.role is TrialRole.FINISH else None,
         ),
         notes=[],
@@ -165,12 +165,17 @@ def _split(session: Session, search: SearchRow, best: TrialRow) -> tuple[FinalSp
 def _pairs(
     label: shown.Compared, best: TrialRow, other: TrialRow
 ) -> Iterator[tuple[str, _Point, _Point]]:
-    """Yield best and reference at the resolution of the best, and each at its own best."""
-    one = _Point("best", best, _own(best))
+    """Yield best and reference at the resolution of the best; if that of the reference is another,
+    also at that one, and each at its own."""
+    one, reference = _Point("best", best, _own(best)), _Point(label, other, _own(other))
     equal = _at(other, one.evaluation)
     if equal is not None:
         yield "equal_resolution", one, _Point(label, other, equal)
-    yield "own_best", one, _Point(label, other, _own(other))
+    if equal is None or equal.id != reference.evaluation.id:
+        same = _at(best, reference.evaluation)
+        if same is not None:
+            yield "reference_resolution", _Point("best", best, same), reference
+        yield "own_best", one, reference
 
 
 def _difference(
@@ -183,6 +188,7 @@ def _difference(
         ap, around = one.evaluation.ap - other.evaluation.ap, None
     compared = Difference(
         reference=_WORDS[label],
+        resolution=str(one.evaluation.resolution),
         ap=ap,
         interval=around,
         macs_ratio=one.evaluation.macs / other.evaluation.macs,

@@ -273,13 +273,6 @@ function interval(low, high) {
   return low === null ? "" : `${(low * 100).toFixed(1)} to ${(high * 100).toFixed(1)}`;
 }
 
-// One of each pair of differences where the best resolutions are equal anyway.
-function distinct(differences) {
-  const key = (each) => each.reference + each.reference_resolution;
-  return differences.filter((each, index) =>
-    differences.findIndex((other) => key(other) === key(each)) === index);
-}
-
 function showReport(report) {
   byId("report").hidden = false;
   byId("report-verdict").textContent = report.verdict;
@@ -288,7 +281,7 @@ function showReport(report) {
     number(measured && measured.ap * 100, 1), cell(measured && interval(measured.low, measured.high)),
     number(each.validation_ap * 100, 1), significant(each.macs / 1e9), number(each.latency_s * 1000, 1),
   ])));
-  fill("report-differences", distinct(report.differences).map((each) => row([
+  fill("report-differences", report.differences.map((each) => row([
     cell(each.reference.replaceAll("_", " ")), cell(`${each.resolution} against ${each.reference_resolution}`),
     number(each.ap * 100, 1), cell(interval(each.low, each.high)), number(each.macs_ratio, 2),
     cell(each.conclusion),

@@ -1,7 +1,7 @@
 """The report of a search for people: verdict, detectors, paired differences, notes."""
 
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from rich.console import Console
 from rich.table import Table
@@ -42,7 +42,7 @@ def print_report(to: Console, report: Report) -> None:
     )
     header = ("BEST AGAINST", "AT", "POINTS OF AP", "95 % INTERVAL", "MACS RATIO", "CONCLUSION")
     title = f"Paired differences on the {report.split} split"
-    to.print(_table(title, header, (_difference(each) for each in _distinct(report.differences))))
+    to.print(_table(title, header, (_difference(each) for each in report.differences)))
     if report.compared_teachers:
         to.print(
             f"Teachers were better than their students in {report.better_teachers} of "
@@ -88,16 +88,6 @@ def _difference(each: ReportedDifference) -> list[object]:
         f"{each.macs_ratio:.2f}",
         each.conclusion,
     ]
-
-
-def _distinct(differences: Iterable[ReportedDifference]) -> Iterator[ReportedDifference]:
-    """Yield differences; one of each pair where the best resolutions are equal anyway."""
-    seen = set()
-    for each in differences:
-        key = (each.reference, each.reference_resolution)
-        if key not in seen:
-            seen.add(key)
-            yield each
 
 
 def _table(title: str, header: Iterable[str], rows: Iterable[list[object]]) -> Table:

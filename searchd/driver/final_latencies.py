@@ -58,8 +58,8 @@ def best_name(ledger: Ledger) -> str | None:
 
 def detectors_to_time(scored: Sequence[TrialRow], best: str | None) -> list[Timed]:
     """Return the Pareto front of AP against MACs over all resolutions, and the base, the best, the
-    other finished detectors and the last control of each kind, each at its own best resolution and
-    at that of the best. Trials without weights are left out.
+    other finished detectors and the last control of each kind, each at the resolutions at which
+    one of them is at its best. Trials without weights are left out.
 
     Args:
         scored: The trials that succeeded, in the order in which they ended.
@@ -76,13 +76,12 @@ def detectors_to_time(scored: Sequence[TrialRow], best: str | None) -> list[Time
         *(row for role in CONTROL_ROLES for row in by_role[role][-1:]),
     ]
     own = [(row, row.best) for row in compared if row.best is not None]
+    resolutions = {at.resolution for _, at in own}
     equal = [
         (row, evaluation)
-        for found, at in own
-        if found.name == best
         for row in compared
         for evaluation in row.evaluations
-        if evaluation.resolution == at.resolution
+        if best is not None and evaluation.resolution in resolutions
     ]
     return list({point[1].id: point for point in chain(front, own, equal)}.values())
 

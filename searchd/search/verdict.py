@@ -28,10 +28,12 @@ class Conclusion(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """The best detector against a reference."""
+    """The best detector against a reference, both at one resolution."""
 
     reference: str
     """The reference in words, such as "the base"."""
+    resolution: str
+    """The resolution, "WxH"."""
     ap: float
     """AP of the best minus that of the reference, in [-1, 1]."""
     interval: Interval | None
@@ -54,7 +56,10 @@ class Difference:
         points = f"{100 * self.ap:+.1f} points of AP"
         macs = f"with {self.macs_ratio:.2f} x its MACs."
         if self.interval is None:
-            return f"Against {self.reference}: {points}, without an interval, {macs}"
+            return (
+                f"Against {self.reference} at {self.resolution}: {points}, without an interval, "
+                f"{macs}"
+            )
         low, high = 100 * self.interval.low, 100 * self.interval.high
         verb = {
             Conclusion.BETTER: "is better than",
@@ -62,7 +67,8 @@ class Difference:
             Conclusion.UNDECIDED: "cannot be distinguished from",
         }[self.conclusion]
         return (
-            f"It {verb} {self.reference}: {points}, 95 % interval {low:+.1f} to {high:+.1f}, {macs}"
+            f"It {verb} {self.reference} at {self.resolution}: {points}, 95 % interval {low:+.1f} "
+            f"to {high:+.1f}, {macs}"
         )
 
 
@@ -80,7 +86,8 @@ def verdict(
         best: Name of the trial that trained the best detector.
         split: "test" or "validation".
         num_images: Number of images of the split; None if nothing was measured after the search.
-        differences: The best against the base first, then against the controls.
+        differences: The best against the base first, then against the controls; each at the best
+            resolution of the best, and at that of the reference if it is another.
         finished_from: Name of the search trial that the best was finished from; None if it was not
             finished.
     """
@@ -106,7 +113,7 @@ def _summary(split: str, differences: Sequence[Difference]) -> str:
         return "A gain in AP over every reference is not shown; " + _saving(differences)
     if split != "test":
         return "A part of this gain may be selection."
-    if len(differences) == 1:
+    if len({each.reference for each in differences}) == 1:
         return "The search gained; without a control, longer training may explain the gain."
     return "The search gained."
 

@@ -54,11 +54,13 @@ def test_the_front_and_what_users_compare_it_with_are_timed_once_each(ledger: Le
         ("0", "96x96"),
         ("1", "64x64"),
         ("base", "96x96"),  # its best
+        ("base", "64x64"),  # the best of macs-control-1
         ("control-2", "96x96"),  # the last control's best
+        ("control-2", "64x64"),
         ("macs-control-1", "64x64"),  # its best
         ("macs-control-1", "96x96"),  # at the resolution of the best search trial
     }
-    assert len(chosen) == 7
+    assert len(chosen) == 9
 
 
 def test_every_finished_detector_is_timed_also_at_the_resolution_of_the_best(
@@ -79,6 +81,7 @@ def test_every_finished_detector_is_timed_also_at_the_resolution_of_the_best(
         ("finish-1", "96x96"),
         ("1", "64x64"),  # the cheapest point
         ("base", "96x96"),
+        ("base", "64x64"),
         ("finish-2", "64x64"),  # its best
         ("finish-2", "96x96"),  # at the resolution of the best
     }

@@ -10,7 +10,9 @@ from searchd.search.verdict import Conclusion, Difference, teacher_advice, verdi
 
 def against(reference: str, ap: float, low: float, high: float) -> Difference:
     around = Interval(low, high)
-    return Difference(reference=reference, ap=ap, interval=around, macs_ratio=0.5)
+    return Difference(
+        reference=reference, resolution="64x64", ap=ap, interval=around, macs_ratio=0.5
+    )
 
 
 BETTER = against("the base", 0.04, 0.01, 0.07)
@@ -18,7 +20,7 @@ ALSO_BETTER = against("the control", 0.03, 0.01, 0.05)
 UNDECIDED = against("the control", 0.01, -0.02, 0.04)
 WORSE = against("the control", -0.03, -0.05, -0.01)
 EXPENSIVE = replace(UNDECIDED, macs_ratio=1.0)
-UNKNOWN = Difference(reference="the control", ap=0.1, interval=None, macs_ratio=1.0)
+UNKNOWN = replace(EXPENSIVE, ap=0.1, interval=None)
 
 
 def test_an_interval_that_excludes_zero_decides() -> None:
@@ -34,8 +36,8 @@ def test_an_interval_that_excludes_zero_decides() -> None:
 
 def test_a_difference_is_one_sentence() -> None:
     assert WORSE.sentence == (
-        "It is worse than the control: -3.0 points of AP, 95 % interval -5.0 to -1.0, with 0.50 x "
-        "its MACs."
+        "It is worse than the control at 64x64: -3.0 points of AP, 95 % interval -5.0 to -1.0, "
+        "with 0.50 x its MACs."
     )
 
 
@@ -43,7 +45,7 @@ def test_a_difference_is_one_sentence() -> None:
     ("split", "differences", "expected"),
     [
         ("test", [BETTER, ALSO_BETTER], "The search gained."),
-        ("test", [BETTER], "without a control, longer training may explain the gain."),
+        ("test", [BETTER, BETTER], "without a control, longer training may explain the gain."),
         ("validation", [BETTER, ALSO_BETTER], "A part of this gain may be selection."),
         (
             "test",
@@ -61,7 +63,7 @@ def test_the_summary_claims_no_more_than_the_intervals_show(
     said = verdict("7", split, 40, differences)
 
     assert expected in said
-    assert said.startswith("The best detector is trial 7. It is better than the base")
+    assert said.startswith("The best detector is trial 7. It is better than the base at")
     assert said.endswith(
         f"of the {split} split (40 images), which "
         f"{'did not select' if split == 'test' else 'selected'} the best detector."
