@@ -90,9 +90,9 @@ def test_the_test_split_decides_and_its_intervals_are_shown(
         "95 % interval +6.6 to +9.3, with 0.50 x its MACs. It cannot be distinguished from the "
         "control (the base trained as long, without teacher) at 96x96: +0.1 points of AP, 95 % "
         "interval -1.3 to +1.4, with 0.50 x its MACs. A gain in AP over every reference is not "
-        "shown; nor is a loss, and the best needs only 0.50 x the MACs of the references or less. More images "
-        "narrow the intervals. Figures are of the test split (40 images), which did not select "
-        "the best detector."
+        "shown; nor is a loss, and the best needs only 0.50 x the MACs of the references or less. "
+        "More images narrow the intervals. Figures are of the test split (40 images), which did "
+        "not select the best detector."
     )
     labels = [(d["label"], d["trial"], d["measured"]["ap"]) for d in found["detectors"]]
     assert labels == [("base", "base", 0.42), ("best", "0", 0.5), ("control", "control-1", 0.499)]
