@@ -169,8 +169,8 @@ def _alternatives() -> Iterator[Row]:
     name = MethodName
     weights: Mapping[MethodName, tuple[float, ...]] = {
         name.FEATURE_IMITATION: (0.03, 0.1, 0.3),
-        name.FGD: (10, 100),
-        name.MGD: (10, 100),
+        name.FGD: (10, 100, 1000),
+        name.MGD: (10, 100, 1000),
         name.CWD: (1, 20),
         name.CKD: (0.1, 0.3, 3),
         name.SGFI: (0.3, 3),
@@ -181,9 +181,10 @@ def _alternatives() -> Iterator[Row]:
         name.DICOD_LOCALISATION: (0.05, 0.5),
         name.PROPOSAL_FEATURE: (0.3, 3),
     }
-    yield _row(
-        "icd, warmup_iterations 25", Taught(name=name.ICD, options={"warmup_iterations": 25})
-    )
+    for decoder_only in (0, 100):
+        options = {"warmup_iterations": 25, "decoder_only_iterations": decoder_only}
+        title = f", decoder_only_iterations {decoder_only}" if decoder_only else ""
+        yield _row(f"icd, warmup_iterations 25{title}", Taught(name=name.ICD, options=options))
     yield _row(
         "feature_imitation, ground_truth",
         Taught(name=name.FEATURE_IMITATION, options={"mask": "ground_truth"}),
