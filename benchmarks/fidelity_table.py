@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import isnan
 from typing import Any
 
-from scipy.stats import kendalltau
+from scipy.stats import kendalltau  # type: ignore[import-untyped]
 
 SHORT_EPOCHS, FINISHING_EPOCHS = 3, 24
 """Epochs of a search's trial, and of the training that follows it."""

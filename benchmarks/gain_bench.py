@@ -202,7 +202,8 @@ class Workbench:
         self, name: str, model: Any, found: Mapping[str, Any], started: float
     ) -> dict[str, Any]:
         """Measure a detector, store the result and return it."""
-        result = self.measured(model) | found | {"seconds": round(time.monotonic() - started)}
+        seconds = round(time.monotonic() - started)
+        result = {**self.measured(model), **found, "seconds": seconds}
         store(self.folder / f"{name}.json", result)
         say(f"{self.folder.name} {name}: {result['test']:.1%} in {result['seconds']} s")
         return result

@@ -12,10 +12,11 @@ from typing import Any
 
 import torch
 
-from benchmarks.gain_bench import LEARNERS, Workbench, lock, store, training_spec
+from benchmarks.gain_bench import LEARNERS, Workbench, lock, say, store, training_spec
 from benchmarks.gain_search import Search
 from benchmarks.gain_settings import LENGTHS, NUM_TRIALS, ROWS, SEARCH, Row
 from detection.distillation.distiller import Distiller, pair_of
+from detection.morphism import NothingToDo
 from detection.training import Training
 from searchd.domain.distillation_methods import MethodName
 from searchd.domain.distillation_plan import STUDENT_NAME, OrderAlgorithm
@@ -54,10 +55,10 @@ class Trainer:
         if row.policy is not None:
             model, found = Trials(self, row).run()
         elif row.search == "pruned":
-            joint = self.run(ROWS["joint"])
-            if joint is None:
+            pruned = self._pruned(row)
+            if pruned is None:
                 return None
-            model, found = Search(self, row).pruned(joint["macs"], joint["length"])
+            model, found = pruned
         elif row.search is not None:
             model, found = Search(self, row).run()
         else:
@@ -144,6 +145,18 @@ class Trainer:
             found = found | {"order": name}
             store(self.bench.folder / f"{row.name}, seed {self.seed}.json", found)
         return found
+
+    def _pruned(self, row: Row) -> tuple[Any, dict[str, Any]] | None:
+        """Return the base, pruned to the MACs of the best of `joint` and trained as long; None if
+        that was not run or has MACs that pruning channels cannot reach."""
+        joint = self.run(ROWS["joint"])
+        if joint is None:
+            return None
+        try:
+            return Search(self, row).pruned(joint["macs"], joint["length"])
+        except NothingToDo as error:
+            say(f"{row.name}, seed {self.seed} is not run: {error}")
+            return None
 
     def _score(self, row: Row, search: Row) -> dict[str, Any] | None:
         """Return the score of a search's best on validation and test images in place of AP."""

@@ -129,7 +129,7 @@ NONE, JOINT, GDETKD = "none", "Joint-DetNAS's three", "SGFI + CKD"
 RETINANET = "RetinaNet: "
 
 
-def _row(name: str, *methods: Taught | MethodName, against: str = NONE, **rest: Any) -> Row:
+def _row(name: str, *methods: Taught | MethodName, against: str | None = NONE, **rest: Any) -> Row:
     taught = tuple(m if isinstance(m, Taught) else Taught(name=m) for m in methods)
     return Row(name=name, against=against, methods=taught, **{"teachers": ("L",)} | rest)
 
@@ -237,8 +237,8 @@ def _orders() -> Iterator[Row]:
     two, three = "none > none", "none > none > none"
     yield _stage(two, NONE, NONE)
     yield _stage("L > L", two, "feature_matching", "L")
-    for order in permutations(("S", "M", "L"), 2):
-        yield _stage(" > ".join(order), two, _first(order[0]), order[1])
+    for first, second in permutations(("S", "M", "L"), 2):
+        yield _stage(f"{first} > {second}", two, _first(first), second)
     yield Row(name="chosen order of two", against=two, order="chosen")
     yield Row(name="reverse of the chosen order", against=two, order="reverse")
     for both in (("S", "L"), ("M", "L")):

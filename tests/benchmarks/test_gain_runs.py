@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from benchmarks import fidelity, gain_bench, gain_runs, gain_search
-from benchmarks.gain_bench import Workbench, lock
+from benchmarks.gain_bench import Workbench, lock, store
 from benchmarks.gain_runs import Trainer
+from benchmarks.gain_search import Search
 from benchmarks.gain_settings import ROWS, Data, SearchSettings
 from searchd.domain.detector import Family
+from searchd.domain.distillation_plan import STUDENT_NAME
 from searchd.domain.resolution import Resolution
 
 TINY = Data(resolution=Resolution(64, 64), num_classes=4, num_train=8, num_validation=2, num_test=2)
@@ -18,7 +20,7 @@ TINY = Data(resolution=Resolution(64, 64), num_classes=4, num_train=8, num_valid
 
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workbench:
-    """Eight images, and trainings of one epoch."""
+    """A few images, and trainings of one epoch."""
     monkeypatch.setattr(gain_bench, "DATA", {"tiny": TINY})
     monkeypatch.setattr(gain_bench, "STUDENT_EPOCHS", dict.fromkeys(Family, 1))
     monkeypatch.setattr(gain_bench, "TEACHER_EPOCHS", 1)
@@ -59,28 +61,59 @@ def test_a_lock_is_held_by_one_and_then_free(tmp_path: Path) -> None:
         assert later
 
 
-def test_each_trial_has_the_teacher_of_its_policy(bench: Workbench) -> None:
+def test_each_trial_has_the_teacher_of_its_policy(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gain_runs, "NUM_TRIALS", 2)
+    costs = {STUDENT_NAME: {"S": 0.3, "M": 0.1, "L": 0.2}}
+    monkeypatch.setattr(Workbench, "costs_of", lambda *_: costs)
+
     fixed = Trainer(bench, 0).run(ROWS["fixed teacher"])
     nearest = Trainer(bench, 0).run(ROWS["nearest teacher"])
 
     assert fixed is not None
-    assert [trial["teacher"] for trial in fixed["trials"]] == ["L"] * 4
+    assert [trial["teacher"] for trial in fixed["trials"]] == ["L", "L"]
     assert nearest is not None
-    assert {trial["teacher"] for trial in nearest["trials"]} <= {"S", "M", "L"}
+    assert [trial["teacher"] for trial in nearest["trials"]] == ["M", "M"]
 
 
-def test_the_pipeline_has_the_macs_and_the_length_of_the_search(
+def test_the_row_of_the_chosen_order_is_that_of_its_teachers(
     bench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = SearchSettings(num_trials=2, frozen_trials=0)
-    monkeypatch.setattr(gain_search, "SEARCH", settings)
+    costs = {STUDENT_NAME: {"L": 0.5}, "S": {"L": 0.4}, "M": {"L": 0.2}}
+    store(bench.folder / "costs, seed 0.json", costs)
+    monkeypatch.setattr(Workbench, "teacher", lambda *_: None)
+    for name, ap in (("S", 0.3), ("M", 0.4), ("L", 0.5)):
+        store(bench.folder / f"teacher {name}.json", {"validation": ap})
+    for name, ap in (("M > L", 0.6), ("L > M", 0.55)):
+        store(bench.folder / f"{name}, seed 0.json", {"test": ap})
+    for name in ("M", "feature_matching"):  # the orders' first stages
+        store(bench.folder / f"{name}, seed 0.json", {})
+
+    chosen = Trainer(bench, 0).run(ROWS["chosen order of two"])
+    reverse = Trainer(bench, 0).run(ROWS["reverse of the chosen order"])
+
+    assert chosen == {"test": 0.6, "order": "M > L"}
+    assert reverse == {"test": 0.55, "order": "L > M"}
+
+
+def test_the_pipeline_is_trained_as_long_as_the_search_found(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gain_search, "SEARCH", SearchSettings(num_trials=1))
     joint = Trainer(bench, 0).run(ROWS["joint"])
     pipeline = Trainer(bench, 0).run(ROWS["pipeline"])
 
     assert joint is not None
     assert pipeline is not None
-    assert pipeline["length"] == joint["length"] <= 2
-    assert pipeline["macs"] == pytest.approx(min(1.0, joint["macs"]), rel=0.02)
+    assert (joint["length"], pipeline["length"]) == (1, 1)
+    assert (joint["macs"], pipeline["macs"]) == (1.0, 1.0)  # trial 0 edits nothing
+
+
+def test_the_base_is_pruned_at_once_to_the_macs_of_the_search(bench: Workbench) -> None:
+    search = Search(Trainer(bench, 0), ROWS["prune only"])
+    _, found = search.pruned(0.95, length=1)
+    assert found["macs"] == pytest.approx(0.95, rel=0.02)
 
 
 def test_architectures_of_the_fidelity_are_drawn_from_their_number(bench: Workbench) -> None:
