@@ -65,6 +65,8 @@ def test_each_trial_has_the_teacher_of_its_policy(
     bench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gain_runs, "NUM_TRIALS", 2)
+    monkeypatch.setattr(Workbench, "teacher", lambda *_: None)
+    monkeypatch.setattr(Trainer, "train", lambda *_: ({}, {}))  # the choices need no training
     costs = {STUDENT_NAME: {"S": 0.3, "M": 0.1, "L": 0.2}}
     monkeypatch.setattr(Workbench, "costs_of", lambda *_: costs)
 
