@@ -51,7 +51,10 @@ class Trainer:
             return self._order(row)
         if row.score_of is not None:
             return self._score(row, ROWS[row.score_of])
-        started = time.monotonic()
+        self.bench.student(row.family, self.seed)
+        for name in row.teachers:
+            self.bench.teacher(name)
+        started = time.monotonic()  # without what all rows share
         if row.policy is not None:
             model, found = Trials(self, row).run()
         elif row.search == "pruned":
