@@ -129,8 +129,18 @@ NONE, JOINT, GDETKD = "none", "Joint-DetNAS's three", "SGFI + CKD"
 RETINANET = "RetinaNet: "
 
 
+BATCH_OPTIONS: Mapping[MethodName, Mapping[str, Any]] = {MethodName.CKD: {"queue_size": 4096}}
+"""Options that stand for the shipped defaults where those count batches of the papers: CKD's queue
+holds ten batches of 16 images there, and about as many of 8 images with 64 regions here."""
+
+
+def _taught(method: Taught | MethodName) -> Taught:
+    found = method if isinstance(method, Taught) else Taught(name=method)
+    return replace(found, options={**BATCH_OPTIONS.get(found.name, {}), **found.options})
+
+
 def _row(name: str, *methods: Taught | MethodName, against: str | None = NONE, **rest: Any) -> Row:
-    taught = tuple(m if isinstance(m, Taught) else Taught(name=m) for m in methods)
+    taught = tuple(map(_taught, methods))
     return Row(name=name, against=against, methods=taught, **{"teachers": ("L",)} | rest)
 
 
