@@ -18,7 +18,8 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.paired_runs import arms, detector, make_classifier
+from benchmarks.gain_bench import make_classifier
+from benchmarks.paired_runs import arms, detector
 from benchmarks.training_step import ratios
 from detection.build import build_detector
 from detection.data.coco import CocoSplit

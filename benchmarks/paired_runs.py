@@ -1,17 +1,12 @@
-"""The detectors, data and methods that the distillation benchmarks compare."""
+"""The detectors and methods that the distillation benchmarks compare."""
 
-from pathlib import Path
 from typing import Any
 
-from detection.crop_classifier import save
-from detection.crop_classifier_training import ClassifierTraining
-from detection.data.crops import CropSplit
 from searchd.domain.architecture import preset
 from searchd.domain.detector import Detector, Family
 from searchd.domain.distillation_methods import JOINT_DETNAS, MethodName
 from searchd.domain.method_fit import fitting, traits
 from searchd.spec import MethodSpec
-from searchd.spec.classifier import ClassifierSpec
 
 NUM_CLASSES = 4
 G_DETKD = {
@@ -72,21 +67,3 @@ def arms(
         map(method, G_DETKD[student.family.two_stage])
     )
     return found
-
-
-def make_classifier(crops: CropSplit, folder: Path, *, epochs: int) -> str:
-    """Train a small crop classifier for DICOD's methods, and store it in the folder."""
-    spec = ClassifierSpec(
-        backbone="resnet18",
-        base_channels=8,
-        input_size=32,
-        epochs=epochs,
-        milestones=(),
-        learning_rate=0.05,
-        batch_size=32,
-    )
-    training = ClassifierTraining(spec, crops)
-    for _ in training.run():
-        pass
-    save(training.classifier, str(folder), accuracy=None)
-    return str(folder)

@@ -1,0 +1,50 @@
+"""How well the score of a short training ranks architectures: Kendall's tau, and its lines of the
+table of gains. Imports no detector."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import isnan
+from typing import Any
+
+from scipy.stats import kendalltau  # type: ignore[import-untyped]
+
+SHORT_EPOCHS, FINISHING_EPOCHS = 3, 24
+"""Epochs of a search's trial, and of the training that follows it."""
+NUM_ARCHITECTURES = 20
+"""Smallest number of architectures that tau is given for."""
+
+
+def tau(short: Sequence[float], finished: Sequence[float]) -> float | None:
+    """Return Kendall's tau-b of two scores of the same architectures, in [-1, 1]: 1 if both rank
+    them alike. None if it is not defined, as where all scores are equal."""
+    found = float(kendalltau(short, finished).statistic)
+    return None if isnan(found) else found
+
+
+def fidelity_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the section of the page; see `benchmarks.fidelity` for the rows."""
+    if not rows:
+        yield "Not run."
+        return
+    yield (
+        f"Architectures drawn by the search's own edits from a trained base on shapes-96, each "
+        f"trained for {SHORT_EPOCHS} epochs as a trial, scored on validation images, and then for "
+        f"{FINISHING_EPOCHS} more. Kendall's tau of the scores tells how often the short training "
+        "ranks two architectures as the finished one does."
+    )
+    yield ""
+    yield _summary(rows)
+    yield ""
+    yield "| | edits | MACs of the base | score after the trial | finished | AP finished, test |"
+    yield "|---|---|---|---|---|---|"
+    for row in rows:
+        yield (
+            f"| {row['number']} | {row['edits']} | {row['macs']:.0%} | {100 * row['short']:.1f} | "
+            f"{100 * row['finished']:.1f} | {100 * row['test']:.1f} |"
+        )
+
+
+def _summary(rows: Sequence[Mapping[str, Any]]) -> str:
+    found = tau([row["short"] for row in rows], [row["finished"] for row in rows])
+    shown = "not defined" if found is None else f"{found:.2f}"
+    few = "" if len(rows) >= NUM_ARCHITECTURES else f" ({NUM_ARCHITECTURES} are registered)"
+    return f"Kendall's tau: **{shown}** over {len(rows)} architectures{few}."
