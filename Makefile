@@ -13,7 +13,7 @@ FUZZ_EXAMPLES ?= 50
 # Tests that share fixtures stay together: see tests/conftest.py.
 PARALLEL ?= -n auto --dist loadgroup --no-loadscope-reorder
 
-.PHONY: help install demo demo-pool test test-fast chaos fuzz check format coverage clean
+.PHONY: help install demo demo-pool test test-fast chaos matrix fuzz check format coverage clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -31,10 +31,13 @@ test: install  ## Run all tests that need no GPU
 	@$(BIN)/python -m pytest $(PARALLEL) $(TEST_ARGS)
 
 test-fast: install  ## Run the tests that start neither Ray nor the service
-	@$(BIN)/python -m pytest $(PARALLEL) -m "not e2e and not gpu and not chaos" $(TEST_ARGS)
+	@$(BIN)/python -m pytest $(PARALLEL) -m "not e2e and not gpu and not chaos and not matrix" $(TEST_ARGS)
 
 chaos: install  ## Run the fault matrix: kill, freeze or disconnect every part of a service; up to 20 minutes
 	@SEARCHD_CHAOS_STRICT=1 $(BIN)/python -m pytest tests/chaos -m "chaos or e2e" --log-cli-level=INFO $(TEST_ARGS)
+
+matrix: install  ## Export every detector family with every block kind as ONNX; about ten minutes
+	@$(BIN)/python -m pytest tests/detection/deployment -m matrix $(TEST_ARGS)
 
 fuzz: install  ## Run the property tests at full strength, thousands of API requests among them
 	@SEARCHD_FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest -m "fuzz or hypothesis" \

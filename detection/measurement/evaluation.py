@@ -79,14 +79,37 @@ def score(split: CocoSplit, detections: list[Detection]) -> AveragePrecision:
     Raises:
         DataError: A detection is of an image that the split does not have.
     """
-    truth = COCO(split.ground_truth())
-    found = truth.loadRes(renumbered(split, detections))
-    evaluation = COCOeval_faster(truth, found, "bbox", print_function=_silent)
-    evaluation.run()
+    evaluation = _evaluated(split, detections)
     ap, ap50, ap75, small, medium, large = (float(value) for value in evaluation.stats[:6])
     return AveragePrecision(
         ap=ap, ap50=ap50, ap75=ap75, ap_small=small, ap_medium=medium, ap_large=large
     )
+
+
+def class_aps(split: CocoSplit, detections: list[Detection]) -> dict[str, float]:
+    """Compute COCO's AP of each class on all images of the split, by the name of the class.
+
+    Returns:
+        APs in [0, 1]; -1, as in COCO, of a class without objects.
+
+    Raises:
+        DataError: A detection is of an image that the split does not have.
+    """
+    precision = _evaluated(split, detections).eval["precision"][:, :, :, 0, -1]  # IoU, recall, K
+    aps = {}
+    for label, name in enumerate(split.class_names):
+        known = precision[:, :, label]
+        known = known[known > -1]
+        aps[name] = float(known.mean()) if known.size else -1.0
+    return aps
+
+
+def _evaluated(split: CocoSplit, detections: list[Detection]) -> COCOeval_faster:
+    truth = COCO(split.ground_truth())
+    found = truth.loadRes(renumbered(split, detections))
+    evaluation = COCOeval_faster(truth, found, "bbox", print_function=_silent)
+    evaluation.run()
+    return evaluation
 
 
 def _predict_batch(model: BaseDetector, split: CocoSplit, batch: Batch) -> list[Detection]:

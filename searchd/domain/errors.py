@@ -11,6 +11,7 @@ SearchdError
 ├── ArtifactError                           a stored file is missing or its SHA-256 differs
 │   └── CollectedError                      garbage collection removed the file
 ├── CheckpointError                         a user's checkpoint is unreadable or does not fit
+├── ParityError                             an export does not find what its detector finds
 ├── ClusterUnreachableError                 Ray does not answer
 └── DataError                               a data set breaks a rule; names the file and the record
 """
@@ -67,6 +68,11 @@ class CollectedError(ArtifactError):
 
 class CheckpointError(SearchdError):
     """A user's checkpoint cannot be read, or is not of a detector that can be searched."""
+
+
+class ParityError(SearchdError):
+    """An exported detector does not find what the detector finds. The message names the image and
+    the difference."""
 
 
 class ClusterUnreachableError(SearchdError):

@@ -1,0 +1,1 @@
+"""Writes trained detectors in formats that run without this project, and proves that they agree."""

@@ -1,0 +1,155 @@
+"""Proves that an export finds what its detector finds, and measures both on the data set."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain, islice
+
+from mmdet.models import BaseDetector, TwoStageDetector
+
+from detection.data.coco import CocoSplit
+from detection.deployment.exported import Exported, Found, Request
+from detection.deployment.images import Input, boxes_in_image, prepared
+from detection.deployment.parity import (
+    Difference,
+    Thresholds,
+    check_ap,
+    check_detections,
+    difference,
+    raw_difference,
+)
+from detection.deployment.torch_runner import TorchRunner
+from detection.measurement.evaluation import AveragePrecision, Detection, class_aps, score
+
+NUM_COMPARED = 32
+"""Number of images on which outputs before the selection of boxes are compared, too."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitAps:
+    """AP on a split."""
+
+    total: AveragePrecision
+    by_class: dict[str, float]
+    """AP in [0, 1] of each class; -1 of a class without objects."""
+    num_images: int
+    """Number of images of the split."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """How an export compares with its detector."""
+
+    num_images: int
+    """Number of images that both detected on."""
+    raw: float
+    """Largest difference of raw outputs, over the larger of 1 and the output."""
+    detections: Difference
+    aps: SplitAps
+    """APs of the export on the validation split."""
+    torch_ap: float
+    """AP of the detector on the same images."""
+    example: Input
+    """The first image."""
+
+
+def compare(
+    model: BaseDetector,
+    exported: Exported,
+    request: Request,
+    validation: CocoSplit,
+    train: CocoSplit,
+) -> Comparison:
+    """Compare on all validation images; on training images too, if those are fewer than
+    `NUM_COMPARED`.
+
+    Args:
+        model: The detector in eval mode, on the CPU.
+        exported: Its export.
+        request: What was written.
+        validation: The split that AP is measured on.
+        train: The split of further images.
+
+    Raises:
+        ParityError: They differ; the message names the image and the difference.
+        DataError: An image cannot be read.
+    """
+    reference, thresholds = TorchRunner(model), thresholds_of(model)
+    chosen = list(_chosen(validation, train))
+    raw, found = 0.0, Difference()
+    theirs: list[Detection] = []
+    ours: list[Detection] = []
+    for number, (split, index) in enumerate(chosen):
+        image, name = inputs(split, index, request), str(split.records[index].path)
+        if number < NUM_COMPARED:
+            raw = max(raw, raw_difference(reference, exported.runner, image.pixels, name))
+        expected, seen = reference.detect(image.pixels), exported.runner.detect(image.pixels)
+        found = found.joined(difference(expected, seen, thresholds, name))
+        if split is validation:
+            theirs += detections(expected, image, split, index)
+            ours += detections(seen, image, split, index)
+    check_detections(found, thresholds)
+    aps, torch_ap = _aps(validation, ours), score(validation, theirs).ap
+    check_ap(torch_ap, aps.total.ap)
+    return Comparison(
+        num_images=len(chosen),
+        raw=raw,
+        detections=found,
+        aps=aps,
+        torch_ap=torch_ap,
+        example=inputs(*chosen[0], request),
+    )
+
+
+def measure_aps(exported: Exported, request: Request, split: CocoSplit) -> SplitAps:
+    """Return the APs of an export on a split."""
+    found: list[Detection] = []
+    for index in range(len(split)):
+        image = inputs(split, index, request)
+        found += detections(exported.runner.detect(image.pixels), image, split, index)
+    return _aps(split, found)
+
+
+def inputs(split: CocoSplit, index: int, request: Request) -> Input:
+    """Return an image of a split as an export takes it."""
+    fixed = request.size is not None
+    return prepared(split.image(index), request.size or request.resolution, fixed=fixed)
+
+
+def detections(found: Found, image: Input, split: CocoSplit, index: int) -> Iterator[Detection]:
+    """Yield detections in COCO's result format."""
+    boxes = boxes_in_image(found, image.scale)
+    for (left, top, right, bottom), value, label in zip(
+        boxes.tolist(), found.scores.tolist(), found.labels.tolist(), strict=True
+    ):
+        yield {
+            "image_id": split.records[index].image_id,
+            "category_id": split.category_ids[label],
+            "bbox": [left, top, right - left, bottom - top],
+            "score": value,
+        }
+
+
+def thresholds_of(model: BaseDetector) -> Thresholds:
+    """Return where a detector selects boxes at its end."""
+    has_regions = isinstance(model, TwoStageDetector)
+    config = model.test_cfg.rcnn if has_regions else model.test_cfg
+    return Thresholds(
+        score=config.score_thr,
+        iou=config.nms.iou_threshold,
+        max_detections=config.max_per_img,
+        has_regions=has_regions,
+    )
+
+
+def _chosen(validation: CocoSplit, train: CocoSplit) -> Iterator[tuple[CocoSplit, int]]:
+    further = max(0, NUM_COMPARED - len(validation))
+    return chain(
+        ((validation, index) for index in range(len(validation))),
+        islice(((train, index) for index in range(len(train))), further),
+    )
+
+
+def _aps(split: CocoSplit, found: list[Detection]) -> SplitAps:
+    return SplitAps(
+        total=score(split, found), by_class=class_aps(split, found), num_images=len(split)
+    )

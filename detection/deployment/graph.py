@@ -1,0 +1,75 @@
+"""A detector as one function of tensors: from the pixels of images to boxes, scores and labels.
+
+It computes what mmdet's `predict` computes, in a form that can be traced: every image has the same
+number of candidates, those that do not count have the score `LEFT_OUT`, and anchors follow from the
+sizes of the features. Thresholds, and how many boxes are kept where, are those of mmdet's config.
+
+Shapes: B images of H x W pixels, D detections per image.
+"""
+
+from typing import NamedTuple
+
+import torch
+from mmdet.models import BaseDetector, TwoStageDetector
+from torch import Tensor, nn
+from torch.nn import functional
+
+from detection.deployment.candidates import Candidates, Size
+from detection.deployment.one_stage import OneStageTail
+from detection.deployment.two_stage import TwoStageTail
+from detection.families import PIXEL_MEAN, PIXEL_STD, SIZE_DIVISOR
+
+
+class GraphOutputs(NamedTuple):
+    """What a `DetectorGraph` returns."""
+
+    boxes: Tensor
+    """B x D x 4, xyxy in pixels of the input, by falling score; 0 after the last detection."""
+    scores: Tensor
+    """B x D, in [0, 1]; 0 after the last detection of an image."""
+    labels: Tensor
+    """B x D, int64, in the order of the data set's classes; -1 after the last detection."""
+    raw: list[Tensor]
+    """Outputs of the one-stage head or the RPN before any selection."""
+
+
+class DetectorGraph(nn.Module):
+    """A detector of any family in the form that is exported."""
+
+    def __init__(self, model: BaseDetector) -> None:
+        """
+        Args:
+            model: The detector in eval mode. Its modules are shared, not copied.
+        """
+        super().__init__()
+        self.backbone, self.neck = model.backbone, model.neck
+        is_two_stage = isinstance(model, TwoStageDetector)
+        self.tail = TwoStageTail(model) if is_two_stage else OneStageTail(model)
+        self.register_buffer("mean", torch.tensor(PIXEL_MEAN)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(PIXEL_STD)[:, None, None], persistent=False)
+
+    def forward(self, images: Tensor) -> GraphOutputs:
+        """Detect.
+
+        Args:
+            images: B x 3 x H x W, float, RGB, 0 to 255.
+        """
+        height, width = images.shape[-2:]
+        levels = self.neck(self.backbone(self._prepared(images)))
+        found, raw = self.tail(levels, Size(height=height, width=width))
+        return GraphOutputs(*_cleared(found), raw)
+
+    def _prepared(self, images: Tensor) -> Tensor:
+        """Normalise, and pad with zeros on the right and below."""
+        height, width = images.shape[-2:]
+        normalised = (images - self.get_buffer("mean")) / self.get_buffer("std")
+        return functional.pad(normalised, (0, -width % SIZE_DIVISOR, 0, -height % SIZE_DIVISOR))
+
+
+def _cleared(found: Candidates) -> tuple[Tensor, Tensor, Tensor]:
+    counts = found.counts
+    return (
+        torch.where(counts[..., None], found.boxes, 0.0),
+        torch.where(counts, found.scores, 0.0),
+        torch.where(counts, found.groups, -1),
+    )

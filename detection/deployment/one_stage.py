@@ -1,0 +1,69 @@
+"""RetinaNet and FCOS from their features to detections, to be traced; see `graph`."""
+
+from collections.abc import Sequence
+
+from mmdet.models import BaseDetector
+from torch import Tensor, nn
+
+from detection.deployment.candidates import (
+    Candidates,
+    Size,
+    at,
+    best,
+    from_deltas,
+    from_distances,
+    joined,
+    left_out_unless,
+    suppressed,
+    without_empty,
+)
+from detection.deployment.grids import AnchorGrids, centres, in_rows
+
+
+class OneStageTail(nn.Module):
+    """The head of a RetinaNet or FCOS, with the choice of boxes as in its `test_cfg`."""
+
+    def __init__(self, model: BaseDetector) -> None:
+        super().__init__()
+        self.head = model.bbox_head
+        self.config = model.test_cfg
+        is_anchor_based = hasattr(self.head.prior_generator, "base_anchors")
+        self.anchors = AnchorGrids(self.head.prior_generator) if is_anchor_based else None
+
+    def forward(self, levels: Sequence[Tensor], size: Size) -> tuple[Candidates, list[Tensor]]:
+        """Return the detections, and the outputs of the head before any selection."""
+        outputs = self.head(levels)
+        per_level = zip(*outputs, strict=True)
+        found = [
+            self._candidates(number, list(each), size) for number, each in enumerate(per_level)
+        ]
+        kept = suppressed(
+            without_empty(joined(found)),
+            iou=self.config.nms.iou_threshold,
+            max_kept=self.config.max_per_img,
+        )
+        return kept, [tensor for kind in outputs for tensor in kind]
+
+    def _candidates(self, level: int, outputs: list[Tensor], size: Size) -> Candidates:
+        classes = self.head.cls_out_channels
+        logits, regression, *centerness = outputs
+        scores = in_rows(logits, classes).sigmoid().flatten(1)  # B x (cells * K)
+        likely = left_out_unless(scores > self.config.score_thr, scores)
+        scores, places = best(likely, self.config.nms_pre)
+        cells, labels = places // classes, places % classes
+        boxes = self._boxes(level, in_rows(regression, 4), cells, regression, size)
+        if centerness:
+            factors = in_rows(centerness[0], 1).sigmoid().squeeze(2).gather(1, cells)
+            scores = left_out_unless(scores > 0, scores * factors)
+        return Candidates(boxes=boxes, scores=scores, groups=labels)
+
+    def _boxes(
+        self, level: int, regression: Tensor, cells: Tensor, feature: Tensor, size: Size
+    ) -> Tensor:
+        chosen = at(regression, cells)
+        if self.anchors is not None:
+            anchors = self.anchors(level, feature)
+            return from_deltas(anchors[cells], chosen, self.head.bbox_coder.stds, size)
+        stride = self.head.prior_generator.strides[level][0]
+        points = centres(feature, stride, self.head.prior_generator.offset)
+        return from_distances(points[cells], chosen, size)

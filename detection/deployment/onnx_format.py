@@ -1,0 +1,154 @@
+"""Writes a detector as one ONNX file, from pixels to boxes, and runs it in onnxruntime.
+
+Input: `images`, float32, B x 3 x H x W, RGB, 0 to 255. Outputs: `boxes`, `scores` and `labels` as
+`detection.deployment.graph.GraphOutputs` describes them. B may have any value, and so may H and W
+unless the request fixes them.
+"""
+
+import json
+import warnings
+from pathlib import Path
+from shutil import copyfile
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from mmdet.models import BaseDetector
+from numpy.typing import NDArray
+from torch.export import Dim
+
+from detection.deployment import onnx_predict
+from detection.deployment.exported import Exported, Found, Pixels, Request
+from detection.deployment.graph import DetectorGraph
+from detection.deployment.operators import OPSET, TRANSLATIONS
+from detection.families import PIXEL_MEAN
+from searchd.domain.errors import InvalidValueError
+
+INPUT = "images"
+OUTPUTS = ("boxes", "scores", "labels")
+MODEL_FILE = "model.onnx"
+_TRACED = (128, 160)
+"""Height and width of the images that a graph for any size is traced with."""
+
+
+class OnnxRunner:
+    """Runs an ONNX graph in onnxruntime on the CPU."""
+
+    def __init__(self, model: bytes, *, num_threads: int) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = num_threads
+        options.inter_op_num_threads = 1
+        self._session = onnxruntime.InferenceSession(
+            model, options, providers=["CPUExecutionProvider"]
+        )
+        self._raw = [each.name for each in self._session.get_outputs()[len(OUTPUTS) :]]
+
+    @property
+    def software(self) -> str:
+        """onnxruntime and its version."""
+        return f"onnxruntime {onnxruntime.__version__}"
+
+    def detect(self, images: Pixels) -> Found:
+        """Detect on one image."""
+        boxes, scores, labels = self._session.run(OUTPUTS, {INPUT: images})
+        counts = labels[0] >= 0
+        return Found(boxes=boxes[0][counts], scores=scores[0][counts], labels=labels[0][counts])
+
+    def raw(self, images: Pixels) -> list[NDArray[np.float32]]:
+        """Return the outputs of the one-stage head or the RPN, which the checked graph has."""
+        found: list[NDArray[np.float32]] = self._session.run(self._raw, {INPUT: images})
+        return found
+
+
+def write(model: BaseDetector, folder: Path, request: Request) -> Exported:
+    """Write `model.onnx`, and the program `predict.py` that runs it.
+
+    Args:
+        model: The detector in eval mode, on the CPU.
+        folder: An existing folder.
+        request: What is written.
+
+    Raises:
+        InvalidValueError: The detector has an operator that is not exported.
+    """
+    _check(model)
+    checked = traced(model, request)
+    _forget_sources(checked)
+    _describe(checked, request)
+    shipped = without_raw_outputs(checked)
+    onnx.checker.check_model(shipped, full_check=True)
+    path = folder / MODEL_FILE
+    path.write_bytes(shipped.SerializeToString())
+    program = folder / "predict.py"
+    copyfile(onnx_predict.__file__, program)
+    runner = OnnxRunner(checked.SerializeToString(), num_threads=request.num_threads)
+    return Exported(model=path, runner=runner, programs=(program,))
+
+
+def traced(model: BaseDetector, request: Request) -> onnx.ModelProto:
+    """Return the graph, whose outputs are `OUTPUTS` and then the raw outputs of the head."""
+    size = request.size
+    height, width = _TRACED if size is None else (size.height, size.width)
+    # Two images: torch takes the size 1 for a constant.
+    example = torch.zeros(2, 3, height, width)
+    axes: dict[int, Any] = {0: Dim("batch")}
+    if size is None:
+        axes |= {2: Dim("height", min=1), 3: Dim("width", min=1)}
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")  # torch's exporter warns of its own code
+        program = torch.onnx.export(
+            DetectorGraph(model).eval(),
+            (example,),
+            dynamo=True,
+            input_names=[INPUT],
+            output_names=list(OUTPUTS),
+            dynamic_shapes=(axes,),
+            opset_version=OPSET,
+            custom_translation_table=dict(TRANSLATIONS),
+            external_data=False,
+            verbose=False,
+        )
+    assert program is not None  # dynamo returns a program
+    graph: onnx.ModelProto = program.model_proto
+    return graph
+
+
+def without_raw_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a copy of a graph that returns detections only."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    del copy.graph.output[len(OUTPUTS) :]
+    return copy
+
+
+def _check(model: BaseDetector) -> None:
+    for module in model.backbone.modules():
+        if "Deform" in type(module).__name__:
+            raise InvalidValueError(
+                "a detector with deformable convolutions cannot be exported as ONNX; export it for "
+                "mmdet (searchd search export), or search without them"
+            )
+
+
+def _forget_sources(model: onnx.ModelProto) -> None:
+    """Remove what torch notes of each node: lines and paths of the code on this machine, which can
+    take more space than the weights."""
+    graph = model.graph
+    for each in (model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output):
+        each.ClearField("metadata_props")
+        each.ClearField("doc_string")
+
+
+def _describe(model: onnx.ModelProto, request: Request) -> None:
+    """Store in the file what a program needs to use it."""
+    resolution = request.size or request.resolution
+    values = {
+        "class_names": list(request.class_names),
+        "resolution": [resolution.width, resolution.height],
+        "fixed": request.size is not None,
+        "fill": list(PIXEL_MEAN),
+    }
+    onnx.helper.set_model_props(model, {name: json.dumps(value) for name, value in values.items()})
+    model.producer_name = "searchd"

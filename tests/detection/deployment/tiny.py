@@ -1,0 +1,109 @@
+"""Small detectors of every family and block kind that find something without training."""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from mmdet.models import BaseDetector, CascadeRCNN, FasterRCNN, RetinaNet
+from numpy.typing import NDArray
+
+from detection.build import Student, build_detector, load_student
+from detection.deployment.exported import Pixels, Request
+from searchd.domain.architecture import Architecture, BlockKind, with_implied_shortcuts
+from searchd.domain.detector import Detector, Family
+from searchd.domain.export_formats import Precision
+from searchd.domain.resolution import Resolution
+
+NAMES = ("circle", "square", "triangle")
+SMALL = Resolution(96, 80)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A block kind, and the groups of its 3x3 convolution."""
+
+    kind: BlockKind
+    groups: int = 1
+
+    def __str__(self) -> str:
+        return "grouped" if self.groups > 1 else self.kind.value
+
+
+KINDS = (
+    Kind(BlockKind.BASIC),
+    Kind(BlockKind.BOTTLENECK),
+    Kind(BlockKind.BOTTLENECK, groups=4),
+    Kind(BlockKind.INVERTED_RESIDUAL),
+)
+_WIDTHS: dict[BlockKind, list[tuple[int, ...]]] = {
+    BlockKind.BASIC: [(8, 8), (12, 12), (16, 16), (16, 16)],
+    BlockKind.BOTTLENECK: [(8, 8, 16), (8, 8, 16), (16, 16, 24), (16, 16, 24)],
+    BlockKind.INVERTED_RESIDUAL: [(8, 8), (16, 12), (24, 16), (24, 16)],
+}
+
+
+def architecture(kind: Kind) -> Architecture:
+    """One block in each stage."""
+    widths = [[each] for each in _WIDTHS[kind.kind]]
+    return with_implied_shortcuts(kind.kind, widths, groups=kind.groups, stem_channels=8)
+
+
+@cache
+def student(family: Family, kind: Kind = KINDS[0]) -> Student:
+    """A detector whose random classifiers find a lot."""
+    torch.manual_seed(0)
+    detector = Detector(
+        architecture=architecture(kind),
+        num_classes=len(NAMES),
+        family=family,
+        neck_channels=16,
+        head_channels=32,
+        tower_channels=16,
+        tower_convs=1,
+        anchor_scale=4,
+        finest_roi_scale=8,
+        num_proposals=50,
+    )
+    model = build_detector(detector)
+    for layer in _classifiers(model):
+        torch.nn.init.normal_(layer.weight, std=1.0)
+        torch.nn.init.zeros_(layer.bias)
+    return Student(detector=detector, weights=model.state_dict())
+
+
+def model(family: Family, kind: Kind = KINDS[0]) -> BaseDetector:
+    """The detector in eval mode."""
+    return load_student(student(family, kind)).eval().requires_grad_(False)
+
+
+def request(**values: Any) -> Request:
+    defaults: dict[str, Any] = {
+        "precision": Precision.FP32,
+        "size": None,
+        "resolution": SMALL,
+        "class_names": NAMES,
+    }
+    return Request(**defaults | values)
+
+
+def noise(width: int, height: int, *, seed: int = 0) -> Pixels:
+    """An image of smooth noise, 1 x 3 x height x width."""
+    random = np.random.default_rng(seed)
+    coarse: NDArray[np.float32] = random.uniform(0, 255, (1, 3, 8, 8)).astype(np.float32)
+    return torch.nn.functional.interpolate(
+        torch.from_numpy(coarse), size=(height, width), mode="bilinear"
+    ).numpy()
+
+
+def _classifiers(built: BaseDetector) -> list[Any]:
+    match built:
+        case CascadeRCNN():
+            return [head.fc_cls for head in built.roi_head.bbox_head]
+        case FasterRCNN():
+            return [built.roi_head.bbox_head.fc_cls]
+        case RetinaNet():
+            return [built.bbox_head.retina_cls]
+        case _:
+            return [built.bbox_head.conv_cls]
