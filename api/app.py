@@ -15,6 +15,7 @@ from api.routes import (
     datasets,
     detectors,
     distillations,
+    exports,
     finish,
     forecasts,
     health,
@@ -68,7 +69,8 @@ def create_app(
     problems.install(app)
     shared = [Depends(check_json), *([Security(BEARER)] if rules.tokens_needed else [])]
     routes = APIRouter(prefix=PREFIX, responses=problems.RESPONSES, dependencies=shared)
-    for noun in (datasets, pools, teachers, searches, forecasts, finish, distillations, detectors):
+    runs = (searches, forecasts, finish, distillations)
+    for noun in (datasets, pools, teachers, *runs, detectors, exports):
         routes.include_router(noun.router)
     app.include_router(routes)
     app.include_router(health.router)

@@ -80,6 +80,9 @@ TrialId = Annotated[str, _reference("Id of the trial, for example s-7f3k2m-12.")
 ArtifactName = Annotated[
     str, _reference("Name of the file within the trial, for example student or adapters.")
 ]
+ExportReference = Annotated[
+    str, _reference("Id of the export, or its name, for example s-7f3k2m-12-onnx-fp32-dynamic.")
+]
 VALIDATED: dict[int | str, dict[str, Any]] = {
     200: {
         "model": Validation,

@@ -17,6 +17,7 @@ from searchd.spec import (
     DatasetImport,
     DatasetSpec,
     DistillationSpec,
+    ExportSpec,
     FinishSpec,
     MethodSpec,
     PoolSpec,
@@ -36,8 +37,9 @@ AnySpec = (
     | SearchSpec
     | DistillationSpec
     | FinishSpec
+    | ExportSpec
 )
-_Work = SearchSpec | DistillationSpec | PoolSpec | TeacherSpec
+_Work = SearchSpec | DistillationSpec | PoolSpec | TeacherSpec | ExportSpec
 """The specs of work that reserves CPUs and GPUs."""
 _WANTED = {
     "images": Wanted.FOLDER,

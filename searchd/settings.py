@@ -110,6 +110,8 @@ class Settings(BaseSettings):
     """module:name of the function that loads and evaluates a registered teacher."""
     teacher_training: str = "workers.teacher_training:train_teacher"
     """module:name of the function that trains a teacher and evaluates it."""
+    detector_export: str = "workers.detector_export:export_detector"
+    """module:name of the function that exports a detector and compares the export with it."""
     dataset_check: str = "workers.dataset_check:check"
     """module:name of the function that checks a data set."""
 

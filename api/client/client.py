@@ -9,7 +9,6 @@ with Client("http://127.0.0.1:8080") as client:
 If the service requires a token, the client takes it from the environment variable SEARCHD_TOKEN.
 """
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
@@ -17,7 +16,8 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from api import schemas
-from api.client.transport import ApiError, Transport, api_error, request_body
+from api.client.exports import ExportCalls
+from api.client.transport import ApiError, request_body
 from api.schemas.distillations import Distillation, DistillationDetails
 from api.schemas.forecasts import Forecast, PoolForecast
 from api.schemas.reports import Report
@@ -55,7 +55,7 @@ _PATHS: dict[type[Spec], str] = {
 LifecycleRequest = Literal["pause", "resume", "cancel", "kill"]
 
 
-class Client(Transport):
+class Client(ExportCalls):
     """The client of the API. Every method raises `ApiError` if the service refuses the call or is
     unreachable.
 
@@ -359,17 +359,6 @@ class Client(Transport):
         return self._download(
             f"/pools/{pool}/supernet", target, None if stored is None else stored.sha256
         )
-
-    def _download(self, path: str, target: Path, sha256: str | None) -> Path:
-        partial = target.with_name(f".{target.name}.partial")
-        try:
-            found = self._fetch(path, partial)
-            if found != sha256:
-                raise api_error(f"{path} arrived damaged (SHA-256 {found}); retry", 502)
-            os.replace(partial, target)
-        finally:
-            partial.unlink(missing_ok=True)
-        return target
 
 
 def _wait(look: Callable[[], R], poll_s: float) -> R:

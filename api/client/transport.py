@@ -170,6 +170,17 @@ class Transport:
             raise self._unreachable(error) from error
         return digest.hexdigest()
 
+    def _download(self, path: str, target: Path, sha256: str | None) -> Path:
+        partial = target.with_name(f".{target.name}.partial")
+        try:
+            found = self._fetch(path, partial)
+            if found != sha256:
+                raise api_error(f"{path} arrived damaged (SHA-256 {found}); retry", 502)
+            os.replace(partial, target)
+        finally:
+            partial.unlink(missing_ok=True)
+        return target
+
     def _unreachable(self, error: httpx.TransportError) -> UnreachableError:
         detail = f"no searchd service at {self.url} ({error}); start one with: searchd up"
         return UnreachableError(

@@ -12,6 +12,7 @@ from api.schemas.base import (
     Schema,
     Validation,
 )
+from api.schemas.exports import Export
 from api.schemas.resources import (
     Dataset,
     DatasetChange,
@@ -50,6 +51,7 @@ __all__ = [
     "Epoch",
     "Evaluation",
     "Event",
+    "Export",
     "Extension",
     "FieldProblem",
     "File",

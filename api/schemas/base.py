@@ -83,7 +83,7 @@ class File(Schema):
     """A file in the artifact store."""
 
     name: str
-    """Name of the file within its trial or pool, for example "student"."""
+    """Name of the file within its trial, pool or export, for example "student"."""
     sha256: str
     """SHA-256 of the content, as 64 hexadecimal digits."""
     size_bytes: int
@@ -92,6 +92,11 @@ class File(Schema):
     """Location of the file in the artifact store."""
     deleted_at: datetime | None = None
     """Time when garbage collection deleted the file; null while it exists."""
+
+    @property
+    def file_name(self) -> str:
+        """The last part of `uri`, such as "model.onnx"."""
+        return self.uri.rpartition("/")[2]
 
 
 class Measurement(Schema):

@@ -18,6 +18,7 @@ from searchd.search.noise import is_repetition, noise_floor, within_noise
 from searchd.search.pareto import pareto_front
 from searchd.spec import TeacherSpec
 from searchd.store.models import (
+    ExportRow,
     FinalSplit,
     PoolRow,
     RunRow,
@@ -69,6 +70,16 @@ def teacher_details(session: Session, row: TeacherRow) -> schemas.TeacherDetails
             "epochs": reported or (row.progress.epochs if row.progress else ()),
         },
         from_attributes=True,
+    )
+
+
+def export(row: ExportRow) -> schemas.Export:
+    report = row.report
+    return _build(
+        schemas.Export,
+        row,
+        files=report.files if report else (),
+        measurement=report and report.measurement,
     )
 
 

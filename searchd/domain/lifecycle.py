@@ -99,6 +99,20 @@ class TeacherStatus(StrEnum):
     CANCELLED = "cancelled"
 
 
+class ExportStatus(StrEnum):
+    """The status of an export of a detector.
+
+    Attributes:
+        EXPORTING: Accepted; it is being written and compared with the detector, or waits for it.
+        READY: Written, and it finds what the detector finds. Final.
+        FAILED: `status_reason` says why; nothing is offered. Final.
+    """
+
+    EXPORTING = "exporting"
+    READY = "ready"
+    FAILED = "failed"
+
+
 class TrialStatus(StrEnum):
     """The status of a trial.
 
@@ -146,6 +160,7 @@ class WorkKind(StrEnum):
     POOL = "pool"
     TEACHER = "teacher"
     TEACHER_TRAINING = "teacher_training"
+    EXPORT = "export"
     SEARCH = "search"
     DISTILLATION = "distillation"
 
@@ -177,7 +192,7 @@ class FailureCause(StrEnum):
         return self in (FailureCause.WORKER_LOST, FailureCause.STORE_REFUSED)
 
 
-ResourceStatus = DatasetStatus | PoolStatus | TeacherStatus | SearchStatus
+ResourceStatus = DatasetStatus | PoolStatus | TeacherStatus | ExportStatus | SearchStatus
 AnyStatus = ResourceStatus | TrialStatus | WorkStatus
 
 
@@ -217,13 +232,14 @@ STOPPABLE: Mapping[WorkKind, StoppableStatuses] = {
     WorkKind.SEARCH: _SEARCH_STATUSES,
     WorkKind.DISTILLATION: _SEARCH_STATUSES,
 }
-"""By the kind of work that serves the resource. Checks and evaluations are missing: they cannot be
-stopped."""
+"""By the kind of work that serves the resource. Checks, evaluations and exports are missing: they
+cannot be stopped."""
 FAILED: Mapping[WorkKind, ResourceStatus] = {
     WorkKind.DATASET_CHECK: DatasetStatus.FAILED,
     WorkKind.POOL: PoolStatus.FAILED,
     WorkKind.TEACHER: TeacherStatus.FAILED,
     WorkKind.TEACHER_TRAINING: TeacherStatus.FAILED,
+    WorkKind.EXPORT: ExportStatus.FAILED,
     WorkKind.SEARCH: SearchStatus.FAILED,
     WorkKind.DISTILLATION: SearchStatus.FAILED,
 }

@@ -11,6 +11,7 @@ from searchd.domain.lifecycle import (
     FAILED,
     AnyStatus,
     DatasetStatus,
+    ExportStatus,
     PoolStatus,
     ResourceStatus,
     SearchStatus,
@@ -73,6 +74,9 @@ _POOL: _Table = {
 _DATASET: _Table = {
     DatasetStatus.CHECKING: {DatasetStatus.READY, DatasetStatus.FAILED},
 }
+_EXPORT: _Table = {
+    ExportStatus.EXPORTING: {ExportStatus.READY, ExportStatus.FAILED},
+}
 _TEACHER: _Table = {
     TeacherStatus.CHECKING: {TeacherStatus.READY, TeacherStatus.FAILED},
     TeacherStatus.QUEUED: {
@@ -133,6 +137,7 @@ _TABLES: Mapping[type[AnyStatus], _Table] = {
     PoolStatus: _POOL,
     DatasetStatus: _DATASET,
     TeacherStatus: _TEACHER,
+    ExportStatus: _EXPORT,
     TrialStatus: _TRIAL,
     WorkStatus: _WORK,
 }

@@ -43,6 +43,7 @@ from searchd.spec.distillations import (
     check_subnets,
     subnets_of,
 )
+from searchd.spec.exports import ExportSpec
 from searchd.spec.finish import DistilSpec, FineTuneSpec, FinishSpec
 from searchd.spec.pool import (
     PAPER_PHASES,
@@ -113,6 +114,7 @@ __all__ = [
     "DistilSpec",
     "DistillationSpec",
     "EmaSpec",
+    "ExportSpec",
     "FineTuneSpec",
     "FinishBudgetSpec",
     "FinishSpec",

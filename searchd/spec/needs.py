@@ -2,14 +2,17 @@
 
 from searchd.domain.capacity import Need
 from searchd.spec.distillations import DistillationSpec
+from searchd.spec.exports import ExportSpec
 from searchd.spec.pool import PoolSpec
 from searchd.spec.search import SearchSpec
 from searchd.spec.teachers import TeacherSpec
 
 
-def need_of(spec: SearchSpec | DistillationSpec | PoolSpec | TeacherSpec) -> Need:
+def need_of(spec: SearchSpec | DistillationSpec | PoolSpec | TeacherSpec | ExportSpec) -> Need:
     """Return what the work that a spec describes needs at the same time."""
     match spec:
+        case ExportSpec():
+            return Need(part="export", cpus=spec.cpus, gpus=0)
         case TeacherSpec():
             return Need(part="teacher", cpus=spec.cpus, gpus=spec.gpus)
         case PoolSpec():

@@ -6,9 +6,17 @@ from sqlalchemy import exists, select, update
 from sqlalchemy.orm import Session
 
 from searchd.domain.lifecycle import AnyStatus
-from searchd.store.models import DatasetRow, EventRow, PoolRow, RunRow, TeacherRow, TrialRow
+from searchd.store.models import (
+    DatasetRow,
+    EventRow,
+    ExportRow,
+    PoolRow,
+    RunRow,
+    TeacherRow,
+    TrialRow,
+)
 
-Subject = DatasetRow | PoolRow | TeacherRow | RunRow | TrialRow
+Subject = DatasetRow | PoolRow | TeacherRow | ExportRow | RunRow | TrialRow
 """What an event is about: a resource, or a trial of one."""
 
 
@@ -53,7 +61,7 @@ def append(
 
 def append_once(
     session: Session,
-    resource: DatasetRow | PoolRow | TeacherRow | RunRow,
+    resource: DatasetRow | PoolRow | TeacherRow | ExportRow | RunRow,
     key: str,
     messages: Sequence[str],
 ) -> None:

@@ -12,6 +12,7 @@ from searchd.domain.errors import InvalidValueError, NotFoundError
 from searchd.store.models.resources import (
     DatasetRow,
     DistillationRow,
+    ExportRow,
     PoolRow,
     SearchRow,
     TeacherRow,
@@ -19,7 +20,7 @@ from searchd.store.models.resources import (
 
 MAX_PAGE_SIZE = 500
 T = TypeVar("T")
-R = TypeVar("R", DatasetRow, PoolRow, TeacherRow, SearchRow, DistillationRow)
+R = TypeVar("R", DatasetRow, PoolRow, TeacherRow, ExportRow, SearchRow, DistillationRow)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,12 +23,14 @@ from api.app import create_app
 from api.auth import Rules
 from searchd import artifacts
 from searchd.domain.lifecycle import SearchStatus
+from searchd.spec import ExportSpec
 from searchd.store import Database, Role, upgrade
-from searchd.store.resources import teachers, tokens
+from searchd.store.resources import exports, teachers, tokens
 from searchd.store.work import queue
 from tests.searchd.store.factories import (
     add_distillation,
     base_proposal,
+    export_report,
     leased,
     run_trial,
     start_search,
@@ -143,6 +145,7 @@ def described(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Desc
     trial_id = _end_a_search(database, tmp_path)
     _evaluate_a_teacher(database)
     _cancel_a_distillation(database)
+    export_id = _export_the_detector(database, trial_id, tmp_path)
     with database.write() as session:
         secret = tokens.create(session, "fuzz", Role.ADMIN)
     headers = {"Authorization": f"Bearer {secret}"}
@@ -156,6 +159,7 @@ def described(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Desc
         "search": "first",
         "distillation": "mtpd",
         "trial_id": trial_id,
+        "export": export_id,
         "name": "student",
         "number": 0,
     }
@@ -170,6 +174,15 @@ def _end_a_search(database: Database, folder: Path) -> str:
     with database.write() as session:
         queue.finish(session, lease, SearchStatus.SUCCEEDED, "converged")
     return f"{search.id}-base"
+
+
+def _export_the_detector(database: Database, trial_id: str, folder: Path) -> str:
+    with database.write() as session:
+        export_id = exports.create(session, trial_id, ExportSpec()).id
+    file = artifacts.write(str(folder / "model.onnx"), b"graph", name="student")
+    with leased(database, f"export-{export_id}") as (session, lease):
+        exports.record_report(session, lease, export_report(file))
+    return export_id
 
 
 def _evaluate_a_teacher(database: Database) -> None:

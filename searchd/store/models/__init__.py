@@ -10,6 +10,7 @@ from searchd.store.models.measurements import (
 from searchd.store.models.resources import (
     DatasetRow,
     DistillationRow,
+    ExportRow,
     PoolRow,
     RunRow,
     SearchRow,
@@ -30,6 +31,7 @@ __all__ = [
     "EpochMetricsRow",
     "EvaluationRow",
     "EventRow",
+    "ExportRow",
     "FinalSplit",
     "PoolRow",
     "Role",

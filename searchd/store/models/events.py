@@ -16,7 +16,7 @@ class EventRow(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     resource_id: Mapped[str] = mapped_column(String(ID_LENGTH))
-    """The data set, pool, teacher, search or distillation."""
+    """The data set, pool, teacher, export, search or distillation."""
     number: Mapped[int]
     """From 1 without gaps within the resource; assigned under the resource's row lock, so that a
     reader that has seen number n has seen all earlier ones."""

@@ -1,4 +1,4 @@
-"""Resources, which users create: data sets, pools, teachers, searches, distillations."""
+"""Resources, which users create: data sets, pools, teachers, exports, searches, distillations."""
 
 from datetime import datetime
 from typing import Any
@@ -10,12 +10,14 @@ from sqlalchemy.orm import Mapped, mapped_column
 from searchd.domain.distillation_plan import Plan
 from searchd.domain.lifecycle import (
     DatasetStatus,
+    ExportStatus,
     PoolStatus,
     SearchStatus,
     TeacherStatus,
     WorkKind,
 )
 from searchd.domain.teacher import TeacherAp
+from searchd.messages.exports import EXPORT_REPORT, ExportReport
 from searchd.messages.reports import (
     TEACHER_PROGRESS,
     TEACHER_REPORT,
@@ -29,6 +31,7 @@ from searchd.spec import (
     BudgetSpec,
     DatasetSpec,
     DistillationSpec,
+    ExportSpec,
     PoolSpec,
     SearchSpec,
     TeacherSpec,
@@ -114,6 +117,24 @@ class TeacherRow(Resource, Base):
     """When the first driver started the training."""
 
 
+class ExportRow(Resource, Base):
+    """An export of the detector of a trial."""
+
+    __tablename__ = "exports"
+
+    status: Mapped[ExportStatus] = mapped_column(
+        status_type(ExportStatus), default=ExportStatus.EXPORTING, index=True
+    )
+    """Changed only by `searchd.store.work.transition`."""
+    spec: Mapped[ExportSpec] = mapped_column(AsJson(TypeAdapter(ExportSpec)))
+    trial_id: Mapped[str] = mapped_column(ForeignKey("trials.id"), index=True)
+    """The trial whose student is exported."""
+    dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"))
+    """The data set that the detector was trained on."""
+    report: Mapped[ExportReport | None] = mapped_column(AsJson(EXPORT_REPORT))
+    """The files, and what was measured. Set if and only if READY."""
+
+
 class RunRow(Resource, Base):
     """A resource that consists of trials: a search or a distillation."""
 
@@ -155,12 +176,13 @@ class DistillationRow(RunRow):
     __mapper_args__ = {"polymorphic_identity": "distillation"}
 
 
-AnyResource = DatasetRow | PoolRow | TeacherRow | SearchRow | DistillationRow
+AnyResource = DatasetRow | PoolRow | TeacherRow | ExportRow | SearchRow | DistillationRow
 TABLES: dict[WorkKind, type[AnyResource]] = {
     WorkKind.DATASET_CHECK: DatasetRow,
     WorkKind.POOL: PoolRow,
     WorkKind.TEACHER: TeacherRow,
     WorkKind.TEACHER_TRAINING: TeacherRow,
+    WorkKind.EXPORT: ExportRow,
     WorkKind.SEARCH: SearchRow,
     WorkKind.DISTILLATION: DistillationRow,
 }

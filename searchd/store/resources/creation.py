@@ -14,6 +14,7 @@ from searchd.store.models.resources import (
     AnyResource,
     DatasetRow,
     DistillationRow,
+    ExportRow,
     PoolRow,
     SearchRow,
     TeacherRow,
@@ -22,7 +23,7 @@ from searchd.store.resources import removal
 from searchd.store.work import queue
 from searchd.store.work.lease import locked
 
-R = TypeVar("R", DatasetRow, PoolRow, TeacherRow, SearchRow, DistillationRow)
+R = TypeVar("R", DatasetRow, PoolRow, TeacherRow, ExportRow, SearchRow, DistillationRow)
 
 
 def repeated(

@@ -13,6 +13,7 @@ from searchd.store.models import (
     DatasetRow,
     EpochMetricsRow,
     EventRow,
+    ExportRow,
     PoolRow,
     RunRow,
     SplitEvaluationRow,
@@ -29,7 +30,8 @@ _USERS: dict[type[AnyResource], Sequence[type[PoolRow | TeacherRow | RunRow]]] =
     DatasetRow: (PoolRow, TeacherRow, RunRow),
     PoolRow: (TeacherRow, RunRow),
 }
-"""Tables that refer to a data set or a pool."""
+"""Tables that refer to a data set or a pool. Exports are missing: the run of their trial refers to
+the data set too."""
 _SHOWN = 5
 """Number of users that an error names."""
 
@@ -126,6 +128,8 @@ def _has_result(session: Session, row: AnyResource | RunRow) -> bool:
         return row.summary is not None and bool(users(session, row))
     if isinstance(row, TeacherRow):
         return row.report is not None or bool(row.progress and row.progress.epochs)
+    if isinstance(row, ExportRow):
+        return row.report is not None
     if isinstance(row, PoolRow):
         is_past_first = row.progress is not None and (
             row.progress.epoch > 1 or row.progress.phase != row.spec.phases[0].name

@@ -14,7 +14,13 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
 from searchd.domain.errors import CollectedError, ConflictError
-from searchd.domain.lifecycle import PoolStatus, SearchStatus, TeacherStatus, WorkKind
+from searchd.domain.lifecycle import (
+    ExportStatus,
+    PoolStatus,
+    SearchStatus,
+    TeacherStatus,
+    WorkKind,
+)
 from searchd.domain.transitions import is_final
 from searchd.domain.trial import Finish
 from searchd.messages.files import ADAPTERS, STUDENT
@@ -22,7 +28,7 @@ from searchd.search.history import Completion, OperatingPoint, ranking
 from searchd.search.retention import DEFAULT_TOP_K, Descent, KeptTrial, needed
 from searchd.spec import JointDetNasSpec, PoolSearchSpec, RandomSpec, SearchSpec
 from searchd.store import events
-from searchd.store.models import ArtifactRow, PoolRow, RunRow, TeacherRow, TrialRow
+from searchd.store.models import ArtifactRow, ExportRow, PoolRow, RunRow, TeacherRow, TrialRow
 from searchd.store.runs import completions, trials
 from searchd.store.work import queue
 from searchd.store.work.lease import locked
@@ -150,7 +156,7 @@ def record_collection(
 
 def claim(session: Session, trial_id: str) -> None:
     """Check that a trial's weights exist, and keep them from being collected until the transaction
-    ends, which records what needs them: a teacher, or the origin of a distillation.
+    ends, which records what needs them: a teacher, an export, or the origin of a distillation.
 
     Raises:
         NotFoundError: There is no such trial.
@@ -259,10 +265,14 @@ def _kept_trial(row: TrialRow) -> KeptTrial:
 
 
 def _wanted(session: Session, ids: Collection[str]) -> frozenset[str]:
-    """Return the ids of the trials that another run started from, or that are teachers."""
+    """Return the ids of the trials that another run started from, that are teachers, or that are
+    being exported."""
     origins = session.scalars(select(RunRow.origin_id).where(RunRow.origin_id.is_not(None)))
     teachers = session.scalars(select(TeacherRow).where(TeacherRow.status != TeacherStatus.FAILED))
-    return frozenset({*origins, *(row.spec.trial for row in teachers)} & set(ids))
+    exported = session.scalars(
+        select(ExportRow.trial_id).where(ExportRow.status == ExportStatus.EXPORTING)
+    )
+    return frozenset({*origins, *(row.spec.trial for row in teachers), *exported} & set(ids))
 
 
 def _mark_collected(artifacts: Iterable[ArtifactRow], now: datetime) -> bool:

@@ -13,12 +13,20 @@ from searchd.domain.lifecycle import AnyStatus, PoolStatus, SearchStatus, Teache
 from searchd.domain.transitions import check_transition, is_final
 from searchd.store import events
 from searchd.store.base import now
-from searchd.store.models import DatasetRow, PoolRow, RunRow, TeacherRow, TrialRow, WorkRow
+from searchd.store.models import (
+    DatasetRow,
+    ExportRow,
+    PoolRow,
+    RunRow,
+    TeacherRow,
+    TrialRow,
+    WorkRow,
+)
 from searchd.store.work.lease import Lease, hold
 
 log = logging.getLogger(__name__)
 
-AnyRow = DatasetRow | PoolRow | TeacherRow | RunRow | TrialRow | WorkRow
+AnyRow = DatasetRow | PoolRow | TeacherRow | ExportRow | RunRow | TrialRow | WorkRow
 _STARTS = (PoolStatus.TRAINING, TeacherStatus.TRAINING, SearchStatus.PREPARING, TrialStatus.RUNNING)
 
 

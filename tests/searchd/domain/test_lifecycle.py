@@ -7,6 +7,7 @@ from searchd.domain.lifecycle import (
     FAILED,
     STOPPABLE,
     DatasetStatus,
+    ExportStatus,
     PoolStatus,
     SearchStatus,
     TeacherStatus,
@@ -27,6 +28,7 @@ def test_every_kind_of_work_knows_the_failed_status_of_its_resource() -> None:
         WorkKind.POOL: PoolStatus.FAILED,
         WorkKind.TEACHER: TeacherStatus.FAILED,
         WorkKind.TEACHER_TRAINING: TeacherStatus.FAILED,
+        WorkKind.EXPORT: ExportStatus.FAILED,
         WorkKind.SEARCH: SearchStatus.FAILED,
         WorkKind.DISTILLATION: SearchStatus.FAILED,
     }

@@ -28,6 +28,7 @@ from searchd.domain.trial import (
     Train,
     TrialRole,
 )
+from searchd.messages.exports import ExportMeasurement, ExportReport
 from searchd.messages.reports import (
     EpochMetrics,
     EvaluatedSubnet,
@@ -254,6 +255,30 @@ def teacher_report(family: Family = Family.RETINANET) -> TeacherReport:
         evaluation=evaluation(),
         levels=(FeatureLevel(stride=8, channels=256), FeatureLevel(stride=16, channels=256)),
         family=family,
+    )
+
+
+def export_report(*files: Artifact) -> ExportReport:
+    return ExportReport(
+        files=files or (artifact("model"), artifact("card")),
+        measurement=ExportMeasurement(
+            num_compared=32,
+            raw_difference=1e-5,
+            box_difference=2e-4,
+            score_difference=3e-6,
+            num_detections=400,
+            num_at_threshold=1,
+            num_unexplained=0,
+            ap=0.5,
+            torch_ap=0.5,
+            size_bytes=2_500_000,
+            resolution=LARGE,
+            latency_s=0.012,
+            latency_p95_s=0.015,
+            num_timed=100,
+            device="a processor, 1 thread",
+            software="onnxruntime 1.32.0",
+        ),
     )
 
 

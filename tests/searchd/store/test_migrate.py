@@ -19,6 +19,7 @@ TABLES = {
     "epoch_metrics",
     "evaluations",
     "events",
+    "exports",
     "pools",
     "searches",
     "split_evaluations",

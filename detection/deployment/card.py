@@ -1,0 +1,187 @@
+"""The model card of an export: what it is, where it comes from, and what was measured."""
+
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from detection.deployment.check import SplitAps
+from searchd.domain.detector import Detector
+from searchd.domain.encoding import encode
+from searchd.messages.exports import ExportMeasurement
+from searchd.spec import ExportSpec
+
+LICENCE = (
+    "not stated. The weights derive from the images of the data set and, if the base was loaded, "
+    "from the weights that it started from; their licences apply."
+)
+_SIZES = {
+    "ap": "all",
+    "ap50": "all, IoU 0.5",
+    "ap75": "all, IoU 0.75",
+    "ap_small": "small (below 32 x 32 pixels)",
+    "ap_medium": "medium",
+    "ap_large": "large (above 96 x 96 pixels)",
+}
+
+
+def card(
+    spec: ExportSpec,
+    detector: Detector,
+    measurement: ExportMeasurement,
+    aps: Mapping[str, SplitAps],
+    facts: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return the card as a JSON document.
+
+    Args:
+        spec: What was exported.
+        detector: The detector.
+        measurement: What was measured of the export.
+        aps: APs of the export, by the name of the split.
+        facts: What is known of the detector's origin; see `ExportTask.facts`.
+    """
+    return {
+        **facts,
+        "family": detector.family.value,
+        "architecture": encode(detector.architecture),
+        "export": spec.model_dump(mode="json", exclude={"cpus"}),
+        "export aps": {
+            split: {**asdict(found.total), "by_class": found.by_class, "images": found.num_images}
+            for split, found in aps.items()
+        },
+        "measured": asdict(measurement) | {"resolution": str(measurement.resolution)},
+        "versions": _versions(measurement),
+        "licence": LICENCE,
+    }
+
+
+def readme(card: Mapping[str, Any]) -> str:
+    """Return the card as Markdown."""
+    return _TEMPLATE.format(
+        **card,
+        file=f"model.{card['export']['format']}",
+        dataset=card["data set"],
+        size=_size(card["export"]["input"]),
+        names=", ".join(card["classes"]),
+        aps="\n".join(_ap_table(card["export aps"])),
+        cost="\n".join(_cost(card)),
+        equality=_equality(card["measured"]),
+        steps="\n".join(f"{i}. {step}" for i, step in enumerate(card["lineage"], start=1)),
+        torch_aps="\n".join(_measurement_table(card["measurements"])),
+        software=", ".join(f"{name} {number}" for name, number in card["versions"].items()),
+    )
+
+
+_TEMPLATE = """\
+# {detector}
+
+A {family} detector that searchd found on the data set {dataset}. `{file}` takes images of \
+{size} and computes in {export[precision]}.
+
+## Use it
+
+```
+pip install onnxruntime numpy opencv-python-headless
+python predict.py IMAGE OUTPUT
+```
+
+## Classes
+
+{names}
+
+## AP of this file (COCO, %)
+
+{aps}
+
+## Cost
+
+{cost}
+
+## Compared with the detector in torch
+
+{equality}
+
+## Where it comes from
+
+{steps}
+
+Seed of the last training: {seed}. Architecture: `{architecture}`.
+
+What the search measured, in torch:
+
+{torch_aps}
+
+## Versions
+
+{software}
+
+## Licence
+
+{licence}
+"""
+
+
+def _size(wanted: str) -> str:
+    return "any size" if wanted == "dynamic" else f"{wanted} pixels (width x height)"
+
+
+def _equality(measured: Mapping[str, Any]) -> str:
+    return (
+        f"On {measured['num_compared']} images: outputs before the selection of boxes differ by at "
+        f"most {measured['raw_difference']:.1g} (relative), boxes by "
+        f"{measured['box_difference']:.1g} pixels, scores by {measured['score_difference']:.1g}; "
+        f"of {measured['num_detections']} detections, {measured['num_at_threshold']} are on the "
+        f"other side of a threshold by rounding, and {measured['num_unexplained']} differ by more. "
+        f"AP on validation: {_percent(measured['ap'])} % here, "
+        f"{_percent(measured['torch_ap'])} % in torch."
+    )
+
+
+def _ap_table(aps: Mapping[str, Any]) -> list[str]:
+    splits = " | ".join(f"{split} ({found['images']} images)" for split, found in aps.items())
+    rows = [f"| objects | {splits} |", "|---" * (len(aps) + 1) + "|"]
+    for key, name in _SIZES.items():
+        rows.append(f"| {name} | {' | '.join(_percent(found[key]) for found in aps.values())} |")
+    for name in next(iter(aps.values()))["by_class"]:
+        found = " | ".join(_percent(each["by_class"].get(name, -1)) for each in aps.values())
+        rows.append(f"| class {name} | {found} |")
+    return rows
+
+
+def _cost(card: Mapping[str, Any]) -> list[str]:
+    measured = card["measured"]
+    macs = {each["resolution"]: each["macs"] for each in card["measurements"]}
+    return [
+        f"- {card['parameters'] / 1e6:.2f} M parameters, {measured['size_bytes'] / 1e6:.2f} MB",
+        *(f"- {count / 1e9:.3f} G multiply-accumulates at {size}" for size, count in macs.items()),
+        f"- latency at {measured['resolution']}: median {1000 * measured['latency_s']:.1f} ms, "
+        f"95 % of {measured['num_timed']} passes below {1000 * measured['latency_p95_s']:.1f} ms "
+        f"({measured['device']}, {measured['software']})",
+    ]
+
+
+def _measurement_table(measurements: list[Mapping[str, Any]]) -> list[str]:
+    rows = ["| split | resolution | AP | AP50 | AP75 | small | medium | large |", "|---" * 8 + "|"]
+    for each in measurements:
+        aps = " | ".join(_percent(each[key]) for key in _SIZES)
+        rows.append(f"| {each['split']} | {each['resolution']} | {aps} |")
+    return rows
+
+
+def _percent(ap: float) -> str:
+    """Return an AP in percent; a dash if there are no such objects."""
+    return f"{100 * ap:.1f}" if ap >= 0 else "-"
+
+
+def _versions(measurement: ExportMeasurement) -> dict[str, str]:
+    runtime, _, number = measurement.software.rpartition(" ")
+    return {
+        "searchd": version("searchd"),
+        "torch": str(torch.__version__),
+        runtime: number,
+        "Python": platform.python_version(),
+    }

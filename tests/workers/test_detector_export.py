@@ -1,0 +1,137 @@
+"""A worker exports a detector, proves that the export is equal, and stores it with its card."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from detection.data.shapes import make_shapes
+from detection.deployment.exported import Exported, Found, Pixels
+from detection.deployment.torch_runner import TorchRunner
+from detection.stored_weights import write_weights
+from searchd import artifacts
+from searchd.domain.detector import Family
+from searchd.domain.errors import InvalidValueError, ParityError
+from searchd.domain.resolution import Resolution
+from searchd.messages.exports import EXPORT_REPORT, ExportTask
+from searchd.messages.files import REPORT_FILE, STUDENT
+from searchd.spec import DatasetSpec, ExportSpec
+from tests.detection.deployment import tiny
+from workers import detector_export
+from workers.detector_export import export_detector
+
+pytestmark = pytest.mark.timeout(240)  # torch's exporter takes many seconds
+
+FACTS: dict[str, Any] = {
+    "detector": "s-1-7",
+    "search": "first",
+    "data set": "shapes",
+    "classes": ["circle", "square", "triangle"],
+    "parameters": 12345,
+    "seed": 3,
+    "lineage": ["search first, trial base: trained", "search first, trial 7: pruned"],
+    "measurements": [
+        {
+            **{"resolution": "96x64", "split": "validation", "macs": 2e9, "ap": 0.25, "ap50": 0.5},
+            **{"ap75": 0.2, "ap_small": -1.0, "ap_medium": 0.25, "ap_large": 0.5},
+        }
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> DatasetSpec:
+    folder = tmp_path_factory.mktemp("shapes")
+    return make_shapes(
+        folder, num_train=40, num_validation=4, num_test=3, image_size=64, num_classes=3
+    )
+
+
+def task(folder: Path, dataset: DatasetSpec, **values: Any) -> ExportTask:
+    student = tiny.student(Family.FCOS, tiny.KINDS[3])
+    defaults: dict[str, Any] = {
+        "export": "x-1",
+        "spec": ExportSpec(input=Resolution(96, 64)),
+        "detector": student.detector,
+        "student": write_weights(str(folder / "student"), STUDENT, student.weights),
+        "dataset": dataset,
+        "resolution": Resolution(96, 64),
+        "facts": FACTS,
+        "artifacts": str(folder / "attempt-1"),
+    }
+    return ExportTask(**defaults | values)
+
+
+def test_an_export_is_stored_with_what_was_measured(dataset: DatasetSpec, tmp_path: Path) -> None:
+    report = export_detector(task(tmp_path, dataset))
+
+    found = report.measurement
+    assert found.num_compared == 32  # 4 validation images, and training images
+    assert 0 <= found.raw_difference < 1e-4
+    assert found.score_difference < 1e-3
+    assert 0 <= found.ap <= 1
+    assert found.ap == pytest.approx(found.torch_ap, abs=0.001)
+    assert found.resolution == Resolution(96, 64)
+    assert (found.num_timed, found.latency_s > 0) == (100, True)
+    assert found.latency_p95_s >= found.latency_s
+    assert found.device.endswith(", 1 thread")
+    assert found.software.startswith("onnxruntime ")
+
+    files = {each.name: each for each in report.files}
+    assert [Path(each.uri).name for each in report.files] == [
+        *("model.onnx", "predict.py", "README.md", "card.json"),
+    ]
+    assert found.size_bytes == files["model"].size_bytes
+    onnx.checker.check_model(artifacts.read(files["model"]))
+    stored = artifacts.read_json(f"{tmp_path}/attempt-1/{REPORT_FILE}")
+    assert EXPORT_REPORT.validate_python(stored) == report
+
+    card = json.loads(artifacts.read(files["card"]))
+    assert card["lineage"] == FACTS["lineage"]
+    assert card["export aps"]["test"]["images"] == 3
+    assert set(card["export aps"]["validation"]["by_class"]) == set(tiny.NAMES)
+    text = artifacts.read(files["readme"]).decode()
+    assert "# s-1-7" in text
+    assert "`model.onnx` takes images of 96x64 pixels (width x height)" in text
+    assert "| objects | validation (4 images) | test (3 images) |" in text
+    assert "1. search first, trial base: trained" in text
+    assert "| validation | 96x64 | 25.0 | 50.0 | 20.0 | - | 25.0 | 50.0 |" in text
+
+
+class Shifted(TorchRunner):
+    """A detector whose scores are wrong on the third image."""
+
+    num_images = 0
+
+    def detect(self, images: Pixels) -> Found:
+        found, self.num_images = super().detect(images), self.num_images + 1
+        wrong = np.float32(0.01) if self.num_images == 3 else np.float32(0)
+        return Found(boxes=found.boxes, scores=found.scores + wrong, labels=found.labels)
+
+
+def test_an_export_that_finds_something_else_is_not_stored(
+    dataset: DatasetSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(model: Any, folder: Path, _: object) -> Exported:
+        return Exported(model=folder / "model.onnx", runner=Shifted(model))
+
+    monkeypatch.setattr(detector_export, "_writer", lambda _: write)
+
+    with pytest.raises(ParityError, match=r"\.png: the detector finds class .* and 0\.01 of score"):
+        export_detector(task(tmp_path, dataset))
+    assert not (tmp_path / "attempt-1").exists()
+
+
+def test_a_format_whose_packages_are_missing_names_them(
+    dataset: DatasetSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(_: str) -> None:
+        raise ModuleNotFoundError("No module named 'onnxruntime'", name="onnxruntime")
+
+    monkeypatch.setattr(detector_export, "import_module", missing)
+
+    with pytest.raises(InvalidValueError, match="needs the package onnxruntime, which is not"):
+        export_detector(task(tmp_path, dataset))
