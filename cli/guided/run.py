@@ -228,13 +228,14 @@ def _run(
         console.print("Best detector, exported for mmdet:")
         export(client, ended, ended.best_trial_id, results / "best", Format.TABLE)
         report.write(client, results, ended.name, timed.durations_s)
-        console.print(_what_next(data_folder, results, spec.name, url))
+        what_next = _what_next(data_folder, results, spec.name, ended.best_trial_id, url)
+        console.print(what_next)
         if keep:
             console.print(f"The service is still running: {service.url}/  (Ctrl-C stops it)")
             stages.wait_for_interrupt(service)
 
 
-def _what_next(data_folder: Path, results: Path, name: str, url: str | None) -> str:
+def _what_next(data_folder: Path, results: Path, name: str, best: str, url: str | None) -> str:
     look = (
         f"To see it in web page and API:   searchd up --data-folder {data_folder}"
         if url is None
@@ -244,6 +245,7 @@ def _what_next(data_folder: Path, results: Path, name: str, url: str | None) -> 
 Everything of this run is in {results} (report.txt, pareto.png, best/, the specs).
 {look}
 To export another detector:      searchd search export {name} --trial TRIAL
+To have the best one as ONNX:    searchd detector export {best} --out DIR
 To search with settings of your own: edit a copy of {results}/{name}.yaml, then
   searchd search submit FILE --name ANOTHER-NAME"""
 
