@@ -250,7 +250,7 @@ def _ap(result: Results | None) -> str:
 
 def points(value: float) -> str:
     """Return a difference of APs in points, with its sign."""
-    return f"{100 * value:+.1f}"
+    return f"{round(100 * value, 1) + 0.0:+.1f}"  # + 0.0 makes a rounded -0.0 positive
 
 
 def _differences(found: Results) -> dict[tuple[str, str], Difference]:

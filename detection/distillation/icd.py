@@ -35,6 +35,9 @@ from searchd.domain.method_options import IcdOptions
 
 MAX_INSTANCES_TWO_STAGE, MAX_INSTANCES_ONE_STAGE = 100, 300
 """Largest number of instances per image, real and fake (docs/papers.md 4.2)."""
+WARMUP, WARMUP_SHARE = 1000, 0.1
+"""Iterations in which the student does not learn from the loss, and the largest share of a training
+that they take, so that a short training is not over before it is taught."""
 WEIGHT_DECAY, MAX_GRAD_NORM, OPTIMIZER_WARMUP = 1e-4, 0.01, 10
 """Settings of the modules' AdamW; the warm-up is in iterations (docs/papers.md 4.4)."""
 MIN_SIDE = 1e-3
@@ -70,6 +73,7 @@ class Icd(DistillationMethod):
         """
         super().__init__()
         self._options = options
+        self._warmup = WARMUP if options.warmup_iterations is None else options.warmup_iterations
         self._strides = shared_strides(pair)
         self.preparation_iterations = options.decoder_only_iterations
         num_classes, two_stage = pair.student.num_classes, pair.student.two_stage
@@ -118,6 +122,8 @@ class Icd(DistillationMethod):
         return self._auxiliary(self._decode(student, teacher))
 
     def own_optimizer(self, num_iterations: int) -> OwnOptimizer:
+        if self._options.warmup_iterations is None:
+            self._warmup = min(WARMUP, int(WARMUP_SHARE * num_iterations))
         optimizer = torch.optim.AdamW(
             self.parameters(), lr=self._options.learning_rate, weight_decay=WEIGHT_DECAY
         )
@@ -159,7 +165,7 @@ class Icd(DistillationMethod):
         the warm-up."""
         levels = {s: upsampled(student.neck[s], teacher.neck[s]) for s in self._strides}
         features = joined(levels, self._strides)
-        if student.step < self._options.warmup_iterations:
+        if student.step < self._warmup:
             features = features.detach()
         knowledge = decoded.knowledge
         return distillation_loss(

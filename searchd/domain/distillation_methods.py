@@ -179,6 +179,7 @@ CATALOGUE: dict[MethodName, Method] = {
         section="Table 6",
         reads_student=frozenset({Tap.NECK}),
         reads_teacher=frozenset({Tap.NECK}),
+        weight=0.1,  # measured (docs/gains.md): with 1 a half-trained student loses
         options=FeatureImitationOptions,
     ),
     MethodName.SGFI: Method(

@@ -44,9 +44,10 @@ class IcdOptions(AdapterOptions):
     max_instances: int | None = None
     """Largest number of real and fake instances per image, at least 1. None (default): 100 for
     two-stage students and 300 for one-stage ones."""
-    warmup_iterations: int = 1000
+    warmup_iterations: int | None = None
     """Number of iterations at the start, at least 0, in which the distillation loss trains the
-    student's value projection and not the student (docs/papers.md 4.4)."""
+    student's value projection and not the student (docs/papers.md 4.4). None (default): the paper's
+    1000, or a tenth of a training that is shorter than 10,000 iterations."""
     decoder_only_iterations: int = 0
     """Number of iterations of the auxiliary task before the training starts, at least 0; the
     student does not change in them. The paper uses 6000 for small data sets."""

@@ -9,7 +9,17 @@ import pytest
 from benchmarks.fidelity_table import fidelity_lines, tau
 from benchmarks.gain_goals import contrast_goal, method_goal
 from benchmarks.gain_settings import METHOD_ROWS, NONE, RETINANET, Contrast
-from benchmarks.gain_table import FILE, PAGE, Difference, collect, compared, merged, page, plot
+from benchmarks.gain_table import (
+    FILE,
+    PAGE,
+    Difference,
+    collect,
+    compared,
+    merged,
+    page,
+    plot,
+    points,
+)
 
 STRICT = Contrast(text="a > b", pairs=(("a", "b"),), strictly=True)
 NOT_LESS = Contrast(text="a ≥ b, c", pairs=(("a", "b"), ("a", "c")), strictly=False)
@@ -41,6 +51,13 @@ def test_a_difference_is_paired_by_seed_and_by_resample() -> None:
     # The resamples gain 3 points and 4 points, averaged over the two seeds.
     assert [difference.low, difference.high] == pytest.approx([0.03025, 0.03975])
     assert difference.verdict == "gains"
+
+
+@pytest.mark.parametrize(
+    ("difference", "shown"), [(0.0123, "+1.2"), (-0.0123, "-1.2"), (-0.0004, "+0.0")]
+)
+def test_differences_are_shown_in_points(difference: float, shown: str) -> None:
+    assert points(difference) == shown
 
 
 def test_rows_without_a_common_seed_are_not_compared() -> None:

@@ -31,6 +31,14 @@ from tests.detection.distillation.known import taps
 pytestmark = pytest.mark.timeout(60)  # real detectors are trained
 
 SPEC = TrainingSpec(epochs=2, batch_size=4, learning_rate=0.02, resolutions=(Resolution(64, 64),))
+SIZES = Sizes(
+    two_stage=True,
+    num_classes=4,
+    strides=(8,),
+    neck_channels=32,
+    embedding_channels=None,
+    num_anchors=1,
+)
 FAMILIES = (Family.FASTER_RCNN, Family.RETINANET)
 
 
@@ -81,17 +89,9 @@ def painted(batch: Batch, channels: int) -> Tensor:
 
 
 def test_decoder_learns_what_is_there_and_where(shapes: CocoSplit) -> None:
-    sizes = Sizes(
-        two_stage=True,
-        num_classes=4,
-        strides=(8,),
-        neck_channels=32,
-        embedding_channels=None,
-        num_anchors=1,
-    )
     torch.manual_seed(0)
     options = IcdOptions(fake_per_object=2, learning_rate=5e-4)
-    method = Icd(options, Pair(student=sizes, teacher=sizes, train_split=shapes))
+    method = Icd(options, Pair(student=SIZES, teacher=SIZES, train_split=shapes))
     batch = make_batch(shapes, range(4), Resolution(64, 64), [False] * 4)
     teacher: Any = taps(neck={8: painted(batch, 32)})
     own = method.own_optimizer(500)
@@ -156,7 +156,8 @@ def test_training_lowers_the_distillation_loss_when_all_of_icd_is_frozen(
 
 
 def test_student_learns_nothing_from_icd_before_it_is_warm(shapes: CocoSplit) -> None:
-    cold, warm = training(shapes), training(shapes, warmup_iterations=0)
+    cold = training(shapes, warmup_iterations=1)
+    warm = training(shapes, warmup_iterations=0)
     before = copied(cold.state_dict()["adapters"])
     plain = Training(student(), shapes, SPEC, seed=0)
     for each in (cold, warm, plain):
@@ -167,6 +168,26 @@ def test_student_learns_nothing_from_icd_before_it_is_warm(shapes: CocoSplit) ->
     assert not torch.equal(warm.model.state_dict()[first], plain.model.state_dict()[first])
     everything = {"encoder", "decoder", "predictor", "student_value"}
     assert changed(before, cold.state_dict()["adapters"]) == everything
+
+
+@pytest.mark.parametrize(
+    ("num_iterations", "last_cold_step"), [(40, 3), (9_000, 899), (90_000, 999)]
+)
+def test_a_tenth_of_a_short_training_warms_up_and_1000_steps_of_a_long_one(
+    shapes: CocoSplit, num_iterations: int, last_cold_step: int
+) -> None:
+    method = Icd(IcdOptions(), Pair(student=SIZES, teacher=SIZES, train_split=shapes))
+    method.own_optimizer(num_iterations)
+    batch = make_batch(shapes, [0], Resolution(64, 64), [False])
+    teacher: Any = taps(neck={8: painted(batch, 32)})
+
+    def reaches_the_student(step: int) -> bool:
+        features = painted(batch, 32).requires_grad_()
+        method(taps(neck={8: features}, batch=batch, step=step), teacher).backward()
+        return features.grad is not None
+
+    assert not reaches_the_student(last_cold_step)
+    assert reaches_the_student(last_cold_step + 1)
 
 
 def test_decoder_only_stage_leaves_the_student_untouched(shapes: CocoSplit) -> None:
