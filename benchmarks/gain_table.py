@@ -249,8 +249,8 @@ def _ap(result: Results | None) -> str:
 
 
 def points(value: float) -> str:
-    """Return a difference of APs in points, with its sign."""
-    return f"{round(100 * value, 1) + 0.0:+.1f}"  # + 0.0 makes a rounded -0.0 positive
+    """Return a difference of APs in points, with its sign; -0.0 is just below zero."""
+    return f"{100 * value:+.1f}"
 
 
 def _differences(found: Results) -> dict[tuple[str, str], Difference]:

@@ -54,7 +54,7 @@ def test_a_difference_is_paired_by_seed_and_by_resample() -> None:
 
 
 @pytest.mark.parametrize(
-    ("difference", "shown"), [(0.0123, "+1.2"), (-0.0123, "-1.2"), (-0.0004, "+0.0")]
+    ("difference", "shown"), [(0.0123, "+1.2"), (-0.0123, "-1.2"), (-0.0004, "-0.0")]
 )
 def test_differences_are_shown_in_points(difference: float, shown: str) -> None:
     assert points(difference) == shown
