@@ -33,7 +33,10 @@ def test_the_page_shows_searches_distillations_and_teachers(tmp_path: Path) -> N
         shown = _text_of(f"{service.url}/")
 
     assert "first running base trained" in shown
-    assert "What it gained The best detector is trial 0. Against the base: +0.0 points" in shown
+    assert (
+        "What it gained The best detector is trial 0. Against the base at 96x96: +0.0 points"
+        in shown
+    )
     assert "The search is running; this report is provisional." in shown
     assert shown.count("96x96 against 96x96") == 1, "its own best is at the resolution of the best"
     assert re.search(r"mtpd queued waits for admission s-\w+-base", shown)

@@ -16,8 +16,8 @@ NAME_RULE = (
     "at most 63 characters"
 )
 ROOT_FIELDS = (
-    "name, dataset, pool, teachers, base, head, trial, distillation, strategy, score, budget, "
-    "resources, control, noise, confirm, abandon, seed"
+    "name, dataset, pool, teachers, extend_pool, base, head, trial, distillation, strategy, score, "
+    "budget, resources, control, noise, confirm, abandon, seed"
 )
 BACKBONES = (
     "resnet18, resnet34, resnet50, resnet101, resnext50_32x4d, resnext101_32x4d, qr50, mobilenet_v2"

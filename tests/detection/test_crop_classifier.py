@@ -136,7 +136,8 @@ def test_a_tiny_classifier_learns_the_shapes(crops: tuple[CropSplit, CropSplit])
 
     assert training.finished
     assert np.mean(losses[-4:]) < 0.3 * np.mean(losses[:4])
-    assert accuracy(training.classifier, validation, batch_size=32)["shared"] > 0.9
+    # Chance is 0.25. Processors round differently, which a few of the 35 crops show.
+    assert accuracy(training.classifier, validation, batch_size=32)["shared"] > 0.8
 
 
 def test_a_resumed_training_equals_an_uninterrupted_one(

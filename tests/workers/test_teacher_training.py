@@ -102,9 +102,10 @@ def test_a_checkpoint_of_other_classes_is_fine_tuned_into_a_teacher(
     assert found.detector.num_classes == 4
     assert [epoch.epoch for epoch in found.epochs] == [1, 2]
     assert found.epochs[1].losses["loss"] < found.epochs[0].losses["loss"]
-    (note,) = seen[-1].notes
-    assert note.startswith(f"loaded 165 of 167 weights of {file}; these start anew")
-    assert "bbox_head.retina_cls.bias (63,) instead of (36,)" in note
+    loaded, anew = seen[-1].notes
+    assert loaded == f"loaded 165 of 167 weights of {file}"
+    assert anew.startswith("these start anew, since they depend on the classes: ")
+    assert "bbox_head.retina_cls.bias (63,) instead of (36,)" in anew
     before, after = load_file(file), load_file(Path(found.weights.uri))
     assert after["bbox_head.retina_cls.bias"].shape == (36,)
     name = "backbone.stages.0.blocks.0.attn.w_msa.qkv.weight"
