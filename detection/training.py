@@ -44,7 +44,7 @@ class Training:
         model: The detector; its weights change as `run` is iterated.
         num_epochs: Number of epochs of the whole training.
         num_iterations: Number of iterations of one epoch.
-        batches: This rank's batches.
+        batches: Batches of this rank.
         found_batch_size: The batch size that was found by memory; None if it was given.
         start_notes: How new adapters were started, in sentences; empty before `start_adapters`.
     """
@@ -74,15 +74,14 @@ class Training:
             distiller: One or more teachers with their methods; None to train without a teacher.
                 Moved to `device`.
             teacher_resolution: Resolution at which the teachers see the student's images, which are
-                decoded and augmented once for both; None for the student's. Not used without a
-                distiller.
+                decoded and augmented once for both; None, or no distiller: the student's.
             device: Where to train.
             step_context: Entered around every iteration with its global step, for example to
-                activate a subnet of an elastic detector.
+                activate a subnet.
             rank: Rank of this data-parallel process, from 0.
-            world_size: Number of data-parallel processes. With more than one, torch.distributed
-                must be initialised and all ranks must start from equal weights; gradients are then
-                averaged by one all-reduce after each backward pass.
+            world_size: Number of data-parallel processes. If several, torch.distributed must be
+                initialised and all must start from equal weights; gradients are averaged by one
+                all-reduce after each backward pass.
             batch_size: The batch size that an earlier attempt found by memory; None for that of
                 `spec`.
 
@@ -100,8 +99,7 @@ class Training:
         self._teacher_resolution = teacher_resolution if distiller else None
         self._step_context = step_context or (lambda _: nullcontext())
         self._seed, self._rank, self._world_size = seed, rank, world_size
-        self._prepared = 0
-        self._step = 0
+        self._prepared = self._step = 0
         self._adapters_started = False
         self.start_notes: tuple[str, ...] = ()
         self._precision = MixedPrecision(spec.amp, device)
@@ -118,8 +116,8 @@ class Training:
         self.batches = self._batches_of(number)
         self.num_iterations = self.batches.num_iterations
         self._log = EpochLog(self.num_iterations)
-        iterations = self.preparation_iterations + self.num_epochs * self.num_iterations
-        self._own = distiller.own_optimizers(iterations) if distiller else {}
+        steps = self.preparation_iterations + self.num_epochs * self.num_iterations
+        self._own = distiller.own_optimizers(steps) if distiller else {}
         owned = {id(p) for own in self._own.values() for p in own.parameters}
         adapters = distiller.parameters() if distiller else ()
         groups = parameter_groups(model, adapters, spec, excluded=owned)
@@ -228,7 +226,7 @@ class Training:
     def state_dict(self) -> dict[str, Any]:
         """Return the whole changing state, for `torch.save`; it loads with `weights_only=True`.
 
-        A training that continues from it equals an uninterrupted one to the bit (on the CPU).
+        On a CPU, a training that continues from it equals an uninterrupted one to the bit.
         """
         return {
             "step": self._step,
@@ -320,9 +318,7 @@ class Training:
         self._enter_train_mode()
         torch.manual_seed(self.seed_of(self._step))
         self._optimizer.set_rate(self._step)
-
-        losses = self.losses(batch, teacher_batch)
-        values = self._backward(losses)
+        values = self._backward(self.losses(batch, teacher_batch))
         self._precision.unscale([self._optimizer.optimizer])
         self._precision.unscale(own.optimizer for own in self._own.values())
         norm = clip_grad_norm_(self._optimizer.parameters, self._spec.max_grad_norm)
@@ -364,8 +360,7 @@ class Training:
     def _backward(self, losses: dict[str, Tensor]) -> dict[str, float]:
         """Compute gradients, averaged over the ranks; return each loss and their sum as numbers."""
         summed = torch.stack(list(losses.values())).sum()
-        values = as_floats(losses | {"loss": summed})
-        self._check_finite(values)
+        self._check_finite(values := as_floats(losses | {"loss": summed}))
         for optimizer in (self._optimizer.optimizer, *(o.optimizer for o in self._own.values())):
             optimizer.zero_grad()
         self._precision.backward(summed)

@@ -6,6 +6,7 @@ from typing import Any
 
 from searchd.domain.detector import Detector, Family
 from searchd.recommend.document import Document, Value, plain, to_yaml
+from searchd.recommend.methods import methods_of
 from searchd.recommend.numbers import DataFacts, Machine
 from searchd.recommend.plan import (
     FINISH_PER_TRIAL,
@@ -28,18 +29,6 @@ POOL_BACKBONE = "resnet50"
 """The published backbone whose blocks are those of a pool."""
 WALL_SHARE = 1.25
 """Limit of the wall clock as a share of the budget."""
-LONG_TRIAL_STEPS = 1000
-"""Steps of a trial from which every method has its default weight."""
-_SHORT_WEIGHTS = {"prediction_conversion": 0.3}
-"""Weights in shorter trials, where they differ. That of prediction_conversion was not measured;
-with weight 1, a one-stage student that had hardly begun did not recover (docs/distillation.md)."""
-_METHODS = {
-    Family.FASTER_RCNN: ("proposal_feature", "classification", "class_aware_localisation"),
-    Family.CASCADE_RCNN: ("proposal_feature", "classification"),
-    Family.RETINANET: ("proposal_feature", "prediction_conversion"),
-    Family.FCOS: ("proposal_feature", "prediction_conversion"),
-}
-"""The methods of Joint-DetNAS, or the nearest that fit the family under a Faster R-CNN teacher."""
 FROZEN_SHARE = 0.05
 """Share of the trials that change only the teacher (Joint-DetNAS: 5 of 100)."""
 RATES_PER_IMAGE = {"new": 0.04 / 8, "loaded": 0.01 / 8}
@@ -210,7 +199,11 @@ class _Writer:
                 ),
                 "bn_l1": Value(0.00001, "Prepares channels for pruning (the paper's value)."),
             },
-            "distillation": {"methods": Value(*self._methods())},
+            "distillation": {
+                "methods": Value(
+                    *methods_of(plan.student.family, steps=plan.trial_epochs * self._steps)
+                )
+            },
             "strategy": {
                 "student_frozen_trials": Value(
                     round(FROZEN_SHARE * plan.trials),
@@ -395,18 +388,6 @@ class _Writer:
             f"{self.plan.trial_epochs * self._steps} steps; the paper's 3 epochs are few on a "
             f"small data set. At most {MOST_EPOCHS_PER_TRIAL}."
         )
-
-    def _methods(self) -> tuple[list[dict[str, Any]], str]:
-        names = _METHODS[self.plan.student.family]
-        steps = self.plan.trial_epochs * self._steps
-        lowered = _SHORT_WEIGHTS if steps < LONG_TRIAL_STEPS else {}
-        methods: list[dict[str, Any]] = [
-            {"name": name, "weight": lowered[name]} if name in lowered else {"name": name}
-            for name in names
-        ]
-        if lowered.keys() & set(names):
-            return methods, f"Default weights; lower ones where {steps} steps are too few."
-        return methods, "With the default weights; adapters start by least squares."
 
 
 def _duration(seconds: float) -> str:
