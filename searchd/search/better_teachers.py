@@ -20,6 +20,10 @@ from searchd.search.history import Completion
 
 MARGIN = 0.02
 """Difference of AP by which the best teacher should exceed the base. Below it a search warns."""
+FINISH_MARGIN = 0.05
+"""Difference of AP by which a teacher must exceed a student that is finished under it. A finishing
+training is long: students of teachers that were hardly better ended below those that trained
+alone (docs/demo.md)."""
 MAX_DRAWS = 64
 """Number of draws after which the teachers that a draw can reach count as known to be no better."""
 

@@ -2,16 +2,19 @@
 Pure.
 
 Search trials are short: they rank detectors, and leave them undertrained. After the last search
-trial, the chosen ones are therefore trained further, each under its own teacher. Finishing
-trainings are no search trials: no budget counts them, and nothing descends from them.
+trial, the chosen ones are therefore trained further, each under its own teacher if that is clearly
+better. Finishing trainings are no search trials: no budget counts them, and nothing descends from
+them.
 """
 
 from collections.abc import Sequence
 
+from searchd.domain.teacher import Teaching
 from searchd.domain.trial import Finish, Outcome, Proposal, TrialRole, trial_name
 from searchd.search.history import Completion, OperatingPoint, ranking
 from searchd.search.pareto import knee, pareto_front
 from searchd.search.strategies.base import Strategy
+from searchd.search.strategies.pair_steps import PairSteps
 
 _Found = tuple[Completion, OperatingPoint]
 """A search trial, and its student at the largest resolution."""
@@ -42,7 +45,7 @@ def next_finish(
                 number=number,
                 parent=chosen.proposal.name,
                 change=Finish(),
-                teacher=chosen.teacher,
+                teacher=_teacher(strategy, chosen),
                 seed=strategy.generator(trial_name(TrialRole.FINISH, number)).getrandbits(31),
                 completed_before=completed_before,
             )
@@ -84,6 +87,13 @@ def answer(accepted: Sequence[Completion]) -> Completion | None:
     """
     found = [*ranking(accepted)[:1], *(each for each in accepted if _is_finished(each))]
     return max(found, key=lambda each: each.score or 0.0, default=None)
+
+
+def _teacher(strategy: Strategy, chosen: Completion) -> Teaching | None:
+    """Return the teacher of a trial that is finished; None if it has learned what there is."""
+    if isinstance(strategy, PairSteps) and strategy.finishes_alone(chosen):
+        return None
+    return chosen.teacher
 
 
 def failures(completions: Sequence[Completion]) -> list[str]:

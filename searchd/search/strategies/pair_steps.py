@@ -22,7 +22,7 @@ from searchd.domain.trial import (
     TrialRole,
     trial_name,
 )
-from searchd.search.better_teachers import Comparison, compare
+from searchd.search.better_teachers import FINISH_MARGIN, Comparison, ap_of, compare
 from searchd.search.history import Completion, completion_of, search_trials
 from searchd.search.sampling import sample_subnets
 from searchd.search.strategies.base import TaughtStrategy, option
@@ -164,6 +164,16 @@ class PairSteps(TaughtStrategy):
         if self.settings.teacher_policy is TeacherPolicy.FIXED:
             return None
         return compare(self.measured, completions, student)
+
+    def finishes_alone(self, trial: Completion) -> bool:
+        """Return whether the student of a trial is finished without its teacher: the teacher is not
+        clearly better, and the student soon will be. False where nothing was measured."""
+        settings, own = self.settings, ap_of(trial)
+        if settings.teacher_policy is TeacherPolicy.FIXED or settings.teach_by_weaker:
+            return False
+        if not settings.better_only or trial.teacher_ap is None or own is None:
+            return False
+        return trial.teacher_ap < own + FINISH_MARGIN
 
     def _trains_alone(self, comparison: Comparison) -> bool:
         """Return whether a student has no teacher to learn from: the measured ones are no better,

@@ -6,7 +6,14 @@ from dataclasses import replace
 import pytest
 
 from searchd.domain.resolution import Resolution
-from searchd.domain.trial import Finish, Proposal, PruneToMacs, Train, TrialRole
+from searchd.domain.trial import (
+    Finish,
+    Proposal,
+    PruneToMacs,
+    TeacherPolicy,
+    Train,
+    TrialRole,
+)
 from searchd.search.ask_tell import AskTell, Finished, Wait, replay
 from searchd.search.finishing import answer, to_finish
 from searchd.search.history import Completion, OperatingPoint
@@ -63,6 +70,36 @@ FRONT = searched(
 )
 def test_best_knee_and_then_the_farthest_on_the_front_are_chosen(most: int, expected: str) -> None:
     assert chosen(FRONT, most) == expected
+
+
+@pytest.mark.parametrize(
+    ("teacher_ap", "taught"), [(0.56, True), (0.54, False), (0.3, False), (None, True)]
+)
+def test_a_detector_is_finished_under_a_teacher_that_is_clearly_better(
+    teacher_ap: float | None, taught: bool
+) -> None:
+    """Its AP at the largest resolution is 50 %."""
+    ask_tell = with_base(replace(FINISHING, max_trials=1, finish=1))
+    done = completion(ask_tell, ask(ask_tell), 0.5)
+    ask_tell.tell(replace(done, points=at(2e9, 0.5), teacher_ap=teacher_ap))
+
+    finish = ask(ask_tell)
+
+    assert finish.role is TrialRole.FINISH
+    assert finish.teacher == (done.teacher if taught else None)
+    assert replay(ask_tell.strategy, ask_tell.proposals, ask_tell.completions) == (
+        ask_tell.proposals
+    )
+
+
+def test_a_weaker_teacher_finishes_where_the_settings_say_so() -> None:
+    for changes in ({"teach_by_weaker": True}, {"teacher_policy": TeacherPolicy.FIXED}):
+        settings = replace(STRATEGY.settings, **changes)
+        ask_tell = with_base(replace(FINISHING, max_trials=1, finish=1, settings=settings))
+        done = completion(ask_tell, ask(ask_tell), 0.5)
+        ask_tell.tell(replace(done, points=at(2e9, 0.5), teacher_ap=0.3))
+
+        assert ask(ask_tell).teacher == done.teacher
 
 
 def test_best_that_is_the_knee_is_chosen_once() -> None:
