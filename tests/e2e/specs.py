@@ -48,7 +48,12 @@ SEARCH = {
     "base": {"base_channels": 8, "training": {**TRAINING, "learning_rate": 0.02}},
     "head": {**HEAD, "neck_channels": 16},
     "trial": {**TRAINING, "epochs": 1, "bn_l1": 1e-5},
-    "strategy": {"student_frozen_trials": 1, "student_probability": 1.0, "min_channels": 2},
+    "strategy": {
+        "student_frozen_trials": 1,
+        "student_probability": 1.0,
+        "min_channels": 2,
+        "teach_by_weaker": True,  # all APs are near 0
+    },
     "score": {"base_resolution": "64x64"},
     "budget": {"max_trials": 4, "finish": {"detectors": 2, "epochs": 2}},
     "resources": {"trials_in_flight": 2},
