@@ -63,9 +63,22 @@ def main() -> None:
         help="data sets to train on; bccd needs --bccd; default: all, bccd if it is given",
     )
     sections = list(SECTIONS)
-    add("--section", nargs="+", choices=sections, default=sections, help="sections to train")
+    add(
+        "--section",
+        nargs="+",
+        choices=sections,
+        default=sections,
+        help="sections of the table whose rows are trained; default: all",
+    )
     add("--rows", nargs="+", choices=list(ROWS), metavar="ROW", help="rows to train; default: all")
-    add("--seeds", type=int, nargs="+", choices=SEEDS, default=list(SEEDS), help="seeds to train")
+    add(
+        "--seeds",
+        type=int,
+        nargs="+",
+        choices=SEEDS,
+        default=list(SEEDS),
+        help="seeds of the students that are trained; default: all",
+    )
     add("--table", action="store_true", help="train nothing; write table and plot of what is done")
     options = parser.parse_args()
     options.data = options.data or [name for name in DATA if name != "bccd" or options.bccd]

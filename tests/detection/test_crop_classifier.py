@@ -129,15 +129,14 @@ def test_losses_equal_numpy() -> None:
 
 def test_a_tiny_classifier_learns_the_shapes(crops: tuple[CropSplit, CropSplit]) -> None:
     train, validation = crops
-    settings = spec(epochs=10, milestones=(7,), learning_rate=0.05, batch_size=16)
+    settings = spec(epochs=15, milestones=(10,), learning_rate=0.05, batch_size=16)
     training = ClassifierTraining(settings, train)
 
     losses = [step.loss for step in training.run()]
 
     assert training.finished
     assert np.mean(losses[-4:]) < 0.3 * np.mean(losses[:4])
-    # Chance is 0.25. Processors round differently, which a few of the 35 crops show.
-    assert accuracy(training.classifier, validation, batch_size=32)["shared"] > 0.8
+    assert accuracy(training.classifier, validation, batch_size=32)["shared"] > 0.9
 
 
 def test_a_resumed_training_equals_an_uninterrupted_one(

@@ -123,13 +123,15 @@ def test_a_finishing_training_is_up_to_four_times_as_long_as_a_trial() -> None:
 
 
 @pytest.mark.parametrize(
-    ("train_images", "detectors", "epochs"), [(205, 2, 8), (3000, 1, 1)], ids=["few", "many images"]
+    ("train_images", "trial_epochs", "detectors", "epochs"),
+    [(205, 2, 2, 8), (3000, 1, 1, 1)],
+    ids=["few", "many images"],
 )
 def test_short_budget_finishes_fewer_detectors_and_each_at_least_as_long_as_a_trial(
-    train_images: int, detectors: int, epochs: int
+    train_images: int, trial_epochs: int, detectors: int, epochs: int
 ) -> None:
     found = recommended(replace(CELLS, train_images=train_images), hours=0.1)
-    assert found.search.trial.epochs <= epochs
+    assert found.search.trial.epochs == trial_epochs
     assert found.search.budget.finish == FinishBudgetSpec(detectors=detectors, epochs=epochs)
 
 
