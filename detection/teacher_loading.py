@@ -11,15 +11,15 @@ from typing import Any
 
 import torch
 from mmdet.models import RPN, BaseDetector, SingleStageDetector, TwoStageDetector
-from mmdet.models.task_modules import AnchorGenerator
-from torch.nn import ModuleList
 
 from detection.build import SIZE_DIVISOR
 from detection.checkpoint_files import differences, read_weights
 from detection.distillation.taps import first_stage, neck_strides
+from detection.eval_mode import eval_mode
+from detection.head_traits import head_geometry
 from detection.mmdet.checkpoint_import import EXAMPLES
 from detection.mmdet.config import assemble_mmdet
-from searchd.domain.detector import Family, MmdetDetector
+from searchd.domain.detector import MmdetDetector
 from searchd.domain.errors import CheckpointError, InvalidValueError
 from searchd.domain.resolution import Resolution
 from searchd.messages.reports import FeatureLevel
@@ -83,9 +83,13 @@ def build_mmdet(detector: MmdetDetector) -> BaseDetector:
 def check_can_teach(model: Any, config: str) -> None:
     """Check that distillation can read a detector.
 
+    Args:
+        model: A detector of mmdet.
+        config: Name of its config, for the message.
+
     Raises:
-        InvalidValueError: Its head has no priors on the neck's levels. The message names model and
-            head.
+        InvalidValueError: Its head has no priors on the neck's levels, or a RoI head reads more
+            than those levels and the regions. The message names model and head.
     """
     is_two_stage = isinstance(model, TwoStageDetector)
     dense = getattr(model, "rpn_head" if is_two_stage else "bbox_head", None)
@@ -95,22 +99,14 @@ def check_can_teach(model: Any, config: str) -> None:
         and hasattr(dense, "prior_generator")
         and (not is_two_stage or _has_one_classifier(model))
     ):
+        with eval_mode(model):
+            head_geometry(model)
         return
     raise InvalidValueError(
         f"config {config} describes a {type(model).__name__} with the head {type(dense).__name__}; "
         "a teacher has one stage or two, with anchors or points on the levels of its neck, as in "
         f"{', '.join(EXAMPLES.values())}"
     )
-
-
-def family_of(model: Any) -> Family:
-    """Return the family whose methods fit a detector that mmdet describes: the one with the same
-    number of stages, and with anchors or without."""
-    if isinstance(model, TwoStageDetector):
-        is_cascade = isinstance(model.roi_head.bbox_head, ModuleList)
-        return Family.CASCADE_RCNN if is_cascade else Family.FASTER_RCNN
-    has_anchors = isinstance(model.bbox_head.prior_generator, AnchorGenerator)
-    return Family.RETINANET if has_anchors else Family.FCOS
 
 
 @torch.inference_mode()

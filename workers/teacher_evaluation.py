@@ -8,11 +8,12 @@ from typing import Any
 
 from detection.build import load_student
 from detection.data.coco import CocoSplit
+from detection.head_traits import mmdet_traits
 from detection.measurement.complexity import Complexity, count, count_model
 from detection.measurement.evaluation import evaluate
 from detection.measurement.latency import measure
 from detection.stored_weights import read_student, write_weights
-from detection.teacher_loading import family_of, feature_levels, load_mmdet
+from detection.teacher_loading import feature_levels, load_mmdet
 from elastic_pool.teacher import load_supernet
 from searchd import artifacts
 from searchd.domain.detector import Detector, MmdetDetector
@@ -46,13 +47,14 @@ def evaluate_teacher(task: TeacherEvaluationTask) -> TeacherReport:
     train_split = CocoSplit(task.dataset.train)
     detector, model = _load(task, train_split)
     complexity = complexity_of(detector, model, task.spec.resolution)
+    levels = feature_levels(model, task.spec.resolution)
     report = TeacherReport(
         detector=detector,
         params=complexity.params,
         evaluation=_evaluate(task, model, complexity.macs),
-        levels=feature_levels(model, task.spec.resolution),
+        levels=levels,
         weights=write_weights(task.artifacts, TEACHER, model.state_dict()),
-        family=detector.family if isinstance(detector, Detector) else family_of(model),
+        mmdet_traits=mmdet_traits(detector, model, levels),
     )
     uri = artifacts.join(task.artifacts, REPORT_FILE)
     artifacts.write(uri, TEACHER_REPORT.dump_json(report), name="report")

@@ -11,14 +11,15 @@ from typing import Any
 
 from detection.build import build_detector
 from detection.data.coco import CocoSplit
+from detection.head_traits import mmdet_traits
 from detection.measurement.evaluation import Detection, predict, score
 from detection.measurement.latency import measure
 from detection.starting_weights import start_mmdet
 from detection.stored_weights import write_weights
-from detection.teacher_loading import build_mmdet, family_of, feature_levels
+from detection.teacher_loading import build_mmdet, feature_levels
 from detection.training import Training
 from searchd import artifacts
-from searchd.domain.detector import Detector, MmdetDetector
+from searchd.domain.detector import MmdetDetector
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.lifecycle import FailureCause
 from searchd.domain.trial import Evaluation, Outcome
@@ -177,14 +178,15 @@ class _TeacherWorker:
         """Evaluate the trained detector and store it."""
         task, detector, model = self.task, self.detector, self.training.evaluated_model.eval()
         complexity = complexity_of(detector, model, task.spec.resolution)
+        levels = feature_levels(model, task.spec.resolution)
         return TeacherReport(
             detector=detector,
             params=complexity.params,
             evaluation=self._evaluate(model, complexity.macs),
-            levels=feature_levels(model, task.spec.resolution),
+            levels=levels,
             weights=write_weights(task.artifacts, TEACHER, model.state_dict()),
             epochs=tuple(self.training.epochs),
-            family=detector.family if isinstance(detector, Detector) else family_of(model),
+            mmdet_traits=mmdet_traits(detector, model, levels),
         )
 
     def _evaluate(self, model: Any, macs: float) -> Evaluation:

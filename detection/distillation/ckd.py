@@ -5,6 +5,7 @@ The student's embedding of a region is trained to be closest to the teacher's em
 region, among those of the batch, of all ranks, and of earlier batches.
 """
 
+from dataclasses import replace
 from typing import Self
 
 import torch
@@ -54,7 +55,8 @@ class Ckd(DistillationMethod):
             if student.two_stage
             else DecoupledEmbedding(*widths, student.num_anchors)
         )
-        return cls(embedding, widths[1], options)
+        size = min(options.queue_size, _embeddings_per_epoch(pair) or options.queue_size)
+        return cls(embedding, widths[1], replace(options, queue_size=size))
 
     def forward(self, student: StudentTaps, teacher: TeacherTaps) -> Tensor:
         regions, options = student.regions, self._options
@@ -74,6 +76,13 @@ class Ckd(DistillationMethod):
 
     def _project(self, embeddings: Tensor) -> Tensor:
         return functional.normalize(self.projection(embeddings))
+
+
+def _embeddings_per_epoch(pair: Pair) -> int | None:
+    """Return the number of the teacher's embeddings of one epoch, after which the same regions come
+    again; None if the number of regions is not known."""
+    regions = pair.student.regions_per_image
+    return None if regions is None else regions * len(pair.train_split)
 
 
 class SharedEmbedding(nn.Module):

@@ -12,7 +12,7 @@ from detection.data.batches import Batch
 from detection.data.coco import CocoSplit
 from detection.distillation.compared import VARIANCE
 from detection.distillation.method import DistillationMethod, OwnOptimizer, Pair, Sizes
-from detection.distillation.one_stage import last_tower_conv
+from detection.distillation.one_stage import SAMPLED_REGIONS, last_tower_conv
 from detection.distillation.registry import method_class
 from detection.distillation.simultaneous import AverageTaps, mean_of_losses, pair_with_average
 from detection.distillation.taps import StudentTaps, TeacherTaps, first_stage, neck_strides
@@ -270,8 +270,17 @@ def sizes_of(model: Any, *, neck_channels: int | None = None) -> Sizes:
         embedding_channels=embedding,
         num_anchors=anchors,
         anchors=priors if isinstance(priors, AnchorGenerator) else None,
+        regions_per_image=_regions_per_image(model),
         shared_head_channels=head.in_channels if has_shared_head else None,
     )
+
+
+def _regions_per_image(model: Any) -> int | None:
+    """Return the largest number of regions of an image; None without settings for training."""
+    if not isinstance(model, TwoStageDetector):
+        return int((model.train_cfg or {}).get("sampled_rois", SAMPLED_REGIONS))
+    sampler = first_stage(getattr(model.roi_head, "bbox_sampler", None))
+    return getattr(sampler, "num", None)
 
 
 def _neck_channels(model: Any) -> int:

@@ -33,6 +33,9 @@ class Sizes:
     """Number of anchors per cell of a one-stage head; 1 for two-stage detectors."""
     anchors: AnchorGenerator | None = None
     """Anchors of the dense head or of the RPN; None if it is anchor-free."""
+    regions_per_image: int | None = None
+    """Largest number of regions of an image on which a student is compared. None: not known, since
+    the detector has no settings for training."""
     shared_head_channels: int | None = None
     """Output channels of the backbone stage that a RoI head without FPN runs on regions (C4)."""
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
 
 from detection.data.batches import Batch
 from detection.distillation.alignment import aligned, to_other_input
@@ -221,12 +222,17 @@ class TeacherTaps(Taps):
     @cached_property
     @torch.no_grad()
     def _head(self) -> dict[str, Tensor]:
-        """The outputs of the (first) RoI head for all regions."""
+        """The outputs of the (first) RoI head for all regions, and what its box head reads."""
         head = self._model.roi_head
         rois = self._own(self._student.regions.rois)
-        with recorded_calls(first_stage(head.bbox_head).fc_cls, "forward") as calls:
+        box_head = first_stage(head.bbox_head)
+        with (
+            recorded_calls(box_head, "forward") as read,
+            recorded_calls(box_head.fc_cls, "forward") as classified,
+        ):
             outputs = bbox_forward(head, self._features, rois)
-        return outputs | {"embeddings": calls[0].args[0].to(self.batch.inputs.dtype)}
+        embeddings = classified[0].args[0].to(self.batch.inputs.dtype)
+        return outputs | {"bbox_feats": read[0].args[0], "embeddings": embeddings}
 
     def _own(self, rois: Tensor) -> Tensor:
         """Return the student's regions in pixels of the teacher's input."""
@@ -291,22 +297,47 @@ def first_stage(heads: Any) -> Any:
     return heads[0] if isinstance(heads, torch.nn.ModuleList | list) else heads
 
 
-def bbox_forward(head: Any, features: Sequence[Tensor], rois: Tensor) -> dict[str, Tensor]:
-    """Run mmdet's `_bbox_forward` of an RoI head; of the first stage if it is a cascade."""
+def bbox_forward(
+    head: Any, features: Sequence[Tensor], rois: Tensor, *, stage: int = 0
+) -> dict[str, Tensor]:
+    """Run mmdet's `_bbox_forward` of an RoI head.
+
+    Args:
+        head: The RoI head; that of HTC and DetectoRS may have a semantic branch.
+        features: The neck's levels.
+        rois: N x 5: image number, then xyxy in pixels of the input.
+        stage: Stage of a cascade, from 0; ignored if there is only one.
+    """
+    semantic = _semantic_features(head, features)
+    given = {} if semantic is None else {"semantic_feat": semantic}
     is_cascade = isinstance(head.bbox_head, torch.nn.ModuleList)
-    outputs: dict[str, Tensor] = (
-        head._bbox_forward(0, features, rois) if is_cascade else head._bbox_forward(features, rois)
-    )
+    stages = (stage,) if is_cascade else ()
+    outputs: dict[str, Tensor] = head._bbox_forward(*stages, features, rois, **given)
     return outputs
 
 
 def region_features(head: Any, features: Sequence[Tensor], rois: Tensor) -> Tensor:
-    """Return RoIAlign features as the RoI head's (first) box head reads them."""
+    """Return RoIAlign features as the RoI head's (first) box head reads them: with those of the
+    semantic branch added, if it has one (HTC, DetectoRS)."""
     extractor = first_stage(head.bbox_roi_extractor)
     pooled: Tensor = extractor(features[: extractor.num_inputs], rois)
+    semantic = _semantic_features(head, features)
+    if semantic is not None:
+        fused = head.semantic_roi_extractor([semantic], rois)
+        height, width = pooled.shape[-2:]
+        pooled = pooled + adaptive_avg_pool2d(fused, (height, width))
     if head.with_shared_head:
         pooled = head.shared_head(pooled)
     return pooled
+
+
+def _semantic_features(head: Any, features: Sequence[Tensor]) -> Tensor | None:
+    """Return the map of an RoI head's semantic branch that its box heads read; None without."""
+    if not getattr(head, "with_semantic", False) or "bbox" not in head.semantic_fusion:
+        return None
+    _, found = head.semantic_head(features)
+    semantic: Tensor = found
+    return semantic
 
 
 def total(value: Tensor | Sequence[Tensor]) -> Tensor:

@@ -32,6 +32,7 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from detection.build import assemble
+from detection.distillation.taps import bbox_forward
 from detection.eval_mode import eval_mode
 from searchd.domain.architecture import NUM_STAGES, Architecture
 from searchd.domain.detector import Detector
@@ -167,9 +168,8 @@ def _run_any_heads(model: BaseDetector, levels: Sequence[Tensor], resolution: Re
     full_image = levels[0].new_tensor([0.0, 0.0, 0.0, resolution.width, resolution.height])
     rois = full_image.expand(model.test_cfg.rpn.max_per_img, 5).contiguous()
     heads = model.roi_head.bbox_head
-    stages = [(i,) for i in range(len(heads))] if isinstance(heads, nn.ModuleList) else [()]
-    for stage in stages:
-        model.roi_head._bbox_forward(*stage, levels, rois)
+    for stage in range(len(heads) if isinstance(heads, nn.ModuleList) else 1):
+        bbox_forward(model.roi_head, levels, rois, stage=stage)
 
 
 class _Counter(TorchDispatchMode):

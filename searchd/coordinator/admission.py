@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from searchd.coordinator.capacity import NeedsCapacity
 from searchd.coordinator.disk_guard import DiskGuard
-from searchd.domain.capacity import Node, unschedulable_reason
+from searchd.domain.capacity import FIXED, Growth, Node, unschedulable_reason
 from searchd.domain.lifecycle import DatasetStatus, PoolStatus, TeacherStatus, WorkKind
 from searchd.spec.needs import need_of
 from searchd.store.models import (
@@ -18,7 +18,7 @@ from searchd.store.models import (
     TeacherRow,
     WorkRow,
 )
-from searchd.store.resources import teachers
+from searchd.store.resources import teacher_fit, teachers
 from searchd.store.resources.searches import ACTIVE
 from searchd.store.work import queue
 
@@ -38,11 +38,13 @@ class Admission:
     Args:
         max_running_searches: Searches and distillations admitted at the same time.
         guard: Checks the disks that work writes to.
+        growth: The nodes that may still join the cluster. Work that only they could hold starts.
     """
 
-    def __init__(self, max_running_searches: int, guard: DiskGuard) -> None:
+    def __init__(self, max_running_searches: int, guard: DiskGuard, growth: Growth = FIXED) -> None:
         self._max_running_searches = max_running_searches
         self._guard = guard
+        self._growth = growth
 
     def refusal(self, session: Session, row: WorkRow, nodes: list[Node]) -> Refusal | None:
         """Return the first reason against starting queued work; None if it may start."""
@@ -54,7 +56,7 @@ class Admission:
             return
         if reason := self._guard.low_space_reason():
             yield Refusal(f"waits: {reason}", is_final=False)
-        yield from _of_cluster(resource, nodes)
+        yield from _of_cluster(resource, nodes, self._growth)
         yield from _of_dataset(session.get_one(DatasetRow, resource.dataset_id))
         if isinstance(resource, TeacherRow | RunRow) and resource.pool_id is not None:
             # The driver of a search can train its base while the pool is still being trained.
@@ -74,10 +76,10 @@ class Admission:
             yield Refusal(reason, is_final=False)
 
 
-def _of_cluster(resource: NeedsCapacity, nodes: list[Node]) -> Iterator[Refusal]:
+def _of_cluster(resource: NeedsCapacity, nodes: list[Node], growth: Growth) -> Iterator[Refusal]:
     if not nodes:
         yield Refusal("waits: the cluster has no node yet", is_final=False)
-    unschedulable = unschedulable_reason(need_of(resource.spec), nodes)
+    unschedulable = unschedulable_reason(need_of(resource.spec), nodes, growth)
     if unschedulable is not None:
         yield Refusal(unschedulable, is_final=True)
 
@@ -107,6 +109,9 @@ def _of_teachers(session: Session, run: RunRow) -> Iterator[Refusal]:
         elif teacher.status is not TeacherStatus.READY:
             reason = f"waits for teacher {teacher.name}, which is {teacher.status}"
             yield Refusal(reason, is_final=False)
+    misfit = teacher_fit.misfit(session, run)
+    if misfit is not None:
+        yield Refusal(misfit, is_final=True)
 
 
 def _running_searches(session: Session) -> int:

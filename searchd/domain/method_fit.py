@@ -1,12 +1,13 @@
 """Whether a distillation method fits a student and a teacher. Standard library only."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from searchd.domain.detector import Detector, Family
 from searchd.domain.distillation_methods import CATALOGUE, FeatureImitationOptions, MethodName
 from searchd.domain.errors import InvalidValueError
-from searchd.domain.method_description import WITH_ANCHORS
+from searchd.domain.head_geometry import HeadGeometry, difference, geometry
+from searchd.domain.method_description import WITH_ANCHORS, Tap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,10 +18,12 @@ class Traits:
     neck_channels: tuple[int, ...]
     """Widths that the neck can have: one for a detector, one or more for a pool."""
     head: tuple[int, ...] | None
-    """The numbers that determine the head's shapes, apart from classes and neck. None: not known,
-    since the detector is described by a config of mmdet."""
+    """The numbers that determine the head's shapes, apart from classes and neck. Empty: it has
+    layers that no student has. None: not known."""
     anchor_scale: float | None
-    """`Detector.level_scale`, on which the meaning of box deltas depends. None: not known."""
+    """`Detector.level_scale`. None: not known, or the anchors have no such scale."""
+    geometry: HeadGeometry | None = None
+    """What the head's numbers mean. None: not known."""
 
 
 def traits(detector: Detector, *, neck_channels: Iterable[int] | None = None) -> Traits:
@@ -30,6 +33,7 @@ def traits(detector: Detector, *, neck_channels: Iterable[int] | None = None) ->
         neck_channels=tuple(neck_channels or (detector.neck_channels,)),
         head=detector.head_shape,
         anchor_scale=detector.level_scale,
+        geometry=geometry(detector),
     )
 
 
@@ -64,7 +68,21 @@ def misfit(
             f"{name} needs a teacher with the student's head, and with its neck width alone: the "
             f"student is {_head(student)}, the teacher {_head(teacher)}"
         )
-    return None
+    return _misread(name, student, teacher)
+
+
+def _misread(name: MethodName, student: Traits, teacher: Traits) -> str | None:
+    """Return why a method cannot compare what two heads of fitting kinds predict."""
+    parts: tuple[str, ...] = ()
+    reads = CATALOGUE[name].reads_teacher
+    if CATALOGUE[name].same_head:
+        parts = tuple(each.name for each in fields(HeadGeometry))
+    elif Tap.BOX_DELTAS in reads:
+        parts = ("class_agnostic", "roi_units")
+    elif Tap.REGION_FEATURES in reads:
+        parts = ("region_size",)
+    found = difference(student.geometry, teacher.geometry, *parts) if parts else None
+    return None if found is None else f"{name} needs a teacher whose head means the same; {found}"
 
 
 def fitting(student: Traits, teacher: Traits | None = None) -> tuple[MethodName, ...]:

@@ -19,8 +19,9 @@ class CkdOptions:
     projection_channels: int = 128
     """Output channels of the linear projection f, at least 1."""
     queue_size: int = 80 * 1024
-    """Number of teacher embeddings of earlier batches that serve as negatives, at least 0. The
-    default is the paper's; 0 disables the queue."""
+    """Largest number of teacher embeddings of earlier batches that serve as negatives, at least 0.
+    The default is the paper's; 0 disables the queue. One epoch's embeddings are never exceeded:
+    older ones are of the same regions."""
     iou_threshold: float = 0.5
     """IoU in [0, 1] above which two regions of the same image are not negatives of each other. The
     default is the paper's; 1 keeps all negatives."""

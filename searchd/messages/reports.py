@@ -243,14 +243,18 @@ class TeacherReport:
     epochs: tuple[EpochMetrics, ...] = ()
     """Metrics of every epoch of its training. Empty if it was not trained as a teacher."""
     family: Family | None = None
-    """Family whose methods fit the detector: its own, or that of an mmdet detector with the same
-    kind of head. None in reports of earlier versions."""
+    """Family whose methods fit the detector, in reports of earlier versions."""
+    mmdet_traits: Traits | None = None
+    """Traits of a detector that mmdet describes, as they were read from it. None: `detector` tells
+    them, or the report is of an earlier version."""
 
     @property
     def traits(self) -> Traits | None:
         """What decides which methods fit the teacher. None: not known."""
         if isinstance(self.detector, Detector):
             return traits(self.detector)
+        if self.mmdet_traits is not None:
+            return self.mmdet_traits
         if self.family is None:
             return None
         widths = {level.channels for level in self.levels}

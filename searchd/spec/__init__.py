@@ -40,6 +40,7 @@ from searchd.spec.dataset import (
 from searchd.spec.distillations import (
     DistillationSpec,
     StudentSpec,
+    check_registered,
     check_subnets,
     subnets_of,
 )
@@ -96,6 +97,7 @@ __all__ = [
     "DatasetImport",
     "DatasetSource",
     "check_start",
+    "check_registered",
     "check_subnets",
     "StudentSpec",
     "TrialId",

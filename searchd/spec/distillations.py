@@ -13,7 +13,8 @@ from searchd.domain.distillation_plan import (
     sample_teachers,
     sampled_names,
 )
-from searchd.domain.method_fit import check_average, check_fit
+from searchd.domain.errors import InvalidValueError
+from searchd.domain.method_fit import Traits, check_average, check_fit
 from searchd.domain.subnet import Subnet
 from searchd.spec.base import Name, ResolutionText, Spec, TrialId
 from searchd.spec.pool import PoolSpec
@@ -267,3 +268,23 @@ def check_subnets(spec: DistillationSpec, pool: PoolSpec, head: HeadSpec) -> Non
     teacher = traits_of(pool.head, neck_channels=pool.space.neck_channels)
     for name in subnets_of(spec, pool):
         check_fit(spec.methods_of(name).options, traits_of(head), teacher)
+
+
+def check_registered(
+    spec: DistillationSpec, label: str, head: HeadSpec, teacher: Traits | None
+) -> None:
+    """Check that the methods of a distillation fit a registered teacher.
+
+    Args:
+        spec: The submitted distillation.
+        label: Name of the teacher in its order.
+        head: The head of the student.
+        teacher: Traits of the teacher; None: not known before it was built.
+
+    Raises:
+        InvalidValueError: A method does not fit; the message says what would fit.
+    """
+    try:
+        check_fit(spec.methods_of(label).options, traits_of(head), teacher)
+    except InvalidValueError as error:
+        raise InvalidValueError(f"teacher {label!r}: {error}") from error

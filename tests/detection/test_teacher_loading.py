@@ -13,8 +13,9 @@ from detection.data.coco import CocoSplit
 from detection.data.shapes import make_shapes
 from detection.distillation.distiller import Distiller, pair_of
 from detection.distillation.student import student_step
+from detection.head_traits import family_of
 from detection.mmdet.config import assemble_mmdet
-from detection.teacher_loading import family_of, feature_levels, load_mmdet
+from detection.teacher_loading import feature_levels, load_mmdet
 from searchd.domain.detector import Family, MmdetDetector
 from searchd.domain.distillation_methods import MethodName
 from searchd.domain.errors import CheckpointError, InvalidValueError

@@ -10,11 +10,11 @@ from searchd.domain.distillation_plan import Plan
 from searchd.domain.errors import ConflictError, InvalidValueError, NotFoundError
 from searchd.domain.lifecycle import SearchStatus, TrialStatus, WorkKind
 from searchd.domain.teacher import RegisteredTeacher, Teacher
-from searchd.spec import DistillationSpec, HeadSpec, check_subnets, subnets_of
+from searchd.spec import DistillationSpec, check_subnets, subnets_of
 from searchd.store import paging
 from searchd.store.base import new_id
 from searchd.store.models import DistillationRow, PoolRow, RunRow, TeacherRow, TrialRow
-from searchd.store.resources import creation, references
+from searchd.store.resources import creation, references, teacher_fit
 from searchd.store.resources import teachers as registered_teachers
 from searchd.store.runs import retention, trials
 from searchd.store.work.lease import Lease, hold
@@ -43,6 +43,7 @@ def create(
     _check_pool(spec, pool, origin)
     for name in spec.registered:
         references.teacher(session, name, spec.dataset)
+    teacher_fit.check(session, spec, origin)
     row = DistillationRow(
         id=new_id("kd"),
         name=spec.name,
@@ -152,5 +153,4 @@ def _check_pool(spec: DistillationSpec, pool: PoolRow | None, origin: TrialRow |
             f"pool {pool.name!r} is trained on data set {pool.spec.dataset!r}, the distillation "
             f"uses {spec.dataset!r}; teacher and student must know the same classes"
         )
-    head = spec.head if origin is None or origin.detector is None else HeadSpec.of(origin.detector)
-    check_subnets(spec, pool.spec, head)
+    check_subnets(spec, pool.spec, teacher_fit.head_of(spec, origin))

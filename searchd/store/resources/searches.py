@@ -9,11 +9,11 @@ from searchd.domain.errors import InvalidValueError
 from searchd.domain.lifecycle import SearchStatus, TrialStatus, WorkKind
 from searchd.domain.trial import TrialRole
 from searchd.search.finishing import answer
-from searchd.spec import SearchSpec, check_pool, check_teacher
+from searchd.spec import SearchSpec, check_pool
 from searchd.store import paging
 from searchd.store.base import new_id
 from searchd.store.models import PoolRow, SearchRow, TrialRow
-from searchd.store.resources import creation, references, teachers
+from searchd.store.resources import creation, references, teacher_fit
 from searchd.store.runs import completions, trials
 
 ACTIVE = (
@@ -47,8 +47,8 @@ def create(
     if pool is not None:
         _check_fit(spec, pool)
     for name in spec.registered:
-        teacher = references.teacher(session, name, spec.dataset)
-        check_teacher(spec, name, teachers.traits_of(session, teacher))
+        references.teacher(session, name, spec.dataset)
+    teacher_fit.check(session, spec)
     row = SearchRow(
         id=new_id("s"),
         name=spec.name,

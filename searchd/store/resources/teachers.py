@@ -8,12 +8,10 @@ from sqlalchemy.orm import Session
 
 from searchd.domain.errors import ConflictError, InvalidValueError, NotFoundError
 from searchd.domain.lifecycle import TeacherStatus, WorkKind
-from searchd.domain.method_fit import Traits
 from searchd.domain.trial import Outcome
 from searchd.messages.reports import TeacherProgress, TeacherReport, TeacherTrainingReport
 from searchd.messages.tasks import Inherited, TeacherRef
 from searchd.spec import DistillationSpec, PoolSubnetSpec, SearchSpec, TeacherSpec
-from searchd.spec import traits_of as head_traits
 from searchd.store import paging
 from searchd.store.base import new_id
 from searchd.store.models import DatasetRow, PoolRow, RunRow, TeacherRow
@@ -75,19 +73,6 @@ def of_run(session: Session, spec: SearchSpec | DistillationSpec) -> dict[str, T
     rows = session.scalars(select(TeacherRow).where(TeacherRow.name.in_(spec.registered)))
     by_name = {row.name: row for row in rows}
     return {name: by_name[name] for name in spec.registered}
-
-
-def traits_of(session: Session, row: TeacherRow) -> Traits | None:
-    """Return what decides which methods fit a teacher; None if it is not known before the teacher
-    was built."""
-    if row.report is not None:
-        return row.report.traits
-    if row.spec.train is not None:
-        return row.spec.train.traits
-    if row.spec.subnet is not None:
-        neck = row.spec.subnet.subnet.neck_channels
-        return head_traits(session.get_one(PoolRow, row.pool_id).spec.head, neck_channels=(neck,))
-    return None
 
 
 def page(

@@ -1,6 +1,7 @@
 """CKD tells a region's teacher embedding from those of other regions."""
 
 import math
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -272,6 +273,19 @@ def test_students_embedding_is_taken_to_the_teachers_width(
     found = {n: tuple(p.shape) for n, p in method.student_embedding.linear.named_parameters()}  # type: ignore[union-attr] # its kinds have one
     assert found == adapters
     assert tuple(method.projection.weight.shape) == (128, 6)
+
+
+@pytest.mark.parametrize(("regions", "size"), [(64, 8 * 64), (None, 81_920)])
+def test_the_queue_spans_at_most_an_epoch(
+    regions: int | None, size: int, shapes: CocoSplit
+) -> None:
+    student = replace(sizes(6, two_stage=True), regions_per_image=regions)
+    pair = Pair(student=student, teacher=sizes(6, two_stage=True), train_split=shapes)
+
+    method = Ckd.build(CkdOptions(), pair)
+
+    assert len(shapes) == 8
+    assert len(method.queue.vectors) == size
 
 
 def test_decoupling_equals_a_convolution_that_is_read_at_the_cell_and_anchor() -> None:

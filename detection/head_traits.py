@@ -1,0 +1,161 @@
+"""Reads from a built detector which methods fit it: the shapes of its head, and what they mean."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmdet.models import TwoStageDetector
+from mmdet.models.task_modules import AnchorGenerator
+from torch import nn
+
+from detection.build import assemble
+from detection.distillation.taps import bbox_forward, first_stage, region_features
+from searchd.domain.architecture import preset
+from searchd.domain.detector import Detector, Family, MmdetDetector
+from searchd.domain.errors import InvalidValueError
+from searchd.domain.head_geometry import HeadGeometry
+from searchd.domain.method_fit import Traits
+from searchd.messages.reports import FeatureLevel
+
+_HEADS = ("rpn_head", "roi_head", "bbox_head")
+_SIDE = 64
+"""Height and width in pixels of the image on which a RoI head is tried."""
+_UNREADABLE = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
+"""Errors of RoI heads that read more than the neck's levels and the regions."""
+
+
+def family_of(model: Any) -> Family:
+    """Return the family whose methods fit a detector that mmdet describes: the one with the same
+    number of stages, and with anchors or without."""
+    if isinstance(model, TwoStageDetector):
+        is_cascade = isinstance(model.roi_head.bbox_head, nn.ModuleList)
+        return Family.CASCADE_RCNN if is_cascade else Family.FASTER_RCNN
+    has_anchors = isinstance(model.bbox_head.prior_generator, AnchorGenerator)
+    return Family.RETINANET if has_anchors else Family.FCOS
+
+
+def mmdet_traits(
+    detector: Detector | MmdetDetector, model: Any, levels: Sequence[FeatureLevel]
+) -> Traits | None:
+    """Return what decides which methods fit a detector that mmdet describes; None for a detector
+    that is searched, whose description tells it.
+
+    Args:
+        detector: Description of the detector.
+        model: The detector, with one stage or two, in eval mode, on any device.
+        levels: The levels of its neck.
+
+    Raises:
+        InvalidValueError: No method can read its RoI head; see `head_geometry`.
+    """
+    if isinstance(detector, Detector):
+        return None
+    widths = tuple(sorted({level.channels for level in levels}))
+    return Traits(
+        family=family_of(model),
+        neck_channels=widths,
+        head=_head_shape(model, widths, detector.num_classes),
+        anchor_scale=None,
+        geometry=head_geometry(model),
+    )
+
+
+def _head_shape(model: Any, neck_channels: tuple[int, ...], num_classes: int) -> tuple[int, ...]:
+    """Return the numbers of `Detector.head_shape`; empty if the head has other layers than that of
+    a detector that is searched."""
+    if len(neck_channels) != 1:
+        return ()
+    like = Detector(
+        architecture=preset("resnet18", base_channels=8),
+        num_classes=num_classes,
+        family=family_of(model),
+        neck_channels=neck_channels[0],
+        **_sizes(model),
+    )
+    with torch.device("meta"):
+        return like.head_shape if _shapes(assemble(like)) == _shapes(model) else ()
+
+
+def _sizes(model: Any) -> dict[str, int]:
+    if isinstance(model, TwoStageDetector):
+        return {"head_channels": first_stage(model.roi_head.bbox_head).fc_cls.in_features}
+    names = {"tower_channels": "feat_channels", "tower_convs": "stacked_convs"}
+    head = model.bbox_head
+    return {ours: getattr(head, theirs) for ours, theirs in names.items() if hasattr(head, theirs)}
+
+
+def _shapes(model: nn.Module) -> dict[str, torch.Size]:
+    return {
+        name: value.shape
+        for name, value in model.state_dict().items()
+        if name.split(".")[0] in _HEADS
+    }
+
+
+@torch.no_grad()
+def head_geometry(model: Any) -> HeadGeometry:
+    """Return the geometry of a detector's head.
+
+    Args:
+        model: A one-stage or two-stage detector of mmdet in eval mode, on any device.
+
+    Raises:
+        InvalidValueError: Its RoI head reads more than the neck and the regions, so that no method
+            can read it. The message says what failed.
+    """
+    is_two_stage = isinstance(model, TwoStageDetector)
+    dense = model.rpn_head if is_two_stage else model.bbox_head
+    has_anchors = isinstance(dense.prior_generator, AnchorGenerator)
+    parts: dict[str, Any] = {
+        "anchors": _anchors(dense.prior_generator) if has_anchors else (),
+        "ranges": () if has_anchors else _ranges(dense),
+        "dense_units": _units(dense.bbox_coder),
+    }
+    if is_two_stage:
+        parts |= _of_roi_head(model)
+    return HeadGeometry(**parts)
+
+
+def _anchors(generator: Any) -> tuple[tuple[float, float], ...]:
+    boxes = torch.cat([level.cpu() for level in generator.base_anchors])
+    sides = (boxes[:, 2:] - boxes[:, :2]).double()
+    return tuple((round(width, 2), round(height, 2)) for width, height in sides.tolist())
+
+
+def _ranges(head: Any) -> tuple[float, ...]:
+    ends = getattr(head, "regress_ranges", ())
+    return tuple(round(float(end), 2) for _, end in ends[:-1])
+
+
+def _units(coder: Any) -> tuple[float, ...]:
+    if not hasattr(coder, "stds"):  # distances, as FCOS predicts
+        return ()
+    return tuple(float(unit) for unit in (*coder.means, *coder.stds))
+
+
+def _of_roi_head(model: Any) -> dict[str, Any]:
+    head = model.roi_head
+    stages = head.bbox_head if isinstance(head.bbox_head, nn.ModuleList) else [head.bbox_head]
+    extractor = first_stage(head.bbox_roi_extractor)
+    return {
+        "roi_units": tuple(unit for stage in stages for unit in _units(stage.bbox_coder)),
+        "class_agnostic": bool(stages[0].reg_class_agnostic),
+        "region_size": _region_size(model),
+        "finest_roi_scale": getattr(extractor, "finest_scale", None),
+    }
+
+
+def _region_size(model: Any) -> int:
+    """Return the cells along a region's side, from a forward pass through the RoI head."""
+    device = next(model.parameters()).device
+    features = model.extract_feat(torch.zeros(1, 3, _SIDE, _SIDE, device=device))
+    rois = torch.tensor([[0.0, 0.0, 0.0, _SIDE / 2, _SIDE / 2]], device=device)
+    try:
+        bbox_forward(model.roi_head, features, rois)
+        return region_features(model.roi_head, features, rois).shape[-1]
+    except _UNREADABLE as error:
+        raise InvalidValueError(
+            f"the teacher's {type(model.roi_head).__name__} cannot be read at the student's "
+            f"regions ({type(error).__name__}: {error}); a RoI head that reads the neck, the "
+            "regions and a semantic branch can teach"
+        ) from error

@@ -1,0 +1,121 @@
+"""What the numbers of a detector's head mean, beside their shapes. Standard library only.
+
+Two heads of the same shapes can have other anchors, or predict boxes in other units: their weights
+and outputs then say other things, and no copy or comparison of them fails.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import sqrt
+
+from searchd.domain.detector import Detector, Family
+
+RATIOS = (0.5, 1.0, 2.0)
+"""Heights of a level's anchors over their widths."""
+OCTAVES = (1.0, 2 ** (1 / 3), 2 ** (2 / 3))
+"""Sizes of RetinaNet's anchors of one ratio, over the smallest."""
+REGION_SIZE = 7
+"""Cells along each side of a region, where detectors are compared."""
+DENSE_UNITS = (0.0,) * 4 + (1.0,) * 4
+"""Means and standard deviations of the box deltas of an RPN and of RetinaNet."""
+STAGE_STDS = (
+    (0.1, 0.1, 0.2, 0.2),
+    (0.05, 0.05, 0.1, 0.1),
+    (0.033, 0.033, 0.067, 0.067),
+)
+"""Standard deviations of the box deltas (x, y, w, h) of the stages of Cascade R-CNN; Faster R-CNN
+has the first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadGeometry:
+    """The geometry of a head. Lengths are pixels of the input, rounded to 0.01."""
+
+    anchors: tuple[tuple[float, float], ...] = ()
+    """Width and height of every anchor of one cell of each level, level by level. Empty: points."""
+    ranges: tuple[float, ...] = ()
+    """Largest distance from a point to its box's sides on each level but the last. Empty:
+    anchors."""
+    dense_units: tuple[float, ...] = ()
+    """Four means and four standard deviations of the deltas that the RPN or the one-stage head
+    predicts. Empty: distances, which have none."""
+    roi_units: tuple[float, ...] = ()
+    """The same of the RoI head's deltas, eight for each stage. Empty: no RoI head."""
+    class_agnostic: bool = False
+    """Whether the RoI head predicts one box for all classes."""
+    region_size: int = REGION_SIZE
+    """Cells along each side of a region, as the RoI head reads it, or as the features of a
+    one-stage detector are compared."""
+    finest_roi_scale: int | None = None
+    """As `Detector.finest_roi_scale`. None: no RoI head."""
+
+
+def geometry(detector: Detector) -> HeadGeometry:
+    """Return the geometry of a detector's head."""
+    if detector.family is Family.FCOS:
+        return HeadGeometry(ranges=_ranges(detector))
+    anchors = tuple(_anchors(detector))
+    if not detector.family.two_stage:
+        return HeadGeometry(anchors=anchors, dense_units=DENSE_UNITS)
+    is_cascade = detector.family is Family.CASCADE_RCNN
+    stages = STAGE_STDS if is_cascade else STAGE_STDS[:1]
+    return HeadGeometry(
+        anchors=anchors,
+        dense_units=DENSE_UNITS,
+        roi_units=tuple(unit for stds in stages for unit in (0.0, 0.0, 0.0, 0.0, *stds)),
+        class_agnostic=is_cascade,
+        finest_roi_scale=detector.finest_roi_scale,
+    )
+
+
+def _ranges(detector: Detector) -> tuple[float, ...]:
+    return tuple(round(detector.level_scale * stride, 2) for stride in detector.strides[:-1])
+
+
+def _anchors(detector: Detector) -> Iterator[tuple[float, float]]:
+    octaves = OCTAVES if detector.family is Family.RETINANET else OCTAVES[:1]
+    for stride in detector.strides:
+        for ratio in RATIOS:
+            for octave in octaves:
+                side = detector.level_scale * stride * octave
+                yield round(side / sqrt(ratio), 2), round(side * sqrt(ratio), 2)
+
+
+def difference(
+    student: HeadGeometry | None, teacher: HeadGeometry | None, *parts: str
+) -> str | None:
+    """Return how the geometry of two heads differs, as words; None if it does not, or if one is
+    not known.
+
+    Args:
+        student: Geometry of the student's head.
+        teacher: Geometry of the teacher's head.
+        parts: Names of the fields that are compared; none given: all.
+    """
+    if student is None or teacher is None:
+        return None
+    for part in parts or tuple(_WORDS):
+        ours, theirs = getattr(student, part), getattr(teacher, part)
+        if ours != theirs:
+            return f"{_WORDS[part]}: {_shown(ours, theirs)}"
+    return None
+
+
+_WORDS = {
+    "anchors": "anchors (width, height in pixels)",
+    "ranges": "distances of the levels in pixels",
+    "dense_units": "means and deviations of the first stage's box deltas",
+    "roi_units": "means and deviations of the RoI head's box deltas",
+    "class_agnostic": "one box for all classes",
+    "region_size": "cells along a region's side",
+    "finest_roi_scale": "pixels of the finest RoI scale",
+}
+
+
+def _shown(ours: object, theirs: object) -> str:
+    """Return the first place where two values differ."""
+    if isinstance(ours, tuple) and isinstance(theirs, tuple):
+        if len(ours) != len(theirs):
+            return f"{len(ours)} of the student, {len(theirs)} of the teacher"
+        ours, theirs = next(pair for pair in zip(ours, theirs, strict=True) if pair[0] != pair[1])
+    return f"{ours} of the student, {theirs} of the teacher"

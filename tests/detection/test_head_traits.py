@@ -1,0 +1,71 @@
+"""What decides which methods fit is read from a detector as its description tells it."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from detection.head_traits import head_geometry, mmdet_traits
+from detection.mmdet.config import assemble_mmdet
+from detection.teacher_loading import check_can_teach, feature_levels
+from searchd.domain.architecture import preset
+from searchd.domain.detector import Detector, Family, MmdetDetector
+from searchd.domain.distillation_methods import MethodName
+from searchd.domain.errors import InvalidValueError
+from searchd.domain.head_geometry import geometry
+from searchd.domain.method_fit import Traits, misfit, traits
+from searchd.domain.resolution import Resolution
+from tests.detection.distillation.conftest import tiny
+from tests.detection.test_teacher_loading import described
+
+pytestmark = pytest.mark.timeout(60)  # real detectors are built
+SIZE = Resolution(64, 64)
+
+
+def read(detector: MmdetDetector) -> Traits:
+    model: Any = assemble_mmdet(detector).eval()
+    found = mmdet_traits(detector, model, feature_levels(model, SIZE))
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("family", Family)
+def test_the_geometry_of_a_built_detector_is_the_one_that_its_description_tells(
+    family: Family,
+) -> None:
+    known = Detector(
+        architecture=preset("resnet18"), family=family, anchor_scale=4, finest_roi_scale=14
+    )
+
+    assert head_geometry(tiny("resnet18", 8, family).eval()) == geometry(known)
+
+
+def test_a_faster_rcnn_of_mmdet_has_the_head_of_ours() -> None:
+    student = Detector(architecture=preset("resnet18"), neck_channels=6, head_channels=16)
+
+    found = read(described("ResNeXt, Faster R-CNN"))
+
+    assert (found.head, found.neck_channels) == ((16,), (6,))
+    assert misfit(MethodName.INHERITING, traits(student), found) is None
+
+
+@pytest.mark.parametrize("name", ["Swin, Mask R-CNN", "ResNet, TOOD"])
+def test_a_head_with_other_layers_is_copied_to_no_student(name: str) -> None:
+    found = read(described(name))
+    student = Detector(architecture=preset("resnet18"), family=found.family, neck_channels=6)
+
+    assert found.head == ()
+    assert "needs a teacher with the student's head" in str(
+        misfit(MethodName.INHERITING, traits(student), found)
+    )
+
+
+def test_a_roi_head_that_reads_more_than_neck_and_regions_is_refused_with_the_reason() -> None:
+    model: Any = tiny("resnet18", 8).eval()
+
+    def needs_more(_levels: object, _rois: torch.Tensor, context: object) -> None:
+        raise AssertionError(context)
+
+    model.roi_head._bbox_forward = needs_more
+    with pytest.raises(InvalidValueError, match="StandardRoIHead cannot be read .* 'context'"):
+        check_can_teach(model, "odd")
