@@ -27,7 +27,9 @@ def main() -> None:
                 rules,
                 loaded.artifact_root,
                 checks=SubmissionChecks(
-                    files=loaded.check_files, cluster=Cluster(loaded.ray_dashboard_url)
+                    files=loaded.check_files,
+                    cluster=Cluster(loaded.ray_dashboard_url),
+                    growth=loaded.growth,
                 ),
                 instance=loaded.instance,
                 data_folder=loaded.data_folder,

@@ -10,7 +10,13 @@ from pydantic import BaseModel
 
 from api import loaded_bases
 from api.cluster import Cluster
-from searchd.domain.capacity import unschedulable_reason
+from searchd.domain.capacity import (
+    FIXED,
+    Growth,
+    unschedulable_reason,
+    unused_gpus_reason,
+    waiting_reason,
+)
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.paths import Wanted, problem
 from searchd.spec import (
@@ -61,12 +67,14 @@ class SubmissionChecks:
     """Whether the paths in a spec must exist on this machine."""
     cluster: Cluster | None = None
     """The cluster whose nodes must have the CPUs and GPUs that a spec needs."""
+    growth: Growth = FIXED
+    """The nodes that may still join the cluster."""
 
     def check(self, spec: AnySpec) -> list[str]:
         """Check a spec.
 
         Returns:
-            Warnings: what could not be checked.
+            Warnings: what could not be checked, and which nodes the work will wait for.
 
         Raises:
             InvalidValueError: The spec would fail; the message has every reason.
@@ -101,16 +109,26 @@ class SubmissionChecks:
                 yield f"{field}: {found}"
 
     def _of_cluster(self, spec: AnySpec) -> Iterator[str]:
-        if self.cluster is None or not isinstance(spec, _Work):
+        if not isinstance(spec, _Work):
             return
-        reason = unschedulable_reason(need_of(spec), self.cluster.nodes() or [])
+        unused = unused_gpus_reason(need_of(spec))
+        if unused is not None:
+            yield unused
+        if self.cluster is None:
+            return
+        nodes = self.cluster.nodes() or []
+        reason = unschedulable_reason(need_of(spec), nodes, self.growth)
         if reason is not None:
             yield reason
 
     def _warnings(self, spec: AnySpec) -> list[str]:
-        if self.cluster is None or not isinstance(spec, _Work) or self.cluster.nodes():
+        if self.cluster is None or not isinstance(spec, _Work):
             return []
-        return ["the cluster does not answer: its CPUs and GPUs were not checked"]
+        nodes = self.cluster.nodes()
+        if not nodes:
+            return ["the cluster does not answer: its CPUs and GPUs were not checked"]
+        waits = waiting_reason(need_of(spec), nodes)
+        return [] if waits is None else [waits]
 
 
 NO_CHECKS = SubmissionChecks()

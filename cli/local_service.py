@@ -85,6 +85,7 @@ class Service:
             update={
                 "data_folder": self.data_folder,
                 "ray_address": f"{_node_address()}:{gcs}",
+                "cluster_nodes": "present",
                 "ray_dashboard_url": f"http://{_LOOPBACK}:{dashboard}",
                 "api_port": (given.api_port if api_port is None else api_port) or free,
                 "instance": secrets.token_hex(8),

@@ -4,14 +4,17 @@ Secrets (the database URL) are passed in the environment or in a file with mode 
 SEARCHD_SETTINGS_FILE names; never on a command line or in a job's runtime environment.
 """
 
+import json
 import os
 import stat
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from searchd.domain.capacity import ANY, FIXED, Growth, NodeGroup
 from searchd.domain.errors import InvalidValueError
 
 SETTINGS_FILE = "SEARCHD_SETTINGS_FILE"
@@ -42,6 +45,12 @@ class Settings(BaseSettings):
     ray_dashboard_url: str = "http://127.0.0.1:8265"
     """URL of Ray's dashboard, which also serves its Jobs API. Default: Ray's own default on this
     machine."""
+    cluster_nodes: Literal["any", "present"] | tuple[NodeGroup, ...] = "any"
+    """Nodes that the cluster may have at most, joined or not, as JSON, for example
+    [{"count": 8, "cpus": 16, "gpus": 1}]. Work that fits them waits until they join; work that
+    could never fit is refused when it is submitted. any (default): every kind of node may still
+    join, and nothing is refused. present: none joins, as with the Ray head of `searchd up`; work
+    whose nodes are lost fails after 15 minutes."""
     max_running_searches: int = Field(default=1, ge=1)
     """Maximum number of searches and distillations that are admitted at the same time; the others
     stay queued. Default: 1."""
@@ -127,6 +136,13 @@ class Settings(BaseSettings):
         return self.artifacts or str(self.data_folder.absolute() / "artifacts")
 
     @property
+    def growth(self) -> Growth:
+        """Return the nodes that may still join the cluster."""
+        if isinstance(self.cluster_nodes, tuple):
+            return Growth(groups=self.cluster_nodes)
+        return ANY if self.cluster_nodes == "any" else FIXED
+
+    @property
     def roots(self) -> tuple[Path, ...]:
         """Return the folders of `data_roots`."""
         return tuple(Path(root) for root in self.data_roots.split(os.pathsep) if root)
@@ -163,7 +179,10 @@ class Settings(BaseSettings):
             "database_url": self.database,
             "artifacts": self.artifact_root,
         }
-        return {f"SEARCHD_{name.upper()}": str(value) for name, value in values.items()}
+        return {
+            f"SEARCHD_{name.upper()}": json.dumps(value) if isinstance(value, list) else str(value)
+            for name, value in values.items()
+        }
 
 
 def load() -> Settings:

@@ -4,7 +4,14 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from searchd.domain.capacity import Node, unschedulable_reason
+from searchd.domain.capacity import (
+    FIXED,
+    Growth,
+    Need,
+    Node,
+    unschedulable_reason,
+    waiting_reason,
+)
 from searchd.spec.needs import need_of
 from searchd.store import Database
 from searchd.store.models import DatasetRow, ExportRow, PoolRow, RunRow, TeacherRow, WorkRow
@@ -14,40 +21,49 @@ NeedsCapacity = PoolRow | TeacherRow | ExportRow | RunRow
 CHECK_INTERVAL_S = 30.0
 """Seconds between two checks of whether the nodes still have the capacity for leased work."""
 NODES_LOST_TIMEOUT_S = 900.0
-"""Seconds for which leased work waits for lost nodes. Longer than it takes to replace or restart a
-machine."""
+"""Seconds for which leased work waits for lost nodes of a cluster that no other node may join.
+Longer than it takes to restart a machine."""
+
+
+FOUND_AGAIN = "the cluster has the nodes that were missing"
+"""What is told of leased work that no longer waits for nodes."""
 
 
 @dataclass(frozen=True, slots=True)
-class Unschedulable:
-    """Leased work that the cluster has had no capacity for longer than the timeout."""
+class Shortage:
+    """Leased work that the nodes have no capacity for, or have again."""
 
     work: WorkRow
     reason: str
+    is_final: bool
+    """Whether the work fails, because no node that could hold it may join."""
 
 
 class CapacityMonitor:
-    """Finds leased work that has become unschedulable because nodes were lost.
+    """Finds leased work that waits for nodes, because they were lost or have not joined yet.
 
     Args:
         database: Holds the work.
         monotonic: A monotonic clock, in seconds.
+        growth: The nodes that may still join. Work that only they could hold waits for as long as
+            it takes.
     """
 
-    def __init__(self, database: Database, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self, database: Database, monotonic: Callable[[], float], growth: Growth = FIXED
+    ) -> None:
         self._database = database
         self._monotonic = monotonic
+        self._growth = growth
         self._checked_at = -math.inf
-        self._unschedulable_since: dict[str, float] = {}
+        self._short_since: dict[str, float] = {}
 
     def is_due(self, leased: Sequence[WorkRow]) -> bool:
         """Return whether the next check is due."""
         return bool(leased) and self._monotonic() - self._checked_at >= CHECK_INTERVAL_S
 
-    def unschedulable(
-        self, leased: Sequence[WorkRow], nodes: Sequence[Node]
-    ) -> Iterator[Unschedulable]:
-        """Yield the work that has been unschedulable for `NODES_LOST_TIMEOUT_S`.
+    def shortages(self, leased: Sequence[WorkRow], nodes: Sequence[Node]) -> Iterator[Shortage]:
+        """Yield the work whose shortage is to be told, or that fails by it.
 
         Args:
             leased: All leased work.
@@ -56,26 +72,33 @@ class CapacityMonitor:
         if not self.is_due(leased) or not nodes:
             return
         self._checked_at = self._monotonic()
-        before, self._unschedulable_since = self._unschedulable_since, {}
-        for row, reason in self._check(leased, nodes):
-            since = before.get(row.id, self._checked_at)
-            self._unschedulable_since[row.id] = since
-            if self._checked_at - since >= NODES_LOST_TIMEOUT_S:
-                minutes = (self._checked_at - since) / 60
-                yield Unschedulable(
-                    row, f"nodes have been missing for {minutes:.0f} minutes: {reason}"
-                )
+        before, self._short_since = self._short_since, {}
+        for row, need in self._needs(leased):
+            reason = waiting_reason(need, nodes)
+            if reason is not None:
+                self._short_since[row.id] = before.get(row.id, self._checked_at)
+                yield from self._judged(row, need, nodes, reason)
+            elif row.id in before:
+                yield Shortage(row, FOUND_AGAIN, is_final=False)
 
-    def _check(self, leased: Sequence[WorkRow], nodes: Sequence[Node]) -> list[tuple[WorkRow, str]]:
-        found = []
+    def _judged(
+        self, row: WorkRow, need: Need, nodes: Sequence[Node], waits: str
+    ) -> Iterator[Shortage]:
+        """Yield why the work waits, or fails once no node that could hold it has come back."""
+        reason = unschedulable_reason(need, nodes, self._growth)
+        if reason is None:
+            yield Shortage(row, waits, is_final=False)
+            return
+        waited_s = self._checked_at - self._short_since[row.id]
+        if waited_s >= NODES_LOST_TIMEOUT_S:
+            text = f"nodes have been missing for {waited_s / 60:.0f} minutes: {reason}"
+            yield Shortage(row, text, is_final=True)
+
+    def _needs(self, leased: Sequence[WorkRow]) -> list[tuple[WorkRow, Need]]:
         with self._database.read() as session:
-            for row in leased:
-                resource = queue.resource(session, row)
-                reason = (
-                    None
-                    if isinstance(resource, DatasetRow)
-                    else unschedulable_reason(need_of(resource.spec), nodes)
-                )
-                if reason is not None:
-                    found.append((row, reason))
-        return found
+            found = [(row, queue.resource(session, row)) for row in leased]
+            return [
+                (row, need_of(resource.spec))
+                for row, resource in found
+                if not isinstance(resource, DatasetRow)
+            ]

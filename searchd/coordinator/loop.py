@@ -20,10 +20,11 @@ from types import FrameType
 
 from searchd import settings
 from searchd.coordinator.admission import Admission
-from searchd.coordinator.capacity import CapacityMonitor, Unschedulable
+from searchd.coordinator.capacity import CapacityMonitor, Shortage
 from searchd.coordinator.disk_guard import DiskGuard, guarded_folders
 from searchd.coordinator.jobs import Jobs, JobStatus, Node, RayJobs
 from searchd.coordinator.sweeper import Sweeper
+from searchd.domain.capacity import FIXED, Growth
 from searchd.domain.errors import ClusterUnreachableError, ConflictError
 from searchd.domain.lifecycle import WorkStatus
 from searchd.store import Database, Desired, Lease
@@ -104,6 +105,8 @@ class Coordinator:
             earliest start of requeued work depend on it.
         monotonic: A monotonic clock, in seconds, for missing heartbeats.
         guard: Checks the disks that work writes to.
+        growth: The nodes that may still join the cluster. Work that only they could hold starts,
+            so that an autoscaler sees the demand, and waits.
     """
 
     def __init__(
@@ -117,6 +120,7 @@ class Coordinator:
         clock: Callable[[], datetime] = now,
         monotonic: Callable[[], float] = time.monotonic,
         guard: DiskGuard | None = None,
+        growth: Growth = FIXED,
     ) -> None:
         self._database = database
         self._jobs = jobs
@@ -124,8 +128,9 @@ class Coordinator:
         self._max_attempts = max_attempts
         self._clock = clock
         self._monotonic = monotonic
-        self._capacity = CapacityMonitor(database, monotonic)
-        self._admission = Admission(max_running_searches, guard or DiskGuard((), min_free_gb=0))
+        self._capacity = CapacityMonitor(database, monotonic, growth)
+        guard = guard or DiskGuard((), min_free_gb=0)
+        self._admission = Admission(max_running_searches, guard, growth)
         self._heartbeats: dict[str, _Heartbeat] = {}
         """The last heartbeat of the driver of every piece of leased work."""
         self._owner = f"coordinator {socket.gethostname()}:{os.getpid()}"
@@ -145,9 +150,7 @@ class Coordinator:
         self._note_heartbeats(leased)
         events = [self._check(row) for row in leased]
         nodes = self._jobs.nodes() if queued or self._capacity.is_due(leased) else []
-        events += [
-            self._fail_unschedulable(found) for found in self._capacity.unschedulable(leased, nodes)
-        ]
+        events += [self._tell(found) for found in self._capacity.shortages(leased, nodes)]
         events += [self._admit(row, nodes) for row in queued]
         return [event for event in events if event is not None]
 
@@ -189,16 +192,20 @@ class Coordinator:
             return None  # the driver finished since we read the row
         return _done(Action.CANCELLED, row, "killed by a user")
 
-    def _fail_unschedulable(self, found: Unschedulable) -> CoordinatorEvent | None:
-        """Fail work that waits for nodes that were lost."""
+    def _tell(self, found: Shortage) -> CoordinatorEvent | None:
+        """Say that work waits for nodes, or fail it if they cannot come."""
         row, lease = found.work, queue.lease_of(found.work)
-        self._jobs.stop(job_of(lease))
+        if found.is_final:
+            self._jobs.stop(job_of(lease))
         try:
             with self._database.write() as session:
-                queue.give_up(session, lease, found.reason)
+                if found.is_final:
+                    queue.give_up(session, lease, found.reason)
+                else:
+                    queue.note(session, lease, found.reason)
         except ConflictError:
             return None  # the driver finished since we read the row
-        return _done(Action.GAVE_UP, row, found.reason)
+        return _done(Action.GAVE_UP, row, found.reason) if found.is_final else None
 
     def _restart(self, row: WorkRow, lease: Lease, status: JobStatus) -> CoordinatorEvent | None:
         reason = f"the driver exited without finishing (job {job_of(lease)} is {status})"
@@ -287,6 +294,7 @@ def main() -> None:
             max_running_searches=values.max_running_searches,
             max_attempts=values.max_attempts,
             guard=guard,
+            growth=values.growth,
         )
         _loop(coordinator, stop, values.poll_s, (lambda: guard.step(database), sweeper.step))
 

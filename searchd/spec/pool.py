@@ -175,7 +175,8 @@ class PoolSpec(Spec):
     cpus_per_worker: float = Field(default=1, gt=0)
     """Number of CPUs that Ray reserves for each training worker."""
     gpus_per_worker: float = Field(default=0, ge=0)
-    """Number of GPUs that Ray reserves for each training worker; with 0, it trains on CPUs."""
+    """Number of GPUs that Ray reserves for each training worker, at most 1; with 0, it trains on
+    CPUs."""
     bn_reset_images: int = Field(default=2000, ge=1)
     """Number of training images from which the BN statistics of an activated subnet are computed
     anew."""

@@ -116,8 +116,8 @@ class TeacherSpec(Spec):
     cpus: float = Field(default=1, gt=0)
     """Number of CPUs that Ray reserves for the training, or for the evaluation."""
     gpus: float = Field(default=0, ge=0)
-    """Number of GPUs that Ray reserves for the training, or for the evaluation; with 0, it runs on
-    CPUs."""
+    """Number of GPUs that Ray reserves for the training, or for the evaluation, at most 1; with 0,
+    it runs on CPUs."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

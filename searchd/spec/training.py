@@ -41,8 +41,8 @@ class ResourcesSpec(Spec):
     cpus_per_trial: float = Field(default=1, gt=0)
     """Number of CPUs that Ray reserves for each trial."""
     gpus_per_trial: float = Field(default=0, ge=0)
-    """Number of GPUs that Ray reserves for each trial. With a fraction, several trials share one
-    GPU; with 0, trials run on CPUs."""
+    """Number of GPUs that Ray reserves for each trial, at most 1. With a fraction, several trials
+    share one GPU; with 0, trials run on CPUs."""
     trials_in_flight: int = Field(default=1, ge=1)
     """Largest number of trials of this run that are trained at the same time."""
 

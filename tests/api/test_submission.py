@@ -13,7 +13,7 @@ import pytest
 
 from api.cluster import Cluster
 from api.submission import SubmissionChecks, paths_of
-from searchd.domain.capacity import Node
+from searchd.domain.capacity import ANY, Growth, Node, NodeGroup
 from searchd.domain.errors import InvalidValueError
 from searchd.spec import (
     BaseSpec,
@@ -288,3 +288,36 @@ def _check_what_is_refused(http: httpx.Client) -> None:
     assert refused.json()["detail"].endswith("its nodes have 2 CPUs and 0 GPUs")
     assert forecast["refusals"] == [refused.json()["detail"]]
     assert paths.json()["detail"] == 'paths[0]: "/nowhere/x" does not exist; there is no "/nowhere"'
+
+
+EIGHT_GPU_NODES = Growth(groups=(NodeGroup(count=8, cpus=16, gpus=1),))
+
+
+def test_work_waits_for_nodes_that_may_still_join_and_says_which() -> None:
+    gpus = search(resources=ResourcesSpec(gpus_per_trial=1))
+    waits = (
+        "waits for nodes: each trial needs 1 CPUs and 1 GPUs, and the cluster has capacity for 0 "
+        "of 1; its nodes have 2 CPUs and 0 GPUs"
+    )
+
+    assert SubmissionChecks(cluster=TWO_CORES, growth=EIGHT_GPU_NODES).check(gpus) == [waits]
+    assert SubmissionChecks(cluster=TWO_CORES, growth=ANY).check(gpus) == [waits]
+
+
+def test_work_that_no_allowed_node_could_hold_is_refused_while_none_has_joined() -> None:
+    pool = PoolSpec(name="p", dataset="d", num_workers=9, gpus_per_worker=1)
+
+    with pytest.raises(InvalidValueError) as refused:
+        SubmissionChecks(cluster=Nodes(), growth=EIGHT_GPU_NODES).check(pool)
+
+    assert str(refused.value) == (
+        "unschedulable: each worker needs 1 CPUs and 1 GPUs, and the cluster may have capacity for "
+        "8 of 9; SEARCHD_CLUSTER_NODES allows 8 with 16 CPUs and 1 GPUs"
+    )
+
+
+def test_gpus_that_a_trial_could_not_use_are_refused() -> None:
+    two = search(resources=ResourcesSpec(gpus_per_trial=2))
+
+    with pytest.raises(InvalidValueError, match="each trial asks for 2 GPUs, and it trains on one"):
+        SubmissionChecks().check(two)

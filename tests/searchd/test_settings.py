@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from searchd import settings
+from searchd.domain.capacity import ANY, FIXED, Growth, NodeGroup
 from searchd.domain.errors import InvalidValueError
 
 
@@ -114,3 +115,26 @@ def test_authentication_is_on_or_off_and_roots_are_separated_as_in_path(
     assert (loaded.auth, loaded.roots) == (True, (Path("/data"), Path("/more")))
     monkeypatch.setenv("SEARCHD_AUTH", loaded.environment()["SEARCHD_AUTH"])
     assert settings.load().auth is True
+
+
+def test_the_nodes_that_a_cluster_may_have_reach_a_child_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert settings.load().growth == ANY
+    monkeypatch.setenv("SEARCHD_CLUSTER_NODES", "present")
+    assert settings.load().growth == FIXED
+    monkeypatch.setenv("SEARCHD_CLUSTER_NODES", '[{"count": 8, "cpus": 16, "gpus": 1}]')
+    monkeypatch.setenv(
+        "SEARCHD_CLUSTER_NODES", settings.load().environment()["SEARCHD_CLUSTER_NODES"]
+    )
+
+    assert settings.load().growth == Growth(groups=(NodeGroup(count=8, cpus=16, gpus=1),))
+
+
+@pytest.mark.parametrize("given", ["8 nodes", '[{"cpu": 16}]', '[{"cpus": 16}]'])
+def test_nodes_that_are_not_described_are_refused(
+    given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEARCHD_CLUSTER_NODES", given)
+    with pytest.raises(ValidationError, match="cluster_nodes"):
+        settings.load()

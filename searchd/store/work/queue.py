@@ -176,6 +176,18 @@ def explain(session: Session, work_id: str, reason: str) -> None:
     events.append(session, row, reason)
 
 
+def note(session: Session, lease: Lease, reason: str) -> None:
+    """Set the reason for the status of leased work, with an event if it has changed.
+
+    Raises:
+        StaleLeaseError: The lease was lost.
+    """
+    row = resource(session, hold(session, lease))
+    if row.status_reason != reason:
+        row.status_reason = reason
+        events.append(session, row, reason)
+
+
 def record_once(session: Session, lease: Lease, key: str, messages: Sequence[str]) -> None:
     """Record events of the leased resource other than changes of its status, unless an earlier
     driver, or this one, has recorded them.
