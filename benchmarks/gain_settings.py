@@ -115,6 +115,10 @@ class Row:
     length: str = "stage"
     after: str | None = None
     """Name of the row whose student it continues. None: the half-trained student."""
+    rate: float = 1.0
+    """Learning rate as a share of that of `LENGTHS`."""
+    keeps_momentum: bool = False
+    """Whether the optimizer continues with the momentum of the row that `after` names."""
     policy: Policy | None = None
     """Policy by which each of `NUM_TRIALS` trials gets its teacher. None: one training."""
     order: Literal["chosen", "reverse"] | None = None
@@ -268,6 +272,19 @@ def _gap() -> Iterator[Row]:
     yield _stage("M > XL", "none > none", "M", "XL")
 
 
+def _restarts() -> Iterator[Row]:
+    """Second stages that restart at half the rate of the first, or with its momentum. The shipped
+    ones restart at the same rate with none."""
+    two = "none > none"
+    for name, after, *teachers in (
+        (two, NONE), ("L > L", "feature_matching", "L"), ("S > L", "S", "L"),
+    ):  # fmt: skip
+        row = _stage(name, name, after, *teachers)
+        yield replace(row, name=f"{name}, half rate", rate=0.5)
+        if name != "S > L":  # its optimizer has the adapters of another teacher
+            yield replace(row, name=f"{name}, momentum kept", keeps_momentum=True)
+
+
 def _search() -> Iterator[Row]:
     """A search with dynamic teachers and all edits; the base pruned at once to the MACs of its
     best and trained as long, with and without L; and scores of searches with equal trials."""
@@ -288,18 +305,22 @@ SECTIONS: Mapping[str, tuple[str, tuple[Row, ...]]] = {
     "teachers": ("Teacher policies, over four trials", tuple(_teachers())),
     "orders": ("Orders of teachers", tuple(_orders())),
     "gap": ("Larger teachers", tuple(_gap())),
+    "restarts": ("Restarts of the second stage", tuple(_restarts())),
     "search": ("Searches, at equal MACs or equal trials", tuple(_search())),
     "alternatives": ("Other weights and options", tuple(_alternatives())),
 }
 """The rows by section, with each section's title. Rows run in this order."""
 ROWS: Mapping[str, Row] = {row.name: row for _, rows in SECTIONS.values() for row in rows}
+_LATER = ("one-stage", "teachers", "orders", "alternatives", "gap", "restarts")
+_CHOOSING = ("alternatives", "restarts")
+"""Sections that choose defaults, on one data set."""
 PLAN: tuple[tuple[str, str], ...] = (
     ("shapes-96", "papers"),
     ("shapes-96", "methods"),
     ("bccd", "papers"),
-    *(("shapes-96", name) for name in ("one-stage", "teachers", "orders", "alternatives", "gap")),
-    *(("bccd", name) for name in SECTIONS if name not in ("papers", "alternatives")),
-    *(("shapes-128", name) for name in SECTIONS if name != "alternatives"),
+    *(("shapes-96", name) for name in _LATER),
+    *(("bccd", name) for name in SECTIONS if name not in ("papers", *_CHOOSING)),
+    *(("shapes-128", name) for name in SECTIONS if name not in _CHOOSING),
     ("shapes-96", "search"),
 )
 """Sections in the order in which they run: the most telling first."""
