@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.gain_settings import CHOOSING_SEED, SECTIONS, SEEDS
-from searchd.domain.distillation_methods import MethodName
+from searchd.domain.distillation_methods import JOINT_DETNAS
 
 JUDGING_SEEDS = tuple(seed for seed in SEEDS if seed != CHOOSING_SEED)
 
@@ -20,9 +20,10 @@ Results = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """What the rule says of a method."""
+    """What the rule says of a default."""
 
-    method: MethodName
+    shipped: str
+    """Row of the shipped default."""
     validation: Mapping[str, float]
     """AP on validation images of the choosing seed, in [0, 1], by row; the shipped one first."""
     missing: Sequence[str]
@@ -39,30 +40,32 @@ class Choice:
         """What follows, in words."""
         if self.missing:
             return "open: not all are run"
-        if self.best == self.method:
+        if self.best == self.shipped:
             return "the default stays"
         if self.judged is None or self.over_shipped is None:
             return "open: the best is not run on the other seeds"
         gains = self.judged["low"] > 0 and self.over_shipped > 0
-        return "becomes the default" if gains else "the default stays: the best does not gain"
+        if not gains:
+            return "the default stays: the best does not gain"
+        return "gains; the three decide" if self.shipped in JOINT_DETNAS else "becomes the default"
 
 
 def choices(found: Results) -> Iterator[Choice]:
-    """Yield the choice of every method that has alternatives, where one of them was run."""
+    """Yield the choice of every default that has alternatives, where one of them was run."""
     rows = found["rows"]
     judged = {each["first"]: each for each in found.get("judged", ())}
-    for method, names in _candidates().items():
+    for shipped, names in _candidates().items():
         aps = {name: _validation(rows, name) for name in names}
         known = {name: ap for name, ap in aps.items() if ap is not None}
-        if set(known) - {method.value}:
+        if set(known) - {shipped}:
             best = max(known, key=lambda name: known[name])
             yield Choice(
-                method=method,
+                shipped=shipped,
                 validation=known,
                 missing=[name for name, ap in aps.items() if ap is None],
                 best=best,
-                judged=None if best == method else judged.get(best),
-                over_shipped=_over(rows, best, method.value),
+                judged=None if best == shipped else judged.get(best),
+                over_shipped=_over(rows, best, shipped),
             )
 
 
@@ -76,7 +79,8 @@ def choice_lines(found: Results) -> Iterator[str]:
         f"Defaults change by one rule only. Of a method's rows, the shipped one included, the best "
         f"by AP on the validation images of seed {CHOOSING_SEED} becomes the default if it gains "
         "over no teacher on the test images of the other seeds (the interval excludes zero), and "
-        "more than the shipped one does there."
+        "more than the shipped one does there. Joint-DetNAS's three are shipped together, so a "
+        "default of one of them also needs that gain of the three."
     )
     yield ""
     yield (
@@ -89,7 +93,7 @@ def choice_lines(found: Results) -> Iterator[str]:
 
 def _line(choice: Choice) -> str:
     aps = ", ".join(
-        f"{_short(name, choice.method)} {100 * ap:.1f}" for name, ap in choice.validation.items()
+        f"{_short(name, choice.shipped)} {100 * ap:.1f}" for name, ap in choice.validation.items()
     )
     judged, over = "", ""
     if choice.judged is not None:
@@ -97,20 +101,20 @@ def _line(choice: Choice) -> str:
         low, high = 100 * choice.judged["low"], 100 * choice.judged["high"]
         judged = f"{100 * mean:+.1f} ({low:+.1f} .. {high:+.1f})"
         over = "" if choice.over_shipped is None else f"{100 * choice.over_shipped:+.1f}"
-    best = _short(choice.best, choice.method)
-    return f"| {choice.method} | {aps} | {best} | {judged} | {over} | {choice.decision} |"
+    best = _short(choice.best, choice.shipped)
+    return f"| {choice.shipped} | {aps} | {best} | {judged} | {over} | {choice.decision} |"
 
 
-def _short(name: str, method: MethodName) -> str:
-    return "shipped" if name == method else name.removeprefix(f"{method}, ")
+def _short(name: str, shipped: str) -> str:
+    return "shipped" if name == shipped else name.removeprefix(f"{shipped}, ")
 
 
-def _candidates() -> dict[MethodName, list[str]]:
-    """Return the rows of each method that has alternatives, the shipped one first."""
-    found: dict[MethodName, list[str]] = {}
+def _candidates() -> dict[str, list[str]]:
+    """Return the rows of each default that has alternatives, the shipped one first."""
+    found: dict[str, list[str]] = {}
     for row in SECTIONS["alternatives"][1]:
-        (method,) = row.methods
-        found.setdefault(method.name, [method.name.value]).append(row.name)
+        assert row.instead_of is not None  # it is an alternative
+        found.setdefault(row.instead_of, [row.instead_of]).append(row.name)
     return found
 
 
