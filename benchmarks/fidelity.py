@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.fidelity_table import FINISHING_EPOCHS, NUM_ARCHITECTURES, SHORT_EPOCHS
+from benchmarks.fidelity_table import DATA, FINISHING_EPOCHS, NUM_ARCHITECTURES, SHORT_EPOCHS
 from benchmarks.gain_bench import Workbench, lock, say, store, training_spec
 from benchmarks.gain_search import base_of, drawn_action, edited, macs_of
 from benchmarks.gain_settings import LENGTHS
@@ -26,8 +26,8 @@ from detection.training import Training
 from searchd.domain.actions import describe
 from searchd.domain.score import score
 
-DATA, SEED, MAX_EDITS = "shapes-96", 0, 4
-"""The data set, the seed of the base and of all draws, and the largest number of edits."""
+SEED, MAX_EDITS = 0, 4
+"""The seed of the base and of all draws, and the largest number of edits."""
 
 
 def draw(base: Student, number: int) -> tuple[Student, tuple[str, ...]]:

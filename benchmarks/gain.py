@@ -5,7 +5,8 @@
 Trains the rows that `benchmarks/gain_settings.py` registers, one row of one seed at a time, the
 most telling first. Each result is a file in the folder: repeating the command resumes, and
 several processes can share the folder. `--table` trains nothing: it collects the results into
-`benchmarks/gains.json` and writes `docs/gains.md` and its plot from that file.
+`benchmarks/gains.json` and writes from that file `docs/gains.md`, its plot, and what a forecast
+tells of short trials (`searchd/search/short_trials.json`).
 """
 
 import argparse
@@ -13,8 +14,13 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.fidelity_table import shipped
+from benchmarks.gain_merge import merged
 from benchmarks.gain_settings import DATA, PLAN, ROWS, SECTIONS, SEEDS, Row
-from benchmarks.gain_table import FILE, PAGE, PLOT, PLOTTED, collect, merged, page, plot
+from benchmarks.gain_table import FILE, PAGE, PLOT, PLOTTED, collect, page, plot
+
+BENCHMARK = Path(__file__).parents[1] / "searchd" / "search" / "short_trials.json"
+"""What a forecast tells of the fidelity of short trials."""
 
 
 def planned(options: argparse.Namespace) -> Iterator[tuple[str, Row, int]]:
@@ -47,6 +53,8 @@ def write(folder: Path) -> None:
     results = merged(stored, collect(folder))
     FILE.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
     PAGE.write_text(page(results))
+    if (found := shipped(results["fidelity"])) is not None:
+        BENCHMARK.write_text(json.dumps(found, indent=1) + "\n")
     if PLOTTED in results["data"]:
         plot(results, PLOT)
 

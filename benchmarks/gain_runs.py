@@ -71,16 +71,19 @@ class Trainer:
     def _stage(self, row: Row) -> tuple[Any, dict[str, Any]]:
         """Train one stage, after the row's earlier ones, and store its weights."""
         model = self.bench.student(row.family, self.seed)
-        adapters: Mapping[str, Any] = {}
+        stored: dict[str, Any] = {"adapters": {}}
         if row.after is not None:
             stored = torch.load(self._weights(row.after), weights_only=True)
             model.load_state_dict(stored["model"])
-            same = ROWS[row.after].teachers == row.teachers
-            adapters = stored["adapters"] if same else {}
-        losses, adapters = self.train(model, row, row.teachers, adapters, depth(row))
-        torch.save(
-            {"model": model.state_dict(), "adapters": dict(adapters)}, self._weights(row.name)
-        )
+        same = row.after is not None and ROWS[row.after].teachers == row.teachers
+        inherited = stored["adapters"] if same else {}
+        training, distiller = self._training(model, row, row.teachers, inherited, depth(row))
+        if row.keeps_momentum:
+            continue_momentum(training, stored["optimizer"])
+        losses, adapters = finish(training, distiller)
+        found = {"model": model.state_dict(), "adapters": dict(adapters)}
+        found["optimizer"] = training.state_dict()["optimizer"]
+        torch.save(found, self._weights(row.name))
         return model, {"losses": losses}
 
     def train(
@@ -104,18 +107,27 @@ class Trainer:
         Returns:
             The mean losses of the last epoch, and the adapters.
         """
+        return finish(*self._training(model, row, teachers, adapters, number))
+
+    def _training(
+        self,
+        model: Any,
+        row: Row,
+        teachers: Sequence[str],
+        adapters: Mapping[str, Any],
+        number: int,
+    ) -> tuple[Training, Distiller | None]:
+        """Return a training before its first step, and its distiller; see `train`."""
         torch.manual_seed(self.seed)
         distiller = self._distiller(model, row, teachers)
         if distiller and adapters:
             distiller.load_state_dict(adapters)
-        spec = training_spec(self.bench.data, *LENGTHS[row.length])
+        epochs, rate = LENGTHS[row.length]
+        spec = training_spec(self.bench.data, epochs, rate * row.rate)
         if row.search is not None:
             spec = spec.model_copy(update={"bn_l1": SEARCH.bn_l1})
         seed = self.seed + 100 * number
-        training = Training(model, self.bench.train, spec, seed=seed, distiller=distiller)
-        for _ in training.run():
-            pass
-        return training.epochs[-1].losses, distiller.state_dict() if distiller else {}
+        return Training(model, self.bench.train, spec, seed=seed, distiller=distiller), distiller
 
     def _distiller(self, model: Any, row: Row, names: Sequence[str]) -> Distiller | None:
         if not names or not row.methods:
@@ -239,6 +251,23 @@ class Trials:
         pairs = [(STUDENT_NAME, name) for name in LEARNERS]
         costs = self._bench.costs_of(models, pairs)[STUDENT_NAME]
         return min(costs, key=lambda name: costs[name])
+
+
+def finish(
+    training: Training, distiller: Distiller | None
+) -> tuple[Mapping[str, float], Mapping[str, Any]]:
+    """Train to the end; return the mean losses of the last epoch, and the adapters."""
+    for _ in training.run():
+        pass
+    return training.epochs[-1].losses, distiller.state_dict() if distiller else {}
+
+
+def continue_momentum(training: Training, optimizer: Mapping[str, Any]) -> None:
+    """Give a training the momentum of an earlier one with the same parameters, before its first
+    step."""
+    state = training.state_dict()
+    state["optimizer"] = state["optimizer"] | {"state": optimizer["state"]}
+    training.load_state_dict(state)
 
 
 def depth(row: Row) -> int:

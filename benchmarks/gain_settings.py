@@ -115,12 +115,18 @@ class Row:
     length: str = "stage"
     after: str | None = None
     """Name of the row whose student it continues. None: the half-trained student."""
+    rate: float = 1.0
+    """Learning rate as a share of that of `LENGTHS`."""
+    keeps_momentum: bool = False
+    """Whether the optimizer continues with the momentum of the row that `after` names."""
     policy: Policy | None = None
     """Policy by which each of `NUM_TRIALS` trials gets its teacher. None: one training."""
     order: Literal["chosen", "reverse"] | None = None
     """The row is that of the order which the adaptation costs choose, or of its reverse."""
     search: Literal["joint", "random search", "pruned"] | None = None
     """The row is the best of a search, or the base pruned to the MACs of the best of `joint`."""
+    instead_of: str | None = None
+    """Name of the row of the shipped default that this one would replace."""
     score_of: str | None = None
     """Name of a search's row, whose score on test images (Joint-DetNAS's H) is this row's AP."""
 
@@ -175,7 +181,8 @@ def _methods() -> Iterator[Row]:
 
 def _alternatives() -> Iterator[Row]:
     """Other weights and options. One that gains in place of a default becomes the default, if it
-    is the best of its method by validation AP of the choosing seed and gains on the other seeds."""
+    is the best of its method by validation AP of the choosing seed and gains on the other seeds.
+    Joint-DetNAS's methods are shipped together, so for them the three must gain by it too."""
     name = MethodName
     weights: Mapping[MethodName, tuple[float, ...]] = {
         name.FEATURE_IMITATION: (0.03, 0.3, 1),
@@ -191,15 +198,24 @@ def _alternatives() -> Iterator[Row]:
         name.DICOD_LOCALISATION: (0.05, 0.5),
         name.PROPOSAL_FEATURE: (0.3, 3),
     }
-    for option, value in (("warmup_iterations", 1000), ("decoder_only_iterations", 100)):
-        yield _row(f"icd, {option} {value}", Taught(name=name.ICD, options={option: value}))
-    yield _row(
-        "feature_imitation, ground_truth",
-        Taught(name=name.FEATURE_IMITATION, options={"mask": "ground_truth"}),
+    options: tuple[tuple[MethodName, str, Any], ...] = (
+        (name.ICD, "warmup_iterations", 1000),
+        (name.ICD, "decoder_only_iterations", 100),
+        (name.FEATURE_IMITATION, "mask", "ground_truth"),
     )
+    for method, option, value in options:
+        title = value if option == "mask" else f"{option} {value}"
+        taught = Taught(name=method, options={option: value})
+        yield _row(f"{method}, {title}", taught, instead_of=method.value)
     for method, values in weights.items():
         for weight in values:
-            yield _row(f"{method}, weight {weight:g}", Taught(name=method, weight=weight))
+            taught = Taught(name=method, weight=weight)
+            yield _row(f"{method}, weight {weight:g}", taught, instead_of=method.value)
+    three = (
+        replace(method, weight=3) if method.name is name.CLASSIFICATION else method
+        for method in map(_taught, JOINT_DETNAS)
+    )
+    yield _row(f"{JOINT}, classification weight 3", *three, instead_of=JOINT)
 
 
 def _one_stage() -> Iterator[Row]:
@@ -268,6 +284,19 @@ def _gap() -> Iterator[Row]:
     yield _stage("M > XL", "none > none", "M", "XL")
 
 
+def _restarts() -> Iterator[Row]:
+    """Second stages that restart at half the rate of the first, or with its momentum. The shipped
+    ones restart at the same rate with none."""
+    two = "none > none"
+    for name, after, *teachers in (
+        (two, NONE), ("L > L", "feature_matching", "L"), ("S > L", "S", "L"),
+    ):  # fmt: skip
+        row = _stage(name, name, after, *teachers)
+        yield replace(row, name=f"{name}, half rate", rate=0.5)
+        if name != "S > L":  # its optimizer has the adapters of another teacher
+            yield replace(row, name=f"{name}, momentum kept", keeps_momentum=True)
+
+
 def _search() -> Iterator[Row]:
     """A search with dynamic teachers and all edits; the base pruned at once to the MACs of its
     best and trained as long, with and without L; and scores of searches with equal trials."""
@@ -288,18 +317,22 @@ SECTIONS: Mapping[str, tuple[str, tuple[Row, ...]]] = {
     "teachers": ("Teacher policies, over four trials", tuple(_teachers())),
     "orders": ("Orders of teachers", tuple(_orders())),
     "gap": ("Larger teachers", tuple(_gap())),
+    "restarts": ("Restarts of the second stage", tuple(_restarts())),
     "search": ("Searches, at equal MACs or equal trials", tuple(_search())),
     "alternatives": ("Other weights and options", tuple(_alternatives())),
 }
 """The rows by section, with each section's title. Rows run in this order."""
 ROWS: Mapping[str, Row] = {row.name: row for _, rows in SECTIONS.values() for row in rows}
+_LATER = ("one-stage", "teachers", "orders", "alternatives", "gap", "restarts")
+_CHOOSING = ("alternatives", "restarts")
+"""Sections that choose defaults, on one data set."""
 PLAN: tuple[tuple[str, str], ...] = (
     ("shapes-96", "papers"),
     ("shapes-96", "methods"),
     ("bccd", "papers"),
-    *(("shapes-96", name) for name in ("one-stage", "teachers", "orders", "alternatives", "gap")),
-    *(("bccd", name) for name in SECTIONS if name not in ("papers", "alternatives")),
-    *(("shapes-128", name) for name in SECTIONS if name != "alternatives"),
+    *(("shapes-96", name) for name in _LATER),
+    *(("bccd", name) for name in SECTIONS if name not in ("papers", *_CHOOSING)),
+    *(("shapes-128", name) for name in SECTIONS if name not in _CHOOSING),
     ("shapes-96", "search"),
 )
 """Sections in the order in which they run: the most telling first."""

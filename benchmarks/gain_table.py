@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.fidelity_table import fidelity_lines
+from benchmarks.gain_choices import JUDGING_SEEDS, choice_lines
 from benchmarks.gain_goals import goals
 from benchmarks.gain_settings import (
     CONTRASTS,
     DATA,
     LENGTHS,
+    NONE,
     ROWS,
     SECTIONS,
     SEEDS,
@@ -107,15 +109,6 @@ def collect(folder: Path) -> dict[str, Any]:
     }
 
 
-def merged(stored: Results, found: Results) -> dict[str, Any]:
-    """Return stored results, replaced data set by data set by what was found. Rows are compared
-    with rows of the same folder, so a data set is never made of two folders' results."""
-    return {
-        "data": {**stored.get("data", {}), **found["data"]},
-        "fidelity": found["fidelity"] or stored.get("fidelity", []),
-    }
-
-
 def _of_data(folder: Path) -> dict[str, Any]:
     results = {name: _of_row(folder, name) for name in ROWS}
     results = {name: of_row for name, of_row in results.items() if of_row}
@@ -123,6 +116,11 @@ def _of_data(folder: Path) -> dict[str, Any]:
     names += [f"{family}, seed {seed}" for family in STUDENT_EPOCHS for seed in SEEDS]
     detectors = {name: _read(folder / f"{name}.json") for name in names}
     differences = [compared(first, second, results) for first, second in _pairs()]
+    judging = {
+        name: {seed: each for seed, each in of_row.items() if int(seed) in JUDGING_SEEDS}
+        for name, of_row in results.items()
+    }
+    judged = [compared(row.name, NONE, judging) for row in SECTIONS["alternatives"][1]]
     return {
         "detectors": {name: _short(found) for name, found in detectors.items() if found},
         "rows": {
@@ -130,6 +128,7 @@ def _of_data(folder: Path) -> dict[str, Any]:
             for name, of_row in results.items()
         },
         "differences": [asdict(found) for found in differences if found],
+        "judged": [asdict(found) for found in judged if found],
     }
 
 
@@ -206,6 +205,7 @@ def _data_lines(found: Results | None) -> Iterator[str]:
             yield from _table(rows, found["rows"], differences)
         else:
             yield f"Not run: {'; '.join(f'`{row.name}`' for row in rows)}."
+    yield from choice_lines(found)
 
 
 def _detector_lines(detectors: Mapping[str, Results]) -> Iterator[str]:

@@ -14,7 +14,8 @@ from api.new_pools import create_pool
 from api.schemas.forecasts import Forecast, PoolForecast
 from searchd.domain.errors import ConflictError, InvalidValueError
 from searchd.search import forecasts as computed
-from searchd.spec import DistillationSpec, PoolSpec, SearchSpec
+from searchd.search.short_trials import BENCHMARK
+from searchd.spec import DistillationSpec, JointDetNasSpec, PoolSpec, RandomSpec, SearchSpec
 from searchd.store import Database
 from searchd.store.resources import distillations, searches
 from searchd.store.runs import forecasts, teacher_aps
@@ -36,7 +37,9 @@ def forecast_search(
     with database.read() as session:
         forecast = _forecast(Forecast, refusals, forecasts.of_search(session, spec))
         warning = None if refusals else teacher_aps.forecast_warning(session, spec)
-        return forecast.model_copy(update={"teachers_warning": warning})
+        return forecast.model_copy(
+            update={"teachers_warning": warning, "short_trials": _short_trials(spec)}
+        )
 
 
 @router.post("/distillations/forecast", tags=["distillations"])
@@ -71,6 +74,11 @@ def forecast_pool(
     refusals = _refusals(found, database, lambda s: create_pool(s, spec, checks, owner=caller.name))
     with database.read() as session:
         return _forecast(PoolForecast, refusals, forecasts.of_pool(session, spec))
+
+
+def _short_trials(spec: SearchSpec) -> str | None:
+    """Return how well trials rank; None for a strategy that does not choose by their scores."""
+    return BENCHMARK.sentence if isinstance(spec.strategy, JointDetNasSpec | RandomSpec) else None
 
 
 def _refusals(

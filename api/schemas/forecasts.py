@@ -63,6 +63,9 @@ class Forecast(Schema):
     """Largest disk space that the files of the run need, in bytes."""
     basis: list[str]
     """Basis of the forecast: earlier trials on the data set, or an estimate."""
+    short_trials: str | None = None
+    """How well short trials ranked detectors in the shipped benchmark, as a sentence. Null for a
+    run that does not choose detectors by the scores of its trials."""
     teachers_warning: str | None = None
     """Why the teachers of a search will hardly help, with what to do: none that was measured
     exceeds the base of an earlier search by a margin. Null if one does, or is not known."""

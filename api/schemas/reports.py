@@ -88,6 +88,9 @@ class Report(Schema):
     """Number of trials whose teacher's AP was compared with the student's before the trial."""
     better_teachers: int
     """Number of those trials whose teacher had the higher AP."""
+    finished_tau: float | None
+    """Kendall's tau in [-1, 1] of the scores of the finished detectors and of the trials that they
+    were finished from: 1 if the trials ranked them alike. Null with fewer than three."""
     detectors: list[ReportedDetector]
     """Base, best, other finished detectors and controls, each at its best resolution and at that of
     the best."""

@@ -15,6 +15,7 @@ from searchd.search.intervals import difference
 from searchd.search.noise import floor_of
 from searchd.search.pareto import pareto_front
 from searchd.search.selection import expected_optimism
+from searchd.search.short_trials import finished_sentence, tau_of_finished
 from searchd.search.verdict import Conclusion, Difference, teacher_advice, verdict
 from searchd.store.models import (
     DatasetRow,
@@ -83,6 +84,7 @@ def report(session: Session, search: SearchRow) -> shown.Report:
         expected_optimism=expected_optimism(scores, noise=noise),
         compared_teachers=taught,
         better_teachers=better,
+        finished_tau=_finished_tau(session, search, finished),
         detectors=[
             _detector(_Point(label, row, evaluation), measured)
             for label, row in _with_finished(compared, finished)
@@ -94,6 +96,8 @@ def report(session: Session, search: SearchRow) -> shown.Report:
     found.notes.extend(_notes(session, search, found, has_noise=noise is not None))
     if search.status is SearchStatus.SUCCEEDED:
         found.notes.extend(_notes_on_finishing(compared, finished))
+    if found.finished_tau is not None:
+        found.notes.append(finished_sentence(found.finished_tau, len(finished)))
     return found
 
 
@@ -121,6 +125,19 @@ def _compared(session: Session, search: SearchRow) -> dict[shown.Compared, Trial
 def _finished(session: Session, search: SearchRow) -> list[TrialRow]:
     """Return the finishing trainings that succeeded."""
     return [row for row in trials.scored(session, search.id) if row.role is TrialRole.FINISH]
+
+
+def _finished_tau(
+    session: Session, search: SearchRow, finished: Sequence[TrialRow]
+) -> float | None:
+    """Return how well the trials ranked the finished detectors; None if there are too few."""
+    scores = {
+        row.name: row.best.score
+        for row in trials.scored(session, search.id)
+        if row.best is not None and row.best.score is not None
+    }
+    pairs = [(scores.get(str(row.proposal.parent)), scores.get(row.name)) for row in finished]
+    return tau_of_finished([(a, b) for a, b in pairs if a is not None and b is not None])
 
 
 def _with_finished(

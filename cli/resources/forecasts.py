@@ -35,6 +35,7 @@ def _rows(found: Forecast | PoolForecast) -> dict[str, object]:
         "GPU-hours": _range(found.gpu_hours),
         "disk": found.disk_bytes and f"at most {found.disk_bytes / 1e9:.3g} GB",
         "basis": "; ".join(found.basis),
+        "short trials": found.short_trials if isinstance(found, Forecast) else None,
         "warning": found.teachers_warning if isinstance(found, Forecast) else None,
         "refused": "; ".join(found.refusals) or None,
     }

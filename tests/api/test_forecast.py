@@ -3,7 +3,14 @@
 import pytest
 
 from api.client import Client
-from searchd.spec import BudgetSpec, FinishBudgetSpec, RandomSpec, SearchSpec, TrainingSpec
+from searchd.spec import (
+    BudgetSpec,
+    FinishBudgetSpec,
+    PipelineSpec,
+    RandomSpec,
+    SearchSpec,
+    TrainingSpec,
+)
 from searchd.store import Database
 from searchd.store.models import EpochMetricsRow
 from searchd.store.resources import datasets, pools, searches
@@ -66,6 +73,16 @@ def test_earlier_trials_on_the_data_set_tell_better(database: Database, client: 
     assert found.worker_hours is not None
     assert found.worker_hours.least == found.worker_hours.most == pytest.approx(11 * 5 / 3600)
     assert "1 earlier trials on this data set took 2.5 s per epoch" in found.basis[0]
+
+
+@pytest.mark.usefixtures("database")
+def test_it_says_how_well_short_trials_rank_where_they_choose(client: Client) -> None:
+    found = client.forecast_search(spec())
+    pruned = client.forecast_search(spec(strategy=PipelineSpec(macs_fraction=0.5)))
+
+    assert found.short_trials is not None
+    assert "Kendall's tau of" in found.short_trials
+    assert pruned.short_trials is None
 
 
 @pytest.mark.usefixtures("database")

@@ -183,6 +183,24 @@ def test_finished_detectors_are_reported_and_the_best_of_all_is_compared(
     assert not any("shorter than the best" in note for note in found["notes"])
 
 
+def test_the_ranking_of_trials_is_compared_with_that_of_finished_detectors(
+    http: httpx.Client, database: Database
+) -> None:
+    _, lease = search(database, end=False)
+    run_trial(database, lease, search_proposal(2), succeeded("2", ap=0.45, macs=1e9))
+    for number, parent, ap in ((1, "0", 0.7), (2, "1", 0.65)):
+        done = succeeded(f"finish-{number}", ap=ap, macs=1e9)
+        run_trial(database, lease, finish_proposal(number, parent), done)
+    assert http.get("/searches/first/report").json()["finished_tau"] is None
+
+    done = succeeded("finish-3", ap=0.68, macs=1e9)
+    run_trial(database, lease, finish_proposal(3, "2"), done)
+
+    found = http.get("/searches/first/report").json()
+    assert found["finished_tau"] == pytest.approx(1 / 3)  # two of three pairs
+    assert any(note.startswith("Trials ranked the 3 finished") for note in found["notes"])
+
+
 @pytest.mark.parametrize(
     ("ap", "note"),
     [

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from benchmarks import fidelity, gain_bench, gain_runs, gain_search
 from benchmarks.gain_bench import Workbench, lock, store
@@ -16,6 +17,7 @@ from searchd.domain.distillation_plan import STUDENT_NAME
 from searchd.domain.resolution import Resolution
 
 TINY = Data(resolution=Resolution(64, 64), num_classes=4, num_train=8, num_validation=2, num_test=2)
+WEIGHT = "roi_head.bbox_head.fc_cls.weight"
 
 
 @pytest.fixture
@@ -45,6 +47,22 @@ def test_a_stored_row_is_not_trained_again(
     assert again == json.loads(json.dumps(first))
     assert len(first["resampled"]) == 1000
     assert (bench.folder / "S, seed 0.json").exists()  # the stage before it is a row too
+
+
+def test_a_second_stage_restarts_at_half_the_rate_or_with_the_momentum_of_the_first(
+    bench: Workbench,
+) -> None:
+    def moved(name: str) -> float:
+        Trainer(bench, 0).run(ROWS[name])
+        weights = [
+            torch.load(bench.folder / f"{each}, seed 0.pt", weights_only=True)["model"][WEIGHT]
+            for each in (name, "none")
+        ]
+        return float((weights[0] - weights[1]).norm())
+
+    plain = moved("none > none")
+    assert moved("none > none, half rate") == pytest.approx(plain / 2, rel=1e-3)
+    assert moved("none > none, momentum kept") > 1.2 * plain
 
 
 def test_a_row_that_another_process_trains_is_left_to_it(bench: Workbench) -> None:

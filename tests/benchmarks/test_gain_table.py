@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
-from benchmarks.fidelity_table import fidelity_lines, tau
+from benchmarks.fidelity_table import fidelity_lines, shipped, tau
+from benchmarks.gain import BENCHMARK
+from benchmarks.gain_choices import choices
 from benchmarks.gain_goals import contrast_goal, method_goal
+from benchmarks.gain_merge import merged
 from benchmarks.gain_settings import METHOD_ROWS, NONE, RETINANET, Contrast
 from benchmarks.gain_table import (
     FILE,
@@ -15,7 +18,6 @@ from benchmarks.gain_table import (
     Difference,
     collect,
     compared,
-    merged,
     page,
     plot,
     points,
@@ -148,13 +150,56 @@ def test_the_page_shows_what_is_stored_and_names_what_was_not_run(tmp_path: Path
     assert text.count("## bccd\n\nNot run.") == 1
 
 
-def test_results_of_another_folder_replace_a_data_set_and_keep_the_others() -> None:
-    stored = {"data": {"bccd": {"rows": 1}, "shapes-96": {"rows": 2}}, "fidelity": [{"number": 0}]}
-    new = {"data": {"shapes-96": {"rows": 3}}, "fidelity": []}
-    assert merged(stored, new) == {
-        "data": {"bccd": {"rows": 1}, "shapes-96": {"rows": 3}},
-        "fidelity": [{"number": 0}],
-    }
+def test_the_page_says_which_alternative_becomes_the_default(tmp_path: Path) -> None:
+    aps = {"none": 0.3, "fgd": 0.31, "fgd, weight 10": 0.32, "fgd, weight 100": 0.33}
+    for name in ("fgd, weight 1000", "mgd, weight 10"):
+        aps[name] = 0.1
+    for name, ap in aps.items():
+        for seed in (0, 1, 2):
+            found = result(ap, ap) | {"validation": ap}
+            written(tmp_path, f"shapes-96/{name}, seed {seed}.json", found)
+
+    text = page(merged({}, collect(tmp_path)))
+
+    assert (
+        "| fgd | shipped 31.0, weight 10 32.0, weight 100 33.0, weight 1000 10.0 | weight 100 | "
+        "+3.0 (+3.0 .. +3.0) | +2.0 | becomes the default |"
+    ) in text
+    assert "| mgd | weight 10 10.0 | weight 10 |" in text
+    assert "open: not all are run |" in text
+
+
+@pytest.mark.parametrize(
+    ("validation", "test", "decision"),
+    [
+        ([0.32, 0.31], [0.31, 0.33], "the default stays"),
+        ([0.31, 0.32], [0.31, 0.29], "the default stays: the best does not gain"),
+        ([0.31, 0.32], [0.33, 0.31], "the default stays: the best does not gain"),
+        ([0.31, 0.32], [0.31, 0.33], "becomes the default"),
+    ],
+    ids=["best on validation", "loses", "gains less than the shipped one", "gains more"],
+)
+def test_an_alternative_is_chosen_on_validation_and_judged_on_other_seeds(
+    tmp_path: Path, validation: list[float], test: list[float], decision: str
+) -> None:
+    names = ("feature_imitation", "feature_imitation, weight 1")
+    others = ("ground_truth", "weight 0.03", "weight 0.3")
+    for seed in (0, 1, 2):
+        written(tmp_path, f"shapes-96/none, seed {seed}.json", result(0.3, 0.3))
+        for name, ap, of_test in zip(names, validation, test, strict=True):
+            found = result(of_test, of_test) | {"validation": ap}
+            written(tmp_path, f"shapes-96/{name}, seed {seed}.json", found)
+        for name in others:
+            found = result(0.5, 0.5) | {"validation": 0.1}
+            written(tmp_path, f"shapes-96/feature_imitation, {name}, seed {seed}.json", found)
+
+    (choice,) = choices(collect(tmp_path)["data"]["shapes-96"])
+
+    assert choice.decision == decision
+
+
+def test_the_committed_benchmark_of_short_trials_is_that_of_the_committed_rows() -> None:
+    assert json.loads(BENCHMARK.read_text()) == shipped(json.loads(FILE.read_text())["fidelity"])
 
 
 def test_the_plot_is_drawn_from_what_is_stored(tmp_path: Path) -> None:

@@ -45,6 +45,23 @@ def copied(training: PoolTraining) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in training.supernet.weights().items()}
 
 
+def gradients(training: PoolTraining, which: str) -> dict[str, Tensor]:
+    """Return the gradients of the first step's losses: of all, of the subnets' own, or of the
+    distillation losses alone."""
+    steps = training._training
+    for _ in steps.start_adapters():
+        pass
+    batch, _ = steps._views(0)
+    steps._enter_train_mode()
+    steps.model.zero_grad()
+    torch.manual_seed(0)
+    losses = steps.losses(batch, batch, distils=which != "own")
+    kept = [loss for name, loss in losses.items() if which != "taught" or name in KD_LOSSES]
+    torch.stack(kept).sum().backward()
+    found = {name: parameter.grad for name, parameter in steps.model.named_parameters()}
+    return {name: grad.clone() for name, grad in found.items() if grad is not None}
+
+
 def test_every_step_has_the_largest_the_smallest_and_random_subnets() -> None:
     (phase,) = phases(pool(sandwich=2))
     drawn = [sandwich_at(phase, seed=3, step=step) for step in range(20)]
@@ -79,6 +96,30 @@ def test_the_teacher_normalises_by_its_batch_and_has_no_gradient(split: CocoSpli
     assert norms
     assert all(norm.training for norm in norms)
     assert not any(parameter.requires_grad for parameter in teacher.parameters())
+
+
+def test_teaching_pulls_the_smallest_subnet_and_not_its_teacher(
+    split: CocoSplit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gradient of a step is that of both subnets' own losses, plus that of the distillation
+    losses, which is zero where only the largest subnet has weights."""
+
+    def both_ends(phase: Phase, **_: int) -> tuple[Subnet, ...]:
+        return (phase.space.largest, phase.space.smallest)
+
+    monkeypatch.setattr("elastic_pool.training.sandwich_at", both_ends)
+    training = PoolTraining(pool(), split)
+    step, own, taught = (gradients(training, which) for which in ("all", "own", "taught"))
+
+    assert step.keys() == own.keys() >= taught.keys()
+    for name, gradient in step.items():
+        expected = own[name] + taught.get(name, torch.zeros_like(gradient))
+        assert torch.allclose(gradient, expected, rtol=1e-3, atol=1e-5), name
+    deepest = "backbone.layer2.2.bn3.weight"  # the smallest subnet has one block of three there
+    assert own[deepest].abs().max() > 1e-4
+    assert float(taught[deepest].abs().max() if deepest in taught else 0) == 0
+    first = taught["backbone.conv1.weight"]  # half of its channels are the smallest subnet's
+    assert first.abs().max() > 1e-4
 
 
 def test_the_largest_subnet_has_no_teacher(
