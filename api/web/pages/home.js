@@ -12,6 +12,7 @@ import { searchProgress, trainingProgress } from "../model/progress.js";
 
 const EVERY_MS = 4000;
 const SHOWN = 50;
+const FILTERED = 500; // a filter looks at as many of the newest
 const STATUSES = ["", "active", "queued", "running", "training", "paused", "succeeded", "ready", "failed", "cancelled"];
 
 export default function Home() {
@@ -33,7 +34,8 @@ export default function Home() {
 /** One kind of resource, newest first. */
 function List({ kind, filter }) {
   const { list, title, one } = KINDS[kind];
-  const [limit, setLimit] = useState(SHOWN);
+  const [more, setMore] = useState(SHOWN);
+  const limit = filter.text || filter.status ? FILTERED : more;
   const { value, error, again } = useRead(() => readList(kind, limit), [kind, limit], EVERY_MS);
   const submit = html`<a class="button" href=${href("submit", kind)}>${`New ${one.toLowerCase()}`}</a>`;
   if (value === null) return html`<${Card} title=${title} aside=${submit}><${Waiting} error=${error} what=${title.toLowerCase()} /></${Card}>`;
@@ -42,7 +44,7 @@ function List({ kind, filter }) {
     ${shown.length > 0 && html`<${Table} label=${title} columns=${columnsOf(kind, again)} items=${shown} keyOf=${(item) => item.id} />`}
     ${value.items.length === 0 && html`<p class="quiet">None yet. ${HINTS[kind]}</p>`}
     ${value.items.length > 0 && shown.length === 0 && html`<p class="quiet">None of ${count(value.items.length, "entry").replace("entrys", "entries")} fits the filter.</p>`}
-    ${value.next_page_token && html`<p class="row small"><button type="button" onClick=${() => setLimit(limit + 150)}>Show more</button></p>`}
+    ${value.next_page_token && html`<p class="row small"><button type="button" onClick=${() => setMore(more + 150)}>Show more</button></p>`}
   </${Card}>`;
 }
 
