@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI, Security
-from fastapi.staticfiles import StaticFiles
 
 from api import problems
 from api.auth import BEARER, WITHOUT_TOKENS, Gate, Rules
@@ -25,11 +24,11 @@ from api.routes import (
 )
 from api.schemas import PREFIX
 from api.submission import NO_CHECKS, SubmissionChecks
+from api.web_page import WebPage
 from searchd.store import Database
 
 MAX_BODY_BYTES = 1 << 20
 """Size of the largest request body; a spec has a few thousand bytes."""
-_WEB = Path(__file__).parent / "web"
 
 
 def create_app(
@@ -74,7 +73,7 @@ def create_app(
         routes.include_router(noun.router)
     app.include_router(routes)
     app.include_router(health.router)
-    app.mount("/", StaticFiles(directory=_WEB, html=True), name="web")
+    app.mount("/", WebPage(), name="web")
     return app
 
 

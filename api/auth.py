@@ -33,6 +33,7 @@ from limits.strategies import SlidingWindowCounterRateLimiter
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from api import web_page
 from api.problems import DATABASE_AWAY, Refused, database_away
 from searchd.settings import Settings, is_loopback
 from searchd.store import Database, Role
@@ -40,7 +41,7 @@ from searchd.store.base import now
 from searchd.store.models.resources import AnyResource
 from searchd.store.resources import tokens
 
-OPEN_PATHS = frozenset({"/healthz", "/readyz", "/", "/index.html", "/app.js", "/style.css"})
+OPEN_PATHS = frozenset({"/healthz", "/readyz"}) | web_page.FILES
 BEARER = HTTPBearer(auto_error=False, description="A token that `searchd token create` printed.")
 """The security scheme of the OpenAPI document; `Gate` itself checks the header."""
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import ServerSentEvent
+from sqlalchemy.exc import NoResultFound
 
 from api.schemas import Event
 from searchd.domain.transitions import is_final
@@ -40,5 +41,8 @@ def _read(
     database: Database, resource_id: str, last_event_id: int
 ) -> tuple[Sequence[EventRow], bool]:
     with database.read() as session:
-        row = queue.resource(session, queue.of_resource(session, resource_id))
+        try:
+            row = queue.resource(session, queue.of_resource(session, resource_id))
+        except NoResultFound:  # it was deleted while a client followed it
+            return [], True
         return events.after(session, resource_id, last_event_id, limit=100), is_final(row.status)

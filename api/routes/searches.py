@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from api import data_roots, events, schemas
 from api.auth import CallerDep, check_owner
 from api.dependencies import (
+    MAX_EVENT,
     STATUS_HELP,
     VALIDATED,
     ChecksDep,
@@ -26,8 +27,9 @@ from api.dependencies import (
     created,
 )
 from api.routes.lifecycle import add_calls, add_deletion
+from api.schemas.columns import SearchInColumns
 from api.schemas.reports import Report
-from api.views import reports
+from api.views import columns, reports
 from api.views import resources as views
 from searchd.domain.lifecycle import SearchStatus, TrialStatus
 from searchd.spec import SearchSpec
@@ -48,6 +50,14 @@ Found = Annotated[SearchRow, Depends(_find)]
 Descendants = Annotated[
     bool,
     Query(description="Whether to include distillations that continue from this search's trials."),
+]
+SinceEvent = Annotated[
+    int,
+    Query(
+        ge=0,
+        le=MAX_EVENT,
+        description="Number of an event, for example `event` of the previous response. 0: all.",
+    ),
 ]
 
 
@@ -130,6 +140,14 @@ def list_trials(
         )
         items = [views.trial(row) for row in page.items]
     return schemas.Page(items=items, next_page_token=page.next_page_token)
+
+
+@router.get("/{search}/columns")
+def get_columns(found: Found, database: DatabaseDep, since: SinceEvent = 0) -> SearchInColumns:
+    """Return all trials of the search in columns, for plots and large tables: one request for ten
+    thousand trials. With `since`, only those with an event after it, and those that run."""
+    with database.read() as session:
+        return columns.in_columns(session, found, since)
 
 
 @router.get("/{search}/lineage")

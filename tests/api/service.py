@@ -32,26 +32,32 @@ class Service:
 
 @contextmanager
 def serve(
-    folder: Path, rules: Rules = WITHOUT_TOKENS, checks: SubmissionChecks = NO_CHECKS
+    folder: Path,
+    rules: Rules = WITHOUT_TOKENS,
+    checks: SubmissionChecks = NO_CHECKS,
+    *,
+    port: int = 0,
 ) -> Iterator[Service]:
-    """The API on an empty database in `folder`, until the block is left."""
+    """The API on the database in `folder`, which is empty at first, until the block is left. 0: any
+    port."""
     url = f"sqlite:///{folder / 'searchd.sqlite'}"
     upgrade(url)
     database = Database(url)
     config = uvicorn.Config(
         create_app(database, rules, str(folder / "artifacts"), checks=checks),
-        port=0,
+        port=port,
         log_level="warning",
         lifespan="off",
+        timeout_graceful_shutdown=2,  # an open event stream must not delay the end
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:
         time.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
+    bound = server.servers[0].sockets[0].getsockname()[1]
     try:
-        yield Service(f"http://127.0.0.1:{port}", database)
+        yield Service(f"http://127.0.0.1:{bound}", database)
     finally:
         server.should_exit = True
         thread.join()

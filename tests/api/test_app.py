@@ -1,5 +1,6 @@
 """Health, the web page, the description, and errors nobody expected."""
 
+import hashlib
 from pathlib import Path
 
 import anyio
@@ -65,13 +66,32 @@ def test_an_unexpected_error_is_a_problem_without_its_secrets(tmp_path: Path) ->
     }
 
 
-@pytest.mark.parametrize("file", ["", "app.js", "style.css"])
+@pytest.mark.parametrize("file", ["", "app.js", "style.css", "pages/search.js", "charts/plot.js"])
 def test_the_web_page_needs_nothing_from_elsewhere(service: Service, file: str) -> None:
     response = httpx.get(f"{service.url}/{file}")
     assert response.status_code == 200
     text = response.text.replace("http://www.w3.org/2000/svg", "")  # a name, never fetched
     assert "http://" not in text
     assert "https://" not in text
+
+
+@pytest.mark.parametrize("file", ["", "index.html", "main.js"])
+def test_a_browser_may_run_only_what_this_service_serves(service: Service, file: str) -> None:
+    headers = httpx.get(f"{service.url}/{file}").headers
+    policy = dict(each.split(" ", 1) for each in headers["content-security-policy"].split("; "))
+    assert policy["default-src"] == "'none'"
+    assert policy["connect-src"] == policy["style-src"] == "'self'"
+    assert "unsafe" not in headers["content-security-policy"]
+    assert headers["x-content-type-options"] == "nosniff"
+
+
+def test_the_libraries_of_the_page_are_those_that_were_published(service: Service) -> None:
+    libraries = httpx.get(f"{service.url}/vendor/versions.json").json()
+    assert {each["package"] for each in libraries.values()} == {"preact", "htm", "uplot", "js-yaml"}
+    for file, library in libraries.items():
+        content = httpx.get(f"{service.url}/vendor/{file}").content
+        assert hashlib.sha256(content).hexdigest() == library["sha256"], file
+        assert httpx.get(f"{service.url}/vendor/LICENSE-{library['package']}.txt").is_success
 
 
 def test_the_description_lists_the_calls_and_how_they_fail(service: Service) -> None:

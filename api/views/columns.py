@@ -1,0 +1,110 @@
+"""Conversion of the trials of a search to columns."""
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from pydantic import TypeAdapter
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from api.schemas.columns import (
+    EvaluationsInColumns,
+    SearchInColumns,
+    ShownProgress,
+    TrialsInColumns,
+)
+from searchd.domain.lifecycle import TrialStatus
+from searchd.domain.teacher import Teaching
+from searchd.domain.trial import Change, describe_change
+from searchd.store.models import SearchRow, TeacherRow
+from searchd.store.runs import columns
+
+_CHANGE: TypeAdapter[Change] = TypeAdapter(Change)
+_TEACHING: TypeAdapter[Teaching] = TypeAdapter(Teaching)
+
+
+def in_columns(session: Session, search: SearchRow, since: int) -> SearchInColumns:
+    """Return the trials of a search that changed after event `since`, and those that run."""
+    found = columns.read(session, search.id, since)
+    resolutions = sorted({(row.width, row.height) for row in found.evaluations})
+    return SearchInColumns(
+        event=found.event,
+        resolutions=[f"{width}x{height}" for width, height in resolutions],
+        trials=_trials(found.trials, search.id, _names(session)),
+        evaluations=_evaluations(found.evaluations, resolutions, found.trials),
+    )
+
+
+def _names(session: Session) -> dict[str, str]:
+    """Return the names of the registered teachers by id."""
+    return {row.id: row.name for row in session.execute(select(TeacherRow.id, TeacherRow.name))}
+
+
+def _trials(rows: Sequence[Any], search_id: str, names: Mapping[str, str]) -> TrialsInColumns:
+    return TrialsInColumns(
+        name=[row.name for row in rows],
+        role=[row.role for row in rows],
+        parent=[row.parent_id and row.parent_id.removeprefix(f"{search_id}-") for row in rows],
+        action=[row.action for row in rows],
+        change=[_change_in_words(row.change) for row in rows],
+        teacher=[_teacher(row, names) for row in rows],
+        teacher_ap=[_short(row.teacher_ap) for row in rows],
+        status=[row.status for row in rows],
+        reason=[None if row.status is TrialStatus.SUCCEEDED else row.status_reason for row in rows],
+        cause=[row.cause for row in rows],
+        completion=[row.completion for row in rows],
+        score=[_short(row.score) for row in rows],
+        params=[row.params for row in rows],
+        progress=[_progress(row) for row in rows],
+        busy_s=[round(row.busy_s, 1) for row in rows],
+    )
+
+
+def _evaluations(
+    rows: Sequence[Any], resolutions: Sequence[tuple[int, int]], trials: Sequence[Any]
+) -> EvaluationsInColumns:
+    position = {trial.name: index for index, trial in enumerate(trials)}
+    known = [row for row in rows if row.name in position]  # others were stored since
+    figures = {
+        name: [_short(getattr(row, name)) for row in known]
+        for name in ("score", "ap", "ap50", "ap75", "macs", "latency_s")
+    }
+    return EvaluationsInColumns.model_validate(
+        {
+            "trial": [position[row.name] for row in known],
+            "resolution": [resolutions.index((row.width, row.height)) for row in known],
+            **figures,
+        }
+    )
+
+
+def _progress(row: Any) -> ShownProgress | None:
+    if row.status is not TrialStatus.RUNNING or row.progress is None:
+        return None
+    return ShownProgress.model_validate(row.progress)
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.6g}")
+
+
+def _teacher(row: Any, names: Mapping[str, str]) -> str | None:
+    """Return the teacher that the worker chose, or that of the proposal, a registered one by its
+    name."""
+    chosen = row.teacher if row.chosen_teacher is None else json.dumps(row.chosen_teacher)
+    if chosen is None:
+        return None
+    teacher = _teacher_in_words(chosen)
+    return names.get(teacher, teacher)
+
+
+@lru_cache(maxsize=4096)
+def _change_in_words(change: str) -> str:
+    return describe_change(_CHANGE.validate_json(change))
+
+
+@lru_cache(maxsize=4096)
+def _teacher_in_words(teacher: str) -> str:
+    return str(_TEACHING.validate_json(teacher))

@@ -1,0 +1,181 @@
+"""The web page in a real browser: what it shows of what the API answers, and what it asks of it."""
+
+import json
+import re
+from dataclasses import asdict, replace
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from detection.data.coco import check_dataset
+from detection.data.shapes import make_shapes
+from searchd.domain.trial import Artifact
+from searchd.store import Database
+from searchd.store.resources import datasets, teachers
+from tests.api.service import Service
+from tests.browser import card
+from tests.searchd.store import factories
+from tests.searchd.store.distillation_factory import choose_order, start_distillation
+
+pytestmark = pytest.mark.timeout(300)  # starts a browser
+
+
+@pytest.mark.usefixtures("lease")
+def test_the_overview_shows_everything_and_what_it_does(
+    service: Service, database: Database, page: Page
+) -> None:
+    factories.add_distillation(database)
+    with database.write() as session:
+        teachers.create(session, factories.teacher_spec())
+
+    page.goto(service.url)
+
+    row = page.get_by_role("row").filter(has=page.get_by_role("link", name="first"))
+    expect(row).to_contain_text("running")
+    expect(row).to_contain_text("1 of at most 100 trials")
+    expect(page.locator("#distillations")).to_contain_text("waits for admission")
+    expect(page.locator("#teachers")).to_contain_text("waits to be loaded and evaluated")
+    expect(page.locator("#teachers")).to_contain_text("mmdet retinanet_swin")
+    expect(page.locator("#pools")).to_contain_text("trained; 2 subnets evaluated")
+
+
+def test_the_overview_is_filtered_by_words_and_status(
+    service: Service, database: Database, page: Page
+) -> None:
+    for name in ("night", "day"):
+        factories.add_search(database, name)
+    page.goto(service.url)
+    searches = page.locator("#searches")
+    expect(searches.get_by_role("link", name="night")).to_be_visible()
+
+    page.get_by_label("Filter by name").fill("DAY shapes")
+
+    expect(searches.get_by_role("link", name="night")).to_be_hidden()
+    expect(searches.get_by_role("link", name="day")).to_be_visible()
+    page.get_by_role("combobox", name="Status").select_option("failed")
+    expect(searches).to_contain_text("None of 2 entries fits the filter.")
+
+
+def test_a_search_is_checked_as_it_is_typed_and_submitted(
+    service: Service, database: Database, page: Page
+) -> None:
+    factories.add_dataset(database)
+    factories.add_pool(database)
+    page.goto(f"{service.url}/#/submit/search")
+    text = page.get_by_label("Spec as YAML or JSON")
+    expect(text).to_have_value("name: my-search\ndataset: shapes\npool: teachers\n")
+    expect(page.get_by_text("It would be accepted.")).to_be_visible()
+    expect(page.get_by_text("Worker-hours", exact=True)).to_be_visible()
+
+    text.fill("name: mine\ndataset: shapes\npool: teachers\nbudget: {max_trails: 3}\n")
+
+    expect(page.get_by_role("alert")).to_contain_text("max_trails")
+    expect(page.get_by_role("button", name="Submit", exact=True)).to_be_disabled()
+    text.fill("name: mine\ndataset: shapes\npool: teachers\n")
+    page.get_by_text("budget", exact=True).click()
+    page.get_by_label("max trials").fill("7")
+    expect(text).to_have_value(re.compile(r"budget:\n  max_trials: 7"))
+    expect(page.get_by_text("It would be accepted.")).to_be_visible()
+    page.get_by_role("button", name="Submit", exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("mine")
+    page.get_by_role("link", name="Clone").click()
+    expect(text).to_have_value(re.compile(r"^name: mine-2\n"))
+
+
+def test_a_detector_is_shown_beside_its_base_and_downloaded(
+    service: Service, database: Database, page: Page, tmp_path: Path
+) -> None:
+    _, lease = factories.start_search(database)
+    file = tmp_path / "student.safetensors"
+    file.write_bytes(b"weights")
+    digest = sha256(b"weights").hexdigest()
+    artifact = Artifact(name="student", uri=str(file), sha256=digest, size_bytes=7)
+    report = replace(factories.succeeded("0", ap=0.55, macs=1.5e9), artifacts=(artifact,))
+    factories.run_trial(database, lease, factories.base_proposal())
+    trial = factories.run_trial(database, lease, factories.search_proposal(0), report)
+
+    page.goto(f"{service.url}/#/detectors/{trial.id}")
+
+    figures = card(page, "Measured on the validation split")
+    expect(figures.get_by_role("row").filter(has_text="96x96")).to_contain_text("+5.0")
+    expect(figures.get_by_role("row").filter(has_text="96x96")).to_contain_text("0.75 x")
+    drawing = page.get_by_role("img", name="stage 1 has 2 blocks instead of 2")
+    expect(drawing).to_be_visible()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download student").click()
+    assert Path(download.value.path()).read_bytes() == b"weights"
+    page.get_by_role("button", name="Pin").click()
+    expect(page.get_by_role("button", name="Unpin")).to_be_visible()
+    page.get_by_role("button", name="Export", exact=True).click()
+    expect(card(page, "Exports")).to_contain_text("onnx fp32, dynamic")
+
+
+def test_searches_and_detectors_are_compared(
+    service: Service, database: Database, page: Page
+) -> None:
+    for name, ap in (("first", 0.5), ("second", 0.6)):
+        _, lease = factories.start_search(database, name)
+        base = factories.base_proposal()
+        factories.run_trial(database, lease, base, factories.succeeded("base", ap=ap))
+
+    page.goto(f"{service.url}/#/compare?searches=first")
+    page.get_by_label("second").check()
+
+    expect(page.get_by_role("img", name="fronts of first, second")).to_be_visible()
+    table = page.get_by_role("group", name=re.compile("^Search, Status"))
+    expect(table.get_by_role("row")).to_have_count(3)
+    for search in page.request.get(f"{service.url}/api/v1/searches").json()["items"]:
+        page.get_by_label("Id of a detector").fill(f"{search['id']}-base")
+        page.get_by_role("button", name="Add").click()
+        expect(page.get_by_role("button", name=f"Remove {search['id']}-base")).to_be_visible()
+    expect(page.get_by_role("row").filter(has_text="AP %").last).to_contain_text("10.0")
+
+
+def test_a_distillation_shows_costs_order_and_stages(
+    service: Service, database: Database, page: Page
+) -> None:
+    factories.add_dataset(database)
+    factories.add_pool(database)
+    row, lease = start_distillation(database)
+    factories.run_trial(database, lease, factories.base_proposal())
+    choose_order(database, lease, row)
+
+    page.goto(f"{service.url}/#/distillations/mtpd")
+
+    costs = page.locator("table.heat")
+    expect(costs.locator("td.on-path").first).to_have_text("0.250")
+    why = card(page, "Chosen order, and why")
+    expect(why).to_contain_text("closest to largest")
+    expect(card(page, "Stages")).to_contain_text("smallest > largest")
+
+
+def test_a_pool_shows_its_losses_and_subnets(
+    service: Service, database: Database, page: Page
+) -> None:
+    factories.add_dataset(database)
+    factories.add_pool(database)
+
+    page.goto(f"{service.url}/#/pools/teachers")
+
+    expect(page.get_by_role("img", name="AP of 2 measured subnets by MACs")).to_be_visible()
+    expect(page.get_by_role("row").filter(has_text="supernet 1")).to_contain_text("1.5")
+
+
+def test_a_data_set_shows_its_counts_and_images_with_boxes(
+    service: Service, database: Database, page: Page, tmp_path: Path
+) -> None:
+    spec = make_shapes(tmp_path / "shapes", num_train=3, num_validation=1, image_size=64)
+    with database.write() as session:
+        row = datasets.create(session, spec)
+    summary = json.loads(json.dumps(asdict(check_dataset(spec))))
+    with factories.leased(database, f"dataset_check-{row.id}") as (session, lease):
+        datasets.record_ready(session, lease, summary)
+
+    page.goto(f"{service.url}/#/datasets/shapes")
+
+    classes = card(page, "Objects by class")
+    expect(classes.get_by_role("row").filter(has_text="circle")).to_be_visible()
+    image = page.get_by_role("img", name=re.compile(r"validation: 000000.png, \d+ objects"))
+    expect(image).to_be_visible()

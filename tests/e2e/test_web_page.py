@@ -1,0 +1,101 @@
+"""The web page on the real service: a search is submitted, paused, resumed, watched to its end and
+opened. With SEARCHD_SCREENSHOTS=on the pictures of docs/web.md are made of what it shows."""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from playwright.sync_api import Browser, Page, expect
+from safetensors.torch import load_file
+
+from api.client import Client
+from searchd.domain.lifecycle import SearchStatus
+from tests.browser import card, chromium, opened
+from tests.e2e.specs import ONE_AT_A_TIME, SEARCH
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+
+IMAGES = Path(__file__).parents[2] / "docs" / "images"
+PICTURES = {
+    "overview": "#/",
+    "search": "#/searches/first",
+    "course": "#/searches/first?tab=course",
+    "lineage": "#/searches/first?tab=lineage",
+    "detector": "#/detectors/{best}",
+    "submit": "#/submit/search?from=first",
+    "pool": "#/pools/teachers",
+    "dataset": "#/datasets/shapes",
+    "compare": "#/compare?searches=first&detectors={base},{best}",
+}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    with opened(browser) as page:
+        yield page
+
+
+def test_a_search_is_submitted_paused_resumed_and_watched_to_its_end(
+    client: Client, search: str, page: Page
+) -> None:
+    budget = {"max_trials": 1, "finish": None}
+    changes = {"name": "clicked", "budget": budget, "control": False, "resources": ONE_AT_A_TIME}
+    page.goto(f"{client.url}/#/submit/search")
+    page.get_by_label("Spec as YAML or JSON").fill(yaml.safe_dump({**SEARCH, **changes}))
+    expect(page.get_by_text("It would be accepted.")).to_be_visible()
+    page.get_by_role("button", name="Submit", exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("clicked")
+
+    page.get_by_role("button", name="Pause").click()
+    page.get_by_role("dialog").get_by_role("button", name="Pause").click()
+    status = page.locator(".head .status")
+    expect(status).to_have_text("paused", timeout=120_000)
+    page.get_by_role("button", name="Resume").click()
+
+    expect(status).to_have_text("succeeded", timeout=300_000)
+    trials = page.get_by_role("group", name="Trials")
+    expect(trials.get_by_role("row")).to_have_count(3)
+    expect(card(page, "What it gained")).to_contain_text("trial 0")
+    assert client.get_search("clicked").status is SearchStatus.SUCCEEDED
+    assert search  # which has trained the pool
+
+
+def test_a_found_detector_is_opened_from_its_search_and_its_weights_are_saved(
+    client: Client, search: str, page: Page
+) -> None:
+    best = client.get_search(search).best_trial_id
+    page.goto(f"{client.url}/#/searches/first")
+
+    page.get_by_role("link", name=best, exact=True).click()
+
+    expect(page.get_by_role("heading", level=1)).to_have_text(str(best))
+    expect(page.get_by_role("img", name=re.compile("^Backbone of"))).to_be_visible()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download student").click()
+    assert "backbone.conv1.weight" in load_file(download.value.path())
+
+
+@pytest.mark.skipif(os.environ.get("SEARCHD_SCREENSHOTS") != "on", reason="pictures for the docs")
+def test_pictures_of_every_page(client: Client, search: str, browser: Browser) -> None:
+    names = {"best": client.get_search(search).best_trial_id, "base": f"{search}-base"}
+    with opened(browser) as page:
+        for name, address in PICTURES.items():
+            _picture(page, f"{client.url}/{address.format(**names)}", name)
+    with opened(browser, 390, dark=True) as page:
+        _picture(page, f"{client.url}/#/searches/first", "phone")
+
+
+def _picture(page: Page, address: str, name: str) -> None:
+    page.goto(address)
+    expect(page.locator("main .card").first).to_be_visible()
+    page.wait_for_timeout(2000)  # plots and images, which have no text to wait for
+    page.screenshot(path=IMAGES / f"web-{name}.png")
