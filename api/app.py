@@ -11,6 +11,7 @@ from api import problems
 from api.auth import BEARER, WITHOUT_TOKENS, Gate, Rules
 from api.body_limit import BodyLimit
 from api.dependencies import check_json
+from api.metrics import HttpMetrics, new_registry
 from api.routes import (
     datasets,
     detectors,
@@ -65,7 +66,10 @@ def create_app(
     if data_folder is not None and not rules.tokens_needed:
         app.state.identity["data_folder"] = str(data_folder.absolute())
     app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES)
-    app.add_middleware(Gate, database=database, rules=rules)  # the last one added is the outermost
+    app.add_middleware(Gate, database=database, rules=rules)
+    app.state.metrics = new_registry(database)
+    # The last one added is the outermost, which also sees what the others refuse.
+    app.add_middleware(HttpMetrics, registry=app.state.metrics)
     problems.install(app)
     shared = [Depends(check_json), *([Security(BEARER)] if rules.tokens_needed else [])]
     routes = APIRouter(prefix=PREFIX, responses=problems.RESPONSES, dependencies=shared)

@@ -40,7 +40,9 @@ from searchd.store.base import now
 from searchd.store.models.resources import AnyResource
 from searchd.store.resources import tokens
 
-OPEN_PATHS = frozenset({"/healthz", "/readyz", "/", "/index.html", "/app.js", "/style.css"})
+OPEN_PATHS = frozenset(
+    {"/healthz", "/readyz", "/metrics", "/", "/index.html", "/app.js", "/style.css"}
+)
 BEARER = HTTPBearer(auto_error=False, description="A token that `searchd token create` printed.")
 """The security scheme of the OpenAPI document; `Gate` itself checks the header."""
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})

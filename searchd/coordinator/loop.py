@@ -23,6 +23,7 @@ from searchd.coordinator.admission import Admission
 from searchd.coordinator.capacity import CapacityMonitor, Unschedulable
 from searchd.coordinator.disk_guard import DiskGuard, guarded_folders
 from searchd.coordinator.jobs import Jobs, JobStatus, Node, RayJobs
+from searchd.coordinator.round_counter import RoundCounter
 from searchd.coordinator.sweeper import Sweeper
 from searchd.domain.errors import ClusterUnreachableError, ConflictError
 from searchd.domain.lifecycle import WorkStatus
@@ -172,7 +173,9 @@ class Coordinator:
             if not is_silent:
                 return None
             self._jobs.stop(job_id)
-            log.warning("%s: no heartbeat, asked Ray to end %s", row.id, job_id)
+            log.warning(
+                "%s: no heartbeat, asked Ray to end %s", row.id, job_id, extra={"work": row.id}
+            )
             return CoordinatorEvent(Action.STOPPED, row.id, "no heartbeat")
         if status is JobStatus.MISSING and not is_silent:
             return None  # about to be submitted, or a driver that was started by hand
@@ -288,7 +291,9 @@ def main() -> None:
             max_attempts=values.max_attempts,
             guard=guard,
         )
-        _loop(coordinator, stop, values.poll_s, (lambda: guard.step(database), sweeper.step))
+        rounds = RoundCounter(database)
+        maintenance = (lambda: guard.step(database), sweeper.step, rounds.step)
+        _loop(coordinator, stop, values.poll_s, maintenance, rounds)
 
 
 def _loop(
@@ -296,12 +301,16 @@ def _loop(
     stop: threading.Event,
     poll_s: float,
     maintenance: Sequence[Callable[[], object]] = (),
+    rounds: RoundCounter | None = None,
 ) -> None:
     failures = 0
     while not stop.is_set():
+        began = time.monotonic()
         # A list and not a generator: every step runs, also after one that has failed.
         succeeded = [_try(step) for step in (coordinator.step, *maintenance)]
         failures = 0 if all(succeeded) else failures + 1
+        if rounds is not None:
+            rounds.note(time.monotonic() - began, succeeded=all(succeeded))
         stop.wait(min(poll_s * 2**failures, max(poll_s, _MAX_ROUND_BACK_OFF_S)))
 
 

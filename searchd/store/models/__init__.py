@@ -1,5 +1,6 @@
 """The tables. Statuses are changed only by `searchd.store.work.transition`."""
 
+from searchd.store.models.counters import CounterRow
 from searchd.store.models.events import EventRow
 from searchd.store.models.measurements import (
     AdaptationCostRow,
@@ -24,6 +25,7 @@ from searchd.store.models.work import Desired, DesiredBy, WorkRow
 __all__ = [
     "AdaptationCostRow",
     "ArtifactRow",
+    "CounterRow",
     "DatasetRow",
     "Desired",
     "DesiredBy",

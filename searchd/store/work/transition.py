@@ -23,6 +23,7 @@ from searchd.store.models import (
     WorkRow,
 )
 from searchd.store.work.lease import Lease, hold
+from searchd.store.work.status_counters import count_trial, count_work
 
 log = logging.getLogger(__name__)
 
@@ -60,12 +61,18 @@ def transition(
     what = f"{row.__tablename__} {row.id}"
     check_transition(what, row.status, to)
     session.flush()
+    before, since = row.status, row.updated_at if isinstance(row, WorkRow) else None
     _compare_and_set(
         session, row, what, {"status": to, "status_reason": reason, **(values or {})}, to
     )
     if not isinstance(row, WorkRow):  # its events are those of the resource that it serves
         events.append(session, row, reason, status=to)
     session.refresh(row)
+    if isinstance(row, TrialRow):
+        count_trial(session, row)
+    elif isinstance(row, WorkRow):
+        assert since is not None  # every piece of work has one
+        count_work(session, row, before, since)
     log.info("%s is %s: %s", what, to, reason)
 
 
