@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, FastAPI, Security
 from fastapi.staticfiles import StaticFiles
 
 from api import problems
+from api.access_log import AccessLog
 from api.auth import BEARER, WITHOUT_TOKENS, Gate, Rules
 from api.body_limit import BodyLimit
 from api.dependencies import check_json
@@ -23,6 +24,7 @@ from api.routes import (
     pools,
     searches,
     teachers,
+    trial_logs,
 )
 from api.schemas import PREFIX
 from api.submission import NO_CHECKS, SubmissionChecks
@@ -70,11 +72,12 @@ def create_app(
     app.state.metrics = new_registry(database)
     # The last one added is the outermost, which also sees what the others refuse.
     app.add_middleware(HttpMetrics, registry=app.state.metrics)
+    app.add_middleware(AccessLog)
     problems.install(app)
     shared = [Depends(check_json), *([Security(BEARER)] if rules.tokens_needed else [])]
     routes = APIRouter(prefix=PREFIX, responses=problems.RESPONSES, dependencies=shared)
     runs = (searches, forecasts, finish, distillations)
-    for noun in (datasets, pools, teachers, *runs, detectors, exports):
+    for noun in (datasets, pools, teachers, *runs, trial_logs, detectors, exports):
         routes.include_router(noun.router)
     app.include_router(routes)
     app.include_router(health.router)

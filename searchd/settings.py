@@ -8,6 +8,7 @@ import os
 import stat
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -88,6 +89,9 @@ class Settings(BaseSettings):
     data_roots: str = ""
     """Folders below which all paths in specs must be, separated as in PATH. Default (empty): any
     path is accepted, which `auth` does not allow."""
+    log_format: Literal["text", "json"] = "text"
+    """How every process logs. json: one JSON object for each line, with the ids of work, search and
+    trial. Default: text."""
     requests_per_minute: int = Field(default=3000, ge=1)
     """Maximum number of calls per minute that the API answers for one token, or for one client
     address without a token; further calls get status 429. Default: 3000."""

@@ -18,7 +18,7 @@ from datetime import datetime
 from enum import StrEnum
 from types import FrameType
 
-from searchd import settings
+from searchd import logs, settings
 from searchd.coordinator.admission import Admission
 from searchd.coordinator.capacity import CapacityMonitor, Unschedulable
 from searchd.coordinator.disk_guard import DiskGuard, guarded_folders
@@ -265,14 +265,14 @@ def job_of(lease: Lease) -> str:
 
 
 def _done(action: Action, row: WorkRow, reason: str) -> CoordinatorEvent:
-    log.info("%s: %s, %s", row.id, action, reason)
+    log.info("%s: %s, %s", row.id, action, reason, extra={"work": row.id})
     return CoordinatorEvent(action, row.id, reason)
 
 
 def main() -> None:
     """Run rounds until SIGTERM or SIGINT."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     values = settings.load()
+    logs.configure(values.log_format)
     stop = threading.Event()
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:

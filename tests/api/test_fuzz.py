@@ -158,6 +158,7 @@ def described(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Desc
         "teacher": "swin",
         "search": "first",
         "distillation": "mtpd",
+        "trial": "base",
         "trial_id": trial_id,
         "export": export_id,
         "name": "student",

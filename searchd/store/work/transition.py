@@ -73,7 +73,7 @@ def transition(
     elif isinstance(row, WorkRow):
         assert since is not None  # every piece of work has one
         count_work(session, row, before, since)
-    log.info("%s is %s: %s", what, to, reason)
+    log.info("%s is %s: %s", what, to, reason, extra=_ids(row))
 
 
 def _compare_and_set(
@@ -100,3 +100,16 @@ def _times(row: AnyRow, to: AnyStatus) -> dict[str, datetime | None]:
     if is_final(to) or is_final(row.status):
         times["finished_at"] = now() if is_final(to) else None
     return times
+
+
+def _ids(row: AnyRow) -> dict[str, str]:
+    """Return the ids of the row in the log."""
+    match row:
+        case TrialRow():
+            return {"search": row.run_id, "trial": row.name}
+        case RunRow():
+            return {"search": row.id}
+        case WorkRow():
+            return {"work": row.id}
+        case _:
+            return {}
