@@ -25,6 +25,7 @@ from api.routes import (
     searches,
     teachers,
     trial_logs,
+    webhooks,
 )
 from api.schemas import PREFIX
 from api.submission import NO_CHECKS, SubmissionChecks
@@ -77,7 +78,7 @@ def create_app(
     shared = [Depends(check_json), *([Security(BEARER)] if rules.tokens_needed else [])]
     routes = APIRouter(prefix=PREFIX, responses=problems.RESPONSES, dependencies=shared)
     runs = (searches, forecasts, finish, distillations)
-    for noun in (datasets, pools, teachers, *runs, trial_logs, detectors, exports):
+    for noun in (datasets, pools, teachers, *runs, trial_logs, detectors, exports, webhooks):
         routes.include_router(noun.router)
     app.include_router(routes)
     app.include_router(health.router)

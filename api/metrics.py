@@ -87,6 +87,11 @@ _COUNTERS = (
         stored.Metric.ROUNDS, "Rounds of the coordinator.", {"result": ("succeeded", "failed")}
     ),
     _Described(
+        stored.Metric.WEBHOOK_ATTEMPTS,
+        "Requests to receivers of webhooks; retried means failed, and to be sent again.",
+        {"result": ("delivered", "retried", "failed")},
+    ),
+    _Described(
         stored.Metric.ROUND_SECONDS, "Seconds that rounds of the coordinator took, in total.", {}
     ),
 )
@@ -210,6 +215,8 @@ def _present(present: gauges.Gauges) -> Iterator[Metric]:
     yield _gauge("leases_overdue", text, present.overdue_leases)
     text = "Seconds for which the oldest queued work has waited; 0 if nothing is queued."
     yield _gauge("oldest_queued_seconds", text, present.oldest_queued_s)
+    text = "Messages that webhooks are still to get."
+    yield _gauge("webhook_deliveries_pending", text, present.pending_deliveries)
 
 
 def _by_name(counted: Iterable[Counted]) -> Mapping[str, list[Counted]]:

@@ -92,6 +92,9 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = "text"
     """How every process logs. json: one JSON object for each line, with the ids of work, search and
     trial. Default: text."""
+    webhook_private_networks: bool = False
+    """on: webhooks may call addresses of private networks and of this machine. off (default): only
+    those of the public internet, so that nobody reaches inner services through this one."""
     requests_per_minute: int = Field(default=3000, ge=1)
     """Maximum number of calls per minute that the API answers for one token, or for one client
     address without a token; further calls get status 429. Default: 3000."""

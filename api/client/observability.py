@@ -1,10 +1,12 @@
-"""The calls of the API about logs of trials."""
+"""The calls of the API about logs of trials and about webhooks."""
 
 from collections.abc import Iterator
 from typing import Literal
 
 from api.client.transport import Transport
 from api.schemas.trial_logs import LogLine, TrialLogPage
+from api.schemas.webhooks import CreatedWebhook, Delivery, Webhook
+from searchd.spec.webhooks import WebhookSpec
 
 RunKind = Literal["searches", "distillations"]
 
@@ -42,3 +44,24 @@ class ObservabilityCalls(Transport):
                 return
             params = params | {"page_token": page.next_page_token}
             params.pop("tail", None)
+
+    def create_webhook(self, spec: WebhookSpec) -> CreatedWebhook:
+        """Create a webhook. The result has its secret, this once."""
+        body = spec.model_dump(mode="json")
+        return self._post("/webhooks", CreatedWebhook, json=body)
+
+    def list_webhooks(self) -> list[Webhook]:
+        """Return all webhooks, oldest first."""
+        return [Webhook.model_validate(each) for each in self._call("GET", "/webhooks").json()]
+
+    def webhook_deliveries(self, webhook: str) -> Iterator[Delivery]:
+        """Iterate over the deliveries of a webhook, newest first."""
+        return self._list(f"/webhooks/{webhook}/deliveries", Delivery, {})
+
+    def test_webhook(self, webhook: str) -> Delivery:
+        """Queue a test message for a webhook."""
+        return self._post(f"/webhooks/{webhook}/test", Delivery)
+
+    def delete_webhook(self, webhook: str) -> None:
+        """Delete a webhook with the list of its deliveries."""
+        self._call("DELETE", f"/webhooks/{webhook}")

@@ -25,6 +25,7 @@ from searchd.coordinator.disk_guard import DiskGuard, guarded_folders
 from searchd.coordinator.jobs import Jobs, JobStatus, Node, RayJobs
 from searchd.coordinator.round_counter import RoundCounter
 from searchd.coordinator.sweeper import Sweeper
+from searchd.coordinator.webhooks import WebhookSender
 from searchd.domain.errors import ClusterUnreachableError, ConflictError
 from searchd.domain.lifecycle import WorkStatus
 from searchd.store import Database, Desired, Lease
@@ -280,7 +281,10 @@ def main() -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
-    with closing(Database(values.database)) as database:
+    with (
+        closing(Database(values.database)) as database,
+        closing(WebhookSender(database, allow_private=values.webhook_private_networks)) as sender,
+    ):
         guard = DiskGuard(guarded_folders(values), values.min_free_gb)
         sweeper = Sweeper(database, values)
         coordinator = Coordinator(
@@ -292,7 +296,7 @@ def main() -> None:
             guard=guard,
         )
         rounds = RoundCounter(database)
-        maintenance = (lambda: guard.step(database), sweeper.step, rounds.step)
+        maintenance = (lambda: guard.step(database), sweeper.step, sender.step, rounds.step)
         _loop(coordinator, stop, values.poll_s, maintenance, rounds)
 
 

@@ -41,6 +41,7 @@ class Metric(StrEnum):
         TRIAL_SECONDS: Seconds that workers spent on each trial that ended, by outcome.
         ROUNDS: Rounds of the coordinator, by result.
         ROUND_SECONDS: Seconds of these rounds.
+        WEBHOOK_ATTEMPTS: Attempts to deliver a message, by result.
         LAST_ROUND: Time of the last recorded round, in seconds since 1970.
     """
 
@@ -53,6 +54,7 @@ class Metric(StrEnum):
     TRIAL_SECONDS = "trial_seconds"
     ROUNDS = "coordinator_rounds"
     ROUND_SECONDS = "coordinator_round_seconds"
+    WEBHOOK_ATTEMPTS = "webhook_attempts"
     LAST_ROUND = "coordinator_last_round_timestamp_seconds"
 
 

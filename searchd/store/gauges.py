@@ -1,4 +1,4 @@
-"""How much there is now of what has not ended: work, leases, trials. Every query reads an index on
+"""How much there is now of what has not ended: work, leases, trials, messages. Every query reads an index on
 the status, so that its cost does not grow with what has ended."""
 
 from collections.abc import Mapping
@@ -9,7 +9,8 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from searchd.domain.lifecycle import TrialStatus, WorkKind, WorkStatus
-from searchd.store.models import TrialRow, WorkRow
+from searchd.domain.webhooks import DeliveryStatus
+from searchd.store.models import DeliveryRow, TrialRow, WorkRow
 
 OPEN_WORK = (WorkStatus.QUEUED, WorkStatus.LEASED, WorkStatus.PAUSED)
 OPEN_TRIALS = (TrialStatus.PENDING, TrialStatus.RUNNING)
@@ -27,6 +28,8 @@ class Gauges:
     """Number of leases that have expired: their drivers are dead, or cannot write."""
     oldest_queued_s: float
     """Seconds for which the oldest queued work has waited; 0 if nothing is queued."""
+    pending_deliveries: int
+    """Number of messages that webhooks are still to get."""
 
 
 def read(session: Session, *, now: datetime) -> Gauges:
@@ -46,6 +49,7 @@ def read(session: Session, *, now: datetime) -> Gauges:
         trials=dict(trials.all()),
         overdue_leases=_overdue(session, now),
         oldest_queued_s=_oldest_s(session, now),
+        pending_deliveries=_pending(session),
     )
 
 
@@ -54,6 +58,11 @@ def _overdue(session: Session, now: datetime) -> int:
     return session.scalars(
         select(func.count()).where(WorkRow.status == WorkStatus.LEASED, expired)
     ).one()
+
+
+def _pending(session: Session) -> int:
+    is_pending = DeliveryRow.status == DeliveryStatus.PENDING
+    return session.scalars(select(func.count()).where(is_pending)).one()
 
 
 def _oldest_s(session: Session, now: datetime) -> float:

@@ -178,9 +178,10 @@ def test_a_scrape_reads_no_more_when_more_has_ended(database: Database) -> None:
             )
         ]
 
-    assert len(queries) == 5
+    assert len(queries) == 6
     assert [plan for plan in plans if plan.startswith("SCAN")] == ["SCAN counters"]
     assert sorted(set(plans) - {"SCAN counters", "USE TEMP B-TREE FOR GROUP BY"}) == [
         "SEARCH trials USING COVERING INDEX ix_trials_status (status=?)",
+        "SEARCH webhook_deliveries USING COVERING INDEX ix_webhook_deliveries_status (status=?)",
         "SEARCH work USING INDEX ix_work_status (status=?)",
     ]

@@ -20,6 +20,7 @@ from searchd.store.models.resources import (
 from searchd.store.models.split_evaluations import FinalSplit, SplitEvaluationRow
 from searchd.store.models.tokens import Role, TokenRow
 from searchd.store.models.trials import EvaluationRow, TrialRow
+from searchd.store.models.webhooks import DeliveryRow, WebhookRow
 from searchd.store.models.work import Desired, DesiredBy, WorkRow
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "ArtifactRow",
     "CounterRow",
     "DatasetRow",
+    "DeliveryRow",
     "Desired",
     "DesiredBy",
     "DistillationRow",
@@ -44,5 +46,6 @@ __all__ = [
     "TeacherRow",
     "TokenRow",
     "TrialRow",
+    "WebhookRow",
     "WorkRow",
 ]

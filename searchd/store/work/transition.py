@@ -23,6 +23,7 @@ from searchd.store.models import (
     WorkRow,
 )
 from searchd.store.work.lease import Lease, hold
+from searchd.store.work.messages import tell_end
 from searchd.store.work.status_counters import count_trial, count_work
 
 log = logging.getLogger(__name__)
@@ -68,6 +69,8 @@ def transition(
     if not isinstance(row, WorkRow):  # its events are those of the resource that it serves
         events.append(session, row, reason, status=to)
     session.refresh(row)
+    if not isinstance(row, TrialRow | WorkRow):
+        tell_end(session, row)
     if isinstance(row, TrialRow):
         count_trial(session, row)
     elif isinstance(row, WorkRow):

@@ -28,6 +28,8 @@ TABLES = {
     "teachers",
     "tokens",
     "trials",
+    "webhook_deliveries",
+    "webhooks",
     "work",
 }
 
