@@ -25,7 +25,9 @@ def main() -> None:
                 rules,
                 loaded.artifact_root,
                 checks=SubmissionChecks(
-                    files=loaded.check_files, cluster=Cluster(loaded.ray_dashboard_url)
+                    files=loaded.check_files,
+                    sinks=loaded.usable_sinks,
+                    cluster=Cluster(loaded.ray_dashboard_url),
                 ),
                 instance=loaded.instance,
                 data_folder=loaded.data_folder,

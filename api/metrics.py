@@ -34,6 +34,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.schemas import PREFIX
 from searchd.domain.lifecycle import TrialStatus, WorkKind, WorkStatus
+from searchd.domain.sinks import SinkKind
 from searchd.domain.trial import Outcome
 from searchd.store import Database, counters, gauges
 from searchd.store import counters as stored
@@ -90,6 +91,11 @@ _COUNTERS = (
         stored.Metric.WEBHOOK_ATTEMPTS,
         "Requests to receivers of webhooks; retried means failed, and to be sent again.",
         {"result": ("delivered", "retried", "failed")},
+    ),
+    _Described(
+        stored.Metric.SINK_RECORDS,
+        "Trials that sinks got, and failures of sinks, which are tried again.",
+        {"sink": tuple(kind.value for kind in SinkKind), "result": ("sent", "failed")},
     ),
     _Described(
         stored.Metric.ROUND_SECONDS, "Seconds that rounds of the coordinator took, in total.", {}

@@ -64,8 +64,10 @@ async def send(message: Message, *, allow_private: bool, timeout_s: float = TIME
             return await _post(message, allow_private)
     except TimeoutError:
         return Answer(error=f"no answer within {timeout_s:g} s")
-    except (OSError, _RefusedError, *_FAILURES) as error:
-        return Answer(error=f"{type(error).__name__}: {error}".removeprefix("_RefusedError: "))
+    except _RefusedError as error:
+        return Answer(error=str(error))
+    except Exception as error:  # whatever a library makes of one receiver: others must not wait
+        return Answer(error=f"{type(error).__name__}: {error}")
 
 
 async def _post(message: Message, allow_private: bool) -> Answer:
@@ -142,11 +144,3 @@ async def _look_up(host: str, port: int) -> list[str]:
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return [str(address[0]) for *_, address in found]
-
-
-_FAILURES = (
-    httpcore.NetworkError,
-    httpcore.ProtocolError,
-    httpcore.UnsupportedProtocol,
-    httpcore.TimeoutException,
-)

@@ -42,6 +42,7 @@ class Metric(StrEnum):
         ROUNDS: Rounds of the coordinator, by result.
         ROUND_SECONDS: Seconds of these rounds.
         WEBHOOK_ATTEMPTS: Attempts to deliver a message, by result.
+        SINK_RECORDS: Trials that were passed to sinks, by sink and result.
         LAST_ROUND: Time of the last recorded round, in seconds since 1970.
     """
 
@@ -55,6 +56,7 @@ class Metric(StrEnum):
     ROUNDS = "coordinator_rounds"
     ROUND_SECONDS = "coordinator_round_seconds"
     WEBHOOK_ATTEMPTS = "webhook_attempts"
+    SINK_RECORDS = "sink_records"
     LAST_ROUND = "coordinator_last_round_timestamp_seconds"
 
 

@@ -1,5 +1,6 @@
-"""How much there is now of what has not ended: work, leases, trials, messages. Every query reads an index on
-the status, so that its cost does not grow with what has ended."""
+"""How much there is now of what has not ended: work, leases, trials, messages.
+
+Every query reads an index on the status, so that its cost does not grow with what has ended."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

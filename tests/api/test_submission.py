@@ -15,6 +15,8 @@ from api.cluster import Cluster
 from api.submission import SubmissionChecks, paths_of
 from searchd.domain.capacity import Node
 from searchd.domain.errors import InvalidValueError
+from searchd.domain.sinks import SinkKind
+from searchd.settings import Settings
 from searchd.spec import (
     BaseSpec,
     DatasetImport,
@@ -288,3 +290,15 @@ def _check_what_is_refused(http: httpx.Client) -> None:
     assert refused.json()["detail"].endswith("its nodes have 2 CPUs and 0 GPUs")
     assert forecast["refusals"] == [refused.json()["detail"]]
     assert paths.json()["detail"] == 'paths[0]: "/nowhere/x" does not exist; there is no "/nowhere"'
+
+
+def test_a_sink_that_has_nowhere_to_write_is_refused_with_what_to_do() -> None:
+    checks = SubmissionChecks(sinks=Settings().usable_sinks)
+    spec = SearchSpec(name="first", dataset="shapes", pool="teachers")
+    with pytest.raises(InvalidValueError) as refused:
+        checks.check(spec.model_copy(update={"sinks": (SinkKind.WANDB, SinkKind.MLFLOW)}))
+    assert str(refused.value) == (
+        "sinks: this service has no mlflow server; leave mlflow out, or let the operator set "
+        "SEARCHD_MLFLOW_TRACKING_URI"
+    )
+    assert checks.check(spec.model_copy(update={"sinks": (SinkKind.WANDB,)})) == []

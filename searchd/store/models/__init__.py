@@ -17,6 +17,7 @@ from searchd.store.models.resources import (
     SearchRow,
     TeacherRow,
 )
+from searchd.store.models.sinks import SinkRow
 from searchd.store.models.split_evaluations import FinalSplit, SplitEvaluationRow
 from searchd.store.models.tokens import Role, TokenRow
 from searchd.store.models.trials import EvaluationRow, TrialRow
@@ -41,6 +42,7 @@ __all__ = [
     "Role",
     "RunRow",
     "SearchRow",
+    "SinkRow",
     "SplitEvaluationRow",
     "SubnetEvaluationRow",
     "TeacherRow",

@@ -23,6 +23,7 @@ TABLES = {
     "exports",
     "pools",
     "searches",
+    "sinks",
     "split_evaluations",
     "subnet_evaluations",
     "teachers",

@@ -1,5 +1,5 @@
-"""Add counters of what happened in all processes, and webhooks: counters, webhooks,
-webhook_deliveries"""
+"""Add counters of what happened in all processes, webhooks, and how far sinks have got: counters,
+webhooks, webhook_deliveries, sinks"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -49,8 +49,16 @@ def upgrade() -> None:
     )
     for column in ("created_at", "status", "webhook_id"):
         op.create_index(op.f(f"ix_webhook_deliveries_{column}"), "webhook_deliveries", [column])
+    op.create_table(
+        "sinks",
+        sa.Column("run_id", sa.String(length=64), nullable=False),
+        sa.Column("kind", sa.String(length=32), nullable=False),
+        sa.Column("num_sent", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["run_id"], ["searches.id"], name=op.f("fk_sinks_run_id_searches")),
+        sa.PrimaryKeyConstraint("run_id", "kind", name=op.f("pk_sinks")),
+    )
 
 
 def downgrade() -> None:
-    for table in ("webhook_deliveries", "webhooks", "counters"):
+    for table in ("sinks", "webhook_deliveries", "webhooks", "counters"):
         op.drop_table(table)
