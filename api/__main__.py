@@ -1,21 +1,19 @@
 """Serve the API: `python -m api`. The environment has the settings (SEARCHD_*)."""
 
-import logging
-
 import uvicorn
 
 from api.app import create_app
 from api.auth import Rules
 from api.cluster import Cluster
 from api.submission import SubmissionChecks
-from searchd import settings
+from searchd import logs, settings
 from searchd.store import Database, upgrade
 
 
 def main() -> None:
     """Upgrade the database and serve until SIGINT or SIGTERM."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     loaded = settings.load()
+    logs.configure(loaded.log_format)
     rules = Rules.of(loaded)
     upgrade(loaded.database)
     database = Database(loaded.database)
@@ -28,6 +26,7 @@ def main() -> None:
                 loaded.artifact_root,
                 checks=SubmissionChecks(
                     files=loaded.check_files,
+                    sinks=loaded.usable_sinks,
                     cluster=Cluster(loaded.ray_dashboard_url),
                     growth=loaded.growth,
                 ),
@@ -36,6 +35,8 @@ def main() -> None:
             ),
             host=loaded.api_host,
             port=loaded.api_port,
+            log_config=None,  # its lines have the format of all others
+            access_log=False,  # `api.access_log` writes it, with ids
             proxy_headers=False,  # clients can forge them; requests are counted by real addresses
             ws="none",
             # Longer than clients keep an idle connection: closing it at the moment when a client

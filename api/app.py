@@ -7,9 +7,11 @@ from typing import Any
 from fastapi import APIRouter, Depends, FastAPI, Security
 
 from api import problems
+from api.access_log import AccessLog
 from api.auth import BEARER, WITHOUT_TOKENS, Gate, Rules
 from api.body_limit import BodyLimit
 from api.dependencies import check_json
+from api.metrics import HttpMetrics, new_registry
 from api.routes import (
     datasets,
     detectors,
@@ -21,6 +23,8 @@ from api.routes import (
     pools,
     searches,
     teachers,
+    trial_logs,
+    webhooks,
 )
 from api.schemas import PREFIX
 from api.submission import NO_CHECKS, SubmissionChecks
@@ -64,12 +68,16 @@ def create_app(
     if data_folder is not None and not rules.tokens_needed:
         app.state.identity["data_folder"] = str(data_folder.absolute())
     app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES)
-    app.add_middleware(Gate, database=database, rules=rules)  # the last one added is the outermost
+    app.add_middleware(Gate, database=database, rules=rules)
+    app.state.metrics = new_registry(database)
+    # The last one added is the outermost, which also sees what the others refuse.
+    app.add_middleware(HttpMetrics, registry=app.state.metrics)
+    app.add_middleware(AccessLog)
     problems.install(app)
     shared = [Depends(check_json), *([Security(BEARER)] if rules.tokens_needed else [])]
     routes = APIRouter(prefix=PREFIX, responses=problems.RESPONSES, dependencies=shared)
     runs = (searches, forecasts, finish, distillations)
-    for noun in (datasets, pools, teachers, *runs, detectors, exports):
+    for noun in (datasets, pools, teachers, *runs, trial_logs, detectors, exports, webhooks):
         routes.include_router(noun.router)
     app.include_router(routes)
     app.include_router(health.router)

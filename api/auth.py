@@ -38,10 +38,11 @@ from api.problems import DATABASE_AWAY, Refused, database_away
 from searchd.settings import Settings, is_loopback
 from searchd.store import Database, Role
 from searchd.store.base import now
+from searchd.store.models import WebhookRow
 from searchd.store.models.resources import AnyResource
 from searchd.store.resources import tokens
 
-OPEN_PATHS = frozenset({"/healthz", "/readyz"}) | web_page.FILES
+OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics"}) | web_page.FILES
 BEARER = HTTPBearer(auto_error=False, description="A token that `searchd token create` printed.")
 """The security scheme of the OpenAPI document; `Gate` itself checks the header."""
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -55,6 +56,8 @@ class Rules:
     data_roots: tuple[Path, ...] = ()
     """Folders that paths in specs must be below; empty to allow any path."""
     requests_per_minute: int = 3000
+    private_webhooks: bool = False
+    """Whether webhooks may call addresses that are not public."""
 
     @classmethod
     def of(cls, settings: Settings) -> "Rules":
@@ -68,6 +71,7 @@ class Rules:
             tokens_needed=settings.auth,
             data_roots=settings.roots,
             requests_per_minute=settings.requests_per_minute,
+            private_webhooks=settings.webhook_private_networks,
         )
 
 
@@ -154,7 +158,7 @@ def check_role(caller: Caller, needed: Role) -> None:
         )
 
 
-def check_owner(caller: Caller, resource: AnyResource) -> None:
+def check_owner(caller: Caller, resource: AnyResource | WebhookRow) -> None:
     """Check that the caller may change the resource.
 
     Raises:

@@ -76,6 +76,8 @@ PoolReference = Annotated[str, _reference("Name or id of the pool.")]
 TeacherReference = Annotated[str, _reference("Name or id of the teacher.")]
 SearchReference = Annotated[str, _reference("Name or id of the search.")]
 DistillationReference = Annotated[str, _reference("Name or id of the distillation.")]
+WebhookReference = Annotated[str, _reference("Id of the webhook, for example w-7f3k2m9x.")]
+TrialName = Annotated[str, _reference("Name of the trial within its run, for example base or 12.")]
 TrialId = Annotated[str, _reference("Id of the trial, for example s-7f3k2m-12.")]
 ArtifactName = Annotated[
     str, _reference("Name of the file within the trial, for example student or adapters.")

@@ -19,6 +19,7 @@ from searchd.domain.capacity import (
 )
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.paths import Wanted, problem
+from searchd.domain.sinks import SinkKind
 from searchd.spec import (
     DatasetImport,
     DatasetSpec,
@@ -65,6 +66,8 @@ class SubmissionChecks:
 
     files: bool = False
     """Whether the paths in a spec must exist on this machine."""
+    sinks: frozenset[SinkKind] = frozenset(SinkKind)
+    """The sinks that a spec may name."""
     cluster: Cluster | None = None
     """The cluster whose nodes must have the CPUs and GPUs that a spec needs."""
     growth: Growth = FIXED
@@ -97,7 +100,7 @@ class SubmissionChecks:
 
     def problems(self, spec: AnySpec) -> list[str]:
         """Return every reason for which a spec would fail."""
-        return [*self._of_files(spec), *self._of_cluster(spec)]
+        return [*self._of_files(spec), *self._of_sinks(spec), *self._of_cluster(spec)]
 
     def _of_files(self, spec: AnySpec) -> Iterator[str]:
         if not self.files:
@@ -107,6 +110,16 @@ class SubmissionChecks:
             found = problem(path, wanted)
             if found is not None:
                 yield f"{field}: {found}"
+
+    def _of_sinks(self, spec: AnySpec) -> Iterator[str]:
+        if not isinstance(spec, SearchSpec | DistillationSpec):
+            return
+        for kind in spec.sinks or ():
+            if kind not in self.sinks:
+                yield (
+                    f"sinks: this service has no {kind} server; leave {kind} out, or let the "
+                    "operator set SEARCHD_MLFLOW_TRACKING_URI"
+                )
 
     def _of_cluster(self, spec: AnySpec) -> Iterator[str]:
         if not isinstance(spec, _Work):

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from searchd import logs
+
 
 def up(
     data_folder: Annotated[
@@ -28,4 +30,6 @@ def up(
     """Start the service on this machine: API, coordinator and a local Ray. Ctrl-C stops it."""
     from cli.local_service import Service, run
 
-    run(Service(data_folder, num_cpus=cpus, api_port=port), typer.echo)
+    service = Service(data_folder, num_cpus=cpus, api_port=port)
+    logs.configure(service.settings.log_format)
+    run(service, typer.echo)

@@ -11,11 +11,12 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from searchd.domain.capacity import ANY, FIXED, Growth, NodeGroup
 from searchd.domain.errors import InvalidValueError
+from searchd.domain.sinks import SinkKind
 
 SETTINGS_FILE = "SEARCHD_SETTINGS_FILE"
 """The environment variable that names a file of SEARCHD_*=value lines."""
@@ -97,6 +98,26 @@ class Settings(BaseSettings):
     data_roots: str = ""
     """Folders below which all paths in specs must be, separated as in PATH. Default (empty): any
     path is accepted, which `auth` does not allow."""
+    sinks: str = ""
+    """Sinks that record every search and distillation whose spec names none: tensorboard, mlflow
+    and wandb, separated by commas. Default (empty): none."""
+    sink_folder: str = ""
+    """Folder that the sinks tensorboard and wandb write to. Default (empty): the folder sinks in
+    the data folder."""
+    sink_max_mb: float = Field(default=100.0, ge=0)
+    """Size in megabytes (10^6 bytes) of the largest file of a trial that is copied to the sinks
+    mlflow and wandb; of larger ones they get the address. Default: 100."""
+    mlflow_tracking_uri: SecretStr = SecretStr("")
+    """URI of the tracking server that the sink mlflow records on, http:// or https://. Default
+    (empty): none, and specs that name mlflow are refused."""
+    wandb_project: str = Field(default="searchd", min_length=1)
+    """Project of the runs that the sink wandb writes. Default: searchd."""
+    log_format: Literal["text", "json"] = "text"
+    """How every process logs. json: one JSON object for each line, with the ids of work, search and
+    trial. Default: text."""
+    webhook_private_networks: bool = False
+    """on: webhooks may call addresses of private networks and of this machine. off (default): only
+    those of the public internet, so that nobody reaches inner services through this one."""
     requests_per_minute: int = Field(default=3000, ge=1)
     """Maximum number of calls per minute that the API answers for one token, or for one client
     address without a token; further calls get status 429. Default: 3000."""
@@ -123,6 +144,31 @@ class Settings(BaseSettings):
     """module:name of the function that exports a detector and compares the export with it."""
     dataset_check: str = "workers.dataset_check:check"
     """module:name of the function that checks a data set."""
+
+    @field_validator("sinks")
+    @classmethod
+    def _check_sinks(cls, value: str) -> str:
+        known = [kind.value for kind in SinkKind]
+        wrong = [name for name in _names(value) if name not in known]
+        if wrong:
+            raise ValueError(f"{wrong[0]!r} is no sink; there are {', '.join(known)}")
+        return value
+
+    @property
+    def sink_kinds(self) -> tuple[SinkKind, ...]:
+        """Return the sinks of runs whose specs name none."""
+        return tuple(dict.fromkeys(map(SinkKind, _names(self.sinks))))
+
+    @property
+    def usable_sinks(self) -> frozenset[SinkKind]:
+        """Return the sinks that specs may name: those that know where to write."""
+        has_server = bool(self.mlflow_tracking_uri.get_secret_value())
+        return frozenset(SinkKind) - (frozenset() if has_server else {SinkKind.MLFLOW})
+
+    @property
+    def sink_root(self) -> Path:
+        """Return the folder that sinks write to."""
+        return Path(self.sink_folder or self.data_folder.absolute() / "sinks")
 
     @property
     def database(self) -> str:
@@ -178,6 +224,7 @@ class Settings(BaseSettings):
             "data_folder": str(self.data_folder.absolute()),
             "database_url": self.database,
             "artifacts": self.artifact_root,
+            "mlflow_tracking_uri": self.mlflow_tracking_uri.get_secret_value(),
         }
         return {
             f"SEARCHD_{name.upper()}": json.dumps(value) if isinstance(value, list) else str(value)
@@ -205,6 +252,10 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:  # a name
         return host == "localhost"
+
+
+def _names(value: str) -> list[str]:
+    return [name.strip() for name in value.split(",") if name.strip()]
 
 
 def _check_private(path: Path) -> None:

@@ -1,19 +1,22 @@
-"""Threads, seeds and devices of torch in a worker's process."""
+"""Threads, seeds and devices of torch in a worker's process, and how it logs."""
 
 import torch
 
+from searchd import logs
 from searchd.domain.errors import InvalidValueError
 from searchd.messages.tasks import ComputeSettings
 
 
 def configure_torch(task: ComputeSettings, *, seed: int | None = None) -> None:
-    """Set the number of threads that a task may use, and seed torch's global generator.
+    """Set the number of threads that a task may use and how the process logs, and seed torch's
+    global generator.
 
     Args:
         task: The task that this process is about to do.
         seed: Seed of the generator; None leaves it alone.
     """
     torch.set_num_threads(task.num_threads)
+    logs.follow(task.log_format, task.log_ids)
     if seed is not None:
         torch.manual_seed(seed)
 

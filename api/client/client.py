@@ -17,6 +17,7 @@ from typing import Literal, TypeVar
 
 from api import schemas
 from api.client.exports import ExportCalls
+from api.client.observability import ObservabilityCalls
 from api.client.transport import ApiError, request_body
 from api.schemas.distillations import Distillation, DistillationDetails
 from api.schemas.forecasts import Forecast, PoolForecast
@@ -55,7 +56,7 @@ _PATHS: dict[type[Spec], str] = {
 LifecycleRequest = Literal["pause", "resume", "cancel", "kill"]
 
 
-class Client(ExportCalls):
+class Client(ExportCalls, ObservabilityCalls):
     """The client of the API. Every method raises `ApiError` if the service refuses the call or is
     unreachable.
 

@@ -1,9 +1,11 @@
-"""Health endpoints for supervisors of the process."""
+"""Health endpoints for supervisors of the process, and metrics for Prometheus."""
 
 from fastapi import APIRouter, HTTPException, Request, status
+from fastapi.responses import PlainTextResponse, Response
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.dependencies import DatabaseDep
+from api.metrics import CONTENT_TYPE, text_of
 from api.schemas import Problem
 from searchd.store.migrate import is_current
 
@@ -32,3 +34,9 @@ def is_ready(database: DatabaseDep) -> dict[str, str]:
         reason = "the schema of the database is not that of this version; upgrade it"
         raise HTTPException(status.HTTP_503_SERVICE_UNAVAILABLE, reason)
     return {"status": "ok"}
+
+
+@router.get("/metrics", response_class=PlainTextResponse)
+def get_metrics(request: Request) -> Response:
+    """Return the metrics of this API and of the whole service, in the text format of Prometheus."""
+    return Response(text_of(request.app.state.metrics), media_type=CONTENT_TYPE)

@@ -20,6 +20,7 @@ from cli.output import (
 )
 from cli.resources.forecasts import show_forecast
 from cli.resources.lifecycle import add_calls, add_deletion
+from cli.resources.trial_log import add_log
 from cli.service import (
     STATUS_HELP,
     URL,
@@ -290,3 +291,4 @@ def _show_table(title: str, header: tuple[str, ...], rows: Iterable[tuple[object
 
 add_calls(app, "distillation", Client.ask_of_distillation, _show)
 add_deletion(app, "distillation", "distillations")
+add_log(app, "distillation", "distillations")

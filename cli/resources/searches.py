@@ -14,6 +14,7 @@ from cli.resources.forecasts import show_forecast
 from cli.resources.lifecycle import add_calls, add_deletion
 from cli.resources.search_init import init
 from cli.resources.search_report import show_report, with_interval
+from cli.resources.trial_log import add_log
 from cli.service import (
     STATUS_HELP,
     URL,
@@ -376,6 +377,7 @@ def _show(search: schemas.SearchDetails, output: Format) -> None:
 
 add_calls(app, "search", Client.ask_of_search, _show)
 add_deletion(app, "search", "searches")
+add_log(app, "search", "searches")
 app.command()(pins.pin)
 app.command()(pins.unpin)
 

@@ -18,12 +18,14 @@ from datetime import datetime
 from enum import StrEnum
 from types import FrameType
 
-from searchd import settings
+from searchd import logs, settings
 from searchd.coordinator.admission import Admission
 from searchd.coordinator.capacity import CapacityMonitor, Shortage
 from searchd.coordinator.disk_guard import DiskGuard, guarded_folders
 from searchd.coordinator.jobs import Jobs, JobStatus, Node, RayJobs
+from searchd.coordinator.round_counter import RoundCounter
 from searchd.coordinator.sweeper import Sweeper
+from searchd.coordinator.webhooks import WebhookSender
 from searchd.domain.capacity import FIXED, Growth
 from searchd.domain.errors import ClusterUnreachableError, ConflictError
 from searchd.domain.lifecycle import WorkStatus
@@ -175,7 +177,9 @@ class Coordinator:
             if not is_silent:
                 return None
             self._jobs.stop(job_id)
-            log.warning("%s: no heartbeat, asked Ray to end %s", row.id, job_id)
+            log.warning(
+                "%s: no heartbeat, asked Ray to end %s", row.id, job_id, extra={"work": row.id}
+            )
             return CoordinatorEvent(Action.STOPPED, row.id, "no heartbeat")
         if status is JobStatus.MISSING and not is_silent:
             return None  # about to be submitted, or a driver that was started by hand
@@ -269,14 +273,14 @@ def job_of(lease: Lease) -> str:
 
 
 def _done(action: Action, row: WorkRow, reason: str) -> CoordinatorEvent:
-    log.info("%s: %s, %s", row.id, action, reason)
+    log.info("%s: %s, %s", row.id, action, reason, extra={"work": row.id})
     return CoordinatorEvent(action, row.id, reason)
 
 
 def main() -> None:
     """Run rounds until SIGTERM or SIGINT."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     values = settings.load()
+    logs.configure(values.log_format)
     stop = threading.Event()
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
@@ -284,7 +288,10 @@ def main() -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
-    with closing(Database(values.database)) as database:
+    with (
+        closing(Database(values.database)) as database,
+        closing(WebhookSender(database, allow_private=values.webhook_private_networks)) as sender,
+    ):
         guard = DiskGuard(guarded_folders(values), values.min_free_gb)
         sweeper = Sweeper(database, values)
         coordinator = Coordinator(
@@ -296,7 +303,9 @@ def main() -> None:
             guard=guard,
             growth=values.growth,
         )
-        _loop(coordinator, stop, values.poll_s, (lambda: guard.step(database), sweeper.step))
+        rounds = RoundCounter(database)
+        maintenance = (lambda: guard.step(database), sweeper.step, sender.step, rounds.step)
+        _loop(coordinator, stop, values.poll_s, maintenance, rounds)
 
 
 def _loop(
@@ -304,12 +313,16 @@ def _loop(
     stop: threading.Event,
     poll_s: float,
     maintenance: Sequence[Callable[[], object]] = (),
+    rounds: RoundCounter | None = None,
 ) -> None:
     failures = 0
     while not stop.is_set():
+        began = time.monotonic()
         # A list and not a generator: every step runs, also after one that has failed.
         succeeded = [_try(step) for step in (coordinator.step, *maintenance)]
         failures = 0 if all(succeeded) else failures + 1
+        if rounds is not None:
+            rounds.note(time.monotonic() - began, succeeded=all(succeeded))
         stop.wait(min(poll_s * 2**failures, max(poll_s, _MAX_ROUND_BACK_OFF_S)))
 
 

@@ -23,7 +23,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from searchd import artifacts
 from searchd.domain.lifecycle import WorkKind
-from searchd.messages.files import EPOCH_FILE, REPORT_FILE, RESUME_FILE
+from searchd.messages.files import EPOCH_FILE, LOG_FILE, REPORT_FILE, RESUME_FILE
 from searchd.settings import Settings
 from searchd.store import Database
 from searchd.store.base import now
@@ -190,7 +190,7 @@ def unneeded_training_files(stored: Iterable[str]) -> list[str]:
 
 def _is_unneeded(path: str, held: RetainedArtifacts, held_files: Collection[str]) -> bool:
     attempt = _ATTEMPT.fullmatch(path)
-    if attempt is None or attempt["file"] == REPORT_FILE or path in held_files:
+    if attempt is None or attempt["file"] in (REPORT_FILE, LOG_FILE) or path in held_files:
         return False
     if attempt["trial"] in held.known:
         return attempt["trial"] in held.settled

@@ -12,6 +12,7 @@ import socket
 import sys
 from contextlib import closing
 
+from searchd import logs
 from searchd import settings as settings_module
 from searchd.domain.errors import ConflictError, StaleLeaseError
 from searchd.domain.lifecycle import WorkKind
@@ -31,11 +32,14 @@ from searchd.store.work import queue
 
 log = logging.getLogger("searchd.driver")
 
+RUNS = (WorkKind.SEARCH, WorkKind.DISTILLATION)
+"""The kinds of work that consist of trials."""
+
 
 def main() -> None:
     arguments = _parse(sys.argv[1:])
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     settings = settings_module.load()
+    logs.configure(settings.log_format)
     opened = RetryingDatabase(settings.database, timeout_s=settings.lease_s)
     with closing(opened) as database:
         lease = (
@@ -56,7 +60,10 @@ def carry_out(
 ) -> None:
     """Do the leased work, of any kind."""
     with database.read() as session:
-        kind = queue.get(session, lease.work_id).kind
+        work = queue.get(session, lease.work_id)
+    kind = work.kind
+    of_search = {"search": work.resource_id} if kind in RUNS else {}
+    logs.identify(work=work.id, **of_search)
     log.info("%s: started under lease %d", lease.work_id, lease.number)
     match kind:
         case WorkKind.DATASET_CHECK:

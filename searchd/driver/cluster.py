@@ -13,7 +13,12 @@ from searchd.settings import Settings
 def connect(settings: Settings) -> None:
     """Connect to the cluster in the settings. Without one, start a local Ray that ends with this
     process; Ray's own default would connect to the last cluster that this machine used."""
-    ray.init(address=settings.ray_address or "local", logging_level=logging.WARNING)
+    ray.init(
+        address=settings.ray_address or "local",
+        logging_level=logging.WARNING,
+        # Ray puts the worker's name before each line that it repeats, which then is not JSON.
+        log_to_driver=settings.log_format == "text",
+    )
 
 
 def resolve(path: str) -> Any:

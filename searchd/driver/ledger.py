@@ -33,6 +33,7 @@ from searchd.spec import SearchSpec
 from searchd.store import Database, Lease
 from searchd.store.models import PoolRow, RunRow, TrialRow
 from searchd.store.runs import completions, reports, teacher_aps, trials
+from searchd.store.runs.incumbents import tell_new_incumbent
 from searchd.store.runs.pool_extension import extend_weak_pool
 from searchd.store.work import queue
 from searchd.store.work.lease import hold
@@ -264,6 +265,8 @@ class Ledger:
         with self._database.write() as session:
             self._note_time(session, report.trial)
             scores = scores_of(session, self.run, final)
+            trial = session.get_one(TrialRow, self._trial_id(report.trial))
+            is_news = trial.completion is None
             row = reports.record(session, self._lease, final, scores)
             if row.completion is None:
                 return None
@@ -272,6 +275,8 @@ class Ledger:
             earlier = completions.of_run(session, run)
             remarks = remarks_on(completion, earlier, self.spec)
             queue.record_once(session, self._lease, f"remarks:{row.name}", remarks)
+            if is_news:
+                tell_new_incumbent(session, run, earlier)
             return completion
 
     def worker_lost(self, name: str, reason: str) -> Completion | None:

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from searchd import artifacts
 from searchd.domain.teacher import RegisteredTeacher, Teacher
+from searchd.messages import files
 from searchd.settings import Settings
 from searchd.spec import (
     DatasetSpec,
@@ -61,9 +61,9 @@ def _teachers(session: Session, row: RunRow) -> dict[str, Teacher]:
 
 def run_folder(settings: Settings, run_id: str) -> str:
     """Return the URI of a run's folder."""
-    return artifacts.join(settings.artifact_root, "searches", run_id)
+    return files.run_folder(settings.artifact_root, run_id)
 
 
 def attempt_folder(settings: Settings, run_id: str, trial: str, attempt: int) -> str:
     """Return the URI of the folder that one attempt writes to."""
-    return artifacts.join(run_folder(settings, run_id), trial, f"attempt-{attempt}")
+    return files.attempt_folder(settings.artifact_root, run_id, trial, attempt)

@@ -10,6 +10,7 @@ from searchd.driver.distillation_plan import compare_orders, make_plan, needs_pl
 from searchd.driver.final_latencies import measure_latencies
 from searchd.driver.final_splits import measure_on_splits
 from searchd.driver.ledger import Ledger
+from searchd.driver.sinks.relay import Relays, relays_of
 from searchd.driver.trial_failures import last_failure
 from searchd.driver.tune import TrialScheduler, run_tuner
 from searchd.search.ask_tell import Finished
@@ -37,12 +38,13 @@ def run_search(
     Returns:
         The status afterwards and its reason.
     """
-    end = None if stopping.is_set() else _run(ledger, settings, stopping)
-    return ledger.stopped() if end is None else end
+    with relays_of(ledger, settings) as sinks:
+        end = None if stopping.is_set() else _run(ledger, settings, stopping, sinks)
+        return ledger.stopped() if end is None else end
 
 
 def _run(
-    ledger: Ledger, settings: Settings, stopping: threading.Event
+    ledger: Ledger, settings: Settings, stopping: threading.Event, sinks: Relays
 ) -> tuple[SearchStatus, str] | None:
     """Return the final status and its reason; None if the user asked to stop the run."""
     ledger.clear_stop_flag()
@@ -62,6 +64,7 @@ def _run(
             again=again,
             is_stopping=lambda: stopping.is_set() or bool(ledger.data_error),
             may_search=_PoolGate(ledger).is_open,
+            observer=sinks,
         )
         _run_tuner(scheduler, ledger, settings)
         # The Tuner ends even when trials only wait for the pool: an idle worker would reserve

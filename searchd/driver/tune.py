@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ray import tune
 from ray.tune.experiment import Trial
@@ -44,6 +44,16 @@ class _InFlight:
     """clock() when its progress was last recorded."""
 
 
+class Observer(Protocol):
+    """Is told what happens to trials, after it was recorded. It must not raise."""
+
+    def progress(self, progress: Progress) -> None:
+        """A running trial has made progress."""
+
+    def ended(self) -> None:
+        """A trial has ended."""
+
+
 class TrialScheduler:
     """Decides what Tune runs next, and records what Tune receives. Not thread-safe.
 
@@ -53,6 +63,7 @@ class TrialScheduler:
         again: Trials that were proposed earlier and must still run; they come first.
         is_stopping: Returns whether the user asked to pause or cancel the run.
         may_search: Called once the base is trained; returns whether trials with teachers may start.
+        observer: Is told of progress and ends.
         clock: A monotonic clock, in seconds.
 
     Attributes:
@@ -67,6 +78,7 @@ class TrialScheduler:
         again: Iterable[Proposal],
         is_stopping: Callable[[], bool],
         may_search: Callable[[], bool],
+        observer: Observer | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.finished: Finished | None = None
@@ -75,6 +87,7 @@ class TrialScheduler:
         self._again = deque(again)
         self._is_stopping = is_stopping
         self._may_search = may_search
+        self._observer = observer
         self._clock = clock
         self._in_flight: dict[str, _InFlight] = {}
         self._has_passed_on = False
@@ -122,6 +135,8 @@ class TrialScheduler:
         if self._clock() - trial.written_at >= PROGRESS_INTERVAL_S:
             trial.written_at = self._clock()
             self._ledger.progress(progress)
+            if self._observer is not None:
+                self._observer.progress(progress)
 
     def reported(self, tune_id: str, report: Report) -> None:
         """Record a worker's report."""
@@ -150,6 +165,8 @@ class TrialScheduler:
     def _take_in(self, proposal: Proposal, completion: Completion | None) -> None:
         if completion is not None:
             self._ask_tell.tell(completion)
+            if self._observer is not None:
+                self._observer.ended()
         elif not self._is_stopping():
             self._again.append(proposal)
 

@@ -1,4 +1,7 @@
-"""The names of files and artifacts that driver and workers exchange through the artifact store."""
+"""The names of files and artifacts that driver and workers exchange through the artifact store, and
+of the folder of an attempt at a trial."""
+
+from searchd import artifacts
 
 REPORT_FILE = "report.json"
 """In an attempt's folder. A worker writes it last, so that its presence says that the attempt is
@@ -10,6 +13,8 @@ POOL_STOP_FILE = "stop"
 at the end of its time slice."""
 PROGRESS_FILE = "progress.json"
 """In the folder of such an attempt: the latest `PoolProgress` or `TeacherProgress`."""
+LOG_FILE = "log.jsonl"
+"""In an attempt's folder: what its worker logged, one JSON object for each line."""
 RESUME_FILE = "resume.pt"
 """The latest checkpoint, possibly inside an epoch."""
 EPOCH_FILE = "epoch.pt"
@@ -32,3 +37,13 @@ TEACHER = "teacher"
 def weights_file(artifact: str) -> str:
     """Return the name of the file with an artifact's weights."""
     return f"{artifact}.safetensors"
+
+
+def run_folder(root: str, run_id: str) -> str:
+    """Return the URI of a run's folder below the root of the artifact store."""
+    return artifacts.join(root, "searches", run_id)
+
+
+def attempt_folder(root: str, run_id: str, trial: str, attempt: int) -> str:
+    """Return the URI of the folder that one attempt at a trial writes to."""
+    return artifacts.join(run_folder(root, run_id), trial, f"attempt-{attempt}")

@@ -10,6 +10,7 @@ from searchd.domain.detector import Detector, MmdetDetector
 from searchd.domain.subnet import Subnet
 from searchd.domain.teacher import RegisteredTeacher, teachers_of
 from searchd.domain.trial import Artifact, Proposal, TakeSubnet, TrialRole
+from searchd.logs import LogFormat, current_format, current_ids
 from searchd.spec.base import ResolutionText, Spec
 from searchd.spec.dataset import DatasetSpec, SplitSpec
 from searchd.spec.pool import PoolSpec, SpaceSpec
@@ -22,12 +23,16 @@ Device = Literal["cpu", "cuda"]
 
 
 class ComputeSettings(Spec):
-    """What one process of a worker computes with; the base of every task."""
+    """What one process of a worker computes with, and how it logs; the base of every task."""
 
     num_threads: int = Field(default=1, ge=1)
     """Number of threads that torch may use in a process."""
     device: Device = "cpu"
     """Where torch computes."""
+    log_format: LogFormat = Field(default_factory=current_format)
+    """How the process logs. Default: as the process that makes the task, which is its driver."""
+    log_ids: dict[str, str] = Field(default_factory=current_ids)
+    """Ids in each line of its log. Default: those of the process that makes the task."""
 
 
 def threads_of(cpus: float) -> int:

@@ -15,6 +15,7 @@ from searchd.domain.distillation_plan import (
 )
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.method_fit import Traits, check_average, check_fit
+from searchd.domain.sinks import SinkKind
 from searchd.domain.subnet import Subnet
 from searchd.spec.base import Name, ResolutionText, Spec, TrialId
 from searchd.spec.pool import PoolSpec
@@ -103,6 +104,9 @@ class DistillationSpec(Spec):
     """Exponents and base resolution of the score that every student gets."""
     resources: ResourcesSpec = ResourcesSpec()
     """CPUs and GPUs that each stage reserves, and how many stages run at once."""
+    sinks: tuple[SinkKind, ...] | None = None
+    """Sinks that record the stages too: tensorboard, mlflow, wandb. Null: those that the operator
+    has set for all runs. Where they write is a setting of the service, not of a spec."""
     seed: int = Field(default=0, ge=0)
     """Seed of every random draw: sampled teachers, initial weights, data order, augmentation."""
 

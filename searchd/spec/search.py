@@ -10,6 +10,7 @@ from searchd.domain.encoding import parse
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.method_fit import Traits, check_fit, traits
 from searchd.domain.resolution import Resolution
+from searchd.domain.sinks import SinkKind
 from searchd.domain.subnet import SubnetSpace
 from searchd.domain.trial import TeacherPolicy
 from searchd.search.strategies.pair_steps import PairSettings
@@ -206,6 +207,9 @@ class SearchSpec(Spec):
     abandon: bool = False
     """Whether to stop a trial after its first epoch if its score is hopeless, judged by the
     measured noise. Needs `noise`."""
+    sinks: tuple[SinkKind, ...] | None = None
+    """Sinks that record the trials too: tensorboard, mlflow, wandb. Null: those that the operator
+    has set for all runs. Where they write is a setting of the service, not of a spec."""
     seed: int = Field(default=0, ge=0)
     """Seed of every random draw: proposals, initial weights, data order, augmentation."""
 

@@ -22,6 +22,8 @@ class Service:
 
     url: str
     database: Database
+    folder: Path
+    """The folder with the database file and the folder "artifacts"."""
 
     def forget_everything(self) -> None:
         """Delete every row."""
@@ -57,7 +59,7 @@ def serve(
         time.sleep(0.01)
     bound = server.servers[0].sockets[0].getsockname()[1]
     try:
-        yield Service(f"http://127.0.0.1:{bound}", database)
+        yield Service(f"http://127.0.0.1:{bound}", database, folder)
     finally:
         server.should_exit = True
         thread.join()

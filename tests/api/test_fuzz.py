@@ -24,7 +24,8 @@ from api.auth import Rules
 from searchd import artifacts
 from searchd.domain.lifecycle import SearchStatus
 from searchd.spec import ExportSpec
-from searchd.store import Database, Role, upgrade
+from searchd.spec.webhooks import WebhookSpec
+from searchd.store import Database, Role, upgrade, webhooks
 from searchd.store.resources import exports, teachers, tokens
 from searchd.store.work import queue
 from tests.searchd.store.factories import (
@@ -148,6 +149,7 @@ def described(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Desc
     export_id = _export_the_detector(database, trial_id, tmp_path)
     with database.write() as session:
         secret = tokens.create(session, "fuzz", Role.ADMIN)
+        webhook_id = webhooks.create(session, WebhookSpec(url="https://192.0.2.1")).id
     headers = {"Authorization": f"Bearer {secret}"}
     rules = Rules(tokens_needed=True, data_roots=(tmp_path,), requests_per_minute=10**9)
     app = create_app(database, rules)
@@ -158,6 +160,8 @@ def described(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Desc
         "teacher": "swin",
         "search": "first",
         "distillation": "mtpd",
+        "trial": "base",
+        "webhook": webhook_id,
         "trial_id": trial_id,
         "export": export_id,
         "name": "student",

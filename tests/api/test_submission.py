@@ -15,6 +15,8 @@ from api.cluster import Cluster
 from api.submission import SubmissionChecks, paths_of
 from searchd.domain.capacity import ANY, Growth, Node, NodeGroup
 from searchd.domain.errors import InvalidValueError
+from searchd.domain.sinks import SinkKind
+from searchd.settings import Settings
 from searchd.spec import (
     BaseSpec,
     DatasetImport,
@@ -321,3 +323,15 @@ def test_gpus_that_a_trial_could_not_use_are_refused() -> None:
 
     with pytest.raises(InvalidValueError, match="each trial asks for 2 GPUs, and it trains on one"):
         SubmissionChecks().check(two)
+
+
+def test_a_sink_that_has_nowhere_to_write_is_refused_with_what_to_do() -> None:
+    checks = SubmissionChecks(sinks=Settings().usable_sinks)
+    spec = SearchSpec(name="first", dataset="shapes", pool="teachers")
+    with pytest.raises(InvalidValueError) as refused:
+        checks.check(spec.model_copy(update={"sinks": (SinkKind.WANDB, SinkKind.MLFLOW)}))
+    assert str(refused.value) == (
+        "sinks: this service has no mlflow server; leave mlflow out, or let the operator set "
+        "SEARCHD_MLFLOW_TRACKING_URI"
+    )
+    assert checks.check(spec.model_copy(update={"sinks": (SinkKind.WANDB,)})) == []

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -15,6 +16,7 @@ import psutil
 import pytest
 
 from api.client import ApiError, Client
+from api.schemas import SearchDetails
 from cli.child_processes import marked
 from cli.local_service import MARK, Service
 from searchd.domain.errors import ConflictError, InvalidValueError
@@ -35,8 +37,10 @@ from searchd.spec import (
     SplitSpec,
     TeacherSpec,
 )
+from searchd.spec.webhooks import WebhookSpec
 from tests import fake_workers
 from tests.fake_workers import ACCIDENTS, ENDLESS, attempts_begun
+from tests.webhook_receiver import Receiver, receiving
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -45,7 +49,17 @@ ENVIRONMENT = {
     "SEARCHD_POLL_S": "0.5",
     "SEARCHD_SLICE_S": "0.1",
     "SEARCHD_SILENCE_S": "3",
+    "SEARCHD_SINKS": "tensorboard",
+    "SEARCHD_WEBHOOK_PRIVATE_NETWORKS": "on",
 }
+
+
+@dataclass(frozen=True)
+class Told:
+    """A webhook: who is told, and the key of the signatures."""
+
+    receiver: Receiver
+    secret: str
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +77,21 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 def client(service: Service) -> Iterator[Client]:
     with Client(service.url) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def told(service: Service) -> Iterator[Told]:
+    """The receiver of a webhook of the service."""
+    with receiving() as receiver, Client(service.url) as client:
+        yield Told(receiver, client.create_webhook(WebhookSpec(url=receiver.url)).secret)
+
+
+@pytest.fixture(scope="module")
+def accidents(service: Service, told: Told) -> SearchDetails:
+    """A search with accidents, which has ended; it is told to the webhook."""
+    assert told.receiver.requests == []
+    with Client(service.url) as client:
+        return client.wait_for_search(submit(client, ACCIDENTS), poll_s=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -119,11 +148,9 @@ def artifact_root(service: Service) -> Path:
 
 
 def test_search_survives_a_killed_driver_a_lost_and_a_hung_worker_and_repeats_nothing_finished(
-    service: Service, client: Client
+    service: Service, client: Client, accidents: SearchDetails
 ) -> None:
-    search = submit(client, ACCIDENTS)
-
-    ended = client.wait_for_search(search, poll_s=0.5)
+    ended, search = accidents, accidents.id
 
     assert (ended.status, ended.status_reason) == (SearchStatus.SUCCEEDED, "budget: 6 trials")
     assert client.get_dataset(ACCIDENTS).status is DatasetStatus.READY
@@ -142,6 +169,55 @@ def test_search_survives_a_killed_driver_a_lost_and_a_hung_worker_and_repeats_no
     assert killed in [event.message for event in client.search_events(search)]
     front = client.pareto(search).front
     assert {point.evaluation.latency_s for point in front} == {0.003}  # timed after the last trial
+
+
+def test_log_of_a_trial_that_was_tried_again_is_read_over_http(
+    client: Client, accidents: SearchDetails
+) -> None:
+    first = [line.message for line in client.trial_log(accidents.id, "3", attempt=1)]
+    second = [line.message for line in client.trial_log(accidents.id, "3")]
+
+    assert first[0] == f"search {accidents.id} trial 3: attempt 1"
+    assert second[0] == f"search {accidents.id} trial 3: attempt 2"
+    assert "train, epoch 1 of 1: loss 1" in second
+    assert second[-1].startswith(f"search {accidents.id} trial 3: succeeded")
+
+
+@pytest.mark.usefixtures("accidents")
+def test_metrics_count_what_drivers_did(service: Service) -> None:
+    lines = httpx.get(f"{service.url}/metrics").text.splitlines()
+    found = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+
+    assert float(found['searchd_trials_ended_total{outcome="succeeded"}']) >= 7
+    assert float(found['searchd_work_requeues_total{kind="search"}']) >= 1
+    assert float(found['searchd_leases_granted_total{kind="search"}']) >= 2
+    assert float(found['searchd_trial_seconds_count{outcome="succeeded"}']) >= 7
+    assert float(found["searchd_coordinator_last_round_timestamp_seconds"]) > 0
+
+
+def test_a_sink_has_every_trial_also_those_of_a_driver_that_was_killed(
+    service: Service, accidents: SearchDetails
+) -> None:
+    folder = service.data_folder / "sinks" / "tensorboard" / f"{ACCIDENTS}-{accidents.id}"
+    names = ["base", "0", "1", "2", "3", "4", "5"]
+
+    def has_all() -> bool:
+        return all(list((folder / name).glob("events.out.tfevents.*")) for name in names)
+
+    wait_until(has_all)
+
+
+def test_webhook_is_told_of_new_incumbents_and_of_the_end(
+    told: Told, accidents: SearchDetails
+) -> None:
+    def types() -> list[str]:
+        return [message["type"] for message in told.receiver.verified(told.secret)]
+
+    wait_until(lambda: "search.ended" in types())
+    assert {"dataset.ended", "pool.ended", "search.incumbent"} < set(types())
+    messages = told.receiver.verified(told.secret)
+    end = next(message for message in messages if message["type"] == "search.ended")
+    assert (end["data"]["id"], end["data"]["reason"]) == (accidents.id, "budget: 6 trials")
 
 
 def test_report_of_a_killed_driver_is_recorded_and_no_teacher_is_evaluated_twice(

@@ -138,3 +138,19 @@ def test_nodes_that_are_not_described_are_refused(
     monkeypatch.setenv("SEARCHD_CLUSTER_NODES", given)
     with pytest.raises(ValidationError, match="cluster_nodes"):
         settings.load()
+
+
+def test_sinks_are_separated_by_commas_and_a_misspelt_one_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert settings.load().sink_kinds == ()
+    monkeypatch.setenv("SEARCHD_SINKS", "mlflow, tensorboard,mlflow")
+    monkeypatch.setenv("SEARCHD_MLFLOW_TRACKING_URI", "http://me:secret@mlflow:5000")
+    loaded = settings.load()
+    assert loaded.sink_kinds == ("mlflow", "tensorboard")
+    assert "mlflow" in loaded.usable_sinks
+    assert "secret" not in repr(loaded)
+    assert loaded.environment()["SEARCHD_MLFLOW_TRACKING_URI"] == "http://me:secret@mlflow:5000"
+    monkeypatch.setenv("SEARCHD_SINKS", "tensorbord")
+    with pytest.raises(ValidationError, match="'tensorbord' is no sink; there are tensorboard"):
+        settings.load()

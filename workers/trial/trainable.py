@@ -15,11 +15,13 @@ from ray import tune
 from ray.util.metrics import Counter, Gauge
 from typing_extensions import override
 
-from searchd import artifacts
+from searchd import artifacts, logs
 from searchd.domain.lifecycle import FailureCause
 from searchd.domain.trial import Outcome
+from searchd.messages.files import LOG_FILE
 from searchd.messages.reports import PROGRESS, REPORT, Progress, Report
 from searchd.messages.tasks import TrialTask
+from workers.trial.trial_log import TrialLog
 from workers.trial.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -46,7 +48,7 @@ class TrialTrainable(tune.Trainable):
 
     @override
     def setup(self, config: dict[str, Any]) -> None:
-        logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+        self._trial_log = TrialLog()
         self._context: Any = None
         self._progress: Progress | None = None
         self._metrics = _Metrics()
@@ -68,6 +70,8 @@ class TrialTrainable(tune.Trainable):
             except Exception as error:  # keeps the worker process alive
                 log.exception("%s", self._trial)
                 return self._final_result(self._failed_report(error))
+        self._trial_log.note(progress)
+        self._trial_log.store()
         self._progress = progress
         self._metrics.show(self._task, progress)
         return {"final": False, "progress": PROGRESS.dump_json(progress).decode()}
@@ -75,6 +79,7 @@ class TrialTrainable(tune.Trainable):
     @override
     def cleanup(self) -> None:
         self._watchdog.close()
+        self._trial_log.close()
 
     def __repr__(self) -> str:
         """Return the name that Ray shows in logs and errors.
@@ -90,6 +95,8 @@ class TrialTrainable(tune.Trainable):
         self._module: str = config["module"]
         self._stop: str = config["stop"]
         self._task = TrialTask.model_validate_json(config["task"])
+        logs.follow(self._task.log_format, self._task.log_ids | {"trial": self._task.proposal.name})
+        self._trial_log.begin(artifacts.join(self._task.artifacts, LOG_FILE))
         self._steps: Steps | None = None
         self._progress = None
 
@@ -120,6 +127,7 @@ class TrialTrainable(tune.Trainable):
 
     def _final_result(self, report: Report) -> dict[str, Any]:
         log.info("%s: %s %s", self._trial, report.outcome, report.reason)
+        self._trial_log.store()
         self._metrics.count(self._task, report)
         return {"final": True, "done": True, "report": REPORT.dump_json(report).decode()}
 

@@ -1,5 +1,6 @@
 """The tables. Statuses are changed only by `searchd.store.work.transition`."""
 
+from searchd.store.models.counters import CounterRow
 from searchd.store.models.events import EventRow
 from searchd.store.models.measurements import (
     AdaptationCostRow,
@@ -16,15 +17,19 @@ from searchd.store.models.resources import (
     SearchRow,
     TeacherRow,
 )
+from searchd.store.models.sinks import SinkRow
 from searchd.store.models.split_evaluations import FinalSplit, SplitEvaluationRow
 from searchd.store.models.tokens import Role, TokenRow
 from searchd.store.models.trials import EvaluationRow, TrialRow
+from searchd.store.models.webhooks import DeliveryRow, WebhookRow
 from searchd.store.models.work import Desired, DesiredBy, WorkRow
 
 __all__ = [
     "AdaptationCostRow",
     "ArtifactRow",
+    "CounterRow",
     "DatasetRow",
+    "DeliveryRow",
     "Desired",
     "DesiredBy",
     "DistillationRow",
@@ -37,10 +42,12 @@ __all__ = [
     "Role",
     "RunRow",
     "SearchRow",
+    "SinkRow",
     "SplitEvaluationRow",
     "SubnetEvaluationRow",
     "TeacherRow",
     "TokenRow",
     "TrialRow",
+    "WebhookRow",
     "WorkRow",
 ]

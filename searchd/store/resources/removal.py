@@ -16,6 +16,7 @@ from searchd.store.models import (
     ExportRow,
     PoolRow,
     RunRow,
+    SinkRow,
     SplitEvaluationRow,
     TeacherRow,
     TrialRow,
@@ -116,6 +117,7 @@ def delete_rows(session: Session, row: AnyResource) -> None:
     for of_trial in (EvaluationRow, EpochMetricsRow, ArtifactRow):
         session.execute(delete(of_trial).where(of_trial.trial_id.in_(trials)))
     session.execute(delete(TrialRow).where(TrialRow.run_id == row.id))
+    session.execute(delete(SinkRow).where(SinkRow.run_id == row.id))
     session.execute(delete(EventRow).where(EventRow.resource_id == row.id))
     session.execute(delete(WorkRow).where(WorkRow.resource_id == row.id))
     table = RunRow if isinstance(row, RunRow) else type(row)

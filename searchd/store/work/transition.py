@@ -23,6 +23,8 @@ from searchd.store.models import (
     WorkRow,
 )
 from searchd.store.work.lease import Lease, hold
+from searchd.store.work.messages import tell_end
+from searchd.store.work.status_counters import count_trial, count_work
 
 log = logging.getLogger(__name__)
 
@@ -60,13 +62,21 @@ def transition(
     what = f"{row.__tablename__} {row.id}"
     check_transition(what, row.status, to)
     session.flush()
+    before, since = row.status, row.updated_at if isinstance(row, WorkRow) else None
     _compare_and_set(
         session, row, what, {"status": to, "status_reason": reason, **(values or {})}, to
     )
     if not isinstance(row, WorkRow):  # its events are those of the resource that it serves
         events.append(session, row, reason, status=to)
     session.refresh(row)
-    log.info("%s is %s: %s", what, to, reason)
+    if not isinstance(row, TrialRow | WorkRow):
+        tell_end(session, row)
+    if isinstance(row, TrialRow):
+        count_trial(session, row)
+    elif isinstance(row, WorkRow):
+        assert since is not None  # every piece of work has one
+        count_work(session, row, before, since)
+    log.info("%s is %s: %s", what, to, reason, extra=_ids(row))
 
 
 def _compare_and_set(
@@ -93,3 +103,16 @@ def _times(row: AnyRow, to: AnyStatus) -> dict[str, datetime | None]:
     if is_final(to) or is_final(row.status):
         times["finished_at"] = now() if is_final(to) else None
     return times
+
+
+def _ids(row: AnyRow) -> dict[str, str]:
+    """Return the ids of the row in the log."""
+    match row:
+        case TrialRow():
+            return {"search": row.run_id, "trial": row.name}
+        case RunRow():
+            return {"search": row.id}
+        case WorkRow():
+            return {"work": row.id}
+        case _:
+            return {}

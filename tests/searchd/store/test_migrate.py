@@ -15,6 +15,7 @@ from tests.searchd.store.factories import base_proposal, run_trial, start_search
 TABLES = {
     "adaptation_costs",
     "artifacts",
+    "counters",
     "datasets",
     "epoch_metrics",
     "evaluations",
@@ -22,11 +23,14 @@ TABLES = {
     "exports",
     "pools",
     "searches",
+    "sinks",
     "split_evaluations",
     "subnet_evaluations",
     "teachers",
     "tokens",
     "trials",
+    "webhook_deliveries",
+    "webhooks",
     "work",
 }
 
