@@ -22,6 +22,8 @@ class Service:
 
     url: str
     database: Database
+    artifacts: Path
+    """Root of the artifact store."""
 
     def forget_everything(self) -> None:
         """Delete every row."""
@@ -51,7 +53,7 @@ def serve(
         time.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
     try:
-        yield Service(f"http://127.0.0.1:{port}", database)
+        yield Service(f"http://127.0.0.1:{port}", database, folder / "artifacts")
     finally:
         server.should_exit = True
         thread.join()
