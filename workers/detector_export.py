@@ -12,9 +12,11 @@ from typing import Any
 
 from detection.build import load_student
 from detection.data.coco import CocoSplit
-from detection.deployment.card import card, readme
+from detection.deployment.card import SAMPLE, card, readme
 from detection.deployment.check import Comparison, compare, measure_aps
+from detection.deployment.drawing import sample
 from detection.deployment.exported import Exported, Request
+from detection.deployment.opened import CARD, Opened
 from detection.deployment.timing import device_name, measure
 from detection.stored_weights import read_student
 from searchd import artifacts
@@ -55,6 +57,7 @@ def export_detector(task: ExportTask) -> ExportReport:
         resolution=task.resolution,
         class_names=validation.class_names,
         num_threads=task.num_threads,
+        licence=task.licence,
     )
     with tempfile.TemporaryDirectory() as folder:
         exported = _writer(task.spec)(model, Path(folder), request)
@@ -63,8 +66,18 @@ def export_detector(task: ExportTask) -> ExportReport:
         aps = {"validation": found.aps}
         if task.dataset.test is not None:
             aps["test"] = measure_aps(exported, request, CocoSplit(task.dataset.test))
-        described = card(task.spec, task.detector, measurement, aps, task.facts)
-        files = _stored(task, exported, described)
+        described = card(
+            task.spec,
+            task.detector,
+            measurement,
+            aps,
+            task.facts,
+            file=exported.model.name,
+            resolution=request.size or request.resolution,
+            licence=task.licence,
+        )
+        opened = Opened(model=exported.model, runner=exported.runner, request=request)
+        files = _stored(task, exported, described, sample(opened, validation))
     report = ExportReport(files=files, measurement=measurement)
     uri = artifacts.join(task.artifacts, REPORT_FILE)
     artifacts.write(uri, EXPORT_REPORT.dump_json(report), name="report")
@@ -112,14 +125,15 @@ def _measured(task: ExportTask, exported: Exported, found: Comparison) -> Export
 
 
 def _stored(
-    task: ExportTask, exported: Exported, described: dict[str, Any]
+    task: ExportTask, exported: Exported, described: dict[str, Any], picture: bytes
 ) -> tuple[Artifact, ...]:
     """Store the files of an export; the name of a file is that of its artifact and an ending."""
     contents = {
         exported.model.name: exported.model.read_bytes(),
         **{program.name: program.read_bytes() for program in exported.programs},
         "README.md": readme(described).encode(),
-        "card.json": json.dumps(described, indent=2).encode(),
+        CARD: json.dumps(described, indent=2).encode(),
+        SAMPLE: picture,
     }
     return tuple(
         artifacts.write(artifacts.join(task.artifacts, file), content, name=Path(file).stem.lower())

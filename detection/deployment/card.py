@@ -11,13 +11,14 @@ import torch
 from detection.deployment.check import SplitAps
 from searchd.domain.detector import Detector
 from searchd.domain.encoding import encode
+from searchd.domain.resolution import Resolution
 from searchd.messages.exports import ExportMeasurement
 from searchd.spec import ExportSpec
 
-LICENCE = (
-    "not stated. The weights derive from the images of the data set and, if the base was loaded, "
-    "from the weights that it started from; their licences apply."
-)
+SAMPLE = "sample.jpg"
+"""File with the sample picture, beside the card."""
+UNKNOWN = "unknown"
+"""The licence of weights whose licence nobody named."""
 _SIZES = {
     "ap": "all",
     "ap50": "all, IoU 0.5",
@@ -34,6 +35,10 @@ def card(
     measurement: ExportMeasurement,
     aps: Mapping[str, SplitAps],
     facts: Mapping[str, Any],
+    *,
+    file: str,
+    resolution: Resolution,
+    licence: str | None,
 ) -> dict[str, Any]:
     """Return the card as a JSON document.
 
@@ -43,19 +48,25 @@ def card(
         measurement: What was measured of the export.
         aps: APs of the export, by the name of the split.
         facts: What is known of the detector's origin; see `ExportTask.facts`.
+        file: Name of the exported file.
+        resolution: Resolution that images are resized to for it.
+        licence: Licence of the weights that the base started from; None: unknown.
     """
+    export = spec.model_dump(mode="json", exclude={"cpus"})
     return {
         **facts,
         "family": detector.family.value,
         "architecture": encode(detector.architecture),
-        "export": spec.model_dump(mode="json", exclude={"cpus"}),
+        "file": file,
+        "export": {**export, "resolution": str(resolution)},
         "export aps": {
             split: {**asdict(found.total), "by_class": found.by_class, "images": found.num_images}
             for split, found in aps.items()
         },
         "measured": asdict(measurement) | {"resolution": str(measurement.resolution)},
         "versions": _versions(measurement),
-        "licence": LICENCE,
+        "licence": licence or UNKNOWN,
+        "sample": SAMPLE,
     }
 
 
@@ -63,7 +74,6 @@ def readme(card: Mapping[str, Any]) -> str:
     """Return the card as Markdown."""
     return _TEMPLATE.format(
         **card,
-        file=f"model.{card['export']['format']}",
         dataset=card["data set"],
         size=_size(card["export"]["input"]),
         names=", ".join(card["classes"]),
@@ -72,6 +82,8 @@ def readme(card: Mapping[str, Any]) -> str:
         equality=_equality(card["measured"]),
         steps="\n".join(f"{i}. {step}" for i, step in enumerate(card["lineage"], start=1)),
         torch_aps="\n".join(_measurement_table(card["measurements"])),
+        trainings=", ".join(map(str, card["seeds"])),
+        terms=_terms(card["licence"]),
         software=", ".join(f"{name} {number}" for name, number in card["versions"].items()),
     )
 
@@ -79,8 +91,8 @@ def readme(card: Mapping[str, Any]) -> str:
 _TEMPLATE = """\
 # {detector}
 
-A {family} detector that searchd found on the data set {dataset}. `{file}` takes images of \
-{size} and computes in {export[precision]}.
+A {family} detector that searchd found on the data set {dataset}. `{file}` takes images \
+of {size} and computes in {export[precision]}.
 
 ## Use it
 
@@ -92,6 +104,12 @@ python predict.py IMAGE OUTPUT
 ## Classes
 
 {names}
+
+## Sample
+
+Ground truth at the left, what this file finds at the right, on an image of the validation split:
+
+![ground truth beside detections]({sample})
 
 ## AP of this file (COCO, %)
 
@@ -109,7 +127,7 @@ python predict.py IMAGE OUTPUT
 
 {steps}
 
-Seed of the last training: {seed}. Architecture: `{architecture}`.
+Seeds of these steps, in their order: {trainings}. Architecture: `{architecture}`.
 
 What the search measured, in torch:
 
@@ -121,12 +139,22 @@ What the search measured, in torch:
 
 ## Licence
 
-{licence}
+{terms}
 """
 
 
 def _size(wanted: str) -> str:
     return "any size" if wanted == "dynamic" else f"{wanted} pixels (width x height)"
+
+
+def _terms(licence: str) -> str:
+    named = (
+        "not known" if licence == UNKNOWN else f"`{licence}`, as whoever started the search said"
+    )
+    return (
+        f"The licence of the weights that the search started from is {named}. These weights derive "
+        "from them and from the images of the data set, whose licence applies too."
+    )
 
 
 def _equality(measured: Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """What every export format makes: files, and something that runs them.
 
-A format is a module with `write(model, folder, request) -> Exported`. They are listed in
+A format is a module with `write(model, folder, request) -> Exported`, and
+`load(model, num_threads=...) -> Runner`, which runs the file again. They are listed in
 `searchd.domain.export_formats`.
 """
 
@@ -57,6 +58,8 @@ class Request:
     """Names of the classes in the order of the labels."""
     num_threads: int = 1
     """Threads of the runner."""
+    licence: str | None = None
+    """Licence of the weights that the detector descends from; None: unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,6 +29,11 @@ from searchd.domain.errors import InvalidValueError
 INPUT = "images"
 OUTPUTS = ("boxes", "scores", "labels")
 MODEL_FILE = "model.onnx"
+_UNREADABLE = tuple(
+    getattr(onnxruntime.capi.onnxruntime_pybind11_state, name)
+    for name in ("Fail", "InvalidGraph", "InvalidProtobuf")
+)
+"""Errors of onnxruntime about files that are damaged or no graphs."""
 _TRACED = (128, 160)
 """Height and width of the images that a graph for any size is traced with."""
 
@@ -49,6 +54,12 @@ class OnnxRunner:
     def software(self) -> str:
         """onnxruntime and its version."""
         return f"onnxruntime {onnxruntime.__version__}"
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the file tells of itself; see `write`."""
+        stored = self._session.get_modelmeta().custom_metadata_map
+        return {name: json.loads(text) for name, text in stored.items()}
 
     def detect(self, images: Pixels) -> Found:
         """Detect on one image."""
@@ -85,6 +96,20 @@ def write(model: BaseDetector, folder: Path, request: Request) -> Exported:
     copyfile(onnx_predict.__file__, program)
     runner = OnnxRunner(checked.SerializeToString(), num_threads=request.num_threads)
     return Exported(model=path, runner=runner, programs=(program,))
+
+
+def load(model: Path, *, num_threads: int) -> OnnxRunner:
+    """Return what runs a file that `write` wrote.
+
+    Raises:
+        InvalidValueError: onnxruntime cannot read the file.
+    """
+    try:
+        return OnnxRunner(model.read_bytes(), num_threads=num_threads)
+    except _UNREADABLE as error:
+        raise InvalidValueError(
+            f"{model} is no ONNX file that onnxruntime reads: {error}"
+        ) from error
 
 
 def traced(model: BaseDetector, request: Request) -> onnx.ModelProto:
@@ -149,6 +174,7 @@ def _describe(model: onnx.ModelProto, request: Request) -> None:
         "resolution": [resolution.width, resolution.height],
         "fixed": request.size is not None,
         "fill": list(PIXEL_MEAN),
+        "licence": request.licence or "unknown",
     }
     onnx.helper.set_model_props(model, {name: json.dumps(value) for name, value in values.items()})
     model.producer_name = "searchd"
