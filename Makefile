@@ -36,7 +36,7 @@ test-fast: install  ## Run the tests that start neither Ray nor the service
 chaos: install  ## Run the fault matrix: kill, freeze or disconnect every part of a service; up to 20 minutes
 	@SEARCHD_CHAOS_STRICT=1 $(BIN)/python -m pytest tests/chaos -m "chaos or e2e" --log-cli-level=INFO $(TEST_ARGS)
 
-matrix: install  ## Export every detector family with every block kind as ONNX; about ten minutes
+matrix: install  ## Export every detector family with every block kind in every format; over an hour
 	@$(BIN)/python -m pytest tests/detection/deployment -m matrix $(TEST_ARGS)
 
 fuzz: install  ## Run the property tests at full strength, thousands of API requests among them

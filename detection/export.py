@@ -3,7 +3,7 @@
 Distillation adapters and teachers are not part of a `Student`, so they cannot be exported.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import copyfile
@@ -12,9 +12,11 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from safetensors.torch import save_file
+from torch import Tensor
 
 from detection.backbones import architecture_backbone
 from detection.build import Student, detector_config
+from searchd.domain.detector import Detector
 from searchd.domain.resolution import Resolution
 
 
@@ -55,25 +57,39 @@ def export(
     )
     files.backbone.parent.mkdir(parents=True, exist_ok=True)
     copyfile(architecture_backbone.__file__, files.backbone)
-    files.config.write_text(config_text(student, class_names, resolution))
-    # A view of a larger tensor would put all of that tensor into the file.
-    weights = {name: value.detach().clone() for name, value in student.weights.items()}
-    meta = {"dataset_meta": {"classes": list(class_names)}}
-    torch.save({"meta": meta, "state_dict": weights}, files.checkpoint)
+    config = mmdet_config(student.detector, class_names, resolution)
+    files.config.write_text(with_import(config, architecture_backbone.__name__))
+    weights = write_checkpoint(student.weights, files.checkpoint, class_names)
     save_file(weights, files.weights)
     return files
 
 
-def config_text(student: Student, class_names: Sequence[str], resolution: Resolution) -> str:
-    """Return the mmdet config as Python source."""
-    model = detector_config(student.detector)
+def write_checkpoint(
+    weights: Mapping[str, Tensor], file: Path, class_names: Sequence[str]
+) -> dict[str, Tensor]:
+    """Write a checkpoint of mmengine, and return the weights that it holds."""
+    # A view of a larger tensor would put all of that tensor into the file.
+    stored = {name: value.detach().clone() for name, value in weights.items()}
+    meta = {"dataset_meta": {"classes": list(class_names)}}
+    torch.save({"meta": meta, "state_dict": stored}, file)
+    return stored
+
+
+def with_import(config: Mapping[str, Any], module: str) -> str:
+    """Return an mmdet config that imports a module, as Python source."""
+    imports = {"imports": [module], "allow_failed_imports": False}
+    text: str = Config(dict(config) | {"custom_imports": imports}).pretty_text
+    return text
+
+
+def mmdet_config(
+    detector: Detector, class_names: Sequence[str], resolution: Resolution
+) -> dict[str, Any]:
+    """Return an mmdet config with model, test pipeline and classes, without imports."""
+    model = detector_config(detector)
     model["data_preprocessor"]["bgr_to_rgb"] = True  # mmdet's pipelines read BGR
-    config = {
+    return {
         "default_scope": "mmdet",
-        "custom_imports": {
-            "imports": [architecture_backbone.__name__],
-            "allow_failed_imports": False,
-        },
         "model": model,
         "test_dataloader": {
             "batch_size": 1,
@@ -85,8 +101,6 @@ def config_text(student: Student, class_names: Sequence[str], resolution: Resolu
             },
         },
     }
-    text: str = Config(config).pretty_text
-    return text
 
 
 def _pipeline(resolution: Resolution) -> list[dict[str, Any]]:

@@ -30,6 +30,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _group(item: pytest.Item) -> str:
     file = item.nodeid.partition("::")[0]
+    if file.startswith("tests/detection/deployment"):
+        return "tests/detection/deployment"  # they share traced detectors
     if _starts_no_ray(item):
         return file
     return "real" if file.startswith(("tests/e2e", "tests/workers")) else "service"

@@ -17,11 +17,12 @@ from detection.deployment.check import Comparison, compare, measure_aps
 from detection.deployment.drawing import sample
 from detection.deployment.exported import Exported, Request
 from detection.deployment.opened import CARD, Opened
+from detection.deployment.quantised import with_images
 from detection.deployment.timing import device_name, measure
 from detection.stored_weights import read_student
 from searchd import artifacts
 from searchd.domain.errors import InvalidValueError
-from searchd.domain.export_formats import FORMATS
+from searchd.domain.export_formats import FORMATS, PRECISIONS
 from searchd.domain.resolution import Resolution
 from searchd.domain.trial import Artifact
 from searchd.messages.exports import (
@@ -51,28 +52,22 @@ def export_detector(task: ExportTask) -> ExportReport:
     configure_torch(task)
     validation, train = CocoSplit(task.dataset.validation), CocoSplit(task.dataset.train)
     model = load_student(read_student(task.detector, task.student)).eval().requires_grad_(False)
-    request = Request(
-        precision=task.spec.precision,
-        size=task.spec.size,
-        resolution=task.resolution,
-        class_names=validation.class_names,
-        num_threads=task.num_threads,
-        licence=task.licence,
-    )
+    request = _request(task, model, validation, train)
     with tempfile.TemporaryDirectory() as folder:
         exported = _writer(task.spec)(model, Path(folder), request)
         found = compare(model, exported, request, validation, train)
         measurement = _measured(task, exported, found)
         aps = {"validation": found.aps}
         if task.dataset.test is not None:
-            aps["test"] = measure_aps(exported, request, CocoSplit(task.dataset.test))
+            test = CocoSplit(task.dataset.test)
+            aps["test"] = measure_aps(exported.runner, request, test)
         described = card(
             task.spec,
             task.detector,
+            exported,
             measurement,
             aps,
             task.facts,
-            file=exported.model.name,
             resolution=request.size or request.resolution,
             licence=task.licence,
         )
@@ -84,18 +79,38 @@ def export_detector(task: ExportTask) -> ExportReport:
     return report
 
 
+def _request(task: ExportTask, model: Any, validation: CocoSplit, train: CocoSplit) -> Request:
+    spec = task.spec
+    request = Request(
+        precision=spec.precision,
+        size=spec.size,
+        resolution=task.resolution,
+        class_names=validation.class_names,
+        num_threads=task.num_threads,
+        licence=task.licence,
+        detector=task.detector,
+        max_ap_loss=spec.max_ap_loss / 100,
+    )
+    if not PRECISIONS[spec.precision].calibrated:
+        return request
+    number, seed = spec.calibration_images, spec.calibration_seed
+    return with_images(request, model, validation, train, number=number, seed=seed)
+
+
 def _writer(spec: ExportSpec) -> Callable[[Any, Path, Request], Exported]:
     """Return the function that writes a format.
 
     Raises:
         InvalidValueError: The packages of the format are not installed.
     """
+    traits = FORMATS[spec.format]
     try:
-        module = import_module(FORMATS[spec.format].module)
+        module = import_module(traits.module)
     except ModuleNotFoundError as error:
         raise InvalidValueError(
             f"format={spec.format} needs the package {error.name}, which is not installed where "
-            "workers run; install searchd with the extra export: pip install 'searchd[export]'"
+            f"workers run; install searchd with the extra {traits.extra}: "
+            f"pip install 'searchd[{traits.extra}]'"
         ) from error
     write: Callable[[Any, Path, Request], Exported] = module.write
     return write
@@ -114,28 +129,33 @@ def _measured(task: ExportTask, exported: Exported, found: Comparison) -> Export
         num_unexplained=len(found.detections.unexplained),
         ap=found.aps.total.ap,
         torch_ap=found.torch_ap,
-        size_bytes=exported.model.stat().st_size,
+        size_bytes=exported.size_bytes,
         resolution=Resolution(width, height),
         latency_s=timing.median_s,
         latency_p95_s=timing.p95_s,
         num_timed=timing.num_timed,
         device=device_name(task.num_threads),
         software=exported.runner.software,
+        kept=exported.kept,
     )
 
 
 def _stored(
     task: ExportTask, exported: Exported, described: dict[str, Any], picture: bytes
 ) -> tuple[Artifact, ...]:
-    """Store the files of an export; the name of a file is that of its artifact and an ending."""
+    """Store the files of an export. The name of an artifact is that of its file without the ending,
+    unless another file has it already."""
+    files = (exported.model, *exported.parts, *exported.programs)
     contents = {
-        exported.model.name: exported.model.read_bytes(),
-        **{program.name: program.read_bytes() for program in exported.programs},
+        **{file.name: file.read_bytes() for file in files},
         "README.md": readme(described).encode(),
         CARD: json.dumps(described, indent=2).encode(),
         SAMPLE: picture,
     }
-    return tuple(
-        artifacts.write(artifacts.join(task.artifacts, file), content, name=Path(file).stem.lower())
-        for file, content in contents.items()
-    )
+    stored: dict[str, Artifact] = {}
+    for file, content in contents.items():
+        stem, ending = Path(file).stem.lower(), Path(file).suffix[1:]
+        name = f"{stem}-{ending}" if stem in stored else stem
+        uri = artifacts.join(task.artifacts, file)
+        stored[name] = artifacts.write(uri, content, name=name)
+    return tuple(stored.values())

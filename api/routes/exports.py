@@ -62,7 +62,8 @@ def get_export(trial_id: TrialId, export: ExportReference, database: DatabaseDep
 def download_export(
     trial_id: TrialId, export: ExportReference, name: ArtifactName, database: DatabaseDep
 ) -> StreamingResponse:
-    """Download a file of an export: model, predict, readme, card and others.
+    """Download a file of an export by the name in its `files`, for example model, predict, readme
+    or card.
 
     The headers `Repr-Digest` (RFC 9530) and `ETag` have its SHA-256.
     """

@@ -24,13 +24,41 @@ app = typer.Typer(
     help="Trained detectors: exported for use without searchd, compared, and tried on images and "
     "data sets.",
 )
+DEFAULTS = ExportSpec()
+
 ExportFormatOption = Annotated[
     ExportFormat,
-    typer.Option("--format", help="Format of the exported file. onnx runs in onnxruntime."),
+    typer.Option(
+        "--format",
+        help="Format of the exported file. onnx runs in onnxruntime, openvino in OpenVINO, "
+        "torchscript in torch alone, mmdet in mmdet, tensorrt on NVIDIA GPUs.",
+    ),
 ]
 PrecisionOption = Annotated[
     Precision,
-    typer.Option("--precision", help="Numbers that the exported detector computes with."),
+    typer.Option(
+        "--precision",
+        help="Numbers that the exported detector computes with: fp32 finds exactly what the "
+        "detector finds; fp16 and int8 may lose AP, see --max-ap-loss. Not every format has all.",
+    ),
+]
+MaxApLossOption = Annotated[
+    float,
+    typer.Option(
+        "--max-ap-loss",
+        help="Points of AP (0 to 100) on validation images that fp16 or int8 may lose. int8 keeps "
+        "parts in 32 bits to stay below; the export fails if it cannot.",
+    ),
+]
+CalibrationImagesOption = Annotated[
+    int,
+    typer.Option(
+        "--calibration-images",
+        help="Number of training images on which int8 measures the ranges of its numbers.",
+    ),
+]
+CalibrationSeedOption = Annotated[
+    int, typer.Option("--calibration-seed", help="Seed that chooses the calibration images.")
 ]
 OptionalTrial = Annotated[
     str | None, typer.Argument(metavar="TRIAL", help="Id of the trial, such as s-7f3k2m-12.")
@@ -58,7 +86,8 @@ OutOption = Annotated[
     typer.Option(
         "--out",
         file_okay=False,
-        help="Folder to write the exported file, predict.py, README.md and card.json into.",
+        help="Folder to write the exported files, README.md, card.json and, unless the format is "
+        "mmdet or tensorrt, predict.py into.",
     ),
 ]
 CpusOption = Annotated[
@@ -78,6 +107,9 @@ def export(
     format_: ExportFormatOption = ExportFormat.ONNX,
     precision: PrecisionOption = Precision.FP32,
     input_: InputOption = "dynamic",
+    max_ap_loss: MaxApLossOption = DEFAULTS.max_ap_loss,
+    calibration_images: CalibrationImagesOption = DEFAULTS.calibration_images,
+    calibration_seed: CalibrationSeedOption = DEFAULTS.calibration_seed,
     out: OutOption = Path("export"),
     cpus: CpusOption = 1,
     url: UrlOption = URL,
@@ -86,9 +118,18 @@ def export(
     """Export a detector, wait until it proved equal to the detector, and download it.
 
     The service compares the exported file with the detector on validation images, and offers it
-    only if boxes, scores and AP agree. Repeating the command downloads the same export.
+    only if boxes, scores and AP agree, or AP falls by no more than allowed in fp16 and int8.
+    Repeating the command downloads the same export.
     """
-    fields = {"format": format_, "precision": precision, "input": input_, "cpus": cpus}
+    fields = {
+        "format": format_,
+        "precision": precision,
+        "input": input_,
+        "max_ap_loss": max_ap_loss,
+        "calibration_images": calibration_images,
+        "calibration_seed": calibration_seed,
+        "cpus": cpus,
+    }
     spec = parse_spec(fields, ExportSpec, "the export")
     ended, files = fetch(url, trial, spec, out)
     _show(ended, files, output)
@@ -150,6 +191,7 @@ def _show(export: schemas.Export, files: list[Path], output: Format) -> None:
 def _measured(found: ExportMeasurement) -> dict[str, str]:
     return {
         "AP": f"{percent(found.ap)} %, {percent(found.torch_ap)} % in torch",
+        **({"in 32 bits": ", ".join(found.kept)} if found.kept else {}),
         "compared": f"{found.num_detections} detections on {found.num_compared} images; "
         f"{found.num_at_threshold} are at a threshold, {found.num_unexplained} differ otherwise",
         "differences": f"raw outputs {found.raw_difference:.1g}, boxes "

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from detection.deployment.operators import LEFT_OUT, kept_by_nms
+from detection.deployment.operators import LEFT_OUT, Operators
 
 MAX_LOG_RATIO = float(np.abs(np.log(16 / 1000)))
 """Largest logarithm of a box's side over its prior's side (mmdet's `wh_ratio_clip`)."""
@@ -62,7 +62,7 @@ def without_empty(found: Candidates) -> Candidates:
     return replace(found, scores=left_out_unless(has_area, found.scores))
 
 
-def suppressed(found: Candidates, *, iou: float, max_kept: int) -> Candidates:
+def suppressed(found: Candidates, operators: Operators, *, iou: float, max_kept: int) -> Candidates:
     """Return the candidates that NMS within each group keeps, by falling score.
 
     As in mmcv's `batched_nms`, groups are moved apart and suppressed together; the rounding is the
@@ -74,7 +74,8 @@ def suppressed(found: Candidates, *, iou: float, max_kept: int) -> Candidates:
     inside = torch.where(found.counts[..., None], found.boxes, 0.0)
     step = inside.amax(dim=(1, 2)) + 1  # B
     offsets = found.groups.to(found.boxes.dtype) * step[:, None]
-    kept = kept_by_nms(found.boxes + offsets[..., None], found.scores, iou, max_kept)
+    moved = found.boxes + offsets[..., None]
+    kept = operators.kept_by_nms(moved, found.scores, iou, max_kept)
     scores, places = best(left_out_unless(kept, found.scores), max_kept)
     return Candidates(
         boxes=at(found.boxes, places), scores=scores, groups=found.groups.gather(1, places)

@@ -9,8 +9,11 @@ from typing import Any
 import torch
 
 from detection.deployment.check import SplitAps
+from detection.deployment.exported import Exported
+from detection.deployment.parity import TOLERANCES
 from searchd.domain.detector import Detector
 from searchd.domain.encoding import encode
+from searchd.domain.export_formats import Precision
 from searchd.domain.resolution import Resolution
 from searchd.messages.exports import ExportMeasurement
 from searchd.spec import ExportSpec
@@ -32,11 +35,11 @@ _SIZES = {
 def card(
     spec: ExportSpec,
     detector: Detector,
+    exported: Exported,
     measurement: ExportMeasurement,
     aps: Mapping[str, SplitAps],
     facts: Mapping[str, Any],
     *,
-    file: str,
     resolution: Resolution,
     licence: str | None,
 ) -> dict[str, Any]:
@@ -45,10 +48,10 @@ def card(
     Args:
         spec: What was exported.
         detector: The detector.
+        exported: Its export.
         measurement: What was measured of the export.
         aps: APs of the export, by the name of the split.
         facts: What is known of the detector's origin; see `ExportTask.facts`.
-        file: Name of the exported file.
         resolution: Resolution that images are resized to for it.
         licence: Licence of the weights that the base started from; None: unknown.
     """
@@ -57,8 +60,9 @@ def card(
         **facts,
         "family": detector.family.value,
         "architecture": encode(detector.architecture),
-        "file": file,
         "export": {**export, "resolution": str(resolution)},
+        "file": exported.model.name,
+        "usage": exported.usage,
         "export aps": {
             split: {**asdict(found.total), "by_class": found.by_class, "images": found.num_images}
             for split, found in aps.items()
@@ -74,12 +78,13 @@ def readme(card: Mapping[str, Any]) -> str:
     """Return the card as Markdown."""
     return _TEMPLATE.format(
         **card,
+        precision=_precision(card["export"], card["measured"]),
         dataset=card["data set"],
         size=_size(card["export"]["input"]),
         names=", ".join(card["classes"]),
         aps="\n".join(_ap_table(card["export aps"])),
         cost="\n".join(_cost(card)),
-        equality=_equality(card["measured"]),
+        equality=_equality(Precision(card["export"]["precision"]), card["measured"]),
         steps="\n".join(f"{i}. {step}" for i, step in enumerate(card["lineage"], start=1)),
         torch_aps="\n".join(_measurement_table(card["measurements"])),
         trainings=", ".join(map(str, card["seeds"])),
@@ -91,15 +96,12 @@ def readme(card: Mapping[str, Any]) -> str:
 _TEMPLATE = """\
 # {detector}
 
-A {family} detector that searchd found on the data set {dataset}. `{file}` takes images \
-of {size} and computes in {export[precision]}.
+A {family} detector that searchd found on the data set {dataset}. `{file}` takes images of \
+{size} and computes in {precision}.
 
 ## Use it
 
-```
-pip install onnxruntime numpy opencv-python-headless
-python predict.py IMAGE OUTPUT
-```
+{usage}
 
 ## Classes
 
@@ -157,14 +159,28 @@ def _terms(licence: str) -> str:
     )
 
 
-def _equality(measured: Mapping[str, Any]) -> str:
+def _precision(spec: Mapping[str, Any], measured: Mapping[str, Any]) -> str:
+    """Return what a file computes in, in words."""
+    words = {
+        Precision.FP32: "fp32",
+        Precision.FP16: "fp16; boxes are decoded in 32 bits",
+        Precision.INT8: f"int8, calibrated on {spec['calibration_images']} training images at most "
+        f"(seed {spec['calibration_seed']})",
+    }[spec["precision"]]
+    kept = measured["kept"]
+    return f"{words}; 32 bits, because AP fell otherwise, in: {', '.join(kept)}" if kept else words
+
+
+def _equality(precision: Precision, measured: Mapping[str, Any]) -> str:
+    tolerance = TOLERANCES[precision].detection
     return (
         f"On {measured['num_compared']} images: outputs before the selection of boxes differ by at "
-        f"most {measured['raw_difference']:.1g} (relative), boxes by "
-        f"{measured['box_difference']:.1g} pixels, scores by {measured['score_difference']:.1g}; "
-        f"of {measured['num_detections']} detections, {measured['num_at_threshold']} are on the "
-        f"other side of a threshold by rounding, and {measured['num_unexplained']} differ by more. "
-        f"AP on validation: {_percent(measured['ap'])} % here, "
+        f"most {measured['raw_difference']:.1g} (relative). Of {measured['num_detections']} "
+        f"detections, {measured['num_at_threshold']} are on the other side of a threshold by "
+        f"rounding, and {measured['num_unexplained']} differ otherwise: by more than "
+        f"{tolerance:g} of the score, or of the box's longer side. The others differ by at most "
+        f"{measured['box_difference']:.1g} pixels and {measured['score_difference']:.1g} of the "
+        f"score. AP on validation: {_percent(measured['ap'])} % here, "
         f"{_percent(measured['torch_ap'])} % in torch."
     )
 

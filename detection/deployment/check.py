@@ -1,24 +1,27 @@
 """Proves that an export finds what its detector finds, and measures both on the data set."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 
 from mmdet.models import BaseDetector, TwoStageDetector
 
 from detection.data.coco import CocoSplit
-from detection.deployment.exported import Exported, Found, Request
+from detection.deployment.exported import Exported, Found, Request, Runner
 from detection.deployment.images import Input, boxes_in_image, prepared
 from detection.deployment.parity import (
+    TOLERANCES,
     Difference,
     Thresholds,
     check_ap,
+    check_ap_loss,
     check_detections,
     difference,
     raw_difference,
 )
 from detection.deployment.torch_runner import TorchRunner
 from detection.measurement.evaluation import AveragePrecision, Detection, class_aps, score
+from searchd.domain.export_formats import PRECISIONS
 
 NUM_COMPARED = 32
 """Number of images on which outputs before the selection of boxes are compared, too."""
@@ -70,10 +73,13 @@ def compare(
         train: The split of further images.
 
     Raises:
-        ParityError: They differ; the message names the image and the difference.
+        ParityError: They differ, and the precision is exact; the message names the image and the
+            difference. Or AP falls by more than the request allows.
         DataError: An image cannot be read.
     """
-    reference, thresholds = TorchRunner(model), thresholds_of(model)
+    tolerances = TOLERANCES[request.precision]
+    thresholds = replace(thresholds_of(model), tolerance=tolerances.detection)
+    reference = TorchRunner(model)
     chosen = list(_chosen(validation, train))
     raw, found = 0.0, Difference()
     theirs: list[Detection] = []
@@ -81,15 +87,20 @@ def compare(
     for number, (split, index) in enumerate(chosen):
         image, name = inputs(split, index, request), str(split.records[index].path)
         if number < NUM_COMPARED:
-            raw = max(raw, raw_difference(reference, exported.runner, image.pixels, name))
+            raw = max(
+                raw,
+                raw_difference(reference, exported.runner, image.pixels, name, tolerances.raw),
+            )
         expected, seen = reference.detect(image.pixels), exported.runner.detect(image.pixels)
         found = found.joined(difference(expected, seen, thresholds, name))
         if split is validation:
             theirs += detections(expected, image, split, index)
             ours += detections(seen, image, split, index)
-    check_detections(found, thresholds)
     aps, torch_ap = _aps(validation, ours), score(validation, theirs).ap
-    check_ap(torch_ap, aps.total.ap)
+    if PRECISIONS[request.precision].exact:
+        check_detections(found, thresholds)
+        check_ap(torch_ap, aps.total.ap)
+    check_ap_loss(torch_ap, aps.total.ap, request.max_ap_loss)
     return Comparison(
         num_images=len(chosen),
         raw=raw,
@@ -100,12 +111,12 @@ def compare(
     )
 
 
-def measure_aps(exported: Exported, request: Request, split: CocoSplit) -> SplitAps:
-    """Return the APs of an export on a split."""
+def measure_aps(runner: Runner, request: Request, split: CocoSplit) -> SplitAps:
+    """Return the APs of a runner on a split."""
     found: list[Detection] = []
     for index in range(len(split)):
         image = inputs(split, index, request)
-        found += detections(exported.runner.detect(image.pixels), image, split, index)
+        found += detections(runner.detect(image.pixels), image, split, index)
     return _aps(split, found)
 
 

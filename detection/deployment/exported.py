@@ -5,6 +5,8 @@ A format is a module with `write(model, folder, request) -> Exported`, and
 `searchd.domain.export_formats`.
 """
 
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -12,6 +14,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from detection.families import PIXEL_MEAN
+from searchd.domain.detector import Detector
 from searchd.domain.export_formats import Precision
 from searchd.domain.resolution import Resolution
 
@@ -60,6 +64,14 @@ class Request:
     """Threads of the runner."""
     licence: str | None = None
     """Licence of the weights that the detector descends from; None: unknown."""
+    detector: Detector | None = None
+    """What the model is, for formats that consist of a config."""
+    calibration: Sequence[Pixels] = ()
+    """Training images on which the ranges of integers are measured."""
+    ap_loss: Callable[[Runner], float] = field(default=lambda _: 0.0)
+    """Returns how much AP in [0, 1] a runner loses on the validation split; 0: not measured."""
+    max_ap_loss: float = 0.01
+    """Largest loss of AP in [0, 1] of an export with fewer bits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,3 +84,27 @@ class Exported:
     """Runs that file."""
     programs: tuple[Path, ...] = field(default=())
     """Programs that show how the file is used."""
+    parts: tuple[Path, ...] = field(default=())
+    """Further files that the model needs beside it."""
+    usage: str = ""
+    """How the files are used, as Markdown."""
+    kept: tuple[str, ...] = field(default=())
+    """Parts of an int8 detector that stayed in 32 bits, because AP fell by too much otherwise."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the model with its parts."""
+        return sum(file.stat().st_size for file in (self.model, *self.parts))
+
+
+def facts(request: Request) -> dict[str, str]:
+    """Return what a program needs to use a file, as JSON texts that are stored in the file."""
+    resolution = request.size or request.resolution
+    values = {
+        "class_names": list(request.class_names),
+        "resolution": [resolution.width, resolution.height],
+        "fixed": request.size is not None,
+        "fill": list(PIXEL_MEAN),
+        "licence": request.licence or "unknown",
+    }
+    return {name: json.dumps(value) for name, value in values.items()}

@@ -16,8 +16,10 @@ from torch.nn import functional
 
 from detection.deployment.candidates import Candidates, Size
 from detection.deployment.one_stage import OneStageTail
+from detection.deployment.operators import CUSTOM, Operators
 from detection.deployment.two_stage import TwoStageTail
 from detection.families import PIXEL_MEAN, PIXEL_STD, SIZE_DIVISOR
+from searchd.domain.errors import InvalidValueError
 
 
 class GraphOutputs(NamedTuple):
@@ -36,15 +38,16 @@ class GraphOutputs(NamedTuple):
 class DetectorGraph(nn.Module):
     """A detector of any family in the form that is exported."""
 
-    def __init__(self, model: BaseDetector) -> None:
+    def __init__(self, model: BaseDetector, operators: Operators = CUSTOM) -> None:
         """
         Args:
             model: The detector in eval mode. Its modules are shared, not copied.
+            operators: The form of NMS and RoIAlign.
         """
         super().__init__()
         self.backbone, self.neck = model.backbone, model.neck
-        is_two_stage = isinstance(model, TwoStageDetector)
-        self.tail = TwoStageTail(model) if is_two_stage else OneStageTail(model)
+        tail = TwoStageTail if isinstance(model, TwoStageDetector) else OneStageTail
+        self.tail = tail(model, operators)
         self.register_buffer("mean", torch.tensor(PIXEL_MEAN)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(PIXEL_STD)[:, None, None], persistent=False)
 
@@ -64,6 +67,19 @@ class DetectorGraph(nn.Module):
         height, width = images.shape[-2:]
         normalised = (images - self.get_buffer("mean")) / self.get_buffer("std")
         return functional.pad(normalised, (0, -width % SIZE_DIVISOR, 0, -height % SIZE_DIVISOR))
+
+
+def check_operators(model: BaseDetector) -> None:
+    """Check that a detector has only operators that can be traced.
+
+    Raises:
+        InvalidValueError: It has others.
+    """
+    if any("Deform" in type(module).__name__ for module in model.backbone.modules()):
+        raise InvalidValueError(
+            "a detector with deformable convolutions cannot be exported as a graph; use "
+            "format=mmdet, or search without them"
+        )
 
 
 def _cleared(found: Candidates) -> tuple[Tensor, Tensor, Tensor]:

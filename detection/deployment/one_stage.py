@@ -18,13 +18,15 @@ from detection.deployment.candidates import (
     without_empty,
 )
 from detection.deployment.grids import AnchorGrids, centres, in_rows
+from detection.deployment.operators import Operators
 
 
 class OneStageTail(nn.Module):
     """The head of a RetinaNet or FCOS, with the choice of boxes as in its `test_cfg`."""
 
-    def __init__(self, model: BaseDetector) -> None:
+    def __init__(self, model: BaseDetector, operators: Operators) -> None:
         super().__init__()
+        self.operators = operators
         self.head = model.bbox_head
         self.config = model.test_cfg
         is_anchor_based = hasattr(self.head.prior_generator, "base_anchors")
@@ -39,6 +41,7 @@ class OneStageTail(nn.Module):
         ]
         kept = suppressed(
             without_empty(joined(found)),
+            self.operators,
             iou=self.config.nms.iou_threshold,
             max_kept=self.config.max_per_img,
         )

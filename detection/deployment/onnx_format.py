@@ -7,8 +7,9 @@ unless the request fixes them.
 
 import json
 import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from shutil import copyfile
 from typing import Any
 
 import numpy as np
@@ -19,14 +20,15 @@ from mmdet.models import BaseDetector
 from numpy.typing import NDArray
 from torch.export import Dim
 
-from detection.deployment import onnx_predict
-from detection.deployment.exported import Exported, Found, Pixels, Request
-from detection.deployment.graph import DetectorGraph
-from detection.deployment.operators import OPSET, TRANSLATIONS
-from detection.families import PIXEL_MEAN
+from detection.deployment.exported import Exported, Found, Pixels, Request, facts
+from detection.deployment.graph import DetectorGraph, check_operators
+from detection.deployment.onnx_operators import OPSET, TRANSLATIONS
+from detection.deployment.onnx_parts import INPUT, Parts, in_half, in_integers, parts_of
+from detection.deployment.programs import USAGE, copied_program
+from detection.deployment.quantised import within_limit
 from searchd.domain.errors import InvalidValueError
+from searchd.domain.export_formats import Precision
 
-INPUT = "images"
 OUTPUTS = ("boxes", "scores", "labels")
 MODEL_FILE = "model.onnx"
 _UNREADABLE = tuple(
@@ -34,6 +36,16 @@ _UNREADABLE = tuple(
     for name in ("Fail", "InvalidGraph", "InvalidProtobuf")
 )
 """Errors of onnxruntime about files that are damaged or no graphs."""
+_TRTEXEC = """
+
+Where TensorRT 10 or later is installed, this builds an engine for the GPU of the machine. It was \
+not run for this file:
+
+```
+trtexec --onnx=model.onnx --stronglyTyped --saveEngine=model.engine \\
+  --minShapes=images:1x3x{smallest} --optShapes=images:1x3x{largest} \\
+  --maxShapes=images:16x3x{largest}
+```"""
 _TRACED = (128, 160)
 """Height and width of the images that a graph for any size is traced with."""
 
@@ -83,19 +95,71 @@ def write(model: BaseDetector, folder: Path, request: Request) -> Exported:
 
     Raises:
         InvalidValueError: The detector has an operator that is not exported.
+        ParityError: Integers cost more AP than the request allows.
     """
-    _check(model)
-    checked = traced(model, request)
-    _forget_sources(checked)
-    _describe(checked, request)
-    shipped = without_raw_outputs(checked)
+    made, kept = _with_precision(*graph_and_parts(model, request), request)
+    shipped = without_raw_outputs(made.graph)
     onnx.checker.check_model(shipped, full_check=True)
     path = folder / MODEL_FILE
     path.write_bytes(shipped.SerializeToString())
-    program = folder / "predict.py"
-    copyfile(onnx_predict.__file__, program)
-    runner = OnnxRunner(checked.SerializeToString(), num_threads=request.num_threads)
-    return Exported(model=path, runner=runner, programs=(program,))
+    return Exported(
+        model=path,
+        runner=made.runner,
+        programs=(copied_program(folder, onnx_only=True),),
+        usage=_usage(request),
+        kept=tuple(kept),
+    )
+
+
+def graph_and_parts(model: BaseDetector, request: Request) -> tuple[onnx.ModelProto, Parts]:
+    """Return the graph in 32 bits with raw outputs, and the parts of its nodes.
+
+    Raises:
+        InvalidValueError: The detector has an operator that is not exported.
+    """
+    check_operators(model)
+    graph = traced(model, request)
+    parts = parts_of(graph)
+    _forget_sources(graph)
+    return graph, parts
+
+
+def _usage(request: Request) -> str:
+    usage = USAGE.format(packages="onnxruntime numpy opencv-python-headless")
+    if request.precision is Precision.INT8:
+        return usage  # TensorRT has no integers with a zero point
+    wanted = request.size or request.resolution
+    largest = f"{wanted.height}x{wanted.width}"
+    smallest = largest if request.size else "32x32"
+    return usage + _TRTEXEC.format(smallest=smallest, largest=largest)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Runnable:
+    """A graph with raw outputs, and what runs it."""
+
+    graph: onnx.ModelProto
+    runner: OnnxRunner
+
+
+def _with_precision(
+    graph: onnx.ModelProto, parts: Parts, request: Request
+) -> tuple[_Runnable, Sequence[str]]:
+    """Return a graph in the precision of a request, and the parts that stay in 32 bits."""
+    if request.precision is Precision.INT8:
+        images = request.calibration
+        return within_limit(
+            lambda kept: _runnable(in_integers(graph, parts, kept, images), request), request
+        )
+    half = request.precision is Precision.FP16
+    return _runnable(in_half(graph, parts) if half else graph, request), []
+
+
+def _runnable(graph: onnx.ModelProto, request: Request) -> _Runnable:
+    _forget_sources(graph)
+    _describe(graph, request)
+    runner = OnnxRunner(graph.SerializeToString(), num_threads=request.num_threads)
+    return _Runnable(graph=graph, runner=runner)
 
 
 def load(model: Path, *, num_threads: int) -> OnnxRunner:
@@ -148,15 +212,6 @@ def without_raw_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
     return copy
 
 
-def _check(model: BaseDetector) -> None:
-    for module in model.backbone.modules():
-        if "Deform" in type(module).__name__:
-            raise InvalidValueError(
-                "a detector with deformable convolutions cannot be exported as ONNX; export it for "
-                "mmdet (searchd search export), or search without them"
-            )
-
-
 def _forget_sources(model: onnx.ModelProto) -> None:
     """Remove what torch notes of each node: lines and paths of the code on this machine, which can
     take more space than the weights."""
@@ -168,13 +223,5 @@ def _forget_sources(model: onnx.ModelProto) -> None:
 
 def _describe(model: onnx.ModelProto, request: Request) -> None:
     """Store in the file what a program needs to use it."""
-    resolution = request.size or request.resolution
-    values = {
-        "class_names": list(request.class_names),
-        "resolution": [resolution.width, resolution.height],
-        "fixed": request.size is not None,
-        "fill": list(PIXEL_MEAN),
-        "licence": request.licence or "unknown",
-    }
-    onnx.helper.set_model_props(model, {name: json.dumps(value) for name, value in values.items()})
+    onnx.helper.set_model_props(model, facts(request))
     model.producer_name = "searchd"

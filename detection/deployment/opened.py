@@ -96,7 +96,7 @@ def format_module(format_: ExportFormat) -> ModuleType:
     except ModuleNotFoundError as error:
         raise InvalidValueError(
             f"format {format_} needs the package {error.name}, which is not installed here; "
-            f"install it: pip install {error.name}"
+            f"install it: pip install 'searchd[{FORMATS[format_].extra}]'"
         ) from error
 
 

@@ -7,9 +7,13 @@ box that the other does not. Such a box is counted, and accepted where the thres
 Inside a two-stage detector are further steps that rounding can turn: which boxes the RPN proposes,
 the level that a region is pooled from, and the number of RoIAlign's samples. Their effect cannot be
 told from the detections, so a small share of these may differ for no visible reason.
+
+An export with fewer bits finds something else by its nature. Its detections are compared and
+counted with wider tolerances, and its AP decides.
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import reduce
 
@@ -18,17 +22,33 @@ from numpy.typing import NDArray
 
 from detection.deployment.exported import Found, Pixels, Runner
 from searchd.domain.errors import ParityError
+from searchd.domain.export_formats import Precision
 
-RAW_TOLERANCE = 1e-4
-"""Largest difference of an output before any selection of boxes, over the larger of 1 and it."""
-TOLERANCE = 1e-3
-"""Largest difference of a score; of a coordinate, as a share of the box's longer side, or in pixels
-where that is more."""
 MAX_UNEXPLAINED = 0.005
 """Largest share of a two-stage detector's detections that may differ for no visible
 reason; one always may."""
 AP_TOLERANCE = 0.001
 """Largest difference of AP in [0, 1]: 0.1 points."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tolerances:
+    """How far two outputs may differ that count as equal."""
+
+    raw: float = math.inf
+    """Largest difference of an output before any selection of boxes, over the larger of 1 and
+    it."""
+    detection: float
+    """Largest difference of a score; of a coordinate, as a share of the box's longer side, or in
+    pixels where that is more."""
+
+
+TOLERANCES: Mapping[Precision, Tolerances] = {
+    Precision.FP32: Tolerances(raw=1e-4, detection=1e-3),
+    Precision.FP16: Tolerances(detection=0.01),
+    Precision.INT8: Tolerances(detection=0.05),
+}
+EXACT = TOLERANCES[Precision.FP32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +63,8 @@ class Thresholds:
     """Largest number of detections of an image."""
     has_regions: bool = False
     """Whether it is a two-stage detector."""
+    tolerance: float = EXACT.detection
+    """`Tolerances.detection` of the export."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +92,9 @@ class Difference:
         )
 
 
-def raw_difference(expected: Runner, found: Runner, pixels: Pixels, image: str) -> float:
+def raw_difference(
+    expected: Runner, found: Runner, pixels: Pixels, image: str, tolerance: float = EXACT.raw
+) -> float:
     """Return the largest relative difference of outputs before any selection of boxes.
 
     Args:
@@ -78,9 +102,10 @@ def raw_difference(expected: Runner, found: Runner, pixels: Pixels, image: str) 
         found: The export.
         pixels: The input.
         image: Its name, for the message.
+        tolerance: `Tolerances.raw` of the export.
 
     Raises:
-        ParityError: It is above `RAW_TOLERANCE`, or an output has another shape.
+        ParityError: It is above the tolerance or not a number, or an output has another shape.
     """
     largest = 0.0
     for number, (one, other) in enumerate(
@@ -93,10 +118,10 @@ def raw_difference(expected: Runner, found: Runner, pixels: Pixels, image: str) 
             )
         relative = np.abs(one - other) / np.maximum(1.0, np.abs(one))
         gap = float(relative.max(initial=0.0))
-        if not gap <= RAW_TOLERANCE:  # also if it is not a number
+        if not gap <= tolerance:  # also if it is not a number
             raise ParityError(
                 f"{image}: output {number} of the export differs from the detector's by {gap:.2g}, "
-                f"at most {RAW_TOLERANCE:g} is allowed"
+                f"at most {tolerance:g} is allowed"
             )
         largest = max(largest, gap)
     return largest
@@ -112,8 +137,9 @@ def difference(expected: Found, found: Found, thresholds: Thresholds, image: str
         image: Name of the image, for messages.
     """
     pairs, left, right = _matched(expected, found)
+    tolerance = thresholds.tolerance
     differences = [
-        *(_of_pair(expected, one, found, other, image) for one, other in pairs),
+        *(_of_pair(expected, one, found, other, tolerance, image) for one, other in pairs),
         *(_alone(expected, found, one, thresholds, f"{image}: only the detector") for one in left),
         *(_alone(found, expected, one, thresholds, f"{image}: only the export") for one in right),
     ]
@@ -149,6 +175,24 @@ def check_ap(expected: float, found: float) -> None:
         )
 
 
+def check_ap_loss(expected: float, found: float, most: float) -> None:
+    """Check that the AP of an export with fewer bits falls by no more than a limit.
+
+    Args:
+        expected: AP of the detector in [0, 1].
+        found: AP of the export.
+        most: The limit, in [0, 1].
+
+    Raises:
+        ParityError: It falls by more.
+    """
+    if not expected - found <= most:
+        raise ParityError(
+            f"the export has AP {100 * found:.2f} % on the validation split, its detector "
+            f"{100 * expected:.2f} %; at most {100 * most:g} points may be lost (max_ap_loss)"
+        )
+
+
 def _matched(expected: Found, found: Found) -> tuple[list[tuple[int, int]], list[int], list[int]]:
     """Return pairs of detections of one class with the largest overlaps, and those left alone."""
     overlaps = iou_matrix(expected.boxes, found.boxes)
@@ -169,13 +213,13 @@ def _matched(expected: Found, found: Found) -> tuple[list[tuple[int, int]], list
 
 def _is_at_threshold(mine: Found, other: Found, index: int, limits: Thresholds) -> bool:
     """Return whether rounding explains that the other side lacks a detection."""
-    score = float(mine.scores[index])
-    if abs(score - limits.score) <= TOLERANCE:
+    score, tolerance = float(mine.scores[index]), limits.tolerance
+    if abs(score - limits.score) <= tolerance:
         return True
     is_full = len(other.scores) >= limits.max_detections
-    if is_full and score - float(other.scores.min()) <= TOLERANCE:
+    if is_full and score - float(other.scores.min()) <= tolerance:
         return True
-    return any(abs(overlap - limits.iou) <= TOLERANCE for overlap in _overlaps(mine, other, index))
+    return any(abs(overlap - limits.iou) <= tolerance for overlap in _overlaps(mine, other, index))
 
 
 def _overlaps(mine: Found, other: Found, index: int) -> Iterator[float]:
@@ -191,23 +235,20 @@ def _alone(mine: Found, other: Found, index: int, thresholds: Thresholds, who: s
     return Difference(unexplained=(f"{who} finds {_described(mine, index)}",))
 
 
-def _of_pair(expected: Found, one: int, found: Found, other: int, image: str) -> Difference:
+def _of_pair(
+    expected: Found, one: int, found: Found, other: int, tolerance: float, image: str
+) -> Difference:
     """Return the difference of two detections that belong together."""
     box = float(np.abs(expected.boxes[one] - found.boxes[other]).max())
     score = float(abs(expected.scores[one] - found.scores[other]))
-    if box <= _box_tolerance(expected.boxes[one]) and score <= TOLERANCE:
+    longer = float((expected.boxes[one][2:] - expected.boxes[one][:2]).max())
+    if box <= tolerance * max(1.0, longer) and score <= tolerance:
         return Difference(box=box, score=score)
     text = (
         f"{image}: the detector finds {_described(expected, one)}, the export "
         f"{_described(found, other)}: they differ by {box:.2g} pixels and {score:.2g} of score"
     )
     return Difference(unexplained=(text,))  # also if one is not a number
-
-
-def _box_tolerance(box: NDArray[np.float32]) -> float:
-    """Return the largest difference of a coordinate of a box, in pixels."""
-    longer = float((box[2:] - box[:2]).max())
-    return TOLERANCE * max(1.0, longer)
 
 
 def _described(found: Found, index: int) -> str:

@@ -18,7 +18,7 @@ from detection.deployment.candidates import (
     without_empty,
 )
 from detection.deployment.grids import AnchorGrids, in_rows
-from detection.deployment.operators import pooled_regions
+from detection.deployment.operators import Operators
 
 
 class TwoStageTail(nn.Module):
@@ -28,8 +28,9 @@ class TwoStageTail(nn.Module):
     before it, and the classes are those of the mean of all heads' logits.
     """
 
-    def __init__(self, model: BaseDetector) -> None:
+    def __init__(self, model: BaseDetector, operators: Operators) -> None:
         super().__init__()
+        self.operators = operators
         self.rpn = model.rpn_head
         self.anchors = AnchorGrids(self.rpn.prior_generator)
         heads, extractors = model.roi_head.bbox_head, model.roi_head.bbox_roi_extractor
@@ -44,7 +45,8 @@ class TwoStageTail(nn.Module):
         proposals = self._proposals(outputs, size)
         found = self._classified(levels, proposals, size)
         config = self.config.rcnn
-        kept = suppressed(found, iou=config.nms.iou_threshold, max_kept=config.max_per_img)
+        iou = config.nms.iou_threshold
+        kept = suppressed(found, self.operators, iou=iou, max_kept=config.max_per_img)
         return kept, [tensor for kind in outputs for tensor in kind]
 
     def _proposals(self, outputs: Sequence[Sequence[Tensor]], size: Size) -> Candidates:
@@ -55,6 +57,7 @@ class TwoStageTail(nn.Module):
         ]
         return suppressed(
             without_empty(joined(found)),
+            self.operators,
             iou=config.nms.iou_threshold,
             max_kept=config.max_per_img,
         )
@@ -92,7 +95,8 @@ class TwoStageTail(nn.Module):
         level = torch.floor(torch.log2(scale / self.extractor.finest_scale + 1e-6))
         level = level.clamp(0, len(strides) - 1).long()
         size = self.extractor.roi_layers[0].output_size[0]
-        return pooled_regions(list(levels[: len(strides)]), regions, images, level, strides, size)
+        used = list(levels[: len(strides)])
+        return self.operators.pooled_regions(used, regions, images, level, strides, size)
 
     def _of_classes(
         self, boxes: Tensor, probabilities: Tensor, proposals: Candidates

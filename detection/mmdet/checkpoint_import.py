@@ -238,7 +238,7 @@ def _load(model: BaseDetector, weights: Mapping[str, Tensor], problem: str) -> N
 
 def _describe(model: BaseDetector, family: Family, config: str) -> Detector:
     """Return the `Detector` that describes mmdet's model."""
-    architecture = _architecture(model.backbone, EXAMPLES[family], config)
+    architecture = architecture_of(model.backbone, EXAMPLES[family], config)
     _check_parts(model, architecture, family, config)
     if family.two_stage:
         head, roi_head = first_stage(model.roi_head.bbox_head), model.roi_head
@@ -285,8 +285,17 @@ def _one_stage_scale(head: Any) -> float:
     return float(head.prior_generator.octave_base_scale)
 
 
-def _architecture(backbone: Any, example: str, config: str) -> Architecture:
-    """Return the architecture of mmdet's ResNet, ResNeXt or MobileNetV2."""
+def architecture_of(backbone: Any, example: str, config: str) -> Architecture:
+    """Return the architecture of mmdet's ResNet, ResNeXt or MobileNetV2.
+
+    Args:
+        backbone: A backbone of mmdet.
+        example: Name of a config with one that has an architecture, for messages.
+        config: Name of the backbone's config, for messages.
+
+    Raises:
+        CheckpointError: No architecture describes it.
+    """
     if isinstance(backbone, MobileNetV2):
         return _mobilenet(backbone, config)
     if type(backbone).__name__ not in ("ResNet", "ResNeXt"):

@@ -12,6 +12,7 @@ from searchd.domain.errors import (
     InvalidValueError,
     ParityError,
 )
+from searchd.domain.export_formats import FORMATS
 from searchd.domain.lifecycle import ExportStatus
 from searchd.driver.cluster import connect, resolve
 from searchd.messages.exports import EXPORT_REPORT, ExportReport, ExportTask
@@ -53,7 +54,8 @@ def _export(
     except (ConflictError, ArtifactError) as error:  # the weights were removed, for example
         return None, str(error)
     connect(settings)
-    remote = ray.remote(num_cpus=task.spec.cpus, num_gpus=0)(_attempt)
+    gpus = FORMATS[task.spec.format].gpus
+    remote = ray.remote(num_cpus=task.spec.cpus, num_gpus=gpus)(_attempt)
     found: tuple[ExportReport | None, str] = ray.get(remote.remote(settings.detector_export, task))
     return found
 

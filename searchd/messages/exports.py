@@ -43,7 +43,8 @@ class ExportMeasurement:
     """Largest difference of outputs before any selection of boxes, over the larger of 1 and the
     output."""
     box_difference: float
-    """Largest difference of a coordinate of equal boxes after NMS, in pixels of the input."""
+    """Largest difference of a coordinate of equal boxes after NMS, in pixels of the input. Which
+    boxes are equal depends on the precision."""
     score_difference: float
     """Largest difference of a score of equal boxes."""
     num_detections: int
@@ -52,14 +53,14 @@ class ExportMeasurement:
     """Number of detections that only one of the two has, because the other's lie on the other side
     of a threshold by rounding."""
     num_unexplained: int
-    """Number of detections of a two-stage detector that differ by more, because rounding turned a
-    step inside it."""
+    """Number of detections that differ by more than the precision's tolerance: of a two-stage
+    detector in fp32, because rounding turned a step inside it."""
     ap: float
     """AP of the export on the validation split."""
     torch_ap: float
     """AP of the detector in torch on the same images."""
     size_bytes: int
-    """Size of the exported file."""
+    """Size of the exported file, with the files that it needs."""
     resolution: ResolutionText
     """Size that the images were resized to, and of which latency was measured."""
     latency_s: float
@@ -72,6 +73,9 @@ class ExportMeasurement:
     """Hardware that latency was measured on, with the number of threads, in words."""
     software: str
     """Runtime and version, in words."""
+    kept: tuple[str, ...] = ()
+    """Parts of an int8 detector that compute in 32 bits, because AP fell by more than the limit
+    otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from searchd.domain.export_formats import ExportFormat, Precision, check_export
+from searchd.domain.export_formats import ExportFormat, Precision, check_export, check_option
 from searchd.domain.resolution import Resolution
 from searchd.spec.base import ResolutionText, Spec
 
@@ -12,6 +12,9 @@ DYNAMIC = "dynamic"
 """The input of a file that takes images of any size."""
 MIN_SIDE = 32
 """Smallest side of a fixed input in pixels: one cell of the coarsest stage of a backbone."""
+
+_SHORT = {"max_ap_loss": "ap", "calibration_images": "n", "calibration_seed": "s"}
+"""Options, as they are written in the name of an export."""
 
 
 class ExportSpec(Spec):
@@ -26,6 +29,15 @@ class ExportSpec(Spec):
     )
     """Size of the images that the file takes, "WxH" in pixels: images are resized into it with
     their aspect ratio kept, and padded. "dynamic" takes images of any size."""
+    max_ap_loss: float = Field(default=1.0, ge=0.01, le=100)
+    """Points of AP (0 to 100) on the validation split that fp16 or int8 may lose. Layers of an
+    int8 export that cost more stay in 32 bits; the export fails if that does not help. Without
+    effect for fp32, whose detections must be equal."""
+    calibration_images: int = Field(default=128, ge=1, le=9999)
+    """Number of training images on which int8 measures the ranges of its numbers; all if there are
+    fewer."""
+    calibration_seed: int = Field(default=0, ge=0, le=9999)
+    """Seed that chooses these images."""
     cpus: float = Field(default=1, gt=0)
     """Number of CPUs that Ray reserves for the export, and threads that latency is measured
     with."""
@@ -33,6 +45,8 @@ class ExportSpec(Spec):
     @model_validator(mode="after")
     def _check(self) -> Self:
         check_export(self.format, self.precision, dynamic=self.size is None)
+        for name, value in self._chosen().items():
+            check_option(name, value, self.precision)
         if self.size is not None and min(self.size.width, self.size.height) < MIN_SIDE:
             raise ValueError(
                 f"input={self.size} is too small; both sides must have {MIN_SIDE} pixels or more"
@@ -46,5 +60,13 @@ class ExportSpec(Spec):
 
     @property
     def kind(self) -> str:
-        """What tells the exports of one detector apart, such as "onnx-fp32-dynamic"."""
-        return f"{self.format}-{self.precision}-{self.input}"
+        """What tells the exports of one detector apart, such as "onnx-fp32-dynamic"; options that
+        are not the default follow, such as "onnx-int8-dynamic-ap0.5"."""
+        options = [f"{_SHORT[name]}{value:.4g}" for name, value in self._chosen().items()]
+        return "-".join([self.format, self.precision, str(self.input), *options])
+
+    def _chosen(self) -> dict[str, float]:
+        """Return the options that are not the default."""
+        values = {name: getattr(self, name) for name in _SHORT}
+        fields = type(self).model_fields
+        return {name: value for name, value in values.items() if value != fields[name].default}

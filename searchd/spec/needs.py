@@ -1,6 +1,7 @@
 """The CPUs and GPUs that a spec needs."""
 
 from searchd.domain.capacity import Need
+from searchd.domain.export_formats import FORMATS
 from searchd.spec.distillations import DistillationSpec
 from searchd.spec.exports import ExportSpec
 from searchd.spec.pool import PoolSpec
@@ -12,7 +13,7 @@ def need_of(spec: SearchSpec | DistillationSpec | PoolSpec | TeacherSpec | Expor
     """Return what the work that a spec describes needs at the same time."""
     match spec:
         case ExportSpec():
-            return Need(part="export", cpus=spec.cpus, gpus=0)
+            return Need(part="export", cpus=spec.cpus, gpus=FORMATS[spec.format].gpus)
         case TeacherSpec():
             return Need(part="teacher", cpus=spec.cpus, gpus=spec.gpus)
         case PoolSpec():

@@ -2,6 +2,8 @@
 
 import io
 import json
+from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,14 @@ import pytest
 from PIL import Image
 
 from detection.data.shapes import make_shapes
+from detection.deployment import onnx_format
 from detection.deployment.exported import Exported, Found, Pixels
 from detection.deployment.torch_runner import TorchRunner
 from detection.stored_weights import write_weights
 from searchd import artifacts
 from searchd.domain.detector import Family
 from searchd.domain.errors import InvalidValueError, ParityError
+from searchd.domain.export_formats import ExportFormat, Precision
 from searchd.domain.resolution import Resolution
 from searchd.messages.exports import EXPORT_REPORT, ExportTask
 from searchd.messages.files import REPORT_FILE, STUDENT
@@ -27,6 +31,7 @@ from workers.detector_export import export_detector
 
 pytestmark = pytest.mark.timeout(240)  # torch's exporter takes many seconds
 
+OPENVINO = ExportSpec(format=ExportFormat.OPENVINO, input=Resolution(96, 64))
 FACTS: dict[str, Any] = {
     "detector": "s-1-7",
     "search": "first",
@@ -51,6 +56,13 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> DatasetSpec:
     return make_shapes(
         folder, num_train=40, num_validation=4, num_test=3, image_size=64, num_classes=3
     )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _each_detector_is_traced_once() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(onnx_format, "traced", tiny.traced_once)
+        yield
 
 
 def task(folder: Path, dataset: DatasetSpec, **values: Any) -> ExportTask:
@@ -112,6 +124,45 @@ def test_an_export_is_stored_with_what_was_measured(dataset: DatasetSpec, tmp_pa
     assert "| validation | 96x64 | 25.0 | 50.0 | 20.0 | - | 25.0 | 50.0 |" in text
 
 
+def test_an_int8_export_is_calibrated_and_compared(dataset: DatasetSpec, tmp_path: Path) -> None:
+    spec = ExportSpec(
+        precision=Precision.INT8,
+        input=Resolution(96, 64),
+        max_ap_loss=100,
+        calibration_images=4,
+        calibration_seed=2,
+    )
+
+    report = export_detector(task(tmp_path, dataset, spec=spec))
+
+    found = report.measurement
+    assert found.num_at_threshold + found.num_unexplained > 0
+    assert (found.kept, found.raw_difference > 1e-3) == ((), True)
+    model, readme = (artifacts.read(each) for each in (report.files[0], report.files[2]))
+    kinds = {node.op_type for node in onnx.load_from_string(model).graph.node}
+    assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
+    text = readme.decode()
+    assert "computes in int8, calibrated on 4 training images at most (seed 2)." in text
+    assert "by more than 0.05 of the score" in text
+
+
+def test_every_file_of_an_export_has_a_name_of_its_own(
+    dataset: DatasetSpec, tmp_path: Path
+) -> None:
+    report = export_detector(task(tmp_path, dataset, spec=OPENVINO))
+
+    names = {each.name: Path(each.uri).name for each in report.files}
+    assert names == {
+        "model": "model.xml",
+        "model-bin": "model.bin",
+        "predict": "predict.py",
+        "readme": "README.md",
+        "card": "card.json",
+    }
+    sizes = {each.name: each.size_bytes for each in report.files}
+    assert report.measurement.size_bytes == sizes["model"] + sizes["model-bin"]
+
+
 class Shifted(TorchRunner):
     """A detector whose scores are wrong on the third image."""
 
@@ -146,3 +197,15 @@ def test_a_format_whose_packages_are_missing_names_them(
 
     with pytest.raises(InvalidValueError, match="needs the package onnxruntime, which is not"):
         export_detector(task(tmp_path, dataset))
+    with pytest.raises(InvalidValueError, match=r"pip install 'searchd\[openvino\]'"):
+        export_detector(task(tmp_path, dataset, spec=OPENVINO))
+
+
+@pytest.mark.skipif(find_spec("tensorrt") is not None, reason="TensorRT is installed here")
+def test_an_engine_is_refused_where_tensorrt_is_missing(
+    dataset: DatasetSpec, tmp_path: Path
+) -> None:
+    spec = ExportSpec(format=ExportFormat.TENSORRT, input=Resolution(96, 64))
+
+    with pytest.raises(InvalidValueError, match=r"package tensorrt.* 'searchd\[tensorrt\]'"):
+        export_detector(task(tmp_path, dataset, spec=spec))

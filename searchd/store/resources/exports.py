@@ -7,11 +7,12 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from searchd.domain.errors import ConflictError, NotFoundError
+from searchd.domain.export_formats import PRECISIONS
 from searchd.domain.lifecycle import ExportStatus, WorkKind, WorkStatus
 from searchd.domain.resolution import Resolution
 from searchd.domain.teacher import RegisteredTeacher, Teaching
 from searchd.domain.trial import Artifact, describe_change
-from searchd.messages.exports import ExportReport
+from searchd.messages.exports import ExportMeasurement, ExportReport
 from searchd.messages.tasks import Inherited
 from searchd.spec import ExportSpec
 from searchd.store.base import new_id
@@ -146,13 +147,20 @@ def record_report(session: Session, lease: Lease, report: ExportReport) -> Expor
     """
     row = session.get_one(ExportRow, hold(session, lease).resource_id)
     row.report = report
-    found = report.measurement
-    reason = (
-        f"equal to the detector on {found.num_compared} images; AP {found.ap:.3f}, "
+    queue.finish(session, lease, ExportStatus.READY, _described(row.spec, report.measurement))
+    return row
+
+
+def _described(spec: ExportSpec, found: ExportMeasurement) -> str:
+    """Return what was measured of an export, in short."""
+    exact = PRECISIONS[spec.precision].exact
+    compared = "equal to" if exact else "compared with"
+    torch = "" if exact else f" ({found.torch_ap:.3f} in torch)"
+    kept = f", {' and '.join(found.kept)} in 32 bits" if found.kept else ""
+    return (
+        f"{compared} the detector on {found.num_compared} images; AP {found.ap:.3f}{torch}{kept}, "
         f"{1000 * found.latency_s:.1f} ms at {found.resolution}"
     )
-    queue.finish(session, lease, ExportStatus.READY, reason)
-    return row
 
 
 def subject(session: Session, row: ExportRow) -> tuple[Inherited, Resolution]:

@@ -2,7 +2,10 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -10,31 +13,35 @@ import onnxruntime
 import pytest
 from mmcv.ops import ModulatedDeformConv2dPack
 from mmdet.models import BaseDetector
-from PIL import Image
 
 from detection.deployment import onnx_format
-from detection.deployment.check import thresholds_of
 from detection.deployment.exported import Exported
 from detection.deployment.onnx_format import OnnxRunner
-from detection.deployment.parity import difference, raw_difference
 from detection.deployment.torch_runner import TorchRunner
 from searchd.domain.detector import Family
 from searchd.domain.errors import InvalidValueError
+from searchd.domain.export_formats import Precision
 from searchd.domain.resolution import Resolution
 from tests.detection.deployment import tiny
+from tests.detection.deployment.round_trips import (
+    COVERED,
+    SIZES,
+    check_equal,
+    check_program,
+    raw_error,
+)
 
 pytestmark = pytest.mark.timeout(180)  # torch's exporter takes many seconds
 
 
 SIZE = Resolution(96, 64)
-COVERED = {
-    Family.FASTER_RCNN: tiny.KINDS[0],
-    Family.CASCADE_RCNN: tiny.KINDS[1],
-    Family.RETINANET: tiny.KINDS[2],
-    Family.FCOS: tiny.KINDS[3],
-}
-"""A block kind for each family: `make test` exports every family and every kind once, since torch's
-exporter takes many seconds. The test marked matrix exports every combination."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _each_detector_is_traced_once() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(onnx_format, "traced", tiny.traced_once)
+        yield
 
 
 @pytest.fixture(scope="module", params=COVERED, ids=str)
@@ -47,21 +54,10 @@ def fixed(
     return request.param, onnx_format.write(model, folder, tiny.request(size=SIZE))
 
 
-def check_round_trip(model: BaseDetector, exported: Exported, *sizes: tuple[int, int]) -> None:
-    reference, thresholds = TorchRunner(model), thresholds_of(model)
-    for width, height in sizes:
-        image = tiny.noise(width, height)
-        expected = reference.detect(image)
-        assert len(expected.scores) > 5
-        raw_difference(reference, exported.runner, image, "noise")
-        found = difference(expected, exported.runner.detect(image), thresholds, "noise")
-        assert (found.num_at_threshold, found.unexplained) == (0, ())
-
-
 def test_round_trip_at_one_size(fixed: tuple[Family, Exported]) -> None:
     family, exported = fixed
 
-    check_round_trip(tiny.model(family, COVERED[family]), exported, (96, 64))
+    check_equal(tiny.model(family, COVERED[family]), exported, (96, 64))
 
 
 @pytest.mark.timeout(400)
@@ -70,7 +66,7 @@ def test_round_trip_at_any_size(tmp_path: Path) -> None:
 
     exported = onnx_format.write(model, tmp_path, tiny.request())
 
-    check_round_trip(model, exported, (96, 64), (75, 130), (33, 40))
+    check_equal(model, exported, *SIZES)
     check_batch(model, exported.model, 75, 130)
 
 
@@ -85,7 +81,71 @@ def test_round_trip_of_every_family_and_kind(
 
     exported = onnx_format.write(model, tmp_path, tiny.request())
 
-    check_round_trip(model, exported, (96, 64), (75, 130), (33, 40))
+    check_equal(model, exported, *SIZES)
+
+
+LOSSES = {Precision.FP16: 0.01, Precision.INT8: 0.3}
+"""Largest relative error of the outputs of detectors that were not trained."""
+
+
+def written(
+    family: Family, kind: tiny.Kind, folder: Path, precision: Precision, **values: Any
+) -> Exported:
+    request = tiny.request(
+        precision=precision, calibration=[tiny.noise(96, 64, seed=seed) for seed in range(4)]
+    )
+    return onnx_format.write(tiny.model(family, kind), folder, replace(request, **values))
+
+
+@pytest.mark.parametrize("precision", LOSSES)
+@pytest.mark.parametrize("family", [Family.FASTER_RCNN, Family.FCOS])
+def test_fewer_bits_compute_nearly_the_same_in_a_smaller_file(
+    family: Family, precision: Precision, tmp_path: Path
+) -> None:
+    kind = COVERED[family]
+
+    exported = written(family, kind, tmp_path, precision, size=SIZE)
+
+    model, graph = tiny.model(family, kind), onnx.load(exported.model)
+    assert 0 < raw_error(model, exported, tiny.noise(96, 64)) < LOSSES[precision]
+    assert {each.domain: each.version for each in graph.opset_import} == {"": 18}
+    for each in (graph.graph.input[0], *graph.graph.output[:2]):
+        assert each.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+    kinds = {tensor.data_type for tensor in graph.graph.initializer}
+    assert {Precision.FP16: onnx.TensorProto.FLOAT16, Precision.INT8: onnx.TensorProto.INT8}[
+        precision
+    ] in kinds
+    check_program(exported, tmp_path)
+
+
+@pytest.mark.matrix
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("precision", LOSSES)
+@pytest.mark.parametrize("kind", tiny.KINDS, ids=str)
+@pytest.mark.parametrize("family", Family)
+def test_every_family_and_kind_in_fewer_bits(
+    family: Family, kind: tiny.Kind, precision: Precision, tmp_path: Path
+) -> None:
+    exported = written(family, kind, tmp_path, precision)
+
+    for width, height in SIZES:
+        error = raw_error(tiny.model(family, kind), exported, tiny.noise(width, height))
+        assert 0 < error < LOSSES[precision]
+
+
+def test_parts_that_cost_too_much_stay_in_32_bits(tmp_path: Path) -> None:
+    losses = iter([0.03, 0.02, 0.005])
+    family = Family.FCOS
+
+    exported = written(
+        family, COVERED[family], tmp_path, Precision.INT8, size=SIZE, ap_loss=lambda _: next(losses)
+    )
+
+    assert exported.kept == ("heads", "stem")
+    weights = {each.name for each in onnx.load(exported.model).graph.initializer}
+    quantised = {name.partition("_")[0] for name in weights if name.endswith("_quantized")}
+    assert "neck.lateral" in quantised
+    assert not any(name.startswith(("tail", "backbone.conv1")) for name in quantised)
 
 
 def test_deformable_convolutions_are_refused(tmp_path: Path) -> None:
@@ -151,27 +211,7 @@ def test_the_file_tells_nothing_of_the_machine_it_was_written_on(
 def test_predict_draws_what_it_finds_without_searchd(
     fixed: tuple[Family, Exported], tmp_path: Path
 ) -> None:
-    (program,) = fixed[1].programs
-    pixels = tiny.noise(192, 128)[0].transpose(1, 2, 0).astype(np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "image.png")
-
-    done = subprocess.run(
-        [sys.executable, "-I", program, "image.png", "drawn.png", "0.05"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-
-    lines = done.stdout.splitlines()
-    assert len(lines) > 5
-    name, score, *corners = lines[0].split()
-    assert name in tiny.NAMES
-    assert 0.05 <= float(score) <= 1
-    left, top, right, bottom = map(float, corners)
-    assert 0 <= left < right <= 192
-    assert 0 <= top < bottom <= 128
-    assert np.any(np.asarray(Image.open(tmp_path / "drawn.png")) != pixels)
+    check_program(fixed[1], tmp_path)
 
 
 def test_predict_names_what_it_cannot_read(fixed: tuple[Family, Exported], tmp_path: Path) -> None:

@@ -105,5 +105,5 @@ def test_a_package_that_is_missing_is_named(
 
     monkeypatch.setattr(opened, "import_module", missing)
 
-    with pytest.raises(InvalidValueError, match="install it: pip install onnxruntime"):
+    with pytest.raises(InvalidValueError, match="install it: pip install 'searchd\\[export\\]'"):
         open_export(write_graph(tmp_path))

@@ -8,9 +8,11 @@ import numpy as np
 import torch
 from mmdet.models import BaseDetector, CascadeRCNN, FasterRCNN, RetinaNet
 from numpy.typing import NDArray
+from onnx import ModelProto, load_from_string
 
 from detection.build import Student, build_detector, load_student
 from detection.deployment.exported import Pixels, Request
+from detection.deployment.onnx_format import traced as trace
 from searchd.domain.architecture import Architecture, BlockKind, with_implied_shortcuts
 from searchd.domain.detector import Detector, Family
 from searchd.domain.export_formats import Precision
@@ -18,6 +20,8 @@ from searchd.domain.resolution import Resolution
 
 NAMES = ("circle", "square", "triangle")
 SMALL = Resolution(96, 80)
+_traced: dict[tuple[str, Resolution | None], bytes] = {}
+"""ONNX graphs of the detectors of this module, by their description and the size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +73,23 @@ def student(family: Family, kind: Kind = KINDS[0]) -> Student:
     model = build_detector(detector)
     for layer in _classifiers(model):
         torch.nn.init.normal_(layer.weight, std=1.0)
-        torch.nn.init.zeros_(layer.bias)
+    for name, parameter in model.named_parameters():
+        if name.endswith(".bias"):  # 0 would be left out of graphs; no trained one is
+            torch.nn.init.normal_(parameter, std=0.1)
     return Student(detector=detector, weights=model.state_dict())
 
 
 def model(family: Family, kind: Kind = KINDS[0]) -> BaseDetector:
     """The detector in eval mode."""
     return load_student(student(family, kind)).eval().requires_grad_(False)
+
+
+def traced_once(built: BaseDetector, request: Request) -> ModelProto:
+    """In the place of `onnx_format.traced`, which takes many seconds: trace each detector once."""
+    key = (str(built), request.size)
+    if key not in _traced:
+        _traced[key] = trace(built, request).SerializeToString()
+    return load_from_string(_traced[key])
 
 
 def request(**values: Any) -> Request:

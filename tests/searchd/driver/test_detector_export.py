@@ -1,7 +1,7 @@
 """What the driver makes of the report on an export; no Ray."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +10,9 @@ import pytest
 
 from searchd import artifacts
 from searchd.domain.errors import DataError, InvalidValueError, ParityError, StaleLeaseError
+from searchd.domain.export_formats import ExportFormat, Precision
 from searchd.domain.lifecycle import ExportStatus, WorkStatus
+from searchd.domain.resolution import Resolution
 from searchd.driver import detector_export as driver_module
 from searchd.driver.detector_export import run_export
 from searchd.messages.exports import EXPORT_REPORT, ExportReport, ExportTask
@@ -94,6 +96,33 @@ def test_an_equal_export_is_ready(
     assert order.facts["classes"] == ["a", "b", "c", "d"]
     assert order.facts["lineage"] == ["search first, trial base: train: AP 0.500 at 96x96"]
     assert cluster.asked == {"num_cpus": 2, "num_gpus": 0}
+
+
+def test_the_reason_of_an_export_in_fewer_bits_says_what_it_lost(
+    sqlite: Database, cluster: Cluster, trial: str, tmp_path: Path
+) -> None:
+    made = factories.export_report()
+    measured = replace(made.measurement, ap=0.495, kept=("heads", "stem"))
+    cluster.export = lambda _: replace(made, measurement=measured)
+    export_id, lease = requested(sqlite, trial, ExportSpec(precision=Precision.INT8))
+
+    run_export(sqlite, lease, Settings(data_folder=tmp_path))
+
+    assert found(sqlite, trial, export_id).status_reason == (
+        "compared with the detector on 32 images; AP 0.495 (0.500 in torch), heads and stem in "
+        "32 bits, 12.0 ms at 96x96"
+    )
+
+
+def test_an_engine_is_built_on_a_gpu(
+    sqlite: Database, cluster: Cluster, trial: str, tmp_path: Path
+) -> None:
+    spec = ExportSpec(format=ExportFormat.TENSORRT, input=Resolution(640, 480))
+    _, lease = requested(sqlite, trial, spec)
+
+    run_export(sqlite, lease, Settings(data_folder=tmp_path))
+
+    assert cluster.asked == {"num_cpus": 1, "num_gpus": 1}
 
 
 @pytest.mark.parametrize("error", [ParityError, DataError, InvalidValueError])

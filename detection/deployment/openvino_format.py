@@ -1,0 +1,181 @@
+"""Writes a detector as OpenVINO IR, `model.xml` with the weights in `model.bin`, and runs it.
+
+The graph is that of the ONNX format, with the same input and outputs. 8 bits are NNCF's
+post-training quantisation.
+"""
+
+import json
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+os.environ.setdefault("NNCF_CI", "1")  # otherwise NNCF sends statistics of its use to the vendor
+
+import nncf
+import numpy as np
+import onnx
+import openvino
+from mmdet.models import BaseDetector
+from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, OverflowFix
+from numpy.typing import NDArray
+
+from detection.deployment.exported import Exported, Found, Pixels, Request, facts
+from detection.deployment.onnx_format import OUTPUTS, graph_and_parts
+from detection.deployment.onnx_parts import INPUT, Parts
+from detection.deployment.programs import USAGE, copied_program
+from detection.deployment.quantised import within_limit
+from searchd.domain.errors import InvalidValueError
+from searchd.domain.export_formats import Precision
+
+nncf.set_log_level(logging.ERROR)  # it lists every operator that stays in 32 bits
+
+MODEL_FILE = "model.xml"
+SECTION = "searchd"
+"""Section of the IR's runtime information in which `exported.facts` are stored."""
+_HINTS = {Precision.FP32: "f32", Precision.FP16: "f16", Precision.INT8: "f32"}
+"""What floating-point operators compute in, where the processor can. OpenVINO would choose bfloat16
+on some."""
+
+
+class OpenvinoRunner:
+    """Runs a graph in OpenVINO on the CPU."""
+
+    def __init__(self, model: openvino.Model, *, num_threads: int, precision: Precision) -> None:
+        config = {"INFERENCE_NUM_THREADS": num_threads} | _config(precision)
+        self._compiled = openvino.compile_model(model, "CPU", config)
+
+    @property
+    def software(self) -> str:
+        """OpenVINO and its version."""
+        return f"openvino {openvino.__version__.partition('-')[0]}"
+
+    def detect(self, images: Pixels) -> Found:
+        """Detect on one image."""
+        found = self._compiled({INPUT: images})
+        boxes, scores, labels = (found[name][0] for name in OUTPUTS)
+        counts = labels >= 0
+        return Found(boxes=boxes[counts], scores=scores[counts], labels=labels[counts])
+
+    def raw(self, images: Pixels) -> list[NDArray[np.float32]]:
+        """Return the outputs of the one-stage head or the RPN, which the checked graph has."""
+        found = self._compiled({INPUT: images})
+        return [found[output] for output in self._compiled.outputs[len(OUTPUTS) :]]
+
+
+def write(model: BaseDetector, folder: Path, request: Request) -> Exported:
+    """Write `model.xml`, `model.bin`, and the program `predict.py` that runs them.
+
+    Args:
+        model: The detector in eval mode, on the CPU.
+        folder: An existing folder.
+        request: What is written.
+
+    Raises:
+        InvalidValueError: The detector has an operator that is not exported.
+        ParityError: Integers cost more AP than the request allows.
+    """
+    graph, parts = graph_and_parts(model, request)
+    made, kept = _with_precision(graph, parts, folder, request)
+    for result in made.model.get_results()[len(OUTPUTS) :]:
+        made.model.remove_result(result)
+    path = folder / MODEL_FILE
+    _save(made.model, path, request)
+    return Exported(
+        model=path,
+        runner=made.runner,
+        programs=(copied_program(folder),),
+        parts=(path.with_suffix(".bin"),),
+        usage=USAGE.format(packages="openvino numpy opencv-python-headless"),
+        kept=tuple(kept),
+    )
+
+
+def load(model: Path, *, num_threads: int) -> OpenvinoRunner:
+    """Return what runs a file that `write` wrote.
+
+    Raises:
+        InvalidValueError: OpenVINO cannot read the file.
+    """
+    try:
+        stored = openvino.Core().read_model(model)
+        hint = json.loads(stored.get_rt_info([SECTION, "config"]).value)["INFERENCE_PRECISION_HINT"]
+    except RuntimeError as error:
+        raise InvalidValueError(
+            f"{model} is no file that OpenVINO reads, with its model.bin beside it: {error}"
+        ) from error
+    precision = Precision.FP16 if hint == _HINTS[Precision.FP16] else Precision.FP32
+    return OpenvinoRunner(stored, num_threads=num_threads, precision=precision)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Runnable:
+    """A graph with raw outputs, and what runs it."""
+
+    model: openvino.Model
+    runner: OpenvinoRunner
+
+
+def _with_precision(
+    graph: onnx.ModelProto, parts: Parts, folder: Path, request: Request
+) -> tuple[_Runnable, Sequence[str]]:
+    """Return a graph in the precision of a request, and the parts that stay in 32 bits."""
+    read = openvino.Core().read_model(graph.SerializeToString())
+    if request.precision is not Precision.INT8:
+        return _runnable(read, folder, request), []
+    names = _names(graph, parts)
+    return within_limit(
+        lambda kept: _runnable(_in_integers(read, names, kept, request), folder, request), request
+    )
+
+
+def _runnable(model: openvino.Model, folder: Path, request: Request) -> _Runnable:
+    """Return what runs a graph as it is after it was stored, with the same rounding."""
+    path = folder / "checked.xml"
+    _save(model, path, request)
+    stored = openvino.Core().read_model(path)
+    runner = OpenvinoRunner(stored, num_threads=request.num_threads, precision=request.precision)
+    return _Runnable(model=model, runner=runner)
+
+
+def _save(model: openvino.Model, path: Path, request: Request) -> None:
+    described = facts(request) | {"config": json.dumps(_config(request.precision))}
+    for name, text in described.items():
+        model.set_rt_info(text, [SECTION, name])
+    openvino.save_model(model, path, compress_to_fp16=request.precision is Precision.FP16)
+
+
+def _config(precision: Precision) -> dict[str, str]:
+    """Return how a graph is compiled."""
+    return {"INFERENCE_PRECISION_HINT": _HINTS[precision]}
+
+
+def _names(graph: onnx.ModelProto, parts: Parts) -> Parts:
+    """Return the part of each ONNX node by its name and by the names of its outputs: OpenVINO names
+    its operators after either."""
+    outputs = {
+        output: parts[node.name]
+        for node in graph.graph.node
+        if node.name in parts
+        for output in node.output
+    }
+    return outputs | dict(parts)
+
+
+def _in_integers(
+    model: openvino.Model, parts: Parts, kept: Sequence[str], request: Request
+) -> openvino.Model:
+    """Return a graph whose parts compute in 8 bits, except for those that are kept."""
+    operators = [each.get_friendly_name() for each in model.get_ordered_ops()]
+    # What OpenVINO makes of one ONNX node has suffixes after a slash.
+    ignored = [name for name in operators if parts.get(name.partition("/")[0], "") in ("", *kept)]
+    return nncf.quantize(
+        model.clone(),
+        nncf.Dataset(request.calibration, lambda pixels: {INPUT: pixels}),
+        target_device=nncf.TargetDevice.CPU,
+        subset_size=len(request.calibration),
+        ignored_scope=nncf.IgnoredScope(names=ignored, validate=False),
+        # 7 bits in weights, so that AP is the same on processors without VNNI.
+        advanced_parameters=AdvancedQuantizationParameters(overflow_fix=OverflowFix.ENABLE),
+    )

@@ -1,0 +1,78 @@
+"""Exported configs and checkpoints find in mmdet what the detectors find here."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from detection.build import Student, build_detector, load_student
+from detection.deployment import mmdet_format
+from detection.exported_base import read_export
+from searchd.domain.architecture import preset
+from searchd.domain.detector import Detector, Family
+from tests.detection.deployment import tiny
+from tests.detection.deployment.round_trips import COVERED, SIZES, check_equal
+
+pytestmark = pytest.mark.timeout(60)
+
+
+@pytest.mark.parametrize("family", COVERED)
+def test_round_trip(family: Family, tmp_path: Path) -> None:
+    student = tiny.student(family, COVERED[family])
+    model = load_student(student).eval()
+
+    exported = mmdet_format.write(model, tmp_path, tiny.request(detector=student.detector))
+
+    check_equal(model, exported, *SIZES)
+    assert [file.name for file in exported.parts] == [
+        *("config.py", "detector.json", "searchd_backbone.py"),
+    ]
+    assert "PYTHONPATH=. python" in exported.usage
+    found = read_export(tmp_path)
+    assert (found.student.detector, found.class_names) == (student.detector, tiny.NAMES)
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["with its module", "plain mmdet"])
+def test_mmdet_loads_it_without_searchd(plain: bool, tmp_path: Path) -> None:
+    student = a_resnet18() if plain else tiny.student(Family.FCOS)
+    model = load_student(student).eval()
+    exported = mmdet_format.write(model, tmp_path, tiny.request(detector=student.detector))
+    program = (
+        "import sys; from mmdet.apis import init_detector;"
+        "model = init_detector('config.py', 'checkpoint.pth', device='cpu');"
+        "print(type(model.backbone).__name__, 'detection' in sys.modules)"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program],
+        env=os.environ | {"PYTHONPATH": "" if plain else ".", "OMP_NUM_THREADS": "1"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.returncode == 0, done.stderr
+    kind = "ResNet" if plain else "ArchitectureBackbone"
+    assert done.stdout.splitlines()[-1] == f"{kind} False"
+    if plain:
+        check_equal(model, exported, *SIZES)
+        assert "Plain mmdet loads it: its backbone is mmdet's ResNet-18." in exported.usage
+
+
+def a_resnet18() -> Student:
+    torch.manual_seed(0)
+    detector = Detector(
+        architecture=preset("resnet18", base_channels=8),
+        num_classes=3,
+        family=Family.RETINANET,
+        neck_channels=16,
+        tower_channels=16,
+        tower_convs=1,
+    )
+    model = build_detector(detector)
+    torch.nn.init.normal_(model.bbox_head.retina_cls.weight, std=1.0)
+    torch.nn.init.zeros_(model.bbox_head.retina_cls.bias)
+    return Student(detector=detector, weights=model.state_dict())
