@@ -131,8 +131,9 @@ def _of_card(path: Path) -> Mapping[str, Any]:
         return {}
     try:
         card = json.loads(path.read_text())
-        file = {"file": card["file"]} if "resolution" in card["export"] else {}
-        return {**card["export"], **file, "classes": card["classes"]}
+        export, classes = card["export"], card["classes"]
+        is_complete = "resolution" in export and "file" in card
+        return {**export, "file": card["file"], "classes": classes} if is_complete else {}
     except (ValueError, KeyError, TypeError) as error:
         raise InvalidValueError(
             f"{path} is not the card of an export; download the export again"
