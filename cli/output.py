@@ -1,8 +1,9 @@
 """Tables for people, JSON for programs. With JSON, stdout has nothing but the JSON document."""
 
+import contextlib
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, TypeVar
@@ -27,6 +28,13 @@ class Format(StrEnum):
 FormatOption = Annotated[
     Format, typer.Option("--format", help="Output format: table for people, json for programs.")
 ]
+
+
+@contextlib.contextmanager
+def stdout_for_results() -> Iterator[None]:
+    """Redirect stdout to stderr: mmdet prints when its data sets are imported."""
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
 
 
 def show_json(value: object) -> None:

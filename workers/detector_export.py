@@ -12,9 +12,11 @@ from typing import Any
 
 from detection.build import load_student
 from detection.data.coco import CocoSplit
-from detection.deployment.card import card, readme
+from detection.deployment.card import SAMPLE, card, readme
 from detection.deployment.check import Comparison, compare, measure_aps
+from detection.deployment.drawing import sample
 from detection.deployment.exported import Exported, Request
+from detection.deployment.opened import CARD, Opened
 from detection.deployment.quantised import with_images
 from detection.deployment.timing import device_name, measure
 from detection.stored_weights import read_student
@@ -59,8 +61,18 @@ def export_detector(task: ExportTask) -> ExportReport:
         if task.dataset.test is not None:
             test = CocoSplit(task.dataset.test)
             aps["test"] = measure_aps(exported.runner, request, test)
-        described = card(task.spec, task.detector, exported, measurement, aps, task.facts)
-        files = _stored(task, exported, described)
+        described = card(
+            task.spec,
+            task.detector,
+            exported,
+            measurement,
+            aps,
+            task.facts,
+            resolution=request.size or request.resolution,
+            licence=task.licence,
+        )
+        opened = Opened(model=exported.model, runner=exported.runner, request=request)
+        files = _stored(task, exported, described, sample(opened, validation))
     report = ExportReport(files=files, measurement=measurement)
     uri = artifacts.join(task.artifacts, REPORT_FILE)
     artifacts.write(uri, EXPORT_REPORT.dump_json(report), name="report")
@@ -75,6 +87,7 @@ def _request(task: ExportTask, model: Any, validation: CocoSplit, train: CocoSpl
         resolution=task.resolution,
         class_names=validation.class_names,
         num_threads=task.num_threads,
+        licence=task.licence,
         detector=task.detector,
         max_ap_loss=spec.max_ap_loss / 100,
     )
@@ -128,7 +141,7 @@ def _measured(task: ExportTask, exported: Exported, found: Comparison) -> Export
 
 
 def _stored(
-    task: ExportTask, exported: Exported, described: dict[str, Any]
+    task: ExportTask, exported: Exported, described: dict[str, Any], picture: bytes
 ) -> tuple[Artifact, ...]:
     """Store the files of an export. The name of an artifact is that of its file without the ending,
     unless another file has it already."""
@@ -136,7 +149,8 @@ def _stored(
     contents = {
         **{file.name: file.read_bytes() for file in files},
         "README.md": readme(described).encode(),
-        "card.json": json.dumps(described, indent=2).encode(),
+        CARD: json.dumps(described, indent=2).encode(),
+        SAMPLE: picture,
     }
     stored: dict[str, Artifact] = {}
     for file, content in contents.items():

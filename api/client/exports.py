@@ -19,6 +19,14 @@ class ExportCalls(Transport):
         """Return an export of a trial's detector by id or name."""
         return self._get(f"/detectors/{trial_id}/exports/{export}", schemas.Export)
 
+    def find_export(self, export: str) -> schemas.Export:
+        """Return an export of any trial by id or name."""
+        return self._get(f"/exports/{export}", schemas.Export)
+
+    def delete_export(self, export: str) -> None:
+        """Delete an export, by id or name, and its files."""
+        self._call("DELETE", f"/exports/{export}")
+
     def list_exports(self, trial_id: str) -> list[schemas.Export]:
         """Return the exports of a trial's detector, oldest first."""
         found = self._call("GET", f"/detectors/{trial_id}/exports").json()

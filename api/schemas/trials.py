@@ -196,6 +196,8 @@ class Detector(Schema):
     """Name of the search or distillation that trained the detector."""
     lineage: list[str]
     """Ids of the trials from the base to this one, through every search and distillation."""
+    licence: str | None
+    """Licence of the weights that the base started from, as its spec names it; null if unknown."""
     encoding: str
     """Backbone of the detector in the papers' text form."""
     detector: DetectorValue

@@ -179,6 +179,7 @@ def detector(session: Session, row: TrialRow) -> schemas.Detector:
     """
     if row.detector is None or row.params is None or not row.artifacts:
         raise ConflictError(f"trial {row.id} is {row.status} and has no detector")
+    lineage = trials.ancestors(session, row.id)
     return _build(
         schemas.Detector,
         row,
@@ -186,10 +187,9 @@ def detector(session: Session, row: TrialRow) -> schemas.Detector:
         search_id=row.run_id,
         search=session.get_one(RunRow, row.run_id).name,
         lineage=[
-            ancestor.id
-            for ancestor in trials.ancestors(session, row.id)
-            if ancestor.id == row.id or not ancestor.is_copy
+            ancestor.id for ancestor in lineage if ancestor.id == row.id or not ancestor.is_copy
         ],
+        licence=trials.licence(session, lineage),
         encoding=encode(row.detector.architecture),
     )
 

@@ -1,30 +1,29 @@
 """`searchd detector`: export trained detectors for use without searchd."""
 
-import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from api import schemas
 from api.client import Client
-from cli.errors import fail
 from cli.output import Format, FormatOption, percent, show_json, show_list, show_one
+from cli.resources.export_files import fetch
 from cli.resources.pins import TrialArgument
 from cli.service import URL, UrlOption, parse_spec
-from cli.tools.predict import MODEL, add_predict
+from cli.tools.benchmark import benchmark
+from cli.tools.evaluate import evaluate
+from cli.tools.predict import predict
+from searchd.domain.errors import InvalidValueError
 from searchd.domain.export_formats import ExportFormat, Precision
-from searchd.domain.lifecycle import ExportStatus
-from searchd.domain.transitions import is_final
 from searchd.messages.exports import ExportMeasurement
 from searchd.spec import ExportSpec
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Trained detectors: exported for use without searchd, listed, and tried on images.",
+    help="Trained detectors: exported for use without searchd, compared, and tried on images and "
+    "data sets.",
 )
-POLL_S = 1.0
 DEFAULTS = ExportSpec()
 
 ExportFormatOption = Annotated[
@@ -60,6 +59,18 @@ CalibrationImagesOption = Annotated[
 ]
 CalibrationSeedOption = Annotated[
     int, typer.Option("--calibration-seed", help="Seed that chooses the calibration images.")
+]
+OptionalTrial = Annotated[
+    str | None, typer.Argument(metavar="TRIAL", help="Id of the trial, such as s-7f3k2m-12.")
+]
+DeleteOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--delete",
+        metavar="EXPORT",
+        help="Id or name of an export to delete with its files. Repeat it to delete several. "
+        "Nothing is deleted by default.",
+    ),
 ]
 InputOption = Annotated[
     str,
@@ -126,9 +137,20 @@ def export(
 
 @app.command("exports")
 def list_exports(
-    trial: TrialArgument, url: UrlOption = URL, output: FormatOption = Format.TABLE
+    trial: OptionalTrial = None,
+    delete: DeleteOption = None,
+    url: UrlOption = URL,
+    output: FormatOption = Format.TABLE,
 ) -> None:
-    """List the exports of a detector with AP, size and latency, oldest first."""
+    """List the exports of a detector with AP, size and latency, oldest first, or delete some.
+
+    Deleting removes the files too. The detector is not touched, and can be exported again.
+    """
+    if delete:
+        _delete(url, trial, delete)
+        return
+    if trial is None:
+        raise InvalidValueError("give the id of a trial, or --delete EXPORT")
     columns = {
         "NAME": lambda e: e.name,
         "ID": lambda e: e.id,
@@ -143,33 +165,15 @@ def list_exports(
         show_list(client.list_exports(trial), columns, output)
 
 
-def fetch(
-    url: str, trial: str, spec: ExportSpec, folder: Path
-) -> tuple[schemas.Export, list[Path]]:
-    """Export a detector, wait, and download the files into a folder.
-
-    Raises:
-        ApiError: There is no such trial, or it has no detector.
-        typer.Exit: The export failed.
-    """
+def _delete(url: str, trial: str | None, exports: list[str]) -> None:
+    """Delete exports; if a trial is given, only its own."""
     with Client(url) as client:
-        ended = wait(client, client.create_export(trial, spec))
-        if ended.status is not ExportStatus.READY:
-            raise fail(f"export {ended.name} is {ended.status}: {ended.status_reason}")
-        folder.mkdir(parents=True, exist_ok=True)
-        return ended, client.download_export(ended, folder)
-
-
-def wait(client: Client, export: schemas.Export, *, poll_s: float = POLL_S) -> schemas.Export:
-    """Wait until an export has ended, and show on stderr what it does."""
-    started = time.monotonic()
-    with Console(stderr=True).status("") as shown:
-        while not is_final(export.status):
-            seconds = time.monotonic() - started
-            shown.update(f"{export.name}: {export.status_reason} ({seconds:.0f} s)")
-            time.sleep(poll_s)
-            export = client.get_export(export.trial_id, export.id)
-    return export
+        for export in exports:
+            found = (
+                client.find_export(export) if trial is None else client.get_export(trial, export)
+            )
+            client.delete_export(found.id)
+            typer.echo(f"deleted export {found.name}")
 
 
 def _show(export: schemas.Export, files: list[Path], output: Format) -> None:
@@ -199,9 +203,6 @@ def _measured(found: ExportMeasurement) -> dict[str, str]:
     }
 
 
-def _download(url: str, trial: str, folder: Path) -> Path:
-    _, files = fetch(url, trial, ExportSpec(), folder)
-    return next(file for file in files if file.name == MODEL)
-
-
-add_predict(app, _download)
+app.command()(predict)
+app.command()(evaluate)
+app.command()(benchmark)

@@ -95,3 +95,43 @@ def plot_curves(curves: Mapping[str, Mapping[str, Any]], path: Path) -> None:
             right.plot(
                 [e["epoch"] for e in aps], [100 * e["ap"] for e in aps], marker="o", label=name
             )
+
+
+def plot_benchmark(rows: Sequence[Any], path: Path) -> None:
+    """Plot AP against latency, and the sizes, of detectors in several formats.
+
+    Args:
+        rows: Rows of `cli.tools.benchmark_plan` that were timed.
+        path: The PNG file.
+    """
+    names = list(dict.fromkeys(row.shown_name for row in rows))
+    with drawing(path, columns=2) as (left, right):
+        left.set(xlabel="milliseconds for one image: median, to 95 %", ylabel="AP (%)")
+        right.set(xlabel="MB")
+        for number, name in enumerate(names):
+            own = [row for row in rows if row.shown_name == name]
+            _plot_latencies(left, own, name, f"C{number}")
+            labels = [f"{row.format} {row.precision}, {name}" for row in own]
+            right.barh(labels, [(row.size_bytes or 0) / 1e6 for row in own], color=f"C{number}")
+        right.invert_yaxis()
+
+
+def _plot_latencies(axes: Any, rows: Sequence[Any], name: str, colour: str) -> None:
+    """Plot a point for each format of one detector, by AP on the test split if there is one."""
+    has_test = all(row.test_ap is not None for row in rows)
+    aps = [100 * (row.test_ap if has_test else row.ap) for row in rows]
+    medians = [1000 * row.latency_s for row in rows]
+    later = [1000 * (row.latency_p95_s - row.latency_s) for row in rows]
+    split = "test" if has_test else "validation"
+    axes.errorbar(
+        medians,
+        aps,
+        xerr=([0.0] * len(rows), later),
+        fmt="o",
+        color=colour,
+        alpha=0.8,
+        label=f"{name}, {split}",
+    )
+    for row, x, y in zip(rows, medians, aps, strict=True):
+        place = {"xytext": (4, 4), "textcoords": "offset points", "fontsize": "small"}
+        axes.annotate(f"{row.format} {row.precision}", (x, y), **place)

@@ -14,13 +14,14 @@ from detection.deployment.parity import TOLERANCES
 from searchd.domain.detector import Detector
 from searchd.domain.encoding import encode
 from searchd.domain.export_formats import Precision
+from searchd.domain.resolution import Resolution
 from searchd.messages.exports import ExportMeasurement
 from searchd.spec import ExportSpec
 
-LICENCE = (
-    "not stated. The weights derive from the images of the data set and, if the base was loaded, "
-    "from the weights that it started from; their licences apply."
-)
+SAMPLE = "sample.jpg"
+"""File with the sample picture, beside the card."""
+UNKNOWN = "unknown"
+"""The licence of weights whose licence nobody named."""
 _SIZES = {
     "ap": "all",
     "ap50": "all, IoU 0.5",
@@ -38,6 +39,9 @@ def card(
     measurement: ExportMeasurement,
     aps: Mapping[str, SplitAps],
     facts: Mapping[str, Any],
+    *,
+    resolution: Resolution,
+    licence: str | None,
 ) -> dict[str, Any]:
     """Return the card as a JSON document.
 
@@ -48,12 +52,15 @@ def card(
         measurement: What was measured of the export.
         aps: APs of the export, by the name of the split.
         facts: What is known of the detector's origin; see `ExportTask.facts`.
+        resolution: Resolution that images are resized to for it.
+        licence: Licence of the weights that the base started from; None: unknown.
     """
+    export = spec.model_dump(mode="json", exclude={"cpus"})
     return {
         **facts,
         "family": detector.family.value,
         "architecture": encode(detector.architecture),
-        "export": spec.model_dump(mode="json", exclude={"cpus"}),
+        "export": {**export, "resolution": str(resolution)},
         "file": exported.model.name,
         "usage": exported.usage,
         "export aps": {
@@ -62,7 +69,8 @@ def card(
         },
         "measured": asdict(measurement) | {"resolution": str(measurement.resolution)},
         "versions": _versions(measurement),
-        "licence": LICENCE,
+        "licence": licence or UNKNOWN,
+        "sample": SAMPLE,
     }
 
 
@@ -79,6 +87,8 @@ def readme(card: Mapping[str, Any]) -> str:
         equality=_equality(Precision(card["export"]["precision"]), card["measured"]),
         steps="\n".join(f"{i}. {step}" for i, step in enumerate(card["lineage"], start=1)),
         torch_aps="\n".join(_measurement_table(card["measurements"])),
+        trainings=", ".join(map(str, card["seeds"])),
+        terms=_terms(card["licence"]),
         software=", ".join(f"{name} {number}" for name, number in card["versions"].items()),
     )
 
@@ -97,6 +107,12 @@ A {family} detector that searchd found on the data set {dataset}. `{file}` takes
 
 {names}
 
+## Sample
+
+Ground truth at the left, what this file finds at the right, on an image of the validation split:
+
+![ground truth beside detections]({sample})
+
 ## AP of this file (COCO, %)
 
 {aps}
@@ -113,7 +129,7 @@ A {family} detector that searchd found on the data set {dataset}. `{file}` takes
 
 {steps}
 
-Seed of the last training: {seed}. Architecture: `{architecture}`.
+Seeds of these steps, in their order: {trainings}. Architecture: `{architecture}`.
 
 What the search measured, in torch:
 
@@ -125,12 +141,22 @@ What the search measured, in torch:
 
 ## Licence
 
-{licence}
+{terms}
 """
 
 
 def _size(wanted: str) -> str:
     return "any size" if wanted == "dynamic" else f"{wanted} pixels (width x height)"
+
+
+def _terms(licence: str) -> str:
+    named = (
+        "not known" if licence == UNKNOWN else f"`{licence}`, as whoever started the search said"
+    )
+    return (
+        f"The licence of the weights that the search started from is {named}. These weights derive "
+        "from them and from the images of the data set, whose licence applies too."
+    )
 
 
 def _precision(spec: Mapping[str, Any], measured: Mapping[str, Any]) -> str:

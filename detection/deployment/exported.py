@@ -1,6 +1,7 @@
 """What every export format makes: files, and something that runs them.
 
-A format is a module with `write(model, folder, request) -> Exported`. They are listed in
+A format is a module with `write(model, folder, request) -> Exported`, and
+`load(model, num_threads=...) -> Runner`, which runs the file again. They are listed in
 `searchd.domain.export_formats`.
 """
 
@@ -61,6 +62,8 @@ class Request:
     """Names of the classes in the order of the labels."""
     num_threads: int = 1
     """Threads of the runner."""
+    licence: str | None = None
+    """Licence of the weights that the detector descends from; None: unknown."""
     detector: Detector | None = None
     """What the model is, for formats that consist of a config."""
     calibration: Sequence[Pixels] = ()
@@ -102,5 +105,6 @@ def facts(request: Request) -> dict[str, str]:
         "resolution": [resolution.width, resolution.height],
         "fixed": request.size is not None,
         "fill": list(PIXEL_MEAN),
+        "licence": request.licence or "unknown",
     }
     return {name: json.dumps(value) for name, value in values.items()}

@@ -9,6 +9,7 @@ from shutil import copyfile
 from typing import Any
 
 import mmdet
+import torch
 from mmdet.models import BaseDetector
 from mmdet.registry import MODELS
 from mmengine.config import Config, ConfigDict
@@ -21,6 +22,7 @@ from detection.deployment.torch_runner import TorchRunner
 from detection.export import mmdet_config, with_import, write_checkpoint
 from detection.exported_base import CHECKPOINT, DESCRIPTION
 from detection.mmdet.plain_backbone import plain_backbone
+from searchd.domain.errors import InvalidValueError
 from searchd.spec import DETECTOR
 
 CONFIG_FILE = "config.py"
@@ -90,6 +92,19 @@ def write(model: BaseDetector, folder: Path, request: Request) -> Exported:
         parts=tuple(parts),
         usage=_usage(plain),
     )
+
+
+def load(model: Path, *, num_threads: int) -> MmdetRunner:
+    """Return what runs a checkpoint that `write` wrote, with its config beside it.
+
+    Raises:
+        InvalidValueError: The config is missing.
+    """
+    config = model.with_name(CONFIG_FILE)
+    if not config.is_file():
+        raise InvalidValueError(f"{model} needs the {CONFIG_FILE} that was exported with it")
+    torch.set_num_threads(num_threads)
+    return MmdetRunner(config, model)
 
 
 def _usage(plain: dict[str, Any] | None) -> str:

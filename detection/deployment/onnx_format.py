@@ -5,6 +5,7 @@ Input: `images`, float32, B x 3 x H x W, RGB, 0 to 255. Outputs: `boxes`, `score
 unless the request fixes them.
 """
 
+import json
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,10 +26,16 @@ from detection.deployment.onnx_operators import OPSET, TRANSLATIONS
 from detection.deployment.onnx_parts import INPUT, Parts, in_half, in_integers, parts_of
 from detection.deployment.programs import USAGE, copied_program
 from detection.deployment.quantised import within_limit
+from searchd.domain.errors import InvalidValueError
 from searchd.domain.export_formats import Precision
 
 OUTPUTS = ("boxes", "scores", "labels")
 MODEL_FILE = "model.onnx"
+_UNREADABLE = tuple(
+    getattr(onnxruntime.capi.onnxruntime_pybind11_state, name)
+    for name in ("Fail", "InvalidGraph", "InvalidProtobuf")
+)
+"""Errors of onnxruntime about files that are damaged or no graphs."""
 _TRTEXEC = """
 
 Where TensorRT 10 or later is installed, this builds an engine for the GPU of the machine. It was \
@@ -59,6 +66,12 @@ class OnnxRunner:
     def software(self) -> str:
         """onnxruntime and its version."""
         return f"onnxruntime {onnxruntime.__version__}"
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the file tells of itself; see `write`."""
+        stored = self._session.get_modelmeta().custom_metadata_map
+        return {name: json.loads(text) for name, text in stored.items()}
 
     def detect(self, images: Pixels) -> Found:
         """Detect on one image."""
@@ -92,7 +105,7 @@ def write(model: BaseDetector, folder: Path, request: Request) -> Exported:
     return Exported(
         model=path,
         runner=made.runner,
-        programs=(copied_program(folder),),
+        programs=(copied_program(folder, onnx_only=True),),
         usage=_usage(request),
         kept=tuple(kept),
     )
@@ -147,6 +160,20 @@ def _runnable(graph: onnx.ModelProto, request: Request) -> _Runnable:
     _describe(graph, request)
     runner = OnnxRunner(graph.SerializeToString(), num_threads=request.num_threads)
     return _Runnable(graph=graph, runner=runner)
+
+
+def load(model: Path, *, num_threads: int) -> OnnxRunner:
+    """Return what runs a file that `write` wrote.
+
+    Raises:
+        InvalidValueError: onnxruntime cannot read the file.
+    """
+    try:
+        return OnnxRunner(model.read_bytes(), num_threads=num_threads)
+    except _UNREADABLE as error:
+        raise InvalidValueError(
+            f"{model} is no ONNX file that onnxruntime reads: {error}"
+        ) from error
 
 
 def traced(model: BaseDetector, request: Request) -> onnx.ModelProto:

@@ -26,6 +26,7 @@ from detection.deployment.onnx_format import OUTPUTS, graph_and_parts
 from detection.deployment.onnx_parts import INPUT, Parts
 from detection.deployment.programs import USAGE, copied_program
 from detection.deployment.quantised import within_limit
+from searchd.domain.errors import InvalidValueError
 from searchd.domain.export_formats import Precision
 
 nncf.set_log_level(logging.ERROR)  # it lists every operator that stays in 32 bits
@@ -89,6 +90,23 @@ def write(model: BaseDetector, folder: Path, request: Request) -> Exported:
         usage=USAGE.format(packages="openvino numpy opencv-python-headless"),
         kept=tuple(kept),
     )
+
+
+def load(model: Path, *, num_threads: int) -> OpenvinoRunner:
+    """Return what runs a file that `write` wrote.
+
+    Raises:
+        InvalidValueError: OpenVINO cannot read the file.
+    """
+    try:
+        stored = openvino.Core().read_model(model)
+        hint = json.loads(stored.get_rt_info([SECTION, "config"]).value)["INFERENCE_PRECISION_HINT"]
+    except RuntimeError as error:
+        raise InvalidValueError(
+            f"{model} is no file that OpenVINO reads, with its model.bin beside it: {error}"
+        ) from error
+    precision = Precision.FP16 if hint == _HINTS[Precision.FP16] else Precision.FP32
+    return OpenvinoRunner(stored, num_threads=num_threads, precision=precision)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from shutil import copyfile
 
-from detection.deployment import predict_program
+from detection.deployment import onnx_predict, predict_program
 
 USAGE = """\
 ```
@@ -13,8 +13,9 @@ python predict.py IMAGE OUTPUT
 """How a file with a `predict.py` is used."""
 
 
-def copied_program(folder: Path) -> Path:
-    """Write the program that runs an exported detector into a folder."""
+def copied_program(folder: Path, *, onnx_only: bool = False) -> Path:
+    """Write the program that runs an exported detector into a folder; for ONNX files there is a
+    shorter one."""
     program = folder / "predict.py"
-    copyfile(predict_program.__file__, program)
+    copyfile((onnx_predict if onnx_only else predict_program).__file__, program)
     return program

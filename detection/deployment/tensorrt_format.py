@@ -77,6 +77,12 @@ class TensorrtRunner:
         return made
 
 
+def load(model: Path, *, num_threads: int) -> TensorrtRunner:
+    """Return what runs an engine that `write` wrote."""
+    _ = num_threads  # it runs on the GPU
+    return TensorrtRunner(model.read_bytes())
+
+
 def write(model: BaseDetector, folder: Path, request: Request) -> Exported:
     """Write `model.engine`.
 

@@ -3,6 +3,7 @@
 import platform
 import statistics
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,9 @@ WARM_UP = 10
 """Number of passes before the measured ones."""
 NUM_TIMED = 100
 """Number of measured passes."""
+ROUNDS = 5
+"""Number of turns that the passes are divided into where detectors are compared."""
+_WARM_UP_OF_TURN = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +27,8 @@ class Timing:
     """95 % of the passes needed at most this."""
     num_timed: int
     """Number of measured passes."""
+    images_per_s: float
+    """Images in a second, one after another: the passes over the sum of their times."""
 
 
 def measure(
@@ -38,11 +44,39 @@ def measure(
     """
     for _ in range(warm_up):
         runner.detect(pixels)
-    times = sorted(_timed(runner, pixels) for _ in range(num_timed))
+    return _summary([_timed(runner, pixels) for _ in range(num_timed)])
+
+
+def compare(
+    runners: Sequence[tuple[Runner, Pixels]],
+    *,
+    rounds: int = ROUNDS,
+    advance: Callable[[], None] = lambda: None,
+) -> list[Timing]:
+    """Time detectors in turns, so that other load on the machine meets all of them alike.
+
+    Args:
+        runners: Each detector with the input of its passes.
+        rounds: Number of turns of each detector. A turn is 2 passes to warm up, and 20 measured.
+        advance: Called after each turn.
+    """
+    times: list[list[float]] = [[] for _ in runners]
+    for _ in range(rounds):
+        for (runner, pixels), found in zip(runners, times, strict=True):
+            for _ in range(_WARM_UP_OF_TURN):
+                runner.detect(pixels)
+            found += [_timed(runner, pixels) for _ in range(NUM_TIMED // ROUNDS)]
+            advance()
+    return [_summary(found) for found in times]
+
+
+def _summary(times: list[float]) -> Timing:
+    ordered, number = sorted(times), len(times)
     return Timing(
-        median_s=statistics.median(times),
-        p95_s=times[min(num_timed - 1, int(0.95 * num_timed))],
-        num_timed=num_timed,
+        median_s=statistics.median(ordered),
+        p95_s=ordered[min(number - 1, int(0.95 * number))],
+        num_timed=number,
+        images_per_s=number / sum(ordered),
     )
 
 

@@ -19,6 +19,7 @@ from detection.deployment.exported import Exported, Found, Pixels, Request, fact
 from detection.deployment.graph import DetectorGraph, check_operators
 from detection.deployment.programs import USAGE, copied_program
 from detection.deployment.torch_operators import TORCH_ONLY
+from searchd.domain.errors import InvalidValueError
 
 MODEL_FILE = "model.pt"
 FACTS_FILE = "facts.json"
@@ -50,6 +51,19 @@ class TorchscriptRunner:
     def raw(self, images: Pixels) -> list[NDArray[np.float32]]:
         """Return the outputs of the one-stage head or the RPN."""
         return [each.numpy() for each in self._module.raw(torch.from_numpy(images))]
+
+
+def load(model: Path, *, num_threads: int) -> TorchscriptRunner:
+    """Return what runs a file that `write` wrote.
+
+    Raises:
+        InvalidValueError: torch cannot read the file.
+    """
+    torch.set_num_threads(num_threads)
+    try:
+        return TorchscriptRunner(model)
+    except RuntimeError as error:
+        raise InvalidValueError(f"{model} is no TorchScript file: {error}") from error
 
 
 class _Traceable(nn.Module):

@@ -74,7 +74,7 @@ def _task(database: Database, lease: Lease, settings: Settings) -> ExportTask:
         row = _row(database, lease)
         dataset = session.get_one(DatasetRow, row.dataset_id)
         student, resolution = exports.subject(session, row)
-        facts = exports.facts(session, row)
+        facts, licence = exports.facts(session, row), exports.licence(session, row)
     return ExportTask(
         export=row.id,
         spec=row.spec,
@@ -83,6 +83,7 @@ def _task(database: Database, lease: Lease, settings: Settings) -> ExportTask:
         dataset=dataset.spec.as_checked(dataset.summary),
         resolution=resolution,
         facts=facts,
+        licence=licence,
         artifacts=_folder(settings, row.id, lease.number),
         num_threads=threads_of(row.spec.cpus),
     )

@@ -27,6 +27,8 @@ class ExportTask(ComputeSettings):
     compared and measured at it."""
     facts: dict[str, JsonValue]
     """What the model card tells of the detector's origin, by heading."""
+    licence: str | None = None
+    """Licence of the weights that the base started from; None: unknown."""
     artifacts: str
     """URI of the folder that this attempt writes to."""
 

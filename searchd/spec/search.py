@@ -1,9 +1,9 @@
 """A search: a base detector, a data set, a pool of teachers, a budget."""
 
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Field, JsonValue, StringConstraints, model_validator
 
 from searchd.domain.architecture import Architecture, BlockKind, preset
 from searchd.domain.encoding import parse
@@ -86,6 +86,12 @@ class BaseSpec(Spec):
         warmup_iterations=500,
     )
     """How the base detector is trained. Ignored if it is loaded and not fine-tuned."""
+    licence: Annotated[
+        str | None, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)
+    ] = None
+    """Licence of the weights that the base starts from, in any words; best is an SPDX id such as
+    Apache-2.0, which programs understand. Detectors and exports that descend from the base name it
+    on their model cards. Null: unknown."""
 
     @model_validator(mode="before")
     @classmethod

@@ -25,6 +25,11 @@ class Service:
     folder: Path
     """The folder with the database file and the folder "artifacts"."""
 
+    @property
+    def artifacts(self) -> Path:
+        """Root of the artifact store."""
+        return self.folder / "artifacts"
+
     def forget_everything(self) -> None:
         """Delete every row."""
         with self.database.connect() as connection:

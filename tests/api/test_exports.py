@@ -14,7 +14,9 @@ from searchd.store import Database
 from searchd.store.resources import exports
 from searchd.store.runs import retention
 from searchd.store.work import queue
+from tests.api.service import Service
 from tests.searchd.store.factories import (
+    LARGE,
     base_proposal,
     export_report,
     leased,
@@ -84,6 +86,43 @@ def test_the_files_of_a_ready_export_are_downloaded(
         client._call("GET", f"/detectors/{trial}/exports/{export.id}/files/weights")
 
 
+def test_an_export_is_deleted_with_its_files(
+    http: httpx.Client, client: Client, database: Database, service: Service, trial: str
+) -> None:
+    export, other = (
+        client.create_export(trial, ExportSpec(input=size)) for size in ("dynamic", LARGE)
+    )
+    for each in (export, other):
+        folder = service.artifacts / "exports" / each.id / "attempt-1"
+        model = artifacts.write(str(folder / "model.onnx"), b"graph", name="model")
+        with leased(database, f"export-{each.id}") as (session, lease):
+            exports.record_report(session, lease, export_report(model))
+    assert http.get(f"/exports/{export.name}").json()["id"] == export.id
+
+    deleted = http.delete(f"/exports/{export.id}")
+
+    assert (deleted.status_code, deleted.content) == (204, b"")
+    assert http.get(f"/exports/{export.id}").status_code == 404
+    assert [each.id for each in client.list_exports(trial)] == [other.id]
+    stored = [path.name for path in (service.artifacts / "exports").iterdir()]
+    assert (export.id in stored, other.id in stored) == (False, True)
+    again = client.create_export(trial, ExportSpec())
+    assert again.status is ExportStatus.EXPORTING
+
+
+def test_an_export_that_runs_is_not_deleted(
+    http: httpx.Client, client: Client, database: Database, trial: str
+) -> None:
+    export = client.create_export(trial, ExportSpec())
+    with leased(database, f"export-{export.id}"):
+        pass
+
+    refused = http.delete(f"/exports/{export.name}")
+
+    assert (refused.status_code, "is being written; wait until" in refused.text) == (409, True)
+    assert client.find_export(export.id).status is ExportStatus.EXPORTING
+
+
 def test_a_trial_that_is_being_exported_keeps_its_weights(
     client: Client, database: Database, trial: str
 ) -> None:
@@ -113,6 +152,7 @@ def test_illegal_requests_are_refused_with_the_field(
 def test_what_does_not_exist_is_named(http: httpx.Client, trial: str) -> None:
     assert http.post("/detectors/s-none-1/exports", json={}).status_code == 404
     assert http.get("/detectors/s-none-1/exports").status_code == 404
+    assert http.delete("/exports/x-none").status_code == 404
     missing = http.get(f"/detectors/{trial}/exports/x-none")
     assert (missing.status_code, f"trial {trial} has no export 'x-none'" in missing.text) == (
         404,

@@ -36,7 +36,7 @@ def test_a_found_detector_is_exported_and_runs_alone(
     ]
     assert measured["ap"] == pytest.approx(at_its_best.ap, abs=0.001)
     assert sorted(path.name for path in out.iterdir()) == [
-        *("README.md", "card.json", "model.onnx", "predict.py"),
+        *("README.md", "card.json", "model.onnx", "predict.py", "sample.jpg"),
     ]
     session = onnxruntime.InferenceSession(out / "model.onnx")
     boxes, scores, labels = session.run(None, {"images": np.zeros((1, 3, 50, 70), np.float32)})
@@ -50,3 +50,10 @@ def test_a_found_detector_is_exported_and_runs_alone(
     assert len(card["lineage"]) == 2
     assert card["data set"] == "shapes"
     assert {"validation", "test"} == card["export aps"].keys()
+    assert (tmp_path / "out" / card["sample"]).stat().st_size > 0
+    arguments = ["detector", "evaluate", str(out), "--dataset", "shapes", "--split", "test"]
+    evaluated = CliRunner(env={"SEARCHD_URL": client.url}).invoke(
+        app, [*arguments, "--format=json"]
+    )
+    assert evaluated.exit_code == 0, evaluated.stderr
+    assert json.loads(evaluated.stdout)["ap"] == pytest.approx(card["export aps"]["test"]["ap"])

@@ -1,5 +1,6 @@
 """A worker exports a detector, proves that the export is equal, and stores it with its card."""
 
+import io
 import json
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from PIL import Image
 
 from detection.data.shapes import make_shapes
 from detection.deployment import onnx_format
@@ -37,6 +39,7 @@ FACTS: dict[str, Any] = {
     "classes": ["circle", "square", "triangle"],
     "parameters": 12345,
     "seed": 3,
+    "seeds": [1, 3],
     "lineage": ["search first, trial base: trained", "search first, trial 7: pruned"],
     "measurements": [
         {
@@ -78,7 +81,7 @@ def task(folder: Path, dataset: DatasetSpec, **values: Any) -> ExportTask:
 
 
 def test_an_export_is_stored_with_what_was_measured(dataset: DatasetSpec, tmp_path: Path) -> None:
-    report = export_detector(task(tmp_path, dataset))
+    report = export_detector(task(tmp_path, dataset, licence="Apache-2.0"))
 
     found = report.measurement
     assert found.num_compared == 32  # 4 validation images, and training images
@@ -94,10 +97,12 @@ def test_an_export_is_stored_with_what_was_measured(dataset: DatasetSpec, tmp_pa
 
     files = {each.name: each for each in report.files}
     assert [Path(each.uri).name for each in report.files] == [
-        *("model.onnx", "predict.py", "README.md", "card.json"),
+        *("model.onnx", "predict.py", "README.md", "card.json", "sample.jpg"),
     ]
     assert found.size_bytes == files["model"].size_bytes
-    onnx.checker.check_model(artifacts.read(files["model"]))
+    model = onnx.load_from_string(artifacts.read(files["model"]))
+    onnx.checker.check_model(model)
+    assert {each.key: each.value for each in model.metadata_props}["licence"] == '"Apache-2.0"'
     stored = artifacts.read_json(f"{tmp_path}/attempt-1/{REPORT_FILE}")
     assert EXPORT_REPORT.validate_python(stored) == report
 
@@ -105,7 +110,13 @@ def test_an_export_is_stored_with_what_was_measured(dataset: DatasetSpec, tmp_pa
     assert card["lineage"] == FACTS["lineage"]
     assert card["export aps"]["test"]["images"] == 3
     assert set(card["export aps"]["validation"]["by_class"]) == set(tiny.NAMES)
+    assert (card["licence"], card["sample"]) == ("Apache-2.0", "sample.jpg")
+    assert card["export"]["resolution"] == "96x64"
+    picture = Image.open(io.BytesIO(artifacts.read(files["sample"])))
+    assert picture.size == (2 * 512, 24 + 512)
     text = artifacts.read(files["readme"]).decode()
+    assert "Seeds of these steps, in their order: 1, 3." in text
+    assert "The licence of the weights that the search started from is `Apache-2.0`" in text
     assert "# s-1-7" in text
     assert "`model.onnx` takes images of 96x64 pixels (width x height)" in text
     assert "| objects | validation (4 images) | test (3 images) |" in text

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 from pydantic import JsonValue
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from searchd.domain.errors import ConflictError, NotFoundError
 from searchd.domain.export_formats import PRECISIONS
-from searchd.domain.lifecycle import ExportStatus, WorkKind
+from searchd.domain.lifecycle import ExportStatus, WorkKind, WorkStatus
 from searchd.domain.resolution import Resolution
 from searchd.domain.teacher import RegisteredTeacher, Teaching
 from searchd.domain.trial import Artifact, describe_change
@@ -25,10 +25,10 @@ from searchd.store.models import (
     TrialRow,
 )
 from searchd.store.models.resources import NAME_LENGTH
-from searchd.store.resources import creation
+from searchd.store.resources import creation, removal
 from searchd.store.runs import retention, split_evaluations, trials
 from searchd.store.work import queue
-from searchd.store.work.lease import Lease, hold
+from searchd.store.work.lease import Lease, hold, locked
 
 
 def create(
@@ -79,6 +79,35 @@ def get(session: Session, trial_id: str, reference: str) -> ExportRow:
         if reference in (row.id, row.name):
             return row
     raise NotFoundError(f"trial {trial_id} has no export {reference!r}")
+
+
+def find(session: Session, reference: str) -> ExportRow:
+    """Return an export of any trial by id or name.
+
+    Raises:
+        NotFoundError: There is no such export.
+    """
+    row = session.scalar(
+        select(ExportRow).where(or_(ExportRow.id == reference, ExportRow.name == reference))
+    )
+    if row is None:
+        raise NotFoundError(f"export {reference!r} does not exist")
+    return row
+
+
+def delete(session: Session, row: ExportRow) -> None:
+    """Delete an export that does not run. Its files are left to the caller.
+
+    Raises:
+        ConflictError: It is being written.
+    """
+    work = locked(session, queue.of_resource(session, row.id).id)
+    session.refresh(row)
+    if work.status is WorkStatus.LEASED:
+        raise ConflictError(
+            f"export {row.name} is being written; wait until it is ready or failed, then delete it"
+        )
+    removal.delete_rows(session, row)
 
 
 def of_trial(session: Session, trial_id: str) -> Sequence[ExportRow]:
@@ -153,6 +182,7 @@ def facts(session: Session, row: ExportRow) -> dict[str, JsonValue]:
     run = session.get_one(RunRow, trial.run_id)
     dataset = session.get_one(DatasetRow, row.dataset_id)
     assert dataset.summary is not None  # the detector was trained on it
+    lineage = trials.ancestors(session, trial.id)
     return {
         "detector": trial.id,
         run.kind: run.name,
@@ -160,9 +190,15 @@ def facts(session: Session, row: ExportRow) -> dict[str, JsonValue]:
         "classes": list(dataset.summary["class_names"]),
         "parameters": trial.params,
         "seed": trial.proposal.seed,
-        "lineage": [_step(session, each) for each in trials.ancestors(session, trial.id)],
+        "seeds": [each.proposal.seed for each in lineage],
+        "lineage": [_step(session, each) for each in lineage],
         "measurements": _measurements(session, trial),
     }
+
+
+def licence(session: Session, row: ExportRow) -> str | None:
+    """Return the licence of the weights that an exported detector descends from; None: unknown."""
+    return trials.licence(session, trials.ancestors(session, row.trial_id))
 
 
 def _step(session: Session, trial: TrialRow) -> JsonValue:

@@ -107,9 +107,11 @@ def replace(session: Session, old: AnyResource, new: AnyResource) -> None:
 
 
 def delete_rows(session: Session, row: AnyResource) -> None:
-    """Delete a resource without results, with its work, events and trials."""
+    """Delete a resource, with its work, events, trials and their exports."""
     session.flush()
     trials = select(TrialRow.id).where(TrialRow.run_id == row.id)
+    for export in session.scalars(select(ExportRow).where(ExportRow.trial_id.in_(trials))).all():
+        delete_rows(session, export)
     evaluations = select(EvaluationRow.id).where(EvaluationRow.trial_id.in_(trials))
     session.execute(
         delete(SplitEvaluationRow).where(SplitEvaluationRow.evaluation_id.in_(evaluations))

@@ -256,6 +256,12 @@ def ancestors(session: Session, reference: str) -> list[TrialRow]:
     return line[::-1]
 
 
+def licence(session: Session, lineage: Sequence[TrialRow]) -> str | None:
+    """Return the licence of the weights that the base of a lineage starts from; None: unknown."""
+    spec = session.get_one(RunRow, lineage[0].run_id).spec
+    return None if spec.base is None else spec.base.licence
+
+
 def inherited(session: Session, reference: str) -> Inherited:
     """Return the student of a trial, as a child inherits it.
 

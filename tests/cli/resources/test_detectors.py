@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from api.client import Client
-from cli.resources import detectors
+from cli.resources import export_files
 from searchd import artifacts
 from searchd.domain.lifecycle import ExportStatus
 from searchd.spec import ExportSpec
@@ -37,7 +37,7 @@ def trial(database: Database) -> str:
 def while_waiting(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], None]) -> None:
     """Let something happen while a command waits."""
     clock = SimpleNamespace(monotonic=time.monotonic, sleep=lambda _: happens())
-    monkeypatch.setattr(detectors, "time", clock)
+    monkeypatch.setattr(export_files, "time", clock)
 
 
 def finish(database: Database, export_id: str, folder: Path) -> None:
@@ -83,6 +83,22 @@ def test_what_was_measured_is_shown(
     name, *cells = listed.stdout.splitlines()[1].split()
     assert name == f"{trial}-onnx-fp32-dynamic"
     assert cells[1:6] == ["ready", "50.0", "50.0", "2.50", "12.0"]
+
+
+def test_exports_are_deleted(
+    searchd: Run, service: Service, database: Database, trial: str, tmp_path: Path
+) -> None:
+    with Client(service.url) as client:
+        export = client.create_export(trial, ExportSpec())
+        finish(database, export.id, tmp_path)
+
+        result = searchd("detector", "exports", "--delete", export.name)
+
+        assert (result.exit_code, result.stdout) == (0, f"deleted export {export.name}\n")
+        assert client.list_exports(trial) == []
+    assert "does not exist" in searchd("detector", "exports", "--delete", export.id).stderr
+    missing = searchd("detector", "exports")
+    assert (missing.exit_code, "give the id of a trial, or --delete" in missing.stderr) == (2, True)
 
 
 def test_a_failed_export_is_told_with_its_reason(

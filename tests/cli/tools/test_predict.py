@@ -2,53 +2,21 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
+import cv2
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper
 from PIL import Image
 
 from tests.cli.conftest import Run
+from tests.fixed_graphs import write_graph
 
 
 @pytest.fixture
 def export(tmp_path: Path) -> Path:
-    """A folder with a graph that finds a cat at (8, 4, 24, 20) with 0.75 and a dog with 0.25, in
+    """A folder with a detector that finds a cat at (8, 4, 24, 20) with 0.75 and a dog with 0.25, in
     pixels of an input of 32 x 32."""
-    folder = tmp_path / "export"
-    folder.mkdir()
-    values: dict[str, Any] = {
-        "boxes": np.array([[[8, 4, 24, 20], [0, 0, 8, 8]]], dtype=np.float32),
-        "scores": np.array([[0.75, 0.25]], dtype=np.float32),
-        "labels": np.array([[0, 1]], dtype=np.int64),
-    }
-    images = helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, 32, 32])
-    outputs = [
-        helper.make_tensor_value_info(
-            name, helper.np_dtype_to_tensor_dtype(value.dtype), list(value.shape)
-        )
-        for name, value in values.items()
-    ]
-    nodes = [
-        helper.make_node("Constant", [], [name], value=onnx.numpy_helper.from_array(value))
-        for name, value in values.items()
-    ]
-    model = helper.make_model(
-        helper.make_graph(nodes, "fixed", [images], outputs),
-        opset_imports=[helper.make_opsetid("", 18)],
-        ir_version=10,
-    )
-    facts = {
-        "class_names": ["cat", "dog"],
-        "resolution": [32, 32],
-        "fixed": True,
-        "fill": [124.0, 116.0, 104.0],
-    }
-    helper.set_model_props(model, {name: json.dumps(value) for name, value in facts.items()})
-    onnx.save(model, folder / "model.onnx")
-    return folder
+    return write_graph(tmp_path / "export")
 
 
 def picture(path: Path, width: int = 64, height: int = 64) -> Path:
@@ -80,6 +48,79 @@ def test_images_are_drawn_and_results_are_in_pixels_of_the_image(
     assert [line.split()[-1] for line in result.stdout.splitlines()] == ["DETECTIONS", "1", "1"]
 
 
+def video(path: Path, num_frames: int = 7) -> Path:
+    """Frames of 64 x 64 pixels, 10 in a second."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 64))
+    for number in range(num_frames):
+        writer.write(np.full((64, 64, 3), 5 * number, dtype=np.uint8))
+    writer.release()
+    return path
+
+
+def test_every_second_frame_of_a_video_is_drawn(offline: Run, export: Path, tmp_path: Path) -> None:
+    clip, out = video(tmp_path / "clip.avi"), tmp_path / "o"
+
+    result = offline("detector", "predict", export, clip, "--every", "2", "--out", out)
+
+    assert result.exit_code == 0, result.stderr
+    found = json.loads((out / "detections.json").read_text())
+    assert [(each["image_id"], each["time_s"]) for each in found] == [
+        *((0, 0.0), (2, 0.2), (4, 0.4), (6, 0.6)),
+    ]
+    assert found[0]["bbox"] == [16.0, 8.0, 32.0, 32.0]
+    assert {each["file_name"] for each in found} == {str(clip)}
+    drawn = cv2.VideoCapture(str(out / "clip.mp4"))
+    assert drawn.get(cv2.CAP_PROP_FRAME_COUNT) == 4
+    assert drawn.get(cv2.CAP_PROP_FPS) == 5
+    assert result.stdout.splitlines()[1].split() == [str(clip), "4", "4", str(out / "clip.mp4")]
+
+
+def test_a_video_that_ends_too_early_is_drawn_so_far(
+    offline: Run, export: Path, tmp_path: Path
+) -> None:
+    clip = video(tmp_path / "clip.avi", num_frames=40)
+    content = clip.read_bytes()
+    clip.write_bytes(content[: len(content) // 2])
+
+    result = offline("detector", "predict", export, clip, "--out", tmp_path / "o")
+
+    assert result.exit_code == 1
+    assert f"error: {clip} can be read up to frame " in result.stderr
+    found = json.loads((tmp_path / "o" / "detections.json").read_text())
+    assert 5 < len(found) < 40
+
+
+def test_a_video_that_cannot_be_read_is_named_with_a_cure(
+    offline: Run, export: Path, tmp_path: Path
+) -> None:
+    clip = tmp_path / "clip.mkv"
+    clip.write_text("no video")
+
+    result = offline("detector", "predict", export, clip, "--out", tmp_path / "o")
+
+    assert result.exit_code == 1
+    assert f"{clip} cannot be read as a video" in result.stderr
+    assert "ffmpeg -i clip.mkv -c:v mjpeg clip.avi" in result.stderr
+
+
+def test_a_broken_image_is_left_out_and_the_others_are_drawn(
+    offline: Run, export: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "in" / "a.png"
+    picture(tmp_path / "in" / "b.png")
+    broken.write_text("no image")
+
+    result = offline("detector", "predict", export, tmp_path / "in", "--out", tmp_path / "o")
+
+    assert result.exit_code == 1
+    assert f"error: {broken} cannot be read as an image; it is left out" in result.stderr
+    (found,) = json.loads((tmp_path / "o" / "detections.json").read_text())
+    assert (found["image_id"], Path(found["file_name"]).name) == (2, "b.png")
+    assert {path.name for path in (tmp_path / "o").iterdir()} == {"b.png", "detections.json"}
+    assert [line.split()[-1] for line in result.stdout.splitlines()] == ["DETECTIONS", "-", "1"]
+
+
 def test_a_lower_score_shows_more(offline: Run, export: Path, tmp_path: Path) -> None:
     one = picture(tmp_path / "one.png")
 
@@ -109,5 +150,14 @@ def test_paths_that_cannot_be_used_are_named(offline: Run, export: Path, tmp_pat
     assert (code, f"would overwrite {tmp_path / 'o' / 'two.png'}" in reason) == (2, True)
     code, reason = refused(export, picture(tmp_path / "a" / "x.png"), picture(tmp_path / "x.png"))
     assert (code, "are both drawn as x.png" in reason) == (2, True)
+    code, reason = refused(tmp_path / "nowhere", text)
+    assert (code, "nowhere does not exist; give a folder with an export" in reason) == (2, True)
+    clip = video(tmp_path / "v" / "clip.avi")
+    code, reason = refused(export, tmp_path / "v")
+    assert (code, f"give its videos one by one, such as {clip}" in reason) == (2, True)
+    code, reason = refused(export, clip, text)
+    assert (code, "give one video alone" in reason) == (2, True)
+    code, reason = refused(export, text, "--every", "2")
+    assert (code, "--every is for a video" in reason) == (2, True)
     code, reason = refused(export, text)
     assert (code, f"{text} cannot be read as an image" in reason) == (1, True)

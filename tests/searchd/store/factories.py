@@ -330,7 +330,7 @@ def add_teacher(database: Database, name: str = "strong", *, ready: bool = True)
     return row.id
 
 
-def add_search(database: Database, name: str = "first") -> SearchRow:
+def add_search(database: Database, name: str = "first", **changes: Any) -> SearchRow:
     """A queued search on "shapes" and "teachers", which are made when missing."""
     with database.read() as session:
         has_dataset = bool(datasets.page(session).items)
@@ -340,7 +340,7 @@ def add_search(database: Database, name: str = "first") -> SearchRow:
     if not has_pool:
         add_pool(database)
     with database.write() as session:
-        return searches.create(session, search_spec(name))
+        return searches.create(session, search_spec(name, **changes))
 
 
 def add_distillation(database: Database, name: str = "mtpd", **changes: Any) -> DistillationRow:
@@ -349,9 +349,11 @@ def add_distillation(database: Database, name: str = "mtpd", **changes: Any) -> 
         return distillations.create(session, distillation_spec(name, **changes))
 
 
-def start_search(database: Database, name: str = "first") -> tuple[SearchRow, Lease]:
+def start_search(
+    database: Database, name: str = "first", **changes: Any
+) -> tuple[SearchRow, Lease]:
     """A RUNNING search and the lease that its driver holds."""
-    row = add_search(database, name)
+    row = add_search(database, name, **changes)
     with leased(database, f"search-{row.id}") as (session, lease):
         queue.advance(session, lease, SearchStatus.PREPARING, "driver started")
         queue.advance(session, lease, SearchStatus.RUNNING, "base trained")

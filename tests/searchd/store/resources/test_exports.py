@@ -9,13 +9,14 @@ from searchd.domain.errors import ConflictError, NotFoundError
 from searchd.domain.lifecycle import ExportStatus
 from searchd.domain.teacher import RegisteredTeacher
 from searchd.messages.files import STUDENT
-from searchd.spec import ExportSpec
+from searchd.spec import BaseSpec, ExportSpec
 from searchd.store import Database
-from searchd.store.models import ArtifactRow
-from searchd.store.resources import exports
+from searchd.store.models import ArtifactRow, SearchRow, WorkRow
+from searchd.store.resources import exports, removal
 from searchd.store.runs import trials
 from searchd.store.work import queue
 from tests.searchd.store.factories import (
+    NOW,
     add_teacher,
     base_proposal,
     leased,
@@ -77,6 +78,70 @@ def test_an_export_of_another_trial_is_not_found(database: Database) -> None:
         exports.get(session, second, export)
 
 
+def test_an_export_is_found_by_id_and_by_name(database: Database) -> None:
+    _, lease = start_search(database)
+    trial = run_trial(database, lease, base_proposal()).id
+    with database.write() as session:
+        export = exports.create(session, trial, ExportSpec()).id
+
+    with database.read() as session:
+        assert exports.find(session, export).id == export
+        assert exports.find(session, f"{trial}-onnx-fp32-dynamic").id == export
+    with refused(database, NotFoundError, "export 'x-none' does not exist") as session:
+        exports.find(session, "x-none")
+
+
+def test_an_export_is_deleted_unless_it_is_being_written(database: Database) -> None:
+    _, lease = start_search(database)
+    trial = run_trial(database, lease, base_proposal()).id
+    with database.write() as session:
+        export = exports.create(session, trial, ExportSpec()).id
+
+    with leased(database, f"export-{export}") as (_, driver):
+        pass
+    with refused(database, ConflictError, "is being written; wait until") as session:
+        exports.delete(session, exports.find(session, export))
+    with database.write() as session:
+        queue.requeue(session, driver, "it died", delay_s=0, now=NOW)
+        exports.delete(session, exports.find(session, export))
+
+    with database.read() as session:
+        assert exports.of_trial(session, trial) == []
+        assert session.get(WorkRow, f"export-{export}") is None
+
+
+def test_exports_are_deleted_with_their_search(database: Database) -> None:
+    search, lease = start_search(database)
+    trial = run_trial(database, lease, base_proposal()).id
+    with database.write() as session:
+        export = exports.create(session, trial, ExportSpec()).id
+
+    with database.write() as session:
+        removal.delete_rows(session, session.get_one(SearchRow, search.id))
+
+    with refused(database, NotFoundError, "does not exist") as session:
+        exports.find(session, export)
+
+
+def test_the_licence_is_that_of_the_base(database: Database) -> None:
+    named = BaseSpec(backbone="resnet18", licence=" Apache-2.0 ")
+    _, lease = start_search(database, base=named)
+    run_trial(database, lease, base_proposal())
+    trial = run_trial(database, lease, search_proposal(0), succeeded("0")).id
+
+    with database.write() as session:
+        row = exports.create(session, trial, ExportSpec())
+        assert exports.licence(session, row) == "Apache-2.0"
+
+
+def test_a_licence_that_nobody_named_is_unknown(database: Database) -> None:
+    _, lease = start_search(database)
+    trial = run_trial(database, lease, base_proposal()).id
+
+    with database.write() as session:
+        assert exports.licence(session, exports.create(session, trial, ExportSpec())) is None
+
+
 def test_the_lineage_of_a_card_names_teachers(database: Database) -> None:
     _, lease = start_search(database)
     teacher = RegisteredTeacher(teacher=add_teacher(database))
@@ -92,6 +157,7 @@ def test_the_lineage_of_a_card_names_teachers(database: Database) -> None:
         "search first, trial base: train: AP 0.250 at 96x96",
         "search first, trial 0: mutate the teacher, taught by strong: AP 0.500 at 96x96",
     ]
+    assert facts["seeds"] == [11, 0]
     assert facts["data set"] == "shapes"
     measured: Any = facts["measurements"]
     assert [(each["split"], each["resolution"], each["ap"]) for each in measured] == [
