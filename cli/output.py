@@ -1,6 +1,7 @@
 """Tables for people, JSON for programs. With JSON, stdout has nothing but the JSON document."""
 
 import contextlib
+import io
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -31,9 +32,10 @@ FormatOption = Annotated[
 
 
 @contextlib.contextmanager
-def stdout_for_results() -> Iterator[None]:
-    """Redirect stdout to stderr: mmdet prints when its data sets are imported."""
-    with contextlib.redirect_stdout(sys.stderr):
+def quiet_imports() -> Iterator[None]:
+    """Drop what is printed: imported for the first time, mmdet prints which optional data sets it
+    lacks."""
+    with contextlib.redirect_stdout(io.StringIO()):
         yield
 
 

@@ -13,7 +13,7 @@ import typer
 
 from api.client import Client
 from cli.errors import fail
-from cli.output import percent, show_json, show_rows, stdout_for_results
+from cli.output import percent, quiet_imports, show_json, show_rows
 from cli.resources.pins import TrialArgument
 from cli.service import URL, UrlOption
 from cli.tools.benchmark_plan import Row, chosen_kinds, planned
@@ -86,11 +86,11 @@ def benchmark(
     image, beside the detector in torch. What cannot run here is listed with the reason.
     """
     kinds = chosen_kinds(formats)
-    with Client(url) as client, stdout_for_results():
+    with Client(url) as client:
         plan = planned(client, trial, kinds, input_, cpus)
-        # Imported here because it imports torch, which other commands do not need.
-        from cli.tools.benchmarked import measured
-
+        with quiet_imports():
+            # Imported here because it imports torch, which other commands do not need.
+            from cli.tools.benchmarked import measured
         found = measured(client, plan, out, num_threads=cpus)
     document = {
         "trial": trial,

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from api import schemas
-from api.client import ApiError, Client
-from api.client.transport import UnreachableError
+from api.client import ApiError, Client, UnreachableError
+from cli.output import quiet_imports
 from cli.service import parse_spec
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.export_formats import FORMATS, ExportFormat, Precision, check_export
@@ -145,7 +145,8 @@ def _request(client: Client, of: Compared, kind: Kind, input_: str, cpus: int) -
 
 
 def _check_runs_here(format_: ExportFormat) -> None:
-    # Imported here because it imports torch, which other commands do not need.
-    from detection.deployment.opened import format_module
+    with quiet_imports():
+        # Imported here because it imports torch, which other commands do not need.
+        from detection.deployment.opened import format_module
 
-    format_module(format_)
+        format_module(format_)

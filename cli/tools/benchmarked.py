@@ -10,8 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from api import schemas
-from api.client import ApiError, Client
-from api.client.transport import UnreachableError
+from api.client import ApiError, Client, UnreachableError
 from cli.progress import progress
 from cli.resources.export_files import wait
 from cli.tools.benchmark_plan import TORCH, Compared, Row

@@ -14,9 +14,9 @@ from cli.output import (
     Format,
     FormatOption,
     percent,
+    quiet_imports,
     show_json,
     show_rows,
-    stdout_for_results,
 )
 from cli.progress import progress
 from cli.resources.export_files import SourceArgument, ThreadsOption, located
@@ -71,7 +71,7 @@ def evaluate(
     """
     named = dict(_pair(each) for each in classes or ())
     chosen = _split(url, dataset, split)
-    with stdout_for_results():
+    with quiet_imports():
         # Imported here because they import torch, which other commands do not need.
         from detection.data.coco import CocoSplit
         from detection.deployment import evaluated

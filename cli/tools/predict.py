@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cli.errors import fail
-from cli.output import show_rows, stdout_for_results
+from cli.output import quiet_imports, show_rows
 from cli.resources.export_files import SourceArgument, ThreadsOption, located
 from cli.service import URL, UrlOption
 from cli.tools.prediction_inputs import VIDEOS, targets, video_among
@@ -67,7 +67,7 @@ def predict(
     if video is None and every is not None:
         raise InvalidValueError("--every is for a video; leave it out for images")
     drawings = {} if video else targets(images, out)
-    with stdout_for_results():
+    with quiet_imports():
         # Imported here because they import torch, which other commands do not need.
         from cli.tools.drawn import draw_images, draw_video
         from detection.deployment.opened import open_export

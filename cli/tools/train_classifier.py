@@ -1,13 +1,16 @@
 """`searchd tools train-classifier`: the teacher of DICOD's methods."""
 
+import contextlib
 import io
+import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from cli.output import Format, FormatOption, show_json, stdout_for_results
+from cli.output import Format, FormatOption, show_json
 from cli.service import SpecFile, read_spec
 from searchd import artifacts
 from searchd.domain.errors import InvalidValueError
@@ -35,7 +38,7 @@ def train_classifier(
     """
     spec = read_spec(file, ClassifierTrainingSpec)
     _check_paths(spec)
-    with stdout_for_results():
+    with _stdout_for_results():
         card = _train_and_store(spec, folder)
     if output is Format.JSON:
         show_json(card.model_dump(mode="json"))
@@ -50,6 +53,13 @@ def _check_paths(spec: ClassifierTrainingSpec) -> None:
     folders = [f"{name}={path} is not a folder" for name, path in spec.folders if not path.is_dir()]
     if files or folders:
         raise InvalidValueError("; ".join(files + folders))
+
+
+@contextlib.contextmanager
+def _stdout_for_results() -> Iterator[None]:
+    """Redirect stdout to stderr: mmdet prints when its data sets are imported."""
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
 
 
 def _train_and_store(spec: ClassifierTrainingSpec, folder: str) -> ClassifierCard:

@@ -17,5 +17,5 @@ def copied_program(folder: Path, *, onnx_only: bool = False) -> Path:
     """Write the program that runs an exported detector into a folder; for ONNX files there is a
     shorter one."""
     program = folder / "predict.py"
-    copyfile((onnx_predict if onnx_only else predict_program).__file__, program)
+    copyfile(onnx_predict.__file__ if onnx_only else predict_program.__file__, program)
     return program
