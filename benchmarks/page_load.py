@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from playwright.sync_api import Page, sync_playwright
+import psutil
+from playwright.sync_api import CDPSession, Page, sync_playwright
 
 from benchmarks.filled_search import fill
 from cli.child_processes import Child, free_ports
@@ -48,7 +49,8 @@ def measure(num_trials: int, opens: int) -> dict[str, Any]:
     """Fill a search, open its page, and use it.
 
     Returns:
-        Milliseconds from navigation until the trials are drawn; of each opening and their median,
+        Milliseconds from navigation until the trials are drawn, of each opening, their median, and
+        the CPU time that page and API spent on the last one, by which a shared machine is judged;
         bytes and milliseconds of the request for the trials, number of requests, and the longest
         task of the page while the table is filtered and the plot is pointed at.
     """
@@ -58,32 +60,51 @@ def measure(num_trials: int, opens: int) -> dict[str, Any]:
         database = Database(url)
         fill(database, "long", num_trials)
         database.close()
-        with _served(url, Path(folder)) as address, sync_playwright() as playwright:
+        with _served(url, Path(folder)) as (address, api), sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
             try:
-                return _in_browser(browser.new_page(), f"{address}/#/searches/long", opens)
+                return _in_browser(browser.new_page(), f"{address}/#/searches/long", api, opens)
             finally:
                 browser.close()
 
 
-def _in_browser(page: Page, address: str, opens: int) -> dict[str, Any]:
+def _in_browser(page: Page, address: str, api: psutil.Process, opens: int) -> dict[str, Any]:
+    page.set_default_timeout(1000 * START_S)
+    metrics = page.context.new_cdp_session(page)
+    metrics.send("Performance.enable", {"timeDomain": "threadTicks"})
     shown = []
     for _ in range(opens):
         page.goto("about:blank")
+        before = _page_s(metrics), _api_s(api)
         page.goto(address)
         page.get_by_role("group", name="Trials").locator("tbody tr").first.wait_for()
         shown.append(float(page.evaluate(_SHOWN)))
+        spent = _page_s(metrics) - before[0], _api_s(api) - before[1]
     requests = page.evaluate("performance.getEntriesByType('resource').map((e) => e.toJSON())")
     columns = next(each for each in requests if "/columns" in each["name"])
     return {
         "shown_ms": shown,
         "median_ms": statistics.median(shown),
+        "page_cpu_ms": 1000 * spent[0],
+        "api_cpu_ms": 1000 * spent[1],
         "columns_bytes": columns["transferSize"],
         "columns_ms": columns["duration"],
         "api_requests": sum("/api/v1/" in each["name"] for each in requests),
         "longest_task_filter_ms": _longest_task(page, "filter"),
         "longest_task_hover_ms": _longest_task(page, "hover"),
     }
+
+
+def _page_s(metrics: CDPSession) -> float:
+    """Return the CPU seconds that the page's main thread has spent."""
+    found = metrics.send("Performance.getMetrics")["metrics"]
+    return float(next(each["value"] for each in found if each["name"] == "TaskDuration"))
+
+
+def _api_s(api: psutil.Process) -> float:
+    """Return the CPU seconds that the API has spent."""
+    times = api.cpu_times()
+    return float(times.user + times.system)
 
 
 def _longest_task(page: Page, what: str) -> float:
@@ -100,7 +121,7 @@ def _longest_task(page: Page, what: str) -> float:
 
 
 @contextmanager
-def _served(url: str, folder: Path) -> Iterator[str]:
+def _served(url: str, folder: Path) -> Iterator[tuple[str, psutil.Process]]:
     (port,) = free_ports(1)
     environment = {
         "PATH": os.environ["PATH"],
@@ -114,7 +135,8 @@ def _served(url: str, folder: Path) -> Iterator[str]:
     try:
         address = f"http://127.0.0.1:{port}"
         _await(address, api)
-        yield address
+        assert api.process is not None  # it was started
+        yield address, psutil.Process(api.process.pid)
     finally:
         api.stop()
 

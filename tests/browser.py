@@ -38,7 +38,9 @@ def chromium() -> Iterator[Browser]:
 
 
 @contextmanager
-def opened(browser: Browser, width: int = 1280, *, dark: bool = False) -> Iterator[Page]:
+def opened(
+    browser: Browser, width: int = 1280, height: int = 900, *, dark: bool = False
+) -> Iterator[Page]:
     """Open a tab with storage of its own, and check that the page raised no error in it."""
     problems: list[str] = []
 
@@ -47,7 +49,7 @@ def opened(browser: Browser, width: int = 1280, *, dark: bool = False) -> Iterat
             problems.append(message.text)
 
     scheme = "dark" if dark else "light"
-    viewport = {"width": width, "height": 900}
+    viewport = {"width": width, "height": height}
     context = browser.new_context(viewport=viewport, color_scheme=scheme)  # type: ignore[arg-type]
     context.set_default_timeout(WAIT_MS)
     page = context.new_page()

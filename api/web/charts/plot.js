@@ -3,6 +3,7 @@ import { html } from "htm/preact";
 import { useEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
 import { color, useScheme } from "./colors.js";
+import { tick } from "../model/numbers.js";
 
 const FONT = "12px system-ui, sans-serif";
 
@@ -32,7 +33,7 @@ export function Plot({ options, data, shape, height = 320, label, onReady, child
 export function axis(label, more = {}) {
   const quiet = color("quiet");
   const line = color("line");
-  return { label, stroke: quiet, font: FONT, labelFont: FONT, labelSize: 22, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 }, ...more };
+  return { label, stroke: quiet, font: FONT, labelFont: FONT, labelSize: 22, values: (_chart, ticks, _axis, _space, step) => ticks.map((value) => tick(value, step)), grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 }, ...more };
 }
 
 /** A range with a margin, also where all values are equal. */

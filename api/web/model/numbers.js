@@ -21,6 +21,11 @@ export function significant(value, digits = 3) {
   return Number(value.toPrecision(digits)).toLocaleString("en", { maximumSignificantDigits: digits, useGrouping: false });
 }
 
+/** A tick of an axis with as many digits as the step between ticks needs: 0.0115 where it is 0.0005. */
+export const tick = (value, step) => value.toFixed(Math.max(0, Math.ceil(-Math.log10(step) - 1e-9) + (leads25(step) ? 1 : 0)));
+
+const leads25 = (step) => Number(step.toExponential(1).slice(0, 3)) === 2.5;
+
 export const giga = (value) => (isAbsent(value) ? NONE : significant(value / 1e9));
 export const mega = (value) => (isAbsent(value) ? NONE : significant(value / 1e6));
 export const milliseconds = (value) => (isAbsent(value) ? NONE : significant(value * 1e3));

@@ -13,7 +13,7 @@ export function Report({ search }) {
   );
   if (!report) return null;
   return html`<${Card} title="What it gained">
-    <p><strong>${report.verdict}</strong></p>
+    <p class="verdict">${report.verdict}</p>
     ${report.notes.length > 0 && html`<ul class="quiet small">${report.notes.map((note) => html`<li key=${note}>${note}</li>`)}</ul>`}
     <details>
       <summary class="small">Figures and intervals</summary>

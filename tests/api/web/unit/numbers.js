@@ -1,4 +1,4 @@
-import { ago, bytes, duration, percent, points, significant } from "/model/numbers.js";
+import { ago, bytes, duration, percent, points, significant, tick } from "/model/numbers.js";
 import { equal } from "./equal.js";
 
 export function an_ap_is_shown_in_percent() {
@@ -25,4 +25,8 @@ export function sizes_and_times_have_the_unit_that_people_use() {
 export function a_time_is_told_from_now() {
   const now = Date.parse("2026-01-02T03:04:05Z");
   equal([ago("2026-01-02T03:04:00Z", now), ago("2026-01-02T02:59:05Z", now)], ["just now", "5 min ago"]);
+}
+
+export function ticks_have_the_digits_that_tell_them_apart() {
+  equal([tick(0.0115, 0.0005), tick(0.0125, 0.0025), tick(37.5, 0.5), tick(40, 10), tick(0.2, 0.1)], ["0.0115", "0.0125", "37.5", "40", "0.2"]);
 }
