@@ -1,6 +1,7 @@
 """MLflow: a real tracking server on this machine, and one that is gone."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -21,7 +22,7 @@ from tests.searchd.store import factories
 
 mlflow = pytest.importorskip("mlflow", reason="the extra mlflow is not installed")
 
-pytestmark = [pytest.mark.timeout(180), pytest.mark.filterwarnings("default")]
+pytestmark = [pytest.mark.timeout(300), pytest.mark.filterwarnings("default")]
 
 
 @pytest.fixture(scope="module")
@@ -38,23 +39,29 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     ]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            [*command, *stores], cwd=folder, stdout=log, stderr=log, env=_environment()
+            [*command, *stores],
+            cwd=folder,
+            stdout=log,
+            stderr=log,
+            env=_environment(),
+            start_new_session=True,
         )
         try:
             url = f"http://127.0.0.1:{port}"
             _await(url, process, folder / "log")
             yield url
         finally:
-            process.terminate()
-            process.wait(30)
+            os.killpg(process.pid, signal.SIGKILL)  # its workers too
+            process.wait()
 
 
 def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW")}
+    inherited = {name: value for name, value in os.environ.items() if "MLFLOW" not in name}
+    return inherited | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # many processes otherwise
 
 
 def _await(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    for _ in range(600):
+    for _ in range(1200):
         assert process.poll() is None, log.read_text()
         try:
             if httpx.get(f"{url}/health").is_success:
