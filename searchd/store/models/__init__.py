@@ -1,6 +1,7 @@
 """The tables. Statuses are changed only by `searchd.store.work.transition`."""
 
 from searchd.store.models.events import EventRow
+from searchd.store.models.fronts import FrontPointRow
 from searchd.store.models.measurements import (
     AdaptationCostRow,
     ArtifactRow,
@@ -33,6 +34,7 @@ __all__ = [
     "EventRow",
     "ExportRow",
     "FinalSplit",
+    "FrontPointRow",
     "PoolRow",
     "Role",
     "RunRow",

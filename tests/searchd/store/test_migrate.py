@@ -20,6 +20,7 @@ TABLES = {
     "evaluations",
     "events",
     "exports",
+    "front_points",
     "pools",
     "searches",
     "split_evaluations",
