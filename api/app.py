@@ -8,9 +8,11 @@ from fastapi import APIRouter, Depends, FastAPI, Security
 
 from api import problems
 from api.access_log import AccessLog
+from api.answers import Answers
 from api.auth import BEARER, WITHOUT_TOKENS, Gate, Rules
 from api.body_limit import BodyLimit
 from api.dependencies import check_json
+from api.events import Feeds
 from api.metrics import HttpMetrics, new_registry
 from api.routes import (
     datasets,
@@ -64,6 +66,8 @@ def create_app(
     app.state.rules = rules
     app.state.artifacts = artifacts
     app.state.checks = checks
+    app.state.answers = Answers()
+    app.state.feeds = Feeds(database)
     app.state.identity = {"instance": instance}
     if data_folder is not None and not rules.tokens_needed:
         app.state.identity["data_folder"] = str(data_folder.absolute())

@@ -18,6 +18,8 @@ from searchd.store.models.resources import KEY_LENGTH
 from searchd.store.paging import MAX_PAGE_SIZE
 
 MAX_EVENT = 2**31 - 1
+MAX_DOMINATED, NUM_DOMINATED = 10_000, 1000
+"""The largest number of dominated points with a front, and the number by default."""
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
@@ -128,6 +130,43 @@ XAxisQuery = Annotated[
     Query(
         description="Cost of the Pareto front: multiply-accumulates, parameters, or latency in "
         "seconds."
+    ),
+]
+NumDominated = Annotated[
+    int,
+    Query(
+        ge=0,
+        le=MAX_DOMINATED,
+        description="Largest number of dominated points in the response, spread evenly over the "
+        "trials. All of them, by pages: see pareto/dominated.",
+    ),
+]
+Every = Annotated[
+    int,
+    Query(ge=1, le=MAX_EVENT, description="10 lists every tenth trial only, 1 every trial."),
+]
+Root = Annotated[
+    str | None,
+    Query(
+        pattern=_REFERENCE,
+        max_length=ID_LENGTH,
+        description="Id of a trial: only it and the trials that descend from it. All by default.",
+    ),
+]
+Depth = Annotated[
+    int | None,
+    Query(
+        ge=0,
+        le=MAX_EVENT,
+        description="Largest number of steps below the root. No limit by default.",
+    ),
+]
+AnyPageSize = Annotated[
+    int | None,
+    Query(
+        ge=1,
+        le=MAX_PAGE_SIZE,
+        description="Largest number of items in the response. All by default.",
     ),
 ]
 YAxisQuery = Annotated[YAxis, Query(description="Accuracy of the Pareto front: AP, AP50 or AP75.")]

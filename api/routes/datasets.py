@@ -7,7 +7,7 @@ from fastapi import APIRouter, Body, Depends, Path, Query, Request, Response, st
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import Discriminator, Tag, TypeAdapter
 
-from api import data_roots, events, schemas
+from api import data_roots, schemas
 from api.auth import CallerDep, check_owner
 from api.dependencies import (
     STATUS_HELP,
@@ -23,6 +23,7 @@ from api.dependencies import (
     ValidateOnly,
     created,
 )
+from api.events import FeedsDep
 from searchd import artifacts
 from searchd.domain.errors import ConflictError, DataError, InvalidValueError, NotFoundError
 from searchd.domain.lifecycle import DatasetStatus
@@ -226,8 +227,8 @@ def draw_dataset_sample(
 
 @router.get("/{dataset}/events", response_class=EventSourceResponse)
 async def stream_dataset_events(
-    found: Found, database: DatabaseDep, last_event_id: LastEventId = 0
+    found: Found, feeds: FeedsDep, last_event_id: LastEventId = 0
 ) -> AsyncIterator[ServerSentEvent]:
     """Stream the events of the data set as server-sent events until its check has ended."""
-    async for event in events.stream(database, found.id, last_event_id):
+    async for event in feeds.stream(found.id, last_event_id):
         yield event

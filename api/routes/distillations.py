@@ -6,33 +6,41 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Response, status
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from api import data_roots, events, schemas
+from api import data_roots, schemas
+from api.answers import AnswersDep
 from api.auth import CallerDep, check_owner
 from api.dependencies import (
+    NUM_DOMINATED,
     STATUS_HELP,
     VALIDATED,
+    AnyPageSize,
     ChecksDep,
     DatabaseDep,
+    Depth,
     DistillationReference,
     IdempotencyKey,
     LastEventId,
+    NumDominated,
     PageSize,
     PageToken,
+    Root,
     RulesDep,
     ValidateOnly,
     XAxisQuery,
     YAxisQuery,
     created,
 )
+from api.events import FeedsDep
+from api.lists import Fields, Since, SinceEvent, answer, narrowed
 from api.routes.lifecycle import add_calls, add_deletion
 from api.schemas import distillations as distillation_schemas
 from api.views import distillations as distillation_views
+from api.views import fronts, lineage
 from api.views import resources as views
 from searchd.domain.lifecycle import SearchStatus, TrialStatus
 from searchd.spec import DistillationSpec
 from searchd.store.models import DistillationRow
 from searchd.store.resources import distillations
-from searchd.store.runs import trials
 from searchd.store.runs.extension import ask_to_extend
 
 router = APIRouter(prefix="/distillations", tags=["distillations"])
@@ -79,14 +87,23 @@ def create_distillation(
 def list_distillations(
     database: DatabaseDep,
     status: Annotated[SearchStatus | None, Query(description=STATUS_HELP)] = None,
+    fields: Fields = None,
+    since: Since = None,
     page_size: PageSize = 50,
     page_token: PageToken = None,
-) -> object:
+) -> Response:
     """List distillations, newest first."""
+    schema = narrowed(distillation_schemas.Distillation, fields)
     with database.read() as session:
-        return distillations.page(
-            session, status=status, page_size=page_size, page_token=page_token
+        page = distillations.page(
+            session,
+            status=status,
+            since=since,
+            page_size=page_size,
+            page_token=page_token,
+            parts=list(schema.model_fields),
         )
+        return answer(page, schema)
 
 
 @router.get("/{distillation}")
@@ -122,49 +139,73 @@ def extend_distillation(
         return distillation_views.distillation(session, row)
 
 
-@router.get("/{distillation}/trials")
+@router.get("/{distillation}/trials", response_model=schemas.Page[schemas.Trial])
 def list_distillation_trials(
-    found: Found,
+    distillation: DistillationReference,
     database: DatabaseDep,
     status: Annotated[TrialStatus | None, Query(description=STATUS_HELP)] = None,
+    fields: Fields = None,
+    since: SinceEvent = None,
     page_size: PageSize = 100,
     page_token: PageToken = None,
-) -> schemas.Page[schemas.Trial]:
+) -> Response:
     """List the trials of the distillation in the order they were proposed: the given student, which
     is the trial named base, and the stages."""
+    schema = narrowed(schemas.Trial, fields)
     with database.read() as session:
-        page = trials.page(
-            session, found.id, status=status, page_size=page_size, page_token=page_token
+        page = views.listed_trials(
+            session,
+            distillations.key(session, distillation).id,
+            schema,
+            status=status,
+            since=since,
+            page_size=page_size,
+            page_token=page_token,
         )
-        items = [views.trial(row) for row in page.items]
-    return schemas.Page(items=items, next_page_token=page.next_page_token)
+        return answer(page, schema)
 
 
 @router.get("/{distillation}/lineage")
-def get_distillation_lineage(found: Found, database: DatabaseDep) -> schemas.Lineage:
+def get_distillation_lineage(
+    found: Found,
+    database: DatabaseDep,
+    root: Root = None,
+    depth: Depth = None,
+    page_size: AnyPageSize = None,
+    page_token: PageToken = None,
+) -> schemas.Lineage:
     """Return the lineage tree: the parent of each stage, and what the stage gained. If the student
     comes from another run, the parent of the base is the trial of that run."""
     with database.read() as session:
-        return views.lineage(session, [found])
+        return lineage.lineage(
+            session, [found], root=root, depth=depth, page_size=page_size, page_token=page_token
+        )
 
 
-@router.get("/{distillation}/pareto")
+@router.get("/{distillation}/pareto", response_model=schemas.Pareto)
 def get_distillation_pareto(
-    found: Found,
+    distillation: DistillationReference,
     database: DatabaseDep,
+    answers: AnswersDep,
     x: XAxisQuery = "macs",
     y: YAxisQuery = "ap",
-) -> schemas.Pareto:
-    """Return the Pareto front over the student after every stage at every resolution."""
+    dominated: NumDominated = NUM_DOMINATED,
+) -> Response:
+    """Return the Pareto front over the student after every stage at every resolution, with a sample
+    of the points that it dominates."""
     with database.read() as session:
-        return views.pareto(session, [found], x, y)
+        runs = [distillations.key(session, distillation)]
+        return answers.of(
+            ("pareto", x, y, dominated, *runs),
+            lambda: fronts.pareto(session, runs, x, y, num_dominated=dominated),
+        )
 
 
 @router.get("/{distillation}/events", response_class=EventSourceResponse)
 async def stream_distillation_events(
-    found: Found, database: DatabaseDep, last_event_id: LastEventId = 0
+    found: Found, feeds: FeedsDep, last_event_id: LastEventId = 0
 ) -> AsyncIterator[ServerSentEvent]:
     """Stream the events of the distillation and its trials as server-sent events until it has
     ended."""
-    async for event in events.stream(database, found.id, last_event_id):
+    async for event in feeds.stream(found.id, last_event_id):
         yield event

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Query, Response, status
 from fastapi.responses import StreamingResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from api import data_roots, downloads, events, new_pools, schemas
+from api import data_roots, downloads, new_pools, schemas
 from api.auth import CallerDep
 from api.dependencies import (
     STATUS_HELP,
@@ -23,6 +23,7 @@ from api.dependencies import (
     ValidateOnly,
     created,
 )
+from api.events import FeedsDep
 from api.routes.lifecycle import add_calls, add_deletion
 from api.views import resources as views
 from searchd.domain.errors import ConflictError
@@ -110,8 +111,8 @@ add_deletion(router, "pool", "pools", pools.get)
 
 @router.get("/{pool}/events", response_class=EventSourceResponse)
 async def stream_pool_events(
-    found: Found, database: DatabaseDep, last_event_id: LastEventId = 0
+    found: Found, feeds: FeedsDep, last_event_id: LastEventId = 0
 ) -> AsyncIterator[ServerSentEvent]:
     """Stream the events of the pool as server-sent events until its training has ended."""
-    async for event in events.stream(database, found.id, last_event_id):
+    async for event in feeds.stream(found.id, last_event_id):
         yield event

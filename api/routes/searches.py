@@ -5,20 +5,26 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response, status
 from fastapi.sse import EventSourceResponse, ServerSentEvent
-from sqlalchemy.orm import Session
 
-from api import data_roots, events, schemas
+from api import data_roots, schemas
+from api.answers import AnswersDep
 from api.auth import CallerDep, check_owner
 from api.dependencies import (
     MAX_EVENT,
+    NUM_DOMINATED,
     STATUS_HELP,
     VALIDATED,
+    AnyPageSize,
     ChecksDep,
     DatabaseDep,
+    Depth,
+    Every,
     IdempotencyKey,
     LastEventId,
+    NumDominated,
     PageSize,
     PageToken,
+    Root,
     RulesDep,
     SearchReference,
     ValidateOnly,
@@ -26,16 +32,17 @@ from api.dependencies import (
     YAxisQuery,
     created,
 )
+from api.events import FeedsDep
+from api.lists import Fields, Since, SinceEvent, answer, narrowed
 from api.routes.lifecycle import add_calls, add_deletion
 from api.schemas.columns import SearchInColumns
 from api.schemas.reports import Report
-from api.views import columns, reports
+from api.views import columns, fronts, lineage, reports
 from api.views import resources as views
 from searchd.domain.lifecycle import SearchStatus, TrialStatus
 from searchd.spec import SearchSpec
-from searchd.store.models import RunRow, SearchRow
+from searchd.store.models import SearchRow
 from searchd.store.resources import distillations, searches
-from searchd.store.runs import trials
 from searchd.store.runs.extension import ask_to_extend
 
 router = APIRouter(prefix="/searches", tags=["searches"])
@@ -51,7 +58,7 @@ Descendants = Annotated[
     bool,
     Query(description="Whether to include distillations that continue from this search's trials."),
 ]
-SinceEvent = Annotated[
+SinceColumns = Annotated[
     int,
     Query(
         ge=0,
@@ -92,12 +99,23 @@ def create_search(
 def list_searches(
     database: DatabaseDep,
     status: Annotated[SearchStatus | None, Query(description=STATUS_HELP)] = None,
+    fields: Fields = None,
+    since: Since = None,
     page_size: PageSize = 50,
     page_token: PageToken = None,
-) -> object:
+) -> Response:
     """List searches, newest first."""
+    schema = narrowed(schemas.Search, fields)
     with database.read() as session:
-        return searches.page(session, status=status, page_size=page_size, page_token=page_token)
+        page = searches.page(
+            session,
+            status=status,
+            since=since,
+            page_size=page_size,
+            page_token=page_token,
+            parts=list(schema.model_fields),
+        )
+        return answer(page, schema)
 
 
 @router.get("/{search}")
@@ -124,26 +142,34 @@ def extend_search(
         return views.search(session, row)
 
 
-@router.get("/{search}/trials")
+@router.get("/{search}/trials", response_model=schemas.Page[schemas.Trial])
 def list_trials(
-    found: Found,
+    search: SearchReference,
     database: DatabaseDep,
     status: Annotated[TrialStatus | None, Query(description=STATUS_HELP)] = None,
+    fields: Fields = None,
+    since: SinceEvent = None,
     page_size: PageSize = 100,
     page_token: PageToken = None,
-) -> schemas.Page[schemas.Trial]:
+) -> Response:
     """List the trials of the search in the order they were proposed: base, search trials,
     controls."""
+    schema = narrowed(schemas.Trial, fields)
     with database.read() as session:
-        page = trials.page(
-            session, found.id, status=status, page_size=page_size, page_token=page_token
+        page = views.listed_trials(
+            session,
+            searches.key(session, search).id,
+            schema,
+            status=status,
+            since=since,
+            page_size=page_size,
+            page_token=page_token,
         )
-        items = [views.trial(row) for row in page.items]
-    return schemas.Page(items=items, next_page_token=page.next_page_token)
+        return answer(page, schema)
 
 
 @router.get("/{search}/columns")
-def get_columns(found: Found, database: DatabaseDep, since: SinceEvent = 0) -> SearchInColumns:
+def get_columns(found: Found, database: DatabaseDep, since: SinceColumns = 0) -> SearchInColumns:
     """Return all trials of the search in columns, for plots and large tables: one request for ten
     thousand trials. With `since`, only those with an event after it, and those that run."""
     with database.read() as session:
@@ -152,25 +178,62 @@ def get_columns(found: Found, database: DatabaseDep, since: SinceEvent = 0) -> S
 
 @router.get("/{search}/lineage")
 def get_lineage(
-    found: Found, database: DatabaseDep, descendants: Descendants = True
-) -> schemas.Lineage:
-    """Return the lineage tree: the parent of each trial, its edit, and what the edit gained."""
-    with database.read() as session:
-        return views.lineage(session, _family(session, found, descendants))
-
-
-@router.get("/{search}/pareto")
-def get_pareto(
     found: Found,
     database: DatabaseDep,
+    descendants: Descendants = True,
+    root: Root = None,
+    depth: Depth = None,
+    page_size: AnyPageSize = None,
+    page_token: PageToken = None,
+) -> schemas.Lineage:
+    """Return the lineage tree: the parent of each trial, its edit, and what the edit gained. A
+    large tree is read by pages, or by subtrees."""
+    with database.read() as session:
+        runs = [found, *(distillations.descended(session, found.id) if descendants else ())]
+        return lineage.lineage(
+            session, runs, root=root, depth=depth, page_size=page_size, page_token=page_token
+        )
+
+
+@router.get("/{search}/pareto", response_model=schemas.Pareto)
+def get_pareto(
+    search: SearchReference,
+    database: DatabaseDep,
+    answers: AnswersDep,
     x: XAxisQuery = "macs",
     y: YAxisQuery = "ap",
     descendants: Descendants = True,
-) -> schemas.Pareto:
+    dominated: NumDominated = NUM_DOMINATED,
+) -> Response:
     """Return the Pareto front over all trained detectors at all resolutions, base and controls
-    included."""
+    included, with a sample of the detectors that it dominates."""
     with database.read() as session:
-        return views.pareto(session, _family(session, found, descendants), x, y)
+        runs = [searches.key(session, search)]
+        if descendants:
+            runs += distillations.keys_of_descended(session, runs[0].id)
+        return answers.of(
+            ("pareto", x, y, dominated, *runs),
+            lambda: fronts.pareto(session, runs, x, y, num_dominated=dominated),
+        )
+
+
+@router.get("/{search}/pareto/dominated")
+def list_dominated(
+    search: SearchReference,
+    database: DatabaseDep,
+    x: XAxisQuery = "macs",
+    y: YAxisQuery = "ap",
+    every: Every = 1,
+    page_size: PageSize = 100,
+    page_token: PageToken = None,
+) -> schemas.Page[schemas.Point]:
+    """List the detectors of the search that its Pareto front dominates, in the order in which their
+    trials ended. A page has those of at most `page_size` trials, at all resolutions."""
+    with database.read() as session:
+        run = searches.key(session, search)
+        return fronts.dominated(
+            session, run, x, y, every=every, page_size=page_size, page_token=page_token
+        )
 
 
 @router.get("/{search}/report")
@@ -183,12 +246,8 @@ def get_report(found: Found, database: DatabaseDep) -> Report:
 
 @router.get("/{search}/events", response_class=EventSourceResponse)
 async def stream_search_events(
-    found: Found, database: DatabaseDep, last_event_id: LastEventId = 0
+    found: Found, feeds: FeedsDep, last_event_id: LastEventId = 0
 ) -> AsyncIterator[ServerSentEvent]:
     """Stream the events of the search and its trials as server-sent events until it has ended."""
-    async for event in events.stream(database, found.id, last_event_id):
+    async for event in feeds.stream(found.id, last_event_id):
         yield event
-
-
-def _family(session: Session, search: SearchRow, descendants: bool) -> list[RunRow]:
-    return [search, *(distillations.descended(session, search.id) if descendants else ())]

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Response, status
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from api import events, schemas
+from api import schemas
 from api.auth import CallerDep
 from api.data_roots import check_teacher
 from api.dependencies import (
@@ -23,6 +23,7 @@ from api.dependencies import (
     ValidateOnly,
     created,
 )
+from api.events import FeedsDep
 from api.routes.lifecycle import add_calls, add_deletion
 from api.views import resources as views
 from searchd.domain.lifecycle import TeacherStatus
@@ -95,8 +96,8 @@ add_deletion(router, "teacher", "teachers", teachers.get)
 
 @router.get("/{teacher}/events", response_class=EventSourceResponse)
 async def stream_teacher_events(
-    found: Found, database: DatabaseDep, last_event_id: LastEventId = 0
+    found: Found, feeds: FeedsDep, last_event_id: LastEventId = 0
 ) -> AsyncIterator[ServerSentEvent]:
     """Stream the events of the teacher as server-sent events until it is ready or has failed."""
-    async for event in events.stream(database, found.id, last_event_id):
+    async for event in feeds.stream(found.id, last_event_id):
         yield event

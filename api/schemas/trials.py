@@ -118,6 +118,8 @@ class LineageTrial(Schema):
     within_noise: bool
     """Whether the gain is below two standard deviations of the noise; false if the search does not
     measure its noise."""
+    num_children: int = 0
+    """Number of trials that start from the student of this one."""
 
 
 class Lineage(Schema):
@@ -126,6 +128,8 @@ class Lineage(Schema):
 
     trials: list[LineageTrial]
     """Trials of the lineage tree, parents before children."""
+    next_page_token: str | None = None
+    """Value of the parameter `page_token` that returns the next page; null on the last page."""
 
 
 class SplitAp(Schema):
@@ -182,7 +186,8 @@ class Pareto(Schema):
     front: list[Point]
     """Points of the Pareto front, by ascending cost."""
     dominated: list[Point]
-    """All other points, in the order in which the trials ended, those of distillations last."""
+    """Other points, in the order in which the trials ended, those of distillations last: all of
+    them, or as many as requested, spread evenly over the trials."""
 
 
 class Detector(Schema):

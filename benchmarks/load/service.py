@@ -154,14 +154,19 @@ def processes(url: str, folder: Path) -> Iterator[tuple[str, list[Child]]]:
         for child in children:
             child.start()
         address = f"http://127.0.0.1:{port}"
-        _await(address, children[0])
+        await_ready(address, children[0])
         yield address, children
     finally:
         for child in children:
             child.stop()
 
 
-def _await(address: str, api: Child) -> None:
+def await_ready(address: str, api: Child) -> None:
+    """Wait until the API answers.
+
+    Raises:
+        RuntimeError: It has ended, or is not ready in time.
+    """
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline and api.exit_code is None:
         try:

@@ -42,9 +42,10 @@ from searchd.messages.tasks import (
     threads_of,
 )
 from searchd.search import teacher_order
-from searchd.search.ask_tell import AskTell
+from searchd.search.growing_history import History
 from searchd.search.order_results import OrderResults, order_results
 from searchd.search.strategies import progressive_distillation
+from searchd.search.strategies.base import Strategy
 from searchd.search.strategies.progressive_distillation import Progressive, end_of
 from searchd.settings import Settings
 from searchd.spec import SUBNET, DatasetSpec, DistillationSpec
@@ -58,10 +59,9 @@ log = logging.getLogger(__name__)
 Costs = dict[str, dict[str, float]]
 
 
-def needs_plan(ask_tell: AskTell) -> bool:
+def needs_plan(strategy: Strategy, history: History) -> bool:
     """Return whether the student of a distillation is ready and its teachers are not chosen yet."""
-    strategy = ask_tell.strategy
-    return ask_tell.has_base and isinstance(strategy, Progressive) and strategy.plan is None
+    return history.has_base and isinstance(strategy, Progressive) and strategy.plan is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,8 +194,8 @@ def compare_orders(ledger: Ledger) -> None:
         row.name: next(e.ap for e in row.evaluations if e.resolution == resolution)
         for row in ledger.scored()
     }
-    proposals = ledger.ask_tell().proposals
-    ledger.write(queue.record_once, "verdict", verdict(plan, spec, proposals, aps, resolution))
+    messages = verdict(plan, spec, ledger.history.proposals, aps, resolution)
+    ledger.write(queue.record_once, "verdict", messages)
 
 
 def verdict(

@@ -15,7 +15,6 @@ from searchd.driver.cluster import resolve
 from searchd.driver.ledger import Ledger
 from searchd.messages.files import STUDENT
 from searchd.messages.tasks import LatencyTask, MeasuredDetector, device_of, threads_of
-from searchd.search.confirmation import judge
 from searchd.search.finishing import answer
 from searchd.search.pareto import pareto_front
 from searchd.settings import Settings
@@ -51,8 +50,7 @@ def measure_latencies(ledger: Ledger, settings: Settings) -> None:
 def best_name(ledger: Ledger) -> str | None:
     """Return the name of the best detector, finished if finishing has made it better; None if no
     search trial was accepted."""
-    ask_tell = ledger.ask_tell()
-    best = answer(judge(ask_tell.completions, confirm=ask_tell.strategy.confirm).accepted)
+    best = answer(ledger.history.accepted)
     return None if best is None else best.proposal.name
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Concatenate, ParamSpec, TypeVar
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from searchd import artifacts
@@ -26,19 +27,26 @@ from searchd.driver.trial_tasks import early_stopping_rule, make_task
 from searchd.messages.files import REPORT_FILE, STOP_FILE
 from searchd.messages.reports import REPORT, Progress, Report
 from searchd.messages.tasks import TrialTask
-from searchd.search.ask_tell import AskTell, Completion
+from searchd.search.growing_history import History
+from searchd.search.history import Completion
 from searchd.search.strategies.base import Strategy
+from searchd.search.strategies.progressive_distillation import Progressive
 from searchd.settings import Settings
 from searchd.spec import SearchSpec
 from searchd.store import Database, Lease
 from searchd.store.models import PoolRow, RunRow, TrialRow
 from searchd.store.runs import completions, reports, teacher_aps, trials
+from searchd.store.runs.fronts import FrontKeeper
 from searchd.store.runs.incumbents import tell_new_incumbent
 from searchd.store.runs.pool_extension import extend_weak_pool
 from searchd.store.work import queue
 from searchd.store.work.lease import hold
 
 log = logging.getLogger(__name__)
+
+_CHANGING = select(RunRow.budget, RunRow.plan, RunRow.teacher_aps)
+"""What of a run may change while its driver runs, besides its status."""
+_STARTED_AT = select(RunRow.started_at)
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -69,6 +77,7 @@ class Ledger:
         watch: Callable[[], float] = time.monotonic,
     ) -> None:
         self._watch = watch
+        self._history: History | None = None
         self._noted_at: dict[str, float] = {}
         """watch() when the time of a trial in a worker was last recorded, by the trial's name."""
         self.data_error = ""
@@ -80,6 +89,7 @@ class Ledger:
         with database.read() as session:
             self.run = load_run(session, queue.get(session, lease.work_id).resource_id)
         self.run_id = self.run.id
+        self._fronts = FrontKeeper(self.run_id)
         self.spec = self.run.spec
         self.dataset = self.run.dataset
 
@@ -166,12 +176,16 @@ class Ledger:
         row = self.read(Session.get_one, PoolRow, self.run.pool_id)
         return row.status, row.status_reason
 
-    def ask_tell(self) -> AskTell:
-        """Return the strategy with everything proposed and completed so far."""
-        with self._database.read() as session:
-            run = session.get_one(RunRow, self.run_id)
-            proposals = trials.proposals(session, self.run_id)
-            return AskTell(self._strategy(session), proposals, completions.of_run(session, run))
+    @property
+    def history(self) -> History:
+        """Everything proposed and completed so far. It is read from the database once, and then
+        extended by what this driver writes: only the holder of the lease proposes and ends
+        trials."""
+        if self._history is None:
+            with self._database.read() as session:
+                run = session.get_one(RunRow, self.run_id)
+                self._history = completions.history(session, run)
+        return self._history
 
     def strategy(self) -> Strategy:
         """Return the strategy with the present plan and budget. A user may change the budget at any
@@ -216,27 +230,24 @@ class Ledger:
 
     def propose(self, proposal: Proposal) -> None:
         """Record a proposal, before a worker gets it."""
+        history = self.history
         with self._database.write() as session:
             trials.add(session, self._lease, proposal)
-            run = session.get_one(RunRow, self.run_id)
-            accepted = completions.judged(session, run).accepted
-            remark = remark_on_teacher(self._strategy(session), proposal, accepted)
+            remark = remark_on_teacher(self._strategy(session), proposal, history.accepted)
             if remark is not None:
                 key = f"teacher:{proposal.name}"
                 queue.record_once(session, self._lease, key, [remark])
+        self._history = history.proposing(proposal)
 
     def task(self, proposal: Proposal) -> TrialTask:
         """Return the task of the next attempt at a proposed trial."""
         with self._database.read() as session:
-            task = make_task(
-                session,
-                self.run,
-                self._settings,
-                proposal,
-                session.get_one(RunRow, self.run_id).plan,
-            )
-            rule = early_stopping_rule(session, self.run, self._strategy(session), proposal)
-            return task.model_copy(update={"early_stopping": rule})
+            strategy = self._strategy(session)
+            plan = strategy.plan if isinstance(strategy, Progressive) else None
+            task = make_task(session, self.run, self._settings, proposal, plan)
+            seen = self.history.seen_by(proposal.name)
+            rule = early_stopping_rule(session, self.run, strategy, proposal, seen)
+        return task.model_copy(update={"early_stopping": rule})
 
     def start(self, task: TrialTask) -> None:
         """Record that a worker has started an attempt."""
@@ -262,22 +273,27 @@ class Ledger:
             return None
         if final.cause is FailureCause.DATA_ERROR:
             self.data_error = f"trial {final.trial}: {final.reason}"
+        history = self.history
         with self._database.write() as session:
             self._note_time(session, report.trial)
             scores = scores_of(session, self.run, final)
-            trial = session.get_one(TrialRow, self._trial_id(report.trial))
-            is_news = trial.completion is None
-            row = reports.record(session, self._lease, final, scores)
+            row = reports.record(session, self._lease, final, scores, fronts=self._fronts)
             if row.completion is None:
                 return None
-            run = session.get_one(RunRow, self.run_id)
-            completion = completions.of_trial(trials.get(session, row.id), run.started_at)
-            earlier = completions.of_run(session, run)
-            remarks = remarks_on(completion, earlier, self.spec)
+            started_at = session.scalar(_STARTED_AT.where(RunRow.id == self.run_id))
+            stored = trials.with_evaluations(session, row.id)
+            completion = completions.of_trial(stored, started_at)
+            if completion.sequence < len(history.completions):  # it was recorded before
+                return completion
+            before, history = history, history.after(completion)
+            remarks = remarks_on(completion, history.ended, self.spec)
             queue.record_once(session, self._lease, f"remarks:{row.name}", remarks)
-            if is_news:
-                tell_new_incumbent(session, run, earlier)
-            return completion
+            if isinstance(self.spec, SearchSpec):
+                run = session.get_one(RunRow, self.run_id)
+                tell_new_incumbent(session, run, before.accepted, history.accepted)
+        self._history = history
+        self._fronts.keep()
+        return completion
 
     def worker_lost(self, name: str, reason: str) -> Completion | None:
         """Record that a worker ended without sending a report.
@@ -309,7 +325,7 @@ class Ledger:
             return [trials.get(session, row.id) for row in rows]
 
     def _strategy(self, session: Session) -> Strategy:
-        row = session.get_one(RunRow, self.run_id, populate_existing=True)
+        row = session.execute(_CHANGING.where(RunRow.id == self.run_id)).one()
         spec = self.spec
         if isinstance(spec, SearchSpec) and row.budget is not None:
             spec = spec.model_copy(update={"budget": row.budget})

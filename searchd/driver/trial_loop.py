@@ -52,14 +52,13 @@ def _run(
         ledger.write(queue.advance, SearchStatus.PREPARING, "its driver has started")
     connect(settings)
     again = ledger.recover()
-    ask_tell = ledger.ask_tell()
     log.info(
         "run %s: %d trials proposed, %d ended, %d to be run again",
-        *(ledger.run_id, len(ask_tell.proposals), len(ask_tell.completions), len(again)),
+        *(ledger.run_id, len(ledger.history.proposals), len(ledger.history.completions)),
+        len(again),
     )
     while not stopping.is_set():
         scheduler = TrialScheduler(
-            ask_tell,
             ledger,
             again=again,
             is_stopping=lambda: stopping.is_set() or bool(ledger.data_error),
@@ -76,10 +75,9 @@ def _run(
             ledger.write(queue.finish, SearchStatus.FAILED, reason)
             return SearchStatus.FAILED, reason
         end = _end(scheduler.finished, ledger)
-        if end is None and needs_plan(ask_tell) and ledger.pool()[0] is PoolStatus.READY:
+        if end is None and _waits_for_plan(scheduler, ledger):
             failure = make_plan(ledger, settings, stopping)
             end = None if failure is None else (SearchStatus.FAILED, failure)
-            ask_tell = ledger.ask_tell()
         if end is not None:
             if end[0] is SearchStatus.SUCCEEDED:
                 compare_orders(ledger)
@@ -87,11 +85,16 @@ def _run(
                 measure_on_splits(ledger, settings, stopping)
                 if stopping.is_set():
                     return None
-            if ledger.finish(*end, under=ask_tell.strategy):
+            if ledger.finish(*end, under=scheduler.strategy):
                 return end
         again = []
         stopping.wait(_POOL_POLL_S)
     return None
+
+
+def _waits_for_plan(scheduler: TrialScheduler, ledger: Ledger) -> bool:
+    needed = needs_plan(scheduler.strategy, ledger.history)
+    return needed and ledger.pool()[0] is PoolStatus.READY
 
 
 class _PoolGate:

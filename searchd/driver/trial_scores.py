@@ -1,7 +1,5 @@
 """The scores of a reported student, and remarks on them for users."""
 
-from collections.abc import Sequence
-
 from sqlalchemy.orm import Session
 
 from searchd.domain.errors import InvalidValueError
@@ -11,9 +9,11 @@ from searchd.domain.trial import BASE_NAME, Outcome, Proposal, TrialRole
 from searchd.driver.run import Run
 from searchd.messages.reports import Report
 from searchd.search.better_teachers import no_better_teacher
+from searchd.search.completions import Completions
 from searchd.search.confirmation import confirmation_note
 from searchd.search.finishing import failures
-from searchd.search.history import Completion, completion_of
+from searchd.search.growing_history import Ended
+from searchd.search.history import Completion
 from searchd.search.noise import noise_warning
 from searchd.search.strategies.base import Strategy
 from searchd.search.strategies.pair_steps import PairSteps
@@ -59,31 +59,31 @@ def base_macs_of(session: Session, run: Run) -> float | None:
     """
     if run.origin_id is not None:
         return trials.ancestors(session, run.origin_id)[0].base_macs
-    return trials.get(session, trials.trial_id(run.id, BASE_NAME)).base_macs
+    return trials.base_macs(session, trials.trial_id(run.id, BASE_NAME))
 
 
 def remarks_on(
-    completion: Completion, completions: Sequence[Completion], spec: SearchSpec | DistillationSpec
+    completion: Completion, ended: Ended, spec: SearchSpec | DistillationSpec
 ) -> list[str]:
     """Return what users should know about a trial that has just ended, as sentences.
 
     Args:
-        completion: The trial's, the last of `completions`.
-        completions: All completions of the run.
+        completion: The trial's, the last one of `ended`.
+        ended: Everything that has ended in the run.
         spec: The run's spec.
     """
     remarks = [f"finishing: {text}" for text in failures([completion])]
-    doubtful = noise_warning(completion, completions)
+    doubtful = noise_warning(completion, ended.completions)
     if doubtful is not None:
         remarks.append(f"within noise: {doubtful}")
     confirmed = None
     if isinstance(spec, SearchSpec) and spec.confirm:
-        confirmed = confirmation_note(completion, completions)
+        confirmed = confirmation_note(completion, ended.judged)
     return remarks if confirmed is None else [*remarks, f"confirmation: {confirmed}"]
 
 
 def remark_on_teacher(
-    strategy: Strategy, proposal: Proposal, completions: Sequence[Completion]
+    strategy: Strategy, proposal: Proposal, completions: Completions
 ) -> str | None:
     """Return what users should know about the teacher of a search trial that is proposed, as a
     sentence; None if a measured teacher is better than the student, or nothing is known.
@@ -95,7 +95,7 @@ def remark_on_teacher(
     """
     if not isinstance(strategy, PairSteps) or proposal.role is not TrialRole.SEARCH:
         return None
-    parent = completion_of(proposal.parent or "", completions)
+    parent = completions.find(proposal.parent or "")
     if parent is None:
         return None
     comparison = strategy.compare_teachers(completions, parent)

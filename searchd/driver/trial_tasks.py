@@ -30,6 +30,7 @@ from searchd.messages.tasks import (
     threads_of,
 )
 from searchd.search.early_stopping import abandon_below
+from searchd.search.growing_history import Ended
 from searchd.search.strategies.base import Strategy
 from searchd.search.strategies.joint_detnas import JointDetNas
 from searchd.settings import Settings
@@ -42,9 +43,9 @@ from searchd.spec import (
     TrainingSpec,
     finishing_training,
 )
-from searchd.store.models import RunRow, TrialRow
+from searchd.store.models import TrialRow
 from searchd.store.resources import pools, teachers
-from searchd.store.runs import completions, trials
+from searchd.store.runs import trials
 
 NO_METHODS = MethodsSpec(methods=())
 
@@ -57,7 +58,7 @@ def make_task(
     Raises:
         ConflictError: Its parent has no student, or its pool or teacher is not ready.
     """
-    row = trials.get(session, trials.trial_id(run.id, proposal.name))
+    row = session.get_one(TrialRow, trials.trial_id(run.id, proposal.name))
     attempt = row.attempt + 1
     is_base = proposal.role is TrialRole.BASE
     taught_by = () if proposal.teacher is None else teachers_of(proposal.teacher)
@@ -244,17 +245,23 @@ def handed_on(
 
 
 def early_stopping_rule(
-    session: Session, run: Run, strategy: Strategy, proposal: Proposal
+    session: Session, run: Run, strategy: Strategy, proposal: Proposal, seen: Ended | None
 ) -> EarlyStoppingRule | None:
     """Return the rule that may stop a trial after its first epoch. None for trials of another role
-    or strategy."""
+    or strategy.
+
+    Args:
+        session: A reading session.
+        run: The run of the trial.
+        strategy: Its strategy.
+        proposal: The trial.
+        seen: What had ended when the trial was proposed; None if it is not in flight.
+    """
     if not isinstance(strategy, JointDetNas) or not strategy.abandon:
         return None
     if proposal.role is not TrialRole.SEARCH:
         return None
     base_macs = base_macs_of(session, run)
     assert base_macs is not None  # search trials come after the base
-    found = completions.of_run(session, session.get_one(RunRow, run.id))
-    return EarlyStoppingRule(
-        base_macs=base_macs, abandon_below=abandon_below(strategy, proposal, found)
-    )
+    below = None if seen is None else abandon_below(strategy, proposal, seen)
+    return EarlyStoppingRule(base_macs=base_macs, abandon_below=below)

@@ -22,7 +22,7 @@ from searchd.domain.trial import Proposal
 from searchd.driver.ledger import Ledger
 from searchd.messages.reports import PROGRESS, REPORT, Progress, Report
 from searchd.messages.tasks import TrialTask
-from searchd.search.ask_tell import AskTell, Completion, Finished
+from searchd.search.ask_tell import Completion, Finished, decide
 from searchd.spec import ResourcesSpec
 
 log = logging.getLogger(__name__)
@@ -58,8 +58,7 @@ class TrialScheduler:
     """Decides what Tune runs next, and records what Tune receives. Not thread-safe.
 
     Args:
-        ask_tell: The strategy with its history, up to date with the ledger.
-        ledger: Records everything.
+        ledger: Has the history, and records everything.
         again: Trials that were proposed earlier and must still run; they come first.
         is_stopping: Returns whether the user asked to pause or cancel the run.
         may_search: Called once the base is trained; returns whether trials with teachers may start.
@@ -67,12 +66,12 @@ class TrialScheduler:
         clock: A monotonic clock, in seconds.
 
     Attributes:
+        strategy: The strategy of the latest decision.
         finished: The strategy's last decision, once it proposes nothing more.
     """
 
     def __init__(
         self,
-        ask_tell: AskTell,
         ledger: Ledger,
         *,
         again: Iterable[Proposal],
@@ -81,8 +80,8 @@ class TrialScheduler:
         observer: Observer | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.strategy = ledger.strategy()
         self.finished: Finished | None = None
-        self._ask_tell = ask_tell
         self._ledger = ledger
         self._again = deque(again)
         self._is_stopping = is_stopping
@@ -151,10 +150,10 @@ class TrialScheduler:
     def _next_proposal(self) -> Proposal | None:
         if self._again:
             return self._again.popleft()
-        if self._ask_tell.has_base and not self._may_search():
+        if self._ledger.history.has_base and not self._may_search():
             return None
-        self._ask_tell.strategy = self._ledger.strategy()
-        decision = self._ask_tell.ask()
+        self.strategy = self._ledger.strategy()
+        decision = decide(self.strategy, self._ledger.history)
         if isinstance(decision, Proposal):
             self._ledger.propose(decision)
             return decision
@@ -164,7 +163,6 @@ class TrialScheduler:
 
     def _take_in(self, proposal: Proposal, completion: Completion | None) -> None:
         if completion is not None:
-            self._ask_tell.tell(completion)
             if self._observer is not None:
                 self._observer.ended()
         elif not self._is_stopping():

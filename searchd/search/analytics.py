@@ -3,6 +3,7 @@
 Pure functions over scored trials in the order in which they ended, the base first.
 """
 
+from bisect import bisect_left
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
@@ -227,16 +228,43 @@ def hypervolumes(trials: Sequence[ScoredTrial]) -> list[float]:
     to 1. So values of one search can be compared with each other, but not those of two searches.
     """
     worst = max((point.macs for trial in trials for point in trial.points), default=0.0)
-    return [_dominated(front(trials[:count]), worst) for count in range(1, len(trials) + 1)]
+    steps, found = _Steps(worst), []
+    for trial in trials:
+        for point in trial.points:
+            steps.add(point.macs, point.ap)
+        found.append(steps.area / worst if worst else 0.0)
+    return found
 
 
-def _dominated(points: Sequence[FrontPoint], worst: float) -> float:
-    """Return the area below the front's steps, up to `worst` MACs, as a share of the plane."""
-    ends = [*(each.point.macs for each in points[1:]), worst]
-    area = sum(
-        (end - each.point.macs) * each.point.ap for each, end in zip(points, ends, strict=True)
-    )
-    return area / worst
+class _Steps:
+    """The best AP up to each number of MACs, and the area below it. Adding n points takes
+    O(n log n): each step is added once and removed at most once.
+
+    Args:
+        worst: MACs at which the area ends; no point has more.
+    """
+
+    def __init__(self, worst: float) -> None:
+        self.area = 0.0
+        self._worst = worst
+        self._macs: list[float] = []
+        self._aps: list[float] = []
+
+    def add(self, macs: float, ap: float) -> None:
+        """Add a point."""
+        start = bisect_left(self._macs, macs)
+        before = self._aps[start - 1] if start else 0.0
+        end, at, below = start, macs, before
+        while end < len(self._macs) and self._aps[end] <= ap:  # steps that the point removes
+            self.area += (self._macs[end] - at) * (ap - below)
+            at, below = self._macs[end], self._aps[end]
+            end += 1
+        beyond = self._macs[end] if end < len(self._macs) else self._worst
+        equals = end < len(self._macs) and self._macs[end] == macs
+        if ap <= before or equals:  # a step at the same cost is as good or better
+            return
+        self.area += (beyond - at) * (ap - below)
+        self._macs[start:end], self._aps[start:end] = [macs], [ap]
 
 
 def _plain_gains(gains: Mapping[Any, Gains]) -> dict[str, Any]:

@@ -8,44 +8,47 @@ independently of timing. `searchd.search.strategies` defines how search trials a
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-from searchd.domain.errors import InvalidValueError
 from searchd.domain.trial import BASE_NAME, Outcome, Proposal, Train, TrialRole
-from searchd.search.confirmation import judge, next_confirmation
+from searchd.search.confirmation import next_confirmation
 from searchd.search.controls import Course, next_control, next_macs_control
 from searchd.search.finishing import answer, failures, next_finish
-from searchd.search.history import (
-    Completion,
-    Finished,
-    Wait,
-    completion_of,
-    search_trials,
-    trials_in_flight,
-)
+from searchd.search.growing_history import History
+from searchd.search.history import Completion, Finished, Wait
 from searchd.search.noise import next_repetition
 from searchd.search.strategies.base import Strategy
 
 __all__ = ["Completion", "Finished", "AskTell", "Wait", "decide", "replay"]
 
 
-@dataclass(slots=True)
 class AskTell:
-    """The ask/tell interface of a search. Not thread-safe: one driver owns it."""
+    """The ask/tell interface of a search. Not thread-safe: one driver owns it.
 
-    strategy: Strategy
-    """The strategy with its settings."""
-    proposals: list[Proposal] = field(default_factory=list)
-    """Proposals in the order they were made. Pass those of an interrupted search to resume it."""
-    completions: list[Completion] = field(default_factory=list)
-    """Completions in the order they were reported. Pass those of an interrupted search to resume
-    it."""
+    Args:
+        strategy: The strategy with its settings.
+        proposals: Proposals of an interrupted search, in the order they were made.
+        completions: Completions of an interrupted search, in the order they were reported.
+
+    Attributes:
+        strategy: The strategy; its budget may change.
+        history: Everything proposed and completed so far.
+    """
+
+    def __init__(
+        self,
+        strategy: Strategy,
+        proposals: Sequence[Proposal] = (),
+        completions: Sequence[Completion] = (),
+    ) -> None:
+        self.strategy = strategy
+        self.history = History.of(proposals, completions, confirm=strategy.confirm)
 
     def ask(self) -> Proposal | Wait | Finished:
         """Return the next decision. A returned proposal is in flight from now on."""
-        decision = decide(self.strategy, self.proposals, self.completions)
+        decision = decide(self.strategy, self.history)
         if isinstance(decision, Proposal):
-            self.proposals.append(decision)
+            self.history = self.history.proposing(decision)
         return decision
 
     def tell(self, completion: Completion) -> None:
@@ -55,86 +58,75 @@ class AskTell:
             InvalidValueError: The trial is not in flight, or the sequence number is not the next
                 one.
         """
-        if completion.sequence != len(self.completions):
-            raise InvalidValueError(
-                f"completion {completion.sequence} was reported out of order; "
-                f"expected {len(self.completions)}"
-            )
-        if completion.proposal not in self.in_flight:
-            raise InvalidValueError(f"trial {completion.proposal.name} is not in flight")
-        self.completions.append(completion)
+        self.history = self.history.after(completion)
+
+    @property
+    def proposals(self) -> list[Proposal]:
+        """All proposals, in the order they were made."""
+        return list(self.history.proposals)
+
+    @property
+    def completions(self) -> list[Completion]:
+        """All completions, in the order they were reported."""
+        return list(self.history.completions)
 
     @property
     def in_flight(self) -> list[Proposal]:
         """Proposals that have not completed."""
-        return trials_in_flight(self.proposals, self.completions)
+        return [each.proposal for each in self.history.in_flight]
 
     @property
     def has_base(self) -> bool:
         """Whether the base detector has been trained and scored."""
-        return any(
-            c.proposal.role is TrialRole.BASE and c.outcome is Outcome.SUCCEEDED
-            for c in self.completions
-        )
+        return self.history.has_base
 
 
-def decide(
-    strategy: Strategy, proposals: Sequence[Proposal], completions: Sequence[Completion]
-) -> Proposal | Wait | Finished:
+def decide(strategy: Strategy, history: History) -> Proposal | Wait | Finished:
     """Return the next step: the base, then search trials and their confirmations, then finishing
     trainings, then controls.
 
     Args:
         strategy: The strategy with its settings.
-        proposals: All proposals made so far, in order.
-        completions: All completions so far, in order of their sequence numbers.
+        history: All proposals and completions so far.
     """
-    in_flight = trials_in_flight(proposals, completions)
+    proposals, completions = history.proposals, history.completions
     if not proposals:
         return _base(strategy)
-    base = completion_of(BASE_NAME, completions)
+    base = completions.find(BASE_NAME)
     if base is None:
         return Wait("the base detector is being trained")
     if base.outcome is not Outcome.SUCCEEDED:
         return Finished("the base detector could not be trained", succeeded=False)
-    repetition = next_repetition(strategy, proposals, completions)
-    if repetition is not None:
-        return repetition
-    judged = judge(completions, confirm=strategy.confirm)
-    confirmation = next_confirmation(strategy, proposals, judged, completed_before=len(completions))
-    if confirmation is not None:
-        return confirmation
-    accepted = judged.accepted
-    reason = strategy.stop_reason(proposals, accepted) or strategy.limits.reached(
-        completions, accepted
+    undecided = history.ended.judgement.undecided
+    repeated = next_repetition(strategy, proposals, completions) or next_confirmation(
+        strategy, proposals, undecided, completed_before=len(completions)
+    )
+    if repeated is not None:
+        return repeated
+    reason = strategy.stop_reason(proposals, history.accepted) or strategy.limits.reached(
+        completions, history.accepted
     )
     if reason is None:
-        decision = strategy.propose(proposals, accepted)
+        decision = strategy.propose(proposals, history.accepted)
         if isinstance(decision, Proposal):
             return replace(decision, completed_before=len(completions))
         return decision
-    if search_trials(in_flight) or judged.undecided:
+    if undecided or _is_in_flight(history, TrialRole.SEARCH):
         return Wait("the last trials are running")
-    return _after_search(strategy, proposals, completions, accepted, reason)
+    return _after_search(strategy, history, reason)
 
 
-def _after_search(
-    strategy: Strategy,
-    proposals: Sequence[Proposal],
-    completions: Sequence[Completion],
-    accepted: Sequence[Completion],
-    reason: str,
-) -> Proposal | Wait | Finished:
+def _after_search(strategy: Strategy, history: History, reason: str) -> Proposal | Wait | Finished:
     """Return the next step of a search that proposes no further search trial, for this reason:
     finishing trainings side by side, then controls that are trained as long as the best."""
-    best = answer(accepted)
+    proposals, completions = history.proposals, history.completions
+    best = answer(history.accepted)
     if best is None:
         return Finished(f"{reason}, but no trial succeeded", succeeded=False)
-    finish = next_finish(strategy, proposals, accepted, completed_before=len(completions))
+    finish = next_finish(strategy, proposals, history.accepted, completed_before=len(completions))
     if finish is not None:
         return finish
-    in_flight = trials_in_flight(proposals, completions)
-    if any(proposal.role is TrialRole.FINISH for proposal in in_flight):
+    if _is_in_flight(history, TrialRole.FINISH):
         return Wait("the chosen detectors are being finished")
     course = Course.of(best.proposal, proposals)
     control = next_control(strategy, course, proposals, completions) or next_macs_control(
@@ -142,9 +134,13 @@ def _after_search(
     )
     if control is not None:
         return control
-    if in_flight:
+    if history.in_flight:
         return Wait("the control is being trained")
     return Finished("; ".join([reason, *failures(completions)]), succeeded=True)
+
+
+def _is_in_flight(history: History, role: TrialRole) -> bool:
+    return any(each.proposal.role is role for each in history.in_flight)
 
 
 def replay(
@@ -157,25 +153,27 @@ def replay(
     detectors and trained its controls. A recorded finishing training shows that the budget of that
     time was spent, and a recorded control that all chosen detectors had been finished.
     """
-    return [
-        decide(
-            _with_budget_at(strategy, proposal, proposals[:index]),
-            proposals[:index],
-            completions[: proposal.completed_before],
-        )
-        for index, proposal in enumerate(proposals)
-    ]
+    decisions: list[Proposal | Wait | Finished] = []
+    history = History.of((), (), confirm=strategy.confirm)
+    for proposal in proposals:
+        history = history.until(proposal.completed_before, completions)
+        then = _with_budget_at(strategy, proposal, history.proposals.searched)
+        decisions.append(decide(then, history))
+        history = history.proposing(proposal)
+    return decisions
 
 
-def _with_budget_at(strategy: Strategy, proposal: Proposal, before: Sequence[Proposal]) -> Strategy:
+def _with_budget_at(
+    strategy: Strategy, proposal: Proposal, searched: Sequence[Proposal]
+) -> Strategy:
     """Return the strategy with the budget that it had when `proposal` was made: where that comes
-    after the search trials, the budget was the number of search trials `before` it."""
+    after the search trials, the budget was the number of those that had been `searched`."""
     is_control = (strategy.control and proposal.role is TrialRole.CONTROL) or (
         strategy.macs_control is not None and proposal.role is TrialRole.MACS_CONTROL
     )
     if not is_control and proposal.role is not TrialRole.FINISH:
         return strategy
-    spent = len(search_trials(before))
+    spent = len(searched)
     return replace(
         strategy,
         max_trials=min(spent, strategy.max_trials),

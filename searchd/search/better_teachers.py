@@ -15,8 +15,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from searchd.domain.subnet import Subnet
-from searchd.domain.teacher import RegisteredTeacher, Teacher, TeacherAp, Teaching
+from searchd.domain.teacher import Teacher, TeacherAp, Teaching
+from searchd.search.completions import Completions
 from searchd.search.history import Completion
+from searchd.search.teacher_aps import KnownAps
 
 MARGIN = 0.02
 """Difference of AP by which the best teacher should exceed the base. Below it a search warns."""
@@ -40,6 +42,8 @@ class Comparison:
     @property
     def best(self) -> Teacher:
         """The best of the measured teachers; the first of equals."""
+        if isinstance(self.aps, KnownAps):
+            return self.aps.best
         return max(self.aps, key=lambda teacher: self.aps[teacher])
 
     @property
@@ -81,9 +85,11 @@ class Comparison:
 
 
 def compare(
-    measured_before: Sequence[TeacherAp], completions: Sequence[Completion], student: Completion
+    measured_before: Sequence[TeacherAp], completions: Completions, student: Completion
 ) -> Comparison | None:
     """Compare what is known of the teachers with the student of a trial.
+
+    What a trial measured replaces what was known before, since it is of the teacher as it taught.
 
     Args:
         measured_before: What was known before the first search trial.
@@ -93,24 +99,11 @@ def compare(
     Returns:
         The comparison; None if no teacher, or not the student, was measured.
     """
-    aps = known_aps(measured_before, completions)
+    aps = KnownAps(measured_before, completions.teacher_aps)
     student_ap = ap_of(student)
     if not aps or student_ap is None:
         return None
     return Comparison(student_ap=student_ap, aps=aps)
-
-
-def known_aps(
-    measured_before: Sequence[TeacherAp], completions: Sequence[Completion]
-) -> dict[Teacher, float]:
-    """Return the AP of every measured teacher. What a trial measured replaces what was known
-    before, since it is of the teacher as it taught."""
-    aps = {each.teacher: each.ap for each in measured_before}
-    for completion in completions:
-        teacher = completion.teacher
-        if completion.teacher_ap is not None and isinstance(teacher, Subnet | RegisteredTeacher):
-            aps[teacher] = completion.teacher_ap
-    return aps
 
 
 def ap_of(completion: Completion) -> float | None:

@@ -11,11 +11,13 @@ score.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from searchd.domain.trial import Outcome, Proposal, TrialRole, trial_name
 from searchd.search.history import Completion, OperatingPoint
+from searchd.search.log import Log
+from searchd.search.proposals import Proposals
 from searchd.search.strategies.base import Strategy
 
 
@@ -32,6 +34,50 @@ class Verdict(StrEnum):
     UNDECIDED = "undecided"
     CONFIRMED = "confirmed"
     REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """The state of candidate incumbents, a value that is extended by one completion."""
+
+    undecided: tuple[Completion, ...] = ()
+    """Candidate incumbents whose confirmation has not ended, in the order they ended."""
+    decided: Log[tuple[str, Verdict]] = field(default_factory=Log)
+    """Name and verdict of all others, in the order in which they were decided."""
+    best: float | None = None
+    """The best accepted score of a search trial."""
+
+    def after(self, completion: Completion) -> tuple["Judgement", Completion | None]:
+        """Return the state after a completion, and the result that is accepted with it, if any. A
+        confirmation is merged into the trial that it confirms."""
+        if completion.proposal.role is TrialRole.CONFIRMATION:
+            return self._after_confirmation(completion)
+        if _is_candidate(completion, self.best):
+            return replace(self, undecided=(*self.undecided, completion)), None
+        return replace(self, best=self._best_with(completion)), completion
+
+    @property
+    def verdicts(self) -> dict[str, Verdict]:
+        """The state of every candidate incumbent, by the trial's name."""
+        waiting = {each.proposal.name: Verdict.UNDECIDED for each in self.undecided}
+        return {**dict(self.decided), **waiting}
+
+    def _after_confirmation(self, completion: Completion) -> tuple["Judgement", Completion]:
+        name = confirmed_by(completion.proposal)
+        (first,) = (each for each in self.undecided if each.proposal.name == name)
+        result = _merged(first, completion)
+        verdict = Verdict.REFUSED if result.score is None else Verdict.CONFIRMED
+        state = Judgement(
+            undecided=tuple(each for each in self.undecided if each is not first),
+            decided=self.decided.appended(name, (name, verdict)),
+            best=self._best_with(result),
+        )
+        return state, result
+
+    def _best_with(self, result: Completion) -> float | None:
+        if result.score is None or result.proposal.role is not TrialRole.SEARCH:
+            return self.best
+        return result.score if self.best is None else max(result.score, self.best)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,34 +104,26 @@ def judge(completions: Sequence[Completion], *, confirm: bool) -> Judged:
     if not confirm:
         return Judged(accepted=completions, undecided=(), verdicts={})
     accepted: list[Completion] = []
-    undecided: dict[str, Completion] = {}
-    verdicts: dict[str, Verdict] = {}
-    best: float | None = None
+    state = Judgement()
     for completion in completions:
-        result = completion
-        if completion.proposal.role is TrialRole.CONFIRMATION:
-            name = confirmed_by(completion.proposal)
-            result = _merged(undecided.pop(name), completion)
-            verdicts[name] = Verdict.REFUSED if result.score is None else Verdict.CONFIRMED
-        elif _is_candidate(completion, best):
-            undecided[completion.proposal.name] = completion
-            verdicts[completion.proposal.name] = Verdict.UNDECIDED
-            continue
-        accepted.append(result)
-        if result.score is not None and result.proposal.role is TrialRole.SEARCH:
-            best = result.score if best is None else max(result.score, best)
-    return Judged(accepted=accepted, undecided=tuple(undecided.values()), verdicts=verdicts)
+        state, result = state.after(completion)
+        if result is not None:
+            accepted.append(result)
+    return Judged(accepted=accepted, undecided=state.undecided, verdicts=state.verdicts)
 
 
 def next_confirmation(
-    strategy: Strategy, proposals: Sequence[Proposal], judged: Judged, *, completed_before: int
+    strategy: Strategy,
+    proposals: Proposals,
+    undecided: Sequence[Completion],
+    *,
+    completed_before: int,
 ) -> Proposal | None:
     """Return the confirmation of the first candidate incumbent that has none yet, or None if all
     have one."""
-    proposed = {proposal.name for proposal in proposals}
-    for first in judged.undecided:
+    for first in undecided:
         name = trial_name(TrialRole.CONFIRMATION, first.proposal.number)
-        if name not in proposed:
+        if proposals.find(name) is None:
             return replace(
                 first.proposal,
                 role=TrialRole.CONFIRMATION,
@@ -101,14 +139,13 @@ def confirmed_by(confirmation: Proposal) -> str:
     return trial_name(TrialRole.SEARCH, confirmation.number)
 
 
-def confirmation_note(completion: Completion, completions: Sequence[Completion]) -> str | None:
+def confirmation_note(completion: Completion, judged: Judged) -> str | None:
     """Describe what a completion means for a candidate incumbent. None: nothing.
 
     Args:
-        completion: The last of `completions`.
-        completions: All completions of a search with `confirm`.
+        completion: A completion of a search with `confirm`.
+        judged: The completions up to this one.
     """
-    judged = judge(completions, confirm=True)
     proposal = completion.proposal
     if completion in judged.undecided:
         return (

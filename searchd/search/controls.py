@@ -19,7 +19,9 @@ from searchd.domain.trial import (
     TrialRole,
     trial_name,
 )
-from searchd.search.history import Completion, completion_of, lineage
+from searchd.search.completions import Completions
+from searchd.search.history import Completion
+from searchd.search.proposals import Proposals
 from searchd.search.strategies.base import Strategy
 
 LARGEST_FRACTION = 0.98
@@ -37,18 +39,18 @@ class Course:
     """Whether a finishing training follows them."""
 
     @classmethod
-    def of(cls, best: Proposal, proposals: Sequence[Proposal]) -> Self:
+    def of(cls, best: Proposal, proposals: Proposals) -> Self:
         """Return the course of the best detector: a search trial, or a finishing training."""
         finishes = best.role is TrialRole.FINISH
-        trained = len(lineage(best.name, proposals)) - 1
+        trained = len(proposals.lineage(best.name)) - 1
         return cls(trials=trained - finishes, finishes=finishes)
 
 
 def next_control(
     strategy: Strategy,
     course: Course,
-    proposals: Sequence[Proposal],
-    completions: Sequence[Completion],
+    proposals: Proposals,
+    completions: Completions,
 ) -> Proposal | None:
     """Return the next control of equal length, which trains the base further without teacher.
 
@@ -64,7 +66,7 @@ def next_control(
     """
     if not strategy.control:
         return None
-    chain = [p for p in proposals if p.role is TrialRole.CONTROL]
+    chain = proposals.of_role(TrialRole.CONTROL)
     return _next(strategy, TrialRole.CONTROL, len(chain), chain, course, completions)
 
 
@@ -72,8 +74,8 @@ def next_macs_control(
     strategy: Strategy,
     best: Completion,
     course: Course,
-    proposals: Sequence[Proposal],
-    completions: Sequence[Completion],
+    proposals: Proposals,
+    completions: Completions,
 ) -> Proposal | None:
     """Return the next control of equal MACs: the first prunes the base, the others train it on.
 
@@ -94,7 +96,7 @@ def next_macs_control(
     if strategy.macs_control is None or fraction is None or fraction > LARGEST_FRACTION:
         return None
     prune = PruneToMacs(fraction=fraction, min_channels=strategy.macs_control)
-    every = [p for p in proposals if p.role is TrialRole.MACS_CONTROL]
+    every = proposals.of_role(TrialRole.MACS_CONTROL)
     starts = [index for index, p in enumerate(every) if p.change == prune]
     chain = every[starts[-1] :] if starts else []
     return _next(
@@ -108,7 +110,7 @@ def _next(
     num_proposed: int,
     chain: Sequence[Proposal],
     course: Course,
-    completions: Sequence[Completion],
+    completions: Completions,
     first: Change = Train(),  # noqa: B008  # a frozen value
 ) -> Proposal | None:
     """Return the next trial of a chain of controls; `first` is the change of its first one."""
@@ -117,7 +119,7 @@ def _next(
     if change is None:
         return None
     if trained:
-        last = completion_of(trained[-1].name, completions)
+        last = completions.find(trained[-1].name)
         if last is None or last.outcome is not Outcome.SUCCEEDED:
             return None
     number = num_proposed + 1
@@ -142,10 +144,10 @@ def _change(
     return Finish() if course.finishes and trained[-1].name not in finished else None
 
 
-def _fraction(best: Completion, completions: Sequence[Completion]) -> float | None:
+def _fraction(best: Completion, completions: Completions) -> float | None:
     """Return the MACs of the best over those of the base, at the last resolution that both were
     evaluated at; None if there is none."""
-    base = completion_of(BASE_NAME, completions)
+    base = completions.find(BASE_NAME)
     macs = {} if base is None else {point.resolution: point.macs for point in base.points}
     shared = [point for point in best.points if point.resolution in macs]
     return shared[-1].macs / macs[shared[-1].resolution] if shared else None

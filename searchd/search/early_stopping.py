@@ -7,12 +7,9 @@ change. Kinds are compared separately, since the score of a student that was jus
 than that of a student with only another teacher.
 """
 
-from collections.abc import Sequence
-
 from searchd.domain.trial import Proposal, TrialRole
-from searchd.search.confirmation import judge
-from searchd.search.history import Completion, ranking
-from searchd.search.noise import SIGNIFICANT, floor_of
+from searchd.search.growing_history import Ended
+from searchd.search.noise import SIGNIFICANT, noise_floor
 from searchd.search.strategies.joint_detnas import JointDetNas
 
 MIN_RISES = 3
@@ -20,35 +17,26 @@ MIN_RISES = 3
 is abandoned."""
 
 
-def abandon_below(
-    strategy: JointDetNas, proposal: Proposal, completions: Sequence[Completion]
-) -> float | None:
+def abandon_below(strategy: JointDetNas, proposal: Proposal, seen: Ended) -> float | None:
     """Return the score after the first epoch below which a trial is abandoned.
 
-    None: the trial is trained to its end in any case. The result depends only on what was known
-    when the trial was proposed, so it is the same for every attempt.
+    None: the trial is trained to its end in any case.
+
+    Args:
+        strategy: The strategy with its settings.
+        proposal: The trial.
+        seen: What had ended when the trial was proposed, so that the result is the same for every
+            attempt.
     """
     if proposal.role is not TrialRole.SEARCH:
         return None
-    seen = completions[: proposal.completed_before]
-    top = ranking(judge(seen, confirm=strategy.confirm).accepted)[: strategy.settings.top_k]
-    rises = _rises(proposal, seen)
-    noise = floor_of(seen)
-    if len(top) < strategy.settings.top_k or len(rises) < MIN_RISES or noise is None:
+    top = seen.accepted.ranking[: strategy.settings.top_k]
+    rises = seen.completions.rises.get(proposal.change.kind)
+    noise = noise_floor(seen.completions.repetition_scores)
+    if len(top) < strategy.settings.top_k or rises is None or noise is None:
+        return None
+    if rises.num < MIN_RISES:
         return None
     last = top[-1].score
     assert last is not None  # ranked trials succeeded
-    return last - max(rises) - SIGNIFICANT * noise
-
-
-def _rises(proposal: Proposal, completions: Sequence[Completion]) -> list[float]:
-    """Return by how much the scores of search trials with the proposal's kind of change rose from
-    the first epoch to the end."""
-    return [
-        each.score - each.first_epoch_score
-        for each in completions
-        if each.proposal.role is TrialRole.SEARCH
-        and each.proposal.change.kind == proposal.change.kind
-        and each.score is not None
-        and each.first_epoch_score is not None
-    ]
+    return last - rises.largest - SIGNIFICANT * noise

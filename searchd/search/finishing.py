@@ -11,19 +11,18 @@ from collections.abc import Sequence
 
 from searchd.domain.teacher import Teaching
 from searchd.domain.trial import Finish, Outcome, Proposal, TrialRole, trial_name
-from searchd.search.history import Completion, OperatingPoint, ranking
-from searchd.search.pareto import knee, pareto_front
+from searchd.search.completions import Completions, Found
+from searchd.search.history import Completion
+from searchd.search.pareto import knee
+from searchd.search.proposals import Proposals
 from searchd.search.strategies.base import Strategy
 from searchd.search.strategies.pair_steps import PairSteps
-
-_Found = tuple[Completion, OperatingPoint]
-"""A search trial, and its student at the largest resolution."""
 
 
 def next_finish(
     strategy: Strategy,
-    proposals: Sequence[Proposal],
-    accepted: Sequence[Completion],
+    proposals: Proposals,
+    accepted: Completions,
     *,
     completed_before: int,
 ) -> Proposal | None:
@@ -35,7 +34,7 @@ def next_finish(
         accepted: The accepted completions of a search that proposes no further search trial.
         completed_before: Number of completions so far.
     """
-    earlier = [proposal for proposal in proposals if proposal.role is TrialRole.FINISH]
+    earlier = proposals.of_role(TrialRole.FINISH)
     parents = {proposal.parent for proposal in earlier}
     for chosen in to_finish(accepted, strategy.finish):
         if chosen.proposal.name not in parents:
@@ -52,7 +51,7 @@ def next_finish(
     return None
 
 
-def to_finish(accepted: Sequence[Completion], most: int) -> list[Completion]:
+def to_finish(accepted: Completions, most: int) -> list[Completion]:
     """Choose the search trials to finish: the best score, then the knee of the front, then the rest
     of the front.
 
@@ -64,20 +63,22 @@ def to_finish(accepted: Sequence[Completion], most: int) -> list[Completion]:
         accepted: The accepted completions of a search.
         most: Largest number of trials.
     """
-    ranked = ranking(accepted)
-    chosen = ranked[:1]
-    found = [each for each in map(_at_largest, ranked) if each is not None]
-    rest = pareto_front(found, cost=_macs, value=_ap)
-    if rest:
-        bend, _ = knee(rest, cost=_macs, value=_ap)
+    chosen = accepted.ranking[:1]
+    front = accepted.front_at_largest.points
+    if front:
+        bend, _ = knee(front, cost=_macs, value=_ap)
         chosen = chosen if bend in chosen else [*chosen, bend]
-    while rest := [each for each in rest if each[0] not in chosen]:
-        taken = [_macs(each) for each in found if each[0] in chosen]
-        chosen.append(max(rest, key=lambda each: _distance(_macs(each), taken))[0])
+    taken = [_macs(found) for found in map(_at_largest, chosen) if found is not None]
+    rest = [found for found in front if found.completion not in chosen]
+    while rest and len(chosen) < most:
+        added = max(rest, key=lambda each: _distance(_macs(each), taken))
+        chosen.append(added.completion)
+        taken.append(_macs(added))
+        rest.remove(added)
     return chosen[: max(0, most)]
 
 
-def answer(accepted: Sequence[Completion]) -> Completion | None:
+def answer(accepted: Completions) -> Completion | None:
     """Return the best detector of a search: that of the finishing training with the best score, or
     the search trial with the best score where no finishing training has a better one. None: no
     search trial is accepted.
@@ -85,7 +86,8 @@ def answer(accepted: Sequence[Completion]) -> Completion | None:
     Args:
         accepted: The accepted completions of a search.
     """
-    found = [*ranking(accepted)[:1], *(each for each in accepted if _is_finished(each))]
+    finished = accepted.best_finished
+    found = [*accepted.ranking[:1], *([] if finished is None else [finished])]
     return max(found, key=lambda each: each.score or 0.0, default=None)
 
 
@@ -105,23 +107,18 @@ def failures(completions: Sequence[Completion]) -> list[str]:
     ]
 
 
-def _is_finished(completion: Completion) -> bool:
-    is_finish = completion.proposal.role is TrialRole.FINISH
-    return is_finish and completion.outcome is Outcome.SUCCEEDED
-
-
-def _at_largest(completion: Completion) -> _Found | None:
+def _at_largest(completion: Completion) -> Found | None:
     point = max(completion.points, key=lambda each: each.resolution.area, default=None)
-    return None if point is None else (completion, point)
+    return None if point is None else Found(completion, point)
 
 
 def _distance(macs: float, taken: Sequence[float]) -> float:
     return min((abs(macs - each) for each in taken), default=0.0)
 
 
-def _macs(found: _Found) -> float:
-    return found[1].macs
+def _macs(found: Found) -> float:
+    return found.point.macs
 
 
-def _ap(found: _Found) -> float:
-    return found[1].ap
+def _ap(found: Found) -> float:
+    return found.point.ap

@@ -1,4 +1,5 @@
-"""The history of a search, and what all strategies derive from it. Pure."""
+"""What the history of a search consists of: completions, and decisions that are no proposals.
+Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -86,23 +87,10 @@ class Finished:
     """Whether the search has a result."""
 
 
-def trials_in_flight(
-    proposals: Sequence[Proposal], completions: Sequence[Completion]
-) -> list[Proposal]:
-    """Return the proposals that have not completed."""
-    completed = {c.proposal.name for c in completions}
-    return [p for p in proposals if p.name not in completed]
-
-
 def search_trials(proposals: Sequence[Proposal]) -> list[Proposal]:
     """Return the search trials among the proposals. The number of the next search trial is the
     length of the result."""
     return [p for p in proposals if p.role is TrialRole.SEARCH]
-
-
-def completion_of(name: str, completions: Sequence[Completion]) -> Completion | None:
-    """Return the completion of the trial of this name, or None while it has not ended."""
-    return next((c for c in completions if c.proposal.name == name), None)
 
 
 def ranking(completions: Sequence[Completion]) -> list[Completion]:
@@ -122,21 +110,6 @@ def lineage(name: str, proposals: Sequence[Proposal]) -> list[str]:
     while (parent := parents[names[-1]]) is not None:
         names.append(parent)
     return names[::-1]
-
-
-def trials_without_gain(completions: Sequence[Completion]) -> int:
-    """Return how many search trials have ended since the best score last improved."""
-    best = float("-inf")
-    since_gain = 0
-    for completion in completions:
-        if completion.proposal.role is not TrialRole.SEARCH:
-            continue
-        if completion.score is not None and completion.score > best:
-            best = completion.score
-            since_gain = 0
-        else:
-            since_gain += 1
-    return since_gain
 
 
 def _score(completion: Completion) -> float:

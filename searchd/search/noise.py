@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from statistics import stdev
 
 from searchd.domain.trial import Proposal, TrialRole, trial_name
-from searchd.search.history import Completion, completion_of, search_trials
+from searchd.search.completions import Completions
+from searchd.search.history import Completion
+from searchd.search.proposals import Proposals
 from searchd.search.strategies.base import Strategy
 
 SIGNIFICANT = 2.0
@@ -15,17 +17,16 @@ SIGNIFICANT = 2.0
 
 
 def next_repetition(
-    strategy: Strategy, proposals: Sequence[Proposal], completions: Sequence[Completion]
+    strategy: Strategy, proposals: Proposals, completions: Completions
 ) -> Proposal | None:
     """Return the next repetition of trial 0 with another seed.
 
     None: trial 0 was not proposed yet, or it was proposed with all `noise_seeds` seeds.
     """
-    number = 1 + sum(p.role is TrialRole.NOISE for p in proposals)
-    searched = search_trials(proposals)
-    if not searched or number >= strategy.noise_seeds:
+    number = 1 + len(proposals.of_role(TrialRole.NOISE))
+    if not proposals.searched or number >= strategy.noise_seeds:
         return None
-    first = searched[0]
+    first = proposals.searched[0]
     return Proposal(
         role=TrialRole.NOISE,
         number=number,
@@ -54,18 +55,19 @@ def within_noise(gain: float, floor: float | None) -> bool:
     return floor is not None and 0 < gain < SIGNIFICANT * floor
 
 
-def noise_warning(completion: Completion, completions: Sequence[Completion]) -> str | None:
+def noise_warning(completion: Completion, completions: Completions) -> str | None:
     """Describe why a search trial's gain over its parent may be chance.
 
     None: the gain is significant, there is no gain, or the noise was not measured.
     """
     proposal = completion.proposal
-    parent = completion_of(proposal.parent or "", completions)
+    parent = completions.find(proposal.parent or "")
     if proposal.role is not TrialRole.SEARCH or parent is None:
         return None
     if completion.score is None or parent.score is None:
         return None
-    gain, floor = completion.score - parent.score, floor_of(completions)
+    gain = completion.score - parent.score
+    floor = noise_floor(completions.repetition_scores)
     if floor is None or not within_noise(gain, floor):
         return None
     return (

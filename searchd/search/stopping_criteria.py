@@ -1,14 +1,11 @@
 """Stopping criteria that do not depend on the strategy: budgets of hours, and a target. Pure."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from searchd.domain.trial import CONTROL_ROLES, TrialRole
-from searchd.search.history import Completion
+from searchd.domain.trial import TrialRole
+from searchd.search.completions import Completions
 
 _HOUR_S = 3600.0
-_NOT_COUNTED = (*CONTROL_ROLES, TrialRole.FINISH)
-"""The roles of trials that come after the last search trial."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,22 +40,18 @@ class Limits:
     target: Target | None = None
     """The detector that stops the search when a search trial reaches it. None: no target."""
 
-    def reached(
-        self, completions: Sequence[Completion], accepted: Sequence[Completion] | None = None
-    ) -> str | None:
+    def reached(self, completions: Completions, accepted: Completions | None = None) -> str | None:
         """Return the criterion that is met, as text, or None.
 
         Args:
-            completions: All completions of the search, which the hours are summed over.
+            completions: All completions of the search, whose hours count.
             accepted: Completions that may reach the target. None: all completions.
         """
-        counted = [c for c in completions if c.proposal.role not in _NOT_COUNTED]
-        worker_h = sum(completion.busy_s for completion in counted) / _HOUR_S
-        wall_h = max((completion.elapsed_s for completion in completions), default=0.0) / _HOUR_S
+        worker_h = completions.counted_s / _HOUR_S
         spent = (
             ("worker-hours", worker_h, self.worker_hours),
             ("GPU-hours", worker_h * self.gpus_per_trial, self.gpu_hours),
-            ("hours of wall clock", wall_h, self.wall_hours),
+            ("hours of wall clock", completions.elapsed_s / _HOUR_S, self.wall_hours),
         )
         for unit, used, allowed in spent:
             if allowed is not None and used >= allowed:
@@ -67,9 +60,13 @@ class Limits:
         return None if self.target is None else _reached_target(self.target, found)
 
 
-def _reached_target(target: Target, completions: Sequence[Completion]) -> str | None:
+def _reached_target(target: Target, completions: Completions) -> str | None:
     """Describe the first search trial whose student reaches the target. None: there is none."""
     max_macs = float("inf") if target.macs is None else target.macs
+    best = completions.front.best_within(max_macs)
+    if best is None or best.point.ap < target.ap:
+        return None
+    # Looked for once the target is reached, which ends the search.
     for completion in completions:
         if completion.proposal.role is not TrialRole.SEARCH:
             continue  # a base or a control that reaches the target does not stop the search

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import exists, select, update
+from sqlalchemy import Select, exists, select, update
 from sqlalchemy.orm import Session
 
 from searchd.domain.lifecycle import AnyStatus
@@ -80,6 +80,13 @@ def append_once(
         return
     for message in messages:
         append(session, resource, message, key=key)
+
+
+def subjects_after(resource_id: str, number: int) -> Select[str]:
+    """Return the query for the ids of what the events after event `number` are about."""
+    return select(EventRow.subject).where(
+        EventRow.resource_id == resource_id, EventRow.number > number
+    )
 
 
 def after(

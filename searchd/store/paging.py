@@ -1,12 +1,14 @@
 """Pagination by cursor: a page starts after the last item of the previous page, so that no item is
 skipped or repeated while items are added."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Generic, TypeVar
 
 from sqlalchemy import select, tuple_
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session, load_only
 
 from searchd.domain.errors import InvalidValueError, NotFoundError
 from searchd.store.models.resources import (
@@ -32,6 +34,17 @@ class Page(Generic[T]):
     """Token for the next page; None on the last one."""
 
 
+@dataclass(frozen=True, slots=True)
+class RunKey:
+    """A run, and how far its log of events has come: while it has no further event, what is shown
+    of it stays the same."""
+
+    id: str
+    name: str
+    num_events: int
+    """Number of its last event."""
+
+
 def check_page_size(page_size: int) -> None:
     """Check the maximum number of items of a page.
 
@@ -48,6 +61,9 @@ def newest_first(
     status: StrEnum | None,
     page_size: int,
     page_token: str | None,
+    *,
+    since: datetime | None = None,
+    parts: Collection[str] | None = None,
 ) -> Page[R]:
     """Return one page of resources, newest first.
 
@@ -57,6 +73,8 @@ def newest_first(
         status: Status of the resources to list; None: all.
         page_size: Maximum number of items, from 1 to MAX_PAGE_SIZE.
         page_token: Token of the previous page; None for the first page.
+        since: Only resources that were created or have ended at this time or later. None: all.
+        parts: Names of the columns that are read. None: all.
 
     Raises:
         InvalidValueError: `page_size` is out of range, or the token is not one of this list.
@@ -72,9 +90,37 @@ def newest_first(
         statement = statement.where(
             tuple_(table.created_at, table.id) < tuple_(last.created_at, last.id)
         )
+    if since is not None:
+        statement = statement.where((table.created_at >= since) | (table.finished_at >= since))
+    if parts is not None:
+        wanted = set(parts) | {"created_at"}
+        names = sorted(wanted & set(table.__table__.columns.keys()))
+        columns: list[InstrumentedAttribute[object]] = [getattr(table, name) for name in names]
+        statement = statement.options(load_only(*columns))
     ordered = statement.order_by(table.created_at.desc(), table.id.desc())
     rows = list(session.scalars(ordered.limit(page_size + 1)))
     return Page(rows[:page_size], rows[page_size - 1].id if len(rows) > page_size else None)
+
+
+def key(
+    session: Session, table: type[SearchRow] | type[DistillationRow], noun: str, reference: str
+) -> RunKey:
+    """Return the key of the run with this id, or else with this name, without reading the rest.
+
+    Raises:
+        NotFoundError: There is none.
+    """
+    for column in (table.id, table.name):
+        columns = select(table.id, table.name, table.num_events)
+        found = session.execute(columns.where(column == reference)).first()
+        if found is not None:
+            return RunKey(*found)
+    raise NotFoundError(f"{noun} {reference!r} does not exist")
+
+
+def key_of(row: SearchRow | DistillationRow) -> RunKey:
+    """Return the key of a run."""
+    return RunKey(row.id, row.name, row.num_events)
 
 
 def get(session: Session, table: type[R], noun: str, reference: str) -> R:

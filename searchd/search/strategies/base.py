@@ -2,14 +2,15 @@
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from searchd.domain.subnet import SubnetSpace
 from searchd.domain.teacher import RegisteredTeacher, TeacherAp
 from searchd.domain.trial import Proposal
-from searchd.search.history import Completion, Wait, search_trials, trials_without_gain
+from searchd.search.completions import Completions
+from searchd.search.history import Wait
+from searchd.search.proposals import Proposals
 from searchd.search.stopping_criteria import Limits
 from searchd.search.teacher_set import TeacherSet
 
@@ -59,15 +60,11 @@ class Strategy(ABC):
     0: the trials are the answer as they are."""
 
     @abstractmethod
-    def stop_reason(
-        self, proposals: Sequence[Proposal], completions: Sequence[Completion]
-    ) -> str | None:
+    def stop_reason(self, proposals: Proposals, completions: Completions) -> str | None:
         """Return why no further search trial is proposed, or None if one may be."""
 
     @abstractmethod
-    def propose(
-        self, proposals: Sequence[Proposal], completions: Sequence[Completion]
-    ) -> Proposal | Wait:
+    def propose(self, proposals: Proposals, completions: Completions) -> Proposal | Wait:
         """Return the next search trial. The base has succeeded, and there is no reason to stop."""
 
     def generator(self, name: str) -> random.Random:
@@ -106,13 +103,13 @@ class TaughtStrategy(Strategy):
         )
 
 
-def spent(max_trials: int, proposals: Sequence[Proposal]) -> str | None:
+def spent(max_trials: int, proposals: Proposals) -> str | None:
     """Return the reason to stop once the budget is spent, else None."""
-    return f"budget: {max_trials} trials" if len(search_trials(proposals)) >= max_trials else None
+    return f"budget: {max_trials} trials" if len(proposals.searched) >= max_trials else None
 
 
-def converged(patience: int, completions: Sequence[Completion]) -> str | None:
+def converged(patience: int, completions: Completions) -> str | None:
     """Return the reason to stop once `patience` trials in a row had no better score, else None."""
-    if trials_without_gain(completions) < patience:
+    if completions.trials_without_gain < patience:
         return None
     return f"converged: {patience} trials in a row without a better score"

@@ -5,11 +5,11 @@ may be in flight: all share one top-k list (the paper's parallel form).
 """
 
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from searchd.domain.trial import Proposal
-from searchd.search.history import Completion, ranking
+from searchd.search.completions import Completions
+from searchd.search.history import Completion
+from searchd.search.proposals import Proposals
 from searchd.search.sampling import rank_sample
 from searchd.search.strategies.base import converged, option, spent
 from searchd.search.strategies.pair_steps import PairSettings, PairSteps
@@ -36,11 +36,9 @@ class JointDetNas(PairSteps):
     abandon: bool = False
     """Whether a trial that is hopeless after its first epoch is stopped early."""
 
-    def stop_reason(
-        self, proposals: Sequence[Proposal], completions: Sequence[Completion]
-    ) -> str | None:
+    def stop_reason(self, proposals: Proposals, completions: Completions) -> str | None:
         return spent(self.max_trials, proposals) or converged(self.patience, completions)
 
-    def parent(self, completions: Sequence[Completion], rng: random.Random) -> Completion | None:
-        top = ranking(completions)[: self.settings.top_k]
+    def parent(self, completions: Completions, rng: random.Random) -> Completion | None:
+        top = completions.ranking[: self.settings.top_k]
         return rank_sample(top, rng) if top else None

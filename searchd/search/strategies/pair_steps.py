@@ -5,7 +5,7 @@ The loop body of Joint-DetNAS Algorithm 1 (docs/papers.md 1.2), without the choi
 
 import random
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from searchd.domain.actions import ACTION_KINDS, ActionKind, LayerImportance, legal_actions
@@ -23,7 +23,9 @@ from searchd.domain.trial import (
     trial_name,
 )
 from searchd.search.better_teachers import FINISH_MARGIN, Comparison, ap_of, compare
-from searchd.search.history import Completion, completion_of, search_trials
+from searchd.search.completions import Completions
+from searchd.search.history import Completion
+from searchd.search.proposals import Proposals
 from searchd.search.sampling import sample_subnets
 from searchd.search.strategies.base import TaughtStrategy, option
 
@@ -103,14 +105,14 @@ class PairSteps(TaughtStrategy):
     settings: PairSettings = PairSettings()
 
     @abstractmethod
-    def parent(self, completions: Sequence[Completion], rng: random.Random) -> Completion | None:
+    def parent(self, completions: Completions, rng: random.Random) -> Completion | None:
         """Return the search trial that is the parent, or None while none has succeeded."""
 
-    def propose(self, proposals: Sequence[Proposal], completions: Sequence[Completion]) -> Proposal:
-        number = len(search_trials(proposals))
+    def propose(self, proposals: Proposals, completions: Completions) -> Proposal:
+        number = len(proposals.searched)
         rng = self.generator(trial_name(TrialRole.SEARCH, number))
         parent = self.parent(completions, rng) if number > 0 else None
-        start = parent or completion_of(BASE_NAME, completions)
+        start = parent or completions.find(BASE_NAME)
         assert start is not None  # search trials come after the base
         assert start.architecture is not None  # of successes
         comparison = self.compare_teachers(completions, start)
@@ -154,9 +156,7 @@ class PairSteps(TaughtStrategy):
         is_frozen = number <= settings.student_frozen_trials
         return not is_frozen and rng.random() < settings.student_probability
 
-    def compare_teachers(
-        self, completions: Sequence[Completion], student: Completion
-    ) -> Comparison | None:
+    def compare_teachers(self, completions: Completions, student: Completion) -> Comparison | None:
         """Compare the measured teachers with a student that is to be taught. None if that decides
         nothing: by the settings, or because nothing was measured."""
         if self.measured is None or not self.settings.better_only:

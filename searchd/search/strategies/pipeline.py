@@ -4,7 +4,6 @@ Joint-DetNAS Table 5, docs/papers.md 1.10: the base, trained with BN-L1, is prun
 complexity in one step, and the student is distilled as long as the paper's students are.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from searchd.domain.trial import (
@@ -17,7 +16,9 @@ from searchd.domain.trial import (
     TrialRole,
     trial_name,
 )
-from searchd.search.history import Completion, Wait, completion_of, search_trials
+from searchd.search.completions import Completions
+from searchd.search.history import Wait
+from searchd.search.proposals import Proposals
 from searchd.search.strategies.base import TaughtStrategy, option
 
 
@@ -68,26 +69,22 @@ class Pipeline(TaughtStrategy):
 
     settings: PipelineSettings = PipelineSettings()
 
-    def stop_reason(
-        self, proposals: Sequence[Proposal], completions: Sequence[Completion]
-    ) -> str | None:
-        earlier = search_trials(proposals)
+    def stop_reason(self, proposals: Proposals, completions: Completions) -> str | None:
+        earlier = proposals.searched
         if len(earlier) == self.max_trials:
             return f"pipeline: {self.max_trials} trials"
-        last = completion_of(earlier[-1].name, completions) if earlier else None
+        last = completions.find(earlier[-1].name) if earlier else None
         if last is not None and last.outcome is not Outcome.SUCCEEDED:
             return f"pipeline: trial {last.proposal.name} ended as {last.outcome}"
         return None
 
-    def propose(
-        self, proposals: Sequence[Proposal], completions: Sequence[Completion]
-    ) -> Proposal | Wait:
-        earlier = search_trials(proposals)
+    def propose(self, proposals: Proposals, completions: Completions) -> Proposal | Wait:
+        earlier = proposals.searched
         parent = BASE_NAME
         change: Change = self.settings.prune
         if earlier:
             parent, change = earlier[-1].name, Train()
-            if completion_of(parent, completions) is None:
+            if completions.find(parent) is None:
                 return Wait(f"trial {parent} is running, and the next one inherits its student")
         name = trial_name(TrialRole.SEARCH, len(earlier))
         return Proposal(

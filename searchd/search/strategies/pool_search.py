@@ -4,12 +4,12 @@ Joint-DetNAS appendix F, docs/papers.md 1.7: the subnets are the detectors, with
 Nothing is trained: a subnet's BN statistics are reset, and it is evaluated.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from searchd.domain.subnet import Subnet
 from searchd.domain.trial import BASE_NAME, Proposal, TakeSubnet, TrialRole, trial_name
-from searchd.search.history import Completion, ranking, search_trials
+from searchd.search.completions import Completions
+from searchd.search.proposals import Proposals
 from searchd.search.sampling import mutate_subnet, rank_sample
 from searchd.search.strategies.base import PoolStrategy, converged, option, spent
 
@@ -42,24 +42,23 @@ class PoolSearch(PoolStrategy):
     patience: int = 20
     """The number of trials in a row without a better score that end the search."""
 
-    def stop_reason(
-        self, proposals: Sequence[Proposal], completions: Sequence[Completion]
-    ) -> str | None:
+    def stop_reason(self, proposals: Proposals, completions: Completions) -> str | None:
         num_subnets = self.space.num_subnets
-        if len(search_trials(proposals)) == num_subnets:
+        if len(proposals.searched) == num_subnets:
             return f"complete: all {num_subnets} subnets of the pool"
         return spent(self.max_trials, proposals) or converged(self.patience, completions)
 
-    def propose(self, proposals: Sequence[Proposal], completions: Sequence[Completion]) -> Proposal:
-        earlier = search_trials(proposals)
+    def propose(self, proposals: Proposals, completions: Completions) -> Proposal:
+        earlier = proposals.searched
         rng = self.generator(trial_name(TrialRole.SEARCH, len(earlier)))
         parent, subnet = BASE_NAME, self.space.largest
-        top = ranking(completions)[: self.settings.top_k]
+        top = completions.ranking[: self.settings.top_k]
         if top:
             chosen = rank_sample(top, rng).proposal
             parent, subnet = chosen.name, _subnet(chosen)
-        taken = {_subnet(proposal) for proposal in earlier}
-        while subnet in taken:  # a walk past known neighbours reaches any subnet
+        while (
+            earlier.find(TakeSubnet(subnet=subnet)) is not None
+        ):  # a walk past known neighbours reaches any subnet
             probability = self.settings.another_gene_probability
             subnet = mutate_subnet(subnet, self.space, rng, probability)
         return Proposal(

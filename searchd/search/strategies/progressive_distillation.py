@@ -18,7 +18,9 @@ from searchd.domain.trial import (
     Train,
     TrialRole,
 )
-from searchd.search.history import Completion, Wait, completion_of
+from searchd.search.completions import Completions
+from searchd.search.history import Wait
+from searchd.search.proposals import Proposals
 from searchd.search.strategies.base import Strategy
 from searchd.search.teacher_order import all_orders, prefix_tree, rank_of
 
@@ -32,13 +34,11 @@ class Progressive(Strategy):
     plan: Plan | None = None
     """None while the teachers are not chosen: nothing is proposed."""
 
-    def stop_reason(
-        self, proposals: Sequence[Proposal], completions: Sequence[Completion]
-    ) -> str | None:
+    def stop_reason(self, proposals: Proposals, completions: Completions) -> str | None:
         if self.plan is None:
             return None
         trials = trials_of(self.plan, proposals)
-        ended = [stage for stage in trials if completion_of(trials[stage].name, completions)]
+        ended = [stage for stage in trials if completions.find(trials[stage].name)]
         reachable = [s for s in self.plan.stages if self._parent(s, trials, completions)]
         if len(ended) < len(reachable):
             return None
@@ -47,9 +47,7 @@ class Progressive(Strategy):
             f"; {skipped} more were skipped because an earlier stage failed" if skipped else ""
         )
 
-    def propose(
-        self, proposals: Sequence[Proposal], completions: Sequence[Completion]
-    ) -> Proposal | Wait:
+    def propose(self, proposals: Proposals, completions: Completions) -> Proposal | Wait:
         if self.plan is None:
             return Wait("the teachers are not chosen yet")
         trials = trials_of(self.plan, proposals)
@@ -63,14 +61,14 @@ class Progressive(Strategy):
         self,
         stage: TeacherSequence,
         trials: Mapping[TeacherSequence, Proposal],
-        completions: Sequence[Completion],
+        completions: Completions,
     ) -> str | None:
         """Return the name of the trial that the stage inherits from, or None unless it has
         succeeded."""
         if len(stage) == 1:
             return BASE_NAME
         parent = trials.get(stage[:-1])
-        ended = None if parent is None else completion_of(parent.name, completions)
+        ended = None if parent is None else completions.find(parent.name)
         if ended is None or ended.outcome is not Outcome.SUCCEEDED:
             return None
         return ended.proposal.name
@@ -79,13 +77,13 @@ class Progressive(Strategy):
         self,
         stage: TeacherSequence,
         parent: str,
-        proposals: Sequence[Proposal],
-        completions: Sequence[Completion],
+        proposals: Proposals,
+        completions: Completions,
     ) -> Proposal:
         assert self.plan is not None  # it has this stage
         teacher = stage[-1]
         role = TrialRole.CONTROL if teacher is None else TrialRole.SEARCH
-        number = sum(p.role is role for p in proposals)
+        number = len(proposals.of_role(role))
         return Proposal(
             role=role,
             number=number + 1 if role is TrialRole.CONTROL else number,

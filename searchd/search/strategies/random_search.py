@@ -5,11 +5,11 @@ up over a lineage as in hill climbing, and only the selection by score is missin
 """
 
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from searchd.domain.trial import Proposal
-from searchd.search.history import Completion, ranking
+from searchd.search.completions import Completions
+from searchd.search.history import Completion
+from searchd.search.proposals import Proposals
 from searchd.search.strategies.base import spent
 from searchd.search.strategies.pair_steps import PairSteps
 
@@ -18,12 +18,9 @@ from searchd.search.strategies.pair_steps import PairSteps
 class RandomSearch(PairSteps):
     """The parent is any pair; the search stops only when its budget is spent."""
 
-    def stop_reason(
-        self, proposals: Sequence[Proposal], completions: Sequence[Completion]
-    ) -> str | None:
+    def stop_reason(self, proposals: Proposals, completions: Completions) -> str | None:
         del completions  # their scores decide nothing
         return spent(self.max_trials, proposals)
 
-    def parent(self, completions: Sequence[Completion], rng: random.Random) -> Completion | None:
-        succeeded = ranking(completions)
-        return rng.choice(succeeded) if succeeded else None
+    def parent(self, completions: Completions, rng: random.Random) -> Completion | None:
+        return rng.choice(completions.ranking) if completions.ranking else None

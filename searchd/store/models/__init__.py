@@ -2,6 +2,7 @@
 
 from searchd.store.models.counters import CounterRow
 from searchd.store.models.events import EventRow
+from searchd.store.models.fronts import FrontPointRow
 from searchd.store.models.measurements import (
     AdaptationCostRow,
     ArtifactRow,
@@ -38,6 +39,7 @@ __all__ = [
     "EventRow",
     "ExportRow",
     "FinalSplit",
+    "FrontPointRow",
     "PoolRow",
     "Role",
     "RunRow",

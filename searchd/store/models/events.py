@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import String, UniqueConstraint
+from sqlalchemy import Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from searchd.store.base import ID_LENGTH, Base, now
@@ -12,7 +12,10 @@ KEY_LENGTH = 255
 
 class EventRow(Base):
     __tablename__ = "events"
-    __table_args__ = (UniqueConstraint("resource_id", "number"),)
+    __table_args__ = (
+        UniqueConstraint("resource_id", "number"),
+        Index("ix_events_key", "resource_id", "key"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     resource_id: Mapped[str] = mapped_column(String(ID_LENGTH))

@@ -1,7 +1,8 @@
 """Distillations: created, planned, read. `searchd.store.work.queue` changes their status, and
 `searchd.store.runs.trials` stores their trials."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from datetime import datetime
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -14,6 +15,7 @@ from searchd.spec import DistillationSpec, check_subnets, subnets_of
 from searchd.store import paging
 from searchd.store.base import new_id
 from searchd.store.models import DistillationRow, PoolRow, RunRow, TeacherRow, TrialRow
+from searchd.store.paging import RunKey
 from searchd.store.resources import creation, references, teacher_fit
 from searchd.store.resources import teachers as registered_teachers
 from searchd.store.runs import retention, trials
@@ -67,19 +69,32 @@ def get(session: Session, reference: str) -> DistillationRow:
     return paging.get(session, DistillationRow, "distillation", reference)
 
 
+def key(session: Session, reference: str) -> RunKey:
+    """Return what identifies the present state of a distillation, by its id or name.
+
+    Raises:
+        NotFoundError: It does not exist.
+    """
+    return paging.key(session, DistillationRow, "distillation", reference)
+
+
 def page(
     session: Session,
     *,
     status: SearchStatus | None = None,
     page_size: int = 50,
     page_token: str | None = None,
+    since: datetime | None = None,
+    parts: Collection[str] | None = None,
 ) -> paging.Page[DistillationRow]:
-    """Return one page of distillations, newest first.
+    """Return one page of distillations, newest first; see `paging.newest_first`.
 
     Raises:
         InvalidValueError: `page_size` or `page_token` is illegal.
     """
-    return paging.newest_first(session, DistillationRow, status, page_size, page_token)
+    return paging.newest_first(
+        session, DistillationRow, status, page_size, page_token, since=since, parts=parts
+    )
 
 
 def registered(session: Session, spec: DistillationSpec) -> dict[str, TeacherRow]:
@@ -126,6 +141,14 @@ def descended(session: Session, search_id: str) -> Sequence[DistillationRow]:
         found += children
         parents = [child.id for child in children]
     return found
+
+
+def keys_of_descended(session: Session, search_id: str) -> list[RunKey]:
+    """Return the keys of the distillations of `descended`."""
+    from_trials = select(DistillationRow.id).where(DistillationRow.origin_id.is_not(None)).limit(1)
+    if session.scalar(from_trials) is None:
+        return []
+    return [paging.key_of(row) for row in descended(session, search_id)]
 
 
 def _origin(session: Session, spec: DistillationSpec, trial_id: str) -> TrialRow:

@@ -14,6 +14,7 @@ from searchd.store.models import (
     EpochMetricsRow,
     EventRow,
     ExportRow,
+    FrontPointRow,
     PoolRow,
     RunRow,
     SinkRow,
@@ -116,6 +117,7 @@ def delete_rows(session: Session, row: AnyResource) -> None:
     session.execute(
         delete(SplitEvaluationRow).where(SplitEvaluationRow.evaluation_id.in_(evaluations))
     )
+    session.execute(delete(FrontPointRow).where(FrontPointRow.run_id == row.id))
     for of_trial in (EvaluationRow, EpochMetricsRow, ArtifactRow):
         session.execute(delete(of_trial).where(of_trial.trial_id.in_(trials)))
     session.execute(delete(TrialRow).where(TrialRow.run_id == row.id))

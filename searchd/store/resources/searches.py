@@ -1,6 +1,7 @@
 """Searches: created and read. `searchd.store.work.queue` changes their status."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from datetime import datetime
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -13,6 +14,7 @@ from searchd.spec import SearchSpec, check_pool
 from searchd.store import paging
 from searchd.store.base import new_id
 from searchd.store.models import PoolRow, SearchRow, TrialRow
+from searchd.store.paging import RunKey
 from searchd.store.resources import creation, references, teacher_fit
 from searchd.store.runs import completions, trials
 
@@ -71,19 +73,32 @@ def get(session: Session, reference: str) -> SearchRow:
     return paging.get(session, SearchRow, "search", reference)
 
 
+def key(session: Session, reference: str) -> RunKey:
+    """Return what identifies the present state of a search, by its id or name.
+
+    Raises:
+        NotFoundError: It does not exist.
+    """
+    return paging.key(session, SearchRow, "search", reference)
+
+
 def page(
     session: Session,
     *,
     status: SearchStatus | None = None,
     page_size: int = 50,
     page_token: str | None = None,
+    since: datetime | None = None,
+    parts: Collection[str] | None = None,
 ) -> paging.Page[SearchRow]:
-    """Return one page of searches, newest first.
+    """Return one page of searches, newest first; see `paging.newest_first`.
 
     Raises:
         InvalidValueError: `page_size` or `page_token` is illegal.
     """
-    return paging.newest_first(session, SearchRow, status, page_size, page_token)
+    return paging.newest_first(
+        session, SearchRow, status, page_size, page_token, since=since, parts=parts
+    )
 
 
 def trial_counts(session: Session, search_id: str) -> Mapping[TrialStatus, int]:
@@ -103,7 +118,7 @@ def best_trial(session: Session, search_id: str) -> tuple[TrialRow, float] | Non
     search = session.get_one(SearchRow, search_id)
     assert isinstance(search.spec, SearchSpec)
     if search.spec.confirm:
-        best = answer(completions.judged(session, search).accepted)
+        best = answer(completions.ended(session, search).accepted)
         if best is None or best.score is None:
             return None
         return trials.get(session, trials.trial_id(search_id, best.proposal.name)), best.score

@@ -6,6 +6,7 @@ from sqlalchemy.orm import Session
 
 from searchd.domain.trial import Outcome
 from searchd.search.confirmation import Judged, judge
+from searchd.search.growing_history import Ended, History
 from searchd.search.history import Completion, OperatingPoint
 from searchd.spec import SearchSpec
 from searchd.store.models import RunRow, TrialRow
@@ -19,8 +20,21 @@ def of_run(session: Session, run: RunRow) -> list[Completion]:
 
 def judged(session: Session, run: RunRow) -> Judged:
     """Return which completions of a run are accepted so far, and which are undecided."""
-    confirm = isinstance(run.spec, SearchSpec) and run.spec.confirm
-    return judge(of_run(session, run), confirm=confirm)
+    return judge(of_run(session, run), confirm=_confirms(run))
+
+
+def history(session: Session, run: RunRow) -> History:
+    """Return everything that a run has proposed, and everything that has ended."""
+    proposals = trials.proposals(session, run.id)
+    return History.of(proposals, of_run(session, run), confirm=_confirms(run))
+
+
+def ended(session: Session, run: RunRow) -> Ended:
+    """Return what has ended in a run, as its driver keeps it in memory."""
+    found = Ended(confirm=_confirms(run))
+    for completion in of_run(session, run):
+        found = found.after(completion)
+    return found
 
 
 def of_trial(row: TrialRow, started_at: datetime | None) -> Completion:
@@ -52,3 +66,7 @@ def of_trial(row: TrialRow, started_at: datetime | None) -> Completion:
         chosen_teacher=row.chosen_teacher,
         teacher_ap=row.checks.teacher_ap if row.checks else None,
     )
+
+
+def _confirms(run: RunRow) -> bool:
+    return isinstance(run.spec, SearchSpec) and run.spec.confirm

@@ -95,7 +95,7 @@ def _is_fixed(spec: SearchSpec) -> bool:
 
 
 def _check_spent(session: Session, run: RunRow, budget: BudgetSpec, before: BudgetSpec) -> None:
-    spent = sum(p.role is TrialRole.SEARCH for p in trials.proposals(session, run.id))
+    spent = trials.number_of(session, run.id, TrialRole.SEARCH)
     if budget.max_trials < spent:
         raise InvalidValueError(
             f"max_trials={budget.max_trials} is less than the {spent} trials that {run.name} has"
@@ -109,8 +109,8 @@ def _check_spent(session: Session, run: RunRow, budget: BudgetSpec, before: Budg
 
 def _check_limits(session: Session, run: RunRow, budget: BudgetSpec) -> None:
     limits = limits_of(budget, run.spec.resources.gpus_per_trial)
-    accepted = completions.judged(session, run).accepted
-    reached = limits.reached(completions.of_run(session, run), accepted)
+    ended = completions.ended(session, run)
+    reached = limits.reached(ended.completions, ended.accepted)
     if reached is not None:
         raise InvalidValueError(f"{run.name} would have nothing to do: {reached} already")
 

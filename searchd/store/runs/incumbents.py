@@ -1,32 +1,28 @@
 """Tells webhooks that a search has a new incumbent."""
 
-from collections.abc import Sequence
-
 from sqlalchemy.orm import Session
 
 from searchd.domain.webhooks import WebhookEvent
-from searchd.search.confirmation import judge
+from searchd.search.completions import Completions
 from searchd.search.finishing import answer
-from searchd.search.history import Completion
-from searchd.spec import SearchSpec
 from searchd.store import webhooks
 from searchd.store.models import RunRow
 from searchd.store.runs.trials import trial_id
 
 
-def tell_new_incumbent(session: Session, run: RunRow, completions: Sequence[Completion]) -> None:
-    """Queue a message if the last completion of a search has changed its incumbent.
+def tell_new_incumbent(
+    session: Session, run: RunRow, before: Completions, after: Completions
+) -> None:
+    """Queue a message if a completion has changed the incumbent of a search.
 
     Args:
         session: The writing session that records the completion.
-        run: The search; nothing is told of a distillation, whose stages do not compete.
-        completions: All completions of the run, in order.
+        run: The search.
+        before: The accepted completions before it, in order.
+        after: Those after it.
     """
-    if not isinstance(run.spec, SearchSpec):
-        return
-    before = _incumbent(completions[:-1], confirm=run.spec.confirm)
-    found = _incumbent(completions, confirm=run.spec.confirm)
-    if found is None or (before is not None and before.proposal.name == found.proposal.name):
+    earlier, found = answer(before), answer(after)
+    if found is None or (earlier and earlier.proposal.name == found.proposal.name):
         return
     facts = {
         "id": run.id,
@@ -41,7 +37,3 @@ def tell_new_incumbent(session: Session, run: RunRow, completions: Sequence[Comp
         ],
     }
     webhooks.tell(session, WebhookEvent.INCUMBENT, run.kind, facts)
-
-
-def _incumbent(completions: Sequence[Completion], *, confirm: bool) -> Completion | None:
-    return answer(judge(completions, confirm=confirm).accepted)

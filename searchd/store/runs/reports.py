@@ -15,13 +15,19 @@ from searchd.store import events
 from searchd.store.models import ArtifactRow, Desired, EpochMetricsRow, EvaluationRow, TrialRow
 from searchd.store.models.measurements import measured
 from searchd.store.runs import trials
+from searchd.store.runs.fronts import FrontKeeper
 from searchd.store.work import queue
 from searchd.store.work.lease import Lease, hold
 from searchd.store.work.transition import transition
 
 
 def record(
-    session: Session, lease: Lease, report: Report, scores: Mapping[Resolution, float]
+    session: Session,
+    lease: Lease,
+    report: Report,
+    scores: Mapping[Resolution, float],
+    *,
+    fronts: FrontKeeper | None = None,
 ) -> TrialRow:
     """Store the report of a worker and end the trial.
 
@@ -35,6 +41,7 @@ def record(
         lease: The lease on the run of the trial.
         report: The report of an attempt that was started.
         scores: H(S, r) for each evaluated resolution.
+        fronts: Those of the run, if the caller keeps them; None: they are read.
 
     Returns:
         The trial. Its `completion` is set unless it was stopped.
@@ -55,7 +62,9 @@ def record(
     if report.outcome is Outcome.STOPPED:
         _record_stop(session, lease, row, report)
     else:
-        _record_end(session, row, report, scores)
+        found = _record_end(session, row, report, scores)
+        if row.status is TrialStatus.SUCCEEDED:
+            (fronts or FrontKeeper(row.run_id)).add(session, row, found)
         queue.reset_attempts(session, lease)
     return row
 
@@ -69,16 +78,16 @@ def _record_stop(session: Session, lease: Lease, row: TrialRow, report: Report) 
 
 def _record_end(
     session: Session, row: TrialRow, report: Report, scores: Mapping[Resolution, float]
-) -> None:
+) -> list[EvaluationRow]:
+    """Return the evaluations, which are stored."""
     _check_success(row, report, scores)
-    session.add_all(
-        [
-            EvaluationRow(
-                trial_id=row.id, score=scores.get(evaluation.resolution), **measured(evaluation)
-            )
-            for evaluation in report.evaluations
-        ]
-    )
+    evaluations = [
+        EvaluationRow(
+            trial_id=row.id, score=scores.get(evaluation.resolution), **measured(evaluation)
+        )
+        for evaluation in report.evaluations
+    ]
+    session.add_all(evaluations)
     for epoch in map(EpochMetricsRow.of, report.epochs):
         epoch.trial_id = row.id
         session.add(epoch)
@@ -102,6 +111,7 @@ def _record_end(
     warnings = [f"warning: {warning}" for warning in report.checks.warnings]
     for message in (*report.notes, *warnings):
         events.append(session, row, message)
+    return evaluations
 
 
 def _check_success(row: TrialRow, report: Report, scores: Mapping[Resolution, float]) -> None:

@@ -1,6 +1,6 @@
 """Measurements after a search on the test and validation split."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -36,6 +36,18 @@ def record(
                 evaluation_id=evaluation_id, split=split, resampled=resampled, **values
             )
         )
+
+
+def of_evaluations(
+    session: Session, evaluation_ids: Sequence[int], split: FinalSplit
+) -> Mapping[int, SplitEvaluationRow]:
+    """Return what was measured on a split of these evaluations, by the row id of each."""
+    rows = session.scalars(
+        select(SplitEvaluationRow).where(
+            SplitEvaluationRow.evaluation_id.in_(evaluation_ids), SplitEvaluationRow.split == split
+        )
+    )
+    return {row.evaluation_id: row for row in rows}
 
 
 def measured(session: Session, run_id: str, split: FinalSplit) -> Mapping[int, SplitEvaluationRow]:

@@ -1,16 +1,17 @@
 """Trials: proposed, started, read. `searchd.store.runs.reports` records their ends. A driver needs
 its lease for every write."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.orm import Session, load_only, selectinload
+from sqlalchemy.orm.interfaces import ORMOption
 
 from searchd.domain.errors import ConflictError, InvalidValueError, NotFoundError
 from searchd.domain.lifecycle import TrialStatus
 from searchd.domain.transitions import is_final
-from searchd.domain.trial import Proposal, describe_change
+from searchd.domain.trial import Proposal, TrialRole, describe_change
 from searchd.messages.files import ADAPTERS, STUDENT
 from searchd.messages.reports import Progress
 from searchd.messages.tasks import Inherited
@@ -21,6 +22,7 @@ from searchd.store.models import (
     TrialRow,
 )
 from searchd.store.paging import Page, check_page_size
+from searchd.store.runs import fronts
 from searchd.store.work.lease import Lease, hold
 from searchd.store.work.transition import transition
 
@@ -41,14 +43,13 @@ def add(session: Session, lease: Lease, proposal: Proposal) -> TrialRow:
         ConflictError: The run has a trial of this name.
     """
     run_id = hold(session, lease).resource_id
-    origin = session.get_one(RunRow, run_id).origin_id
     row = TrialRow(
         id=trial_id(run_id, proposal.name),
         run_id=run_id,
         name=proposal.name,
         role=proposal.role,
         position=next_number(session, run_id, "position"),
-        parent_id=origin if proposal.parent is None else trial_id(run_id, proposal.parent),
+        parent_id=_parent_id(session, run_id, proposal),
         proposal=proposal,
         status=TrialStatus.PENDING,
         status_reason=f"proposed: {describe_change(proposal.change)}",
@@ -58,6 +59,13 @@ def add(session: Session, lease: Lease, proposal: Proposal) -> TrialRow:
     session.add(row)
     events.append(session, row, row.status_reason)
     return row
+
+
+def _parent_id(session: Session, run_id: str, proposal: Proposal) -> str | None:
+    """Return the id of the trial that is inherited: of a base, a trial of another run or None."""
+    if proposal.parent is not None:
+        return trial_id(run_id, proposal.parent)
+    return session.scalar(select(RunRow.origin_id).where(RunRow.id == run_id))
 
 
 def start(session: Session, lease: Lease, name: str, reason: str = "started by a worker") -> int:
@@ -157,6 +165,8 @@ def record_latencies(
     for row_id, (latency_s, images_per_s) in times.items():
         row = session.get_one(EvaluationRow, row_id)
         row.latency_s, row.images_per_s = latency_s, images_per_s
+    session.flush()
+    fronts.rebuild(session, hold(session, lease).resource_id)
 
 
 def get(session: Session, reference: str) -> TrialRow:
@@ -165,10 +175,7 @@ def get(session: Session, reference: str) -> TrialRow:
     Raises:
         NotFoundError: There is none.
     """
-    row = session.scalar(select(TrialRow).where(TrialRow.id == reference).options(*_DETAILS))
-    if row is None:
-        raise NotFoundError(f"trial {reference!r} does not exist")
-    return row
+    return _get(session, reference, *_DETAILS)
 
 
 def page(
@@ -176,10 +183,21 @@ def page(
     run_id: str,
     *,
     status: TrialStatus | None = None,
+    since: int | None = None,
     page_size: int = 100,
     page_token: str | None = None,
+    parts: Collection[str] | None = None,
 ) -> Page[TrialRow]:
     """Return one page of trials of a run in the order they were proposed, with their evaluations.
+
+    Args:
+        session: Any session.
+        run_id: The run.
+        status: Status of the trials; None: all.
+        since: Number of an event: only trials that a later event is about. None: all.
+        page_size: Largest number of trials.
+        page_token: That of the previous page; None for the first one.
+        parts: Names of the columns that are read, and "evaluations" if they are. None: all.
 
     Raises:
         InvalidValueError: `page_size` or `page_token` is illegal.
@@ -192,10 +210,20 @@ def page(
         if not (page_token.isdecimal() and len(page_token) <= _MAX_POSITION_DIGITS):
             raise InvalidValueError(f"page_token {page_token!r} was not given out by this list")
         statement = statement.where(TrialRow.position > int(page_token))
-    ordered = statement.order_by(TrialRow.position).options(selectinload(TrialRow.evaluations))
+    if since is not None:
+        statement = statement.where(TrialRow.id.in_(events.subjects_after(run_id, since)))
+    ordered = statement.order_by(TrialRow.position).options(*_options(parts))
     rows = list(session.scalars(ordered.limit(page_size + 1)))
     more = len(rows) > page_size
     return Page(rows[:page_size], str(rows[page_size - 1].position) if more else None)
+
+
+def _options(parts: Collection[str] | None) -> list[ORMOption]:
+    if parts is None:
+        return [selectinload(TrialRow.evaluations)]
+    names = {*parts, "position"} & set(TrialRow.__table__.columns.keys())
+    found: list[ORMOption] = [load_only(*(getattr(TrialRow, name) for name in sorted(names)))]
+    return [*found, selectinload(TrialRow.evaluations)] if "evaluations" in parts else found
 
 
 def of_search(session: Session, run_id: str) -> Sequence[TrialRow]:
@@ -208,6 +236,12 @@ def of_search(session: Session, run_id: str) -> Sequence[TrialRow]:
 def proposals(session: Session, run_id: str) -> list[Proposal]:
     """Return all proposals of the run, in order."""
     return [row.proposal for row in of_search(session, run_id)]
+
+
+def number_of(session: Session, run_id: str, role: TrialRole) -> int:
+    """Return how many trials of a role the run has."""
+    of_role = select(func.count()).where(TrialRow.run_id == run_id, TrialRow.role == role)
+    return session.scalar(of_role) or 0
 
 
 def completed(session: Session, run_id: str) -> Sequence[TrialRow]:
@@ -262,6 +296,21 @@ def licence(session: Session, lineage: Sequence[TrialRow]) -> str | None:
     return None if spec.base is None else spec.base.licence
 
 
+def base_macs(session: Session, reference: str) -> float | None:
+    """Return the multiply-accumulates of a trial's student at the base resolution of the score;
+    None while it is not trained."""
+    return session.scalar(select(TrialRow.base_macs).where(TrialRow.id == reference))
+
+
+def with_evaluations(session: Session, reference: str) -> TrialRow:
+    """Return a trial by id, with its evaluations.
+
+    Raises:
+        NotFoundError: There is none.
+    """
+    return _get(session, reference, selectinload(TrialRow.evaluations))
+
+
 def inherited(session: Session, reference: str) -> Inherited:
     """Return the student of a trial, as a child inherits it.
 
@@ -270,7 +319,8 @@ def inherited(session: Session, reference: str) -> Inherited:
         ConflictError: It has no student, because it has not succeeded.
         CollectedError: Its student was collected.
     """
-    row = get(session, reference)
+    parts = selectinload(TrialRow.evaluations), selectinload(TrialRow.artifacts)
+    row = _get(session, reference, *parts)
     files = {artifact.name: artifact.artifact for artifact in row.artifacts}
     for artifact in row.artifacts:
         artifact.check_there()
@@ -282,6 +332,13 @@ def inherited(session: Session, reference: str) -> Inherited:
         adapters=files.get(ADAPTERS),
         aps={evaluation.resolution: evaluation.ap for evaluation in row.evaluations},
     )
+
+
+def _get(session: Session, reference: str, *parts: ORMOption) -> TrialRow:
+    row = session.scalar(select(TrialRow).where(TrialRow.id == reference).options(*parts))
+    if row is None:
+        raise NotFoundError(f"trial {reference!r} does not exist")
+    return row
 
 
 _DETAILS = (

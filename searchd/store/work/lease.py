@@ -1,6 +1,8 @@
 """The lease on a piece of work: the right of one driver to write its results."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -8,6 +10,17 @@ from sqlalchemy.orm import Session
 from searchd.domain.errors import NotFoundError, StaleLeaseError
 from searchd.domain.lifecycle import WorkStatus
 from searchd.store.models import WorkRow
+
+
+class _Locked(NamedTuple):
+    """The work that a transaction has locked."""
+
+    transaction: object
+    rows: Mapping[str, WorkRow]
+
+
+_LOCKED = "locked work"
+"""Its key in `Session.info`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +60,15 @@ def lock(session: Session, lease: Lease) -> WorkRow:
 
 
 def locked(session: Session, work_id: str) -> WorkRow:
-    """Return the present row of the work, locked until the transaction ends.
+    """Return the present row of the work, locked until the transaction ends. It is read once in a
+    transaction: nobody else can change it then.
 
     Raises:
         NotFoundError: There is no such work.
     """
+    known: _Locked = session.info.get(_LOCKED, _Locked(None, {}))
+    if known.transaction is session.get_transaction() and work_id in known.rows:
+        return known.rows[work_id]
     work = session.scalar(
         select(WorkRow)
         .where(WorkRow.id == work_id)
@@ -60,4 +77,7 @@ def locked(session: Session, work_id: str) -> WorkRow:
     )
     if work is None:
         raise NotFoundError(f"work {work_id} does not exist")
+    transaction = session.get_transaction()
+    rows = known.rows if known.transaction is transaction else {}
+    session.info[_LOCKED] = _Locked(transaction, {**rows, work_id: work})
     return work

@@ -201,7 +201,9 @@ def record_once(session: Session, lease: Lease, key: str, messages: Sequence[str
     Raises:
         StaleLeaseError: The lease was lost.
     """
-    events.append_once(session, resource(session, hold(session, lease)), key, messages)
+    work = hold(session, lease)
+    if messages:
+        events.append_once(session, resource(session, work), key, messages)
 
 
 def advance(session: Session, lease: Lease, to: ResourceStatus, reason: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from sqlalchemy import CursorResult, update
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import set_committed_value
 
 from searchd.domain.errors import ConflictError
 from searchd.domain.lifecycle import AnyStatus, PoolStatus, SearchStatus, TeacherStatus, TrialStatus
@@ -68,7 +69,8 @@ def transition(
     )
     if not isinstance(row, WorkRow):  # its events are those of the resource that it serves
         events.append(session, row, reason, status=to)
-    session.refresh(row)
+    if not isinstance(row, TrialRow):  # its number of events has changed
+        session.refresh(row)
     if not isinstance(row, TrialRow | WorkRow):
         tell_end(session, row)
     if isinstance(row, TrialRow):
@@ -91,6 +93,8 @@ def _compare_and_set(
     result = session.execute(statement.values(values).execution_options(synchronize_session=False))
     if cast(CursorResult[Any], result).rowcount != 1:
         raise ConflictError(f"{what} is no longer {row.status}; another process changed it")
+    for name, value in values.items():
+        set_committed_value(row, name, value)
 
 
 def _times(row: AnyRow, to: AnyStatus) -> dict[str, datetime | None]:

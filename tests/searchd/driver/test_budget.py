@@ -10,6 +10,7 @@ from searchd.domain.resolution import Resolution
 from searchd.domain.trial import Outcome
 from searchd.driver.ledger import Ledger
 from searchd.messages.reports import Report
+from searchd.search.ask_tell import decide
 from searchd.search.history import Finished, OperatingPoint
 from searchd.settings import Settings
 from searchd.spec import BudgetSpec
@@ -91,7 +92,8 @@ def test_next_driver_gets_the_same(
         OperatingPoint(resolution=Resolution(96, 96), ap=0.5, macs=2e9),
     )
     assert 0 <= completion.elapsed_s < 60
-    assert Ledger(sqlite, lease, settings, watch).ask_tell().completions == [completion]
+    next_driver = Ledger(sqlite, lease, settings, watch)
+    assert list(next_driver.history.completions) == [completion]
 
 
 def test_budget_that_was_extended_is_the_one_that_ends_the_search(
@@ -107,7 +109,8 @@ def test_budget_that_was_extended_is_the_one_that_ends_the_search(
         ask_to_extend(session, ledger.run_id, {"target": target.model_dump()})
     ledger.record(factories.succeeded("0", ap=0.6))
 
-    finished = Ledger(sqlite, lease, settings).ask_tell().ask()
+    next_driver = Ledger(sqlite, lease, settings)
+    finished = decide(next_driver.strategy(), next_driver.history)
 
     assert finished == Finished(
         "target: trial 0 has AP 60.0% with 2 GMACs at 96x96", succeeded=True

@@ -4,15 +4,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from api.views import resources as views
+from api.views import lineage as views
 from searchd.domain.trial import Proposal
 from searchd.driver.ledger import Ledger
 from searchd.driver.strategies import strategy_of
-from searchd.search.ask_tell import AskTell
+from searchd.search.ask_tell import decide
 from searchd.search.confirmation import Verdict
 from searchd.settings import Settings
 from searchd.spec import FinishSpec, PipelineSpec, PoolSearchSpec, RandomSpec, TrainingSpec
-from searchd.store import Database, events
+from searchd.store import Database, Lease, events
 from searchd.store.resources import finish, searches
 from searchd.store.runs import retention, trials
 from tests.searchd.driver.bookkeeping import started
@@ -35,23 +35,21 @@ def ledger(sqlite: Database, settings: Settings) -> Ledger:
     return Ledger(sqlite, lease, settings)
 
 
-def tell(ledger: Ledger, ask_tell: AskTell, ap: float, macs: float = 2e9) -> Proposal:
-    proposal = ask_tell.ask()
+def tell(ledger: Ledger, ap: float, macs: float = 2e9) -> Proposal:
+    proposal = decide(ledger.strategy(), ledger.history)
     assert isinstance(proposal, Proposal)
     started(ledger, proposal)
     reported = ledger.record(factories.succeeded(proposal.name, ap=ap, macs=macs))
     assert reported is not None
-    ask_tell.tell(reported)
     return proposal
 
 
 @pytest.fixture
-def ask_tell(ledger: Ledger) -> AskTell:
+def searched(ledger: Ledger) -> Ledger:
     """Trial 0 has AP 0.50, trial 1 0.70."""
-    ask_tell = ledger.ask_tell()
     for ap in (0.4, 0.50, 0.70):
-        tell(ledger, ask_tell, ap)
-    return ask_tell
+        tell(ledger, ap)
+    return ledger
 
 
 def best(database: Database, ledger: Ledger) -> tuple[str, object]:
@@ -62,20 +60,19 @@ def best(database: Database, ledger: Ledger) -> tuple[str, object]:
 
 
 def test_best_trial_is_one_that_is_accepted_with_its_mean(
-    sqlite: Database, ledger: Ledger, ask_tell: AskTell
+    sqlite: Database, searched: Ledger, settings: Settings
 ) -> None:
-    assert best(sqlite, ledger) == ("0", 1.0)
+    assert best(sqlite, searched) == ("0", 1.0)
 
-    again = tell(ledger, ask_tell, 0.56)
+    again = tell(searched, 0.56)
 
     assert again.name == "confirm-1"
-    assert best(sqlite, ledger) == ("1", pytest.approx(0.63 / 0.70))
-    assert ledger.ask_tell().proposals == ask_tell.proposals
+    assert best(sqlite, searched) == ("1", pytest.approx(0.63 / 0.70))
+    next_driver = Ledger(sqlite, Lease(f"search-{searched.run_id}", 1), settings)
+    assert list(next_driver.history.proposals) == list(searched.history.proposals)
 
 
-def test_lineage_says_what_was_confirmed(
-    sqlite: Database, ledger: Ledger, ask_tell: AskTell
-) -> None:
+def test_lineage_says_what_was_confirmed(sqlite: Database, searched: Ledger) -> None:
     def lineage() -> dict[str, tuple[object, Verdict | None]]:
         with sqlite.read() as session:
             found = views.lineage(session, [searches.get(session, "first")]).trials
@@ -84,25 +81,23 @@ def test_lineage_says_what_was_confirmed(
         return {node.name: ((node.score or 0.0) / first, node.verdict) for node in found}
 
     assert lineage()["1"] == (pytest.approx(1.4), Verdict.UNDECIDED)
-    tell(ledger, ask_tell, 0.56)
+    tell(searched, 0.56)
     assert lineage()["1"] == (pytest.approx(1.26), Verdict.CONFIRMED)
     assert lineage()["0"] == (1.0, None)
 
 
-def test_events_say_what_was_confirmed(sqlite: Database, ledger: Ledger, ask_tell: AskTell) -> None:
-    tell(ledger, ask_tell, 0.56)
+def test_events_say_what_was_confirmed(sqlite: Database, searched: Ledger) -> None:
+    tell(searched, 0.56)
     with sqlite.read() as session:
-        said = [event.message for event in events.after(session, ledger.run_id)]
+        said = [event.message for event in events.after(session, searched.run_id)]
 
     waits, accepted = [message for message in said if message.startswith("confirmation: ")]
     assert waits.startswith("confirmation: trial 1 has the best score so far, ")
     assert accepted.startswith("confirmation: trial 1 is accepted with a score of ")
 
 
-def test_finishing_takes_the_knee_of_what_is_accepted(
-    sqlite: Database, ledger: Ledger, ask_tell: AskTell
-) -> None:
-    tell(ledger, ask_tell, 0.20)  # a mean of 0.45: trial 0 is better at the same cost
+def test_finishing_takes_the_knee_of_what_is_accepted(sqlite: Database, searched: Ledger) -> None:
+    tell(searched, 0.20)  # a mean of 0.45: trial 0 is better at the same cost
     with sqlite.write() as session:
         row = searches.get(session, "first")
         row.status = row.status.SUCCEEDED
@@ -111,20 +106,20 @@ def test_finishing_takes_the_knee_of_what_is_accepted(
 
 
 def test_weights_of_what_waits_and_of_its_parent_are_kept(
-    sqlite: Database, ledger: Ledger, ask_tell: AskTell
+    sqlite: Database, searched: Ledger
 ) -> None:
     later = datetime.now(UTC) + timedelta(days=1)
     with sqlite.write() as session:
-        retention.collect(session, ledger.run_id, keep_s=0, now=later)
-    tell(ledger, ask_tell, 0.20)
+        retention.collect(session, searched.run_id, keep_s=0, now=later)
+    tell(searched, 0.20)
     for _ in range(6):
-        tell(ledger, ask_tell, 0.49, macs=3e9)
+        tell(searched, 0.49, macs=3e9)
     with sqlite.write() as session:
-        collected = retention.collect(session, ledger.run_id, keep_s=0, now=later).collected
+        collected = retention.collect(session, searched.run_id, keep_s=0, now=later).collected
 
     # The five best have 0.50 and 0.49; trial 1, of 0.70, is on the front as it was measured.
     with sqlite.read() as session:
-        kept = {row.name for row in trials.scored(session, ledger.run_id)} - set(collected)
+        kept = {row.name for row in trials.scored(session, searched.run_id)} - set(collected)
     assert kept >= {"base", "0", "1"}
     assert "confirm-1" in collected
 

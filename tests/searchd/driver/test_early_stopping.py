@@ -49,8 +49,8 @@ def test_order_of_a_search_trial_has_the_threshold(ledger: Ledger) -> None:
 
     assert rule is not None
     assert rule.base_macs == 4e9
-    ask_tell = ledger.ask_tell()
-    scores = {each.proposal.name: each.score or 0.0 for each in ask_tell.completions}
+    ended = ledger.history.completions
+    scores = {each.proposal.name: each.score or 0.0 for each in ended}
     largest_rise = max(scores["0"] - 0.1, scores["2"] - 0.2, scores["4"] - 0.3)
     assert rule.abandon_below == pytest.approx(scores["2"] - largest_rise)
 

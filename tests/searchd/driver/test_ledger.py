@@ -119,7 +119,7 @@ def test_written_report_is_adopted_and_nothing_is_run_again(
 
     assert next_driver.recover() == []
     assert trial(sqlite, ledger, "base").status is TrialStatus.SUCCEEDED
-    assert [c.proposal for c in next_driver.ask_tell().completions] == [BASE]
+    assert [c.proposal for c in next_driver.history.completions] == [BASE]
 
 
 def test_trial_without_a_report_is_run_again_as_a_further_attempt(
@@ -153,7 +153,7 @@ def test_adopting_twice_is_adopting_once(sqlite: Database, ledger: Ledger) -> No
     ledger.recover()
     ledger.recover()
 
-    assert len(ledger.ask_tell().completions) == 1
+    assert len(ledger.history.completions) == 1
     assert trial(sqlite, ledger, "base").attempt == 1
 
 

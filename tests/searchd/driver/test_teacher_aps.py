@@ -12,6 +12,7 @@ from searchd.domain.trial import BASE_NAME
 from searchd.driver.ledger import Ledger
 from searchd.driver.trial_loop import _PoolGate
 from searchd.messages.reports import EvaluatedSubnet, SanityChecks
+from searchd.search.ask_tell import decide
 from searchd.search.strategies.joint_detnas import JointDetNas
 from searchd.settings import Settings
 from searchd.spec import BaseSpec, SearchSpec, TeachersSpec, TrainingSpec
@@ -169,8 +170,7 @@ def test_a_search_does_not_warn_of_a_good_teacher(strong: Search) -> None:
 
 def test_a_trial_whose_student_has_no_better_teacher_says_so(weak: Search) -> None:
     weak.open_gate()
-    ask_tell = weak.ledger.ask_tell()
-    proposal = ask_tell.ask()
+    proposal = decide(weak.ledger.strategy(), weak.ledger.history)
     weak.ledger.propose(proposal)  # type: ignore[arg-type]
     assert proposal.teacher is None  # type: ignore[union-attr]
     assert (
@@ -181,14 +181,15 @@ def test_a_trial_whose_student_has_no_better_teacher_says_so(weak: Search) -> No
 
 def test_a_trial_with_a_better_teacher_says_nothing(strong: Search) -> None:
     strong.open_gate()
-    strong.ledger.propose(strong.ledger.ask_tell().ask())  # type: ignore[arg-type]
+    proposal = decide(strong.ledger.strategy(), strong.ledger.history)
+    strong.ledger.propose(proposal)  # type: ignore[arg-type]
     assert not any(message.startswith("trial 0: none") for message in strong.events())
 
 
 def test_the_ap_that_a_trial_measures_reaches_the_strategy(strong: Search) -> None:
     strong.open_gate()
     taught(strong, 0, BASE_NAME, ap=0.58, teacher_ap=0.57)
-    completions = strong.ledger.ask_tell().completions
+    completions = strong.ledger.history.completions
     assert [each.teacher_ap for each in completions] == [None, 0.57]
 
 

@@ -51,7 +51,6 @@ class Session:
         """What a new driver begins with."""
         again = self.ledger.recover()
         self.scheduler = TrialScheduler(
-            self.ledger.ask_tell(),
             self.ledger,
             again=again,
             is_stopping=lambda: self.is_stopping,

@@ -1,6 +1,8 @@
 """Analytics of a hand-made search: base, then five trials in the order in which they ended."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from searchd.domain.resolution import Resolution
 from searchd.search.analytics import (
@@ -22,6 +24,7 @@ from searchd.search.analytics import (
     with_gains,
 )
 from searchd.search.history import OperatingPoint
+from tests.strength import examples
 
 
 def trial(name: str, action: str, score: float, gain: float | None, macs: float) -> ScoredTrial:
@@ -100,6 +103,27 @@ def test_hypervolume_grows_with_the_front() -> None:
         40 * 0.25 + 40 * 0.50,
     ]
     assert hypervolumes(LOG) == pytest.approx([area / 120 for area in expected])
+
+
+@settings(max_examples=examples(20, 300), deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 9)), min_size=1, max_size=25))
+def test_hypervolume_of_every_prefix_is_the_area_below_its_best_points(
+    pairs: list[tuple[int, int]],
+) -> None:
+    trials = [
+        trial(str(number), "train", score=ap, gain=None, macs=macs)
+        for number, (macs, ap) in enumerate(pairs)
+    ]
+    worst = max(macs for macs, _ in pairs)
+    steps = [half / 2 for half in range(1, 2 * worst)]  # between the MACs that occur
+
+    def area(count: int) -> float:
+        points = [point for each in trials[:count] for point in each.points]
+        found = (max([p.ap for p in points if p.macs <= at], default=0.0) for at in steps)
+        return sum(found) / 2
+
+    expected = [area(count) / worst for count in range(1, len(trials) + 1)]
+    assert hypervolumes(trials) == pytest.approx(expected)
 
 
 def test_a_search_without_a_scored_trial_has_nothing_to_tell() -> None:

@@ -16,13 +16,13 @@ from searchd.search.better_teachers import (
     Comparison,
     ap_of,
     compare,
-    known_aps,
     no_better_teacher,
     too_weak,
 )
 from searchd.search.history import OperatingPoint, search_trials
 from searchd.search.strategies.joint_detnas import JointDetNas, JointDetNasSettings
 from searchd.search.strategies.random_search import RandomSearch
+from searchd.search.teacher_aps import KnownAps
 from tests.searchd.search.scripted import SPACE, STRATEGY, ask, completion, with_base
 
 LARGE, SMALL = Resolution(96, 96), Resolution(64, 64)
@@ -92,13 +92,16 @@ def test_the_ap_of_a_student_is_that_at_the_largest_resolution() -> None:
 def test_what_a_trial_measures_replaces_what_was_known_before() -> None:
     ask_tell = search(strategy((TeacherAp(teacher=SPACE.largest, ap=0.7),)))
     ask_tell.tell(trained(ask_tell, ask(ask_tell), 0.5, teacher_ap=0.6))
-    assert known_aps(ask_tell.strategy.measured, ask_tell.completions) == {SPACE.largest: 0.6}  # type: ignore[attr-defined]
+    known = KnownAps(
+        (TeacherAp(teacher=SPACE.largest, ap=0.7),), ask_tell.history.completions.teacher_aps
+    )
+    assert known == {SPACE.largest: 0.6}
 
 
 def test_nothing_is_compared_without_a_measured_teacher_or_student() -> None:
-    base = search(STRATEGY).completions
+    base = search(STRATEGY).history.completions
     assert compare((), base, base[0]) is None
-    unmeasured = with_base().completions
+    unmeasured = with_base().history.completions
     assert compare(measured(strong=0.9), unmeasured, unmeasured[0]) is None
 
 

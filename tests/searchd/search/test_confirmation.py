@@ -10,7 +10,7 @@ from searchd.domain.resolution import Resolution
 from searchd.domain.trial import Proposal, TrialRole
 from searchd.search.ask_tell import AskTell, Finished, Wait, replay
 from searchd.search.confirmation import Verdict, confirmation_note, judge
-from searchd.search.history import Completion, OperatingPoint, ranking, trials_without_gain
+from searchd.search.history import Completion, OperatingPoint, ranking
 from searchd.search.stopping_criteria import Limits, Target
 from searchd.search.strategies.base import Strategy
 from tests.searchd.search.scripted import STRATEGY, ask, completion, run, with_base
@@ -84,7 +84,7 @@ def test_lucky_candidate_is_accepted_with_its_mean_and_is_not_the_incumbent() ->
     tell(ask_tell, 0.18)
 
     assert best(ask_tell) == ("0", 0.30)
-    assert trials_without_gain(judge(ask_tell.completions, confirm=True).accepted) == 1
+    assert ask_tell.history.accepted.trials_without_gain == 1
     assert ask(ask_tell).name == "2"
 
 
@@ -185,10 +185,11 @@ def test_without_confirmation_everything_is_accepted() -> None:
 
 def test_notes_say_what_a_completion_means() -> None:
     ask_tell = undecided()
-    notes = [confirmation_note(ended, ask_tell.completions) for ended in ask_tell.completions]
-    notes.append(confirmation_note(tell(ask_tell, 0.36), ask_tell.completions))
+    judged = ask_tell.history.ended.judged
+    notes = [confirmation_note(ended, judged) for ended in ask_tell.completions]
+    notes.append(confirmation_note(tell(ask_tell, 0.36), ask_tell.history.ended.judged))
     tell(ask_tell, 0.50)
-    notes.append(confirmation_note(tell(ask_tell, None), ask_tell.completions))
+    notes.append(confirmation_note(tell(ask_tell, None), ask_tell.history.ended.judged))
 
     assert notes == [
         None,

@@ -9,6 +9,7 @@ import pytest
 from searchd.domain.actions import PruneLayer
 from searchd.domain.trial import MutateTeacher, Outcome, Proposal, Train, TrialRole
 from searchd.search.early_stopping import abandon_below
+from searchd.search.growing_history import Ended, History
 from searchd.search.history import Completion
 from searchd.search.strategies.joint_detnas import JointDetNas
 from tests.searchd.search.scripted import BACKBONE, SPACE, STRATEGY
@@ -53,9 +54,16 @@ HISTORY = (
 teacher rose by up to 0.08."""
 
 
+def seen(history: Sequence[Completion] = HISTORY, *, confirm: bool = False) -> Ended:
+    found = Ended(confirm=confirm)
+    for number, each in enumerate(history):
+        found = found.after(replace(each, sequence=number))
+    return found
+
+
 def below(history: Sequence[Completion] = HISTORY, **changes: Any) -> float | None:
     proposal = replace(NEW, completed_before=len(history), **changes)
-    return abandon_below(ABANDONING, proposal, history)
+    return abandon_below(ABANDONING, proposal, seen(history))
 
 
 def test_threshold_is_the_top_k_less_the_largest_rise_and_two_standard_deviations() -> None:
@@ -63,9 +71,25 @@ def test_threshold_is_the_top_k_less_the_largest_rise_and_two_standard_deviation
 
 
 def test_trial_is_judged_by_what_was_known_when_it_was_proposed() -> None:
+    names = ["0", "noise-1", "noise-2", "1", "2", "3"]
+    assert [each.proposal.name for each in HISTORY] == names
     later = (*HISTORY, ended(4, 0.1, 0.9))
+    proposals = [each.proposal for each in later]
+    new = replace(NEW, completed_before=6)
+    known = [replace(each, completed_before=0) for each in proposals]
 
-    assert abandon_below(ABANDONING, replace(NEW, completed_before=6), later) == below()
+    history = History.of(
+        [*known, new],
+        [
+            replace(each, sequence=number, proposal=known[number])
+            for number, each in enumerate(later)
+        ],
+        confirm=False,
+    )
+
+    then = history.seen_by("9")
+    assert then is not None
+    assert abandon_below(ABANDONING, new, then) == below()
 
 
 def test_rises_of_another_kind_are_ignored() -> None:
@@ -92,7 +116,7 @@ def test_nothing_is_abandoned_with_too_few_rises_or_unknown_noise(
 def test_nothing_is_abandoned_before_k_trials_have_succeeded() -> None:
     proposal = replace(NEW, completed_before=6)
 
-    assert abandon_below(with_top_k(ABANDONING, 5), proposal, HISTORY) is None
+    assert abandon_below(with_top_k(ABANDONING, 5), proposal, seen()) is None
 
 
 @pytest.mark.parametrize(
@@ -106,9 +130,10 @@ def test_with_confirmation_only_accepted_trials_are_in_the_top_k() -> None:
     # Of 0.30, 0.35, 0.40 and 0.45 all but the first wait for a confirmation.
     strategy = replace(ABANDONING, confirm=True)
 
-    assert abandon_below(strategy, replace(NEW, completed_before=6), HISTORY) is None
+    judged = seen(confirm=True)
+    assert abandon_below(strategy, replace(NEW, completed_before=6), judged) is None
     assert abandon_below(
-        with_top_k(strategy, 1), replace(NEW, completed_before=6), HISTORY
+        with_top_k(strategy, 1), replace(NEW, completed_before=6), judged
     ) == pytest.approx(0.30 - 0.08 - 2 * 0.02)
 
 

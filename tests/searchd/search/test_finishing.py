@@ -15,6 +15,7 @@ from searchd.domain.trial import (
     TrialRole,
 )
 from searchd.search.ask_tell import AskTell, Finished, Wait, replay
+from searchd.search.completions import Completions
 from searchd.search.finishing import answer, to_finish
 from searchd.search.history import Completion, OperatingPoint
 from searchd.search.stopping_criteria import Limits
@@ -39,7 +40,7 @@ def searched(*trials: tuple[float, float, float]) -> list[Completion]:
 
 
 def chosen(completions: list[Completion], most: int) -> str:
-    return " ".join(each.proposal.name for each in to_finish(completions, most))
+    return " ".join(each.proposal.name for each in to_finish(Completions.of(completions), most))
 
 
 def better_when_finished(proposal: Proposal) -> float:
@@ -113,12 +114,12 @@ def test_best_that_is_not_on_the_front_is_chosen_too() -> None:
 def test_nothing_is_chosen_where_no_trial_succeeded() -> None:
     ask_tell = with_base()
     ask_tell.tell(completion(ask_tell, ask(ask_tell), None))
-    assert to_finish(ask_tell.completions, 3) == []
+    assert to_finish(ask_tell.history.completions, 3) == []
 
 
 def test_chosen_trials_are_finished_side_by_side_under_their_own_teachers() -> None:
-    ask_tell = AskTell(replace(STRATEGY, max_trials=6, finish=2), completions=list(FRONT))
-    ask_tell.proposals = [each.proposal for each in FRONT]
+    proposals = [each.proposal for each in FRONT]
+    ask_tell = AskTell(replace(STRATEGY, max_trials=6, finish=2), proposals, FRONT)
 
     first, second = ask(ask_tell), ask(ask_tell)
 
@@ -161,7 +162,7 @@ def test_controls_are_trained_like_the_best_and_then_finished_like_it() -> None:
     controls = [p for p in ask_tell.proposals if p.role is TrialRole.CONTROL]
     assert [type(p.change) for p in controls] == [Train] * (len(controls) - 1) + [Finish]
     assert [p.parent for p in controls] == ["base", *(p.name for p in controls[:-1])]
-    best = answer(ask_tell.completions)
+    best = answer(ask_tell.history.completions)
     assert best is not None
     assert best.proposal.name == "finish-1"
     line = [best.proposal.parent]
@@ -196,7 +197,7 @@ def test_search_whose_finishing_fails_succeeds_with_what_it_found_and_says_so() 
 
     assert ended.succeeded
     assert ended.reason == "budget: 2 trials; finish-1 failed, so that trial 1 stays as it is"
-    best = answer(ask_tell.completions)
+    best = answer(ask_tell.history.completions)
     assert best is not None
     assert best.proposal.name == "1"
     controls = [p for p in ask_tell.proposals if p.role is TrialRole.CONTROL]
@@ -206,7 +207,7 @@ def test_search_whose_finishing_fails_succeeds_with_what_it_found_and_says_so() 
 def test_trial_that_finishing_made_worse_stays_the_answer() -> None:
     ask_tell = with_base(FINISHING)
     run(ask_tell, lambda p: 0.1 if p.role is TrialRole.FINISH else rising(p), 1, random.Random(0))
-    best = answer(ask_tell.completions)
+    best = answer(ask_tell.history.completions)
     assert best is not None
     assert best.proposal.name == "3"
 
@@ -279,5 +280,5 @@ def test_hours_of_finishing_are_no_part_of_the_budget() -> None:
         ask_tell.tell(replace(done, busy_s=3600.0))
     assert ask_tell.proposals[-1].role is TrialRole.FINISH
 
-    assert Limits(worker_hours=1.5).reached(ask_tell.completions) is None
-    assert Limits(worker_hours=1.0).reached(ask_tell.completions) is not None
+    assert Limits(worker_hours=1.5).reached(ask_tell.history.completions) is None
+    assert Limits(worker_hours=1.0).reached(ask_tell.history.completions) is not None

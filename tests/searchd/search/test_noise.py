@@ -75,7 +75,7 @@ def test_warning_names_trial_parent_and_noise(ask_tell: AskTell) -> None:
     small = tell(ask_tell, 0.31)
     assert small.proposal.parent == "0"
 
-    assert noise_warning(small, ask_tell.completions) == (
+    assert noise_warning(small, ask_tell.history.completions) == (
         "trial 1 gains 1.00% over trial 0, which is less than two standard deviations of the noise "
         "(2.00%)"
     )
@@ -83,12 +83,13 @@ def test_warning_names_trial_parent_and_noise(ask_tell: AskTell) -> None:
 
 def test_large_gains_losses_and_failures_have_no_warning(ask_tell: AskTell) -> None:
     for score in (0.5, 0.1, None):
-        assert noise_warning(tell(ask_tell, score), ask_tell.completions) is None
-    assert noise_warning(ask_tell.completions[0], ask_tell.completions) is None  # the base
+        assert noise_warning(tell(ask_tell, score), ask_tell.history.completions) is None
+    ended = ask_tell.history.completions
+    assert noise_warning(ended[0], ended) is None  # the base
 
 
 def test_without_repetitions_there_is_no_warning() -> None:
     ask_tell = with_base()
     tell(ask_tell, 0.30)
 
-    assert noise_warning(tell(ask_tell, 0.3001), ask_tell.completions) is None
+    assert noise_warning(tell(ask_tell, 0.3001), ask_tell.history.completions) is None

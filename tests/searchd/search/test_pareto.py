@@ -1,4 +1,8 @@
-from searchd.search.pareto import knee, pareto_front
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from searchd.search.pareto import Front, knee, pareto_front
+from tests.strength import examples
 
 
 def front(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -36,3 +40,18 @@ def test_front_without_a_bend_has_its_knee_at_its_most_accurate_end() -> None:
     assert knee_of([(1.0, 0.5)]) == (1.0, 0.5)
     assert knee_of([(1.0, 0.25), (2.0, 0.5)]) == (2.0, 0.5)
     assert knee_of([(0.0, 0.0), (5.0, 0.25), (10.0, 1.0)]) == (10.0, 1.0)
+
+
+@settings(max_examples=examples(20, 300), deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=20))
+def test_front_that_grows_by_one_point_is_that_of_all_points(pairs: list[tuple[int, int]]) -> None:
+    points = [(*pair, number) for number, pair in enumerate(pairs)]
+    grown: Front[tuple[int, int, int]] = Front(cost=lambda p: p[0], value=lambda p: p[1])
+    brute: list[tuple[int, int, int]] = []
+    for count, point in enumerate(points, start=1):
+        grown = grown.after(point)
+        brute = pareto_front(points[:count], cost=lambda p: p[0], value=lambda p: p[1])
+        assert list(grown) == brute
+    for cost in range(6):
+        within = [each for each in brute if each[0] <= cost]
+        assert grown.best_within(cost) == (within[-1] if within else None)

@@ -11,7 +11,7 @@ from searchd.domain.lifecycle import TrialStatus
 from searchd.domain.resolution import Resolution
 from searchd.domain.trial import Finish, Proposal, TrialRole
 from searchd.search.ask_tell import AskTell, Finished, Wait
-from searchd.search.history import OperatingPoint, completion_of
+from searchd.search.history import OperatingPoint
 from searchd.search.retention import Descent, KeptTrial, needed
 from searchd.search.strategies.base import Strategy
 from searchd.search.strategies.joint_detnas import JointDetNas, JointDetNasSettings
@@ -196,7 +196,7 @@ class Weights:
 
     def _trial(self, proposal: Proposal) -> KeptTrial:
         point = self.points.get(proposal.name)
-        ended = completion_of(proposal.name, self.ask_tell.completions) is not None
+        ended = self.ask_tell.history.completions.find(proposal.name) is not None
         failed = TrialStatus.FAILED if ended else TrialStatus.PENDING
         return KeptTrial(
             id=proposal.name,

@@ -8,6 +8,7 @@ import pytest
 from searchd.domain.resolution import Resolution
 from searchd.domain.trial import TrialRole
 from searchd.search.ask_tell import AskTell, replay
+from searchd.search.completions import Completions
 from searchd.search.history import Completion, Finished, OperatingPoint
 from searchd.search.stopping_criteria import Limits, Target
 from tests.searchd.search.scripted import STRATEGY, ask, completion, rising, run, with_base
@@ -15,7 +16,7 @@ from tests.searchd.search.scripted import STRATEGY, ask, completion, rising, run
 SMALL = Resolution(64, 64)
 
 
-def completions(*hours: float, ap: float = 0.3, macs: float = 2e9) -> list[Completion]:
+def completions(*hours: float, ap: float = 0.3, macs: float = 2e9) -> Completions:
     """The base and then search trials that took these hours, one after the other."""
     ask_tell = AskTell(STRATEGY)
     for number in range(len(hours)):
@@ -28,7 +29,7 @@ def completions(*hours: float, ap: float = 0.3, macs: float = 2e9) -> list[Compl
                 elapsed_s=3600 * sum(hours[: number + 1]),
             )
         )
-    return ask_tell.completions
+    return ask_tell.history.completions
 
 
 @pytest.mark.parametrize(
@@ -54,7 +55,9 @@ def test_limits_are_reached_by_trials_that_have_ended(limits: Limits, reason: st
 
 
 def test_nothing_is_spent_before_anything_has_ended() -> None:
-    assert Limits(worker_hours=1, wall_hours=1, target=Target(ap=0.1)).reached([]) is None
+    assert (
+        Limits(worker_hours=1, wall_hours=1, target=Target(ap=0.1)).reached(Completions()) is None
+    )
 
 
 def test_base_that_reaches_the_target_does_not_stop_the_search() -> None:
@@ -65,7 +68,7 @@ def test_hours_of_controls_are_extra() -> None:
     *_, last = ended = completions(1, 2, 3)
     control = replace(last, proposal=replace(last.proposal, role=TrialRole.CONTROL))
 
-    assert Limits(worker_hours=6).reached([*ended[:-1], control]) is None
+    assert Limits(worker_hours=6).reached(Completions.of([*ended[:-1], control])) is None
 
 
 def test_search_whose_limit_is_reached_ends_with_its_controls_and_can_be_replayed() -> None:

@@ -21,6 +21,7 @@ TABLES = {
     "evaluations",
     "events",
     "exports",
+    "front_points",
     "pools",
     "searches",
     "sinks",

@@ -18,7 +18,7 @@ from searchd.domain.trial import Outcome, Proposal, TakeSubnet, Train, TrialRole
 from searchd.driver.ledger import Ledger
 from searchd.messages.reports import PoolReport, Report
 from searchd.messages.tasks import PoolRef, TrialTask
-from searchd.search.ask_tell import Finished, replay
+from searchd.search.ask_tell import Finished, decide, replay
 from searchd.settings import Settings
 from searchd.spec import BaseSpec, BudgetSpec, DatasetSpec, ScoreSpec, SearchSpec, ShrinkPhaseSpec
 from searchd.store import Database, upgrade
@@ -56,10 +56,10 @@ class Search:
         with factories.leased(database, f"search-{row.id}") as (session, lease):
             queue.advance(session, lease, SearchStatus.PREPARING, "driver started")
         ledger = Ledger(database, lease, Settings(data_folder=folder))
-        ask_tell, context = ledger.ask_tell(), TrialContext()
+        context = TrialContext()
         self.proposals: dict[str, Proposal] = {}
         self.reports: dict[str, Report] = {}
-        while isinstance(decision := ask_tell.ask(), Proposal):
+        while isinstance(decision := decide(ledger.strategy(), ledger.history), Proposal):
             name = decision.name
             self.proposals[name] = decision
             ledger.propose(decision)
@@ -69,11 +69,11 @@ class Search:
             self.reports[name] = run_trial(sent, context=context)
             completion = ledger.record(self.reports[name])
             assert completion is not None
-            ask_tell.tell(completion)
         self.finished = decision
-        stored = ledger.ask_tell()  # what the next driver would begin with
-        assert stored.ask() == decision
-        assert replay(stored.strategy, stored.proposals, stored.completions) == stored.proposals
+        stored = Ledger(database, lease, Settings(data_folder=folder)).history
+        assert decide(ledger.strategy(), stored) == decision  # of the next driver
+        proposals = list(stored.proposals)
+        assert replay(ledger.strategy(), proposals, stored.completions) == proposals
 
 
 @pytest.fixture(scope="module")
