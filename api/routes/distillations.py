@@ -16,6 +16,7 @@ from api.dependencies import (
     DistillationReference,
     IdempotencyKey,
     LastEventId,
+    ListingDep,
     PageSize,
     PageToken,
     RulesDep,
@@ -78,15 +79,12 @@ def create_distillation(
 @router.get("", response_model=schemas.Page[distillation_schemas.Distillation])
 def list_distillations(
     database: DatabaseDep,
-    status: Annotated[SearchStatus | None, Query(description=STATUS_HELP)] = None,
-    page_size: PageSize = 50,
-    page_token: PageToken = None,
+    listing: ListingDep,
+    status: Annotated[tuple[SearchStatus, ...], Query(description=STATUS_HELP)] = (),
 ) -> object:
-    """List distillations, newest first."""
+    """List distillations, by default newest first."""
     with database.read() as session:
-        return distillations.page(
-            session, status=status, page_size=page_size, page_token=page_token
-        )
+        return distillations.page(session, listing, status)
 
 
 @router.get("/{distillation}")
@@ -126,7 +124,7 @@ def extend_distillation(
 def list_distillation_trials(
     found: Found,
     database: DatabaseDep,
-    status: Annotated[TrialStatus | None, Query(description=STATUS_HELP)] = None,
+    status: Annotated[tuple[TrialStatus, ...], Query(description=STATUS_HELP)] = (),
     page_size: PageSize = 100,
     page_token: PageToken = None,
 ) -> schemas.Page[schemas.Trial]:

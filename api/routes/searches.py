@@ -16,6 +16,7 @@ from api.dependencies import (
     DatabaseDep,
     IdempotencyKey,
     LastEventId,
+    ListingDep,
     PageSize,
     PageToken,
     RulesDep,
@@ -81,13 +82,12 @@ def create_search(
 @router.get("", response_model=schemas.Page[schemas.Search])
 def list_searches(
     database: DatabaseDep,
-    status: Annotated[SearchStatus | None, Query(description=STATUS_HELP)] = None,
-    page_size: PageSize = 50,
-    page_token: PageToken = None,
+    listing: ListingDep,
+    status: Annotated[tuple[SearchStatus, ...], Query(description=STATUS_HELP)] = (),
 ) -> object:
-    """List searches, newest first."""
+    """List searches, by default newest first."""
     with database.read() as session:
-        return searches.page(session, status=status, page_size=page_size, page_token=page_token)
+        return searches.page(session, listing, status)
 
 
 @router.get("/{search}")
@@ -118,7 +118,7 @@ def extend_search(
 def list_trials(
     found: Found,
     database: DatabaseDep,
-    status: Annotated[TrialStatus | None, Query(description=STATUS_HELP)] = None,
+    status: Annotated[tuple[TrialStatus, ...], Query(description=STATUS_HELP)] = (),
     page_size: PageSize = 100,
     page_token: PageToken = None,
 ) -> schemas.Page[schemas.Trial]:

@@ -1,7 +1,7 @@
 """Distillations: created, planned, read. `searchd.store.work.queue` changes their status, and
 `searchd.store.runs.trials` stores their trials."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -67,18 +67,14 @@ def get(session: Session, reference: str) -> DistillationRow:
 
 
 def page(
-    session: Session,
-    *,
-    status: SearchStatus | None = None,
-    page_size: int = 50,
-    page_token: str | None = None,
+    session: Session, listing: paging.Listing = paging.NEWEST, status: Collection[SearchStatus] = ()
 ) -> paging.Page[DistillationRow]:
-    """Return one page of distillations, newest first.
+    """Return one page of distillations, of those with one of the given statuses, or of all.
 
     Raises:
-        InvalidValueError: `page_size` or `page_token` is illegal.
+        InvalidValueError: The page size or the page token is illegal.
     """
-    return paging.newest_first(session, DistillationRow, status, page_size, page_token)
+    return paging.page(session, DistillationRow, listing, status)
 
 
 def registered(session: Session, spec: DistillationSpec) -> dict[str, TeacherRow]:

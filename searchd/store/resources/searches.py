@@ -1,6 +1,6 @@
 """Searches: created and read. `searchd.store.work.queue` changes their status."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -72,18 +72,14 @@ def get(session: Session, reference: str) -> SearchRow:
 
 
 def page(
-    session: Session,
-    *,
-    status: SearchStatus | None = None,
-    page_size: int = 50,
-    page_token: str | None = None,
+    session: Session, listing: paging.Listing = paging.NEWEST, status: Collection[SearchStatus] = ()
 ) -> paging.Page[SearchRow]:
-    """Return one page of searches, newest first.
+    """Return one page of searches, of those with one of the given statuses, or of all.
 
     Raises:
-        InvalidValueError: `page_size` or `page_token` is illegal.
+        InvalidValueError: The page size or the page token is illegal.
     """
-    return paging.newest_first(session, SearchRow, status, page_size, page_token)
+    return paging.page(session, SearchRow, listing, status)
 
 
 def trial_counts(session: Session, search_id: str) -> Mapping[TrialStatus, int]:

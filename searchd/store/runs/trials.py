@@ -1,7 +1,7 @@
 """Trials: proposed, started, read. `searchd.store.runs.reports` records their ends. A driver needs
 its lease for every write."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import func, select
@@ -175,19 +175,20 @@ def page(
     session: Session,
     run_id: str,
     *,
-    status: TrialStatus | None = None,
+    status: Collection[TrialStatus] = (),
     page_size: int = 100,
     page_token: str | None = None,
 ) -> Page[TrialRow]:
-    """Return one page of trials of a run in the order they were proposed, with their evaluations.
+    """Return one page of trials of a run in the order they were proposed, with their evaluations:
+    of those with one of the given statuses, or of all.
 
     Raises:
         InvalidValueError: `page_size` or `page_token` is illegal.
     """
     check_page_size(page_size)
     statement = select(TrialRow).where(TrialRow.run_id == run_id)
-    if status is not None:
-        statement = statement.where(TrialRow.status == status)
+    if status:
+        statement = statement.where(TrialRow.status.in_(status))
     if page_token is not None:
         if not (page_token.isdecimal() and len(page_token) <= _MAX_POSITION_DIGITS):
             raise InvalidValueError(f"page_token {page_token!r} was not given out by this list")
