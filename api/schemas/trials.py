@@ -7,10 +7,9 @@ from api.schemas.base import Epoch, File, Measurement, Schema
 from searchd.domain.detector import Detector as DetectorValue
 from searchd.domain.lifecycle import FailureCause, TrialStatus
 from searchd.domain.subnet import Subnet
-from searchd.domain.trial import Proposal, TrialRole
+from searchd.domain.trial import FinalSplit, Proposal, TrialRole
 from searchd.messages.reports import Progress, SanityChecks
 from searchd.search.confirmation import Verdict
-from searchd.store.models import FinalSplit
 
 
 class Evaluation(Measurement):

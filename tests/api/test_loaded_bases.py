@@ -18,15 +18,8 @@ from detection.mmdet.config import build_config, model_config
 from searchd.domain.architecture import preset
 from searchd.domain.detector import Detector, Family, MmdetDetector
 from searchd.messages.base_check import Answer, Request
-from searchd.spec import (
-    DETECTOR,
-    BaseSpec,
-    HeadSpec,
-    MethodsSpec,
-    MmdetSpec,
-    PretrainedSpec,
-    StudentSpec,
-)
+from searchd.spec import BaseSpec, HeadSpec, MethodsSpec, MmdetSpec, PretrainedSpec, StudentSpec
+from searchd.spec.codecs import DETECTOR
 from searchd.store import Database
 from tests.api.service import Service, serve
 from tests.searchd.store.factories import (

@@ -18,7 +18,8 @@ from typing_extensions import override
 from searchd import artifacts
 from searchd.domain.lifecycle import FailureCause
 from searchd.domain.trial import Outcome
-from searchd.messages.reports import PROGRESS, REPORT, Progress, Report
+from searchd.messages.codecs import PROGRESS, REPORT
+from searchd.messages.reports import Progress, Report
 from searchd.messages.tasks import TrialTask
 from workers.trial.watchdog import Watchdog
 

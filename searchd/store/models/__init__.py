@@ -1,5 +1,7 @@
 """The tables. Statuses are changed only by `searchd.store.work.transition`."""
 
+from searchd.domain.lifecycle import Desired, DesiredBy
+from searchd.domain.trial import FinalSplit
 from searchd.store.models.events import EventRow
 from searchd.store.models.measurements import (
     AdaptationCostRow,
@@ -16,10 +18,10 @@ from searchd.store.models.resources import (
     SearchRow,
     TeacherRow,
 )
-from searchd.store.models.split_evaluations import FinalSplit, SplitEvaluationRow
+from searchd.store.models.split_evaluations import SplitEvaluationRow
 from searchd.store.models.tokens import Role, TokenRow
 from searchd.store.models.trials import EvaluationRow, TrialRow
-from searchd.store.models.work import Desired, DesiredBy, WorkRow
+from searchd.store.models.work import WorkRow
 
 __all__ = [
     "AdaptationCostRow",
