@@ -56,7 +56,6 @@ ValidateOnlyOption = Annotated[
         help="Check the spec and the files that it names as submission would, and submit nothing.",
     ),
 ]
-STATUS_HELP = "Status that the listed items must have. All statuses by default."
 URL = DEFAULT_URL
 
 

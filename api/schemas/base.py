@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from api.schemas import notebook
 from searchd.spec import ResolutionText
 
 PREFIX = "/api/v1"
@@ -24,6 +25,10 @@ class Schema(BaseModel):
     """
 
     model_config = ConfigDict(from_attributes=True, defer_build=True)
+
+    def _repr_html_(self) -> str:
+        """The plain values as a table, in a notebook."""
+        return notebook.facts(self)
 
 
 class FieldProblem(Schema):

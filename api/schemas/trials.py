@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Literal
 
+from api.schemas import notebook
 from api.schemas.base import Epoch, File, Measurement, Schema
 from searchd.domain.detector import Detector as DetectorValue
 from searchd.domain.lifecycle import FailureCause, TrialStatus
@@ -182,6 +183,21 @@ class Pareto(Schema):
     """Points of the Pareto front, by ascending cost."""
     dominated: list[Point]
     """All other points, in the order in which the trials ended, those of distillations last."""
+
+    def _repr_html_(self) -> str:
+        """The front as a plot, in a notebook."""
+        points = [
+            (getattr(each.evaluation, self.x, each.params), getattr(each.evaluation, self.y), each)
+            for each in self.front
+        ]
+        return notebook.scatter(
+            [
+                (x, 100 * y, f"{each.trial_id} at {each.evaluation.resolution}")
+                for x, y, each in points
+            ],
+            x_label=f"{self.x} of one image",
+            y_label=f"{self.y} in percent ({self.split})",
+        )
 
 
 class Detector(Schema):

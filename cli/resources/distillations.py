@@ -1,6 +1,7 @@
 """`searchd distillation`: submit, follow and control distillations."""
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -8,20 +9,19 @@ import typer
 from api.client import Client
 from api.schemas.distillations import Comparison, DistillationDetails
 from cli.errors import fail
+from cli.lists import STATUS_HELP, FilterOption, LimitOption, Selection, SortOption, show_selected
 from cli.output import (
     Format,
     FormatOption,
     giga,
     percent,
     show_json,
-    show_list,
     show_one,
     show_rows,
 )
 from cli.resources.forecasts import show_forecast
 from cli.resources.lifecycle import add_calls, add_deletion
 from cli.service import (
-    STATUS_HELP,
     URL,
     DatasetOption,
     KeyOption,
@@ -87,12 +87,15 @@ def forecast(
 
 @app.command("list")
 def list_distillations(
-    status: Annotated[SearchStatus | None, typer.Option(help=STATUS_HELP)] = None,
+    status: Annotated[list[SearchStatus] | None, typer.Option(help=STATUS_HELP)] = None,
+    filters: FilterOption = None,
+    sort: SortOption = None,
+    limit: LimitOption = None,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
     """List distillations, newest first."""
-    filters = {"status": status.value} if status else {}
+    selection = Selection.of(filters, sort, limit)
     columns = {
         "NAME": lambda d: d.name,
         "ID": lambda d: d.id,
@@ -102,7 +105,7 @@ def list_distillations(
         "SUBMITTED": lambda d: d.created_at,
     }
     with Client(url) as client:
-        show_list(client.list_distillations(**filters), columns, output)
+        show_selected(client.list_distillations, columns, selection, output, status=status)
 
 
 @app.command()
@@ -132,12 +135,15 @@ def watch(
 @app.command()
 def trials(
     distillation: DistillationArgument,
-    status: Annotated[TrialStatus | None, typer.Option(help=STATUS_HELP)] = None,
+    status: Annotated[list[TrialStatus] | None, typer.Option(help=STATUS_HELP)] = None,
+    filters: FilterOption = None,
+    sort: SortOption = None,
+    limit: LimitOption = None,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
     """List the trials of a distillation: the given student (base), then the stages."""
-    filters = {"status": status.value} if status else {}
+    selection = Selection.of(filters, sort, limit, by_service=False)
     columns = {
         "TRIAL": lambda t: t.name,
         "PARENT": lambda t: t.parent_id,
@@ -151,7 +157,13 @@ def trials(
         "WARNINGS": lambda t: "; ".join(t.warnings),
     }
     with Client(url) as client:
-        show_list(client.distillation_trials(distillation, **filters), columns, output)
+        show_selected(
+            partial(client.distillation_trials, distillation),
+            columns,
+            selection,
+            output,
+            status=status,
+        )
 
 
 @app.command()

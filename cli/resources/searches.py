@@ -1,5 +1,6 @@
 """`searchd search`: submit, follow and control searches, and get their detectors."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -8,6 +9,7 @@ import typer
 from api import schemas
 from api.client import Client
 from cli.errors import fail
+from cli.lists import STATUS_HELP, FilterOption, LimitOption, Selection, SortOption, show_selected
 from cli.output import Format, FormatOption, giga, mega, percent, show_json, show_list, show_one
 from cli.resources import pins
 from cli.resources.forecasts import show_forecast
@@ -15,7 +17,6 @@ from cli.resources.lifecycle import add_calls, add_deletion
 from cli.resources.search_init import init
 from cli.resources.search_report import show_report, with_interval
 from cli.service import (
-    STATUS_HELP,
     URL,
     DatasetOption,
     KeyOption,
@@ -84,12 +85,15 @@ def forecast(
 
 @app.command("list")
 def list_searches(
-    status: Annotated[SearchStatus | None, typer.Option(help=STATUS_HELP)] = None,
+    status: Annotated[list[SearchStatus] | None, typer.Option(help=STATUS_HELP)] = None,
+    filters: FilterOption = None,
+    sort: SortOption = None,
+    limit: LimitOption = None,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
     """List searches, newest first."""
-    filters = {"status": status.value} if status else {}
+    selection = Selection.of(filters, sort, limit)
     columns = {
         "NAME": lambda s: s.name,
         "ID": lambda s: s.id,
@@ -98,7 +102,7 @@ def list_searches(
         "SUBMITTED": lambda s: s.created_at,
     }
     with Client(url) as client:
-        show_list(client.list_searches(**filters), columns, output)
+        show_selected(client.list_searches, columns, selection, output, status=status)
 
 
 @app.command()
@@ -129,12 +133,15 @@ def watch(
 @app.command()
 def trials(
     search: SearchArgument,
-    status: Annotated[TrialStatus | None, typer.Option(help=STATUS_HELP)] = None,
+    status: Annotated[list[TrialStatus] | None, typer.Option(help=STATUS_HELP)] = None,
+    filters: FilterOption = None,
+    sort: SortOption = None,
+    limit: LimitOption = None,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
     """List the trials of a search in the order they were proposed."""
-    filters = {"status": status.value} if status else {}
+    selection = Selection.of(filters, sort, limit, by_service=False)
     columns = {
         "TRIAL": lambda t: t.name,
         "PARENT": lambda t: t.proposal.parent,
@@ -150,7 +157,7 @@ def trials(
         "WARNINGS": lambda t: "; ".join(t.warnings),
     }
     with Client(url) as client:
-        show_list(client.trials(search, **filters), columns, output)
+        show_selected(partial(client.trials, search), columns, selection, output, status=status)
 
 
 @app.command()

@@ -8,10 +8,10 @@ import typer
 from api.client import Client
 from api.schemas import Teacher, TeacherDetails
 from cli.errors import fail
-from cli.output import Format, FormatOption, giga, mega, percent, show_list, show_one
+from cli.lists import STATUS_HELP, FilterOption, LimitOption, Selection, SortOption, show_selected
+from cli.output import Format, FormatOption, giga, mega, percent, show_one
 from cli.resources.lifecycle import add_calls, add_deletion
 from cli.service import (
-    STATUS_HELP,
     URL,
     DatasetOption,
     KeyOption,
@@ -194,12 +194,15 @@ def _replace(fields: dict[str, Any], path: tuple[str, ...], **values: object) ->
 
 @app.command("list")
 def list_teachers(
-    status: Annotated[TeacherStatus | None, typer.Option(help=STATUS_HELP)] = None,
+    status: Annotated[list[TeacherStatus] | None, typer.Option(help=STATUS_HELP)] = None,
+    filters: FilterOption = None,
+    sort: SortOption = None,
+    limit: LimitOption = None,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
     """List teachers, newest first, with their AP, MACs and feature levels."""
-    filters = {"status": status.value} if status else {}
+    selection = Selection.of(filters, sort, limit)
     columns = {
         "NAME": lambda t: t.name,
         "ID": lambda t: t.id,
@@ -211,7 +214,7 @@ def list_teachers(
         "LEVELS": _levels,
     }
     with Client(url) as client:
-        show_list(client.list_teachers(**filters), columns, output)
+        show_selected(client.list_teachers, columns, selection, output, status=status)
 
 
 @app.command()

@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from api import loaded_bases
-from api.client import Client
-from api.client.transport import ApiError
+from api.client import ApiError, Client
 from api.submission import SubmissionChecks
 from detection.base_check import answer
 from detection.build import build_detector
