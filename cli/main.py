@@ -62,6 +62,11 @@ class _Commands(LazyGroup):
             "cli.tools.analyse:app",
             "Analyses of searches and of trained detectors.",
         ),
+        "schema": (
+            "cli.schema:schema",
+            "Print the JSON Schema of a kind of spec, for editors that complete and check YAML and "
+            "JSON.",
+        ),
         "tools": (
             "cli.tools.commands:app",
             "Computations of the papers, which need no running service.",

@@ -6,11 +6,12 @@ from typing import Annotated, Any
 import typer
 
 from api.client import Client
+from cli.errors import fail
 from cli.lists import STATUS_HELP, FilterOption, LimitOption, Selection, SortOption, show_selected
 from cli.output import Format, FormatOption, show_json
 from cli.resources import dataset_changes, dataset_check, dataset_views
 from cli.resources.dataset_views import DatasetArgument, show_checked, show_dataset
-from cli.service import URL, KeyOption, UrlOption, ValidateOnlyOption
+from cli.service import URL, KeyOption, UrlOption, ValidateOnlyOption, follow
 from cli.validation import validate
 from searchd.domain.lifecycle import DatasetStatus
 from searchd.spec import (
@@ -162,6 +163,21 @@ def show(
     """Show a data set and what its check found."""
     with Client(url) as client:
         show_dataset(client.get_dataset(dataset), output)
+
+
+@app.command()
+def watch(
+    dataset: DatasetArgument, url: UrlOption = URL, output: FormatOption = Format.TABLE
+) -> None:
+    """Print the events of a data set until its check has ended.
+
+    The exit code is 1 unless the data set is then ready.
+    """
+    with Client(url) as client:
+        follow(client.dataset_events(dataset), output)
+        ended = client.get_dataset(dataset)
+    if ended.status is not DatasetStatus.READY:
+        raise fail(f"data set {ended.name} is {ended.status}: {ended.status_reason}")
 
 
 @app.command()

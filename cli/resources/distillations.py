@@ -8,6 +8,7 @@ import typer
 
 from api.client import Client
 from api.schemas.distillations import Comparison, DistillationDetails
+from cli import outcome
 from cli.errors import fail
 from cli.lists import STATUS_HELP, FilterOption, LimitOption, Selection, SortOption, show_selected
 from cli.output import (
@@ -21,6 +22,7 @@ from cli.output import (
 )
 from cli.resources.forecasts import show_forecast
 from cli.resources.lifecycle import add_calls, add_deletion
+from cli.resources.run_views import XOption, YOption, show_lineage, show_pareto
 from cli.service import (
     URL,
     DatasetOption,
@@ -55,6 +57,7 @@ def submit(
     pool: PoolOption = None,
     seed: SeedOption = None,
     validate_only: ValidateOnlyOption = False,
+    wait: outcome.WaitOption = False,
     key: KeyOption = None,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
@@ -65,7 +68,11 @@ def submit(
         validate(spec, "distillation", url)
         return
     with Client(url) as client:
-        _show(client.submit_distillation(spec, key=key), output)
+        found = client.submit_distillation(spec, key=key)
+        found = outcome.wait(client, found) if wait else found
+    _show(found, output)
+    if wait:
+        outcome.exit_by("distillation", found)
 
 
 @app.command()
@@ -164,6 +171,28 @@ def trials(
             output,
             status=status,
         )
+
+
+@app.command()
+def lineage(
+    distillation: DistillationArgument, url: UrlOption = URL, output: FormatOption = Format.TABLE
+) -> None:
+    """Show the lineage tree of a distillation: the parent of each stage, and what it gained."""
+    with Client(url) as client:
+        show_lineage(client.distillation_lineage(distillation), output)
+
+
+@app.command()
+def pareto(
+    distillation: DistillationArgument,
+    x: XOption = "macs",
+    y: YOption = "ap",
+    url: UrlOption = URL,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """List the Pareto front of the student after every stage."""
+    with Client(url) as client:
+        show_pareto(client.distillation_pareto(distillation, x=x, y=y), output)
 
 
 @app.command()

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from api.client import Client
 from api.schemas import PoolDetails
+from cli import outcome
 from cli.errors import describe, fail
 from cli.lists import STATUS_HELP, FilterOption, LimitOption, Selection, SortOption, show_selected
 from cli.output import Format, FormatOption, percent, show_json, show_one
@@ -44,6 +45,7 @@ def create(
     name: NameOption = None,
     dataset: DatasetOption = None,
     validate_only: ValidateOnlyOption = False,
+    wait: outcome.WaitOption = False,
     key: KeyOption = None,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
@@ -54,7 +56,11 @@ def create(
         validate(spec, "pool", url)
         return
     with Client(url) as client:
-        _show(client.create_pool(spec, key=key), output)
+        found = client.create_pool(spec, key=key)
+        found = outcome.wait(client, found) if wait else found
+    _show(found, output)
+    if wait:
+        outcome.exit_by("pool", found)
 
 
 @app.command()

@@ -7,6 +7,7 @@ import typer
 
 from api.client import Client
 from api.schemas import Teacher, TeacherDetails
+from cli import outcome
 from cli.errors import fail
 from cli.lists import STATUS_HELP, FilterOption, LimitOption, Selection, SortOption, show_selected
 from cli.output import Format, FormatOption, giga, mega, percent, show_one
@@ -112,6 +113,7 @@ def add(
     name: NameOption = None,
     dataset: DatasetOption = None,
     validate_only: ValidateOnlyOption = False,
+    wait: outcome.WaitOption = False,
     key: KeyOption = None,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
@@ -122,7 +124,11 @@ def add(
         validate(spec, "teacher", url)
         return
     with Client(url) as client:
-        _show(client.create_teacher(spec, key=key), output)
+        found = client.create_teacher(spec, key=key)
+        found = outcome.wait(client, found) if wait else found
+    _show(found, output)
+    if wait:
+        outcome.exit_by("teacher", found)
 
 
 @app.command()
@@ -140,6 +146,7 @@ def train(
     cpus: CpusOption = None,
     gpus: GpusOption = None,
     seed: SeedOption = None,
+    wait: outcome.WaitOption = False,
     key: KeyOption = None,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
@@ -169,7 +176,11 @@ def train(
         )
     spec = parse_spec(fields, TeacherSpec, str(file or "the teacher"))
     with Client(url) as client:
-        _show(client.create_teacher(spec, key=key), output)
+        found = client.create_teacher(spec, key=key)
+        found = outcome.wait(client, found) if wait else found
+    _show(found, output)
+    if wait:
+        outcome.exit_by("teacher", found)
 
 
 def _replace(fields: dict[str, Any], path: tuple[str, ...], **values: object) -> None:
