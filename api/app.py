@@ -31,6 +31,7 @@ from api.routes import (
 from api.schemas import PREFIX
 from api.submission import NO_CHECKS, SubmissionChecks
 from api.web_page import WebPage
+from searchd.spec.described import describe
 from searchd.store import Database
 
 MAX_BODY_BYTES = 1 << 20
@@ -91,8 +92,11 @@ def create_app(
 
 class _App(FastAPI):
     def openapi(self) -> dict[str, Any]:
-        """Return the OpenAPI document, in which errors are problem details."""
+        """Return the OpenAPI document, in which errors are problem details and every field has a
+        description."""
         if self.openapi_schema is None:
-            problems.describe(super().openapi())
+            document = super().openapi()
+            problems.describe(document)
+            describe(document["components"]["schemas"])
         assert self.openapi_schema is not None  # FastAPI stores the document that it built
         return self.openapi_schema

@@ -2,20 +2,20 @@
 
 import math
 import re
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Path, Query, Request, status
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
+from pydantic import AfterValidator, AwareDatetime, BaseModel
 
 from api.auth import Rules
 from api.schemas import PREFIX, Validation, XAxis, YAxis
 from api.submission import SubmissionChecks
 from searchd.domain.errors import InvalidValueError
-from searchd.store import Database
+from searchd.store import Database, paging
 from searchd.store.base import ID_LENGTH
-from searchd.store.models.resources import KEY_LENGTH
-from searchd.store.paging import MAX_PAGE_SIZE
+from searchd.store.models.resources import KEY_LENGTH, NAME_LENGTH
 
 MAX_EVENT = 2**31 - 1
 MAX_DOMINATED, NUM_DOMINATED = 10_000, 1000
@@ -94,7 +94,8 @@ VALIDATED: dict[int | str, dict[str, Any]] = {
     }
 }
 PageSize = Annotated[
-    int, Query(ge=1, le=MAX_PAGE_SIZE, description="Largest number of items in the response.")
+    int,
+    Query(ge=1, le=paging.MAX_PAGE_SIZE, description="Largest number of items in the response."),
 ]
 PageToken = Annotated[
     str | None,
@@ -124,7 +125,43 @@ LastEventId = Annotated[
         description="Number of the last event already received; the stream starts after it.",
     ),
 ]
-STATUS_HELP = "Status that the listed items must have. All statuses by default."
+STATUS_HELP = "Status of the items to list; repeat it for several. All statuses by default."
+
+
+def _in_utc(value: datetime) -> datetime:
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("is not a time in UTC") from error
+
+
+def _listing(
+    name: Annotated[
+        str | None,
+        Query(max_length=NAME_LENGTH, description="Part of the names of the items to list."),
+    ] = None,
+    since: Annotated[
+        AwareDatetime | None,
+        AfterValidator(lambda value: value and _in_utc(value)),
+        Query(
+            description="Only items that were created or have ended at this time or later, with a "
+            "time zone (ISO 8601)."
+        ),
+    ] = None,
+    sort: Annotated[
+        paging.Sort,
+        Query(description="Field by which the list is sorted; with a minus, in descending order."),
+    ] = "-created_at",
+    page_size: PageSize = 50,
+    page_token: PageToken = None,
+) -> paging.Listing:
+    return paging.Listing(
+        name=name, since=since, sort=sort, page_size=page_size, page_token=page_token
+    )
+
+
+ListingDep = Annotated[paging.Listing, Depends(_listing)]
+"""The parameters of a list of resources, but for the status, of which each resource has its own."""
 XAxisQuery = Annotated[
     XAxis,
     Query(
@@ -165,7 +202,7 @@ AnyPageSize = Annotated[
     int | None,
     Query(
         ge=1,
-        le=MAX_PAGE_SIZE,
+        le=paging.MAX_PAGE_SIZE,
         description="Largest number of items in the response. All by default.",
     ),
 ]

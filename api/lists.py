@@ -4,7 +4,7 @@ from functools import lru_cache
 from typing import Annotated, Any
 
 from fastapi import Query, Response
-from pydantic import AwareDatetime, create_model
+from pydantic import create_model
 
 from api.dependencies import MAX_EVENT
 from api.schemas import Page, Schema
@@ -16,13 +16,6 @@ Fields = Annotated[
         pattern="^[a-z0-9_]+(,[a-z0-9_]+)*$",
         max_length=1000,
         description="Names of the fields that each item has, separated by commas. All by default.",
-    ),
-]
-Since = Annotated[
-    AwareDatetime | None,
-    Query(
-        description="Only resources that were created or have ended at this time or later, such as "
-        "2026-01-31T12:00:00Z. All by default.",
     ),
 ]
 SinceEvent = Annotated[

@@ -1,18 +1,17 @@
 """Readable errors, and the exit codes: 2 for wrong usage or an invalid spec, 1 for any failure."""
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
-from pydantic import BaseModel, ValidationError
-from sqlalchemy.exc import DBAPIError
 from typer.core import TyperGroup
 
-from api.client import ApiError
 from searchd.domain.errors import InvalidValueError, SearchdError
-from searchd.settings import Settings
-from searchd.spec import Spec
-from searchd.spec.sentences import field_errors, listed
+
+# Pydantic, the specs and SQLAlchemy are imported where an error of theirs is described: most
+# commands use only some of them, and all would wait for them.
+if TYPE_CHECKING:
+    from pydantic import BaseModel, ValidationError
 
 FAILED = 1
 USAGE = 2
@@ -25,23 +24,37 @@ class ReadableErrors(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except ValidationError as error:
-            typer.echo(f"error: {describe(error)}", err=True)
-            raise typer.Exit(USAGE) from error
         except InvalidValueError as error:
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(USAGE) from error
+            raise fail(str(error), USAGE) from error
         except typer.BadParameter as error:  # its message may be that of pydantic
             message = error.message.replace("Value error, ", "")
             error.message = message.replace("Input should be", "must be")
             raise
-        except (ApiError, SearchdError) as error:
+        except SearchdError as error:
             raise fail(str(error)) from error
         except OSError as error:
             raise fail(_os_error(error)) from error
-        except DBAPIError as error:
+        except Exception as error:  # known ones are told apart by libraries that may not be loaded
+            known = _of_library(error)
+            if known is None:
+                raise
+            raise known from error
+
+
+def _of_library(error: Exception) -> typer.Exit | None:
+    """Report an error of pydantic or SQLAlchemy; None for others."""
+    library = type(error).__module__.partition(".")[0]
+    if library == "pydantic_core":
+        from pydantic import ValidationError
+
+        return fail(describe(error), USAGE) if isinstance(error, ValidationError) else None
+    if library == "sqlalchemy":
+        from sqlalchemy.exc import DBAPIError
+
+        if isinstance(error, DBAPIError):
             first_line = str(error.orig).partition("\n")[0]
-            raise fail(f"the database cannot be used: {first_line}") from error
+            return fail(f"the database cannot be used: {first_line}")
+    return None
 
 
 def _os_error(error: OSError) -> str:
@@ -51,7 +64,7 @@ def _os_error(error: OSError) -> str:
     return f"{error.filename}: {error.strerror}"
 
 
-def describe(error: ValidationError, schema: type[BaseModel] | None = None) -> str:
+def describe(error: "ValidationError", schema: "type[BaseModel] | None" = None) -> str:
     """Describe a validation error: every invalid field and the reason, one per line.
 
     Args:
@@ -59,6 +72,9 @@ def describe(error: ValidationError, schema: type[BaseModel] | None = None) -> s
         schema: Model that was validated, by which misspelt fields are recognized. None: found by
             the title of the error.
     """
+    from searchd.settings import Settings
+    from searchd.spec.sentences import field_errors, listed
+
     errors = field_errors(error.errors(), schema or _spec_of(error.title))
     if error.title == Settings.__name__:
         lines = [f"  SEARCHD_{str(each.location[0]).upper()}: {each.message}" for each in errors]
@@ -73,7 +89,9 @@ def _noun(title: str) -> str:
     return " ".join(words).lower()
 
 
-def _spec_of(title: str) -> type[BaseModel] | None:
+def _spec_of(title: str) -> "type[BaseModel] | None":
+    from searchd.spec import Spec
+
     pending: list[type[BaseModel]] = [Spec]
     while pending:
         found = pending.pop()
@@ -83,7 +101,7 @@ def _spec_of(title: str) -> type[BaseModel] | None:
     return None
 
 
-def fail(message: str) -> typer.Exit:
+def fail(message: str, exit_code: int = FAILED) -> typer.Exit:
     """Print the message to stderr and return the exception to raise."""
     typer.echo(f"error: {message}", err=True)
-    return typer.Exit(FAILED)
+    return typer.Exit(exit_code)

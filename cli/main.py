@@ -5,45 +5,92 @@ import sys
 
 import typer
 
-from cli.doctor import doctor
-from cli.errors import EXIT_CODES, ReadableErrors
-from cli.guided.demo import demo
-from cli.guided.run import run
-from cli.resources import (
-    datasets,
-    detectors,
-    distillations,
-    pools,
-    searches,
-    teachers,
-    tokens,
-    webhooks,
-)
-from cli.tools import analyse, commands
-from cli.up import up
+from cli.errors import EXIT_CODES
+from cli.lazy import LazyGroup
+
+
+class _Commands(LazyGroup):
+    targets = {
+        "up": (
+            "cli.up:up",
+            "Start the service on this machine: API, coordinator and a local Ray. Ctrl-C stops it.",
+        ),
+        "run": (
+            "cli.guided.run:run",
+            "Improve a detector on your own data: check the data, choose all settings, train a "
+            "base and teachers, search, finish the best, compare with the control, and export the "
+            "best detector.",
+        ),
+        "demo": (
+            "cli.guided.demo:demo",
+            "Run a search on synthetic data, in about 10 minutes on two cores without a GPU.",
+        ),
+        "doctor": (
+            "cli.doctor:doctor",
+            "Check this machine: show what is missing, and the command that fixes it.",
+        ),
+        "dataset": (
+            "cli.resources.datasets:app",
+            "Data sets in COCO format, on which detectors are trained.",
+        ),
+        "pool": (
+            "cli.resources.pools:app",
+            "Elastic teacher pools: supernets whose subnets teach the students of searches.",
+        ),
+        "teacher": (
+            "cli.resources.teachers:app",
+            "Teachers of searches and distillations: subnets, students of trials, detectors of "
+            "mmdet, and detectors that the service trains.",
+        ),
+        "search": (
+            "cli.resources.searches:app",
+            "Searches for detectors that are better than a base detector.",
+        ),
+        "distillation": (
+            "cli.resources.distillations:app",
+            "Distillations, in which teachers teach a student one by one.",
+        ),
+        "detector": (
+            "cli.resources.detectors:app",
+            "Trained detectors: exported for use without searchd, compared, and tried on images "
+            "and data sets.",
+        ),
+        "token": (
+            "cli.resources.tokens:app",
+            "Access tokens of the API, which SEARCHD_AUTH=on requires.",
+        ),
+        "webhook": (
+            "cli.resources.webhooks:app",
+            "Webhooks, which tell other services of ends, failures and new incumbents.",
+        ),
+        "analyse": (
+            "cli.tools.analyse:app",
+            "Analyses of searches and of trained detectors.",
+        ),
+        "schema": (
+            "cli.schema:schema",
+            "Print the JSON Schema of a kind of spec, for editors that complete and check YAML and "
+            "JSON.",
+        ),
+        "tools": (
+            "cli.tools.commands:app",
+            "Computations of the papers, which need no running service.",
+        ),
+    }
+
 
 app = typer.Typer(
-    cls=ReadableErrors,
+    cls=_Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",  # otherwise paragraphs keep the line breaks of the docstring
-    help="Improve object detectors by architecture search, pruning and distillation.",
     epilog=EXIT_CODES,
 )
-app.command()(up)
-app.command()(run)
-app.command()(demo)
-app.command()(doctor)
-app.add_typer(datasets.app, name="dataset")
-app.add_typer(pools.app, name="pool")
-app.add_typer(teachers.app, name="teacher")
-app.add_typer(searches.app, name="search")
-app.add_typer(distillations.app, name="distillation")
-app.add_typer(detectors.app, name="detector")
-app.add_typer(tokens.app, name="token")
-app.add_typer(webhooks.app, name="webhook")
-app.add_typer(analyse.app, name="analyse")
-app.add_typer(commands.app, name="tools")
+
+
+@app.callback()
+def searchd() -> None:
+    """Improve object detectors by architecture search, pruning and distillation."""
 
 
 def main() -> None:

@@ -1,20 +1,22 @@
-"""Tables for people, JSON for programs. With JSON, stdout has nothing but the JSON document."""
+"""Tables for people, JSON and CSV for programs. With these, stdout has nothing but the document."""
 
 import contextlib
+import csv
 import io
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
-from pydantic import BaseModel
-from rich.console import Console
-from rich.table import Table
 
-S = TypeVar("S", bound=BaseModel)
+if TYPE_CHECKING:  # both take longer to import than many commands take
+    from pydantic import BaseModel
+    from rich.console import Console
+
+S = TypeVar("S", bound="BaseModel")
 _PIPE_WIDTH = 200
 """Characters per line when the output is not a terminal, so that nothing is cut."""
 
@@ -24,11 +26,11 @@ class Format(StrEnum):
 
     TABLE = "table"
     JSON = "json"
+    CSV = "csv"
 
 
-FormatOption = Annotated[
-    Format, typer.Option("--format", help="Output format: table for people, json for programs.")
-]
+FORMAT_HELP = "Output format: table for people, json (all fields) or csv (the table) for programs."
+FormatOption = Annotated[Format, typer.Option("--format", help=FORMAT_HELP)]
 
 
 @contextlib.contextmanager
@@ -51,16 +53,20 @@ def show_list(
     if output is Format.JSON:
         show_json([item.model_dump(mode="json") for item in items])
         return
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for item in items:
-        table.add_row(*(text(cell(item)) for cell in columns.values()))
-    console().print(table)
+    show_rows([*columns], ([cell(item) for cell in columns.values()] for item in items), output)
 
 
-def show_rows(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table of plain values."""
+def show_rows(
+    header: Sequence[str], rows: Iterable[Sequence[object]], output: Format = Format.TABLE
+) -> None:
+    """Print a table of plain values, as CSV if that is the format."""
+    if output is Format.CSV:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows([_plain(value) for value in row] for row in rows)
+        return
+    from rich.table import Table
+
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in header:
         table.add_column(column, overflow="fold")
@@ -69,11 +75,24 @@ def show_rows(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     console().print(table)
 
 
-def show_one(item: BaseModel, rows: Mapping[str, object], output: Format) -> None:
+def show_one(item: "BaseModel", rows: Mapping[str, object], output: Format) -> None:
     """Print some facts about an item, one per line, or the item as JSON."""
     if output is Format.JSON:
         show_json(item.model_dump(mode="json"))
+    else:
+        show_facts(rows, output)
+
+
+def show_facts(rows: Mapping[str, object], output: Format) -> None:
+    """Print facts by their names, one per line."""
+    if output is Format.JSON:
+        show_json({name: None if value is None else str(value) for name, value in rows.items()})
         return
+    if output is Format.CSV:
+        show_rows(("FIELD", "VALUE"), list(rows.items()), output)
+        return
+    from rich.table import Table
+
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
@@ -91,6 +110,13 @@ def text(value: object) -> str:
     return str(value)
 
 
+def _plain(value: object) -> str:
+    """Format a value for the cell of a CSV file."""
+    if value is None:
+        return ""
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
 def percent(value: float | None, digits: int = 1) -> str | None:
     """Format an AP or score in [0, 1] as percent."""
     return None if value is None else f"{100 * value:.{digits}f}"
@@ -106,8 +132,10 @@ def mega(value: float | None) -> str | None:
     return None if value is None else f"{value / 1e6:.4g}"
 
 
-def console() -> Console:
+def console() -> "Console":
     """Return a console that writes to stdout."""
+    from rich.console import Console
+
     return Console(
         file=sys.stdout,
         width=None if sys.stdout.isatty() else _PIPE_WIDTH,

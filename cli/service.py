@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from api.client import DEFAULT_URL
 from api.schemas import Event
 from cli.errors import describe
-from cli.output import Format, text
+from cli.output import Format, show_rows, text
 from cli.spec_files import read_fields
 from searchd.domain.errors import InvalidValueError
 from searchd.spec import Spec
@@ -56,7 +56,6 @@ ValidateOnlyOption = Annotated[
         help="Check the spec and the files that it names as submission would, and submit nothing.",
     ),
 ]
-STATUS_HELP = "Status that the listed items must have. All statuses by default."
 URL = DEFAULT_URL
 
 
@@ -92,6 +91,10 @@ def follow(events: Iterable[Event], output: Format) -> None:
     for event in events:
         if output is Format.JSON:
             typer.echo(event.model_dump_json())
+        elif output is Format.CSV:
+            show_rows(
+                (event.at.isoformat(), event.subject, event.status, event.message), (), output
+            )
         else:
             first_line = event.message.partition("\n")[0]
             typer.echo(f"{text(event.at)}  {event.subject:24} {event.status:10} {first_line}")

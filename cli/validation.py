@@ -3,9 +3,7 @@ machine can see."""
 
 import typer
 
-from api.client import Client
-from api.client.client import Submitted
-from api.client.transport import UnreachableError
+from api.client import Client, Submitted, UnreachableError
 from api.submission import SubmissionChecks
 
 _UNCHECKED = (

@@ -11,7 +11,7 @@ from detection.build import Student, assemble
 from detection.checkpoint_files import CheckpointFile, differences, read_checkpoint
 from searchd.domain.detector import Detector
 from searchd.domain.errors import CheckpointError
-from searchd.spec import DETECTOR
+from searchd.spec.codecs import DETECTOR
 
 DESCRIPTION = "detector.json"
 """File of an export that describes the detector."""

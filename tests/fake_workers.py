@@ -19,10 +19,8 @@ from searchd import artifacts
 from searchd.domain.detector import MmdetDetector
 from searchd.domain.resolution import Resolution
 from searchd.domain.trial import Artifact, Evaluation, Outcome
+from searchd.messages.codecs import POOL_REPORT, REPORT, TEACHER_REPORT
 from searchd.messages.reports import (
-    POOL_REPORT,
-    REPORT,
-    TEACHER_REPORT,
     EpochMetrics,
     FeatureLevel,
     PoolProgress,

@@ -25,12 +25,8 @@ from searchd.domain.errors import InvalidValueError
 from searchd.domain.export_formats import FORMATS, PRECISIONS
 from searchd.domain.resolution import Resolution
 from searchd.domain.trial import Artifact
-from searchd.messages.exports import (
-    EXPORT_REPORT,
-    ExportMeasurement,
-    ExportReport,
-    ExportTask,
-)
+from searchd.messages.codecs import EXPORT_REPORT
+from searchd.messages.exports import ExportMeasurement, ExportReport, ExportTask
 from searchd.messages.files import REPORT_FILE
 from searchd.spec import ExportSpec
 from workers.torch_settings import configure_torch

@@ -20,8 +20,9 @@ from searchd.domain.detector import Detector, MmdetDetector
 from searchd.domain.errors import DataError
 from searchd.domain.resolution import Resolution
 from searchd.domain.trial import Evaluation
+from searchd.messages.codecs import TEACHER_REPORT
 from searchd.messages.files import REPORT_FILE, TEACHER
-from searchd.messages.reports import TEACHER_REPORT, TeacherReport
+from searchd.messages.reports import TeacherReport
 from searchd.messages.tasks import TeacherEvaluationTask
 from searchd.spec import TrainingSpec
 from workers.teachers import COMPARISON_SEED, build_teacher

@@ -23,13 +23,9 @@ from searchd.domain.detector import MmdetDetector
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.lifecycle import FailureCause
 from searchd.domain.trial import Evaluation, Outcome
+from searchd.messages.codecs import TEACHER_TRAINING_REPORT
 from searchd.messages.files import REPORT_FILE, TEACHER
-from searchd.messages.reports import (
-    TEACHER_TRAINING_REPORT,
-    TeacherProgress,
-    TeacherReport,
-    TeacherTrainingReport,
-)
+from searchd.messages.reports import TeacherProgress, TeacherReport, TeacherTrainingReport
 from searchd.messages.tasks import TeacherTrainingTask
 from searchd.spec.codecs import TEACHER_DETECTOR
 from workers.teacher_evaluation import LoadedTeacher, complexity_of

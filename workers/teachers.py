@@ -16,7 +16,8 @@ from searchd.domain.detector import MmdetDetector
 from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import Subnet
 from searchd.messages.tasks import PoolRef, TeacherRef
-from searchd.spec import SUBNET, TrainingSpec
+from searchd.spec import TrainingSpec
+from searchd.spec.codecs import SUBNET
 
 COMPARISON_SEED = 0
 """Seed of BN reset wherever a teacher is built outside a trial: the same for every search, since

@@ -17,8 +17,7 @@ from api.dependencies import (
     DatasetReference,
     IdempotencyKey,
     LastEventId,
-    PageSize,
-    PageToken,
+    ListingDep,
     RulesDep,
     ValidateOnly,
     created,
@@ -110,13 +109,12 @@ def create_dataset(
 @router.get("", response_model=schemas.Page[schemas.Dataset])
 def list_datasets(
     database: DatabaseDep,
-    status: Annotated[DatasetStatus | None, Query(description=STATUS_HELP)] = None,
-    page_size: PageSize = 50,
-    page_token: PageToken = None,
+    listing: ListingDep,
+    status: Annotated[tuple[DatasetStatus, ...], Query(description=STATUS_HELP)] = (),
 ) -> object:
-    """List data sets, newest first."""
+    """List data sets, by default newest first."""
     with database.read() as session:
-        return datasets.page(session, status=status, page_size=page_size, page_token=page_token)
+        return datasets.page(session, listing, status)
 
 
 @router.get("/{dataset}", response_model=schemas.Dataset)

@@ -20,6 +20,7 @@ from api.dependencies import (
     DistillationReference,
     IdempotencyKey,
     LastEventId,
+    ListingDep,
     NumDominated,
     PageSize,
     PageToken,
@@ -31,7 +32,7 @@ from api.dependencies import (
     created,
 )
 from api.events import FeedsDep
-from api.lists import Fields, Since, SinceEvent, answer, narrowed
+from api.lists import Fields, SinceEvent, answer, narrowed
 from api.routes.lifecycle import add_calls, add_deletion
 from api.schemas import distillations as distillation_schemas
 from api.views import distillations as distillation_views
@@ -86,23 +87,14 @@ def create_distillation(
 @router.get("", response_model=schemas.Page[distillation_schemas.Distillation])
 def list_distillations(
     database: DatabaseDep,
-    status: Annotated[SearchStatus | None, Query(description=STATUS_HELP)] = None,
+    listing: ListingDep,
+    status: Annotated[tuple[SearchStatus, ...], Query(description=STATUS_HELP)] = (),
     fields: Fields = None,
-    since: Since = None,
-    page_size: PageSize = 50,
-    page_token: PageToken = None,
 ) -> Response:
-    """List distillations, newest first."""
+    """List distillations, by default newest first."""
     schema = narrowed(distillation_schemas.Distillation, fields)
     with database.read() as session:
-        page = distillations.page(
-            session,
-            status=status,
-            since=since,
-            page_size=page_size,
-            page_token=page_token,
-            parts=list(schema.model_fields),
-        )
+        page = distillations.page(session, listing, status, parts=list(schema.model_fields))
         return answer(page, schema)
 
 
@@ -143,7 +135,7 @@ def extend_distillation(
 def list_distillation_trials(
     distillation: DistillationReference,
     database: DatabaseDep,
-    status: Annotated[TrialStatus | None, Query(description=STATUS_HELP)] = None,
+    status: Annotated[tuple[TrialStatus, ...], Query(description=STATUS_HELP)] = (),
     fields: Fields = None,
     since: SinceEvent = None,
     page_size: PageSize = 100,

@@ -16,8 +16,7 @@ from api.dependencies import (
     DatabaseDep,
     IdempotencyKey,
     LastEventId,
-    PageSize,
-    PageToken,
+    ListingDep,
     PoolReference,
     RulesDep,
     ValidateOnly,
@@ -75,13 +74,12 @@ def create_pool(
 @router.get("", response_model=schemas.Page[schemas.Pool])
 def list_pools(
     database: DatabaseDep,
-    status: Annotated[PoolStatus | None, Query(description=STATUS_HELP)] = None,
-    page_size: PageSize = 50,
-    page_token: PageToken = None,
+    listing: ListingDep,
+    status: Annotated[tuple[PoolStatus, ...], Query(description=STATUS_HELP)] = (),
 ) -> object:
-    """List pools, newest first."""
+    """List pools, by default newest first."""
     with database.read() as session:
-        return pools.page(session, status=status, page_size=page_size, page_token=page_token)
+        return pools.page(session, listing, status)
 
 
 @router.get("/{pool}")

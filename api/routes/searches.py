@@ -21,6 +21,7 @@ from api.dependencies import (
     Every,
     IdempotencyKey,
     LastEventId,
+    ListingDep,
     NumDominated,
     PageSize,
     PageToken,
@@ -33,7 +34,7 @@ from api.dependencies import (
     created,
 )
 from api.events import FeedsDep
-from api.lists import Fields, Since, SinceEvent, answer, narrowed
+from api.lists import Fields, SinceEvent, answer, narrowed
 from api.routes.lifecycle import add_calls, add_deletion
 from api.schemas.columns import SearchInColumns
 from api.schemas.reports import Report
@@ -98,23 +99,14 @@ def create_search(
 @router.get("", response_model=schemas.Page[schemas.Search])
 def list_searches(
     database: DatabaseDep,
-    status: Annotated[SearchStatus | None, Query(description=STATUS_HELP)] = None,
+    listing: ListingDep,
+    status: Annotated[tuple[SearchStatus, ...], Query(description=STATUS_HELP)] = (),
     fields: Fields = None,
-    since: Since = None,
-    page_size: PageSize = 50,
-    page_token: PageToken = None,
 ) -> Response:
-    """List searches, newest first."""
+    """List searches, by default newest first."""
     schema = narrowed(schemas.Search, fields)
     with database.read() as session:
-        page = searches.page(
-            session,
-            status=status,
-            since=since,
-            page_size=page_size,
-            page_token=page_token,
-            parts=list(schema.model_fields),
-        )
+        page = searches.page(session, listing, status, parts=list(schema.model_fields))
         return answer(page, schema)
 
 
@@ -146,7 +138,7 @@ def extend_search(
 def list_trials(
     search: SearchReference,
     database: DatabaseDep,
-    status: Annotated[TrialStatus | None, Query(description=STATUS_HELP)] = None,
+    status: Annotated[tuple[TrialStatus, ...], Query(description=STATUS_HELP)] = (),
     fields: Fields = None,
     since: SinceEvent = None,
     page_size: PageSize = 100,

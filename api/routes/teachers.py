@@ -16,8 +16,7 @@ from api.dependencies import (
     DatabaseDep,
     IdempotencyKey,
     LastEventId,
-    PageSize,
-    PageToken,
+    ListingDep,
     RulesDep,
     TeacherReference,
     ValidateOnly,
@@ -71,13 +70,12 @@ def create_teacher(
 @router.get("")
 def list_teachers(
     database: DatabaseDep,
-    status: Annotated[TeacherStatus | None, Query(description=STATUS_HELP)] = None,
-    page_size: PageSize = 50,
-    page_token: PageToken = None,
+    listing: ListingDep,
+    status: Annotated[tuple[TeacherStatus, ...], Query(description=STATUS_HELP)] = (),
 ) -> schemas.Page[schemas.Teacher]:
-    """List teachers with their measurements, newest first."""
+    """List teachers with their measurements, by default newest first."""
     with database.read() as session:
-        page = teachers.page(session, status=status, page_size=page_size, page_token=page_token)
+        page = teachers.page(session, listing, status)
     return schemas.Page(
         items=[views.teacher(row) for row in page.items], next_page_token=page.next_page_token
     )

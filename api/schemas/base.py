@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from api.schemas import notebook
 from searchd.spec import ResolutionText
 
 PREFIX = "/api/v1"
@@ -18,10 +19,16 @@ T = TypeVar("T")
 class Schema(BaseModel):
     """Base of every response; it can be built from the attributes of a row.
 
-    The docstring of a field is its description in the OpenAPI document.
+    The docstring of a field is its description in the OpenAPI document
+    (`searchd.spec.described`). Validators are built at the first use, so that a command of the
+    command line does not wait for those of other responses.
     """
 
-    model_config = ConfigDict(from_attributes=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(from_attributes=True, defer_build=True)
+
+    def _repr_html_(self) -> str:
+        """The plain values as a table, in a notebook."""
+        return notebook.facts(self)
 
 
 class FieldProblem(Schema):

@@ -5,9 +5,8 @@ from datetime import datetime
 
 from api.schemas.base import Schema
 from searchd.domain.distillation_plan import Baseline
-from searchd.domain.lifecycle import SearchStatus, TrialStatus
+from searchd.domain.lifecycle import Desired, SearchStatus, TrialStatus
 from searchd.spec import DistillationSpec, ResolutionText
-from searchd.store import Desired
 
 
 class Distillation(Schema):

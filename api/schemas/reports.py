@@ -5,9 +5,9 @@ from typing import Literal
 from api.schemas.base import Schema
 from api.schemas.trials import SplitAp
 from searchd.domain.lifecycle import SearchStatus
+from searchd.domain.trial import FinalSplit
 from searchd.search.verdict import Conclusion
 from searchd.spec import ResolutionText
-from searchd.store.models import FinalSplit
 
 Compared = Literal["base", "best", "finished", "control", "equal_macs_control", "front"]
 

@@ -10,6 +10,7 @@ from searchd.domain.detector import Detector as DetectorValue
 from searchd.domain.detector import MmdetDetector
 from searchd.domain.lifecycle import (
     DatasetStatus,
+    Desired,
     PoolStatus,
     SearchStatus,
     TeacherStatus,
@@ -27,7 +28,6 @@ from searchd.spec import (
     TeacherSpec,
 )
 from searchd.spec.base import Name
-from searchd.store import Desired
 
 
 class Dataset(Schema):

@@ -3,14 +3,14 @@
 from datetime import datetime
 from typing import Literal
 
+from api.schemas import notebook
 from api.schemas.base import Epoch, File, Measurement, Schema
 from searchd.domain.detector import Detector as DetectorValue
 from searchd.domain.lifecycle import FailureCause, TrialStatus
 from searchd.domain.subnet import Subnet
-from searchd.domain.trial import Proposal, TrialRole
+from searchd.domain.trial import FinalSplit, Proposal, TrialRole
 from searchd.messages.reports import Progress, SanityChecks
 from searchd.search.confirmation import Verdict
-from searchd.store.models import FinalSplit
 
 
 class Evaluation(Measurement):
@@ -188,6 +188,21 @@ class Pareto(Schema):
     dominated: list[Point]
     """Other points, in the order in which the trials ended, those of distillations last: all of
     them, or as many as requested, spread evenly over the trials."""
+
+    def _repr_html_(self) -> str:
+        """The front as a plot, in a notebook."""
+        points = [
+            (getattr(each.evaluation, self.x, each.params), getattr(each.evaluation, self.y), each)
+            for each in self.front
+        ]
+        return notebook.scatter(
+            [
+                (x, 100 * y, f"{each.trial_id} at {each.evaluation.resolution}")
+                for x, y, each in points
+            ],
+            x_label=f"{self.x} of one image",
+            y_label=f"{self.y} in percent ({self.split})",
+        )
 
 
 class Detector(Schema):

@@ -1,6 +1,6 @@
 """Conversion of rows of the store to the responses of the API."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy.orm import Session, object_session
@@ -105,7 +105,7 @@ def listed_trials(
     run_id: str,
     schema: type[schemas.Schema],
     *,
-    status: TrialStatus | None,
+    status: Collection[TrialStatus],
     since: int | None,
     page_size: int,
     page_token: str | None,

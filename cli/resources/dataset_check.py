@@ -196,7 +196,7 @@ def _show_finding(title: str, finding: dict[str, Any]) -> None:
         typer.echo(f"  ... and {finding['count'] - len(finding['examples'])} more")
 
 
-def show_statistics(statistics: Mapping[str, Any]) -> None:
+def show_statistics(statistics: Mapping[str, Any], output: Format = Format.TABLE) -> None:
     """Print the statistics of a data set as a table with a column for each split."""
     splits = statistics["splits"]
     rows: list[tuple[object, ...]] = []
@@ -208,7 +208,7 @@ def show_statistics(statistics: Mapping[str, Any]) -> None:
             rows.append((f"{title}, min / median / max", *map(_range, values)))
     for name, by_split in statistics["classes"].items():
         rows.append((f"objects of {name}", *(by_split.get(split, 0) for split in splits)))
-    show_rows(["", *(name.upper() for name in splits)], rows)
+    show_rows(["", *(name.upper() for name in splits)], rows, output)
 
 
 _RANGES = ("_px", "_ratio", "_share")

@@ -30,8 +30,8 @@ def statistics(
     if output is Format.JSON:
         show_json(found.model_dump(mode="json"))
         return
-    show_statistics(found.model_dump())
-    for name, count in found.duplicates.items():
+    show_statistics(found.model_dump(), output)
+    for name, count in found.duplicates.items() if output is Format.TABLE else ():
         typer.echo(f"images {name.replace('_', ' ')}: {count}")
 
 

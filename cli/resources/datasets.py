@@ -6,10 +6,12 @@ from typing import Annotated, Any
 import typer
 
 from api.client import Client
-from cli.output import Format, FormatOption, show_json, show_list
+from cli.errors import fail
+from cli.lists import STATUS_HELP, FilterOption, LimitOption, Selection, SortOption, show_selected
+from cli.output import Format, FormatOption, show_json
 from cli.resources import dataset_changes, dataset_check, dataset_views
 from cli.resources.dataset_views import DatasetArgument, show_checked, show_dataset
-from cli.service import STATUS_HELP, URL, KeyOption, UrlOption, ValidateOnlyOption
+from cli.service import URL, KeyOption, UrlOption, ValidateOnlyOption, follow
 from cli.validation import validate
 from searchd.domain.lifecycle import DatasetStatus
 from searchd.spec import (
@@ -132,12 +134,15 @@ def _test_split(annotations: Path | None, images: Path | None) -> SplitSpec | No
 
 @app.command("list")
 def list_datasets(
-    status: Annotated[DatasetStatus | None, typer.Option(help=STATUS_HELP)] = None,
+    status: Annotated[list[DatasetStatus] | None, typer.Option(help=STATUS_HELP)] = None,
+    filters: FilterOption = None,
+    sort: SortOption = None,
+    limit: LimitOption = None,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
     """List data sets, newest first."""
-    filters = {"status": status.value} if status else {}
+    selection = Selection.of(filters, sort, limit)
     columns = {
         "NAME": lambda d: d.name,
         "ID": lambda d: d.id,
@@ -146,7 +151,7 @@ def list_datasets(
         "ADDED": lambda d: d.created_at,
     }
     with Client(url) as client:
-        show_list(client.list_datasets(**filters), columns, output)
+        show_selected(client.list_datasets, columns, selection, output, status=status)
 
 
 @app.command()
@@ -158,6 +163,21 @@ def show(
     """Show a data set and what its check found."""
     with Client(url) as client:
         show_dataset(client.get_dataset(dataset), output)
+
+
+@app.command()
+def watch(
+    dataset: DatasetArgument, url: UrlOption = URL, output: FormatOption = Format.TABLE
+) -> None:
+    """Print the events of a data set until its check has ended.
+
+    The exit code is 1 unless the data set is then ready.
+    """
+    with Client(url) as client:
+        follow(client.dataset_events(dataset), output)
+        ended = client.get_dataset(dataset)
+    if ended.status is not DatasetStatus.READY:
+        raise fail(f"data set {ended.name} is {ended.status}: {ended.status_reason}")
 
 
 @app.command()

@@ -7,7 +7,17 @@ import typer
 
 from api import schemas
 from api.client import Client
-from cli.output import Format, FormatOption, percent, show_json, show_list, show_one
+from cli.lists import FilterOption, LimitOption, Selection, SortOption
+from cli.output import (
+    FORMAT_HELP,
+    Format,
+    FormatOption,
+    giga,
+    percent,
+    show_json,
+    show_list,
+    show_one,
+)
 from cli.resources.export_files import fetch
 from cli.resources.pins import TrialArgument
 from cli.service import URL, UrlOption, parse_spec
@@ -96,9 +106,7 @@ CpusOption = Annotated[
         "--cpus", help="Number of CPUs that the export reserves, and threads of the latency."
     ),
 ]
-OutputOption = Annotated[
-    Format, typer.Option("--output", help="Output format: table for people, json for programs.")
-]
+OutputOption = Annotated[Format, typer.Option("--output", help=FORMAT_HELP)]
 
 
 @app.command()
@@ -139,6 +147,9 @@ def export(
 def list_exports(
     trial: OptionalTrial = None,
     delete: DeleteOption = None,
+    filters: FilterOption = None,
+    sort: SortOption = None,
+    limit: LimitOption = None,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
@@ -162,7 +173,61 @@ def list_exports(
         "REASON": lambda e: e.status_reason,
     }
     with Client(url) as client:
-        show_list(client.list_exports(trial), columns, output)
+        found = client.list_exports(trial)
+    show_list(Selection.of(filters, sort, limit, by_service=False).apply(found), columns, output)
+
+
+@app.command()
+def show(trial: TrialArgument, url: UrlOption = URL, output: FormatOption = Format.TABLE) -> None:
+    """Show a trained detector: where it comes from, its measurements and its files."""
+    with Client(url) as client:
+        found = client.get_detector(trial)
+    rows: dict[str, object] = {
+        "trial": found.trial_id,
+        "search": found.search_id,
+        "lineage": " > ".join(found.lineage),
+    }
+    for each in found.evaluations:
+        rows[f"AP at {each.resolution}"] = f"{percent(each.ap)} %, {giga(each.macs)} G MACs"
+    for file in found.artifacts:
+        rows[f"file {file.name}"] = f"{file.size_bytes / 1e6:.2f} MB, SHA-256 {file.sha256}"
+    show_one(found, rows, output)
+
+
+@app.command()
+def download(
+    trial: TrialArgument,
+    artifact: Annotated[
+        str, typer.Argument(help="Name of the file, which `searchd detector show` lists.")
+    ] = "student",
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", dir_okay=False, help="File to write. TRIAL-ARTIFACT by default."),
+    ] = None,
+    url: UrlOption = URL,
+) -> None:
+    """Download a file of a detector, and compare it with its SHA-256."""
+    with Client(url) as client:
+        typer.echo(client.download(trial, artifact, out or Path(f"{trial}-{artifact}")))
+
+
+@app.command("show-export")
+def show_export(
+    trial: TrialArgument,
+    export: Annotated[str, typer.Argument(metavar="EXPORT", help="Name or id of the export.")],
+    url: UrlOption = URL,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Show an export of a detector: its status, and what was measured of it."""
+    with Client(url) as client:
+        found = client.get_export(trial, export)
+    rows = {
+        "export": found.name,
+        "id": found.id,
+        "status": f"{found.status}: {found.status_reason}",
+    }
+    measured = {} if found.measurement is None else _measured(found.measurement)
+    show_one(found, rows | measured, output)
 
 
 def _delete(url: str, trial: str | None, exports: list[str]) -> None:

@@ -1,28 +1,30 @@
 """`searchd distillation`: submit, follow and control distillations."""
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from api.client import Client
 from api.schemas.distillations import Comparison, DistillationDetails
+from cli import outcome
 from cli.errors import fail
+from cli.lists import STATUS_HELP, FilterOption, LimitOption, Selection, SortOption, show_selected
 from cli.output import (
     Format,
     FormatOption,
     giga,
     percent,
     show_json,
-    show_list,
     show_one,
     show_rows,
 )
 from cli.resources.forecasts import show_forecast
 from cli.resources.lifecycle import add_calls, add_deletion
+from cli.resources.run_views import XOption, YOption, show_lineage, show_pareto
 from cli.resources.trial_log import add_log
 from cli.service import (
-    STATUS_HELP,
     URL,
     DatasetOption,
     KeyOption,
@@ -56,6 +58,7 @@ def submit(
     pool: PoolOption = None,
     seed: SeedOption = None,
     validate_only: ValidateOnlyOption = False,
+    wait: outcome.WaitOption = False,
     key: KeyOption = None,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
@@ -66,7 +69,11 @@ def submit(
         validate(spec, "distillation", url)
         return
     with Client(url) as client:
-        _show(client.submit_distillation(spec, key=key), output)
+        found = client.submit_distillation(spec, key=key)
+        found = outcome.wait(client, found) if wait else found
+    _show(found, output)
+    if wait:
+        outcome.exit_by("distillation", found)
 
 
 @app.command()
@@ -88,12 +95,15 @@ def forecast(
 
 @app.command("list")
 def list_distillations(
-    status: Annotated[SearchStatus | None, typer.Option(help=STATUS_HELP)] = None,
+    status: Annotated[list[SearchStatus] | None, typer.Option(help=STATUS_HELP)] = None,
+    filters: FilterOption = None,
+    sort: SortOption = None,
+    limit: LimitOption = None,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
     """List distillations, newest first."""
-    filters = {"status": status.value} if status else {}
+    selection = Selection.of(filters, sort, limit)
     columns = {
         "NAME": lambda d: d.name,
         "ID": lambda d: d.id,
@@ -103,7 +113,7 @@ def list_distillations(
         "SUBMITTED": lambda d: d.created_at,
     }
     with Client(url) as client:
-        show_list(client.list_distillations(**filters), columns, output)
+        show_selected(client.list_distillations, columns, selection, output, status=status)
 
 
 @app.command()
@@ -133,12 +143,15 @@ def watch(
 @app.command()
 def trials(
     distillation: DistillationArgument,
-    status: Annotated[TrialStatus | None, typer.Option(help=STATUS_HELP)] = None,
+    status: Annotated[list[TrialStatus] | None, typer.Option(help=STATUS_HELP)] = None,
+    filters: FilterOption = None,
+    sort: SortOption = None,
+    limit: LimitOption = None,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
     """List the trials of a distillation: the given student (base), then the stages."""
-    filters = {"status": status.value} if status else {}
+    selection = Selection.of(filters, sort, limit, by_service=False)
     columns = {
         "TRIAL": lambda t: t.name,
         "PARENT": lambda t: t.parent_id,
@@ -152,7 +165,35 @@ def trials(
         "WARNINGS": lambda t: "; ".join(t.warnings),
     }
     with Client(url) as client:
-        show_list(client.distillation_trials(distillation, **filters), columns, output)
+        show_selected(
+            partial(client.distillation_trials, distillation),
+            columns,
+            selection,
+            output,
+            status=status,
+        )
+
+
+@app.command()
+def lineage(
+    distillation: DistillationArgument, url: UrlOption = URL, output: FormatOption = Format.TABLE
+) -> None:
+    """Show the lineage tree of a distillation: the parent of each stage, and what it gained."""
+    with Client(url) as client:
+        show_lineage(client.distillation_lineage(distillation), output)
+
+
+@app.command()
+def pareto(
+    distillation: DistillationArgument,
+    x: XOption = "macs",
+    y: YOption = "ap",
+    url: UrlOption = URL,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """List the Pareto front of the student after every stage."""
+    with Client(url) as client:
+        show_pareto(client.distillation_pareto(distillation, x=x, y=y), output)
 
 
 @app.command()

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from api import schemas
 from api.client import ApiError, Client
@@ -52,6 +51,8 @@ def wait(
     client: Client, exports: Sequence[schemas.Export], *, poll_s: float = POLL_S
 ) -> list[schemas.Export]:
     """Wait until exports have ended, and show on stderr what they do."""
+    from rich.console import Console  # takes longer to import than most commands
+
     started, found = time.monotonic(), list(exports)
     with Console(stderr=True).status("") as shown:
         while running := [each for each in found if not is_final(each.status)]:

@@ -8,13 +8,14 @@ from pydantic import ValidationError
 
 from api.client import Client
 from api.schemas import PoolDetails
+from cli import outcome
 from cli.errors import describe, fail
-from cli.output import Format, FormatOption, percent, show_json, show_list, show_one
+from cli.lists import STATUS_HELP, FilterOption, LimitOption, Selection, SortOption, show_selected
+from cli.output import Format, FormatOption, percent, show_json, show_one
 from cli.resources import pool_exports
 from cli.resources.forecasts import show_forecast
 from cli.resources.lifecycle import add_calls, add_deletion
 from cli.service import (
-    STATUS_HELP,
     URL,
     DatasetOption,
     KeyOption,
@@ -44,6 +45,7 @@ def create(
     name: NameOption = None,
     dataset: DatasetOption = None,
     validate_only: ValidateOnlyOption = False,
+    wait: outcome.WaitOption = False,
     key: KeyOption = None,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
@@ -54,7 +56,11 @@ def create(
         validate(spec, "pool", url)
         return
     with Client(url) as client:
-        _show(client.create_pool(spec, key=key), output)
+        found = client.create_pool(spec, key=key)
+        found = outcome.wait(client, found) if wait else found
+    _show(found, output)
+    if wait:
+        outcome.exit_by("pool", found)
 
 
 @app.command()
@@ -188,12 +194,15 @@ def forecast(
 
 @app.command("list")
 def list_pools(
-    status: Annotated[PoolStatus | None, typer.Option(help=STATUS_HELP)] = None,
+    status: Annotated[list[PoolStatus] | None, typer.Option(help=STATUS_HELP)] = None,
+    filters: FilterOption = None,
+    sort: SortOption = None,
+    limit: LimitOption = None,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
     """List pools, newest first."""
-    filters = {"status": status.value} if status else {}
+    selection = Selection.of(filters, sort, limit)
     columns = {
         "NAME": lambda p: p.name,
         "ID": lambda p: p.id,
@@ -202,7 +211,7 @@ def list_pools(
         "CREATED": lambda p: p.created_at,
     }
     with Client(url) as client:
-        show_list(client.list_pools(**filters), columns, output)
+        show_selected(client.list_pools, columns, selection, output, status=status)
 
 
 @app.command()

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from api.schemas.reports import Report, ReportedDetector, ReportedDifference
 from api.schemas.trials import SplitAp
-from cli.output import Format, console, mega, percent, show_json, text
+from cli.output import Format, console, mega, percent, show_json, show_rows, text
 
 _LABELS = {
     "base": "base",
@@ -28,18 +28,17 @@ def show_report(report: Report, output: Format) -> None:
     if output is Format.JSON:
         show_json(report.model_dump(mode="json"))
         return
+    if output is Format.CSV:
+        show_rows(_columns(report), (_detector(each) for each in report.detectors), output)
+        return
     print_report(console(), report)
 
 
 def print_report(to: Console, report: Report) -> None:
     """Print a report to a console."""
     to.print(paragraph(report.verdict), highlight=False, markup=False)
-    columns = ("DETECTOR", "TRIAL", "RESOLUTION", f"AP % ON {report.split.upper()}")
-    figures = ("VALIDATION AP %", "M MACS", "M PARAMS", "LATENCY MS")
     rows = (_detector(each) for each in report.detectors)
-    to.print(
-        _table("Base, best, other finished detectors and controls", (*columns, *figures), rows)
-    )
+    to.print(_table("Base, best, other finished detectors and controls", _columns(report), rows))
     header = ("BEST AGAINST", "AT", "POINTS OF AP", "95 % INTERVAL", "MACS RATIO", "CONCLUSION")
     title = f"Paired differences on the {report.split} split"
     to.print(_table(title, header, (_difference(each) for each in report.differences)))
@@ -63,6 +62,12 @@ def with_interval(measured: SplitAp | None) -> str | None:
 def paragraph(content: str) -> str:
     """Break a text into lines."""
     return textwrap.fill(content, _LINE, subsequent_indent="  " if content[:2] == "- " else "")
+
+
+def _columns(report: Report) -> tuple[str, ...]:
+    measured = f"AP % ON {report.split.upper()}"
+    figures = ("VALIDATION AP %", "M MACS", "M PARAMS", "LATENCY MS")
+    return ("DETECTOR", "TRIAL", "RESOLUTION", measured, *figures)
 
 
 def _detector(each: ReportedDetector) -> list[object]:

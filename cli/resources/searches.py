@@ -1,5 +1,6 @@
 """`searchd search`: submit, follow and control searches, and get their detectors."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -7,16 +8,19 @@ import typer
 
 from api import schemas
 from api.client import Client
+from cli import outcome
 from cli.errors import fail
-from cli.output import Format, FormatOption, giga, mega, percent, show_json, show_list, show_one
+from cli.lists import STATUS_HELP, FilterOption, LimitOption, Selection, SortOption, show_selected
+from cli.output import Format, FormatOption, giga, mega, percent, show_list, show_one
 from cli.resources import pins
 from cli.resources.forecasts import show_forecast
 from cli.resources.lifecycle import add_calls, add_deletion
+from cli.resources.pins import TrialArgument
+from cli.resources.run_views import XOption, YOption, show_lineage, show_pareto, show_trial
 from cli.resources.search_init import init
-from cli.resources.search_report import show_report, with_interval
+from cli.resources.search_report import show_report
 from cli.resources.trial_log import add_log
 from cli.service import (
-    STATUS_HELP,
     URL,
     DatasetOption,
     KeyOption,
@@ -53,6 +57,7 @@ def submit(
     pool: PoolOption = None,
     seed: SeedOption = None,
     validate_only: ValidateOnlyOption = False,
+    wait: outcome.WaitOption = False,
     key: KeyOption = None,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
@@ -63,7 +68,11 @@ def submit(
         validate(spec, "search", url)
         return
     with Client(url) as client:
-        _show(client.submit_search(spec, key=key), output)
+        found = client.submit_search(spec, key=key)
+        found = outcome.wait(client, found) if wait else found
+    _show(found, output)
+    if wait:
+        outcome.exit_by("search", found)
 
 
 @app.command()
@@ -85,12 +94,15 @@ def forecast(
 
 @app.command("list")
 def list_searches(
-    status: Annotated[SearchStatus | None, typer.Option(help=STATUS_HELP)] = None,
+    status: Annotated[list[SearchStatus] | None, typer.Option(help=STATUS_HELP)] = None,
+    filters: FilterOption = None,
+    sort: SortOption = None,
+    limit: LimitOption = None,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
     """List searches, newest first."""
-    filters = {"status": status.value} if status else {}
+    selection = Selection.of(filters, sort, limit)
     columns = {
         "NAME": lambda s: s.name,
         "ID": lambda s: s.id,
@@ -99,7 +111,7 @@ def list_searches(
         "SUBMITTED": lambda s: s.created_at,
     }
     with Client(url) as client:
-        show_list(client.list_searches(**filters), columns, output)
+        show_selected(client.list_searches, columns, selection, output, status=status)
 
 
 @app.command()
@@ -130,12 +142,15 @@ def watch(
 @app.command()
 def trials(
     search: SearchArgument,
-    status: Annotated[TrialStatus | None, typer.Option(help=STATUS_HELP)] = None,
+    status: Annotated[list[TrialStatus] | None, typer.Option(help=STATUS_HELP)] = None,
+    filters: FilterOption = None,
+    sort: SortOption = None,
+    limit: LimitOption = None,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
     """List the trials of a search in the order they were proposed."""
-    filters = {"status": status.value} if status else {}
+    selection = Selection.of(filters, sort, limit, by_service=False)
     columns = {
         "TRIAL": lambda t: t.name,
         "PARENT": lambda t: t.proposal.parent,
@@ -151,19 +166,21 @@ def trials(
         "WARNINGS": lambda t: "; ".join(t.warnings),
     }
     with Client(url) as client:
-        show_list(client.trials(search, **filters), columns, output)
+        show_selected(partial(client.trials, search), columns, selection, output, status=status)
+
+
+@app.command()
+def trial(trial: TrialArgument, url: UrlOption = URL, output: FormatOption = Format.TABLE) -> None:
+    """Show a trial of a search or a distillation: its status, measurements, epochs and files."""
+    with Client(url) as client:
+        show_trial(client.get_trial(trial), output)
 
 
 @app.command()
 def pareto(
     search: SearchArgument,
-    x: Annotated[
-        schemas.XAxis,
-        typer.Option(help="Cost of the front: multiply-accumulates, parameters or latency."),
-    ] = "macs",
-    y: Annotated[
-        schemas.YAxis, typer.Option(help="Accuracy of the front: AP, AP50 or AP75.")
-    ] = "ap",
+    x: XOption = "macs",
+    y: YOption = "ap",
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
@@ -174,22 +191,7 @@ def pareto(
     """
     with Client(url) as client:
         found = client.pareto(search, x=x, y=y)
-    if output is Format.JSON:
-        show_json(found.model_dump(mode="json"))
-        return
-    columns = {
-        "TRIAL": lambda p: p.trial_id,
-        "ROLE": lambda p: p.role,
-        "RESOLUTION": lambda p: p.evaluation.resolution,
-        "AP %": lambda p: percent(p.evaluation.ap),
-        "AP50 %": lambda p: percent(p.evaluation.ap50),
-        "TEST AP %": lambda p: with_interval(p.test),
-        "GMACS": lambda p: giga(p.evaluation.macs),
-        "M PARAMS": lambda p: mega(p.params),
-        "LATENCY MS": lambda p: f"{1000 * p.evaluation.latency_s:.1f}",
-        "SCORE %": lambda p: percent(p.evaluation.score, 2),
-    }
-    show_list(found.front, columns, output)
+    show_pareto(found, output)
 
 
 @app.command()
@@ -211,19 +213,7 @@ def lineage(
     """Show the lineage tree: the parent of each trial, its edit, and what the edit gained."""
     with Client(url) as client:
         found = client.lineage(search)
-    if output is Format.JSON:
-        show_json(found.model_dump(mode="json"))
-        return
-    searched = found.trials[0].search_id if found.trials else None
-    depths: dict[str | None, int] = {None: -1}
-    for trial in found.trials:
-        depths[trial.id] = depths[trial.parent_id] + 1
-    for trial in _depth_first(found.trials, None):
-        gain = "" if trial.gain is None else f"  {100 * trial.gain:+.2f}"
-        score = percent(trial.score, 2) or trial.status
-        name = trial.name if trial.search_id == searched else f"{trial.name} ({trial.search})"
-        verdict = "" if trial.verdict is None else f"  {trial.verdict}"
-        typer.echo(f"{'  ' * depths[trial.id]}{name}: {trial.change}  {score}{gain}{verdict}")
+    show_lineage(found, output)
 
 
 @app.command()
@@ -380,14 +370,3 @@ add_deletion(app, "search", "searches")
 add_log(app, "search", "searches")
 app.command()(pins.pin)
 app.command()(pins.unpin)
-
-
-def _depth_first(
-    trials: list[schemas.LineageTrial], parent_id: str | None
-) -> list[schemas.LineageTrial]:
-    return [
-        each
-        for trial in trials
-        if trial.parent_id == parent_id
-        for each in (trial, *_depth_first(trials, trial.id))
-    ]

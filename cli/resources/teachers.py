@@ -7,11 +7,12 @@ import typer
 
 from api.client import Client
 from api.schemas import Teacher, TeacherDetails
+from cli import outcome
 from cli.errors import fail
-from cli.output import Format, FormatOption, giga, mega, percent, show_list, show_one
+from cli.lists import STATUS_HELP, FilterOption, LimitOption, Selection, SortOption, show_selected
+from cli.output import Format, FormatOption, giga, mega, percent, show_one
 from cli.resources.lifecycle import add_calls, add_deletion
 from cli.service import (
-    STATUS_HELP,
     URL,
     DatasetOption,
     KeyOption,
@@ -112,6 +113,7 @@ def add(
     name: NameOption = None,
     dataset: DatasetOption = None,
     validate_only: ValidateOnlyOption = False,
+    wait: outcome.WaitOption = False,
     key: KeyOption = None,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
@@ -122,7 +124,11 @@ def add(
         validate(spec, "teacher", url)
         return
     with Client(url) as client:
-        _show(client.create_teacher(spec, key=key), output)
+        found = client.create_teacher(spec, key=key)
+        found = outcome.wait(client, found) if wait else found
+    _show(found, output)
+    if wait:
+        outcome.exit_by("teacher", found)
 
 
 @app.command()
@@ -140,6 +146,7 @@ def train(
     cpus: CpusOption = None,
     gpus: GpusOption = None,
     seed: SeedOption = None,
+    wait: outcome.WaitOption = False,
     key: KeyOption = None,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
@@ -169,7 +176,11 @@ def train(
         )
     spec = parse_spec(fields, TeacherSpec, str(file or "the teacher"))
     with Client(url) as client:
-        _show(client.create_teacher(spec, key=key), output)
+        found = client.create_teacher(spec, key=key)
+        found = outcome.wait(client, found) if wait else found
+    _show(found, output)
+    if wait:
+        outcome.exit_by("teacher", found)
 
 
 def _replace(fields: dict[str, Any], path: tuple[str, ...], **values: object) -> None:
@@ -194,12 +205,15 @@ def _replace(fields: dict[str, Any], path: tuple[str, ...], **values: object) ->
 
 @app.command("list")
 def list_teachers(
-    status: Annotated[TeacherStatus | None, typer.Option(help=STATUS_HELP)] = None,
+    status: Annotated[list[TeacherStatus] | None, typer.Option(help=STATUS_HELP)] = None,
+    filters: FilterOption = None,
+    sort: SortOption = None,
+    limit: LimitOption = None,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
     """List teachers, newest first, with their AP, MACs and feature levels."""
-    filters = {"status": status.value} if status else {}
+    selection = Selection.of(filters, sort, limit)
     columns = {
         "NAME": lambda t: t.name,
         "ID": lambda t: t.id,
@@ -211,7 +225,7 @@ def list_teachers(
         "LEVELS": _levels,
     }
     with Client(url) as client:
-        show_list(client.list_teachers(**filters), columns, output)
+        show_selected(client.list_teachers, columns, selection, output, status=status)
 
 
 @app.command()

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from pydantic import BaseModel, ConfigDict
 
+from cli.lists import FilterOption, LimitOption, Selection, SortOption
 from cli.output import Format, FormatOption, show_list, text
 from searchd import settings
 from searchd.store import Database, Role, upgrade
@@ -70,7 +71,13 @@ def create(
 
 
 @app.command("list")
-def list_tokens(data_folder: FolderOption = None, output: FormatOption = Format.TABLE) -> None:
+def list_tokens(
+    filters: FilterOption = None,
+    sort: SortOption = None,
+    limit: LimitOption = None,
+    data_folder: FolderOption = None,
+    output: FormatOption = Format.TABLE,
+) -> None:
     """List all tokens without their secrets, including revoked ones."""
     with _database(data_folder) as database, database.read() as session:
         items = [Token.model_validate(row) for row in tokens.every(session)]
@@ -81,7 +88,8 @@ def list_tokens(data_folder: FolderOption = None, output: FormatOption = Format.
         "LAST USED": lambda t: t.last_used_at,
         "REVOKED": lambda t: t.revoked_at,
     }
-    show_list(items, columns, output)
+    selected = Selection.of(filters, sort, limit, by_service=False).apply(items)
+    show_list(selected, columns, output)
 
 
 @app.command()

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from api.client import Client
-from api.client.observability import RunKind
+from api.client.protocol import RunKind
 from api.schemas.trial_logs import LogLine
 from cli.output import Format, FormatOption, show_json, text
 from cli.service import URL, UrlOption

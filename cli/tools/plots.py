@@ -1,12 +1,9 @@
-"""Plots of analyses as PNG files. It imports matplotlib; neither torch nor the service."""
+"""Plots of analyses as PNG files. Neither torch nor the service is imported."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 
 @contextmanager
@@ -19,6 +16,10 @@ def drawing(path: Path, *, rows: int = 1, columns: int = 1, **labels: Any) -> It
         columns: Number of columns of axes; several axes are a flat array, row by row.
         labels: Labels of all axes: xlabel, ylabel, title.
     """
+    # Imported here since it takes long, and most analyses are not drawn.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(6.5 * columns, 4.5 * rows), layout="constrained")
     FigureCanvasAgg(figure)
     every = figure.subplots(rows, columns, squeeze=False).flatten()

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from matplotlib.ticker import MaxNLocator
-
 from api import schemas
 from api.client import Client
 from cli.errors import fail
@@ -149,7 +147,7 @@ def _plot_scores(analysed: Analysed, path: Path) -> None:
             color="tab:red",
             label="best so far",
         )
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.locator_params(axis="x", integer=True)
 
 
 def _plot_gains(analysed: Analysed, path: Path) -> None:
@@ -161,7 +159,7 @@ def _plot_gains(analysed: Analysed, path: Path) -> None:
         left.set(ylabel="sum of positive score gains (points)")
         left.tick_params(axis="x", rotation=20)
         right.bar(list(by_generation), [100 * each.success_rate for each in by_generation.values()])
-        right.xaxis.set_major_locator(MaxNLocator(integer=True))
+        right.locator_params(axis="x", integer=True)
         right.set(xlabel="generation", ylabel="trials that gained on their parent (%)")
 
 

@@ -246,6 +246,18 @@ class Artifact:
     size_bytes: int
 
 
+class FinalSplit(StrEnum):
+    """A split that detectors are measured on after a search.
+
+    Attributes:
+        TEST: The search neither trains on it nor selects by it.
+        VALIDATION: The search selects by AP on it.
+    """
+
+    TEST = "test"
+    VALIDATION = "validation"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
     """Measurements of a detector on the validation split at one resolution. APs are COCO box APs in

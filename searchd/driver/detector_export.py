@@ -15,7 +15,8 @@ from searchd.domain.errors import (
 from searchd.domain.export_formats import FORMATS
 from searchd.domain.lifecycle import ExportStatus
 from searchd.driver.cluster import connect, resolve
-from searchd.messages.exports import EXPORT_REPORT, ExportReport, ExportTask
+from searchd.messages.codecs import EXPORT_REPORT
+from searchd.messages.exports import ExportReport, ExportTask
 from searchd.messages.files import REPORT_FILE
 from searchd.messages.tasks import threads_of
 from searchd.settings import Settings

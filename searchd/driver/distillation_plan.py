@@ -48,7 +48,8 @@ from searchd.search.strategies import progressive_distillation
 from searchd.search.strategies.base import Strategy
 from searchd.search.strategies.progressive_distillation import Progressive, end_of
 from searchd.settings import Settings
-from searchd.spec import SUBNET, DatasetSpec, DistillationSpec
+from searchd.spec import DatasetSpec, DistillationSpec
+from searchd.spec.codecs import SUBNET
 from searchd.store import Lease
 from searchd.store.resources import distillations, pools, teachers
 from searchd.store.runs import adaptation_costs

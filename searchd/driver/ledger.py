@@ -24,8 +24,9 @@ from searchd.driver.strategies import strategy_of
 from searchd.driver.trial_failures import failure_of
 from searchd.driver.trial_scores import remark_on_teacher, remarks_on, scores_of
 from searchd.driver.trial_tasks import early_stopping_rule, make_task
+from searchd.messages.codecs import REPORT
 from searchd.messages.files import REPORT_FILE, STOP_FILE
-from searchd.messages.reports import REPORT, Progress, Report
+from searchd.messages.reports import Progress, Report
 from searchd.messages.tasks import TrialTask
 from searchd.search.growing_history import History
 from searchd.search.history import Completion

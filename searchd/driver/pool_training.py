@@ -8,8 +8,9 @@ from searchd import artifacts
 from searchd.domain.errors import SearchdError
 from searchd.domain.lifecycle import PoolStatus
 from searchd.driver.cluster import connect, resolve
+from searchd.messages.codecs import POOL_REPORT
 from searchd.messages.files import REPORT_FILE
-from searchd.messages.reports import POOL_REPORT, PoolProgress, PoolReport
+from searchd.messages.reports import PoolProgress, PoolReport
 from searchd.messages.tasks import PoolTrainingTask, device_of, threads_of
 from searchd.settings import Settings
 from searchd.store import Database, Lease

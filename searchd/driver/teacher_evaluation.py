@@ -8,8 +8,9 @@ from searchd import artifacts
 from searchd.domain.errors import ArtifactError, CheckpointError, DataError, InvalidValueError
 from searchd.domain.lifecycle import TeacherStatus
 from searchd.driver.cluster import connect, resolve
+from searchd.messages.codecs import TEACHER_REPORT
 from searchd.messages.files import REPORT_FILE
-from searchd.messages.reports import TEACHER_REPORT, TeacherReport
+from searchd.messages.reports import TeacherReport
 from searchd.messages.tasks import TeacherEvaluationTask, device_of, threads_of
 from searchd.settings import Settings
 from searchd.store import Database, Lease

@@ -16,13 +16,9 @@ from searchd.domain.errors import SearchdError
 from searchd.domain.lifecycle import TeacherStatus
 from searchd.domain.trial import Outcome
 from searchd.driver.cluster import connect, resolve
+from searchd.messages.codecs import TEACHER_PROGRESS, TEACHER_TRAINING_REPORT
 from searchd.messages.files import POOL_STOP_FILE, PROGRESS_FILE, REPORT_FILE
-from searchd.messages.reports import (
-    TEACHER_PROGRESS,
-    TEACHER_TRAINING_REPORT,
-    TeacherProgress,
-    TeacherTrainingReport,
-)
+from searchd.messages.reports import TeacherProgress, TeacherTrainingReport
 from searchd.messages.tasks import TeacherTrainingTask, device_of, threads_of
 from searchd.settings import Settings
 from searchd.store import Database, Lease

@@ -20,7 +20,8 @@ from typing_extensions import override
 
 from searchd.domain.trial import Proposal
 from searchd.driver.ledger import Ledger
-from searchd.messages.reports import PROGRESS, REPORT, Progress, Report
+from searchd.messages.codecs import PROGRESS, REPORT
+from searchd.messages.reports import Progress, Report
 from searchd.messages.tasks import TrialTask
 from searchd.search.ask_tell import Completion, Finished, decide
 from searchd.spec import ResourcesSpec

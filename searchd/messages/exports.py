@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pydantic import JsonValue, TypeAdapter
+from pydantic import JsonValue
 
 from searchd.domain.detector import Detector
 from searchd.domain.trial import Artifact
@@ -85,6 +85,3 @@ class ExportReport:
     files: tuple[Artifact, ...]
     """The exported file and what belongs to it."""
     measurement: ExportMeasurement
-
-
-EXPORT_REPORT = TypeAdapter(ExportReport)

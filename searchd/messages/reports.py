@@ -6,8 +6,6 @@ store as `files.REPORT_FILE`, atomically and after all other files.
 
 from dataclasses import dataclass
 
-from pydantic import TypeAdapter
-
 from searchd.domain.detector import Detector, Family, MmdetDetector
 from searchd.domain.lifecycle import FailureCause
 from searchd.domain.method_fit import Traits, traits
@@ -304,13 +302,3 @@ class TeacherProgress:
     """Metrics of the epochs finished so far, over all attempts."""
     notes: tuple[str, ...] = ()
     """What was loaded from the checkpoint and what was not, as text. Notes become events."""
-
-
-REPORT = TypeAdapter(Report)
-CHECKS = TypeAdapter(SanityChecks)
-PROGRESS = TypeAdapter(Progress)
-POOL_REPORT = TypeAdapter(PoolReport)
-POOL_PROGRESS = TypeAdapter(PoolProgress)
-TEACHER_REPORT = TypeAdapter(TeacherReport)
-TEACHER_TRAINING_REPORT = TypeAdapter(TeacherTrainingReport)
-TEACHER_PROGRESS = TypeAdapter(TeacherProgress)

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from searchd.search.intervals import Interval
+if TYPE_CHECKING:  # it needs numpy, and a client of the API needs only the enum
+    from searchd.search.intervals import Interval
 
 LARGEST_SAVING_RATIO = 0.9
 """Largest MACs of the best over those of a reference that count as a saving."""
@@ -36,7 +38,7 @@ class Difference:
     """The resolution, "WxH"."""
     ap: float
     """AP of the best minus that of the reference, in [-1, 1]."""
-    interval: Interval | None
+    interval: "Interval | None"
     """Interval of the difference; None if it was not measured."""
     macs_ratio: float
     """MACs of the best over those of the reference."""

@@ -24,7 +24,6 @@ from searchd.spec.budget import (
     finishing_training,
     limits_of,
 )
-from searchd.spec.codecs import ACTION, DETECTOR, PLAN, PROPOSAL, SUBNET, TEACHER_APS
 from searchd.spec.dataset import (
     MAX_EMPTY_SHARE,
     MAX_FAULT_SHARE,
@@ -106,12 +105,10 @@ __all__ = [
     "MmdetStartSpec",
     "PoolExtensionSpec",
     "PoolSubnetSpec",
-    "ACTION",
     "BaseSpec",
     "BudgetSpec",
     "ControlSpec",
     "CropSpec",
-    "DETECTOR",
     "DatasetSpec",
     "DistilSpec",
     "DistillationSpec",
@@ -129,8 +126,6 @@ __all__ = [
     "NAME_PATTERN",
     "Name",
     "PAPER_PHASES",
-    "PLAN",
-    "PROPOSAL",
     "PhotometricDistortionSpec",
     "PipelineSpec",
     "PretrainedSpec",
@@ -140,8 +135,6 @@ __all__ = [
     "RandomSpec",
     "ResolutionText",
     "ResourcesSpec",
-    "SUBNET",
-    "TEACHER_APS",
     "ScoreSpec",
     "SearchSpec",
     "ShrinkPhaseSpec",

@@ -65,12 +65,11 @@ TrialId = Annotated[str, Field(pattern=TRIAL_ID_PATTERN, max_length=64)]
 class Spec(BaseModel):
     """Base of every spec: immutable, without unknown fields.
 
-    The docstring of a field is its description in the API's OpenAPI document.
+    The docstring of a field is its description in the API's OpenAPI document
+    (`searchd.spec.described`).
     """
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod

@@ -5,10 +5,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import ColumnElement, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute, Session, load_only
+from sqlalchemy.orm.interfaces import ORMOption
 
 from searchd.domain.errors import InvalidValueError, NotFoundError
 from searchd.store.models.resources import (
@@ -21,6 +22,8 @@ from searchd.store.models.resources import (
 )
 
 MAX_PAGE_SIZE = 500
+Sort = Literal["created_at", "-created_at", "name", "-name", "status", "-status"]
+"""The field that a list is sorted by; with "-", in descending order."""
 T = TypeVar("T")
 R = TypeVar("R", DatasetRow, PoolRow, TeacherRow, ExportRow, SearchRow, DistillationRow)
 
@@ -45,6 +48,24 @@ class RunKey:
     """Number of its last event."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """Which resources a page has, and in which order. By default the first ones, newest first."""
+
+    name: str | None = None
+    """Part of the names of the listed resources; None: all."""
+    since: datetime | None = None
+    """Only resources that were created or have ended at this time or later, in UTC; None: all."""
+    sort: Sort = "-created_at"
+    page_size: int = 50
+    """Maximum number of items, from 1 to MAX_PAGE_SIZE."""
+    page_token: str | None = None
+    """Token of the previous page; None for the first page."""
+
+
+NEWEST = Listing()
+
+
 def check_page_size(page_size: int) -> None:
     """Check the maximum number of items of a page.
 
@@ -55,51 +76,82 @@ def check_page_size(page_size: int) -> None:
         raise InvalidValueError(f"page_size={page_size} must be between 1 and {MAX_PAGE_SIZE}")
 
 
-def newest_first(
+def page(
     session: Session,
     table: type[R],
-    status: StrEnum | None,
-    page_size: int,
-    page_token: str | None,
+    listing: Listing,
+    status: Collection[StrEnum],
     *,
-    since: datetime | None = None,
     parts: Collection[str] | None = None,
 ) -> Page[R]:
-    """Return one page of resources, newest first.
+    """Return one page of resources.
 
     Args:
         session: Any session.
         table: The table of the resources.
-        status: Status of the resources to list; None: all.
-        page_size: Maximum number of items, from 1 to MAX_PAGE_SIZE.
-        page_token: Token of the previous page; None for the first page.
-        since: Only resources that were created or have ended at this time or later. None: all.
+        listing: Which resources, and in which order.
+        status: Statuses of the resources to list; empty: all.
         parts: Names of the columns that are read. None: all.
 
     Raises:
-        InvalidValueError: `page_size` is out of range, or the token is not one of this list.
+        InvalidValueError: The page size is out of range, or the token is not one of this list.
     """
-    check_page_size(page_size)
-    statement = select(table)
-    if status is not None:
-        statement = statement.where(table.status == status)
-    if page_token is not None:
-        last = session.get(table, page_token)
-        if last is None:
-            raise InvalidValueError(f"page_token {page_token!r} was not given out by this list")
-        statement = statement.where(
-            tuple_(table.created_at, table.id) < tuple_(last.created_at, last.id)
-        )
-    if since is not None:
-        statement = statement.where((table.created_at >= since) | (table.finished_at >= since))
-    if parts is not None:
-        wanted = set(parts) | {"created_at"}
-        names = sorted(wanted & set(table.__table__.columns.keys()))
-        columns: list[InstrumentedAttribute[object]] = [getattr(table, name) for name in names]
-        statement = statement.options(load_only(*columns))
-    ordered = statement.order_by(table.created_at.desc(), table.id.desc())
-    rows = list(session.scalars(ordered.limit(page_size + 1)))
-    return Page(rows[:page_size], rows[page_size - 1].id if len(rows) > page_size else None)
+    check_page_size(listing.page_size)
+    column: Any = getattr(table, listing.sort.removeprefix("-"))
+    descending = listing.sort.startswith("-")
+    key = tuple_(column, table.id)
+    statement = (
+        select(table).where(*_conditions(table, listing, status)).options(*_read(table, parts))
+    )
+    if listing.page_token is not None:
+        last = tuple_(*_position(session, table, listing.sort, listing.page_token))
+        statement = statement.where(key < last if descending else key > last)
+    order = (each.desc() if descending else each.asc() for each in (column, table.id))
+    rows = list(session.scalars(statement.order_by(*order).limit(listing.page_size + 1)))
+    more = len(rows) > listing.page_size
+    token = _token(rows[listing.page_size - 1], listing.sort) if more else None
+    return Page(rows[: listing.page_size], token)
+
+
+def _conditions(
+    table: type[R], listing: Listing, status: Collection[StrEnum]
+) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = []
+    if status:
+        found.append(table.status.in_(status))
+    if listing.name is not None:  # names are in lower case
+        found.append(table.name.contains(listing.name.lower(), autoescape=True))
+    if listing.since is not None:
+        is_new: ColumnElement[bool] = table.created_at >= listing.since
+        ended = getattr(table, "finished_at", None)
+        found.append(is_new if ended is None else is_new | (ended >= listing.since))
+    return found
+
+
+def _read(table: type[R], parts: Collection[str] | None) -> list[ORMOption]:
+    """Return the options of a statement that reads these columns, and those that it is sorted by;
+    all for None."""
+    if parts is None:
+        return []
+    wanted = {*parts, "created_at", "name", "status"}
+    names = sorted(wanted & set(table.__table__.columns.keys()))
+    columns: list[InstrumentedAttribute[object]] = [getattr(table, name) for name in names]
+    return [load_only(*columns)]
+
+
+def _token(row: R, sort: Sort) -> str:
+    """The token of the page after a row. It holds the status, which may change meanwhile."""
+    return f"{row.status}_{row.id}" if sort.endswith("status") else row.id
+
+
+def _position(session: Session, table: type[R], sort: Sort, token: str) -> tuple[Any, str]:
+    """The values by which the last row of a page was sorted."""
+    status, _, row_id = token.rpartition("_")
+    by_status = sort.endswith("status")
+    last = session.get(table, row_id if by_status else token)
+    if last is None or (by_status and status not in list(type(last.status))):
+        raise InvalidValueError(f"page_token {token!r} was not given out by this list")
+    return status if by_status else getattr(last, sort.removeprefix("-")), last.id
 
 
 def key(

@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from api import loaded_bases
-from api.client import Client
-from api.client.transport import ApiError
+from api.client import ApiError, Client
 from api.submission import SubmissionChecks
 from detection.base_check import answer
 from detection.build import build_detector
@@ -18,15 +17,8 @@ from detection.mmdet.config import build_config, model_config
 from searchd.domain.architecture import preset
 from searchd.domain.detector import Detector, Family, MmdetDetector
 from searchd.messages.base_check import Answer, Request
-from searchd.spec import (
-    DETECTOR,
-    BaseSpec,
-    HeadSpec,
-    MethodsSpec,
-    MmdetSpec,
-    PretrainedSpec,
-    StudentSpec,
-)
+from searchd.spec import BaseSpec, HeadSpec, MethodsSpec, MmdetSpec, PretrainedSpec, StudentSpec
+from searchd.spec.codecs import DETECTOR
 from searchd.store import Database
 from tests.api.service import Service, serve
 from tests.searchd.store.factories import (

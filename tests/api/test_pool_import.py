@@ -8,8 +8,7 @@ import httpx
 import pytest
 
 from api import loaded_bases
-from api.client import Client
-from api.client.transport import ApiError
+from api.client import ApiError, Client
 from api.submission import SubmissionChecks
 from detection.base_check import answer
 from searchd.messages.base_check import Answer, Request

@@ -122,6 +122,40 @@ def test_lists_are_filtered_by_status(http: httpx.Client, database: Database) ->
     assert len(http.get("/searches", params={"status": "queued"}).json()["items"]) == 1
 
 
+def test_lists_are_filtered_and_sorted_by_the_parameters_of_the_request(http: httpx.Client) -> None:
+    for name in ("b-shapes", "c", "a-shapes"):
+        http.post("/datasets", json=_dataset(name))
+
+    def names(**parameters: object) -> list[str]:
+        found = http.get("/datasets", params=httpx.QueryParams(parameters)).json()
+        return [item["name"] for item in found["items"]]
+
+    assert names(sort="name") == ["a-shapes", "b-shapes", "c"]
+    assert names(sort="created_at") == ["b-shapes", "c", "a-shapes"]
+    assert names(name="shapes", sort="-name") == ["b-shapes", "a-shapes"]
+    assert names(status=["ready", "checking"]) == ["a-shapes", "c", "b-shapes"]
+    assert names(status=["ready", "failed"]) == []
+    assert names(since="2020-01-01T00:00:00+00:00", page_size=1) == ["a-shapes"]
+    assert names(since="9000-01-01T00:00:00Z") == []
+
+
+@pytest.mark.parametrize(
+    ("parameters", "expected"),
+    [
+        ({"sort": "size"}, "query.sort: must be created_at, -created_at, name, -name, status or "),
+        ({"status": "lost"}, "query.status.0: must be checking, ready or failed"),
+        ({"since": "2026-01-01T00:00:00"}, "query.since: "),
+        ({"since": "0001-01-01T00:00:00+14:00"}, "query.since: is not a time in UTC"),
+        ({"name": "x" * 64}, "query.name: "),
+    ],
+)
+def test_parameters_of_a_list_that_are_not_valid_are_named(
+    http: httpx.Client, parameters: dict[str, str], expected: str
+) -> None:
+    response = http.get("/datasets", params=parameters)
+    _assert_problem(response, 422, "urn:searchd:problem:validation", expected)
+
+
 def test_a_trained_pool_shows_its_subnets(http: httpx.Client, database: Database) -> None:
     add_dataset(database)
     add_pool(database)

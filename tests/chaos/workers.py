@@ -17,7 +17,8 @@ from pathlib import Path
 from searchd import artifacts
 from searchd.domain.errors import ArtifactError
 from searchd.domain.trial import Outcome
-from searchd.messages.reports import REPORT, Progress, Report
+from searchd.messages.codecs import REPORT
+from searchd.messages.reports import Progress, Report
 from searchd.messages.tasks import TrialTask
 from tests import fake_workers
 from tests.fake_workers import TrialContext

@@ -46,6 +46,7 @@ def _commands() -> Iterator[tuple[str, Any]]:
     waiting: list[tuple[str, Any]] = [("searchd", typer.main.get_command(app))]
     while waiting:
         path, command = waiting.pop()
+        command = getattr(command, "loaded", command)
         yield path, command
         children = getattr(command, "commands", {})
         waiting += [(f"{path} {name}", child) for name, child in children.items()]

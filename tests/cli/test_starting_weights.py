@@ -14,7 +14,7 @@ from searchd.domain.architecture import preset
 from searchd.domain.detector import Detector, Family, MmdetDetector
 from searchd.domain.errors import CheckpointError, InvalidValueError
 from searchd.domain.resolution import Resolution
-from searchd.spec import DETECTOR
+from searchd.spec.codecs import DETECTOR
 
 pytestmark = pytest.mark.timeout(60)  # real detectors are built
 

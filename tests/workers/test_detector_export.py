@@ -22,7 +22,8 @@ from searchd.domain.detector import Family
 from searchd.domain.errors import InvalidValueError, ParityError
 from searchd.domain.export_formats import ExportFormat, Precision
 from searchd.domain.resolution import Resolution
-from searchd.messages.exports import EXPORT_REPORT, ExportTask
+from searchd.messages.codecs import EXPORT_REPORT
+from searchd.messages.exports import ExportTask
 from searchd.messages.files import REPORT_FILE, STUDENT
 from searchd.spec import DatasetSpec, ExportSpec
 from tests.detection.deployment import tiny

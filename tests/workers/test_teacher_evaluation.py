@@ -23,7 +23,8 @@ from searchd.domain.detector import Detector, MmdetDetector
 from searchd.domain.errors import ArtifactError, CheckpointError, DataError
 from searchd.domain.resolution import Resolution
 from searchd.domain.trial import Artifact
-from searchd.messages.reports import TEACHER_REPORT, FeatureLevel
+from searchd.messages.codecs import TEACHER_REPORT
+from searchd.messages.reports import FeatureLevel
 from searchd.messages.tasks import Inherited, PoolRef, TeacherEvaluationTask, TeacherRef
 from searchd.spec import DatasetSpec, HeadSpec, MmdetSpec, PoolSubnetSpec, SpaceSpec, TeacherSpec
 from tests.detection.test_teacher_loading import described

@@ -16,12 +16,8 @@ from searchd.domain.detector import Detector, MmdetDetector
 from searchd.domain.lifecycle import FailureCause
 from searchd.domain.resolution import Resolution
 from searchd.domain.trial import Outcome
-from searchd.messages.reports import (
-    TEACHER_TRAINING_REPORT,
-    TeacherProgress,
-    TeacherReport,
-    TeacherTrainingReport,
-)
+from searchd.messages.codecs import TEACHER_TRAINING_REPORT
+from searchd.messages.reports import TeacherProgress, TeacherReport, TeacherTrainingReport
 from searchd.messages.tasks import TeacherRef, TeacherTrainingTask
 from searchd.spec import DatasetSpec, TeacherSpec
 from tests.detection.test_teacher_loading import described

@@ -9,8 +9,9 @@ from elastic_pool.evaluation import evaluate_subnet, evaluated_subnets
 from elastic_pool.supernet import Supernet
 from searchd import artifacts
 from searchd.domain.trial import Outcome
+from searchd.messages.codecs import POOL_REPORT
 from searchd.messages.files import REPORT_FILE
-from searchd.messages.reports import POOL_REPORT, EvaluatedSubnet, PoolProgress, PoolReport
+from searchd.messages.reports import EvaluatedSubnet, PoolProgress, PoolReport
 from searchd.messages.tasks import PoolTrainingTask
 
 Steps = Generator[PoolProgress, bool, PoolReport | None]

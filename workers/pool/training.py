@@ -16,9 +16,10 @@ from ray.train.torch import TorchTrainer, get_device
 from searchd import artifacts
 from searchd.domain.lifecycle import FailureCause
 from searchd.domain.trial import Outcome
+from searchd.messages.codecs import POOL_PROGRESS, POOL_REPORT
 from searchd.messages.files import POOL_STOP_FILE, PROGRESS_FILE, REPORT_FILE
 from searchd.messages.pool_export import IMPORT_PHASE
-from searchd.messages.reports import POOL_PROGRESS, POOL_REPORT, PoolProgress, PoolReport
+from searchd.messages.reports import PoolProgress, PoolReport
 from searchd.messages.tasks import PoolTrainingTask
 
 STEPS = "workers.pool.steps"

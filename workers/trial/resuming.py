@@ -6,7 +6,8 @@ import torch
 
 from detection.build import Student
 from detection.training import Training
-from searchd.spec import DETECTOR, TrainingSpec
+from searchd.spec import TrainingSpec
+from searchd.spec.codecs import DETECTOR
 
 
 def can_resume(resume: dict[str, Any], spec: TrainingSpec) -> bool:

@@ -24,9 +24,10 @@ from searchd.domain.lifecycle import FailureCause
 from searchd.domain.resolution import Resolution
 from searchd.domain.trial import Artifact, Evaluation, Outcome
 from searchd.messages import files
-from searchd.messages.reports import CHECKS, REPORT, Progress, Report
+from searchd.messages.codecs import CHECKS, REPORT
+from searchd.messages.reports import Progress, Report
 from searchd.messages.tasks import TrialTask
-from searchd.spec import DETECTOR
+from searchd.spec.codecs import DETECTOR
 from workers.teachers import known_ap, store_ap
 from workers.torch_settings import configure_torch
 from workers.trial.checkpoints import checkpoints, delete_checkpoints, write_checkpoint, write_epoch

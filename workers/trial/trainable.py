@@ -18,8 +18,9 @@ from typing_extensions import override
 from searchd import artifacts, logs
 from searchd.domain.lifecycle import FailureCause
 from searchd.domain.trial import Outcome
+from searchd.messages.codecs import PROGRESS, REPORT
 from searchd.messages.files import LOG_FILE
-from searchd.messages.reports import PROGRESS, REPORT, Progress, Report
+from searchd.messages.reports import Progress, Report
 from searchd.messages.tasks import TrialTask
 from workers.trial.trial_log import TrialLog
 from workers.trial.watchdog import Watchdog

@@ -1,5 +1,7 @@
 """The tables. Statuses are changed only by `searchd.store.work.transition`."""
 
+from searchd.domain.lifecycle import Desired, DesiredBy
+from searchd.domain.trial import FinalSplit
 from searchd.store.models.counters import CounterRow
 from searchd.store.models.events import EventRow
 from searchd.store.models.fronts import FrontPointRow
@@ -19,11 +21,11 @@ from searchd.store.models.resources import (
     TeacherRow,
 )
 from searchd.store.models.sinks import SinkRow
-from searchd.store.models.split_evaluations import FinalSplit, SplitEvaluationRow
+from searchd.store.models.split_evaluations import SplitEvaluationRow
 from searchd.store.models.tokens import Role, TokenRow
 from searchd.store.models.trials import EvaluationRow, TrialRow
 from searchd.store.models.webhooks import DeliveryRow, WebhookRow
-from searchd.store.models.work import Desired, DesiredBy, WorkRow
+from searchd.store.models.work import WorkRow
 
 __all__ = [
     "AdaptationCostRow",

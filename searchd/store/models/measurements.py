@@ -11,7 +11,7 @@ from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import Subnet
 from searchd.domain.trial import Artifact, Evaluation
 from searchd.messages.reports import EpochMetrics
-from searchd.spec import SUBNET
+from searchd.spec.codecs import SUBNET
 from searchd.store.base import ID_LENGTH, AsJson, Base, now
 
 SHA256_LENGTH = 64

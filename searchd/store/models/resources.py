@@ -17,17 +17,10 @@ from searchd.domain.lifecycle import (
     WorkKind,
 )
 from searchd.domain.teacher import TeacherAp
-from searchd.messages.exports import EXPORT_REPORT, ExportReport
-from searchd.messages.reports import (
-    TEACHER_PROGRESS,
-    TEACHER_REPORT,
-    PoolProgress,
-    TeacherProgress,
-    TeacherReport,
-)
+from searchd.messages.codecs import EXPORT_REPORT, TEACHER_PROGRESS, TEACHER_REPORT
+from searchd.messages.exports import ExportReport
+from searchd.messages.reports import PoolProgress, TeacherProgress, TeacherReport
 from searchd.spec import (
-    PLAN,
-    TEACHER_APS,
     BudgetSpec,
     DatasetSpec,
     DistillationSpec,
@@ -36,6 +29,7 @@ from searchd.spec import (
     SearchSpec,
     TeacherSpec,
 )
+from searchd.spec.codecs import PLAN, TEACHER_APS
 from searchd.store.base import ID_LENGTH, AsJson, Base, now, status_type
 
 _RUN_SPEC: TypeAdapter[SearchSpec | DistillationSpec] = TypeAdapter(SearchSpec | DistillationSpec)

@@ -1,25 +1,13 @@
 """Measurements after a search, on splits of its data set, with resamples of their images."""
 
 from datetime import datetime
-from enum import StrEnum
 
 from pydantic import TypeAdapter
 from sqlalchemy import ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
+from searchd.domain.trial import FinalSplit
 from searchd.store.base import AsJson, Base, now, status_type
-
-
-class FinalSplit(StrEnum):
-    """A split that detectors are measured on after a search.
-
-    Attributes:
-        TEST: The search neither trains on it nor selects by it.
-        VALIDATION: The search selects by AP on it.
-    """
-
-    TEST = "test"
-    VALIDATION = "validation"
 
 
 class SplitEvaluationRow(Base):

@@ -12,7 +12,7 @@ from searchd.domain.subnet import Subnet
 from searchd.domain.teacher import Teaching
 from searchd.domain.trial import Outcome, Proposal, TrialRole
 from searchd.messages.reports import Progress, SanityChecks
-from searchd.spec import DETECTOR, PROPOSAL, SUBNET
+from searchd.spec.codecs import DETECTOR, PROPOSAL, SUBNET
 from searchd.store.base import ID_LENGTH, AsJson, Base, now, status_type
 from searchd.store.models.measurements import ArtifactRow, EpochMetricsRow, Measured
 

@@ -1,42 +1,12 @@
 """Work: one row for each task that needs torch or the cluster and is carried out by a driver."""
 
 from datetime import datetime
-from enum import StrEnum
 
 from sqlalchemy import String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from searchd.domain.lifecycle import WorkKind, WorkStatus
+from searchd.domain.lifecycle import Desired, DesiredBy, WorkKind, WorkStatus
 from searchd.store.base import ID_LENGTH, Base, now, status_type
-
-
-class Desired(StrEnum):
-    """What is wanted of a piece of work; `DesiredBy` names who wants it.
-
-    Attributes:
-        RUN: Carry it out.
-        PAUSE: Stop it within a time slice; it resumes from there when RUN is desired again.
-        CANCEL: Stop it for good within a time slice; keep every finished score.
-        KILL: Stop it for good without waiting for its driver.
-    """
-
-    RUN = "run"
-    PAUSE = "pause"
-    CANCEL = "cancel"
-    KILL = "kill"
-
-
-class DesiredBy(StrEnum):
-    """Who asked for what is desired of a piece of work.
-
-    Attributes:
-        USER: A user. A user's request always takes precedence.
-        DISK_GUARD: The coordinator's disk guard, which only pauses what a user wants to run, and
-            resumes only what it paused itself.
-    """
-
-    USER = "user"
-    DISK_GUARD = "disk_guard"
 
 
 class WorkRow(Base):

@@ -1,6 +1,7 @@
 """Data sets: registered, checked, then ready for pools and searches; checked again, renamed,
 deleted."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -61,17 +62,15 @@ def get(session: Session, reference: str) -> DatasetRow:
 
 def page(
     session: Session,
-    *,
-    status: DatasetStatus | None = None,
-    page_size: int = 50,
-    page_token: str | None = None,
+    listing: paging.Listing = paging.NEWEST,
+    status: Collection[DatasetStatus] = (),
 ) -> paging.Page[DatasetRow]:
-    """Return one page of data sets, newest first.
+    """Return one page of data sets, of those with one of the given statuses, or of all.
 
     Raises:
-        InvalidValueError: `page_size` or `page_token` is illegal.
+        InvalidValueError: The page size or the page token is illegal.
     """
-    return paging.newest_first(session, DatasetRow, status, page_size, page_token)
+    return paging.page(session, DatasetRow, listing, status)
 
 
 def record_ready(session: Session, lease: Lease, summary: dict[str, Any]) -> DatasetStatus:

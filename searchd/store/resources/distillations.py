@@ -2,7 +2,6 @@
 `searchd.store.runs.trials` stores their trials."""
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -80,21 +79,18 @@ def key(session: Session, reference: str) -> RunKey:
 
 def page(
     session: Session,
+    listing: paging.Listing = paging.NEWEST,
+    status: Collection[SearchStatus] = (),
     *,
-    status: SearchStatus | None = None,
-    page_size: int = 50,
-    page_token: str | None = None,
-    since: datetime | None = None,
     parts: Collection[str] | None = None,
 ) -> paging.Page[DistillationRow]:
-    """Return one page of distillations, newest first; see `paging.newest_first`.
+    """Return one page of distillations, of those with one of the given statuses, or of all; see
+    `paging.page`.
 
     Raises:
-        InvalidValueError: `page_size` or `page_token` is illegal.
+        InvalidValueError: The page size or the page token is illegal.
     """
-    return paging.newest_first(
-        session, DistillationRow, status, page_size, page_token, since=since, parts=parts
-    )
+    return paging.page(session, DistillationRow, listing, status, parts=parts)
 
 
 def registered(session: Session, spec: DistillationSpec) -> dict[str, TeacherRow]:

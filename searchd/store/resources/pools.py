@@ -1,6 +1,6 @@
 """Elastic teacher pools: created, trained, then ready for searches."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -72,18 +72,14 @@ def get(session: Session, reference: str) -> PoolRow:
 
 
 def page(
-    session: Session,
-    *,
-    status: PoolStatus | None = None,
-    page_size: int = 50,
-    page_token: str | None = None,
+    session: Session, listing: paging.Listing = paging.NEWEST, status: Collection[PoolStatus] = ()
 ) -> paging.Page[PoolRow]:
-    """Return one page of pools, newest first.
+    """Return one page of pools, of those with one of the given statuses, or of all.
 
     Raises:
-        InvalidValueError: `page_size` or `page_token` is illegal.
+        InvalidValueError: The page size or the page token is illegal.
     """
-    return paging.newest_first(session, PoolRow, status, page_size, page_token)
+    return paging.page(session, PoolRow, listing, status)
 
 
 def record_progress(session: Session, lease: Lease, progress: PoolProgress) -> None:

@@ -1,7 +1,6 @@
 """Searches: created and read. `searchd.store.work.queue` changes their status."""
 
 from collections.abc import Collection, Mapping
-from datetime import datetime
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -84,21 +83,18 @@ def key(session: Session, reference: str) -> RunKey:
 
 def page(
     session: Session,
+    listing: paging.Listing = paging.NEWEST,
+    status: Collection[SearchStatus] = (),
     *,
-    status: SearchStatus | None = None,
-    page_size: int = 50,
-    page_token: str | None = None,
-    since: datetime | None = None,
     parts: Collection[str] | None = None,
 ) -> paging.Page[SearchRow]:
-    """Return one page of searches, newest first; see `paging.newest_first`.
+    """Return one page of searches, of those with one of the given statuses, or of all; see
+    `paging.page`.
 
     Raises:
-        InvalidValueError: `page_size` or `page_token` is illegal.
+        InvalidValueError: The page size or the page token is illegal.
     """
-    return paging.newest_first(
-        session, SearchRow, status, page_size, page_token, since=since, parts=parts
-    )
+    return paging.page(session, SearchRow, listing, status, parts=parts)
 
 
 def trial_counts(session: Session, search_id: str) -> Mapping[TrialStatus, int]:

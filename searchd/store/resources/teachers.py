@@ -1,6 +1,7 @@
 """Registered teachers: created, trained or loaded, evaluated once, then used by searches and
 distillations."""
 
+from collections.abc import Collection
 from contextlib import suppress
 
 from sqlalchemy import select
@@ -77,17 +78,15 @@ def of_run(session: Session, spec: SearchSpec | DistillationSpec) -> dict[str, T
 
 def page(
     session: Session,
-    *,
-    status: TeacherStatus | None = None,
-    page_size: int = 50,
-    page_token: str | None = None,
+    listing: paging.Listing = paging.NEWEST,
+    status: Collection[TeacherStatus] = (),
 ) -> paging.Page[TeacherRow]:
-    """Return one page of teachers, newest first.
+    """Return one page of teachers, of those with one of the given statuses, or of all.
 
     Raises:
-        InvalidValueError: `page_size` or `page_token` is illegal.
+        InvalidValueError: The page size or the page token is illegal.
     """
-    return paging.newest_first(session, TeacherRow, status, page_size, page_token)
+    return paging.page(session, TeacherRow, listing, status)
 
 
 def record_report(session: Session, lease: Lease, report: TeacherReport) -> TeacherRow:

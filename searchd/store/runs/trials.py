@@ -182,18 +182,19 @@ def page(
     session: Session,
     run_id: str,
     *,
-    status: TrialStatus | None = None,
+    status: Collection[TrialStatus] = (),
     since: int | None = None,
     page_size: int = 100,
     page_token: str | None = None,
     parts: Collection[str] | None = None,
 ) -> Page[TrialRow]:
-    """Return one page of trials of a run in the order they were proposed, with their evaluations.
+    """Return one page of trials of a run in the order they were proposed, with their evaluations:
+    of those with one of the given statuses, or of all.
 
     Args:
         session: Any session.
         run_id: The run.
-        status: Status of the trials; None: all.
+        status: Statuses of the trials; empty: all.
         since: Number of an event: only trials that a later event is about. None: all.
         page_size: Largest number of trials.
         page_token: That of the previous page; None for the first one.
@@ -204,8 +205,8 @@ def page(
     """
     check_page_size(page_size)
     statement = select(TrialRow).where(TrialRow.run_id == run_id)
-    if status is not None:
-        statement = statement.where(TrialRow.status == status)
+    if status:
+        statement = statement.where(TrialRow.status.in_(status))
     if page_token is not None:
         if not (page_token.isdecimal() and len(page_token) <= _MAX_POSITION_DIGITS):
             raise InvalidValueError(f"page_token {page_token!r} was not given out by this list")

@@ -1,5 +1,6 @@
 """The client: typed answers, readable errors, whole downloads."""
 
+import asyncio
 import threading
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -7,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from api.client import ApiError, Client, UnreachableError
+from api.client import ApiError, AsyncClient, Client, UnreachableError
+from scripts.synchronous_client import CLIENT, generate
 from searchd import artifacts
 from searchd.domain.lifecycle import DatasetStatus, PoolStatus, SearchStatus
 from searchd.store import Database
@@ -72,6 +74,64 @@ def test_a_search_is_followed_through_its_events(client: Client, database: Datab
     assert [event.message for event in events] == ["converged"]
     thread.join()
     assert [event.number for event in client.search_events("first", after=4)] == [5]
+
+
+def test_any_resource_is_watched_and_waited_for(client: Client, database: Database) -> None:
+    search, lease = start_search(database)
+    running = client.get_search("first")
+    with pytest.raises(TimeoutError, match="first is still running"):
+        client.wait(running, poll_s=0.01, timeout_s=0.02)
+    with database.write() as session:
+        queue.finish(session, lease, SearchStatus.SUCCEEDED, "converged")
+    assert client.wait(running).status is SearchStatus.SUCCEEDED
+    assert [event.number for event in client.watch(running, after=4)] == [5]
+    pool = client.wait(client.get_pool("teachers"))
+    assert (pool.name, pool.status) == ("teachers", PoolStatus.READY)
+    assert client.watch(client.get_dataset("shapes")) is not None
+
+
+def test_lists_become_data_frames_and_tables(client: Client, database: Database) -> None:
+    search, lease = start_search(database)
+    run_trial(database, lease, base_proposal())
+    run_trial(database, lease, search_proposal(0), succeeded("0", ap=0.75))
+    trials = client.trials(search.id)
+    frame = trials.to_dataframe()
+    assert list(frame["best.ap"]) == [0.5, 0.75]
+    assert list(frame["name"]) == ["base", "0"] == [trial.name for trial in trials]
+    assert "<td>succeeded</td>" in trials._repr_html_()
+    assert "<th>status</th><td>running</td>" in client.get_search("first")._repr_html_()
+
+
+def test_a_front_is_a_plot_in_a_notebook(client: Client, database: Database) -> None:
+    search, lease = start_search(database)
+    assert "<svg" in client.pareto(search.id)._repr_html_()
+    run_trial(database, lease, base_proposal())
+    plot = client.pareto(search.id)._repr_html_()
+    assert plot.count("<circle") == len(client.pareto(search.id).front) > 0
+    assert f"<title>{search.id}-base at" in plot
+
+
+def test_the_client_for_asyncio_does_the_same(client: Client, database: Database) -> None:
+    search, lease = start_search(database)
+    with database.write() as session:
+        queue.finish(session, lease, SearchStatus.SUCCEEDED, "converged")
+
+    async def call() -> list[str]:
+        async with AsyncClient(client.url) as remote:
+            found = await remote.get_search("first")
+            assert (await remote.wait(found)).status is SearchStatus.SUCCEEDED
+            assert len([each async for each in remote.list_searches(status="succeeded")]) == 1
+            return [event.message async for event in remote.watch(found, after=4)]
+
+    assert asyncio.run(call()) == ["converged"]
+
+
+def test_the_synchronous_client_is_generated_from_the_other(tmp_path: Path) -> None:
+    generate(tmp_path)
+    generated = {file.name: file.read_text() for file in tmp_path.iterdir()}
+    assert generated == {
+        file.name: file.read_text() for file in (CLIENT / "synchronous").glob("*.py")
+    }
 
 
 def test_pools_are_followed_and_cancelled(client: Client, database: Database) -> None:

@@ -5,7 +5,8 @@ import pytest
 from searchd.domain.architecture import preset
 from searchd.domain.detector import Detector, Family, MmdetDetector
 from searchd.domain.errors import InvalidValueError
-from searchd.spec import DETECTOR, HeadSpec
+from searchd.spec import HeadSpec
+from searchd.spec.codecs import DETECTOR
 
 R18 = preset("resnet18")
 

@@ -6,7 +6,8 @@ from searchd import artifacts
 from searchd.domain.lifecycle import FailureCause
 from searchd.domain.trial import Outcome, Proposal
 from searchd.driver.ledger import Ledger
-from searchd.messages.reports import REPORT, Report
+from searchd.messages.codecs import REPORT
+from searchd.messages.reports import Report
 from searchd.settings import Settings
 from searchd.spec import SearchSpec
 from searchd.store import Database, Lease

@@ -15,7 +15,8 @@ from searchd.domain.lifecycle import ExportStatus, WorkStatus
 from searchd.domain.resolution import Resolution
 from searchd.driver import detector_export as driver_module
 from searchd.driver.detector_export import run_export
-from searchd.messages.exports import EXPORT_REPORT, ExportReport, ExportTask
+from searchd.messages.codecs import EXPORT_REPORT
+from searchd.messages.exports import ExportReport, ExportTask
 from searchd.settings import Settings
 from searchd.spec import ExportSpec
 from searchd.store import Database, Lease

@@ -11,7 +11,8 @@ from searchd import artifacts
 from searchd.domain.lifecycle import FailureCause, PoolStatus, WorkStatus
 from searchd.domain.trial import Outcome
 from searchd.driver.pool_training import WorkersLostError, run_pool
-from searchd.messages.reports import POOL_REPORT, PoolProgress, PoolReport
+from searchd.messages.codecs import POOL_REPORT
+from searchd.messages.reports import PoolProgress, PoolReport
 from searchd.messages.tasks import PoolTrainingTask
 from searchd.settings import Settings
 from searchd.store import Database, Lease

@@ -13,7 +13,8 @@ from searchd.domain.errors import CheckpointError, DataError, InvalidValueError,
 from searchd.domain.lifecycle import TeacherStatus, WorkStatus
 from searchd.driver import teacher_evaluation as driver_module
 from searchd.driver.teacher_evaluation import run_teacher
-from searchd.messages.reports import TEACHER_REPORT, TeacherReport
+from searchd.messages.codecs import TEACHER_REPORT
+from searchd.messages.reports import TeacherReport
 from searchd.messages.tasks import TeacherEvaluationTask
 from searchd.settings import Settings
 from searchd.spec import TeacherSpec

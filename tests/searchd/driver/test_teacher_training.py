@@ -15,11 +15,8 @@ from searchd.domain.lifecycle import FailureCause, TeacherStatus, WorkStatus
 from searchd.domain.trial import Outcome
 from searchd.driver import teacher_training as driver_module
 from searchd.driver.teacher_training import WorkerLostError, run_teacher_training
-from searchd.messages.reports import (
-    TEACHER_TRAINING_REPORT,
-    TeacherProgress,
-    TeacherTrainingReport,
-)
+from searchd.messages.codecs import TEACHER_TRAINING_REPORT
+from searchd.messages.reports import TeacherProgress, TeacherTrainingReport
 from searchd.messages.tasks import TeacherTrainingTask
 from searchd.settings import Settings
 from searchd.store import Database, Lease, events

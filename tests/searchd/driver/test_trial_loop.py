@@ -13,7 +13,8 @@ from searchd.domain.trial import Outcome
 from searchd.driver.ledger import Ledger
 from searchd.driver.trial_loop import run_search
 from searchd.driver.tune import TrialScheduler
-from searchd.messages.reports import REPORT, Report
+from searchd.messages.codecs import REPORT
+from searchd.messages.reports import Report
 from searchd.messages.tasks import TrialTask
 from searchd.settings import Settings
 from searchd.spec import SearchSpec

@@ -11,7 +11,8 @@ from searchd.domain.lifecycle import SearchStatus, TrialStatus
 from searchd.domain.trial import Outcome
 from searchd.driver.ledger import Ledger
 from searchd.driver.tune import PASS_ON_INTERVAL_S, TrialScheduler, _Callback, _Searcher, _Stopper
-from searchd.messages.reports import PROGRESS, REPORT, Report
+from searchd.messages.codecs import PROGRESS, REPORT
+from searchd.messages.reports import Report
 from searchd.settings import Settings
 from searchd.spec import BudgetSpec, ResourcesSpec
 from searchd.store import Database

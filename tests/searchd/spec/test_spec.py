@@ -14,7 +14,6 @@ from searchd.domain.teacher import TeacherCandidates
 from searchd.domain.trial import Proposal, TakeSubnet, TeacherPolicy, Train, TrialRole
 from searchd.messages.tasks import TrialTask
 from searchd.spec import (
-    PROPOSAL,
     BaseSpec,
     FinishBudgetSpec,
     JointDetNasSpec,
@@ -31,6 +30,7 @@ from searchd.spec import (
     check_pool,
     finishing_training,
 )
+from searchd.spec.codecs import PROPOSAL
 
 SEARCH = {"name": "first", "dataset": "shapes", "pool": "teachers"}
 SUBNET = {"depths": [3, 4, 23, 3], "widths": [1.0, 1.0, 1.0, 1.0], "neck_channels": 256}

@@ -1,16 +1,21 @@
 """Whatever is given as a page token or a reference, the answer is a page or a clear refusal."""
 
 from contextlib import suppress
+from datetime import timedelta
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import update
 
 from searchd.domain.errors import InvalidValueError, NotFoundError
+from searchd.domain.lifecycle import DatasetStatus
 from searchd.store import Database
+from searchd.store.models import DatasetRow
+from searchd.store.paging import Listing, Sort
 from searchd.store.resources import datasets, searches, tokens
 from searchd.store.runs import trials
-from tests.searchd.store.factories import base_proposal, run_trial, start_search
+from tests.searchd.store.factories import base_proposal, dataset_spec, run_trial, start_search
 from tests.strength import examples
 
 TOKENS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])) | (
@@ -31,7 +36,85 @@ def test_any_token_that_a_list_never_gave_out_is_refused(database: Database, tok
         database.read() as session,
         pytest.raises(InvalidValueError, match="was not given out by this list"),
     ):
-        datasets.page(session, page_token=token)
+        datasets.page(session, Listing(page_token=token))
+
+
+@given(TOKENS)
+@quick
+def test_any_token_is_refused_by_a_list_that_is_sorted_by_status(
+    database: Database, token: str
+) -> None:
+    with (
+        database.read() as session,
+        pytest.raises(InvalidValueError, match="was not given out by this list"),
+    ):
+        datasets.page(session, Listing(sort="status", page_token=token))
+
+
+@pytest.mark.parametrize(
+    ("sort", "names"),
+    [
+        ("created_at", ["first-b", "first-a", "second"]),
+        ("-created_at", ["second", "first-a", "first-b"]),
+        ("name", ["first-a", "first-b", "second"]),
+        ("-name", ["second", "first-b", "first-a"]),
+        ("status", ["first-b", "first-a", "second"]),
+        ("-status", ["second", "first-a", "first-b"]),
+    ],
+)
+def test_pages_follow_each_other_in_every_order(
+    database: Database, sort: Sort, names: list[str]
+) -> None:
+    _add(database, ("first-b", "checking"), ("first-a", "failed"), ("second", "ready"))
+    with database.read() as session:
+        found, token = [], None
+        for _ in range(3):
+            page = datasets.page(session, Listing(sort=sort, page_size=1, page_token=token))
+            found.append(page.items[0].name)
+            token = page.next_page_token
+    assert (found, token) == (names, None)
+
+
+def test_a_status_that_changes_between_two_pages_skips_no_other_resource(
+    database: Database,
+) -> None:
+    _add(database, ("a", "checking"), ("b", "failed"), ("c", "ready"))
+    with database.read() as session:
+        first = datasets.page(session, Listing(sort="status", page_size=1))
+    with database.write() as session:
+        session.execute(
+            update(DatasetRow).where(DatasetRow.name == "a").values(status=DatasetStatus.READY)
+        )
+    with database.read() as session:
+        rest = datasets.page(session, Listing(sort="status", page_token=first.next_page_token))
+        assert {row.name for row in rest.items} >= {"b", "c"}
+
+
+def test_lists_are_filtered_by_part_of_the_name_several_statuses_and_age(
+    database: Database,
+) -> None:
+    _add(database, ("first_b", "checking"), ("first-a", "failed"), ("second", "ready"))
+    with database.read() as session:
+
+        def names(listing: Listing, *status: DatasetStatus) -> list[str]:
+            return [row.name for row in datasets.page(session, listing, status).items]
+
+        assert names(Listing(name="FIRST")) == ["first-a", "first_b"]
+        assert names(Listing(name="t_")) == ["first_b"]
+        assert names(Listing(), DatasetStatus.FAILED, DatasetStatus.READY) == ["second", "first-a"]
+        assert names(Listing(name="first"), DatasetStatus.READY) == []
+        second = datasets.get(session, "second").created_at
+        assert names(Listing(since=second)) == ["second"]
+        assert names(Listing(since=second + timedelta(seconds=1))) == []
+
+
+def _add(database: Database, *named: tuple[str, str]) -> None:
+    """Create data sets with these names and statuses, one after the other."""
+    for name, status in named:
+        with database.write() as session:
+            datasets.create(session, dataset_spec(name))
+            named_so = update(DatasetRow).where(DatasetRow.name == name)
+            session.execute(named_so.values(status=DatasetStatus(status)))
 
 
 @given(TOKENS)

@@ -16,7 +16,8 @@ from searchd import artifacts
 from searchd.domain.errors import StaleLeaseError
 from searchd.domain.lifecycle import FailureCause
 from searchd.domain.trial import Outcome
-from searchd.messages.reports import POOL_REPORT, PoolProgress
+from searchd.messages.codecs import POOL_REPORT
+from searchd.messages.reports import PoolProgress
 from searchd.messages.tasks import PoolTrainingTask
 from searchd.spec import DatasetSpec, PoolSpec
 from tests.elastic_pool.tiny import TINY_SPACE, make_pool_spec

@@ -19,15 +19,8 @@ from searchd.domain.lifecycle import FailureCause
 from searchd.domain.resolution import Resolution
 from searchd.domain.trial import Outcome, Proposal, Train, TrialRole
 from searchd.messages.tasks import LoadedBase, TrialTask
-from searchd.spec import (
-    DETECTOR,
-    DatasetSpec,
-    HeadSpec,
-    MmdetSpec,
-    PretrainedSpec,
-    ScoreSpec,
-    TrainingSpec,
-)
+from searchd.spec import DatasetSpec, HeadSpec, MmdetSpec, PretrainedSpec, ScoreSpec, TrainingSpec
+from searchd.spec.codecs import DETECTOR
 from workers.trial.base_detector import load_base
 from workers.trial.run import run_trial
 

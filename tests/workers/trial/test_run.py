@@ -15,7 +15,8 @@ from searchd.domain.architecture import preset
 from searchd.domain.detector import Family
 from searchd.domain.lifecycle import FailureCause
 from searchd.domain.trial import Artifact, MutateTeacher, Outcome, Train
-from searchd.messages.reports import REPORT, Progress, Report
+from searchd.messages.codecs import REPORT
+from searchd.messages.reports import Progress, Report
 from searchd.messages.tasks import PoolRef
 from searchd.spec import DatasetSpec, MethodSpec, MethodsSpec
 from tests.workers.trial.tasks import (

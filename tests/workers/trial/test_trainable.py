@@ -12,7 +12,8 @@ from searchd.domain.architecture import preset
 from searchd.domain.detector import Detector
 from searchd.domain.lifecycle import FailureCause
 from searchd.domain.trial import Outcome, Proposal, Train, TrialRole
-from searchd.messages.reports import PROGRESS, REPORT, Progress, Report
+from searchd.messages.codecs import PROGRESS, REPORT
+from searchd.messages.reports import Progress, Report
 from searchd.messages.tasks import TrialTask
 from searchd.spec import DatasetSpec, ScoreSpec, SplitSpec, TrainingSpec
 from workers.trial.trainable import TrialTrainable

@@ -12,6 +12,7 @@ from searchd.domain.trial import Outcome
 from searchd.messages.reports import PoolProgress
 from searchd.spec import HeadSpec, MethodSpec, MethodsSpec
 from searchd.store import Database, Lease, events
+from searchd.store.paging import Listing
 from searchd.store.resources import datasets, pools, searches
 from searchd.store.work import queue, requests
 from tests.searchd.store.factories import (
@@ -205,25 +206,26 @@ def test_pages_of_resources_follow_each_other_newest_first(database: Database) -
         with database.write() as session:
             datasets.create(session, dataset_spec(name))
     with database.read() as session:
-        first = datasets.page(session, page_size=2)
-        rest = datasets.page(session, page_size=2, page_token=first.next_page_token)
+        first = datasets.page(session, Listing(page_size=2))
+        rest = datasets.page(session, Listing(page_size=2, page_token=first.next_page_token))
         assert [row.name for row in first.items] == ["c", "b"]
         assert ([row.name for row in rest.items], rest.next_page_token) == (["a"], None)
-        assert datasets.page(session, status=DatasetStatus.READY).items == []
+        assert datasets.page(session, status=[DatasetStatus.READY]).items == []
         with pytest.raises(InvalidValueError, match="page_size=0"):
-            datasets.page(session, page_size=0)
+            datasets.page(session, Listing(page_size=0))
         with pytest.raises(InvalidValueError, match="'d-none' was not given out"):
-            datasets.page(session, page_token="d-none")
+            datasets.page(session, Listing(page_token="d-none"))
 
 
 def test_lists_are_filtered_by_status(database: Database) -> None:
     search = add_search(database)
     with database.read() as session:
-        assert [p.name for p in pools.page(session, status=PoolStatus.READY).items] == ["teachers"]
-        assert pools.page(session, status=PoolStatus.FAILED).items == []
-        found = searches.page(session, status=SearchStatus.QUEUED).items
+        ready = pools.page(session, status=[PoolStatus.READY]).items
+        assert [p.name for p in ready] == ["teachers"]
+        assert pools.page(session, status=[PoolStatus.FAILED]).items == []
+        found = searches.page(session, status=[SearchStatus.QUEUED]).items
         assert [s.id for s in found] == [search.id]
-        assert searches.page(session, status=SearchStatus.RUNNING).items == []
+        assert searches.page(session, status=[SearchStatus.RUNNING]).items == []
 
 
 @pytest.mark.parametrize(

@@ -333,7 +333,7 @@ def test_pages_of_trials_follow_each_other(database: Database) -> None:
         rest = trials.page(session, search.id, page_size=3, page_token=first.next_page_token)
         assert [t.name for t in first.items] == ["base", "1", "2"]
         assert ([t.name for t in rest.items], rest.next_page_token) == (["3"], None)
-        assert trials.page(session, search.id, status=TrialStatus.FAILED).items == []
+        assert trials.page(session, search.id, status=[TrialStatus.FAILED]).items == []
         with pytest.raises(InvalidValueError, match="was not given out"):
             trials.page(session, search.id, page_token="s-x")
 

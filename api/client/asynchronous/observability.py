@@ -1,20 +1,19 @@
-"""The calls of the API about logs of trials and about webhooks."""
+"""The calls about logs of trials and about webhooks."""
 
-from collections.abc import Iterator
-from typing import Literal
+from collections.abc import AsyncIterator
 
-from api.client.transport import Transport
+from api.client.asynchronous.items import AsyncItems
+from api.client.asynchronous.transport import AsyncTransport
+from api.client.protocol import RunKind
 from api.schemas.trial_logs import LogLine, TrialLogPage
 from api.schemas.webhooks import CreatedWebhook, Delivery, Webhook
 from searchd.spec.webhooks import WebhookSpec
 
-RunKind = Literal["searches", "distillations"]
 
+class AsyncObservabilityCalls(AsyncTransport):
+    """Part of the client; see `AsyncClient`."""
 
-class ObservabilityCalls(Transport):
-    """Part of the client; see `api.client.client`."""
-
-    def trial_log(
+    async def trial_log(
         self,
         run: str,
         trial: str,
@@ -23,7 +22,7 @@ class ObservabilityCalls(Transport):
         attempt: int | None = None,
         tail: int | None = None,
         after: int = 0,
-    ) -> Iterator[LogLine]:
+    ) -> AsyncIterator[LogLine]:
         """Iterate over what the worker of a trial has logged, oldest line first.
 
         Args:
@@ -38,30 +37,32 @@ class ObservabilityCalls(Transport):
         params = {name: str(value) for name, value in given.items() if value is not None}
         path = f"/{kind}/{run}/trials/{trial}/log"
         while True:
-            page = self._get(path, TrialLogPage, params)
-            yield from page.items
+            page = await self._get(path, TrialLogPage, params)
+            for line in page.items:
+                yield line
             if page.next_page_token is None:
                 return
             params = params | {"page_token": page.next_page_token}
             params.pop("tail", None)
 
-    def create_webhook(self, spec: WebhookSpec) -> CreatedWebhook:
+    async def create_webhook(self, spec: WebhookSpec) -> CreatedWebhook:
         """Create a webhook. The result has its secret, this once."""
         body = spec.model_dump(mode="json")
-        return self._post("/webhooks", CreatedWebhook, json=body)
+        return await self._post("/webhooks", CreatedWebhook, json=body)
 
-    def list_webhooks(self) -> list[Webhook]:
+    async def list_webhooks(self) -> list[Webhook]:
         """Return all webhooks, oldest first."""
-        return [Webhook.model_validate(each) for each in self._call("GET", "/webhooks").json()]
+        found = (await self._call("GET", "/webhooks")).json()
+        return [Webhook.model_validate(each) for each in found]
 
-    def webhook_deliveries(self, webhook: str) -> Iterator[Delivery]:
+    def webhook_deliveries(self, webhook: str) -> AsyncItems[Delivery]:
         """Iterate over the deliveries of a webhook, newest first."""
         return self._list(f"/webhooks/{webhook}/deliveries", Delivery, {})
 
-    def test_webhook(self, webhook: str) -> Delivery:
+    async def test_webhook(self, webhook: str) -> Delivery:
         """Queue a test message for a webhook."""
-        return self._post(f"/webhooks/{webhook}/test", Delivery)
+        return await self._post(f"/webhooks/{webhook}/test", Delivery)
 
-    def delete_webhook(self, webhook: str) -> None:
+    async def delete_webhook(self, webhook: str) -> None:
         """Delete a webhook with the list of its deliveries."""
-        self._call("DELETE", f"/webhooks/{webhook}")
+        await self._call("DELETE", f"/webhooks/{webhook}")

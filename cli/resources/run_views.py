@@ -1,0 +1,95 @@
+"""What commands show of the trials of a search or distillation: lineage, Pareto front, a trial."""
+
+from typing import Annotated
+
+import typer
+
+from api import schemas
+from cli.output import Format, giga, mega, percent, show_json, show_list, show_one, show_rows
+from cli.resources.search_report import with_interval
+
+XOption = Annotated[
+    schemas.XAxis,
+    typer.Option(help="Cost of the front: multiply-accumulates, parameters or latency."),
+]
+YOption = Annotated[schemas.YAxis, typer.Option(help="Accuracy of the front: AP, AP50 or AP75.")]
+
+
+def show_pareto(found: schemas.Pareto, output: Format) -> None:
+    """Print a Pareto front."""
+    if output is Format.JSON:
+        show_json(found.model_dump(mode="json"))
+        return
+    columns = {
+        "TRIAL": lambda p: p.trial_id,
+        "ROLE": lambda p: p.role,
+        "RESOLUTION": lambda p: p.evaluation.resolution,
+        "AP %": lambda p: percent(p.evaluation.ap),
+        "AP50 %": lambda p: percent(p.evaluation.ap50),
+        "TEST AP %": lambda p: with_interval(p.test),
+        "GMACS": lambda p: giga(p.evaluation.macs),
+        "M PARAMS": lambda p: mega(p.params),
+        "LATENCY MS": lambda p: f"{1000 * p.evaluation.latency_s:.1f}",
+        "SCORE %": lambda p: percent(p.evaluation.score, 2),
+    }
+    show_list(found.front, columns, output)
+
+
+def show_lineage(found: schemas.Lineage, output: Format) -> None:
+    """Print a lineage as a tree, or a row for each trial as CSV."""
+    if output is Format.JSON:
+        show_json(found.model_dump(mode="json"))
+        return
+    if output is Format.CSV:
+        header = ("TRIAL", "PARENT", "CHANGE", "SCORE", "GAIN", "VERDICT")
+        show_rows(
+            header,
+            [(t.id, t.parent_id, t.change, t.score, t.gain, t.verdict) for t in found.trials],
+            output,
+        )
+        return
+    searched = found.trials[0].search_id if found.trials else None
+    depths: dict[str | None, int] = {None: -1}
+    for trial in found.trials:
+        depths[trial.id] = depths[trial.parent_id] + 1
+    for trial in _depth_first(found.trials, None):
+        gain = "" if trial.gain is None else f"  {100 * trial.gain:+.2f}"
+        score = percent(trial.score, 2) or trial.status
+        name = trial.name if trial.search_id == searched else f"{trial.name} ({trial.search})"
+        verdict = "" if trial.verdict is None else f"  {trial.verdict}"
+        typer.echo(f"{'  ' * depths[trial.id]}{name}: {trial.change}  {score}{gain}{verdict}")
+
+
+def show_trial(found: schemas.TrialDetails, output: Format) -> None:
+    """Print a trial."""
+    best = found.best
+    rows: dict[str, object] = {
+        "id": found.id,
+        "status": found.status,
+        "reason": found.status_reason,
+        "parent": found.parent_id,
+        "change": found.change,
+        "teacher": found.teacher,
+        "score": f"{percent(found.score, 2)} %" if found.score is not None else None,
+        "AP": f"{percent(best.ap)} % at {best.resolution}" if best else None,
+        "MACs": f"{giga(best.macs)} G" if best else None,
+        "parameters": f"{mega(found.params)} M" if found.params else None,
+        "warnings": "; ".join(found.warnings) or None,
+    }
+    for epoch in found.epochs:
+        losses = ", ".join(f"{name} {value:.3g}" for name, value in sorted(epoch.losses.items()))
+        rows[f"epoch {epoch.epoch}"] = losses
+    for file in found.artifacts:
+        rows[f"file {file.name}"] = f"{file.size_bytes / 1e6:.2f} MB, SHA-256 {file.sha256}"
+    show_one(found, rows, output)
+
+
+def _depth_first(
+    trials: list[schemas.LineageTrial], parent_id: str | None
+) -> list[schemas.LineageTrial]:
+    return [
+        each
+        for trial in trials
+        if trial.parent_id == parent_id
+        for each in (trial, *_depth_first(trials, trial.id))
+    ]

@@ -1,0 +1,41 @@
+"""`searchd schema`: the JSON Schema of specs, by which editors complete and check them."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from cli.output import show_json
+
+
+class Kind(StrEnum):
+    """What a spec describes."""
+
+    SEARCH = "search"
+    POOL = "pool"
+    DISTILLATION = "distillation"
+    DATASET = "dataset"
+    TEACHER = "teacher"
+
+
+def schema(
+    kind: Annotated[Kind, typer.Argument(help="Kind of the spec whose schema is printed.")],
+) -> None:
+    """Print the JSON Schema of a kind of spec, for editors that complete and check YAML and JSON.
+
+    Save it, for example as search.schema.json, and begin a spec with the line
+    `# yaml-language-server: $schema=search.schema.json`. Needs no service.
+    """
+    from searchd import spec
+    from searchd.spec.described import describe
+
+    kinds = {
+        Kind.SEARCH: spec.SearchSpec,
+        Kind.POOL: spec.PoolSpec,
+        Kind.DISTILLATION: spec.DistillationSpec,
+        Kind.DATASET: spec.DatasetSpec,
+        Kind.TEACHER: spec.TeacherSpec,
+    }
+    found = kinds[kind].model_json_schema()
+    describe({kinds[kind].__name__: found, **found["$defs"]})
+    show_json({"$schema": "https://json-schema.org/draft/2020-12/schema", **found})

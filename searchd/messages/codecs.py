@@ -1,0 +1,26 @@
+"""The JSON form of reports and progress. Clients of the API read neither, and do not wait for their
+validators."""
+
+from pydantic import TypeAdapter
+
+from searchd.messages.exports import ExportReport
+from searchd.messages.reports import (
+    PoolProgress,
+    PoolReport,
+    Progress,
+    Report,
+    SanityChecks,
+    TeacherProgress,
+    TeacherReport,
+    TeacherTrainingReport,
+)
+
+REPORT = TypeAdapter(Report)
+CHECKS = TypeAdapter(SanityChecks)
+PROGRESS = TypeAdapter(Progress)
+POOL_REPORT = TypeAdapter(PoolReport)
+POOL_PROGRESS = TypeAdapter(PoolProgress)
+TEACHER_REPORT = TypeAdapter(TeacherReport)
+TEACHER_TRAINING_REPORT = TypeAdapter(TeacherTrainingReport)
+TEACHER_PROGRESS = TypeAdapter(TeacherProgress)
+EXPORT_REPORT = TypeAdapter(ExportReport)
