@@ -14,6 +14,7 @@ from api.dependencies import check_json
 from api.routes import (
     datasets,
     detectors,
+    devices,
     distillations,
     exports,
     finish,
@@ -70,7 +71,7 @@ def create_app(
     shared = [Depends(check_json), *([Security(BEARER)] if rules.tokens_needed else [])]
     routes = APIRouter(prefix=PREFIX, responses=problems.RESPONSES, dependencies=shared)
     runs = (searches, forecasts, finish, distillations)
-    for noun in (datasets, pools, teachers, *runs, detectors, exports):
+    for noun in (datasets, pools, teachers, *runs, detectors, exports, devices):
         routes.include_router(noun.router)
     app.include_router(routes)
     app.include_router(health.router)

@@ -74,6 +74,7 @@ Reference = Annotated[str, _reference("Name or id of the resource that the call 
 DatasetReference = Annotated[str, _reference("Name or id of the data set.")]
 PoolReference = Annotated[str, _reference("Name or id of the pool.")]
 TeacherReference = Annotated[str, _reference("Name or id of the teacher.")]
+DeviceReference = Annotated[str, _reference("Name or id of the device.")]
 SearchReference = Annotated[str, _reference("Name or id of the search.")]
 DistillationReference = Annotated[str, _reference("Name or id of the distillation.")]
 TrialId = Annotated[str, _reference("Id of the trial, for example s-7f3k2m-12.")]
@@ -124,8 +125,9 @@ STATUS_HELP = "Status that the listed items must have. All statuses by default."
 XAxisQuery = Annotated[
     XAxis,
     Query(
-        description="Cost of the Pareto front: multiply-accumulates, parameters, or latency in "
-        "seconds."
+        description="Cost of the Pareto front: macs (multiply-accumulates), params (parameters), "
+        "latency_s (seconds, as measured beside the trials), or cost, which is what the search "
+        "counts. By default macs, or cost if the search counts another."
     ),
 ]
 YAxisQuery = Annotated[YAxis, Query(description="Accuracy of the Pareto front: AP, AP50 or AP75.")]

@@ -16,6 +16,7 @@ from searchd.domain.paths import Wanted, problem
 from searchd.spec import (
     DatasetImport,
     DatasetSpec,
+    DeviceSpec,
     DistillationSpec,
     ExportSpec,
     FinishSpec,
@@ -38,8 +39,9 @@ AnySpec = (
     | DistillationSpec
     | FinishSpec
     | ExportSpec
+    | DeviceSpec
 )
-_Work = SearchSpec | DistillationSpec | PoolSpec | TeacherSpec | ExportSpec
+_Work = SearchSpec | DistillationSpec | PoolSpec | TeacherSpec | ExportSpec | DeviceSpec
 """The specs of work that reserves CPUs and GPUs."""
 _WANTED = {
     "images": Wanted.FOLDER,

@@ -9,7 +9,16 @@ from cli.doctor import doctor
 from cli.errors import EXIT_CODES, ReadableErrors
 from cli.guided.demo import demo
 from cli.guided.run import run
-from cli.resources import datasets, detectors, distillations, pools, searches, teachers, tokens
+from cli.resources import (
+    datasets,
+    detectors,
+    devices,
+    distillations,
+    pools,
+    searches,
+    teachers,
+    tokens,
+)
 from cli.tools import analyse, commands
 from cli.up import up
 
@@ -31,6 +40,7 @@ app.add_typer(teachers.app, name="teacher")
 app.add_typer(searches.app, name="search")
 app.add_typer(distillations.app, name="distillation")
 app.add_typer(detectors.app, name="detector")
+app.add_typer(devices.app, name="device")
 app.add_typer(tokens.app, name="token")
 app.add_typer(analyse.app, name="analyse")
 app.add_typer(commands.app, name="tools")

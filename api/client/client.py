@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from api import schemas
+from api.client.devices import DeviceCalls
 from api.client.exports import ExportCalls
 from api.client.transport import ApiError, request_body
 from api.schemas.distillations import Distillation, DistillationDetails
@@ -25,6 +26,7 @@ from searchd.domain.transitions import is_final
 from searchd.spec import (
     DatasetImport,
     DatasetSpec,
+    DeviceSpec,
     DistillationSpec,
     FinishSpec,
     PoolSpec,
@@ -42,7 +44,15 @@ R = TypeVar(
     DistillationDetails,
 )
 FailedKind = Literal["pools", "teachers", "searches", "distillations"]
-Submitted = DatasetSpec | DatasetImport | PoolSpec | TeacherSpec | SearchSpec | DistillationSpec
+Submitted = (
+    DatasetSpec
+    | DatasetImport
+    | PoolSpec
+    | TeacherSpec
+    | SearchSpec
+    | DistillationSpec
+    | DeviceSpec
+)
 _PATHS: dict[type[Spec], str] = {
     DatasetSpec: "/datasets",
     DatasetImport: "/datasets",
@@ -50,12 +60,13 @@ _PATHS: dict[type[Spec], str] = {
     TeacherSpec: "/teachers",
     SearchSpec: "/searches",
     DistillationSpec: "/distillations",
+    DeviceSpec: "/devices",
 }
 """Path that each kind of spec is submitted to."""
 LifecycleRequest = Literal["pause", "resume", "cancel", "kill"]
 
 
-class Client(ExportCalls):
+class Client(ExportCalls, DeviceCalls):
     """The client of the API. Every method raises `ApiError` if the service refuses the call or is
     unreachable.
 
@@ -233,10 +244,11 @@ class Client(ExportCalls):
         return self._get(f"/searches/{search}/lineage", schemas.Lineage)
 
     def pareto(
-        self, search: str, *, x: schemas.XAxis = "macs", y: schemas.YAxis = "ap"
+        self, search: str, *, x: schemas.XAxis | None = None, y: schemas.YAxis = "ap"
     ) -> schemas.Pareto:
-        """Return the Pareto front of a search so far."""
-        return self._get(f"/searches/{search}/pareto", schemas.Pareto, {"x": x, "y": y})
+        """Return the Pareto front of a search so far; by default against what it counts as cost."""
+        axes: dict[str, str] = {"y": y} | ({} if x is None else {"x": x})
+        return self._get(f"/searches/{search}/pareto", schemas.Pareto, axes)
 
     def report(self, search: str) -> Report:
         """Return what a search gained against its base and controls, with intervals."""

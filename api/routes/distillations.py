@@ -152,12 +152,12 @@ def get_distillation_lineage(found: Found, database: DatabaseDep) -> schemas.Lin
 def get_distillation_pareto(
     found: Found,
     database: DatabaseDep,
-    x: XAxisQuery = "macs",
+    x: XAxisQuery | None = None,
     y: YAxisQuery = "ap",
 ) -> schemas.Pareto:
     """Return the Pareto front over the student after every stage at every resolution."""
     with database.read() as session:
-        return views.pareto(session, [found], x, y)
+        return views.pareto(session, [found], x or views.default_axis(found), y)
 
 
 @router.get("/{distillation}/events", response_class=EventSourceResponse)

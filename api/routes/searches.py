@@ -145,14 +145,15 @@ def get_lineage(
 def get_pareto(
     found: Found,
     database: DatabaseDep,
-    x: XAxisQuery = "macs",
+    x: XAxisQuery | None = None,
     y: YAxisQuery = "ap",
     descendants: Descendants = True,
 ) -> schemas.Pareto:
     """Return the Pareto front over all trained detectors at all resolutions, base and controls
     included."""
     with database.read() as session:
-        return views.pareto(session, _family(session, found, descendants), x, y)
+        axis = x or views.default_axis(found)
+        return views.pareto(session, _family(session, found, descendants), axis, y)
 
 
 @router.get("/{search}/report")

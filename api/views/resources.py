@@ -10,6 +10,7 @@ from api.schemas.trials import SplitAp
 from searchd.domain.detector import Detector, MmdetDetector
 from searchd.domain.encoding import encode
 from searchd.domain.errors import ConflictError
+from searchd.domain.score import Cost
 from searchd.domain.teacher import RegisteredTeacher
 from searchd.domain.trial import describe_change
 from searchd.search.confirmation import Verdict
@@ -164,11 +165,25 @@ def pareto(
     ]
     front = pareto_front(
         points,
-        cost=lambda point: float(point.params if x == "params" else getattr(point.evaluation, x)),
+        cost=lambda point: _x(point, x),
         value=lambda point: float(getattr(point.evaluation, y)),
     )
     dominated = [point for point in points if not any(point is each for each in front)]
     return schemas.Pareto(x=x, y=y, front=front, dominated=dominated)
+
+
+def default_axis(run: RunRow) -> schemas.XAxis:
+    """Return what a run counts as cost, as an axis of its front."""
+    return "macs" if run.spec.score.cost is Cost.MACS else "cost"
+
+
+def _x(point: schemas.Point, axis: schemas.XAxis) -> float:
+    evaluation = point.evaluation
+    if axis == "params":
+        return float(point.params)
+    if axis == "cost":
+        return evaluation.macs if evaluation.cost is None else evaluation.cost
+    return evaluation.macs if axis == "macs" else evaluation.latency_s
 
 
 def detector(session: Session, row: TrialRow) -> schemas.Detector:

@@ -9,11 +9,11 @@ from api import schemas
 from api.client import Client
 from cli.errors import fail
 from cli.output import Format, FormatOption, giga, mega, percent, show_json, show_list, show_one
-from cli.resources import pins
+from cli.resources import pins, search_front
 from cli.resources.forecasts import show_forecast
 from cli.resources.lifecycle import add_calls, add_deletion
 from cli.resources.search_init import init
-from cli.resources.search_report import show_report, with_interval
+from cli.resources.search_report import show_report
 from cli.service import (
     STATUS_HELP,
     URL,
@@ -157,9 +157,12 @@ def trials(
 def pareto(
     search: SearchArgument,
     x: Annotated[
-        schemas.XAxis,
-        typer.Option(help="Cost of the front: multiply-accumulates, parameters or latency."),
-    ] = "macs",
+        schemas.XAxis | None,
+        typer.Option(
+            help="Cost of the front: macs, params, latency_s (measured beside the trials), or cost "
+            "(what the search counts). Default: what the search counts."
+        ),
+    ] = None,
     y: Annotated[
         schemas.YAxis, typer.Option(help="Accuracy of the front: AP, AP50 or AP75.")
     ] = "ap",
@@ -173,22 +176,11 @@ def pareto(
     """
     with Client(url) as client:
         found = client.pareto(search, x=x, y=y)
+        cost = client.get_search(search).spec.score.cost
     if output is Format.JSON:
         show_json(found.model_dump(mode="json"))
         return
-    columns = {
-        "TRIAL": lambda p: p.trial_id,
-        "ROLE": lambda p: p.role,
-        "RESOLUTION": lambda p: p.evaluation.resolution,
-        "AP %": lambda p: percent(p.evaluation.ap),
-        "AP50 %": lambda p: percent(p.evaluation.ap50),
-        "TEST AP %": lambda p: with_interval(p.test),
-        "GMACS": lambda p: giga(p.evaluation.macs),
-        "M PARAMS": lambda p: mega(p.params),
-        "LATENCY MS": lambda p: f"{1000 * p.evaluation.latency_s:.1f}",
-        "SCORE %": lambda p: percent(p.evaluation.score, 2),
-    }
-    show_list(found.front, columns, output)
+    show_list(found.front, search_front.columns(cost), output)
 
 
 @app.command()

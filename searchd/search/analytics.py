@@ -8,7 +8,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 from searchd.domain.resolution import Resolution
+from searchd.domain.score import Cost
 from searchd.search.history import OperatingPoint
+from searchd.search.macs_and_latency import TimedTrial, order_agreement
 from searchd.search.pareto import pareto_front
 
 K = TypeVar("K", bound=Hashable)
@@ -74,6 +76,12 @@ class Analysed:
     """The resolution at which stages are counted: the score's base resolution."""
     finished: tuple[ScoredTrial, ...] = ()
     """The detectors that were trained to their end after the search trials."""
+    cost: Cost = Cost.MACS
+    """What the search counts as cost, against which the front is drawn."""
+    timed: tuple[TimedTrial, ...] = ()
+    """MACs and latency of all these detectors at the largest resolution."""
+    timed_by: str = ""
+    """Where these latencies are from, in words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +174,11 @@ def document(analysed: Analysed) -> dict[str, Any]:
             {"trial": each.trial, **asdict(each.point), "resolution": str(each.point.resolution)}
             for each in front((*trials, *analysed.finished))
         ],
+        "macs_and_latency": {
+            "source": analysed.timed_by,
+            "tau": order_agreement(analysed.timed),
+            "detectors": [asdict(each) for each in analysed.timed],
+        },
     }
 
 
@@ -214,27 +227,27 @@ def gains_by(trials: Sequence[ScoredTrial], keys: Sequence[K]) -> dict[K, Gains]
 
 
 def front(trials: Sequence[ScoredTrial]) -> list[FrontPoint]:
-    """Return the Pareto front of AP against MACs over all trials and resolutions, by ascending MACs
-    (Figure 9)."""
+    """Return the Pareto front of AP against MACs, or what the search counts instead, over all
+    trials and resolutions, by ascending cost (Figure 9)."""
     every = [FrontPoint(trial=t.trial, point=point) for t in trials for point in t.points]
-    return pareto_front(every, cost=lambda p: p.point.macs, value=lambda p: p.point.ap)
+    return pareto_front(every, cost=lambda p: p.point.cost, value=lambda p: p.point.ap)
 
 
 def hypervolumes(trials: Sequence[ScoredTrial]) -> list[float]:
     """Return, after each trial, the hypervolume of the front as a share of the plane.
 
-    The plane reaches from MACs 0 to the most that any trial has at any resolution, and from AP 0
+    The plane reaches from cost 0 to the most that any trial has at any resolution, and from AP 0
     to 1. So values of one search can be compared with each other, but not those of two searches.
     """
-    worst = max((point.macs for trial in trials for point in trial.points), default=0.0)
+    worst = max((point.cost for trial in trials for point in trial.points), default=0.0)
     return [_dominated(front(trials[:count]), worst) for count in range(1, len(trials) + 1)]
 
 
 def _dominated(points: Sequence[FrontPoint], worst: float) -> float:
-    """Return the area below the front's steps, up to `worst` MACs, as a share of the plane."""
-    ends = [*(each.point.macs for each in points[1:]), worst]
+    """Return the area below the front's steps, up to the cost `worst`, as a share of the plane."""
+    ends = [*(each.point.cost for each in points[1:]), worst]
     area = sum(
-        (end - each.point.macs) * each.point.ap for each, end in zip(points, ends, strict=True)
+        (end - each.point.cost) * each.point.ap for each, end in zip(points, ends, strict=True)
     )
     return area / worst
 

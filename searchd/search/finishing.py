@@ -56,8 +56,8 @@ def to_finish(accepted: Sequence[Completion], most: int) -> list[Completion]:
     """Choose the search trials to finish: the best score, then the knee of the front, then the rest
     of the front.
 
-    The front is that of AP against MACs at the largest resolution. Of the rest, the trial whose
-    MACs are farthest from those chosen comes next, so that the choice spreads over the front. The
+    The front is that of AP against cost at the largest resolution. Of the rest, the trial whose
+    cost is farthest from those chosen comes next, so that the choice spreads over the front. The
     first trials do not depend on `most`: with a larger one, further trials are added.
 
     Args:
@@ -67,13 +67,13 @@ def to_finish(accepted: Sequence[Completion], most: int) -> list[Completion]:
     ranked = ranking(accepted)
     chosen = ranked[:1]
     found = [each for each in map(_at_largest, ranked) if each is not None]
-    rest = pareto_front(found, cost=_macs, value=_ap)
+    rest = pareto_front(found, cost=_cost, value=_ap)
     if rest:
-        bend, _ = knee(rest, cost=_macs, value=_ap)
+        bend, _ = knee(rest, cost=_cost, value=_ap)
         chosen = chosen if bend in chosen else [*chosen, bend]
     while rest := [each for each in rest if each[0] not in chosen]:
-        taken = [_macs(each) for each in found if each[0] in chosen]
-        chosen.append(max(rest, key=lambda each: _distance(_macs(each), taken))[0])
+        taken = [_cost(each) for each in found if each[0] in chosen]
+        chosen.append(max(rest, key=lambda each: _distance(_cost(each), taken))[0])
     return chosen[: max(0, most)]
 
 
@@ -115,12 +115,12 @@ def _at_largest(completion: Completion) -> _Found | None:
     return None if point is None else (completion, point)
 
 
-def _distance(macs: float, taken: Sequence[float]) -> float:
-    return min((abs(macs - each) for each in taken), default=0.0)
+def _distance(cost: float, taken: Sequence[float]) -> float:
+    return min((abs(cost - each) for each in taken), default=0.0)
 
 
-def _macs(found: _Found) -> float:
-    return found[1].macs
+def _cost(found: _Found) -> float:
+    return found[1].cost
 
 
 def _ap(found: _Found) -> float:

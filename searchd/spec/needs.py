@@ -1,6 +1,7 @@
 """The CPUs and GPUs that a spec needs."""
 
 from searchd.domain.capacity import Need
+from searchd.spec.devices import DeviceSpec
 from searchd.spec.distillations import DistillationSpec
 from searchd.spec.exports import ExportSpec
 from searchd.spec.pool import PoolSpec
@@ -8,9 +9,13 @@ from searchd.spec.search import SearchSpec
 from searchd.spec.teachers import TeacherSpec
 
 
-def need_of(spec: SearchSpec | DistillationSpec | PoolSpec | TeacherSpec | ExportSpec) -> Need:
+def need_of(
+    spec: SearchSpec | DistillationSpec | PoolSpec | TeacherSpec | ExportSpec | DeviceSpec,
+) -> Need:
     """Return what the work that a spec describes needs at the same time."""
     match spec:
+        case DeviceSpec():
+            return Need(part="measurement", cpus=spec.threads, gpus=int(spec.gpu))
         case ExportSpec():
             return Need(part="export", cpus=spec.cpus, gpus=0)
         case TeacherSpec():

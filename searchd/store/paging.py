@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from searchd.domain.errors import InvalidValueError, NotFoundError
 from searchd.store.models.resources import (
     DatasetRow,
+    DeviceRow,
     DistillationRow,
     ExportRow,
     PoolRow,
@@ -20,7 +21,7 @@ from searchd.store.models.resources import (
 
 MAX_PAGE_SIZE = 500
 T = TypeVar("T")
-R = TypeVar("R", DatasetRow, PoolRow, TeacherRow, ExportRow, SearchRow, DistillationRow)
+R = TypeVar("R", DatasetRow, PoolRow, TeacherRow, ExportRow, DeviceRow, SearchRow, DistillationRow)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from searchd.store.models.measurements import (
 )
 from searchd.store.models.resources import (
     DatasetRow,
+    DeviceRow,
     DistillationRow,
     ExportRow,
     PoolRow,
@@ -27,6 +28,7 @@ __all__ = [
     "DatasetRow",
     "Desired",
     "DesiredBy",
+    "DeviceRow",
     "DistillationRow",
     "EpochMetricsRow",
     "EvaluationRow",

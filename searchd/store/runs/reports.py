@@ -74,7 +74,10 @@ def _record_end(
     session.add_all(
         [
             EvaluationRow(
-                trial_id=row.id, score=scores.get(evaluation.resolution), **measured(evaluation)
+                trial_id=row.id,
+                score=scores.get(evaluation.resolution),
+                cost=evaluation.cost,
+                **measured(evaluation),
             )
             for evaluation in report.evaluations
         ]
@@ -93,6 +96,7 @@ def _record_end(
         "detector": report.detector,
         "params": report.params,
         "base_macs": report.base_macs,
+        "base_cost": report.base_cost,
         "score": max(scores.values()) if to is TrialStatus.SUCCEEDED else None,
         "checks": report.checks,
         "chosen_teacher": report.chosen_teacher,

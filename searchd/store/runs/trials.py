@@ -11,6 +11,7 @@ from searchd.domain.errors import ConflictError, InvalidValueError, NotFoundErro
 from searchd.domain.lifecycle import TrialStatus
 from searchd.domain.transitions import is_final
 from searchd.domain.trial import Proposal, describe_change
+from searchd.messages.devices import DeviceLatency
 from searchd.messages.files import ADAPTERS, STUDENT
 from searchd.messages.reports import Progress
 from searchd.messages.tasks import Inherited
@@ -157,6 +158,20 @@ def record_latencies(
     for row_id, (latency_s, images_per_s) in times.items():
         row = session.get_one(EvaluationRow, row_id)
         row.latency_s, row.images_per_s = latency_s, images_per_s
+
+
+def record_device_latencies(
+    session: Session, lease: Lease, times: Mapping[int, DeviceLatency]
+) -> None:
+    """Store what was measured on the device of a run, by the row id of the evaluation.
+
+    Raises:
+        StaleLeaseError: The lease was lost.
+    """
+    hold(session, lease)
+    for row_id, measured in times.items():
+        row = session.get_one(EvaluationRow, row_id)
+        row.device_latency_s, row.device_p95_s = measured.median_s, measured.p95_s
 
 
 def get(session: Session, reference: str) -> TrialRow:

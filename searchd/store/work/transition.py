@@ -15,6 +15,7 @@ from searchd.store import events
 from searchd.store.base import now
 from searchd.store.models import (
     DatasetRow,
+    DeviceRow,
     ExportRow,
     PoolRow,
     RunRow,
@@ -26,7 +27,7 @@ from searchd.store.work.lease import Lease, hold
 
 log = logging.getLogger(__name__)
 
-AnyRow = DatasetRow | PoolRow | TeacherRow | ExportRow | RunRow | TrialRow | WorkRow
+AnyRow = DatasetRow | PoolRow | TeacherRow | ExportRow | DeviceRow | RunRow | TrialRow | WorkRow
 _STARTS = (PoolStatus.TRAINING, TeacherStatus.TRAINING, SearchStatus.PREPARING, TrialStatus.RUNNING)
 
 

@@ -16,6 +16,7 @@ TABLES = {
     "adaptation_costs",
     "artifacts",
     "datasets",
+    "devices",
     "epoch_metrics",
     "evaluations",
     "events",
