@@ -17,6 +17,7 @@ from api.metrics import HttpMetrics, new_registry
 from api.routes import (
     datasets,
     detectors,
+    devices,
     distillations,
     exports,
     finish,
@@ -82,7 +83,8 @@ def create_app(
     shared = [Depends(check_json), *([Security(BEARER)] if rules.tokens_needed else [])]
     routes = APIRouter(prefix=PREFIX, responses=problems.RESPONSES, dependencies=shared)
     runs = (searches, forecasts, finish, distillations)
-    for noun in (datasets, pools, teachers, *runs, trial_logs, detectors, exports, webhooks):
+    detectors_ = (detectors, exports, devices)
+    for noun in (datasets, pools, teachers, *runs, trial_logs, *detectors_, webhooks):
         routes.include_router(noun.router)
     app.include_router(routes)
     app.include_router(health.router)

@@ -76,6 +76,7 @@ Reference = Annotated[str, _reference("Name or id of the resource that the call 
 DatasetReference = Annotated[str, _reference("Name or id of the data set.")]
 PoolReference = Annotated[str, _reference("Name or id of the pool.")]
 TeacherReference = Annotated[str, _reference("Name or id of the teacher.")]
+DeviceReference = Annotated[str, _reference("Name or id of the device.")]
 SearchReference = Annotated[str, _reference("Name or id of the search.")]
 DistillationReference = Annotated[str, _reference("Name or id of the distillation.")]
 WebhookReference = Annotated[str, _reference("Id of the webhook, for example w-7f3k2m9x.")]
@@ -165,8 +166,9 @@ ListingDep = Annotated[paging.Listing, Depends(_listing)]
 XAxisQuery = Annotated[
     XAxis,
     Query(
-        description="Cost of the Pareto front: multiply-accumulates, parameters, or latency in "
-        "seconds."
+        description="Cost of the Pareto front: macs (multiply-accumulates), params (parameters), "
+        "latency_s (seconds, as measured beside the trials), or cost, which is what the search "
+        "counts. By default macs, or cost if the search counts another."
     ),
 ]
 NumDominated = Annotated[

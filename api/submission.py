@@ -23,6 +23,7 @@ from searchd.domain.sinks import SinkKind
 from searchd.spec import (
     DatasetImport,
     DatasetSpec,
+    DeviceSpec,
     DistillationSpec,
     ExportSpec,
     FinishSpec,
@@ -45,8 +46,9 @@ AnySpec = (
     | DistillationSpec
     | FinishSpec
     | ExportSpec
+    | DeviceSpec
 )
-_Work = SearchSpec | DistillationSpec | PoolSpec | TeacherSpec | ExportSpec
+_Work = SearchSpec | DistillationSpec | PoolSpec | TeacherSpec | ExportSpec | DeviceSpec
 """The specs of work that reserves CPUs and GPUs."""
 _WANTED = {
     "images": Wanted.FOLDER,

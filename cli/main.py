@@ -55,6 +55,10 @@ class _Commands(LazyGroup):
             "Trained detectors: exported for use without searchd, compared, and tried on images "
             "and data sets.",
         ),
+        "device": (
+            "cli.resources.devices:app",
+            "Devices: machines whose latency searches count as cost, with their lookup tables.",
+        ),
         "token": (
             "cli.resources.tokens:app",
             "Access tokens of the API, which SEARCHD_AUTH=on requires.",

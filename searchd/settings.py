@@ -142,6 +142,10 @@ class Settings(BaseSettings):
     """module:name of the function that trains a teacher and evaluates it."""
     detector_export: str = "workers.detector_export:export_detector"
     """module:name of the function that exports a detector and compares the export with it."""
+    device_table: str = "workers.device:measure_table"
+    """module:name of the function that measures the lookup table of a device, on that device."""
+    device_latency: str = "workers.device:measure_latencies"
+    """module:name of the function that measures found detectors on a device."""
     dataset_check: str = "workers.dataset_check:check"
     """module:name of the function that checks a data set."""
 

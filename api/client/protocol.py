@@ -18,6 +18,7 @@ from searchd.spec import (
     BaseSpec,
     DatasetImport,
     DatasetSpec,
+    DeviceSpec,
     DistillationSpec,
     PoolSpec,
     SearchSpec,
@@ -37,7 +38,15 @@ Resource = (
     | schemas.Export
 )
 """What has a status that becomes final."""
-Submitted = DatasetSpec | DatasetImport | PoolSpec | TeacherSpec | SearchSpec | DistillationSpec
+Submitted = (
+    DatasetSpec
+    | DatasetImport
+    | PoolSpec
+    | TeacherSpec
+    | SearchSpec
+    | DistillationSpec
+    | DeviceSpec
+)
 PATHS: dict[type[Spec], str] = {
     DatasetSpec: "/datasets",
     DatasetImport: "/datasets",
@@ -45,6 +54,7 @@ PATHS: dict[type[Spec], str] = {
     TeacherSpec: "/teachers",
     SearchSpec: "/searches",
     DistillationSpec: "/distillations",
+    DeviceSpec: "/devices",
 }
 """Path that each kind of spec is submitted to."""
 DEFAULT_URL = "http://127.0.0.1:8080"

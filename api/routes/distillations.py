@@ -43,6 +43,7 @@ from searchd.spec import DistillationSpec
 from searchd.store.models import DistillationRow
 from searchd.store.resources import distillations
 from searchd.store.runs.extension import ask_to_extend
+from searchd.store.runs.fronts import default_axis
 
 router = APIRouter(prefix="/distillations", tags=["distillations"])
 
@@ -179,7 +180,7 @@ def get_distillation_pareto(
     distillation: DistillationReference,
     database: DatabaseDep,
     answers: AnswersDep,
-    x: XAxisQuery = "macs",
+    x: XAxisQuery | None = None,
     y: YAxisQuery = "ap",
     dominated: NumDominated = NUM_DOMINATED,
 ) -> Response:
@@ -187,9 +188,10 @@ def get_distillation_pareto(
     of the points that it dominates."""
     with database.read() as session:
         runs = [distillations.key(session, distillation)]
+        axis = x or default_axis(session, runs[0].id)
         return answers.of(
-            ("pareto", x, y, dominated, *runs),
-            lambda: fronts.pareto(session, runs, x, y, num_dominated=dominated),
+            ("pareto", axis, y, dominated, *runs),
+            lambda: fronts.pareto(session, runs, axis, y, num_dominated=dominated),
         )
 
 

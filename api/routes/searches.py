@@ -45,6 +45,7 @@ from searchd.spec import SearchSpec
 from searchd.store.models import SearchRow
 from searchd.store.resources import distillations, searches
 from searchd.store.runs.extension import ask_to_extend
+from searchd.store.runs.fronts import default_axis
 
 router = APIRouter(prefix="/searches", tags=["searches"])
 
@@ -192,7 +193,7 @@ def get_pareto(
     search: SearchReference,
     database: DatabaseDep,
     answers: AnswersDep,
-    x: XAxisQuery = "macs",
+    x: XAxisQuery | None = None,
     y: YAxisQuery = "ap",
     descendants: Descendants = True,
     dominated: NumDominated = NUM_DOMINATED,
@@ -201,11 +202,12 @@ def get_pareto(
     included, with a sample of the detectors that it dominates."""
     with database.read() as session:
         runs = [searches.key(session, search)]
+        axis = x or default_axis(session, runs[0].id)
         if descendants:
             runs += distillations.keys_of_descended(session, runs[0].id)
         return answers.of(
-            ("pareto", x, y, dominated, *runs),
-            lambda: fronts.pareto(session, runs, x, y, num_dominated=dominated),
+            ("pareto", axis, y, dominated, *runs),
+            lambda: fronts.pareto(session, runs, axis, y, num_dominated=dominated),
         )
 
 

@@ -32,10 +32,42 @@ class ReportedDetector(Schema):
     """Multiply-accumulates of one image at this resolution."""
     latency_s: float
     """Median time of one forward pass at batch size 1, in seconds."""
+    device_latency_s: float | None
+    """Median seconds of one batch, measured on the device of the search; null if not measured."""
     validation_ap: float
     """AP in [0, 1] on the validation split, as its trial reported it and the search saw it."""
     measured: SplitAp | None
     """AP on the split of the report; null if it was not measured after the search."""
+
+
+class ReportedLatency(Schema):
+    """MACs and latency of a detector of the search."""
+
+    trial: str
+    """Name of the trial within its search."""
+    macs: float
+    """Multiply-accumulates of one image."""
+    latency_s: float
+    """Seconds of the detector by the source of the comparison."""
+    device_latency_s: float | None
+    """Median seconds measured on the device of the search; null if it was not measured there."""
+
+
+class ReportedLatencies(Schema):
+    """MACs against latency of a search's detectors."""
+
+    source: str
+    """Where the latencies are from, in words: predicted for a device, or measured in torch."""
+    resolution: ResolutionText
+    """Input resolution of the figures, "WxH" in pixels; the largest of the trials."""
+    tau: float | None
+    """Kendall's tau of MACs and latency, in [-1, 1]: 1 if they order the detectors alike; null with
+    fewer than two different detectors."""
+    prediction_error: float | None
+    """Median absolute relative error of the predictions for the detectors that were measured on the
+    device; null if none was."""
+    detectors: list[ReportedLatency]
+    """Base, search trials and finished detectors, in the order in which they ended."""
 
 
 class ReportedDifference(Schema):
@@ -95,6 +127,9 @@ class Report(Schema):
     """Base, best, other finished detectors and controls, each at its best resolution and at that of
     the best."""
     front: list[ReportedDetector]
-    """Measured detectors of the Pareto front of AP on validation against multiply-accumulates."""
+    """Measured detectors of the Pareto front of AP on validation against what the search counts as
+    cost: multiply-accumulates, parameters or latency."""
     differences: list[ReportedDifference]
     """Paired differences of the best detector and each reference."""
+    latencies: ReportedLatencies | None
+    """MACs against latency of the detectors of the search; null without a scored trial."""

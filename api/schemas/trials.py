@@ -18,6 +18,13 @@ class Evaluation(Measurement):
 
     score: float | None
     """Score H(S, r) of Joint-DetNAS, in the unit of AP; null if the trial has no score."""
+    cost: float | None
+    """Cost that the run counts instead of multiply-accumulates: parameters, or predicted seconds of
+    one batch on its device; null if it counts multiply-accumulates."""
+    device_latency_s: float | None
+    """Median seconds of one batch on the device of the run; null if not measured there."""
+    device_p95_s: float | None
+    """Seconds that 95 % of the batches on the device needed at most; null if not measured there."""
 
 
 class Trial(Schema):
@@ -59,6 +66,9 @@ class Trial(Schema):
     """Number of parameters of the whole detector; null before the edit was made."""
     base_macs: float | None
     """Multiply-accumulates of one image at the base resolution of the score."""
+    base_cost: float | None
+    """Cost at the base resolution that the run counts instead; null if it counts
+    multiply-accumulates."""
     checks: SanityChecks | None
     """Results of the sanity checks of the distillation."""
     warnings: list[str]
@@ -170,7 +180,7 @@ class Point(Schema):
     """AP on the test split, measured after the search; null if this point was not measured."""
 
 
-XAxis = Literal["macs", "params", "latency_s"]
+XAxis = Literal["macs", "params", "latency_s", "cost"]
 YAxis = Literal["ap", "ap50", "ap75"]
 
 
@@ -178,7 +188,7 @@ class Pareto(Schema):
     """The Pareto front: the detectors that no other detector beats in both cost and accuracy."""
 
     x: XAxis
-    """Cost of the front: macs, params or latency_s."""
+    """Cost of the front: macs, params, latency_s, or cost, which is what the search counts."""
     y: YAxis
     """Accuracy of the front: ap, ap50 or ap75."""
     split: Literal["validation"] = "validation"

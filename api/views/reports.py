@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy.orm import Session
 
 from api.schemas import reports as shown
+from api.views.latencies import latencies, note
 from api.views.resources import split_ap
 from searchd.domain.errors import ConflictError
 from searchd.domain.lifecycle import SearchStatus
@@ -92,7 +93,10 @@ def report(session: Session, search: SearchRow) -> shown.Report:
         ],
         front=[_detector(point, measured) for point in _front(session, search, measured)],
         differences=[each[0] for each in differences],
+        latencies=latencies(search, trials.scored(session, search.id)),
     )
+    spent = note(search, _own(compared["base"]), _own(best))
+    found.notes.extend([] if spent is None else [spent])
     found.notes.extend(_notes(session, search, found, has_noise=noise is not None))
     if search.status is SearchStatus.SUCCEEDED:
         found.notes.extend(_notes_on_finishing(compared, finished))
@@ -242,6 +246,7 @@ def _detector(point: _Point, measured: Measured) -> shown.ReportedDetector:
         params=row.params,
         macs=evaluation.macs,
         latency_s=evaluation.latency_s,
+        device_latency_s=evaluation.device_latency_s,
         validation_ap=evaluation.ap,
         measured=None if found is None else split_ap(found),
     )
@@ -253,7 +258,9 @@ def _front(session: Session, search: SearchRow, measured: Measured) -> list[_Poi
         for row in trials.scored(session, search.id)
         for evaluation in row.evaluations
     ]
-    front = pareto_front(points, cost=lambda p: p.evaluation.macs, value=lambda p: p.evaluation.ap)
+    front = pareto_front(
+        points, cost=lambda p: p.evaluation.point.cost, value=lambda p: p.evaluation.ap
+    )
     return [point for point in front if point.evaluation.id in measured]
 
 

@@ -186,7 +186,7 @@ def lineage(
 @app.command()
 def pareto(
     distillation: DistillationArgument,
-    x: XOption = "macs",
+    x: XOption = None,
     y: YOption = "ap",
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,

@@ -6,33 +6,25 @@ import typer
 
 from api import schemas
 from cli.output import Format, giga, mega, percent, show_json, show_list, show_one, show_rows
-from cli.resources.search_report import with_interval
+from cli.resources import search_front
+from searchd.domain.score import Cost
 
 XOption = Annotated[
-    schemas.XAxis,
-    typer.Option(help="Cost of the front: multiply-accumulates, parameters or latency."),
+    schemas.XAxis | None,
+    typer.Option(
+        help="Cost of the front: macs, params, latency_s (measured beside the trials), or cost "
+        "(what the run counts). Default: what the run counts."
+    ),
 ]
 YOption = Annotated[schemas.YAxis, typer.Option(help="Accuracy of the front: AP, AP50 or AP75.")]
 
 
-def show_pareto(found: schemas.Pareto, output: Format) -> None:
-    """Print a Pareto front."""
+def show_pareto(found: schemas.Pareto, output: Format, cost: Cost = Cost.MACS) -> None:
+    """Print a Pareto front of a run, with the figures of what it counts as cost."""
     if output is Format.JSON:
         show_json(found.model_dump(mode="json"))
         return
-    columns = {
-        "TRIAL": lambda p: p.trial_id,
-        "ROLE": lambda p: p.role,
-        "RESOLUTION": lambda p: p.evaluation.resolution,
-        "AP %": lambda p: percent(p.evaluation.ap),
-        "AP50 %": lambda p: percent(p.evaluation.ap50),
-        "TEST AP %": lambda p: with_interval(p.test),
-        "GMACS": lambda p: giga(p.evaluation.macs),
-        "M PARAMS": lambda p: mega(p.params),
-        "LATENCY MS": lambda p: f"{1000 * p.evaluation.latency_s:.1f}",
-        "SCORE %": lambda p: percent(p.evaluation.score, 2),
-    }
-    show_list(found.front, columns, output)
+    show_list(found.front, search_front.columns(cost), output)
 
 
 def show_lineage(found: schemas.Lineage, output: Format) -> None:

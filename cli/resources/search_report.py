@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from api.schemas.reports import Report, ReportedDetector, ReportedDifference
+from api.schemas.reports import Report, ReportedDetector, ReportedDifference, ReportedLatencies
 from api.schemas.trials import SplitAp
 from cli.output import Format, console, mega, percent, show_json, show_rows, text
 
@@ -29,7 +29,8 @@ def show_report(report: Report, output: Format) -> None:
         show_json(report.model_dump(mode="json"))
         return
     if output is Format.CSV:
-        show_rows(_columns(report), (_detector(each) for each in report.detectors), output)
+        columns = _columns(report)
+        show_rows(columns, (_detector(each)[: len(columns)] for each in report.detectors), output)
         return
     print_report(console(), report)
 
@@ -37,8 +38,9 @@ def show_report(report: Report, output: Format) -> None:
 def print_report(to: Console, report: Report) -> None:
     """Print a report to a console."""
     to.print(paragraph(report.verdict), highlight=False, markup=False)
-    rows = (_detector(each) for each in report.detectors)
-    to.print(_table("Base, best, other finished detectors and controls", _columns(report), rows))
+    columns = _columns(report)
+    rows = (_detector(each)[: len(columns)] for each in report.detectors)
+    to.print(_table("Base, best, other finished detectors and controls", columns, rows))
     header = ("BEST AGAINST", "AT", "POINTS OF AP", "95 % INTERVAL", "MACS RATIO", "CONCLUSION")
     title = f"Paired differences on the {report.split} split"
     to.print(_table(title, header, (_difference(each) for each in report.differences)))
@@ -48,6 +50,8 @@ def print_report(to: Console, report: Report) -> None:
             f"{report.compared_teachers} trials.",
             highlight=False,
         )
+    if report.latencies is not None and report.latencies.tau is not None:
+        to.print(paragraph(_order(report.latencies)), highlight=False, markup=False)
     for note in report.notes:
         to.print(paragraph(f"- {note}"), highlight=False, markup=False)
 
@@ -66,7 +70,9 @@ def paragraph(content: str) -> str:
 
 def _columns(report: Report) -> tuple[str, ...]:
     measured = f"AP % ON {report.split.upper()}"
-    figures = ("VALIDATION AP %", "M MACS", "M PARAMS", "LATENCY MS")
+    figures = ["VALIDATION AP %", "M MACS", "M PARAMS", "LATENCY MS"]
+    if any(each.device_latency_s for each in report.detectors):
+        figures.append("MS ON DEVICE")
     return ("DETECTOR", "TRIAL", "RESOLUTION", measured, *figures)
 
 
@@ -80,7 +86,19 @@ def _detector(each: ReportedDetector) -> list[object]:
         f"{each.macs / 1e6:.1f}",
         mega(each.params),
         f"{1000 * each.latency_s:.1f}",
+        each.device_latency_s and f"{1000 * each.device_latency_s:.2f}",
     ]
+
+
+def _order(found: ReportedLatencies) -> str:
+    """Return how MACs and latency order the detectors, in words."""
+    text = (
+        f"MACs and latency ({found.source}) order {len(found.detectors)} detectors at "
+        f"{found.resolution} with Kendall's tau {found.tau:.2f}."
+    )
+    if found.prediction_error is None:
+        return text
+    return f"{text} Predictions were {100 * found.prediction_error:.1f} % off (median)."
 
 
 def _difference(each: ReportedDifference) -> list[object]:

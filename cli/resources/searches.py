@@ -179,7 +179,7 @@ def trial(trial: TrialArgument, url: UrlOption = URL, output: FormatOption = For
 @app.command()
 def pareto(
     search: SearchArgument,
-    x: XOption = "macs",
+    x: XOption = None,
     y: YOption = "ap",
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
@@ -191,7 +191,8 @@ def pareto(
     """
     with Client(url) as client:
         found = client.pareto(search, x=x, y=y)
-    show_pareto(found, output)
+        cost = client.get_search(search).spec.score.cost
+    show_pareto(found, output, cost)
 
 
 @app.command()

@@ -74,6 +74,16 @@ def analyse_search(
             for action, g in found["gains_by_action"].items()
         ],
     )
+    timed = found["macs_and_latency"]
+    show_rows(
+        ("TRIAL", "M MACS", "LATENCY MS"),
+        [
+            (each["trial"], f"{each['macs'] / 1e6:.1f}", f"{1000 * each['latency_s']:.2f}")
+            for each in timed["detectors"]
+        ],
+    )
+    if timed["tau"] is not None:
+        typer.echo(f"latency {timed['source']}; Kendall's tau with MACs: {timed['tau']:.2f}")
 
 
 @app.command()

@@ -8,6 +8,7 @@ from cli.errors import fail
 from cli.tools.plots import drawing
 from searchd.domain.architecture import Architecture
 from searchd.domain.resolution import Resolution
+from searchd.domain.score import Cost
 from searchd.domain.subnet import Subnet
 from searchd.domain.teacher import Teaching
 from searchd.domain.trial import TrialRole
@@ -25,6 +26,14 @@ from searchd.search.analytics import (
     with_gains,
 )
 from searchd.search.history import OperatingPoint
+from searchd.search.macs_and_latency import TimedTrial, order_agreement, source
+
+_COSTS = {
+    Cost.MACS: (1e6, "multiply-accumulates of one image (M)"),
+    Cost.PARAMS: (1e6, "parameters (M)"),
+    Cost.LATENCY: (1e-3, "predicted latency of one batch (ms)"),
+}
+"""The unit and the label of the axis of each cost."""
 
 
 def fetch(client: Client, search: str) -> Analysed:
@@ -63,6 +72,9 @@ def fetch(client: Client, search: str) -> Analysed:
         after=counter.stages(best.name, _backbone(client, best)),
         finished=with_gains([*recorded, *map(_recorded, finished)])[len(rows) :],
         resolution=counter.resolution,
+        cost=found.spec.score.cost,
+        timed=tuple(_timed(row, found.spec.score.cost) for row in (*rows, *finished)),
+        timed_by=source(found.spec.score.device),
     )
 
 
@@ -74,6 +86,7 @@ def plot(analysed: Analysed, folder: Path) -> list[Path]:
         "stage_macs.png": _plot_stages,
         "teachers.png": _plot_sizes,
         "front.png": _plot_front,
+        "latency.png": _plot_latency,
     }
     for name, draw in drawn.items():
         draw(analysed, folder / name)
@@ -128,10 +141,19 @@ def _recorded(row: schemas.Trial) -> RecordedTrial:
         action=row.proposal.change.kind,
         score=row.score,
         points=tuple(
-            OperatingPoint(resolution=each.resolution, macs=each.macs, ap=each.ap)
+            OperatingPoint(
+                resolution=each.resolution, macs=each.macs, ap=each.ap, counted=each.cost
+            )
             for each in row.evaluations
         ),
     )
+
+
+def _timed(row: schemas.Trial, cost: Cost) -> TimedTrial:
+    at = max(row.evaluations, key=lambda each: each.resolution.area)
+    predicted = at.cost if cost is Cost.LATENCY else None
+    latency_s = at.latency_s if predicted is None else predicted
+    return TimedTrial(trial=row.name, macs=at.macs, latency_s=latency_s)
 
 
 def _plot_scores(analysed: Analysed, path: Path) -> None:
@@ -194,18 +216,31 @@ def _plot_sizes(analysed: Analysed, path: Path) -> None:
         axes.figure.colorbar(dots, label="score (%)")
 
 
+def _plot_latency(analysed: Analysed, path: Path) -> None:
+    label = f"latency (ms), {analysed.timed_by}"
+    with drawing(path, xlabel="multiply-accumulates of one image (M)", ylabel=label) as axes:
+        tau = order_agreement(analysed.timed)
+        axes.scatter(
+            [each.macs / 1e6 for each in analysed.timed],
+            [1000 * each.latency_s for each in analysed.timed],
+            s=14,
+            label="a detector" if tau is None else f"a detector; Kendall's tau {tau:.2f}",
+        )
+
+
 def _plot_front(analysed: Analysed, path: Path) -> None:
     trials, found = analysed.trials, front((*analysed.trials, *analysed.finished))
     with drawing(path, columns=2) as (left, right):
         every = [point for t in (*trials, *analysed.finished) for point in t.points]
-        left.scatter([p.macs / 1e6 for p in every], [100 * p.ap for p in every], s=14)
+        unit, label = _COSTS[analysed.cost]
+        left.scatter([p.cost / unit for p in every], [100 * p.ap for p in every], s=14)
         left.step(
-            [each.point.macs / 1e6 for each in found],
+            [each.point.cost / unit for each in found],
             [100 * each.point.ap for each in found],
             where="post",
             color="tab:red",
             label="Pareto front",
         )
-        left.set(xlabel="multiply-accumulates of one image (M)", ylabel="AP on validation (%)")
+        left.set(xlabel=label, ylabel="AP on validation (%)")
         right.step(range(len(trials)), hypervolumes(trials), where="post")
         right.set(xlabel="trials ended after the base", ylabel="hypervolume (share of the plane)")

@@ -23,7 +23,7 @@ from detection.export import mmdet_config, with_import, write_checkpoint
 from detection.exported_base import CHECKPOINT, DESCRIPTION
 from detection.mmdet.plain_backbone import plain_backbone
 from searchd.domain.errors import InvalidValueError
-from searchd.spec import DETECTOR
+from searchd.spec.codecs import DETECTOR
 
 CONFIG_FILE = "config.py"
 MODULE = "searchd_backbone"

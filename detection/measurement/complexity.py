@@ -88,6 +88,22 @@ def count(detector: Detector, resolution: Resolution) -> Complexity:
     )
 
 
+def dry_run(detector: Detector, resolution: Resolution, mode: TorchDispatchMode) -> None:
+    """Run one forward pass as `count` does, on the meta device, while a mode sees every operator.
+
+    Args:
+        detector: The detector.
+        resolution: The exact resolution of the input.
+        mode: Sees the operators.
+    """
+    with torch.device("meta"), torch.inference_mode():
+        model = assemble(detector).eval()
+        _run_deformable_as_convolutions(model)
+        image = torch.empty(1, 3, resolution.height, resolution.width)
+        with mode:
+            _run_heads(model, detector, model.neck(model.backbone(image)))
+
+
 @torch.inference_mode()
 def count_model(model: BaseDetector, resolution: Resolution) -> Complexity:
     """Count mmdet's own detector like `count`, but in a real forward pass, since parts of some

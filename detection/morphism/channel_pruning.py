@@ -7,7 +7,7 @@ whole groups. If gamma and beta of the removed channels are zero, the detector's
 unchanged.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -39,7 +39,8 @@ def prune_channels(student: Student, action: PruneChannels) -> Student:
 
     Channels whose group is down to `action.min_channels` stay, and the next ones in the ranking are
     removed instead. So the fraction is exact (to the nearest channel; with grouped convolutions to
-    less than one of their groups) unless every group ends at the minimum.
+    less than one of their groups, with `action.round_to` to less than one multiple) unless every
+    group ends at the minimum.
 
     Raises:
         NothingToDo: Every group is at the minimum, or the fraction is less than the smallest
@@ -49,7 +50,9 @@ def prune_channels(student: Student, action: PruneChannels) -> Student:
     blocks, others = split_blocks(student.weights, architecture)
     groups = prunable_groups(architecture)
     importances = _importances(groups, architecture, blocks)
-    kept = choose(groups, importances, action.fraction, action.min_channels)
+    kept = choose(
+        groups, importances, action.fraction, action.min_channels, round_to=action.round_to
+    )
     masks = _masks(groups, kept, architecture)
 
     pruned = _slice_blocks(blocks, masks, architecture)
@@ -69,8 +72,13 @@ def choose(
     importances: Sequence[Tensor],
     fraction: float,
     min_channels: int,
+    *,
+    round_to: int = 1,
 ) -> list[Tensor]:
     """Choose the units of each group that stay, by one ranking over all groups.
+
+    Units are removed in steps, which leave a multiple of `round_to` channels. A step is ranked by
+    the mean importance of its units.
 
     Args:
         groups: The prunable groups; a unit is a channel, or a group of a grouped convolution.
@@ -79,6 +87,7 @@ def choose(
         fraction: Share of all channels to remove, in (0, 1). Exceeded only by rounding to a
             channel.
         min_channels: Smallest number of channels that a group keeps.
+        round_to: See `PruneChannels.round_to`.
 
     Returns:
         For each group the indices of the units that stay, ascending.
@@ -88,13 +97,19 @@ def choose(
     """
     num_channels = sum(group.channels for group in groups)
     budget = round(fraction * num_channels)
-    spare = [group.spare_units(min_channels) for group in groups]
-    if not any(spare):
+    steps = [
+        (importance, i, units)
+        for i, group in enumerate(groups)
+        for importance, units in _steps(group, importances[i], min_channels, round_to)
+    ]
+    if not steps:
         raise NothingToDo(
             f"everything prunable is down to min_channels={min_channels} channels, or to the last "
             "two groups of a grouped convolution"
         )
-    smallest = min(group.unit for group, units in zip(groups, spare, strict=True) if units)
+    smallest = min(len(units) * groups[i].unit for _, i, units in steps)
+    if round_to > 1:
+        budget = max(budget, smallest)
     if budget < smallest:
         piece = "one channel" if smallest == 1 else f"a group of {smallest} channels"
         raise NothingToDo(
@@ -102,15 +117,28 @@ def choose(
         )
 
     stays = [torch.ones(group.num_units, dtype=torch.bool) for group in groups]
-    places = [(i, unit) for i, group in enumerate(groups) for unit in range(group.num_units)]
-    # Stable, so that units of equal importance are removed in forward order.
-    for position in torch.cat(list(importances)).argsort(stable=True).tolist():
-        i, unit = places[position]
-        if spare[i] > 0 and groups[i].unit <= budget:
-            stays[i][unit] = False
-            spare[i] -= 1
-            budget -= groups[i].unit
+    # Stable, so that units of equal importance are removed in forward order. The steps of a group
+    # come in order, and once one does not fit into the budget, no later one of the group does.
+    for _, i, units in sorted(steps, key=lambda step: step[0]):
+        channels = len(units) * groups[i].unit
+        if channels <= budget:
+            stays[i][units] = False
+            budget -= channels
     return [group.nonzero().flatten() for group in stays]
+
+
+def _steps(
+    group: ChannelGroup, importances: Tensor, min_channels: int, round_to: int
+) -> Iterator[tuple[float, Tensor]]:
+    """Yield the units that may be removed from a group, least important first, in steps after each
+    of which a multiple of `round_to` channels is left, with the mean importance of each step."""
+    spare, step = group.spare_units(min_channels, round_to), group.step(round_to)
+    order = importances.argsort(stable=True)
+    start, end = 0, group.num_units % step or step
+    while end <= spare:
+        units = order[start:end]
+        yield float(importances[units].mean()), units
+        start, end = end, end + step
 
 
 def _importances(

@@ -13,6 +13,7 @@ from searchd.domain.lifecycle import DatasetStatus, PoolStatus, TeacherStatus, W
 from searchd.spec.needs import need_of
 from searchd.store.models import (
     DatasetRow,
+    DeviceRow,
     PoolRow,
     RunRow,
     TeacherRow,
@@ -57,6 +58,8 @@ class Admission:
         if reason := self._guard.low_space_reason():
             yield Refusal(f"waits: {reason}", is_final=False)
         yield from _of_cluster(resource, nodes, self._growth)
+        if isinstance(resource, DeviceRow):
+            return
         yield from _of_dataset(session.get_one(DatasetRow, resource.dataset_id))
         if isinstance(resource, TeacherRow | RunRow) and resource.pool_id is not None:
             # The driver of a search can train its base while the pool is still being trained.

@@ -14,10 +14,18 @@ from searchd.domain.capacity import (
 )
 from searchd.spec.needs import need_of
 from searchd.store import Database
-from searchd.store.models import DatasetRow, ExportRow, PoolRow, RunRow, TeacherRow, WorkRow
+from searchd.store.models import (
+    DatasetRow,
+    DeviceRow,
+    ExportRow,
+    PoolRow,
+    RunRow,
+    TeacherRow,
+    WorkRow,
+)
 from searchd.store.work import queue
 
-NeedsCapacity = PoolRow | TeacherRow | ExportRow | RunRow
+NeedsCapacity = PoolRow | TeacherRow | ExportRow | DeviceRow | RunRow
 CHECK_INTERVAL_S = 30.0
 """Seconds between two checks of whether the nodes still have the capacity for leased work."""
 NODES_LOST_TIMEOUT_S = 900.0

@@ -4,6 +4,7 @@ Joint-DetNAS sections 3.1.2, A.1.2 and A.3; decisions in docs/papers.md 1.5. `de
 applies actions to weights. "Stage" in this module is a stage of the backbone, numbered 1 to 4.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -59,6 +60,9 @@ class PruneChannels:
     min_channels: int = 32
     """Smallest number of channels that a convolution keeps; one that already has fewer is not
     pruned."""
+    round_to: int = 1
+    """A convolution that is pruned keeps a multiple of this number of channels, because devices
+    compute some multiples faster. At least one such step is removed, even if `fraction` is less."""
     kind: Literal["prune_channels"] = "prune_channels"
 
     def __post_init__(self) -> None:
@@ -66,6 +70,8 @@ class PruneChannels:
             raise InvalidValueError(f"fraction={self.fraction} must lie between 0 and 1")
         if self.min_channels < 1:
             raise InvalidValueError(f"min_channels={self.min_channels} must be at least 1")
+        if self.round_to < 1:
+            raise InvalidValueError(f"round_to={self.round_to} must be at least 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,11 +139,16 @@ class ChannelGroup:
         """Number of units."""
         return self.channels // self.unit
 
-    def spare_units(self, min_channels: int) -> int:
+    def step(self, round_to: int) -> int:
+        """Return the number of units whose channels are a multiple of `round_to`."""
+        return round_to // math.gcd(round_to, self.unit)
+
+    def spare_units(self, min_channels: int, round_to: int = 1) -> int:
         """Return how many units may be removed while `min_channels` channels and `min_units` units
-        are kept."""
+        are kept, and a multiple of `round_to` channels."""
+        step = self.step(round_to)
         kept_units = max(self.min_units, -(-min_channels // self.unit))
-        return max(0, self.num_units - kept_units)
+        return max(0, self.num_units - step * -(-kept_units // step))
 
 
 def prunable_groups(architecture: Architecture) -> tuple[ChannelGroup, ...]:
@@ -232,6 +243,7 @@ def legal_actions(
     kinds: Sequence[ActionKind] = ACTION_KINDS,
     prune_fraction: float = 0.05,
     min_channels: int = 32,
+    round_to: int = 1,
     importance: LayerImportance = LayerImportance.L1_MEAN,
     max_depth: int = 40,
 ) -> dict[ActionKind, tuple[Action, ...]]:
@@ -242,12 +254,15 @@ def legal_actions(
         kinds: Kinds to consider.
         prune_fraction: See `PruneChannels.fraction`.
         min_channels: See `PruneChannels.min_channels`.
+        round_to: See `PruneChannels.round_to`.
         importance: See `LayerImportance`.
         max_depth: Largest number of blocks in a stage; no block is added to such a stage.
     """
+    pruning = PruneChannels(fraction=prune_fraction, min_channels=min_channels, round_to=round_to)
+    groups = prunable_groups(architecture)
     found: dict[ActionKind, tuple[Action, ...]] = {
-        "prune_channels": (PruneChannels(fraction=prune_fraction, min_channels=min_channels),)
-        if any(group.spare_units(min_channels) for group in prunable_groups(architecture))
+        "prune_channels": (pruning,)
+        if any(group.spare_units(min_channels, round_to) for group in groups)
         else (),
         "prune_layer": (PruneLayer(importance=importance),)
         if removable_blocks(architecture)

@@ -113,6 +113,20 @@ class ExportStatus(StrEnum):
     FAILED = "failed"
 
 
+class DeviceStatus(StrEnum):
+    """The status of a device.
+
+    Attributes:
+        MEASURING: Registered; its lookup table is being measured, or waits for it.
+        READY: Measured; searches may count its latency as cost. Final.
+        FAILED: `status_reason` says why. Final.
+    """
+
+    MEASURING = "measuring"
+    READY = "ready"
+    FAILED = "failed"
+
+
 class TrialStatus(StrEnum):
     """The status of a trial.
 
@@ -190,6 +204,7 @@ class WorkKind(StrEnum):
     TEACHER = "teacher"
     TEACHER_TRAINING = "teacher_training"
     EXPORT = "export"
+    DEVICE = "device"
     SEARCH = "search"
     DISTILLATION = "distillation"
 
@@ -221,7 +236,9 @@ class FailureCause(StrEnum):
         return self in (FailureCause.WORKER_LOST, FailureCause.STORE_REFUSED)
 
 
-ResourceStatus = DatasetStatus | PoolStatus | TeacherStatus | ExportStatus | SearchStatus
+ResourceStatus = (
+    DatasetStatus | PoolStatus | TeacherStatus | ExportStatus | DeviceStatus | SearchStatus
+)
 AnyStatus = ResourceStatus | TrialStatus | WorkStatus
 
 
@@ -261,14 +278,15 @@ STOPPABLE: Mapping[WorkKind, StoppableStatuses] = {
     WorkKind.SEARCH: _SEARCH_STATUSES,
     WorkKind.DISTILLATION: _SEARCH_STATUSES,
 }
-"""By the kind of work that serves the resource. Checks, evaluations and exports are missing: they
-cannot be stopped."""
+"""By the kind of work that serves the resource. Checks, evaluations, exports and measurements of
+devices are missing: they cannot be stopped."""
 FAILED: Mapping[WorkKind, ResourceStatus] = {
     WorkKind.DATASET_CHECK: DatasetStatus.FAILED,
     WorkKind.POOL: PoolStatus.FAILED,
     WorkKind.TEACHER: TeacherStatus.FAILED,
     WorkKind.TEACHER_TRAINING: TeacherStatus.FAILED,
     WorkKind.EXPORT: ExportStatus.FAILED,
+    WorkKind.DEVICE: DeviceStatus.FAILED,
     WorkKind.SEARCH: SearchStatus.FAILED,
     WorkKind.DISTILLATION: SearchStatus.FAILED,
 }

@@ -1,7 +1,24 @@
 """The score that hill climbing maximises (Joint-DetNAS 3.1.4; decisions in docs/papers.md 1.3)."""
 
+from enum import StrEnum
+
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.resolution import Resolution
+
+
+class Cost(StrEnum):
+    """What a search counts as the cost of a detector: in its score, its fronts, and where channels
+    are pruned to a target.
+
+    Attributes:
+        MACS: Multiply-accumulates of one image.
+        PARAMS: Parameters of the whole detector.
+        LATENCY: Seconds of one batch on a device, as the device's lookup table predicts them.
+    """
+
+    MACS = "macs"
+    PARAMS = "params"
+    LATENCY = "latency"
 
 
 def score(
@@ -21,8 +38,9 @@ def score(
 
     Args:
         ap: AP of the student at `resolution`, at least 0.
-        macs: C, the student's multiply-accumulates at `base_resolution`.
-        base_macs: C_base, the base detector's multiply-accumulates at `base_resolution`.
+        macs: C, the student's multiply-accumulates at `base_resolution`, or what the search counts
+            instead (`Cost`).
+        base_macs: C_base, the same of the base detector.
         resolution: r, the resolution at which `ap` was measured.
         base_resolution: The resolution with area R_base.
         alpha: Weight of complexity. 0: the score is the AP (0.1 for a large base in the paper).

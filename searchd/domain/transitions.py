@@ -11,6 +11,7 @@ from searchd.domain.lifecycle import (
     FAILED,
     AnyStatus,
     DatasetStatus,
+    DeviceStatus,
     ExportStatus,
     PoolStatus,
     ResourceStatus,
@@ -77,6 +78,9 @@ _DATASET: _Table = {
 _EXPORT: _Table = {
     ExportStatus.EXPORTING: {ExportStatus.READY, ExportStatus.FAILED},
 }
+_DEVICE: _Table = {
+    DeviceStatus.MEASURING: {DeviceStatus.READY, DeviceStatus.FAILED},
+}
 _TEACHER: _Table = {
     TeacherStatus.CHECKING: {TeacherStatus.READY, TeacherStatus.FAILED},
     TeacherStatus.QUEUED: {
@@ -138,6 +142,7 @@ _TABLES: Mapping[type[AnyStatus], _Table] = {
     DatasetStatus: _DATASET,
     TeacherStatus: _TEACHER,
     ExportStatus: _EXPORT,
+    DeviceStatus: _DEVICE,
     TrialStatus: _TRIAL,
     WorkStatus: _WORK,
 }

@@ -12,6 +12,7 @@ from typing import Literal
 from searchd.domain.actions import Action, describe
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.resolution import Resolution
+from searchd.domain.score import Cost
 from searchd.domain.subnet import Subnet
 from searchd.domain.teacher import Teaching
 
@@ -115,38 +116,54 @@ class MutateTeacher:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PruneToMacs:
-    """Prune the student's channels in one step to a target number of MACs.
+    """Prune the student's channels in one step to a target number of MACs, or of what the search
+    counts instead.
 
-    MACs are counted at the score's base resolution. The ranking is that of `PruneChannels`.
+    The cost is that at the score's base resolution. The ranking is that of `PruneChannels`.
 
     Raises:
-        InvalidValueError: Not exactly one of `fraction` and `macs` is given, or it is out of range.
+        InvalidValueError: Not exactly one of `fraction`, `macs` and `latency_s` is given, or it is
+            out of range, or the target is not of `cost`.
     """
 
     fraction: float | None = None
-    """Target as a share of the parent's MACs, in (0, 1). None: `macs` is given."""
+    """Target as a share of the parent's cost, in (0, 1). None: another target is given."""
     macs: float | None = None
-    """Target multiply-accumulates of the whole detector, above 0. None: `fraction` is given."""
+    """Target multiply-accumulates of the whole detector, above 0. None: another target is given."""
+    latency_s: float | None = None
+    """Target seconds of one batch on the device, above 0. None: another target is given."""
+    cost: Cost = Cost.MACS
+    """What the target is a number of."""
     min_channels: int = 32
     """See `PruneChannels.min_channels`."""
+    round_to: int = 1
+    """See `PruneChannels.round_to`."""
     kind: Literal["prune_to_macs"] = "prune_to_macs"
 
     def __post_init__(self) -> None:
-        if (self.fraction is None) == (self.macs is None):
+        if [self.fraction, self.macs, self.latency_s].count(None) != 2:
             raise InvalidValueError(
-                f"give exactly one of fraction={self.fraction} and macs={self.macs}"
+                f"give exactly one of fraction={self.fraction}, macs={self.macs} and "
+                f"latency_s={self.latency_s}"
             )
         if self.fraction is not None and not 0 < self.fraction < 1:
             raise InvalidValueError(f"fraction={self.fraction} must lie between 0 and 1")
-        if self.macs is not None and self.macs <= 0:
-            raise InvalidValueError(f"macs={self.macs} must be positive")
+        for name, value, cost in (
+            ("macs", self.macs, Cost.MACS),
+            ("latency_s", self.latency_s, Cost.LATENCY),
+        ):
+            if value is not None and value <= 0:
+                raise InvalidValueError(f"{name}={value} must be positive")
+            if value is not None and self.cost is not cost:
+                raise InvalidValueError(f"{name}={value} is no target of cost={self.cost}")
 
-    def target(self, parent_macs: float) -> float:
-        """Return the target MACs of the child, given the parent's MACs."""
-        if self.macs is not None:
-            return self.macs
-        assert self.fraction is not None  # checked above
-        return self.fraction * parent_macs
+    def target(self, parent_cost: float) -> float:
+        """Return the target cost of the child, given the parent's."""
+        if self.fraction is not None:
+            return self.fraction * parent_cost
+        given = self.latency_s if self.macs is None else self.macs
+        assert given is not None  # checked above
+        return given
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +178,8 @@ class TakeSubnet:
 
 Change = Action | MutateTeacher | Train | Finish | PruneToMacs | TakeSubnet
 
+_COST_NOUNS = {Cost.MACS: "MACs", Cost.PARAMS: "parameters", Cost.LATENCY: "latency"}
+
 
 def describe_change(change: Change) -> str:
     """Return a short description of the change for tables and logs."""
@@ -171,15 +190,20 @@ def describe_change(change: Change) -> str:
             return "finish the training"
         case MutateTeacher():
             return "mutate the teacher"
-        case PruneToMacs(fraction=None, macs=macs):
-            assert macs is not None  # one of the two is given
-            return f"prune channels to {macs / 1e9:.3g} GMACs"
-        case PruneToMacs(fraction=fraction):
-            return f"prune channels to {fraction:.0%} of MACs"
+        case PruneToMacs():
+            return f"prune channels to {_describe_target(change)}"
         case TakeSubnet(subnet=subnet):
             return f"take subnet {subnet}"
         case _:
             return describe(change)
+
+
+def _describe_target(change: PruneToMacs) -> str:
+    if change.macs is not None:
+        return f"{change.macs / 1e9:.3g} GMACs"
+    if change.latency_s is not None:
+        return f"{1000 * change.latency_s:.3g} ms"
+    return f"{change.fraction:.0%} of {_COST_NOUNS[change.cost]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,3 +300,6 @@ class Evaluation:
     """Median seconds of one forward pass at batch 1, warm and synchronised."""
     images_per_s: float
     """Throughput at batch 1: number of images over total time."""
+    cost: float | None = None
+    """What the search counts as cost at this resolution: parameters, or the predicted seconds of
+    one batch on its device. None: it counts MACs."""

@@ -18,6 +18,7 @@ from searchd.domain.errors import ConflictError, StaleLeaseError
 from searchd.domain.lifecycle import WorkKind
 from searchd.driver.dataset_check import run_dataset_check
 from searchd.driver.detector_export import run_export
+from searchd.driver.device_table import run_device
 from searchd.driver.lease_heartbeat import EXIT_LEASE_LOST, LeaseHeartbeat
 from searchd.driver.ledger import Ledger
 from searchd.driver.pool_training import run_pool
@@ -76,6 +77,8 @@ def carry_out(
             run_teacher_training(database, lease, settings, heartbeat.stopping)
         case WorkKind.EXPORT:
             run_export(database, lease, settings)
+        case WorkKind.DEVICE:
+            run_device(database, lease, settings)
         case WorkKind.SEARCH | WorkKind.DISTILLATION:
             run_search(Ledger(database, lease, settings), settings, heartbeat.stopping)
     log.info("%s: done", lease.work_id)

@@ -55,7 +55,7 @@ def best_name(ledger: Ledger) -> str | None:
 
 
 def detectors_to_time(scored: Sequence[TrialRow], best: str | None) -> list[Timed]:
-    """Return the Pareto front of AP against MACs over all resolutions, and the base, the best, the
+    """Return the Pareto front of AP against cost over all resolutions, and the base, the best, the
     other finished detectors and the last control of each kind, each at the resolutions at which
     one of them is at its best. Trials without weights are left out.
 
@@ -65,7 +65,7 @@ def detectors_to_time(scored: Sequence[TrialRow], best: str | None) -> list[Time
     """
     scored = [row for row in scored if has_weights(row)]
     points = [(row, evaluation) for row in scored for evaluation in row.evaluations]
-    front = pareto_front(points, cost=lambda point: point[1].macs, value=lambda point: point[1].ap)
+    front = pareto_front(points, cost=_cost, value=lambda point: point[1].ap)
     by_role = {role: [row for row in scored if row.role is role] for role in TrialRole}
     compared = [
         *by_role[TrialRole.BASE],
@@ -82,6 +82,10 @@ def detectors_to_time(scored: Sequence[TrialRow], best: str | None) -> list[Time
         if best is not None and evaluation.resolution in resolutions
     ]
     return list({point[1].id: point for point in chain(front, own, equal)}.values())
+
+
+def _cost(timed: Timed) -> float:
+    return timed[1].point.cost
 
 
 def has_weights(row: TrialRow) -> bool:

@@ -337,6 +337,7 @@ class Ledger:
             row.plan,
             registered=registered,
             measured=row.teacher_aps,
+            device_round_to=self.run.device_round_to,
         )
 
     def _trial_id(self, name: str) -> str:

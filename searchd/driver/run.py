@@ -4,17 +4,28 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
+from searchd.domain.latency_table import LatencyTable
 from searchd.domain.teacher import RegisteredTeacher, Teacher
 from searchd.messages import files
 from searchd.settings import Settings
 from searchd.spec import (
     DatasetSpec,
+    DeviceSpec,
     DistillationSpec,
     PoolSpec,
     SearchSpec,
 )
 from searchd.store.models import DatasetRow, DistillationRow, PoolRow, RunRow
-from searchd.store.resources import distillations, teachers
+from searchd.store.resources import devices, distillations, teachers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunDevice:
+    """The device whose latency a run counts as cost."""
+
+    spec: DeviceSpec
+    table: LatencyTable
+    """Its lookup table."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +43,13 @@ class Run:
     teachers: dict[str, Teacher]
     """The teachers of a distillation, by the names that its order uses; the registered teachers of
     a search, by their names."""
+    device: RunDevice | None = None
+    """The device whose latency is the cost; None if another cost is counted."""
+
+    @property
+    def device_round_to(self) -> int:
+        """Multiple of channels that the device computes best; 1 without a device."""
+        return 1 if self.device is None else self.device.spec.round_to
 
 
 def load_run(session: Session, run_id: str) -> Run:
@@ -49,7 +67,17 @@ def load_run(session: Session, run_id: str) -> Run:
         pool_spec=None if pool is None else pool.spec,
         origin_id=row.origin_id,
         teachers=_teachers(session, row),
+        device=_device(session, row),
     )
+
+
+def _device(session: Session, row: RunRow) -> RunDevice | None:
+    name = row.spec.score.device
+    if name is None:
+        return None
+    found = devices.get(session, name)
+    assert found.report is not None  # checked when the run was submitted
+    return RunDevice(spec=found.spec, table=found.report.table)
 
 
 def _teachers(session: Session, row: RunRow) -> dict[str, Teacher]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TypedDict
 
 from searchd.domain.distillation_plan import Plan
+from searchd.domain.score import Cost
 from searchd.domain.subnet import SubnetSpace
 from searchd.domain.teacher import RegisteredTeacher, TeacherAp
 from searchd.search.stopping_criteria import Limits
@@ -43,6 +44,8 @@ class _Taught(_Shared):
     measured: tuple[TeacherAp, ...] | None
     control: bool
     macs_control: int | None
+    cost: Cost
+    round_to: int
     finish: int
 
 
@@ -53,6 +56,7 @@ def strategy_of(
     *,
     registered: Sequence[RegisteredTeacher] = (),
     measured: Sequence[TeacherAp] | None = None,
+    device_round_to: int = 1,
 ) -> Strategy:
     """Return the strategy of a run, with its settings.
 
@@ -63,11 +67,14 @@ def strategy_of(
         registered: The registered teachers of a search.
         measured: APs of the teachers of a search that were known before its first search trial;
             None if they were not recorded.
+        device_round_to: Multiple of channels that the device of a search computes best; 1 without
+            a device.
     """
     if isinstance(spec, DistillationSpec):
         return Progressive(seed=spec.seed, plan=plan)
     space = None if pool is None else pool.space.space
-    return _search_strategy(spec, space, registered, None if measured is None else tuple(measured))
+    known = None if measured is None else tuple(measured)
+    return _search_strategy(spec, space, registered, known, device_round_to)
 
 
 def _search_strategy(
@@ -75,6 +82,7 @@ def _search_strategy(
     space: SubnetSpace | None,
     registered: Sequence[RegisteredTeacher],
     measured: tuple[TeacherAp, ...] | None,
+    device_round_to: int,
 ) -> Strategy:
     settings, budget = search.strategy, search.budget
     shared = _Shared(
@@ -99,6 +107,8 @@ def _search_strategy(
         measured=measured,
         control=search.controls.equal_length,
         macs_control=settings.min_channels if search.controls.equal_macs else None,
+        cost=search.score.cost,
+        round_to=settings.round_to or device_round_to,
         finish=0 if budget.finish is None else budget.finish.detectors,
         **shared,
     )

@@ -6,6 +6,7 @@ import threading
 
 from searchd.domain.lifecycle import PoolStatus, SearchStatus
 from searchd.driver.cluster import connect, resolve
+from searchd.driver.device_latencies import measure_on_device
 from searchd.driver.distillation_plan import compare_orders, make_plan, needs_plan
 from searchd.driver.final_latencies import measure_latencies
 from searchd.driver.final_splits import measure_on_splits
@@ -82,6 +83,7 @@ def _run(
             if end[0] is SearchStatus.SUCCEEDED:
                 compare_orders(ledger)
                 measure_latencies(ledger, settings)
+                measure_on_device(ledger, settings)
                 measure_on_splits(ledger, settings, stopping)
                 if stopping.is_set():
                     return None

@@ -4,7 +4,7 @@ from sqlalchemy.orm import Session
 
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.resolution import Resolution
-from searchd.domain.score import score
+from searchd.domain.score import Cost, score
 from searchd.domain.trial import BASE_NAME, Outcome, Proposal, TrialRole
 from searchd.driver.run import Run
 from searchd.messages.reports import Report
@@ -25,23 +25,24 @@ def scores_of(session: Session, run: Run, report: Report) -> dict[Resolution, fl
     """Return H(S, r) at every resolution (docs/papers.md 1.3); empty unless the trial succeeded.
 
     Raises:
-        InvalidValueError: It lacks the multiply-accumulates that it is scored by.
+        InvalidValueError: It lacks the cost that it is scored by.
     """
     if report.outcome is not Outcome.SUCCEEDED:
         return {}
     is_base = report.trial == BASE_NAME and run.origin_id is None
-    base_macs = report.base_macs if is_base else base_macs_of(session, run)
-    if report.base_macs is None or base_macs is None:
+    cost = report.scored_cost
+    base_cost = cost if is_base else base_cost_of(session, run)
+    if cost is None or base_cost is None:
         raise InvalidValueError(
             f"trial {trials.trial_id(run.id, report.trial)}: a success needs base_macs, "
-            f"got {report.base_macs}; the base detector's are {base_macs}"
+            f"got {cost}; the base detector's are {base_cost}"
         )
     settings = run.spec.score
     return {
         evaluation.resolution: score(
             ap=evaluation.ap,
-            macs=report.base_macs,
-            base_macs=base_macs,
+            macs=cost,
+            base_macs=base_cost,
             resolution=evaluation.resolution,
             base_resolution=settings.base_resolution,
             alpha=settings.alpha,
@@ -51,15 +52,18 @@ def scores_of(session: Session, run: Run, report: Report) -> dict[Resolution, fl
     }
 
 
-def base_macs_of(session: Session, run: Run) -> float | None:
-    """Return the multiply-accumulates of the base, or None while it is not trained.
+def base_cost_of(session: Session, run: Run) -> float | None:
+    """Return C_base of the score: the multiply-accumulates of the base, or what the run counts
+    instead. None while it is not trained.
 
     A run that continues a trial of another run has the base of that run, so that their scores can
     be compared.
     """
+    base_id = trials.trial_id(run.id, BASE_NAME)
     if run.origin_id is not None:
-        return trials.ancestors(session, run.origin_id)[0].base_macs
-    return trials.base_macs(session, trials.trial_id(run.id, BASE_NAME))
+        base_id = trials.ancestors(session, run.origin_id)[0].id
+    counts_macs = run.spec.score.cost is Cost.MACS
+    return trials.base_macs(session, base_id) if counts_macs else trials.base_cost(session, base_id)
 
 
 def remarks_on(

@@ -19,7 +19,7 @@ from searchd.domain.teacher import (
 )
 from searchd.domain.trial import BASE_NAME, Finish, Proposal, TakeSubnet, TrialRole
 from searchd.driver.run import Run, attempt_folder
-from searchd.driver.trial_scores import base_macs_of
+from searchd.driver.trial_scores import base_cost_of
 from searchd.messages.tasks import (
     EarlyStoppingRule,
     Inherited,
@@ -83,6 +83,7 @@ def make_task(
         training=training_of(run, row),
         distillation=methods,
         score=run.spec.score,
+        table=None if run.device is None else run.device.table,
         evaluated_at=run.spec.trial.resolutions,
         artifacts=attempt_folder(settings, run.id, proposal.name, attempt),
         previous_attempts=tuple(
@@ -261,7 +262,7 @@ def early_stopping_rule(
         return None
     if proposal.role is not TrialRole.SEARCH:
         return None
-    base_macs = base_macs_of(session, run)
-    assert base_macs is not None  # search trials come after the base
+    base_cost = base_cost_of(session, run)
+    assert base_cost is not None  # search trials come after the base
     below = None if seen is None else abandon_below(strategy, proposal, seen)
-    return EarlyStoppingRule(base_macs=base_macs, abandon_below=below)
+    return EarlyStoppingRule(base_macs=base_cost, abandon_below=below)

@@ -3,6 +3,7 @@ validators."""
 
 from pydantic import TypeAdapter
 
+from searchd.messages.devices import DeviceReport
 from searchd.messages.exports import ExportReport
 from searchd.messages.reports import (
     PoolProgress,
@@ -23,4 +24,5 @@ POOL_PROGRESS = TypeAdapter(PoolProgress)
 TEACHER_REPORT = TypeAdapter(TeacherReport)
 TEACHER_TRAINING_REPORT = TypeAdapter(TeacherTrainingReport)
 TEACHER_PROGRESS = TypeAdapter(TeacherProgress)
+DEVICE_REPORT = TypeAdapter(DeviceReport)
 EXPORT_REPORT = TypeAdapter(ExportReport)

@@ -105,6 +105,8 @@ class Report:
     base_macs: float | None = None
     """Multiply-accumulates of this detector at the base resolution, which the score uses
     (docs/papers.md 1.3)."""
+    base_cost: float | None = None
+    """What the search counts instead of MACs, at the base resolution. None: it counts MACs."""
     evaluations: tuple[Evaluation, ...] = ()
     """One evaluation for each resolution."""
     epochs: tuple[EpochMetrics, ...] = ()
@@ -115,6 +117,11 @@ class Report:
     batch_size: int | None = None
     """Images per step that the worker found by memory. None if the task names the number, or if the
     attempt ended before."""
+
+    @property
+    def scored_cost(self) -> float | None:
+        """C of the score: what the search counts, at the base resolution."""
+        return self.base_macs if self.base_cost is None else self.base_cost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,8 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from searchd.domain.detector import Detector, MmdetDetector
+from searchd.domain.latency_table import LatencyTable
+from searchd.domain.score import Cost
 from searchd.domain.subnet import Subnet
 from searchd.domain.teacher import RegisteredTeacher, teachers_of
 from searchd.domain.trial import Artifact, Proposal, TakeSubnet, TrialRole
@@ -15,7 +17,8 @@ from searchd.spec.base import ResolutionText, Spec
 from searchd.spec.dataset import DatasetSpec, SplitSpec
 from searchd.spec.pool import PoolSpec, SpaceSpec
 from searchd.spec.pretrained import PretrainedSpec
-from searchd.spec.search import MmdetSpec, ScoreSpec
+from searchd.spec.score import ScoreSpec
+from searchd.spec.search import MmdetSpec
 from searchd.spec.teachers import TeacherSpec, TeacherTrainingSpec
 from searchd.spec.training import HeadSpec, MethodsSpec, TrainingSpec
 
@@ -98,7 +101,8 @@ class EarlyStoppingRule(Spec):
     resolution and may be abandoned then."""
 
     base_macs: float
-    """C_base of the score: multiply-accumulates of the base at the base resolution."""
+    """C_base of the score: multiply-accumulates of the base at the base resolution, or what the
+    search counts instead."""
     abandon_below: float | None
     """Score below which the trial is abandoned. None: the trial is trained to its end."""
 
@@ -133,6 +137,8 @@ class TrialTask(ComputeSettings):
     distillation: MethodsSpec = MethodsSpec(methods=())
     """The distillation methods. Default: none."""
     score: ScoreSpec
+    table: LatencyTable | None = None
+    """The lookup table of the device. Given if and only if latency is the cost of the score."""
     early_stopping: EarlyStoppingRule | None = None
     """None: the trial is only evaluated after its training."""
     evaluated_at: tuple[ResolutionText, ...]
@@ -150,6 +156,8 @@ class TrialTask(ComputeSettings):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if (self.score.cost is Cost.LATENCY) != (self.table is not None):
+            raise ValueError("table must be given if and only if the cost of the score is latency")
         takes_subnet = isinstance(self.proposal.change, TakeSubnet)
         sources = [self.detector, self.loaded_base, self.inherited]
         if len(sources) - sources.count(None) != (0 if takes_subnet else 1):

@@ -9,7 +9,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 from searchd.domain.resolution import Resolution
+from searchd.domain.score import Cost
 from searchd.search.history import OperatingPoint
+from searchd.search.macs_and_latency import TimedTrial, order_agreement
 from searchd.search.pareto import pareto_front
 
 K = TypeVar("K", bound=Hashable)
@@ -75,6 +77,12 @@ class Analysed:
     """The resolution at which stages are counted: the score's base resolution."""
     finished: tuple[ScoredTrial, ...] = ()
     """The detectors that were trained to their end after the search trials."""
+    cost: Cost = Cost.MACS
+    """What the search counts as cost, against which the front is drawn."""
+    timed: tuple[TimedTrial, ...] = ()
+    """MACs and latency of all these detectors at the largest resolution."""
+    timed_by: str = ""
+    """Where these latencies are from, in words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +175,11 @@ def document(analysed: Analysed) -> dict[str, Any]:
             {"trial": each.trial, **asdict(each.point), "resolution": str(each.point.resolution)}
             for each in front((*trials, *analysed.finished))
         ],
+        "macs_and_latency": {
+            "source": analysed.timed_by,
+            "tau": order_agreement(analysed.timed),
+            "detectors": [asdict(each) for each in analysed.timed],
+        },
     }
 
 
@@ -215,56 +228,56 @@ def gains_by(trials: Sequence[ScoredTrial], keys: Sequence[K]) -> dict[K, Gains]
 
 
 def front(trials: Sequence[ScoredTrial]) -> list[FrontPoint]:
-    """Return the Pareto front of AP against MACs over all trials and resolutions, by ascending MACs
-    (Figure 9)."""
+    """Return the Pareto front of AP against MACs, or what the search counts instead, over all
+    trials and resolutions, by ascending cost (Figure 9)."""
     every = [FrontPoint(trial=t.trial, point=point) for t in trials for point in t.points]
-    return pareto_front(every, cost=lambda p: p.point.macs, value=lambda p: p.point.ap)
+    return pareto_front(every, cost=lambda p: p.point.cost, value=lambda p: p.point.ap)
 
 
 def hypervolumes(trials: Sequence[ScoredTrial]) -> list[float]:
     """Return, after each trial, the hypervolume of the front as a share of the plane.
 
-    The plane reaches from MACs 0 to the most that any trial has at any resolution, and from AP 0
+    The plane reaches from cost 0 to the most that any trial has at any resolution, and from AP 0
     to 1. So values of one search can be compared with each other, but not those of two searches.
     """
-    worst = max((point.macs for trial in trials for point in trial.points), default=0.0)
+    worst = max((point.cost for trial in trials for point in trial.points), default=0.0)
     steps, found = _Steps(worst), []
     for trial in trials:
         for point in trial.points:
-            steps.add(point.macs, point.ap)
+            steps.add(point.cost, point.ap)
         found.append(steps.area / worst if worst else 0.0)
     return found
 
 
 class _Steps:
-    """The best AP up to each number of MACs, and the area below it. Adding n points takes
+    """The best AP up to each cost, and the area below it. Adding n points takes
     O(n log n): each step is added once and removed at most once.
 
     Args:
-        worst: MACs at which the area ends; no point has more.
+        worst: Cost at which the area ends; no point has more.
     """
 
     def __init__(self, worst: float) -> None:
         self.area = 0.0
         self._worst = worst
-        self._macs: list[float] = []
+        self._costs: list[float] = []
         self._aps: list[float] = []
 
-    def add(self, macs: float, ap: float) -> None:
+    def add(self, cost: float, ap: float) -> None:
         """Add a point."""
-        start = bisect_left(self._macs, macs)
+        start = bisect_left(self._costs, cost)
         before = self._aps[start - 1] if start else 0.0
-        end, at, below = start, macs, before
-        while end < len(self._macs) and self._aps[end] <= ap:  # steps that the point removes
-            self.area += (self._macs[end] - at) * (ap - below)
-            at, below = self._macs[end], self._aps[end]
+        end, at, below = start, cost, before
+        while end < len(self._costs) and self._aps[end] <= ap:  # steps that the point removes
+            self.area += (self._costs[end] - at) * (ap - below)
+            at, below = self._costs[end], self._aps[end]
             end += 1
-        beyond = self._macs[end] if end < len(self._macs) else self._worst
-        equals = end < len(self._macs) and self._macs[end] == macs
+        beyond = self._costs[end] if end < len(self._costs) else self._worst
+        equals = end < len(self._costs) and self._costs[end] == cost
         if ap <= before or equals:  # a step at the same cost is as good or better
             return
         self.area += (beyond - at) * (ap - below)
-        self._macs[start:end], self._aps[start:end] = [macs], [ap]
+        self._costs[start:end], self._aps[start:end] = [cost], [ap]
 
 
 def _plain_gains(gains: Mapping[Any, Gains]) -> dict[str, Any]:

@@ -35,8 +35,8 @@ class Found(NamedTuple):
     point: OperatingPoint
 
 
-def _macs(found: Found) -> float:
-    return found.point.macs
+def _cost(found: Found) -> float:
+    return found.point.cost
 
 
 def _ap(found: Found) -> float:
@@ -65,9 +65,10 @@ class Completions(Sequence[Completion]):
     """By kind of change, of search trials whose score after the first epoch is known."""
     teacher_aps: TrialAps = field(default_factory=TrialAps)
     """APs of teachers that the trials have measured."""
-    front: Front[Found] = field(default_factory=lambda: Front(cost=_macs, value=_ap))
-    """The front of AP against MACs over search trials at all resolutions."""
-    front_at_largest: Front[Found] = field(default_factory=lambda: Front(cost=_macs, value=_ap))
+    front: Front[Found] = field(default_factory=lambda: Front(cost=_cost, value=_ap))
+    """The front of AP against the cost that the search counts, over search trials at all
+    resolutions."""
+    front_at_largest: Front[Found] = field(default_factory=lambda: Front(cost=_cost, value=_ap))
     """The same at the largest resolution of each trial. Of equal points the one with the better
     score is kept."""
 

@@ -77,7 +77,8 @@ def next_macs_control(
     proposals: Proposals,
     completions: Completions,
 ) -> Proposal | None:
-    """Return the next control of equal MACs: the first prunes the base, the others train it on.
+    """Return the next control of equal MACs, or of an equal cost where the search counts another:
+    the first prunes the base, the others train it on.
 
     A search that was extended may have a new best with other MACs, for which the base is pruned
     anew.
@@ -95,7 +96,12 @@ def next_macs_control(
     fraction = _fraction(best, completions)
     if strategy.macs_control is None or fraction is None or fraction > LARGEST_FRACTION:
         return None
-    prune = PruneToMacs(fraction=fraction, min_channels=strategy.macs_control)
+    prune = PruneToMacs(
+        fraction=fraction,
+        cost=strategy.cost,
+        min_channels=strategy.macs_control,
+        round_to=strategy.round_to,
+    )
     every = proposals.of_role(TrialRole.MACS_CONTROL)
     starts = [index for index, p in enumerate(every) if p.change == prune]
     chain = every[starts[-1] :] if starts else []
@@ -145,9 +151,9 @@ def _change(
 
 
 def _fraction(best: Completion, completions: Completions) -> float | None:
-    """Return the MACs of the best over those of the base, at the last resolution that both were
+    """Return the cost of the best over that of the base, at the last resolution that both were
     evaluated at; None if there is none."""
     base = completions.find(BASE_NAME)
-    macs = {} if base is None else {point.resolution: point.macs for point in base.points}
-    shared = [point for point in best.points if point.resolution in macs]
-    return shared[-1].macs / macs[shared[-1].resolution] if shared else None
+    costs = {} if base is None else {point.resolution: point.cost for point in base.points}
+    shared = [point for point in best.points if point.resolution in costs]
+    return shared[-1].cost / costs[shared[-1].resolution] if shared else None

@@ -55,8 +55,8 @@ def to_finish(accepted: Completions, most: int) -> list[Completion]:
     """Choose the search trials to finish: the best score, then the knee of the front, then the rest
     of the front.
 
-    The front is that of AP against MACs at the largest resolution. Of the rest, the trial whose
-    MACs are farthest from those chosen comes next, so that the choice spreads over the front. The
+    The front is that of AP against cost at the largest resolution. Of the rest, the trial whose
+    cost is farthest from those chosen comes next, so that the choice spreads over the front. The
     first trials do not depend on `most`: with a larger one, further trials are added.
 
     Args:
@@ -66,14 +66,14 @@ def to_finish(accepted: Completions, most: int) -> list[Completion]:
     chosen = accepted.ranking[:1]
     front = accepted.front_at_largest.points
     if front:
-        bend, _ = knee(front, cost=_macs, value=_ap)
+        bend, _ = knee(front, cost=_cost, value=_ap)
         chosen = chosen if bend in chosen else [*chosen, bend]
-    taken = [_macs(found) for found in map(_at_largest, chosen) if found is not None]
+    taken = [_cost(found) for found in map(_at_largest, chosen) if found is not None]
     rest = [found for found in front if found.completion not in chosen]
     while rest and len(chosen) < most:
-        added = max(rest, key=lambda each: _distance(_macs(each), taken))
+        added = max(rest, key=lambda each: _distance(_cost(each), taken))
         chosen.append(added.completion)
-        taken.append(_macs(added))
+        taken.append(_cost(added))
         rest.remove(added)
     return chosen[: max(0, most)]
 
@@ -112,12 +112,12 @@ def _at_largest(completion: Completion) -> Found | None:
     return None if point is None else Found(completion, point)
 
 
-def _distance(macs: float, taken: Sequence[float]) -> float:
-    return min((abs(macs - each) for each in taken), default=0.0)
+def _distance(cost: float, taken: Sequence[float]) -> float:
+    return min((abs(cost - each) for each in taken), default=0.0)
 
 
-def _macs(found: Found) -> float:
-    return found.point.macs
+def _cost(found: Found) -> float:
+    return found.point.cost
 
 
 def _ap(found: Found) -> float:

@@ -21,6 +21,14 @@ class OperatingPoint:
     """COCO AP in [0, 1]."""
     macs: float
     """Multiply-accumulates of one image at this resolution."""
+    counted: float | None = None
+    """What the search counts as cost instead of MACs: parameters, or predicted seconds on its
+    device. None: it counts MACs."""
+
+    @property
+    def cost(self) -> float:
+        """What the search counts as cost."""
+        return self.macs if self.counted is None else self.counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

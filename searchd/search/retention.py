@@ -101,16 +101,25 @@ def needed(
 
 
 def _front(succeeded: Sequence[KeptTrial]) -> set[str]:
-    """Return the ids of the trials on a Pareto front of AP against MACs: on that of all resolutions
-    together, or on that of one resolution."""
+    """Return the ids of the trials on a Pareto front of AP against MACs, or against what the search
+    counts instead: on that of all resolutions together, or on that of one resolution."""
     points = [(trial.id, point) for trial in succeeded for point in trial.points]
     resolutions = {point.resolution for _, point in points}
     by_resolution = [[p for p in points if p[1].resolution == each] for each in resolutions]
     return {
         trial
         for group in (points, *by_resolution)
-        for trial, _ in pareto_front(group, cost=lambda p: p[1].macs, value=lambda p: p[1].ap)
+        for cost in (_macs, _cost)
+        for trial, _ in pareto_front(group, cost=cost, value=lambda p: p[1].ap)
     }
+
+
+def _macs(found: tuple[str, OperatingPoint]) -> float:
+    return found[1].macs
+
+
+def _cost(found: tuple[str, OperatingPoint]) -> float:
+    return found[1].cost
 
 
 def _best(searched: Sequence[KeptTrial], top_k: int) -> list[KeptTrial]:

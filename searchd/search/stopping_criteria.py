@@ -1,9 +1,11 @@
 """Stopping criteria that do not depend on the strategy: budgets of hours, and a target. Pure."""
 
 from dataclasses import dataclass
+from math import inf
 
 from searchd.domain.trial import TrialRole
 from searchd.search.completions import Completions
+from searchd.search.history import OperatingPoint
 
 _HOUR_S = 3600.0
 
@@ -16,6 +18,23 @@ class Target:
     """Smallest COCO AP, in [0, 1]."""
     macs: float | None = None
     """Largest multiply-accumulates of one image at the resolution of that AP. None: no limit."""
+    latency_s: float | None = None
+    """Largest predicted seconds at the resolution of that AP, in a search that counts latency.
+    None: no limit."""
+
+    def is_reached(self, point: OperatingPoint) -> bool:
+        """Return whether a detector reaches the target at one resolution."""
+        limits = ((self.macs, point.macs), (self.latency_s, point.cost))
+        return point.ap >= self.ap and all(
+            limit is None or value <= limit for limit, value in limits
+        )
+
+    def describe(self, point: OperatingPoint) -> str:
+        """Describe what a detector has at one resolution."""
+        cost = f"{point.macs / 1e9:.3g} GMACs"
+        if self.latency_s is not None:
+            cost = f"{1000 * point.cost:.3g} ms"
+        return f"AP {point.ap:.1%} with {cost} at {point.resolution}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +81,7 @@ class Limits:
 
 def _reached_target(target: Target, completions: Completions) -> str | None:
     """Describe the first search trial whose student reaches the target. None: there is none."""
-    max_macs = float("inf") if target.macs is None else target.macs
-    best = completions.front.best_within(max_macs)
+    best = completions.front.best_within(_limit(target, completions))
     if best is None or best.point.ap < target.ap:
         return None
     # Looked for once the target is reached, which ends the search.
@@ -71,9 +89,14 @@ def _reached_target(target: Target, completions: Completions) -> str | None:
         if completion.proposal.role is not TrialRole.SEARCH:
             continue  # a base or a control that reaches the target does not stop the search
         for point in completion.points:
-            if point.ap >= target.ap and point.macs <= max_macs:
-                return (
-                    f"target: trial {completion.proposal.name} has AP {point.ap:.1%} with "
-                    f"{point.macs / 1e9:.3g} GMACs at {point.resolution}"
-                )
+            if target.is_reached(point):
+                return f"target: trial {completion.proposal.name} has {target.describe(point)}"
     return None
+
+
+def _limit(target: Target, completions: Completions) -> float:
+    """Return the largest cost of a detector that may reach the target; infinite if it limits
+    something that the search does not count."""
+    counted = {found.point.counted is not None for found in completions.front.points[:1]}
+    limit = target.latency_s if True in counted else target.macs
+    return inf if limit is None else limit

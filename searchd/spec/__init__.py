@@ -36,6 +36,7 @@ from searchd.spec.dataset import (
     DatasetSpec,
     SplitSpec,
 )
+from searchd.spec.devices import DeviceSpec, TableSpec
 from searchd.spec.distillations import (
     DistillationSpec,
     StudentSpec,
@@ -53,11 +54,11 @@ from searchd.spec.pool import (
     check_start,
 )
 from searchd.spec.pretrained import PretrainedSpec
+from searchd.spec.score import ScoreSpec
 from searchd.spec.search import (
     BaseSpec,
     ControlSpec,
     MmdetSpec,
-    ScoreSpec,
     SearchSpec,
     check_pool,
     check_teacher,
@@ -110,6 +111,7 @@ __all__ = [
     "ControlSpec",
     "CropSpec",
     "DatasetSpec",
+    "DeviceSpec",
     "DistilSpec",
     "DistillationSpec",
     "EmaSpec",
@@ -142,6 +144,7 @@ __all__ = [
     "Spec",
     "SplitSpec",
     "StrategySpec",
+    "TableSpec",
     "TargetSpec",
     "TrainingSpec",
     "check_pool",

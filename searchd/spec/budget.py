@@ -15,6 +15,9 @@ class TargetSpec(Spec):
     macs: float | None = Field(default=None, gt=0)
     """Largest number of multiply-accumulates of one image, at the resolution of that AP. Null for
     no limit."""
+    latency_ms: float | None = Field(default=None, gt=0)
+    """Largest predicted latency of one batch on `score.device` in milliseconds, at the resolution
+    of that AP. Null for no limit."""
 
 
 class FinishBudgetSpec(Spec):
@@ -81,5 +84,10 @@ def limits_of(budget: BudgetSpec, gpus_per_trial: float) -> Limits:
         gpu_hours=budget.max_gpu_hours,
         gpus_per_trial=gpus_per_trial,
         wall_hours=budget.max_wall_hours,
-        target=None if target is None else Target(ap=target.ap, macs=target.macs),
+        target=None if target is None else _target(target),
     )
+
+
+def _target(target: TargetSpec) -> Target:
+    latency_s = None if target.latency_ms is None else target.latency_ms / 1000
+    return Target(ap=target.ap, macs=target.macs, latency_s=latency_s)

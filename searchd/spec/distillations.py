@@ -19,7 +19,8 @@ from searchd.domain.sinks import SinkKind
 from searchd.domain.subnet import Subnet
 from searchd.spec.base import Name, ResolutionText, Spec, TrialId
 from searchd.spec.pool import PoolSpec
-from searchd.spec.search import BaseSpec, ScoreSpec, traits_of
+from searchd.spec.score import ScoreSpec
+from searchd.spec.search import BaseSpec, traits_of
 from searchd.spec.training import (
     HeadSpec,
     MethodSpec,
@@ -101,7 +102,8 @@ class DistillationSpec(Spec):
     """Distillation methods for single teachers, by the name of the teacher; they replace
     `distillation` for that teacher."""
     score: ScoreSpec = ScoreSpec()
-    """Exponents and base resolution of the score that every student gets."""
+    """Exponents, base resolution and cost of the score that every student gets. A student of a
+    search needs the cost and the device of that search, or `cost: macs`."""
     resources: ResourcesSpec = ResourcesSpec()
     """CPUs and GPUs that each stage reserves, and how many stages run at once."""
     sinks: tuple[SinkKind, ...] | None = None

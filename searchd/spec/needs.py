@@ -2,6 +2,7 @@
 
 from searchd.domain.capacity import Need
 from searchd.domain.export_formats import FORMATS
+from searchd.spec.devices import DeviceSpec
 from searchd.spec.distillations import DistillationSpec
 from searchd.spec.exports import ExportSpec
 from searchd.spec.pool import PoolSpec
@@ -9,9 +10,13 @@ from searchd.spec.search import SearchSpec
 from searchd.spec.teachers import TeacherSpec
 
 
-def need_of(spec: SearchSpec | DistillationSpec | PoolSpec | TeacherSpec | ExportSpec) -> Need:
+def need_of(
+    spec: SearchSpec | DistillationSpec | PoolSpec | TeacherSpec | ExportSpec | DeviceSpec,
+) -> Need:
     """Return what the work that a spec describes needs at the same time."""
     match spec:
+        case DeviceSpec():
+            return Need(part="measurement", cpus=spec.threads, gpus=int(spec.gpu))
         case ExportSpec():
             return Need(part="export", cpus=spec.cpus, gpus=FORMATS[spec.format].gpus)
         case TeacherSpec():

@@ -9,15 +9,16 @@ from searchd.domain.architecture import Architecture, BlockKind, preset
 from searchd.domain.encoding import parse
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.method_fit import Traits, check_fit, traits
-from searchd.domain.resolution import Resolution
+from searchd.domain.score import Cost
 from searchd.domain.sinks import SinkKind
 from searchd.domain.subnet import SubnetSpace
 from searchd.domain.trial import TeacherPolicy
 from searchd.search.strategies.pair_steps import PairSettings
-from searchd.spec.base import Name, ResolutionText, Spec
+from searchd.spec.base import Name, Spec
 from searchd.spec.budget import BudgetSpec
 from searchd.spec.pool import PoolSpec
 from searchd.spec.pretrained import PretrainedSpec
+from searchd.spec.score import ScoreSpec
 from searchd.spec.search_teachers import PoolExtensionSpec, TeachersSpec, check_strategy
 from searchd.spec.strategies import (
     JointDetNasSpec,
@@ -135,17 +136,6 @@ class BaseSpec(Spec):
         return preset(self.backbone, base_channels=self.base_channels)
 
 
-class ScoreSpec(Spec):
-    """The score H(S, r) = AP * [(C/C_base) * (R/R_base)^beta]^(-alpha), docs/papers.md 1.3."""
-
-    alpha: float = Field(default=0.4, ge=0)
-    """Exponent alpha of the score: how strongly complexity lowers it; with 0, the score is AP."""
-    beta: float = Field(default=0.8, ge=0)
-    """Exponent beta of the score: how strongly the area of the input counts as complexity."""
-    base_resolution: ResolutionText = Resolution(1333, 800)
-    """Base resolution R_base, "WxH" in pixels, at which the MACs C and C_base are counted too."""
-
-
 class NoiseSpec(Spec):
     """A measurement of the noise of scores, by which gains are judged."""
 
@@ -161,10 +151,10 @@ class ControlSpec(Spec):
     """Whether the base is trained further, without teacher and action, and finished if the best
     detector is. It shows what training alone gains."""
     equal_macs: bool = False
-    """Whether the base is pruned at once to the multiply-accumulates of the best detector and
-    trained as long, without teacher. It shows what pruning and training alone gain. It takes as
-    many trials as `equal_length`, and is left out if the best has at least 98 % of those of the
-    base."""
+    """Whether the base is pruned at once to the multiply-accumulates of the best detector (or to
+    what `score.cost` counts instead) and trained as long, without teacher. It shows what pruning
+    and training alone gain. It takes as many trials as `equal_length`, and is left out if the best
+    has at least 98 % of those of the base."""
 
 
 class SearchSpec(Spec):
@@ -230,6 +220,7 @@ class SearchSpec(Spec):
     def _check(self) -> Self:
         self._name_pool_once()
         self._check_finish()
+        self._check_cost()
         check_strategy(self.strategy, self.pool, self.registered)
         self._check_abandon()
         if self.extend_pool is not None and self.pool is None:
@@ -271,6 +262,27 @@ class SearchSpec(Spec):
                 "leave it out"
             )
         object.__setattr__(self, "budget", self.budget.model_copy(update={"finish": None}))
+
+    def _check_cost(self) -> None:
+        """Check that targets of latency are given only where latency is the cost."""
+        target, latency = self.budget.target, self.score.cost is Cost.LATENCY
+        pruned_to = self.strategy.latency_ms if isinstance(self.strategy, PipelineSpec) else None
+        given = {
+            "budget.target.latency_ms": None if target is None else target.latency_ms,
+            "strategy.latency_ms": pruned_to,
+        }
+        for field, value in given.items():
+            if value is not None and not latency:
+                raise ValueError(
+                    f"{field}={value:g} needs a device: give score: {{cost: latency, device: NAME}}"
+                )
+        macs = isinstance(self.strategy, PipelineSpec) and self.strategy.macs
+        if macs and self.score.cost is not Cost.MACS:
+            raise ValueError(
+                f"strategy.macs={macs:g} is no target of score.cost={self.score.cost}; give "
+                "macs_fraction, a fraction of what the search counts"
+                + (", or latency_ms" if latency else "")
+            )
 
     def _check_precision(self) -> None:
         for field, training in (("base.training", self.base.training), ("trial", self.trial)):

@@ -49,15 +49,17 @@ class PoolSearchSpec(PoolSearchSettings):
 class PipelineSpec(PipelineSettings):
     """Prune, then distil: the channels of the base are pruned to a number of MACs in one step, and
     the student is distilled from the largest subnet of the pool (Joint-DetNAS Table 5,
-    docs/papers.md 1.10). Give exactly one of `macs_fraction` and `macs`."""
+    docs/papers.md 1.10). Give exactly one of `macs_fraction`, `macs` and `latency_ms`."""
 
     kind: Literal["pipeline"] = "pipeline"
     """Selects the strategy that prunes once and then distils."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if (self.macs_fraction is None) == (self.macs is None):
-            raise ValueError("give exactly one of macs_fraction and macs (macs_fraction: null)")
+        if [self.macs_fraction, self.macs, self.latency_ms].count(None) != 2:
+            raise ValueError(
+                "give exactly one of macs_fraction, macs and latency_ms (macs_fraction: null)"
+            )
         return self
 
 

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from searchd.domain.lifecycle import AnyStatus
 from searchd.store.models import (
     DatasetRow,
+    DeviceRow,
     EventRow,
     ExportRow,
     PoolRow,
@@ -16,7 +17,7 @@ from searchd.store.models import (
     TrialRow,
 )
 
-Subject = DatasetRow | PoolRow | TeacherRow | ExportRow | RunRow | TrialRow
+Subject = DatasetRow | PoolRow | TeacherRow | ExportRow | DeviceRow | RunRow | TrialRow
 """What an event is about: a resource, or a trial of one."""
 
 
@@ -61,7 +62,7 @@ def append(
 
 def append_once(
     session: Session,
-    resource: DatasetRow | PoolRow | TeacherRow | ExportRow | RunRow,
+    resource: DatasetRow | PoolRow | TeacherRow | ExportRow | DeviceRow | RunRow,
     key: str,
     messages: Sequence[str],
 ) -> None:

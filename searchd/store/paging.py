@@ -14,6 +14,7 @@ from sqlalchemy.orm.interfaces import ORMOption
 from searchd.domain.errors import InvalidValueError, NotFoundError
 from searchd.store.models.resources import (
     DatasetRow,
+    DeviceRow,
     DistillationRow,
     ExportRow,
     PoolRow,
@@ -25,7 +26,7 @@ MAX_PAGE_SIZE = 500
 Sort = Literal["created_at", "-created_at", "name", "-name", "status", "-status"]
 """The field that a list is sorted by; with "-", in descending order."""
 T = TypeVar("T")
-R = TypeVar("R", DatasetRow, PoolRow, TeacherRow, ExportRow, SearchRow, DistillationRow)
+R = TypeVar("R", DatasetRow, PoolRow, TeacherRow, ExportRow, DeviceRow, SearchRow, DistillationRow)
 
 
 @dataclass(frozen=True, slots=True)

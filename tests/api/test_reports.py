@@ -5,13 +5,16 @@ from dataclasses import replace
 import httpx
 import numpy as np
 import pytest
+from sqlalchemy import update
 
 from searchd.domain.lifecycle import SearchStatus
 from searchd.domain.trial import Finish
-from searchd.messages.reports import SanityChecks
+from searchd.messages.devices import DeviceLatency
+from searchd.messages.reports import Report, SanityChecks
 from searchd.messages.tasks import SplitMeasurement
+from searchd.spec import ScoreSpec
 from searchd.store import Database, Lease
-from searchd.store.models import FinalSplit
+from searchd.store.models import FinalSplit, RunRow
 from searchd.store.runs import split_evaluations, trials
 from searchd.store.work import queue
 from tests.searchd.store.factories import (
@@ -21,6 +24,7 @@ from tests.searchd.store.factories import (
     macs_control_proposal,
     run_trial,
     search_proposal,
+    search_spec,
     start_search,
     succeeded,
 )
@@ -314,3 +318,58 @@ def test_points_of_the_front_have_their_ap_on_the_test_split(
     }
     assert tests[("0", "96x96")] == 0.5
     assert [ap for ap in tests.values() if ap is not None] == [0.5]
+
+
+def timed(name: str, macs: float, latency_s: float, cost: float | None = None) -> Report:
+    """A success at one resolution with these costs."""
+    done = succeeded(name, ap=0.5, macs=macs)
+    at = replace(done.evaluations[-1], latency_s=latency_s, cost=cost)
+    return replace(done, evaluations=(at,), base_cost=cost)
+
+
+def test_macs_and_latency_of_the_trials_are_compared(
+    http: httpx.Client, database: Database
+) -> None:
+    _, lease = start_search(database)
+    run_trial(database, lease, base_proposal(), timed("base", 4e9, 0.030))
+    run_trial(database, lease, search_proposal(0), timed("0", 2e9, 0.020))
+    run_trial(database, lease, search_proposal(1), timed("1", 1e9, 0.025))
+
+    found = http.get("/searches/first/report").json()["latencies"]
+
+    assert found["source"] == "measured in torch beside the trials"
+    assert (found["resolution"], found["prediction_error"]) == ("96x96", None)
+    assert found["tau"] == pytest.approx(1 / 3)  # two of three pairs have one order
+    assert [each["trial"] for each in found["detectors"]] == ["base", "0", "1"]
+
+
+def test_a_search_by_latency_reports_what_its_device_measured(
+    http: httpx.Client, database: Database
+) -> None:
+    _, lease = start_search(database)
+    score = ScoreSpec.model_validate({"cost": "latency", "device": "laptop"})
+    with database.write() as session:
+        session.execute(update(RunRow).values(spec=search_spec(score=score)))
+    base = run_trial(database, lease, base_proposal(), timed("base", 4e9, 0.030, 0.020))
+    best = run_trial(database, lease, search_proposal(0), timed("0", 5e9, 0.020, 0.010))
+    with database.write() as session:
+        times = {
+            trials.get(session, row.id).evaluations[0].id: DeviceLatency(
+                median_s=seconds, p95_s=seconds, quiet=True
+            )
+            for row, seconds in ((base, 0.025), (best, 0.0125))
+        }
+        trials.record_device_latencies(session, lease, times)
+
+    found = http.get("/searches/first/report").json()
+
+    assert found["latencies"]["source"] == "predicted for device laptop"
+    assert found["latencies"]["prediction_error"] == pytest.approx(0.2)
+    assert found["latencies"]["tau"] == pytest.approx(-1)
+    expected = "On device laptop the best takes 12.5 ms at 96x96, and the base 25 ms at 96x96"
+    assert f"{expected} (measured)." in found["notes"]
+    front = http.get("/searches/first/pareto").json()
+    assert front["x"] == "cost"
+    assert [each["trial"] for each in front["front"]] == ["0"]
+    assert front["front"][0]["evaluation"]["device_latency_s"] == 0.0125
+    assert http.get("/searches/first/pareto?x=macs").json()["front"][0]["trial"] == "base"

@@ -51,7 +51,7 @@ def test_examples_differ_from_the_demo_in_what_their_strategy_needs() -> None:
     assert isinstance(nearest := strategy_of(spec("nearest_teacher"), POOL), JointDetNas)
     assert nearest.settings.teacher_policy is TeacherPolicy.NEAREST
     assert isinstance(pipeline := strategy_of(spec("pipeline"), POOL), Pipeline)
-    assert pipeline.settings.prune == PruneToMacs(fraction=0.9, min_channels=3)
+    assert pipeline.prune == PruneToMacs(fraction=0.9, min_channels=3)
     assert pipeline.max_trials == 6
     for name in ("fixed_teacher", "nearest_teacher", "random", "pool_search", "pipeline"):
         assert (spec(name).head, spec(name).trial) == (demo.head, demo.trial)

@@ -1,7 +1,7 @@
 """Early stopping: whether a trial is abandoned after its first epoch."""
 
 from detection.build import Student
-from detection.measurement.complexity import count
+from detection.measurement.cost import cost_of
 from searchd.domain.resolution import Resolution
 from searchd.domain.score import score
 from searchd.messages.tasks import EarlyStoppingRule, TrialTask
@@ -17,7 +17,7 @@ def score_after_first_epoch(
     """Return the score H(S, r) of the student after its first epoch (docs/papers.md 1.3)."""
     return score(
         ap=ap,
-        macs=count(student.detector, task.score.base_resolution).macs,
+        macs=cost_of(task.score.cost, student.detector, task.score.base_resolution, task.table),
         base_macs=wanted.base_macs,
         resolution=resolution,
         base_resolution=task.score.base_resolution,

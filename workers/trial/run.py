@@ -32,6 +32,7 @@ from workers.teachers import known_ap, store_ap
 from workers.torch_settings import configure_torch
 from workers.trial.checkpoints import checkpoints, delete_checkpoints, write_checkpoint, write_epoch
 from workers.trial.context import TrialContext
+from workers.trial.cost import counted_cost
 from workers.trial.early_stopping import StoppedEarly, check_threshold, score_after_first_epoch
 from workers.trial.failures import cause_and_reason, damaged_file
 from workers.trial.notes import Notes
@@ -193,6 +194,7 @@ class _Trial:
             detector=student.detector,
             params=base.params,
             base_macs=base.macs,
+            base_cost=counted_cost(task, student.detector, task.score.base_resolution),
             evaluations=evaluations,
             epochs=tuple(training.epochs),
             artifacts=tuple(stored),
@@ -329,6 +331,7 @@ class _Trial:
             **asdict(precision),
             macs=count(student.detector, resolution).macs,
             **asdict(latency),
+            cost=counted_cost(self.task, student.detector, resolution),
         )
 
     def _slice_is_over(self) -> bool:

@@ -70,7 +70,7 @@ class PairBuilder:
         if isinstance(change, Train | Finish | MutateTeacher):
             return parent
         if isinstance(change, PruneToMacs):
-            return prune_to_macs(parent, change, task.score.base_resolution)
+            return prune_to_macs(parent, change, task.score.base_resolution, task.table)
         generator = torch.Generator().manual_seed(task.proposal.seed)
         return evolve(parent, change, generator=generator)
 

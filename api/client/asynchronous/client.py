@@ -16,6 +16,7 @@ from typing import TypeVar
 from api import schemas
 from api.client.asynchronous.datasets import AsyncDatasetCalls
 from api.client.asynchronous.detectors import AsyncDetectorCalls
+from api.client.asynchronous.devices import AsyncDeviceCalls
 from api.client.asynchronous.observability import AsyncObservabilityCalls
 from api.client.asynchronous.pools import AsyncPoolCalls
 from api.client.asynchronous.runs import AsyncRunCalls
@@ -31,6 +32,7 @@ class AsyncClient(
     AsyncPoolCalls,
     AsyncRunCalls,
     AsyncDetectorCalls,
+    AsyncDeviceCalls,
     AsyncObservabilityCalls,
 ):
     """The client of the API. Every method raises `ApiError` if the service refuses the call or is

@@ -67,10 +67,11 @@ class AsyncRunCalls(AsyncTransport):
         return await self._get(f"/searches/{search}/lineage", schemas.Lineage)
 
     async def pareto(
-        self, search: str, *, x: schemas.XAxis = "macs", y: schemas.YAxis = "ap"
+        self, search: str, *, x: schemas.XAxis | None = None, y: schemas.YAxis = "ap"
     ) -> schemas.Pareto:
-        """Return the Pareto front of a search so far."""
-        return await self._get(f"/searches/{search}/pareto", schemas.Pareto, {"x": x, "y": y})
+        """Return the Pareto front of a search so far; by default against what it counts as cost."""
+        axes: dict[str, str] = {"y": y} | ({} if x is None else {"x": x})
+        return await self._get(f"/searches/{search}/pareto", schemas.Pareto, axes)
 
     async def report(self, search: str) -> Report:
         """Return what a search gained against its base and controls, with intervals."""
@@ -137,12 +138,12 @@ class AsyncRunCalls(AsyncTransport):
         return await self._get(f"/distillations/{distillation}/lineage", schemas.Lineage)
 
     async def distillation_pareto(
-        self, distillation: str, *, x: schemas.XAxis = "macs", y: schemas.YAxis = "ap"
+        self, distillation: str, *, x: schemas.XAxis | None = None, y: schemas.YAxis = "ap"
     ) -> schemas.Pareto:
-        """Return the Pareto front of the student after every stage."""
-        return await self._get(
-            f"/distillations/{distillation}/pareto", schemas.Pareto, {"x": x, "y": y}
-        )
+        """Return the Pareto front of the student after every stage; by default against what the
+        distillation counts as cost."""
+        axes: dict[str, str] = {"y": y} | ({} if x is None else {"x": x})
+        return await self._get(f"/distillations/{distillation}/pareto", schemas.Pareto, axes)
 
     async def get_run(self, run_id: str) -> schemas.SearchDetails | DistillationDetails:
         """Return the search or distillation that a trial has as its `search_id`."""

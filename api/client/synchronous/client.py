@@ -17,6 +17,7 @@ from api import schemas
 from api.client.protocol import PATHS, FailedKind, Resource, Submitted, request_body
 from api.client.synchronous.datasets import DatasetCalls
 from api.client.synchronous.detectors import DetectorCalls
+from api.client.synchronous.devices import DeviceCalls
 from api.client.synchronous.observability import ObservabilityCalls
 from api.client.synchronous.pools import PoolCalls
 from api.client.synchronous.runs import RunCalls
@@ -31,6 +32,7 @@ class Client(
     PoolCalls,
     RunCalls,
     DetectorCalls,
+    DeviceCalls,
     ObservabilityCalls,
 ):
     """The client of the API. Every method raises `ApiError` if the service refuses the call or is

@@ -63,10 +63,11 @@ class RunCalls(Transport):
         return self._get(f"/searches/{search}/lineage", schemas.Lineage)
 
     def pareto(
-        self, search: str, *, x: schemas.XAxis = "macs", y: schemas.YAxis = "ap"
+        self, search: str, *, x: schemas.XAxis | None = None, y: schemas.YAxis = "ap"
     ) -> schemas.Pareto:
-        """Return the Pareto front of a search so far."""
-        return self._get(f"/searches/{search}/pareto", schemas.Pareto, {"x": x, "y": y})
+        """Return the Pareto front of a search so far; by default against what it counts as cost."""
+        axes: dict[str, str] = {"y": y} | ({} if x is None else {"x": x})
+        return self._get(f"/searches/{search}/pareto", schemas.Pareto, axes)
 
     def report(self, search: str) -> Report:
         """Return what a search gained against its base and controls, with intervals."""
@@ -131,10 +132,12 @@ class RunCalls(Transport):
         return self._get(f"/distillations/{distillation}/lineage", schemas.Lineage)
 
     def distillation_pareto(
-        self, distillation: str, *, x: schemas.XAxis = "macs", y: schemas.YAxis = "ap"
+        self, distillation: str, *, x: schemas.XAxis | None = None, y: schemas.YAxis = "ap"
     ) -> schemas.Pareto:
-        """Return the Pareto front of the student after every stage."""
-        return self._get(f"/distillations/{distillation}/pareto", schemas.Pareto, {"x": x, "y": y})
+        """Return the Pareto front of the student after every stage; by default against what the
+        distillation counts as cost."""
+        axes: dict[str, str] = {"y": y} | ({} if x is None else {"x": x})
+        return self._get(f"/distillations/{distillation}/pareto", schemas.Pareto, axes)
 
     def get_run(self, run_id: str) -> schemas.SearchDetails | DistillationDetails:
         """Return the search or distillation that a trial has as its `search_id`."""

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from searchd.domain.score import Cost
 from searchd.domain.subnet import SubnetSpace
 from searchd.domain.teacher import RegisteredTeacher, TeacherAp
 from searchd.domain.trial import Proposal
@@ -15,6 +16,12 @@ from searchd.search.stopping_criteria import Limits
 from searchd.search.teacher_set import TeacherSet
 
 T = TypeVar("T")
+ROUND_TO = (
+    "A convolution that is pruned keeps a multiple of this number of channels, because devices "
+    "compute some multiples faster; one multiple is removed at least. Null: 8 if `score.device` "
+    "uses a GPU or 8-bit integers, else 1."
+)
+"""Help text of the option `round_to` of several strategies."""
 
 
 def option(default: T, text: str, **bounds: float) -> T:
@@ -51,6 +58,10 @@ class Strategy(ABC):
     macs_control: int | None = None
     """The smallest number of channels that a convolution keeps in the controls with the MACs of the
     best. None: there are no such controls."""
+    cost: Cost = Cost.MACS
+    """What the search counts as cost."""
+    round_to: int = 1
+    """The multiple of channels that pruning leaves; see `PruneChannels.round_to`."""
     noise_seeds: int = 1
     """The number of seeds on which trial 0 is trained."""
     confirm: bool = False

@@ -27,7 +27,7 @@ from searchd.search.completions import Completions
 from searchd.search.history import Completion
 from searchd.search.proposals import Proposals
 from searchd.search.sampling import sample_subnets
-from searchd.search.strategies.base import TaughtStrategy, option
+from searchd.search.strategies.base import ROUND_TO, TaughtStrategy, option
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +60,7 @@ class PairSettings:
     min_channels: int = option(
         32, "Smallest number of channels that prune_channels leaves in a convolution.", ge=1
     )
+    round_to: int | None = option(None, ROUND_TO, ge=1)
     layer_importance: LayerImportance = option(
         LayerImportance.L1_MEAN,
         "How prune_layer ranks blocks by their weights: l1_mean (mean of |w|) or l1_sum (sum of "
@@ -140,6 +141,7 @@ class PairSteps(TaughtStrategy):
                 kinds=settings.actions,
                 prune_fraction=settings.prune_fraction,
                 min_channels=settings.min_channels,
+                round_to=self.round_to,
                 importance=settings.layer_importance,
             )
             if legal:

@@ -19,17 +19,18 @@ from searchd.domain.trial import (
 from searchd.search.completions import Completions
 from searchd.search.history import Wait
 from searchd.search.proposals import Proposals
-from searchd.search.strategies.base import TaughtStrategy, option
+from searchd.search.strategies.base import ROUND_TO, TaughtStrategy, option
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineSettings:
-    """The settings of the pipeline. Exactly one of `macs_fraction` and `macs` is given."""
+    """The settings of the pipeline. Exactly one of `macs_fraction`, `macs` and `latency_ms` is
+    given."""
 
     macs_fraction: float | None = option(
         0.7,
-        "Target of the pruning as a fraction of the MACs of the base, between 0 and 1. Null with "
-        "`macs`.",
+        "Target of the pruning as a fraction, between 0 and 1, of the MACs of the base, or of what "
+        "`score.cost` counts instead. Null with `macs` or `latency_ms`.",
         gt=0,
         lt=1,
     )
@@ -39,9 +40,16 @@ class PipelineSettings:
         "resolution of the score, instead of `macs_fraction`.",
         gt=0,
     )
+    latency_ms: float | None = option(
+        None,
+        "Target of the pruning in milliseconds of one batch on `score.device`, at the base "
+        "resolution of the score, instead of `macs_fraction`.",
+        gt=0,
+    )
     min_channels: int = option(
         32, "Smallest number of channels that the pruning leaves in a convolution.", ge=1
     )
+    round_to: int | None = option(None, ROUND_TO, ge=1)
     further_trials: int = option(
         7,
         "Number of trials that distil the student further, after the trial that prunes it. With "
@@ -53,13 +61,6 @@ class PipelineSettings:
     def num_trials(self) -> int:
         """The number of search trials of the whole pipeline."""
         return 1 + self.further_trials
-
-    @property
-    def prune(self) -> PruneToMacs:
-        """The first trial's change of the student."""
-        return PruneToMacs(
-            fraction=self.macs_fraction, macs=self.macs, min_channels=self.min_channels
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +82,7 @@ class Pipeline(TaughtStrategy):
     def propose(self, proposals: Proposals, completions: Completions) -> Proposal | Wait:
         earlier = proposals.searched
         parent = BASE_NAME
-        change: Change = self.settings.prune
+        change: Change = self.prune
         if earlier:
             parent, change = earlier[-1].name, Train()
             if completions.find(parent) is None:
@@ -95,4 +96,17 @@ class Pipeline(TaughtStrategy):
             teacher=self.teachers.first,
             seed=self.generator(name).getrandbits(31),
             completed_before=len(completions),
+        )
+
+    @property
+    def prune(self) -> PruneToMacs:
+        """The first trial's change of the student."""
+        settings = self.settings
+        return PruneToMacs(
+            fraction=settings.macs_fraction,
+            macs=settings.macs,
+            latency_s=None if settings.latency_ms is None else settings.latency_ms / 1000,
+            cost=self.cost,
+            min_channels=settings.min_channels,
+            round_to=self.round_to,
         )

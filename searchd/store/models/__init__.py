@@ -13,6 +13,7 @@ from searchd.store.models.measurements import (
 )
 from searchd.store.models.resources import (
     DatasetRow,
+    DeviceRow,
     DistillationRow,
     ExportRow,
     PoolRow,
@@ -35,6 +36,7 @@ __all__ = [
     "DeliveryRow",
     "Desired",
     "DesiredBy",
+    "DeviceRow",
     "DistillationRow",
     "EpochMetricsRow",
     "EvaluationRow",

@@ -1,4 +1,5 @@
-"""Resources, which users create: data sets, pools, teachers, exports, searches, distillations."""
+"""Resources, which users create: data sets, pools, teachers, exports, devices, searches,
+distillations."""
 
 from datetime import datetime
 from typing import Any
@@ -10,6 +11,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from searchd.domain.distillation_plan import Plan
 from searchd.domain.lifecycle import (
     DatasetStatus,
+    DeviceStatus,
     ExportStatus,
     PoolStatus,
     SearchStatus,
@@ -17,12 +19,14 @@ from searchd.domain.lifecycle import (
     WorkKind,
 )
 from searchd.domain.teacher import TeacherAp
-from searchd.messages.codecs import EXPORT_REPORT, TEACHER_PROGRESS, TEACHER_REPORT
+from searchd.messages.codecs import DEVICE_REPORT, EXPORT_REPORT, TEACHER_PROGRESS, TEACHER_REPORT
+from searchd.messages.devices import DeviceReport
 from searchd.messages.exports import ExportReport
 from searchd.messages.reports import PoolProgress, TeacherProgress, TeacherReport
 from searchd.spec import (
     BudgetSpec,
     DatasetSpec,
+    DeviceSpec,
     DistillationSpec,
     ExportSpec,
     PoolSpec,
@@ -129,6 +133,20 @@ class ExportRow(Resource, Base):
     """The files, and what was measured. Set if and only if READY."""
 
 
+class DeviceRow(Resource, Base):
+    """A device, on which latency is measured."""
+
+    __tablename__ = "devices"
+
+    status: Mapped[DeviceStatus] = mapped_column(
+        status_type(DeviceStatus), default=DeviceStatus.MEASURING, index=True
+    )
+    """Changed only by `searchd.store.work.transition`."""
+    spec: Mapped[DeviceSpec] = mapped_column(AsJson(TypeAdapter(DeviceSpec)))
+    report: Mapped[DeviceReport | None] = mapped_column(AsJson(DEVICE_REPORT))
+    """The lookup table, and how well it predicts. Set if and only if READY."""
+
+
 class RunRow(Resource, Base):
     """A resource that consists of trials: a search or a distillation."""
 
@@ -170,13 +188,16 @@ class DistillationRow(RunRow):
     __mapper_args__ = {"polymorphic_identity": "distillation"}
 
 
-AnyResource = DatasetRow | PoolRow | TeacherRow | ExportRow | SearchRow | DistillationRow
+AnyResource = (
+    DatasetRow | PoolRow | TeacherRow | ExportRow | DeviceRow | SearchRow | DistillationRow
+)
 TABLES: dict[WorkKind, type[AnyResource]] = {
     WorkKind.DATASET_CHECK: DatasetRow,
     WorkKind.POOL: PoolRow,
     WorkKind.TEACHER: TeacherRow,
     WorkKind.TEACHER_TRAINING: TeacherRow,
     WorkKind.EXPORT: ExportRow,
+    WorkKind.DEVICE: DeviceRow,
     WorkKind.SEARCH: SearchRow,
     WorkKind.DISTILLATION: DistillationRow,
 }

@@ -12,6 +12,7 @@ from searchd.domain.subnet import Subnet
 from searchd.domain.teacher import Teaching
 from searchd.domain.trial import Outcome, Proposal, TrialRole
 from searchd.messages.reports import Progress, SanityChecks
+from searchd.search.history import OperatingPoint
 from searchd.spec.codecs import DETECTOR, PROPOSAL, SUBNET
 from searchd.store.base import ID_LENGTH, AsJson, Base, now, status_type
 from searchd.store.models.measurements import ArtifactRow, EpochMetricsRow, Measured
@@ -61,6 +62,8 @@ class TrialRow(Base):
     """Number of parameters of the student."""
     base_macs: Mapped[float | None]
     """Multiply-accumulates at the base resolution, which the score uses."""
+    base_cost: Mapped[float | None]
+    """What the run counts as cost instead, at the base resolution. None: it counts MACs."""
     checks: Mapped[SanityChecks | None] = mapped_column(AsJson(TypeAdapter(SanityChecks)))
     """Sanity checks of the trial's distillation; set with the outcome."""
     score: Mapped[float | None]
@@ -116,3 +119,17 @@ class EvaluationRow(Measured, Base):
     trial_id: Mapped[str] = mapped_column(ForeignKey("trials.id"))
     score: Mapped[float | None]
     """H(S, r); None if none was computed."""
+    cost: Mapped[float | None]
+    """What the run counts as cost instead of MACs: parameters, or predicted seconds on its device.
+    None: it counts MACs."""
+    device_latency_s: Mapped[float | None]
+    """Median seconds measured on the device of the run; None if it was not measured there."""
+    device_p95_s: Mapped[float | None]
+    """Seconds that 95 % of those passes needed at most."""
+
+    @property
+    def point(self) -> OperatingPoint:
+        """AP and cost, as strategies see them."""
+        return OperatingPoint(
+            resolution=self.resolution, ap=self.ap, macs=self.macs, counted=self.cost
+        )

@@ -18,7 +18,7 @@ class WorkRow(Base):
     """{kind}-{resource id}."""
     kind: Mapped[WorkKind] = mapped_column(status_type(WorkKind))
     resource_id: Mapped[str] = mapped_column(String(ID_LENGTH), index=True)
-    """The data set, pool, teacher, export, search or distillation that the work serves."""
+    """The data set, pool, teacher, export, device, search or distillation that the work serves."""
     status: Mapped[WorkStatus] = mapped_column(
         status_type(WorkStatus), default=WorkStatus.QUEUED, index=True
     )

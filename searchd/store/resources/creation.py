@@ -13,6 +13,7 @@ from searchd.store import events
 from searchd.store.models.resources import (
     AnyResource,
     DatasetRow,
+    DeviceRow,
     DistillationRow,
     ExportRow,
     PoolRow,
@@ -23,7 +24,7 @@ from searchd.store.resources import removal
 from searchd.store.work import queue
 from searchd.store.work.lease import locked
 
-R = TypeVar("R", DatasetRow, PoolRow, TeacherRow, ExportRow, SearchRow, DistillationRow)
+R = TypeVar("R", DatasetRow, PoolRow, TeacherRow, ExportRow, DeviceRow, SearchRow, DistillationRow)
 
 
 def repeated(

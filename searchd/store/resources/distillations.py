@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from searchd.domain.distillation_plan import Plan
 from searchd.domain.errors import ConflictError, InvalidValueError, NotFoundError
 from searchd.domain.lifecycle import SearchStatus, TrialStatus, WorkKind
+from searchd.domain.score import Cost
 from searchd.domain.teacher import RegisteredTeacher, Teacher
 from searchd.spec import DistillationSpec, check_subnets, subnets_of
 from searchd.store import paging
@@ -42,6 +43,10 @@ def create(
     pool = None if spec.pool is None else references.pool(session, spec.pool)
     origin = None if spec.student.trial is None else _origin(session, spec, spec.student.trial)
     _check_pool(spec, pool, origin)
+    detector = None if origin is None else origin.detector
+    family = spec.head.family if detector is None else detector.family
+    references.check_device(session, spec.score, family)
+    _check_cost(session, spec, origin)
     for name in spec.registered:
         references.teacher(session, name, spec.dataset)
     teacher_fit.check(session, spec, origin)
@@ -173,3 +178,16 @@ def _check_pool(spec: DistillationSpec, pool: PoolRow | None, origin: TrialRow |
             f"uses {spec.dataset!r}; teacher and student must know the same classes"
         )
     check_subnets(spec, pool.spec, teacher_fit.head_of(spec, origin))
+
+
+def _check_cost(session: Session, spec: DistillationSpec, origin: TrialRow | None) -> None:
+    """Check that the student's base has the cost that students are scored by."""
+    if origin is None or spec.score.cost is Cost.MACS:
+        return
+    score = session.get_one(RunRow, origin.run_id).spec.score
+    if (score.cost, score.device) != (spec.score.cost, spec.score.device):
+        raise InvalidValueError(
+            f"score.cost={spec.score.cost}, but trial {origin.id} was scored by {score.cost}"
+            + (f" on {score.device}" if score.device else "")
+            + "; give the same, or cost: macs"
+        )

@@ -47,7 +47,7 @@ def _chosen(session: Session, search: SearchRow, wanted: FinishSpec) -> list[Tri
     front = _front(session, search)
     if not front:
         raise ConflictError(f"search {search.name} is {search.status} and found no detector")
-    chosen = front if wanted.detectors == "all" else [knee(front, cost=_macs, value=_ap)]
+    chosen = front if wanted.detectors == "all" else [knee(front, cost=_cost, value=_ap)]
     return [trials.get(session, trials.trial_id(search.id, name)) for name, _ in chosen]
 
 
@@ -61,7 +61,7 @@ def _front(session: Session, search: SearchRow) -> list[_Found]:
         for point in completion.points
         if completion.proposal.role is TrialRole.SEARCH and point.resolution == resolution
     ]
-    return pareto_front(found, cost=_macs, value=_ap)
+    return pareto_front(found, cost=_cost, value=_ap)
 
 
 def _by_id(session: Session, search: SearchRow, trial_id: str) -> TrialRow:
@@ -110,8 +110,8 @@ def _spec(search: SearchRow) -> SearchSpec:
     return search.spec
 
 
-def _macs(found: _Found) -> float:
-    return found[1].macs
+def _cost(found: _Found) -> float:
+    return found[1].cost
 
 
 def _ap(found: _Found) -> float:

@@ -1,13 +1,15 @@
-"""References of a new resource: its spec names data sets, pools and teachers that must exist and
-may not have failed."""
+"""References of a new resource: its spec names data sets, pools, teachers and devices that must
+exist and may not have failed."""
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from searchd.domain.detector import Family
 from searchd.domain.errors import ConflictError, InvalidValueError
-from searchd.domain.lifecycle import DatasetStatus, PoolStatus, TeacherStatus
+from searchd.domain.lifecycle import DatasetStatus, DeviceStatus, PoolStatus, TeacherStatus
 from searchd.domain.suggestions import suggestion
-from searchd.store.models import DatasetRow, PoolRow, TeacherRow
+from searchd.spec import ScoreSpec
+from searchd.store.models import DatasetRow, DeviceRow, PoolRow, TeacherRow
 
 
 def dataset(session: Session, name: str) -> DatasetRow:
@@ -67,8 +69,38 @@ def teacher(session: Session, name: str, dataset: str) -> TeacherRow:
     return row
 
 
+def check_device(session: Session, score: ScoreSpec, family: Family) -> None:
+    """Check that the device of a score, if it names one, can predict the latency of a family.
+
+    Raises:
+        InvalidValueError: There is no device of this name, or its table lacks the family.
+        ConflictError: It has no table, because it is still measured or has failed.
+    """
+    name = score.device
+    if name is None:
+        return
+    row = session.scalar(select(DeviceRow).where(DeviceRow.name == name))
+    if row is None:
+        near = _near(session, DeviceRow, name)
+        hint = near or f"register it first: searchd device add {name}"
+        raise InvalidValueError(f"score.device={name!r} does not exist; {hint}")
+    if row.report is None:
+        wait = "wait until it is ready" if row.status is DeviceStatus.MEASURING else "add it again"
+        raise ConflictError(
+            f"device {name!r} is {row.status} and has no lookup table ({row.status_reason}); {wait}"
+        )
+    if family not in row.report.table.families:
+        known = ", ".join(row.report.table.families)
+        raise InvalidValueError(
+            f"device {name!r} was measured with detectors of {known}, not of {family}; register a "
+            f"device with --family {family}"
+        )
+
+
 def _near(
-    session: Session, table: type[DatasetRow] | type[PoolRow] | type[TeacherRow], name: str
+    session: Session,
+    table: type[DatasetRow] | type[PoolRow] | type[TeacherRow] | type[DeviceRow],
+    name: str,
 ) -> str | None:
     """Return which name was probably meant; None if none is near."""
     found = suggestion(name, session.scalars(select(table.name)))

@@ -11,6 +11,7 @@ from searchd.domain.transitions import failed_without_result
 from searchd.store.models import (
     ArtifactRow,
     DatasetRow,
+    DeviceRow,
     EpochMetricsRow,
     EventRow,
     ExportRow,
@@ -39,7 +40,9 @@ _SHOWN = 5
 
 
 def users(session: Session, row: AnyResource) -> list[PoolRow | TeacherRow | RunRow]:
-    """Return the pools, teachers and runs that refer to a data set, pool or teacher."""
+    """Return the pools, teachers and runs that refer to a data set, pool, teacher or device."""
+    if isinstance(row, DeviceRow):
+        return [run for run in session.scalars(select(RunRow)) if row.name == run.spec.score.device]
     if isinstance(row, TeacherRow):
         return [run for run in session.scalars(select(RunRow)) if row.name in run.spec.registered]
     found: list[PoolRow | TeacherRow | RunRow] = []
@@ -134,7 +137,7 @@ def _has_result(session: Session, row: AnyResource | RunRow) -> bool:
         return row.summary is not None and bool(users(session, row))
     if isinstance(row, TeacherRow):
         return row.report is not None or bool(row.progress and row.progress.epochs)
-    if isinstance(row, ExportRow):
+    if isinstance(row, ExportRow | DeviceRow):
         return row.report is not None
     if isinstance(row, PoolRow):
         is_past_first = row.progress is not None and (

@@ -36,8 +36,8 @@ def create(
     """Create a search and queue it.
 
     Raises:
-        ConflictError: The name is taken, the key was used for another body, or the data set, the
-            pool or a teacher has failed.
+        ConflictError: The name is taken, the key was used for another body, the data set, the pool
+            or a teacher has failed, or the device has no lookup table.
         InvalidValueError: One of them does not exist, or the pool or a teacher does not fit.
     """
     row = creation.repeated(session, SearchRow, spec, idempotency_key, owner)
@@ -47,6 +47,7 @@ def create(
     pool = None if spec.pool is None else references.pool(session, spec.pool)
     if pool is not None:
         _check_fit(spec, pool)
+    references.check_device(session, spec.score, spec.head.family)
     for name in spec.registered:
         references.teacher(session, name, spec.dataset)
     teacher_fit.check(session, spec)

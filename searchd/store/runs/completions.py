@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 from searchd.domain.trial import Outcome
 from searchd.search.confirmation import Judged, judge
 from searchd.search.growing_history import Ended, History
-from searchd.search.history import Completion, OperatingPoint
+from searchd.search.history import Completion
 from searchd.spec import SearchSpec
 from searchd.store.models import RunRow, TrialRow
 from searchd.store.runs import trials
@@ -56,10 +56,7 @@ def of_trial(row: TrialRow, started_at: datetime | None) -> Completion:
         outcome=row.outcome,
         architecture=row.detector.architecture if succeeded and row.detector else None,
         score=row.score if succeeded else None,
-        points=tuple(
-            OperatingPoint(resolution=each.resolution, ap=each.ap, macs=each.macs)
-            for each in row.evaluations
-        ),
+        points=tuple(each.point for each in row.evaluations),
         busy_s=row.busy_s,
         elapsed_s=max(0.0, passed.total_seconds()),
         first_epoch_score=row.checks.first_epoch_score if row.checks else None,

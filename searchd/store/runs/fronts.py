@@ -6,18 +6,21 @@ another run's student are left out: whoever shows a run alone adds them.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from sqlalchemy import bindparam, delete, insert, select
+from sqlalchemy import JSON, bindparam, delete, insert, select, type_coerce
 from sqlalchemy.orm import Session, load_only
 
 from searchd.domain.lifecycle import TrialStatus
+from searchd.domain.score import Cost
 from searchd.search.pareto import Front
-from searchd.store.models import EvaluationRow, FrontPointRow, TrialRow
+from searchd.store.models import EvaluationRow, FrontPointRow, RunRow, TrialRow
 
 COSTS: Mapping[str, Callable[[TrialRow, EvaluationRow], float | None]] = {
     "macs": lambda _, evaluation: evaluation.macs,
     "params": lambda trial, _: trial.params,
     "latency_s": lambda _, evaluation: evaluation.latency_s,
+    "cost": lambda _, each: each.macs if each.cost is None else each.cost,
 }
 """The costs that fronts are kept for, by name; smaller is better. None: not known of a point."""
 ACCURACIES = ("ap", "ap50", "ap75")
@@ -85,6 +88,13 @@ def points_of(
                 if cost is not None:
                     value = float(getattr(evaluation, y))
                     yield (x, y), KeptPoint(evaluation.id, float(cost), value)
+
+
+def default_axis(session: Session, run_id: str) -> Literal["macs", "cost"]:
+    """Return the name of what a run counts as cost."""
+    cost = type_coerce(RunRow.spec, JSON)["score"]["cost"].as_string()
+    found = session.scalar(select(cost).where(RunRow.id == run_id))
+    return "macs" if found in (None, Cost.MACS) else "cost"
 
 
 def on_front(session: Session, run_ids: Sequence[str], x: str, y: str) -> Sequence[int]:

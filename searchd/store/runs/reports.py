@@ -83,7 +83,10 @@ def _record_end(
     _check_success(row, report, scores)
     evaluations = [
         EvaluationRow(
-            trial_id=row.id, score=scores.get(evaluation.resolution), **measured(evaluation)
+            trial_id=row.id,
+            score=scores.get(evaluation.resolution),
+            cost=evaluation.cost,
+            **measured(evaluation),
         )
         for evaluation in report.evaluations
     ]
@@ -102,6 +105,7 @@ def _record_end(
         "detector": report.detector,
         "params": report.params,
         "base_macs": report.base_macs,
+        "base_cost": report.base_cost,
         "score": max(scores.values()) if to is TrialStatus.SUCCEEDED else None,
         "checks": report.checks,
         "chosen_teacher": report.chosen_teacher,

@@ -24,7 +24,7 @@ from searchd.domain.lifecycle import (
 from searchd.domain.transitions import is_final
 from searchd.domain.trial import Finish
 from searchd.messages.files import ADAPTERS, STUDENT
-from searchd.search.history import Completion, OperatingPoint, ranking
+from searchd.search.history import Completion, ranking
 from searchd.search.retention import DEFAULT_TOP_K, Descent, KeptTrial, needed
 from searchd.spec import JointDetNasSpec, PoolSearchSpec, RandomSpec, SearchSpec
 from searchd.store import events
@@ -225,10 +225,7 @@ def _accepted(
         replace(
             by_id[_id(run, each)],
             score=each.score,
-            points=tuple(
-                OperatingPoint(resolution=point.resolution, macs=point.macs, ap=point.ap)
-                for point in each.points
-            ),
+            points=each.points,
         )
         for each in ranking(accepted)
     ]
@@ -255,10 +252,7 @@ def _kept_trial(row: TrialRow) -> KeptTrial:
         role=row.role,
         status=row.status,
         score=row.score,
-        points=tuple(
-            OperatingPoint(resolution=each.resolution, macs=each.macs, ap=each.ap)
-            for each in row.evaluations
-        ),
+        points=tuple(each.point for each in row.evaluations),
         pinned=row.pinned,
         finishes=isinstance(row.proposal.change, Finish),
     )

@@ -12,6 +12,7 @@ from searchd.domain.errors import ConflictError, InvalidValueError, NotFoundErro
 from searchd.domain.lifecycle import TrialStatus
 from searchd.domain.transitions import is_final
 from searchd.domain.trial import Proposal, TrialRole, describe_change
+from searchd.messages.devices import DeviceLatency
 from searchd.messages.files import ADAPTERS, STUDENT
 from searchd.messages.reports import Progress
 from searchd.messages.tasks import Inherited
@@ -169,6 +170,20 @@ def record_latencies(
     fronts.rebuild(session, hold(session, lease).resource_id)
 
 
+def record_device_latencies(
+    session: Session, lease: Lease, times: Mapping[int, DeviceLatency]
+) -> None:
+    """Store what was measured on the device of a run, by the row id of the evaluation.
+
+    Raises:
+        StaleLeaseError: The lease was lost.
+    """
+    hold(session, lease)
+    for row_id, measured in times.items():
+        row = session.get_one(EvaluationRow, row_id)
+        row.device_latency_s, row.device_p95_s = measured.median_s, measured.p95_s
+
+
 def get(session: Session, reference: str) -> TrialRow:
     """Return a trial by id, with its evaluations, epochs and artifacts.
 
@@ -301,6 +316,12 @@ def base_macs(session: Session, reference: str) -> float | None:
     """Return the multiply-accumulates of a trial's student at the base resolution of the score;
     None while it is not trained."""
     return session.scalar(select(TrialRow.base_macs).where(TrialRow.id == reference))
+
+
+def base_cost(session: Session, reference: str) -> float | None:
+    """Return what the search counts as cost of a trial's student at the base resolution of the
+    score; None while it is not trained, or if the search counts MACs."""
+    return session.scalar(select(TrialRow.base_cost).where(TrialRow.id == reference))
 
 
 def with_evaluations(session: Session, reference: str) -> TrialRow:

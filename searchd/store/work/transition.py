@@ -16,6 +16,7 @@ from searchd.store import events
 from searchd.store.base import now
 from searchd.store.models import (
     DatasetRow,
+    DeviceRow,
     ExportRow,
     PoolRow,
     RunRow,
@@ -29,7 +30,7 @@ from searchd.store.work.status_counters import count_trial, count_work
 
 log = logging.getLogger(__name__)
 
-AnyRow = DatasetRow | PoolRow | TeacherRow | ExportRow | RunRow | TrialRow | WorkRow
+AnyRow = DatasetRow | PoolRow | TeacherRow | ExportRow | DeviceRow | RunRow | TrialRow | WorkRow
 _STARTS = (PoolStatus.TRAINING, TeacherStatus.TRAINING, SearchStatus.PREPARING, TrialStatus.RUNNING)
 
 

@@ -348,3 +348,30 @@ def surviving_outputs(student: Student, stage: int) -> torch.Tensor:
 
 def num_prunable(student: Student) -> int:
     return sum(group.channels for group in prunable_groups(student.detector.architecture))
+
+
+def test_choose_leaves_multiples() -> None:
+    groups = [ChannelGroup(channels=10), ChannelGroup(channels=8)]
+    weak, strong = torch.arange(10) / 100, torch.arange(8) + 1.0
+
+    kept = choose(groups, [weak, strong], 7 / 18, min_channels=1, round_to=4)
+
+    assert [indices.tolist() for indices in kept] == [[6, 7, 8, 9], [0, 1, 2, 3, 4, 5, 6, 7]]
+
+
+def test_choose_removes_one_multiple_even_if_the_fraction_is_less() -> None:
+    kept = choose([ChannelGroup(channels=16)], [torch.ones(16)], 0.05, min_channels=1, round_to=8)
+    assert [indices.tolist() for indices in kept] == [[8, 9, 10, 11, 12, 13, 14, 15]]
+
+
+def test_choose_takes_groups_of_channels_whose_number_is_a_multiple() -> None:
+    grouped = ChannelGroup(channels=24, unit=6, min_units=1)
+
+    kept = choose([grouped], [torch.arange(4.0)], 0.5, min_channels=1, round_to=4)
+
+    assert [indices.tolist() for indices in kept] == [[2, 3]]
+
+
+def test_choose_has_nothing_to_do_if_no_smaller_multiple_is_allowed() -> None:
+    with pytest.raises(NothingToDo, match="min_channels=5"):
+        choose([ChannelGroup(channels=8)], [torch.ones(8)], 0.5, min_channels=5, round_to=8)

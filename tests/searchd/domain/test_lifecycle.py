@@ -7,6 +7,7 @@ from searchd.domain.lifecycle import (
     FAILED,
     STOPPABLE,
     DatasetStatus,
+    DeviceStatus,
     ExportStatus,
     PoolStatus,
     SearchStatus,
@@ -29,6 +30,7 @@ def test_every_kind_of_work_knows_the_failed_status_of_its_resource() -> None:
         WorkKind.TEACHER: TeacherStatus.FAILED,
         WorkKind.TEACHER_TRAINING: TeacherStatus.FAILED,
         WorkKind.EXPORT: ExportStatus.FAILED,
+        WorkKind.DEVICE: DeviceStatus.FAILED,
         WorkKind.SEARCH: SearchStatus.FAILED,
         WorkKind.DISTILLATION: SearchStatus.FAILED,
     }

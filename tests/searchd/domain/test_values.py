@@ -6,6 +6,7 @@ from searchd.domain.detector import Detector
 from searchd.domain.errors import IllegalTransitionError, InvalidValueError
 from searchd.domain.lifecycle import FailureCause, SearchStatus, TrialStatus, WorkStatus
 from searchd.domain.resolution import Resolution
+from searchd.domain.score import Cost
 from searchd.domain.subnet import Subnet
 from searchd.domain.transitions import check_transition, is_final, next_statuses
 from searchd.domain.trial import (
@@ -95,14 +96,14 @@ def test_description_of_a_change() -> None:
 
 
 def test_target_of_pruning_is_a_fraction_of_the_parents_macs_or_absolute() -> None:
-    assert PruneToMacs(fraction=0.75).target(parent_macs=200.0) == 150.0
-    assert PruneToMacs(macs=120.0).target(parent_macs=200.0) == 120.0
+    assert PruneToMacs(fraction=0.75).target(parent_cost=200.0) == 150.0
+    assert PruneToMacs(macs=120.0).target(parent_cost=200.0) == 120.0
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({}, "exactly one of fraction=None and macs=None"),
+        ({}, "exactly one of fraction=None, macs=None and latency_s=None"),
         ({"fraction": 0.5, "macs": 1e9}, "exactly one of"),
         ({"fraction": 1.0}, "fraction=1.0 must lie between 0 and 1"),
         ({"macs": 0.0}, "macs=0.0 must be positive"),
@@ -111,3 +112,19 @@ def test_target_of_pruning_is_a_fraction_of_the_parents_macs_or_absolute() -> No
 def test_impossible_target_of_pruning_is_refused(values: dict[str, float], message: str) -> None:
     with pytest.raises(InvalidValueError, match=message):
         PruneToMacs(**values)  # type: ignore[arg-type]  # min_channels, an int, is not given
+
+
+def test_a_target_of_pruning_is_of_one_cost() -> None:
+    assert PruneToMacs(latency_s=0.008, cost=Cost.LATENCY).target(0.02) == 0.008
+    assert PruneToMacs(fraction=0.5, cost=Cost.LATENCY).target(0.02) == 0.01
+    with pytest.raises(InvalidValueError, match="latency_s=0.008 is no target of cost=macs"):
+        PruneToMacs(latency_s=0.008)
+    with pytest.raises(InvalidValueError, match="give exactly one of fraction=0.5, macs=1"):
+        PruneToMacs(fraction=0.5, macs=1.0)
+
+
+def test_a_target_of_pruning_is_told_in_its_unit() -> None:
+    by_latency = PruneToMacs(latency_s=0.008, cost=Cost.LATENCY)
+    assert describe_change(by_latency) == "prune channels to 8 ms"
+    by_params = PruneToMacs(fraction=0.5, cost=Cost.PARAMS)
+    assert describe_change(by_params) == "prune channels to 50% of parameters"

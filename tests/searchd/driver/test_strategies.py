@@ -97,4 +97,17 @@ def test_pipeline_ends_after_its_own_number_of_trials() -> None:
     found = strategy(submitted)
     assert isinstance(found, Pipeline)
     assert found == Pipeline(space=SPACE, seed=5, max_trials=3, control=False, settings=submitted)
-    assert found.settings.prune == PruneToMacs(macs=1e9, min_channels=4)
+    assert found.prune == PruneToMacs(macs=1e9, min_channels=4)
+
+
+def test_channels_are_multiples_of_what_the_device_likes_unless_the_search_says_otherwise() -> None:
+    made = [
+        strategy_of(factories.search_spec(strategy=submitted), POOL, device_round_to=8)
+        for submitted in (
+            JointDetNasSpec(),
+            JointDetNasSpec(round_to=4),
+            JointDetNasSpec(round_to=1),
+        )
+    ]
+    assert [each.round_to for each in made] == [8, 4, 1]
+    assert strategy_of(factories.search_spec(), POOL).round_to == 1

@@ -98,7 +98,7 @@ def test_strategy_is_chosen_by_its_kind_and_joint_detnas_without(
     [
         ({"kind": "annealing"}, "'joint_detnas', 'random', 'pool_search', 'pipeline'"),
         ({"kind": "random", "top_k": 3}, "top_k"),
-        ({"kind": "pipeline", "macs": 1e9}, "exactly one of macs_fraction and macs"),
+        ({"kind": "pipeline", "macs": 1e9}, "exactly one of macs_fraction, macs and latency_ms"),
         (
             {"kind": "pipeline", "further_trials": 100},
             "further_trials=100 makes 101 trials, but budget.max_trials=100",

@@ -17,6 +17,7 @@ TABLES = {
     "artifacts",
     "counters",
     "datasets",
+    "devices",
     "epoch_metrics",
     "evaluations",
     "events",

@@ -7,15 +7,16 @@ from alembic import op
 
 from searchd.search.pareto import pareto_front
 
-revision = "0014"
-down_revision = "0013"
+revision = "0015"
+down_revision = "0014"
 branch_labels = None
 depends_on = None
 
-X_AXES, Y_AXES = ("macs", "params", "latency_s"), ("ap", "ap50", "ap75")
+X_AXES, Y_AXES = ("macs", "params", "latency_s", "cost"), ("ap", "ap50", "ap75")
 _RUNS = sa.text("SELECT DISTINCT run_id FROM trials WHERE status = 'succeeded'")
 _EVALUATED = sa.text(
-    "SELECT e.id, e.macs, t.params, e.latency_s, e.ap, e.ap50, e.ap75 FROM evaluations e "
+    "SELECT e.id, e.macs, e.macs AS cost, t.params, e.latency_s, e.ap, e.ap50, e.ap75 "
+    "FROM evaluations e "
     "JOIN trials t ON t.id = e.trial_id WHERE t.run_id = :run AND t.status = 'succeeded' "
     "AND t.params IS NOT NULL AND NOT (t.role = 'base' AND t.parent_id IS NOT NULL) ORDER BY e.id"
 )
