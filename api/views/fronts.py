@@ -50,7 +50,7 @@ def dominated(
     page_token: str | None,
 ) -> schemas.Page[schemas.Point]:
     """Return one page of the points of a run that are not on its front."""
-    on_front = {each.id for _, each in _front(session, [run], {}, x, y)}
+    on_front = set(fronts.on_front(session, [run.id], x, y))
     page = points.page(session, run.id, every=every, page_size=page_size, page_token=page_token)
     others = [pair for pair in page.items if pair[1].id not in on_front]
     return schemas.Page(items=_points(session, [run], others), next_page_token=page.next_page_token)
