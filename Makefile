@@ -13,7 +13,7 @@ FUZZ_EXAMPLES ?= 50
 # Tests that share fixtures stay together: see tests/conftest.py.
 PARALLEL ?= -n auto --dist loadgroup --no-loadscope-reorder
 
-.PHONY: help install demo demo-pool test test-fast chaos matrix fuzz check format coverage clean
+.PHONY: help install demo demo-pool test test-fast chaos matrix fuzz bench check format coverage clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -42,6 +42,9 @@ matrix: install  ## Export every detector family with every block kind in every 
 fuzz: install  ## Run the property tests at full strength, thousands of API requests among them
 	@SEARCHD_FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest -m "fuzz or hypothesis" \
 	  --timeout=3600 --log-cli-level=INFO $(TEST_ARGS)
+
+bench: install  ## Measure how the service behaves as searches grow; writes benchmarks/RESULTS.md
+	@$(BIN)/python -m benchmarks.scale $(BENCH_ARGS)
 
 check: install  ## Check format, lint, types, the dependency rule and spelling
 	@$(BIN)/ruff format --check .

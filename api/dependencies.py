@@ -182,7 +182,11 @@ NumDominated = Annotated[
 ]
 Every = Annotated[
     int,
-    Query(ge=1, le=MAX_EVENT, description="10 lists every tenth trial only, 1 every trial."),
+    Query(
+        ge=1,
+        le=MAX_EVENT,
+        description="Step between the trials that are listed: 10 lists every tenth one, 1 all.",
+    ),
 ]
 Root = Annotated[
     str | None,

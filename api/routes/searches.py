@@ -211,22 +211,26 @@ def get_pareto(
         )
 
 
-@router.get("/{search}/pareto/dominated")
+@router.get("/{search}/pareto/dominated", response_model=schemas.Page[schemas.Point])
 def list_dominated(
     search: SearchReference,
     database: DatabaseDep,
+    answers: AnswersDep,
     x: XAxisQuery = "macs",
     y: YAxisQuery = "ap",
     every: Every = 1,
     page_size: PageSize = 100,
     page_token: PageToken = None,
-) -> schemas.Page[schemas.Point]:
+) -> Response:
     """List the detectors of the search that its Pareto front dominates, in the order in which their
     trials ended. A page has those of at most `page_size` trials, at all resolutions."""
     with database.read() as session:
         run = searches.key(session, search)
-        return fronts.dominated(
-            session, run, x, y, every=every, page_size=page_size, page_token=page_token
+        return answers.of(
+            ("dominated", x, y, every, page_size, page_token, run),
+            lambda: fronts.dominated(
+                session, run, x, y, every=every, page_size=page_size, page_token=page_token
+            ),
         )
 
 

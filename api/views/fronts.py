@@ -50,7 +50,7 @@ def dominated(
     page_token: str | None,
 ) -> schemas.Page[schemas.Point]:
     """Return one page of the points of a run that are not on its front."""
-    on_front = {each.id for _, each in _front(session, [run], {}, x, y)}
+    on_front = set(fronts.on_front(session, [run.id], x, y))
     page = points.page(session, run.id, every=every, page_size=page_size, page_token=page_token)
     others = [pair for pair in page.items if pair[1].id not in on_front]
     return schemas.Page(items=_points(session, [run], others), next_page_token=page.next_page_token)
@@ -62,9 +62,10 @@ def _front(session: Session, runs: Runs, copies: Mapping[str, str], x: str, y: s
     kept = points.of_evaluations(session, fronts.on_front(session, ids, x, y))
     shown = [base for base in points.bases_of_others(session, ids) if base not in copies]
     candidates = _in_order(runs, [*kept, *points.of_trials(session, shown)])
+    costs = {pair[1].id: fronts.COSTS[x](*pair) for pair in candidates}
     return pareto_front(
-        candidates,
-        cost=lambda pair: float(fronts.COSTS[x](*pair) or 0.0),
+        [pair for pair in candidates if costs[pair[1].id] is not None],
+        cost=lambda pair: float(costs[pair[1].id] or 0.0),
         value=lambda pair: float(getattr(pair[1], y)),
     )
 

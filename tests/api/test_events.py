@@ -63,7 +63,7 @@ def test_one_look_serves_a_hundred_watchers(database: Database, search: Lease) -
 def test_watcher_that_comes_late_gets_what_it_has_not_seen(
     database: Database, search: Lease
 ) -> None:
-    async def watch() -> list[list[int]]:
+    async def watch() -> tuple[list[int], list[int]]:
         feeds = Feeds(database, poll_s=0.01)
         first = asyncio.ensure_future(numbers(feeds.stream(run_id(search), 3), until=5))
         await asyncio.sleep(0.1)
@@ -71,7 +71,8 @@ def test_watcher_that_comes_late_gets_what_it_has_not_seen(
         await asyncio.to_thread(tell, database, search, "one")
         return await asyncio.gather(first, late)
 
-    assert asyncio.run(watch()) == [[4, 5], [2, 3, 4, 5]]
+    first, late = asyncio.run(watch())
+    assert (first, late) == ([4, 5], [2, 3, 4, 5])
 
 
 def test_stream_ends_with_the_resource_for_everybody(database: Database, search: Lease) -> None:

@@ -73,6 +73,11 @@ class AsyncRunCalls(AsyncTransport):
         axes: dict[str, str] = {"y": y} | ({} if x is None else {"x": x})
         return await self._get(f"/searches/{search}/pareto", schemas.Pareto, axes)
 
+    def dominated(self, search: str, **filters: Any) -> AsyncItems[schemas.Point]:
+        """Iterate over the detectors that the Pareto front of a search dominates, in the order in
+        which their trials ended; over those of every nth trial with `every`."""
+        return self._list(f"/searches/{search}/pareto/dominated", schemas.Point, filters)
+
     async def report(self, search: str) -> Report:
         """Return what a search gained against its base and controls, with intervals."""
         return await self._get(f"/searches/{search}/report", Report)

@@ -69,6 +69,11 @@ class RunCalls(Transport):
         axes: dict[str, str] = {"y": y} | ({} if x is None else {"x": x})
         return self._get(f"/searches/{search}/pareto", schemas.Pareto, axes)
 
+    def dominated(self, search: str, **filters: Any) -> Items[schemas.Point]:
+        """Iterate over the detectors that the Pareto front of a search dominates, in the order in
+        which their trials ended; over those of every nth trial with `every`."""
+        return self._list(f"/searches/{search}/pareto/dominated", schemas.Point, filters)
+
     def report(self, search: str) -> Report:
         """Return what a search gained against its base and controls, with intervals."""
         return self._get(f"/searches/{search}/report", Report)

@@ -30,8 +30,8 @@ def upgrade() -> None:
         sa.Column("x", sa.String(length=64), nullable=False),
         sa.Column("y", sa.String(length=64), nullable=False),
         sa.Column("evaluation_id", sa.Integer(), nullable=False),
-        sa.Column("cost", sa.Float(), nullable=False),
-        sa.Column("value", sa.Float(), nullable=False),
+        sa.Column("cost", sa.Double(), nullable=False),
+        sa.Column("value", sa.Double(), nullable=False),
         sa.ForeignKeyConstraint(
             ["run_id"], ["searches.id"], name=op.f("fk_front_points_run_id_searches")
         ),

@@ -1,0 +1,1 @@
+"""How the service behaves as searches grow; `python -m benchmarks.scale` writes RESULTS.md."""
