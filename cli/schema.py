@@ -29,7 +29,7 @@ def schema(
     from searchd import spec
     from searchd.spec.described import describe
 
-    kinds = {
+    kinds: dict[Kind, type[spec.Spec]] = {
         Kind.SEARCH: spec.SearchSpec,
         Kind.POOL: spec.PoolSpec,
         Kind.DISTILLATION: spec.DistillationSpec,
@@ -38,4 +38,15 @@ def schema(
     }
     found = kinds[kind].model_json_schema()
     describe({kinds[kind].__name__: found, **found["$defs"]})
+    _let_several_fit(found)
     show_json({"$schema": "https://json-schema.org/draft/2020-12/schema", **found})
+
+
+def _let_several_fit(schema: object) -> None:
+    """Replace `oneOf`: without its `kind`, which has a default, a section fits several forms."""
+    if isinstance(schema, dict):
+        if "oneOf" in schema:
+            schema["anyOf"] = schema.pop("oneOf")
+        schema = list(schema.values())
+    for each in schema if isinstance(schema, list) else ():
+        _let_several_fit(each)

@@ -8,7 +8,7 @@ import typer
 
 from api.client import Client
 from api.schemas.distillations import Comparison, DistillationDetails
-from cli import outcome
+from cli import bars, outcome
 from cli.errors import fail
 from cli.lists import STATUS_HELP, FilterOption, LimitOption, Selection, SortOption, show_selected
 from cli.output import (
@@ -20,6 +20,7 @@ from cli.output import (
     show_one,
     show_rows,
 )
+from cli.resources import pool_init
 from cli.resources.forecasts import show_forecast
 from cli.resources.lifecycle import add_calls, add_deletion
 from cli.resources.run_views import XOption, YOption, show_lineage, show_pareto
@@ -46,6 +47,8 @@ from searchd.spec import DistillationSpec
 app = typer.Typer(
     no_args_is_help=True, help="Distillations, in which teachers teach a student one by one."
 )
+
+app.command("init")(pool_init.distillation)
 
 DistillationArgument = Annotated[str, typer.Argument(help="Name or id of the distillation.")]
 
@@ -129,12 +132,15 @@ def show(
 def watch(
     distillation: DistillationArgument, url: UrlOption = URL, output: FormatOption = Format.TABLE
 ) -> None:
-    """Print the events of a distillation until it has ended.
+    """Follow a distillation until it has ended: by bars on a terminal, otherwise by events.
 
     The exit code is 1 unless the distillation succeeded.
     """
     with Client(url) as client:
-        follow(client.distillation_events(distillation), output)
+        if output is Format.TABLE and bars.can_be_drawn():
+            bars.watch(client, "distillation", distillation)
+        else:
+            follow(client.distillation_events(distillation), output)
         ended = client.get_distillation(distillation)
     if ended.status is not SearchStatus.SUCCEEDED:
         raise fail(f"distillation {ended.name} is {ended.status}: {ended.status_reason}")

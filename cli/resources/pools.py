@@ -8,11 +8,11 @@ from pydantic import ValidationError
 
 from api.client import Client
 from api.schemas import PoolDetails
-from cli import outcome
+from cli import bars, outcome
 from cli.errors import describe, fail
 from cli.lists import STATUS_HELP, FilterOption, LimitOption, Selection, SortOption, show_selected
 from cli.output import Format, FormatOption, percent, show_json, show_one
-from cli.resources import pool_exports
+from cli.resources import pool_exports, pool_init
 from cli.resources.forecasts import show_forecast
 from cli.resources.lifecycle import add_calls, add_deletion
 from cli.service import (
@@ -35,6 +35,8 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Elastic teacher pools: supernets whose subnets teach the students of searches.",
 )
+
+app.command("init")(pool_init.pool)
 
 PoolArgument = Annotated[str, typer.Argument(help="Name or id of the pool.")]
 
@@ -223,12 +225,15 @@ def show(pool: PoolArgument, url: UrlOption = URL, output: FormatOption = Format
 
 @app.command()
 def watch(pool: PoolArgument, url: UrlOption = URL, output: FormatOption = Format.TABLE) -> None:
-    """Print the events of a pool until its training has ended.
+    """Follow a pool until its training has ended: by a bar on a terminal, otherwise by events.
 
     The exit code is 1 unless the pool is then ready.
     """
     with Client(url) as client:
-        follow(client.pool_events(pool), output)
+        if output is Format.TABLE and bars.can_be_drawn():
+            bars.watch(client, "pool", pool)
+        else:
+            follow(client.pool_events(pool), output)
         ended = client.get_pool(pool)
     if ended.status is not PoolStatus.READY:
         raise fail(f"pool {ended.name} is {ended.status}: {ended.status_reason}")

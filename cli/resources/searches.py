@@ -8,7 +8,7 @@ import typer
 
 from api import schemas
 from api.client import Client
-from cli import outcome
+from cli import bars, outcome
 from cli.errors import fail
 from cli.lists import STATUS_HELP, FilterOption, LimitOption, Selection, SortOption, show_selected
 from cli.output import Format, FormatOption, giga, mega, percent, show_list, show_one
@@ -125,12 +125,18 @@ def show(search: SearchArgument, url: UrlOption = URL, output: FormatOption = Fo
 def watch(
     search: SearchArgument, url: UrlOption = URL, output: FormatOption = Format.TABLE
 ) -> None:
-    """Print the events of a search until it has ended, and then its report.
+    """Follow a search until it has ended, and then print its report.
+
+    On a terminal bars show the pool, the base and running trials with the time left; otherwise
+    events are printed.
 
     With --format json only the events are printed. The exit code is 1 unless the search succeeded.
     """
     with Client(url) as client:
-        follow(client.search_events(search), output)
+        if output is Format.TABLE and bars.can_be_drawn():
+            bars.watch(client, "search", search)
+        else:
+            follow(client.search_events(search), output)
         ended = client.get_search(search)
         has_report = ended.status is SearchStatus.SUCCEEDED and ended.best_trial_id is not None
         if has_report and output is Format.TABLE:

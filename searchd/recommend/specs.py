@@ -32,8 +32,7 @@ WALL_SHARE = 1.25
 FROZEN_SHARE = 0.05
 """Share of the trials that change only the teacher (Joint-DetNAS: 5 of 100)."""
 RATES_PER_IMAGE = {"new": 0.04 / 8, "loaded": 0.01 / 8}
-"""Learning rate per image of a batch: of random weights, and of weights that are trained further
-(0.02 for 16 images in mmdet's configs)."""
+"""Learning rate per image, of random weights and of loaded ones (mmdet: 0.02 for 16 images)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +40,7 @@ class Start:
     """Where the base comes from. The default is random weights."""
 
     section: Mapping[str, Any] = field(default_factory=dict)
-    """The field of the search's `base` that names a whole detector, `mmdet` or `export`; empty for
-    a new base."""
+    """Field of `base` that names a whole detector, `mmdet` or `export`; empty for a new base."""
     loaded: Detector | None = None
     """Detector in the checkpoint, if a whole detector is loaded."""
     is_trained: bool = True
@@ -60,6 +58,8 @@ class Recommendation:
     pool_yaml: str
     search_yaml: str
     plan: Plan
+    documents: Mapping[str, Document]
+    """The documents of pool and search, with the reasons."""
 
 
 def recommend(
@@ -102,6 +102,7 @@ def recommend(
         pool_yaml=to_yaml(pool, f"Teachers for the search {name}. {writer.basis}"),
         search_yaml=to_yaml(search, f"The search {name}. {writer.basis}"),
         plan=plan,
+        documents={"pool": pool, "search": search},
     )
 
 

@@ -4,8 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
-from cli import doctor
+from api.client import Client
+from cli import doctor, doctor_service
+from searchd.settings import Settings
+from tests.api.service import Service
 from tests.cli.conftest import Run
 
 
@@ -33,3 +37,42 @@ def test_a_module_that_does_not_import_is_mended_by_installing() -> None:
     assert not check.ok
     assert check.found == "ModuleNotFoundError: No module named 'there'"
     assert check.fix == "make install"
+
+
+def test_places_of_a_service_are_checked(tmp_path: Path) -> None:
+    here = Settings(data_folder=tmp_path, api_port=0)
+    (tmp_path / "artifacts").mkdir()
+
+    assert doctor_service.database(here).found == f"{tmp_path / 'searchd.sqlite'} will be made"
+    assert doctor_service.artifact_store(here).ok
+    assert list((tmp_path / "artifacts").iterdir()) == []
+    assert doctor_service.port(here).ok
+    assert "not compared: no service at http://127.0.0.1:9" in doctor_service.clock(AWAY).found
+
+
+def test_places_that_cannot_be_used_are_named_with_what_mends_them(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    away = Settings(
+        database_url=SecretStr("postgresql+psycopg://me:secret@127.0.0.1:9/searchd"),
+        artifacts=str(tmp_path / "file" / "below"),
+    )
+
+    database, store = doctor_service.database(away), doctor_service.artifact_store(away)
+
+    assert (database.ok, store.ok) == (False, False)
+    assert "secret" not in database.found
+    assert database.fix == "start the server, or correct SEARCHD_DATABASE_URL"
+    assert store.fix == "correct SEARCHD_ARTIFACTS, or the rights and the space there"
+
+
+def test_a_running_service_has_the_port_and_the_time(service: Service) -> None:
+    port = int(service.url.rpartition(":")[2])
+    with Client(service.url) as client:
+        assert client.is_ready()  # the first answer takes longest
+
+    assert doctor_service.port(Settings(api_port=port)).found == "a searchd answers there"
+    assert doctor_service.clock(service.url).ok
+    assert f"s from the service's at {service.url}" in doctor_service.clock(service.url).found
+
+
+AWAY = "http://127.0.0.1:9"

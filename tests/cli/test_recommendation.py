@@ -7,7 +7,7 @@ import pytest
 from cli.recommendation import read_duration
 from cli.service import read_spec
 from searchd.domain.errors import InvalidValueError
-from searchd.spec import PoolSpec, SearchSpec
+from searchd.spec import DistillationSpec, PoolSpec, SearchSpec
 from searchd.store import Database
 from searchd.store.resources import datasets
 from tests.cli.conftest import Run
@@ -66,6 +66,25 @@ def test_init_writes_specs_that_can_be_submitted(
     search = read_spec(tmp_path / "pets.yaml", SearchSpec)
     assert (search.dataset, search.pool) == ("shapes", pool.name)
     assert f"searchd search submit {tmp_path / 'pets.yaml'}" in result.stdout
+
+
+def test_init_of_pool_and_distillation_write_specs_with_reasons(
+    searchd: Run, database: Database, tmp_path: Path
+) -> None:
+    add_checked(database)
+    options = ("--dataset", "shapes", "--budget", "30m", "--out")
+    pool, distillation = tmp_path / "pool.yaml", tmp_path / "distillation.yaml"
+
+    made = searchd("pool", "init", "pets", *options, pool)
+    also = searchd("distillation", "init", "steps", "--pool", "pets", *options, distillation)
+
+    assert (made.exit_code, also.exit_code) == (0, 0), made.stderr + also.stderr
+    assert read_spec(pool, PoolSpec).name == "pets"
+    found = read_spec(distillation, DistillationSpec)
+    assert (found.name, found.pool, found.max_teachers) == ("steps", "pets", 2)
+    assert "# Algorithm 1 of MTPD, by measured adaptation costs." in distillation.read_text()
+    refused = searchd("pool", "init", "pets", *options, pool)
+    assert (refused.exit_code, f"{pool} exists" in refused.stderr) == (1, True)
 
 
 def test_init_does_not_overwrite_a_spec_unasked(

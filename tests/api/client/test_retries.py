@@ -29,7 +29,7 @@ class Scripted(BaseHTTPRequestHandler):
         if status is None:
             self.connection.close()
             return
-        body = {"items": [], "next_page_token": None, "warnings": []}
+        body: dict[str, object] = {"items": [], "next_page_token": None, "warnings": []}
         problem = {"type": "t", "title": "later", "status": status, "detail": "come back later"}
         content = json.dumps(body if status == 200 else problem).encode()
         self.send_response(status)
