@@ -27,7 +27,7 @@ export default function Search({ name, options }) {
     ${search.teachers_warning && html`<${Notice} kind="warn"><p>${search.teachers_warning}</p></${Notice}>`}
     <${Tabs} page="searches" name=${name} chosen=${tab} tabs=${TABS} />
     ${trials === null ? html`<${Waiting} error=${trialsError} what="trials" />` : html`
-      ${tab === "results" && html`<${Report} search=${search} /><${Results} search=${search} trials=${trials} byName=${byName} />`}
+      ${tab === "results" && html`<${Report} search=${search} numTrials=${trials.length} /><${Results} search=${search} trials=${trials} byName=${byName} />`}
       ${tab === "course" && html`<${Course} search=${search} trials=${trials} byName=${byName} />`}
       ${tab === "lineage" && html`<${Lineage} search=${search} trials=${trials} byName=${byName} />`}
       ${tab === "events" && html`<${Card} title="Latest events"><${EventList} events=${events} owner=${search} /></${Card}>`}

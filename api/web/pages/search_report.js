@@ -1,16 +1,25 @@
 // What a search gained against its base and controls, in the words of the service.
 import { html } from "htm/preact";
+import { useState } from "preact/hooks";
 import { get } from "../api.js";
 import { useRead } from "../live.js";
 import { Card, Link, Table } from "../components/parts.js";
+import { isFinal } from "../model/lifecycle.js";
 import { giga, milliseconds, percent, points, significant, words } from "../model/numbers.js";
 
-export function Report({ search }) {
-  const isThere = search.best_score !== null;
+const MANY = 2000; // trials; the service works for seconds on the report of more
+
+/** The report; while a search of many trials still runs, only when it is asked for. */
+export function Report({ search, numTrials }) {
+  const [isAsked, setAsked] = useState(numTrials <= MANY || isFinal(search.status));
+  const isThere = search.best_score !== null && isAsked;
   const { value: report } = useRead(
     () => (isThere ? get(`/searches/${search.id}/report`) : Promise.resolve(null)),
     [search.id, search.status, search.best_trial_id],
   );
+  if (!isAsked && search.best_score !== null) {
+    return html`<div class="row"><button type="button" onClick=${() => setAsked(true)}>Report what it gained so far</button></div>`;
+  }
   if (!report) return null;
   return html`<${Card} title="What it gained">
     <p class="verdict">${report.verdict}</p>

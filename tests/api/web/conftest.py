@@ -1,4 +1,4 @@
-"""A browser for the tests of this folder, and an empty tab for each of them."""
+"""A browser for the tests of a file, and an empty tab for each of them."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from tests.browser import chromium, opened
 from tests.searchd.store import factories
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with chromium() as browser:
         yield browser
