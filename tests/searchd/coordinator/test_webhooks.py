@@ -207,8 +207,10 @@ def test_what_a_killed_process_was_sending_is_sent_again(
     clock: FakeClock,
 ) -> None:
     message_id = say(sqlite, webhook)
+    receiver.released.clear()
     with closing(make_sender(sqlite, clock)) as killed:
         run(killed, lambda: receiver.ids == [message_id])
+    receiver.released.set()
     sender.step()
     assert receiver.ids == [message_id]
 
