@@ -101,6 +101,40 @@ def test_exports_are_deleted(
     assert (missing.exit_code, "give the id of a trial, or --delete" in missing.stderr) == (2, True)
 
 
+def test_an_export_in_8_bits_is_requested_with_its_options(
+    searchd: Run, service: Service, database: Database, trial: str, tmp_path: Path
+) -> None:
+    fields = {"format": "openvino", "precision": "int8", "input": "96x64", "max_ap_loss": 0.5}
+    spec = ExportSpec.model_validate({**fields, "calibration_images": 8, "calibration_seed": 3})
+    with Client(service.url) as client:
+        finish(database, client.create_export(trial, spec).id, tmp_path)
+    command = ["detector", "export", trial, "--format", "openvino", "--precision", "int8"]
+    options = ["--max-ap-loss", "0.5", "--calibration-images", "8", "--calibration-seed", "3"]
+
+    result = searchd(*command, "--input", "96x64", *options, "--out", tmp_path)
+
+    assert result.exit_code == 0, result.stderr
+    assert f"{trial}-openvino-int8-96x64-ap0.5-n8-s3" in result.stdout
+    assert "compared with the detector on 32 images; AP 0.500 (0.500 in torch)" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["--format", "mmdet", "--precision", "int8"], "precision=int8 is not available for"),
+        (["--max-ap-loss", "0.5"], "max_ap_loss=0.5 has no effect with precision=fp32"),
+        (["--format", "tensorrt"], "format=tensorrt has no dynamic input; give a size"),
+    ],
+)
+def test_what_does_not_fit_together_is_named(
+    searchd: Run, trial: str, options: list[str], text: str
+) -> None:
+    result = searchd("detector", "export", trial, *options)
+
+    assert result.exit_code != 0
+    assert text in " ".join(result.stderr.split())
+
+
 def test_a_failed_export_is_told_with_its_reason(
     searchd: Run,
     service: Service,
