@@ -164,7 +164,7 @@ def _listing(
 ListingDep = Annotated[paging.Listing, Depends(_listing)]
 """The parameters of a list of resources, but for the status, of which each resource has its own."""
 XAxisQuery = Annotated[
-    XAxis,
+    XAxis | None,
     Query(
         description="Cost of the Pareto front: macs (multiply-accumulates), params (parameters), "
         "latency_s (seconds, as measured beside the trials), or cost, which is what the search "

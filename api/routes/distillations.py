@@ -180,7 +180,7 @@ def get_distillation_pareto(
     distillation: DistillationReference,
     database: DatabaseDep,
     answers: AnswersDep,
-    x: XAxisQuery | None = None,
+    x: XAxisQuery = None,
     y: YAxisQuery = "ap",
     dominated: NumDominated = NUM_DOMINATED,
 ) -> Response:

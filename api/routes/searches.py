@@ -193,7 +193,7 @@ def get_pareto(
     search: SearchReference,
     database: DatabaseDep,
     answers: AnswersDep,
-    x: XAxisQuery | None = None,
+    x: XAxisQuery = None,
     y: YAxisQuery = "ap",
     descendants: Descendants = True,
     dominated: NumDominated = NUM_DOMINATED,
@@ -216,7 +216,7 @@ def list_dominated(
     search: SearchReference,
     database: DatabaseDep,
     answers: AnswersDep,
-    x: XAxisQuery = "macs",
+    x: XAxisQuery = None,
     y: YAxisQuery = "ap",
     every: Every = 1,
     page_size: PageSize = 100,
@@ -226,10 +226,11 @@ def list_dominated(
     trials ended. A page has those of at most `page_size` trials, at all resolutions."""
     with database.read() as session:
         run = searches.key(session, search)
+        axis = x or default_axis(session, run.id)
         return answers.of(
-            ("dominated", x, y, every, page_size, page_token, run),
+            ("dominated", axis, y, every, page_size, page_token, run),
             lambda: fronts.dominated(
-                session, run, x, y, every=every, page_size=page_size, page_token=page_token
+                session, run, axis, y, every=every, page_size=page_size, page_token=page_token
             ),
         )
 

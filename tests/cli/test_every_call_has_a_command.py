@@ -12,6 +12,7 @@ from searchd.store import Database
 LIFECYCLE = ("pause", "resume", "cancel", "kill")
 COMMANDS = {
     "GET /healthz": "doctor",
+    "GET /metrics": "doctor",
     "GET /readyz": "doctor",
     "POST /datasets": "dataset add",
     "GET /datasets": "dataset list",
@@ -44,6 +45,9 @@ COMMANDS = {
     "GET /searches/{search}/trials": "search trials",
     "GET /searches/{search}/lineage": "search lineage",
     "GET /searches/{search}/pareto": "search pareto",
+    "GET /searches/{search}/pareto/dominated": "search trials",
+    "GET /searches/{search}/columns": "search trials",
+    "GET /searches/{search}/trials/{trial}/log": "search log",
     "GET /searches/{search}/report": "search report",
     "GET /searches/{search}/events": "search watch",
     "DELETE /searches/{reference}": "search delete",
@@ -53,19 +57,31 @@ COMMANDS = {
     "GET /distillations/{distillation}": "distillation show",
     "POST /distillations/{distillation}/extend": "distillation extend",
     "GET /distillations/{distillation}/trials": "distillation trials",
+    "GET /distillations/{distillation}/trials/{trial}/log": "distillation log",
     "GET /distillations/{distillation}/lineage": "distillation lineage",
     "GET /distillations/{distillation}/pareto": "distillation pareto",
     "GET /distillations/{distillation}/events": "distillation watch",
     "DELETE /distillations/{reference}": "distillation delete",
-    "GET /trials/{trial}": "search trial",
-    "GET /detectors/{trial}": "detector show",
-    "GET /detectors/{trial}/artifacts/{artifact}": "detector download",
-    "POST /detectors/{trial}/pin": "search pin",
-    "POST /detectors/{trial}/unpin": "search unpin",
-    "POST /detectors/{trial}/exports": "detector export",
-    "GET /detectors/{trial}/exports": "detector exports",
-    "GET /detectors/{trial}/exports/{export}": "detector show-export",
-    "GET /detectors/{trial}/exports/{export}/files/{file}": "detector export",
+    "GET /trials/{trial_id}": "search trial",
+    "GET /detectors/{trial_id}": "detector show",
+    "GET /detectors/{trial_id}/artifacts/{name}": "detector download",
+    "POST /detectors/{trial_id}/pin": "search pin",
+    "POST /detectors/{trial_id}/unpin": "search unpin",
+    "POST /detectors/{trial_id}/exports": "detector export",
+    "GET /detectors/{trial_id}/exports": "detector exports",
+    "GET /detectors/{trial_id}/exports/{export}": "detector show-export",
+    "GET /detectors/{trial_id}/exports/{export}/files/{name}": "detector export",
+    "GET /exports/{export}": "detector exports",
+    "DELETE /exports/{export}": "detector exports",
+    "POST /devices": "device add",
+    "GET /devices": "device list",
+    "GET /devices/{device}": "device show",
+    "DELETE /devices/{device}": "device delete",
+    "POST /webhooks": "webhook add",
+    "GET /webhooks": "webhook list",
+    "GET /webhooks/{webhook}/deliveries": "webhook deliveries",
+    "POST /webhooks/{webhook}/test": "webhook test",
+    "DELETE /webhooks/{webhook}": "webhook delete",
     **{
         f"POST /{folder}/{{reference}}/{request}": f"{noun} {request}"
         for folder, noun in (
@@ -80,7 +96,7 @@ COMMANDS = {
 """The command of each call."""
 LISTS = {
     *("dataset list", "pool list", "teacher list", "search list", "distillation list"),
-    *("search trials", "distillation trials", "detector exports", "token list"),
+    *("search trials", "distillation trials", "detector exports", "device list", "token list"),
 }
 
 

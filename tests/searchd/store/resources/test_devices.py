@@ -2,7 +2,7 @@
 
 from searchd.domain.errors import ConflictError, InvalidValueError, NotFoundError
 from searchd.domain.lifecycle import DeviceStatus
-from searchd.spec import HeadSpec, ScoreSpec
+from searchd.spec import HeadSpec, MethodsSpec, ScoreSpec
 from searchd.store import Database
 from searchd.store.resources import devices, distillations, searches
 from searchd.store.work import queue
@@ -71,11 +71,11 @@ def test_a_search_by_latency_needs_a_device_with_a_table(database: Database) -> 
 def test_a_table_predicts_the_families_that_it_was_measured_with(database: Database) -> None:
     add_search(database)
     add_device(database)
-    spec = search_spec(
-        "fast", score=ON_LAPTOP, head=HeadSpec.model_validate({"family": "cascade_rcnn"})
-    )
+    methods = MethodsSpec.model_validate({"methods": [{"name": "feature_matching"}]})
+    head = HeadSpec.model_validate({"family": "fcos"})
+    spec = search_spec("fast", score=ON_LAPTOP, head=head, distillation=methods)
     with refused(
-        database, InvalidValueError, "measured with detectors of faster_rcnn, not of cascade_rcnn"
+        database, InvalidValueError, "measured with detectors of faster_rcnn, not of fcos"
     ) as session:
         searches.create(session, spec)
 
