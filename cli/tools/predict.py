@@ -141,7 +141,7 @@ def draw(model: Path, files: dict[Path, Path], least_score: float) -> list[dict[
         # Imported here because they take long and are an extra, which other commands do not need.
         import cv2
 
-        from detection.deployment.predict_program import Detector
+        from detection.deployment.onnx_predict import Detector
     except ModuleNotFoundError as error:
         raise fail(
             f"{error.name} is not installed; install it with: pip install 'searchd[export]'"

@@ -1,6 +1,7 @@
 """What every export format makes: files, and something that runs them.
 
-A format is a module with `write(model, folder, request) -> Exported`. They are listed in
+A format is a module with `write(model, folder, request) -> Exported`, and
+`load(model, num_threads=...) -> Runner`, which runs the file again. They are listed in
 `searchd.domain.export_formats`.
 """
 

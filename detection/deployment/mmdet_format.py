@@ -9,6 +9,7 @@ from shutil import copyfile
 from typing import Any
 
 import mmdet
+import torch
 from mmdet.models import BaseDetector
 from mmdet.registry import MODELS
 from mmengine.config import Config, ConfigDict
@@ -21,6 +22,7 @@ from detection.deployment.torch_runner import TorchRunner
 from detection.export import mmdet_config, with_import, write_checkpoint
 from detection.exported_base import CHECKPOINT, DESCRIPTION
 from detection.mmdet.plain_backbone import plain_backbone
+from searchd.domain.errors import InvalidValueError
 from searchd.spec import DETECTOR
 
 CONFIG_FILE = "config.py"
@@ -90,6 +92,19 @@ def write(model: BaseDetector, folder: Path, request: Request) -> Exported:
         parts=tuple(parts),
         usage=_usage(plain),
     )
+
+
+def load(model: Path, *, num_threads: int) -> MmdetRunner:
+    """Return what runs files that `write` wrote, with a number of threads for the whole process.
+
+    Raises:
+        InvalidValueError: The config beside the checkpoint is missing, or does not fit it.
+    """
+    torch.set_num_threads(num_threads)
+    try:
+        return MmdetRunner(model.with_name(CONFIG_FILE), model)
+    except (FileNotFoundError, RuntimeError) as error:
+        raise InvalidValueError(f"{model} cannot be loaded: {error}") from error
 
 
 def _usage(plain: dict[str, Any] | None) -> str:

@@ -19,6 +19,7 @@ from mmdet.models import BaseDetector
 from numpy.typing import NDArray
 from torch.export import Dim
 
+from detection.deployment import onnx_predict
 from detection.deployment.exported import Exported, Found, Pixels, Request, facts
 from detection.deployment.graph import DetectorGraph, check_operators
 from detection.deployment.onnx_operators import OPSET, TRANSLATIONS
@@ -92,10 +93,15 @@ def write(model: BaseDetector, folder: Path, request: Request) -> Exported:
     return Exported(
         model=path,
         runner=made.runner,
-        programs=(copied_program(folder),),
+        programs=(copied_program(onnx_predict, folder),),
         usage=_usage(request),
         kept=tuple(kept),
     )
+
+
+def load(model: Path, *, num_threads: int) -> OnnxRunner:
+    """Return what runs a file that `write` wrote."""
+    return OnnxRunner(model.read_bytes(), num_threads=num_threads)
 
 
 def graph_and_parts(model: BaseDetector, request: Request) -> tuple[onnx.ModelProto, Parts]:

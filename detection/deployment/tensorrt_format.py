@@ -101,6 +101,12 @@ def write(model: BaseDetector, folder: Path, request: Request) -> Exported:
     return Exported(model=path, runner=TensorrtRunner(_engine(checked, request)), usage=_USAGE)
 
 
+def load(model: Path, *, num_threads: int) -> TensorrtRunner:
+    """Return what runs a file that `write` wrote. The number of threads has no effect on a GPU."""
+    del num_threads
+    return TensorrtRunner(model.read_bytes())
+
+
 def _engine(graph: onnx.ModelProto, request: Request) -> bytes:
     """Build an engine whose precisions are those of the graph."""
     assert request.size is not None  # the registry demands it

@@ -1,9 +1,8 @@
 """Draw what the detector beside this file finds: python predict.py IMAGE OUTPUT [SCORE].
 
 IMAGE is read, detections with at least SCORE (0 to 1, default 0.3) are drawn into OUTPUT and
-printed: class, score, x1, y1, x2, y2 in pixels. Needs numpy, opencv-python-headless and the runtime
-of the file, and nothing else: onnxruntime for model.onnx, openvino for model.xml, torch for
-model.pt.
+printed: class, score, x1, y1, x2, y2 in pixels. Needs onnxruntime, numpy and
+opencv-python-headless, and nothing else.
 """
 
 import json
@@ -12,20 +11,21 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-
-OUTPUTS = ("boxes", "scores", "labels")
+import onnxruntime
 
 
 class Detector:
-    """The detector in a file."""
+    """The detector in an ONNX file."""
 
     def __init__(self, model: Path) -> None:
-        self.facts, self.run = OPENERS[model.suffix](model)
+        self.session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+        stored = self.session.get_modelmeta().custom_metadata_map
+        self.facts = {name: json.loads(text) for name, text in stored.items()}
 
     def detect(self, image: np.ndarray, least_score: float) -> list[tuple[int, float, list[float]]]:
         """Return label, score and box (x1, y1, x2, y2) of an image, H x W x 3, BGR; best first."""
         pixels, scale = prepare(image, self.facts)
-        boxes, scores, labels = (each[0] for each in self.run(pixels))
+        boxes, scores, labels = (each[0] for each in self.session.run(None, {"images": pixels}))
         found = zip(labels.tolist(), scores.tolist(), (boxes / scale).tolist(), strict=True)
         return [(label, score, box) for label, score, box in found if score >= least_score]
 
@@ -36,37 +36,6 @@ class Detector:
             name = f"{self.facts['class_names'][label]} {score:.2f}"
             cv2.rectangle(image, (left, top), (right, bottom), (0, 200, 0), 2)
             cv2.putText(image, name, (left, max(12, top - 4)), 0, 0.5, (0, 200, 0), 1)
-
-
-def open_onnx(file: Path) -> tuple:
-    import onnxruntime  # only the runtime of the file is needed
-
-    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-    stored = session.get_modelmeta().custom_metadata_map
-    facts = {name: json.loads(text) for name, text in stored.items()}
-    return facts, lambda pixels: session.run(OUTPUTS, {"images": pixels})
-
-
-def open_openvino(file: Path) -> tuple:
-    import openvino
-
-    model = openvino.Core().read_model(file)
-    stored = model.get_rt_info("searchd").astype(dict)
-    facts = {name: json.loads(text.value) for name, text in stored.items()}
-    compiled = openvino.compile_model(model, "CPU", facts["config"])
-    return facts, lambda pixels: [compiled({"images": pixels})[name] for name in OUTPUTS]
-
-
-def open_torchscript(file: Path) -> tuple:
-    import torch
-
-    stored = {"facts.json": ""}
-    module = torch.jit.load(file, _extra_files=stored).eval()
-    facts = {name: json.loads(text) for name, text in json.loads(stored["facts.json"]).items()}
-    return facts, lambda pixels: [each.numpy() for each in module(torch.from_numpy(pixels))]
-
-
-OPENERS = {".onnx": open_onnx, ".xml": open_openvino, ".pt": open_torchscript}
 
 
 def prepare(image: np.ndarray, facts: dict) -> tuple[np.ndarray, np.ndarray]:
@@ -88,11 +57,7 @@ def prepare(image: np.ndarray, facts: dict) -> tuple[np.ndarray, np.ndarray]:
 
 
 def main(source: str, target: str, least_score: float = 0.3) -> None:
-    here = Path(__file__)
-    files = [file for suffix in OPENERS if (file := here.with_name(f"model{suffix}")).exists()]
-    if not files:
-        sys.exit(f"{here.parent} has no model.onnx, model.xml or model.pt")
-    detector = Detector(files[0])
+    detector = Detector(Path(__file__).with_name("model.onnx"))
     image = cv2.imread(source)
     if image is None:
         sys.exit(f"{source} cannot be read as an image")
