@@ -95,16 +95,16 @@ def write(model: BaseDetector, folder: Path, request: Request) -> Exported:
 
 
 def load(model: Path, *, num_threads: int) -> MmdetRunner:
-    """Return what runs a checkpoint that `write` wrote, with its config beside it.
+    """Return what runs files that `write` wrote, with a number of threads for the whole process.
 
     Raises:
-        InvalidValueError: The config is missing.
+        InvalidValueError: The config beside the checkpoint is missing, or does not fit it.
     """
-    config = model.with_name(CONFIG_FILE)
-    if not config.is_file():
-        raise InvalidValueError(f"{model} needs the {CONFIG_FILE} that was exported with it")
     torch.set_num_threads(num_threads)
-    return MmdetRunner(config, model)
+    try:
+        return MmdetRunner(model.with_name(CONFIG_FILE), model)
+    except (FileNotFoundError, RuntimeError) as error:
+        raise InvalidValueError(f"{model} cannot be loaded: {error}") from error
 
 
 def _usage(plain: dict[str, Any] | None) -> str:

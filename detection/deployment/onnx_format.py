@@ -20,6 +20,7 @@ from mmdet.models import BaseDetector
 from numpy.typing import NDArray
 from torch.export import Dim
 
+from detection.deployment import onnx_predict
 from detection.deployment.exported import Exported, Found, Pixels, Request, facts
 from detection.deployment.graph import DetectorGraph, check_operators
 from detection.deployment.onnx_operators import OPSET, TRANSLATIONS
@@ -105,7 +106,7 @@ def write(model: BaseDetector, folder: Path, request: Request) -> Exported:
     return Exported(
         model=path,
         runner=made.runner,
-        programs=(copied_program(folder, onnx_only=True),),
+        programs=(copied_program(onnx_predict, folder),),
         usage=_usage(request),
         kept=tuple(kept),
     )

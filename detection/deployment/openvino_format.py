@@ -7,7 +7,7 @@ post-training quantisation.
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from mmdet.models import BaseDetector
 from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, OverflowFix
 from numpy.typing import NDArray
 
+from detection.deployment import openvino_predict
 from detection.deployment.exported import Exported, Found, Pixels, Request, facts
 from detection.deployment.onnx_format import OUTPUTS, graph_and_parts
 from detection.deployment.onnx_parts import INPUT, Parts
@@ -35,16 +36,18 @@ MODEL_FILE = "model.xml"
 SECTION = "searchd"
 """Section of the IR's runtime information in which `exported.facts` are stored."""
 _HINTS = {Precision.FP32: "f32", Precision.FP16: "f16", Precision.INT8: "f32"}
-"""What floating-point operators compute in, where the processor can. OpenVINO would choose bfloat16
-on some."""
+"""What floating-point operators compute in. Without a hint OpenVINO chooses bfloat16 on some
+processors. It may do so for f16, where a processor has that and not float16."""
 
 
 class OpenvinoRunner:
     """Runs a graph in OpenVINO on the CPU."""
 
-    def __init__(self, model: openvino.Model, *, num_threads: int, precision: Precision) -> None:
-        config = {"INFERENCE_NUM_THREADS": num_threads} | _config(precision)
-        self._compiled = openvino.compile_model(model, "CPU", config)
+    def __init__(
+        self, model: openvino.Model, *, num_threads: int, config: Mapping[str, str]
+    ) -> None:
+        threads = {"INFERENCE_NUM_THREADS": num_threads}
+        self._compiled = openvino.compile_model(model, "CPU", threads | dict(config))
 
     @property
     def software(self) -> str:
@@ -85,7 +88,7 @@ def write(model: BaseDetector, folder: Path, request: Request) -> Exported:
     return Exported(
         model=path,
         runner=made.runner,
-        programs=(copied_program(folder),),
+        programs=(copied_program(openvino_predict, folder),),
         parts=(path.with_suffix(".bin"),),
         usage=USAGE.format(packages="openvino numpy opencv-python-headless"),
         kept=tuple(kept),
@@ -93,20 +96,17 @@ def write(model: BaseDetector, folder: Path, request: Request) -> Exported:
 
 
 def load(model: Path, *, num_threads: int) -> OpenvinoRunner:
-    """Return what runs a file that `write` wrote.
+    """Return what runs files that `write` wrote.
 
     Raises:
-        InvalidValueError: OpenVINO cannot read the file.
+        InvalidValueError: OpenVINO cannot read the file, or it is of another program.
     """
     try:
-        stored = openvino.Core().read_model(model)
-        hint = json.loads(stored.get_rt_info([SECTION, "config"]).value)["INFERENCE_PRECISION_HINT"]
+        read = openvino.Core().read_model(model)
+        stored = json.loads(read.get_rt_info([SECTION, "config"]).value)
     except RuntimeError as error:
-        raise InvalidValueError(
-            f"{model} is no file that OpenVINO reads, with its model.bin beside it: {error}"
-        ) from error
-    precision = Precision.FP16 if hint == _HINTS[Precision.FP16] else Precision.FP32
-    return OpenvinoRunner(stored, num_threads=num_threads, precision=precision)
+        raise InvalidValueError(f"{model} is no exported OpenVINO file: {error}") from error
+    return OpenvinoRunner(read, num_threads=num_threads, config=stored)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -135,7 +135,8 @@ def _runnable(model: openvino.Model, folder: Path, request: Request) -> _Runnabl
     path = folder / "checked.xml"
     _save(model, path, request)
     stored = openvino.Core().read_model(path)
-    runner = OpenvinoRunner(stored, num_threads=request.num_threads, precision=request.precision)
+    config = _config(request.precision)
+    runner = OpenvinoRunner(stored, num_threads=request.num_threads, config=config)
     return _Runnable(model=model, runner=runner)
 
 

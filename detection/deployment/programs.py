@@ -2,8 +2,7 @@
 
 from pathlib import Path
 from shutil import copyfile
-
-from detection.deployment import onnx_predict, predict_program
+from types import ModuleType
 
 USAGE = """\
 ```
@@ -13,9 +12,9 @@ python predict.py IMAGE OUTPUT
 """How a file with a `predict.py` is used."""
 
 
-def copied_program(folder: Path, *, onnx_only: bool = False) -> Path:
-    """Write the program that runs an exported detector into a folder; for ONNX files there is a
-    shorter one."""
+def copied_program(module: ModuleType, folder: Path) -> Path:
+    """Write the program in a module, which runs an exported detector, into a folder."""
+    assert module.__file__ is not None  # it is a file
     program = folder / "predict.py"
-    copyfile(onnx_predict.__file__ if onnx_only else predict_program.__file__, program)
+    copyfile(module.__file__, program)
     return program

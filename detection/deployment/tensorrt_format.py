@@ -77,12 +77,6 @@ class TensorrtRunner:
         return made
 
 
-def load(model: Path, *, num_threads: int) -> TensorrtRunner:
-    """Return what runs an engine that `write` wrote."""
-    _ = num_threads  # it runs on the GPU
-    return TensorrtRunner(model.read_bytes())
-
-
 def write(model: BaseDetector, folder: Path, request: Request) -> Exported:
     """Write `model.engine`.
 
@@ -105,6 +99,12 @@ def write(model: BaseDetector, folder: Path, request: Request) -> Exported:
     path = folder / MODEL_FILE
     path.write_bytes(_engine(without_raw_outputs(checked), request))
     return Exported(model=path, runner=TensorrtRunner(_engine(checked, request)), usage=_USAGE)
+
+
+def load(model: Path, *, num_threads: int) -> TensorrtRunner:
+    """Return what runs a file that `write` wrote. The number of threads has no effect on a GPU."""
+    del num_threads
+    return TensorrtRunner(model.read_bytes())
 
 
 def _engine(graph: onnx.ModelProto, request: Request) -> bytes:

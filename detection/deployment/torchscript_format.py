@@ -15,6 +15,7 @@ from mmdet.models import BaseDetector
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from detection.deployment import torchscript_predict
 from detection.deployment.exported import Exported, Found, Pixels, Request, facts
 from detection.deployment.graph import DetectorGraph, check_operators
 from detection.deployment.programs import USAGE, copied_program
@@ -53,19 +54,6 @@ class TorchscriptRunner:
         return [each.numpy() for each in self._module.raw(torch.from_numpy(images))]
 
 
-def load(model: Path, *, num_threads: int) -> TorchscriptRunner:
-    """Return what runs a file that `write` wrote.
-
-    Raises:
-        InvalidValueError: torch cannot read the file.
-    """
-    torch.set_num_threads(num_threads)
-    try:
-        return TorchscriptRunner(model)
-    except RuntimeError as error:
-        raise InvalidValueError(f"{model} is no TorchScript file: {error}") from error
-
-
 class _Traceable(nn.Module):
     """A detector whose methods return tuples, which can be traced."""
 
@@ -79,6 +67,19 @@ class _Traceable(nn.Module):
 
     def raw(self, images: Tensor) -> tuple[Tensor, ...]:
         return tuple(self.graph(images).raw)
+
+
+def load(model: Path, *, num_threads: int) -> TorchscriptRunner:
+    """Return what runs a file that `write` wrote, with a number of threads for the whole process.
+
+    Raises:
+        InvalidValueError: torch cannot read the file.
+    """
+    torch.set_num_threads(num_threads)
+    try:
+        return TorchscriptRunner(model)
+    except RuntimeError as error:
+        raise InvalidValueError(f"{model} is no TorchScript file: {error}") from error
 
 
 def write(model: BaseDetector, folder: Path, request: Request) -> Exported:
@@ -106,6 +107,6 @@ def write(model: BaseDetector, folder: Path, request: Request) -> Exported:
     return Exported(
         model=path,
         runner=TorchscriptRunner(path),
-        programs=(copied_program(folder),),
+        programs=(copied_program(torchscript_predict, folder),),
         usage=USAGE.format(packages="torch numpy opencv-python-headless"),
     )

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 from mmdet.models import BaseDetector
@@ -51,6 +52,17 @@ def raw_error(model: BaseDetector, exported: Exported, image: Pixels) -> float:
     ]
     assert len(exported.runner.detect(image).scores) > 5
     return max(errors)
+
+
+def check_loaded(format_: ModuleType, exported: Exported, image: Pixels) -> None:
+    """Check that the file finds the same when it is opened again."""
+    found, again = (
+        runner.detect(image)
+        for runner in (exported.runner, format_.load(exported.model, num_threads=1))
+    )
+    np.testing.assert_allclose(again.boxes, found.boxes, atol=1e-3)
+    np.testing.assert_allclose(again.scores, found.scores, atol=1e-5)
+    assert again.labels.tolist() == found.labels.tolist()
 
 
 def check_program(exported: Exported, folder: Path) -> None:

@@ -13,8 +13,9 @@ from detection.deployment import mmdet_format
 from detection.exported_base import read_export
 from searchd.domain.architecture import preset
 from searchd.domain.detector import Detector, Family
+from searchd.domain.errors import InvalidValueError
 from tests.detection.deployment import tiny
-from tests.detection.deployment.round_trips import COVERED, SIZES, check_equal
+from tests.detection.deployment.round_trips import COVERED, SIZES, check_equal, check_loaded
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -27,12 +28,32 @@ def test_round_trip(family: Family, tmp_path: Path) -> None:
     exported = mmdet_format.write(model, tmp_path, tiny.request(detector=student.detector))
 
     check_equal(model, exported, *SIZES)
+    check_loaded(mmdet_format, exported, tiny.noise(75, 130))
     assert [file.name for file in exported.parts] == [
         *("config.py", "detector.json", "searchd_backbone.py"),
     ]
     assert "PYTHONPATH=. python" in exported.usage
     found = read_export(tmp_path)
     assert (found.student.detector, found.class_names) == (student.detector, tiny.NAMES)
+
+
+def test_a_checkpoint_without_its_config_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidValueError, match=r"checkpoint\.pth cannot be loaded: .*config\.py"):
+        mmdet_format.load(tmp_path / "checkpoint.pth", num_threads=1)
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("kind", tiny.KINDS, ids=str)
+@pytest.mark.parametrize("family", Family)
+def test_round_trip_of_every_family_and_kind(
+    family: Family, kind: tiny.Kind, tmp_path: Path
+) -> None:
+    student = tiny.student(family, kind)
+    model = load_student(student).eval()
+
+    exported = mmdet_format.write(model, tmp_path, tiny.request(detector=student.detector))
+
+    check_equal(model, exported, *SIZES)
 
 
 @pytest.mark.parametrize("plain", [False, True], ids=["with its module", "plain mmdet"])

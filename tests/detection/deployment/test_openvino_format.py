@@ -10,6 +10,7 @@ import pytest
 from detection.deployment import onnx_format, openvino_format
 from detection.deployment.exported import Exported
 from searchd.domain.detector import Family
+from searchd.domain.errors import InvalidValueError
 from searchd.domain.export_formats import Precision
 from searchd.domain.resolution import Resolution
 from tests.detection.deployment import tiny
@@ -17,6 +18,7 @@ from tests.detection.deployment.round_trips import (
     COVERED,
     SIZES,
     check_equal,
+    check_loaded,
     check_program,
     raw_error,
 )
@@ -48,6 +50,7 @@ def test_round_trip_at_one_size(family: Family, tmp_path: Path) -> None:
     exported = written(family, kind, tmp_path, size=SIZE)
 
     check_equal(tiny.model(family, kind), exported, (96, 64))
+    check_loaded(openvino_format, exported, tiny.noise(96, 64))
     check_program(exported, tmp_path)
     model = openvino.Core().read_model(exported.model)
     assert [each.any_name for each in model.outputs] == ["boxes", "scores", "labels"]
@@ -84,6 +87,13 @@ def test_parts_that_cost_too_much_stay_in_32_bits(tmp_path: Path) -> None:
     )
 
     assert exported.kept == ("heads",)
+
+
+def test_a_file_that_is_no_export_is_named(tmp_path: Path) -> None:
+    (tmp_path / "model.xml").write_text("nothing")
+
+    with pytest.raises(InvalidValueError, match=r"model\.xml is no exported OpenVINO file"):
+        openvino_format.load(tmp_path / "model.xml", num_threads=1)
 
 
 @pytest.mark.matrix

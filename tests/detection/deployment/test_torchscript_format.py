@@ -11,8 +11,15 @@ import torch
 from detection.deployment import torchscript_format
 from detection.deployment.torch_runner import TorchRunner
 from searchd.domain.detector import Family
+from searchd.domain.errors import InvalidValueError
 from tests.detection.deployment import tiny
-from tests.detection.deployment.round_trips import COVERED, SIZES, check_equal, check_program
+from tests.detection.deployment.round_trips import (
+    COVERED,
+    SIZES,
+    check_equal,
+    check_loaded,
+    check_program,
+)
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -24,6 +31,7 @@ def test_round_trip_at_any_size(family: Family, tmp_path: Path) -> None:
     exported = torchscript_format.write(model, tmp_path, tiny.request())
 
     check_equal(model, exported, *SIZES)
+    check_loaded(torchscript_format, exported, tiny.noise(75, 130))
 
 
 @pytest.mark.matrix
@@ -53,6 +61,13 @@ def test_a_batch_has_the_detections_of_each_image(tmp_path: Path) -> None:
         np.testing.assert_allclose(scores[number, :count], expected.scores, atol=1e-4)
         assert labels[number].tolist()[:count] == expected.labels.tolist()
         assert (labels[number, count:] == -1).all()
+
+
+def test_a_file_that_is_no_export_is_named(tmp_path: Path) -> None:
+    (tmp_path / "model.pt").write_text("nothing")
+
+    with pytest.raises(InvalidValueError, match=r"model\.pt is no TorchScript file"):
+        torchscript_format.load(tmp_path / "model.pt", num_threads=1)
 
 
 def test_neither_mmdet_nor_searchd_is_needed(tmp_path: Path) -> None:
