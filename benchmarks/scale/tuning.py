@@ -27,7 +27,8 @@ from typing_extensions import override
 from benchmarks.scale import stage
 from benchmarks.scale.simulation import duration
 from searchd.driver.tune import TrialScheduler, run_tuner
-from searchd.messages.reports import REPORT, Report
+from searchd.messages.codecs import REPORT
+from searchd.messages.reports import Report
 from searchd.messages.tasks import TrialTask
 from searchd.spec import ResourcesSpec
 

@@ -9,8 +9,9 @@ from mmdet.models import BaseDetector
 from onnx import TensorProto, helper, numpy_helper
 
 from detection.deployment.exported import Request
-from detection.deployment.onnx_format import INPUT, traced, without_raw_outputs
-from detection.deployment.operators import OPSET
+from detection.deployment.onnx_format import traced, without_raw_outputs
+from detection.deployment.onnx_operators import OPSET
+from detection.deployment.onnx_parts import INPUT
 from detection.deployment.runtime import Batch
 from searchd.domain.export_formats import Precision
 from searchd.domain.latency_table import Layer, LayerKind

@@ -9,7 +9,6 @@ from typing import Any, Generic, Literal, TypeVar
 
 from sqlalchemy import ColumnElement, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute, Session, load_only
-from sqlalchemy.orm.interfaces import ORMOption
 
 from searchd.domain.errors import InvalidValueError, NotFoundError
 from searchd.store.models.resources import (
@@ -101,9 +100,9 @@ def page(
     column: Any = getattr(table, listing.sort.removeprefix("-"))
     descending = listing.sort.startswith("-")
     key = tuple_(column, table.id)
-    statement = (
-        select(table).where(*_conditions(table, listing, status)).options(*_read(table, parts))
-    )
+    statement = select(table).where(*_conditions(table, listing, status))
+    if parts is not None:
+        statement = statement.options(load_only(*_read(table, parts)))
     if listing.page_token is not None:
         last = tuple_(*_position(session, table, listing.sort, listing.page_token))
         statement = statement.where(key < last if descending else key > last)
@@ -129,15 +128,11 @@ def _conditions(
     return found
 
 
-def _read(table: type[R], parts: Collection[str] | None) -> list[ORMOption]:
-    """Return the options of a statement that reads these columns, and those that it is sorted by;
-    all for None."""
-    if parts is None:
-        return []
+def _read(table: type[R], parts: Collection[str]) -> list[InstrumentedAttribute[object]]:
+    """Return the columns of these names, and those that a list is sorted by."""
     wanted = {*parts, "created_at", "name", "status"}
     names = sorted(wanted & set(table.__table__.columns.keys()))
-    columns: list[InstrumentedAttribute[object]] = [getattr(table, name) for name in names]
-    return [load_only(*columns)]
+    return [getattr(table, name) for name in names]
 
 
 def _token(row: R, sort: Sort) -> str:

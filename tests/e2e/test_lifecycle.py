@@ -96,7 +96,7 @@ def test_paused_search_and_pool_free_the_cluster_and_resume_where_they_were(
     assert freed_s < BOUND_S
     assert client.get_search(search).status is SearchStatus.PAUSED
     assert client.get_pool(slow_pool).status is PoolStatus.PAUSED, pool_status
-    assert next(client.trials(search)).status is TrialStatus.PENDING
+    assert next(iter(client.trials(search))).status is TrialStatus.PENDING
 
     client.ask_of_search(search, "resume")
     client.ask_of_pool(slow_pool, "resume")

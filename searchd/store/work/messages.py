@@ -5,12 +5,19 @@ from sqlalchemy.orm import Session
 from searchd.domain.transitions import is_final
 from searchd.domain.webhooks import WebhookEvent
 from searchd.store import webhooks
-from searchd.store.models import DatasetRow, ExportRow, PoolRow, RunRow, TeacherRow
+from searchd.store.models import DatasetRow, DeviceRow, ExportRow, PoolRow, RunRow, TeacherRow
 
-_NOUNS = {DatasetRow: "dataset", PoolRow: "pool", TeacherRow: "teacher", ExportRow: "export"}
+AnyEnding = DatasetRow | PoolRow | TeacherRow | ExportRow | DeviceRow | RunRow
+_NOUNS = {
+    DatasetRow: "dataset",
+    PoolRow: "pool",
+    TeacherRow: "teacher",
+    ExportRow: "export",
+    DeviceRow: "device",
+}
 
 
-def tell_end(session: Session, row: DatasetRow | PoolRow | TeacherRow | ExportRow | RunRow) -> None:
+def tell_end(session: Session, row: AnyEnding) -> None:
     """Queue a message about a resource that has just changed its status, if it has ended."""
     if not is_final(row.status):
         return

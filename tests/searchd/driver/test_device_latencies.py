@@ -98,7 +98,7 @@ def test_trials_are_scored_by_the_predicted_latency(sqlite: Database, fast: Ledg
     )
     assert trial(sqlite, fast, "0").score == pytest.approx(expected)
     assert trial(sqlite, fast, "base").score == pytest.approx(0.5)
-    points = [each.points[0].cost for each in fast.ask_tell().completions]
+    points = [each.points[0].cost for each in fast.history.completions]
     assert points == [0.020, 0.010, 0.019, 0.010]
 
 

@@ -10,6 +10,7 @@ from searchd.domain.resolution import Resolution
 from searchd.domain.score import Cost
 from searchd.domain.trial import Proposal, PruneToMacs, TrialRole
 from searchd.search.ask_tell import AskTell, Finished, Wait
+from searchd.search.completions import Completions
 from searchd.search.finishing import to_finish
 from searchd.search.history import Completion, OperatingPoint
 from searchd.search.macs_and_latency import TimedTrial, order_agreement, source
@@ -44,7 +45,7 @@ def test_detectors_are_finished_from_the_front_of_time() -> None:
         (0.60, point(0.40, 2e9, 0.002)),  # the knee
         (0.70, point(0.42, 1e9, 0.003)),  # the best score; would dominate all by MACs
     )
-    assert [each.proposal.name for each in to_finish(found, 3)] == ["2", "1", "0"]
+    assert [each.proposal.name for each in to_finish(Completions.of(found), 3)] == ["2", "1", "0"]
 
 
 def test_at_most_8_ms_is_a_target_of_the_counted_time() -> None:
@@ -52,8 +53,8 @@ def test_at_most_8_ms_is_a_target_of_the_counted_time() -> None:
     slow = searched((0.5, point(0.40, 1e9, 0.009)))
     limits = Limits(target=Target(ap=0.3, latency_s=0.008))
 
-    assert limits.reached(fast) == "target: trial 0 has AP 30.0% with 8 ms at 96x96"
-    assert limits.reached(slow) is None
+    assert limits.reached(Completions.of(fast)) == "target: trial 0 has AP 30.0% with 8 ms at 96x96"
+    assert limits.reached(Completions.of(slow)) is None
 
 
 def test_the_control_has_the_time_of_the_best() -> None:

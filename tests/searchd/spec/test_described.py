@@ -1,5 +1,7 @@
 """Docstrings below fields become descriptions in JSON Schema."""
 
+from typing import Any
+
 from api.schemas import Page, Search
 from searchd.domain.resolution import Resolution
 from searchd.spec import BaseSpec, SearchSpec
@@ -17,7 +19,7 @@ def test_fields_are_described_by_their_docstrings_also_those_of_bases() -> None:
 def test_descriptions_are_added_where_all_fields_are_those_of_the_class() -> None:
     pool = {"pool": {"type": "string"}, "seed": {"description": "Kept."}}
     foreign: dict[str, object] = {"pool": {}, "colour": {}}
-    schemas = {
+    schemas: dict[str, dict[str, Any]] = {
         "api__schemas__SearchSpec-Input": {"properties": pool},
         "SearchSpec": {"properties": foreign},
     }

@@ -37,8 +37,9 @@ def test_what_is_due_is_listed_by_webhook_until_it_was_delivered(database: Datab
         with database.read() as session:
             assert webhooks.due(session, now=at) == [webhook.id]
         with database.write() as session:
-            answer = {"response_status": 204, "error": "", "retry_at": None}
-            webhooks.record(session, delivery_id, delivered=True, **answer)
+            webhooks.record(
+                session, delivery_id, delivered=True, response_status=204, error="", retry_at=None
+            )
 
     with database.read() as session:
         assert webhooks.due(session, now=at) == []
