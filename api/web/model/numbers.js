@@ -59,7 +59,7 @@ export function ago(text, now = Date.now()) {
 }
 
 /** "1 trial", "3 trials". */
-export const count = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
+export const count = (number, noun, nouns = `${noun}s`) => `${number.toLocaleString("en")} ${number === 1 ? noun : nouns}`;
 
 /** A word of the API for people: "macs-control" is "macs control". */
 export const words = (text) => (isAbsent(text) ? NONE : text.replaceAll(/[_-]/g, " "));

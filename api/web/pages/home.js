@@ -43,7 +43,7 @@ function List({ kind, filter }) {
   return html`<${Card} title=${title} aside=${submit} id=${list}>
     ${shown.length > 0 && html`<${Table} label=${title} columns=${columnsOf(kind, again)} items=${shown} keyOf=${(item) => item.id} />`}
     ${value.items.length === 0 && html`<p class="quiet">None yet. ${HINTS[kind]}</p>`}
-    ${value.items.length > 0 && shown.length === 0 && html`<p class="quiet">None of ${count(value.items.length, "entry").replace("entrys", "entries")} fits the filter.</p>`}
+    ${value.items.length > 0 && shown.length === 0 && html`<p class="quiet">None of ${count(value.items.length, "entry", "entries")} fits the filter.</p>`}
     ${value.next_page_token && html`<p class="row small"><button type="button" onClick=${() => setMore(more + 150)}>Show more</button></p>`}
   </${Card}>`;
 }

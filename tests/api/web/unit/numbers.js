@@ -1,4 +1,4 @@
-import { ago, bytes, duration, percent, points, significant, tick } from "/model/numbers.js";
+import { ago, bytes, count, duration, percent, points, significant, tick } from "/model/numbers.js";
 import { equal } from "./equal.js";
 
 export function an_ap_is_shown_in_percent() {
@@ -29,4 +29,8 @@ export function a_time_is_told_from_now() {
 
 export function ticks_have_the_digits_that_tell_them_apart() {
   equal([tick(0.0115, 0.0005), tick(0.0125, 0.0025), tick(37.5, 0.5), tick(40, 10), tick(0.2, 0.1)], ["0.0115", "0.0125", "37.5", "40", "0.2"]);
+}
+
+export function a_number_of_things_is_in_the_plural_unless_it_is_one() {
+  equal([count(1, "trial"), count(10_000, "trial"), count(2, "entry", "entries")], ["1 trial", "10,000 trials", "2 entries"]);
 }
