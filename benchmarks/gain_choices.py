@@ -46,7 +46,7 @@ class Choice:
             return "open: the best is not run on the other seeds"
         gains = self.judged["low"] > 0 and self.over_shipped > 0
         if not gains:
-            return "the default stays: the best does not gain"
+            return "the default stays: no better on the other seeds"
         return "gains; the three decide" if self.shipped in JOINT_DETNAS else "becomes the default"
 
 
@@ -80,7 +80,9 @@ def choice_lines(found: Results) -> Iterator[str]:
         f"by AP on the validation images of seed {CHOOSING_SEED} becomes the default if it gains "
         "over no teacher on the test images of the other seeds (the interval excludes zero), and "
         "more than the shipped one does there. Joint-DetNAS's three are shipped together, so a "
-        "default of one of them also needs that gain of the three."
+        "default of one of them also needs that gain of the three. By this rule `classification` "
+        "has the weight 3 ([decision 31](decisions/0031-the-weight-of-classification-is-measured.md"
+        ")), which was a row beside the shipped 1 when it was chosen."
     )
     yield ""
     yield (

@@ -191,7 +191,7 @@ def _alternatives() -> Iterator[Row]:
         name.CWD: (1, 20),
         name.CKD: (0.1, 0.3, 3),
         name.SGFI: (0.3, 3),
-        name.CLASSIFICATION: (0.3, 3),
+        name.CLASSIFICATION: (0.3, 1),
         name.LOCALISATION: (3, 10),
         name.CLASS_AWARE_LOCALISATION: (3, 10),
         name.DICOD_CLASSIFICATION: (0.1, 1),
@@ -212,10 +212,10 @@ def _alternatives() -> Iterator[Row]:
             taught = Taught(name=method, weight=weight)
             yield _row(f"{method}, weight {weight:g}", taught, instead_of=method.value)
     three = (
-        replace(method, weight=3) if method.name is name.CLASSIFICATION else method
+        replace(method, weight=1) if method.name is name.CLASSIFICATION else method
         for method in map(_taught, JOINT_DETNAS)
     )
-    yield _row(f"{JOINT}, classification weight 3", *three, instead_of=JOINT)
+    yield _row(f"{JOINT}, classification weight 1", *three, instead_of=JOINT)
 
 
 def _one_stage() -> Iterator[Row]:

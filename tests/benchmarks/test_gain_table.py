@@ -173,8 +173,8 @@ def test_the_page_says_which_alternative_becomes_the_default(tmp_path: Path) -> 
     ("validation", "test", "decision"),
     [
         ([0.32, 0.31], [0.31, 0.33], "the default stays"),
-        ([0.31, 0.32], [0.31, 0.29], "the default stays: the best does not gain"),
-        ([0.31, 0.32], [0.33, 0.31], "the default stays: the best does not gain"),
+        ([0.31, 0.32], [0.31, 0.29], "the default stays: no better on the other seeds"),
+        ([0.31, 0.32], [0.33, 0.31], "the default stays: no better on the other seeds"),
         ([0.31, 0.32], [0.31, 0.33], "becomes the default"),
     ],
     ids=["best on validation", "loses", "gains less than the shipped one", "gains more"],

@@ -40,7 +40,7 @@ def test_each_method_gives_one_weighted_loss(
     distiller: MakeDistiller, student: FasterRCNN, teacher: FasterRCNN, batch: Batch
 ) -> None:
     step = student_step(student, batch)
-    once = distiller(teacher, (MethodSpec(name=MethodName.CLASSIFICATION),))
+    once = distiller(teacher, (MethodSpec(name=MethodName.CLASSIFICATION, weight=1),))
     thrice = distiller(teacher, (MethodSpec(name=MethodName.CLASSIFICATION, weight=3),))
 
     losses = distiller(teacher)(step.taps)

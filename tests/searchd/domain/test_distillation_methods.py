@@ -234,6 +234,7 @@ def test_only_what_a_method_reads_of_its_teacher_is_run() -> None:
     ("name", "two_stage", "one_stage"),
     [
         ("feature_matching", 5.0, 5.0),
+        ("classification", 3.0, 3.0),
         ("feature_imitation", 0.1, 0.1),
         ("icd", 3.0, 6.0),
         ("cwd", 5.0, 5.0),
