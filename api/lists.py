@@ -1,5 +1,6 @@
 """Lists whose items have only the fields that a client asks for."""
 
+from copy import copy
 from functools import lru_cache
 from typing import Annotated, Any
 
@@ -52,5 +53,6 @@ def _narrowed(schema: type[Schema], names: tuple[str, ...]) -> type[Schema]:
             f"fields: {schema.__name__} has no {', '.join(unknown)}; "
             f"it has {', '.join(schema.model_fields)}"
         )
-    chosen: dict[str, Any] = {name: (schema.model_fields[name].annotation, ...) for name in names}
+    fields = {name: copy(schema.model_fields[name]) for name in names}
+    chosen: dict[str, Any] = {name: (field.annotation, field) for name, field in fields.items()}
     return create_model(schema.__name__, __base__=Schema, **chosen)
