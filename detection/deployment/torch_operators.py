@@ -19,7 +19,7 @@ def kept_by_nms(boxes: Tensor, scores: Tensor, iou: float, max_kept: int) -> Ten
     kept = torch.zeros_like(scores, dtype=torch.bool)
     for image in range(boxes.shape[0]):
         candidates = torch.nonzero(scores[image] > -0.5).squeeze(1)
-        order = torch.argsort(scores[image][candidates], stable=True, descending=True)
+        order = scores[image][candidates].sort(dim=0, descending=True)[1]  # ties as in mmcv
         places = candidates[order]
         sorted_boxes = boxes[image][places]
         sides = sorted_boxes[:, 2:] - sorted_boxes[:, :2]
