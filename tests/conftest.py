@@ -1,5 +1,7 @@
-"""What tests of several packages share: how they are spread over processes, a PostgreSQL server."""
+"""What tests of several packages share: how they are spread over processes, a PostgreSQL server,
+and a log of its own for each."""
 
+import logging
 from collections.abc import Iterator
 
 import pytest
@@ -16,6 +18,16 @@ def postgresql_server() -> Iterator[PostgresqlServer]:
     pytest.importorskip("psycopg")
     with postgresql.running() as server:
         yield server
+
+
+@pytest.fixture(autouse=True)
+def _own_log() -> Iterator[None]:
+    """Undo how a command or a worker, which is called in this process, has set the log up."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in this hook too

@@ -18,12 +18,12 @@ class Evaluation(Measurement):
 
     score: float | None
     """Score H(S, r) of Joint-DetNAS, in the unit of AP; null if the trial has no score."""
-    cost: float | None
+    cost: float | None = None
     """Cost that the run counts instead of multiply-accumulates: parameters, or predicted seconds of
     one batch on its device; null if it counts multiply-accumulates."""
-    device_latency_s: float | None
+    device_latency_s: float | None = None
     """Median seconds of one batch on the device of the run; null if not measured there."""
-    device_p95_s: float | None
+    device_p95_s: float | None = None
     """Seconds that 95 % of the batches on the device needed at most; null if not measured there."""
 
 
@@ -226,7 +226,7 @@ class Detector(Schema):
     """Name of the search or distillation that trained the detector."""
     lineage: list[str]
     """Ids of the trials from the base to this one, through every search and distillation."""
-    licence: str | None
+    licence: str | None = None
     """Licence of the weights that the base started from, as its spec names it; null if unknown."""
     encoding: str
     """Backbone of the detector in the papers' text form."""

@@ -1,8 +1,6 @@
 """The names of files and artifacts that driver and workers exchange through the artifact store, and
 of the folder of an attempt at a trial."""
 
-from searchd import artifacts
-
 REPORT_FILE = "report.json"
 """In an attempt's folder. A worker writes it last, so that its presence says that the attempt is
 complete."""
@@ -41,9 +39,13 @@ def weights_file(artifact: str) -> str:
 
 def run_folder(root: str, run_id: str) -> str:
     """Return the URI of a run's folder below the root of the artifact store."""
+    from searchd import artifacts  # imports fsspec, which takes long
+
     return artifacts.join(root, "searches", run_id)
 
 
 def attempt_folder(root: str, run_id: str, trial: str, attempt: int) -> str:
     """Return the URI of the folder that one attempt at a trial writes to."""
+    from searchd import artifacts  # imports fsspec, which takes long
+
     return artifacts.join(run_folder(root, run_id), trial, f"attempt-{attempt}")

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from searchd.search.rank_correlation import kendalls_tau
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimedTrial:
@@ -20,6 +18,10 @@ class TimedTrial:
 def order_agreement(trials: Sequence[TimedTrial]) -> float | None:
     """Return Kendall's tau of MACs and latency: 1 if they order the detectors alike, -1 if in
     reverse. None with fewer than two detectors, or if all are equal."""
+    from searchd.search.rank_correlation import (
+        kendalls_tau,  # numpy, which commands need not wait for
+    )
+
     return kendalls_tau([each.macs for each in trials], [each.latency_s for each in trials])
 
 

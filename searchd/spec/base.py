@@ -10,6 +10,7 @@ from pydantic import (
     PlainSerializer,
     ValidationError,
     model_validator,
+    with_config,
 )
 from pydantic_core import InitErrorDetails
 from typing_extensions import TypedDict
@@ -17,6 +18,7 @@ from typing_extensions import TypedDict
 from searchd.domain.resolution import Resolution
 
 
+@with_config(ConfigDict(extra="forbid"))
 class Size(TypedDict):
     """A resolution as an object, which specs accept too."""
 

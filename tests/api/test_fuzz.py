@@ -26,8 +26,9 @@ from searchd.domain.lifecycle import SearchStatus
 from searchd.spec import ExportSpec
 from searchd.spec.webhooks import WebhookSpec
 from searchd.store import Database, Role, upgrade, webhooks
-from searchd.store.resources import exports, teachers, tokens
+from searchd.store.resources import devices, exports, teachers, tokens
 from searchd.store.work import queue
+from tests.searchd.store.device_factory import device_spec
 from tests.searchd.store.factories import (
     add_distillation,
     base_proposal,
@@ -149,6 +150,7 @@ def described(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Desc
     export_id = _export_the_detector(database, trial_id, tmp_path)
     with database.write() as session:
         secret = tokens.create(session, "fuzz", Role.ADMIN)
+        devices.create(session, device_spec("laptop"))
         webhook_id = webhooks.create(session, WebhookSpec(url="https://192.0.2.1")).id
     headers = {"Authorization": f"Bearer {secret}"}
     rules = Rules(tokens_needed=True, data_roots=(tmp_path,), requests_per_minute=10**9)
@@ -162,6 +164,7 @@ def described(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Desc
         "distillation": "mtpd",
         "trial": "base",
         "webhook": webhook_id,
+        "device": "laptop",
         "trial_id": trial_id,
         "export": export_id,
         "name": "student",

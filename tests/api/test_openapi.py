@@ -57,6 +57,7 @@ def test_every_field_of_a_response_has_a_description() -> None:
     faults = {
         f"{model.__name__}.{name}": fault(descriptions(model)[name])
         for model in _descendants(Schema)
+        if model.__module__ != "api.lists"  # made of chosen fields while the service runs
         for name in model.model_fields
     }
 

@@ -17,7 +17,7 @@ NAME_RULE = (
 )
 ROOT_FIELDS = (
     "name, dataset, pool, teachers, extend_pool, base, head, trial, distillation, strategy, score, "
-    "budget, resources, control, noise, confirm, abandon, seed"
+    "budget, resources, control, noise, confirm, abandon, sinks, seed"
 )
 BACKBONES = (
     "resnet18, resnet34, resnet50, resnet101, resnext50_32x4d, resnext101_32x4d, qr50, mobilenet_v2"
@@ -141,7 +141,7 @@ def test_a_resolution_that_is_none_is_refused_with_the_form(
         (
             "strategy: {kind: pipeline, macs_fraction: 0.5, top_k: 3}",
             "strategy.top_k: unknown field; the fields here are macs_fraction, macs, "
-            "min_channels, further_trials, kind",
+            "latency_ms, min_channels, round_to, further_trials, kind",
         ),
         ("1: 2", "1: is not a text, as the name of a field must be; in YAML, write it in quotes"),
     ],

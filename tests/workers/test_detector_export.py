@@ -159,6 +159,7 @@ def test_every_file_of_an_export_has_a_name_of_its_own(
         "predict": "predict.py",
         "readme": "README.md",
         "card": "card.json",
+        "sample": "sample.jpg",
     }
     sizes = {each.name: each.size_bytes for each in report.files}
     assert report.measurement.size_bytes == sizes["model"] + sizes["model-bin"]

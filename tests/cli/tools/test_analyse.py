@@ -112,6 +112,7 @@ def test_a_searchs_figures_are_drawn(searchd: Run, tmp_path: Path) -> None:
     assert [file.name for file in drawn] == [
         "front.png",
         "gains.png",
+        "latency.png",
         "scores.png",
         "stage_macs.png",
         "teachers.png",

@@ -6,7 +6,8 @@ import pytest
 
 from searchd.coordinator.jobs import Node
 from searchd.coordinator.loop import Action, Coordinator, CoordinatorEvent
-from searchd.domain.lifecycle import DatasetStatus, PoolStatus, TeacherStatus
+from searchd.domain.detector import Family
+from searchd.domain.lifecycle import DatasetStatus, PoolStatus, SearchStatus, TeacherStatus
 from searchd.domain.trial import Outcome
 from searchd.spec import TeacherSpec, TeachersSpec
 from searchd.store import Database
@@ -149,8 +150,28 @@ def test_a_search_waits_until_its_teacher_is_trained(
         assert found.status_reason == "waits for teacher strong, which is queued"
         lease = queue.lease_of(queue.of_resource(session, teacher_id))
         queue.advance(session, lease, TeacherStatus.TRAINING, "started")
-        teachers.record_report(session, lease, factories.teacher_report())
+        teachers.record_report(session, lease, factories.teacher_report(Family.FASTER_RCNN))
     assert coordinator.step()[-1].action is Action.STARTED
+
+
+def test_a_search_fails_once_its_teacher_turns_out_not_to_fit(
+    sqlite: Database, coordinator: Coordinator
+) -> None:
+    """Only workers read a config of mmdet."""
+    factories.add_dataset(sqlite)
+    teacher = registered(sqlite, factories.teacher_spec())
+    spec = TeachersSpec(registered=("swin",))
+    with sqlite.write() as session:
+        searches.create(session, factories.search_spec(pool=None, teachers=spec))
+    with factories.leased(sqlite, f"teacher-{teacher.id}") as (session, lease):
+        teachers.record_report(session, lease, factories.teacher_report(Family.RETINANET))
+
+    coordinator.step()
+
+    with sqlite.read() as session:
+        found = searches.get(session, "first")
+        assert found.status is SearchStatus.FAILED
+        assert found.status_reason.startswith("teacher 'swin': proposal_feature needs a")
 
 
 def test_a_search_fails_with_its_teacher(sqlite: Database, coordinator: Coordinator) -> None:
