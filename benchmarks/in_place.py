@@ -74,9 +74,9 @@ def run(bench: Workbench, seed: int, *, in_place: bool) -> dict[str, Any]:
         pass
     seconds = time.monotonic() - started
     subnets = evaluated_subnets(training.supernet.space, SUBNETS, seed=0)
-    train, test = bench.train, bench.splits["test"]
+    test = bench.splits["test"]
     found = [
-        evaluate_subnet(training.supernet, each, spec, train=train, validation=test)
+        evaluate_subnet(training.supernet, each, spec, train=bench.train, validation=test)
         for each in subnets
     ]
     aps = {str(each.subnet): round(each.evaluations[0].ap, 4) for each in found}
