@@ -4,6 +4,7 @@ not import Ray."""
 import contextlib
 import logging
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -16,6 +17,9 @@ import psutil
 
 log = logging.getLogger(__name__)
 
+PORTS = range(10_000, 30_000)
+"""Ports for child processes. Systems give higher ones to outgoing connections: one of those could
+hold the port of a child that is about to start, and every restart of it would fail."""
 _STOP_GRACE_S = 10.0
 _MAX_BACK_OFF_S = 30.0
 _STEADY_S = 60.0
@@ -134,12 +138,17 @@ def end(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports of this machine that no process listens on."""
+    """Return ports of this machine that no process listens on, out of `PORTS`."""
+    found: list[int] = []
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("", 0))
-        return [one.getsockname()[1] for one in sockets]
+        for port in random.sample(PORTS, len(PORTS)):
+            if len(found) == count:
+                break
+            one = stack.enter_context(socket.socket())
+            with contextlib.suppress(OSError):  # it is in use
+                one.bind(("", port))
+                found.append(port)
+    return found
 
 
 def _lives(process: psutil.Process) -> bool:
