@@ -61,8 +61,8 @@ def test_trials_are_filtered_by_numbers_within_sections(searchd: Run, database: 
     ("options", "message"),
     [
         (["--filter", "nonsense"], "--filter 'nonsense' is no condition; write FIELD=VALUE"),
-        (["--filter", "stauts=ready"], "no field 'stauts'; did you mean status?"),
-        (["--sort", "spec.trian"], "no field 'spec.trian'; did you mean train?"),
+        (["--filter", "statux=ready"], "no field 'statux'; did you mean status?"),
+        (["--sort", "spec.trainn"], "no field 'spec.trainn'; did you mean train?"),
     ],
 )
 def test_a_field_that_does_not_exist_is_named(
