@@ -247,6 +247,7 @@ def test_files_carry_progress_and_the_request_to_stop(
 
 
 @pytest.mark.e2e
+@pytest.mark.timeout(300)  # Ray is started, while another process may keep the machine busy
 @pytest.mark.usefixtures("local_ray")
 def test_two_workers_on_ray_train_make_a_pool(dataset: DatasetSpec, tmp_path: Path) -> None:
     task = on_two_workers(make_task(dataset, tmp_path, slice_s=0.5))
