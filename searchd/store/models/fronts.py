@@ -18,7 +18,7 @@ class FrontPointRow(Base):
         String(ID_LENGTH), ForeignKey("searches.id"), primary_key=True
     )
     x: Mapped[str] = mapped_column(String(AXIS_LENGTH), primary_key=True)
-    """The cost, such as "macs"; see `searchd.store.runs.fronts.costs`."""
+    """The cost, such as "macs"; see `searchd.store.runs.fronts.COSTS`."""
     y: Mapped[str] = mapped_column(String(AXIS_LENGTH), primary_key=True)
     """The accuracy, such as "ap"."""
     evaluation_id: Mapped[int] = mapped_column(ForeignKey("evaluations.id"), primary_key=True)
