@@ -6,7 +6,7 @@ from math import isnan
 from typing import Any
 
 import numpy as np
-from scipy.stats import kendalltau  # type: ignore[import-untyped]
+from scipy.stats import kendalltau
 
 DATA = "shapes-96"
 SHORT_EPOCHS, FINISHING_EPOCHS = 3, 24

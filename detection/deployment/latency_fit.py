@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import nnls
 
 from searchd.domain.latency_table import ANY_KIND, LatencyTable, Line, MeasuredLayer, Workload
 
@@ -42,24 +43,14 @@ def fit(layers: Sequence[MeasuredLayer], detectors: Sequence[MeasuredDetector]) 
 
 
 def nonnegative_fit(values: _Array, wanted: _Array) -> _Array:
-    """Return factors of at least 0 with the least squared error (Lawson and Hanson).
+    """Return factors of at least 0 with the least squared error.
 
     Args:
         values: n x m, a row for each equation.
         wanted: n.
     """
     scale = np.maximum(np.abs(values).max(axis=0), 1e-300)
-    scaled, num = values / scale, values.shape[1]
-    used: NDArray[np.bool_] = np.zeros(num, dtype=np.bool_)
-    found: _Array = np.zeros(num)
-    for _ in range(3 * num):
-        gradient = scaled.T @ (wanted - scaled @ found)
-        gradient[used] = -np.inf
-        if used.all() or gradient.max() <= 1e-10:
-            break
-        used[int(gradient.argmax())] = True
-        found = _solved(scaled, wanted, used, found)
-        used = found > 0
+    found, _ = nnls(values / scale, wanted)
     return np.asarray(found / scale, dtype=np.float64)
 
 
@@ -72,17 +63,3 @@ def _line(layers: Sequence[MeasuredLayer]) -> Line:
 def _relative_fit(values: _Array, seconds: Sequence[float]) -> list[float]:
     scaled = values / np.array(seconds)[:, None]
     return [float(factor) for factor in nonnegative_fit(scaled, np.ones(len(seconds)))]
-
-
-def _solved(values: _Array, wanted: _Array, used: NDArray[np.bool_], start: _Array) -> _Array:
-    """Return the best factors of the used columns, without those that would be negative."""
-    used = used.copy()
-    while True:
-        best: _Array = np.zeros(len(used))
-        best[used] = np.linalg.lstsq(values[:, used], wanted, rcond=None)[0]
-        negative = used & (best <= 0)
-        if not negative.any():
-            return best
-        moved = start[negative] / (start[negative] - best[negative])
-        start = start + float(moved.min()) * (best - start)
-        used &= start > 1e-15

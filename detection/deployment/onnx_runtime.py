@@ -19,7 +19,7 @@ from searchd.domain.resolution import Resolution
 
 _IR_VERSION = 10
 """Version of the file format that came with `OPSET`; onnxruntime refuses those it does not know."""
-_ANY_SIZE = Request(
+ANY_SIZE = Request(
     precision=Precision.FP32, size=None, resolution=Resolution(64, 64), class_names=()
 )
 """What is exported: the graph for images of any size, which is the default of exports."""
@@ -40,12 +40,12 @@ class OnnxRuntime:
 
     def detector(self, model: BaseDetector) -> Callable[[Batch], object]:
         """Export a detector and load the graph; see `Runtime`."""
-        session = self._session(without_raw_outputs(traced(model, _ANY_SIZE)))
+        session = self._session(without_raw_outputs(traced(model, ANY_SIZE)))
         return lambda images: session.run(None, {INPUT: images})
 
     def layer(self, layer: Layer, batch: int) -> Callable[[], object]:
         """Load a layer; see `Runtime`."""
-        model, shape = _graph(layer, batch)
+        model, shape = layer_graph(layer, batch)
         session = self._session(model)
         example = {INPUT: np.random.default_rng(0).random(shape, dtype=np.float32)}
         return lambda: session.run(None, example)
@@ -62,8 +62,8 @@ def create(num_threads: int, *, gpu: bool) -> OnnxRuntime:
     return OnnxRuntime(num_threads)
 
 
-def _graph(layer: Layer, batch: int) -> tuple[onnx.ModelProto, tuple[int, ...]]:
-    """Return a graph of one layer, and the shape of its input."""
+def layer_graph(layer: Layer, batch: int) -> tuple[onnx.ModelProto, tuple[int, ...]]:
+    """Return a graph of one layer with random weights, and the shape of its input."""
     shape: tuple[int, ...]
     weight: tuple[int, ...]
     if layer.kind is LayerKind.LINEAR:

@@ -52,7 +52,7 @@ def create(name: RuntimeName, num_threads: int, *, gpu: bool) -> Runtime:
     except ModuleNotFoundError as error:
         raise InvalidValueError(
             f"runtime={name} needs the package {error.name}, which is not installed on the device; "
-            "install searchd with the extra export there: pip install 'searchd[export]'"
+            f"install it there: pip install 'searchd[{RUNTIMES[name].extra}]'"
         ) from error
     runtime: Runtime = module.create(num_threads, gpu=gpu)
     return runtime

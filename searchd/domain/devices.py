@@ -17,10 +17,12 @@ class RuntimeName(StrEnum):
 
     Attributes:
         ONNXRUNTIME: The exported ONNX graph in onnxruntime, on the CPU.
+        OPENVINO: The same graph in OpenVINO, on the CPU.
         TORCH: The same graph in torch, without a compiler, on the CPU or a GPU.
     """
 
     ONNXRUNTIME = "onnxruntime"
+    OPENVINO = "openvino"
     TORCH = "torch"
 
 
@@ -33,10 +35,15 @@ class RuntimeTraits:
     precisions: tuple[Precision, ...] = (Precision.FP32,)
     gpu: bool = False
     """Whether it can use a GPU."""
+    extra: str = "export"
+    """Optional extra of searchd that has its packages."""
 
 
 RUNTIMES: Mapping[RuntimeName, RuntimeTraits] = {
     RuntimeName.ONNXRUNTIME: RuntimeTraits(module="detection.deployment.onnx_runtime"),
+    RuntimeName.OPENVINO: RuntimeTraits(
+        module="detection.deployment.openvino_runtime", extra="openvino"
+    ),
     RuntimeName.TORCH: RuntimeTraits(module="detection.deployment.torch_runtime", gpu=True),
 }
 

@@ -52,7 +52,7 @@ class DeviceSpec(Spec):
     name: Name
     """Name of the device; no other device may have it."""
     runtime: RuntimeName = RuntimeName.ONNXRUNTIME
-    """What runs the exported detector: onnxruntime, or torch."""
+    """What runs the exported detector: onnxruntime, openvino, or torch."""
     precision: Precision = Precision.FP32
     """Numbers that detectors compute with."""
     threads: int = Field(default=1, ge=1)
