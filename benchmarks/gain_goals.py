@@ -1,12 +1,75 @@
-"""The goals of the table of gains, computed from paired differences. Pure."""
+"""The goals of the table of gains, registered before any run, and whether they hold. Pure."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from benchmarks.gain_settings import CONTRASTS, GOAL_METHODS, METHOD_ROWS, NONE, RETINANET, Contrast
+from benchmarks.gain_settings import BEYOND, GDETKD, NONE, RETINANET
+from searchd.domain.distillation_methods import MethodName
 
 Status = Literal["holds", "does not hold", "not run"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contrast:
+    """A goal that compares rows: it holds if every first one is better than its second one."""
+
+    text: str
+    pairs: tuple[tuple[str, str], ...]
+    strictly: bool
+    """Whether the interval must be above zero. Otherwise the mean must not be below zero."""
+
+
+GOAL_METHODS = 12
+"""Number of the methods that must gain."""
+METHOD_ROWS: Mapping[MethodName, str] = {
+    name: RETINANET + name if name is MethodName.PREDICTION_CONVERSION else name.value
+    for name in MethodName
+    if name not in BEYOND
+}
+"""The row of each of the papers' methods alone, with its shipped default."""
+CONTRASTS: tuple[Contrast, ...] = (
+    Contrast(
+        text="class-aware localisation > plain localisation",
+        pairs=(("class_aware_localisation", "localisation"),),
+        strictly=True,
+    ),
+    Contrast(
+        text="SGFI + CKD ≥ each alone", pairs=((GDETKD, "sgfi"), (GDETKD, "ckd")), strictly=False
+    ),
+    Contrast(
+        text="progressive ≥ direct at a small gap (M)", pairs=(("S > M", "M > M"),), strictly=False
+    ),
+    Contrast(
+        text="progressive ≥ direct at a medium gap (L)", pairs=(("S > L", "L > L"),), strictly=False
+    ),
+    Contrast(
+        text="progressive ≥ direct at a large gap (XL)",
+        pairs=(("S > XL", "XL > XL"),),
+        strictly=False,
+    ),
+    Contrast(
+        text="the chosen order ≥ its reverse",
+        pairs=(("chosen order of two", "reverse of the chosen order"),),
+        strictly=False,
+    ),
+    Contrast(
+        text="one after another ≥ simultaneous",
+        pairs=(("S > L", "S + L, twice"), ("M > L", "M + L, twice")),
+        strictly=False,
+    ),
+    Contrast(
+        text="dynamic ≥ fixed teacher",
+        pairs=(("dynamic teacher", "fixed teacher"),),
+        strictly=False,
+    ),
+    Contrast(text="joint ≥ pipeline at equal MACs", pairs=(("joint", "pipeline"),), strictly=False),
+    Contrast(
+        text="hill climbing > random search at equal trials",
+        pairs=(("joint, score", "random search, score"),),
+        strictly=True,
+    ),
+)
 
 
 class Compared(Protocol):

@@ -170,13 +170,20 @@ IN_PAPERS = (
     *(MethodName.SGFI, MethodName.CKD, MethodName.FEATURE_MATCHING, MethodName.ICD),
     *(MethodName.CLASS_AWARE_LOCALISATION, MethodName.LOCALISATION),
 )
+BEYOND = (MethodName.PKD, MethodName.DKD, MethodName.DIST)
+"""Methods that are not of the five papers, nor of those that they compare with."""
 NEED_SAME_HEAD = (MethodName.HEAD_TRANSFER, MethodName.INHERITING)
 
 
 def _methods() -> Iterator[Row]:
     for name in MethodName:
-        if name not in IN_PAPERS and name is not MethodName.PREDICTION_CONVERSION:
+        if name not in (*IN_PAPERS, *BEYOND, MethodName.PREDICTION_CONVERSION):
             yield _row(name, name, teachers=("same" if name in NEED_SAME_HEAD else "L",))
+
+
+def _beyond() -> Iterator[Row]:
+    yield from (_row(name, name) for name in BEYOND)
+    yield _row(RETINANET + "pkd", MethodName.PKD, against=RETINANET + NONE, family=Family.RETINANET)
 
 
 def _alternatives() -> Iterator[Row]:
@@ -197,6 +204,9 @@ def _alternatives() -> Iterator[Row]:
         name.DICOD_CLASSIFICATION: (0.1, 1),
         name.DICOD_LOCALISATION: (0.05, 0.5),
         name.PROPOSAL_FEATURE: (0.3, 3),
+        name.PKD: (2, 20),
+        name.DKD: (3, 10),
+        name.DIST: (0.3, 3),
     }
     options: tuple[tuple[MethodName, str, Any], ...] = (
         (name.ICD, "warmup_iterations", 1000),
@@ -313,6 +323,7 @@ def _search() -> Iterator[Row]:
 SECTIONS: Mapping[str, tuple[str, tuple[Row, ...]]] = {
     "papers": ("The papers' combinations", tuple(_papers())),
     "methods": ("The other methods, alone", tuple(_methods())),
+    "beyond": ("Later methods", tuple(_beyond())),
     "one-stage": ("One-stage students", tuple(_one_stage())),
     "teachers": ("Teacher policies, over four trials", tuple(_teachers())),
     "orders": ("Orders of teachers", tuple(_orders())),
@@ -323,7 +334,7 @@ SECTIONS: Mapping[str, tuple[str, tuple[Row, ...]]] = {
 }
 """The rows by section, with each section's title. Rows run in this order."""
 ROWS: Mapping[str, Row] = {row.name: row for _, rows in SECTIONS.values() for row in rows}
-_LATER = ("one-stage", "teachers", "orders", "alternatives", "gap", "restarts")
+_LATER = ("beyond", "one-stage", "teachers", "orders", "alternatives", "gap", "restarts")
 _CHOOSING = ("alternatives", "restarts")
 """Sections that choose defaults, on one data set."""
 PLAN: tuple[tuple[str, str], ...] = (
@@ -336,64 +347,3 @@ PLAN: tuple[tuple[str, str], ...] = (
     ("shapes-96", "search"),
 )
 """Sections in the order in which they run: the most telling first."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Contrast:
-    """A goal that compares rows: it holds if every first one is better than its second one."""
-
-    text: str
-    pairs: tuple[tuple[str, str], ...]
-    strictly: bool
-    """Whether the interval must be above zero. Otherwise the mean must not be below zero."""
-
-
-GOAL_METHODS = 12
-"""Number of the methods that must gain."""
-METHOD_ROWS: Mapping[MethodName, str] = {
-    name: RETINANET + name if name is MethodName.PREDICTION_CONVERSION else name.value
-    for name in MethodName
-}
-"""The row of each method alone with its shipped default."""
-CONTRASTS: tuple[Contrast, ...] = (
-    Contrast(
-        text="class-aware localisation > plain localisation",
-        pairs=(("class_aware_localisation", "localisation"),),
-        strictly=True,
-    ),
-    Contrast(
-        text="SGFI + CKD ≥ each alone", pairs=((GDETKD, "sgfi"), (GDETKD, "ckd")), strictly=False
-    ),
-    Contrast(
-        text="progressive ≥ direct at a small gap (M)", pairs=(("S > M", "M > M"),), strictly=False
-    ),
-    Contrast(
-        text="progressive ≥ direct at a medium gap (L)", pairs=(("S > L", "L > L"),), strictly=False
-    ),
-    Contrast(
-        text="progressive ≥ direct at a large gap (XL)",
-        pairs=(("S > XL", "XL > XL"),),
-        strictly=False,
-    ),
-    Contrast(
-        text="the chosen order ≥ its reverse",
-        pairs=(("chosen order of two", "reverse of the chosen order"),),
-        strictly=False,
-    ),
-    Contrast(
-        text="one after another ≥ simultaneous",
-        pairs=(("S > L", "S + L, twice"), ("M > L", "M + L, twice")),
-        strictly=False,
-    ),
-    Contrast(
-        text="dynamic ≥ fixed teacher",
-        pairs=(("dynamic teacher", "fixed teacher"),),
-        strictly=False,
-    ),
-    Contrast(text="joint ≥ pipeline at equal MACs", pairs=(("joint", "pipeline"),), strictly=False),
-    Contrast(
-        text="hill climbing > random search at equal trials",
-        pairs=(("joint, score", "random search, score"),),
-        strictly=True,
-    ),
-)

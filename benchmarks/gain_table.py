@@ -15,9 +15,8 @@ import numpy as np
 
 from benchmarks.fidelity_table import fidelity_lines
 from benchmarks.gain_choices import JUDGING_SEEDS, choice_lines
-from benchmarks.gain_goals import goals
+from benchmarks.gain_goals import CONTRASTS, goals
 from benchmarks.gain_settings import (
-    CONTRASTS,
     DATA,
     LENGTHS,
     NONE,

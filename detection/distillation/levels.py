@@ -27,8 +27,8 @@ class LevelAdapters(nn.Module):
     width, it is compared with the leading channels of the other side.
 
     A teacher may see the images at another size. Methods that compare only whole maps
-    (feature_matching, cwd, mgd) do so `on_teachers_grid`, as the paper does, so that none of the
-    teacher's features are lost. Methods that also need boxes or masks, which are in the student's
+    (feature_matching, cwd, mgd, pkd) do so `on_teachers_grid`, as the paper does, so that none of
+    the teacher's features are lost. Methods that also need boxes or masks, which are in the student's
     pixels, compare on the student's grid by the tap `neck`, as all methods on regions do.
     """
 

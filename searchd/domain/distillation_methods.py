@@ -26,6 +26,8 @@ from searchd.domain.method_options import (
     CkdOptions,
     DicodClassificationOptions,
     DicodLocalisationOptions,
+    DistOptions,
+    DkdOptions,
     FgdOptions,
     IcdOptions,
 )
@@ -51,6 +53,9 @@ class MethodName(StrEnum):
     CWD = "cwd"
     FGD = "fgd"
     MGD = "mgd"
+    PKD = "pkd"
+    DKD = "dkd"
+    DIST = "dist"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,6 +279,36 @@ CATALOGUE: dict[MethodName, Method] = {
         reads_student=frozenset({Tap.NECK}),
         reads_teacher=frozenset({Tap.NECK}),
         options=MgdOptions,
+    ),
+    MethodName.PKD: Method(
+        title="Correlation of neck features, channel by channel",
+        paper="PKD",
+        section="3.3",
+        reads_student=frozenset({Tap.NECK}),
+        reads_teacher=frozenset({Tap.NECK}),
+        weight=6.0,
+        one_stage_weight=10.0,
+        options=AdapterOptions,
+    ),
+    MethodName.DKD: Method(
+        title="Scores of the right class and of the others, decoupled",
+        paper="DKD",
+        section="3.2",
+        reads_student=frozenset({Tap.CLASS_LOGITS}),
+        reads_teacher=frozenset({Tap.CLASS_LOGITS}),
+        students=TWO_STAGE,
+        teachers=TWO_STAGE,
+        options=DkdOptions,
+    ),
+    MethodName.DIST: Method(
+        title="Correlation of class scores",
+        paper="DIST",
+        section="3.2, 3.3",
+        reads_student=frozenset({Tap.CLASS_LOGITS}),
+        reads_teacher=frozenset({Tap.CLASS_LOGITS}),
+        students=TWO_STAGE,
+        teachers=TWO_STAGE,
+        options=DistOptions,
     ),
 }
 

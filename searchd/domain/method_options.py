@@ -137,3 +137,40 @@ class FgdOptions(AdapterOptions):
         AdapterOptions.__post_init__(self)
         positive(self, "temperature")
         at_least_zero(self, "foreground", "background", "attention", "relation")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DkdOptions:
+    """Options of dkd (docs/papers.md 6.1)."""
+
+    target: float = 1.0
+    """Weight alpha of the right class against all others, at least 0."""
+    others: float = 0.25
+    """Weight beta of the other classes among each other, at least 0. The default is the authors'
+    for detectors."""
+    temperature: float = 1.0
+    """Temperature T of both softmaxes, above 0."""
+
+    def __post_init__(self) -> None:
+        positive(self, "temperature")
+        at_least_zero(self, "target", "others")
+        if not (self.target or self.others):
+            raise InvalidValueError("target and others must not both be 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DistOptions:
+    """Options of dist (docs/papers.md 6.1)."""
+
+    inter: float = 1.0
+    """Weight beta of the correlation over the classes of a region, at least 0."""
+    intra: float = 1.0
+    """Weight gamma of the correlation over the regions of a class, at least 0."""
+    temperature: float = 1.0
+    """Temperature T of both softmaxes, above 0."""
+
+    def __post_init__(self) -> None:
+        positive(self, "temperature")
+        at_least_zero(self, "inter", "intra")
+        if not (self.inter or self.intra):
+            raise InvalidValueError("inter and intra must not both be 0")

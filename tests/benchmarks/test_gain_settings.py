@@ -4,10 +4,9 @@ from itertools import permutations
 
 import pytest
 
+from benchmarks.gain_goals import CONTRASTS, METHOD_ROWS
 from benchmarks.gain_settings import (
-    CONTRASTS,
     DATA,
-    METHOD_ROWS,
     PLAN,
     ROWS,
     SECTIONS,

@@ -9,9 +9,9 @@ import pytest
 from benchmarks.fidelity_table import fidelity_lines, shipped, tau
 from benchmarks.gain import BENCHMARK
 from benchmarks.gain_choices import choices
-from benchmarks.gain_goals import contrast_goal, method_goal
+from benchmarks.gain_goals import METHOD_ROWS, Contrast, contrast_goal, method_goal
 from benchmarks.gain_merge import merged
-from benchmarks.gain_settings import METHOD_ROWS, NONE, RETINANET, Contrast
+from benchmarks.gain_settings import NONE, RETINANET
 from benchmarks.gain_table import (
     FILE,
     PAGE,

@@ -79,6 +79,17 @@ def test_what_fits_a_student_and_a_teacher_of_equal_sizes(
     assert PUBLISHED.intersection(fitting(of(student), of(teacher))) == ALWAYS | expected
 
 
+@pytest.mark.parametrize("student", [FASTER, CASCADE, RETINANET, FCOS])
+@pytest.mark.parametrize("teacher", [FASTER, CASCADE, RETINANET, FCOS])
+def test_later_methods_fit_by_neck_always_and_by_scores_between_two_stage_detectors(
+    student: Family, teacher: Family
+) -> None:
+    both_two_stage = {student, teacher} <= {FASTER, CASCADE}
+    expected = {"pkd", "dkd", "dist"} if both_two_stage else {"pkd"}
+
+    assert {"pkd", "dkd", "dist"}.intersection(fitting(of(student), of(teacher))) == expected
+
+
 @pytest.mark.parametrize(
     ("family", "expected"),
     [
