@@ -28,8 +28,8 @@ class LevelAdapters(nn.Module):
 
     A teacher may see the images at another size. Methods that compare only whole maps
     (feature_matching, cwd, mgd, pkd) do so `on_teachers_grid`, as the paper does, so that none of
-    the teacher's features are lost. Methods that also need boxes or masks, which are in the student's
-    pixels, compare on the student's grid by the tap `neck`, as all methods on regions do.
+    the teacher's features are lost. Methods that also need boxes or masks, which are in the
+    student's pixels, compare on the student's grid by the tap `neck`, as all methods on regions do.
     """
 
     def __init__(self, pair: Pair) -> None:
