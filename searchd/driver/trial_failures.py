@@ -1,5 +1,7 @@
 """Failed attempts: what is known about them besides the worker's report."""
 
+from dataclasses import replace
+
 from sqlalchemy.orm import Session
 
 from searchd.domain.actions import ACTION_KINDS, Action, legal_actions
@@ -61,7 +63,9 @@ def _other_parent(session: Session, run: Run, trial: TrialRow, damaged: str) -> 
         return None
     grandparent = trials.get(session, parent.parent_id)
     assert isinstance(strategy, PairSettings)  # checked above
-    return grandparent.name if _may_follow(session, trial, grandparent, strategy) else None
+    round_to = strategy.round_to or run.device_round_to
+    follows = _may_follow(session, trial, grandparent, replace(strategy, round_to=round_to))
+    return grandparent.name if follows else None
 
 
 def _may_follow(
@@ -83,6 +87,7 @@ def _legal(architecture: Architecture, strategy: PairSettings) -> list[Action]:
         kinds=ACTION_KINDS,
         prune_fraction=strategy.prune_fraction,
         min_channels=strategy.min_channels,
+        round_to=strategy.round_to or 1,
         importance=strategy.layer_importance,
     )
     return [action for actions in found.values() for action in actions]

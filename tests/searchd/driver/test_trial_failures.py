@@ -3,13 +3,17 @@
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import update
 
+from searchd.domain.actions import PruneChannels
 from searchd.domain.lifecycle import FailureCause, TrialStatus
 from searchd.domain.trial import Proposal
 from searchd.driver.ledger import Ledger
 from searchd.messages.reports import Report
+from searchd.search.strategies.joint_detnas import JointDetNasSettings
 from searchd.settings import Settings
 from searchd.store import Database, Lease, events
+from searchd.store.models import RunRow
 from tests.searchd.driver.bookkeeping import BASE, failed, started, trial, write_report
 from tests.searchd.store import factories
 
@@ -114,6 +118,26 @@ def test_trial_with_a_damaged_parent_continues_from_its_grandparent_and_says_so(
     inherited = ledger.task(family[2]).inherited
     assert inherited is not None
     assert inherited.student.uri == "0/student"
+
+
+def test_pruning_to_multiples_of_channels_continues_from_the_grandparent_too(
+    sqlite: Database, lease: Lease, settings: Settings
+) -> None:
+    with sqlite.write() as session:
+        strategy = JointDetNasSettings(round_to=8)
+        session.execute(update(RunRow).values(spec=factories.search_spec(strategy=strategy)))
+    ledger = Ledger(sqlite, lease, settings)
+    started(ledger, BASE)
+    ledger.record(factories.succeeded("base"))
+    for number, parent in _PARENTS[:2]:
+        started(ledger, factories.search_proposal(number, parent))
+        ledger.record(with_files_of_its_own(factories.succeeded(str(number))))
+    started(ledger, factories.search_proposal(2, "1", change=PruneChannels(round_to=8)))
+
+    damaged = failed("2", FailureCause.BAD_CHECKPOINT, "1/student is damaged", damaged="1/student")
+
+    assert ledger.record(damaged) is None
+    assert trial(sqlite, ledger, "2").parent_id == f"{ledger.run_id}-0"
 
 
 def test_trial_whose_grandparent_is_damaged_too_has_failed(
