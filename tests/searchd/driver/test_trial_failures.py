@@ -10,8 +10,8 @@ from searchd.domain.lifecycle import FailureCause, TrialStatus
 from searchd.domain.trial import Proposal
 from searchd.driver.ledger import Ledger
 from searchd.messages.reports import Report
-from searchd.search.strategies.joint_detnas import JointDetNasSettings
 from searchd.settings import Settings
+from searchd.spec.strategies import JointDetNasSpec
 from searchd.store import Database, Lease, events
 from searchd.store.models import RunRow
 from tests.searchd.driver.bookkeeping import BASE, failed, started, trial, write_report
@@ -124,7 +124,7 @@ def test_pruning_to_multiples_of_channels_continues_from_the_grandparent_too(
     sqlite: Database, lease: Lease, settings: Settings
 ) -> None:
     with sqlite.write() as session:
-        strategy = JointDetNasSettings(round_to=8)
+        strategy = JointDetNasSpec(round_to=8)
         session.execute(update(RunRow).values(spec=factories.search_spec(strategy=strategy)))
     ledger = Ledger(sqlite, lease, settings)
     started(ledger, BASE)
