@@ -1,7 +1,7 @@
 """Conversion of the trials of a search to columns."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -19,21 +19,28 @@ from searchd.domain.lifecycle import TrialStatus
 from searchd.domain.teacher import Teaching
 from searchd.domain.trial import Change, describe_change
 from searchd.store.models import SearchRow, TeacherRow
-from searchd.store.runs import columns
+from searchd.store.runs import breakdowns, columns
 
 _CHANGE: TypeAdapter[Change] = TypeAdapter(Change)
 _TEACHING: TypeAdapter[Teaching] = TypeAdapter(Teaching)
 
+_FIGURES = ("score", "ap", "ap50", "ap75", "macs", "latency_s")
+_RARE_FIGURES = ("cost", "device_latency_s")
 
-def in_columns(session: Session, search: SearchRow, since: int) -> SearchInColumns:
-    """Return the trials of a search that changed after event `since`, and those that run."""
-    found = columns.read(session, search.id, since)
+
+def in_columns(
+    session: Session, search: SearchRow, since: int, class_name: str | None
+) -> SearchInColumns:
+    """Return the trials of a search that changed after event `since`, and those that run, with the
+    AP of a class if one is named."""
+    found = columns.read(session, search.id, since, class_aps=class_name is not None)
     resolutions = sorted({(row.width, row.height) for row in found.evaluations})
     return SearchInColumns(
         event=found.event,
         resolutions=[f"{width}x{height}" for width, height in resolutions],
+        classes=[] if since else breakdowns.class_names(session, search.id),
         trials=_trials(found.trials, search.id, _names(session)),
-        evaluations=_evaluations(found.evaluations, resolutions, found.trials),
+        evaluations=_evaluations(found.evaluations, resolutions, found.trials, class_name),
     )
 
 
@@ -63,21 +70,36 @@ def _trials(rows: Sequence[Any], search_id: str, names: Mapping[str, str]) -> Tr
 
 
 def _evaluations(
-    rows: Sequence[Any], resolutions: Sequence[tuple[int, int]], trials: Sequence[Any]
+    rows: Sequence[Any],
+    resolutions: Sequence[tuple[int, int]],
+    trials: Sequence[Any],
+    class_name: str | None,
 ) -> EvaluationsInColumns:
     position = {trial.name: index for index, trial in enumerate(trials)}
     known = [row for row in rows if row.name in position]  # others were stored since
-    figures = {
-        name: [_short(getattr(row, name)) for row in known]
-        for name in ("score", "ap", "ap50", "ap75", "macs", "latency_s")
+    figures = {name: [_short(getattr(row, name)) for row in known] for name in _FIGURES}
+    figures |= {
+        name: _if_any(_short(getattr(row, name)) for row in known) for name in _RARE_FIGURES
     }
+    aps = () if class_name is None else (_class_ap(row.class_aps, class_name) for row in known)
     return EvaluationsInColumns.model_validate(
         {
             "trial": [position[row.name] for row in known],
             "resolution": [resolutions.index((row.width, row.height)) for row in known],
             **figures,
+            "class_ap": _if_any(aps),
         }
     )
+
+
+def _if_any(values: Iterable[float | None]) -> list[float | None]:
+    """Return the values; none at all if every one is null."""
+    found = list(values)
+    return found if any(value is not None for value in found) else []
+
+
+def _class_ap(aps: Mapping[str, float] | None, class_name: str) -> float | None:
+    return _short((aps or {}).get(class_name))
 
 
 def _progress(row: Any) -> ShownProgress | None:
