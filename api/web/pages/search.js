@@ -50,7 +50,7 @@ function Head({ search, trials, onDone }) {
         <h1>${search.name}</h1>
         <div class="row"><${Status} status=${search.status} /><span class="quiet">${search.status_reason}</span></div>
       </div>
-      <${Actions} kind="search" item=${search} onDone=${onDone} />
+      <${Actions} kind="search" item=${search} onDone=${onDone} numTrials=${trials && trials.filter((trial) => trial.role === "search").length} />
     </div>
     <${Card}>
       <${Facts} items=${[
