@@ -61,14 +61,12 @@ function useLog(path, attempt, isRunning) {
     return [...state.lines, ...await read({ page_token: last, page_size: PAGE })];
   }), isRunning && attempt > 0 ? EVERY_MS : null, [path, attempt, state.lines]);
   const readAll = () => attemptOnce(async () => {
-    const first = state.lines[0].line;
-    const earlier = [];
-    while (earlier.length < first - 1) {
-      const page = await read({ page_token: earlier.length, page_size: PAGE });
-      earlier.push(...page.filter((line) => line.line < first));
-      if (page.length < PAGE) break;
+    const lines = [];
+    for (let page = null; page === null || page.length === PAGE;) {
+      page = await read({ page_token: lines.at(-1)?.line ?? 0, page_size: PAGE });
+      lines.push(...page);
     }
-    return [...earlier, ...state.lines];
+    return lines;
   });
-  return { ...state, hidden: (state.lines[0]?.line ?? 1) > 1, readAll };
+  return { ...state, hidden: state.lines.length === LAST_LINES && state.lines[0].line > 1, readAll };
 }

@@ -1,12 +1,12 @@
 """All trials of a run in few columns, read without building their domain values: a page that plots
 ten thousand trials needs neither their architectures nor their tasks. Changes and teachers stay
-JSON text, of which there are few different ones."""
+JSON text, of which there are few different ones; roles, statuses and causes stay text."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import JSON, ColumnElement, or_, select, type_coerce
+from sqlalchemy import JSON, ColumnElement, String, or_, select, type_coerce
 from sqlalchemy.orm import Session
 
 from searchd.domain.lifecycle import TrialStatus
@@ -15,15 +15,15 @@ from searchd.store.models import BreakdownRow, EvaluationRow, EventRow, RunRow, 
 _PROPOSAL = type_coerce(TrialRow.proposal, JSON)
 _TRIAL = (
     TrialRow.name,
-    TrialRow.role,
+    type_coerce(TrialRow.role, String).label("role"),
     TrialRow.parent_id,
     _PROPOSAL["change"].as_string().label("change"),
     _PROPOSAL["change", "kind"].as_string().label("action"),
     _PROPOSAL["teacher"].as_string().label("teacher"),
     type_coerce(TrialRow.chosen_teacher, JSON).label("chosen_teacher"),
-    TrialRow.status,
+    type_coerce(TrialRow.status, String).label("status"),
     TrialRow.status_reason,
-    TrialRow.cause,
+    type_coerce(TrialRow.cause, String).label("cause"),
     TrialRow.completion,
     TrialRow.score,
     TrialRow.params,
