@@ -37,7 +37,7 @@ function Checked({ checked }) {
   const dots = useMemo(() => checked
     .map((each) => ({ x: each.measured.median_s * 1e3, y: each.predicted_s * 1e3, group: "checked", each }))
     .sort((one, other) => one.x - other.x), [checked]);
-  const exact = useMemo(() => [{ name: "exact", color: "quiet", points: [dots[0], dots.at(-1)].map(({ x }) => ({ x, y: x })) }], [dots]);
+  const exact = useMemo(() => [{ name: "exact", color: "quiet", points: [0, dots.at(-1).x].map((x) => ({ x, y: x })) }], [dots]);
   return html`<${Card} title="Predicted and measured">
     <${Scatter} points=${dots} groups=${GROUPS} lines=${exact} xLabel="measured, ms per batch" yLabel="predicted, ms per batch" height=${260}
       describe=${({ each }) => html`<strong>${words(each.family)} at ${each.resolution}</strong><div>${milliseconds(each.predicted_s)} ms predicted, ${milliseconds(each.measured.median_s)} ms measured</div><div class="mono quiet">${each.encoding}</div>`}
