@@ -96,7 +96,7 @@ class SearchInColumns(Schema):
     resolutions: list[str]
     """Input resolutions of the evaluations, "WxH" in pixels."""
     classes: list[str]
-    """Classes whose APs were measured, values of `class_name`; empty with `since`."""
+    """Classes whose APs were measured, values of `class_name`; may be empty with `since`."""
     trials: TrialsInColumns
     """The listed trials: all, or those that changed."""
     evaluations: EvaluationsInColumns

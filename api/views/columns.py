@@ -15,7 +15,9 @@ from api.schemas.columns import (
     ShownProgress,
     TrialsInColumns,
 )
+from searchd.domain.errors import InvalidValueError
 from searchd.domain.lifecycle import TrialStatus
+from searchd.domain.suggestions import unknown
 from searchd.domain.teacher import Teaching
 from searchd.domain.trial import Change, describe_change
 from searchd.store.models import SearchRow, TeacherRow
@@ -34,13 +36,21 @@ def in_columns(
     session: Session, search: SearchRow, since: int, class_name: str | None
 ) -> SearchInColumns:
     """Return the trials of a search that changed after event `since`, and those that run, with the
-    AP of a class if one is named."""
-    found = columns.read(session, search.id, since, class_aps=class_name is not None)
+    AP of a class if one is named.
+
+    Raises:
+        InvalidValueError: The APs of classes were measured, but not of this one.
+    """
+    wants_class = class_name is not None
+    classes = breakdowns.class_names(session, search.id) if wants_class or not since else []
+    if wants_class and classes and class_name not in classes:
+        raise InvalidValueError(unknown("class name", str(class_name), classes))
+    found = columns.read(session, search.id, since, class_aps=wants_class)
     resolutions = sorted({(row.width, row.height) for row in found.evaluations})
     return SearchInColumns(
         event=found.event,
         resolutions=[f"{width}x{height}" for width, height in resolutions],
-        classes=[] if since else breakdowns.class_names(session, search.id),
+        classes=classes,
         trials=_trials(found.trials, search.id, _names(session)),
         evaluations=_evaluations(found.evaluations, resolutions, found.trials, class_name),
     )

@@ -120,6 +120,9 @@ def test_the_ap_of_a_class_is_sent_on_demand(http: httpx.Client, database: Datab
     assert http.get("/searches/first/columns").json()["evaluations"]["class_ap"] == []
     found = http.get("/searches/first/columns", params={"class_name": "square"}).json()
     assert found["evaluations"]["class_ap"] == [None, None, 0.25, 0.25]
+    answer = http.get("/searches/first/columns", params={"class_name": "squares"})
+    assert answer.status_code == 422
+    assert 'no class name "squares"; did you mean square?' in answer.json()["detail"]
 
 
 def test_figures_that_no_evaluation_has_are_left_out(
