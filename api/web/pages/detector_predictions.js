@@ -6,6 +6,7 @@ import { useRead } from "../live.js";
 import { Card, Legend } from "../components/parts.js";
 import { BoxedImage, colorsOf, useSampleImage } from "../components/sample_image.js";
 import { judged } from "../model/breakdowns.js";
+import { count } from "../model/numbers.js";
 
 const FIRST_SCORE = 0.3;
 
@@ -38,7 +39,7 @@ function Sample({ dataset, image, base, score, colors }) {
   if (!plain.address) return null;
   const sizes = { address: plain.address, width: image.width, height: image.height, colors };
   return html`<div class="samples three">
-    <${Panel} ...${sizes} title="In the image" boxes=${image.objects} text=${`${image.objects.length} objects`} />
+    <${Panel} ...${sizes} title="In the image" boxes=${image.objects} text=${count(image.objects.length, "object")} />
     ${base && html`<${Found} ...${sizes} title="Base" objects=${image.objects} detections=${base.detections} score=${score} />`}
     <${Found} ...${sizes} title="This detector" objects=${image.objects} detections=${image.detections} score=${score} />
   </div>`;

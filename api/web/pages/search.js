@@ -1,6 +1,6 @@
 // A search, live: what it gained, its front, its trials, its lineage, what runs and what failed.
 import { html } from "htm/preact";
-import { useState } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
 import { get } from "../api.js";
 import { useRead } from "../live.js";
 import { Actions } from "../components/actions.js";
@@ -22,7 +22,9 @@ const TABS = [["results", "Results"], ["course", "Course"], ["lineage", "Lineage
 export default function Search({ name, options }) {
   const { value: search, error, again } = useRead(() => get(`/searches/${name}`), [name], (item) => (item && isFinal(item.status) ? null : 10_000));
   const [axes, setAxes] = useState({ x: "macs", y: "ap" });
-  const { trials, byName, classes, className, events, error: trialsError } = useTrials(name, search, again, classOf(axes.y));
+  const lastClass = useRef(null); // its APs stay, so that going back to it reads nothing again
+  lastClass.current = classOf(axes.y) ?? lastClass.current;
+  const { trials, byName, classes, className, events, error: trialsError } = useTrials(name, search, again, lastClass.current);
   const tab = options.get("tab") ?? "results";
   if (search === null) return html`<${Waiting} error=${error} what=${name} />`;
   return html`<div class="stack">

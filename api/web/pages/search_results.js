@@ -26,7 +26,7 @@ export const groupOf = ({ role }) => (role.endsWith("control") ? "control" : ["b
 /** `classes` have measured APs; `className` is the one whose AP the trials have. */
 export function Results({ search, trials, byName, classes, className, axes, onAxes }) {
   const [chosen, setChosen] = useState(null);
-  const isThere = classOf(axes.y) === className;
+  const isThere = [null, className].includes(classOf(axes.y));
   const dots = useMemo(() => (isThere ? pointsOf(trials, axes.x, axes.y) : []).map((point) => ({ ...point, group: groupOf(point.trial) })), [trials, axes, isThere]);
   const front = useMemo(() => frontOf(dots), [dots]);
   const lines = useMemo(() => [{ name: "front", color: "accent", points: front, dots: true }], [front]);
