@@ -45,7 +45,7 @@ function Errors({ own, base }) {
       { title: "", cell: (row) => html`${base && html`<${Bar} share=${row.base.lost_ap / most} color="var(--base)" />`}<${Bar} share=${row.own.lost_ap / most} color="var(--bad)" />` },
       { title: "costs AP50", number: true, cell: (row) => percent(row.own.lost_ap) },
       { title: "times", number: true, cell: (row) => row.own.count.toLocaleString("en") },
-      ...(base ? [{ title: "base", number: true, cell: (row) => `${percent(row.base.lost_ap)} · ${row.base.count.toLocaleString("en")}` }] : []),
+      ...(base ? [{ title: "base: costs · times", number: true, cell: (row) => `${percent(row.base.lost_ap)} · ${row.base.count.toLocaleString("en")}` }] : []),
     ]} />
     <p class="small quiet">Points of AP50 that repairing one kind of error alone would gain, and how often it occurs, on ${count(own.num_error_images, "image")} of the validation split.</p>
   </${Card}>`;

@@ -20,8 +20,8 @@ export function Predictions({ id, baseId }) {
   const slider = html`<label class="row">score at least ${score.toFixed(2)}
     <input type="range" min="0.05" max="0.95" step="0.05" value=${score} onInput=${(event) => setScore(Number(event.target.value))} /></label>`;
   return html`<${Card} title="Predictions on sample images" aside=${slider}>
-    ${value.own.images.map((image) => html`<${Sample} key=${image.sample} dataset=${value.own.dataset_id} image=${image} score=${score} colors=${colors}
-      base=${value.base?.images.find((each) => each.sample === image.sample)} />`)}
+    <div class="columns">${value.own.images.map((image) => html`<${Sample} key=${image.sample} dataset=${value.own.dataset_id} image=${image} score=${score} colors=${colors}
+      base=${value.base?.images.find((each) => each.sample === image.sample)} />`)}</div>
     <${Legend} items=${names.map((name) => [name, colors.get(name)])} />
     <p class="small quiet">Images of the validation split at ${value.own.resolution}. Dashed: no object of that class overlaps by half (IoU .50).</p>
   </${Card}>`;
