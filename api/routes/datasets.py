@@ -192,7 +192,7 @@ def list_dataset_samples(found: Found) -> schemas.DatasetSamples:
     response_class=Response,
     responses={
         200: {
-            "description": "The image with its boxes and class names drawn.",
+            "description": "The image, with its boxes and class names drawn if wanted.",
             "content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}},
         }
     },
@@ -207,6 +207,7 @@ def draw_dataset_sample(
         int,
         Query(ge=64, le=2048, description="Largest width and height of the drawing, in pixels."),
     ] = 800,
+    boxes: Annotated[bool, Query(description="Whether its boxes are drawn.")] = True,
 ) -> Response:
     """Return a sample image with its boxes drawn, as JPEG. The service must be able to read it."""
     from detection.data.samples import Sample, draw_sample  # takes long and is rarely needed
@@ -217,7 +218,7 @@ def draw_dataset_sample(
     sample = TypeAdapter(Sample).validate_python(samples[number])
     data_roots.check_image(sample.path, rules.data_roots)
     try:
-        drawn = draw_sample(sample, max_side_px=max_side)
+        drawn = draw_sample(sample, max_side_px=max_side, boxes=boxes)
     except (DataError, OSError) as error:
         raise ConflictError(f"the sample cannot be drawn: {error}") from error
     return Response(drawn, media_type="image/jpeg", headers={"Cache-Control": "private"})

@@ -7,6 +7,8 @@ from sqlalchemy.orm import Session
 from api import downloads, schemas
 from api.auth import Caller, CallerDep, check_owner
 from api.dependencies import ArtifactName, DatabaseDep, TrialId
+from api.schemas.breakdowns import Predictions
+from api.views import breakdowns
 from api.views import resources as views
 from searchd.domain.errors import NotFoundError
 from searchd.store.models import TrialRow
@@ -28,6 +30,14 @@ def get_detector(trial_id: TrialId, database: DatabaseDep) -> schemas.Detector:
     """Return the detector that the trial trained. The base detector is the trial named base."""
     with database.read() as session:
         return views.detector(session, trials.get(session, trial_id))
+
+
+@router.get("/detectors/{trial_id}/predictions")
+def get_predictions(trial_id: TrialId, database: DatabaseDep) -> Predictions:
+    """Return what the detector finds on sample images of the validation split, beside what is in
+    them."""
+    with database.read() as session:
+        return breakdowns.predictions(session, trials.get(session, trial_id))
 
 
 @router.get(

@@ -68,6 +68,10 @@ SinceColumns = Annotated[
         description="Number of an event, for example `event` of the previous response. 0: all.",
     ),
 ]
+ClassName = Annotated[
+    str | None,
+    Query(max_length=200, description="Class whose AP is returned as `class_ap`; see `classes`."),
+]
 
 
 @router.post(
@@ -162,11 +166,16 @@ def list_trials(
 
 
 @router.get("/{search}/columns")
-def get_columns(found: Found, database: DatabaseDep, since: SinceColumns = 0) -> SearchInColumns:
+def get_columns(
+    found: Found,
+    database: DatabaseDep,
+    since: SinceColumns = 0,
+    class_name: ClassName = None,
+) -> SearchInColumns:
     """Return all trials of the search in columns, for plots and large tables: one request for ten
     thousand trials. With `since`, only those with an event after it, and those that run."""
     with database.read() as session:
-        return columns.in_columns(session, found, since)
+        return columns.in_columns(session, found, since, class_name)
 
 
 @router.get("/{search}/lineage")

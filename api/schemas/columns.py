@@ -77,6 +77,15 @@ class EvaluationsInColumns(Schema):
     """Multiply-accumulates of one image at the resolution."""
     latency_s: list[float]
     """Median times of one forward pass at batch size 1, in seconds."""
+    cost: list[float | None]
+    """Costs that the search counts instead of multiply-accumulates: parameters, or predicted
+    seconds of one batch on its device. Empty if it counts multiply-accumulates."""
+    device_latency_s: list[float | None]
+    """Median seconds of one batch on the device of the search; null if not measured there. Empty
+    if none was."""
+    class_ap: list[float | None]
+    """COCO box APs of the class that `class_name` asked for, in [0, 1]; -1 if the split has no
+    object of it; null if it was not measured. Empty if none was."""
 
 
 class SearchInColumns(Schema):
@@ -86,6 +95,8 @@ class SearchInColumns(Schema):
     """Number of the last event that this response includes: the value of `since` for the next."""
     resolutions: list[str]
     """Input resolutions of the evaluations, "WxH" in pixels."""
+    classes: list[str]
+    """Classes whose APs were measured, values of `class_name`; may be empty with `since`."""
     trials: TrialsInColumns
     """The listed trials: all, or those that changed."""
     evaluations: EvaluationsInColumns

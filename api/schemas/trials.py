@@ -5,6 +5,7 @@ from typing import Literal
 
 from api.schemas import notebook
 from api.schemas.base import Epoch, File, Measurement, Schema
+from api.schemas.breakdowns import Breakdown
 from searchd.domain.detector import Detector as DetectorValue
 from searchd.domain.lifecycle import FailureCause, TrialStatus
 from searchd.domain.subnet import Subnet
@@ -240,5 +241,8 @@ class Detector(Schema):
     """Whether a user pinned the trial, so that its files are kept."""
     evaluations: list[Evaluation]
     """Evaluations of the detector, one for each resolution."""
+    breakdowns: list[Breakdown] = []
+    """AP by class and by kind of error, for each resolution; empty for detectors of earlier
+    versions."""
     artifacts: list[File]
     """Stored files of the detector, for example student and adapters."""

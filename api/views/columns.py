@@ -1,7 +1,7 @@
 """Conversion of the trials of a search to columns."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -15,25 +15,44 @@ from api.schemas.columns import (
     ShownProgress,
     TrialsInColumns,
 )
+from searchd.domain.errors import InvalidValueError
 from searchd.domain.lifecycle import TrialStatus
+from searchd.domain.suggestions import unknown
 from searchd.domain.teacher import Teaching
 from searchd.domain.trial import Change, describe_change
 from searchd.store.models import SearchRow, TeacherRow
-from searchd.store.runs import columns
+from searchd.store.runs import breakdowns, columns
 
 _CHANGE: TypeAdapter[Change] = TypeAdapter(Change)
 _TEACHING: TypeAdapter[Teaching] = TypeAdapter(Teaching)
 
+_KEPT = 2**15
+"""Number of changes and of teachers whose words are kept: more than a large search has."""
+_FIGURES = ("score", "ap", "ap50", "ap75", "macs", "latency_s")
+_RARE_FIGURES = ("cost", "device_latency_s")
 
-def in_columns(session: Session, search: SearchRow, since: int) -> SearchInColumns:
-    """Return the trials of a search that changed after event `since`, and those that run."""
-    found = columns.read(session, search.id, since)
+
+def in_columns(
+    session: Session, search: SearchRow, since: int, class_name: str | None
+) -> SearchInColumns:
+    """Return the trials of a search that changed after event `since`, and those that run, with the
+    AP of a class if one is named.
+
+    Raises:
+        InvalidValueError: The APs of classes were measured, but not of this one.
+    """
+    wants_class = class_name is not None
+    classes = breakdowns.class_names(session, search.id) if wants_class or not since else []
+    if wants_class and classes and class_name not in classes:
+        raise InvalidValueError(unknown("class name", str(class_name), classes))
+    found = columns.read(session, search.id, since, class_aps=wants_class)
     resolutions = sorted({(row.width, row.height) for row in found.evaluations})
     return SearchInColumns(
         event=found.event,
         resolutions=[f"{width}x{height}" for width, height in resolutions],
+        classes=classes,
         trials=_trials(found.trials, search.id, _names(session)),
-        evaluations=_evaluations(found.evaluations, resolutions, found.trials),
+        evaluations=_evaluations(found.evaluations, resolutions, found.trials, class_name),
     )
 
 
@@ -52,7 +71,7 @@ def _trials(rows: Sequence[Any], search_id: str, names: Mapping[str, str]) -> Tr
         teacher=[_teacher(row, names) for row in rows],
         teacher_ap=[_short(row.teacher_ap) for row in rows],
         status=[row.status for row in rows],
-        reason=[None if row.status is TrialStatus.SUCCEEDED else row.status_reason for row in rows],
+        reason=[None if row.status == TrialStatus.SUCCEEDED else row.status_reason for row in rows],
         cause=[row.cause for row in rows],
         completion=[row.completion for row in rows],
         score=[_short(row.score) for row in rows],
@@ -63,25 +82,46 @@ def _trials(rows: Sequence[Any], search_id: str, names: Mapping[str, str]) -> Tr
 
 
 def _evaluations(
-    rows: Sequence[Any], resolutions: Sequence[tuple[int, int]], trials: Sequence[Any]
+    rows: Sequence[Any],
+    resolutions: Sequence[tuple[int, int]],
+    trials: Sequence[Any],
+    class_name: str | None,
 ) -> EvaluationsInColumns:
     position = {trial.name: index for index, trial in enumerate(trials)}
     known = [row for row in rows if row.name in position]  # others were stored since
-    figures = {
-        name: [_short(getattr(row, name)) for row in known]
-        for name in ("score", "ap", "ap50", "ap75", "macs", "latency_s")
-    }
+    of = _transposed(known)
+    places = {resolution: index for index, resolution in enumerate(resolutions)}
+    aps = () if class_name is None else (_class_ap(row.class_aps, class_name) for row in known)
     return EvaluationsInColumns.model_validate(
         {
-            "trial": [position[row.name] for row in known],
-            "resolution": [resolutions.index((row.width, row.height)) for row in known],
-            **figures,
+            "trial": [position[name] for name in of("name")],
+            "resolution": [places[each] for each in zip(of("width"), of("height"), strict=True)],
+            **{name: [_short(value) for value in of(name)] for name in _FIGURES},
+            **{name: _if_any(map(_short, of(name))) for name in _RARE_FIGURES},
+            "class_ap": _if_any(aps),
         }
     )
 
 
+def _transposed(rows: Sequence[Any]) -> Callable[[str], Sequence[Any]]:
+    """Return what gives a column of the rows by its name. An attribute of each row is slower."""
+    if not rows:
+        return lambda _: ()
+    return dict(zip(rows[0]._fields, zip(*rows, strict=True), strict=True)).__getitem__
+
+
+def _if_any(values: Iterable[float | None]) -> list[float | None]:
+    """Return the values; none at all if every one is null."""
+    found = list(values)
+    return found if any(value is not None for value in found) else []
+
+
+def _class_ap(aps: Mapping[str, float] | None, class_name: str) -> float | None:
+    return _short((aps or {}).get(class_name))
+
+
 def _progress(row: Any) -> ShownProgress | None:
-    if row.status is not TrialStatus.RUNNING or row.progress is None:
+    if row.status != TrialStatus.RUNNING or row.progress is None:
         return None
     return ShownProgress.model_validate(row.progress)
 
@@ -100,11 +140,11 @@ def _teacher(row: Any, names: Mapping[str, str]) -> str | None:
     return names.get(teacher, teacher)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=_KEPT)
 def _change_in_words(change: str) -> str:
     return describe_change(_CHANGE.validate_json(change))
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=_KEPT)
 def _teacher_in_words(teacher: str) -> str:
     return str(_TEACHING.validate_json(teacher))

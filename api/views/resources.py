@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session, object_session
 
 from api import schemas
 from api.schemas.trials import SplitAp
+from api.views.breakdowns import breakdowns_of
 from searchd.domain.detector import Detector, MmdetDetector
 from searchd.domain.encoding import encode
 from searchd.domain.errors import ConflictError
@@ -154,6 +155,7 @@ def detector(session: Session, row: TrialRow) -> schemas.Detector:
             ancestor.id for ancestor in lineage if ancestor.id == row.id or not ancestor.is_copy
         ],
         licence=trials.licence(session, lineage),
+        breakdowns=breakdowns_of(session, row),
         encoding=encode(row.detector.architecture),
     )
 

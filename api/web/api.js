@@ -49,9 +49,12 @@ export async function get(path, options) {
   return (await call(path, options)).json();
 }
 
-export async function post(path, body, headers = {}) {
+export const post = (path, body, headers) => send("POST", path, body, headers);
+export const patch = (path, body) => send("PATCH", path, body);
+
+async function send(method, path, body, headers = {}) {
   const response = await call(path, {
-    method: "POST",
+    method,
     headers: body === undefined ? headers : { "Content-Type": "application/json", ...headers },
     body: body === undefined ? undefined : JSON.stringify(body),
   });

@@ -14,6 +14,7 @@ const PAGES = {
   pools: () => import("./pages/pool.js"),
   teachers: () => import("./pages/teacher.js"),
   datasets: () => import("./pages/dataset.js"),
+  devices: () => import("./pages/device.js"),
   compare: () => import("./pages/compare.js"),
   submit: () => import("./pages/submit.js"),
 };

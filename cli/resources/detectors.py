@@ -189,6 +189,11 @@ def show(trial: TrialArgument, url: UrlOption = URL, output: FormatOption = Form
     }
     for each in found.evaluations:
         rows[f"AP at {each.resolution}"] = f"{percent(each.ap)} %, {giga(each.macs)} G MACs"
+    for part in found.breakdowns:
+        aps = (f"{name} {percent(ap)}" for name, ap in part.class_aps.items())
+        lost = (f"{kind} {percent(each.lost_ap)}" for kind, each in part.errors.items())
+        rows[f"AP % by class at {part.resolution}"] = ", ".join(aps)
+        rows[f"AP50 % lost to errors at {part.resolution}"] = ", ".join(lost)
     for file in found.artifacts:
         rows[f"file {file.name}"] = f"{file.size_bytes / 1e6:.2f} MB, SHA-256 {file.sha256}"
     show_one(found, rows, output)

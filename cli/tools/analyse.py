@@ -16,6 +16,7 @@ from cli.errors import fail
 from cli.output import Format, FormatOption, percent, show_json, show_rows
 from cli.service import URL, UrlOption
 from cli.tools import plots, search_analytics
+from searchd.domain.breakdown import ErrorKind
 from searchd.domain.errors import InvalidValueError
 from searchd.search.analytics import document
 from searchd.search.history import OperatingPoint
@@ -160,7 +161,7 @@ def errors(
         show_json({"detectors": shown})
         return
     show_rows(
-        ("DETECTOR", "IOU", "AP %", *(f"{kind} %".upper() for kind in tide.ErrorKind)),
+        ("DETECTOR", "IOU", "AP %", *(f"{kind} %".upper() for kind in ErrorKind)),
         [
             (name, each.threshold, percent(each.ap), *map(percent, each.lost_ap.values()))
             for name, found in results.items()

@@ -9,7 +9,6 @@ are COCO's x, y, width, height in pixels of the original image.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -17,10 +16,11 @@ from faster_coco_eval.core import mask
 from numpy.typing import NDArray
 
 from detection.measurement.evaluation import Detection
+from searchd.domain.breakdown import ErrorKind
 from searchd.domain.errors import InvalidValueError
 
 BACKGROUND_IOU = 0.1
-"""Largest IoU of a detection on background with any object."""
+"""Largest IoU of a detection on background with any object; see `ErrorKind`."""
 THRESHOLDS = tuple(round(0.5 + 0.05 * i, 2) for i in range(10))
 """DICOD's sweep of the foreground threshold, .50 to .95."""
 MAX_DETECTIONS = 100
@@ -29,27 +29,6 @@ COCO's AP counts this number per class. Both are the same for detectors that giv
 per image, such as mmdet's."""
 RECALLS = np.linspace(0, 1, 101)
 """Recalls at which precision is averaged; bitwise those of COCO, which decides ties."""
-
-
-class ErrorKind(StrEnum):
-    """The six errors; t is the foreground threshold.
-
-    Attributes:
-        CLASSIFICATION: Overlaps an object of another class by at least t.
-        LOCALISATION: Overlaps an object of its class by at least `BACKGROUND_IOU`, but less than t.
-        BOTH: Overlaps objects of other classes only, and by less than t.
-        DUPLICATE: Its object was already found by a detection with a higher score.
-        BACKGROUND: Overlaps no object by more than `BACKGROUND_IOU`.
-        MISSED: An object that no detection matches, also after the repair of classification and
-            localisation errors.
-    """
-
-    CLASSIFICATION = "classification"
-    LOCALISATION = "localisation"
-    BOTH = "both"
-    DUPLICATE = "duplicate"
-    BACKGROUND = "background"
-    MISSED = "missed"
 
 
 _REPAIRED = (ErrorKind.CLASSIFICATION, ErrorKind.LOCALISATION)

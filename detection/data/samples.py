@@ -54,16 +54,24 @@ def choose_samples(splits: Mapping[str, NormalisedSplit]) -> tuple[Sample, ...]:
     return tuple(
         _sample(name, record, split.class_names)
         for name, split in splits.items()
-        for record in _spread(split.records, NUM_SAMPLES.get(name, 0))
+        for record in spread(split.records, NUM_SAMPLES.get(name, 0))
     )
 
 
-def draw_sample(sample: Sample, *, max_side_px: int) -> bytes:
-    """Return the image with its boxes and class names as a JPEG file.
+def spread(records: Sequence[ImageRecord], number: int) -> list[ImageRecord]:
+    """Return `number` records with objects, or all, spread evenly over all records."""
+    usable = [record for record in records if len(record.labels)]
+    chosen = sorted({round(i) for i in np.linspace(0, len(usable) - 1, min(number, len(usable)))})
+    return [usable[index] for index in chosen]
+
+
+def draw_sample(sample: Sample, *, max_side_px: int, boxes: bool = True) -> bytes:
+    """Return the image as a JPEG file.
 
     Args:
         sample: The image and its objects.
         max_side_px: Largest width and height of the drawing; larger images are made smaller.
+        boxes: Whether the boxes and class names are drawn.
 
     Raises:
         DataError: The image is missing, cannot be read, or has changed its size since the check.
@@ -81,17 +89,11 @@ def draw_sample(sample: Sample, *, max_side_px: int) -> bytes:
     image.thumbnail((max_side_px, max_side_px))
     scale = np.array([image.width / sample.width, image.height / sample.height] * 2)
     canvas = ImageDraw.Draw(image)
-    for each in sample.objects:
+    for each in sample.objects if boxes else ():
         _draw(canvas, each, scale)
     file = io.BytesIO()
     image.save(file, format="JPEG", quality=_JPEG_QUALITY)
     return file.getvalue()
-
-
-def _spread(records: Sequence[ImageRecord], number: int) -> list[ImageRecord]:
-    usable = [record for record in records if len(record.labels)]
-    chosen = sorted({round(i) for i in np.linspace(0, len(usable) - 1, min(number, len(usable)))})
-    return [usable[index] for index in chosen]
 
 
 def _sample(split: str, record: ImageRecord, class_names: Sequence[str]) -> Sample:

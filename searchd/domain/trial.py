@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Literal
 
 from searchd.domain.actions import Action, describe
+from searchd.domain.breakdown import Breakdown
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.resolution import Resolution
 from searchd.domain.score import Cost
@@ -303,3 +304,6 @@ class Evaluation:
     cost: float | None = None
     """What the search counts as cost at this resolution: parameters, or the predicted seconds of
     one batch on its device. None: it counts MACs."""
+    breakdown: Breakdown | None = None
+    """AP by class and by kind of error. None: it was not computed, as for subnets of pools and
+    registered teachers."""

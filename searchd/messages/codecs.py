@@ -5,6 +5,7 @@ from pydantic import TypeAdapter
 
 from searchd.messages.devices import DeviceReport
 from searchd.messages.exports import ExportReport
+from searchd.messages.predictions import SamplePredictions
 from searchd.messages.reports import (
     PoolProgress,
     PoolReport,
@@ -26,3 +27,4 @@ TEACHER_TRAINING_REPORT = TypeAdapter(TeacherTrainingReport)
 TEACHER_PROGRESS = TypeAdapter(TeacherProgress)
 DEVICE_REPORT = TypeAdapter(DeviceReport)
 EXPORT_REPORT = TypeAdapter(ExportReport)
+SAMPLE_PREDICTIONS = TypeAdapter(SamplePredictions)

@@ -13,11 +13,13 @@ from searchd.store.runs import trials
 from tests.searchd.store.factories import (
     add_teacher,
     base_proposal,
+    evaluation,
     progress,
     run_trial,
     search_proposal,
     start_search,
     succeeded,
+    with_breakdown,
 )
 
 
@@ -107,3 +109,30 @@ def test_a_registered_teacher_has_its_name_and_measured_ap(
     shown = http.get("/searches/first/columns").json()["trials"]
 
     assert (shown["teacher"], shown["teacher_ap"]) == ([None, "strong"], [None, 0.61])
+
+
+def test_the_ap_of_a_class_is_sent_on_demand(http: httpx.Client, database: Database) -> None:
+    _, lease = start_search(database)
+    run_trial(database, lease, base_proposal())
+    run_trial(database, lease, search_proposal(0), with_breakdown(succeeded("0")))
+
+    assert http.get("/searches/first/columns").json()["classes"] == ["circle", "square"]
+    assert http.get("/searches/first/columns").json()["evaluations"]["class_ap"] == []
+    found = http.get("/searches/first/columns", params={"class_name": "square"}).json()
+    assert found["evaluations"]["class_ap"] == [None, None, 0.25, 0.25]
+    answer = http.get("/searches/first/columns", params={"class_name": "squares"})
+    assert answer.status_code == 422
+    assert 'no class name "squares"; did you mean square?' in answer.json()["detail"]
+
+
+def test_figures_that_no_evaluation_has_are_left_out(
+    http: httpx.Client, database: Database
+) -> None:
+    _, lease = start_search(database)
+    run_trial(database, lease, base_proposal())
+    counted = replace(evaluation(), cost=0.125)
+    run_trial(database, lease, search_proposal(0), replace(succeeded("0"), evaluations=(counted,)))
+
+    found = http.get("/searches/first/columns").json()["evaluations"]
+
+    assert (found["cost"], found["device_latency_s"]) == ([None, None, 0.125], [])

@@ -65,6 +65,7 @@ COMMANDS = {
     "GET /trials/{trial_id}": "search trial",
     "GET /detectors/{trial_id}": "detector show",
     "GET /detectors/{trial_id}/artifacts/{name}": "detector download",
+    "GET /detectors/{trial_id}/predictions": "detector download",
     "POST /detectors/{trial_id}/pin": "search pin",
     "POST /detectors/{trial_id}/unpin": "search unpin",
     "POST /detectors/{trial_id}/exports": "detector export",

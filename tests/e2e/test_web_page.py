@@ -86,6 +86,23 @@ def test_a_found_detector_is_opened_from_its_search_and_its_weights_are_saved(
     assert "backbone.bn1.weight" in load_file(download.value.path())
 
 
+def test_a_found_detector_tells_where_it_fails_and_what_its_worker_logged(
+    client: Client, search: str, page: Page
+) -> None:
+    best = client.get_search(search).best_trial_id
+    page.goto(f"{client.url}/#/detectors/{best}")
+
+    classes = card(page, "AP by class")
+    expect(classes.get_by_role("row").filter(has_text="triangle")).to_be_visible()
+    errors = card(page, "Kinds of error (TIDE)")
+    expect(errors).to_contain_text("on 8 images of the validation split")
+    predictions = card(page, "Predictions on sample images")
+    expect(predictions.get_by_role("img", name="In the image")).to_have_count(4)
+    expect(predictions.get_by_role("img", name="Base")).to_have_count(4)
+    expect(predictions.get_by_role("img", name="This detector")).to_have_count(4)
+    expect(card(page, "Log").get_by_role("log")).to_contain_text("epoch")
+
+
 @pytest.mark.skipif(os.environ.get("SEARCHD_SCREENSHOTS") != "on", reason="pictures for the docs")
 def test_pictures_of_every_page(client: Client, search: str, browser: Browser) -> None:
     take_pictures(client, search, browser)

@@ -25,7 +25,7 @@ def _latency_of_few_passes() -> Iterator[None]:
     """Let workers measure a latency in 2 passes instead of 20: no test here reads the value."""
     with pytest.MonkeyPatch.context() as patch:
         for module in (
-            "workers.trial.run",
+            "workers.trial.evaluated",
             "workers.teacher_evaluation",
             "workers.teacher_training",
             "elastic_pool.evaluation",

@@ -8,14 +8,13 @@ results as a report and writes files to the artifact store, the report last.
 import logging
 import time
 from collections.abc import Callable, Generator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from detection.build import Student, load_student
 from detection.distillation.distiller import Distiller
 from detection.measurement.complexity import count
 from detection.measurement.evaluation import Detection, predict, score
-from detection.measurement.latency import measure
 from detection.morphism import NothingToDo
 from detection.stored_weights import write_weights
 from detection.training import Training
@@ -34,6 +33,7 @@ from workers.trial.checkpoints import checkpoints, delete_checkpoints, write_che
 from workers.trial.context import TrialContext
 from workers.trial.cost import counted_cost
 from workers.trial.early_stopping import StoppedEarly, check_threshold, score_after_first_epoch
+from workers.trial.evaluated import evaluation_of, write_predictions
 from workers.trial.failures import cause_and_reason, damaged_file
 from workers.trial.notes import Notes
 from workers.trial.resuming import (
@@ -182,7 +182,7 @@ class _Trial:
             except StoppedEarly as early:
                 return self._abandoned_report(training, student, str(early))
         model = training.evaluated_model
-        evaluations = yield from self._evaluate(model, student)
+        evaluations = yield from self._evaluate(model, student, stored)
         stored.append(write_weights(task.artifacts, files.STUDENT, model.state_dict()))
         if distiller is not None:
             stored.append(write_weights(task.artifacts, files.ADAPTERS, distiller.state_dict()))
@@ -297,14 +297,21 @@ class _Trial:
                     raise
 
     def _evaluate(
-        self, model: Any, student: Student
+        self, model: Any, student: Student, stored: list[Artifact]
     ) -> Generator[Progress, bool, tuple[Evaluation, ...]]:
+        """Evaluate at every resolution; at the largest, store detections on sample images."""
         evaluations = []
         num_detections = 0
+        largest = max(self.task.evaluated_at, key=lambda r: r.area)
         for resolution in self.task.evaluated_at:
-            detections = yield from self._detect(model, resolution, "evaluate")
-            num_detections += len(detections)
-            evaluations.append(self._evaluation(model, student, resolution, detections))
+            found = yield from self._detect(model, resolution, "evaluate")
+            num_detections += len(found)
+            split = self.validation_split
+            evaluations.append(
+                evaluation_of(self.task, model, student.detector, split, resolution, found)
+            )
+            if resolution == largest:
+                stored.append(write_predictions(self.task, split, resolution, found))
         if all(evaluation.ap == 0 for evaluation in evaluations):
             self.checks.record(suspicious=zero_ap_reason(num_detections))
         return tuple(evaluations)
@@ -320,19 +327,6 @@ class _Trial:
                 epoch = {"check": 0, "judge": 1}.get(stage, self.task.training.epochs)
                 yield from self._yield_progress(self._progress(stage, epoch, 0, 0, {}))
         return detections
-
-    def _evaluation(
-        self, model: Any, student: Student, resolution: Resolution, detections: list[Detection]
-    ) -> Evaluation:
-        precision = score(self.validation_split, detections)
-        latency = measure(model, resolution, device=self.task.device)
-        return Evaluation(
-            resolution=resolution,
-            **asdict(precision),
-            macs=count(student.detector, resolution).macs,
-            **asdict(latency),
-            cost=counted_cost(self.task, student.detector, resolution),
-        )
 
     def _slice_is_over(self) -> bool:
         return time.monotonic() >= self.slice_ends

@@ -5,6 +5,7 @@ from pathlib import Path
 from api import schemas
 from api.client.asynchronous.transport import AsyncTransport
 from api.client.protocol import request_body
+from api.schemas.breakdowns import Predictions
 from searchd.spec import ExportSpec
 
 
@@ -18,6 +19,10 @@ class AsyncDetectorCalls(AsyncTransport):
     async def get_detector(self, trial_id: str) -> schemas.Detector:
         """Return the detector that a trial trained."""
         return await self._get(f"/detectors/{trial_id}", schemas.Detector)
+
+    async def get_predictions(self, trial_id: str) -> Predictions:
+        """Return what a detector finds on sample images of the validation split."""
+        return await self._get(f"/detectors/{trial_id}/predictions", Predictions)
 
     async def pin(self, trial_id: str) -> schemas.TrialDetails:
         """Pin a trial, so that garbage collection keeps its files."""

@@ -7,7 +7,7 @@ export function HeatMap({ costs, path, caption }) {
   const names = [...new Set(rows.flatMap((row) => Object.keys(costs[row])))];
   const values = rows.flatMap((row) => Object.values(costs[row]));
   const [low, high] = [Math.min(...values), Math.max(...values)];
-  const shade = (value) => (high > low ? ((high - value) / (high - low)) * 55 : 25);
+  const shade = (value) => (high > low ? ((high - value) / (high - low)) * 45 : 25);
   const follows = (from, to) => path.some((name, index) => name === from && path[index + 1] === to);
   return html`<div class="scroll" tabindex="0" role="group" aria-label=${caption}><table class="heat">
     <caption>${caption}</caption>

@@ -3,16 +3,17 @@ import { html } from "htm/preact";
 import { useEffect, useState } from "preact/hooks";
 import { get } from "../api.js";
 import { points, percent } from "../model/numbers.js";
-import { ACCURACIES, COSTS } from "../model/pareto.js";
+import { COSTS, accuracyOf } from "../model/pareto.js";
 
 const REST_MS = 120;
 const encodings = new Map();
 
 export function PointTip({ search, point, axes }) {
   const { trial, evaluation } = point;
+  const accuracy = accuracyOf(axes.y);
   const cost = axes.x === "params" ? trial.params : evaluation[axes.x];
   return html`<strong>${search.name}, trial ${trial.name} at ${evaluation.resolution}</strong>
-    <div>${ACCURACIES[axes.y].text(evaluation[axes.y])}, ${COSTS[axes.x].text(cost)}</div>
+    <div>${accuracy.text(accuracy.of(evaluation))}, ${COSTS[axes.x].text(cost)}</div>
     <div>${trial.change}${trial.teacher ? `, taught by ${trial.teacher}` : ""}</div>
     <div class="quiet">score ${percent(trial.score, 2)} %${trial.gain === null ? "" : `, ${points(trial.gain, 2)} against its parent`}</div>
     <${Encoding} id=${`${search.id}-${trial.name}`} />`;

@@ -1,4 +1,4 @@
-// The top of the page of a pool, teacher, distillation or data set.
+// The top of the page of a pool, teacher, distillation, data set or device.
 import { html } from "htm/preact";
 import { Actions } from "./actions.js";
 import { Card, Facts, Link, Progress, Status, Time } from "./parts.js";
@@ -11,7 +11,7 @@ export function ResourceHead({ kind, item, facts = [], onDone }) {
   return html`
     <div class="head">
       <div>
-        <div class="kind">${KINDS[kind].one}${kind !== "dataset" && html` on <${Link} page="datasets" name=${item.spec.dataset} />`}</div>
+        <div class="kind">${KINDS[kind].one}${item.spec.dataset && html` on <${Link} page="datasets" name=${item.spec.dataset} />`}</div>
         <h1>${item.name}</h1>
         <div class="row"><${Status} status=${item.status} /><span class="quiet">${item.status_reason}</span></div>
       </div>

@@ -1,8 +1,10 @@
 // The trials of a search, made from the columns of the API and kept up to date by its deltas.
 
-/** Trials by name in the order they were proposed, their evaluations, and the last event read. */
-export function empty() {
-  return { event: 0, trials: new Map() };
+/** Trials by name in the order they were proposed, their evaluations, and the last event read.
+ *
+ * `className`: the class whose AP the evaluations have as `class_ap`; null for none. */
+export function empty(className = null) {
+  return { event: 0, trials: new Map(), classes: [], className };
 }
 
 /** Return the trials with those of an answer of the API added or replaced. */
@@ -10,15 +12,18 @@ export function merged(known, answer) {
   const trials = new Map(known.trials);
   const changed = rows(answer.trials).map((trial) => ({ ...trial, evaluations: [] }));
   for (const { trial, resolution, ...figures } of rows(answer.evaluations)) {
-    changed[trial].evaluations.push({ ...figures, resolution: answer.resolutions[resolution] });
+    changed[trial].evaluations.push({ ...ABSENT, ...figures, resolution: answer.resolutions[resolution] });
   }
   for (const trial of changed) trials.set(trial.name, { ...trial, ...bestOf(trial.evaluations) });
-  return { event: answer.event, trials };
+  return { ...known, event: answer.event, trials, classes: answer.classes?.length ? answer.classes : known.classes };
 }
 
-/** Turn lists of equal length into one object for each position. */
+/** Figures that the API leaves out where no evaluation has them. */
+const ABSENT = { cost: null, device_latency_s: null, class_ap: null };
+
+/** Turn lists of equal length into one object for each position; empty lists are left out. */
 export function rows(lists) {
-  const names = Object.keys(lists);
+  const names = Object.keys(lists).filter((name) => lists[name].length > 0);
   return (lists[names[0]] ?? []).map((_, index) => {
     const row = {};
     for (const name of names) row[name] = lists[name][index];

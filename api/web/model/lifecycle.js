@@ -5,10 +5,11 @@ export const KINDS = {
   pool: { list: "pools", title: "Pools", one: "Pool" },
   teacher: { list: "teachers", title: "Teachers", one: "Teacher" },
   dataset: { list: "datasets", title: "Data sets", one: "Data set" },
+  device: { list: "devices", title: "Devices", one: "Device" },
 };
 
 const ENDED = new Set(["succeeded", "ready", "failed", "cancelled"]);
-const BUSY = new Set(["preparing", "running", "training", "checking", "exporting", "pausing", "cancelling"]);
+const BUSY = new Set(["preparing", "running", "training", "checking", "measuring", "exporting", "pausing", "cancelling"]);
 
 export const isFinal = (status) => ENDED.has(status);
 export const isBusy = (status) => BUSY.has(status);
@@ -31,19 +32,24 @@ const ASKS = {
   delete: "It failed before its first result. Its entry and files are removed for good.",
   recheck: null,
 };
+const ASKS_OF = {
+  dataset: { delete: "Its entry is removed for good, and the annotation files that its check wrote. Your images and annotations stay." },
+  device: { delete: "Its entry and its table are removed for good." },
+};
 
 /** Return what can be done: `{verb, warning}`; a warning is confirmed first. */
 export function actionsOf(kind, status) {
-  return verbsOf(kind, status).map((verb) => ({ verb, warning: ASKS[verb] ?? null }));
+  return verbsOf(kind, status).map((verb) => ({ verb, warning: ASKS_OF[kind]?.[verb] ?? ASKS[verb] ?? null }));
 }
 
 function verbsOf(kind, status) {
-  if (kind === "dataset") return status === "checking" ? [] : ["recheck", "delete"];
+  if (kind === "dataset") return status === "checking" ? ["rename"] : ["rename", "recheck", "delete"];
+  if (kind === "device") return isFinal(status) ? ["delete"] : [];
   if (status === "failed" || status === "cancelled") return [...extendable(kind), ...(status === "failed" ? ["delete"] : [])];
-  if (isFinal(status)) return kind === "search" ? ["extend"] : [];
+  if (isFinal(status)) return kind === "search" ? ["extend", "finish"] : kind === "pool" ? ["extend"] : [];
   if (status === "checking" || status === "cancelling") return [];
   if (status === "paused" || status === "pausing") return ["resume", "cancel", "kill"];
-  return ["pause", ...(kind === "search" ? ["extend"] : []), "cancel", "kill"];
+  return ["pause", ...(kind === "search" ? ["extend"] : []), ...(kind === "search" && status === "running" ? ["finish"] : []), "cancel", "kill"];
 }
 
 const extendable = (kind) => (kind === "search" || kind === "distillation" ? ["extend"] : []);

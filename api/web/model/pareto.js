@@ -5,6 +5,8 @@ export const COSTS = {
   macs: { label: "GMACs per image", unit: 1e9, text: (v) => `${giga(v)} GMACs` },
   params: { label: "million parameters", unit: 1e6, text: (v) => `${mega(v)} M parameters` },
   latency_s: { label: "latency, ms per image", unit: 1e-3, text: (v) => `${milliseconds(v)} ms` },
+  cost: { label: "predicted latency on the device, ms per batch", unit: 1e-3, text: (v) => `predicted ${milliseconds(v)} ms` },
+  device_latency_s: { label: "latency on the device, ms per batch", unit: 1e-3, text: (v) => `${milliseconds(v)} ms on the device` },
 };
 export const ACCURACIES = {
   ap: { label: "AP, %", unit: 0.01, text: (v) => `AP ${percent(v)} %` },
@@ -12,13 +14,40 @@ export const ACCURACIES = {
   ap75: { label: "AP75, %", unit: 0.01, text: (v) => `AP75 ${percent(v)} %` },
 };
 
-/** Return every detector at every resolution as a point of the chosen axes, by ascending cost. */
+const OF_CLASS = "class:"; // before the name of a class in the choice of an axis
+
+/** The class whose AP an axis shows; null for an axis of all classes. */
+export const classOf = (y) => (y.startsWith(OF_CLASS) ? y.slice(OF_CLASS.length) : null);
+
+/** How an axis of accuracy is drawn: its label, its unit, and the figure of an evaluation. */
+export function accuracyOf(y) {
+  const name = classOf(y);
+  if (name === null) return { ...ACCURACIES[y], of: (evaluation) => evaluation[y] };
+  return { label: `AP of ${name}, %`, unit: 0.01, text: (v) => `AP of ${name} ${percent(v)} %`, of: (evaluation) => evaluation.class_ap };
+}
+
+/** Return the choices of both axes, as lists of key and text.
+ *
+ * `classes`: those whose AP was measured; `device`: the one whose latency a search counts. */
+export function axisChoices(trials, classes, device) {
+  const costs = [["macs", "MACs"], ["params", "parameters"], ["latency_s", "latency"]];
+  if (device) costs.push(["cost", `latency predicted for ${device}`]);
+  if (device && trials.some(isMeasured)) costs.push(["device_latency_s", `latency measured on ${device}`]);
+  return { x: costs, y: [["ap", "AP"], ["ap50", "AP50"], ["ap75", "AP75"], ...classes.map((name) => [`${OF_CLASS}${name}`, `AP of ${name}`])] };
+}
+
+const isMeasured = (trial) => trial.evaluations.some((evaluation) => evaluation.device_latency_s !== null);
+
+/** Return every detector at every resolution as a point of the chosen axes, by ascending cost; those
+ * without one of the figures have no point. */
 export function pointsOf(trials, x, y) {
   const points = [];
+  const { unit, of } = accuracyOf(y);
   for (const trial of trials) {
     for (const evaluation of trial.evaluations) {
       const cost = x === "params" ? trial.params : evaluation[x];
-      if (cost !== null) points.push({ trial, evaluation, x: cost / COSTS[x].unit, y: evaluation[y] / ACCURACIES[y].unit });
+      const accuracy = of(evaluation);
+      if (cost !== null && accuracy !== null && accuracy >= 0) points.push({ trial, evaluation, x: cost / COSTS[x].unit, y: accuracy / unit });
     }
   }
   return points.sort((one, other) => one.x - other.x || other.y - one.y);

@@ -8,9 +8,10 @@ import { SERIES } from "../charts/colors.js";
 import { Scatter } from "../charts/scatter.js";
 import { Card, Legend, Link, Notice, Status, Table, Waiting } from "../components/parts.js";
 import { PointTip } from "../components/point_tip.js";
+import { breakdownAt, withClassAps } from "../model/breakdowns.js";
 import { empty, merged, withGains } from "../model/columns.js";
-import { duration, giga, mega, milliseconds, percent, points, significant } from "../model/numbers.js";
-import { ACCURACIES, COSTS, frontOf, pointsOf } from "../model/pareto.js";
+import { count, duration, giga, mega, milliseconds, percent, points, significant } from "../model/numbers.js";
+import { COSTS, accuracyOf, axisChoices, classOf, frontOf, pointsOf } from "../model/pareto.js";
 import { Axes } from "./search_results.js";
 
 const listed = (options, key) => (options.get(key) ?? "").split(",").filter(Boolean);
@@ -39,20 +40,23 @@ function Chooser({ chosen, onChange }) {
   </${Card}>`;
 }
 
-async function readSearch(name) {
-  const [search, columns] = await Promise.all([get(`/searches/${name}`), get(`/searches/${name}/columns`)]);
-  return { search, trials: withGains(merged(empty(), columns).trials) };
+async function readSearch(name, className) {
+  const query = className === null ? "" : `?${new URLSearchParams({ class_name: className })}`;
+  const [search, columns] = await Promise.all([get(`/searches/${name}`), get(`/searches/${name}/columns${query}`)]);
+  return { search, trials: withGains(merged(empty(), columns).trials), classes: columns.classes };
 }
 
 function Searches({ names }) {
   const [axes, setAxes] = useState({ x: "macs", y: "ap" });
-  const { value, error } = useRead(() => Promise.all(names.map(readSearch)), [names.join()]);
+  const className = classOf(axes.y);
+  const { value, error } = useRead(() => Promise.all(names.map((name) => readSearch(name, className))), [names.join(), className]);
   const drawn = useMemo(() => (value ? drawing(value, axes) : null), [value, axes]);
   if (value === null) return html`<${Waiting} error=${error} what="trials" />`;
   const fits = new Set(value.map(({ search }) => search.spec.dataset)).size === 1;
-  return html`<${Card} title="Accuracy and cost" aside=${html`<${Axes} axes=${axes} onChange=${setAxes} />`}>
+  const choices = axisChoices([], value.map((each) => each.classes).reduce((one, other) => one.filter((name) => other.includes(name))), null);
+  return html`<${Card} title="Accuracy and cost" aside=${html`<${Axes} axes=${axes} choices=${choices} onChange=${setAxes} />`}>
     ${!fits && html`<${Notice} kind="warn"><p>These searches use different data sets: their APs cannot be compared.</p></${Notice}>`}
-    <${Scatter} points=${drawn.dots} groups=${drawn.groups} lines=${drawn.lines} xLabel=${COSTS[axes.x].label} yLabel=${ACCURACIES[axes.y].label}
+    <${Scatter} points=${drawn.dots} groups=${drawn.groups} lines=${drawn.lines} xLabel=${COSTS[axes.x].label} yLabel=${accuracyOf(axes.y).label}
       describe=${(point) => html`<${PointTip} search=${point.search} point=${point} axes=${axes} />`}
       onOpen=${(point) => go("detectors", `${point.search.id}-${point.trial.name}`)} label=${`Detectors and fronts of ${names.join(", ")}`} />
     <${Legend} items=${value.map(({ search }, index) => [search.name, `var(--${SERIES[index % SERIES.length]})`])} />
@@ -93,9 +97,31 @@ function Detectors({ ids, onChange }) {
       <input aria-label="Id of a detector" placeholder="s-7f3k2m-12" value=${text} onInput=${(event) => setText(event.target.value)} /><button>Add</button></form>`}>
     ${ids.length === 0 && html`<p class="quiet">Add detectors by the id of their trial, or by Compare on their page.</p>`}
     ${error && html`<${Notice} kind="bad"><p>${error.message}</p></${Notice}>`}
-    ${value?.length > 0 && html`<${SideBySide} detectors=${value} />`}
+    ${value?.length > 0 && html`<${DetectorPlot} detectors=${value} /><${SideBySide} detectors=${value} />`}
     ${ids.length > 0 && html`<div class="row small">${ids.map((id) => html`<button key=${id} type="button" class="small" onClick=${() => onChange(ids.filter((each) => each !== id))}>Remove ${id}</button>`)}</div>`}
   </${Card}>`;
+}
+
+/** Every detector at every resolution in one plot: a line joins the resolutions of one detector. */
+function DetectorPlot({ detectors }) {
+  const [axes, setAxes] = useState({ x: "macs", y: "ap" });
+  const drawn = useMemo(() => {
+    const series = detectors.map((detector, index) => ({
+      id: detector.trial_id, color: SERIES[index % SERIES.length],
+      points: pointsOf([withClassAps(detector, classOf(axes.y))], axes.x, axes.y).map((point) => ({ ...point, group: detector.trial_id })),
+    }));
+    return {
+      dots: series.flatMap((each) => each.points).sort((one, other) => one.x - other.x),
+      groups: series.map((each) => ({ name: each.id, color: each.color })),
+      lines: series.map((each) => ({ name: each.id, color: each.color, points: each.points })),
+    };
+  }, [detectors, axes]);
+  const classes = Object.keys(detectors[0].breakdowns[0]?.class_aps ?? {});
+  return html`<div class="row"><${Axes} axes=${axes} choices=${axisChoices([], classes, null)} onChange=${setAxes} /></div>
+    <${Scatter} points=${drawn.dots} groups=${drawn.groups} lines=${drawn.lines} height=${280} xLabel=${COSTS[axes.x].label} yLabel=${accuracyOf(axes.y).label}
+      describe=${({ trial, evaluation, x, y }) => html`<strong>${trial.trial_id} at ${evaluation.resolution}</strong><div>${significant(y)}: ${accuracyOf(axes.y).label}</div><div>${significant(x)}: ${COSTS[axes.x].label}</div>`}
+      onOpen=${({ trial }) => go("detectors", trial.trial_id)} label=${`${count(detectors.length, "detector")} at every resolution`} />
+    <${Legend} items=${detectors.map(({ trial_id: id }, index) => [id, `var(--${SERIES[index % SERIES.length]})`])} />`;
 }
 
 /** Figures as rows, detectors as columns; differences are from the first one. */
@@ -111,6 +137,7 @@ function SideBySide({ detectors }) {
     ["AP small %", ({ at }) => percent(at?.ap_small)], ["AP medium %", ({ at }) => percent(at?.ap_medium)], ["AP large %", ({ at }) => percent(at?.ap_large)],
     ["Score %", ({ detector }) => percent(detector.score, 2)],
     ["GMACs", ({ at }) => html`${giga(at?.macs)}${at && at !== first ? html` <span class="quiet small">${significant(at.macs / first.macs, 2)} x</span>` : ""}`],
+    ...classRows(detectors),
     ["M params", ({ detector }) => mega(detector.params)],
     ["Latency ms", ({ at }) => milliseconds(at?.latency_s)],
     ["Backbone", ({ detector }) => html`<span class="mono">${detector.encoding}</span>`],
@@ -119,4 +146,11 @@ function SideBySide({ detectors }) {
     { title: "", cell: ([title]) => title },
     ...figures.map((each) => ({ title: html`<${Link} page="detectors" name=${each.detector.trial_id} />`, cell: ([, text]) => text(each) })),
   ]} />`;
+}
+
+/** A row for each class of the first detector, at the best resolution of each. */
+function classRows(detectors) {
+  return Object.keys(detectors[0].breakdowns[0]?.class_aps ?? {}).map((name) => [
+    `AP of ${name} %`, ({ detector, at }) => percent(breakdownAt(detector, at?.resolution)?.class_aps[name]),
+  ]);
 }

@@ -1,10 +1,10 @@
 // A data set: what its check counted and warned of, and some images with their boxes.
 import { html } from "htm/preact";
-import { useEffect, useState } from "preact/hooks";
-import { call, get } from "../api.js";
+import { get } from "../api.js";
 import { useRead } from "../live.js";
 import { Bar, Card, Notice, Table, Waiting } from "../components/parts.js";
 import { ResourceHead } from "../components/resource_head.js";
+import { useSampleImage } from "../components/sample_image.js";
 import { SpecText } from "../components/spec_text.js";
 import { untilFinal } from "../model/lifecycle.js";
 
@@ -71,16 +71,8 @@ function Samples({ dataset }) {
 
 /** An image with its boxes, drawn by the service. */
 function Sample({ dataset, sample }) {
-  const [image, setImage] = useState({});
   const caption = `${sample.split}: ${sample.path.split("/").pop()}, ${sample.num_objects} objects`;
-  useEffect(() => {
-    let address = null;
-    call(`/datasets/${dataset.id}/samples/${sample.number}/image?max_side=480`)
-      .then((response) => response.blob())
-      .then((blob) => { address = URL.createObjectURL(blob); setImage({ address }); })
-      .catch((problem) => setImage({ problem: problem.message }));
-    return () => address && URL.revokeObjectURL(address);
-  }, [dataset.id, dataset.finished_at, sample.number]);
+  const image = useSampleImage(dataset.id, sample.number, { boxes: true, key: dataset.finished_at });
   return html`<figure>
     ${image.address && html`<img src=${image.address} alt=${caption} />`}
     ${image.problem && html`<p class="quiet small">${image.problem}</p>`}

@@ -13,7 +13,10 @@ import { besideBase } from "../model/detector_figures.js";
 import { isFinal } from "../model/lifecycle.js";
 import { bytes, duration, giga, mega, milliseconds, percent, points, significant, words } from "../model/numbers.js";
 import { trainingProgress } from "../model/progress.js";
+import { Breakdown } from "./detector_breakdown.js";
 import { Exports } from "./detector_exports.js";
+import { Log } from "./detector_log.js";
+import { Predictions } from "./detector_predictions.js";
 
 export default function Detector({ name }) {
   const { value, error, again } = useRead(() => readDetector(name), [name], (shown) => (shown?.detector ? null : 4000));
@@ -24,6 +27,8 @@ export default function Detector({ name }) {
     ${trial.warnings.map((warning) => html`<${Notice} key=${warning} kind="warn"><p>${warning}</p></${Notice}>`)}
     ${detector === null ? html`<${NotYet} trial=${trial} />` : html`
       <${Figures} detector=${detector} base=${base} />
+      <${Breakdown} detector=${detector} base=${base} resolution=${trial.best?.resolution ?? detector.evaluations.at(-1)?.resolution} />
+      <${Predictions} id=${trial.id} baseId=${base?.trial_id ?? null} />
       <div class="columns wide">
         <${Drawing} detector=${detector} base=${base} />
         ${base && html`<${StageMacsOf} base=${base.detector.architecture} own=${detector.detector.architecture}
@@ -35,6 +40,7 @@ export default function Detector({ name }) {
     </div>
     ${detector !== null && html`<${Exports} trial=${trial} />`}
     ${trial.artifacts.length > 0 && html`<${Files} trial=${trial} />`}
+    ${run && trial.attempt > 0 && html`<${Log} run=${run} trial=${trial} />`}
   </div>`;
 }
 
@@ -133,8 +139,6 @@ function Figures({ detector, base }) {
       { title: "of base", number: true, cell: ({ own, base: other }) => (other ? `${significant(own.macs / other.macs, 2)} x` : "–") },
       figure("Latency ms", "latency_s", milliseconds), figure("Images / s", "images_per_s", significant),
     ]} />
-    <p class="small quiet">AP by class, kinds of error (TIDE) and drawn predictions need the images and the weights:${" "}
-      <code>searchd analyse errors ${detector.trial_id}</code>.</p>
   </${Card}>`;
 }
 

@@ -18,19 +18,25 @@ export function Exports({ trial }) {
   </${Card}>`;
 }
 
+const FORMATS = [["onnx", "ONNX"], ["openvino", "OpenVINO"], ["torchscript", "TorchScript"], ["mmdet", "mmdet"], ["tensorrt", "TensorRT"]];
+const PRECISIONS = [["fp32", "32 bits"], ["fp16", "16 bits"], ["int8", "8 bits"]];
+
 function Ask({ path, trial, onDone }) {
   const sizes = ["dynamic", ...trial.evaluations.map((each) => each.resolution)];
-  const [input, setInput] = useState("dynamic");
+  const [wanted, setWanted] = useState({ format: "onnx", precision: "fp32", input: "dynamic" });
+  const choose = (name) => (value) => setWanted({ ...wanted, [name]: value });
   const ask = async () => {
     try {
-      await post(path, { format: "onnx", input });
+      await post(path, wanted);
       onDone();
     } catch (problem) {
       tell(problem.message, "bad");
     }
   };
   return html`<div class="row">
-    <${Choice} label="ONNX for images of" value=${input} options=${sizes.map((size) => [size, size === "dynamic" ? "any size" : size])} onChange=${setInput} />
+    <${Choice} label="Format" value=${wanted.format} options=${FORMATS} onChange=${choose("format")} />
+    <${Choice} label="in" value=${wanted.precision} options=${PRECISIONS} onChange=${choose("precision")} />
+    <${Choice} label="for images of" value=${wanted.input} options=${sizes.map((size) => [size, size === "dynamic" ? "any size" : size])} onChange=${choose("input")} />
     <button type="button" onClick=${ask}>Export</button>
   </div>`;
 }

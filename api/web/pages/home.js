@@ -13,7 +13,7 @@ import { searchProgress, trainingProgress } from "../model/progress.js";
 const EVERY_MS = 4000;
 const SHOWN = 50;
 const FILTERED = 500; // a filter looks at as many of the newest
-const STATUSES = ["", "active", "queued", "running", "training", "paused", "succeeded", "ready", "failed", "cancelled"];
+const STATUSES = ["", "active", "queued", "running", "training", "measuring", "paused", "succeeded", "ready", "failed", "cancelled"];
 
 export default function Home() {
   const [filter, setFilter] = useState({ text: "", status: "" });
@@ -54,6 +54,7 @@ const HINTS = {
   pool: "A pool is a supernet whose subnets are teachers.",
   teacher: "A teacher is a strong detector of your own.",
   dataset: "Start here: add a data set, or run `searchd dataset add NAME PATH`.",
+  device: "A device is a machine whose latency a search counts as cost.",
 };
 
 /** Read a list; searches at work come with their trials and budget, which the list does not have. */
@@ -72,7 +73,7 @@ function columnsOf(kind, again) {
     { title: "Status", cell: (item) => html`<${Status} status=${item.status} title=${item.status_reason} />` },
     { title: "Progress", cell: (item) => html`<${Doing} kind=${kind} item=${item} />` },
     ...EXTRA[kind],
-    { title: kind === "dataset" ? "Added" : "Submitted", cell: (item) => html`<span class="nowrap"><${Time} at=${item.created_at} /></span>` },
+    { title: kind === "dataset" || kind === "device" ? "Added" : "Submitted", cell: (item) => html`<span class="nowrap"><${Time} at=${item.created_at} /></span>` },
     { title: html`<span class="hidden">Actions</span>`, cell: (item) => html`<${Actions} kind=${kind} item=${item} onDone=${again} small />` },
   ];
 }
@@ -92,6 +93,10 @@ const EXTRA = {
     { title: "Source", cell: (item) => item.source },
     { title: "AP %", number: true, cell: (item) => percent(item.measurement?.ap) },
     { title: "GMACs", number: true, cell: (item) => giga(item.measurement?.macs) },
+  ],
+  device: [
+    { title: "Hardware", cell: (item) => item.hardware ?? "–" },
+    { title: "Predictions off by", number: true, cell: (item) => (item.median_error === null ? "–" : `${percent(item.median_error)} %`) },
   ],
   dataset: [
     { title: "Classes", number: true, cell: (item) => item.summary?.class_names?.length ?? "–" },

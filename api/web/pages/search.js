@@ -1,5 +1,6 @@
 // A search, live: what it gained, its front, its trials, its lineage, what runs and what failed.
 import { html } from "htm/preact";
+import { useRef, useState } from "preact/hooks";
 import { get } from "../api.js";
 import { useRead } from "../live.js";
 import { Actions } from "../components/actions.js";
@@ -8,6 +9,7 @@ import { Card, Facts, Link, Notice, Progress, Status, Tabs, Time, Waiting } from
 import { SpecText } from "../components/spec_text.js";
 import { isFinal } from "../model/lifecycle.js";
 import { duration, percent, words } from "../model/numbers.js";
+import { classOf } from "../model/pareto.js";
 import { searchProgress } from "../model/progress.js";
 import { Course } from "./search_course.js";
 import { Lineage } from "./search_lineage.js";
@@ -19,7 +21,10 @@ const TABS = [["results", "Results"], ["course", "Course"], ["lineage", "Lineage
 
 export default function Search({ name, options }) {
   const { value: search, error, again } = useRead(() => get(`/searches/${name}`), [name], (item) => (item && isFinal(item.status) ? null : 10_000));
-  const { trials, byName, events, error: trialsError } = useTrials(name, search, again);
+  const [axes, setAxes] = useState({ x: "macs", y: "ap" });
+  const lastClass = useRef(null); // its APs stay, so that going back to it reads nothing again
+  lastClass.current = classOf(axes.y) ?? lastClass.current;
+  const { trials, byName, classes, className, events, error: trialsError } = useTrials(name, search, again, lastClass.current);
   const tab = options.get("tab") ?? "results";
   if (search === null) return html`<${Waiting} error=${error} what=${name} />`;
   return html`<div class="stack">
@@ -27,7 +32,8 @@ export default function Search({ name, options }) {
     ${search.teachers_warning && html`<${Notice} kind="warn"><p>${search.teachers_warning}</p></${Notice}>`}
     <${Tabs} page="searches" name=${name} chosen=${tab} tabs=${TABS} />
     ${trials === null ? html`<${Waiting} error=${trialsError} what="trials" />` : html`
-      ${tab === "results" && html`<${Report} search=${search} numTrials=${trials.length} /><${Results} search=${search} trials=${trials} byName=${byName} />`}
+      ${tab === "results" && html`<${Report} search=${search} numTrials=${trials.length} /><${Results} search=${search} trials=${trials} byName=${byName}
+        classes=${classes} className=${className} axes=${axes} onAxes=${setAxes} />`}
       ${tab === "course" && html`<${Course} search=${search} trials=${trials} byName=${byName} />`}
       ${tab === "lineage" && html`<${Lineage} search=${search} trials=${trials} byName=${byName} />`}
       ${tab === "events" && html`<${Card} title="Latest events"><${EventList} events=${events} owner=${search} /></${Card}>`}
@@ -46,7 +52,7 @@ function Head({ search, trials, onDone }) {
         <h1>${search.name}</h1>
         <div class="row"><${Status} status=${search.status} /><span class="quiet">${search.status_reason}</span></div>
       </div>
-      <${Actions} kind="search" item=${search} onDone=${onDone} />
+      <${Actions} kind="search" item=${search} onDone=${onDone} numTrials=${trials && trials.filter((trial) => trial.role === "search").length} />
     </div>
     <${Card}>
       <${Facts} items=${[

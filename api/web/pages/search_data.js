@@ -9,23 +9,28 @@ const PROGRESS_MS = 3000;
 const SETTLE_MS = 250; // events that come together are answered by one request
 const SHOWN_EVENTS = 200;
 
-/** Return `{trials, byName, events, error}`; `search` may still be null, since both are read at once.
- * `onStatus` is called when the search itself changed. */
-export function useTrials(name, search, onStatus) {
+/** Return `{trials, byName, classes, className, events, error}`; `search` may still be null, since both
+ * are read at once. `onStatus` is called when the search itself changed. `className`: a class whose AP
+ * is wanted; the one returned tells whose is there. */
+export function useTrials(name, search, onStatus, className = null) {
   const path = `/searches/${name}`;
   const known = useRef(empty());
   const [state, setState] = useState({ known: null, error: null });
   const [events, setEvents] = useState([]);
+  const wanted = useRef(className);
+  wanted.current = className;
   const update = useCallback(async () => {
+    const start = () => (known.current.className === className ? known.current : empty(className));
     try {
-      const answer = await get(`${path}/columns?since=${known.current.event}`);
-      known.current = merged(known.current, answer);
+      const answer = await get(`${path}/columns?${new URLSearchParams({ since: start().event, ...(className !== null && { class_name: className }) })}`);
+      if (wanted.current !== className) return; // another class was chosen meanwhile
+      known.current = merged(start(), answer);
       setState({ known: known.current, error: null });
     } catch (error) {
       setState((old) => ({ ...old, error }));
     }
-  }, [path]);
-  useEffect(() => { update(); }, [path]);
+  }, [path, className]);
+  useEffect(() => { update(); }, [path, className]);
   const timer = useRef(null);
   const since = state.known === null ? null : Math.max(0, state.known.event - SHOWN_EVENTS);
   useEvents(search && `${path}/events`, since, (batch) => {
@@ -42,5 +47,5 @@ export function useTrials(name, search, onStatus) {
   }, [trials === null]);
   const hasRunning = trials !== null && search !== null && !isFinal(search.status) && trials.some((trial) => trial.status === "running");
   useEvery(update, hasRunning ? PROGRESS_MS : null, [path]);
-  return { trials, byName: useMemo(() => new Map((trials ?? []).map((trial) => [trial.name, trial])), [trials]), events, error: state.error };
+  return { trials, byName: useMemo(() => new Map((trials ?? []).map((trial) => [trial.name, trial])), [trials]), classes: state.known?.classes ?? [], className: state.known?.className ?? null, events, error: state.error };
 }

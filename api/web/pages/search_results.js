@@ -7,7 +7,7 @@ import { PointTip } from "../components/point_tip.js";
 import { VirtualTable, sortedRows } from "../components/virtual_table.js";
 import { go } from "../router.js";
 import { count, giga, mega, milliseconds, percent, points } from "../model/numbers.js";
-import { ACCURACIES, COSTS, frontOf, pointsOf } from "../model/pareto.js";
+import { COSTS, accuracyOf, axisChoices, classOf, frontOf, pointsOf } from "../model/pareto.js";
 
 const GROUPS = [
   { name: "search", color: "accent", faint: true },
@@ -23,22 +23,23 @@ const LEGEND = [
 /** The group of a trial's points: repetitions and confirmations are search trials. */
 export const groupOf = ({ role }) => (role.endsWith("control") ? "control" : ["base", "finish"].includes(role) ? role : "search");
 
-export function Results({ search, trials, byName }) {
-  const [axes, setAxes] = useState({ x: "macs", y: "ap" });
+/** `classes` have measured APs; `className` is the one whose AP the trials have. */
+export function Results({ search, trials, byName, classes, className, axes, onAxes }) {
   const [chosen, setChosen] = useState(null);
-  const dots = useMemo(() => pointsOf(trials, axes.x, axes.y).map((point) => ({ ...point, group: groupOf(point.trial) })), [trials, axes]);
+  const isThere = [null, className].includes(classOf(axes.y));
+  const dots = useMemo(() => (isThere ? pointsOf(trials, axes.x, axes.y) : []).map((point) => ({ ...point, group: groupOf(point.trial) })), [trials, axes, isThere]);
   const front = useMemo(() => frontOf(dots), [dots]);
   const lines = useMemo(() => [{ name: "front", color: "accent", points: front, dots: true }], [front]);
   const choose = useCallback((found) => setChosen(found && new Set(found.map((point) => point.trial.name))), []);
   const onFront = useMemo(() => new Set(front.map((point) => point.trial.name)), [front]);
   const shown = chosen === null ? trials : trials.filter((trial) => chosen.has(trial.name));
   return html`
-    <${Card} title="Accuracy and cost" aside=${html`<${Axes} axes=${axes} onChange=${setAxes} />`}>
-      ${dots.length === 0 ? html`<p class="quiet">No trial has been evaluated yet.</p>` : html`
-        <${Scatter} points=${dots} groups=${GROUPS} lines=${lines} xLabel=${COSTS[axes.x].label} yLabel=${ACCURACIES[axes.y].label}
+    <${Card} title="Accuracy and cost" aside=${html`<${Axes} axes=${axes} choices=${axisChoices(trials, classes, search.spec.score?.device)} onChange=${onAxes} />`}>
+      ${dots.length === 0 ? html`<p class="quiet">${isThere ? "No trial has these figures yet." : "Reading the AP of the class …"}</p>` : html`
+        <${Scatter} points=${dots} groups=${GROUPS} lines=${lines} xLabel=${COSTS[axes.x].label} yLabel=${accuracyOf(axes.y).label}
           describe=${(point) => html`<${PointTip} search=${search} point=${point} axes=${axes} />`}
           onOpen=${(point) => go("detectors", `${search.id}-${point.trial.name}`)} onChoose=${choose}
-          label=${`${count(dots.length, "detector")} by ${COSTS[axes.x].label} and ${ACCURACIES[axes.y].label}; ${front.length} on the Pareto front. The table below has the same figures.`} />
+          label=${`${count(dots.length, "detector")} by ${COSTS[axes.x].label} and ${accuracyOf(axes.y).label}; ${front.length} on the Pareto front. The table below has the same figures.`} />
         <${Legend} items=${LEGEND} />
         <p class="small quiet">Every trained detector at every resolution, on the validation split; the line joins the Pareto front.
           Point at one for its change, click to open it, draw a box to choose rows of the table.</p>`}
@@ -49,9 +50,9 @@ export function Results({ search, trials, byName }) {
     </${Card}>`;
 }
 
-export const Axes = ({ axes, onChange }) => html`<div class="row">
-  <${Choice} label="Accuracy" value=${axes.y} options=${[["ap", "AP"], ["ap50", "AP50"], ["ap75", "AP75"]]} onChange=${(y) => onChange({ ...axes, y })} />
-  <${Choice} label="Cost" value=${axes.x} options=${[["macs", "MACs"], ["params", "parameters"], ["latency_s", "latency"]]} onChange=${(x) => onChange({ ...axes, x })} />
+export const Axes = ({ axes, choices, onChange }) => html`<div class="row">
+  <${Choice} label="Accuracy" value=${axes.y} options=${choices.y} onChange=${(y) => onChange({ ...axes, y })} />
+  <${Choice} label="Cost" value=${axes.x} options=${choices.x} onChange=${(x) => onChange({ ...axes, x })} />
 </div>`;
 
 function TrialTable({ search, trials, byName, onFront }) {

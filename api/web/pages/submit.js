@@ -11,21 +11,21 @@ import { tell } from "../components/toasts.js";
 import { KINDS } from "../model/lifecycle.js";
 import { bodySchema, errorsByField, fieldsOf } from "../model/schema.js";
 import { fromYaml, toYaml, withField } from "../model/spec_text.js";
-import { cloned, template } from "../model/templates.js";
+import { cloned, extendedPool, template } from "../model/templates.js";
 
 const REST_MS = 400;
 const FORECAST = new Set(["search", "distillation", "pool"]);
 
 export default function Submit({ name, options }) {
   const kind = name || "search";
-  const { value, error } = useRead(() => readKnown(kind, options), [kind, options.get("from")]);
+  const { value, error } = useRead(() => readKnown(kind, options), [kind, options.get("from"), options.get("extend")]);
   if (!KINDS[kind]) return html`<h1>Nothing of this kind can be submitted</h1>`;
   return html`<div class="stack">
     <div class="head"><h1>New ${KINDS[kind].one.toLowerCase()}</h1>
       <nav class="row" aria-label="What to submit">${Object.keys(KINDS).map((each) => html`
         <a key=${each} class="button" href=${href("submit", each)} aria-current=${each === kind ? "page" : undefined}>${KINDS[each].one}</a>`)}</nav>
     </div>
-    ${value === null ? html`<${Waiting} error=${error} what="what can be submitted" />` : html`<${Editor} key=${`${kind} ${options.get("from")}`} kind=${kind} known=${value} />`}
+    ${value === null ? html`<${Waiting} error=${error} what="what can be submitted" />` : html`<${Editor} key=${`${kind} ${options.get("from")} ${options.get("extend")}`} kind=${kind} known=${value} />`}
   </div>`;
 }
 
@@ -36,10 +36,11 @@ async function readKnown(kind, options) {
     fetchDescription(), getAll(`/${KINDS[kind].list}`, { limit: 100 }), ...lists.map((list) => getAll(`/${list}`, { limit: 100 })),
   ]);
   const [datasets, pools, teachers] = named.map((items) => items.filter((item) => item.status !== "failed").map((item) => item.name));
-  const from = options.get("from");
-  const start = from
-    ? cloned((await get(`/${KINDS[kind].list}/${from}`)).spec, earlier.map((item) => item.name))
-    : template(kind, { datasets, pools, student: options.get("student") });
+  const [from, extended] = [options.get("from"), kind === "pool" ? options.get("extend") : null];
+  const spec = from || extended ? (await get(`/${KINDS[kind].list}/${from || extended}`)).spec : null;
+  const names = earlier.map((item) => item.name);
+  const start = spec === null ? template(kind, { datasets, pools, student: options.get("student") })
+    : extended ? extendedPool(spec, names) : cloned(spec, names);
   return { description, start, earlier: earlier.map((item) => item.name), suggestions: { dataset: datasets, pool: pools, registered: teachers } };
 }
 

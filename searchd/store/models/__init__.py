@@ -2,6 +2,7 @@
 
 from searchd.domain.lifecycle import Desired, DesiredBy
 from searchd.domain.trial import FinalSplit
+from searchd.store.models.breakdowns import BreakdownRow
 from searchd.store.models.counters import CounterRow
 from searchd.store.models.events import EventRow
 from searchd.store.models.fronts import FrontPointRow
@@ -31,6 +32,7 @@ from searchd.store.models.work import WorkRow
 __all__ = [
     "AdaptationCostRow",
     "ArtifactRow",
+    "BreakdownRow",
     "CounterRow",
     "DatasetRow",
     "DeliveryRow",

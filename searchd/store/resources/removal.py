@@ -10,6 +10,7 @@ from searchd.domain.lifecycle import TrialStatus
 from searchd.domain.transitions import failed_without_result
 from searchd.store.models import (
     ArtifactRow,
+    BreakdownRow,
     DatasetRow,
     DeviceRow,
     EpochMetricsRow,
@@ -117,9 +118,8 @@ def delete_rows(session: Session, row: AnyResource) -> None:
     for export in session.scalars(select(ExportRow).where(ExportRow.trial_id.in_(trials))).all():
         delete_rows(session, export)
     evaluations = select(EvaluationRow.id).where(EvaluationRow.trial_id.in_(trials))
-    session.execute(
-        delete(SplitEvaluationRow).where(SplitEvaluationRow.evaluation_id.in_(evaluations))
-    )
+    for of_evaluation in (SplitEvaluationRow, BreakdownRow):
+        session.execute(delete(of_evaluation).where(of_evaluation.evaluation_id.in_(evaluations)))
     session.execute(delete(FrontPointRow).where(FrontPointRow.run_id == row.id))
     for of_trial in (EvaluationRow, EpochMetricsRow, ArtifactRow):
         session.execute(delete(of_trial).where(of_trial.trial_id.in_(trials)))

@@ -1,29 +1,29 @@
 """All trials of a run in few columns, read without building their domain values: a page that plots
 ten thousand trials needs neither their architectures nor their tasks. Changes and teachers stay
-JSON text, of which there are few different ones."""
+JSON text, of which there are few different ones; roles, statuses and causes stay text."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import JSON, ColumnElement, or_, select, type_coerce
+from sqlalchemy import JSON, ColumnElement, String, or_, select, type_coerce
 from sqlalchemy.orm import Session
 
 from searchd.domain.lifecycle import TrialStatus
-from searchd.store.models import EvaluationRow, EventRow, RunRow, TrialRow
+from searchd.store.models import BreakdownRow, EvaluationRow, EventRow, RunRow, TrialRow
 
 _PROPOSAL = type_coerce(TrialRow.proposal, JSON)
 _TRIAL = (
     TrialRow.name,
-    TrialRow.role,
+    type_coerce(TrialRow.role, String).label("role"),
     TrialRow.parent_id,
     _PROPOSAL["change"].as_string().label("change"),
     _PROPOSAL["change", "kind"].as_string().label("action"),
     _PROPOSAL["teacher"].as_string().label("teacher"),
     type_coerce(TrialRow.chosen_teacher, JSON).label("chosen_teacher"),
-    TrialRow.status,
+    type_coerce(TrialRow.status, String).label("status"),
     TrialRow.status_reason,
-    TrialRow.cause,
+    type_coerce(TrialRow.cause, String).label("cause"),
     TrialRow.completion,
     TrialRow.score,
     TrialRow.params,
@@ -41,6 +41,8 @@ _EVALUATION = (
     EvaluationRow.ap75,
     EvaluationRow.macs,
     EvaluationRow.latency_s,
+    EvaluationRow.cost,
+    EvaluationRow.device_latency_s,
 )
 
 
@@ -53,12 +55,12 @@ class Columns:
     trials: Sequence[Any]
     """Rows with the columns of `_TRIAL`."""
     evaluations: Sequence[Any]
-    """Rows with the columns of `_EVALUATION`."""
+    """Rows with the columns of `_EVALUATION`, and `class_aps` if they were wanted."""
 
 
-def read(session: Session, run_id: str, since: int = 0) -> Columns:
+def read(session: Session, run_id: str, since: int = 0, *, class_aps: bool = False) -> Columns:
     """Return the trials of a run that have an event after event `since`, and those that run, in the
-    order they were proposed; with `since=0`, all."""
+    order they were proposed; with `since=0`, all. `class_aps`: with the APs of classes."""
     event = session.get_one(RunRow, run_id).num_events  # first: rows may be newer, never older
     wanted = [TrialRow.run_id == run_id, *([_changed(run_id, since)] if since else [])]
     trials = select(*_TRIAL).where(*wanted).order_by(TrialRow.position)
@@ -68,6 +70,8 @@ def read(session: Session, run_id: str, since: int = 0) -> Columns:
         .where(*wanted)
         .order_by(TrialRow.position, EvaluationRow.id)
     )
+    if class_aps:
+        evaluations = evaluations.add_columns(BreakdownRow.class_aps).outerjoin(BreakdownRow)
     return Columns(event, session.execute(trials).all(), session.execute(evaluations).all())
 
 

@@ -14,7 +14,7 @@ from searchd.messages.reports import Report
 from searchd.store import events
 from searchd.store.models import ArtifactRow, Desired, EpochMetricsRow, EvaluationRow, TrialRow
 from searchd.store.models.measurements import measured
-from searchd.store.runs import trials
+from searchd.store.runs import breakdowns, trials
 from searchd.store.runs.fronts import FrontKeeper
 from searchd.store.work import queue
 from searchd.store.work.lease import Lease, hold
@@ -91,6 +91,7 @@ def _record_end(
         for evaluation in report.evaluations
     ]
     session.add_all(evaluations)
+    breakdowns.add(session, evaluations, report.evaluations)
     for epoch in map(EpochMetricsRow.of, report.epochs):
         epoch.trial_id = row.id
         session.add(epoch)

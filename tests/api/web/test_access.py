@@ -12,6 +12,8 @@ from searchd.store.resources import tokens
 from tests.api.service import Service, serve
 from tests.browser import opened
 from tests.searchd.store import factories
+from tests.searchd.store.device_factory import add_device
+from tests.searchd.store.distillation_factory import choose_order, start_distillation
 
 pytestmark = pytest.mark.timeout(300)  # starts a browser
 
@@ -82,6 +84,10 @@ PAGES = {
     "detector": "#/detectors/{trial}",
     "pool": "#/pools/teachers",
     "dataset": "#/datasets/shapes",
+    "device": "#/devices/laptop",
+    "distillation": "#/distillations/mtpd",
+    "teacher": "#/teachers/strong",
+    "spec": "#/searches/first?tab=spec",
     "compare": "#/compare?searches=first&detectors={trial}",
     "submit": "#/submit/search",
 }
@@ -89,8 +95,17 @@ PAGES = {
 
 @pytest.mark.parametrize(("dark", "width"), [(False, 1280), (True, 380)])
 def test_every_page_meets_wcag_aa_and_fits_its_width(
-    service: Service, lease: Lease, browser: Browser, dark: bool, width: int
+    service: Service,
+    database: Database,
+    lease: Lease,
+    browser: Browser,
+    dark: bool,
+    width: int,
 ) -> None:
+    add_device(database)
+    factories.add_teacher(database, "strong")
+    distillation, work = start_distillation(database)
+    choose_order(database, work, distillation)
     trial = f"{lease.work_id.partition('-')[2]}-0"
     found = {}
     with opened(browser, width, dark=dark) as page:

@@ -17,6 +17,7 @@ from searchd.store.resources import datasets, teachers
 from tests.api.service import Service
 from tests.browser import card
 from tests.searchd.store import factories
+from tests.searchd.store.device_factory import add_device
 from tests.searchd.store.distillation_factory import choose_order, start_distillation
 
 pytestmark = pytest.mark.timeout(300)  # starts a browser
@@ -179,3 +180,45 @@ def test_a_data_set_shows_its_counts_and_images_with_boxes(
     expect(classes.get_by_role("row").filter(has_text="circle")).to_be_visible()
     image = page.get_by_role("img", name=re.compile(r"validation: 000000.png, \d+ objects"))
     expect(image).to_be_visible()
+
+
+def test_a_device_shows_how_far_its_predictions_are_off(
+    service: Service, database: Database, page: Page
+) -> None:
+    add_device(database, "laptop")
+    page.goto(service.url)
+    expect(page.locator("#devices")).to_contain_text("3.0 %")
+
+    page.locator("#devices").get_by_role("link", name="laptop").click()
+
+    expect(page.get_by_text("Test CPU")).to_be_visible()
+    checked = card(page, "Predicted and measured")
+    expect(checked.get_by_role("row").filter(has_text="faster rcnn")).to_contain_text("+3.0")
+    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(page.locator("#devices")).to_contain_text("None yet.")
+
+
+def test_a_data_set_is_renamed(service: Service, database: Database, page: Page) -> None:
+    factories.add_dataset(database)
+    page.goto(f"{service.url}/#/datasets/shapes")
+
+    page.get_by_role("button", name="Rename").click()
+    page.get_by_label("New name").fill("forms")
+    page.get_by_role("dialog").get_by_role("button", name="Rename").click()
+
+    expect(page.get_by_role("heading", level=1)).to_have_text("forms")
+
+
+def test_a_pool_is_extended_by_a_spec_that_continues_it(
+    service: Service, database: Database, page: Page
+) -> None:
+    factories.add_dataset(database)
+    factories.add_pool(database)
+    page.goto(f"{service.url}/#/pools/teachers")
+
+    page.get_by_role("link", name="Extend").click()
+
+    text = page.get_by_label("Spec as YAML or JSON")
+    expect(text).to_have_value(re.compile(r"^name: teachers-2\n(.*\n)*start_from: teachers\n"))
+    expect(page.get_by_text("It would be accepted.")).to_be_visible()

@@ -3,7 +3,10 @@
 import pytest
 from playwright.sync_api import Page, expect
 
+from searchd.domain.lifecycle import SearchStatus
+from searchd.spec import TrainingSpec
 from searchd.store import Database, Lease
+from searchd.store.work import queue
 from tests.api.service import Service
 from tests.browser import card
 from tests.searchd.store import factories
@@ -120,3 +123,27 @@ def test_a_search_is_paused_after_a_confirmation_and_resumed(
     page.get_by_label("Search trials at most").fill("0")
     page.get_by_role("dialog").get_by_role("button", name="Extend").click()
     expect(page.locator(".toasts")).to_contain_text("max_trials")
+
+
+def test_a_running_search_is_finished_early(
+    service: Service, database: Database, page: Page
+) -> None:
+    trained_at = TrainingSpec(resolutions=(factories.SMALL, factories.LARGE))
+    _, lease = factories.start_search(database, trial=trained_at)
+    factories.run_trial(database, lease, factories.base_proposal())
+    factories.run_trial(database, lease, factories.search_proposal(0))
+    page.goto(f"{service.url}/#/searches/first")
+    page.get_by_role("button", name="Finish now").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("It starts no further search trial")
+
+    dialog.get_by_role("button", name="Finish").click()
+
+    expect(page.locator(".toasts")).to_contain_text("first starts no further search trial")
+    found = page.request.get(f"{service.url}/api/v1/searches/first").json()
+    assert found["budget"]["max_trials"] == 1, "as many as it has"
+    with database.write() as session:
+        queue.finish(session, lease, SearchStatus.SUCCEEDED, "done")
+    page.get_by_role("button", name="Finish", exact=True).click()
+    dialog.get_by_role("button", name="Finish").click()
+    expect(page.locator(".toasts")).to_contain_text("Submitted: first-fine-tune-0")

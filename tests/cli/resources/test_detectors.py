@@ -1,6 +1,7 @@
 """`searchd detector`: export a detector, wait, download; list its exports."""
 
 import json
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,8 @@ from tests.searchd.store.factories import (
     leased,
     run_trial,
     start_search,
+    succeeded,
+    with_breakdown,
 )
 
 
@@ -184,3 +187,16 @@ def test_a_trial_that_does_not_exist_is_named(searchd: Run) -> None:
 
     assert result.exit_code == 1
     assert "trial 's-none-1' does not exist" in result.stderr
+
+
+def test_a_detector_shows_its_ap_by_class_and_what_errors_cost(
+    searchd: Run, database: Database
+) -> None:
+    _, lease = start_search(database)
+    report = with_breakdown(succeeded("base"))
+    trial = run_trial(database, lease, base_proposal(), report).id
+
+    lines = searchd("detector", "show", trial).stdout
+
+    assert re.search(r"AP % by class at 96x96 +circle 75.0, square 25.0", lines)
+    assert "missed 2.0" in lines

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from detection.analysis.tide import THRESHOLDS, ErrorKind, Errors, errors
+from detection.analysis.tide import THRESHOLDS, Errors, errors
 from detection.data.coco import CocoSplit, read_document
 from detection.data.shapes import make_shapes
 from detection.measurement.evaluation import Detection, predict, score
+from searchd.domain.breakdown import ErrorKind
 from searchd.domain.detector import Family
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.resolution import Resolution

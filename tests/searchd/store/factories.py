@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from searchd.domain.actions import PruneLayer
 from searchd.domain.architecture import preset
+from searchd.domain.breakdown import Breakdown, ErrorFigures, ErrorKind
 from searchd.domain.detector import Detector, Family, MmdetDetector
 from searchd.domain.errors import SearchdError
 from searchd.domain.lifecycle import PoolStatus, SearchStatus, TeacherStatus
@@ -145,6 +146,17 @@ def evaluation(resolution: Resolution = LARGE, ap: float = 0.5, macs: float = 2e
         latency_s=0.02,
         images_per_s=48.0,
     )
+
+
+def with_breakdown(report: Report) -> Report:
+    """The report with AP by class and by kind of error at every resolution."""
+    found = Breakdown(
+        class_aps={"circle": 0.75, "square": 0.25},
+        errors={kind: ErrorFigures(count=3, lost_ap=0.02) for kind in ErrorKind},
+        num_error_images=40,
+    )
+    evaluations = tuple(replace(each, breakdown=found) for each in report.evaluations)
+    return replace(report, evaluations=evaluations)
 
 
 def epoch(number: int) -> EpochMetrics:

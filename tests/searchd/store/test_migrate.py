@@ -15,6 +15,7 @@ from tests.searchd.store.factories import base_proposal, run_trial, start_search
 TABLES = {
     "adaptation_costs",
     "artifacts",
+    "breakdowns",
     "counters",
     "datasets",
     "devices",

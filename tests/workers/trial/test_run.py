@@ -12,10 +12,11 @@ from detection.measurement.evaluation import predict
 from searchd import artifacts
 from searchd.domain.actions import AddLayer, PruneChannels, PruneLayer
 from searchd.domain.architecture import preset
+from searchd.domain.breakdown import ErrorKind
 from searchd.domain.detector import Family
 from searchd.domain.lifecycle import FailureCause
 from searchd.domain.trial import Artifact, MutateTeacher, Outcome, Train
-from searchd.messages.codecs import REPORT
+from searchd.messages.codecs import REPORT, SAMPLE_PREDICTIONS
 from searchd.messages.reports import Progress, Report
 from searchd.messages.tasks import PoolRef
 from searchd.spec import DatasetSpec, MethodSpec, MethodsSpec
@@ -49,7 +50,21 @@ def test_base_is_trained_evaluated_at_every_resolution_and_stored(base: Report) 
     assert base.base_macs == base.evaluations[0].macs
     assert base.evaluations[0].latency_s > 0
     assert [epoch.epoch for epoch in base.epochs] == [1, 2]
-    assert {a.name for a in base.artifacts} == {"detector", "student"}
+    assert {a.name for a in base.artifacts} == {"detector", "predictions", "student"}
+
+
+def test_base_is_broken_down_by_class_and_error_and_shown_on_sample_images(base: Report) -> None:
+    for evaluation in base.evaluations:
+        found = evaluation.breakdown
+        assert found is not None
+        assert list(found.class_aps) == ["circle", "square", "triangle", "cross"]
+        known = [ap for ap in found.class_aps.values() if ap >= 0]
+        assert sum(known) / len(known) == pytest.approx(evaluation.ap)
+        assert set(found.errors) == set(ErrorKind)
+        assert found.num_error_images == 6
+    stored = SAMPLE_PREDICTIONS.validate_json(artifacts.read(artifact(base, "predictions")))
+    assert str(stored.resolution) == "64x64"
+    assert len(stored.images) == 4
 
 
 def test_report_is_written_and_the_checkpoint_is_gone_afterwards(base: Report) -> None:
@@ -83,7 +98,12 @@ def test_child_inherits_evolves_and_is_distilled(
     assert report.base_macs is not None
     assert base.base_macs is not None
     assert report.base_macs < base.base_macs
-    assert {a.name for a in report.artifacts} == {"detector", "student", "adapters"}
+    assert {a.name for a in report.artifacts} == {
+        "detector",
+        "predictions",
+        "student",
+        "adapters",
+    }
 
 
 def test_distilled_student_has_the_keys_and_shapes_of_a_plain_one(

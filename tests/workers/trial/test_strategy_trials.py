@@ -149,7 +149,7 @@ def test_pool_search_evaluates_subnets_and_trains_none(
         detector = supernet.static(change.subnet)
         assert report.detector == detector
         assert report.base_macs == count(detector, SIZE).macs
-        assert {a.name for a in report.artifacts} == {"detector", "student"}
+        assert {a.name for a in report.artifacts} == {"detector", "predictions", "student"}
     assert done.finished == Finished("budget: 3 trials", succeeded=True)
 
 
@@ -244,7 +244,12 @@ def test_pipeline_prunes_to_its_target_and_distils_the_student_further(
     assert pruned.outcome is Outcome.SUCCEEDED, pruned.reason
     assert macs(pruned) == pytest.approx(0.8 * macs(base), rel=0.02)
     assert further.detector == pruned.detector
-    assert {a.name for a in further.artifacts} == {"detector", "student", "adapters"}
+    assert {a.name for a in further.artifacts} == {
+        "detector",
+        "predictions",
+        "student",
+        "adapters",
+    }
     for report in (pruned, further):
         assert "proposal_feature" in report.epochs[0].losses
     controls = [p for p in done.proposals.values() if p.role is TrialRole.CONTROL]

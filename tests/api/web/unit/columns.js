@@ -39,3 +39,10 @@ export function a_confirmation_tells_both_scores() {
   const trials = new Map([["7", { name: "7", role: "search", score: 0.5 }], ["confirm-7", { name: "confirm-7", role: "confirm", score: null, completion: 3 }]]);
   equal(confirmations(trials), [{ name: "7", verdict: "refused", first: 0.5, second: null }]);
 }
+
+export function figures_that_no_evaluation_has_are_null() {
+  const evaluations = { ...ANSWER.evaluations, cost: [], class_ap: [0.1, 0.2, 0.3] };
+  const { trials, classes } = merged(empty("cat"), { ...ANSWER, evaluations, classes: ["cat"] });
+  const [, shown] = trials.get("base").evaluations;
+  equal([shown.cost, shown.device_latency_s, shown.class_ap, classes], [null, null, 0.2, ["cat"]]);
+}

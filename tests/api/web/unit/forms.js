@@ -3,7 +3,7 @@ import { actionsOf, matches } from "/model/lifecycle.js";
 import { searchProgress, trainingProgress } from "/model/progress.js";
 import { bodySchema, errorsByField, fieldsOf, valueOf } from "/model/schema.js";
 import { fromYaml, toYaml, withField } from "/model/spec_text.js";
-import { cloned } from "/model/templates.js";
+import { cloned, extendedPool } from "/model/templates.js";
 import { href, parseRoute } from "/router.js";
 import { equal } from "./equal.js";
 
@@ -65,6 +65,11 @@ export function a_clone_has_a_free_name() {
   equal(cloned({ name: "first" }, ["first", "first-2"]).name, "first-3");
 }
 
+export function an_extended_pool_trains_its_last_phase_further() {
+  const spec = { name: "teachers", dataset: "roads", phases: [{ name: "supernet" }, { name: "shrink", epochs: 3 }], pretrained: {}, source: null };
+  equal(extendedPool(spec, ["teachers"]), { name: "teachers-2", dataset: "roads", phases: [{ name: "shrink", epochs: 3 }], start_from: "teachers" });
+}
+
 export function a_stream_may_break_within_an_event() {
   const [events, rest] = parseEvents('id: 1\nevent: status\ndata: {"number": 1}\n\nid: 2\nda');
   equal([events, rest], [[{ number: 1 }], "id: 2\nda"]);
@@ -76,10 +81,13 @@ export function a_ping_is_no_event() {
 
 export function what_can_be_done_follows_from_the_status() {
   const verbs = (kind, status) => actionsOf(kind, status).map((action) => action.verb);
-  equal(verbs("search", "running"), ["pause", "extend", "cancel", "kill"]);
+  equal(verbs("search", "running"), ["pause", "extend", "finish", "cancel", "kill"]);
+  equal(verbs("search", "succeeded"), ["extend", "finish"]);
   equal(verbs("pool", "paused"), ["resume", "cancel", "kill"]);
   equal(verbs("search", "failed"), ["extend", "delete"]);
-  equal(verbs("pool", "ready"), []);
+  equal(verbs("pool", "ready"), ["extend"]);
+  equal(verbs("device", "measuring"), []);
+  equal(actionsOf("device", "ready"), [{ verb: "delete", warning: "Its entry and its table are removed for good." }]);
 }
 
 export function a_filter_needs_every_word_and_the_status() {

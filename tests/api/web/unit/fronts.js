@@ -1,5 +1,5 @@
 import { byAction, byCause } from "/model/actions.js";
-import { frontOf, incumbents, pointsOf } from "/model/pareto.js";
+import { accuracyOf, axisChoices, classOf, frontOf, incumbents, pointsOf } from "/model/pareto.js";
 import { groupsOf, nearest, within } from "/model/points.js";
 import { equal } from "./equal.js";
 
@@ -52,4 +52,18 @@ export function a_box_chooses_the_points_within_it() {
 export function groups_and_lines_share_an_ascending_x() {
   const columns = groupsOf(POINTS, [{ name: "a" }, { name: "b" }], [{ points: [{ x: 3, y: 4 }] }]);
   equal(columns, [[1, 3, 5], [1, null, null], [null, null, 5], [null, 4, null]]);
+}
+
+export function an_axis_of_a_class_shows_its_ap_where_it_was_measured() {
+  const evaluations = [{ macs: 1e9, ap: 0.4, class_ap: 0.25 }, { macs: 2e9, ap: 0.5, class_ap: -1 }, { macs: 3e9, ap: 0.5, class_ap: null }];
+  const points = pointsOf([{ params: 5e6, evaluations }], "macs", "class:cat");
+  equal(points.map(({ x, y }) => [x, y]), [[1, 25]]);
+  equal([classOf("class:cat"), classOf("ap"), accuracyOf("class:cat").label], ["cat", null, "AP of cat, %"]);
+}
+
+export function latency_on_a_device_is_an_axis_where_the_search_counts_it() {
+  const trials = [{ evaluations: [{ device_latency_s: null }, { device_latency_s: 0.01 }] }];
+  equal(axisChoices(trials, [], null).x.map(([key]) => key), ["macs", "params", "latency_s"]);
+  equal(axisChoices(trials, ["cat"], "pi").x.at(-1), ["device_latency_s", "latency measured on pi"]);
+  equal(axisChoices([], ["cat"], "pi").y.at(-1), ["class:cat", "AP of cat"]);
 }
