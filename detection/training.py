@@ -22,6 +22,7 @@ from detection.batch_size import FoundBatchSize, find_batch_size
 from detection.data.augmentations import Augmenter
 from detection.data.batches import Batch, TrainingBatches
 from detection.data.coco import CocoSplit
+from detection.data.reading_ahead import read_ahead
 from detection.data_parallel import average_gradients
 from detection.distillation.adapter_start import AdapterStart
 from detection.distillation.distiller import Distiller
@@ -63,6 +64,7 @@ class Training:
         rank: int = 0,
         world_size: int = 1,
         batch_size: int | None = None,
+        num_readers: int = 0,
     ) -> None:
         """
         Args:
@@ -84,6 +86,7 @@ class Training:
                 all-reduce after each backward pass.
             batch_size: The batch size that an earlier attempt found by memory; None for that of
                 `spec`.
+            num_readers: Number of processes that read images ahead; 0 to read them in this one.
 
         Raises:
             DataError: The split has no object to train on.
@@ -99,6 +102,7 @@ class Training:
         self._teacher_resolution = teacher_resolution if distiller else None
         self._step_context = step_context or (lambda _: nullcontext())
         self._seed, self._rank, self._world_size = seed, rank, world_size
+        self._num_readers = num_readers
         self._prepared = self._step = 0
         self._adapters_started = False
         self.start_notes: tuple[str, ...] = ()
@@ -166,14 +170,14 @@ class Training:
         """
         for _ in self.start_adapters():
             pass
-        while self._prepared < self.preparation_iterations:
-            losses = self._preparation_step(*self._views(self._prepared))
+        for views in self._read(range(self._prepared, self.preparation_iterations)):
+            losses = self._preparation_step(*views)
             self._prepared += 1
             yield Iteration(epoch=0, iteration=self._prepared, losses=losses, finished_epoch=None)
-        while not self.finished:
-            started = time.perf_counter()
+        started = time.perf_counter()
+        for views in self._read(range(self._step, self.num_epochs * self.num_iterations)):
             with self._step_context(self._step):
-                losses = self._train_step(*self._views(self._step))
+                losses = self._train_step(*views)
             at = self._log.add(
                 self._step,
                 losses,
@@ -182,6 +186,7 @@ class Training:
             )
             self._step += 1
             yield at
+            started = time.perf_counter()
 
     def start_adapters(self) -> Iterator[None]:
         """Start new linear adapters where they fit, and measure the teachers' variances.
@@ -200,8 +205,8 @@ class Training:
             return
         start = AdapterStart(self._distiller)
         wanted = math.ceil(start.num_images / self._images_per_step)
-        for step in range(min(wanted, self.num_iterations)):
-            batch, teacher_batch = self._views(step)
+        steps = range(min(wanted, self.num_iterations))
+        for step, (batch, teacher_batch) in zip(steps, self._read(steps), strict=True):
             with self._trial_step(step):
                 start.add(student_step(self.model, batch, step).taps, teacher_batch)
             yield
@@ -298,13 +303,15 @@ class Training:
         self._precision.backward(torch.stack(list(losses.values())).sum())
         self.model.zero_grad()
 
-    def _views(self, step: int) -> tuple[Batch, Batch]:
-        """Return the batch of a step as the student sees it, and as the teachers see it."""
-        if self._teacher_resolution is None:
-            batch = self.batches.batch(step).to(self._device)
-            return batch, batch
-        own, teachers = self.batches.views(step, self._teacher_resolution)
-        return own.to(self._device), teachers.to(self._device)
+    def _read(self, steps: range) -> Iterator[tuple[Batch, Batch]]:
+        """Yield the batch of each step as the student sees it, and as the teachers see it."""
+        seen = () if self._teacher_resolution is None else (self._teacher_resolution,)
+        read = read_ahead(
+            self.batches, steps, seen, device=self._device, num_readers=self._num_readers
+        )
+        for step, found in zip(steps, read, strict=True):
+            own = self.batches.resolution(step)
+            yield found[own], found[self._teacher_resolution or own]
 
     @contextmanager
     def _trial_step(self, step: int) -> Iterator[None]:

@@ -164,6 +164,31 @@ def test_resumed_run_equals_an_uninterrupted_one_to_the_bit(
     assert [_without_time(e) for e in second.epochs] == [_without_time(e) for e in straight.epochs]
 
 
+def test_training_with_a_reader_equals_one_that_reads_itself_to_the_bit(
+    shapes: CocoSplit, data: DatasetSpec
+) -> None:
+    teachers = Resolution(96, 96)
+    alone = Training(
+        tiny(), shapes, SPEC, seed=0, distiller=distiller(shapes), teacher_resolution=teachers
+    )
+    expected = [done.losses for done in islice(alone.run(), 4)]
+
+    ahead = Training(
+        tiny(),
+        CocoSplit(data.train),
+        SPEC,
+        seed=0,
+        distiller=distiller(shapes),
+        teacher_resolution=teachers,
+        num_readers=1,
+    )
+    seen = [done.losses for done in islice(ahead.run(), 1)]
+    seen += [done.losses for done in islice(ahead.run(), 3)]  # what was read ahead is read again
+
+    assert seen == expected
+    torch.testing.assert_close(weights_of(ahead), weights_of(alone), rtol=0, atol=0)
+
+
 def test_runs_with_another_seed_differ(shapes: CocoSplit) -> None:
     one, two = (next(Training(tiny(), shapes, SPEC, seed=s).run()).losses for s in (0, 1))
 
