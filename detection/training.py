@@ -15,7 +15,6 @@ import torch
 from mmdet.models import FasterRCNN
 from mmengine.logging import MessageHub
 from torch import Tensor
-from torch.nn.utils import clip_grad_norm_
 
 from detection.backbone_stages import batch_norms, freeze
 from detection.batch_size import FoundBatchSize, find_batch_size
@@ -23,19 +22,22 @@ from detection.data.augmentations import Augmenter
 from detection.data.batches import Batch, TrainingBatches
 from detection.data.coco import CocoSplit
 from detection.data.reading_ahead import read_ahead
-from detection.data_parallel import average_gradients
 from detection.distillation.adapter_start import AdapterStart
 from detection.distillation.distiller import Distiller
 from detection.distillation.student import plain_losses, student_step
 from detection.ema import AveragedWeights
-from detection.iteration import EpochLog, Iteration, NonFiniteLossError
-from detection.loss_terms import as_floats, bn_l1, largest_difference
+from detection.iteration import EpochLog, Iteration, StepValues
+from detection.loss_terms import bn_l1, largest_difference
 from detection.mixed_precision import MixedPrecision
+from detection.optimizer_steps import OptimizerSteps
 from detection.optimizers import ScheduledOptimizer, parameter_groups, with_batch_size
 from detection.unchanged import unchanged
 from searchd.domain.resolution import Resolution
 from searchd.messages.reports import EpochMetrics
 from searchd.spec import TrainingSpec
+
+READ_EVERY = 20
+"""Number of steps whose losses a training on a GPU reads together."""
 
 
 class Training:
@@ -65,6 +67,7 @@ class Training:
         world_size: int = 1,
         batch_size: int | None = None,
         num_readers: int = 0,
+        read_every: int | None = None,
     ) -> None:
         """
         Args:
@@ -87,6 +90,9 @@ class Training:
             batch_size: The batch size that an earlier attempt found by memory; None for that of
                 `spec`.
             num_readers: Number of processes that read images ahead; 0 to read them in this one.
+            read_every: Number of steps whose losses are read and checked together. With several,
+                optimizers are fused, and skip what follows a loss that is not finite. None: 1 on a
+                CPU, `READ_EVERY` on a GPU, which would idle meanwhile.
 
         Raises:
             DataError: The split has no object to train on.
@@ -103,6 +109,7 @@ class Training:
         self._step_context = step_context or (lambda _: nullcontext())
         self._seed, self._rank, self._world_size = seed, rank, world_size
         self._num_readers = num_readers
+        read_every = read_every or (READ_EVERY if torch.device(device).type == "cuda" else 1)
         self._prepared = self._step = 0
         self._adapters_started = False
         self.start_notes: tuple[str, ...] = ()
@@ -119,13 +126,22 @@ class Training:
         self._spec = with_batch_size(spec, number, world_size)
         self.batches = self._batches_of(number)
         self.num_iterations = self.batches.num_iterations
-        self._log = EpochLog(self.num_iterations)
         steps = self.preparation_iterations + self.num_epochs * self.num_iterations
         self._own = distiller.own_optimizers(steps) if distiller else {}
         owned = {id(p) for own in self._own.values() for p in own.parameters}
         adapters = distiller.parameters() if distiller else ()
         groups = parameter_groups(model, adapters, spec, excluded=owned)
-        self._optimizer = ScheduledOptimizer(groups, self._spec, self.num_iterations)
+        self._optimizer = ScheduledOptimizer(
+            groups, self._spec, self.num_iterations, fused=read_every > 1
+        )
+        self._steps = OptimizerSteps(
+            self._optimizer,
+            self._own,
+            self._precision,
+            max_grad_norm=spec.max_grad_norm,
+            world_size=world_size,
+        )
+        self._log = EpochLog(self.num_iterations, read_every if self._steps.may_defer else 1)
         self._average = AveragedWeights(self.model, spec.ema) if spec.ema else None
 
     @property
@@ -165,26 +181,23 @@ class Training:
         Torch's global generators are seeded anew at every step.
 
         Raises:
-            NonFiniteLossError: A loss is not finite. The weights were not changed by it.
+            NonFiniteLossError: A loss is not finite. The weights were not changed by it, nor by
+                steps after it.
             DataError: An image cannot be read.
         """
         for _ in self.start_adapters():
             pass
         for views in self._read(range(self._prepared, self.preparation_iterations)):
-            losses = self._preparation_step(*views)
+            values = self._preparation_step(*views)
             self._prepared += 1
-            yield Iteration(epoch=0, iteration=self._prepared, losses=losses, finished_epoch=None)
+            yield Iteration(epoch=0, iteration=self._prepared, values=values, finished_epoch=None)
         started = time.perf_counter()
         for views in self._read(range(self._step, self.num_epochs * self.num_iterations)):
             with self._step_context(self._step):
-                losses = self._train_step(*views)
-            at = self._log.add(
-                self._step,
-                losses,
-                learning_rate=self._optimizer.rate,
-                duration_s=time.perf_counter() - started,
-            )
+                values = self._train_step(*views)
             self._step += 1
+            duration_s = time.perf_counter() - started
+            at = self._log.add(values, learning_rate=self._optimizer.rate, duration_s=duration_s)
             yield at
             started = time.perf_counter()
 
@@ -232,6 +245,9 @@ class Training:
         """Return the whole changing state, for `torch.save`; it loads with `weights_only=True`.
 
         On a CPU, a training that continues from it equals an uninterrupted one to the bit.
+
+        Raises:
+            NonFiniteLossError: A loss that had not been read yet is not finite.
         """
         return {
             "step": self._step,
@@ -255,7 +271,7 @@ class Training:
         self.model.load_state_dict(state["model"])
         if self._distiller:
             self._distiller.load_resume_state(state["adapters"])
-        self._optimizer.optimizer.load_state_dict(state["optimizer"])
+        self._optimizer.load_state_dict(state["optimizer"])
         for name, own in self._own.items():
             own.load_state_dict(state["own_optimizers"][name])
         if self._average:
@@ -321,22 +337,16 @@ class Training:
             torch.manual_seed(self.seed_of(step))
             yield
 
-    def _train_step(self, batch: Batch, teacher_batch: Batch) -> dict[str, float]:
+    def _train_step(self, batch: Batch, teacher_batch: Batch) -> StepValues:
         self._enter_train_mode()
         torch.manual_seed(self.seed_of(self._step))
         self._optimizer.set_rate(self._step)
-        values = self._backward(self.losses(batch, teacher_batch))
-        self._precision.unscale([self._optimizer.optimizer])
-        self._precision.unscale(own.optimizer for own in self._own.values())
-        norm = clip_grad_norm_(self._optimizer.parameters, self._spec.max_grad_norm)
-        self._check_gradients(values, {"gradient_norm": float(norm)} | self._clip_own())
-        self._precision.step(self._optimizer.optimizer)
-        self._step_own()
+        values = self._steps.take(self._step, self.losses(batch, teacher_batch))
         if self._average:
             self._average.update(self.model)
         return values
 
-    def _preparation_step(self, batch: Batch, teacher_batch: Batch) -> dict[str, float]:
+    def _preparation_step(self, batch: Batch, teacher_batch: Batch) -> StepValues:
         """Train the distillation methods. The student is read in eval mode and not changed."""
         assert self._distiller is not None  # only methods are prepared
         self.model.eval()
@@ -345,17 +355,9 @@ class Training:
             with torch.no_grad():
                 student = student_step(self.model, batch, self._prepared)
             losses = self._distiller.preparation_losses(student.taps, self._prepared, teacher_batch)
-        values = self._backward(losses)
-        self._precision.unscale(own.optimizer for own in self._own.values())
-        self._check_gradients(values, self._clip_own())
-        self._step_own()
+        values = self._steps.take(self._step, losses, trains_student=False)
+        values.check()
         return values
-
-    def _step_own(self) -> None:
-        """Let the methods' own optimizers take their step, and close the step of all optimizers."""
-        for own in self._own.values():
-            own.step(self._precision.step)
-        self._precision.update()
 
     def _enter_train_mode(self) -> None:
         self.model.train()
@@ -363,30 +365,6 @@ class Training:
             module.eval()
         # TOOD's head reads it there.
         MessageHub.get_current_instance().update_info("epoch", len(self.epochs))
-
-    def _backward(self, losses: dict[str, Tensor]) -> dict[str, float]:
-        """Compute gradients, averaged over the ranks; return each loss and their sum as numbers."""
-        summed = torch.stack(list(losses.values())).sum()
-        self._check_finite(values := as_floats(losses | {"loss": summed}))
-        for optimizer in (self._optimizer.optimizer, *(o.optimizer for o in self._own.values())):
-            optimizer.zero_grad()
-        self._precision.backward(summed)
-        if self._world_size > 1:
-            owned = (p for own in self._own.values() for p in own.parameters)
-            average_gradients((*self._optimizer.parameters, *owned), self._world_size)
-        return values
-
-    def _clip_own(self) -> dict[str, float]:
-        """Clip the gradients of the methods' own optimizers and return their norms from before."""
-        return {f"{name}.gradient_norm": float(own.clip()) for name, own in self._own.items()}
-
-    def _check_finite(self, values: Mapping[str, float]) -> None:
-        if not all(map(math.isfinite, values.values())):
-            raise NonFiniteLossError(self._step, values)
-
-    def _check_gradients(self, losses: Mapping[str, float], norms: Mapping[str, float]) -> None:
-        if not self._precision.may_skip_steps:
-            self._check_finite({**losses, **norms})
 
     def _networks(self) -> AbstractContextManager[None]:
         """Inside the context, student and teachers compute in the training's precision."""
