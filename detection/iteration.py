@@ -82,9 +82,10 @@ class StepValues:
 
 def read_together(steps: Sequence[StepValues]) -> None:
     """Read the values of several steps by one copy, since each waits for the device."""
-    tensors = [each._tensor for each in steps]
-    numbers = torch.cat(tensors).tolist()
-    for each, tensor in zip(steps, tensors, strict=True):
+    unread = [each for each in steps if not each._numbers]
+    tensors = [each._tensor for each in unread]
+    numbers = torch.cat(tensors).tolist() if unread else []
+    for each, tensor in zip(unread, tensors, strict=True):
         each._numbers, numbers = numbers[: len(tensor)], numbers[len(tensor) :]
 
 
@@ -166,8 +167,7 @@ class EpochLog:
     def _read(self) -> None:
         """Check and sum up the losses that are still on the device."""
         unread, self._unread = self._unread, []
-        if unread:
-            read_together(unread)
+        read_together(unread)
         for values in unread:
             values.check()
             for name, value in values.losses.items():

@@ -26,6 +26,7 @@ from detection.distillation.adapter_start import AdapterStart
 from detection.distillation.distiller import Distiller
 from detection.distillation.student import plain_losses, student_step
 from detection.ema import AveragedWeights
+from detection.fewer_waits import fewer_waits
 from detection.iteration import EpochLog, Iteration, StepValues
 from detection.loss_terms import bn_l1, largest_difference
 from detection.mixed_precision import MixedPrecision
@@ -368,12 +369,15 @@ class Training:
 
     def _networks(self) -> AbstractContextManager[None]:
         """Inside the context, student and teachers compute in the training's precision."""
-        teachers = self._distiller.teachers if self._distiller else ()
-        return self._precision.networks((self.model, *teachers))
+        return self._precision.networks((self.model, *self._teachers))
+
+    @property
+    def _teachers(self) -> tuple[Any, ...]:
+        return self._distiller.teachers if self._distiller else ()
 
     def losses(self, own: Batch, teachers: Batch, *, distils: bool = True) -> dict[str, Tensor]:
         """Compute the losses of a step: of the student's batch, and that of the teachers."""
-        with self._networks():
+        with self._networks(), fewer_waits(self.model, self._teachers):
             if self._distiller and distils:
                 step = student_step(self.model, own, self._step)
                 losses = step.losses | self._distiller(step.taps, teachers)
