@@ -136,7 +136,9 @@ class Steps:
         size, images = self._setting.size, self._setting.batch_size
         inputs = torch.rand(images, 3, 32 * -(-size.height // 32), 32 * -(-size.width // 32))
         inputs = inputs.to(self._device)
-        rois = _rois(images, self._setting.student.sampled_rois, size).to(self._device)
+        student = self._setting.student
+        regions = min(student.sampled_rois, student.num_proposals)
+        rois = _rois(images, regions, size).to(self._device)
 
         def taken() -> None:
             step()

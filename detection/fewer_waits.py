@@ -45,7 +45,8 @@ def fewer_waits(student: Any, teachers: Iterable[Any] = ()) -> Iterator[None]:
 
 def _is_known(model: Any) -> bool:
     """Return whether a detector is Faster R-CNN, with the parts that are computed alike here."""
-    rpn, roi = getattr(model, "rpn_head", None), getattr(model, "roi_head", None)
+    rpn: Any = getattr(model, "rpn_head", None)
+    roi: Any = getattr(model, "roi_head", None)
     if type(rpn) is not RPNHead or type(roi) is not StandardRoIHead or roi.with_mask:
         return False
     box = roi.bbox_head

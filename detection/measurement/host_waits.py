@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any, NamedTuple
 
 import torch
@@ -18,7 +19,6 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-_TORCH = str(Path(torch.__file__).parent)
 _SITE = str(Path(torch.__file__).parents[1]) + "/"
 _ROOT = str(Path(__file__).parents[2]) + "/"
 
@@ -34,8 +34,13 @@ _OPERATORS = {
 """Operators of aten that wait, by name."""
 _FUNCTIONS = {"tolist": "copy to the host", "cpu": "copy to the host", "numpy": "copy to the host"}
 """Methods of tensors that wait and are no operator of aten on a CPU."""
-_HOST_ONLY = ("torch/optim/", "mmengine/model/averaged_model.py")
-"""Where only counters are read, which are on the CPU."""
+_HOST_ONLY = (
+    "torch/optim/",
+    "mmengine/model/averaged_model.py",
+    "mmengine/model/utils.py",
+    "mmdet/datasets/",
+)
+"""What works on counters, shapes and images, which are on the CPU, with all that it calls."""
 
 
 class Wait(NamedTuple):
@@ -111,18 +116,17 @@ def _copies_to_device(name: str, args: Any, kwargs: Any) -> bool:
 
 
 def _count(found: Counter[Wait], operation: str) -> None:
-    place = _place()
-    if not place.startswith(_HOST_ONLY):
-        found[Wait(operation, place)] += 1
+    places = list(_places())
+    if not any(place.startswith(_HOST_ONLY) for place in places):
+        outside = (place for place in places if not place.startswith("torch/"))
+        found[Wait(operation, next(outside, places[0]))] += 1
 
 
-def _place() -> str:
-    """Return the innermost place outside torch, but inside it if it is torch's optimizer."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None:
-        file = frame.f_code.co_filename
-        if file != __file__ and (not file.startswith(_TORCH) or "/torch/optim/" in file):
-            break
+def _places() -> Iterator[str]:
+    """Yield the places that led here, the innermost first."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        if frame.f_code.co_filename != __file__:
+            file = frame.f_code.co_filename.removeprefix(_SITE).removeprefix(_ROOT)
+            yield f"{file}:{frame.f_lineno} {frame.f_code.co_name}"
         frame = frame.f_back
-    file = frame.f_code.co_filename.removeprefix(_SITE).removeprefix(_ROOT)
-    return f"{file}:{frame.f_lineno} {frame.f_code.co_name}"

@@ -111,7 +111,7 @@ def test_readers_end_when_a_training_is_given_up(data: DatasetSpec) -> None:
     next(read)
     readers = psutil.Process().children()
 
-    read.close()
+    del read
     gc.collect()
     _, alive = psutil.wait_procs(readers, timeout=10)
 
