@@ -13,7 +13,7 @@ FUZZ_EXAMPLES ?= 50
 # Tests that share fixtures stay together: see tests/conftest.py.
 PARALLEL ?= -n auto --dist loadgroup --no-loadscope-reorder
 
-.PHONY: help install demo demo-pool test test-fast chaos matrix fuzz bench check format coverage clean
+.PHONY: help install demo demo-pool test test-fast test-gpu chaos matrix fuzz bench check format coverage clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -32,6 +32,9 @@ test: install  ## Run all tests that need no GPU
 
 test-fast: install  ## Run the tests that start neither Ray nor the service
 	@$(BIN)/python -m pytest $(PARALLEL) -m "not e2e and not gpu and not chaos and not matrix" $(TEST_ARGS)
+
+test-gpu: install  ## Check what needs a GPU, and measure on it; at most 8 minutes
+	@$(BIN)/python scripts/gpu_check.py $(GPU_ARGS)
 
 chaos: install  ## Run the fault matrix: kill, freeze or disconnect every part of a service; up to 20 minutes
 	@SEARCHD_CHAOS_STRICT=1 $(BIN)/python -m pytest tests/chaos -m "chaos or e2e" --log-cli-level=INFO $(TEST_ARGS)

@@ -1,4 +1,4 @@
-"""Terms of a training's loss that mmdet does not have, and losses as numbers."""
+"""Terms of a training's loss that mmdet does not have, and comparison of losses."""
 
 from collections.abc import Mapping
 
@@ -26,12 +26,6 @@ def bn_l1(backbone: nn.Module) -> Tensor:
             "none; set bn_l1 to 0"
         )
     return torch.cat(gammas).abs().sum()
-
-
-def as_floats(losses: Mapping[str, Tensor]) -> dict[str, float]:
-    """Convert all losses at once, since each transfer from a GPU waits for the GPU."""
-    values = torch.stack([loss.detach() for loss in losses.values()]).tolist()
-    return dict(zip(losses, values, strict=True))
 
 
 def largest_difference(losses: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> float:

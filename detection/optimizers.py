@@ -1,7 +1,7 @@
 """The optimizer of a training: groups of parameters, and the learning rate of every step."""
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,17 +40,27 @@ class ScheduledOptimizer:
         rate: The learning rate of the last step, before the factors of the groups.
     """
 
-    def __init__(self, groups: list[ParameterGroup], spec: TrainingSpec, num_iterations: int):
+    def __init__(
+        self,
+        groups: list[ParameterGroup],
+        spec: TrainingSpec,
+        num_iterations: int,
+        *,
+        fused: bool = False,
+    ) -> None:
         """
         Args:
             groups: The parameters.
             spec: Training settings.
             num_iterations: Iterations of one epoch.
+            fused: Whether one kernel updates all parameters, which can skip a step by a flag on the
+                device.
         """
         self.groups = groups
         self.rate = spec.learning_rate
         self._spec, self._num_iterations = spec, num_iterations
-        self.optimizer = _optimizer(groups, spec)
+        self._fused = fused or None  # None, not False, leaves torch the choice of the others
+        self.optimizer = _optimizer(groups, spec, self._fused)
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -61,6 +71,11 @@ class ScheduledOptimizer:
         self.rate = learning_rate(self._spec, step, self._num_iterations)
         for group, target in zip(self.groups, self.optimizer.param_groups, strict=True):
             target["lr"] = self.rate * group.rate_factor
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from the state of `optimizer`, which may have been another device's."""
+        groups = [{**group, "fused": self._fused} for group in state["param_groups"]]
+        self.optimizer.load_state_dict({**state, "param_groups": groups})
 
 
 def parameter_groups(
@@ -137,13 +152,13 @@ def with_batch_size(spec: TrainingSpec, batch_size: int, world_size: int) -> Tra
     return spec.model_copy(update={"batch_size": batch_size, "learning_rate": rate})
 
 
-def _optimizer(groups: list[ParameterGroup], spec: TrainingSpec) -> Optimizer:
+def _optimizer(groups: list[ParameterGroup], spec: TrainingSpec, fused: bool | None) -> Optimizer:
     of_groups = [
         {"params": group.parameters, "weight_decay": group.weight_decay} for group in groups
     ]
     if spec.optimizer == "adamw":
-        return AdamW(of_groups, lr=spec.learning_rate, betas=spec.betas)
-    return SGD(of_groups, lr=spec.learning_rate, momentum=spec.momentum)
+        return AdamW(of_groups, lr=spec.learning_rate, betas=spec.betas, fused=fused)
+    return SGD(of_groups, lr=spec.learning_rate, momentum=spec.momentum, fused=fused)
 
 
 def _backbone_factors(backbone: nn.Module, spec: TrainingSpec) -> dict[int, float]:

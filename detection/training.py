@@ -15,26 +15,30 @@ import torch
 from mmdet.models import FasterRCNN
 from mmengine.logging import MessageHub
 from torch import Tensor
-from torch.nn.utils import clip_grad_norm_
 
 from detection.backbone_stages import batch_norms, freeze
 from detection.batch_size import FoundBatchSize, find_batch_size
 from detection.data.augmentations import Augmenter
 from detection.data.batches import Batch, TrainingBatches
 from detection.data.coco import CocoSplit
-from detection.data_parallel import average_gradients
+from detection.data.reading_ahead import read_ahead
 from detection.distillation.adapter_start import AdapterStart
 from detection.distillation.distiller import Distiller
 from detection.distillation.student import plain_losses, student_step
 from detection.ema import AveragedWeights
-from detection.iteration import EpochLog, Iteration, NonFiniteLossError
-from detection.loss_terms import as_floats, bn_l1, largest_difference
+from detection.fewer_waits import fewer_waits
+from detection.iteration import EpochLog, Iteration, StepValues
+from detection.loss_terms import bn_l1, largest_difference
 from detection.mixed_precision import MixedPrecision
+from detection.optimizer_steps import OptimizerSteps
 from detection.optimizers import ScheduledOptimizer, parameter_groups, with_batch_size
 from detection.unchanged import unchanged
 from searchd.domain.resolution import Resolution
 from searchd.messages.reports import EpochMetrics
 from searchd.spec import TrainingSpec
+
+READ_EVERY = 20
+"""Number of steps whose losses a training on a GPU reads together."""
 
 
 class Training:
@@ -63,6 +67,8 @@ class Training:
         rank: int = 0,
         world_size: int = 1,
         batch_size: int | None = None,
+        num_readers: int = 0,
+        read_every: int | None = None,
     ) -> None:
         """
         Args:
@@ -84,6 +90,10 @@ class Training:
                 all-reduce after each backward pass.
             batch_size: The batch size that an earlier attempt found by memory; None for that of
                 `spec`.
+            num_readers: Number of processes that read images ahead; 0 to read them in this one.
+            read_every: Number of steps whose losses are read and checked together. With several,
+                optimizers are fused, and skip what follows a loss that is not finite. None: 1 on a
+                CPU, `READ_EVERY` on a GPU, which would idle meanwhile.
 
         Raises:
             DataError: The split has no object to train on.
@@ -99,6 +109,8 @@ class Training:
         self._teacher_resolution = teacher_resolution if distiller else None
         self._step_context = step_context or (lambda _: nullcontext())
         self._seed, self._rank, self._world_size = seed, rank, world_size
+        self._num_readers = num_readers
+        read_every = read_every or (READ_EVERY if torch.device(device).type == "cuda" else 1)
         self._prepared = self._step = 0
         self._adapters_started = False
         self.start_notes: tuple[str, ...] = ()
@@ -115,13 +127,22 @@ class Training:
         self._spec = with_batch_size(spec, number, world_size)
         self.batches = self._batches_of(number)
         self.num_iterations = self.batches.num_iterations
-        self._log = EpochLog(self.num_iterations)
         steps = self.preparation_iterations + self.num_epochs * self.num_iterations
         self._own = distiller.own_optimizers(steps) if distiller else {}
         owned = {id(p) for own in self._own.values() for p in own.parameters}
         adapters = distiller.parameters() if distiller else ()
         groups = parameter_groups(model, adapters, spec, excluded=owned)
-        self._optimizer = ScheduledOptimizer(groups, self._spec, self.num_iterations)
+        self._optimizer = ScheduledOptimizer(
+            groups, self._spec, self.num_iterations, fused=read_every > 1
+        )
+        self._steps = OptimizerSteps(
+            self._optimizer,
+            self._own,
+            self._precision,
+            max_grad_norm=spec.max_grad_norm,
+            world_size=world_size,
+        )
+        self._log = EpochLog(self.num_iterations, read_every if self._steps.may_defer else 1)
         self._average = AveragedWeights(self.model, spec.ema) if spec.ema else None
 
     @property
@@ -161,27 +182,25 @@ class Training:
         Torch's global generators are seeded anew at every step.
 
         Raises:
-            NonFiniteLossError: A loss is not finite. The weights were not changed by it.
+            NonFiniteLossError: A loss is not finite. The weights were not changed by it, nor by
+                steps after it.
             DataError: An image cannot be read.
         """
         for _ in self.start_adapters():
             pass
-        while self._prepared < self.preparation_iterations:
-            losses = self._preparation_step(*self._views(self._prepared))
+        for views in self._read(range(self._prepared, self.preparation_iterations)):
+            values = self._preparation_step(*views)
             self._prepared += 1
-            yield Iteration(epoch=0, iteration=self._prepared, losses=losses, finished_epoch=None)
-        while not self.finished:
-            started = time.perf_counter()
+            yield Iteration(epoch=0, iteration=self._prepared, values=values, finished_epoch=None)
+        started = time.perf_counter()
+        for views in self._read(range(self._step, self.num_epochs * self.num_iterations)):
             with self._step_context(self._step):
-                losses = self._train_step(*self._views(self._step))
-            at = self._log.add(
-                self._step,
-                losses,
-                learning_rate=self._optimizer.rate,
-                duration_s=time.perf_counter() - started,
-            )
+                values = self._train_step(*views)
             self._step += 1
+            duration_s = time.perf_counter() - started
+            at = self._log.add(values, learning_rate=self._optimizer.rate, duration_s=duration_s)
             yield at
+            started = time.perf_counter()
 
     def start_adapters(self) -> Iterator[None]:
         """Start new linear adapters where they fit, and measure the teachers' variances.
@@ -200,8 +219,8 @@ class Training:
             return
         start = AdapterStart(self._distiller)
         wanted = math.ceil(start.num_images / self._images_per_step)
-        for step in range(min(wanted, self.num_iterations)):
-            batch, teacher_batch = self._views(step)
+        steps = range(min(wanted, self.num_iterations))
+        for step, (batch, teacher_batch) in zip(steps, self._read(steps), strict=True):
             with self._trial_step(step):
                 start.add(student_step(self.model, batch, step).taps, teacher_batch)
             yield
@@ -227,6 +246,9 @@ class Training:
         """Return the whole changing state, for `torch.save`; it loads with `weights_only=True`.
 
         On a CPU, a training that continues from it equals an uninterrupted one to the bit.
+
+        Raises:
+            NonFiniteLossError: A loss that had not been read yet is not finite.
         """
         return {
             "step": self._step,
@@ -250,7 +272,7 @@ class Training:
         self.model.load_state_dict(state["model"])
         if self._distiller:
             self._distiller.load_resume_state(state["adapters"])
-        self._optimizer.optimizer.load_state_dict(state["optimizer"])
+        self._optimizer.load_state_dict(state["optimizer"])
         for name, own in self._own.items():
             own.load_state_dict(state["own_optimizers"][name])
         if self._average:
@@ -298,13 +320,15 @@ class Training:
         self._precision.backward(torch.stack(list(losses.values())).sum())
         self.model.zero_grad()
 
-    def _views(self, step: int) -> tuple[Batch, Batch]:
-        """Return the batch of a step as the student sees it, and as the teachers see it."""
-        if self._teacher_resolution is None:
-            batch = self.batches.batch(step).to(self._device)
-            return batch, batch
-        own, teachers = self.batches.views(step, self._teacher_resolution)
-        return own.to(self._device), teachers.to(self._device)
+    def _read(self, steps: range) -> Iterator[tuple[Batch, Batch]]:
+        """Yield the batch of each step as the student sees it, and as the teachers see it."""
+        seen = () if self._teacher_resolution is None else (self._teacher_resolution,)
+        read = read_ahead(
+            self.batches, steps, seen, device=self._device, num_readers=self._num_readers
+        )
+        for step, found in zip(steps, read, strict=True):
+            own = self.batches.resolution(step)
+            yield found[own], found[self._teacher_resolution or own]
 
     @contextmanager
     def _trial_step(self, step: int) -> Iterator[None]:
@@ -314,22 +338,16 @@ class Training:
             torch.manual_seed(self.seed_of(step))
             yield
 
-    def _train_step(self, batch: Batch, teacher_batch: Batch) -> dict[str, float]:
+    def _train_step(self, batch: Batch, teacher_batch: Batch) -> StepValues:
         self._enter_train_mode()
         torch.manual_seed(self.seed_of(self._step))
         self._optimizer.set_rate(self._step)
-        values = self._backward(self.losses(batch, teacher_batch))
-        self._precision.unscale([self._optimizer.optimizer])
-        self._precision.unscale(own.optimizer for own in self._own.values())
-        norm = clip_grad_norm_(self._optimizer.parameters, self._spec.max_grad_norm)
-        self._check_gradients(values, {"gradient_norm": float(norm)} | self._clip_own())
-        self._precision.step(self._optimizer.optimizer)
-        self._step_own()
+        values = self._steps.take(self._step, self.losses(batch, teacher_batch))
         if self._average:
             self._average.update(self.model)
         return values
 
-    def _preparation_step(self, batch: Batch, teacher_batch: Batch) -> dict[str, float]:
+    def _preparation_step(self, batch: Batch, teacher_batch: Batch) -> StepValues:
         """Train the distillation methods. The student is read in eval mode and not changed."""
         assert self._distiller is not None  # only methods are prepared
         self.model.eval()
@@ -338,17 +356,9 @@ class Training:
             with torch.no_grad():
                 student = student_step(self.model, batch, self._prepared)
             losses = self._distiller.preparation_losses(student.taps, self._prepared, teacher_batch)
-        values = self._backward(losses)
-        self._precision.unscale(own.optimizer for own in self._own.values())
-        self._check_gradients(values, self._clip_own())
-        self._step_own()
+        values = self._steps.take(self._step, losses, trains_student=False)
+        values.check()
         return values
-
-    def _step_own(self) -> None:
-        """Let the methods' own optimizers take their step, and close the step of all optimizers."""
-        for own in self._own.values():
-            own.step(self._precision.step)
-        self._precision.update()
 
     def _enter_train_mode(self) -> None:
         self.model.train()
@@ -357,38 +367,17 @@ class Training:
         # TOOD's head reads it there.
         MessageHub.get_current_instance().update_info("epoch", len(self.epochs))
 
-    def _backward(self, losses: dict[str, Tensor]) -> dict[str, float]:
-        """Compute gradients, averaged over the ranks; return each loss and their sum as numbers."""
-        summed = torch.stack(list(losses.values())).sum()
-        self._check_finite(values := as_floats(losses | {"loss": summed}))
-        for optimizer in (self._optimizer.optimizer, *(o.optimizer for o in self._own.values())):
-            optimizer.zero_grad()
-        self._precision.backward(summed)
-        if self._world_size > 1:
-            owned = (p for own in self._own.values() for p in own.parameters)
-            average_gradients((*self._optimizer.parameters, *owned), self._world_size)
-        return values
-
-    def _clip_own(self) -> dict[str, float]:
-        """Clip the gradients of the methods' own optimizers and return their norms from before."""
-        return {f"{name}.gradient_norm": float(own.clip()) for name, own in self._own.items()}
-
-    def _check_finite(self, values: Mapping[str, float]) -> None:
-        if not all(map(math.isfinite, values.values())):
-            raise NonFiniteLossError(self._step, values)
-
-    def _check_gradients(self, losses: Mapping[str, float], norms: Mapping[str, float]) -> None:
-        if not self._precision.may_skip_steps:
-            self._check_finite({**losses, **norms})
-
     def _networks(self) -> AbstractContextManager[None]:
         """Inside the context, student and teachers compute in the training's precision."""
-        teachers = self._distiller.teachers if self._distiller else ()
-        return self._precision.networks((self.model, *teachers))
+        return self._precision.networks((self.model, *self._teachers))
+
+    @property
+    def _teachers(self) -> tuple[Any, ...]:
+        return self._distiller.teachers if self._distiller else ()
 
     def losses(self, own: Batch, teachers: Batch, *, distils: bool = True) -> dict[str, Tensor]:
         """Compute the losses of a step: of the student's batch, and that of the teachers."""
-        with self._networks():
+        with self._networks(), fewer_waits(self.model, self._teachers):
             if self._distiller and distils:
                 step = student_step(self.model, own, self._step)
                 losses = step.losses | self._distiller(step.taps, teachers)

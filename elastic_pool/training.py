@@ -56,6 +56,7 @@ class PoolTraining:
         device: torch.device | str = "cpu",
         rank: int = 0,
         world_size: int = 1,
+        num_readers: int = 0,
     ) -> None:
         """
         Args:
@@ -67,6 +68,7 @@ class PoolTraining:
             device: Where to train.
             rank: Rank of this data-parallel process, from 0.
             world_size: Number of data-parallel processes; see `detection.training.Training`.
+            num_readers: Number of processes that read images ahead; 0 to read them in this one.
 
         Raises:
             CheckpointError: The pretrained backbone cannot be loaded, or does not fit.
@@ -74,7 +76,12 @@ class PoolTraining:
             RuntimeError: `start` does not fit the supernet.
         """
         self._spec, self._split = spec, split
-        self._device, self._rank, self._world_size = device, rank, world_size
+        self._settings = {
+            "device": device,
+            "rank": rank,
+            "world_size": world_size,
+            "num_readers": num_readers,
+        }
         self._phases = phases(spec)
         self._epochs_before: tuple[PhaseEpoch, ...] = ()
         """Metrics of the phases before the current one."""
@@ -177,13 +184,7 @@ class PoolTraining:
         seed = self.phase.seed(self._spec.seed)
         torch.manual_seed(seed)  # so that all ranks draw the same adapters
         self._distiller = self._make_distiller() if self.phase.distil else None
-        settings: dict[str, Any] = {
-            "seed": seed,
-            "distiller": self._distiller,
-            "device": self._device,
-            "rank": self._rank,
-            "world_size": self._world_size,
-        }
+        settings: dict[str, Any] = self._settings | {"seed": seed, "distiller": self._distiller}
         split, spec = self._split, self.phase.training
         if not self.phase.sandwich:
             detector = self.supernet.detector

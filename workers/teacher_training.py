@@ -100,6 +100,7 @@ class _TeacherWorker:
             seed=task.train.seed,
             device=task.device,
             batch_size=found_batch_size(self.resumed, task.train.training),
+            num_readers=task.num_readers,
         )
         found = self.training.found_batch_size
         if found is not None:

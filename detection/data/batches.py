@@ -1,4 +1,4 @@
-"""Makes batches for mmdet detectors: augmented, resized, normalised, padded.
+"""Makes batches for mmdet detectors: augmented, resized, padded, normalised.
 
 Every random draw is a function of the seed and of the position in training, so a resumed run and
 all data-parallel ranks agree without any stored state.
@@ -6,50 +6,36 @@ all data-parallel ranks agree without any stored state.
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from typing import Any
 
 import mmcv
 import numpy as np
 import torch
-from mmdet.structures import DetDataSample
-from mmengine.structures import InstanceData
 from numpy.typing import NDArray
-from torch import Tensor
 
-from detection.build import PIXEL_MEAN, PIXEL_STD, SIZE_DIVISOR
+from detection.build import SIZE_DIVISOR
 from detection.data.augmentations import Augmentation, Augmenter, visible
+from detection.data.batch import Batch, PixelBatch
 from detection.data.coco import CocoSplit
 from detection.data.records import ImageRecord
 from searchd.domain.errors import DataError
 from searchd.domain.resolution import Resolution
 
+__all__ = [
+    "Batch",
+    "PixelBatch",
+    "TrainingBatches",
+    "fixed_batches",
+    "make_batch",
+    "make_batches",
+    "resized",
+]
+
 _ORDER, _FLIP, _RESOLUTION, _AUGMENTATION = range(4)
 """Streams of random numbers; each is seeded by (seed, stream, position)."""
-_MEAN = np.asarray(PIXEL_MEAN, dtype=np.float32)
-_STD = np.asarray(PIXEL_STD, dtype=np.float32)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Batch:
-    """The input of `FasterRCNN.loss` and `.predict`; see `detection.build`."""
-
-    inputs: Tensor
-    """N x 3 x H x W, float, RGB, normalised; zeros to the right and below; H, W multiples of 32."""
-    samples: list[DetDataSample]
-    """`gt_instances`: boxes xyxy in pixels of `inputs`, and labels."""
-    indices: tuple[int, ...]
-    """Indices of the images in their split."""
-    resolution: Resolution
-
-    def to(self, device: torch.device | str) -> "Batch":
-        """Return the batch on a device."""
-        if self.inputs.device == torch.device(device):
-            return self
-        return replace(
-            self,
-            inputs=self.inputs.to(device),
-            samples=[sample.to(device) for sample in self.samples],
-        )
+Pixels = NDArray[np.uint8] | NDArray[np.float32]
+"""H x W x 3, RGB, in 0..255; float if colours were changed, which may leave that range."""
 
 
 class TrainingBatches:
@@ -113,13 +99,21 @@ class TrainingBatches:
 
         Batches of equal resolution are the same object.
         """
+        found = _normalised(self.read(step, *others))
+        return tuple(found[resolution] for resolution in (self.resolution(step), *others))
+
+    def read(self, step: int, *others: Resolution) -> dict[Resolution, PixelBatch]:
+        """Return the same as `views`, by resolution, as it is read: in bytes, not normalised.
+
+        Raises:
+            DataError: An image cannot be read.
+        """
         epoch, iteration = divmod(step, self.num_iterations)
         place = self._batch_size * (iteration * self._world_size + self._rank)
         order = self._order(epoch)
         indices = [int(order[(place + i) % len(order)]) for i in range(self._batch_size)]
         resolutions = (self.resolution(step), *others)
-        found = _batches(self._split, indices, resolutions, self._augmentations(step, indices))
-        return tuple(found[resolution] for resolution in resolutions)
+        return _read(self._split, indices, resolutions, self._augmentations(step, indices))
 
     def largest_views(self, num_images: int, *resolutions: Resolution) -> tuple[Batch, ...]:
         """Return a batch with the most padding: the widest and the tallest image in turn.
@@ -214,15 +208,20 @@ def make_batches(
     Raises:
         DataError: An image cannot be read.
     """
-    return _batches(split, indices, resolutions, [Augmentation(flip=flip) for flip in flips])
+    augmentations = [Augmentation(flip=flip) for flip in flips]
+    return _normalised(_read(split, indices, resolutions, augmentations))
 
 
-def _batches(
+def _normalised(read: dict[Resolution, PixelBatch]) -> dict[Resolution, Batch]:
+    return {resolution: batch.on("cpu") for resolution, batch in read.items()}
+
+
+def _read(
     split: CocoSplit,
     indices: Sequence[int],
     resolutions: Iterable[Resolution],
     augmentations: Sequence[Augmentation],
-) -> dict[Resolution, Batch]:
+) -> dict[Resolution, PixelBatch]:
     decoded = [split.image(index) for index in indices]
     return {
         resolution: _batch(split, indices, decoded, resolution, augmentations)
@@ -246,7 +245,7 @@ def _batch(
     decoded: Sequence[NDArray[np.uint8]],
     resolution: Resolution,
     augmentations: Sequence[Augmentation],
-) -> Batch:
+) -> PixelBatch:
     images = [
         _pixels(image, resolution, augmentation)
         for image, augmentation in zip(decoded, augmentations, strict=True)
@@ -255,21 +254,30 @@ def _batch(
         SIZE_DIVISOR * math.ceil(max(image.shape[axis] for image in images) / SIZE_DIVISOR)
         for axis in (0, 1)
     )
-    inputs = torch.zeros(len(images), 3, *padded)
-    for target, image in zip(inputs, images, strict=True):
+    pixels = np.zeros((len(images), 3, *padded), images[0].dtype)
+    for target, image in zip(pixels, images, strict=True):
         height, width = image.shape[:2]
-        target[:, :height, :width] = torch.from_numpy(image).permute(2, 0, 1)
-    samples = [
-        _sample(split, index, image.shape[:2], padded, augmentation)
+        target[:, :height, :width] = image.transpose(2, 0, 1)
+    objects = [
+        _objects(split.records[index], image.shape[:2], augmentation)
         for index, image, augmentation in zip(indices, images, augmentations, strict=True)
     ]
-    return Batch(inputs=inputs, samples=samples, indices=tuple(indices), resolution=resolution)
+    return PixelBatch(
+        pixels=torch.from_numpy(pixels),
+        boxes=torch.from_numpy(np.concatenate([boxes for boxes, _ in objects])),
+        labels=torch.from_numpy(np.concatenate([labels for _, labels in objects])),
+        num_objects=tuple(len(labels) for _, labels in objects),
+        metainfo=tuple(
+            _metainfo(split.records[index], image.shape[:2], padded, augmentation)
+            for index, image, augmentation in zip(indices, images, augmentations, strict=True)
+        ),
+        indices=tuple(indices),
+        resolution=resolution,
+    )
 
 
-def _pixels(
-    image: NDArray[np.uint8], resolution: Resolution, augmentation: Augmentation
-) -> NDArray[np.float32]:
-    """Crop, resize, flip, distort and normalise one image: H x W x 3."""
+def _pixels(image: NDArray[np.uint8], resolution: Resolution, augmentation: Augmentation) -> Pixels:
+    """Crop, resize, flip and distort one image: H x W x 3."""
     size = _shown_size(image, resolution, augmentation)
     if augmentation.crop is not None:
         left, top, right, bottom = augmentation.crop.window
@@ -278,8 +286,7 @@ def _pixels(
         image = mmcv.imresize(image, size)
     if augmentation.flip:
         image = image[:, ::-1]
-    distorted = augmentation.distortion(image) if augmentation.distortion else image
-    return np.ascontiguousarray((distorted.astype(np.float32) - _MEAN) / _STD)
+    return augmentation.distortion(image) if augmentation.distortion else image
 
 
 def _shown_size(
@@ -293,38 +300,46 @@ def _shown_size(
     return tuple(max(1, int(side * factor + 0.5)) for side in (right - left, bottom - top))  # type: ignore[return-value] # two
 
 
-def _sample(
-    split: CocoSplit,
-    index: int,
+def _objects(
+    record: ImageRecord, image_shape: tuple[int, ...], augmentation: Augmentation
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return boxes, xyxy in pixels of the input, and labels of what an augmentation shows."""
+    height, width = image_shape
+    boxes, labels = record.boxes, record.labels
+    if augmentation.crop is not None:
+        crop = augmentation.crop
+        boxes, labels = visible(boxes[crop.kept], crop.window), labels[crop.kept]
+    boxes = boxes * np.asarray(_scale(record, image_shape, augmentation) * 2, dtype=np.float32)
+    if augmentation.flip:
+        boxes[:, [0, 2]] = width - boxes[:, [2, 0]]
+    return boxes, labels
+
+
+def _scale(
+    record: ImageRecord, image_shape: tuple[int, ...], augmentation: Augmentation
+) -> tuple[float, float]:
+    """Return the width and height in the input of a pixel of the image."""
+    height, width = image_shape
+    shown = (record.width, record.height)
+    if augmentation.crop is not None:
+        left, top, right, bottom = augmentation.crop.window
+        shown = (right - left, bottom - top)
+    return width / shown[0], height / shown[1]
+
+
+def _metainfo(
+    record: ImageRecord,
     image_shape: tuple[int, ...],
     padded: tuple[int, ...],
     augmentation: Augmentation,
-) -> DetDataSample:
-    record = split.records[index]
-    height, width = image_shape
-    boxes, labels, shown = record.boxes, record.labels, (record.width, record.height)
-    if augmentation.crop is not None:
-        crop = augmentation.crop
-        left, top, right, bottom = crop.window
-        boxes, labels = visible(boxes[crop.kept], crop.window), labels[crop.kept]
-        shown = (right - left, bottom - top)
-    scale = (width / shown[0], height / shown[1])
-    boxes = boxes * np.asarray(scale * 2, dtype=np.float32)
-    if augmentation.flip:
-        boxes[:, [0, 2]] = width - boxes[:, [2, 0]]
-    sample = DetDataSample(
-        metainfo={
-            "img_id": record.image_id,
-            "img_path": str(record.path),
-            "ori_shape": (record.height, record.width),
-            "img_shape": (height, width),
-            "scale_factor": scale,
-            "pad_shape": padded,
-            "batch_input_shape": padded,
-            "flip": augmentation.flip,
-        }
-    )
-    sample.gt_instances = InstanceData(
-        bboxes=torch.from_numpy(boxes), labels=torch.from_numpy(labels.copy())
-    )
-    return sample
+) -> dict[str, Any]:
+    return {
+        "img_id": record.image_id,
+        "img_path": str(record.path),
+        "ori_shape": (record.height, record.width),
+        "img_shape": tuple(image_shape),
+        "scale_factor": _scale(record, image_shape, augmentation),
+        "pad_shape": padded,
+        "batch_input_shape": padded,
+        "flip": augmentation.flip,
+    }

@@ -4,6 +4,7 @@ Boxes are xyxy in pixels of the image as it is shown, except in the annotation f
 width, height. Labels are 0..num_classes-1, in the order of the category ids.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from detection.data.coco_documents import coco_document
 from detection.data.documents import Document, read_document
 from detection.data.findings import fault_text
+from detection.data.image_cache import ImageCache
 from detection.data.image_files import read_pixels
 from detection.data.inspection import (
     DatasetSummary,
@@ -35,7 +37,8 @@ __all__ = [
 ]
 
 MAX_CACHED_BYTES = 512 * 2**20
-"""Default size of the decoded images that one split keeps in memory, in bytes."""
+"""Default size of the decoded images that one split keeps in memory, in bytes; processes that read
+for the same training share them."""
 
 
 class CocoSplit:
@@ -66,8 +69,7 @@ class CocoSplit:
         self.class_names = normalised.class_names
         left_out = set(spec.left_out)
         self.records = tuple(r for r in normalised.records if str(r.path) not in left_out)
-        self._cache: dict[int, NDArray[np.uint8]] = {}
-        self._free_bytes = max_cached_bytes
+        self._cache = _cache(self.records, max_cached_bytes)
 
     def __len__(self) -> int:
         """Number of images."""
@@ -83,13 +85,8 @@ class CocoSplit:
         Raises:
             DataError: The image cannot be read, or has another size than its record.
         """
-        if index in self._cache:
-            return self._cache[index]
-        pixels = _pixels(self.records[index])
-        if pixels.nbytes <= self._free_bytes:
-            self._cache[index] = pixels
-            self._free_bytes -= pixels.nbytes
-        return pixels
+        cached = self._cache.get(index)
+        return self._cache.put(index, _pixels(self.records[index])) if cached is None else cached
 
     def ground_truth(self) -> dict[str, Any]:
         """Return the records as a COCO document for evaluation.
@@ -97,6 +94,13 @@ class CocoSplit:
         Ids of images, annotations and categories count from 1; see `coco_document`.
         """
         return coco_document(self.records, self.class_names, self.spec.images)
+
+
+def _cache(records: Sequence[ImageRecord], max_bytes: int) -> ImageCache:
+    """Return an empty cache. Images with objects come first, since trainings read only those."""
+    order = sorted(range(len(records)), key=lambda index: not len(records[index].labels))
+    shapes = {index: (records[index].height, records[index].width, 3) for index in order}
+    return ImageCache(shapes, max_bytes)
 
 
 def _pixels(record: ImageRecord) -> NDArray[np.uint8]:

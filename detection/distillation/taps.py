@@ -55,11 +55,18 @@ class Regions:
     """N, long: class of the matched object; K for none."""
     cells: Cells | None = None
     """The predicting cells; None for a two-stage student."""
+    places: Tensor | None = None
+    """P, long: the places where `is_compared` holds, if they are known."""
+
+    @property
+    def compared_index(self) -> Tensor:
+        """The index of what is compared. With known places it does not wait for a GPU."""
+        return self.is_compared if self.places is None else self.places
 
     @property
     def compared(self) -> Tensor:
         """The rois whose features are compared, P x 5."""
-        return self.rois[self.is_compared]
+        return self.rois[self.compared_index]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -196,7 +203,7 @@ class TeacherTaps(Taps):
         (docs/papers.md 0.1)."""
         regions = self._student.regions
         if self._needed & _HEAD_TAPS:
-            return self._head["bbox_feats"][regions.is_compared]
+            return self._head["bbox_feats"][regions.compared_index]
         return region_features(self._model.roi_head, self._features, self._own(regions.compared))
 
     @cached_property

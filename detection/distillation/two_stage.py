@@ -11,6 +11,7 @@ import torch
 from mmdet.models import TwoStageDetector
 from torch import Tensor
 
+from detection.box_targets import positive_places
 from detection.data.batches import Batch
 from detection.distillation.taps import (
     MatchedPredictions,
@@ -60,18 +61,22 @@ class TwoStageTaps(StudentTaps):
         rois: Tensor = self._targets["rois"]
         sampled = self._targets["sampling_results"]
         background = first_stage(self._model.roi_head.bbox_head).num_classes
-        is_positive = torch.cat(
-            [torch.arange(len(r.priors), device=rois.device) < len(r.pos_priors) for r in sampled]
-        )
-        labels = is_positive.new_full(is_positive.shape, background, dtype=torch.long)
-        labels[is_positive] = torch.cat([r.pos_gt_labels for r in sampled])
+        places = positive_places(sampled)
+        is_positive = torch.zeros(len(rois), dtype=torch.bool, device=rois.device)
+        is_positive[places] = True
+        labels = torch.full_like(is_positive, background, dtype=torch.long)
+        labels[places] = torch.cat([r.pos_gt_labels for r in sampled])
         return Regions(
-            rois=rois.detach(), is_positive=is_positive, is_compared=is_positive, labels=labels
+            rois=rois.detach(),
+            is_positive=is_positive,
+            is_compared=is_positive,
+            labels=labels,
+            places=places,
         )
 
     @cached_property
     def region_features(self) -> Tensor:
-        return self._outputs["bbox_feats"][self.regions.is_compared]
+        return self._outputs["bbox_feats"][self.regions.compared_index]
 
     @cached_property
     def region_levels(self) -> Tensor:

@@ -37,6 +37,13 @@ class ComputeSettings(Spec):
     log_ids: dict[str, str] = Field(default_factory=current_ids)
     """Ids in each line of its log. Default: those of the process that makes the task."""
 
+    @property
+    def num_readers(self) -> int:
+        """Number of processes that read training images ahead. On a GPU, all CPUs but one do, which
+        drives the GPU. On CPUs the training itself needs all of them: 0, it reads in its process.
+        """
+        return self.num_threads - 1 if self.device == "cuda" else 0
+
 
 def threads_of(cpus: float) -> int:
     """Return the number of threads for a process with a share of CPUs."""

@@ -51,7 +51,7 @@ def gradients(training: PoolTraining, which: str) -> dict[str, Tensor]:
     steps = training._training
     for _ in steps.start_adapters():
         pass
-    batch, _ = steps._views(0)
+    batch, _ = next(steps._read(range(1)))
     steps._enter_train_mode()
     steps.model.zero_grad()
     torch.manual_seed(0)

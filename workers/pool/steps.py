@@ -129,6 +129,7 @@ class _PoolWorker:
             device=device,
             rank=rank,
             world_size=world_size,
+            num_readers=task.num_readers,
         )
         self.slice_ends = time.monotonic() + task.slice_s
         self.checkpoint_due = time.monotonic() + task.checkpoint_s

@@ -27,6 +27,9 @@ def _cause(error: Exception) -> FailureCause:
     match error:
         case torch.OutOfMemoryError() | MemoryError():
             return FailureCause.OUT_OF_MEMORY
+        # A reader was killed: by the system, for its memory, or since /dev/shm is full.
+        case RuntimeError() if str(error).startswith("DataLoader worker"):
+            return FailureCause.OUT_OF_MEMORY
         case NonFiniteLossError():
             return FailureCause.NON_FINITE_LOSS
         case ArtifactError() | CheckpointError():

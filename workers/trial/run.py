@@ -168,6 +168,7 @@ class _Trial:
             teacher_resolution=task.teacher_resolution,
             device=task.device,
             batch_size=earlier_batch_size,
+            num_readers=task.num_readers,
         )
         self.notes.add_batch_size(training, earlier_batch_size)
         if distiller is not None and resume is None:

@@ -29,6 +29,12 @@ def test_a_store_that_takes_no_writes_is_no_bug(number: int) -> None:
         (ArtifactError("student is missing"), FailureCause.BAD_CHECKPOINT, "ArtifactError: stud"),
         (DataError("train.json: no boxes"), FailureCause.DATA_ERROR, "DataError: train.json: no"),
         (MemoryError("too much"), FailureCause.OUT_OF_MEMORY, "MemoryError: too much"),
+        (
+            RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."),
+            FailureCause.OUT_OF_MEMORY,
+            "RuntimeError: DataLoader worker (pid 7) is killed by signal: Killed.",
+        ),
+        (RuntimeError("another"), FailureCause.BUG, "RuntimeError: another"),
         (OSError(errno.EACCES, "Permission denied"), FailureCause.BUG, "PermissionError: "),
         (KeyError("x"), FailureCause.BUG, "KeyError: 'x'"),
     ],
