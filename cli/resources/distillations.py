@@ -36,8 +36,10 @@ from cli.service import (
     UrlOption,
     ValidateOnlyOption,
     follow,
-    read_spec,
+    spec_of,
 )
+from cli.spec_files import read_source
+from cli.spec_places import placing
 from cli.tools.exported_detectors import FOLDER, FolderOption, trial_id_of
 from cli.tools.exported_detectors import export as write_export
 from cli.validation import validate
@@ -67,12 +69,14 @@ def submit(
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Submit a distillation from a spec."""
-    spec = read_spec(file, DistillationSpec, name=name, dataset=dataset, pool=pool, seed=seed)
+    source = read_source(file)
+    spec = spec_of(source, DistillationSpec, name=name, dataset=dataset, pool=pool, seed=seed)
     if validate_only:
-        validate(spec, "distillation", url)
+        validate(spec, "distillation", url, source)
         return
     with Client(url) as client:
-        found = client.submit_distillation(spec, key=key)
+        with placing(source):
+            found = client.submit_distillation(spec, key=key)
         found = outcome.wait(client, found) if wait else found
     _show(found, output)
     if wait:
@@ -91,8 +95,9 @@ def forecast(
 
     The exit code is 1 if the distillation would be refused.
     """
-    spec = read_spec(file, DistillationSpec, dataset=dataset, pool=pool)
-    with Client(url) as client:
+    source = read_source(file)
+    spec = spec_of(source, DistillationSpec, dataset=dataset, pool=pool)
+    with Client(url) as client, placing(source):
         show_forecast(client.forecast_distillation(spec), output)
 
 

@@ -24,8 +24,10 @@ from cli.service import (
     UrlOption,
     ValidateOnlyOption,
     follow,
-    read_spec,
+    spec_of,
 )
+from cli.spec_files import read_source
+from cli.spec_places import placing
 from cli.validation import validate
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.lifecycle import PoolStatus
@@ -53,12 +55,14 @@ def create(
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Create a pool from a spec. The service trains it."""
-    spec = read_spec(file, PoolSpec, name=name, dataset=dataset)
+    source = read_source(file)
+    spec = spec_of(source, PoolSpec, name=name, dataset=dataset)
     if validate_only:
-        validate(spec, "pool", url)
+        validate(spec, "pool", url, source)
         return
     with Client(url) as client:
-        found = client.create_pool(spec, key=key)
+        with placing(source):
+            found = client.create_pool(spec, key=key)
         found = outcome.wait(client, found) if wait else found
     _show(found, output)
     if wait:
@@ -189,8 +193,9 @@ def forecast(
 
     The exit code is 1 if the pool would be refused.
     """
-    spec = read_spec(file, PoolSpec, dataset=dataset)
-    with Client(url) as client:
+    source = read_source(file)
+    spec = spec_of(source, PoolSpec, dataset=dataset)
+    with Client(url) as client, placing(source):
         show_forecast(client.forecast_pool(spec), output)
 
 

@@ -1,5 +1,6 @@
 """`searchd teacher`: register, train, follow and list teachers."""
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,9 +24,10 @@ from cli.service import (
     ValidateOnlyOption,
     follow,
     parse_spec,
-    read_spec,
+    spec_of,
 )
-from cli.spec_files import read_fields
+from cli.spec_files import read_source
+from cli.spec_places import placing
 from cli.validation import validate
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.lifecycle import TeacherStatus
@@ -119,12 +121,14 @@ def add(
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Register a teacher from a spec. The service evaluates it."""
-    spec = read_spec(file, TeacherSpec, name=name, dataset=dataset)
+    source = read_source(file)
+    spec = spec_of(source, TeacherSpec, name=name, dataset=dataset)
     if validate_only:
-        validate(spec, "teacher", url)
+        validate(spec, "teacher", url, source)
         return
     with Client(url) as client:
-        found = client.create_teacher(spec, key=key)
+        with placing(source):
+            found = client.create_teacher(spec, key=key)
         found = outcome.wait(client, found) if wait else found
     _show(found, output)
     if wait:
@@ -155,7 +159,8 @@ def train(
 
     With a checkpoint, everything is loaded but the layers that depend on the classes.
     """
-    fields = {} if file is None else read_fields(file)
+    source = None if file is None else read_source(file)
+    fields = {} if source is None else deepcopy({**source.fields})
     _replace(
         fields, ("train", "mmdet"), config=config, checkpoint=checkpoint and checkpoint.absolute()
     )
@@ -174,9 +179,10 @@ def train(
         raise InvalidValueError(
             "nothing says what to train: give --config, --backbone, or a FILE with a section train"
         )
-    spec = parse_spec(fields, TeacherSpec, str(file or "the teacher"))
+    spec = parse_spec(fields, TeacherSpec, source or "the teacher")
     with Client(url) as client:
-        found = client.create_teacher(spec, key=key)
+        with placing(source):
+            found = client.create_teacher(spec, key=key)
         found = outcome.wait(client, found) if wait else found
     _show(found, output)
     if wait:
