@@ -21,7 +21,7 @@ from cli.resources import dataset_check
 from cli.service import spec_of
 from cli.spec_files import read_source
 from cli.spec_places import SpecSource
-from cli.starting_weights import ConfigOption, FromOption, PretrainedOption
+from cli.starting_weights import ConfigOption, FromOption, LicenceOption, PretrainedOption
 from cli.tools.exported_detectors import export
 from searchd.domain.errors import ConflictError
 from searchd.spec import (
@@ -51,6 +51,7 @@ def run(
     source: FromOption = None,
     config: ConfigOption = None,
     pretrained: PretrainedOption = None,
+    licence: LicenceOption = None,
     budget: BudgetOption = DEFAULT_BUDGET,
     name: Annotated[
         str | None,
@@ -121,6 +122,7 @@ def run(
         source=source,
         config=config,
         pretrained=pretrained,
+        licence=licence,
     )
     improve(console, dataset, options, data_folder, port=port, url=url, resume="the same command")
 
