@@ -84,13 +84,13 @@ def spec_of(source: SpecSource, schema: type[S], **changes: object) -> S:
     return parse_spec({**source.fields, **given}, schema, source)
 
 
-def parse_spec(fields: Mapping[str, Any], schema: type[S], source: SpecSource | str) -> S:
+def parse_spec(fields: Mapping[str, Any], schema: type[S], source: SpecSource | None) -> S:
     """Return the spec with these fields.
 
     Args:
         fields: Values by name.
         schema: The kind of spec.
-        source: The file that they are from, or from what else they are, for messages.
+        source: The file that they are from; None: they are from options.
 
     Raises:
         InvalidValueError: Fields are invalid; the message names them, with lines and columns.
@@ -98,8 +98,8 @@ def parse_spec(fields: Mapping[str, Any], schema: type[S], source: SpecSource | 
     try:
         return schema.model_validate(fields)
     except ValidationError as error:
-        if isinstance(source, str):
-            raise InvalidValueError(f"{source} is {describe(error, schema)}") from error
+        if source is None:
+            raise InvalidValueError(describe(error, schema)) from error
         reasons = describe(error, schema, lambda location: source.place(location, fields))
         raise InvalidValueError(f"{source.file} is {reasons}") from error
 

@@ -23,6 +23,7 @@ from cli.output import (
 from cli.resources import pool_init
 from cli.resources.forecasts import show_forecast
 from cli.resources.lifecycle import add_calls, add_deletion
+from cli.resources.listing import add_list
 from cli.resources.run_views import XOption, YOption, show_lineage, show_pareto
 from cli.resources.trial_log import add_log
 from cli.service import (
@@ -101,27 +102,20 @@ def forecast(
         show_forecast(client.forecast_distillation(spec), output)
 
 
-@app.command("list")
-def list_distillations(
-    status: Annotated[list[SearchStatus] | None, typer.Option(help=STATUS_HELP)] = None,
-    filters: FilterOption = None,
-    sort: SortOption = None,
-    limit: LimitOption = None,
-    url: UrlOption = URL,
-    output: FormatOption = Format.TABLE,
-) -> None:
-    """List distillations, newest first."""
-    selection = Selection.of(filters, sort, limit)
-    columns = {
+add_list(
+    app,
+    Client.list_distillations,
+    {
         "NAME": lambda d: d.name,
         "ID": lambda d: d.id,
         "STUDENT": lambda d: d.origin_id or "base detector",
         "STATUS": lambda d: d.status,
         "REASON": lambda d: d.status_reason,
         "SUBMITTED": lambda d: d.created_at,
-    }
-    with Client(url) as client:
-        show_selected(client.list_distillations, columns, selection, output, status=status)
+    },
+    SearchStatus,
+    "List distillations, newest first.",
+)
 
 
 @app.command()

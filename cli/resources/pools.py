@@ -10,11 +10,11 @@ from api.client import Client
 from api.schemas import PoolDetails
 from cli import bars, outcome
 from cli.errors import describe, fail
-from cli.lists import STATUS_HELP, FilterOption, LimitOption, Selection, SortOption, show_selected
 from cli.output import Format, FormatOption, percent, show_json, show_one
 from cli.resources import pool_exports, pool_init
 from cli.resources.forecasts import show_forecast
 from cli.resources.lifecycle import add_calls, add_deletion
+from cli.resources.listing import add_list
 from cli.service import (
     URL,
     DatasetOption,
@@ -199,26 +199,19 @@ def forecast(
         show_forecast(client.forecast_pool(spec), output)
 
 
-@app.command("list")
-def list_pools(
-    status: Annotated[list[PoolStatus] | None, typer.Option(help=STATUS_HELP)] = None,
-    filters: FilterOption = None,
-    sort: SortOption = None,
-    limit: LimitOption = None,
-    url: UrlOption = URL,
-    output: FormatOption = Format.TABLE,
-) -> None:
-    """List pools, newest first."""
-    selection = Selection.of(filters, sort, limit)
-    columns = {
+add_list(
+    app,
+    Client.list_pools,
+    {
         "NAME": lambda p: p.name,
         "ID": lambda p: p.id,
         "STATUS": lambda p: p.status,
         "REASON": lambda p: p.status_reason,
         "CREATED": lambda p: p.created_at,
-    }
-    with Client(url) as client:
-        show_selected(client.list_pools, columns, selection, output, status=status)
+    },
+    PoolStatus,
+    "List pools, newest first.",
+)
 
 
 @app.command()

@@ -15,6 +15,7 @@ from cli.output import Format, FormatOption, giga, mega, percent, show_list, sho
 from cli.resources import pins
 from cli.resources.forecasts import show_forecast
 from cli.resources.lifecycle import add_calls, add_deletion
+from cli.resources.listing import add_list
 from cli.resources.pins import TrialArgument
 from cli.resources.run_views import XOption, YOption, show_lineage, show_pareto, show_trial
 from cli.resources.search_init import init
@@ -97,26 +98,19 @@ def forecast(
         show_forecast(client.forecast_search(spec), output)
 
 
-@app.command("list")
-def list_searches(
-    status: Annotated[list[SearchStatus] | None, typer.Option(help=STATUS_HELP)] = None,
-    filters: FilterOption = None,
-    sort: SortOption = None,
-    limit: LimitOption = None,
-    url: UrlOption = URL,
-    output: FormatOption = Format.TABLE,
-) -> None:
-    """List searches, newest first."""
-    selection = Selection.of(filters, sort, limit)
-    columns = {
+add_list(
+    app,
+    Client.list_searches,
+    {
         "NAME": lambda s: s.name,
         "ID": lambda s: s.id,
         "STATUS": lambda s: s.status,
         "REASON": lambda s: s.status_reason,
         "SUBMITTED": lambda s: s.created_at,
-    }
-    with Client(url) as client:
-        show_selected(client.list_searches, columns, selection, output, status=status)
+    },
+    SearchStatus,
+    "List searches, newest first.",
+)
 
 
 @app.command()
@@ -340,7 +334,7 @@ def finish(
         wanted = parse_spec(
             {"detectors": chosen, "method": {**fields, "kind": kind}},
             FinishSpec,
-            source or "the request",
+            source,
         )
         columns = {
             "NAME": lambda d: d.name,

@@ -10,9 +10,9 @@ from api.client import Client
 from api.schemas import Teacher, TeacherDetails
 from cli import outcome
 from cli.errors import fail
-from cli.lists import STATUS_HELP, FilterOption, LimitOption, Selection, SortOption, show_selected
 from cli.output import Format, FormatOption, giga, mega, percent, show_one
 from cli.resources.lifecycle import add_calls, add_deletion
+from cli.resources.listing import add_list
 from cli.service import (
     URL,
     DatasetOption,
@@ -179,7 +179,7 @@ def train(
         raise InvalidValueError(
             "nothing says what to train: give --config, --backbone, or a FILE with a section train"
         )
-    spec = parse_spec(fields, TeacherSpec, source or "the teacher")
+    spec = parse_spec(fields, TeacherSpec, source)
     with Client(url) as client:
         with placing(source):
             found = client.create_teacher(spec, key=key)
@@ -209,18 +209,10 @@ def _replace(fields: dict[str, Any], path: tuple[str, ...], **values: object) ->
     fields.update(given)
 
 
-@app.command("list")
-def list_teachers(
-    status: Annotated[list[TeacherStatus] | None, typer.Option(help=STATUS_HELP)] = None,
-    filters: FilterOption = None,
-    sort: SortOption = None,
-    limit: LimitOption = None,
-    url: UrlOption = URL,
-    output: FormatOption = Format.TABLE,
-) -> None:
-    """List teachers, newest first, with their AP, MACs and feature levels."""
-    selection = Selection.of(filters, sort, limit)
-    columns = {
+add_list(
+    app,
+    Client.list_teachers,
+    {
         "NAME": lambda t: t.name,
         "ID": lambda t: t.id,
         "STATUS": lambda t: t.status,
@@ -228,10 +220,11 @@ def list_teachers(
         "AP %": lambda t: t.measurement and percent(t.measurement.ap),
         "RESOLUTION": lambda t: t.spec.resolution,
         "GMACS": lambda t: t.measurement and giga(t.measurement.macs),
-        "LEVELS": _levels,
-    }
-    with Client(url) as client:
-        show_selected(client.list_teachers, columns, selection, output, status=status)
+        "LEVELS": lambda t: _levels(t),
+    },
+    TeacherStatus,
+    "List teachers, newest first, with their AP, MACs and feature levels.",
+)
 
 
 @app.command()

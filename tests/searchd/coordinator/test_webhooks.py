@@ -228,7 +228,7 @@ def test_no_private_address_is_called_unless_that_is_allowed(
         run(careful, lambda: deliveries(sqlite, webhook)[0].error != "")
 
     assert deliveries(sqlite, webhook)[0].error == (
-        "127.0.0.1 is at 127.0.0.1, which is not a public address; the operator can allow these: "
+        "127.0.0.1 is not a public address; the operator can allow these: "
         "SEARCHD_WEBHOOK_PRIVATE_NETWORKS=on"
     )
     assert receiver.requests == []
