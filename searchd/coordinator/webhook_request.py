@@ -66,6 +66,10 @@ async def send(message: Message, *, allow_private: bool, timeout_s: float = TIME
         return Answer(error=f"no answer within {timeout_s:g} s")
     except _RefusedError as error:
         return Answer(error=str(error))
+    except socket.gaierror as error:
+        return Answer(error=f"the host of {message.url} is unknown: {error.strerror}")
+    except httpcore.ConnectError as error:
+        return Answer(error=f"no connection to {message.url}: {error}")
     except Exception as error:  # whatever a library makes of one receiver: others must not wait
         return Answer(error=f"{type(error).__name__}: {error}")
 
