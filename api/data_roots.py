@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from searchd.domain.errors import InvalidValueError
+from searchd.domain.errors import InvalidFieldError
 from searchd.spec import (
     BaseSpec,
     DatasetSpec,
@@ -32,8 +32,8 @@ def check_dataset(spec: DatasetSpec, roots: tuple[Path, ...]) -> None:
     Raises:
         InvalidValueError: A path of the data set is not below any of the roots.
     """
-    for path in spec.source.paths if spec.source else ():
-        _check("paths", str(path), roots)
+    for index, path in enumerate(spec.source.paths if spec.source else ()):
+        _check(f"paths[{index}]", str(path), roots)
     for name, split in spec.splits.items():
         if spec.source is None:  # else the service chose the path, in its artifact store
             _check(f"{name}.annotations", str(split.annotations), roots)
@@ -138,10 +138,11 @@ def _check_methods(spec: DistillationSpec | DistilSpec, roots: tuple[Path, ...])
 def _check(field: str, path: str, roots: tuple[Path, ...]) -> None:
     if roots and not _is_below(path, roots):
         allowed = ", ".join(map(str, roots))
-        raise InvalidValueError(
-            f"{field}={path!r} must be an absolute path without '..' that is, with links resolved, "
-            f"below one of: {allowed} (the operator sets SEARCHD_DATA_ROOTS)"
+        reason = (
+            f"{path!r} must be an absolute path without '..' that is, with links resolved, below "
+            f"one of: {allowed} (the operator sets SEARCHD_DATA_ROOTS)"
         )
+        raise InvalidFieldError((field, reason))
 
 
 def _is_below(path: str, roots: tuple[Path, ...]) -> bool:

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 
 from api.schemas import FieldProblem, Problem
 from searchd.domain import errors
+from searchd.spec.fields import location_of
 from searchd.spec.sentences import MAX_ERRORS, FieldError, field_errors, listed
 
 log = logging.getLogger(__name__)
@@ -110,7 +111,17 @@ def _searchd_error(_request: Request, error: Exception) -> JSONResponse:
     status, name = _KINDS[kind]
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.error("%s", error, exc_info=error)
-    return _answer(status, _URN + name, name.replace("-", " ").capitalize(), str(error))
+    title = name.replace("-", " ").capitalize()
+    return _answer(status, _URN + name, title, str(error), _refused_fields(error))
+
+
+def _refused_fields(error: Exception) -> list[FieldProblem]:
+    if not isinstance(error, errors.InvalidFieldError):
+        return []
+    return [
+        FieldProblem(location=["body", *location_of(path)], message=message)
+        for path, message in error.problems
+    ]
 
 
 def _refused(_request: Request, error: Exception) -> JSONResponse:

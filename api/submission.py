@@ -17,7 +17,7 @@ from searchd.domain.capacity import (
     unused_gpus_reason,
     waiting_reason,
 )
-from searchd.domain.errors import InvalidValueError
+from searchd.domain.errors import InvalidFieldError
 from searchd.domain.paths import Wanted, problem
 from searchd.domain.sinks import SinkKind
 from searchd.spec import (
@@ -82,12 +82,13 @@ class SubmissionChecks:
             Warnings: what could not be checked, and which nodes the work will wait for.
 
         Raises:
-            InvalidValueError: The spec would fail; the message has every reason.
+            InvalidFieldError: The spec would fail; the message has every reason.
         """
         found = self.problems(spec)
         if found:
-            more = [f"and {len(found) - MAX_ERRORS} more"] if len(found) > MAX_ERRORS else []
-            raise InvalidValueError("; ".join([*found[:MAX_ERRORS], *more]))
+            left_out = len(found) - MAX_ERRORS
+            more = [("", f"and {left_out} more")] if left_out > 0 else []
+            raise InvalidFieldError(*found[:MAX_ERRORS], *more)
         return self._warnings(spec)
 
     def completed(self, spec: R) -> R:
@@ -100,41 +101,42 @@ class SubmissionChecks:
         """
         return loaded_bases.completed(spec) if self.files else spec
 
-    def problems(self, spec: AnySpec) -> list[str]:
-        """Return every reason for which a spec would fail."""
+    def problems(self, spec: AnySpec) -> list[tuple[str, str]]:
+        """Return every reason for which a spec would fail, after the path of its field."""
         return [*self._of_files(spec), *self._of_sinks(spec), *self._of_cluster(spec)]
 
-    def _of_files(self, spec: AnySpec) -> Iterator[str]:
+    def _of_files(self, spec: AnySpec) -> Iterator[tuple[str, str]]:
         if not self.files:
             return
         for field, path in paths_of(spec):
             wanted = _WANTED.get(field.rpartition(".")[2].rstrip("[]0123456789"), Wanted.FILE)
             found = problem(path, wanted)
             if found is not None:
-                yield f"{field}: {found}"
+                yield field, found
 
-    def _of_sinks(self, spec: AnySpec) -> Iterator[str]:
+    def _of_sinks(self, spec: AnySpec) -> Iterator[tuple[str, str]]:
         if not isinstance(spec, SearchSpec | DistillationSpec):
             return
-        for kind in spec.sinks or ():
+        for index, kind in enumerate(spec.sinks or ()):
             if kind not in self.sinks:
-                yield (
-                    f"sinks: this service has no {kind} server; leave {kind} out, or let the "
-                    "operator set SEARCHD_MLFLOW_TRACKING_URI"
+                reason = (
+                    f"this service has no {kind} server; leave {kind} out, or let the operator set "
+                    "SEARCHD_MLFLOW_TRACKING_URI"
                 )
+                yield f"sinks[{index}]", reason
 
-    def _of_cluster(self, spec: AnySpec) -> Iterator[str]:
+    def _of_cluster(self, spec: AnySpec) -> Iterator[tuple[str, str]]:
         if not isinstance(spec, _Work):
             return
         unused = unused_gpus_reason(need_of(spec))
         if unused is not None:
-            yield unused
+            yield "", unused
         if self.cluster is None:
             return
         nodes = self.cluster.nodes() or []
         reason = unschedulable_reason(need_of(spec), nodes, self.growth)
         if reason is not None:
-            yield reason
+            yield "", reason
 
     def _warnings(self, spec: AnySpec) -> list[str]:
         if self.cluster is None or not isinstance(spec, _Work):

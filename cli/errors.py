@@ -11,7 +11,11 @@ from searchd.domain.errors import InvalidValueError, SearchdError
 # Pydantic, the specs and SQLAlchemy are imported where an error of theirs is described: most
 # commands use only some of them, and all would wait for them.
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pydantic import BaseModel, ValidationError
+
+    from searchd.spec.fields import Location
 
 FAILED = 1
 USAGE = 2
@@ -64,13 +68,19 @@ def _os_error(error: OSError) -> str:
     return f"{error.filename}: {error.strerror}"
 
 
-def describe(error: "ValidationError", schema: "type[BaseModel] | None" = None) -> str:
+def describe(
+    error: "ValidationError",
+    schema: "type[BaseModel] | None" = None,
+    place: "Callable[[Location], str] | None" = None,
+) -> str:
     """Describe a validation error: every invalid field and the reason, one per line.
 
     Args:
         error: The error.
         schema: Model that was validated, by which misspelt fields are recognized. None: found by
             the title of the error.
+        place: Returns where the field at a location is in its file, such as "line 3, column 5", or
+            nothing. None: the fields are from no file.
     """
     from searchd.settings import Settings
     from searchd.spec.sentences import field_errors, listed
@@ -79,7 +89,7 @@ def describe(error: "ValidationError", schema: "type[BaseModel] | None" = None) 
     if error.title == Settings.__name__:
         lines = [f"  SEARCHD_{str(each.location[0]).upper()}: {each.message}" for each in errors]
         return "\n".join(["the environment has invalid settings:", *lines])
-    lines = [f"  {line}" for line in listed(errors)]
+    lines = [f"  {line}" for line in listed(errors, place)]
     return "\n".join([f"not a valid {_noun(error.title)}:", *lines])
 
 

@@ -9,23 +9,29 @@ from cli.errors import fail
 if TYPE_CHECKING:
     from api.client import Client
 
-FAILED_OUTCOME, CANCELLED_OUTCOME = 3, 4
+FAILED_OUTCOME, CANCELLED_OUTCOME, PAUSED_OUTCOME = 3, 4, 5
+_CODES = {"cancelled": CANCELLED_OUTCOME, "paused": PAUSED_OUTCOME}
 WaitOption = Annotated[
     bool,
     typer.Option(
         "--wait",
         help="Wait for the end, with the events on stderr, and exit by the outcome: 0 it "
-        "succeeded, 3 it failed, 4 it was cancelled. By default the command ends when the service "
-        "has accepted the spec.",
+        "succeeded, 3 it failed, 4 it was cancelled, 5 it was paused. By default the command ends "
+        "when the service has accepted the spec.",
     ),
 ]
 
 
 def wait(client: "Client", submitted: Any) -> Any:
-    """Wait until a resource has ended, show its events on stderr, and return it anew."""
+    """Wait until a resource has ended or is paused, show its events on stderr, and return it
+    anew."""
     for event in client.watch(submitted):
         first_line = event.message.partition("\n")[0]
         typer.echo(f"{event.subject} {event.status}: {first_line}", err=True)
+        if event.status == "paused":
+            found = client.refresh(submitted)
+            if found.status == "paused":  # else it was resumed since
+                return found
     return client.wait(submitted)
 
 
@@ -41,5 +47,6 @@ def exit_by(noun: str, ended: Any) -> None:
     """
     if ended.status in ("succeeded", "ready"):
         return
-    code = CANCELLED_OUTCOME if ended.status == "cancelled" else FAILED_OUTCOME
-    raise fail(f"{noun} {ended.name} is {ended.status}: {ended.status_reason}", code)
+    hint = f"; searchd {noun} resume {ended.name} continues it" if ended.status == "paused" else ""
+    code = _CODES.get(ended.status, FAILED_OUTCOME)
+    raise fail(f"{noun} {ended.name} is {ended.status}: {ended.status_reason}{hint}", code)

@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -14,6 +14,7 @@ import typer
 from cli.starting_weights import check_options, start_of
 from searchd.domain.errors import ConflictError, InvalidValueError
 from searchd.recommend import DataFacts, Machine, Recommendation, recommend
+from searchd.recommend.numbers import duration
 
 DEFAULT_BUDGET = "2h"
 _SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
@@ -59,6 +60,7 @@ class Options:
     source: Path | None = None
     config: str | None = None
     pretrained: str | None = None
+    licence: str | None = None
 
     def check(self) -> None:
         """Check what can be checked without reading a file.
@@ -67,7 +69,7 @@ class Options:
             InvalidValueError: An option is invalid, or two exclude each other.
         """
         _ = self.budget_s
-        check_options(self.source, self.config, self.pretrained)
+        check_options(self.source, self.config, self.pretrained, self.licence)
 
     def as_json(self) -> dict[str, object]:
         """Return the options as values of JSON, to compare them with those of another run."""
@@ -127,6 +129,8 @@ def make(
     """
     facts = DataFacts.of(statistics)
     start = start_of(options.source, options.config, options.pretrained, class_names)
+    if options.licence is not None:
+        start = replace(start, licence=options.licence.strip())
     # Imported here since it imports torch, which other commands do not need.
     import torch
 
@@ -195,19 +199,15 @@ def describe(found: Recommendation) -> str:
     lines = [
         f"Base: {base} at {plan.resolution}, "
         + (
-            f"{plan.base_epochs} epochs, about {_duration(plan.base_s)}."
+            f"{plan.base_epochs} epochs, about {duration(plan.base_s)}."
             if plan.base_s
             else "evaluated as it is."
         ),
-        f"Teachers: {plan.pool_epochs} epochs, about {_duration(plan.pool_s)}, beside the base.",
+        f"Teachers: {plan.pool_epochs} epochs, about {duration(plan.pool_s)}, beside the base.",
         f"Search: {plan.trials} trials of {plan.trial_epochs} epochs, about "
-        f"{_duration(plan.trial_s)} each, {search.resources.trials_in_flight} at a time.",
+        f"{duration(plan.trial_s)} each, {search.resources.trials_in_flight} at a time.",
         f"Finish: up to {plan.finished} of the best, {plan.finish_epochs} epochs further, about "
-        f"{_duration(plan.finish_s)} each; then the control, as long as the best.",
+        f"{duration(plan.finish_s)} each; then the control, as long as the best.",
         *plan.notes,
     ]
     return "\n".join(lines)
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

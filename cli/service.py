@@ -1,6 +1,6 @@
 """What commands share that read specs or call the service: options, spec files, events."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -11,7 +11,8 @@ from api.client import DEFAULT_URL
 from api.schemas import Event
 from cli.errors import describe
 from cli.output import Format, show_rows, text
-from cli.spec_files import read_fields
+from cli.spec_files import read_source
+from cli.spec_places import SpecSource
 from searchd.domain.errors import InvalidValueError
 from searchd.spec import Spec
 
@@ -59,31 +60,48 @@ ValidateOnlyOption = Annotated[
 URL = DEFAULT_URL
 
 
-def read_spec(file: Path, schema: type[S], **changes: object) -> S:
-    """Read a spec from a YAML or JSON file, and replace some of its fields.
+def read_spec(file: Path, schema: type[S]) -> S:
+    """Read a spec from a YAML or JSON file.
 
     Raises:
         InvalidValueError: The file has no fields, or invalid ones; the message names them.
     """
+    return spec_of(read_source(file), schema)
+
+
+def spec_of(source: SpecSource, schema: type[S], **changes: object) -> S:
+    """Return the spec of a file with some of its fields replaced.
+
+    Args:
+        source: The file.
+        schema: The kind of spec.
+        changes: Values by name; None leaves the field as it is.
+
+    Raises:
+        InvalidValueError: Fields are invalid; the message names them, with lines and columns.
+    """
     given = {name: value for name, value in changes.items() if value is not None}
-    return parse_spec(read_fields(file) | given, schema, str(file))
+    return parse_spec({**source.fields, **given}, schema, source)
 
 
-def parse_spec(fields: dict[str, Any], schema: type[S], source: str) -> S:
+def parse_spec(fields: Mapping[str, Any], schema: type[S], source: SpecSource | None) -> S:
     """Return the spec with these fields.
 
     Args:
         fields: Values by name.
         schema: The kind of spec.
-        source: Where the fields are from, for messages.
+        source: The file that they are from; None: they are from options.
 
     Raises:
-        InvalidValueError: Fields are invalid; the message names them.
+        InvalidValueError: Fields are invalid; the message names them, with lines and columns.
     """
     try:
         return schema.model_validate(fields)
     except ValidationError as error:
-        raise InvalidValueError(f"{source} is {describe(error, schema)}") from error
+        if source is None:
+            raise InvalidValueError(describe(error, schema)) from error
+        reasons = describe(error, schema, lambda location: source.place(location, fields))
+        raise InvalidValueError(f"{source.file} is {reasons}") from error
 
 
 def follow(events: Iterable[Event], output: Format) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from typing_extensions import override
 
+from cli.spec_places import SpecSource
 from searchd.domain.errors import InvalidValueError
 
 _MERGE = "tag:yaml.org,2002:merge"
@@ -28,7 +29,7 @@ _HINTS = (
 """What to do about an error of the YAML parser, by a part of its text."""
 
 
-def read_fields(file: Path) -> dict[str, Any]:
+def read_source(file: Path) -> SpecSource:
     """Read the fields and values of a YAML or JSON file.
 
     Raises:
@@ -36,16 +37,23 @@ def read_fields(file: Path) -> dict[str, Any]:
     """
     text = _text(file)
     try:
-        values = _Loader(_plain(text)).get_single_data()
+        root, values = _parsed(_plain(text))
     except yaml.YAMLError as error:
         raise InvalidValueError(f"{file}{_reason(error, text)}") from error
     except (ValueError, OverflowError) as error:  # such as the date 2026-02-30
         raise InvalidValueError(f"{file} has a value that cannot be read: {error}") from error
     except RecursionError as error:
         raise InvalidValueError(f"{file} is nested too deeply for a spec") from error
-    if not isinstance(values, dict):
+    if not isinstance(values, dict) or not isinstance(root, yaml.MappingNode):
         raise InvalidValueError(f"{file} {_without_fields(values, text)}")
-    return values
+    return SpecSource(file=file, fields=values, root=root)
+
+
+def _parsed(text: str) -> tuple[yaml.Node | None, Any]:
+    """Return the only document of a text as nodes and as values."""
+    loader = _Loader(text)
+    root = loader.get_single_node()
+    return root, None if root is None else loader.construct_document(root)
 
 
 _INT, _FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"

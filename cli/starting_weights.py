@@ -1,5 +1,6 @@
 """The weights that a recommended search starts from: options, and what the files have."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -39,6 +40,16 @@ PretrainedOption = Annotated[
         "or ResNet-50. By default the backbone starts from random weights. Not with --from.",
     ),
 ]
+LicenceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--licence",
+        metavar="TEXT",
+        help="Licence of the weights in --from or --pretrained, in any words; best is an SPDX id "
+        "such as Apache-2.0. Exports of detectors that descend from them name it. By default that "
+        "of an exported detector in --from, otherwise unknown.",
+    ),
+]
 PUBLISHED: Mapping[str, Mapping[str, str]] = {
     "torchvision": {
         "resnet18": "ResNet18_Weights.IMAGENET1K_V1",
@@ -49,7 +60,9 @@ PUBLISHED: Mapping[str, Mapping[str, str]] = {
 """Weights of each library by backbone."""
 
 
-def check_options(source: Path | None, config: str | None, pretrained: str | None) -> None:
+def check_options(
+    source: Path | None, config: str | None, pretrained: str | None, licence: str | None = None
+) -> None:
     """Check that the options fit each other.
 
     Raises:
@@ -59,6 +72,12 @@ def check_options(source: Path | None, config: str | None, pretrained: str | Non
         raise InvalidValueError("--from loads a whole detector; leave --pretrained out")
     if config is not None and source is None:
         raise InvalidValueError("--config is of the checkpoint in --from; give --from too")
+    if licence is not None and source is None and pretrained is None:
+        raise InvalidValueError(
+            "--licence is of the weights in --from or --pretrained; a new detector has none"
+        )
+    if licence is not None and not licence.strip():
+        raise InvalidValueError("--licence is empty; write an SPDX id such as Apache-2.0")
     if pretrained is not None and pretrained not in PUBLISHED and not Path(pretrained).is_file():
         raise InvalidValueError(
             f"--pretrained {pretrained!r} is neither torchvision, timm, nor a file that exists"
@@ -103,6 +122,7 @@ def _loaded(source: Path, config: str | None, class_names: Sequence[str]) -> Sta
             section={"export": str(source)},
             loaded=exported.student.detector,
             is_trained=not are_same(exported.class_names, class_names),
+            licence=_licence_of(source),
         )
     found = (config, {}) if config is not None else identify(source)
     detector, names = detector_and_classes(found[0], source, options=found[1])
@@ -112,6 +132,14 @@ def _loaded(source: Path, config: str | None, class_names: Sequence[str]) -> Sta
     return Start(
         section={"mmdet": mmdet}, loaded=detector, is_trained=not are_same(names, class_names)
     )
+
+
+def _licence_of(export: Path) -> str | None:
+    """Return the licence that the description of an exported detector names."""
+    from detection.exported_base import DESCRIPTION
+
+    found: str | None = json.loads((export / DESCRIPTION).read_text()).get("licence")
+    return found
 
 
 def _backbones(pretrained: str) -> dict[str, dict[str, str]]:

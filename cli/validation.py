@@ -5,6 +5,7 @@ import typer
 
 from api.client import Client, Submitted, UnreachableError
 from api.submission import SubmissionChecks
+from cli.spec_places import SpecSource, placing
 
 _UNCHECKED = (
     "whether the name is free, whether the resources that the spec names exist and fit, and "
@@ -12,13 +13,25 @@ _UNCHECKED = (
 )
 
 
-def validate(spec: Submitted, noun: str, url: str) -> None:
+def validate(spec: Submitted, noun: str, url: str, source: SpecSource | None = None) -> None:
     """Check a spec as submission would, and print the result to stderr.
+
+    Args:
+        spec: The spec.
+        noun: What users call what it describes, for example "search".
+        url: URL of the service.
+        source: The file that the spec is from; None: it is from no file.
 
     Raises:
         ApiError: The service would refuse the spec.
         InvalidValueError: There is no service, and a file that the spec names is not there.
+        typer.Exit: The service would refuse fields of the file; they have been printed.
     """
+    with placing(source):
+        _validate(spec, noun, url)
+
+
+def _validate(spec: Submitted, noun: str, url: str) -> None:
     try:
         with Client(url) as client:
             found = client.validate(spec)

@@ -12,7 +12,7 @@ from api.auth import CallerDep
 from api.dependencies import ChecksDep, DatabaseDep, RulesDep
 from api.new_pools import create_pool
 from api.schemas.forecasts import Forecast, PoolForecast
-from searchd.domain.errors import ConflictError, InvalidValueError
+from searchd.domain.errors import ConflictError, InvalidFieldError, InvalidValueError
 from searchd.search import forecasts as computed
 from searchd.search.short_trials import BENCHMARK
 from searchd.spec import DistillationSpec, JointDetNasSpec, PoolSpec, RandomSpec, SearchSpec
@@ -82,16 +82,17 @@ def _short_trials(spec: SearchSpec) -> str | None:
 
 
 def _refusals(
-    found: list[str], database: Database, create: Callable[[Session], object]
+    found: list[tuple[str, str]], database: Database, create: Callable[[Session], object]
 ) -> list[str]:
     """Return the reasons found so far, and the reason for which the database refuses."""
+    reasons = [str(InvalidFieldError(each)) for each in found]
     try:
         with database.write() as session:
             create(session)
             session.rollback()
     except (ConflictError, InvalidValueError) as error:
-        return [*found, str(error)]
-    return found
+        return [*reasons, str(error)]
+    return reasons
 
 
 def _forecast(

@@ -9,7 +9,7 @@ from api import schemas
 from api.auth import Caller, CallerDep, check_owner
 from api.dependencies import DatabaseDep, PageSize, PageToken, RulesDep, WebhookReference
 from api.schemas.webhooks import CreatedWebhook, Delivery, Webhook
-from searchd.domain.addresses import is_public
+from searchd.domain.addresses import is_public, not_public
 from searchd.domain.errors import ConflictError, InvalidValueError
 from searchd.domain.webhooks import DeliveryStatus
 from searchd.spec.webhooks import WebhookSpec
@@ -106,7 +106,4 @@ def _check_address(spec: WebhookSpec) -> None:
         raise InvalidValueError(f"url={spec.url!r}: the host {host} is unknown: {error}") from error
     refused = [address for address in found if not is_public(address)]
     if refused:
-        raise InvalidValueError(
-            f"url={spec.url!r}: {host} is at {refused[0]}, which is not a public address; the "
-            "operator can allow these: SEARCHD_WEBHOOK_PRIVATE_NETWORKS=on"
-        )
+        raise InvalidValueError(f"url={spec.url!r}: {not_public(host, refused[0])}")

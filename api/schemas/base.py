@@ -52,7 +52,8 @@ class Problem(Schema):
     detail: str
     """Explanation of this error, and what would help."""
     errors: list[FieldProblem] = []
-    """Invalid fields of the request; empty unless `type` is urn:searchd:problem:validation."""
+    """Invalid fields of the request. Empty if `type` is neither urn:searchd:problem:validation nor
+    urn:searchd:problem:invalid-value, or if no single field is to blame."""
 
 
 class Validation(Schema):

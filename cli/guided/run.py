@@ -18,8 +18,10 @@ from cli.guided import report, stages
 from cli.output import Format
 from cli.recommendation import DEFAULT_BUDGET, BudgetOption, CpusOption, GpusOption, Options
 from cli.resources import dataset_check
-from cli.service import read_spec
-from cli.starting_weights import ConfigOption, FromOption, PretrainedOption
+from cli.service import spec_of
+from cli.spec_files import read_source
+from cli.spec_places import SpecSource
+from cli.starting_weights import ConfigOption, FromOption, LicenceOption, PretrainedOption
 from cli.tools.exported_detectors import export
 from searchd.domain.errors import ConflictError
 from searchd.spec import (
@@ -49,6 +51,7 @@ def run(
     source: FromOption = None,
     config: ConfigOption = None,
     pretrained: PretrainedOption = None,
+    licence: LicenceOption = None,
     budget: BudgetOption = DEFAULT_BUDGET,
     name: Annotated[
         str | None,
@@ -119,6 +122,7 @@ def run(
         source=source,
         config=config,
         pretrained=pretrained,
+        licence=licence,
     )
     improve(console, dataset, options, data_folder, port=port, url=url, resume="the same command")
 
@@ -221,8 +225,9 @@ def _run(
             dataset = stages.add_dataset(client, spec, key=key)
             console.print(_of_data(dataset))
         with timed.stage("Settings", f"for {options.budget} on this machine"):
-            pool, search = _specs(results, dataset, options, console)
-        ended = stages.submit_and_watch(service, client, timed, pool, search, key=key)
+            sources = _specs(results, dataset, options, console)
+            specs = spec_of(sources[0], PoolSpec), spec_of(sources[1], SearchSpec)
+        ended = stages.submit_and_watch(service, client, timed, *specs, key=key, sources=sources)
         report.show(client, console, results, ended.name, timed.durations_s)
         assert ended.best_trial_id is not None  # something was measured
         console.print("Best detector, exported for mmdet:")
@@ -260,8 +265,9 @@ def _service(
 
 def _specs(
     results: Path, dataset: schemas.Dataset, options: Options, console: Console
-) -> tuple[PoolSpec, SearchSpec]:
-    """Return the recommended specs; those of the interrupted run if there are."""
+) -> tuple[SpecSource, SpecSource]:
+    """Return the recommended specs of pool and search; those of the interrupted run if there
+    are."""
     name = dataset.name
     files = recommendation.SpecFiles.below(results, name)
     if not files.exist():
@@ -272,7 +278,7 @@ def _specs(
         files.write(found)
         console.print(recommendation.describe(found))
     console.print(f"Settings, each with its reason: {files.search} and {files.pool.name}")
-    return read_spec(files.pool, PoolSpec), read_spec(files.search, SearchSpec)
+    return read_source(files.pool), read_source(files.search)
 
 
 def _of_data(dataset: schemas.Dataset) -> str:

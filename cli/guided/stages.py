@@ -13,6 +13,7 @@ from rich.console import Console
 from api import schemas
 from api.client import Client
 from cli.guided.watch import watch
+from cli.spec_places import SpecSource, placing
 from searchd.domain.lifecycle import DatasetStatus, PoolStatus, SearchStatus
 from searchd.domain.trial import CONTROL_ROLES, TrialRole
 from searchd.spec import DatasetImport, DatasetSpec, PoolSpec, SearchSpec
@@ -111,17 +112,22 @@ def submit_and_watch(
     search_spec: SearchSpec,
     *,
     key: str,
+    sources: tuple[SpecSource | None, SpecSource | None] = (None, None),
 ) -> schemas.SearchDetails:
     """Train or import the pool, train the base, search, finish the best detectors, train the
     controls, and show the progress.
+
+    `sources` are the files that the two specs are from; None: a spec is from no file.
 
     Raises:
         StageError: The pool or the search failed, or nothing was measured.
     """
     console, trial = stages.console, search_spec.trial
     with stages.stage("Base and pool", _preparation(pool_spec)):
-        client.create_pool(pool_spec, key=key)
-        search = client.submit_search(search_spec, key=key)
+        with placing(sources[0]):
+            client.create_pool(pool_spec, key=key)
+        with placing(sources[1]):
+            search = client.submit_search(search_spec, key=key)
         watch(client, console, search.id, tick=service.check, until=_is_running)
     console.print(_teachers(client.get_pool(pool_spec.name)))
     with stages.stage(

@@ -7,10 +7,10 @@ import typer
 
 from api.client import Client
 from cli.errors import fail
-from cli.lists import STATUS_HELP, FilterOption, LimitOption, Selection, SortOption, show_selected
 from cli.output import Format, FormatOption, show_json
 from cli.resources import dataset_changes, dataset_check, dataset_views
 from cli.resources.dataset_views import DatasetArgument, show_checked, show_dataset
+from cli.resources.listing import add_list
 from cli.service import URL, KeyOption, UrlOption, ValidateOnlyOption, follow
 from cli.validation import validate
 from searchd.domain.lifecycle import DatasetStatus
@@ -132,26 +132,19 @@ def _test_split(annotations: Path | None, images: Path | None) -> SplitSpec | No
     return SplitSpec(annotations=annotations.absolute(), images=images.absolute())
 
 
-@app.command("list")
-def list_datasets(
-    status: Annotated[list[DatasetStatus] | None, typer.Option(help=STATUS_HELP)] = None,
-    filters: FilterOption = None,
-    sort: SortOption = None,
-    limit: LimitOption = None,
-    url: UrlOption = URL,
-    output: FormatOption = Format.TABLE,
-) -> None:
-    """List data sets, newest first."""
-    selection = Selection.of(filters, sort, limit)
-    columns = {
+add_list(
+    app,
+    Client.list_datasets,
+    {
         "NAME": lambda d: d.name,
         "ID": lambda d: d.id,
         "STATUS": lambda d: d.status,
         "REASON": lambda d: d.status_reason,
         "ADDED": lambda d: d.created_at,
-    }
-    with Client(url) as client:
-        show_selected(client.list_datasets, columns, selection, output, status=status)
+    },
+    DatasetStatus,
+    "List data sets, newest first.",
+)
 
 
 @app.command()

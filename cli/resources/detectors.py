@@ -138,7 +138,7 @@ def export(
         "calibration_seed": calibration_seed,
         "cpus": cpus,
     }
-    spec = parse_spec(fields, ExportSpec, "the export")
+    spec = parse_spec(fields, ExportSpec, None)
     ended, files = fetch(url, trial, spec, out)
     _show(ended, files, output)
 

@@ -10,10 +10,11 @@ from rich.console import Console
 from api.client import Client
 from api.schemas.devices import Device
 from cli.errors import fail
-from cli.lists import STATUS_HELP, FilterOption, LimitOption, Selection, SortOption, show_selected
 from cli.output import Format, FormatOption, show_one
+from cli.resources.listing import add_list
 from cli.service import URL, KeyOption, UrlOption, ValidateOnlyOption, parse_spec
-from cli.spec_files import read_fields
+from cli.spec_files import read_source
+from cli.spec_places import placing
 from cli.validation import validate
 from searchd.domain.detector import Family
 from searchd.domain.devices import RuntimeName
@@ -126,7 +127,8 @@ def add(
     how far the predictions are off for detectors that were not used. Keep the machine quiet: it
     takes minutes, on a slow machine or with large images an hour.
     """
-    fields = {} if file is None else read_fields(file)
+    source = None if file is None else read_source(file)
+    fields = {} if source is None else {**source.fields}
     table = {
         "families": family,
         "backbones": backbone,
@@ -138,27 +140,20 @@ def add(
     fields |= {name: value for name, value in own.items() if value is not None}
     fields |= {"name": name, "table": (fields.get("table") or {}) | given}
     fields |= ({"gpu": True} if gpu else {}) | ({"resource": resource} if resource else {})
-    spec = parse_spec(fields, DeviceSpec, str(file or "the device"))
+    spec = parse_spec(fields, DeviceSpec, source)
     if validate_only:
-        validate(spec, "device", url)
+        validate(spec, "device", url, source)
         return
     with Client(url) as client:
-        found = client.create_device(spec, key=key)
+        with placing(source):
+            found = client.create_device(spec, key=key)
         _show(_waited(client, found) if wait else found, output)
 
 
-@app.command("list")
-def list_devices(
-    status: Annotated[list[DeviceStatus] | None, typer.Option(help=STATUS_HELP)] = None,
-    filters: FilterOption = None,
-    sort: SortOption = None,
-    limit: LimitOption = None,
-    url: UrlOption = URL,
-    output: FormatOption = Format.TABLE,
-) -> None:
-    """List devices, newest first, with the errors of their predictions."""
-    selection = Selection.of(filters, sort, limit)
-    columns = {
+add_list(
+    app,
+    Client.list_devices,
+    {
         "NAME": lambda d: d.name,
         "ID": lambda d: d.id,
         "STATUS": lambda d: d.status,
@@ -168,9 +163,10 @@ def list_devices(
         "HARDWARE": lambda d: d.hardware,
         "ERROR %": lambda d: _percent(d.median_error),
         "REASON": lambda d: d.status_reason,
-    }
-    with Client(url) as client:
-        show_selected(client.list_devices, columns, selection, output, status=status)
+    },
+    DeviceStatus,
+    "List devices, newest first, with the errors of their predictions.",
+)
 
 
 @app.command()

@@ -23,6 +23,7 @@ from cli.output import (
 from cli.resources import pool_init
 from cli.resources.forecasts import show_forecast
 from cli.resources.lifecycle import add_calls, add_deletion
+from cli.resources.listing import add_list
 from cli.resources.run_views import XOption, YOption, show_lineage, show_pareto
 from cli.resources.trial_log import add_log
 from cli.service import (
@@ -36,8 +37,10 @@ from cli.service import (
     UrlOption,
     ValidateOnlyOption,
     follow,
-    read_spec,
+    spec_of,
 )
+from cli.spec_files import read_source
+from cli.spec_places import placing
 from cli.tools.exported_detectors import FOLDER, FolderOption, trial_id_of
 from cli.tools.exported_detectors import export as write_export
 from cli.validation import validate
@@ -67,12 +70,14 @@ def submit(
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Submit a distillation from a spec."""
-    spec = read_spec(file, DistillationSpec, name=name, dataset=dataset, pool=pool, seed=seed)
+    source = read_source(file)
+    spec = spec_of(source, DistillationSpec, name=name, dataset=dataset, pool=pool, seed=seed)
     if validate_only:
-        validate(spec, "distillation", url)
+        validate(spec, "distillation", url, source)
         return
     with Client(url) as client:
-        found = client.submit_distillation(spec, key=key)
+        with placing(source):
+            found = client.submit_distillation(spec, key=key)
         found = outcome.wait(client, found) if wait else found
     _show(found, output)
     if wait:
@@ -91,32 +96,26 @@ def forecast(
 
     The exit code is 1 if the distillation would be refused.
     """
-    spec = read_spec(file, DistillationSpec, dataset=dataset, pool=pool)
-    with Client(url) as client:
+    source = read_source(file)
+    spec = spec_of(source, DistillationSpec, dataset=dataset, pool=pool)
+    with Client(url) as client, placing(source):
         show_forecast(client.forecast_distillation(spec), output)
 
 
-@app.command("list")
-def list_distillations(
-    status: Annotated[list[SearchStatus] | None, typer.Option(help=STATUS_HELP)] = None,
-    filters: FilterOption = None,
-    sort: SortOption = None,
-    limit: LimitOption = None,
-    url: UrlOption = URL,
-    output: FormatOption = Format.TABLE,
-) -> None:
-    """List distillations, newest first."""
-    selection = Selection.of(filters, sort, limit)
-    columns = {
+add_list(
+    app,
+    Client.list_distillations,
+    {
         "NAME": lambda d: d.name,
         "ID": lambda d: d.id,
         "STUDENT": lambda d: d.origin_id or "base detector",
         "STATUS": lambda d: d.status,
         "REASON": lambda d: d.status_reason,
         "SUBMITTED": lambda d: d.created_at,
-    }
-    with Client(url) as client:
-        show_selected(client.list_distillations, columns, selection, output, status=status)
+    },
+    SearchStatus,
+    "List distillations, newest first.",
+)
 
 
 @app.command()

@@ -10,7 +10,7 @@ from api.client import Client
 from cli import recommendation
 from cli.errors import fail
 from cli.service import URL, UrlOption
-from cli.starting_weights import ConfigOption, FromOption, PretrainedOption
+from cli.starting_weights import ConfigOption, FromOption, LicenceOption, PretrainedOption
 from searchd.domain.errors import ConflictError
 from searchd.domain.lifecycle import DatasetStatus
 from searchd.recommend import Recommendation
@@ -71,6 +71,7 @@ def distillation(
     source: FromOption = None,
     config: ConfigOption = None,
     pretrained: PretrainedOption = None,
+    licence: LicenceOption = None,
     budget: recommendation.BudgetOption = recommendation.DEFAULT_BUDGET,
     cpus: recommendation.CpusOption = None,
     gpus: recommendation.GpusOption = None,
@@ -92,6 +93,7 @@ def distillation(
         source=source,
         config=config,
         pretrained=pretrained,
+        licence=licence,
     )
     file = _free(out or Path(f"{name}.yaml"), overwrite)
     made = _made(name, dataset, options, url)

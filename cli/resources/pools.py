@@ -10,11 +10,11 @@ from api.client import Client
 from api.schemas import PoolDetails
 from cli import bars, outcome
 from cli.errors import describe, fail
-from cli.lists import STATUS_HELP, FilterOption, LimitOption, Selection, SortOption, show_selected
 from cli.output import Format, FormatOption, percent, show_json, show_one
 from cli.resources import pool_exports, pool_init
 from cli.resources.forecasts import show_forecast
 from cli.resources.lifecycle import add_calls, add_deletion
+from cli.resources.listing import add_list
 from cli.service import (
     URL,
     DatasetOption,
@@ -24,8 +24,10 @@ from cli.service import (
     UrlOption,
     ValidateOnlyOption,
     follow,
-    read_spec,
+    spec_of,
 )
+from cli.spec_files import read_source
+from cli.spec_places import placing
 from cli.validation import validate
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.lifecycle import PoolStatus
@@ -53,12 +55,14 @@ def create(
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Create a pool from a spec. The service trains it."""
-    spec = read_spec(file, PoolSpec, name=name, dataset=dataset)
+    source = read_source(file)
+    spec = spec_of(source, PoolSpec, name=name, dataset=dataset)
     if validate_only:
-        validate(spec, "pool", url)
+        validate(spec, "pool", url, source)
         return
     with Client(url) as client:
-        found = client.create_pool(spec, key=key)
+        with placing(source):
+            found = client.create_pool(spec, key=key)
         found = outcome.wait(client, found) if wait else found
     _show(found, output)
     if wait:
@@ -189,31 +193,25 @@ def forecast(
 
     The exit code is 1 if the pool would be refused.
     """
-    spec = read_spec(file, PoolSpec, dataset=dataset)
-    with Client(url) as client:
+    source = read_source(file)
+    spec = spec_of(source, PoolSpec, dataset=dataset)
+    with Client(url) as client, placing(source):
         show_forecast(client.forecast_pool(spec), output)
 
 
-@app.command("list")
-def list_pools(
-    status: Annotated[list[PoolStatus] | None, typer.Option(help=STATUS_HELP)] = None,
-    filters: FilterOption = None,
-    sort: SortOption = None,
-    limit: LimitOption = None,
-    url: UrlOption = URL,
-    output: FormatOption = Format.TABLE,
-) -> None:
-    """List pools, newest first."""
-    selection = Selection.of(filters, sort, limit)
-    columns = {
+add_list(
+    app,
+    Client.list_pools,
+    {
         "NAME": lambda p: p.name,
         "ID": lambda p: p.id,
         "STATUS": lambda p: p.status,
         "REASON": lambda p: p.status_reason,
         "CREATED": lambda p: p.created_at,
-    }
-    with Client(url) as client:
-        show_selected(client.list_pools, columns, selection, output, status=status)
+    },
+    PoolStatus,
+    "List pools, newest first.",
+)
 
 
 @app.command()

@@ -9,7 +9,7 @@ from api.client import Client
 from cli import recommendation
 from cli.errors import fail
 from cli.service import URL, UrlOption
-from cli.starting_weights import ConfigOption, FromOption, PretrainedOption
+from cli.starting_weights import ConfigOption, FromOption, LicenceOption, PretrainedOption
 from searchd.domain.lifecycle import DatasetStatus
 
 
@@ -21,6 +21,7 @@ def init(
     source: FromOption = None,
     config: ConfigOption = None,
     pretrained: PretrainedOption = None,
+    licence: LicenceOption = None,
     budget: recommendation.BudgetOption = recommendation.DEFAULT_BUDGET,
     cpus: recommendation.CpusOption = None,
     gpus: recommendation.GpusOption = None,
@@ -45,6 +46,7 @@ def init(
         source=source,
         config=config,
         pretrained=pretrained,
+        licence=licence,
     )
     options.check()
     files = recommendation.SpecFiles.below(folder, name)

@@ -15,6 +15,7 @@ from cli.output import Format, FormatOption, giga, mega, percent, show_list, sho
 from cli.resources import pins
 from cli.resources.forecasts import show_forecast
 from cli.resources.lifecycle import add_calls, add_deletion
+from cli.resources.listing import add_list
 from cli.resources.pins import TrialArgument
 from cli.resources.run_views import XOption, YOption, show_lineage, show_pareto, show_trial
 from cli.resources.search_init import init
@@ -31,9 +32,11 @@ from cli.service import (
     UrlOption,
     ValidateOnlyOption,
     follow,
-    read_spec,
+    parse_spec,
+    spec_of,
 )
-from cli.spec_files import read_fields
+from cli.spec_files import read_source
+from cli.spec_places import placing
 from cli.tools.exported_detectors import FOLDER, FolderOption, trial_id_of
 from cli.tools.exported_detectors import export as write_export
 from cli.validation import validate
@@ -63,12 +66,14 @@ def submit(
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Submit a search from a spec."""
-    spec = read_spec(file, SearchSpec, name=name, dataset=dataset, pool=pool, seed=seed)
+    source = read_source(file)
+    spec = spec_of(source, SearchSpec, name=name, dataset=dataset, pool=pool, seed=seed)
     if validate_only:
-        validate(spec, "search", url)
+        validate(spec, "search", url, source)
         return
     with Client(url) as client:
-        found = client.submit_search(spec, key=key)
+        with placing(source):
+            found = client.submit_search(spec, key=key)
         found = outcome.wait(client, found) if wait else found
     _show(found, output)
     if wait:
@@ -87,31 +92,25 @@ def forecast(
 
     The exit code is 1 if the search would be refused.
     """
-    spec = read_spec(file, SearchSpec, dataset=dataset, pool=pool)
-    with Client(url) as client:
+    source = read_source(file)
+    spec = spec_of(source, SearchSpec, dataset=dataset, pool=pool)
+    with Client(url) as client, placing(source):
         show_forecast(client.forecast_search(spec), output)
 
 
-@app.command("list")
-def list_searches(
-    status: Annotated[list[SearchStatus] | None, typer.Option(help=STATUS_HELP)] = None,
-    filters: FilterOption = None,
-    sort: SortOption = None,
-    limit: LimitOption = None,
-    url: UrlOption = URL,
-    output: FormatOption = Format.TABLE,
-) -> None:
-    """List searches, newest first."""
-    selection = Selection.of(filters, sort, limit)
-    columns = {
+add_list(
+    app,
+    Client.list_searches,
+    {
         "NAME": lambda s: s.name,
         "ID": lambda s: s.id,
         "STATUS": lambda s: s.status,
         "REASON": lambda s: s.status_reason,
         "SUBMITTED": lambda s: s.created_at,
-    }
-    with Client(url) as client:
-        show_selected(client.list_searches, columns, selection, output, status=status)
+    },
+    SearchStatus,
+    "List searches, newest first.",
+)
 
 
 @app.command()
@@ -327,12 +326,15 @@ def finish(
     Each detector gets a distillation, whose students join the front and the lineage of the search.
     Repeating the command creates nothing new.
     """
-    fields = {} if file is None else read_fields(file)
+    source = None if file is None else read_source(file).within("method")
     kind = method.replace("-", "_")
-    with Client(url) as client:
+    with Client(url) as client, placing(source):
         chosen = _chosen(client, search, detectors or ["knee"])
-        wanted = FinishSpec.model_validate(
-            {"detectors": chosen, "method": {**fields, "kind": kind}}
+        fields = {} if source is None else source.fields
+        wanted = parse_spec(
+            {"detectors": chosen, "method": {**fields, "kind": kind}},
+            FinishSpec,
+            source,
         )
         columns = {
             "NAME": lambda d: d.name,

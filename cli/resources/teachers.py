@@ -1,5 +1,6 @@
 """`searchd teacher`: register, train, follow and list teachers."""
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,9 +10,9 @@ from api.client import Client
 from api.schemas import Teacher, TeacherDetails
 from cli import outcome
 from cli.errors import fail
-from cli.lists import STATUS_HELP, FilterOption, LimitOption, Selection, SortOption, show_selected
 from cli.output import Format, FormatOption, giga, mega, percent, show_one
 from cli.resources.lifecycle import add_calls, add_deletion
+from cli.resources.listing import add_list
 from cli.service import (
     URL,
     DatasetOption,
@@ -23,9 +24,10 @@ from cli.service import (
     ValidateOnlyOption,
     follow,
     parse_spec,
-    read_spec,
+    spec_of,
 )
-from cli.spec_files import read_fields
+from cli.spec_files import read_source
+from cli.spec_places import placing
 from cli.validation import validate
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.lifecycle import TeacherStatus
@@ -119,12 +121,14 @@ def add(
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Register a teacher from a spec. The service evaluates it."""
-    spec = read_spec(file, TeacherSpec, name=name, dataset=dataset)
+    source = read_source(file)
+    spec = spec_of(source, TeacherSpec, name=name, dataset=dataset)
     if validate_only:
-        validate(spec, "teacher", url)
+        validate(spec, "teacher", url, source)
         return
     with Client(url) as client:
-        found = client.create_teacher(spec, key=key)
+        with placing(source):
+            found = client.create_teacher(spec, key=key)
         found = outcome.wait(client, found) if wait else found
     _show(found, output)
     if wait:
@@ -155,7 +159,8 @@ def train(
 
     With a checkpoint, everything is loaded but the layers that depend on the classes.
     """
-    fields = {} if file is None else read_fields(file)
+    source = None if file is None else read_source(file)
+    fields = {} if source is None else deepcopy({**source.fields})
     _replace(
         fields, ("train", "mmdet"), config=config, checkpoint=checkpoint and checkpoint.absolute()
     )
@@ -174,9 +179,10 @@ def train(
         raise InvalidValueError(
             "nothing says what to train: give --config, --backbone, or a FILE with a section train"
         )
-    spec = parse_spec(fields, TeacherSpec, str(file or "the teacher"))
+    spec = parse_spec(fields, TeacherSpec, source)
     with Client(url) as client:
-        found = client.create_teacher(spec, key=key)
+        with placing(source):
+            found = client.create_teacher(spec, key=key)
         found = outcome.wait(client, found) if wait else found
     _show(found, output)
     if wait:
@@ -203,18 +209,10 @@ def _replace(fields: dict[str, Any], path: tuple[str, ...], **values: object) ->
     fields.update(given)
 
 
-@app.command("list")
-def list_teachers(
-    status: Annotated[list[TeacherStatus] | None, typer.Option(help=STATUS_HELP)] = None,
-    filters: FilterOption = None,
-    sort: SortOption = None,
-    limit: LimitOption = None,
-    url: UrlOption = URL,
-    output: FormatOption = Format.TABLE,
-) -> None:
-    """List teachers, newest first, with their AP, MACs and feature levels."""
-    selection = Selection.of(filters, sort, limit)
-    columns = {
+add_list(
+    app,
+    Client.list_teachers,
+    {
         "NAME": lambda t: t.name,
         "ID": lambda t: t.id,
         "STATUS": lambda t: t.status,
@@ -222,10 +220,11 @@ def list_teachers(
         "AP %": lambda t: t.measurement and percent(t.measurement.ap),
         "RESOLUTION": lambda t: t.spec.resolution,
         "GMACS": lambda t: t.measurement and giga(t.measurement.macs),
-        "LEVELS": _levels,
-    }
-    with Client(url) as client:
-        show_selected(client.list_teachers, columns, selection, output, status=status)
+        "LEVELS": lambda t: _levels(t),
+    },
+    TeacherStatus,
+    "List teachers, newest first, with their AP, MACs and feature levels.",
+)
 
 
 @app.command()

@@ -1,7 +1,6 @@
 """`searchd webhook`: tell other services what happens."""
 
 import time
-from itertools import islice
 from typing import Annotated
 
 import typer
@@ -9,6 +8,7 @@ import typer
 from api.client import Client
 from api.schemas.webhooks import Delivery
 from cli.errors import fail
+from cli.lists import FilterOption, LimitOption, Selection, SortOption
 from cli.output import Format, FormatOption, show_json, show_list, show_one
 from cli.service import URL, UrlOption, parse_spec
 from searchd.domain.webhooks import DeliveryStatus, WebhookEvent
@@ -44,7 +44,7 @@ def add(
 
     Receivers verify requests with the secret as Standard Webhooks describes it.
     """
-    spec = parse_spec({"url": address, "events": event or ALL_EVENTS}, WebhookSpec, "the webhook")
+    spec = parse_spec({"url": address, "events": event or ALL_EVENTS}, WebhookSpec, None)
     with Client(url) as client:
         made = client.create_webhook(spec)
     rows = {"id": made.id, "address": made.url, "events": ", ".join(made.events)}
@@ -52,8 +52,15 @@ def add(
 
 
 @app.command("list")
-def list_webhooks(url: UrlOption = URL, output: FormatOption = Format.TABLE) -> None:
+def list_webhooks(
+    filters: FilterOption = None,
+    sort: SortOption = None,
+    limit: LimitOption = None,
+    url: UrlOption = URL,
+    output: FormatOption = Format.TABLE,
+) -> None:
     """List all webhooks without their secrets."""
+    selection = Selection.of(filters, sort, limit, by_service=False)
     columns = {
         "ID": lambda w: w.id,
         "ADDRESS": lambda w: w.url,
@@ -63,12 +70,14 @@ def list_webhooks(url: UrlOption = URL, output: FormatOption = Format.TABLE) -> 
         "DISABLED": lambda w: w.disabled_at,
     }
     with Client(url) as client:
-        show_list(client.list_webhooks(), columns, output)
+        show_list(selection.apply(client.list_webhooks()), columns, output)
 
 
 @app.command()
 def deliveries(
     webhook: WebhookArgument,
+    filters: FilterOption = None,
+    sort: SortOption = None,
     limit: Annotated[
         int, typer.Option(min=1, help="Largest number of deliveries to list, newest first.")
     ] = 20,
@@ -76,6 +85,7 @@ def deliveries(
     output: FormatOption = Format.TABLE,
 ) -> None:
     """List what was sent to a webhook and how it was answered, newest first."""
+    selection = Selection.of(filters, sort, limit, by_service=False)
     columns = {
         "ID": lambda d: d.id,
         "TYPE": lambda d: d.type,
@@ -87,7 +97,7 @@ def deliveries(
         "NEXT ATTEMPT": lambda d: d.next_attempt_at,
     }
     with Client(url) as client:
-        show_list(islice(client.webhook_deliveries(webhook), limit), columns, output)
+        show_list(selection.apply(client.webhook_deliveries(webhook)), columns, output)
 
 
 @app.command("test")

@@ -93,7 +93,7 @@ def planned(
         ApiError: There is no such trial, or it has no detector.
         InvalidValueError: The input is none.
     """
-    parse_spec({"input": input_, "cpus": cpus}, ExportSpec, "the export")
+    parse_spec({"input": input_, "cpus": cpus}, ExportSpec, None)
     detector = client.get_detector(trial_id)
     base_id = detector.lineage[0]
     plan = [_compared(detector, "detector" if base_id != detector.trial_id else "base")]
@@ -136,7 +136,7 @@ def _request(client: Client, of: Compared, kind: Kind, input_: str, cpus: int) -
         check_export(format_, precision, dynamic=input_ == DYNAMIC)
         _check_runs_here(format_)
         fields = {"format": format_, "precision": precision, "input": input_, "cpus": cpus}
-        spec = parse_spec(fields, ExportSpec, "the export")
+        spec = parse_spec(fields, ExportSpec, None)
         of.exports.append((row, client.create_export(of.trial.trial_id, spec)))
     except UnreachableError:
         raise

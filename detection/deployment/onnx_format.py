@@ -20,12 +20,11 @@ from mmdet.models import BaseDetector
 from numpy.typing import NDArray
 from torch.export import Dim
 
-from detection.deployment import onnx_predict
 from detection.deployment.exported import Exported, Found, Pixels, Request, facts
 from detection.deployment.graph import DetectorGraph, check_operators
 from detection.deployment.onnx_operators import OPSET, TRANSLATIONS
 from detection.deployment.onnx_parts import INPUT, Parts, in_half, in_integers, parts_of
-from detection.deployment.programs import USAGE, copied_program
+from detection.deployment.programs import USAGE, write_program
 from detection.deployment.quantised import within_limit
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.export_formats import Precision
@@ -106,7 +105,7 @@ def write(model: BaseDetector, folder: Path, request: Request) -> Exported:
     return Exported(
         model=path,
         runner=made.runner,
-        programs=(copied_program(onnx_predict, folder),),
+        programs=(write_program(path),),
         usage=_usage(request),
         kept=tuple(kept),
     )

@@ -21,11 +21,10 @@ from mmdet.models import BaseDetector
 from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, OverflowFix
 from numpy.typing import NDArray
 
-from detection.deployment import openvino_predict
 from detection.deployment.exported import Exported, Found, Pixels, Request, facts
 from detection.deployment.onnx_format import OUTPUTS, graph_and_parts
 from detection.deployment.onnx_parts import INPUT, Parts
-from detection.deployment.programs import USAGE, copied_program
+from detection.deployment.programs import USAGE, write_program
 from detection.deployment.quantised import within_limit
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.export_formats import Precision
@@ -88,7 +87,7 @@ def write(model: BaseDetector, folder: Path, request: Request) -> Exported:
     return Exported(
         model=path,
         runner=made.runner,
-        programs=(copied_program(openvino_predict, folder),),
+        programs=(write_program(path),),
         parts=(path.with_suffix(".bin"),),
         usage=USAGE.format(packages="openvino numpy opencv-python-headless"),
         kept=tuple(kept),

@@ -1,8 +1,8 @@
 """The program beside an exported file, and what a model card says of its use."""
 
 from pathlib import Path
-from shutil import copyfile
-from types import ModuleType
+
+from detection.deployment import predict_program
 
 USAGE = """\
 ```
@@ -12,9 +12,10 @@ python predict.py IMAGE OUTPUT
 """How a file with a `predict.py` is used."""
 
 
-def copied_program(module: ModuleType, folder: Path) -> Path:
-    """Write the program in a module, which runs an exported detector, into a folder."""
-    assert module.__file__ is not None  # it is a file
-    program = folder / "predict.py"
-    copyfile(module.__file__, program)
+def write_program(model: Path) -> Path:
+    """Write the program that runs an exported file, a model of ONNX, OpenVINO or TorchScript,
+    beside it."""
+    text = Path(predict_program.__file__).read_text(encoding="utf-8")
+    program = model.with_name("predict.py")
+    program.write_text(text.replace(predict_program.MODEL, model.name), encoding="utf-8")
     return program

@@ -15,10 +15,9 @@ from mmdet.models import BaseDetector
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from detection.deployment import torchscript_predict
 from detection.deployment.exported import Exported, Found, Pixels, Request, facts
 from detection.deployment.graph import DetectorGraph, check_operators
-from detection.deployment.programs import USAGE, copied_program
+from detection.deployment.programs import USAGE, write_program
 from detection.deployment.torch_operators import TORCH_ONLY
 from searchd.domain.errors import InvalidValueError
 
@@ -107,6 +106,6 @@ def write(model: BaseDetector, folder: Path, request: Request) -> Exported:
     return Exported(
         model=path,
         runner=TorchscriptRunner(path),
-        programs=(copied_program(torchscript_predict, folder),),
+        programs=(write_program(path),),
         usage=USAGE.format(packages="torch numpy opencv-python-headless"),
     )

@@ -17,7 +17,7 @@ import httpcore
 from standardwebhooks import Webhook
 from typing_extensions import override
 
-from searchd.domain.addresses import is_public
+from searchd.domain.addresses import is_public, not_public
 
 TIMEOUT_S = 15.0
 """Seconds for the whole request, from the look-up of the name to the status of the response."""
@@ -66,6 +66,10 @@ async def send(message: Message, *, allow_private: bool, timeout_s: float = TIME
         return Answer(error=f"no answer within {timeout_s:g} s")
     except _RefusedError as error:
         return Answer(error=str(error))
+    except socket.gaierror as error:
+        return Answer(error=f"the host of {message.url} is unknown: {error.strerror}")
+    except httpcore.ConnectError as error:
+        return Answer(error=f"no connection to {message.url}: {error}")
     except Exception as error:  # whatever a library makes of one receiver: others must not wait
         return Answer(error=f"{type(error).__name__}: {error}")
 
@@ -126,10 +130,7 @@ class _CheckingBackend(httpcore.AsyncNetworkBackend):
         addresses = await _look_up(host, port)
         refused = [each for each in addresses if not (self._allow_private or is_public(each))]
         if refused:
-            raise _RefusedError(
-                f"{host} is at {refused[0]}, which is not a public address; the operator can allow "
-                "these: SEARCHD_WEBHOOK_PRIVATE_NETWORKS=on"
-            )
+            raise _RefusedError(not_public(host, refused[0]))
         return await self._backend.connect_tcp(
             addresses[0], port, timeout, local_address, socket_options
         )

@@ -14,6 +14,15 @@ def is_public(address: str) -> bool:
     return all(each.is_global and not each.is_multicast for each in (found, *_embedded(found)))
 
 
+def not_public(host: str, address: str) -> str:
+    """Return why no webhook may be sent to a host at an address that is not public, and the fix."""
+    where = host if host.strip("[]") == address else f"{host} is at {address}, which"
+    return (
+        f"{where} is not a public address; the operator can allow these: "
+        "SEARCHD_WEBHOOK_PRIVATE_NETWORKS=on"
+    )
+
+
 def _embedded(address: IPv4Address | IPv6Address) -> list[IPv4Address]:
     if isinstance(address, IPv4Address):
         return []

@@ -2,6 +2,7 @@
 
 SearchdError
 ├── InvalidValueError (also a ValueError)   a user's value breaks a rule; the message names both
+│   ├── InvalidFieldError                   a field of a spec breaks a rule; names the field
 │   ├── EncodingError                       an architecture's text form does not parse
 │   └── IllegalActionError                  an action does not apply to this architecture
 ├── IllegalTransitionError                  a status transition that is not allowed
@@ -23,6 +24,19 @@ class SearchdError(Exception):
 
 class InvalidValueError(SearchdError, ValueError):
     """A value given by a user breaks a rule. The message states the value and the rule."""
+
+
+class InvalidFieldError(InvalidValueError):
+    """Fields of a spec break rules.
+
+    Args:
+        problems: For each field its path, such as "score.device" or "paths[0]" (empty: no single
+            field), and what is wrong with it.
+    """
+
+    def __init__(self, *problems: tuple[str, str]) -> None:
+        super().__init__("; ".join(f"{path}: {text}" if path else text for path, text in problems))
+        self.problems = problems
 
 
 class EncodingError(InvalidValueError):

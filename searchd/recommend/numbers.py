@@ -139,3 +139,8 @@ def _power_of_two(wanted: int, least: int, most: int) -> int:
     while power * 2 <= min(wanted, most):
         power *= 2
     return power
+
+
+def duration(seconds: float) -> str:
+    """Return a time as the reasons and tables show it: "80 s", "25 min"."""
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

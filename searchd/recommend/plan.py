@@ -15,6 +15,7 @@ from searchd.recommend.numbers import (
     Machine,
     anchor_scale,
     batch_size,
+    duration,
     resolutions,
     sampled_rois,
     smaller,
@@ -182,9 +183,9 @@ def make_plan(
     )
     if base_is_trained and base_image_s > preparation_s / least:
         notes.append(
-            f"The budget is short for this machine: {_duration(preparation_s)} are for the base, "
+            f"The budget is short for this machine: {duration(preparation_s)} are for the base, "
             f"and {least} training images, repetitions included, take "
-            f"{_duration(least * base_image_s)}. Expect a low AP; a longer --budget or a GPU helps."
+            f"{duration(least * base_image_s)}. Expect a low AP; a longer --budget or a GPU helps."
         )
     base_epochs = _epochs(preparation_s, base_image_s, data, most)
     pool_channels = student.architecture.stem_channels
@@ -197,7 +198,7 @@ def make_plan(
     finished, finish_epochs = _finish(machine, budget_s, trial_epochs, epoch_s, rest_s)
     if trials < ENOUGH_TRIALS:
         notes.append(
-            f"Only {trials} trials of {_duration(trial_s)} are made; hill climbing is more likely "
+            f"Only {trials} trials of {duration(trial_s)} are made; hill climbing is more likely "
             f"to gain with {ENOUGH_TRIALS} or more."
         )
     return Plan(
@@ -347,7 +348,3 @@ def _finish(
         if epochs >= LEAST_FINISH_PER_TRIAL * trial_epochs:
             break
     return detectors, min(max(epochs, trial_epochs), FINISH_PER_TRIAL * trial_epochs)
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

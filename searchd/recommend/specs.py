@@ -7,7 +7,7 @@ from typing import Any
 from searchd.domain.detector import Detector, Family
 from searchd.recommend.document import Document, Value, plain, to_yaml
 from searchd.recommend.methods import methods_of
-from searchd.recommend.numbers import DataFacts, Machine
+from searchd.recommend.numbers import DataFacts, Machine, duration
 from searchd.recommend.plan import (
     FINISH_PER_TRIAL,
     FINISH_SHARE,
@@ -47,6 +47,8 @@ class Start:
     """False if the base is evaluated as it is, without training."""
     pretrained: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """By name of a backbone, the `pretrained` section with its weights. Empty: none are wanted."""
+    licence: str | None = None
+    """Licence of the weights, in any words. None: unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +167,7 @@ class _Writer:
             "head": self._head(Family.FASTER_RCNN),
             "phases": Value(
                 phases,
-                f"{epochs} epochs, about {_duration(plan.pool_s)} on this machine: three quarters "
+                f"{epochs} epochs, about {duration(plan.pool_s)} on this machine: three quarters "
                 "train the largest network, the rest its subnets.",
             ),
             "training": self._training(epochs * self._steps, with_rate=None),
@@ -224,7 +226,7 @@ class _Writer:
             "budget": {
                 "max_trials": Value(
                     plan.trials,
-                    f"A trial takes about {_duration(plan.trial_s)}, "
+                    f"A trial takes about {duration(plan.trial_s)}, "
                     f"{self.machine.trials_in_flight} at a time.",
                 ),
                 "patience": Value(plan.trials, "The time, and not patience, ends a first search."),
@@ -242,7 +244,7 @@ class _Writer:
                     ),
                     "epochs": Value(
                         plan.finish_epochs,
-                        f"About {_duration(plan.finish_s)} each, {FINISH_SHARE:.0%} of the budget "
+                        f"About {duration(plan.finish_s)} each, {FINISH_SHARE:.0%} of the budget "
                         f"together; the trials have {TRIALS_SHARE:.0%}. Up to {FINISH_PER_TRIAL} "
                         "times as long as a trial, which ranks detectors and does not finish them.",
                     ),
@@ -277,12 +279,14 @@ class _Writer:
             section["pretrained"] = Value(
                 dict(self.start.pretrained[size.backbone]), "Trained on ImageNet."
             )
+        if self.start.licence is not None:
+            section["licence"] = Value(self.start.licence, "Of these weights; exports name it.")
         if self.start.is_trained:
             kind = "loaded" if self.start.section or self.start.pretrained else "new"
             section["training"] = {
                 "epochs": Value(
                     plan.base_epochs,
-                    f"About {_duration(plan.base_s)} on this machine; preparation takes at most "
+                    f"About {duration(plan.base_s)} on this machine; preparation takes at most "
                     "40 % of the budget.",
                 ),
                 **self._training(plan.base_epochs * self._steps, with_rate=self._rate(kind)),
@@ -389,10 +393,6 @@ class _Writer:
             f"{self.plan.trial_epochs * self._steps} steps; the paper's 3 epochs are few on a "
             f"small data set. At most {MOST_EPOCHS_PER_TRIAL}."
         )
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
 def _hours(seconds: float) -> float:

@@ -1,6 +1,7 @@
 """The fields of a spec, found by walking its annotations along the location of an error."""
 
 import dataclasses
+import re
 import types
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -52,6 +53,12 @@ def find(schema: Any, location: Location) -> Place:
     for part in location:
         place = _step(place, part)
     return place
+
+
+def location_of(path: str) -> Location:
+    """Return the location that a path such as "methods[0].name" describes."""
+    parts = [part for part in re.split(r"[.\[\]]+", path) if part]
+    return tuple(int(part) if part.isdecimal() else part for part in parts)
 
 
 def elsewhere(schema: Any, name: str) -> list[str]:

@@ -71,10 +71,18 @@ def field_errors(errors: Iterable[ErrorDetails], schema: Any = None) -> list[Fie
     return [FieldError(location, "; or ".join(each)) for location, each in found.items()]
 
 
-def listed(errors: Sequence[FieldError]) -> list[str]:
+def listed(
+    errors: Sequence[FieldError], place: Callable[[Location], str] | None = None
+) -> list[str]:
     """Return one line for each invalid field, at most `MAX_ERRORS`, and then the number of the
-    others."""
-    lines = [str(each) for each in errors[:MAX_ERRORS]]
+    others.
+
+    Args:
+        errors: The invalid fields.
+        place: Returns where a field is in its file, with which its line begins; may be empty.
+    """
+    places = ["" if place is None else place(each.location) for each in errors[:MAX_ERRORS]]
+    lines = [f"{at}: {each}" if at else str(each) for at, each in zip(places, errors, strict=False)]
     more = len(errors) - len(lines)
     return [*lines, f"and {more} more"] if more > 0 else lines
 

@@ -36,5 +36,5 @@ def test_the_folder_of_all_paths_must_be_below_a_root(tmp_path: Path) -> None:
 def test_folder_of_an_imported_pool_must_be_below_a_root(tmp_path: Path) -> None:
     spec = PoolSpec(name="mine", dataset="photos", source=tmp_path / "a")
     data_roots.check_pool(spec, (tmp_path,))
-    with pytest.raises(InvalidValueError, match="source=.* SEARCHD_DATA_ROOTS"):
+    with pytest.raises(InvalidValueError, match="source: .* SEARCHD_DATA_ROOTS"):
         data_roots.check_pool(spec, (tmp_path / "b",))

@@ -50,7 +50,9 @@ def test_a_search_names_a_device_that_is_ready(client: Client, database: Databas
     spec = search_spec("fast").model_validate(
         {**given, "score": {"cost": "latency", "device": "laptop"}}
     )
-    with pytest.raises(ApiError, match="score.device='laptop' does not exist; register it first"):
+    with pytest.raises(
+        ApiError, match="score.device: device 'laptop' does not exist; register it first"
+    ):
         client.submit_search(spec)
     client.create_device(device_spec())
     with pytest.raises(ApiError, match="'laptop' is measuring and has no lookup table"):

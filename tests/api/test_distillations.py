@@ -253,7 +253,7 @@ def test_a_student_must_have_been_trained(http: httpx.Client, ready: Database) -
     body = _body() | {"student": {"trial": f"{search.id}-base"}}
     response = http.post("/distillations", json=body)
     assert response.status_code == 422
-    assert response.json()["detail"] == f"student.trial='{search.id}-base' does not exist"
+    assert response.json()["detail"] == f"student.trial: trial '{search.id}-base' does not exist"
     run_trial(ready, lease, base_proposal())
     created = http.post("/distillations", json=body)
     assert (created.status_code, created.json()["origin_id"]) == (201, f"{search.id}-base")
@@ -321,4 +321,4 @@ def test_paths_must_lie_below_the_data_roots(
     body = _body() | changes
     response = httpx.post(f"{url}/distillations", json=body, headers=_of(database, "ada"))
     assert response.status_code == 422
-    assert response.json()["detail"].startswith(f"{field}='/etc/pw' must be an absolute path")
+    assert response.json()["detail"].startswith(f"{field}: '/etc/pw' must be an absolute path")

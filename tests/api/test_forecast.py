@@ -113,7 +113,7 @@ def test_what_would_be_refused_is_shown_beside_it(client: Client) -> None:
     found = client.forecast_search(spec())
 
     assert len(found.refusals) == 1
-    assert "dataset='shapes' does not exist" in found.refusals[0]
+    assert "dataset: data set 'shapes' does not exist" in found.refusals[0]
     assert found.worker_hours is None
     assert "hours and bytes are not known" in found.basis[0]
 
@@ -209,6 +209,6 @@ def test_earlier_pools_tell_better(database: Database, client: Client) -> None:
 def test_pool_on_an_unknown_data_set_is_refused_and_not_forecast(client: Client) -> None:
     found = client.forecast_pool(factories.pool_spec())
 
-    assert "dataset='shapes' does not exist" in found.refusals[0]
+    assert "dataset: data set 'shapes' does not exist" in found.refusals[0]
     assert (found.worker_hours, found.gpu_hours, found.disk_bytes) == (None, None, None)
     assert "hours and bytes are not known" in found.basis[0]

@@ -236,7 +236,9 @@ def test_an_invalid_query_or_path_is_explained_too(http: httpx.Client) -> None:
 
 def test_a_search_without_its_data_set_is_not_valid(http: httpx.Client) -> None:
     response = http.post("/searches", json={"name": "s", "dataset": "none", "pool": "p"})
-    _assert_problem(response, 422, "urn:searchd:problem:invalid-value", "dataset='none' does not")
+    message = "data set 'none' does not exist; register it first"
+    _assert_problem(response, 422, "urn:searchd:problem:invalid-value", f"dataset: {message}")
+    assert response.json()["errors"] == [{"location": ["body", "dataset"], "message": message}]
 
 
 def test_illegal_paging_is_not_valid(http: httpx.Client) -> None:

@@ -331,7 +331,7 @@ def test_a_sink_that_has_nowhere_to_write_is_refused_with_what_to_do() -> None:
     with pytest.raises(InvalidValueError) as refused:
         checks.check(spec.model_copy(update={"sinks": (SinkKind.WANDB, SinkKind.MLFLOW)}))
     assert str(refused.value) == (
-        "sinks: this service has no mlflow server; leave mlflow out, or let the operator set "
+        "sinks[1]: this service has no mlflow server; leave mlflow out, or let the operator set "
         "SEARCHD_MLFLOW_TRACKING_URI"
     )
     assert checks.check(spec.model_copy(update={"sinks": (SinkKind.WANDB,)})) == []

@@ -142,7 +142,10 @@ def test_a_broken_spec_is_refused_with_the_rule(
 def test_what_a_teacher_refers_to_must_exist(http: httpx.Client, database: Database) -> None:
     add_dataset(database)
     body = subnet_teacher().model_dump(mode="json")
-    assert "pool='teachers' does not exist" in http.post("/teachers", json=body).json()["detail"]
+    assert (
+        "subnet.pool: pool 'teachers' does not exist"
+        in http.post("/teachers", json=body).json()["detail"]
+    )
     add_pool(database)
     assert http.post("/teachers", json=body).status_code == 201
     assert http.get("/teachers/unknown").status_code == 404
@@ -156,10 +159,12 @@ def test_checkpoints_must_lie_below_the_data_roots() -> None:
     ]
     check_teacher(specs[0], (Path("/data"),))
     check_teacher(subnet_teacher(), (Path("/data"),))
-    with pytest.raises(InvalidValueError, match=r"mmdet.checkpoint='/etc/swin.pth' must be an abs"):
+    with pytest.raises(
+        InvalidValueError, match=r"mmdet.checkpoint: '/etc/swin.pth' must be an abs"
+    ):
         check_teacher(specs[1], (Path("/data"),))
     started = trained_teacher(train={"mmdet": {"config": "a", "checkpoint": "/etc/swin.pth"}})
-    with pytest.raises(InvalidValueError, match=r"train.mmdet.checkpoint='/etc/swin.pth' must be"):
+    with pytest.raises(InvalidValueError, match=r"train.mmdet.checkpoint: '/etc/swin.pth' must be"):
         check_teacher(started, (Path("/data"),))
     check_teacher(trained_teacher(), (Path("/data"),))
 

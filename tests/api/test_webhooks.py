@@ -66,9 +66,9 @@ def test_a_deleted_webhook_is_gone_with_its_deliveries(http: httpx.Client) -> No
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("http://127.0.0.1:8080/", "127.0.0.1 is at 127.0.0.1, which is not a public address"),
+        ("http://127.0.0.1:8080/", "127.0.0.1 is not a public address"),
         ("http://localhost/hook", "which is not a public address; the operator can allow these"),
-        ("http://[::ffff:10.0.0.1]/", "is at ::ffff:10.0.0.1, which is not a public address"),
+        ("http://[::ffff:10.0.0.1]/", "::ffff:10.0.0.1 is not a public address"),
         ("http://169.254.169.254/latest", "SEARCHD_WEBHOOK_PRIVATE_NETWORKS=on"),
         ("ftp://93.184.216.34/", "must begin with http:// or https:// and a host"),
         ("https://", "must begin with http:// or https:// and a host"),

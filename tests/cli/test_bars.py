@@ -1,17 +1,36 @@
 """Bars show what is done, and estimate what is left."""
 
+import os
+import pty
+import re
+import subprocess
+import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from rich.console import Console
 
 from api.client import Client
 from cli import bars
-from searchd.domain.lifecycle import TrialStatus
-from searchd.messages.reports import Progress
-from searchd.store import Database
+from searchd.domain.lifecycle import PoolStatus, SearchStatus, TrialStatus
+from searchd.messages.reports import PoolProgress, Progress
+from searchd.store import Database, Lease
 from searchd.store.models import TrialRow
+from searchd.store.resources import pools
+from searchd.store.runs import trials
+from searchd.store.work import queue
 from tests.api.service import Service
-from tests.searchd.store.factories import base_proposal, run_trial, search_proposal, start_search
+from tests.searchd.store.factories import (
+    add_dataset,
+    add_pool,
+    add_search,
+    base_proposal,
+    leased,
+    run_trial,
+    search_proposal,
+    start_search,
+)
 
 
 def test_bars_show_running_trials_and_the_whole_search(
@@ -52,6 +71,20 @@ def test_bars_are_drawn_with_share_time_and_text() -> None:
     assert "0 %  -:--     starting" in trial
 
 
+def pool_progress(pool: str) -> PoolProgress:
+    return PoolProgress(
+        pool=pool,
+        attempt=1,
+        phase="supernet",
+        epoch=14,
+        num_epochs=36,
+        iteration=5,
+        num_iterations=10,
+        losses={},
+        seconds_left=300,
+    )
+
+
 PROGRESS = Progress(
     trial="1",
     attempt=1,
@@ -62,3 +95,65 @@ PROGRESS = Progress(
     stage="train",
     losses={},
 )
+
+
+def test_bars_of_a_search_that_is_prepared_show_its_pool_and_its_base(
+    service: Service, database: Database
+) -> None:
+    preparing(database)
+
+    with Client(service.url) as client:
+        pool, base, whole = bars.bars_of(client, client.get_search("first"))
+
+    assert (pool.name, pool.done, pool.left_s) == ("pool teachers", 0.125, 300)
+    assert pool.text == "supernet: epoch 14 of 36"
+    assert (base.name, base.done, base.text) == ("base", 0.375, "epoch 2 of 4")
+    assert base.left_s is not None
+    assert 100 <= base.left_s < 200  # 60 s for three eighths, and whatever the test has taken
+    assert (whole.done, whole.left_s, whole.text) == (0, None, "preparing: 0 of 4 trials")
+
+
+@pytest.mark.timeout(60)  # a process of its own
+def test_watch_draws_the_bars_on_a_terminal_until_the_search_has_ended(
+    service: Service, database: Database
+) -> None:
+    lease = preparing(database)
+    command = [sys.executable, "-m", "cli.main", "search", "watch", "first", "--url", service.url]
+    master, terminal = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120", "LINES": "30"}
+
+    with subprocess.Popen(command, stdout=terminal, stderr=terminal, env=environment) as watching:
+        os.close(terminal)
+        shown = b""
+        while b"of 4 trials" not in shown:
+            shown += os.read(master, 4096)
+        with database.write() as session:
+            queue.finish(session, lease, SearchStatus.FAILED, "no base")
+        while b"no base" not in shown:
+            shown += os.read(master, 4096)
+    os.close(master)
+
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode())
+    assert re.search(r"pool teachers +[━╸╺]+ +12 % +5:00 +supernet: epoch 14 of 36", plain)
+    assert re.search(r"base +[━╸╺]+ +38 % +\d+:\d\d +epoch 2 of 4", plain)
+    assert "error: search first is failed: no base" in plain
+    assert watching.returncode == 1
+
+
+def preparing(database: Database) -> Lease:
+    """A search "first" whose pool and base are being trained; the lease of its driver."""
+    add_dataset(database)
+    pool = add_pool(database, ready=False)
+    with leased(database, f"pool-{pool}") as (session, lease):
+        queue.advance(session, lease, PoolStatus.TRAINING, "started")
+        pools.record_progress(session, lease, pool_progress(pool))
+    search = add_search(database, budget={"max_trials": 4, "finish": None})
+    with leased(database, f"search-{search.id}") as (session, lease):
+        queue.advance(session, lease, SearchStatus.PREPARING, "driver started")
+        trials.add(session, lease, base_proposal())
+        trials.start(session, lease, "base")
+    with database.write() as session:
+        base = session.get_one(TrialRow, f"{search.id}-base")
+        base.started_at = datetime.now(UTC) - timedelta(seconds=60)
+        base.progress = replace(PROGRESS, trial="base")
+    return lease

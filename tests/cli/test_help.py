@@ -14,7 +14,7 @@ from tests.descriptions import fault
 def test_every_option_and_argument_has_a_help_text() -> None:
     faults = {
         f"{path} {parameter.name}": fault(parameter.help)
-        for path, command in _commands()
+        for path, command in every_command()
         for parameter in command.params
     }
 
@@ -23,14 +23,16 @@ def test_every_option_and_argument_has_a_help_text() -> None:
 
 
 def test_every_command_says_in_its_first_line_what_it_does() -> None:
-    faults = {path: fault(_first_line(command.help)) for path, command in _commands()}
+    faults = {path: fault(_first_line(command.help)) for path, command in every_command()}
 
     assert len(faults) > 60
     assert _wrong(faults) == {}
 
 
 def test_every_group_of_commands_says_what_it_is_in_one_line() -> None:
-    groups = {path: command.help for path, command in _commands() if hasattr(command, "commands")}
+    groups = {
+        path: command.help for path, command in every_command() if hasattr(command, "commands")
+    }
 
     assert {"searchd search", "searchd pool", "searchd tools", "searchd analyse"} < groups.keys()
     assert [path for path, text in groups.items() if "\n" in (text or "").strip()] == []
@@ -41,7 +43,7 @@ def test_the_exit_codes_are_in_the_help(offline: Run) -> None:
     assert EXIT_CODES in " ".join(offline("--help").stdout.split())
 
 
-def _commands() -> Iterator[tuple[str, Any]]:
+def every_command() -> Iterator[tuple[str, Any]]:
     """Every command and every group with its full name."""
     waiting: list[tuple[str, Any]] = [("searchd", typer.main.get_command(app))]
     while waiting:

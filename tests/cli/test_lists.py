@@ -12,6 +12,7 @@ from searchd.spec import ScoreSpec
 from searchd.store import Database
 from searchd.store.resources import datasets
 from tests.cli.conftest import Run
+from tests.cli.test_help import every_command
 from tests.searchd.store.factories import (
     base_proposal,
     dataset_spec,
@@ -42,6 +43,31 @@ def test_resources_are_filtered_sorted_and_cut(searchd: Run, database: Database)
     assert names(searchd, "--sort", "spec.train.images", "--limit", "2") == ["a-shapes", "c"]
     assert names(searchd, "--status", "ready", "--status", "failed") == []
     assert names(searchd, "--filter", "finished_at=null", "--limit", "1") == ["a-shapes"]
+
+
+def test_every_list_has_the_options() -> None:
+    lists = {
+        path: {parameter.name for parameter in command.params}
+        for path, command in every_command()
+        if path.rpartition(" ")[2] in ("list", "trials", "exports", "deliveries")
+    }
+
+    assert sorted(lists) == [
+        "searchd dataset list",
+        "searchd detector exports",
+        "searchd device list",
+        "searchd distillation list",
+        "searchd distillation trials",
+        "searchd pool list",
+        "searchd search list",
+        "searchd search trials",
+        "searchd teacher list",
+        "searchd token list",
+        "searchd webhook deliveries",
+        "searchd webhook list",
+    ]
+    wanted = {"filters", "sort", "limit", "output"}
+    assert [path for path, options in lists.items() if not wanted <= options] == []
 
 
 def test_trials_are_filtered_by_numbers_within_sections(searchd: Run, database: Database) -> None:

@@ -87,6 +87,23 @@ def test_init_of_pool_and_distillation_write_specs_with_reasons(
     assert (refused.exit_code, f"{pool} exists" in refused.stderr) == (1, True)
 
 
+def test_init_names_the_licence_of_the_weights(
+    searchd: Run, database: Database, tmp_path: Path
+) -> None:
+    add_checked(database)
+    weights = ("--dataset", "shapes", "--pretrained", "timm", "--licence", " Apache-2.0")
+    steps = tmp_path / "steps.yaml"
+
+    search = searchd("search", "init", "pets", *weights, "--folder", tmp_path)
+    distillation = searchd("distillation", "init", "d", "--pool", "p", *weights, "--out", steps)
+
+    assert (search.exit_code, distillation.exit_code) == (0, 0), search.stderr
+    assert read_spec(tmp_path / "pets.yaml", SearchSpec).base.licence == "Apache-2.0"
+    student = read_spec(steps, DistillationSpec).student
+    assert student.base is not None
+    assert student.base.licence == "Apache-2.0"
+
+
 def test_init_does_not_overwrite_a_spec_unasked(
     searchd: Run, database: Database, tmp_path: Path
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from cli.spec_files import read_fields
+from cli.spec_files import read_source
 from tests.cli.conftest import Run
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -33,7 +33,7 @@ def test_the_schema_accepts_the_examples_and_refuses_a_misspelt_field(
     offline: Run, kind: str, example: str
 ) -> None:
     validator = jsonschema.Draft202012Validator(schema(offline, kind))
-    fields = read_fields(EXAMPLES / example)
+    fields = read_source(EXAMPLES / example).fields
 
     assert list(validator.iter_errors(fields)) == []
     (error,) = validator.iter_errors({**fields, "sed": 1})

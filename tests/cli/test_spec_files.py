@@ -1,5 +1,6 @@
 """Spec files with the mistakes that people make: each is one sentence that says what to write."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -37,9 +38,16 @@ def refusal(file: Path, schema: type[Spec] = SearchSpec) -> str:
     return str(refused.value).replace(f"{file.parent}/", "")
 
 
-def field_errors(file: Path, schema: type[Spec] = SearchSpec) -> list[str]:
+def placed_errors(file: Path, schema: type[Spec] = SearchSpec) -> list[str]:
     """One line for each invalid field."""
     return [line.strip() for line in refusal(file, schema).splitlines()[1:]]
+
+
+def field_errors(file: Path, schema: type[Spec] = SearchSpec) -> list[str]:
+    """One line for each invalid field, without the line and the column, which each of them has."""
+    lines = placed_errors(file, schema)
+    assert all(re.match(r"line \d+, column \d+: |and \d+ more$", line) for line in lines)
+    return [re.sub(r"^line \d+, column \d+: ", "", line) for line in lines]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What a recommended search starts from: --from, --config and --pretrained."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -67,11 +68,12 @@ def test_export_of_searchd_is_named_by_its_folder(tmp_path: Path) -> None:
     )
     student = Student(detector=detector, weights=build_detector(detector).state_dict())
     export(student, tmp_path, class_names=["cat", "dog"], resolution=Resolution(64, 64))
-    (tmp_path / "detector.json").write_bytes(DETECTOR.dump_json(detector))
+    description = {"detector": DETECTOR.dump_python(detector, mode="json"), "licence": "MIT"}
+    (tmp_path / "detector.json").write_text(json.dumps(description))
 
     start = start_of(tmp_path, None, None, ["cat", "dog"])
 
-    assert start.section == {"export": str(tmp_path)}
+    assert (start.section, start.licence) == ({"export": str(tmp_path)}, "MIT")
     assert start.loaded == detector
     assert not start.is_trained
 
@@ -110,3 +112,15 @@ def test_options_that_do_not_fit_each_other_are_refused(
 ) -> None:
     with pytest.raises(InvalidValueError, match=message):
         check_options(source, config, pretrained)
+
+
+@pytest.mark.parametrize(
+    ("source", "licence", "message"),
+    [
+        (None, "MIT", "--licence is of the weights in --from or --pretrained; a new detector has"),
+        (Path("a.pth"), " ", "--licence is empty; write an SPDX id such as Apache-2.0"),
+    ],
+)
+def test_a_licence_is_of_given_weights(source: Path | None, licence: str, message: str) -> None:
+    with pytest.raises(InvalidValueError, match=message):
+        check_options(source, None, None, licence)

@@ -55,7 +55,10 @@ def test_the_service_names_the_resource_that_was_meant(
     result = searchd("pool", "create", file, "--validate-only")
 
     assert result.exit_code == 1
-    assert result.stderr == "error: dataset='shape' does not exist; did you mean shapes?\n"
+    assert result.stderr == (
+        f"error: the service refuses {file}:\n"
+        "  line 2, column 1: dataset: data set 'shape' does not exist; did you mean shapes?\n"
+    )
 
 
 def test_without_a_service_it_says_what_was_not_checked(offline: Run, tmp_path: Path) -> None:
@@ -68,11 +71,15 @@ def test_without_a_service_it_says_what_was_not_checked(offline: Run, tmp_path: 
 
 
 def test_without_a_service_missing_files_are_found(offline: Run, tmp_path: Path) -> None:
-    result = offline("teacher", "add", written(tmp_path, TEACHER), "--validate-only", *AWAY)
+    file = written(tmp_path, TEACHER)
+
+    result = offline("teacher", "add", file, "--validate-only", *AWAY)
 
     assert result.exit_code == 2
     assert result.stderr == (
-        'error: mmdet.checkpoint: "/nowhere/a" does not exist; there is no "/nowhere"\n'
+        f"error: {file} is refused:\n"
+        '  line 3, column 44: mmdet.checkpoint: "/nowhere/a" does not exist; there is no '
+        '"/nowhere"\n'
     )
 
 

@@ -31,7 +31,7 @@ def test_the_guide_runs_from_its_first_to_its_last_block(
     printed = capsys.readouterr().out
     assert len(blocks) > 8
     assert "first succeeded" in printed
-    assert "dataset='unknown' does not exist" in printed
+    assert "dataset: data set 'unknown' does not exist" in printed
     assert (tmp_path / "best.safetensors").stat().st_size > 0
     assert "<svg" in shared["front"]._repr_html_()
     assert list(shared["frame"]["name"])[:2] == ["base", "0"]

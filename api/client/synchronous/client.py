@@ -72,6 +72,16 @@ class Client(
         """Delete a pool, teacher, search or distillation that failed before its first result."""
         self._call("DELETE", f"/{kind}/{name}")
 
+    def refresh(self, resource: R) -> R:
+        """Return a resource as it is now.
+
+        Args:
+            resource: A data set, pool, teacher, search, distillation or export, as another method
+                returned it.
+        """
+        found: R = self._get(_path(resource), type(resource))
+        return found
+
     def wait(self, resource: R, *, poll_s: float = 1.0, timeout_s: float | None = None) -> R:
         """Wait until a resource has ended, whatever its final status is, and return it anew.
 
@@ -84,8 +94,7 @@ class Client(
         Raises:
             TimeoutError: It has not ended by then. It goes on in the service.
         """
-        look = partial(self._get, _path(resource), type(resource))
-        found: R = until_ended(look, poll_s, timeout_s)
+        found: R = until_ended(partial(self.refresh, resource), poll_s, timeout_s)
         return found
 
     def watch(self, resource: R, *, after: int = 0) -> Iterator[schemas.Event]:

@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from searchd.domain.distillation_plan import Plan
-from searchd.domain.errors import ConflictError, InvalidValueError, NotFoundError
+from searchd.domain.errors import ConflictError, InvalidFieldError, NotFoundError
 from searchd.domain.lifecycle import SearchStatus, TrialStatus, WorkKind
 from searchd.domain.score import Cost
 from searchd.domain.teacher import RegisteredTeacher, Teacher
@@ -47,8 +47,9 @@ def create(
     family = spec.head.family if detector is None else detector.family
     references.check_device(session, spec.score, family)
     _check_cost(session, spec, origin)
-    for name in spec.registered:
-        references.teacher(session, name, spec.dataset)
+    for label, teacher in spec.teachers.items():
+        if isinstance(teacher, str):
+            references.teacher(session, teacher, spec.dataset, f"teachers.{label}")
     teacher_fit.check(session, spec, origin)
     row = DistillationRow(
         id=new_id("kd"),
@@ -156,16 +157,18 @@ def _origin(session: Session, spec: DistillationSpec, trial_id: str) -> TrialRow
     try:
         row = trials.get(session, trial_id)
     except NotFoundError as error:
-        raise InvalidValueError(f"student.trial={trial_id!r} does not exist") from error
+        reason = f"trial {trial_id!r} does not exist"
+        raise InvalidFieldError(("student.trial", reason)) from error
     if row.status is not TrialStatus.SUCCEEDED:
         raise ConflictError(f"trial {trial_id} is {row.status} and has no student")
     retention.claim(session, trial_id)
     dataset = session.get_one(RunRow, row.run_id).spec.dataset
     if dataset != spec.dataset:
-        raise InvalidValueError(
-            f"student.trial={trial_id!r} was trained on data set {dataset!r}, the distillation "
-            f"uses {spec.dataset!r}; their classes differ"
+        reason = (
+            f"trial {trial_id!r} was trained on data set {dataset!r}, the distillation uses "
+            f"{spec.dataset!r}; their classes differ"
         )
+        raise InvalidFieldError(("student.trial", reason))
     return row
 
 
@@ -173,10 +176,11 @@ def _check_pool(spec: DistillationSpec, pool: PoolRow | None, origin: TrialRow |
     if pool is None:
         return
     if pool.spec.dataset != spec.dataset:
-        raise InvalidValueError(
+        reason = (
             f"pool {pool.name!r} is trained on data set {pool.spec.dataset!r}, the distillation "
             f"uses {spec.dataset!r}; teacher and student must know the same classes"
         )
+        raise InvalidFieldError(("pool", reason))
     check_subnets(spec, pool.spec, teacher_fit.head_of(spec, origin))
 
 
@@ -186,8 +190,9 @@ def _check_cost(session: Session, spec: DistillationSpec, origin: TrialRow | Non
         return
     score = session.get_one(RunRow, origin.run_id).spec.score
     if (score.cost, score.device) != (spec.score.cost, spec.score.device):
-        raise InvalidValueError(
-            f"score.cost={spec.score.cost}, but trial {origin.id} was scored by {score.cost}"
-            + (f" on {score.device}" if score.device else "")
-            + "; give the same, or cost: macs"
+        on = f" on {score.device}" if score.device else ""
+        reason = (
+            f"must not be {spec.score.cost}: trial {origin.id} was scored by {score.cost}{on}; "
+            "give the same, or cost: macs"
         )
+        raise InvalidFieldError(("score.cost", reason))

@@ -47,7 +47,7 @@ def create(
     if row is not None:
         return row
     if spec.start_from is not None:
-        start = references.pool(session, spec.start_from)
+        start = references.pool(session, spec.start_from, "start_from")
         check_start(spec, start.spec)
         reference(session, start.id)
     row = PoolRow(

@@ -5,7 +5,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from searchd.domain.detector import Family
-from searchd.domain.errors import ConflictError, InvalidValueError
+from searchd.domain.errors import ConflictError, InvalidFieldError
 from searchd.domain.lifecycle import DatasetStatus, DeviceStatus, PoolStatus, TeacherStatus
 from searchd.domain.suggestions import suggestion
 from searchd.spec import ScoreSpec
@@ -13,55 +13,54 @@ from searchd.store.models import DatasetRow, DeviceRow, PoolRow, TeacherRow
 
 
 def dataset(session: Session, name: str) -> DatasetRow:
-    """Return the data set of this name.
+    """Return the data set of this name, which is given in the field `dataset` of a spec.
 
     Raises:
-        InvalidValueError: There is no data set of this name.
+        InvalidFieldError: There is no data set of this name.
         ConflictError: It has failed its check, so nothing can use it.
     """
     row = session.scalar(select(DatasetRow).where(DatasetRow.name == name))
     if row is None:
-        near = _near(session, DatasetRow, name)
-        raise InvalidValueError(
-            f"dataset={name!r} does not exist; {near or 'register the data set first'}"
-        )
+        hint = _near(session, DatasetRow, name) or "register it first"
+        raise InvalidFieldError(("dataset", f"data set {name!r} does not exist; {hint}"))
     if row.status is DatasetStatus.FAILED:
         raise ConflictError(f"data set {name!r} failed its check: {row.status_reason}")
     return row
 
 
-def pool(session: Session, name: str) -> PoolRow:
-    """Return the pool of this name.
+def pool(session: Session, name: str, field: str = "pool") -> PoolRow:
+    """Return the pool of this name, which is given in a field of a spec.
 
     Raises:
-        InvalidValueError: There is no pool of this name.
+        InvalidFieldError: There is no pool of this name.
         ConflictError: It has failed or was cancelled, so nothing can use it.
     """
     row = session.scalar(select(PoolRow).where(PoolRow.name == name))
     if row is None:
-        near = _near(session, PoolRow, name)
-        raise InvalidValueError(f"pool={name!r} does not exist; {near or 'create the pool first'}")
+        hint = _near(session, PoolRow, name) or "create it first"
+        raise InvalidFieldError((field, f"pool {name!r} does not exist; {hint}"))
     if row.status in (PoolStatus.FAILED, PoolStatus.CANCELLING, PoolStatus.CANCELLED):
         raise ConflictError(f"pool {name!r} is {row.status}: {row.status_reason}")
     return row
 
 
-def teacher(session: Session, name: str, dataset: str) -> TeacherRow:
-    """Return the teacher of this name.
+def teacher(session: Session, name: str, dataset: str, field: str) -> TeacherRow:
+    """Return the teacher of this name, which is given in a field of a spec.
 
     Raises:
-        InvalidValueError: There is no teacher of this name, or it belongs to another data set.
+        InvalidFieldError: There is no teacher of this name, or it belongs to another data set.
         ConflictError: It has failed or was cancelled, so nothing can use it.
     """
     row = session.scalar(select(TeacherRow).where(TeacherRow.name == name))
     if row is None:
-        near = _near(session, TeacherRow, name)
-        raise InvalidValueError(f"teacher {name!r} does not exist; {near or 'register it first'}")
+        hint = _near(session, TeacherRow, name) or "register it first"
+        raise InvalidFieldError((field, f"teacher {name!r} does not exist; {hint}"))
     if row.spec.dataset != dataset:
-        raise InvalidValueError(
+        reason = (
             f"teacher {name!r} belongs to data set {row.spec.dataset!r}, not {dataset!r}; teacher "
             "and student must know the same classes"
         )
+        raise InvalidFieldError((field, reason))
     if row.status is TeacherStatus.FAILED:
         raise ConflictError(f"teacher {name!r} has failed: {row.status_reason}")
     if row.status in (TeacherStatus.CANCELLING, TeacherStatus.CANCELLED):
@@ -73,7 +72,7 @@ def check_device(session: Session, score: ScoreSpec, family: Family) -> None:
     """Check that the device of a score, if it names one, can predict the latency of a family.
 
     Raises:
-        InvalidValueError: There is no device of this name, or its table lacks the family.
+        InvalidFieldError: There is no device of this name, or its table lacks the family.
         ConflictError: It has no table, because it is still measured or has failed.
     """
     name = score.device
@@ -83,7 +82,7 @@ def check_device(session: Session, score: ScoreSpec, family: Family) -> None:
     if row is None:
         near = _near(session, DeviceRow, name)
         hint = near or f"register it first: searchd device add {name}"
-        raise InvalidValueError(f"score.device={name!r} does not exist; {hint}")
+        raise InvalidFieldError(("score.device", f"device {name!r} does not exist; {hint}"))
     if row.report is None:
         wait = "wait until it is ready" if row.status is DeviceStatus.MEASURING else "add it again"
         raise ConflictError(
@@ -91,10 +90,11 @@ def check_device(session: Session, score: ScoreSpec, family: Family) -> None:
         )
     if family not in row.report.table.families:
         known = ", ".join(row.report.table.families)
-        raise InvalidValueError(
+        reason = (
             f"device {name!r} was measured with detectors of {known}, not of {family}; register a "
             f"device with --family {family}"
         )
+        raise InvalidFieldError(("score.device", reason))
 
 
 def _near(

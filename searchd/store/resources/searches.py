@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from searchd.domain.errors import InvalidValueError
+from searchd.domain.errors import InvalidFieldError
 from searchd.domain.lifecycle import SearchStatus, TrialStatus, WorkKind
 from searchd.domain.trial import TrialRole
 from searchd.search.finishing import answer
@@ -48,8 +48,8 @@ def create(
     if pool is not None:
         _check_fit(spec, pool)
     references.check_device(session, spec.score, spec.head.family)
-    for name in spec.registered:
-        references.teacher(session, name, spec.dataset)
+    for index, name in enumerate(spec.registered):
+        references.teacher(session, name, spec.dataset, f"teachers.registered[{index}]")
     teacher_fit.check(session, spec)
     row = SearchRow(
         id=new_id("s"),
@@ -134,8 +134,9 @@ def best_trial(session: Session, search_id: str) -> tuple[TrialRow, float] | Non
 
 def _check_fit(spec: SearchSpec, pool: PoolRow) -> None:
     if pool.spec.dataset != spec.dataset:
-        raise InvalidValueError(
+        reason = (
             f"pool {pool.name!r} is trained on data set {pool.spec.dataset!r}, the search uses "
             f"{spec.dataset!r}; teacher and student must know the same classes"
         )
+        raise InvalidFieldError(("pool", reason))
     check_pool(spec, pool.spec)

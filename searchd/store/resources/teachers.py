@@ -7,7 +7,7 @@ from contextlib import suppress
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from searchd.domain.errors import ConflictError, InvalidValueError, NotFoundError
+from searchd.domain.errors import ConflictError, InvalidFieldError, NotFoundError
 from searchd.domain.lifecycle import TeacherStatus, WorkKind
 from searchd.domain.trial import Outcome
 from searchd.messages.reports import TeacherProgress, TeacherReport, TeacherTrainingReport
@@ -175,19 +175,19 @@ def student(session: Session, trial: str) -> Inherited:
     try:
         row = trials.get(session, trial)
     except NotFoundError as error:
-        raise InvalidValueError(
-            f"trial={trial!r} does not exist; give the id that its search lists"
-        ) from error
+        reason = f"trial {trial!r} does not exist; give the id that its search lists"
+        raise InvalidFieldError(("trial", reason)) from error
     return trials.inherited(session, row.id)
 
 
 def _pool(session: Session, source: PoolSubnetSpec, dataset: DatasetRow) -> PoolRow:
-    pool = references.pool(session, source.pool)
+    pool = references.pool(session, source.pool, "subnet.pool")
     if pool.dataset_id != dataset.id:
-        raise InvalidValueError(
+        reason = (
             f"pool {pool.name!r} is trained on data set {pool.spec.dataset!r}, not on "
             f"{dataset.name!r}; a teacher must know the classes of its data set"
         )
+        raise InvalidFieldError(("subnet.pool", reason))
     pool.spec.space.space.check(source.subnet)
     return pool
 
@@ -198,7 +198,8 @@ def _check_trial(session: Session, trial: str, dataset: DatasetRow) -> None:
     student(session, trial)
     run = session.get_one(RunRow, trials.get(session, trial).run_id)
     if run.dataset_id != dataset.id:
-        raise InvalidValueError(
+        reason = (
             f"trial {trial!r} is of {run.name!r}, which uses data set {run.spec.dataset!r} and not "
             f"{dataset.name!r}; a teacher must know the classes of its data set"
         )
+        raise InvalidFieldError(("trial", reason))

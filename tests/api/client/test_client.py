@@ -176,7 +176,7 @@ def test_a_refusal_is_an_error_with_the_services_words(client: Client) -> None:
     assert caught.value.problem.type == "urn:searchd:problem:not-found"
     with pytest.raises(ApiError, match="pool 'x' does not exist"):
         list(client.pool_events("x"))
-    with pytest.raises(ApiError, match="dataset='shapes' does not exist"):
+    with pytest.raises(ApiError, match="dataset: data set 'shapes' does not exist"):
         client.validate(search_spec())
 
 

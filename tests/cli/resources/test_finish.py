@@ -23,7 +23,7 @@ from tests.searchd.store.factories import (
 )
 
 
-def _ended_search(database: Database) -> str:
+def ended_search(database: Database) -> str:
     """A search that has ended with two detectors, the first of them on the front; its id."""
     add_dataset(database)
     add_pool(database)
@@ -42,7 +42,7 @@ def _ended_search(database: Database) -> str:
 
 
 def test_the_knee_is_fine_tuned_and_shown_in_the_lineage(searchd: Run, database: Database) -> None:
-    search = _ended_search(database)
+    search = ended_search(database)
     result = searchd("search", "finish", "first", "--format", "json")
     assert result.exit_code == 0, result.stderr
     (made,) = json.loads(result.stdout)
@@ -63,7 +63,7 @@ def test_the_knee_is_fine_tuned_and_shown_in_the_lineage(searchd: Run, database:
 def test_detectors_are_chosen_by_name_or_id_and_the_method_by_file(
     searchd: Run, database: Database, tmp_path: Path
 ) -> None:
-    search = _ended_search(database)
+    search = ended_search(database)
     file = tmp_path / "method.yaml"
     file.write_text("num_sampled_teachers: 3\nbaselines: [no_teacher]\n")
     options = ("--detectors", "1", "--detectors", f"{search}-0", "--method", "distil")
@@ -80,7 +80,7 @@ def test_detectors_are_chosen_by_name_or_id_and_the_method_by_file(
 def test_fields_that_the_method_does_not_have_are_a_usage_error(
     searchd: Run, database: Database, tmp_path: Path
 ) -> None:
-    _ended_search(database)
+    ended_search(database)
     file = tmp_path / "method.yaml"
     file.write_text("epoch: 3\n")
     result = searchd("search", "finish", "first", "--file", file)

@@ -308,7 +308,7 @@ def test_forecast_says_what_a_search_would_take_and_fails_if_it_would_be_refused
 
     assert result.exit_code == 1
     assert "21 to 100" in result.stdout
-    assert "dataset='nowhere' does not exist" in result.stdout
+    assert "dataset: data set 'nowhere' does not exist" in result.stdout
 
 
 def test_forecasts_of_pools_and_distillations_say_what_they_would_take(
@@ -328,4 +328,4 @@ def test_forecasts_of_pools_and_distillations_say_what_they_would_take(
     assert (of_pool.exit_code, of_distillation.exit_code) == (1, 1)
     assert "108" in of_pool.stdout
     assert "1 to 2" in of_distillation.stdout
-    assert "dataset='nowhere' does not exist" in of_distillation.stdout
+    assert "dataset: data set 'nowhere' does not exist" in of_distillation.stdout

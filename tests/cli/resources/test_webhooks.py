@@ -69,7 +69,7 @@ def test_a_test_prints_how_the_receiver_answered(
     ("arguments", "code", "message"),
     [
         (("add", "example.org/hook"), 2, "must begin with http:// or https:// and a host"),
-        (("add", "http://10.0.0.1/"), 1, "which is not a public address"),
+        (("add", "http://10.0.0.1/"), 1, "10.0.0.1 is not a public address"),
         (("test", "w-22222222"), 1, "webhook 'w-22222222' does not exist"),
     ],
 )

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from detection.deployment import onnx_predict
+from detection.deployment import predict_program
 from detection.deployment.exported import Found
 from detection.deployment.images import boxes_in_image, prepared
 from detection.families import PIXEL_MEAN
@@ -23,7 +23,7 @@ def test_predict_prepares_images_alike(size: tuple[int, int], fixed: bool) -> No
     facts = {"resolution": [96, 64], "fixed": fixed, "fill": list(PIXEL_MEAN)}
 
     ours = prepared(pixels, Resolution(96, 64), fixed=fixed)
-    theirs, scale = onnx_predict.prepare(pixels[..., ::-1], facts)
+    theirs, scale = predict_program.prepare(pixels[..., ::-1], facts)
 
     np.testing.assert_array_equal(theirs, ours.pixels)
     assert scale.tolist() == pytest.approx(ours.scale * 2)

@@ -1,11 +1,13 @@
 """Webhooks as the coordinator sends them: over real HTTP to a receiver on loopback."""
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import pytest
 
+from searchd.coordinator.webhook_request import Message, send
 from searchd.coordinator.webhooks import WebhookSender
 from searchd.domain.lifecycle import PoolStatus, SearchStatus
 from searchd.domain.webhooks import DeliveryStatus, WebhookEvent
@@ -228,10 +230,21 @@ def test_no_private_address_is_called_unless_that_is_allowed(
         run(careful, lambda: deliveries(sqlite, webhook)[0].error != "")
 
     assert deliveries(sqlite, webhook)[0].error == (
-        "127.0.0.1 is at 127.0.0.1, which is not a public address; the operator can allow these: "
+        "127.0.0.1 is not a public address; the operator can allow these: "
         "SEARCHD_WEBHOOK_PRIVATE_NETWORKS=on"
     )
     assert receiver.requests == []
+
+
+def test_a_receiver_that_does_not_listen_is_named() -> None:
+    message = Message(id="msg-1", url="http://127.0.0.1:1/hook", body="{}", secret="whsec_c2VjcmV0")
+
+    answer = asyncio.run(send(message, allow_private=True))
+
+    assert answer.status is None
+    assert answer.error == (
+        "no connection to http://127.0.0.1:1/hook: All connection attempts failed"
+    )
 
 
 def test_ended_deliveries_are_listed_for_a_month(

@@ -42,7 +42,7 @@ def test_a_continued_pool_is_handed_the_supernet_of_the_other(
 @pytest.mark.parametrize(
     ("change", "error", "match"),
     [
-        ({"start_from": "nowhere"}, InvalidValueError, "pool='nowhere' does not exist"),
+        ({"start_from": "nowhere"}, InvalidValueError, "start_from: pool 'nowhere' does not exist"),
         ({"seed": 1}, ConflictError, "pool teachers is queued, not ready"),
         (
             {"head": factories.pool_spec().head.model_copy(update={"head_channels": 8})},

@@ -75,10 +75,12 @@ def test_a_search_may_wait_for_a_data_set_and_a_pool_in_the_making(database: Dat
 
 
 def test_a_search_needs_a_data_set_and_a_pool_that_exist(database: Database) -> None:
-    with refused(database, InvalidValueError, "dataset='shapes' does not exist") as session:
+    with refused(
+        database, InvalidValueError, "dataset: data set 'shapes' does not exist"
+    ) as session:
         searches.create(session, search_spec())
     add_dataset(database)
-    with refused(database, InvalidValueError, "pool='teachers' does not exist") as session:
+    with refused(database, InvalidValueError, "pool: pool 'teachers' does not exist") as session:
         searches.create(session, search_spec())
 
 

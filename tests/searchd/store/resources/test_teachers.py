@@ -78,12 +78,18 @@ def test_a_subnet_of_a_pool_may_wait_for_its_training(database: Database) -> Non
 
 
 def test_a_teacher_needs_what_it_refers_to(database: Database) -> None:
-    with refused(database, InvalidValueError, "dataset='shapes' does not exist") as session:
+    with refused(
+        database, InvalidValueError, "dataset: data set 'shapes' does not exist"
+    ) as session:
         teachers.create(session, teacher_spec())
     add_dataset(database)
-    with refused(database, InvalidValueError, "pool='teachers' does not exist") as session:
+    with refused(
+        database, InvalidValueError, "subnet.pool: pool 'teachers' does not exist"
+    ) as session:
         teachers.create(session, subnet_teacher())
-    with refused(database, InvalidValueError, "trial='s-abcdef-1' does not exist") as session:
+    with refused(
+        database, InvalidValueError, "trial: trial 's-abcdef-1' does not exist"
+    ) as session:
         teachers.create(session, teacher_spec(trial="s-abcdef-1", mmdet=None))
 
 

@@ -1,12 +1,39 @@
-"""Draw and list what model.pt finds: python predict.py IMAGE OUTPUT [SCORE, default 0.3]."""
+"""Draw and list what model.onnx finds: python predict.py IMAGE OUTPUT [SCORE, default 0.3]."""
 
 import json
 import sys
+from operator import itemgetter
 from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
+
+MODEL = "model.onnx"
+
+
+def with_onnxruntime(file: Path) -> tuple:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(file)
+    return session.get_modelmeta().custom_metadata_map, lambda x: session.run(None, {"images": x})
+
+
+def with_openvino(file: Path) -> tuple:
+    import openvino
+
+    model = openvino.Core().read_model(file)
+    facts = {name: each.value for name, each in model.get_rt_info("searchd").astype(dict).items()}
+    detector = openvino.compile_model(model, "CPU", json.loads(facts["config"]))
+    return facts, lambda x: itemgetter("boxes", "scores", "labels")(detector(x))
+
+
+def with_torch(file: Path) -> tuple:
+    import torch
+
+    stored = {"facts.json": ""}
+    detector = torch.jit.load(file, _extra_files=stored)
+    facts = json.loads(stored["facts.json"])
+    return facts, lambda x: [each.numpy() for each in detector(torch.from_numpy(x))]
 
 
 def prepare(image: np.ndarray, facts: dict) -> tuple[np.ndarray, np.ndarray]:
@@ -20,13 +47,13 @@ def prepare(image: np.ndarray, facts: dict) -> tuple[np.ndarray, np.ndarray]:
 
 
 def main(source: str, target: str, least_score: str = "0.3") -> None:
-    stored = {"facts.json": ""}
-    detector = torch.jit.load(Path(__file__).with_name("model.pt"), _extra_files=stored)
-    facts = {name: json.loads(text) for name, text in json.loads(stored["facts.json"]).items()}
+    open_model = {".onnx": with_onnxruntime, ".xml": with_openvino, ".pt": with_torch}
+    texts, detect = open_model[Path(MODEL).suffix](Path(__file__).with_name(MODEL))
+    facts = {name: json.loads(text) for name, text in texts.items()}
     if (image := cv2.imread(source)) is None:
         sys.exit(f"{source} cannot be read as an image")
     pixels, scale = prepare(image, facts)
-    boxes, scores, labels = (each[0].numpy() for each in detector(torch.from_numpy(pixels)))
+    boxes, scores, labels = (each[0] for each in detect(pixels))
     for box, score, label in zip(boxes / scale, scores, labels, strict=True):
         if label >= 0 and score >= float(least_score):
             text, corners = f"{facts['class_names'][label]} {score:.2f}", box.round().astype(int)
