@@ -14,7 +14,6 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import fsspec
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
@@ -29,6 +28,15 @@ SEARCHD_SILENCE_S, or the watchdog would end a worker that waits."""
 _RETRY_S = 1.0
 _REFUSALS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 """Errors that an operator can fix while a write is retried: no space, quota exceeded, read-only."""
+
+
+def located(uri: str) -> tuple[Any, str]:
+    """Return the file system of a URI, and the path in it.
+
+    Listings are not cached: other machines write what this one asks for.
+    """
+    fs, path = url_to_fs(uri, use_listings_cache=False)
+    return fs, path
 
 
 def join(uri: str, *parts: str) -> str:
@@ -71,8 +79,7 @@ def read(artifact: Artifact) -> bytes:
         ArtifactError: The file is missing, or its SHA-256 is not the recorded one.
     """
     try:
-        with fsspec.open(artifact.uri, "rb") as file:
-            data: bytes = file.read()
+        data = _content(artifact.uri)
     except FileNotFoundError as error:
         raise ArtifactError(f"{artifact.name} is missing: {artifact.uri}", artifact.uri) from error
     found = hashlib.sha256(data).hexdigest()
@@ -92,7 +99,7 @@ def chunks(artifact: Artifact, chunk_bytes: int = 1 << 20) -> Iterator[bytes]:
     Raises:
         ArtifactError: The file is missing, or its size is not the recorded one. Raised at the call.
     """
-    fs, path = url_to_fs(artifact.uri)
+    fs, path = located(artifact.uri)
     if not fs.exists(path):
         raise ArtifactError(f"{artifact.name} is missing: {artifact.uri}")
     if (size := fs.size(path)) != artifact.size_bytes:
@@ -111,7 +118,7 @@ def _read_chunks(fs: Any, path: str, chunk_bytes: int) -> Iterator[bytes]:
 
 def exists(uri: str) -> bool:
     """Return whether a file is stored at `uri`."""
-    fs, path = url_to_fs(uri)
+    fs, path = located(uri)
     return bool(fs.exists(path))
 
 
@@ -122,11 +129,9 @@ def read_bytes(uri: str) -> bytes:
         ArtifactError: The file is missing.
     """
     try:
-        with fsspec.open(uri, "rb") as file:
-            data: bytes = file.read()
+        return _content(uri)
     except FileNotFoundError as error:
         raise ArtifactError(f"missing: {uri}") from error
-    return data
 
 
 def read_json(uri: str) -> Any:
@@ -151,9 +156,15 @@ def delete(uri: str, *, waits: bool = False) -> None:
     Raises:
         OSError: The store refuses it.
     """
-    fs, path = url_to_fs(uri)
+    fs, path = located(uri)
     if fs.exists(path):
         _retry(lambda: fs.rm(path, recursive=True), uri, WRITE_TIMEOUT_S if waits else 0)
+
+
+def _content(uri: str) -> bytes:
+    fs, path = located(uri)
+    data: bytes = fs.cat_file(path)
+    return data
 
 
 def _retry(step: Callable[[], None], uri: str, timeout_s: float) -> None:
@@ -170,7 +181,7 @@ def _retry(step: Callable[[], None], uri: str, timeout_s: float) -> None:
 
 
 def _store(uri: str, data: bytes) -> None:
-    fs, path = url_to_fs(uri)
+    fs, path = located(uri)
     fs.makedirs(path.rpartition("/")[0], exist_ok=True)
     if isinstance(fs, LocalFileSystem):
         _replace(path, data)
