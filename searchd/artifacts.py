@@ -11,7 +11,8 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from fsspec.core import url_to_fs
@@ -62,6 +63,37 @@ def write(uri: str, data: bytes, *, name: str, waits: bool = True) -> Artifact:
     return Artifact(
         name=name, uri=uri, sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data)
     )
+
+
+def upload(folder: Path, uri: str) -> int:
+    """Copy the files of a local folder to the store, unless the store has the same content.
+
+    Args:
+        folder: The folder.
+        uri: An fsspec URL of a folder. Other files there are not touched.
+
+    Returns:
+        The number of files that were copied.
+
+    Raises:
+        OSError: A file cannot be read, or the store refuses it.
+    """
+    fs, root = located(uri)
+    stored = fs.find(root, detail=True)
+    num_copied = 0
+    for path in (path for path in sorted(folder.rglob("*")) if path.is_file()):
+        target = join(root, path.relative_to(folder).as_posix())
+        if not _has_content(stored.get(target, {}), path):
+            fs.makedirs(target.rpartition("/")[0], exist_ok=True)
+            fs.put_file(str(path), target)
+            num_copied += 1
+    return num_copied
+
+
+def _has_content(found: Mapping[str, Any], path: Path) -> bool:
+    """Return whether a stored file has the content of a local one. The ETag of S3 is the MD5 of a
+    file that was uploaded in one part; others are uploaded again."""
+    return found.get("ETag", "").strip('"') == hashlib.md5(path.read_bytes()).hexdigest()
 
 
 def refusal(error: BaseException) -> str:

@@ -102,7 +102,7 @@ class Stack:
         given = self.services[service].get("environment", {})
         own = {"SEARCHD_API_PORT": str(self.ports["api"])} if service == "api" else {}
         return {
-            "PATH": os.pathsep.join([str(BINARIES), os.environ["PATH"]]),
+            "PATH": os.pathsep.join([self._python(service).parent.as_posix(), os.defpath]),
             "PYTHONPATH": str(ROOT),
             "HOME": str(self.folder),
             "OMP_NUM_THREADS": "1",
@@ -135,15 +135,18 @@ class Stack:
 
     def _executable(self, service: str, command: list[str]) -> list[str]:
         """Return the command with the programs of this machine."""
-        is_worker = self.services[service].get("image") == "searchd-worker"
-        python = sys.executable if is_worker else CONTROL_PYTHON
+        python = str(self._python(service))
         programs: Mapping[str, list[str]] = {
             "python": [python],
             "ray": [python, "-m", "ray.scripts.scripts"],
             "searchd": [python, "-m", "cli.main"],
-            "mini": [_WEED, "mini"],
+            "server": [_WEED, "server"],
         }
         return [*programs[command[0]], *command[1:]]
+
+    def _python(self, service: str) -> Path:
+        is_worker = self.services[service].get("image") == "searchd-worker"
+        return Path(sys.executable if is_worker else CONTROL_PYTHON)
 
     def _further_options(self, service: str) -> list[str]:
         if service == "artifacts":
@@ -221,7 +224,7 @@ class Stack:
 
 _WEED_PORTS = (
     "master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port",
-    "filer.port.grpc", "s3.port.grpc", "admin.port", "admin.port.grpc",
+    "filer.port.grpc", "s3.port.grpc",
 )  # fmt: skip
 _MEMORY = ["--object-store-memory=104857600"]
 

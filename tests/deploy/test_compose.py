@@ -19,7 +19,6 @@ from tests.deploy.compose import ROOT, command_of, new_env, rendered, secrets_of
 
 OWN = ("api", "coordinator", "ray-head", "ray-worker-cpu", "ray-worker-gpu")
 """Services that run searchd's own images."""
-VARIABLES_OF_WORKERS = {"SEARCHD_CACHE"}
 SECRETS = ("PASSWORD", "TOKEN", "SETTINGS", "CREDENTIALS", "IDENTITIES")
 
 
@@ -51,7 +50,7 @@ def test_every_variable_is_a_setting(services: dict[str, Any], name: str) -> Non
     known = {f"SEARCHD_{field.upper()}" for field in Settings.model_fields}
     given = {v for v in services[name]["environment"] if v.startswith("SEARCHD_")}
 
-    assert given - known - {SETTINGS_FILE} - VARIABLES_OF_WORKERS == set()
+    assert given - known - {SETTINGS_FILE} == set()
 
 
 def test_the_settings_of_the_api_admit_only_holders_of_tokens(
