@@ -90,6 +90,29 @@ def upload(folder: Path, uri: str) -> int:
     return num_copied
 
 
+def copy_folder(source: str, target: str) -> int:
+    """Copy every file below a folder of one store to another, each complete, whatever else is
+    written meanwhile. Files that are removed meanwhile are left out.
+
+    Args:
+        source: A path or an fsspec URL.
+        target: A path or an fsspec URL. Other files there are not touched.
+
+    Returns:
+        The number of files that were copied.
+    """
+    fs, root = located(source)
+    num_copied = 0
+    for path in fs.find(root):
+        try:
+            data = fs.cat_file(path)
+        except FileNotFoundError:
+            continue
+        write(join(target, path.removeprefix(root).lstrip("/")), data, name="copy")
+        num_copied += 1
+    return num_copied
+
+
 def _has_content(found: Mapping[str, Any], path: Path) -> bool:
     """Return whether a stored file has the content of a local one. The ETag of S3 is the MD5 of a
     file that was uploaded in one part; others are uploaded again."""

@@ -13,7 +13,6 @@ from cli.resources import dataset_changes, dataset_check, dataset_views
 from cli.resources.dataset_views import DatasetArgument, show_checked, show_dataset
 from cli.service import URL, KeyOption, UrlOption, ValidateOnlyOption, follow
 from cli.validation import validate
-from searchd import artifacts
 from searchd.domain.lifecycle import DatasetStatus
 from searchd.spec import (
     MAX_EMPTY_SHARE,
@@ -151,6 +150,8 @@ def _place(paths: list[str], upload: str | None) -> dict[str, Any]:
 
 
 def _upload(folder: Path, uri: str) -> None:
+    from searchd import artifacts  # takes long and is rarely needed
+
     typer.echo(f"uploading {folder} to {uri}", err=True)
     typer.echo(f"{artifacts.upload(folder, uri)} files were uploaded", err=True)
 

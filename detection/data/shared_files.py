@@ -161,13 +161,19 @@ def _download(uri: str, cache: Path) -> str:
             while chunk := source.read(_CHUNK_BYTES):
                 digest.update(chunk)
                 target.write(chunk)
-        content = _content(digest.hexdigest(), cache)
-        content.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(partial, content)
+        _keep(partial, _content(digest.hexdigest(), cache))
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise DataError(f"{uri} cannot be copied to {cache}: {error}") from error
     return digest.hexdigest()
+
+
+def _keep(partial: Path, content: Path) -> None:
+    if content.exists():  # others are linked to it
+        partial.unlink()
+        return
+    content.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(partial, content)
 
 
 def _content(sha256: str, cache: Path) -> Path:
