@@ -48,26 +48,30 @@ class Stack:
         self.services: dict[str, Any] = rendered(self.env)["services"]
         self.datasets = self.folder / "datasets"
         self.datasets.mkdir()
+        (self.folder / "objects").mkdir()
         self._write_secrets()
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.ports['api']}"
 
+    @property
+    def database_url(self) -> str:
+        return self._local(self.env["SEARCHD_SETTINGS"]).partition("=")[2]
+
     def start(self, *names: str) -> None:
         """Start services in this order; each when the one before is healthy."""
         for name in names:
-            service = name.partition(".")[0]
             child = Child(
                 name,
-                command=[*self._program(service), *self._further_options(service)],
-                environment=self.environment(service),
+                command=[*self._program(name), *self._further_options(name)],
+                environment=self.environment(name),
                 folder=ROOT,
                 log_file=self.folder / f"{name}.log",
             )
             self.children[name] = child
             child.start()
-            self.wait_until(lambda s=service: self.is_healthy(s), name)  # type: ignore[misc]
+            self.wait_until(lambda: self.is_healthy(child.name), name)  # noqa: B023  # called here
 
     def stop(self, *names: str) -> None:
         """Stop services, as `docker compose stop` does."""
@@ -85,11 +89,11 @@ class Stack:
         result = subprocess.run(run, env=self.environment(service), capture_output=True)
         return result.returncode == 0
 
-    def run(self, service: str, *command: str) -> str:
-        """Run a command of searchd with the environment of a service, as `docker compose exec`."""
+    def run(self, service: str, *command: str, **variables: str) -> str:
+        """Run a command with the environment of a service, as `docker compose exec` does."""
         done = subprocess.run(
             self._executable(service, list(command)),
-            env=self.environment(service),
+            env={**self.environment(service), **variables},
             cwd=self.folder,
             capture_output=True,
             text=True,
