@@ -116,7 +116,7 @@ def copy_folder(source: str, target: str) -> int:
 def _has_content(found: Mapping[str, Any], path: Path) -> bool:
     """Return whether a stored file has the content of a local one. The ETag of S3 is the MD5 of a
     file that was uploaded in one part; others are uploaded again."""
-    return found.get("ETag", "").strip('"') == hashlib.md5(path.read_bytes()).hexdigest()
+    return str(found.get("ETag", "")).strip('"') == hashlib.md5(path.read_bytes()).hexdigest()
 
 
 def refusal(error: BaseException) -> str:

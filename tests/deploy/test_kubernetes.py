@@ -39,7 +39,8 @@ def documents() -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def cluster(documents: list[dict[str, Any]]) -> dict[str, Any]:
-    return named(documents, "RayCluster", "searchd")["spec"]
+    spec: dict[str, Any] = named(documents, "RayCluster", "searchd")["spec"]
+    return spec
 
 
 @pytest.fixture(scope="module")

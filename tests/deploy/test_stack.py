@@ -67,9 +67,9 @@ def first(client: Client, teachers: str) -> str:
 
 def test_the_detector_of_a_search_is_downloaded(client: Client, first: str, tmp_path: Path) -> None:
     best = client.pareto(first).front[0]
-    files = {file.name: file for file in client.get_detector(best.id).artifacts}
+    files = {file.name: file for file in client.get_detector(best.trial_id).artifacts}
 
-    got = client.download(best.id, "student", tmp_path / "student.safetensors")
+    got = client.download(best.trial_id, "student", tmp_path / "student.safetensors")
 
     assert files["student"].uri.startswith(f"s3://searchd/artifacts/searches/{first}/")
     assert got.stat().st_size == files["student"].size_bytes > 100_000
