@@ -56,6 +56,10 @@ class Settings(BaseSettings):
     max_running_searches: int = Field(default=1, ge=1)
     """Maximum number of searches and distillations that are admitted at the same time; the others
     stay queued. Default: 1."""
+    gpu_hours_per_owner: float = Field(default=0, ge=0)
+    """GPU-hours that the searches and distillations of one owner (the name of a token) may use
+    within 30 days; after that, no further one of the owner starts. What runs already continues; a
+    search limits itself by budget.max_gpu_hours. Default (0): there is no limit."""
     lease_s: float = Field(default=60.0, gt=0)
     """Seconds without a heartbeat after which a driver counts as dead and its work is requeued.
     Default: 60."""
