@@ -20,7 +20,7 @@ def running_by_owner(session: Session) -> Counter[Owner]:
 def owners(session: Session, runs: Collection[str]) -> dict[str, Owner]:
     """Return the owner of each of these searches and distillations, by its id."""
     found = session.execute(select(RunRow.id, RunRow.owner).where(RunRow.id.in_(runs)))
-    return dict(found.tuples().all())
+    return {row.id: row.owner for row in found}
 
 
 def gpu_hours(session: Session, owner: str, since: datetime) -> float:
