@@ -112,7 +112,7 @@ def main() -> None:
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
     )
-    for chatty in ("httpx", "alembic"):
+    for chatty in ("httpx", "alembic", "aiobotocore", "botocore"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     app()
 

@@ -79,6 +79,7 @@ def upload(folder: Path, uri: str) -> int:
         OSError: A file cannot be read, or the store refuses it.
     """
     fs, root = located(uri)
+    fs.makedirs(root, exist_ok=True)  # a bucket may be missing
     stored = fs.find(root, detail=True)
     num_copied = 0
     for path in (path for path in sorted(folder.rglob("*")) if path.is_file()):

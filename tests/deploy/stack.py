@@ -182,12 +182,11 @@ class Stack:
             "127.0.0.1:8080": f"127.0.0.1:{self.ports['api']}",
             "0.0.0.0": "127.0.0.1",
             "/run/secrets": str(self.folder / "secrets"),
-            "/datasets": str(self.datasets),
             "/cache": str(self.folder / "cache"),
             "/tmp/searchd": str(self.folder / "data"),
         }.items():
             text = text.replace(name, here)
-        return text
+        return str(self.datasets) if text == "/datasets" else text
 
     def _write_secrets(self) -> None:
         folder = self.folder / "secrets"
