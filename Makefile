@@ -13,7 +13,7 @@ FUZZ_EXAMPLES ?= 50
 # Tests that share fixtures stay together: see tests/conftest.py.
 PARALLEL ?= -n auto --dist loadgroup --no-loadscope-reorder
 
-.PHONY: help install demo demo-pool test test-fast test-gpu chaos matrix fuzz bench check format coverage clean
+.PHONY: help install demo demo-pool test test-fast test-gpu chaos test-deploy matrix fuzz bench check format coverage clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -31,13 +31,18 @@ test: install  ## Run all tests that need no GPU
 	@$(BIN)/python -m pytest $(PARALLEL) $(TEST_ARGS)
 
 test-fast: install  ## Run the tests that start neither Ray nor the service
-	@$(BIN)/python -m pytest $(PARALLEL) -m "not e2e and not gpu and not chaos and not matrix" $(TEST_ARGS)
+	@$(BIN)/python -m pytest $(PARALLEL) -m "not e2e and not gpu and not chaos and not matrix and not deploy" $(TEST_ARGS)
 
 test-gpu: install  ## Check what needs a GPU, and measure on it; at most 8 minutes
 	@$(BIN)/python scripts/gpu_check.py $(GPU_ARGS)
 
 chaos: install  ## Run the fault matrix: kill, freeze or disconnect every part of a service; up to 20 minutes
 	@SEARCHD_CHAOS_STRICT=1 $(BIN)/python -m pytest tests/chaos -m "chaos or e2e" --log-cli-level=INFO $(TEST_ARGS)
+
+test-deploy: install  ## Lint what is in deploy/, and run a search through the services of docker-compose.yml
+	@VENV=.venv-control EXTRAS=control scripts/install
+	@$(BIN)/python -m pip --disable-pip-version-check install -q -e ".[deploy]"
+	@$(BIN)/python -m pytest tests/deploy -m "deploy or not deploy" --log-cli-level=INFO $(TEST_ARGS)
 
 matrix: install  ## Export every detector family with every block kind in every format; over an hour
 	@$(BIN)/python -m pytest tests/detection/deployment -m matrix $(TEST_ARGS)
@@ -65,4 +70,4 @@ coverage: install  ## Measure the branch coverage of searchd.domain, searchd.sea
 	  --cov=searchd.domain --cov=searchd.search --cov-branch --cov-report=term-missing
 
 clean:  ## Remove the virtual environment and caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .venv-control .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

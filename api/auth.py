@@ -35,6 +35,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import web_page
 from api.problems import DATABASE_AWAY, Refused, database_away
+from searchd.domain.paths import CACHE_FOLDER
 from searchd.settings import Settings, is_loopback
 from searchd.store import Database, Role
 from searchd.store.base import now
@@ -55,6 +56,10 @@ class Rules:
     tokens_needed: bool = False
     data_roots: tuple[Path, ...] = ()
     """Folders that paths in specs must be below; empty to allow any path."""
+    data_stores: tuple[str, ...] = ()
+    """URIs that data sets on a shared store must be below, if there are data roots."""
+    cache_folder: Path = CACHE_FOLDER
+    """Folder on each worker that data sets of a shared store are copied to."""
     requests_per_minute: int = 3000
     private_webhooks: bool = False
     """Whether webhooks may call addresses that are not public."""
@@ -70,6 +75,8 @@ class Rules:
         return cls(
             tokens_needed=settings.auth,
             data_roots=settings.roots,
+            data_stores=settings.stores,
+            cache_folder=settings.cache_folder,
             requests_per_minute=settings.requests_per_minute,
             private_webhooks=settings.webhook_private_networks,
         )

@@ -26,12 +26,16 @@ _OF_URIS = ("://", "::")
 """Marks of an fsspec URI, which is more than a path: a scheme, a chain of file systems."""
 
 
-def check_dataset(spec: DatasetSpec, roots: tuple[Path, ...]) -> None:
-    """Check the paths of a data set.
+def check_dataset(spec: DatasetSpec, roots: tuple[Path, ...], stores: tuple[str, ...] = ()) -> None:
+    """Check the paths of a data set, or its URI.
 
     Raises:
-        InvalidValueError: A path of the data set is not below any of the roots.
+        InvalidValueError: A path of the data set is not below any of the roots, or its URI not
+            below any of the stores.
     """
+    if spec.shared is not None and spec.shared.images is not None:
+        _check_uri(spec.shared.images, roots, stores)
+        return  # the service chose its paths, in the cache of the workers
     for index, path in enumerate(spec.source.paths if spec.source else ()):
         _check(f"paths[{index}]", str(path), roots)
     for name, split in spec.splits.items():
@@ -143,6 +147,16 @@ def _check(field: str, path: str, roots: tuple[Path, ...]) -> None:
             f"one of: {allowed} (the operator sets SEARCHD_DATA_ROOTS)"
         )
         raise InvalidFieldError((field, reason))
+
+
+def _check_uri(uri: str, roots: tuple[Path, ...], stores: tuple[str, ...]) -> None:
+    if roots and not any(f"{uri}/".startswith(f"{store}/") for store in stores):
+        allowed = ", ".join(stores) or "none"
+        reason = (
+            f"{uri!r} must be below one of the shared stores: {allowed} (the operator sets "
+            "SEARCHD_DATA_STORES)"
+        )
+        raise InvalidFieldError(("uri", reason))
 
 
 def _is_below(path: str, roots: tuple[Path, ...]) -> bool:

@@ -154,7 +154,8 @@ NO_CHECKS = SubmissionChecks()
 def paths_of(spec: AnySpec) -> Iterator[tuple[str, Path]]:
     """Yield the paths that a spec names, with their fields."""
     if isinstance(spec, DatasetSpec) and spec.source is not None:
-        yield from _walk(spec.source, "", Path)  # the others are written by the service itself
+        if spec.shared is None or spec.shared.images is None:
+            yield from _walk(spec.source, "", Path)  # the others are written by the service itself
         return
     yield from _walk(spec, "", Path)
     for field, method in _walk(spec, "", MethodSpec):

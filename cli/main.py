@@ -25,6 +25,16 @@ class _Commands(LazyGroup):
             "cli.guided.demo:demo",
             "Run a search on synthetic data, in about 10 minutes on two cores without a GPU.",
         ),
+        "backup": (
+            "cli.backup:backup",
+            "Copy the database and the artifact store into a folder. The service may run "
+            "meanwhile.",
+        ),
+        "restore": (
+            "cli.backup:restore",
+            "Restore a backup into an empty database, and the artifact store. The service must not "
+            "run.",
+        ),
         "doctor": (
             "cli.doctor:doctor",
             "Check this machine: show what is missing, and the command that fixes it.",
@@ -102,7 +112,7 @@ def main() -> None:
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
     )
-    for chatty in ("httpx", "alembic"):
+    for chatty in ("httpx", "alembic", "aiobotocore", "botocore"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     app()
 

@@ -11,10 +11,10 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-import fsspec
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
@@ -29,6 +29,15 @@ SEARCHD_SILENCE_S, or the watchdog would end a worker that waits."""
 _RETRY_S = 1.0
 _REFUSALS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 """Errors that an operator can fix while a write is retried: no space, quota exceeded, read-only."""
+
+
+def located(uri: str) -> tuple[Any, str]:
+    """Return the file system of a URI, and the path in it.
+
+    Listings are not cached: other machines write what this one asks for.
+    """
+    fs, path = url_to_fs(uri, use_listings_cache=False)
+    return fs, path
 
 
 def join(uri: str, *parts: str) -> str:
@@ -56,6 +65,61 @@ def write(uri: str, data: bytes, *, name: str, waits: bool = True) -> Artifact:
     )
 
 
+def upload(folder: Path, uri: str) -> int:
+    """Copy the files of a local folder to the store, unless the store has the same content.
+
+    Args:
+        folder: The folder.
+        uri: An fsspec URL of a folder. Other files there are not touched.
+
+    Returns:
+        The number of files that were copied.
+
+    Raises:
+        OSError: A file cannot be read, or the store refuses it.
+    """
+    fs, root = located(uri)
+    fs.makedirs(root, exist_ok=True)  # a bucket may be missing
+    stored = fs.find(root, detail=True)
+    num_copied = 0
+    for path in (path for path in sorted(folder.rglob("*")) if path.is_file()):
+        target = join(root, path.relative_to(folder).as_posix())
+        if not _has_content(stored.get(target, {}), path):
+            fs.makedirs(target.rpartition("/")[0], exist_ok=True)
+            fs.put_file(str(path), target)
+            num_copied += 1
+    return num_copied
+
+
+def copy_folder(source: str, target: str) -> int:
+    """Copy every file below a folder of one store to another, each complete, whatever else is
+    written meanwhile. Files that are removed meanwhile are left out.
+
+    Args:
+        source: A path or an fsspec URL.
+        target: A path or an fsspec URL. Other files there are not touched.
+
+    Returns:
+        The number of files that were copied.
+    """
+    fs, root = located(source)
+    num_copied = 0
+    for path in fs.find(root):
+        try:
+            data = fs.cat_file(path)
+        except FileNotFoundError:
+            continue
+        write(join(target, path.removeprefix(root).lstrip("/")), data, name="copy")
+        num_copied += 1
+    return num_copied
+
+
+def _has_content(found: Mapping[str, Any], path: Path) -> bool:
+    """Return whether a stored file has the content of a local one. The ETag of S3 is the MD5 of a
+    file that was uploaded in one part; others are uploaded again."""
+    return str(found.get("ETag", "")).strip('"') == hashlib.md5(path.read_bytes()).hexdigest()
+
+
 def refusal(error: BaseException) -> str:
     """Return the error of a store that is full or read-only, and what would help, in words; empty
     for any other error."""
@@ -71,8 +135,7 @@ def read(artifact: Artifact) -> bytes:
         ArtifactError: The file is missing, or its SHA-256 is not the recorded one.
     """
     try:
-        with fsspec.open(artifact.uri, "rb") as file:
-            data: bytes = file.read()
+        data = _content(artifact.uri)
     except FileNotFoundError as error:
         raise ArtifactError(f"{artifact.name} is missing: {artifact.uri}", artifact.uri) from error
     found = hashlib.sha256(data).hexdigest()
@@ -92,7 +155,7 @@ def chunks(artifact: Artifact, chunk_bytes: int = 1 << 20) -> Iterator[bytes]:
     Raises:
         ArtifactError: The file is missing, or its size is not the recorded one. Raised at the call.
     """
-    fs, path = url_to_fs(artifact.uri)
+    fs, path = located(artifact.uri)
     if not fs.exists(path):
         raise ArtifactError(f"{artifact.name} is missing: {artifact.uri}")
     if (size := fs.size(path)) != artifact.size_bytes:
@@ -111,7 +174,7 @@ def _read_chunks(fs: Any, path: str, chunk_bytes: int) -> Iterator[bytes]:
 
 def exists(uri: str) -> bool:
     """Return whether a file is stored at `uri`."""
-    fs, path = url_to_fs(uri)
+    fs, path = located(uri)
     return bool(fs.exists(path))
 
 
@@ -122,11 +185,9 @@ def read_bytes(uri: str) -> bytes:
         ArtifactError: The file is missing.
     """
     try:
-        with fsspec.open(uri, "rb") as file:
-            data: bytes = file.read()
+        return _content(uri)
     except FileNotFoundError as error:
         raise ArtifactError(f"missing: {uri}") from error
-    return data
 
 
 def read_json(uri: str) -> Any:
@@ -151,9 +212,15 @@ def delete(uri: str, *, waits: bool = False) -> None:
     Raises:
         OSError: The store refuses it.
     """
-    fs, path = url_to_fs(uri)
+    fs, path = located(uri)
     if fs.exists(path):
         _retry(lambda: fs.rm(path, recursive=True), uri, WRITE_TIMEOUT_S if waits else 0)
+
+
+def _content(uri: str) -> bytes:
+    fs, path = located(uri)
+    data: bytes = fs.cat_file(path)
+    return data
 
 
 def _retry(step: Callable[[], None], uri: str, timeout_s: float) -> None:
@@ -170,7 +237,7 @@ def _retry(step: Callable[[], None], uri: str, timeout_s: float) -> None:
 
 
 def _store(uri: str, data: bytes) -> None:
-    fs, path = url_to_fs(uri)
+    fs, path = located(uri)
     fs.makedirs(path.rpartition("/")[0], exist_ok=True)
     if isinstance(fs, LocalFileSystem):
         _replace(path, data)

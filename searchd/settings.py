@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from searchd.domain.capacity import ANY, FIXED, Growth, NodeGroup
 from searchd.domain.errors import InvalidValueError
+from searchd.domain.paths import CACHE_FOLDER
 from searchd.domain.sinks import SinkKind
 
 SETTINGS_FILE = "SEARCHD_SETTINGS_FILE"
@@ -55,6 +56,10 @@ class Settings(BaseSettings):
     max_running_searches: int = Field(default=1, ge=1)
     """Maximum number of searches and distillations that are admitted at the same time; the others
     stay queued. Default: 1."""
+    gpu_hours_per_owner: float = Field(default=0, ge=0)
+    """GPU-hours that the searches and distillations of one owner (the name of a token) may use
+    within 30 days; after that, no further one of the owner starts. What runs already continues; a
+    search limits itself by budget.max_gpu_hours. Default (0): there is no limit."""
     lease_s: float = Field(default=60.0, gt=0)
     """Seconds without a heartbeat after which a driver counts as dead and its work is requeued.
     Default: 60."""
@@ -98,6 +103,13 @@ class Settings(BaseSettings):
     data_roots: str = ""
     """Folders below which all paths in specs must be, separated as in PATH. Default (empty): any
     path is accepted, which `auth` does not allow."""
+    data_stores: str = ""
+    """URIs below which data sets on a shared store must be, separated by commas, for example
+    s3://photos,s3://team/datasets. Workers read them with the credentials of the artifact store.
+    Default (empty): any URI is accepted without `data_roots`, and none with them."""
+    cache_folder: Path = CACHE_FOLDER
+    """Folder on the disk of each worker that data sets of a shared store are copied to, an absolute
+    path. Files are kept by their SHA-256. Default: /var/tmp/searchd-cache."""
     sinks: str = ""
     """Sinks that record every search and distillation whose spec names none: tensorboard, mlflow
     and wandb, separated by commas. Default (empty): none."""
@@ -196,6 +208,11 @@ class Settings(BaseSettings):
     def roots(self) -> tuple[Path, ...]:
         """Return the folders of `data_roots`."""
         return tuple(Path(root) for root in self.data_roots.split(os.pathsep) if root)
+
+    @property
+    def stores(self) -> tuple[str, ...]:
+        """Return the URIs of `data_stores`, without a "/" at their ends."""
+        return tuple(uri.rstrip("/") for uri in _names(self.data_stores))
 
     def check_access(self) -> None:
         """Check that the API is not open by mistake, before it is started.

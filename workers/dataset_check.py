@@ -5,6 +5,7 @@ from typing import Any
 
 from detection.data.imports import import_dataset
 from detection.data.inspection import check_dataset
+from detection.data.shared_files import publish, pull
 from searchd.spec import DatasetSpec
 
 
@@ -20,5 +21,7 @@ def check(spec: DatasetSpec) -> dict[str, Any]:
             and cures of the first ones.
     """
     if spec.source is not None:
-        return asdict(import_dataset(spec, spec.source))
+        copied = pull(spec.shared, spec.source.folder) if spec.shared is not None else {}
+        summary = asdict(import_dataset(spec, spec.source))
+        return summary if spec.shared is None else publish(spec, summary, copied)
     return asdict(check_dataset(spec))

@@ -61,7 +61,7 @@ def _not_checked(row: DatasetRow) -> ConflictError:
 
 def _form(body: Any) -> str:
     """Return which of the two forms of a request a body has."""
-    return "paths" if isinstance(body, dict) and "paths" in body else "splits"
+    return "paths" if isinstance(body, dict) and {"paths", "uri"} & body.keys() else "splits"
 
 
 Requested = Annotated[
@@ -87,16 +87,20 @@ def create_dataset(
 ) -> Response:
     """Register a data set. Its files are checked in the background.
 
-    Give `train` and `validation` for COCO files, or `paths` for a data set in any format. The check
-    of `paths` makes the splits that are missing and stores annotation files in COCO's format.
+    Give `train` and `validation` for COCO files, or `paths` or `uri` for a data set in any format.
+    Its check then makes the splits that are missing and stores annotation files in COCO's format.
     """
     if isinstance(spec, DatasetImport):
-        spec = spec.stored_below(request.app.state.artifacts)
-    elif spec.source is not None:
-        raise InvalidValueError("source cannot be given; give paths instead of the splits")
-    if any(split.sha256 or split.left_out for split in spec.splits.values()):
-        raise InvalidValueError("sha256 and left_out cannot be given; the check records them")
-    data_roots.check_dataset(spec, rules.data_roots)
+        spec = spec.stored_below(request.app.state.artifacts, rules.cache_folder)
+    elif spec.source is not None or spec.shared is not None:
+        raise InvalidValueError(
+            "source and shared cannot be given; give paths or uri instead of the splits"
+        )
+    if any(split.sha256 or split.left_out or split.files for split in spec.splits.values()):
+        raise InvalidValueError(
+            "sha256, left_out and files cannot be given; the check records them"
+        )
+    data_roots.check_dataset(spec, rules.data_roots, rules.data_stores)
     warnings = checks.check(spec)
     with database.write() as session:
         row = datasets.create(session, spec, idempotency_key=idempotency_key, owner=caller.name)
@@ -166,7 +170,7 @@ def delete_dataset(dataset: DatasetReference, database: DatabaseDep, caller: Cal
         check_owner(caller, datasets.get(session, dataset))
         folder = datasets.delete(session, dataset)
     if folder is not None:
-        artifacts.delete(str(folder))
+        artifacts.delete(folder)
     return Response(status_code=status.HTTP_204_NO_CONTENT)
 
 
@@ -211,13 +215,19 @@ def draw_dataset_sample(
 ) -> Response:
     """Return a sample image with its boxes drawn, as JPEG. The service must be able to read it."""
     from detection.data.samples import Sample, draw_sample  # takes long and is rarely needed
+    from detection.data.shared_files import fetch
 
     samples = _samples(found)
     if number >= len(samples):
         raise NotFoundError(f"{found.name} has samples 0 to {len(samples) - 1}, not {number}")
     sample = TypeAdapter(Sample).validate_python(samples[number])
-    data_roots.check_image(sample.path, rules.data_roots)
+    files = found.spec.as_checked(found.summary).splits[sample.split].files
+    is_copied = found.spec.shared is not None and found.spec.shared.images is not None
+    if not is_copied:
+        data_roots.check_image(sample.path, rules.data_roots)
     try:
+        if is_copied and files is not None:
+            fetch(files, only=sample.path)
         drawn = draw_sample(sample, max_side_px=max_side, boxes=boxes)
     except (DataError, OSError) as error:
         raise ConflictError(f"the sample cannot be drawn: {error}") from error

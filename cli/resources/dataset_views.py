@@ -13,7 +13,7 @@ from cli.output import Format, FormatOption, show_json, show_one
 from cli.resources.dataset_check import show_statistics
 from cli.service import URL, UrlOption
 from searchd.domain.lifecycle import DatasetStatus
-from searchd.spec import SPLITS
+from searchd.spec import SPLITS, DatasetSpec
 
 DatasetArgument = Annotated[str, typer.Argument(help="Name or id of the data set.")]
 
@@ -82,6 +82,12 @@ def show_checked(dataset: Dataset, output: Format) -> None:
         raise fail(f"data set {dataset.name} was refused: {dataset.status_reason}")
 
 
+def _source(spec: DatasetSpec) -> str | None:
+    if spec.shared is not None and spec.shared.images is not None:
+        return spec.shared.images
+    return ", ".join(map(str, spec.source.paths)) if spec.source else None
+
+
 def show_dataset(dataset: Dataset, output: Format) -> None:
     """Show a data set and what its last check found."""
     found, spec = dataset.summary or {}, dataset.spec
@@ -90,7 +96,7 @@ def show_dataset(dataset: Dataset, output: Format) -> None:
         "id": dataset.id,
         "status": dataset.status,
         "reason": dataset.status_reason,
-        "source": ", ".join(map(str, spec.source.paths)) if spec.source else None,
+        "source": _source(spec),
         **{name: _split(found.get(name)) for name in SPLITS},
         **{f"{name} file": split.annotations for name, split in spec.splits.items()},
         "classes": ", ".join(found.get("class_names", ())) or None,

@@ -53,12 +53,20 @@ def add(
         str, typer.Argument(help="Name of the data set, by which pools and searches refer to it.")
     ],
     paths: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Argument(
             metavar="[PATH...]",
             help="A folder with the data set in COCO, YOLO, Pascal VOC, CVAT or Label Studio "
-            "format, or what else `searchd dataset check` takes. Not with the options of COCO "
-            "files.",
+            "format, or what else `searchd dataset check` takes; or the URI of such a folder on a "
+            "shared store, such as s3://bucket/photos. Not with the options of COCO files.",
+        ),
+    ] = None,
+    upload: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URI",
+            help="Upload the folder PATH to this URI on a shared store first, such as "
+            "s3://bucket/photos, with the credentials in this environment, and add it from there.",
         ),
     ] = None,
     train_annotations: Annotated[Path | None, _annotations("train")] = None,
@@ -86,7 +94,8 @@ def add(
     Give PATH for a data set in any format: the splits that it lacks are made, and its annotations
     are stored as COCO files by the service. Or give the options of COCO files, which are used as
     they are; those of the test split may be omitted. A data set of the same name that was refused
-    is replaced. Every worker of the cluster must be able to read the paths.
+    is replaced. Every worker of the cluster must be able to read the paths; with a URI, workers
+    copy the files to their disks.
     """
     files = [train_annotations, train_images, validation_annotations, validation_images]
     given = [file.absolute() for file in files if file is not None]
@@ -100,7 +109,7 @@ def add(
     if paths and not given and test is None:
         spec = DatasetImport(
             name=name,
-            paths=tuple(path.absolute() for path in paths),
+            **_place(paths, upload),
             format=data_format,
             validation_share=validation_share,
             test_share=test_share,
@@ -117,11 +126,34 @@ def add(
     if validate_only:
         validate(spec, "data set", url)
         return
+    if upload is not None and paths:
+        _upload(Path(paths[0]), upload)
     with Client(url) as client:
         dataset = client.create_dataset(spec, key=key)
         if wait:
             dataset = client.wait_for_dataset(dataset.id)
     show_checked(dataset, output)
+
+
+def _place(paths: list[str], upload: str | None) -> dict[str, Any]:
+    """Return the fields that say where the data set is."""
+    remote = [path for path in paths if "://" in path]
+    if (remote or upload) and len(paths) > 1:
+        raise typer.BadParameter("give one folder, locally or as a URI, that has all files")
+    if remote and upload:
+        raise typer.BadParameter(f"{remote[0]} is on a shared store already; leave out --upload")
+    if upload is not None and not Path(paths[0]).is_dir():
+        raise typer.BadParameter(f"{paths[0]} is no folder; --upload takes one")
+    if remote or upload:
+        return {"uri": upload or remote[0]}
+    return {"paths": tuple(Path(path).absolute() for path in paths)}
+
+
+def _upload(folder: Path, uri: str) -> None:
+    from searchd import artifacts  # takes long and is rarely needed
+
+    typer.echo(f"uploading {folder} to {uri}", err=True)
+    typer.echo(f"{artifacts.upload(folder, uri)} files were uploaded", err=True)
 
 
 def _test_split(annotations: Path | None, images: Path | None) -> SplitSpec | None:

@@ -23,6 +23,7 @@ from detection.data.inspection import (
 )
 from detection.data.record_ids import RecordId
 from detection.data.records import ImageRecord, normalise
+from detection.data.shared_files import fetch
 from searchd.domain.errors import DataError
 from searchd.spec import SplitSpec
 
@@ -55,10 +56,13 @@ class CocoSplit:
         """Read the annotations; images are decoded when first used.
 
         Raises:
-            DataError: The annotation file cannot be read, is not in COCO's format, or changed since
+            DataError: A file of a shared store changed since the check, or cannot be copied. The
+                annotation file cannot be read, is not in COCO's format, or changed since
                 the check, or a record of an image or category cannot be used. Annotations that
                 cannot be used are left out; `check_dataset` reports them.
         """
+        if spec.files is not None:
+            fetch(spec.files)
         document = read_document(spec.annotations, sha256=spec.sha256)
         normalised = normalise(document, spec.annotations, spec.images)
         faults = record_faults(normalised.findings)

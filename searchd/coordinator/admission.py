@@ -1,7 +1,8 @@
 """Admission: whether queued work may start now, and if not, for what reason it waits."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -11,6 +12,7 @@ from searchd.coordinator.disk_guard import DiskGuard
 from searchd.domain.capacity import FIXED, Growth, Node, unschedulable_reason
 from searchd.domain.lifecycle import DatasetStatus, PoolStatus, TeacherStatus, WorkKind
 from searchd.spec.needs import need_of
+from searchd.store.base import now
 from searchd.store.models import (
     DatasetRow,
     DeviceRow,
@@ -21,7 +23,11 @@ from searchd.store.models import (
 )
 from searchd.store.resources import teacher_fit, teachers
 from searchd.store.resources.searches import ACTIVE
+from searchd.store.runs import usage
 from searchd.store.work import queue
+
+QUOTA_DAYS = 30
+"""The days within which an owner may use the GPU-hours of the quota."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +39,32 @@ class Refusal:
     """Whether the work fails, because waiting would not help."""
 
 
+class GpuQuota:
+    """Limits the GPU-hours of each owner within `QUOTA_DAYS`.
+
+    Args:
+        gpu_hours: The limit; 0 if there is none.
+        clock: The present time.
+    """
+
+    def __init__(self, gpu_hours: float = 0, clock: Callable[[], datetime] = now) -> None:
+        self._gpu_hours = gpu_hours
+        self._clock = clock
+
+    def reason_to_wait(self, session: Session, run: RunRow) -> str | None:
+        """Return why a run waits, in words that stay the same while its owner's other runs use
+        more; None if it need not."""
+        if self._gpu_hours == 0 or run.owner is None:
+            return None
+        since = self._clock() - timedelta(days=QUOTA_DAYS)
+        if usage.gpu_hours(session, run.owner, since) < self._gpu_hours:
+            return None
+        return (
+            f"waits: {run.owner} has used the {self._gpu_hours:g} GPU-hours that each owner has in "
+            f"{QUOTA_DAYS} days (the operator sets SEARCHD_GPU_HOURS_PER_OWNER)"
+        )
+
+
 class Admission:
     """Decides what may start.
 
@@ -40,9 +72,17 @@ class Admission:
         max_running_searches: Searches and distillations admitted at the same time.
         guard: Checks the disks that work writes to.
         growth: The nodes that may still join the cluster. Work that only they could hold starts.
+        quota: Limits what each owner uses.
     """
 
-    def __init__(self, max_running_searches: int, guard: DiskGuard, growth: Growth = FIXED) -> None:
+    def __init__(
+        self,
+        max_running_searches: int,
+        guard: DiskGuard,
+        growth: Growth = FIXED,
+        quota: GpuQuota | None = None,
+    ) -> None:
+        self._quota = quota or GpuQuota()
         self._max_running_searches = max_running_searches
         self._guard = guard
         self._growth = growth
@@ -72,6 +112,8 @@ class Admission:
     def _of_running_searches(self, session: Session, run: RunRow) -> Iterator[Refusal]:
         if run.status in ACTIVE:
             return  # admitted before its driver died
+        if reason := self._quota.reason_to_wait(session, run):
+            yield Refusal(reason, is_final=False)
         running = _running_searches(session)
         if running >= self._max_running_searches:
             limit = self._max_running_searches

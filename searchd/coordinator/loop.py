@@ -18,8 +18,10 @@ from datetime import datetime
 from enum import StrEnum
 from types import FrameType
 
+from sqlalchemy.orm import Session
+
 from searchd import logs, settings
-from searchd.coordinator.admission import Admission
+from searchd.coordinator.admission import Admission, GpuQuota
 from searchd.coordinator.capacity import CapacityMonitor, Shortage
 from searchd.coordinator.disk_guard import DiskGuard, guarded_folders
 from searchd.coordinator.jobs import Jobs, JobStatus, Node, RayJobs
@@ -29,11 +31,13 @@ from searchd.coordinator.webhooks import WebhookSender
 from searchd.domain.capacity import FIXED, Growth
 from searchd.domain.errors import ClusterUnreachableError, ConflictError
 from searchd.domain.lifecycle import WorkStatus
+from searchd.domain.sharing import fair_order
 from searchd.store import Database, Desired, Lease
 from searchd.store.base import now
 from searchd.store.models import (
     WorkRow,
 )
+from searchd.store.runs import usage
 from searchd.store.work import queue
 
 log = logging.getLogger(__name__)
@@ -109,6 +113,8 @@ class Coordinator:
         guard: Checks the disks that work writes to.
         growth: The nodes that may still join the cluster. Work that only they could hold starts,
             so that an autoscaler sees the demand, and waits.
+        gpu_hours_per_owner: GPU-hours of an owner within `QUOTA_DAYS`, above which no further
+            search or distillation of the owner starts. 0: there is no limit.
     """
 
     def __init__(
@@ -123,6 +129,7 @@ class Coordinator:
         monotonic: Callable[[], float] = time.monotonic,
         guard: DiskGuard | None = None,
         growth: Growth = FIXED,
+        gpu_hours_per_owner: float = 0,
     ) -> None:
         self._database = database
         self._jobs = jobs
@@ -132,7 +139,8 @@ class Coordinator:
         self._monotonic = monotonic
         self._capacity = CapacityMonitor(database, monotonic, growth)
         guard = guard or DiskGuard((), min_free_gb=0)
-        self._admission = Admission(max_running_searches, guard, growth)
+        quota = GpuQuota(gpu_hours_per_owner, clock)
+        self._admission = Admission(max_running_searches, guard, growth, quota)
         self._heartbeats: dict[str, _Heartbeat] = {}
         """The last heartbeat of the driver of every piece of leased work."""
         self._owner = f"coordinator {socket.gethostname()}:{os.getpid()}"
@@ -148,7 +156,7 @@ class Coordinator:
         """
         with self._database.read() as session:
             leased = queue.leased(session)
-            queued = queue.queued(session, now=self._clock())
+            queued = _in_turn(session, queue.queued(session, now=self._clock()))
         self._note_heartbeats(leased)
         events = [self._check(row) for row in leased]
         nodes = self._jobs.nodes() if queued or self._capacity.is_due(leased) else []
@@ -272,6 +280,15 @@ def job_of(lease: Lease) -> str:
     return f"{lease.work_id}-{lease.number}"
 
 
+def _in_turn(session: Session, queued: Sequence[WorkRow]) -> list[WorkRow]:
+    """Return queued work in the order in which owners take turns. Only searches and distillations
+    are limited in number, so only they wait for each other."""
+    owners = usage.owners(session, [row.resource_id for row in queued])
+    runs = [(row, owners[row.resource_id]) for row in queued if row.resource_id in owners]
+    others = [row for row in queued if row.resource_id not in owners]
+    return [*others, *fair_order(runs, usage.running_by_owner(session))]
+
+
 def _done(action: Action, row: WorkRow, reason: str) -> CoordinatorEvent:
     log.info("%s: %s, %s", row.id, action, reason, extra={"work": row.id})
     return CoordinatorEvent(action, row.id, reason)
@@ -302,6 +319,7 @@ def main() -> None:
             max_attempts=values.max_attempts,
             guard=guard,
             growth=values.growth,
+            gpu_hours_per_owner=values.gpu_hours_per_owner,
         )
         rounds = RoundCounter(database)
         maintenance = (lambda: guard.step(database), sweeper.step, sender.step, rounds.step)

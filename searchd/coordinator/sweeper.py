@@ -18,7 +18,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from searchd import artifacts
@@ -208,7 +207,7 @@ def _message(stored: Mapping[str, int], unneeded: Sequence[str], names: Sequence
 def _list(folder: str) -> Mapping[str, int]:
     """Return the size in bytes of every file below a folder, by its relative path. Links are not
     followed."""
-    fs, root = url_to_fs(folder)
+    fs, root = artifacts.located(folder)
     if isinstance(fs, LocalFileSystem):
         return _list_local(Path(root))
     fs.invalidate_cache(root)
@@ -234,7 +233,7 @@ def _remove(folder: str, files: Collection[str]) -> None:
     """
     for file in files:
         artifacts.delete(artifacts.join(folder, file))
-    fs, root = url_to_fs(folder)
+    fs, root = artifacts.located(folder)
     if isinstance(fs, LocalFileSystem):
         for parent in {Path(root, file).parent for file in files}:
             with contextlib.suppress(OSError):  # it is not empty, and is kept

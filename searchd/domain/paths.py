@@ -12,6 +12,8 @@ from pathlib import Path
 
 from searchd.domain.suggestions import suggestion
 
+CACHE_FOLDER = Path("/var/tmp/searchd-cache")
+"""Default folder on the disk of each worker that files of a shared store are copied to."""
 _MAX_SHOWN = 240
 """Largest number of characters of a path that a message shows."""
 _MAX_LISTED = 10_000

@@ -34,6 +34,8 @@ from searchd.spec.dataset import (
     DatasetImport,
     DatasetSource,
     DatasetSpec,
+    FileList,
+    SharedFiles,
     SplitSpec,
 )
 from searchd.spec.devices import DeviceSpec, TableSpec
@@ -117,6 +119,8 @@ __all__ = [
     "EmaSpec",
     "ExportSpec",
     "FineTuneSpec",
+    "FileList",
+    "SharedFiles",
     "FinishBudgetSpec",
     "FinishSpec",
     "MethodsSpec",

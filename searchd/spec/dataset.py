@@ -5,11 +5,11 @@ import os
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
-from searchd.domain.errors import InvalidValueError
+from searchd.domain.paths import CACHE_FOLDER
 from searchd.spec.base import Name, Spec
 
 MAX_EMPTY_SHARE, MAX_FAULT_SHARE, MAX_UNREADABLE_SHARE, VALIDATION_SHARE = 0.05, 0.0, 0.0, 0.2
@@ -36,6 +36,38 @@ def _absolute(path: Path) -> Path:
     return path
 
 
+def _remote(uri: str) -> str:
+    scheme, _, rest = uri.partition("://")
+    parts = rest.split("/")
+    if not scheme.isalnum() or not parts[0] or "::" in rest or ".." in parts:
+        raise ValueError(f"{uri!r} must be the URI of a folder, such as s3://bucket/photos")
+    return uri.rstrip("/")
+
+
+FolderUri = Annotated[str, Field(max_length=1000), AfterValidator(_remote)]
+"""URI of a folder on a shared store, such as s3://bucket/photos, without a "/" at its end."""
+
+
+class FileList(Spec):
+    """A stored list of the files of a split, from which workers copy them to their disks."""
+
+    uri: str
+    """Location of the list in the artifact store."""
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    """SHA-256 of the list, which has the SHA-256 of each file."""
+
+
+class SharedFiles(Spec):
+    """Where the files of a data set are that workers copy to their own disks."""
+
+    annotations: str
+    """URI of the folder with the annotation files that the check writes."""
+    images: FolderUri | None = None
+    """URI of the folder with the data set. None: it is on a disk of every worker."""
+    cache: Path
+    """Folder on the disk of each worker that files are copied to."""
+
+
 class SplitSpec(Spec):
     """One split of a COCO-format data set."""
 
@@ -49,6 +81,9 @@ class SplitSpec(Spec):
     left_out: tuple[str, ...] = ()
     """Paths of images that are left out since the check could not read them. The service records
     them; they cannot be given."""
+    files: FileList | None = None
+    """List of the files that workers copy to the paths above. The service records it; it cannot be
+    given. None: every worker can read the paths as they are."""
 
 
 class DatasetSource(Spec):
@@ -103,6 +138,8 @@ class DatasetSpec(Spec):
     is missing or cannot be read. A larger share refuses the data set; by default any."""
     source: DatasetSource | None = None
     """What the check makes the annotation files of the splits from. None: they are there."""
+    shared: SharedFiles | None = None
+    """Where files are that workers copy to their own disks. None: all are at their paths."""
 
     @property
     def splits(self) -> dict[str, SplitSpec]:
@@ -123,6 +160,7 @@ class DatasetSpec(Spec):
                 update={
                     "sha256": (summary or {})[name].get("sha256"),
                     "left_out": tuple((summary or {})[name].get("left_out", ())),
+                    "files": _file_list((summary or {})[name].get("files")),
                 }
             )
             for name, split in self.splits.items()
@@ -131,11 +169,21 @@ class DatasetSpec(Spec):
         return self.model_copy(update=checked)
 
 
+def _file_list(given: Mapping[str, Any] | None) -> FileList | None:
+    return None if given is None else FileList.model_validate(given)
+
+
 class DatasetImport(DatasetSource):
-    """A request to add a data set by its paths, in any format."""
+    """A request to add a data set in any format, by its paths or by its URI."""
 
     name: Name
     """Name of the data set, by which pools, searches and distillations refer to it."""
+    paths: tuple[Annotated[Path, AfterValidator(_absolute)], ...] = Field(default=(), max_length=6)
+    """Folders and files of the data set, as `searchd dataset check` takes them. Images must be
+    below the folder that contains all of them."""
+    uri: FolderUri | None = None
+    """URI of the folder with the data set on a shared store, such as s3://bucket/photos, instead of
+    paths. Workers copy it to their disks."""
     max_empty_share: float = Field(default=MAX_EMPTY_SHARE, ge=0, le=1)
     """Largest share of a split's annotations that may be left out since their box encloses nothing:
     no area, a side below one pixel, or outside the image. One such box is always allowed."""
@@ -146,31 +194,49 @@ class DatasetImport(DatasetSource):
     """Largest share of a split's images that may be left out, with their objects, since their file
     is missing or cannot be read. By default any refuses the data set."""
 
-    def stored_below(self, root: str) -> DatasetSpec:
+    @model_validator(mode="after")
+    def _check_place(self) -> Self:
+        if bool(self.paths) == (self.uri is not None):
+            raise ValueError("give either paths or uri")
+        return self
+
+    def stored_below(self, root: str, cache: Path = CACHE_FOLDER) -> DatasetSpec:
         """Return the data set whose annotation files the check writes below an artifact store.
 
         The same request has the same files. The check adds the test split, if there is one.
 
-        Raises:
-            InvalidValueError: The artifact store is no folder, which annotation files need.
+        Args:
+            root: URI of the artifact store.
+            cache: Absolute path of the folder on each worker that files of a shared store are
+                copied to.
         """
-        if not Path(root).is_absolute():
-            raise InvalidValueError(
-                f"annotation files cannot be stored at {root!r}; data sets can be added by paths "
-                "only if the artifact store (SEARCHD_ARTIFACTS) is an absolute path"
-            )
-        digest = hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
-        folder = Path(root, "datasets", f"{self.name}-{digest}")
+        named = f"{self.name}-{self._digest()}"
+        is_local = self.uri is None and Path(root).is_absolute()
+        stored = Path(root, "datasets", named) if is_local else cache / "datasets" / named
+        source = self._source(stored / "files")
         splits = {
-            split: SplitSpec(annotations=folder / f"{split}.json", images=self.folder)
+            split: SplitSpec(annotations=stored / f"{split}.json", images=source.folder)
             for split in ("train", "validation")
         }
-        shared = DatasetSource.model_fields.keys()
+        shared = SharedFiles(
+            annotations=f"{root.rstrip('/')}/datasets/{named}", images=self.uri, cache=cache
+        )
         return DatasetSpec(
             name=self.name,
             **splits,
             max_empty_share=self.max_empty_share,
             max_fault_share=self.max_fault_share,
             max_unreadable_share=self.max_unreadable_share,
-            source=DatasetSource(**{field: getattr(self, field) for field in shared}),
+            source=source,
+            shared=None if is_local else shared,
         )
+
+    def _digest(self) -> str:
+        given = self.model_dump_json(exclude={"uri"} if self.uri is None else None)
+        return hashlib.sha256(given.encode()).hexdigest()[:12]
+
+    def _source(self, copied: Path) -> DatasetSource:
+        """Return the source, whose files are in the folder `copied` if they are on a shared
+        store."""
+        fields = {name: getattr(self, name) for name in DatasetSource.model_fields}
+        return DatasetSource(**fields | ({"paths": (copied,)} if self.uri else {}))

@@ -38,3 +38,15 @@ def test_folder_of_an_imported_pool_must_be_below_a_root(tmp_path: Path) -> None
     data_roots.check_pool(spec, (tmp_path,))
     with pytest.raises(InvalidValueError, match="source: .* SEARCHD_DATA_ROOTS"):
         data_roots.check_pool(spec, (tmp_path / "b",))
+
+
+def test_a_uri_must_be_below_a_shared_store_that_the_operator_names() -> None:
+    photos = DatasetImport(name="mine", uri="s3://photos/street").stored_below("/artifacts")
+    near = DatasetImport(name="mine", uri="s3://photos-of-others").stored_below("/artifacts")
+    roots = (Path("/datasets"),)
+
+    data_roots.check_dataset(photos, ())  # without authentication anything goes
+    data_roots.check_dataset(photos, roots, ("s3://photos",))
+    for spec, stores in ((photos, ()), (near, ("s3://photos",))):
+        with pytest.raises(InvalidValueError, match="SEARCHD_DATA_STORES"):
+            data_roots.check_dataset(spec, roots, stores)

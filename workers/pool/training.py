@@ -1,17 +1,21 @@
 """The training of a pool of teachers on Ray Train, from a task to a report.
 
-Imports no detector, since the caller and Ray Train's controller only pass the work on;
-`workers.pool.steps` is what each worker does. Workers report progress by a small file in the
+Imports neither detector nor torch, since the caller and Ray Train's controller only pass the work
+on; `workers.pool.steps` is what each worker does. Workers report progress by a small file in the
 attempt's folder, and the caller requests a stop by another: all of them can reach that folder.
 """
 
 import importlib
 from collections.abc import Callable
+from importlib.util import find_spec
 from multiprocessing.pool import AsyncResult, ThreadPool
-from typing import Any
+from typing import Any, Protocol
 
-from ray.train import RunConfig, ScalingConfig, TrainingFailedError, get_context
-from ray.train.torch import TorchTrainer, get_device
+import ray
+from pyarrow.fs import FSSpecHandler, PyFileSystem
+from ray.exceptions import RayError
+from ray.train import Result, RunConfig, ScalingConfig, TrainingFailedError, get_context
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from searchd import artifacts
 from searchd.domain.lifecycle import FailureCause
@@ -57,7 +61,7 @@ def train_pool(task: PoolTrainingTask, progress: OnProgress = lambda _: True) ->
             if _latest_progress(task) is None:
                 return _stopped_report(task)  # a training that has not begun ends with this process
         result: Any = training.get()
-    except TrainingFailedError as error:
+    except (TrainingFailedError, RayError) as error:
         return _failed_report(task, error)
     finally:
         if not training.ready():  # `progress` raised: the workers stop within a slice
@@ -66,12 +70,48 @@ def train_pool(task: PoolTrainingTask, progress: OnProgress = lambda _: True) ->
     return report
 
 
-def _trainer(task: PoolTrainingTask) -> TorchTrainer:
+class _Trainer(Protocol):
+    def fit(self) -> Result:
+        """Train, and return the result of the first worker."""
+
+
+def _trainer(task: PoolTrainingTask) -> _Trainer:
+    return _torch_trainer(task) if find_spec("torch") else _TrainerElsewhere(task)
+
+
+class _TrainerElsewhere:
+    """Runs Ray Train on a node of workers: the head of a cluster need not have torch."""
+
+    def __init__(self, task: PoolTrainingTask) -> None:
+        self._task = task
+
+    def fit(self) -> Result:
+        node = ray.get(_node_of_workers.remote())
+        there = NodeAffinitySchedulingStrategy(node, soft=False)
+        result: Result = ray.get(_fit.options(scheduling_strategy=there).remote(self._task))
+        return result
+
+
+# A head without torch offers no CPUs. The share lets the cluster start a node if there is none.
+@ray.remote(num_cpus=0.001)
+def _node_of_workers() -> str:
+    return str(ray.get_runtime_context().get_node_id())
+
+
+@ray.remote(num_cpus=0, max_retries=0)
+def _fit(task: PoolTrainingTask) -> Result:
+    return _torch_trainer(task).fit()
+
+
+def _torch_trainer(task: PoolTrainingTask) -> _Trainer:
+    from ray.train.torch import TorchTrainer  # imports torch
+
     spec = task.spec
     resources = {"CPU": spec.cpus_per_worker}
     if spec.gpus_per_worker:
         resources["GPU"] = spec.gpus_per_worker
-    return TorchTrainer(
+    filesystem, folder = artifacts.located(task.artifacts)
+    trainer: _Trainer = TorchTrainer(
         _train,  # type: ignore[arg-type] # its return value becomes Result.return_value
         train_loop_config={"task": task},
         scaling_config=ScalingConfig(
@@ -80,12 +120,19 @@ def _trainer(task: PoolTrainingTask) -> TorchTrainer:
             resources_per_worker=resources,
         ),
         # For Ray Train's own small state; checkpoints are written by the workers.
-        run_config=RunConfig(name="ray-train", storage_path=task.artifacts),
+        run_config=RunConfig(
+            name="ray-train",
+            storage_path=folder,
+            storage_filesystem=PyFileSystem(FSSpecHandler(filesystem)),
+        ),
     )
+    return trainer
 
 
 def _train(config: dict[str, Any]) -> PoolReport | None:
     """Train in one worker of Ray Train."""
+    from ray.train.torch import get_device
+
     task: PoolTrainingTask = config["task"]
     context = get_context()
     rank = context.get_world_rank()
@@ -156,7 +203,7 @@ def _stopped_report(task: PoolTrainingTask) -> PoolReport:
     )
 
 
-def _failed_report(task: PoolTrainingTask, error: TrainingFailedError) -> PoolReport:
+def _failed_report(task: PoolTrainingTask, error: Exception) -> PoolReport:
     """Return the report that a worker wrote before it ended, or one of lost workers."""
     uri = artifacts.join(task.artifacts, REPORT_FILE)
     if artifacts.exists(uri):

@@ -2,7 +2,6 @@
 deleted."""
 
 from collections.abc import Collection
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
@@ -146,11 +145,12 @@ def rename(session: Session, reference: str, name: str) -> DatasetRow:
     return row
 
 
-def delete(session: Session, reference: str) -> Path | None:
+def delete(session: Session, reference: str) -> str | None:
     """Delete a data set. Images and annotation files of users are not touched.
 
     Returns:
-        The folder of annotation files that its check wrote; None if it wrote none.
+        The path or URI of the folder of annotation files that its check wrote; None if it wrote
+        none.
 
     Raises:
         NotFoundError: It does not exist.
@@ -202,9 +202,11 @@ def _test_split(spec: DatasetSpec, summary: dict[str, Any]) -> SplitSpec | None:
     )
 
 
-def _own_folder(spec: DatasetSpec) -> Path | None:
-    """Return the folder with the annotation files that the check of paths writes."""
-    return None if spec.source is None else spec.train.annotations.parent
+def _own_folder(spec: DatasetSpec) -> str | None:
+    """Return the path or URI of the folder with the annotation files that the check writes."""
+    if spec.shared is not None:
+        return spec.shared.annotations
+    return None if spec.source is None else str(spec.train.annotations.parent)
 
 
 def _check_files_are_free(session: Session, spec: DatasetSpec) -> None:

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from searchd.domain.errors import InvalidValueError
 from searchd.spec import DatasetImport
 
 
@@ -43,8 +42,38 @@ def test_paths_must_be_absolute(path: str) -> None:
         DatasetImport(name="mine", paths=(Path(path),))
 
 
-def test_artifact_store_must_be_a_folder() -> None:
+def test_workers_copy_annotations_from_an_artifact_store_that_is_no_folder() -> None:
     request = DatasetImport(name="mine", paths=(Path("/data"),))
 
-    with pytest.raises(InvalidValueError, match="SEARCHD_ARTIFACTS"):
-        request.stored_below("s3://bucket/artifacts")
+    spec = request.stored_below("s3://bucket/artifacts", Path("/cache"))
+
+    assert spec.shared is not None
+    assert spec.shared.images is None
+    assert spec.shared.annotations.startswith("s3://bucket/artifacts/datasets/mine-")
+    assert spec.train.annotations.is_relative_to("/cache/datasets")
+    assert spec.train.images == Path("/data")
+
+
+def test_workers_copy_a_data_set_that_is_given_by_its_uri() -> None:
+    spec = DatasetImport(name="mine", uri="s3://photos/street/").stored_below(
+        "/artifacts", Path("/cache")
+    )
+
+    assert spec.shared is not None
+    assert spec.shared.images == "s3://photos/street"
+    assert spec.shared.annotations.startswith("/artifacts/datasets/mine-")
+    assert spec.train.images.is_relative_to("/cache/datasets")
+    assert spec.source is not None
+    assert spec.source.paths == (spec.train.images,)
+
+
+@pytest.mark.parametrize("uri", ["/data", "s3://", "s3://photos/../other", "simplecache::s3://a"])
+def test_a_uri_must_name_a_folder(uri: str) -> None:
+    with pytest.raises(ValidationError, match="must be the URI of a folder"):
+        DatasetImport(name="mine", uri=uri)
+
+
+def test_a_data_set_has_paths_or_a_uri() -> None:
+    for given in ({}, {"paths": ("/data",), "uri": "s3://photos"}):
+        with pytest.raises(ValidationError, match="give either paths or uri"):
+            DatasetImport.model_validate({"name": "mine", **given})

@@ -179,7 +179,7 @@ def test_deletion_names_the_annotation_files_that_the_check_wrote(database: Data
         datasets.create(session, spec)
 
     with database.write() as session:
-        assert datasets.delete(session, "old") == spec.train.annotations.parent
+        assert datasets.delete(session, "old") == str(spec.train.annotations.parent)
 
 
 def test_test_split_of_a_check_is_recorded_and_a_repeated_request_is_the_same(
