@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from mmdet.datasets.transforms import PhotoMetricDistortion
 from numpy.typing import NDArray
 
 from searchd.spec import PhotometricDistortionSpec
@@ -34,6 +33,9 @@ class Distortion:
         Args:
             image: H x W x 3, RGB.
         """
+        # Imported here, since with it come all data sets of mmdet: a CPU-second for each worker.
+        from mmdet.datasets.transforms import PhotoMetricDistortion
+
         transform = PhotoMetricDistortion(
             brightness_delta=self.spec.brightness_delta,
             contrast_range=self.spec.contrast,

@@ -46,8 +46,9 @@ def test_nothing_that_a_part_started_is_left(tmp_path: Path) -> None:
     run(part(f"{CHILD}; import os; print(os.getpid())"), "cpu", tmp_path, 30)
 
     group = int((tmp_path / "one.txt").read_text())
-    running = [p.pid for p in psutil.process_iter(["status"]) if p.info["status"] != "zombie"]
-    assert [each for each in running if _is_in(each, group)] == []
+    killed = [each for each in psutil.process_iter() if _is_in(each.pid, group)]
+    _, left = psutil.wait_procs(killed, timeout=10)
+    assert [each for each in left if each.status() != "zombie"] == []
 
 
 def _is_in(process: int, group: int) -> bool:
