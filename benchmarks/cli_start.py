@@ -3,16 +3,18 @@
 python -m benchmarks.cli_start [--rounds 9]
 
 Starts a service on an empty database, in this process, for the commands that call one. Commands
-take turns, so that other work on the machine slows all of them alike; the median of each is shown.
+take turns, so that other work on the machine slows all of them alike; the medians of each are
+shown: wall time, and CPU time, which is what a command would take on an idle machine.
 """
 
 import argparse
 import os
+import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -27,23 +29,33 @@ COMMANDS: dict[str, Sequence[str]] = {
 }
 
 
-def measure(url: str, rounds: int) -> dict[str, float]:
-    """Return the median seconds of each command.
+def measure(url: str, rounds: int) -> dict[str, tuple[float, float]]:
+    """Return the median seconds of each command: by the clock, and of CPU time.
 
     Args:
         url: URL of a running service.
         rounds: Number of starts of each command.
     """
     environment = {**os.environ, "SEARCHD_URL": url}
-    found: dict[str, list[float]] = {name: [] for name in COMMANDS}
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in COMMANDS}
     for _ in range(rounds):
         for name, arguments in COMMANDS.items():
-            begun = time.perf_counter()
-            subprocess.run(
-                [sys.executable, *arguments], env=environment, check=True, capture_output=True
-            )
-            found[name].append(time.perf_counter() - begun)
-    return {name: median(seconds) for name, seconds in found.items()}
+            found[name].append(_start(arguments, environment))
+    return {
+        name: (median(wall for wall, _ in starts), median(cpu for _, cpu in starts))
+        for name, starts in found.items()
+    }
+
+
+def _start(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[float, float]:
+    begun, cpu_before = time.perf_counter(), _cpu_of_children()
+    subprocess.run([sys.executable, *arguments], env=environment, check=True, capture_output=True)
+    return time.perf_counter() - begun, _cpu_of_children() - cpu_before
+
+
+def _cpu_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def main() -> None:
@@ -53,9 +65,11 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     with tempfile.TemporaryDirectory() as folder, serve(Path(folder)) as service:
         found = measure(service.url, rounds)
-    for name, seconds in found.items():
-        ratio = seconds / found["interpreter"]
-        sys.stdout.write(f"{name:24} {1000 * seconds:6.0f} ms  {ratio:5.1f} x interpreter\n")
+    for name, (wall, cpu) in found.items():
+        ratio, shown = wall / found["interpreter"][0], f"{1000 * wall:6.0f} ms"
+        cpu_shown = f"{1000 * cpu:6.0f} ms of CPU"
+        sys.stdout.write(f"{name:24} {shown}  {ratio:5.1f} x interpreter  {cpu_shown}\n")
+    sys.stdout.write(f"load average: {os.getloadavg()[0]:.1f}\n")
 
 
 if __name__ == "__main__":

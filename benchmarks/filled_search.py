@@ -18,7 +18,7 @@ from searchd.domain.resolution import Resolution
 from searchd.domain.trial import MutateTeacher, Outcome, Proposal, Train, TrialRole
 from searchd.messages.reports import SanityChecks
 from searchd.spec import DatasetSpec, PoolSpec, SearchSpec, SplitSpec
-from searchd.store import Database
+from searchd.store import Database, paging
 from searchd.store.base import now
 from searchd.store.models import (
     ArtifactRow,
@@ -67,7 +67,7 @@ def fill(database: Database, name: str, num_trials: int, seed: int = 0) -> str:
 
 def _search(session: Session, name: str) -> SearchRow:
     """Return a new search that runs, on a data set and a pool that are made when missing."""
-    if not datasets.page(session).items:
+    if not paging.page(session, DatasetRow).items:
         split = SplitSpec(annotations=Path("/data/a.json"), images=Path("/data/images"))
         datasets.create(session, DatasetSpec(name="shapes", train=split, validation=split))
         classes = {"class_names": ["circle", "square", "triangle", "star"]}

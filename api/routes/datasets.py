@@ -27,6 +27,7 @@ from searchd import artifacts
 from searchd.domain.errors import ConflictError, DataError, InvalidValueError, NotFoundError
 from searchd.domain.lifecycle import DatasetStatus
 from searchd.spec import DatasetImport, DatasetSpec
+from searchd.store import paging
 from searchd.store.models import DatasetRow
 from searchd.store.resources import datasets
 
@@ -118,7 +119,7 @@ def list_datasets(
 ) -> object:
     """List data sets, by default newest first."""
     with database.read() as session:
-        return datasets.page(session, listing, status)
+        return paging.page(session, DatasetRow, listing, status)
 
 
 @router.get("/{dataset}", response_model=schemas.Dataset)

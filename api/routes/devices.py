@@ -21,6 +21,8 @@ from api.schemas.devices import Device
 from api.views.devices import device as view
 from searchd.domain.lifecycle import DeviceStatus
 from searchd.spec import DeviceSpec
+from searchd.store import paging
+from searchd.store.models import DeviceRow
 from searchd.store.resources import devices
 
 router = APIRouter(prefix="/devices", tags=["devices"])
@@ -53,7 +55,7 @@ def list_devices(
 ) -> Page[Device]:
     """List devices with the errors of their predictions, by default newest first."""
     with database.read() as session:
-        page = devices.page(session, listing, status)
+        page = paging.page(session, DeviceRow, listing, status)
     return Page(items=[view(row) for row in page.items], next_page_token=page.next_page_token)
 
 

@@ -40,6 +40,7 @@ from api.views import fronts, lineage
 from api.views import resources as views
 from searchd.domain.lifecycle import SearchStatus, TrialStatus
 from searchd.spec import DistillationSpec
+from searchd.store import paging
 from searchd.store.models import DistillationRow
 from searchd.store.resources import distillations
 from searchd.store.runs.extension import ask_to_extend
@@ -95,7 +96,9 @@ def list_distillations(
     """List distillations, by default newest first."""
     schema = narrowed(distillation_schemas.Distillation, fields)
     with database.read() as session:
-        page = distillations.page(session, listing, status, parts=list(schema.model_fields))
+        page = paging.page(
+            session, DistillationRow, listing, status, parts=list(schema.model_fields)
+        )
         return answer(page, schema)
 
 

@@ -28,6 +28,7 @@ from api.views import resources as views
 from searchd.domain.errors import ConflictError
 from searchd.domain.lifecycle import PoolStatus
 from searchd.spec import PoolSpec
+from searchd.store import paging
 from searchd.store.models import PoolRow
 from searchd.store.resources import pools
 
@@ -79,7 +80,7 @@ def list_pools(
 ) -> object:
     """List pools, by default newest first."""
     with database.read() as session:
-        return pools.page(session, listing, status)
+        return paging.page(session, PoolRow, listing, status)
 
 
 @router.get("/{pool}")

@@ -42,6 +42,7 @@ from api.views import columns, fronts, lineage, reports
 from api.views import resources as views
 from searchd.domain.lifecycle import SearchStatus, TrialStatus
 from searchd.spec import SearchSpec
+from searchd.store import paging
 from searchd.store.models import SearchRow
 from searchd.store.resources import distillations, searches
 from searchd.store.runs.extension import ask_to_extend
@@ -111,7 +112,7 @@ def list_searches(
     """List searches, by default newest first."""
     schema = narrowed(schemas.Search, fields)
     with database.read() as session:
-        page = searches.page(session, listing, status, parts=list(schema.model_fields))
+        page = paging.page(session, SearchRow, listing, status, parts=list(schema.model_fields))
         return answer(page, schema)
 
 

@@ -27,6 +27,7 @@ from api.routes.lifecycle import add_calls, add_deletion
 from api.views import resources as views
 from searchd.domain.lifecycle import TeacherStatus
 from searchd.spec import TeacherSpec
+from searchd.store import paging
 from searchd.store.models import TeacherRow
 from searchd.store.resources import teachers
 
@@ -75,7 +76,7 @@ def list_teachers(
 ) -> schemas.Page[schemas.Teacher]:
     """List teachers with their measurements, by default newest first."""
     with database.read() as session:
-        page = teachers.page(session, listing, status)
+        page = paging.page(session, TeacherRow, listing, status)
     return schemas.Page(
         items=[views.teacher(row) for row in page.items], next_page_token=page.next_page_token
     )

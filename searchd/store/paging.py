@@ -79,8 +79,8 @@ def check_page_size(page_size: int) -> None:
 def page(
     session: Session,
     table: type[R],
-    listing: Listing,
-    status: Collection[StrEnum],
+    listing: Listing = NEWEST,
+    status: Collection[StrEnum] = (),
     *,
     parts: Collection[str] | None = None,
 ) -> Page[R]:

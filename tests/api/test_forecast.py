@@ -11,8 +11,8 @@ from searchd.spec import (
     SearchSpec,
     TrainingSpec,
 )
-from searchd.store import Database
-from searchd.store.models import EpochMetricsRow
+from searchd.store import Database, paging
+from searchd.store.models import EpochMetricsRow, SearchRow
 from searchd.store.resources import datasets, pools, searches
 from tests.api.service import Service
 from tests.searchd.store import factories
@@ -106,7 +106,7 @@ def test_limits_make_an_early_end_possible(database: Database, client: Client) -
 
     assert client.forecast_search(spec(budget=budget)).trials.least == 1
     with database.read() as session:
-        assert searches.page(session).items == []
+        assert paging.page(session, SearchRow).items == []
 
 
 def test_what_would_be_refused_is_shown_beside_it(client: Client) -> None:

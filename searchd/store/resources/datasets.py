@@ -1,7 +1,7 @@
 """Data sets: registered, checked, then ready for pools and searches; checked again, renamed,
 deleted."""
 
-from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
@@ -57,19 +57,6 @@ def get(session: Session, reference: str) -> DatasetRow:
         NotFoundError: It does not exist.
     """
     return paging.get(session, DatasetRow, "data set", reference)
-
-
-def page(
-    session: Session,
-    listing: paging.Listing = paging.NEWEST,
-    status: Collection[DatasetStatus] = (),
-) -> paging.Page[DatasetRow]:
-    """Return one page of data sets, of those with one of the given statuses, or of all.
-
-    Raises:
-        InvalidValueError: The page size or the page token is illegal.
-    """
-    return paging.page(session, DatasetRow, listing, status)
 
 
 def record_ready(session: Session, lease: Lease, summary: dict[str, Any]) -> DatasetStatus:

@@ -1,7 +1,5 @@
 """Devices: registered, measured once, then named by searches that count latency."""
 
-from collections.abc import Collection
-
 from sqlalchemy.orm import Session
 
 from searchd.domain.errors import ConflictError
@@ -49,17 +47,6 @@ def get(session: Session, reference: str) -> DeviceRow:
         NotFoundError: It does not exist.
     """
     return paging.get(session, DeviceRow, "device", reference)
-
-
-def page(
-    session: Session, listing: paging.Listing = paging.NEWEST, status: Collection[DeviceStatus] = ()
-) -> paging.Page[DeviceRow]:
-    """Return one page of devices, of those with one of the given statuses, or of all.
-
-    Raises:
-        InvalidValueError: The page size or the page token is illegal.
-    """
-    return paging.page(session, DeviceRow, listing, status)
 
 
 def record_report(session: Session, lease: Lease, report: DeviceReport) -> DeviceRow:

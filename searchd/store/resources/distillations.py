@@ -1,7 +1,7 @@
 """Distillations: created, planned, read. `searchd.store.work.queue` changes their status, and
 `searchd.store.runs.trials` stores their trials."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -81,22 +81,6 @@ def key(session: Session, reference: str) -> RunKey:
         NotFoundError: It does not exist.
     """
     return paging.key(session, DistillationRow, "distillation", reference)
-
-
-def page(
-    session: Session,
-    listing: paging.Listing = paging.NEWEST,
-    status: Collection[SearchStatus] = (),
-    *,
-    parts: Collection[str] | None = None,
-) -> paging.Page[DistillationRow]:
-    """Return one page of distillations, of those with one of the given statuses, or of all; see
-    `paging.page`.
-
-    Raises:
-        InvalidValueError: The page size or the page token is illegal.
-    """
-    return paging.page(session, DistillationRow, listing, status, parts=parts)
 
 
 def registered(session: Session, spec: DistillationSpec) -> dict[str, TeacherRow]:

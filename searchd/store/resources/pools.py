@@ -1,6 +1,6 @@
 """Elastic teacher pools: created, trained, then ready for searches."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -69,17 +69,6 @@ def get(session: Session, reference: str) -> PoolRow:
         NotFoundError: It does not exist.
     """
     return paging.get(session, PoolRow, "pool", reference)
-
-
-def page(
-    session: Session, listing: paging.Listing = paging.NEWEST, status: Collection[PoolStatus] = ()
-) -> paging.Page[PoolRow]:
-    """Return one page of pools, of those with one of the given statuses, or of all.
-
-    Raises:
-        InvalidValueError: The page size or the page token is illegal.
-    """
-    return paging.page(session, PoolRow, listing, status)
 
 
 def record_progress(session: Session, lease: Lease, progress: PoolProgress) -> None:

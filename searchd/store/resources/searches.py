@@ -1,6 +1,6 @@
 """Searches: created and read. `searchd.store.work.queue` changes their status."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -80,22 +80,6 @@ def key(session: Session, reference: str) -> RunKey:
         NotFoundError: It does not exist.
     """
     return paging.key(session, SearchRow, "search", reference)
-
-
-def page(
-    session: Session,
-    listing: paging.Listing = paging.NEWEST,
-    status: Collection[SearchStatus] = (),
-    *,
-    parts: Collection[str] | None = None,
-) -> paging.Page[SearchRow]:
-    """Return one page of searches, of those with one of the given statuses, or of all; see
-    `paging.page`.
-
-    Raises:
-        InvalidValueError: The page size or the page token is illegal.
-    """
-    return paging.page(session, SearchRow, listing, status, parts=parts)
 
 
 def trial_counts(session: Session, search_id: str) -> Mapping[TrialStatus, int]:

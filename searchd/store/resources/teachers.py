@@ -1,7 +1,6 @@
 """Registered teachers: created, trained or loaded, evaluated once, then used by searches and
 distillations."""
 
-from collections.abc import Collection
 from contextlib import suppress
 
 from sqlalchemy import select
@@ -74,19 +73,6 @@ def of_run(session: Session, spec: SearchSpec | DistillationSpec) -> dict[str, T
     rows = session.scalars(select(TeacherRow).where(TeacherRow.name.in_(spec.registered)))
     by_name = {row.name: row for row in rows}
     return {name: by_name[name] for name in spec.registered}
-
-
-def page(
-    session: Session,
-    listing: paging.Listing = paging.NEWEST,
-    status: Collection[TeacherStatus] = (),
-) -> paging.Page[TeacherRow]:
-    """Return one page of teachers, of those with one of the given statuses, or of all.
-
-    Raises:
-        InvalidValueError: The page size or the page token is illegal.
-    """
-    return paging.page(session, TeacherRow, listing, status)
 
 
 def record_report(session: Session, lease: Lease, report: TeacherReport) -> TeacherRow:

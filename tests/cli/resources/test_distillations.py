@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from searchd.domain.lifecycle import SearchStatus
-from searchd.store import Database
-from searchd.store.resources import distillations
+from searchd.store import Database, paging
+from searchd.store.models import DistillationRow
 from searchd.store.work import queue
 from tests.cli.conftest import Run
 from tests.searchd.store.distillation_factory import (
@@ -50,7 +50,7 @@ def test_a_distillation_is_submitted_once_per_key(
         result = searchd("distillation", "submit", spec, "--seed", 7, "--key", "k")
         assert result.exit_code == 0, result.stderr
     with ready.read() as session:
-        (row,) = distillations.page(session).items
+        (row,) = paging.page(session, DistillationRow).items
     assert row.spec.seed == 7
     assert "waits for admission" in result.stdout
 
@@ -60,7 +60,7 @@ def test_validate_only_submits_nothing(searchd: Run, ready: Database, spec: Path
     assert (result.exit_code, result.stdout) == (0, "")
     assert result.stderr == "distillation d would be accepted\n"
     with ready.read() as session:
-        assert distillations.page(session).items == []
+        assert paging.page(session, DistillationRow).items == []
 
 
 def test_distillations_are_listed(searchd: Run, ready: Database) -> None:

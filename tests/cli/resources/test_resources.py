@@ -10,8 +10,9 @@ from safetensors.torch import load_file, save
 from detection.build import build_detector
 from searchd import artifacts
 from searchd.domain.lifecycle import DatasetStatus, PoolStatus, SearchStatus
-from searchd.store import Database
-from searchd.store.resources import datasets, pools, searches
+from searchd.store import Database, paging
+from searchd.store.models import SearchRow
+from searchd.store.resources import datasets, pools
 from searchd.store.work import queue
 from tests.cli.conftest import Run
 from tests.searchd.store.factories import (
@@ -130,7 +131,7 @@ def test_a_search_is_submitted_once_per_key(
         result = searchd("search", "submit", file, "--seed", 7, "--key", "k")
         assert result.exit_code == 0, result.stderr
     with database.read() as session:
-        (row,) = searches.page(session).items
+        (row,) = paging.page(session, SearchRow).items
     assert row.spec.seed == 7
 
 
@@ -141,7 +142,7 @@ def test_validate_only_submits_nothing(searchd: Run, database: Database, tmp_pat
     result = searchd("search", "submit", file, "--validate-only")
     assert (result.exit_code, result.stdout) == (0, "")
     with database.read() as session:
-        assert searches.page(session).items == []
+        assert paging.page(session, SearchRow).items == []
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from searchd.domain.detector import Family
 from searchd.domain.lifecycle import DatasetStatus, PoolStatus, SearchStatus, TeacherStatus
 from searchd.domain.trial import Outcome
 from searchd.spec import TeacherSpec, TeachersSpec
-from searchd.store import Database
+from searchd.store import Database, paging
 from searchd.store.models import TeacherRow
 from searchd.store.resources import datasets, pools, searches, teachers
 from searchd.store.work import queue, requests
@@ -39,7 +39,7 @@ def registered(database: Database, spec: TeacherSpec) -> TeacherRow:
 
 def why(database: Database) -> tuple[TeacherStatus, str]:
     with database.read() as session:
-        (row,) = teachers.page(session).items
+        (row,) = paging.page(session, TeacherRow).items
         return row.status, row.status_reason
 
 

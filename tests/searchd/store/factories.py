@@ -54,8 +54,8 @@ from searchd.spec import (
     StudentSpec,
     TeacherSpec,
 )
-from searchd.store import Database, Lease
-from searchd.store.models import DistillationRow, SearchRow, TrialRow
+from searchd.store import Database, Lease, paging
+from searchd.store.models import DatasetRow, DistillationRow, PoolRow, SearchRow, TrialRow
 from searchd.store.resources import datasets, distillations, pools, searches, teachers
 from searchd.store.runs import reports, trials
 from searchd.store.work import queue
@@ -345,8 +345,8 @@ def add_teacher(database: Database, name: str = "strong", *, ready: bool = True)
 def add_search(database: Database, name: str = "first", **changes: Any) -> SearchRow:
     """A queued search on "shapes" and "teachers", which are made when missing."""
     with database.read() as session:
-        has_dataset = bool(datasets.page(session).items)
-        has_pool = bool(pools.page(session).items)
+        has_dataset = bool(paging.page(session, DatasetRow).items)
+        has_pool = bool(paging.page(session, PoolRow).items)
     if not has_dataset:
         add_dataset(database)
     if not has_pool:

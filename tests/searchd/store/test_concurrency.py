@@ -18,8 +18,8 @@ from searchd.domain.errors import (
     StaleLeaseError,
 )
 from searchd.domain.lifecycle import SearchStatus, TrialStatus
-from searchd.store import Database, Lease, events, upgrade
-from searchd.store.models import Desired, Role
+from searchd.store import Database, Lease, events, paging, upgrade
+from searchd.store.models import Desired, Role, SearchRow
 from searchd.store.resources import datasets, searches, tokens
 from searchd.store.runs import reports, trials
 from searchd.store.work import queue, requests
@@ -189,7 +189,7 @@ def test_a_request_repeated_at_once_creates_one_resource(database: Database) -> 
     assert refusals == []
     assert len(set(created)) == 1
     with database.read() as session:
-        assert [row.name for row in searches.page(session).items] == ["first", "another"]
+        assert [row.name for row in paging.page(session, SearchRow).items] == ["first", "another"]
         assert len(events.after(session, created[0])) == 1
 
 

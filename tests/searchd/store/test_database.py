@@ -8,8 +8,8 @@ from sqlalchemy import event, text
 from sqlalchemy.exc import IntegrityError
 
 from benchmarks.postgresql import PostgresqlServer
-from searchd.store import Database, upgrade
-from searchd.store.models import TrialRow
+from searchd.store import Database, paging, upgrade
+from searchd.store.models import DatasetRow, TrialRow
 from searchd.store.resources import datasets
 from tests.searchd.store.factories import add_dataset, dataset_spec
 
@@ -23,7 +23,7 @@ def test_an_error_leaves_the_database_as_it_was(database: Database) -> None:
     with pytest.raises(RuntimeError):
         create_and_fail()
     with database.read() as session:
-        assert datasets.page(session).items == []
+        assert paging.page(session, DatasetRow).items == []
 
 
 def test_what_a_reader_changes_is_thrown_away(database: Database) -> None:
@@ -38,11 +38,11 @@ def test_what_a_reader_changes_is_thrown_away(database: Database) -> None:
 def test_a_reader_sees_one_snapshot(shared: Database) -> None:
     add_dataset(shared)
     with shared.read() as reader:
-        assert len(datasets.page(reader).items) == 1
+        assert len(paging.page(reader, DatasetRow).items) == 1
         with shared.write() as writer:
             datasets.create(writer, dataset_spec("later"))
         reader.expire_all()
-        assert len(datasets.page(reader).items) == 1
+        assert len(paging.page(reader, DatasetRow).items) == 1
 
 
 def test_foreign_keys_are_enforced(database: Database) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import update
 
 from searchd.domain.errors import InvalidValueError, NotFoundError
 from searchd.domain.lifecycle import DatasetStatus
-from searchd.store import Database
+from searchd.store import Database, paging
 from searchd.store.models import DatasetRow
 from searchd.store.paging import Listing, Sort
 from searchd.store.resources import datasets, searches, tokens
@@ -36,7 +36,7 @@ def test_any_token_that_a_list_never_gave_out_is_refused(database: Database, tok
         database.read() as session,
         pytest.raises(InvalidValueError, match="was not given out by this list"),
     ):
-        datasets.page(session, Listing(page_token=token))
+        paging.page(session, DatasetRow, Listing(page_token=token))
 
 
 @given(TOKENS)
@@ -48,7 +48,7 @@ def test_any_token_is_refused_by_a_list_that_is_sorted_by_status(
         database.read() as session,
         pytest.raises(InvalidValueError, match="was not given out by this list"),
     ):
-        datasets.page(session, Listing(sort="status", page_token=token))
+        paging.page(session, DatasetRow, Listing(sort="status", page_token=token))
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,9 @@ def test_pages_follow_each_other_in_every_order(
     with database.read() as session:
         found, token = [], None
         for _ in range(3):
-            page = datasets.page(session, Listing(sort=sort, page_size=1, page_token=token))
+            page = paging.page(
+                session, DatasetRow, Listing(sort=sort, page_size=1, page_token=token)
+            )
             found.append(page.items[0].name)
             token = page.next_page_token
     assert (found, token) == (names, None)
@@ -80,13 +82,15 @@ def test_a_status_that_changes_between_two_pages_skips_no_other_resource(
 ) -> None:
     _add(database, ("a", "checking"), ("b", "failed"), ("c", "ready"))
     with database.read() as session:
-        first = datasets.page(session, Listing(sort="status", page_size=1))
+        first = paging.page(session, DatasetRow, Listing(sort="status", page_size=1))
     with database.write() as session:
         session.execute(
             update(DatasetRow).where(DatasetRow.name == "a").values(status=DatasetStatus.READY)
         )
     with database.read() as session:
-        rest = datasets.page(session, Listing(sort="status", page_token=first.next_page_token))
+        rest = paging.page(
+            session, DatasetRow, Listing(sort="status", page_token=first.next_page_token)
+        )
         assert {row.name for row in rest.items} >= {"b", "c"}
 
 
@@ -97,7 +101,7 @@ def test_lists_are_filtered_by_part_of_the_name_several_statuses_and_age(
     with database.read() as session:
 
         def names(listing: Listing, *status: DatasetStatus) -> list[str]:
-            return [row.name for row in datasets.page(session, listing, status).items]
+            return [row.name for row in paging.page(session, DatasetRow, listing, status).items]
 
         assert names(Listing(name="FIRST")) == ["first-a", "first_b"]
         assert names(Listing(name="t_")) == ["first_b"]

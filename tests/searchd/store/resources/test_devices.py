@@ -3,7 +3,8 @@
 from searchd.domain.errors import ConflictError, InvalidValueError, NotFoundError
 from searchd.domain.lifecycle import DeviceStatus
 from searchd.spec import HeadSpec, MethodsSpec, ScoreSpec
-from searchd.store import Database
+from searchd.store import Database, paging
+from searchd.store.models import DeviceRow
 from searchd.store.resources import devices, distillations, searches
 from searchd.store.work import queue
 from tests.searchd.store.device_factory import add_device, device_report, device_spec
@@ -32,7 +33,7 @@ def test_a_measured_device_tells_how_far_its_predictions_are_off(database: Datab
             "in 4 of 9 measurements"
         )
         assert row.report == device_report(num_measured=9, num_noisy=4)
-        assert [each.name for each in devices.page(session).items] == ["laptop"]
+        assert [each.name for each in paging.page(session, DeviceRow).items] == ["laptop"]
 
 
 def test_a_search_may_count_the_latency_of_a_measured_device(database: Database) -> None:

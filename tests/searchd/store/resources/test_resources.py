@@ -11,7 +11,8 @@ from searchd.domain.lifecycle import DatasetStatus, PoolStatus, SearchStatus, Wo
 from searchd.domain.trial import Outcome
 from searchd.messages.reports import PoolProgress
 from searchd.spec import HeadSpec, MethodSpec, MethodsSpec
-from searchd.store import Database, Lease, events
+from searchd.store import Database, Lease, events, paging
+from searchd.store.models import DatasetRow, PoolRow, SearchRow
 from searchd.store.paging import Listing
 from searchd.store.resources import datasets, pools, searches
 from searchd.store.work import queue, requests
@@ -52,7 +53,7 @@ def test_a_repeated_request_creates_nothing_new(database: Database) -> None:
         first = datasets.create(session, dataset_spec(), idempotency_key="k")
     with database.write() as session:
         assert datasets.create(session, dataset_spec(), idempotency_key="k").id == first.id
-        assert len(datasets.page(session).items) == 1
+        assert len(paging.page(session, DatasetRow).items) == 1
     with refused(database, ConflictError, "with another body") as session:
         datasets.create(session, dataset_spec("other"), idempotency_key="k")
 
@@ -208,26 +209,28 @@ def test_pages_of_resources_follow_each_other_newest_first(database: Database) -
         with database.write() as session:
             datasets.create(session, dataset_spec(name))
     with database.read() as session:
-        first = datasets.page(session, Listing(page_size=2))
-        rest = datasets.page(session, Listing(page_size=2, page_token=first.next_page_token))
+        first = paging.page(session, DatasetRow, Listing(page_size=2))
+        rest = paging.page(
+            session, DatasetRow, Listing(page_size=2, page_token=first.next_page_token)
+        )
         assert [row.name for row in first.items] == ["c", "b"]
         assert ([row.name for row in rest.items], rest.next_page_token) == (["a"], None)
-        assert datasets.page(session, status=[DatasetStatus.READY]).items == []
+        assert paging.page(session, DatasetRow, status=[DatasetStatus.READY]).items == []
         with pytest.raises(InvalidValueError, match="page_size=0"):
-            datasets.page(session, Listing(page_size=0))
+            paging.page(session, DatasetRow, Listing(page_size=0))
         with pytest.raises(InvalidValueError, match="'d-none' was not given out"):
-            datasets.page(session, Listing(page_token="d-none"))
+            paging.page(session, DatasetRow, Listing(page_token="d-none"))
 
 
 def test_lists_are_filtered_by_status(database: Database) -> None:
     search = add_search(database)
     with database.read() as session:
-        ready = pools.page(session, status=[PoolStatus.READY]).items
+        ready = paging.page(session, PoolRow, status=[PoolStatus.READY]).items
         assert [p.name for p in ready] == ["teachers"]
-        assert pools.page(session, status=[PoolStatus.FAILED]).items == []
-        found = searches.page(session, status=[SearchStatus.QUEUED]).items
+        assert paging.page(session, PoolRow, status=[PoolStatus.FAILED]).items == []
+        found = paging.page(session, SearchRow, status=[SearchStatus.QUEUED]).items
         assert [s.id for s in found] == [search.id]
-        assert searches.page(session, status=[SearchStatus.RUNNING]).items == []
+        assert paging.page(session, SearchRow, status=[SearchStatus.RUNNING]).items == []
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,8 @@ from searchd.spec import (
     TeachersSpec,
     TrainingSpec,
 )
-from searchd.store import Database
+from searchd.store import Database, paging
+from searchd.store.models import TeacherRow
 from searchd.store.resources import datasets, removal, searches, teachers
 from searchd.store.resources.finish import finish
 from searchd.store.work import queue, requests
@@ -173,4 +174,4 @@ def test_a_teacher_that_a_search_names_cannot_be_deleted(database: Database) -> 
     with database.write() as session:
         removal.delete_failed(session, teachers.get(session, "unused"))
     with database.read() as session:
-        assert [row.name for row in teachers.page(session).items] == ["strong"]
+        assert [row.name for row in paging.page(session, TeacherRow).items] == ["strong"]

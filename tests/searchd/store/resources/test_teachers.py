@@ -10,7 +10,8 @@ from searchd.domain.lifecycle import TeacherStatus, WorkStatus
 from searchd.domain.trial import Outcome
 from searchd.messages.reports import Report
 from searchd.spec import TeacherSpec
-from searchd.store import Database
+from searchd.store import Database, paging
+from searchd.store.models import TeacherRow
 from searchd.store.paging import Listing
 from searchd.store.resources import datasets, pools, teachers
 from searchd.store.work import queue, requests
@@ -147,9 +148,9 @@ def test_teachers_are_listed_newest_first_by_status(database: Database) -> None:
         for name in ("one", "two", "three"):
             teachers.create(session, teacher_spec(name))
     with database.read() as session:
-        first = teachers.page(session, Listing(page_size=2))
-        rest = teachers.page(session, Listing(page_token=first.next_page_token))
-        ready = teachers.page(session, status=[TeacherStatus.READY])
+        first = paging.page(session, TeacherRow, Listing(page_size=2))
+        rest = paging.page(session, TeacherRow, Listing(page_token=first.next_page_token))
+        ready = paging.page(session, TeacherRow, status=[TeacherStatus.READY])
     assert [row.name for row in (*first.items, *rest.items)] == ["three", "two", "one"]
     assert ready.items == []
 
