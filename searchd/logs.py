@@ -18,7 +18,7 @@ LogFormat = Literal["text", "json"]
 ID_NAMES = ("work", "search", "trial")
 """The ids that a line can have. "search" is the id of a distillation, too."""
 _TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-_NOISY = ("httpx", "httpcore", "alembic")
+_NOISY = ("aiobotocore", "botocore", "httpx", "httpcore", "alembic")
 """Libraries whose information is of no use in a service's log."""
 
 

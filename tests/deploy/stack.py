@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -40,6 +41,8 @@ class Stack:
 
     folder: Path
     children: dict[str, Child] = field(default_factory=dict)
+
+    _is_closing: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
         self.env = new_env(self.folder / "env")
@@ -117,15 +120,21 @@ class Stack:
         }
 
     def wait_until(self, holds: Callable[[], bool], what: str) -> None:
-        """Wait until something holds; fail with the logs of a service that has ended."""
+        """Wait until something holds; fail with the log of this service after a time."""
         deadline = time.monotonic() + _START_TIMEOUT_S
         while not holds():
-            for child in self.children.values():
-                assert child.exit_code is None, child.tail()
             assert time.monotonic() < deadline, f"{what}: {self.children[what].tail()}"
             time.sleep(0.5)
 
+    def supervise(self) -> None:
+        """Restart services that have ended, as `restart: unless-stopped` does, until `close`. A
+        Ray node gives up when it does not start within half a minute."""
+        while not self._is_closing.wait(1.0):
+            for child in list(self.children.values()):
+                child.keep_running()
+
     def close(self) -> None:
+        self._is_closing.set()
         for name in reversed(list(self.children)):
             self.stop(name)
         assert end(marked(MARK, str(self.folder))) == []
@@ -240,4 +249,5 @@ def _node_address() -> str:
 def running_stack(folder: Path) -> Iterator[Stack]:
     """Yield a stack without any service running; end all its processes at the end."""
     with contextlib.closing(Stack(folder)) as stack:
+        threading.Thread(target=stack.supervise, daemon=True).start()
         yield stack
