@@ -1,7 +1,6 @@
 """Data sets: registered, checked, then ready for pools and searches; checked again, renamed,
 deleted."""
 
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
