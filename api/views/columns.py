@@ -33,7 +33,7 @@ _RARE_FIGURES = ("cost", "device_latency_s")
 
 
 def in_columns(
-    session: Session, search: SearchRow, since: int, class_name: str | None
+    session: Session, search: SearchRow, since: int, class_name: str | None = None
 ) -> SearchInColumns:
     """Return the trials of a search that changed after event `since`, and those that run, with the
     AP of a class if one is named.

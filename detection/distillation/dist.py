@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from detection.distillation.method import DistillationMethod, Pair, balanced
 from detection.distillation.taps import StudentTaps, TeacherTaps
-from searchd.domain.distillation_methods import DistOptions
+from searchd.domain.method_options import DistOptions
 
 
 class Dist(DistillationMethod):
@@ -47,5 +47,5 @@ def dist_loss(student: Tensor, teacher: Tensor, options: DistOptions) -> Tensor:
 
 def correlation(first: Tensor, second: Tensor, dim: int) -> Tensor:
     """Return Pearson's correlation along a dimension; 0 where one side does not vary."""
-    centred = (each - each.mean(dim=dim, keepdim=True) for each in (first, second))
-    return functional.cosine_similarity(*centred, dim=dim)
+    one, other = (each - each.mean(dim=dim, keepdim=True) for each in (first, second))
+    return functional.cosine_similarity(one, other, dim=dim)

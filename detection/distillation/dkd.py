@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from detection.distillation.method import DistillationMethod, Pair, balanced
 from detection.distillation.taps import StudentTaps, TeacherTaps
-from searchd.domain.distillation_methods import DkdOptions
+from searchd.domain.method_options import DkdOptions
 
 
 class Dkd(DistillationMethod):

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from detection.distillation.dist import Dist, dist_loss
-from searchd.domain.distillation_methods import DistOptions
 from searchd.domain.errors import InvalidValueError
+from searchd.domain.method_options import DistOptions
 from tests.detection.distillation.known import taps
 from tests.detection.distillation.neck_features import Floats
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from detection.distillation.dkd import Dkd, dkd_loss
-from searchd.domain.distillation_methods import DkdOptions
 from searchd.domain.errors import InvalidValueError
+from searchd.domain.method_options import DkdOptions
 from tests.detection.distillation.known import taps
 from tests.detection.distillation.neck_features import Floats
 
