@@ -88,8 +88,10 @@ def test_a_backup_is_restored_into_another_database(
 ) -> None:
     stack.run("api", "searchd", "backup", str(tmp_path / "backup"))
     url = stack.database_url
-    with create_engine(url, isolation_level="AUTOCOMMIT").connect() as connection:
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
         connection.execute(text("CREATE DATABASE restored"))
+    engine.dispose()
     other = url.removesuffix("searchd") + "restored"
 
     stack.run("api", "searchd", "restore", str(tmp_path / "backup"), SEARCHD_DATABASE_URL=other)
