@@ -422,7 +422,7 @@ def test_a_path_elsewhere_is_refused(guarded: Guarded, root: Path, path: str) ->
     response = _register(guarded, root, path.format(root=root))
     assert _problem(response) == (422, "invalid-value")
     detail = response.json()["detail"]
-    assert detail.startswith("train.images=")
+    assert detail.startswith("train.images: ")
     assert f"below one of: {root} (the operator sets SEARCHD_DATA_ROOTS)" in detail
 
 
@@ -440,7 +440,7 @@ def _search(**changes: Any) -> SearchSpec:
                     mmdet=MmdetSpec(config="retinanet_r50_fpn_1x_coco", checkpoint=Path("/etc/x")),
                 )
             ),
-            "base.mmdet.checkpoint='/etc/x'",
+            "base.mmdet.checkpoint: '/etc/x'",
         ),
         (
             _search(
@@ -450,7 +450,7 @@ def _search(**changes: Any) -> SearchSpec:
                     )
                 )
             ),
-            "distillation.methods.dicod_classification.options.classifier='/etc/x'",
+            "distillation.methods.dicod_classification.options.classifier: '/etc/x'",
         ),
     ],
 )
