@@ -57,7 +57,7 @@ def test_source_of_a_data_set_cannot_be_given_with_its_splits(http: httpx.Client
     response = http.post("/datasets", json=body)
 
     assert response.status_code == 422
-    assert "give paths instead" in response.text
+    assert "give paths or uri instead" in response.text
 
 
 def test_a_pool_and_a_search_are_created_from_their_specs(
