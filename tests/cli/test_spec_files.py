@@ -213,7 +213,7 @@ def test_an_unknown_method_is_refused_with_the_methods(tmp_path: Path) -> None:
     (message,) = field_errors(file)
 
     assert message.startswith("distillation.methods.0.name: must be proposal_feature, ")
-    assert message.endswith('cwd, fgd or mgd, not "fdg"; did you mean fgd?')
+    assert message.endswith('mgd, pkd, dkd or dist, not "fdg"; did you mean fgd?')
 
 
 @pytest.mark.parametrize(
@@ -327,7 +327,8 @@ def test_numbers_and_switches_are_read_as_they_are_meant(tmp_path: Path) -> None
             DatasetSpec,
             "name: d\ntrain: a.json\nvalidation: {annotations: /a.json}\n",
             [
-                'train: must have fields (annotations, images, sha256, left_out), not be "a.json"',
+                "train: must have fields (annotations, images, sha256, left_out, files), not be "
+                '"a.json"',
                 "validation.images: required field is missing",
             ],
         ),
