@@ -62,6 +62,8 @@ def parts_of(device: str) -> list[Part]:
 def run(part: Part, device: str, out: Path, limit_s: float) -> str:
     """Run a part and return how it ended: "passed", "failed" or "too slow"."""
     environment = {**os.environ, "SEARCHD_TEST_DEVICE": device}
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's job in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # parts would inherit it
     with (out / f"{part.name}.txt").open("w") as file:
         process = subprocess.Popen(
             [sys.executable, *part.command],
