@@ -39,7 +39,7 @@ from detection.data.shapes import make_shapes
 from detection.distillation.distiller import Distiller, pair_of
 from detection.distillation.taps import bbox_forward
 from detection.measurement.host_waits import Wait, counted_waits
-from detection.training import Training
+from detection.training import READ_EVERY, Training
 from searchd.domain.architecture import preset
 from searchd.domain.detector import Detector
 from searchd.domain.resolution import Resolution
@@ -124,7 +124,13 @@ class Steps:
             pair = pair_of(model, teacher, self._split)
             distiller = Distiller(MethodsSpec().methods, teacher, pair)
         training = Training(
-            model, self._split, spec, seed=0, distiller=distiller, device=self._device
+            model,
+            self._split,
+            spec,
+            seed=0,
+            distiller=distiller,
+            device=self._device,
+            read_every=READ_EVERY,  # as on a GPU, also where it is tried on a CPU
         )
         steps = training.run()
         return lambda: next(steps)

@@ -92,8 +92,9 @@ class Training:
                 `spec`.
             num_readers: Number of processes that read images ahead; 0 to read them in this one.
             read_every: Number of steps whose losses are read and checked together. With several,
-                optimizers are fused, and skip what follows a loss that is not finite. None: 1 on a
-                CPU, `READ_EVERY` on a GPU, which would idle meanwhile.
+                optimizers are fused, and skip what follows a loss that is not finite, and mmdet's
+                parts that wait for a GPU are replaced (`fewer_waits`). None: 1 on a CPU,
+                `READ_EVERY` on a GPU, which would idle meanwhile.
 
         Raises:
             DataError: The split has no object to train on.
@@ -111,6 +112,7 @@ class Training:
         self._seed, self._rank, self._world_size = seed, rank, world_size
         self._num_readers = num_readers
         read_every = read_every or (READ_EVERY if torch.device(device).type == "cuda" else 1)
+        self._defers = read_every > 1
         self._prepared = self._step = 0
         self._adapters_started = False
         self.start_notes: tuple[str, ...] = ()
@@ -133,7 +135,7 @@ class Training:
         adapters = distiller.parameters() if distiller else ()
         groups = parameter_groups(model, adapters, spec, excluded=owned)
         self._optimizer = ScheduledOptimizer(
-            groups, self._spec, self.num_iterations, fused=read_every > 1
+            groups, self._spec, self.num_iterations, fused=self._defers
         )
         self._steps = OptimizerSteps(
             self._optimizer,
@@ -371,13 +373,18 @@ class Training:
         """Inside the context, student and teachers compute in the training's precision."""
         return self._precision.networks((self.model, *self._teachers))
 
+    def _few_waits(self) -> AbstractContextManager[None]:
+        """Inside the context, a step waits less for a GPU. A CPU keeps mmdet's own parts, whose NMS
+        chooses otherwise among boxes of equal scores."""
+        return fewer_waits(self.model, self._teachers) if self._defers else nullcontext()
+
     @property
     def _teachers(self) -> tuple[Any, ...]:
         return self._distiller.teachers if self._distiller else ()
 
     def losses(self, own: Batch, teachers: Batch, *, distils: bool = True) -> dict[str, Tensor]:
         """Compute the losses of a step: of the student's batch, and that of the teachers."""
-        with self._networks(), fewer_waits(self.model, self._teachers):
+        with self._networks(), self._few_waits():
             if self._distiller and distils:
                 step = student_step(self.model, own, self._step)
                 losses = step.losses | self._distiller(step.taps, teachers)
