@@ -155,7 +155,12 @@ def step_s(split: CocoSplit, num_readers: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--readers", type=int, default=1, help="number of reading processes")
-    parser.add_argument("--rounds", type=int, default=5, help="number of timed rounds")
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=5,
+        help="number of timed rounds, whose median is shown; default: 5",
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:

@@ -355,7 +355,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--setting", choices=list(SETTINGS), default="small")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--rounds", type=int, default=7, help="number of timed rounds")
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=7,
+        help="number of timed rounds, whose median is shown; default: 7",
+    )
     parser.add_argument(
         "--packed", type=int, nargs="*", default=[], help="numbers of trainings on one device"
     )
@@ -364,7 +369,7 @@ def main() -> None:
         nargs="+",
         choices=list(VARIANTS),
         default=list(DEFAULT),
-        help="variants besides mmdet",
+        help="variants to measure beside mmdet's own step, which is always measured",
     )
     parser.add_argument(
         "--profile", action="store_true", help="print a table of operators of a distilled step"

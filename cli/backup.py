@@ -75,7 +75,10 @@ def backup(
 
 def restore(
     folder: Annotated[
-        Path, typer.Argument(exists=True, file_okay=False, help="Folder of the backup.")
+        Path,
+        typer.Argument(
+            exists=True, file_okay=False, help="Folder that `searchd backup` wrote, with its files."
+        ),
     ],
     artifact_store: Artifacts = True,
 ) -> None:

@@ -98,7 +98,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=480, help="limit of all parts together")
     parser.add_argument("--factor", type=float, default=1, help="factor of the limit of each part")
     parser.add_argument(
-        "--out", type=Path, default=Path("gpu-results"), help="folder of the output"
+        "--out",
+        type=Path,
+        default=Path("gpu-results"),
+        help="folder for the output of each part, a text file each; default: gpu-results",
     )
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
