@@ -10,8 +10,9 @@ export OMP_NUM_THREADS ?= 1
 
 FUZZ_EXAMPLES ?= 50
 
-# Tests that share fixtures stay together: see tests/conftest.py.
-PARALLEL ?= -n auto --dist loadgroup --no-loadscope-reorder
+# Tests that share fixtures stay together: see tests/conftest.py. A process of tests that crashes ends
+# the run: replaced by another one, it would leave xdist 3.8 waiting for ever.
+PARALLEL ?= -n auto --dist loadgroup --no-loadscope-reorder --max-worker-restart=0
 
 .PHONY: help install demo demo-pool test test-fast test-gpu chaos test-deploy matrix fuzz bench check format coverage clean
 
