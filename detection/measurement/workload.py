@@ -28,14 +28,15 @@ def workload_of(detector: Detector, resolution: Resolution) -> Workload:
     padded = Resolution(*(SIZE_DIVISOR * -(-side // SIZE_DIVISOR) for side in sides))
     recorder = _Recorder()
     dry_run(detector, padded, recorder)
-    pooled = detector.num_proposals * detector.neck_channels * ROI_SIZE**2
+    proposals = _ROI_HEADS.get(detector.family, 0) * detector.num_proposals
     return Workload(
         family=detector.family,
         pixels=float(padded.area),
         layers=tuple(sorted(recorder.layers.items())),
         activations=float(recorder.activations),
         elements=float(recorder.elements),
-        regions=float(_ROI_HEADS.get(detector.family, 0) * pooled),
+        regions=float(proposals * detector.neck_channels * ROI_SIZE**2),
+        proposals=float(proposals),
     )
 
 

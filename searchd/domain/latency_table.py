@@ -106,6 +106,8 @@ class Workload:
     """Numbers that other operators compute: additions, pooling, resizing."""
     regions: float
     """Features that RoIAlign computes of a region, over all regions; 0 for a one-stage detector."""
+    proposals: float = 0.0
+    """Regions that are pooled, decoded and go through NMS; 0 for a one-stage detector."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +149,7 @@ class LatencyTable:
             "activations": workload.activations,
             "elements": workload.elements,
             "regions": workload.regions,
+            "proposals": workload.proposals,
             workload.family: 1.0,
             workload.family + _PIXELS: workload.pixels,
         }

@@ -28,9 +28,9 @@ class TableSpec(Spec):
         default=(Resolution(320, 320), Resolution(640, 480)), min_length=1
     )
     """Input resolutions "WxH" in pixels that are measured."""
-    detectors: int = Field(default=3, ge=2)
+    detectors: int = Field(default=8, ge=2)
     """Number of whole detectors of each family to which the table is fitted."""
-    held_out: int = Field(default=1, ge=1)
+    held_out: int = Field(default=3, ge=1)
     """Number of further detectors of each family on which the predictions are checked."""
     max_layers: int = Field(default=300, ge=10)
     """Largest number of single layers that are measured."""

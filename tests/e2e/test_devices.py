@@ -17,7 +17,7 @@ def test_this_machine_is_registered_and_predicts(client: Client, tmp_path: Path)
     # tests/detection.
     options = ["--runtime", "torch", "--family", "faster_rcnn", "--backbone", "resnet18"]
     file = tmp_path / "device.yaml"
-    file.write_text("table: {max_layers: 10, detectors: 2}")
+    file.write_text("table: {max_layers: 10, detectors: 2, held_out: 1}")
     sizes = ["--base-channels", "8", "--resolution", "64x64", "--file", str(file)]
     arguments = ["device", "add", "this-machine", *options, *sizes, "--format", "json"]
 

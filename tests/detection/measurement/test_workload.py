@@ -1,5 +1,7 @@
 """The workload of a detector agrees with its count of multiply-accumulates."""
 
+from dataclasses import replace
+
 import pytest
 
 from detection.measurement.complexity import count
@@ -27,6 +29,19 @@ def test_layers_and_activations_are_what_the_complexity_counts(family: Family) -
     assert (found.regions > 0) is family.two_stage
     kinds = {layer.kind for layer, _ in found.layers}
     assert (LayerKind.LINEAR in kinds) is family.two_stage
+
+
+@pytest.mark.parametrize(
+    ("family", "pooled"),
+    [(Family.FASTER_RCNN, 1), (Family.CASCADE_RCNN, 3), (Family.RETINANET, 0), (Family.FCOS, 0)],
+)
+def test_proposals_count_as_often_as_they_are_pooled(family: Family, pooled: int) -> None:
+    detector = replace(student(family).detector, num_proposals=50, neck_channels=16)
+
+    found = workload_of(detector, SIZE)
+
+    assert found.proposals == 50 * pooled
+    assert found.regions == 50 * pooled * 16 * 7 * 7
 
 
 def test_the_input_is_padded_as_the_detector_pads_it() -> None:
