@@ -2,6 +2,7 @@
 and a log of its own for each."""
 
 import logging
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -28,6 +29,20 @@ def _own_log() -> Iterator[None]:
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
+
+
+@pytest.fixture(autouse=True)
+def _own_signals() -> Iterator[None]:
+    """Undo what a test leaves: torch's readers and our commands handle signals of this process, and
+    a process of tests that did so for hundreds of later tests crashed once in a few runs."""
+    before = {number: signal.getsignal(number) for number in _HANDLED}
+    yield
+    for number, handler in before.items():
+        if handler is not None and signal.getsignal(number) is not handler:
+            signal.signal(number, handler)
+
+
+_HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in this hook too
