@@ -143,6 +143,14 @@ class SubnetMeasurement(Measurement):
     """Number of parameters of the whole detector."""
 
 
+class PoolEpoch(Epoch):
+    """The metrics of one training epoch of a pool."""
+
+    subnets: list[SubnetMeasurement]
+    """Measurements of the largest and the smallest subnet of the phase as they were after this
+    epoch; empty of all but the last epoch of a phase, and of the last phase."""
+
+
 class PoolDetails(Pool):
     """A pool with the results of its training."""
 
@@ -152,8 +160,8 @@ class PoolDetails(Pool):
     """Stored weights of the supernet; null until the pool is ready."""
     subnets: list[SubnetMeasurement]
     """Measurements of the subnets that were evaluated after training."""
-    epochs: list[Epoch]
-    """Metrics of every training epoch, in the order of the phases."""
+    epochs: list[PoolEpoch]
+    """Metrics of every finished training epoch, in the order of the phases."""
 
 
 class Teacher(Schema):

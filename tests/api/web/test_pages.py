@@ -11,9 +11,11 @@ from playwright.sync_api import Page, expect
 
 from detection.data.coco import check_dataset
 from detection.data.shapes import make_shapes
+from searchd.domain.lifecycle import PoolStatus
 from searchd.domain.trial import Artifact
 from searchd.store import Database
-from searchd.store.resources import datasets, teachers
+from searchd.store.resources import datasets, pools, teachers
+from searchd.store.work import queue
 from tests.api.service import Service
 from tests.browser import card
 from tests.searchd.store import factories
@@ -162,6 +164,27 @@ def test_a_pool_shows_its_losses_and_subnets(
 
     expect(page.get_by_role("img", name="AP of 2 measured subnets by MACs")).to_be_visible()
     expect(page.get_by_role("row").filter(has_text="supernet 1")).to_contain_text("1.5")
+
+
+def test_a_pool_shows_its_subnets_at_the_end_of_each_phase(
+    service: Service, database: Database, page: Page
+) -> None:
+    factories.add_dataset(database)
+    pool_id = factories.add_pool(database, ready=False)
+    report = factories.with_measured_phase(factories.pool_report(pool_id))
+    with factories.leased(database, f"pool-{pool_id}") as (session, lease):
+        queue.advance(session, lease, PoolStatus.TRAINING, "started")
+        pools.record_report(session, lease, report)
+
+    page.goto(f"{service.url}/#/pools/teachers")
+
+    phases = card(page, "Subnets at the end of each phase")
+    expect(phases.get_by_role("img", name="subnet after supernet, shrink-1")).to_be_visible()
+    rows = phases.locator("tbody").last.get_by_role("row")
+    expect(rows).to_have_count(3)
+    expect(rows.nth(1)).to_contain_text("supernet")
+    expect(rows.nth(1)).to_contain_text("30.0")
+    expect(rows.nth(2)).to_contain_text("50.0")
 
 
 def test_a_data_set_shows_its_counts_and_images_with_boxes(
