@@ -11,7 +11,6 @@ from api.schemas.distillations import DistillationDetails
 from searchd.domain.lifecycle import TrialStatus
 from searchd.domain.transitions import is_final
 from searchd.domain.trial import TrialRole
-from searchd.messages.reports import PoolProgress
 from searchd.spec import PoolSpec
 
 if TYPE_CHECKING:
@@ -92,7 +91,7 @@ def pool_bar(pool: schemas.PoolDetails) -> Bar:
     return Bar(f"pool {pool.name}", share, left, text if at.stage == "train" else at.stage)
 
 
-def pool_share(spec: PoolSpec, at: PoolProgress) -> float:
+def pool_share(spec: PoolSpec, at: schemas.PoolProgress) -> float:
     """Return the share of a pool's epochs that are trained, over all phases; of an import, the
     share of its subnets that are evaluated."""
     names = [phase.name for phase in spec.phases]

@@ -17,7 +17,7 @@ from searchd.domain.lifecycle import (
     TrialStatus,
 )
 from searchd.domain.subnet import Subnet
-from searchd.messages.reports import FeatureLevel, PoolProgress, TeacherProgress
+from searchd.messages.reports import FeatureLevel, TeacherProgress
 from searchd.spec import (
     BudgetSpec,
     DatasetSpec,
@@ -105,6 +105,33 @@ class DatasetChange(Spec):
 
     name: Name
     """New name of the data set; everything that uses the data set then refers to it."""
+
+
+class PoolProgress(Schema):
+    """The progress of a pool's training; the finished epochs are `epochs` of the pool."""
+
+    pool: str
+    """Id of the pool, assigned by the service."""
+    attempt: int
+    """Number of the attempt at the training, from 1."""
+    phase: str
+    """Name of the current phase in the spec of the pool."""
+    epoch: int
+    """Number of the current epoch of this phase, from 1."""
+    num_epochs: int
+    """Number of all epochs of this phase."""
+    iteration: int
+    """Number of iterations done in this epoch, or of subnets evaluated."""
+    num_iterations: int
+    """Number of iterations of an epoch, or of subnets to evaluate."""
+    losses: dict[str, float]
+    """Mean of each loss term over the current epoch so far."""
+    stage: str = "train"
+    """Current step of the training: start (wait for workers), train or evaluate (measure
+    subnets, at the end of a phase)."""
+    seconds_left: float | None = None
+    """Estimated seconds until all phases are trained, from the speed of this phase; null while it
+    is not known."""
 
 
 class Pool(Schema):

@@ -210,8 +210,10 @@ def test_a_pool_in_training_shows_its_epochs_so_far(http: httpx.Client, database
         queue.advance(session, lease, PoolStatus.TRAINING, "started")
         pools.record_progress(session, lease, at)
 
-    (epoch,) = http.get("/pools/teachers").json()["epochs"]
+    found = http.get("/pools/teachers").json()
+    (epoch,) = found["epochs"]
 
+    assert (found["progress"]["iteration"], "epochs" in found["progress"]) == (2, False)
     assert (epoch["phase"], epoch["losses"]["loss"]) == ("supernet", 1.5)
     assert [each["ap"] for each in epoch["subnets"]] == [0.4, 0.3]
 

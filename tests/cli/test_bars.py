@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from api import schemas
 from api.client import Client
 from cli import bars
 from searchd.domain.lifecycle import PoolStatus, SearchStatus, TrialStatus
@@ -127,7 +128,8 @@ def test_a_pool_that_measures_subnets_is_as_far_as_its_epochs(
     at: dict[str, Any], share: float
 ) -> None:
     spec = factories.pool_spec()
-    assert bars.pool_share(spec, replace(pool_progress("p"), **at)) == pytest.approx(share)
+    progress = schemas.PoolProgress.model_validate(replace(pool_progress("p"), **at))
+    assert bars.pool_share(spec, progress) == pytest.approx(share)
 
 
 @pytest.mark.timeout(60)  # a process of its own

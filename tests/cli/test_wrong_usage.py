@@ -44,6 +44,22 @@ def test_a_wrong_option_is_refused_in_words(offline: Run) -> None:
     assert "'--status': 'foo' is not one of 'queued'" in status.stderr
 
 
+@pytest.mark.parametrize(
+    ("command", "hint"),
+    [
+        ("predict", "No such command 'predict'. Did you mean 'searchd detector predict'?"),
+        ("submit", "Did you mean 'searchd search submit', 'searchd distillation submit'?"),
+        ("serch", "No such command 'serch'. Did you mean 'search'?"),
+        ("paint", "No such command 'paint'."),
+    ],
+)
+def test_a_command_without_its_group_is_found(offline: Run, command: str, hint: str) -> None:
+    result = offline(command, "x")
+
+    assert result.exit_code == 2
+    assert hint in " ".join(result.stderr.replace("│", " ").split())
+
+
 @pytest.mark.parametrize("name", ["My Search", "", "../pools", "a?b"])
 def test_what_is_no_name_is_refused_before_the_call(offline: Run, name: str) -> None:
     result = offline("search", "show", name)
