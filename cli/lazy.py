@@ -75,4 +75,5 @@ class LazyGroup(ReadableErrors):
         return super().resolve_command(ctx, args)
 
     def _commands_of(self, group: str) -> Any:
-        return getattr(self.commands[group].loaded, "commands", ())
+        command: Any = self.commands[group]
+        return getattr(command.loaded, "commands", ())

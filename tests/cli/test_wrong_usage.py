@@ -49,7 +49,7 @@ def test_a_wrong_option_is_refused_in_words(offline: Run) -> None:
     [
         ("predict", "No such command 'predict'. Did you mean 'searchd detector predict'?"),
         ("submit", "Did you mean 'searchd search submit', 'searchd distillation submit'?"),
-        ("serch", "No such command 'serch'. Did you mean 'search'?"),
+        ("poool", "No such command 'poool'. Did you mean 'pool'"),
         ("paint", "No such command 'paint'."),
     ],
 )
