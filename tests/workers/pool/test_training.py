@@ -334,6 +334,7 @@ def test_two_workers_on_ray_train_make_a_pool(dataset: DatasetSpec, tmp_path: Pa
     report = train_pool(task, noting(seen))
     assert (report.outcome, report.reason) == (Outcome.SUCCEEDED, "")
     assert [(epoch.phase, epoch.metrics.epoch) for epoch in report.epochs][-1] == ("shrink-2", 2)
+    assert [len(epoch.subnets) for epoch in report.epochs] == [0, 1, 2, 0, 0]
     assert len(report.subnets) == 2
     assert report.supernet is not None
     assert "backbone.layer4.1.conv3.weight" in load(artifacts.read(report.supernet))

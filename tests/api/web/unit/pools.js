@@ -24,8 +24,8 @@ export function a_pool_of_an_earlier_version_has_no_ends_of_phases() {
   equal(phaseEnds({ epochs: [{ phase: "supernet", subnets: [] }], subnets: [subnet(9, 0.5)] }), []);
 }
 
-export function a_pool_that_measures_subnets_has_trained_the_epoch() {
-  const at = { stage: "evaluate", phase: "shrink-1", epoch: 2, num_epochs: 2, iteration: 0, num_iterations: 2, losses: {} };
+export function the_bar_of_a_pool_that_measures_subnets_counts_them() {
+  const at = { stage: "evaluate", phase: "shrink-1", epoch: 2, num_epochs: 2, iteration: 1, num_iterations: 2, losses: {} };
   const { share, text } = trainingProgress(at);
-  equal([share, text], [1, "shrink-1, measures subnet 1 of 2"]);
+  equal([share, text], [0.5, "shrink-1, measures subnet 2 of 2"]);
 }
