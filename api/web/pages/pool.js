@@ -7,7 +7,7 @@ import { Lines } from "../charts/plot.js";
 import { Scatter } from "../charts/scatter.js";
 import { Download } from "../components/download.js";
 import { EpochLosses } from "../components/epoch_losses.js";
-import { Card, Table, Waiting } from "../components/parts.js";
+import { Card, Legend, Table, Waiting } from "../components/parts.js";
 import { ResourceHead } from "../components/resource_head.js";
 import { SpecText } from "../components/spec_text.js";
 import { untilFinal } from "../model/lifecycle.js";
@@ -45,14 +45,17 @@ const MEASURED = [
 ];
 const inWords = (subnet) => `d${subnet.depths.join("-")} w${subnet.widths.join("/")} n${subnet.neck_channels}`;
 
+const SERIES = [["largest subnet", "accent"], ["smallest subnet of the phase", "base"]];
+
 function Phases({ ends }) {
   if (ends.length === 0) return null;
   const aps = (which) => ends.map((end) => (end[which] ? end[which].ap * 100 : null));
   const rows = ends.flatMap(({ phase, largest, smallest }) => [largest, smallest].filter(Boolean).map((each) => ({ ...each, phase })));
   return html`<${Card} title="Subnets at the end of each phase">
     ${ends.length > 1 && html`<${Lines} x=${{ label: "epoch", yLabel: "AP, %" }} data=${[ends.map((end) => end.epoch), aps("largest"), aps("smallest")]}
-      series=${[{ label: "largest subnet", color: "accent", points: true }, { label: "smallest of the phase", color: "base", points: true }]}
-      label=${`AP of the largest and the smallest subnet after ${ends.map((end) => end.phase).join(", ")}`} />`}
+      series=${SERIES.map(([label, color]) => ({ label, color, points: true }))}
+      label=${`AP of the largest and the smallest subnet after ${ends.map((end) => end.phase).join(", ")}`} />
+    <${Legend} items=${SERIES.map(([label, color]) => [label, `var(--${color})`])} />`}
     <${Table} items=${rows} keyOf=${(each) => `${each.phase} ${inWords(each.subnet)}`} columns=${[
       { title: "After", cell: (each) => each.phase },
       ...MEASURED,
