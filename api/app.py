@@ -1,5 +1,6 @@
 """The FastAPI app."""
 
+import warnings
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ from api.web_page import WebPage
 from searchd.spec.described import describe
 from searchd.store import Database
 
+# FastAPI ignores it too, but only while it makes a validator; those of specs are made when needed.
+warnings.filterwarnings("ignore", message="The 'alias' attribute with value")
 MAX_BODY_BYTES = 1 << 20
 """Size of the largest request body; a spec has a few thousand bytes."""
 

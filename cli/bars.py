@@ -11,6 +11,7 @@ from api.schemas.distillations import DistillationDetails
 from searchd.domain.lifecycle import TrialStatus
 from searchd.domain.transitions import is_final
 from searchd.domain.trial import TrialRole
+from searchd.spec import PoolSpec
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -84,16 +85,23 @@ def pool_bar(pool: schemas.PoolDetails) -> Bar:
     at = pool.progress
     if at is None:
         return Bar(f"pool {pool.name}", 0.0, None, pool.status_reason)
-    before = 0
-    for phase in pool.spec.phases:
-        if phase.name == at.phase:
-            break
-        before += phase.epochs
-    epochs = before + at.epoch - 1 + at.iteration / max(1, at.num_iterations)
-    share = min(1.0, max(0.0, epochs / sum(phase.epochs for phase in pool.spec.phases)))
+    share = pool_share(pool.spec, at)
     left = at.seconds_left if at.seconds_left is not None else _left(pool.started_at, share)
     text = f"{at.phase}: epoch {at.epoch} of {at.num_epochs}"
     return Bar(f"pool {pool.name}", share, left, text if at.stage == "train" else at.stage)
+
+
+def pool_share(spec: PoolSpec, at: schemas.PoolProgress) -> float:
+    """Return the share of a pool's epochs that are trained, over all phases; of an import, the
+    share of its subnets that are evaluated."""
+    names = [phase.name for phase in spec.phases]
+    inside = at.iteration / max(1, at.num_iterations)
+    if at.phase not in names:
+        return inside
+    before = sum(phase.epochs for phase in spec.phases[: names.index(at.phase)])
+    # Subnets are measured after the epoch.
+    epochs = before + at.epoch - (0 if at.stage == "evaluate" else 1 - inside)
+    return min(1.0, max(0.0, epochs / sum(phase.epochs for phase in spec.phases)))
 
 
 def trial_bars(trials: list[schemas.Trial]) -> Iterator[Bar]:

@@ -1,5 +1,8 @@
 """Commands whose module is imported when they are called, so that the others start fast."""
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from importlib import import_module
 from typing import Any
@@ -8,6 +11,16 @@ import typer
 from typer.core import TyperCommand
 
 from cli.errors import ReadableErrors
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Imports make many objects and no garbage; looking for some takes a tenth of the start."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 class LazyCommand(TyperCommand):
@@ -27,7 +40,8 @@ class LazyCommand(TyperCommand):
     def loaded(self) -> Any:
         """The command itself."""
         module, _, attribute = self._target.partition(":")
-        found = getattr(import_module(module), attribute)
+        with _no_garbage_collection():
+            found = getattr(import_module(module), attribute)
         # Otherwise paragraphs keep the line breaks of the docstring.
         holder = typer.Typer(rich_markup_mode="markdown")
         if isinstance(found, typer.Typer):
@@ -50,3 +64,16 @@ class LazyGroup(ReadableErrors):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.commands = {name: LazyCommand(name, *each) for name, each in self.targets.items()}
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Name the groups of a command that is none of these, such as `list`."""
+        if args[0] not in self.commands and not ctx.resilient_parsing:
+            groups = [name for name in self.commands if args[0] in self._commands_of(name)]
+            if groups:
+                found = ", ".join(f"'searchd {name} {args[0]}'" for name in groups)
+                ctx.fail(f"No such command '{args[0]}'. Did you mean {found}?")
+        return super().resolve_command(ctx, args)
+
+    def _commands_of(self, group: str) -> Any:
+        command: Any = self.commands[group]
+        return getattr(command.loaded, "commands", ())

@@ -114,6 +114,8 @@ def main() -> None:
     )
     for chatty in ("httpx", "alembic", "aiobotocore", "botocore"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    # httpx does without its own command line, which would import rich and pygments.
+    sys.modules["httpx._main"] = None  # type: ignore[assignment] # then its import is refused
     app()
 
 

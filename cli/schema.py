@@ -16,10 +16,21 @@ class Kind(StrEnum):
     DISTILLATION = "distillation"
     DATASET = "dataset"
     TEACHER = "teacher"
+    DEVICE = "device"
+    FINE_TUNE = "fine-tune"
+    DISTIL = "distil"
+    CLASSIFIER = "classifier"
 
 
 def schema(
-    kind: Annotated[Kind, typer.Argument(help="Kind of the spec whose schema is printed.")],
+    kind: Annotated[
+        Kind,
+        typer.Argument(
+            help="Kind of the spec whose schema is printed; device is that of `device add --file`, "
+            "fine-tune and distil of `search finish --file`, classifier of `tools "
+            "train-classifier`."
+        ),
+    ],
 ) -> None:
     """Print the JSON Schema of a kind of spec, for editors that complete and check YAML and JSON.
 
@@ -27,6 +38,7 @@ def schema(
     `# yaml-language-server: $schema=search.schema.json`. Needs no service.
     """
     from searchd import spec
+    from searchd.spec.classifier import ClassifierTrainingSpec
     from searchd.spec.described import describe
 
     kinds: dict[Kind, type[spec.Spec]] = {
@@ -35,10 +47,16 @@ def schema(
         Kind.DISTILLATION: spec.DistillationSpec,
         Kind.DATASET: spec.DatasetSpec,
         Kind.TEACHER: spec.TeacherSpec,
+        Kind.DEVICE: spec.DeviceSpec,
+        Kind.FINE_TUNE: spec.FineTuneSpec,
+        Kind.DISTIL: spec.DistilSpec,
+        Kind.CLASSIFIER: ClassifierTrainingSpec,
     }
     found = kinds[kind].model_json_schema()
-    describe({kinds[kind].__name__: found, **found["$defs"]})
+    describe({kinds[kind].__name__: found, **found.get("$defs", {})})
     _let_several_fit(found)
+    if kind is Kind.DEVICE:
+        found["required"].remove("name")  # an argument of the command
     show_json({"$schema": "https://json-schema.org/draft/2020-12/schema", **found})
 
 

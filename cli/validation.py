@@ -4,7 +4,6 @@ machine can see."""
 import typer
 
 from api.client import Client, Submitted, UnreachableError
-from api.submission import SubmissionChecks
 from cli.spec_places import SpecSource, placing
 
 _UNCHECKED = (
@@ -36,6 +35,8 @@ def _validate(spec: Submitted, noun: str, url: str) -> None:
         with Client(url) as client:
             found = client.validate(spec)
     except UnreachableError:
+        from api.submission import SubmissionChecks  # takes long, and is seldom needed
+
         SubmissionChecks(files=True).check(spec)
         typer.echo(
             f"warning: no service at {url}: only the fields of the spec and the files on this "

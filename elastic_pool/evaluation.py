@@ -1,6 +1,7 @@
 """Evaluates a sample of a trained pool's subnets, to show the quality of its teachers."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import asdict
 
 import torch
@@ -36,16 +37,18 @@ def evaluate_subnet(
     train: CocoSplit,
     validation: CocoSplit,
     device: torch.device | str = "cpu",
+    resolutions: Sequence[Resolution] = (),
 ) -> EvaluatedSubnet:
-    """Evaluate a subnet after BN reset, at each of the pool's resolutions.
+    """Evaluate a subnet after BN reset.
 
     Args:
-        supernet: The trained supernet.
+        supernet: The supernet, which is not changed.
         subnet: The subnet to evaluate.
         spec: The pool's spec, with the resolutions and the number of images for BN reset.
         train: Images for BN reset.
         validation: Images for AP.
         device: Where to compute.
+        resolutions: Where to evaluate; empty: at each of the pool's resolutions.
     """
     images = reset_images(
         train,
@@ -70,5 +73,5 @@ def evaluate_subnet(
     return EvaluatedSubnet(
         subnet=subnet,
         params=sum(parameter.numel() for parameter in teacher.parameters()),
-        evaluations=tuple(at(resolution) for resolution in spec.space.resolutions),
+        evaluations=tuple(at(resolution) for resolution in resolutions or spec.space.resolutions),
     )

@@ -36,6 +36,11 @@ class Phase:
         space = self.space
         return any(len(values) > 1 for values in (*space.widths, space.neck_channels))
 
+    @property
+    def extremes(self) -> tuple[Subnet, ...]:
+        """The largest and the smallest subnet of the phase; one if it trains no other."""
+        return tuple(dict.fromkeys((self.space.largest, self.space.smallest)))
+
     def seed(self, pool_seed: int) -> int:
         """Return the seed of the phase's draws of images, flips, resolutions and proposals."""
         return random.Random(f"phase-{pool_seed}-{self.index}").getrandbits(32)

@@ -8,7 +8,7 @@ that continues another pool may begin with such a phase; the supernet that it st
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -23,7 +23,9 @@ from elastic_pool.sandwich import SandwichTraining, normalise_by_batch
 from elastic_pool.schedule import Phase, phases, sandwich_at, subnet_at
 from elastic_pool.sorting import sort_channels
 from elastic_pool.supernet import Supernet, extract
-from searchd.messages.reports import EpochMetrics, PhaseEpoch
+from searchd.domain.subnet import Subnet
+from searchd.messages.codecs import EVALUATED_SUBNETS, PHASE_EPOCHS
+from searchd.messages.reports import EvaluatedSubnet, PhaseEpoch
 from searchd.spec import MethodsSpec, PoolSpec
 
 _ADAPTER = "proposal_feature.adapter.weight"
@@ -85,6 +87,8 @@ class PoolTraining:
         self._phases = phases(spec)
         self._epochs_before: tuple[PhaseEpoch, ...] = ()
         """Metrics of the phases before the current one."""
+        self._measured: tuple[EvaluatedSubnet, ...] = ()
+        """Subnets measured at the end of the current phase."""
         self._graduate: dict[str, Tensor] = {}
         """Weights of the supernet that teaches: from the end of phase 0, or, if phase 0 distils,
         from its start. Empty before that."""
@@ -105,7 +109,23 @@ class PoolTraining:
         running = [
             PhaseEpoch(phase=self.phase.name, metrics=metrics) for metrics in self._training.epochs
         ]
+        if self._measured:
+            running[-1] = replace(running[-1], subnets=self._measured)
         return (*self._epochs_before, *running)
+
+    @property
+    def unmeasured(self) -> tuple[Subnet, ...]:
+        """The subnets to measure before the next phase begins: the largest and the smallest of a
+        phase that has ended, without those that were measured. Empty inside a phase, and after the
+        last, when the whole pool is evaluated."""
+        if not self._training.finished or self.phase is self._phases[-1]:
+            return ()
+        measured = {each.subnet for each in self._measured}
+        return tuple(subnet for subnet in self.phase.extremes if subnet not in measured)
+
+    def add_measured(self, subnet: EvaluatedSubnet) -> None:
+        """Keep a measurement of one of `unmeasured` with the metrics of the phase's last epoch."""
+        self._measured += (subnet,)
 
     @property
     def mean_losses(self) -> dict[str, float]:
@@ -144,7 +164,8 @@ class PoolTraining:
         """
         return {
             "phase": self.phase.index,
-            "epochs_before": [asdict(epoch) for epoch in self._epochs_before],
+            "epochs_before": PHASE_EPOCHS.dump_python(self._epochs_before, mode="json"),
+            "measured": EVALUATED_SUBNETS.dump_python(self._measured, mode="json"),
             "graduate": self._graduate,
             "training": self._training.state_dict(),
         }
@@ -156,14 +177,15 @@ class PoolTraining:
             RuntimeError: A weight's key or shape differs.
         """
         self.phase = self._phases[state["phase"]]
-        self._epochs_before = tuple(_phase_epoch(epoch) for epoch in state["epochs_before"])
+        self._epochs_before = PHASE_EPOCHS.validate_python(state["epochs_before"])
+        self._measured = EVALUATED_SUBNETS.validate_python(state.get("measured", ()))
         self._graduate = dict(state["graduate"])
         self._training = self._begin()
         self._training.load_state_dict(state["training"])
 
     def _advance(self) -> None:
         """Begin the next phase: store the graduate, sort the channels, carry adapters over."""
-        self._epochs_before = self.epochs
+        self._epochs_before, self._measured = self.epochs, ()
         if self.phase.index == 0 and not self._graduate:
             self._graduate = self._largest()
         adapters = self._distiller.state_dict() if self._distiller else {}
@@ -225,7 +247,3 @@ class _Steps:
     def __call__(self, step: int) -> AbstractContextManager[object]:
         self.now = step
         return nullcontext()
-
-
-def _phase_epoch(state: Mapping[str, Any]) -> PhaseEpoch:
-    return PhaseEpoch(phase=state["phase"], metrics=EpochMetrics(**state["metrics"]))

@@ -2,6 +2,7 @@
 
 import os
 import re
+import ssl
 from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
@@ -160,6 +161,13 @@ def check_path(path: str) -> None:
         raise InvalidValueError(
             f"{given!r} is neither a name nor an id, which have only letters, digits, '-' and '_'"
         )
+
+
+def verification(url: str, *, local: bool) -> ssl.SSLContext | bool:
+    """Return how servers are verified: by the certificates of known authorities, which take long to
+    read and are left out for HTTP on this machine. Without them HTTPS is refused."""
+    is_plain = local and url.startswith("http:")
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if is_plain else True
 
 
 def authorization(token: str | None) -> dict[str, str]:

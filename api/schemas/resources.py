@@ -17,7 +17,7 @@ from searchd.domain.lifecycle import (
     TrialStatus,
 )
 from searchd.domain.subnet import Subnet
-from searchd.messages.reports import FeatureLevel, PoolProgress, TeacherProgress
+from searchd.messages.reports import FeatureLevel, TeacherProgress
 from searchd.spec import (
     BudgetSpec,
     DatasetSpec,
@@ -107,6 +107,33 @@ class DatasetChange(Spec):
     """New name of the data set; everything that uses the data set then refers to it."""
 
 
+class PoolProgress(Schema):
+    """The progress of a pool's training; the finished epochs are `epochs` of the pool."""
+
+    pool: str
+    """Id of the pool, assigned by the service."""
+    attempt: int
+    """Number of the attempt at the training, from 1."""
+    phase: str
+    """Name of the current phase in the spec of the pool."""
+    epoch: int
+    """Number of the current epoch of this phase, from 1."""
+    num_epochs: int
+    """Number of all epochs of this phase."""
+    iteration: int
+    """Number of iterations done in this epoch, or of subnets evaluated."""
+    num_iterations: int
+    """Number of iterations of an epoch, or of subnets to evaluate."""
+    losses: dict[str, float]
+    """Mean of each loss term over the current epoch so far."""
+    stage: str = "train"
+    """Current step of the training: start (wait for workers), train or evaluate (measure
+    subnets, at the end of a phase)."""
+    seconds_left: float | None = None
+    """Estimated seconds until all phases are trained, from the speed of this phase; null while it
+    is not known."""
+
+
 class Pool(Schema):
     """An elastic teacher pool."""
 
@@ -143,6 +170,14 @@ class SubnetMeasurement(Measurement):
     """Number of parameters of the whole detector."""
 
 
+class PoolEpoch(Epoch):
+    """The metrics of one training epoch of a pool."""
+
+    subnets: list[SubnetMeasurement]
+    """Measurements of the largest and the smallest subnet of the phase as they were after this
+    epoch; empty of all but the last epoch of a phase, and of the last phase."""
+
+
 class PoolDetails(Pool):
     """A pool with the results of its training."""
 
@@ -152,8 +187,8 @@ class PoolDetails(Pool):
     """Stored weights of the supernet; null until the pool is ready."""
     subnets: list[SubnetMeasurement]
     """Measurements of the subnets that were evaluated after training."""
-    epochs: list[Epoch]
-    """Metrics of every training epoch, in the order of the phases."""
+    epochs: list[PoolEpoch]
+    """Metrics of every finished training epoch, in the order of the phases."""
 
 
 class Teacher(Schema):

@@ -14,9 +14,11 @@ from searchd.domain.errors import ConflictError
 from searchd.domain.lifecycle import TrialStatus
 from searchd.domain.teacher import RegisteredTeacher
 from searchd.domain.trial import describe_change
+from searchd.messages.reports import EpochMetrics, EvaluatedSubnet
 from searchd.search.intervals import interval
 from searchd.spec import TeacherSpec
 from searchd.store.models import (
+    EpochMetricsRow,
     ExportRow,
     PoolRow,
     RunRow,
@@ -41,8 +43,27 @@ def pool(session: Session, row: PoolRow) -> schemas.PoolDetails:
         desired=queue.of_resource(session, row.id).desired,
         supernet=pools.supernet(session, row.id),
         subnets=pools.subnet_evaluations(session, row.id),
-        epochs=pools.epochs(session, row.id),
+        epochs=_pool_epochs(session, row),
     )
+
+
+def _pool_epochs(session: Session, row: PoolRow) -> list[schemas.PoolEpoch]:
+    """Return the epochs of a pool: of the report, or before it of the progress."""
+    reported = pools.epochs(session, row.id)
+    if reported or row.progress is None:
+        return [_pool_epoch(each.phase, each, each.subnets or ()) for each in reported]
+    return [_pool_epoch(each.phase, each.metrics, each.subnets) for each in row.progress.epochs]
+
+
+def _pool_epoch(
+    phase: str, metrics: EpochMetrics | EpochMetricsRow, subnets: Sequence[EvaluatedSubnet]
+) -> schemas.PoolEpoch:
+    measured = [
+        build(schemas.SubnetMeasurement, evaluation, subnet=each.subnet, params=each.params)
+        for each in subnets
+        for evaluation in each.evaluations
+    ]
+    return build(schemas.PoolEpoch, metrics, phase=phase, subnets=measured)
 
 
 def teacher(row: TeacherRow) -> schemas.Teacher:

@@ -12,10 +12,11 @@ from rich.text import Text
 
 from api import schemas
 from api.client import Client
+from cli.bars import pool_share
 from searchd.domain.lifecycle import TrialStatus
 from searchd.domain.trial import CONTROL_ROLES, Finish, TrialRole
-from searchd.messages.reports import PoolProgress, Progress
-from searchd.spec import PoolSpec, SearchSpec
+from searchd.messages.reports import Progress
+from searchd.spec import SearchSpec
 
 POLL_S = 1.0
 PLAIN_INTERVAL_S = 15.0
@@ -198,19 +199,7 @@ def _pool_left(pool: schemas.PoolDetails) -> float | None:
         return 0.0
     if pool.progress is None or pool.started_at is None:
         return None
-    done = _pool_iterations(pool.spec, pool.progress)
-    total = sum(phase.epochs for phase in pool.spec.phases)
-    return _remaining(_age(pool.started_at.timestamp()), done / total)
-
-
-def _pool_iterations(spec: PoolSpec, at: PoolProgress) -> float:
-    """The number of epochs done, over all phases."""
-    before = 0
-    for phase in spec.phases:
-        if phase.name == at.phase:
-            break
-        before += phase.epochs
-    return before + at.epoch - 1 + at.iteration / max(1, at.num_iterations)
+    return _remaining(_age(pool.started_at.timestamp()), pool_share(pool.spec, pool.progress))
 
 
 def _base_left(trials: list[schemas.Trial]) -> float | None:

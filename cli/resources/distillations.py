@@ -24,7 +24,14 @@ from cli.resources import pool_init
 from cli.resources.forecasts import show_forecast
 from cli.resources.lifecycle import add_calls, add_deletion
 from cli.resources.listing import add_list
-from cli.resources.run_views import XOption, YOption, show_lineage, show_pareto
+from cli.resources.run_views import (
+    PointFilterOption,
+    PointSortOption,
+    XOption,
+    YOption,
+    show_lineage,
+    show_pareto,
+)
 from cli.resources.trial_log import add_log
 from cli.service import (
     URL,
@@ -193,12 +200,17 @@ def pareto(
     distillation: DistillationArgument,
     x: XOption = None,
     y: YOption = "ap",
+    filters: PointFilterOption = None,
+    sort: PointSortOption = None,
+    limit: LimitOption = None,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
     """List the Pareto front of the student after every stage."""
+    selection = Selection.of(filters, sort, limit, by_service=False)
     with Client(url) as client:
-        show_pareto(client.distillation_pareto(distillation, x=x, y=y), output)
+        found = client.distillation_pareto(distillation, x=x, y=y)
+    show_pareto(found, selection, output)
 
 
 @app.command()

@@ -7,7 +7,7 @@ import typer
 from pydantic import ValidationError
 
 from api.client import Client
-from api.schemas import PoolDetails
+from api.schemas import PoolDetails, SubnetMeasurement
 from cli import bars, outcome
 from cli.errors import describe, fail
 from cli.output import Format, FormatOption, percent, show_json, show_one
@@ -251,9 +251,19 @@ def _show(pool: PoolDetails, output: Format) -> None:
     if pool.progress is not None and pool.status is PoolStatus.TRAINING:
         at = pool.progress
         rows["progress"] = f"{at.phase}, epoch {at.epoch} of {at.num_epochs}"
+    for epoch in pool.epochs:
+        if epoch.subnets:
+            rows[f"AP after {epoch.phase}"] = _at_the_end_of_a_phase(epoch.subnets)
     for each in pool.subnets:
         rows[f"AP of {each.subnet} at {each.resolution}"] = f"{percent(each.ap)} %"
     show_one(pool, rows, output)
+
+
+def _at_the_end_of_a_phase(subnets: list[SubnetMeasurement]) -> str:
+    """The largest comes first, then the smallest, unless the phase trains only one."""
+    which = ("the largest", "the smallest")
+    aps = (f"{percent(each.ap)} % of {name}" for each, name in zip(subnets, which, strict=False))
+    return f"{', '.join(aps)} subnet at {subnets[0].resolution}"
 
 
 add_calls(app, "pool", Client.ask_of_pool, _show)

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from api import schemas
+from cli.lists import Selection
 from cli.output import Format, giga, mega, percent, show_json, show_list, show_one, show_rows
 from cli.resources import search_front
 from searchd.domain.score import Cost
@@ -18,9 +19,34 @@ XOption = Annotated[
 ]
 YOption = Annotated[schemas.YAxis, typer.Option(help="Accuracy of the front: AP, AP50 or AP75.")]
 
+PointFilterOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--filter",
+        metavar="CONDITION",
+        help="Condition on a field of the points in --format json, such as evaluation.ap>=0.3 or "
+        "evaluation.resolution=96x96; the operators are = != ~ < > <= >=. Repeat it for several "
+        "conditions, which must all hold. By default the whole front is listed.",
+    ),
+]
+PointSortOption = Annotated[
+    str | None,
+    typer.Option(
+        "--sort",
+        metavar="[-]FIELD",
+        help="Field of the points in --format json to sort by, such as params or -evaluation.ap; "
+        "with a minus, in descending order. By default the cheapest comes first.",
+    ),
+]
 
-def show_pareto(found: schemas.Pareto, output: Format, cost: Cost = Cost.MACS) -> None:
-    """Print a Pareto front of a run, with the figures of what it counts as cost."""
+
+def show_pareto(
+    found: schemas.Pareto, selection: Selection, output: Format, cost: Cost = Cost.MACS
+) -> None:
+    """Print the selected points of a Pareto front of a run, with the figures of what it counts as
+    cost. In JSON, dominated points are selected likewise."""
+    points = {name: selection.apply(getattr(found, name)) for name in ("front", "dominated")}
+    found = found.model_copy(update=points)
     if output is Format.JSON:
         show_json(found.model_dump(mode="json"))
         return

@@ -2,14 +2,15 @@
 
 import textwrap
 from collections.abc import Iterable
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING
 
 from api.schemas.reports import Report, ReportedDetector, ReportedDifference, ReportedLatencies
 from api.schemas.trials import SplitAp
 from cli.output import Format, console, mega, percent, show_json, show_rows, text
+
+if TYPE_CHECKING:  # it takes long to import, and most commands print no report
+    from rich.console import Console
+    from rich.table import Table
 
 _LABELS = {
     "base": "base",
@@ -35,7 +36,7 @@ def show_report(report: Report, output: Format) -> None:
     print_report(console(), report)
 
 
-def print_report(to: Console, report: Report) -> None:
+def print_report(to: "Console", report: Report) -> None:
     """Print a report to a console."""
     to.print(paragraph(report.verdict), highlight=False, markup=False)
     columns = _columns(report)
@@ -113,7 +114,10 @@ def _difference(each: ReportedDifference) -> list[object]:
     ]
 
 
-def _table(title: str, header: Iterable[str], rows: Iterable[list[object]]) -> Table:
+def _table(title: str, header: Iterable[str], rows: Iterable[list[object]]) -> "Table":
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
     for column in header:
         table.add_column(column, overflow="fold")

@@ -17,7 +17,15 @@ from cli.resources.forecasts import show_forecast
 from cli.resources.lifecycle import add_calls, add_deletion
 from cli.resources.listing import add_list
 from cli.resources.pins import TrialArgument
-from cli.resources.run_views import XOption, YOption, show_lineage, show_pareto, show_trial
+from cli.resources.run_views import (
+    PointFilterOption,
+    PointSortOption,
+    XOption,
+    YOption,
+    show_lineage,
+    show_pareto,
+    show_trial,
+)
 from cli.resources.search_init import init
 from cli.resources.search_report import show_report
 from cli.resources.trial_log import add_log
@@ -186,6 +194,9 @@ def pareto(
     search: SearchArgument,
     x: XOption = None,
     y: YOption = "ap",
+    filters: PointFilterOption = None,
+    sort: PointSortOption = None,
+    limit: LimitOption = None,
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
@@ -194,10 +205,11 @@ def pareto(
     AP, AP50 and the score are of the validation split, by which the search selects. AP on the test
     split is measured after the last trial, with its 95 % interval over images.
     """
+    selection = Selection.of(filters, sort, limit, by_service=False)
     with Client(url) as client:
         found = client.pareto(search, x=x, y=y)
         cost = client.get_search(search).spec.score.cost
-    show_pareto(found, output, cost)
+    show_pareto(found, selection, output, cost)
 
 
 @app.command()

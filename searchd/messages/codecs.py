@@ -7,6 +7,8 @@ from searchd.messages.devices import DeviceReport
 from searchd.messages.exports import ExportReport
 from searchd.messages.predictions import SamplePredictions
 from searchd.messages.reports import (
+    EvaluatedSubnet,
+    PhaseEpoch,
     PoolProgress,
     PoolReport,
     Progress,
@@ -22,6 +24,8 @@ CHECKS = TypeAdapter(SanityChecks)
 PROGRESS = TypeAdapter(Progress)
 POOL_REPORT = TypeAdapter(PoolReport)
 POOL_PROGRESS = TypeAdapter(PoolProgress)
+PHASE_EPOCHS = TypeAdapter(tuple[PhaseEpoch, ...])
+EVALUATED_SUBNETS = TypeAdapter(tuple[EvaluatedSubnet, ...])
 TEACHER_REPORT = TypeAdapter(TeacherReport)
 TEACHER_TRAINING_REPORT = TypeAdapter(TeacherTrainingReport)
 TEACHER_PROGRESS = TypeAdapter(TeacherProgress)

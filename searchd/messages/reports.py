@@ -150,6 +150,17 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluatedSubnet:
+    """Measurements of a subnet of a pool, after BN reset, on the validation split."""
+
+    subnet: Subnet
+    params: int
+    """Number of parameters of the whole detector."""
+    evaluations: tuple[Evaluation, ...]
+    """One evaluation for each resolution; inside the training, at the largest one alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseEpoch:
     """One epoch of one phase of progressive shrinking."""
 
@@ -157,17 +168,9 @@ class PhaseEpoch:
     """Name of the phase in the pool's spec."""
     metrics: EpochMetrics
     """`epoch` counts from 1 inside the phase."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EvaluatedSubnet:
-    """Measurements of a subnet of the trained pool, after BN reset, on the validation split."""
-
-    subnet: Subnet
-    params: int
-    """Number of parameters of the whole detector."""
-    evaluations: tuple[Evaluation, ...]
-    """One evaluation for each resolution."""
+    subnets: tuple[EvaluatedSubnet, ...] = ()
+    """The largest and the smallest subnet of the phase as they were at its end. Empty of other
+    epochs, and of the last phase, after which the pool's subnets are evaluated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,10 +220,12 @@ class PoolProgress:
     """Mean of each loss term over the current epoch so far."""
     stage: str = "train"
     """The current step of the training: "start" (wait for workers), "train" or "evaluate" (measure
-    subnets)."""
+    subnets, at the end of a phase)."""
     seconds_left: float | None = None
     """Estimated seconds until all phases are trained, from this phase's speed. None: not known
     yet."""
+    epochs: tuple[PhaseEpoch, ...] = ()
+    """Metrics of the epochs finished so far, over all attempts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

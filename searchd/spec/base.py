@@ -68,10 +68,11 @@ class Spec(BaseModel):
     """Base of every spec: immutable, without unknown fields.
 
     The docstring of a field is its description in the API's OpenAPI document
-    (`searchd.spec.described`).
+    (`searchd.spec.described`). Validators are built at the first use, so that a command of the
+    command line does not wait for those of other specs.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
     @model_validator(mode="before")
     @classmethod

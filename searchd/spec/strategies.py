@@ -15,7 +15,7 @@ from searchd.search.strategies.pair_steps import PairSettings
 from searchd.search.strategies.pipeline import PipelineSettings
 from searchd.search.strategies.pool_search import PoolSearchSettings
 
-_CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+_CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 @dataclass(frozen=True, kw_only=True, config=_CONFIG)

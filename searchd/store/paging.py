@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute, Session, load_only
 
 from searchd.domain.errors import InvalidValueError, NotFoundError
+from searchd.domain.suggestions import did_you_mean
 from searchd.store.models.resources import (
     DatasetRow,
     DeviceRow,
@@ -163,7 +164,7 @@ def key(
         found = session.execute(columns.where(column == reference)).first()
         if found is not None:
             return RunKey(*found)
-    raise NotFoundError(f"{noun} {reference!r} does not exist")
+    raise _missing(session, table.name, noun, reference)
 
 
 def key_of(row: SearchRow | DistillationRow) -> RunKey:
@@ -187,5 +188,13 @@ def get(session: Session, table: type[R], noun: str, reference: str) -> R:
         select(table).where(table.name == reference)
     )
     if row is None:
-        raise NotFoundError(f"{noun} {reference!r} does not exist")
+        raise _missing(session, table.name, noun, reference)
     return row
+
+
+def _missing(
+    session: Session, names: InstrumentedAttribute[str], noun: str, reference: str
+) -> NotFoundError:
+    """Return the error that a resource does not exist, with the name that was probably meant."""
+    hint = did_you_mean(reference, session.scalars(select(names)))
+    return NotFoundError(f"{noun} {reference!r} does not exist{hint}")

@@ -5,14 +5,21 @@ from typing import Any
 import httpx
 import pytest
 
+from searchd.domain.lifecycle import PoolStatus
+from searchd.messages.reports import PoolProgress
 from searchd.store import Database
+from searchd.store.resources import pools
+from searchd.store.work import queue
 from tests.searchd.store.factories import (
     add_dataset,
     add_pool,
     add_search,
     dataset_spec,
+    leased,
+    pool_report,
     pool_spec,
     search_spec,
+    with_measured_phase,
 )
 
 
@@ -165,6 +172,50 @@ def test_a_trained_pool_shows_its_subnets(http: httpx.Client, database: Database
     assert pool["subnets"][0]["subnet"]["depths"] == [3, 4, 23, 3]
     assert pool["subnets"][0]["resolution"] == "96x96"
     assert pool["epochs"][0]["phase"] == "supernet"
+
+
+def test_a_trained_pool_shows_its_subnets_at_the_end_of_each_phase(
+    http: httpx.Client, database: Database
+) -> None:
+    add_dataset(database)
+    pool_id = add_pool(database, ready=False)
+    report = with_measured_phase(pool_report(pool_id))
+    with leased(database, f"pool-{pool_id}") as (session, lease):
+        queue.advance(session, lease, PoolStatus.TRAINING, "started")
+        pools.record_report(session, lease, report)
+
+    first, second = http.get("/pools/teachers").json()["epochs"]
+
+    assert [each["ap"] for each in first["subnets"]] == [0.4, 0.3]
+    assert first["subnets"][0]["subnet"]["depths"] == [3, 4, 23, 3]
+    assert (second["phase"], second["subnets"]) == ("shrink-1", [])
+
+
+def test_a_pool_in_training_shows_its_epochs_so_far(http: httpx.Client, database: Database) -> None:
+    add_dataset(database)
+    pool_id = add_pool(database, ready=False)
+    epochs = with_measured_phase(pool_report(pool_id)).epochs[:1]
+    at = PoolProgress(
+        pool=pool_id,
+        attempt=1,
+        phase="shrink-1",
+        epoch=1,
+        num_epochs=1,
+        iteration=2,
+        num_iterations=8,
+        losses={},
+        epochs=epochs,
+    )
+    with leased(database, f"pool-{pool_id}") as (session, lease):
+        queue.advance(session, lease, PoolStatus.TRAINING, "started")
+        pools.record_progress(session, lease, at)
+
+    found = http.get("/pools/teachers").json()
+    (epoch,) = found["epochs"]
+
+    assert (found["progress"]["iteration"], "epochs" in found["progress"]) == (2, False)
+    assert (epoch["phase"], epoch["losses"]["loss"]) == ("supernet", 1.5)
+    assert [each["ap"] for each in epoch["subnets"]] == [0.4, 0.3]
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,12 @@ import subprocess
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from rich.console import Console
 
+from api import schemas
 from api.client import Client
 from cli import bars
 from searchd.domain.lifecycle import PoolStatus, SearchStatus, TrialStatus
@@ -21,6 +23,7 @@ from searchd.store.resources import pools
 from searchd.store.runs import trials
 from searchd.store.work import queue
 from tests.api.service import Service
+from tests.searchd.store import factories
 from tests.searchd.store.factories import (
     add_dataset,
     add_pool,
@@ -111,6 +114,22 @@ def test_bars_of_a_search_that_is_prepared_show_its_pool_and_its_base(
     assert base.left_s is not None
     assert 100 <= base.left_s < 200  # 60 s for three eighths, and whatever the test has taken
     assert (whole.done, whole.left_s, whole.text) == (0, None, "preparing: 0 of 4 trials")
+
+
+@pytest.mark.parametrize(
+    ("at", "share"),
+    [
+        ({"epoch": 36, "iteration": 10}, 36 / 108),  # the last iteration of the first phase
+        ({"epoch": 36, "iteration": 0, "stage": "evaluate"}, 36 / 108),
+        ({"phase": "import", "epoch": 1, "iteration": 1, "stage": "evaluate"}, 0.1),
+    ],
+)
+def test_a_pool_that_measures_subnets_is_as_far_as_its_epochs(
+    at: dict[str, Any], share: float
+) -> None:
+    spec = factories.pool_spec()
+    progress = schemas.PoolProgress.model_validate(replace(pool_progress("p"), **at))
+    assert bars.pool_share(spec, progress) == pytest.approx(share)
 
 
 @pytest.mark.timeout(60)  # a process of its own

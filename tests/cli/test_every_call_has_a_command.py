@@ -98,6 +98,7 @@ COMMANDS = {
 LISTS = {
     *("dataset list", "pool list", "teacher list", "search list", "distillation list"),
     *("search trials", "distillation trials", "detector exports", "device list", "token list"),
+    *("search pareto", "distillation pareto", "webhook list", "webhook deliveries"),
 }
 
 

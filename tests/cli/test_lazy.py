@@ -77,6 +77,22 @@ def test_commands_that_call_the_service_import_nothing_slow(
     assert {"httpx", "pydantic", "api"} <= packages
 
 
+@pytest.mark.timeout(60)
+def test_the_command_line_of_httpx_is_not_imported() -> None:
+    listing = ["search", "list", "--format", "json", "--url", "http://127.0.0.1:9"]
+    ended = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "cli.main", *listing],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ended.stderr.endswith("start one with: searchd up\n")
+    imported = {line.rpartition("|")[2].strip() for line in ended.stderr.splitlines()}
+    assert {"httpx", "httpx._client"} <= imported
+    assert imported & {"pygments", "click", "rich.console"} == set()
+
+
 def test_the_summary_of_a_command_is_the_first_paragraph_of_its_help() -> None:
     command: Any = typer.main.get_command(app)
     lazy = [each for each in command.commands.values() if isinstance(each, LazyCommand)]

@@ -49,7 +49,7 @@ def test_every_list_has_the_options() -> None:
     lists = {
         path: {parameter.name for parameter in command.params}
         for path, command in every_command()
-        if path.rpartition(" ")[2] in ("list", "trials", "exports", "deliveries")
+        if path.rpartition(" ")[2] in ("list", "trials", "pareto", "exports", "deliveries")
     }
 
     assert sorted(lists) == [
@@ -57,9 +57,11 @@ def test_every_list_has_the_options() -> None:
         "searchd detector exports",
         "searchd device list",
         "searchd distillation list",
+        "searchd distillation pareto",
         "searchd distillation trials",
         "searchd pool list",
         "searchd search list",
+        "searchd search pareto",
         "searchd search trials",
         "searchd teacher list",
         "searchd token list",
@@ -81,6 +83,25 @@ def test_trials_are_filtered_by_numbers_within_sections(searchd: Run, database: 
     assert [(row["TRIAL"], row["AP %"]) for row in rows] == [("0", "75.0")]
     by_score = searchd("search", "trials", search.id, "--sort", "-best.ap", "--format", "json")
     assert [each["name"] for each in json.loads(by_score.stdout)] == ["0", "base"]
+
+
+def test_points_of_a_front_are_filtered_sorted_and_cut(searchd: Run, database: Database) -> None:
+    search, lease = start_search(database)
+    run_trial(database, lease, base_proposal(), succeeded("base", ap=0.5, macs=2e9))
+    run_trial(database, lease, search_proposal(0), succeeded("0", ap=0.75, macs=3e9))
+
+    def aps(*options: str) -> list[float]:
+        result = searchd("search", "pareto", search.id, "--format", "json", *options)
+        assert result.exit_code == 0, result.output
+        return [each["evaluation"]["ap"] for each in json.loads(result.stdout)["front"]]
+
+    assert aps() == [0.25, 0.375, 0.5, 0.75]
+    assert aps("--sort", "-evaluation.ap", "--limit", "2") == [0.75, 0.5]
+    assert aps("--filter", "evaluation.ap>0.3", "--filter", "evaluation.macs<3e9") == [0.375, 0.5]
+    table = searchd("search", "pareto", search.id, "--filter", "evaluation.ap>0.6").stdout
+    assert [line.split()[0] for line in table.splitlines()[1:]] == [f"{search.id}-0"]
+    wrong = searchd("search", "pareto", search.id, "--filter", "ap>0.3")
+    assert (wrong.exit_code, "have no field 'ap'" in wrong.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,8 @@ def schema(offline: Run, kind: str) -> dict[str, Any]:
         ("search", "demo/search.yaml"),
         ("distillation", "progressive/distillation.yaml"),
         ("pool", "progressive/pool.yaml"),
+        ("teacher", "teachers/trained_r101.yaml"),
+        ("classifier", "dicod/classifier.yaml"),
     ],
 )
 def test_the_schema_accepts_the_examples_and_refuses_a_misspelt_field(
@@ -40,10 +42,31 @@ def test_the_schema_accepts_the_examples_and_refuses_a_misspelt_field(
     assert "'sed' was unexpected" in error.message
 
 
-@pytest.mark.parametrize("kind", ["search", "pool", "distillation", "dataset", "teacher"])
-def test_every_field_of_a_schema_is_described(offline: Run, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "field"),
+    [
+        ("search", "name"),
+        ("pool", "name"),
+        ("distillation", "name"),
+        ("dataset", "name"),
+        ("teacher", "name"),
+        ("device", "runtime"),
+        ("fine-tune", "learning_rate"),
+        ("distil", "num_sampled_teachers"),
+        ("classifier", "train"),
+    ],
+)
+def test_every_field_of_a_schema_is_described(offline: Run, kind: str, field: str) -> None:
     fields = schema(offline, kind)["properties"]
 
-    assert "name" in fields
+    assert field in fields
     described = {name for name, field in fields.items() if field.get("description")}
     assert fields.keys() - described <= {"name"}
+
+
+def test_a_file_of_a_device_may_leave_its_name_to_the_command(offline: Run) -> None:
+    validator = jsonschema.Draft202012Validator(schema(offline, "device"))
+
+    assert list(validator.iter_errors({"threads": 2, "table": {"base_channels": [8]}})) == []
+    (error,) = validator.iter_errors({"threads": 0})
+    assert "0 is less than the minimum of 1" in error.message

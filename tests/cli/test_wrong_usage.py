@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from searchd.store import upgrade
+from searchd.store import Database, upgrade
 from tests.cli.conftest import Run
+from tests.searchd.store.factories import add_search
 
 pytestmark = pytest.mark.timeout(60)  # `up` imports Ray
 
@@ -44,6 +45,22 @@ def test_a_wrong_option_is_refused_in_words(offline: Run) -> None:
     assert "'--status': 'foo' is not one of 'queued'" in status.stderr
 
 
+@pytest.mark.parametrize(
+    ("command", "hint"),
+    [
+        ("predict", "No such command 'predict'. Did you mean 'searchd detector predict'?"),
+        ("submit", "Did you mean 'searchd search submit', 'searchd distillation submit'?"),
+        ("poool", "No such command 'poool'. Did you mean 'pool'"),
+        ("paint", "No such command 'paint'."),
+    ],
+)
+def test_a_command_without_its_group_is_found(offline: Run, command: str, hint: str) -> None:
+    result = offline(command, "x")
+
+    assert result.exit_code == 2
+    assert hint in " ".join(result.stderr.replace("│", " ").split())
+
+
 @pytest.mark.parametrize("name", ["My Search", "", "../pools", "a?b"])
 def test_what_is_no_name_is_refused_before_the_call(offline: Run, name: str) -> None:
     result = offline("search", "show", name)
@@ -53,6 +70,18 @@ def test_what_is_no_name_is_refused_before_the_call(offline: Run, name: str) -> 
         f"error: {name!r} is neither a name nor an id, which have only letters, digits, '-' and "
         "'_'\n"
     )
+
+
+@pytest.mark.parametrize("command", ["show", "trials", "cancel"])
+def test_a_misspelt_name_is_told_with_the_right_one(
+    searchd: Run, database: Database, command: str
+) -> None:
+    add_search(database, "photos")
+
+    result = searchd("search", command, "fotos")
+
+    message = "error: search 'fotos' does not exist; did you mean photos?\n"
+    assert (result.exit_code, result.stderr) == (1, message)
 
 
 def test_a_name_with_a_slash_does_not_exist(searchd: Run) -> None:

@@ -32,6 +32,8 @@ PICTURES = {
     "dataset": "#/datasets/{dataset}",
     "compare": "#/compare?searches={search}&detectors={base},{best}",
 }
+HEIGHTS = {"pool": 1650}
+"""Pixels of pages that are higher than the others."""
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +122,7 @@ def take_pictures(client: Client, search: str, browser: Browser) -> None:
     }
     with opened(browser, height=1150) as page:
         for name, address in PICTURES.items():
+            page.set_viewport_size({"width": 1280, "height": HEIGHTS.get(name, 1150)})
             _picture(page, f"{client.url}/{address.format(**names)}", name)
     with opened(browser, 390, dark=True) as page:
         _picture(page, f"{client.url}/#/searches/{shown.name}", "phone")

@@ -15,7 +15,9 @@ import torch.distributed as dist
 
 from detection.data.coco import CocoSplit
 from detection.stored_weights import read_weights, write_weights
+from elastic_pool.evaluation import evaluate_subnet
 from elastic_pool.training import PoolIteration, PoolTraining
+from searchd.domain.subnet import Subnet
 from searchd.domain.trial import Outcome
 from searchd.messages.files import SUPERNET
 from searchd.messages.reports import EvaluatedSubnet, PoolProgress, PoolReport
@@ -149,16 +151,41 @@ class _PoolWorker:
             return stopped_report(self.task)
 
     def _train(self) -> Generator[PoolProgress, bool, None]:
-        for at in self.training.run():
-            self.speed.count(at)
-            if at.iteration.finished_epoch or time.monotonic() >= self.checkpoint_due:
-                self._checkpoint()
-            if self._from_first_worker(time.monotonic() >= self.slice_ends):
-                try:
-                    yield from self._yield_progress(self._training_progress(at))
-                except Stopped:
+        try:
+            yield from self._measure_phase()  # an earlier attempt may have stopped before it
+            for at in self.training.run():
+                self.speed.count(at)
+                if at.iteration.finished_epoch or time.monotonic() >= self.checkpoint_due:
                     self._checkpoint()
-                    raise
+                if self._from_first_worker(time.monotonic() >= self.slice_ends):
+                    yield from self._yield_progress(self._training_progress(at))
+                yield from self._measure_phase()
+        except Stopped:
+            self._checkpoint()
+            raise
+
+    def _measure_phase(self) -> Generator[PoolProgress, bool, None]:
+        """Measure what a phase that has ended has trained. The first worker does; the others wait
+        for it after each progress, so none waits for more than one subnet."""
+        subnets = self.training.unmeasured
+        for done, subnet in enumerate(subnets):
+            yield from self._yield_progress(self._evaluation_progress(done, len(subnets)))
+            if self.rank == 0:
+                self.training.add_measured(self._measured(subnet))
+                self._checkpoint()
+
+    def _measured(self, subnet: Subnet) -> EvaluatedSubnet:
+        """Measure a subnet at the largest resolution alone, since the training waits."""
+        spec = self.task.spec
+        return evaluate_subnet(
+            self.training.supernet,
+            subnet,
+            spec,
+            train=self.train_split,
+            validation=self.validation_split,
+            device=self.device,
+            resolutions=[max(spec.space.resolutions, key=lambda each: each.area)],
+        )
 
     def _evaluate(self) -> Generator[PoolProgress, bool, tuple[EvaluatedSubnet, ...]]:
         """Evaluate subnets. Only the first worker does; the others have finished."""
@@ -234,6 +261,7 @@ class _PoolWorker:
             attempt=self.task.attempt,
             phase=phase.name,
             num_epochs=phase.training.epochs,
+            epochs=self.training.epochs,
             **values,
         )
 

@@ -58,6 +58,7 @@ class AsyncTransport:
             base_url=self.url + PREFIX,
             timeout=timeout_s,
             trust_env=not local,
+            verify=protocol.verification(self.url, local=local),
             headers=protocol.authorization(token),
         )
 

@@ -57,6 +57,7 @@ class Transport:
             base_url=self.url + PREFIX,
             timeout=timeout_s,
             trust_env=not local,
+            verify=protocol.verification(self.url, local=local),
             headers=protocol.authorization(token),
         )
 

@@ -23,6 +23,9 @@ function left(share, done, { started_at: started, status }, now) {
 export function trainingProgress(progress) {
   if (!progress) return null;
   const { epoch = 0, num_epochs: epochs, iteration = 0, num_iterations: iterations } = progress;
+  if (progress.phase && progress.stage === "evaluate") {
+    return { share: iteration / Math.max(1, iterations), text: `${progress.phase}, measures subnet ${iteration + 1} of ${iterations}`, loss: null, secondsLeft: null };
+  }
   const inEpoch = iterations ? Math.min(1, iteration / iterations) : 0;
   const share = epochs ? Math.max(0, Math.min(1, (epoch - 1 + inEpoch) / epochs)) : 0;
   const what = progress.phase ?? progress.stage;

@@ -1,8 +1,9 @@
 // Exports of a detector: asked for here, with their figures, files and model card.
 import { html } from "htm/preact";
 import { useState } from "preact/hooks";
-import { call, get, post } from "../api.js";
+import { call, get, post, remove } from "../api.js";
 import { useRead } from "../live.js";
+import { Confirm } from "../components/dialog.js";
 import { Download } from "../components/download.js";
 import { Card, Choice, Facts, Status } from "../components/parts.js";
 import { tell } from "../components/toasts.js";
@@ -14,7 +15,7 @@ export function Exports({ trial }) {
   const { value: exports, again } = useRead(() => get(path), [trial.id], (items) => (items?.every((each) => isFinal(each.status)) ? null : 3000));
   return html`<${Card} title="Exports" aside=${html`<${Ask} path=${path} trial=${trial} onDone=${again} />`}>
     ${!exports?.length && html`<p class="quiet">None yet. An export is a file that runs without this service; it is compared with the detector before it is ready.</p>`}
-    ${(exports ?? []).map((each) => html`<${Export} key=${each.id} path=${path} item=${each} />`)}
+    ${(exports ?? []).map((each) => html`<${Export} key=${each.id} path=${path} item=${each} onDone=${again} />`)}
   </${Card}>`;
 }
 
@@ -41,11 +42,12 @@ function Ask({ path, trial, onDone }) {
   </div>`;
 }
 
-function Export({ path, item }) {
+function Export({ path, item, onDone }) {
   const measured = item.measurement;
   const file = (name) => `${path}/${item.id}/files/${name}`;
   return html`<div class="group">
-    <div class="row"><strong>${item.spec.format} ${item.spec.precision}, ${item.spec.input}</strong><${Status} status=${item.status} /><span class="quiet small">${item.status_reason}</span></div>
+    <div class="row"><strong>${item.spec.format} ${item.spec.precision}, ${item.spec.input}</strong><${Status} status=${item.status} /><span class="quiet small">${item.status_reason}</span>
+      ${isFinal(item.status) && html`<${Deletion} item=${item} onDone=${onDone} />`}</div>
     ${measured && html`<${Facts} items=${[
       ["AP", `${percent(measured.ap)} %`],
       ["AP in torch", `${percent(measured.torch_ap)} %`],
@@ -59,6 +61,22 @@ function Export({ path, item }) {
       <${Download} key=${each.name} path=${file(each.name)} label=${`Download ${each.name} of the export`}>${each.name} <span class="quiet">${bytes(each.size_bytes)}</span></${Download}>`)}</div>`}
     ${item.files.some((each) => each.name === "card") && html`<${ModelCard} path=${file("card")} />`}
   </div>`;
+}
+
+function Deletion({ item, onDone }) {
+  const [isAsked, setAsked] = useState(false);
+  const act = async () => {
+    setAsked(false);
+    try {
+      await remove(`/exports/${item.id}`);
+      onDone();
+    } catch (problem) {
+      tell(problem.message, "bad");
+    }
+  };
+  return html`<button type="button" class="small danger" aria-label=${`Delete the export ${item.name}`} onClick=${() => setAsked(true)}>Delete</button>
+    ${isAsked && html`<${Confirm} title="Delete this export?" verb="Delete" onConfirm=${act} onClose=${() => setAsked(false)}
+      warning="Its files are removed for good. The detector stays, and can be exported again." />`}`;
 }
 
 /** The model card as its file has it, read when it is opened. */

@@ -10,7 +10,8 @@ from searchd.domain.errors import CollectedError
 from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import Subnet
 from searchd.domain.trial import Artifact, Evaluation
-from searchd.messages.reports import EpochMetrics
+from searchd.messages.codecs import EVALUATED_SUBNETS
+from searchd.messages.reports import EpochMetrics, EvaluatedSubnet
 from searchd.spec.codecs import SUBNET
 from searchd.store.base import ID_LENGTH, AsJson, Base, now
 
@@ -81,6 +82,8 @@ class EpochMetricsRow(Base):
     losses: Mapped[dict[str, float]]
     learning_rate: Mapped[float]
     duration_s: Mapped[float]
+    subnets: Mapped[tuple[EvaluatedSubnet, ...] | None] = mapped_column(AsJson(EVALUATED_SUBNETS))
+    """Subnets measured at the end of this phase of a pool; None of other epochs."""
 
     @classmethod
     def of(cls, metrics: EpochMetrics) -> "EpochMetricsRow":

@@ -159,6 +159,7 @@ def _store(session: Session, row: PoolRow, report: PoolReport) -> None:
     for epoch in report.epochs:
         metrics = EpochMetricsRow.of(epoch.metrics)
         metrics.pool_id, metrics.phase = row.id, epoch.phase
+        metrics.subnets = epoch.subnets or None
         session.add(metrics)
     for evaluated in report.subnets:
         for evaluation in evaluated.evaluations:

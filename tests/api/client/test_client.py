@@ -1,6 +1,7 @@
 """The client: typed answers, readable errors, whole downloads."""
 
 import asyncio
+import ssl
 import threading
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from api.client import ApiError, AsyncClient, Client, UnreachableError
+from api.client import ApiError, AsyncClient, Client, UnreachableError, protocol
 from scripts.synchronous_client import CLIENT, generate
 from searchd import artifacts
 from searchd.domain.lifecycle import DatasetStatus, PoolStatus, SearchStatus
@@ -198,3 +199,12 @@ def test_another_service_at_the_address_is_named() -> None:
         client.get_search("x")
     thread.join()
     other.server_close()
+
+
+def test_certificates_are_read_unless_the_service_is_on_this_machine() -> None:
+    local = protocol.verification("http://127.0.0.1:8080", local=True)
+
+    assert isinstance(local, ssl.SSLContext)
+    assert (local.verify_mode, local.get_ca_certs()) == (ssl.CERT_REQUIRED, [])  # refuses HTTPS
+    assert protocol.verification("https://127.0.0.1:8080", local=True) is True
+    assert protocol.verification("http://detectors.example.org", local=False) is True

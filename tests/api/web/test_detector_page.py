@@ -17,6 +17,7 @@ from searchd.messages.files import LOG_FILE, attempt_folder
 from searchd.messages.predictions import PredictedBox, PredictedImage, SamplePredictions
 from searchd.store import Database, Lease
 from searchd.store.models import DatasetRow
+from searchd.store.resources import exports
 from tests.api.service import Service
 from tests.browser import card
 from tests.searchd.store import factories
@@ -69,6 +70,25 @@ def test_a_detector_shows_its_classes_errors_and_predictions_beside_its_base(
     expect(predictions.get_by_role("img", name="This detector: 1 found")).to_have_attribute(
         "alt", f"This detector: 1 found, {missed} missed, 1 wrong"
     )
+
+
+def test_an_export_is_deleted_after_a_confirmation(
+    service: Service, database: Database, lease: Lease, page: Page
+) -> None:
+    trial = f"{lease.work_id.partition('-')[2]}-0"
+    exports_of = f"{service.url}/api/v1/detectors/{trial}/exports"
+    made = page.request.post(exports_of, data={"format": "onnx"}).json()
+    with factories.leased(database, f"export-{made['id']}") as (session, work):
+        exports.record_report(session, work, factories.export_report())
+    page.goto(f"{service.url}/#/detectors/{trial}")
+    shown = card(page, "Exports")
+    expect(shown).to_contain_text("onnx fp32, dynamic")
+
+    shown.get_by_role("button", name=f"Delete the export {made['name']}").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+
+    expect(shown).to_contain_text("None yet.")
+    assert page.request.get(exports_of).json() == []
 
 
 def test_the_log_of_each_attempt_is_read(service: Service, lease: Lease, page: Page) -> None:

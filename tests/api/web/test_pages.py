@@ -11,13 +11,16 @@ from playwright.sync_api import Page, expect
 
 from detection.data.coco import check_dataset
 from detection.data.shapes import make_shapes
+from searchd.domain.lifecycle import PoolStatus
 from searchd.domain.trial import Artifact
+from searchd.spec import Spec
 from searchd.store import Database
-from searchd.store.resources import datasets, teachers
+from searchd.store.resources import datasets, pools, teachers
+from searchd.store.work import queue
 from tests.api.service import Service
 from tests.browser import card
 from tests.searchd.store import factories
-from tests.searchd.store.device_factory import add_device
+from tests.searchd.store.device_factory import add_device, device_spec
 from tests.searchd.store.distillation_factory import choose_order, start_distillation
 
 pytestmark = pytest.mark.timeout(300)  # starts a browser
@@ -83,6 +86,55 @@ def test_a_search_is_checked_as_it_is_typed_and_submitted(
     expect(page.get_by_role("heading", level=1)).to_have_text("mine")
     page.get_by_role("link", name="Clone").click()
     expect(text).to_have_value(re.compile(r"^name: mine-2\n"))
+
+
+SUBMITTED: dict[str, tuple[Spec, str, float, float]] = {
+    "distillation": (factories.distillation_spec("one"), "num_sampled_teachers", 3, 0),
+    "pool": (factories.pool_spec("one"), "evaluated_subnets", 2, 0),
+    "teacher": (factories.trained_teacher("one"), "cpus", 2, 0),
+    "dataset": (factories.dataset_spec("one"), "max_empty_share", 0.2, 2),
+    "device": (device_spec("one"), "threads", 2, 0),
+}
+"""For each kind but searches an earlier spec, a field, a value of it, and one that is refused."""
+
+
+@pytest.mark.parametrize("kind", SUBMITTED)
+def test_every_kind_is_cloned_checked_as_it_is_typed_and_submitted(
+    service: Service, database: Database, page: Page, kind: str
+) -> None:
+    spec, field, value, refused = SUBMITTED[kind]
+    resources = f"{service.url}/api/v1/{kind}s"
+    factories.add_dataset(database)
+    factories.add_pool(database)
+    earlier = spec.model_dump(mode="json", exclude_unset=True)
+    assert page.request.post(resources, data=earlier).status == 201
+
+    page.goto(f"{service.url}/#/{kind}s/one")
+    page.get_by_role("link", name="Clone").click()
+    text = page.get_by_label("Spec as YAML or JSON")
+    expect(text).to_have_value(re.compile(r"^name: one-2\n"))
+    expect(page.get_by_text("It would be accepted.")).to_be_visible()
+    text.fill(json.dumps({**earlier, "name": "two", field: refused}))
+    expect(page.get_by_role("alert")).to_contain_text(field)
+    expect(page.get_by_role("button", name="Submit", exact=True)).to_be_disabled()
+    text.fill(json.dumps({**earlier, "name": "two", field: value}))
+    expect(page.get_by_text("It would be accepted.")).to_be_visible()
+    page.get_by_role("button", name="Submit", exact=True).click()
+
+    expect(page.get_by_role("heading", level=1)).to_have_text("two")
+    assert page.request.get(f"{resources}/two").json()["spec"][field] == value
+
+
+@pytest.mark.parametrize("kind", ["pool", "distillation"])
+def test_a_training_is_forecast_before_it_is_submitted(
+    service: Service, database: Database, page: Page, kind: str
+) -> None:
+    factories.add_dataset(database)
+    factories.add_pool(database)
+    page.goto(f"{service.url}/#/submit/{kind}")
+
+    forecast = card(page, "Check and forecast")
+    expect(forecast.get_by_text("Worker-hours", exact=True)).to_be_visible()
 
 
 def test_a_detector_is_shown_beside_its_base_and_downloaded(
@@ -162,6 +214,27 @@ def test_a_pool_shows_its_losses_and_subnets(
 
     expect(page.get_by_role("img", name="AP of 2 measured subnets by MACs")).to_be_visible()
     expect(page.get_by_role("row").filter(has_text="supernet 1")).to_contain_text("1.5")
+
+
+def test_a_pool_shows_its_subnets_at_the_end_of_each_phase(
+    service: Service, database: Database, page: Page
+) -> None:
+    factories.add_dataset(database)
+    pool_id = factories.add_pool(database, ready=False)
+    report = factories.with_measured_phase(factories.pool_report(pool_id))
+    with factories.leased(database, f"pool-{pool_id}") as (session, lease):
+        queue.advance(session, lease, PoolStatus.TRAINING, "started")
+        pools.record_report(session, lease, report)
+
+    page.goto(f"{service.url}/#/pools/teachers")
+
+    phases = card(page, "Subnets at the end of each phase")
+    expect(phases.get_by_role("img", name="subnet after supernet, shrink-1")).to_be_visible()
+    rows = phases.locator("tbody").last.get_by_role("row")
+    expect(rows).to_have_count(3)
+    expect(rows.nth(1)).to_contain_text("supernet")
+    expect(rows.nth(1)).to_contain_text("30.0")
+    expect(rows.nth(2)).to_contain_text("50.0")
 
 
 def test_a_data_set_shows_its_counts_and_images_with_boxes(

@@ -27,6 +27,7 @@ from tests.searchd.store.factories import (
     search_proposal,
     start_search,
     succeeded,
+    with_measured_phase,
 )
 
 pytestmark = pytest.mark.timeout(60)  # real detectors are built
@@ -209,6 +210,20 @@ def test_a_pool_is_continued_as_a_new_one(searchd: Run, database: Database) -> N
     assert "phase 'shrink' does not exist" in unknown.output
     early = searchd("pool", "extend", "teachers-2", "--epochs", "7")
     assert "pool teachers-2 is queued, not ready" in early.output
+
+
+def test_a_pool_shows_the_ap_of_its_subnets_after_each_phase(
+    searchd: Run, database: Database
+) -> None:
+    add_dataset(database)
+    pool_id = add_pool(database, ready=False)
+    with leased(database, f"pool-{pool_id}") as (session, lease):
+        queue.advance(session, lease, PoolStatus.TRAINING, "started")
+        pools.record_report(session, lease, with_measured_phase(pool_report(pool_id)))
+    shown = searchd("pool", "show", "teachers").stdout
+    assert "AP after supernet" in shown
+    assert "40.0 % of the largest, 30.0 % of the smallest subnet at 96x96" in shown
+    assert "AP after shrink-1" not in shown
 
 
 def test_watching_a_pool_ends_when_it_is_ready(searchd: Run, database: Database) -> None:

@@ -31,6 +31,7 @@ from searchd.spec import (
     finishing_training,
 )
 from searchd.spec.codecs import PROPOSAL
+from searchd.spec.described import describe
 
 SEARCH = {"name": "first", "dataset": "shapes", "pool": "teachers"}
 SUBNET = {"depths": [3, 4, 23, 3], "widths": [1.0, 1.0, 1.0, 1.0], "neck_channels": 256}
@@ -393,6 +394,7 @@ def test_contradictory_task_is_refused(change: dict[str, object], message: str) 
 def test_options_of_a_strategy_are_described_and_bounded(spec: type) -> None:
     """Text and bounds are declared with the strategy's settings, which do not import pydantic."""
     schema = TypeAdapter(spec).json_schema()
+    describe({spec.__name__: schema})
 
     for option in schema["properties"].values():
         assert option["description"]

@@ -259,6 +259,18 @@ def pool_report(pool: str, outcome: Outcome = Outcome.SUCCEEDED, reason: str = "
     )
 
 
+def with_measured_phase(report: PoolReport) -> PoolReport:
+    """The report of a pool of two phases, with the subnets at the end of the first."""
+    space = pool_spec().space.space
+    aps = ((space.largest, 0.4, 3e9), (space.smallest, 0.3, 1e9))
+    subnets = tuple(
+        EvaluatedSubnet(subnet=subnet, params=7, evaluations=(evaluation(LARGE, ap, macs),))
+        for subnet, ap, macs in aps
+    )
+    first = replace(report.epochs[0], subnets=subnets)
+    return replace(report, epochs=(first, PhaseEpoch(phase="shrink-1", metrics=epoch(1))))
+
+
 def teacher_report(family: Family = Family.RETINANET) -> TeacherReport:
     return TeacherReport(
         detector=MmdetDetector(config="retinanet_swin-t-p4-w7_fpn_1x_coco", num_classes=4),

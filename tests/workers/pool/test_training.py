@@ -15,6 +15,7 @@ from detection.iteration import NonFiniteLossError
 from searchd import artifacts
 from searchd.domain.errors import StaleLeaseError
 from searchd.domain.lifecycle import FailureCause
+from searchd.domain.subnet import Subnet
 from searchd.domain.trial import Outcome
 from searchd.messages.codecs import POOL_REPORT
 from searchd.messages.reports import PoolProgress
@@ -24,6 +25,7 @@ from tests.elastic_pool.tiny import TINY_SPACE, make_pool_spec
 from workers.pool import training as pool_training
 from workers.pool.steps import train_pool_inline
 from workers.pool.training import train_pool
+from workers.trial.checkpoints import newest_checkpoint, write_checkpoint
 
 pytestmark = pytest.mark.timeout(60)  # real detectors are trained
 
@@ -123,8 +125,85 @@ def test_progress_has_phase_epoch_iteration_and_time_left(
     assert training[0].seconds_left is None
     assert training[-1].seconds_left == 0
     assert set(training[2].losses) >= {"loss", "loss_cls"}
-    evaluating = [(p.iteration, p.num_iterations) for p in finished[2] if p.stage == "evaluate"]
-    assert evaluating == [(0, 2), (1, 2)]
+    evaluating = [p for p in finished[2] if p.stage == "evaluate"]
+    assert [(p.phase, p.iteration, p.num_iterations) for p in evaluating] == [
+        ("supernet", 0, 1),
+        ("shrink-1", 0, 2),
+        ("shrink-1", 1, 2),
+        ("shrink-2", 0, 2),
+        ("shrink-2", 1, 2),
+    ]
+
+
+SMALLEST_OF_SHRINK_1 = Subnet(depths=(1, 2, 1, 1), widths=(1.5,) * 4, neck_channels=24)
+
+
+def test_largest_and_smallest_subnet_are_measured_at_the_end_of_each_phase_but_the_last(
+    finished: tuple[PoolTrainingTask, Any, list[PoolProgress]],
+) -> None:
+    measured = [
+        (epoch.phase, epoch.metrics.epoch, [found.subnet for found in epoch.subnets])
+        for epoch in finished[1].epochs
+    ]
+    assert measured == [
+        ("supernet", 1, []),
+        ("supernet", 2, [TINY_SPACE.largest]),
+        ("shrink-1", 1, [TINY_SPACE.largest, SMALLEST_OF_SHRINK_1]),
+        ("shrink-2", 1, []),
+        ("shrink-2", 2, []),
+    ]
+    (at,) = finished[1].epochs[1].subnets[0].evaluations  # at the largest resolution alone
+    assert str(at.resolution) == "64x64"
+    assert 0 <= at.ap <= at.ap50 <= 1
+
+
+def test_progress_has_the_epochs_and_subnets_so_far(
+    finished: tuple[PoolTrainingTask, Any, list[PoolProgress]],
+) -> None:
+    _, report, seen = finished
+    first_of_shrink_1 = next(p for p in seen if p.phase == "shrink-1")
+    assert seen[0].epochs == ()
+    assert first_of_shrink_1.epochs == report.epochs[:2]
+    assert seen[-1].epochs == report.epochs
+
+
+@pytest.mark.parametrize("num_measured", [0, 1])
+def test_resumed_training_measures_only_what_was_not_measured(
+    dataset: DatasetSpec, tmp_path: Path, num_measured: int
+) -> None:
+    task = make_task(dataset, tmp_path)
+
+    def stop_at_the_end_of_shrink_1(at: PoolProgress) -> bool:
+        return (at.phase, at.stage, at.iteration) != ("shrink-1", "evaluate", num_measured)
+
+    assert train_pool_inline(task, stop_at_the_end_of_shrink_1).outcome is Outcome.STOPPED
+    seen: list[PoolProgress] = []
+    report = train_pool_inline(next_attempt(task), noting(seen))
+
+    subnets = [found.subnet for found in report.epochs[2].subnets]
+    assert subnets == [TINY_SPACE.largest, SMALLEST_OF_SHRINK_1]
+    places = [(p.phase, p.stage, p.iteration, p.num_iterations) for p in seen]
+    num_left = 2 - num_measured
+    assert places[:num_left] == [
+        ("shrink-1", "evaluate", done, num_left) for done in range(num_left)
+    ]
+    assert places[num_left] == ("shrink-2", "train", 1, 2)
+
+
+def test_checkpoint_of_an_earlier_version_has_measured_no_subnets(
+    dataset: DatasetSpec, tmp_path: Path
+) -> None:
+    task = make_task(dataset, tmp_path)
+    train_pool_inline(task, lambda at: at.phase == "supernet")  # stops after a step of shrink-1
+    checkpoint = newest_checkpoint([task.artifacts])
+    assert checkpoint is not None
+    del checkpoint["measured"]
+    for epoch in checkpoint["epochs_before"]:
+        del epoch["subnets"]
+    write_checkpoint(task.artifacts, checkpoint)
+    report = train_pool_inline(next_attempt(task))
+    assert (report.outcome, report.reason) == (Outcome.SUCCEEDED, "")
+    assert [len(epoch.subnets) for epoch in report.epochs] == [0, 0, 2, 0, 0]
 
 
 def test_stopped_training_resumes_where_it_stopped(dataset: DatasetSpec, tmp_path: Path) -> None:
@@ -255,6 +334,7 @@ def test_two_workers_on_ray_train_make_a_pool(dataset: DatasetSpec, tmp_path: Pa
     report = train_pool(task, noting(seen))
     assert (report.outcome, report.reason) == (Outcome.SUCCEEDED, "")
     assert [(epoch.phase, epoch.metrics.epoch) for epoch in report.epochs][-1] == ("shrink-2", 2)
+    assert [len(epoch.subnets) for epoch in report.epochs] == [0, 1, 2, 0, 0]
     assert len(report.subnets) == 2
     assert report.supernet is not None
     assert "backbone.layer4.1.conv3.weight" in load(artifacts.read(report.supernet))
