@@ -57,6 +57,7 @@ def mmdet_traits(
         head=_head_shape(model, widths, detector.num_classes),
         anchor_scale=None,
         geometry=head_geometry(model),
+        strides=tuple(level.stride for level in levels),
     )
 
 
@@ -138,7 +139,10 @@ def _of_roi_head(model: Any) -> dict[str, Any]:
     stages = head.bbox_head if isinstance(head.bbox_head, nn.ModuleList) else [head.bbox_head]
     extractor = first_stage(head.bbox_roi_extractor)
     return {
-        "roi_units": tuple(unit for stage in stages for unit in _units(stage.bbox_coder)),
+        # none of a head that predicts no boxes, as Grid R-CNN's
+        "roi_units": tuple(
+            unit for stage in stages if stage.with_reg for unit in _units(stage.bbox_coder)
+        ),
         "class_agnostic": bool(stages[0].reg_class_agnostic),
         "region_size": _region_size(model),
         "finest_roi_scale": getattr(extractor, "finest_scale", None),

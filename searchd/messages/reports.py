@@ -264,7 +264,11 @@ class TeacherReport:
             return None
         widths = {level.channels for level in self.levels}
         return Traits(
-            family=self.family, neck_channels=tuple(sorted(widths)), head=None, anchor_scale=None
+            family=self.family,
+            neck_channels=tuple(sorted(widths)),
+            head=None,
+            anchor_scale=None,
+            strides=tuple(level.stride for level in self.levels),
         )
 
 

@@ -13,7 +13,6 @@ from searchd.domain.distillation_plan import (
     sample_teachers,
     sampled_names,
 )
-from searchd.domain.errors import InvalidValueError
 from searchd.domain.method_fit import Traits, check_average, check_fit
 from searchd.domain.sinks import SinkKind
 from searchd.domain.subnet import Subnet
@@ -273,7 +272,8 @@ def check_subnets(spec: DistillationSpec, pool: PoolSpec, head: HeadSpec) -> Non
     """
     teacher = traits_of(pool.head, neck_channels=pool.space.neck_channels)
     for name in subnets_of(spec, pool):
-        check_fit(spec.methods_of(name).options, traits_of(head), teacher)
+        whose = f"teacher {name!r} of pool {pool.name!r}"
+        check_fit(spec.methods_of(name).options, traits_of(head), teacher, whose=whose)
 
 
 def check_registered(
@@ -290,7 +290,5 @@ def check_registered(
     Raises:
         InvalidValueError: A method does not fit; the message says what would fit.
     """
-    try:
-        check_fit(spec.methods_of(label).options, traits_of(head), teacher)
-    except InvalidValueError as error:
-        raise InvalidValueError(f"teacher {label!r}: {error}") from error
+    methods, whose = spec.methods_of(label).options, f"teacher {label!r}"
+    check_fit(methods, traits_of(head), teacher, whose=whose)
