@@ -18,8 +18,9 @@ from searchd.domain.method_fit import Traits
 from searchd.messages.reports import FeatureLevel
 
 _HEADS = ("rpn_head", "roi_head", "bbox_head")
-_SIDE = 64
-"""Height and width in pixels of the image on which a RoI head is tried."""
+_SIDE = 256
+"""Height and width in pixels of the image on which a RoI head is tried. On a smaller one DetectoRS
+cannot pad its maps of stride 32."""
 _UNREADABLE = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
 """Errors of RoI heads that read more than the neck's levels and the regions."""
 
