@@ -144,6 +144,7 @@ def _of_roi_head(model: Any) -> dict[str, Any]:
         "roi_units": tuple(
             unit for stage in stages if stage.with_reg for unit in _units(stage.bbox_coder)
         ),
+        "other_scores": stages[0].fc_cls.out_features - stages[0].num_classes,
         "class_agnostic": bool(stages[0].reg_class_agnostic),
         "region_size": _region_size(model),
         "finest_roi_scale": getattr(extractor, "finest_scale", None),

@@ -9,6 +9,14 @@ from searchd.domain.errors import InvalidValueError
 from searchd.domain.head_geometry import HeadGeometry, difference, geometry
 from searchd.domain.method_description import WITH_ANCHORS, Tap
 
+_READ_BY = {
+    "other_scores": Tap.CLASS_LOGITS,
+    "class_agnostic": Tap.BOX_DELTAS,
+    "roi_units": Tap.BOX_DELTAS,
+    "region_size": Tap.REGION_FEATURES,
+}
+"""The parts of a head's geometry that must be equal, and the tap of the teacher that needs it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traits:
@@ -99,14 +107,11 @@ def _apart(name: MethodName, student: Traits, teacher: Traits) -> str | None:
 
 def _misread(name: MethodName, student: Traits, teacher: Traits) -> str | None:
     """Return why a method cannot compare what two heads of fitting kinds predict."""
-    parts: tuple[str, ...] = ()
     reads = CATALOGUE[name].reads_teacher
     if CATALOGUE[name].same_head:
         parts = tuple(each.name for each in fields(HeadGeometry))
-    elif Tap.BOX_DELTAS in reads:
-        parts = ("class_agnostic", "roi_units")
-    elif Tap.REGION_FEATURES in reads:
-        parts = ("region_size",)
+    else:
+        parts = tuple(part for part, tap in _READ_BY.items() if tap in reads)
     found = difference(student.geometry, teacher.geometry, *parts) if parts else None
     return None if found is None else f"{name} needs a teacher whose head means the same; {found}"
 
