@@ -137,7 +137,8 @@ def _units(coder: Any) -> tuple[float, ...]:
 
 def _of_roi_head(model: Any) -> dict[str, Any]:
     head = model.roi_head
-    stages = head.bbox_head if isinstance(head.bbox_head, nn.ModuleList) else [head.bbox_head]
+    is_cascade = isinstance(head.bbox_head, nn.ModuleList)
+    stages: list[Any] = [*head.bbox_head] if is_cascade else [head.bbox_head]
     extractor = first_stage(head.bbox_roi_extractor)
     return {
         # none of a head that predicts no boxes, as Grid R-CNN's
