@@ -35,6 +35,21 @@ class LayerImportance(StrEnum):
     L1_SUM = "l1_sum"
 
 
+class ChannelImportance(StrEnum):
+    """How channel pruning ranks channels; those with the smallest values are removed.
+
+    Attributes:
+        GAMMA: |gamma| of the BN after the convolution that outputs them (default; network slimming,
+            docs/papers.md 1.5 (1)).
+        L2: Root mean square of every weight that is removed with them.
+        TAYLOR: Change of the detection loss that a first-order expansion expects of their removal.
+    """
+
+    GAMMA = "gamma"
+    L2 = "l2"
+    TAYLOR = "taylor"
+
+
 class Move(StrEnum):
     """Which block of a backbone stage moves, and to which neighbouring stage.
 
@@ -49,7 +64,7 @@ class Move(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PruneChannels:
-    """Remove the least important fraction of all prunable channels, ranked globally by |gamma|.
+    """Remove the least important fraction of all prunable channels, ranked globally.
 
     Channels that share a mask count once. A group of a grouped convolution is removed as a whole
     and counts as the number of its channels (see `prunable_groups`).
@@ -63,6 +78,8 @@ class PruneChannels:
     round_to: int = 1
     """A convolution that is pruned keeps a multiple of this number of channels, because devices
     compute some multiples faster. At least one such step is removed, even if `fraction` is less."""
+    importance: ChannelImportance = ChannelImportance.GAMMA
+    """How channels are ranked."""
     kind: Literal["prune_channels"] = "prune_channels"
 
     def __post_init__(self) -> None:
@@ -244,6 +261,7 @@ def legal_actions(
     prune_fraction: float = 0.05,
     min_channels: int = 32,
     round_to: int = 1,
+    channel_importance: ChannelImportance = ChannelImportance.GAMMA,
     importance: LayerImportance = LayerImportance.L1_MEAN,
     max_depth: int = 40,
 ) -> dict[ActionKind, tuple[Action, ...]]:
@@ -255,10 +273,16 @@ def legal_actions(
         prune_fraction: See `PruneChannels.fraction`.
         min_channels: See `PruneChannels.min_channels`.
         round_to: See `PruneChannels.round_to`.
+        channel_importance: See `ChannelImportance`.
         importance: See `LayerImportance`.
         max_depth: Largest number of blocks in a stage; no block is added to such a stage.
     """
-    pruning = PruneChannels(fraction=prune_fraction, min_channels=min_channels, round_to=round_to)
+    pruning = PruneChannels(
+        fraction=prune_fraction,
+        min_channels=min_channels,
+        round_to=round_to,
+        importance=channel_importance,
+    )
     groups = prunable_groups(architecture)
     found: dict[ActionKind, tuple[Action, ...]] = {
         "prune_channels": (pruning,)

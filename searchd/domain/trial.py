@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Literal
 
 from searchd.domain.accuracy import Accuracy
-from searchd.domain.actions import Action, describe
+from searchd.domain.actions import Action, ChannelImportance, describe
 from searchd.domain.breakdown import Breakdown
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.resolution import Resolution
@@ -140,6 +140,8 @@ class PruneToMacs:
     """See `PruneChannels.min_channels`."""
     round_to: int = 1
     """See `PruneChannels.round_to`."""
+    importance: ChannelImportance = ChannelImportance.GAMMA
+    """See `PruneChannels.importance`."""
     kind: Literal["prune_to_macs"] = "prune_to_macs"
 
     def __post_init__(self) -> None:

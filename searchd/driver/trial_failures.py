@@ -88,6 +88,7 @@ def _legal(architecture: Architecture, strategy: PairSettings) -> list[Action]:
         prune_fraction=strategy.prune_fraction,
         min_channels=strategy.min_channels,
         round_to=strategy.round_to or 1,
+        channel_importance=strategy.channel_importance,
         importance=strategy.layer_importance,
     )
     return [action for actions in found.values() for action in actions]
