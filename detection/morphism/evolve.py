@@ -61,7 +61,7 @@ def _act(
         case AddLayer():
             return add_layer(student, action, generator=generator)
         case Rearrange():
-            return rearrange(student, action)
+            return rearrange(student, action, generator=generator)
 
 
 def _fresh_block(child: Student, action: Action) -> tuple[int, int] | None:

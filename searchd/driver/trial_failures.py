@@ -90,5 +90,7 @@ def _legal(architecture: Architecture, strategy: PairSettings) -> list[Action]:
         round_to=strategy.round_to or 1,
         channel_importance=strategy.channel_importance,
         importance=strategy.layer_importance,
+        reinit_laterals=strategy.allow_lateral_reinit,
+        projection=strategy.rearranged_projection,
     )
     return [action for actions in found.values() for action in actions]

@@ -73,6 +73,17 @@ class PairSettings:
         "How prune_layer ranks blocks by their weights: l1_mean (mean of |w|) or l1_sum (sum of "
         "|w|). The block with the smallest value is removed.",
     )
+    allow_lateral_reinit: bool = option(
+        False,
+        "Whether rearrange may move a layer where that changes the width of a level, whose lateral "
+        "convolution in the FPN then starts from random weights.",
+    )
+    rearranged_projection: bool = option(
+        False,
+        "Whether a layer with an identity shortcut that rearrange makes the first of a stage gets "
+        "a 1x1 projection of stride 2, which starts as the identity, as its shortcut. Otherwise "
+        "its shortcut is every second row and column of its input.",
+    )
     teacher_policy: TeacherPolicy = option(
         TeacherPolicy.MUTATE,
         "How a trial gets its teacher. mutate: a mutation of the parent's teacher, or a registered "
@@ -151,6 +162,8 @@ class PairSteps(TaughtStrategy):
                 round_to=self.round_to,
                 channel_importance=settings.channel_importance,
                 importance=settings.layer_importance,
+                reinit_laterals=settings.allow_lateral_reinit,
+                projection=settings.rearranged_projection,
             )
             if legal:
                 return rng.choice(legal[rng.choice(list(legal))])
