@@ -31,7 +31,7 @@ export default function Pool({ name }) {
   </div>`;
 }
 
-const inWords = (subnet) => `d${subnet.depths.join("-")} w${subnet.widths.join("/")} n${subnet.neck_channels}`;
+const inWords = (subnet) => `d${subnet.depths.join("-")} w${subnet.widths.join("/")} n${subnet.neck_channels}${(subnet.stem_width ?? 1) === 1 ? "" : ` s${subnet.stem_width}`}`;
 
 function Subnets({ pool }) {
   const dots = useMemo(() => pool.subnets
