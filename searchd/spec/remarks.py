@@ -88,12 +88,13 @@ def check_warmups(spec: DistillationSpec, images: int | None) -> None:
     if spec.student.trial is not None:
         return
     for teacher in spec.teacher_names:
-        for name, warmup, length in _outlasting(spec.methods_of(teacher), spec.trial, images):
-            raise InvalidValueError(
-                f"teacher {teacher!r}: {name} warms up for warmup_iterations={warmup} and a stage "
-                f"has {length} iterations, so it would teach nothing; give less, or leave it out "
-                "for a tenth of the stage"
-            )
+        for methods in spec.every_methods_of(teacher):
+            for name, warmup, length in _outlasting(methods, spec.trial, images):
+                raise InvalidValueError(
+                    f"teacher {teacher!r}: {name} warms up for warmup_iterations={warmup} and a "
+                    f"stage has {length} iterations, so it would teach nothing; give less, or "
+                    "leave it out for a tenth of the stage"
+                )
 
 
 def _of_base(base: BaseSpec | None) -> list[str]:
