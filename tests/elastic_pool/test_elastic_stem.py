@@ -2,14 +2,18 @@
 
 import random
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from detection.build import load_student
+from detection.data.coco import CocoSplit
+from detection.data.shapes import make_shapes
 from elastic_pool.schedule import phases
 from elastic_pool.sorting import sort_channels
 from elastic_pool.supernet import extract
+from elastic_pool.training import PoolTraining
 from searchd.domain.subnet import Subnet
 from searchd.search.sampling import mutate_subnet
 from searchd.spec import SpaceSpec
@@ -96,3 +100,27 @@ def test_the_stem_shrinks_with_the_stages() -> None:
 
     assert [phase.space.stem_widths for phase in found] == [(1.5,), (1.5,), (1.0, 1.5)]
     assert [phase.space.stem_widths for phase in phases(spec)] == [(1.0,)] * 3
+
+
+def test_a_pool_is_trained_and_its_subnets_are_evaluated(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    data = make_shapes(tmp_path, num_train=8, num_validation=4, image_size=64, num_classes=3)
+    spec = make_pool_spec()
+    short = tuple(each.model_copy(update={"epochs": 1}) for each in spec.phases[1:])
+    space = spec.space.model_copy(update={"elastic_stem": True})
+    phases_ = (spec.phases[0].model_copy(update={"epochs": 1}), *short)
+    training = PoolTraining(
+        spec.model_copy(update={"space": space, "phases": phases_}), CocoSplit(data.train)
+    )
+    stem = training.supernet.detector.backbone.conv1.weight
+
+    before = stem.detach().clone()
+    for _ in training.run():
+        pass
+
+    assert not torch.equal(stem, before)
+    small, large = (
+        extract(training.supernet, each).detector.architecture.stem_channels
+        for each in (space.space.smallest, space.space.largest)
+    )
+    assert (small, large) == (8, 12)
