@@ -15,10 +15,11 @@ from searchd.spec.training import MethodsSpec, TrainingSpec
 
 
 def rates_of_search(spec: SearchSpec) -> list[str]:
-    """Return the learning rates of a search; none if nothing is trained."""
-    if isinstance(spec.strategy, PoolSearchSpec):
-        return []
-    rates = [*_of_base(spec.base), rate("trials", spec.trial)]
+    """Return the learning rates of a search, of all that it trains."""
+    rates = _of_base(spec.base)
+    if isinstance(spec.strategy, PoolSearchSpec):  # its subnets are trained already
+        return rates
+    rates.append(rate("trials", spec.trial))
     finish = spec.budget.finish
     if finish is not None:
         rates.append(rate("finishing trainings", finishing_training(spec.trial, finish)))
