@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-if TYPE_CHECKING:  # both take longer to import than many commands take
+if TYPE_CHECKING:  # they take longer to import than many commands take
     from pydantic import BaseModel
     from rich.console import Console
+
+    from api.schemas.base import Measurement
 
 S = TypeVar("S", bound="BaseModel")
 _PIPE_WIDTH = 200
@@ -142,3 +144,17 @@ def console() -> "Console":
         highlight=False,
         markup=False,
     )
+
+
+def accuracies(found: "Measurement") -> dict[str, str | None]:
+    """Return AP and average recall (AR) by their names, such as "AP50" and "AR small", as "41.2 %";
+    None where the split has no object of that size, or an earlier version did not measure it."""
+    names = [f"ap{at}" for at in ("", "50", "70", "75", "90", "_small", "_medium", "_large")]
+    names += [f"ar{at}" for at in ("1", "10", "100", "_small", "_medium", "_large")]
+    values = {name: getattr(found, name) for name in names}
+    return {
+        name[:2].upper() + name[2:].replace("_", " "): None
+        if value is None or value < 0
+        else f"{percent(value)} %"
+        for name, value in values.items()
+    }

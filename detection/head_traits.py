@@ -18,8 +18,9 @@ from searchd.domain.method_fit import Traits
 from searchd.messages.reports import FeatureLevel
 
 _HEADS = ("rpn_head", "roi_head", "bbox_head")
-_SIDE = 64
-"""Height and width in pixels of the image on which a RoI head is tried."""
+_SIDE = 256
+"""Height and width in pixels of the image on which a RoI head is tried. On a smaller one DetectoRS
+cannot pad its maps of stride 32."""
 _UNREADABLE = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
 """Errors of RoI heads that read more than the neck's levels and the regions."""
 
@@ -57,6 +58,7 @@ def mmdet_traits(
         head=_head_shape(model, widths, detector.num_classes),
         anchor_scale=None,
         geometry=head_geometry(model),
+        strides=tuple(level.stride for level in levels),
     )
 
 
@@ -135,10 +137,15 @@ def _units(coder: Any) -> tuple[float, ...]:
 
 def _of_roi_head(model: Any) -> dict[str, Any]:
     head = model.roi_head
-    stages = head.bbox_head if isinstance(head.bbox_head, nn.ModuleList) else [head.bbox_head]
+    is_cascade = isinstance(head.bbox_head, nn.ModuleList)
+    stages: list[Any] = [*head.bbox_head] if is_cascade else [head.bbox_head]
     extractor = first_stage(head.bbox_roi_extractor)
     return {
-        "roi_units": tuple(unit for stage in stages for unit in _units(stage.bbox_coder)),
+        # none of a head that predicts no boxes, as Grid R-CNN's
+        "roi_units": tuple(
+            unit for stage in stages if stage.with_reg for unit in _units(stage.bbox_coder)
+        ),
+        "other_scores": stages[0].fc_cls.out_features - stages[0].num_classes,
         "class_agnostic": bool(stages[0].reg_class_agnostic),
         "region_size": _region_size(model),
         "finest_roi_scale": getattr(extractor, "finest_scale", None),

@@ -103,7 +103,8 @@ class Iteration:
 
     @property
     def losses(self) -> dict[str, float]:
-        """Each loss term, weighted, and their sum `loss`. Reading them waits for the device."""
+        """Each loss term, weighted, their sum `loss`, and what methods say beside their losses.
+        Reading them waits for the device."""
         return self.values.losses
 
 

@@ -46,23 +46,29 @@ class OptimizerSteps:
         self._failed: Tensor | None = None
 
     def take(
-        self, step: int, losses: Mapping[str, Tensor], *, trains_student: bool = True
+        self,
+        step: int,
+        losses: Mapping[str, Tensor],
+        figures: Mapping[str, Tensor],
+        *,
+        trains_student: bool = True,
     ) -> StepValues:
         """Compute gradients, averaged over the ranks, clip them, and take the step.
 
         Args:
             step: The global step, from 0.
             losses: Scalars by name.
+            figures: Scalars by name that are recorded with the losses, and are none.
             trains_student: Whether the student's optimizer takes a step too.
 
         Returns:
-            The losses, and their sum `loss`.
+            The losses, their sum `loss`, and the figures.
 
         Raises:
             NonFiniteLossError: A value is not finite, and it was read before the step.
         """
         summed = torch.stack(list(losses.values())).sum()
-        values = StepValues(step, {**losses, "loss": summed})
+        values = StepValues(step, {**losses, "loss": summed, **figures})
         if not self.may_defer:
             values.check()
         self._backward(summed)

@@ -344,7 +344,9 @@ class Training:
         self._enter_train_mode()
         torch.manual_seed(self.seed_of(self._step))
         self._optimizer.set_rate(self._step)
-        values = self._steps.take(self._step, self.losses(batch, teacher_batch))
+        losses = self.losses(batch, teacher_batch)
+        figures = self._distiller.figures if self._distiller else {}
+        values = self._steps.take(self._step, losses, figures)
         if self._average:
             self._average.update(self.model)
         return values
@@ -358,7 +360,8 @@ class Training:
             with torch.no_grad():
                 student = student_step(self.model, batch, self._prepared)
             losses = self._distiller.preparation_losses(student.taps, self._prepared, teacher_batch)
-        values = self._steps.take(self._step, losses, trains_student=False)
+        figures = self._distiller.figures
+        values = self._steps.take(self._step, losses, figures, trains_student=False)
         values.check()
         return values
 

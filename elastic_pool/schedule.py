@@ -34,7 +34,8 @@ class Phase:
     def sorts_channels(self) -> bool:
         """Whether channels are sorted by importance first, as they are if widths differ."""
         space = self.space
-        return any(len(values) > 1 for values in (*space.widths, space.neck_channels))
+        elastic = (*space.widths, space.neck_channels, space.stem_widths)
+        return any(len(values) > 1 for values in elastic)
 
     @property
     def extremes(self) -> tuple[Subnet, ...]:
@@ -82,6 +83,8 @@ def sub_space(space: SubnetSpace, phase: ShrinkPhaseSpec) -> SubnetSpace:
         widths=tuple(
             tuple(width for width in widths if width >= phase.min_width) for widths in space.widths
         ),
+        stem_widths=tuple(width for width in space.stem_widths if width >= phase.min_width)
+        or space.stem_widths[-1:],
         # Necks are whole numbers, so half a channel absorbs the rounding of the division.
         neck_channels=tuple(neck for neck in space.neck_channels if neck > smallest_neck - 0.5),
     )

@@ -38,7 +38,7 @@ def sort_channels(supernet: Supernet) -> Tensor:
         reads them (a distillation adapter) must be permuted in the same way.
     """
     neck_order = None
-    for group in _groups(supernet.detector):
+    for group in _groups(supernet.detector, elastic_stem=supernet.space.elastic_stem):
         order = _order(group)
         for writer in group.writers:
             _permute_outputs(writer, order)
@@ -50,12 +50,17 @@ def sort_channels(supernet: Supernet) -> Tensor:
     return neck_order
 
 
-def _groups(detector: Any) -> Iterator[_Group]:
+def _groups(detector: Any, *, elastic_stem: bool) -> Iterator[_Group]:
     """Yield every group of elastic channels. Groups are independent of each other."""
     backbone, neck, rpn = detector.backbone, detector.neck, detector.rpn_head
     stages = [list(backbone.get_submodule(f"layer{i}")) for i in range(1, NUM_STAGES + 1)]
     laterals = [lateral.conv for lateral in neck.lateral_convs]
     outputs = [output.conv for output in neck.fpn_convs]
+    if elastic_stem:
+        entry = stages[0][0]
+        yield _Group(
+            writers=[backbone.conv1, backbone.bn1], readers=[entry.conv1, entry.downsample[0]]
+        )
     for blocks, following, lateral in zip(stages, [*stages[1:], []], laterals, strict=True):
         for block in blocks:
             yield _Group(writers=[block.conv1, block.bn1], readers=[block.conv2])

@@ -107,6 +107,8 @@ class Supernet:
     def _out_channels(self, name: str, subnet: Subnet) -> int | None:
         """Return the output channels of the named convolution; None if they are not elastic."""
         parts = name.split(".")
+        if name == "backbone.conv1":
+            return self.space.stem_channels(subnet.stem_width)
         if parts[0] == "backbone" and parts[1].startswith("layer"):
             stage = _stage(name)
             middle = self.space.channels(stage, subnet.widths[stage - 1])

@@ -95,6 +95,6 @@ def _ap_uri(teacher: Subnet | TeacherRef, pool: PoolRef | None, at: Resolution) 
     else:
         assert pool is not None  # the subnet is one of its
         weights = pool.supernet
-        name = hashlib.sha256(SUBNET.dump_json(teacher)).hexdigest()[:16]
+        name = hashlib.sha256(SUBNET.dump_json(teacher, exclude_defaults=True)).hexdigest()[:16]
     folder = weights.uri.rpartition("/")[0]
     return artifacts.join(folder, "teachers", f"{name}-{at}.json")

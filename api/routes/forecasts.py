@@ -16,6 +16,12 @@ from searchd.domain.errors import ConflictError, InvalidFieldError, InvalidValue
 from searchd.search import forecasts as computed
 from searchd.search.short_trials import BENCHMARK
 from searchd.spec import DistillationSpec, JointDetNasSpec, PoolSpec, RandomSpec, SearchSpec
+from searchd.spec.remarks import (
+    rates_of_distillation,
+    rates_of_pool,
+    rates_of_search,
+    warmup_warnings,
+)
 from searchd.store import Database
 from searchd.store.resources import distillations, searches
 from searchd.store.runs import forecasts, teacher_aps
@@ -37,8 +43,14 @@ def forecast_search(
     with database.read() as session:
         forecast = _forecast(Forecast, refusals, forecasts.of_search(session, spec))
         warning = None if refusals else teacher_aps.forecast_warning(session, spec)
+        warmups = warmup_warnings(spec, forecasts.train_images(session, spec.dataset))
         return forecast.model_copy(
-            update={"teachers_warning": warning, "short_trials": _short_trials(spec)}
+            update={
+                "teachers_warning": warning,
+                "short_trials": _short_trials(spec),
+                "learning_rates": rates_of_search(spec),
+                "method_warnings": warmups,
+            }
         )
 
 
@@ -59,7 +71,8 @@ def forecast_distillation(
         found, database, lambda s: distillations.create(s, spec, owner=caller.name)
     )
     with database.read() as session:
-        return _forecast(Forecast, refusals, forecasts.of_distillation(session, spec))
+        forecast = _forecast(Forecast, refusals, forecasts.of_distillation(session, spec))
+        return forecast.model_copy(update={"learning_rates": rates_of_distillation(spec)})
 
 
 @router.post("/pools/forecast", tags=["pools"])
@@ -73,7 +86,8 @@ def forecast_pool(
     spec = checks.completed(spec)
     refusals = _refusals(found, database, lambda s: create_pool(s, spec, checks, owner=caller.name))
     with database.read() as session:
-        return _forecast(PoolForecast, refusals, forecasts.of_pool(session, spec))
+        forecast = _forecast(PoolForecast, refusals, forecasts.of_pool(session, spec))
+        return forecast.model_copy(update={"learning_rates": rates_of_pool(spec)})
 
 
 def _short_trials(spec: SearchSpec) -> str | None:

@@ -42,10 +42,12 @@ from api.views import columns, fronts, lineage, reports
 from api.views import resources as views
 from searchd.domain.lifecycle import SearchStatus, TrialStatus
 from searchd.spec import SearchSpec
+from searchd.spec.remarks import warmup_warnings
 from searchd.store import paging
 from searchd.store.models import SearchRow
 from searchd.store.resources import distillations, searches
 from searchd.store.runs.extension import ask_to_extend
+from searchd.store.runs.forecasts import train_images
 from searchd.store.runs.fronts import default_axis
 
 router = APIRouter(prefix="/searches", tags=["searches"])
@@ -97,6 +99,7 @@ def create_search(
     with database.write() as session:
         row = searches.create(session, spec, idempotency_key=idempotency_key, owner=caller.name)
         resource = views.search(session, row)
+        warnings += warmup_warnings(spec, train_images(session, spec.dataset))
         if validate_only:
             session.rollback()
     return created(resource, f"/searches/{resource.id}", validate_only, warnings)

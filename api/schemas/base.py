@@ -124,6 +124,24 @@ class Measurement(Schema):
     """COCO box AP in [0, 1] of medium objects; -1 if the split has none."""
     ap_large: float
     """COCO box AP in [0, 1] of large objects; -1 if the split has none."""
+    ap70: float | None = None
+    """COCO box AP in [0, 1] at the IoU threshold .70; null if an earlier version measured it."""
+    ap90: float | None = None
+    """COCO box AP in [0, 1] at the IoU threshold .90; null if an earlier version measured it."""
+    ar1: float | None = None
+    """COCO average recall in [0, 1] with one detection of an image and class; null as `ap70`."""
+    ar10: float | None = None
+    """COCO average recall in [0, 1] with at most 10 detections of an image and class; null as
+    `ap70`."""
+    ar100: float | None = None
+    """COCO average recall in [0, 1] with at most 100 detections of an image and class; null as
+    `ap70`."""
+    ar_small: float | None = None
+    """COCO average recall in [0, 1] of small objects; -1 if the split has none; null as `ap70`."""
+    ar_medium: float | None = None
+    """COCO average recall in [0, 1] of medium objects; -1 if the split has none; null as `ap70`."""
+    ar_large: float | None = None
+    """COCO average recall in [0, 1] of large objects; -1 if the split has none; null as `ap70`."""
     macs: float
     """Multiply-accumulates of one image at exactly this resolution."""
     latency_s: float

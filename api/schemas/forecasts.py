@@ -27,6 +27,9 @@ class PoolForecast(Schema):
     """Largest disk space that the files of the pool need, in bytes."""
     basis: list[str]
     """Basis of the forecast: earlier pools on the data set, or an estimate."""
+    learning_rates: list[str] = []
+    """Learning rates that the trainings will have for the numbers of images a step, one sentence
+    each."""
 
 
 class ForecastPart(Schema):
@@ -69,3 +72,8 @@ class Forecast(Schema):
     teachers_warning: str | None = None
     """Why the teachers of a search will hardly help, with what to do: none that was measured
     exceeds the base of an earlier search by a margin. Null if one does, or is not known."""
+    learning_rates: list[str] = []
+    """Learning rates that the trainings will have for the numbers of images a step, one sentence
+    each."""
+    method_warnings: list[str] = []
+    """Distillation methods that teach nothing in the first trials, one sentence each."""

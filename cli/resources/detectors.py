@@ -12,6 +12,7 @@ from cli.output import (
     FORMAT_HELP,
     Format,
     FormatOption,
+    accuracies,
     giga,
     percent,
     show_json,
@@ -189,6 +190,10 @@ def show(trial: TrialArgument, url: UrlOption = URL, output: FormatOption = Form
     }
     for each in found.evaluations:
         rows[f"AP at {each.resolution}"] = f"{percent(each.ap)} %, {giga(each.macs)} G MACs"
+        figures = [f"{name} {text}" for name, text in accuracies(each).items() if text]
+        for kind, name in (("AP", "precision"), ("AR", "recall")):
+            found_here = (figure for figure in figures if figure.startswith(kind))
+            rows[f"{name} at {each.resolution}"] = ", ".join(found_here)
     for part in found.breakdowns:
         aps = (f"{name} {percent(ap)}" for name, ap in part.class_aps.items())
         lost = (f"{kind} {percent(each.lost_ap)}" for kind, each in part.errors.items())

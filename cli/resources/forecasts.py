@@ -36,9 +36,14 @@ def _rows(found: Forecast | PoolForecast) -> dict[str, object]:
         "disk": found.disk_bytes and f"at most {found.disk_bytes / 1e9:.3g} GB",
         "basis": "; ".join(found.basis),
         "short trials": found.short_trials if isinstance(found, Forecast) else None,
-        "warning": found.teachers_warning if isinstance(found, Forecast) else None,
+        "learning rates": "; ".join(found.learning_rates) or None,
+        "warning": _warnings(found) if isinstance(found, Forecast) else None,
         "refused": "; ".join(found.refusals) or None,
     }
+
+
+def _warnings(found: Forecast) -> str | None:
+    return "; ".join(filter(None, (found.teachers_warning, *found.method_warnings))) or None
 
 
 def _part(part: ForecastPart) -> str:

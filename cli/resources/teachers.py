@@ -10,7 +10,7 @@ from api.client import Client
 from api.schemas import Teacher, TeacherDetails
 from cli import outcome
 from cli.errors import fail
-from cli.output import Format, FormatOption, giga, mega, percent, show_one
+from cli.output import Format, FormatOption, accuracies, giga, mega, percent, show_one
 from cli.resources.lifecycle import add_calls, add_deletion
 from cli.resources.listing import add_list
 from cli.service import (
@@ -268,18 +268,9 @@ def _show(teacher: TeacherDetails, output: Format) -> None:
         rows[f"epoch {epoch.epoch}"] = _losses(epoch.losses).removeprefix(": ")
     found = teacher.measurement
     if found is not None:
-        aps = {
-            "AP": found.ap,
-            "AP50": found.ap50,
-            "AP75": found.ap75,
-            "AP small": found.ap_small,
-            "AP medium": found.ap_medium,
-            "AP large": found.ap_large,
-        }
         rows |= {
             "resolution": found.resolution,
-            # -1: no object of that size in the split
-            **{name: f"{percent(ap)} %" if ap >= 0 else None for name, ap in aps.items()},
+            **accuracies(found),
             "MACs": f"{giga(found.macs)} G",
             "parameters": f"{mega(teacher.params)} M",
             "latency": f"{1000 * found.latency_s:.1f} ms",

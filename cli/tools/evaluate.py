@@ -48,10 +48,20 @@ ClassOption = Annotated[
 _SIZES = {
     "ap": "all",
     "ap50": "all, IoU 0.5",
+    "ap70": "all, IoU 0.7",
     "ap75": "all, IoU 0.75",
+    "ap90": "all, IoU 0.9",
     "ap_small": "small",
     "ap_medium": "medium",
     "ap_large": "large",
+}
+_RECALLS = {
+    "ar1": "AR of all, 1 detection of an image and class",
+    "ar10": "AR of all, 10 detections",
+    "ar100": "AR of all, 100 detections",
+    "ar_small": "AR of small",
+    "ar_medium": "AR of medium",
+    "ar_large": "AR of large",
 }
 
 
@@ -64,7 +74,9 @@ def evaluate(
     url: UrlOption = URL,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """Measure the COCO AP of an exported file on a data set, in the runtime of its format.
+    """Measure the COCO AP and average recall of an exported file on a data set.
+
+    The file runs in the runtime of its format.
 
     Every class of the data set must be one of the detector's, by its name or by --class. Classes of
     the detector that the data set does not have are left out.
@@ -125,7 +137,8 @@ def _show(facts: dict[str, str], found: dict[str, Any], output: Format) -> None:
         return
     rows = [(name, percent(_known(total[key]))) for key, name in _SIZES.items()]
     rows += [(f"class {name}", percent(_known(ap))) for name, ap in by_class.items()]
-    show_rows(("OBJECTS", f"AP % ON {found['num_images']} IMAGES"), rows)
+    rows += [(name, percent(_known(total[key]))) for key, name in _RECALLS.items()]
+    show_rows(("OBJECTS", f"AP OR AR % ON {found['num_images']} IMAGES"), rows)
 
 
 def _known(ap: float) -> float | None:

@@ -30,6 +30,17 @@ _SIZES = {
     "ap_medium": "medium",
     "ap_large": "large (above 96 x 96 pixels)",
 }
+_FURTHER = {
+    "ap70": "all, IoU 0.7",
+    "ap90": "all, IoU 0.9",
+    "ar1": "AR of all, 1 detection of an image and class",
+    "ar10": "AR of all, 10 detections",
+    "ar100": "AR of all, 100 detections",
+    "ar_small": "AR of small",
+    "ar_medium": "AR of medium",
+    "ar_large": "AR of large",
+}
+"""What else COCO's evaluation says of an export: AP at other thresholds, and average recall."""
 
 
 def card(
@@ -113,7 +124,7 @@ Ground truth at the left, what this file finds at the right, on an image of the 
 
 ![ground truth beside detections]({sample})
 
-## AP of this file (COCO, %)
+## AP and average recall (AR) of this file (COCO, %)
 
 {aps}
 
@@ -188,7 +199,7 @@ def _equality(precision: Precision, measured: Mapping[str, Any]) -> str:
 def _ap_table(aps: Mapping[str, Any]) -> list[str]:
     splits = " | ".join(f"{split} ({found['images']} images)" for split, found in aps.items())
     rows = [f"| objects | {splits} |", "|---" * (len(aps) + 1) + "|"]
-    for key, name in _SIZES.items():
+    for key, name in (_SIZES | _FURTHER).items():
         rows.append(f"| {name} | {' | '.join(_percent(found[key]) for found in aps.values())} |")
     for name in next(iter(aps.values()))["by_class"]:
         found = " | ".join(_percent(each["by_class"].get(name, -1)) for each in aps.values())

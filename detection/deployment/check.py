@@ -20,7 +20,8 @@ from detection.deployment.parity import (
     raw_difference,
 )
 from detection.deployment.torch_runner import TorchRunner
-from detection.measurement.evaluation import AveragePrecision, Detection, class_aps, score
+from detection.measurement.evaluation import Detection, class_aps, score
+from searchd.domain.accuracy import Accuracy
 from searchd.domain.export_formats import PRECISIONS
 
 NUM_COMPARED = 32
@@ -31,7 +32,7 @@ NUM_COMPARED = 32
 class SplitAps:
     """AP on a split."""
 
-    total: AveragePrecision
+    total: Accuracy
     by_class: dict[str, float]
     """AP in [0, 1] of each class; -1 of a class without objects."""
     num_images: int

@@ -142,6 +142,26 @@ class Distiller:
             ]
         )
 
+    @property
+    def figures(self) -> dict[str, Tensor]:
+        """What the last losses say beside themselves, averaged over the teachers, by
+        "name.part"."""
+        return mean_of_losses(
+            [
+                {
+                    f"{name}.{part}": value
+                    for name, method in _methods(methods).items()
+                    for part, value in method.figures.items()
+                }
+                for methods in self._sets
+            ]
+        )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of the training that was started, in sentences."""
+        return tuple(note for method in self.methods.values() for note in method.notes)
+
     def prepare(self, student: nn.Module) -> tuple[nn.Module, ...]:
         """Let methods change the student before its training; see `DistillationMethod.prepare`.
 

@@ -2,17 +2,16 @@
 RoIFI is the method proposal_feature.)
 
 L = 1/(2 N_p) * sum of mask * (f_adapt(F_s) - F_t)^2 over images, levels, channels and cells; N_p is
-the sum of the masks. f_adapt is one 1x1 convolution shared by all levels, as in SGFI, with which
-these baselines are compared; necks of equal width have it too. Masks are of boxes and anchors in
-the student's pixels, so features are compared on the student's grid, also if the teacher sees the
-images at another size.
+the sum of the masks. f_adapt is a 1x1 convolution for each level; necks of equal width have it too.
+Masks are of boxes and anchors in the student's pixels, so features are compared on the student's
+grid, also if the teacher sees the images at another size.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Literal, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from detection.distillation.adapters import ChannelAdapter
@@ -28,7 +27,11 @@ MaskName = Literal["whole", "anchor", "gaussian", "ground_truth"]
 
 
 class FeatureImitation(DistillationMethod):
-    """The loss, with f_adapt."""
+    """The loss, with f_adapt of each level.
+
+    Attributes:
+        adapters: The convolutions by the level's stride.
+    """
 
     def __init__(self, pair: Pair, mask: MaskName = "whole", *, by_variance: bool = False) -> None:
         """
@@ -47,8 +50,10 @@ class FeatureImitation(DistillationMethod):
                 "mask=anchor needs a student with anchors, and this one's head has none; the masks "
                 "that fit are whole, gaussian and ground_truth"
             )
-        self.adapter = ChannelAdapter(pair.student.neck_channels, pair.teacher.neck_channels, 1)
         self._strides = shared_strides(pair)
+        channels = pair.student.neck_channels, pair.teacher.neck_channels
+        self.adapters = nn.ModuleDict({str(s): ChannelAdapter(*channels, 1) for s in self._strides})
+        self.register_load_state_dict_pre_hook(_for_every_level)
         self._anchors = pair.student.anchors
         self._mask: MaskName = mask
         self.variance = TeacherVariance(len(self._strides)) if by_variance else None
@@ -59,24 +64,24 @@ class FeatureImitation(DistillationMethod):
 
     @property
     def linear_adapters(self) -> tuple[ChannelAdapter, ...]:
-        return (self.adapter,)
+        return tuple(self.adapters.values())  # type: ignore[arg-type] # built from them
 
     def compared(self, student: StudentTaps, teacher: TeacherTaps) -> dict[str, Compared]:
         return {
             at_stride(stride): Compared(
                 student=upsampled(student.neck[stride], teacher.neck[stride]),
                 teacher=teacher.neck[stride],
-                adapter=self.adapter,
+                adapter=adapter,
             )
-            for stride in self._strides
+            for stride, adapter in zip(self._strides, self.linear_adapters, strict=True)
         }
 
     def forward(self, student: StudentTaps, teacher: TeacherTaps) -> Tensor:
         masks, pairs, on_targets = self._masks(student), [], []
         for stride in self._strides:
             target = teacher.neck[stride]
-            adapted = upsampled(self.adapter(student.neck[stride], target.shape[1]), target)
-            pairs.append((adapted, target))
+            adapted = self.adapters[str(stride)](student.neck[stride], target.shape[1])
+            pairs.append((upsampled(adapted, target), target))
             on_targets.append(
                 functional.interpolate(masks[stride][:, None], size=target.shape[-2:])
             )
@@ -114,3 +119,12 @@ def feature_imitation_loss(levels: Sequence[tuple[Tensor, Tensor, Tensor]]) -> T
     squared = [(mask * (adapted - target).square()).sum() for adapted, target, mask in levels]
     num_points = torch.stack([mask.sum() for *_, mask in levels]).sum()
     return torch.stack(squared).sum() / (2 * num_points.clamp(min=1))
+
+
+def _for_every_level(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+    """Load the state of an earlier version, in which all levels had one convolution."""
+    assert isinstance(module, FeatureImitation)
+    for name in ("weight", "bias"):
+        shared = state.pop(f"{prefix}adapter.{name}", None)
+        if shared is not None:
+            state.update({f"{prefix}adapters.{s}.{name}": shared for s in module.adapters})

@@ -58,6 +58,10 @@ class DecodedInstances:
 class Icd(DistillationMethod):
     """The loss with its trained modules: encoder, decoder, predictor, student's value projection.
 
+    Attributes:
+        iterations: Iterations of distillation so far, those of the student's ancestors included; a
+            long scalar. The warm-up is counted by it.
+
     Scores and attention take B x M x I x L floats each, and their gradients as much: an image of
     1333 x 800 px has about 90,000 cells, which with 100 instances and 8 heads take 290 MB each.
     """
@@ -74,6 +78,10 @@ class Icd(DistillationMethod):
         super().__init__()
         self._options = options
         self._warmup = WARMUP if options.warmup_iterations is None else options.warmup_iterations
+        self._before, self._distils = 0, False
+        self.iterations: Tensor
+        self.register_buffer("iterations", torch.tensor(0))
+        self.register_load_state_dict_pre_hook(_count_from_zero)
         self._strides = shared_strides(pair)
         self.preparation_iterations = options.decoder_only_iterations
         num_classes, two_stage = pair.student.num_classes, pair.student.two_stage
@@ -114,24 +122,41 @@ class Icd(DistillationMethod):
         return self._distillation(student, teacher, self._decode(student, teacher))
 
     def losses(self, student: StudentTaps, teacher: TeacherTaps) -> dict[str, Tensor]:
+        self._distils = True
         decoded = self._decode(student, teacher)
         distillation = self.weight * self._distillation(student, teacher, decoded)
         return {"": distillation, **self._auxiliary(decoded)}
 
     def preparation_losses(self, student: StudentTaps, teacher: TeacherTaps) -> dict[str, Tensor]:
+        self._distils = False
         return self._auxiliary(self._decode(student, teacher))
 
     def own_optimizer(self, num_iterations: int) -> OwnOptimizer:
         if self._options.warmup_iterations is None:
             self._warmup = min(WARMUP, int(WARMUP_SHARE * num_iterations))
+        self._before = int(self.iterations)
+        self._note_long_warmup(num_iterations - self.preparation_iterations)
         optimizer = torch.optim.AdamW(
             self.parameters(), lr=self._options.learning_rate, weight_decay=WEIGHT_DECAY
         )
+        optimizer.register_step_post_hook(self._count)
         return OwnOptimizer(
             optimizer=optimizer,
             schedule=LambdaLR(optimizer, lambda step: learning_rate_share(step, num_iterations)),
             max_grad_norm=MAX_GRAD_NORM,
         )
+
+    def _count(self, *_: object) -> None:
+        """Count a step that was taken, unless it was one of the preparation."""
+        self.iterations += int(self._distils)
+
+    def _note_long_warmup(self, num_iterations: int) -> None:
+        left = self._warmup - self._before
+        if left >= num_iterations:
+            self.notes = (
+                f"icd teaches the student nothing in this training of {num_iterations} iterations: "
+                f"{left} iterations of its warm-up are left (option warmup_iterations)",
+            )
 
     def _decode(self, student: StudentTaps, teacher: TeacherTaps) -> DecodedInstances:
         """Decode a batch's instances from the teacher's features, which are detached."""
@@ -150,6 +175,8 @@ class Icd(DistillationMethod):
         outputs = self.predictor(decoded.knowledge.embeddings)  # B x I x 5
         used, real = instances.is_used, instances.is_real
         identification = identification_loss(outputs[..., 0][used], real[used])
+        accuracy = identification_accuracy(outputs[..., 0].detach(), real, used)
+        self.figures = {"identification_accuracy": accuracy}
         regression = regression_loss(
             outputs[..., 1:][real], decoded.centres[real], instances.boxes[real]
         )
@@ -165,7 +192,7 @@ class Icd(DistillationMethod):
         the warm-up."""
         levels = {s: upsampled(student.neck[s], teacher.neck[s]) for s in self._strides}
         features = joined(levels, self._strides)
-        if student.step < self._warmup:
+        if self._before + student.step < self._warmup:
             features = features.detach()
         knowledge = decoded.knowledge
         return distillation_loss(
@@ -189,6 +216,23 @@ def identification_loss(logits: Tensor, is_real: Tensor) -> Tensor:
         logits, is_real.to(logits.dtype), reduction="none"
     )
     return losses.sum() / max(len(logits), 1)
+
+
+def identification_accuracy(logits: Tensor, is_real: Tensor, is_used: Tensor) -> Tensor:
+    """Return how well real and fake instances are told apart: the mean of the share of real ones
+    and the share of fake ones that are. A decoder that has learned nothing has 0.5, however many
+    of them are fakes, and so have instances of one kind only.
+
+    Args:
+        logits: B x I.
+        is_real: B x I, bool.
+        is_used: B x I, bool: whether it is an instance, and not padding.
+    """
+    right = (logits > 0) == is_real
+    shares = [
+        (right & kind & is_used).sum() / (kind & is_used).sum() for kind in (is_real, ~is_real)
+    ]
+    return torch.stack(shares).mean().nan_to_num(0.5)
 
 
 def regression_loss(outputs: Tensor, centres: Tensor, boxes: Tensor) -> Tensor:
@@ -243,3 +287,9 @@ def learning_rate_share(step: int, num_iterations: int) -> float:
     """Return the share of the learning rate at a step, from 0: a linear warm-up times a cosine."""
     warm = min((step + 1) / OPTIMIZER_WARMUP, 1.0)
     return warm * (1 + cos(pi * min(step / num_iterations, 1.0))) / 2
+
+
+def _count_from_zero(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+    """Load the state of an earlier version, which did not count iterations."""
+    assert isinstance(module, Icd)
+    state.setdefault(f"{prefix}iterations", torch.zeros_like(module.iterations))

@@ -117,6 +117,10 @@ class DistillationMethod(nn.Module, ABC):
         super().__init__()
         self.variance: TeacherVariance | None = None
         """Units of the loss at the places of `compared`, in their order; None: it has none."""
+        self.figures: dict[str, Tensor] = {}
+        """What the last losses say beside themselves, without gradient, as finite scalars."""
+        self.notes: tuple[str, ...] = ()
+        """What a user should know of the training that was started, in sentences."""
 
     @classmethod
     @abstractmethod

@@ -1,7 +1,6 @@
 """Measures a detector's COCO AP on a split, at one resolution."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from detection.data.batches import Batch, fixed_batches
 from detection.data.coco import CocoSplit
 from detection.data.record_ids import RecordId
 from detection.eval_mode import eval_mode
+from searchd.domain.accuracy import Accuracy
 from searchd.domain.errors import DataError
 from searchd.domain.resolution import Resolution
 
@@ -21,19 +21,13 @@ Detection = dict[str, Any]
 bbox (x, y, width, height in pixels of the original image), score."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AveragePrecision:
-    """COCO box AP in [0, 1]; -1, as in COCO, if the split has no object of that size."""
-
-    ap: float
-    """Mean over IoU thresholds .50 to .95."""
-    ap50: float
-    ap75: float
-    ap_small: float
-    """Objects below 32 x 32 pixels of the original image."""
-    ap_medium: float
-    ap_large: float
-    """Objects above 96 x 96 pixels."""
+_STATS = (
+    *("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large"),
+    *("ar1", "ar10", "ar100", "ar_small", "ar_medium", "ar_large"),
+)
+"""What COCO's summary consists of, in its order."""
+_FURTHER = {"ap70": 4, "ap90": 8}
+"""Further APs that are read from the same evaluation: the indices of their IoU thresholds."""
 
 
 def evaluate(
@@ -43,7 +37,7 @@ def evaluate(
     *,
     device: torch.device | str = "cpu",
     batch_size: int = 8,
-) -> AveragePrecision:
+) -> Accuracy:
     """Detect on every image of the split and compare the detections with its annotations.
 
     Args:
@@ -73,7 +67,7 @@ def predict(
         yield _predict_batch(model, split, batch.to(device))
 
 
-def score(split: CocoSplit, detections: list[Detection]) -> AveragePrecision:
+def score(split: CocoSplit, detections: list[Detection]) -> Accuracy:
     """Compute COCO's metrics of the detections on all images of the split.
 
     Raises:
@@ -96,24 +90,30 @@ def class_aps(split: CocoSplit, detections: list[Detection]) -> dict[str, float]
 
 def score_by_class(
     split: CocoSplit, detections: list[Detection]
-) -> tuple[AveragePrecision, dict[str, float]]:
+) -> tuple[Accuracy, dict[str, float]]:
     """Return both what `score` and what `class_aps` return, in the time of one of them."""
     evaluation = _evaluated(split, detections)
-    ap, ap50, ap75, small, medium, large = (float(value) for value in evaluation.stats[:6])
-    precision = AveragePrecision(
-        ap=ap, ap50=ap50, ap75=ap75, ap_small=small, ap_medium=medium, ap_large=large
-    )
-    return precision, _class_aps(split, evaluation)
+    figures = dict(zip(_STATS, map(float, evaluation.stats), strict=True))
+    further = {name: _known_mean(_precision(evaluation)[at]) for name, at in _FURTHER.items()}
+    return Accuracy(**figures, **further), _class_aps(split, evaluation)
+
+
+def _precision(evaluation: COCOeval_faster) -> Any:
+    """Return the precision of objects of all sizes with most detections: IoU x recall x class."""
+    return evaluation.eval["precision"][:, :, :, 0, -1]
+
+
+def _known_mean(values: Any) -> float:
+    """Return the mean of the values that are known; -1 if none is."""
+    known = values[values > -1]
+    return float(known.mean()) if known.size else -1.0
 
 
 def _class_aps(split: CocoSplit, evaluation: COCOeval_faster) -> dict[str, float]:
-    precision = evaluation.eval["precision"][:, :, :, 0, -1]  # IoU, recall, class
-    aps = {}
-    for label, name in enumerate(split.class_names):
-        known = precision[:, :, label]
-        known = known[known > -1]
-        aps[name] = float(known.mean()) if known.size else -1.0
-    return aps
+    precision = _precision(evaluation)
+    return {
+        name: _known_mean(precision[:, :, label]) for label, name in enumerate(split.class_names)
+    }
 
 
 def _evaluated(split: CocoSplit, detections: list[Detection]) -> COCOeval_faster:

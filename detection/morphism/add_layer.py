@@ -53,7 +53,7 @@ def identity_block(kind: BlockKind, block: Block, *, generator: torch.Generator)
         if block.deformable and conv == kind.strided_conv:
             weights |= zero_offsets(name, inputs)
         is_last = conv == kind.num_convs - 1
-        weights |= _fresh_bn(f"bn{conv + 1}", outputs, gamma=0.0 if is_last else 1.0)
+        weights |= fresh_bn(f"bn{conv + 1}", outputs, gamma=0.0 if is_last else 1.0)
         inputs = outputs
     return weights
 
@@ -79,7 +79,8 @@ def dirac(shape: tuple[int, int, int, int], groups: int, *, generator: torch.Gen
     return torch.where(copied[:, :, None, None], units, drawn)
 
 
-def _fresh_bn(name: str, channels: int, *, gamma: float) -> BlockWeights:
+def fresh_bn(name: str, channels: int, *, gamma: float) -> BlockWeights:
+    """Return the tensors of a BN that has seen no data, with this weight of every channel."""
     return {
         f"{name}.weight": torch.full((channels,), gamma),
         f"{name}.bias": torch.zeros(channels),

@@ -1,10 +1,9 @@
 """Channel pruning: network slimming on the backbone (docs/papers.md 1.5 (1); Joint-DetNAS 3.3,
 A.3).
 
-Channels are ranked over the whole backbone by |gamma| of the BN after the convolution that outputs
-them. Channels tied by shortcuts are ranked by the BN of the first block among them. A ResNeXt loses
-whole groups. If gamma and beta of the removed channels are zero, the detector's function is
-unchanged.
+Channels are ranked over the whole backbone, by default by |gamma|
+(`detection.morphism.channel_importance`). A ResNeXt loses whole groups. If gamma and beta of the
+removed channels are zero, the detector's function is unchanged.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,27 +13,16 @@ import torch
 from torch import Tensor
 
 from detection.build import Student
+from detection.morphism.channel_importance import ranked
+from detection.morphism.channel_slices import narrowed, selected, slice_weights, units_kept
 from detection.morphism.errors import NothingToDo
-from detection.morphism.weights import (
-    BN_VECTORS,
-    OFFSETS,
-    PROJECTION_BN,
-    PROJECTION_CONV,
-    BlockWeights,
-    join_blocks,
-    output_readers,
-    place_of,
-    split_blocks,
-)
+from detection.morphism.weights import join_blocks
 from searchd.domain.actions import ChannelGroup, PruneChannels, prunable_groups
-from searchd.domain.architecture import NUM_STAGES, Architecture, Block, BlockKind
-
-Masks = dict[tuple[int, int, int], Tensor]
-"""(stage 1-4, block index, conv index) -> indices of the outputs that stay, ascending. Convolutions
-without an entry keep all outputs."""
 
 
-def prune_channels(student: Student, action: PruneChannels) -> Student:
+def prune_channels(
+    student: Student, action: PruneChannels, importances: Sequence[Tensor] | None = None
+) -> Student:
     """Remove the least important `action.fraction` of all prunable channels and inherit the rest.
 
     Channels whose group is down to `action.min_channels` stay, and the next ones in the ranking are
@@ -42,28 +30,29 @@ def prune_channels(student: Student, action: PruneChannels) -> Student:
     less than one of their groups, with `action.round_to` to less than one multiple) unless every
     group ends at the minimum.
 
+    Args:
+        student: The parent.
+        action: How much is removed.
+        importances: For each of the `prunable_groups` the importance of its units, (num_units,).
+            None: that of `action.importance`, which then must need no images.
+
     Raises:
         NothingToDo: Every group is at the minimum, or the fraction is less than the smallest
             removable unit: half a channel, or a group of a grouped convolution.
     """
     architecture = student.detector.architecture
-    blocks, others = split_blocks(student.weights, architecture)
     groups = prunable_groups(architecture)
-    importances = _importances(groups, architecture, blocks)
+    if importances is None:
+        importances = ranked(student, action.importance)
     kept = choose(
         groups, importances, action.fraction, action.min_channels, round_to=action.round_to
     )
-    masks = _masks(groups, kept, architecture)
-
-    pruned = _slice_blocks(blocks, masks, architecture)
-    for stage in range(1, NUM_STAGES + 1):
-        outputs = masks.get((stage, architecture.depths[stage - 1] - 1, _last(architecture)))
-        for reader in output_readers(student.detector.family, stage):
-            others[reader] = _select(others[reader], 1, outputs)
-    child = _narrow(architecture, masks)
+    masks = units_kept(groups, kept, architecture)
+    blocks, others = slice_weights(student.weights, masks, student.detector, selected)
+    child = narrowed(architecture, masks)
     return Student(
         detector=replace(student.detector, architecture=child),
-        weights=join_blocks(pruned, others, child),
+        weights=join_blocks(blocks, others, child),
     )
 
 
@@ -139,130 +128,3 @@ def _steps(
         units = order[start:end]
         yield float(importances[units].mean()), units
         start, end = end, end + step
-
-
-def _importances(
-    groups: Sequence[ChannelGroup], architecture: Architecture, blocks: Sequence[BlockWeights]
-) -> list[Tensor]:
-    """Return the mean |gamma| of each unit over its channels and BNs.
-
-    An inner group has its own BNs. A residual group is ranked by the BN of the first block's
-    projection or, if it has none, by that block's last BN.
-    """
-    by_place = dict(zip(map(place_of, architecture.placed_blocks()), blocks, strict=True))
-    found = []
-    for group in groups:
-        if group.inner:
-            gammas = [by_place[s, i][f"bn{conv + 1}.weight"] for s, i, conv in group.inner]
-        else:
-            first = by_place[group.blocks[0]]
-            bn = PROJECTION_BN if f"{PROJECTION_BN}.weight" in first else _last_bn(architecture)
-            gammas = [first[f"{bn}.weight"]]
-        # num_units x the unit's channels in all of these BNs
-        units = torch.cat([gamma.reshape(group.num_units, -1) for gamma in gammas], dim=1)
-        found.append(units.abs().mean(dim=1))
-    return found
-
-
-def _masks(
-    groups: Sequence[ChannelGroup], kept: Sequence[Tensor], architecture: Architecture
-) -> Masks:
-    """Apply each group's choice to all convolutions whose outputs are in the group."""
-    widths = {
-        place_of(placed): architecture.kind.conv_channels(placed.block.channels)
-        for placed in architecture.placed_blocks()
-    }
-    masks: Masks = {}
-    for group, units in zip(groups, kept, strict=True):
-        if len(units) == group.num_units:
-            continue
-        outputs = (*group.inner, *((*place, _last(architecture)) for place in group.blocks))
-        for stage, index, conv in outputs:
-            width = widths[stage, index][conv] // group.num_units
-            channels = units[:, None] * width + torch.arange(width)  # units x channels of each
-            masks[stage, index, conv] = channels.flatten()
-    return masks
-
-
-def _slice_blocks(
-    blocks: Sequence[BlockWeights], masks: Masks, architecture: Architecture
-) -> list[BlockWeights]:
-    """Return every block's weights with the rows and columns that stay, in forward order."""
-    inputs: Tensor | None = None  # of the current block; the stem is never pruned
-    sliced = []
-    for placed, weights in zip(architecture.placed_blocks(), blocks, strict=True):
-        kind = architecture.kind
-        outputs = [masks.get((*place_of(placed), conv)) for conv in range(kind.num_convs)]
-        sliced.append(_slice_block(weights, inputs, outputs, kind.conv_groups(placed.block)))
-        inputs = outputs[-1]
-    return sliced
-
-
-def _slice_block(
-    weights: BlockWeights,
-    inputs: Tensor | None,
-    outputs: Sequence[Tensor | None],
-    conv_groups: Sequence[int],
-) -> BlockWeights:
-    sliced = dict(weights)
-    if f"{PROJECTION_CONV}.weight" in weights:
-        _slice_conv_and_bn(sliced, PROJECTION_CONV, PROJECTION_BN, inputs, outputs[-1])
-    for number, (out, groups) in enumerate(zip(outputs, conv_groups, strict=True), start=1):
-        offsets = f"conv{number}.{OFFSETS}.weight"  # (2 + 1) k k x C_in x k x k
-        if offsets in weights:
-            sliced[offsets] = _select(weights[offsets], 1, inputs)
-        # Columns of a grouped convolution are counted inside a group; groups that stay keep all.
-        columns = inputs if groups == 1 else None
-        _slice_conv_and_bn(sliced, f"conv{number}", f"bn{number}", columns, out)
-        inputs = out
-    return sliced
-
-
-def _slice_conv_and_bn(
-    weights: BlockWeights, conv: str, bn: str, inputs: Tensor | None, outputs: Tensor | None
-) -> None:
-    """Select, in place, rows (outputs) and columns (inputs) of a convolution, and its BN."""
-    kernel = weights[f"{conv}.weight"]  # C_out x C_in x k x k
-    weights[f"{conv}.weight"] = _select(_select(kernel, 0, outputs), 1, inputs)
-    for vector in BN_VECTORS:
-        weights[f"{bn}.{vector}"] = _select(weights[f"{bn}.{vector}"], 0, outputs)
-
-
-def _select(tensor: Tensor, dim: int, indices: Tensor | None) -> Tensor:
-    return tensor if indices is None else tensor.index_select(dim, indices)
-
-
-def _narrow(architecture: Architecture, masks: Masks) -> Architecture:
-    """Return the architecture with the channels that the masks keep."""
-    kind = architecture.kind
-    stages = tuple(
-        tuple(
-            _narrow_block(kind, block, (stage, index), masks) for index, block in enumerate(blocks)
-        )
-        for stage, blocks in enumerate(architecture.stages, start=1)
-    )
-    return replace(architecture, stages=stages)
-
-
-def _narrow_block(kind: BlockKind, block: Block, place: tuple[int, int], masks: Masks) -> Block:
-    widths = kind.conv_channels(block.channels)
-    kept = tuple(
-        len(masks[*place, conv]) if (*place, conv) in masks else width
-        for conv, width in enumerate(widths)
-    )
-    # Whole groups are removed, so the width of a group stays.
-    groups = block.groups * kept[kind.strided_conv] // widths[kind.strided_conv]
-    return replace(
-        block,
-        channels=kind.block_channels(kept),
-        groups=groups if block.groups > 1 else 1,
-    )
-
-
-def _last(architecture: Architecture) -> int:
-    """Return the index of the convolution that computes a block's output."""
-    return architecture.kind.num_convs - 1
-
-
-def _last_bn(architecture: Architecture) -> str:
-    return f"bn{architecture.kind.num_convs}"

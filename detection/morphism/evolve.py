@@ -7,6 +7,7 @@ import torch
 
 from detection.build import Student
 from detection.morphism.add_layer import add_layer
+from detection.morphism.channel_importance import Taylor, ranked
 from detection.morphism.channel_pruning import prune_channels
 from detection.morphism.layer_pruning import prune_layer
 from detection.morphism.rearrange import rearrange
@@ -22,7 +23,13 @@ from searchd.domain.actions import (
 from searchd.domain.architecture import Architecture
 
 
-def evolve(student: Student, action: Action, *, generator: torch.Generator) -> Student:
+def evolve(
+    student: Student,
+    action: Action,
+    *,
+    generator: torch.Generator,
+    taylor: Taylor | None = None,
+) -> Student:
     """Apply one action to a student (docs/papers.md 1.5).
 
     Deterministic given the student, the action and the generator's state. Tensors that the action
@@ -32,26 +39,29 @@ def evolve(student: Student, action: Action, *, generator: torch.Generator) -> S
         student: The parent.
         action: The action to apply.
         generator: Generator of the weights of new channels, on the CPU.
+        taylor: Ranks channels by images; needed by actions with this importance alone.
 
     Raises:
         NothingToDo: The action is legal, but nothing is left that it could change.
         IllegalActionError: The action does not apply to the parent's architecture.
     """
-    child = _act(student, action, generator)
+    child = _act(student, action, generator, taylor)
     architecture = _protect(child.detector.architecture, _fresh_block(child, action))
     return replace(child, detector=replace(child.detector, architecture=architecture))
 
 
-def _act(student: Student, action: Action, generator: torch.Generator) -> Student:
+def _act(
+    student: Student, action: Action, generator: torch.Generator, taylor: Taylor | None
+) -> Student:
     match action:
         case PruneChannels():
-            return prune_channels(student, action)
+            return prune_channels(student, action, ranked(student, action.importance, taylor))
         case PruneLayer():
             return prune_layer(student, action)
         case AddLayer():
             return add_layer(student, action, generator=generator)
         case Rearrange():
-            return rearrange(student, action)
+            return rearrange(student, action, generator=generator)
 
 
 def _fresh_block(child: Student, action: Action) -> tuple[int, int] | None:

@@ -4,8 +4,13 @@ Joint-DetNAS Table 5, docs/papers.md 1.10: one ranking decides which channels ar
 bisection over the detector's MACs, or what a search counts instead, decides their number.
 """
 
+from collections.abc import Sequence
+
+from torch import Tensor
+
 from detection.build import Student
 from detection.measurement.cost import cost_of
+from detection.morphism.channel_importance import Taylor, ranked
 from detection.morphism.channel_pruning import prune_channels
 from detection.morphism.errors import NothingToDo
 from searchd.domain.actions import PruneChannels, prunable_groups
@@ -27,6 +32,7 @@ def prune_to_macs(
     change: PruneToMacs,
     resolution: Resolution,
     table: LatencyTable | None = None,
+    taylor: Taylor | None = None,
 ) -> Student:
     """Remove the least important channels at once, so that the detector has the target cost.
 
@@ -35,6 +41,7 @@ def prune_to_macs(
         change: The target, and the smallest number of channels that a convolution keeps.
         resolution: Resolution at which the cost is counted.
         table: Of the device whose latency is the cost; None for another cost.
+        taylor: Ranks channels by images; needed for that importance alone.
 
     Raises:
         NothingToDo: The parent already has no more than the target, or no number of removable
@@ -49,14 +56,15 @@ def prune_to_macs(
     groups = prunable_groups(student.detector.architecture)
     spare = [group.spare_units(change.min_channels, change.round_to) for group in groups]
     fewer = sum(units * group.unit for units, group in zip(spare, groups, strict=True))
+    importances = ranked(student, change.importance, taylor)
     more = 0
     while fewer - more > 1:  # `more` leaves too high a cost
         middle = (more + fewer) // 2
-        if cost(_without(student, middle, change)) > target:
+        if cost(_without(student, middle, change, importances)) > target:
             more = middle
         else:
             fewer = middle
-    children = [_without(student, channels, change) for channels in (more, fewer)]
+    children = [_without(student, each, change, importances) for each in (more, fewer)]
     nearest = min(children, key=lambda child: _distance(cost(child), target, change))
     reached = cost(nearest)
     if nearest is student or _distance(reached, target, change) > TOLERANCE:
@@ -78,7 +86,9 @@ def _distance(cost: float, target: float, change: PruneToMacs) -> float:
     return abs(distance)
 
 
-def _without(student: Student, channels: int, change: PruneToMacs) -> Student:
+def _without(
+    student: Student, channels: int, change: PruneToMacs, importances: Sequence[Tensor]
+) -> Student:
     """Return the student without a number of channels; itself if no unit is that small."""
     if channels == 0:
         return student
@@ -88,6 +98,6 @@ def _without(student: Student, channels: int, change: PruneToMacs) -> Student:
         action = PruneChannels(
             fraction=fraction, min_channels=change.min_channels, round_to=change.round_to
         )
-        return prune_channels(student, action)
+        return prune_channels(student, action, importances)
     except NothingToDo:
         return student

@@ -35,6 +35,21 @@ class LayerImportance(StrEnum):
     L1_SUM = "l1_sum"
 
 
+class ChannelImportance(StrEnum):
+    """How channel pruning ranks channels; those with the smallest values are removed.
+
+    Attributes:
+        GAMMA: |gamma| of the BN after the convolution that outputs them (default; network slimming,
+            docs/papers.md 1.5 (1)).
+        L2: Root mean square of every weight that is removed with them.
+        TAYLOR: Change of the detection loss that a first-order expansion expects of their removal.
+    """
+
+    GAMMA = "gamma"
+    L2 = "l2"
+    TAYLOR = "taylor"
+
+
 class Move(StrEnum):
     """Which block of a backbone stage moves, and to which neighbouring stage.
 
@@ -49,7 +64,7 @@ class Move(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PruneChannels:
-    """Remove the least important fraction of all prunable channels, ranked globally by |gamma|.
+    """Remove the least important fraction of all prunable channels, ranked globally.
 
     Channels that share a mask count once. A group of a grouped convolution is removed as a whole
     and counts as the number of its channels (see `prunable_groups`).
@@ -63,6 +78,8 @@ class PruneChannels:
     round_to: int = 1
     """A convolution that is pruned keeps a multiple of this number of channels, because devices
     compute some multiples faster. At least one such step is removed, even if `fraction` is less."""
+    importance: ChannelImportance = ChannelImportance.GAMMA
+    """How channels are ranked."""
     kind: Literal["prune_channels"] = "prune_channels"
 
     def __post_init__(self) -> None:
@@ -105,6 +122,12 @@ class Rearrange:
     """Number of the backbone stage that the block leaves, 1 to 4."""
     move: Move
     """Which block moves, and in which direction."""
+    reinit_lateral: bool = False
+    """Whether the level that the block leaves or joins changes its width, so that the neck's
+    lateral convolution of that level starts from random weights."""
+    projection: bool = False
+    """Whether a block that gets stride 2, and had an identity shortcut, has a projection that
+    starts as the identity, instead of every second row and column of its input."""
     kind: Literal["rearrange"] = "rearrange"
 
     def __post_init__(self) -> None:
@@ -221,20 +244,23 @@ def removable_blocks(architecture: Architecture) -> tuple[tuple[int, int], ...]:
     )
 
 
-def can_rearrange(architecture: Architecture, stage: int, move: Move) -> bool:
+def can_rearrange(
+    architecture: Architecture, stage: int, move: Move, *, reinit_lateral: bool = False
+) -> bool:
     """Return whether the move leaves every stage non-empty and every FPN lateral's shape unchanged.
 
     The moved block must have as many input as output channels, so that the level it leaves keeps
-    its width. Moves that would need a new lateral are not legal (docs/papers.md 1.5 (4)).
+    its width. Moves that need a new lateral are legal only with `reinit_lateral`
+    (docs/papers.md 1.5 (4)).
     """
     blocks = architecture.stages[stage - 1]
-    if len(blocks) < 2:
+    if len(blocks) < 2 or stage == (NUM_STAGES if move is Move.LAST_TO_NEXT else 1):
         return False
     if move is Move.LAST_TO_NEXT:
-        return stage < NUM_STAGES and blocks[-2].out_channels == blocks[-1].out_channels
-    if stage == 1:
-        return False
-    return architecture.stages[stage - 2][-1].out_channels == blocks[0].out_channels
+        before, after = blocks[-1], blocks[-2]
+    else:
+        before, after = architecture.stages[stage - 2][-1], blocks[0]
+    return reinit_lateral or before.out_channels == after.out_channels
 
 
 def legal_actions(
@@ -244,8 +270,11 @@ def legal_actions(
     prune_fraction: float = 0.05,
     min_channels: int = 32,
     round_to: int = 1,
+    channel_importance: ChannelImportance = ChannelImportance.GAMMA,
     importance: LayerImportance = LayerImportance.L1_MEAN,
     max_depth: int = 40,
+    reinit_laterals: bool = False,
+    projection: bool = False,
 ) -> dict[ActionKind, tuple[Action, ...]]:
     """Return the legal actions by kind. Kinds without a legal action are left out.
 
@@ -255,10 +284,18 @@ def legal_actions(
         prune_fraction: See `PruneChannels.fraction`.
         min_channels: See `PruneChannels.min_channels`.
         round_to: See `PruneChannels.round_to`.
+        channel_importance: See `ChannelImportance`.
         importance: See `LayerImportance`.
         max_depth: Largest number of blocks in a stage; no block is added to such a stage.
+        reinit_laterals: Whether moves are legal that need `Rearrange.reinit_lateral`.
+        projection: See `Rearrange.projection`.
     """
-    pruning = PruneChannels(fraction=prune_fraction, min_channels=min_channels, round_to=round_to)
+    pruning = PruneChannels(
+        fraction=prune_fraction,
+        min_channels=min_channels,
+        round_to=round_to,
+        importance=channel_importance,
+    )
     groups = prunable_groups(architecture)
     found: dict[ActionKind, tuple[Action, ...]] = {
         "prune_channels": (pruning,)
@@ -273,10 +310,15 @@ def legal_actions(
             if architecture.depths[stage - 1] < max_depth
         ),
         "rearrange": tuple(
-            Rearrange(stage=stage, move=move)
+            Rearrange(
+                stage=stage,
+                move=move,
+                reinit_lateral=not can_rearrange(architecture, stage, move),
+                projection=projection,
+            )
             for stage in range(1, NUM_STAGES + 1)
             for move in Move
-            if can_rearrange(architecture, stage, move)
+            if can_rearrange(architecture, stage, move, reinit_lateral=reinit_laterals)
         ),
     }
     return {kind: found[kind] for kind in kinds if found[kind]}

@@ -48,6 +48,8 @@ class HeadGeometry:
     one-stage detector are compared."""
     finest_roi_scale: int | None = None
     """As `Detector.finest_roi_scale`. None: no RoI head."""
+    other_scores: int = 1
+    """Class scores of the RoI head that are of no class: the background's."""
 
 
 def geometry(detector: Detector) -> HeadGeometry:
@@ -109,6 +111,7 @@ _WORDS = {
     "class_agnostic": "one box for all classes",
     "region_size": "cells along a region's side",
     "finest_roi_scale": "pixels of the finest RoI scale",
+    "other_scores": "class scores of the RoI head beside those of the classes",
 }
 
 

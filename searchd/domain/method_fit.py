@@ -9,6 +9,14 @@ from searchd.domain.errors import InvalidValueError
 from searchd.domain.head_geometry import HeadGeometry, difference, geometry
 from searchd.domain.method_description import WITH_ANCHORS, Tap
 
+_READ_BY = {
+    "other_scores": Tap.CLASS_LOGITS,
+    "class_agnostic": Tap.BOX_DELTAS,
+    "roi_units": Tap.BOX_DELTAS,
+    "region_size": Tap.REGION_FEATURES,
+}
+"""The parts of a head's geometry that must be equal, and the tap of the teacher that needs it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traits:
@@ -24,6 +32,8 @@ class Traits:
     """`Detector.level_scale`. None: not known, or the anchors have no such scale."""
     geometry: HeadGeometry | None = None
     """What the head's numbers mean. None: not known."""
+    strides: tuple[int, ...] | None = None
+    """Strides of the neck's levels in pixels of the input. None: not known."""
 
 
 def traits(detector: Detector, *, neck_channels: Iterable[int] | None = None) -> Traits:
@@ -34,6 +44,7 @@ def traits(detector: Detector, *, neck_channels: Iterable[int] | None = None) ->
         head=detector.head_shape,
         anchor_scale=detector.level_scale,
         geometry=geometry(detector),
+        strides=detector.strides,
     )
 
 
@@ -68,19 +79,39 @@ def misfit(
             f"{name} needs a teacher with the student's head, and with its neck width alone: the "
             f"student is {_head(student)}, the teacher {_head(teacher)}"
         )
-    return _misread(name, student, teacher)
+    if method.same_head and teacher.geometry is None:
+        return (
+            f"{name} copies the teacher's head, and what its numbers mean is not known, since an "
+            "earlier version evaluated it: register the teacher again"
+        )
+    return _apart(name, student, teacher) or _misread(name, student, teacher)
+
+
+def _apart(name: MethodName, student: Traits, teacher: Traits) -> str | None:
+    """Return why a method finds no levels of the two necks to compare or to copy."""
+    method, ours, theirs = CATALOGUE[name], student.strides, teacher.strides
+    if ours is None or theirs is None:
+        return None
+    if method.same_head and ours != theirs:
+        return (
+            f"{name} needs a teacher with the levels of the student's neck: the student has "
+            f"{_levels(ours)}, the teacher {_levels(theirs)}"
+        )
+    if Tap.NECK in method.reads_teacher and not set(ours) & set(theirs):
+        return (
+            f"{name} compares levels that both necks have: the student has {_levels(ours)}, the "
+            f"teacher {_levels(theirs)}"
+        )
+    return None
 
 
 def _misread(name: MethodName, student: Traits, teacher: Traits) -> str | None:
     """Return why a method cannot compare what two heads of fitting kinds predict."""
-    parts: tuple[str, ...] = ()
     reads = CATALOGUE[name].reads_teacher
     if CATALOGUE[name].same_head:
         parts = tuple(each.name for each in fields(HeadGeometry))
-    elif Tap.BOX_DELTAS in reads:
-        parts = ("class_agnostic", "roi_units")
-    elif Tap.REGION_FEATURES in reads:
-        parts = ("region_size",)
+    else:
+        parts = tuple(part for part, tap in _READ_BY.items() if tap in reads)
     found = difference(student.geometry, teacher.geometry, *parts) if parts else None
     return None if found is None else f"{name} needs a teacher whose head means the same; {found}"
 
@@ -91,7 +122,11 @@ def fitting(student: Traits, teacher: Traits | None = None) -> tuple[MethodName,
 
 
 def check_fit(
-    methods: Mapping[MethodName, object], student: Traits, teacher: Traits | None = None
+    methods: Mapping[MethodName, object],
+    student: Traits,
+    teacher: Traits | None = None,
+    *,
+    whose: str = "",
 ) -> None:
     """Check that every method fits a student and a teacher.
 
@@ -99,18 +134,18 @@ def check_fit(
         methods: The methods' options, by name.
         student: Traits of the student.
         teacher: Traits of the teacher. None: not known yet; only the student is checked.
+        whose: The teacher in words, with which the message starts, such as "teacher 'swin'".
 
     Raises:
-        InvalidValueError: A method does not fit. The message names student and teacher and lists
-            the methods that fit.
+        InvalidValueError: A method does not fit. The message names teacher and method, says what
+            differs, and lists the methods that fit.
     """
+    prefix, pair = f"{whose}: " if whose else "", "student" if teacher is None else "pair"
     for name, options in methods.items():
         reason = misfit(name, student, teacher, options)
         if reason is not None:
-            raise InvalidValueError(
-                f"{reason}; what fits {'this student' if teacher is None else 'this pair'}: "
-                f"{', '.join(fitting(student, teacher))}"
-            )
+            known = ", ".join(fitting(student, teacher))
+            raise InvalidValueError(f"{prefix}{reason}; what fits this {pair}: {known}")
 
 
 def _needs_anchors(options: object) -> bool:
@@ -132,6 +167,10 @@ def _head(side: Traits) -> str:
         return f"{side.family} with neck {necks}"
     head = "x".join(map(str, side.head))
     return f"{side.family} with neck {necks}, head {head} and anchor scale {side.anchor_scale:g}"
+
+
+def _levels(strides: tuple[int, ...]) -> str:
+    return f"{len(strides)}, at strides {', '.join(map(str, strides))}"
 
 
 def _listed(families: Iterable[Family]) -> str:

@@ -47,8 +47,9 @@ class IcdOptions(AdapterOptions):
     two-stage students and 300 for one-stage ones."""
     warmup_iterations: int | None = None
     """Number of iterations at the start, at least 0, in which the distillation loss trains the
-    student's value projection and not the student (docs/papers.md 4.4). None (default): the paper's
-    1000, or a tenth of a training that is shorter than 10,000 iterations."""
+    student's value projection and not the student (docs/papers.md 4.4). Those of its ancestors
+    count, as long as the adapters are inherited. None (default): the paper's 1000, or a tenth of a
+    training that is shorter than 10,000 iterations."""
     decoder_only_iterations: int = 0
     """Number of iterations of the auxiliary task before the training starts, at least 0; the
     student does not change in them. The paper uses 6000 for small data sets."""

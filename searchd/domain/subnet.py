@@ -21,6 +21,8 @@ from searchd.domain.errors import InvalidValueError
 
 EXPANSION = 4
 """Ratio of a bottleneck's output channels to its middle channels."""
+STEM = "stem_width"
+"""Name of the gene of the stem."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,10 +35,13 @@ class Subnet:
     """Width coefficient of each of the 4 stages; 1.0 is the width of a standard ResNet."""
     neck_channels: int
     """Channels of every FPN level."""
+    stem_width: float = 1.0
+    """Width coefficient of the stem; 1.0 unless the pool has an elastic stem."""
 
     def __str__(self) -> str:
         widths = "/".join(f"{width:g}" for width in self.widths)
-        return f"d{'-'.join(map(str, self.depths))} w{widths} n{self.neck_channels}"
+        stem = "" if self.stem_width == 1.0 else f" s{self.stem_width:g}"
+        return f"d{'-'.join(map(str, self.depths))} w{widths} n{self.neck_channels}{stem}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +64,8 @@ class SubnetSpace:
     """Stem channels, and middle channels of stage 1 at width 1.0."""
     channel_divisor: int = 8
     """Middle channels are rounded to a multiple of this number."""
+    stem_widths: tuple[float, ...] = (1.0,)
+    """Legal width coefficients of the stem, ascending."""
 
     def __post_init__(self) -> None:
         if len(self.depths) != NUM_STAGES or len(self.widths) != NUM_STAGES:
@@ -72,6 +79,11 @@ class SubnetSpace:
             raise InvalidValueError(
                 "num_resolutions, base_channels and channel_divisor must be at least 1"
             )
+
+    @property
+    def elastic_stem(self) -> bool:
+        """Whether the stem has more than one width."""
+        return len(self.stem_widths) > 1
 
     @property
     def size(self) -> int:
@@ -90,6 +102,7 @@ class SubnetSpace:
             depths=tuple(values[-1] for values in self.depths),
             widths=tuple(values[-1] for values in self.widths),
             neck_channels=self.neck_channels[-1],
+            stem_width=self.stem_widths[-1],
         )
 
     @property
@@ -99,6 +112,7 @@ class SubnetSpace:
             depths=tuple(values[0] for values in self.depths),
             widths=tuple(values[0] for values in self.widths),
             neck_channels=self.neck_channels[0],
+            stem_width=self.stem_widths[0],
         )
 
     def check(self, subnet: Subnet) -> None:
@@ -107,7 +121,7 @@ class SubnetSpace:
         Raises:
             InvalidValueError: A gene of the subnet has no legal value; the message names it.
         """
-        values = genes(subnet)
+        values = {STEM: subnet.stem_width, **genes(subnet)}
         for name, legal in self._genes().items():
             if name not in values or values[name] not in legal:
                 raise InvalidValueError(
@@ -120,7 +134,11 @@ class SubnetSpace:
 
     def sample(self, rng: random.Random) -> Subnet:
         """Draw a subnet: every gene uniformly and independently."""
-        return with_genes({name: rng.choice(values) for name, values in self._genes().items()})
+        values = self._genes()
+        if not self.elastic_stem:  # no draw, so that the draws of other pools stay as they are
+            del values[STEM]
+        drawn = {name: rng.choice(legal) for name, legal in values.items()}
+        return with_genes({STEM: self.stem_widths[0], **drawn})
 
     def sample_with_extremes(self, num: int, rng: random.Random) -> tuple[Subnet, ...]:
         """Return the largest, the smallest, then random subnets, all different; at most `num`.
@@ -140,7 +158,13 @@ class SubnetSpace:
 
     def channels(self, stage: int, width: float) -> int:
         """Return the middle channels of stage `stage` (1 to 4) at a width coefficient."""
-        exact = (self.base_channels << (stage - 1)) * width
+        return self._rounded((self.base_channels << (stage - 1)) * width)
+
+    def stem_channels(self, width: float) -> int:
+        """Return the channels of the stem at a width coefficient; at 1.0 they are not rounded."""
+        return self.base_channels if width == 1.0 else self._rounded(self.base_channels * width)
+
+    def _rounded(self, exact: float) -> int:
         rounded = round(exact / self.channel_divisor) * self.channel_divisor
         return max(self.channel_divisor, rounded)
 
@@ -161,7 +185,9 @@ class SubnetSpace:
             rest = (Block(channels=channels),) * (subnet.depths[stage - 1] - 1)
             stages.append((entry, *rest))
         return Architecture(
-            kind=BlockKind.BOTTLENECK, stages=tuple(stages), stem_channels=self.base_channels
+            kind=BlockKind.BOTTLENECK,
+            stages=tuple(stages),
+            stem_channels=self.stem_channels(subnet.stem_width),
         )
 
     def _genes(self) -> dict[str, tuple[float, ...]]:
@@ -169,15 +195,18 @@ class SubnetSpace:
             **{f"depth_{i}": values for i, values in enumerate(self.depths, start=1)},
             **{f"width_{i}": values for i, values in enumerate(self.widths, start=1)},
             "neck_channels": self.neck_channels,
+            STEM: self.stem_widths,
         }
 
 
 def genes(subnet: Subnet) -> dict[str, float]:
-    """Return the subnet's genes by name: depth_1 to depth_4, width_1 to width_4, neck_channels."""
+    """Return the subnet's genes by name: depth_1 to depth_4, width_1 to width_4, neck_channels, and
+    stem_width unless it is 1.0."""
     return {
         **{f"depth_{i}": depth for i, depth in enumerate(subnet.depths, start=1)},
         **{f"width_{i}": width for i, width in enumerate(subnet.widths, start=1)},
         "neck_channels": subnet.neck_channels,
+        **({} if subnet.stem_width == 1.0 else {STEM: subnet.stem_width}),
     }
 
 
@@ -188,4 +217,5 @@ def with_genes(values: dict[str, float]) -> Subnet:
         depths=tuple(int(values[f"depth_{i}"]) for i in stages),
         widths=tuple(float(values[f"width_{i}"]) for i in stages),
         neck_channels=int(values["neck_channels"]),
+        stem_width=float(values.get(STEM, 1.0)),
     )

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from searchd.domain.actions import Action, describe
+from searchd.domain.accuracy import Accuracy
+from searchd.domain.actions import Action, ChannelImportance, describe
 from searchd.domain.breakdown import Breakdown
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.resolution import Resolution
@@ -139,6 +140,8 @@ class PruneToMacs:
     """See `PruneChannels.min_channels`."""
     round_to: int = 1
     """See `PruneChannels.round_to`."""
+    importance: ChannelImportance = ChannelImportance.GAMMA
+    """See `PruneChannels.importance`."""
     kind: Literal["prune_to_macs"] = "prune_to_macs"
 
     def __post_init__(self) -> None:
@@ -284,17 +287,10 @@ class FinalSplit(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluation:
-    """Measurements of a detector on the validation split at one resolution. APs are COCO box APs in
-    [0, 1], or -1, as in COCO, where the split has no object of that size."""
+class Evaluation(Accuracy):
+    """Measurements of a detector on the validation split at one resolution."""
 
     resolution: Resolution
-    ap: float
-    ap50: float
-    ap75: float
-    ap_small: float
-    ap_medium: float
-    ap_large: float
     macs: float
     """Multiply-accumulates of one image at exactly this resolution (docs/papers.md 0.4)."""
     latency_s: float

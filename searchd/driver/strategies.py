@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TypedDict
 
+from searchd.domain.actions import ChannelImportance
 from searchd.domain.distillation_plan import Plan
 from searchd.domain.score import Cost
 from searchd.domain.subnet import SubnetSpace
@@ -46,6 +47,7 @@ class _Taught(_Shared):
     macs_control: int | None
     cost: Cost
     round_to: int
+    channel_importance: ChannelImportance
     finish: int
 
 
@@ -109,6 +111,7 @@ def _search_strategy(
         macs_control=settings.min_channels if search.controls.equal_macs else None,
         cost=search.score.cost,
         round_to=settings.round_to or device_round_to,
+        channel_importance=settings.channel_importance,
         finish=0 if budget.finish is None else budget.finish.detectors,
         **shared,
     )

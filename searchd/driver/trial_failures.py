@@ -88,6 +88,9 @@ def _legal(architecture: Architecture, strategy: PairSettings) -> list[Action]:
         prune_fraction=strategy.prune_fraction,
         min_channels=strategy.min_channels,
         round_to=strategy.round_to or 1,
+        channel_importance=strategy.channel_importance,
         importance=strategy.layer_importance,
+        reinit_laterals=strategy.allow_lateral_reinit,
+        projection=strategy.rearranged_projection,
     )
     return [action for actions in found.values() for action in actions]

@@ -24,7 +24,8 @@ class EpochMetrics:
     epoch: int
     """Number of the epoch, from 1."""
     losses: dict[str, float]
-    """Mean of each weighted loss term, and of their sum `loss`, over the epoch's iterations."""
+    """Mean of each weighted loss term, of their sum `loss`, and of what methods say beside their
+    losses (icd.identification_accuracy), over the epoch's iterations."""
     learning_rate: float
     """Learning rate at the end of the epoch."""
     duration_s: float
@@ -269,7 +270,11 @@ class TeacherReport:
             return None
         widths = {level.channels for level in self.levels}
         return Traits(
-            family=self.family, neck_channels=tuple(sorted(widths)), head=None, anchor_scale=None
+            family=self.family,
+            neck_channels=tuple(sorted(widths)),
+            head=None,
+            anchor_scale=None,
+            strides=tuple(level.stride for level in self.levels),
         )
 
 

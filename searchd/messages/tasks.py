@@ -337,8 +337,8 @@ class SplitTask(ComputeSettings):
 
 
 class SplitMeasurement(Spec):
-    """The result for one detector of a `SplitTask`. APs are COCO box APs in [0, 1], or -1 where the
-    split has no object of that size."""
+    """The result for one detector of a `SplitTask`; for its figures see
+    `searchd.domain.accuracy.Accuracy`."""
 
     ap: float
     ap50: float
@@ -346,6 +346,14 @@ class SplitMeasurement(Spec):
     ap_small: float
     ap_medium: float
     ap_large: float
+    ap70: float | None = None
+    ap90: float | None = None
+    ar1: float | None = None
+    ar10: float | None = None
+    ar100: float | None = None
+    ar_small: float | None = None
+    ar_medium: float | None = None
+    ar_large: float | None = None
     num_images: int
     """Number of images of the split."""
     resampled: tuple[float, ...]

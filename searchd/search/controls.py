@@ -101,6 +101,7 @@ def next_macs_control(
         cost=strategy.cost,
         min_channels=strategy.macs_control,
         round_to=strategy.round_to,
+        importance=strategy.channel_importance,
     )
     every = proposals.of_role(TrialRole.MACS_CONTROL)
     starts = [index for index, p in enumerate(every) if p.change == prune]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from searchd.domain.errors import InvalidValueError
-from searchd.domain.subnet import Subnet, SubnetSpace, genes, with_genes
+from searchd.domain.subnet import STEM, Subnet, SubnetSpace, genes, with_genes
 
 T = TypeVar("T")
 
@@ -42,7 +42,7 @@ def mutate_subnet(
     Returns:
         The mutated subnet, or `subnet` itself if the space has no other subnet.
     """
-    values = genes(subnet)
+    values = genes(subnet) | {STEM: subnet.stem_width}
     mutable = [name for name in values if len(space.legal_values(name)) > 1]
     rng.shuffle(mutable)
     for index, name in enumerate(mutable):

@@ -13,7 +13,6 @@ from searchd.domain.distillation_plan import (
     sample_teachers,
     sampled_names,
 )
-from searchd.domain.errors import InvalidValueError
 from searchd.domain.method_fit import Traits, check_average, check_fit
 from searchd.domain.sinks import SinkKind
 from searchd.domain.subnet import Subnet
@@ -243,6 +242,12 @@ class DistillationSpec(Spec):
         """The methods by which a teacher teaches."""
         return self.teacher_methods.get(teacher, self.distillation)
 
+    def every_methods_of(self, teacher: str) -> tuple[MethodsSpec, ...]:
+        """The methods by which a teacher teaches, and those by which it teaches together with the
+        others, if a baseline does that."""
+        together = any(baseline.definition is not None for baseline in self.baselines)
+        return (self.methods_of(teacher), *((self.distillation,) if together else ()))
+
 
 def subnets_of(spec: DistillationSpec, pool: PoolSpec) -> dict[str, Subnet]:
     """The teachers that are subnets of the pool, by name.
@@ -273,7 +278,9 @@ def check_subnets(spec: DistillationSpec, pool: PoolSpec, head: HeadSpec) -> Non
     """
     teacher = traits_of(pool.head, neck_channels=pool.space.neck_channels)
     for name in subnets_of(spec, pool):
-        check_fit(spec.methods_of(name).options, traits_of(head), teacher)
+        whose = f"teacher {name!r} of pool {pool.name!r}"
+        for methods in spec.every_methods_of(name):
+            check_fit(methods.options, traits_of(head), teacher, whose=whose)
 
 
 def check_registered(
@@ -290,7 +297,5 @@ def check_registered(
     Raises:
         InvalidValueError: A method does not fit; the message says what would fit.
     """
-    try:
-        check_fit(spec.methods_of(label).options, traits_of(head), teacher)
-    except InvalidValueError as error:
-        raise InvalidValueError(f"teacher {label!r}: {error}") from error
+    for methods in spec.every_methods_of(label):
+        check_fit(methods.options, traits_of(head), teacher, whose=f"teacher {label!r}")

@@ -36,6 +36,9 @@ class SpaceSpec(Spec):
     """Number of channels of the stem, and of the middle of stage 1 at width 1.0."""
     channel_divisor: int = Field(default=8, ge=1)
     """Numbers of channels are rounded to a multiple of this number."""
+    elastic_stem: bool = False
+    """Whether the stem has the width coefficients of stage 1 too, as a further gene of a subnet. By
+    default every subnet has the whole stem, of `base_channels`."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -51,6 +54,7 @@ class SpaceSpec(Spec):
             num_resolutions=len(self.resolutions),
             base_channels=self.base_channels,
             channel_divisor=self.channel_divisor,
+            stem_widths=self.widths[0] if self.elastic_stem and self.widths else (1.0,),
         )
 
 

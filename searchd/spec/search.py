@@ -335,7 +335,8 @@ def check_pool(search: SearchSpec, pool: PoolSpec) -> None:
             would fit.
     """
     teacher = traits_of(pool.head, neck_channels=pool.space.neck_channels)
-    check_fit(search.distillation.options, traits_of(search.head), teacher)
+    methods, whose = search.distillation.options, f"pool {pool.name!r}"
+    check_fit(methods, traits_of(search.head), teacher, whose=whose)
     _check_candidates(search.strategy, pool.space.space)
 
 
@@ -361,10 +362,8 @@ def check_teacher(search: SearchSpec, name: str, teacher: Traits | None) -> None
     Raises:
         InvalidValueError: A method does not fit; the message says what would fit.
     """
-    try:
-        check_fit(search.distillation.options, traits_of(search.head), teacher)
-    except InvalidValueError as error:
-        raise InvalidValueError(f"teacher {name!r}: {error}") from error
+    methods, whose = search.distillation.options, f"teacher {name!r}"
+    check_fit(methods, traits_of(search.head), teacher, whose=whose)
 
 
 def traits_of(head: HeadSpec, neck_channels: tuple[int, ...] | None = None) -> Traits:

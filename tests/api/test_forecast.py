@@ -212,3 +212,57 @@ def test_pool_on_an_unknown_data_set_is_refused_and_not_forecast(client: Client)
     assert "dataset: data set 'shapes' does not exist" in found.refusals[0]
     assert (found.worker_hours, found.gpu_hours, found.disk_bytes) == (None, None, None)
     assert "hours and bytes are not known" in found.basis[0]
+
+
+@pytest.mark.usefixtures("database")
+def test_it_says_which_learning_rates_follow_from_the_numbers_of_images(client: Client) -> None:
+    base = factories.search_spec().base
+    searched = client.forecast_search(factories.search_spec("next", budget=BudgetSpec()))
+    distilled = client.forecast_distillation(
+        factories.distillation_spec(student={"base": base.model_dump()})
+    )
+    trained = client.forecast_pool(factories.pool_spec("other", num_workers=2))
+
+    assert searched.learning_rates == [
+        "base: 0.005 for 4 images a step, from 0.02 for 16",
+        "trials: 0.0025 for 4 images a step, from 0.01 for 16",
+        "finishing trainings: 0.0025 for 4 images a step, from 0.01 for 16",
+    ]
+    assert distilled.learning_rates == [
+        "base: 0.005 for 4 images a step, from 0.02 for 16",
+        "stages: 0.0025 for 4 images a step, from 0.01 for 16",
+    ]
+    assert trained.learning_rates == [
+        "phase supernet: 0.0075 for 4 images a step, from 0.12 for 64",
+        "phase shrink-1: 0.0025 for 4 images a step, from 0.04 for 64",
+        "phase shrink-2: 0.0025 for 4 images a step, from 0.04 for 64",
+    ]
+
+
+ICD = {"methods": [{"name": "icd", "options": {"warmup_iterations": 300}}]}
+"""Longer than a trial: 2 epochs of 150 images, 4 a step, are 76 iterations."""
+
+
+@pytest.mark.usefixtures("database")
+def test_a_method_that_is_not_warm_within_a_trial_is_warned_about(client: Client) -> None:
+    warned = spec(distillation=ICD)
+    expected = [
+        "distillation: icd warms up for 300 iterations and a trial has 76: it teaches a student "
+        "from trial 4 of its lineage on; leave warmup_iterations out for a tenth of a trial"
+    ]
+
+    assert client.forecast_search(warned).method_warnings == expected
+    assert client.validate(warned).warnings == expected
+    assert client.forecast_search(spec()).method_warnings == []
+
+
+@pytest.mark.usefixtures("database")
+def test_a_method_that_is_not_warm_within_a_stage_is_refused(client: Client) -> None:
+    wanted = factories.distillation_spec(trial=TRIAL, distillation=ICD)
+
+    (refusal,) = client.forecast_distillation(wanted).refusals
+
+    assert refusal == (
+        "teacher 'largest': icd warms up for warmup_iterations=300 and a stage has 76 iterations, "
+        "so it would teach nothing; give less, or leave it out for a tenth of the stage"
+    )

@@ -60,6 +60,29 @@ def test_a_head_with_other_layers_is_copied_to_no_student(name: str) -> None:
     )
 
 
+def test_box_deltas_are_not_read_of_a_roi_head_that_predicts_none() -> None:
+    student = traits(Detector(architecture=preset("resnet18")))
+
+    found = read(MmdetDetector(config="grid-rcnn_r50_fpn_gn-head_2x_coco", num_classes=4))
+
+    assert "box deltas: 8 of the student, 0 of the teacher" in str(
+        misfit(MethodName.LOCALISATION, student, found)
+    )
+    assert misfit(MethodName.CLASSIFICATION, student, found) is None
+
+
+@pytest.mark.parametrize("name", ["classification", "dkd", "dist", "class_aware_localisation"])
+def test_scores_with_an_objectness_of_their_own_are_compared_with_no_students(name: str) -> None:
+    student = Detector(architecture=preset("resnet18"))
+    config = "seesaw_loss/mask-rcnn_r50_fpn_seesaw-loss_random-ms-2x_lvis-v1"
+    found = read(MmdetDetector(config=config, num_classes=4))
+
+    assert "beside those of the classes: 1 of the student, 2 of the teacher" in str(
+        misfit(MethodName(name), traits(student), found)
+    )
+    assert misfit(MethodName.CKD, traits(student), found) is None
+
+
 def test_a_roi_head_that_reads_more_than_neck_and_regions_is_refused_with_the_reason() -> None:
     model: Any = tiny("resnet18", 8).eval()
 

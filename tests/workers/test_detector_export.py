@@ -110,12 +110,14 @@ def test_an_export_is_stored_with_what_was_measured(dataset: DatasetSpec, tmp_pa
     card = json.loads(artifacts.read(files["card"]))
     assert card["lineage"] == FACTS["lineage"]
     assert card["export aps"]["test"]["images"] == 3
+    assert 0 <= card["export aps"]["test"]["ar1"] <= card["export aps"]["test"]["ar100"] <= 1
     assert set(card["export aps"]["validation"]["by_class"]) == set(tiny.NAMES)
     assert (card["licence"], card["sample"]) == ("Apache-2.0", "sample.jpg")
     assert card["export"]["resolution"] == "96x64"
     picture = Image.open(io.BytesIO(artifacts.read(files["sample"])))
     assert picture.size == (2 * 512, 24 + 512)
     text = artifacts.read(files["readme"]).decode()
+    assert "| AR of all, 100 detections | " in text
     assert "Seeds of these steps, in their order: 1, 3." in text
     assert "The licence of the weights that the search started from is `Apache-2.0`" in text
     assert "# s-1-7" in text

@@ -171,6 +171,7 @@ class _Trial:
             num_readers=task.num_readers,
         )
         self.notes.add_batch_size(training, earlier_batch_size)
+        self.notes.texts += distiller.notes if distiller else ()
         if distiller is not None and resume is None:
             yield from self._check(training, distiller)
         if resume is not None:

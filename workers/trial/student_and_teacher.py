@@ -1,16 +1,21 @@
 """Builds the student of a trial, and its teachers with their distillation methods."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from detection.backbones.pretrained import load_pretrained, start_from
-from detection.build import Student, build_detector
+from detection.build import Student, build_detector, load_student
+from detection.data.augmentations import Augmenter
+from detection.data.batches import TrainingBatches
 from detection.data.coco import CocoSplit
 from detection.distillation.distiller import Distiller, pair_of
 from detection.distillation.method import Pair
 from detection.morphism import evolve
+from detection.morphism.channel_importance import taylor_importances
 from detection.morphism.prune_to_macs import prune_to_macs
 from detection.stored_weights import read_student, read_weights
 from searchd.domain.detector import Detector
@@ -29,6 +34,10 @@ from workers.teachers import build_teacher, load_teacher
 from workers.trial.base_detector import load_base
 from workers.trial.context import TrialContext
 from workers.trial.nearest_teacher import CHOICE, NearestTeacher, TeacherChoice
+
+TAYLOR_IMAGES = 256
+"""Training images by which channels are ranked: at least this many, in whole batches, if there
+are as many."""
 
 
 class PairBuilder:
@@ -70,9 +79,10 @@ class PairBuilder:
         if isinstance(change, Train | Finish | MutateTeacher):
             return parent
         if isinstance(change, PruneToMacs):
-            return prune_to_macs(parent, change, task.score.base_resolution, task.table)
+            resolution, taylor = task.score.base_resolution, self._taylor
+            return prune_to_macs(parent, change, resolution, task.table, taylor)
         generator = torch.Generator().manual_seed(task.proposal.seed)
-        return evolve(parent, change, generator=generator)
+        return evolve(parent, change, generator=generator, taylor=self._taylor)
 
     def choose_teacher(self, model: Any, earlier: str | None) -> Iterator[None]:
         """Choose the teacher among the proposal's candidates, if it has any, and set `choice`.
@@ -173,6 +183,23 @@ class PairBuilder:
             seed=task.proposal.seed,
             device=task.device,
         )
+
+    def _taylor(self, student: Student) -> list[Tensor]:
+        """Rank a student's channels by training images, as its first steps will see them."""
+        training, seed = self._task.training, self._task.proposal.seed
+        batches = TrainingBatches(
+            self._train_split,
+            batch_size=training.bn_reset_batch_size,
+            resolutions=training.resolutions,
+            augmenter=Augmenter.of(training),
+            use_empty_images=training.use_empty_images,
+            seed=seed,
+        )
+        wanted = math.ceil(TAYLOR_IMAGES / training.bn_reset_batch_size)
+        steps = range(min(wanted, batches.num_iterations))
+        torch.manual_seed(seed)
+        model = load_student(student).to(self._task.device)
+        return taylor_importances(model, student.detector, map(batches.batch, steps))
 
     def _loaded_student(self, loaded: LoadedBase | Inherited) -> Student:
         if isinstance(loaded, Inherited):

@@ -16,6 +16,7 @@ export function Forecast({ forecast }) {
   return html`
     ${forecast.refusals.map((reason) => html`<${Notice} key=${reason} kind="bad"><p>It would be refused now: ${reason}</p></${Notice}>`)}
     ${forecast.teachers_warning && html`<${Notice} kind="warn"><p>${forecast.teachers_warning}</p></${Notice}>`}
+    ${forecast.method_warnings?.map((warning) => html`<${Notice} key=${warning} kind="warn"><p>${warning}</p></${Notice}>`)}
     <${Facts} items=${[
       ["Trials", range(forecast.trials)],
       ["Controls", range(forecast.controls)],
@@ -24,5 +25,6 @@ export function Forecast({ forecast }) {
       ["GPU-hours", isNothing(forecast.gpu_hours) ? null : range(forecast.gpu_hours, " h")],
       ["Disk at most", forecast.disk_bytes === null || forecast.disk_bytes === undefined ? null : bytes(typeof forecast.disk_bytes === "number" ? forecast.disk_bytes : forecast.disk_bytes.most)],
     ]} />
-    ${forecast.basis?.length > 0 && html`<p class="small quiet">From ${forecast.basis.join("; ")}.</p>`}`;
+    ${forecast.basis?.length > 0 && html`<p class="small quiet">From ${forecast.basis.join("; ")}.</p>`}
+    ${forecast.learning_rates?.length > 0 && html`<p class="small quiet">Learning rates: ${forecast.learning_rates.join("; ")}.</p>`}`;
 }

@@ -139,6 +139,14 @@ function Figures({ detector, base }) {
       { title: "of base", number: true, cell: ({ own, base: other }) => (other ? `${significant(own.macs / other.macs, 2)} x` : "–") },
       figure("Latency ms", "latency_s", milliseconds), figure("Images / s", "images_per_s", significant),
     ]} />
+    <details><summary class="small">Average recall, and AP at other thresholds</summary>
+      <${Table} items=${rows} keyOf=${(row) => row.resolution} columns=${[
+        { title: "Resolution", cell: (row) => row.resolution },
+        figure("AP70", "ap70", percent), figure("AP90", "ap90", percent),
+        figure("AR1", "ar1", percent), figure("AR10", "ar10", percent), figure("AR100", "ar100", percent),
+        figure("AR small", "ar_small", percent), figure("AR medium", "ar_medium", percent), figure("AR large", "ar_large", percent),
+      ]} />
+    </details>
   </${Card}>`;
 }
 

@@ -43,7 +43,7 @@ const MEASURED = [
   { title: "M params", number: true, cell: (each) => mega(each.params) },
   { title: "Latency ms", number: true, cell: (each) => milliseconds(each.latency_s) },
 ];
-const inWords = (subnet) => `d${subnet.depths.join("-")} w${subnet.widths.join("/")} n${subnet.neck_channels}`;
+const inWords = (subnet) => `d${subnet.depths.join("-")} w${subnet.widths.join("/")} n${subnet.neck_channels}${(subnet.stem_width ?? 1) === 1 ? "" : ` s${subnet.stem_width}`}`;
 
 const SERIES = [["largest subnet", "accent"], ["smallest subnet of the phase", "base"]];
 

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from searchd.domain.actions import ChannelImportance
 from searchd.domain.score import Cost
 from searchd.domain.subnet import SubnetSpace
 from searchd.domain.teacher import RegisteredTeacher, TeacherAp
@@ -22,6 +23,13 @@ ROUND_TO = (
     "uses a GPU or 8-bit integers, else 1."
 )
 """Help text of the option `round_to` of several strategies."""
+CHANNEL_IMPORTANCE = (
+    "How channels are ranked for pruning: gamma (|gamma| of the BN after the convolution, as in "
+    "the paper), l2 (root mean square of all weights that are removed with the channel) or taylor "
+    "(expected change of the detection loss, by one pass over up to 256 training images). The "
+    "channels with the smallest values are removed."
+)
+"""Help text of the option `channel_importance` of several strategies."""
 
 
 def option(default: T, text: str, **bounds: float) -> T:
@@ -62,6 +70,8 @@ class Strategy(ABC):
     """What the search counts as cost."""
     round_to: int = 1
     """The multiple of channels that pruning leaves; see `PruneChannels.round_to`."""
+    channel_importance: ChannelImportance = ChannelImportance.GAMMA
+    """How channels are ranked where a control is pruned."""
     noise_seeds: int = 1
     """The number of seeds on which trial 0 is trained."""
     confirm: bool = False

@@ -8,7 +8,13 @@ from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from searchd.domain.actions import ACTION_KINDS, ActionKind, LayerImportance, legal_actions
+from searchd.domain.actions import (
+    ACTION_KINDS,
+    ActionKind,
+    ChannelImportance,
+    LayerImportance,
+    legal_actions,
+)
 from searchd.domain.architecture import Architecture
 from searchd.domain.subnet import Subnet
 from searchd.domain.teacher import RegisteredTeacher, Teacher, TeacherCandidates
@@ -27,7 +33,7 @@ from searchd.search.completions import Completions
 from searchd.search.history import Completion
 from searchd.search.proposals import Proposals
 from searchd.search.sampling import sample_subnets
-from searchd.search.strategies.base import ROUND_TO, TaughtStrategy, option
+from searchd.search.strategies.base import CHANNEL_IMPORTANCE, ROUND_TO, TaughtStrategy, option
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,10 +67,22 @@ class PairSettings:
         32, "Smallest number of channels that prune_channels leaves in a convolution.", ge=1
     )
     round_to: int | None = option(None, ROUND_TO, ge=1)
+    channel_importance: ChannelImportance = option(ChannelImportance.GAMMA, CHANNEL_IMPORTANCE)
     layer_importance: LayerImportance = option(
         LayerImportance.L1_MEAN,
         "How prune_layer ranks blocks by their weights: l1_mean (mean of |w|) or l1_sum (sum of "
         "|w|). The block with the smallest value is removed.",
+    )
+    allow_lateral_reinit: bool = option(
+        False,
+        "Whether rearrange may move a layer where that changes the width of a level, whose lateral "
+        "convolution in the FPN then starts from random weights.",
+    )
+    rearranged_projection: bool = option(
+        False,
+        "Whether a layer with an identity shortcut that rearrange makes the first of a stage gets "
+        "a 1x1 projection of stride 2, which starts as the identity, as its shortcut. Otherwise "
+        "its shortcut is every second row and column of its input.",
     )
     teacher_policy: TeacherPolicy = option(
         TeacherPolicy.MUTATE,
@@ -142,7 +160,10 @@ class PairSteps(TaughtStrategy):
                 prune_fraction=settings.prune_fraction,
                 min_channels=settings.min_channels,
                 round_to=self.round_to,
+                channel_importance=settings.channel_importance,
                 importance=settings.layer_importance,
+                reinit_laterals=settings.allow_lateral_reinit,
+                projection=settings.rearranged_projection,
             )
             if legal:
                 return rng.choice(legal[rng.choice(list(legal))])

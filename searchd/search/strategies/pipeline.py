@@ -6,6 +6,7 @@ complexity in one step, and the student is distilled as long as the paper's stud
 
 from dataclasses import dataclass
 
+from searchd.domain.actions import ChannelImportance
 from searchd.domain.trial import (
     BASE_NAME,
     Change,
@@ -19,7 +20,7 @@ from searchd.domain.trial import (
 from searchd.search.completions import Completions
 from searchd.search.history import Wait
 from searchd.search.proposals import Proposals
-from searchd.search.strategies.base import ROUND_TO, TaughtStrategy, option
+from searchd.search.strategies.base import CHANNEL_IMPORTANCE, ROUND_TO, TaughtStrategy, option
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +51,7 @@ class PipelineSettings:
         32, "Smallest number of channels that the pruning leaves in a convolution.", ge=1
     )
     round_to: int | None = option(None, ROUND_TO, ge=1)
+    channel_importance: ChannelImportance = option(ChannelImportance.GAMMA, CHANNEL_IMPORTANCE)
     further_trials: int = option(
         7,
         "Number of trials that distil the student further, after the trial that prunes it. With "
@@ -109,4 +111,5 @@ class Pipeline(TaughtStrategy):
             cost=self.cost,
             min_channels=settings.min_channels,
             round_to=self.round_to,
+            importance=settings.channel_importance,
         )

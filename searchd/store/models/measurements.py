@@ -1,11 +1,13 @@
 """Results of training: measurements, metrics of epochs, files."""
 
+from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
+from searchd.domain.accuracy import Accuracy
 from searchd.domain.errors import CollectedError
 from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import Subnet
@@ -19,17 +21,30 @@ SHA256_LENGTH = 64
 _ONE_OWNER = "(trial_id IS NULL) <> (pool_id IS NULL)"
 
 
-class Measured:
-    """The columns of `searchd.domain.trial.Evaluation`, which documents the units."""
+class Accurate:
+    """The columns of `searchd.domain.accuracy.Accuracy`, which documents them."""
 
-    width: Mapped[int]
-    height: Mapped[int]
     ap: Mapped[float]
     ap50: Mapped[float]
     ap75: Mapped[float]
     ap_small: Mapped[float]
     ap_medium: Mapped[float]
     ap_large: Mapped[float]
+    ap70: Mapped[float | None]
+    ap90: Mapped[float | None]
+    ar1: Mapped[float | None]
+    ar10: Mapped[float | None]
+    ar100: Mapped[float | None]
+    ar_small: Mapped[float | None]
+    ar_medium: Mapped[float | None]
+    ar_large: Mapped[float | None]
+
+
+class Measured(Accurate):
+    """The columns of `searchd.domain.trial.Evaluation`, which documents the units."""
+
+    width: Mapped[int]
+    height: Mapped[int]
     macs: Mapped[float]
     latency_s: Mapped[float]
     images_per_s: Mapped[float]
@@ -39,21 +54,21 @@ class Measured:
         return Resolution(self.width, self.height)
 
 
-def measured(evaluation: Evaluation) -> dict[str, float]:
+def measured(evaluation: Evaluation) -> dict[str, float | None]:
     """Return the columns of `Measured` of an evaluation."""
     return {
+        **accuracy(evaluation),
         "width": evaluation.resolution.width,
         "height": evaluation.resolution.height,
-        "ap": evaluation.ap,
-        "ap50": evaluation.ap50,
-        "ap75": evaluation.ap75,
-        "ap_small": evaluation.ap_small,
-        "ap_medium": evaluation.ap_medium,
-        "ap_large": evaluation.ap_large,
         "macs": evaluation.macs,
         "latency_s": evaluation.latency_s,
         "images_per_s": evaluation.images_per_s,
     }
+
+
+def accuracy(of: Evaluation | Accurate) -> dict[str, float | None]:
+    """Return the columns of `Accurate` of an evaluation, or of a row."""
+    return {field.name: getattr(of, field.name) for field in fields(Accuracy)}
 
 
 class SubnetEvaluationRow(Measured, Base):

@@ -8,9 +8,10 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from searchd.domain.trial import FinalSplit
 from searchd.store.base import AsJson, Base, now, status_type
+from searchd.store.models.measurements import Accurate
 
 
-class SplitEvaluationRow(Base):
+class SplitEvaluationRow(Accurate, Base):
     """AP of a trial's student on a split, at the resolution of one of its evaluations.
 
     A table of its own: the rows of `evaluations` decide rankings and the front, and AP on the test
@@ -24,12 +25,6 @@ class SplitEvaluationRow(Base):
     evaluation_id: Mapped[int] = mapped_column(ForeignKey("evaluations.id"))
     """The evaluation with the trial, the resolution, MACs and latency."""
     split: Mapped[FinalSplit] = mapped_column(status_type(FinalSplit))
-    ap: Mapped[float]
-    ap50: Mapped[float]
-    ap75: Mapped[float]
-    ap_small: Mapped[float]
-    ap_medium: Mapped[float]
-    ap_large: Mapped[float]
     num_images: Mapped[int]
     """Number of images of the split."""
     resampled: Mapped[tuple[float, ...]] = mapped_column(AsJson(TypeAdapter(tuple[float, ...])))

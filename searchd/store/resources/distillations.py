@@ -12,6 +12,7 @@ from searchd.domain.lifecycle import SearchStatus, TrialStatus, WorkKind
 from searchd.domain.score import Cost
 from searchd.domain.teacher import RegisteredTeacher, Teacher
 from searchd.spec import DistillationSpec, check_subnets, subnets_of
+from searchd.spec.remarks import check_warmups
 from searchd.store import paging
 from searchd.store.base import new_id
 from searchd.store.models import DistillationRow, PoolRow, RunRow, TeacherRow, TrialRow
@@ -19,6 +20,7 @@ from searchd.store.paging import RunKey
 from searchd.store.resources import creation, references, teacher_fit
 from searchd.store.resources import teachers as registered_teachers
 from searchd.store.runs import retention, trials
+from searchd.store.runs.forecasts import train_images
 from searchd.store.work.lease import Lease, hold
 
 
@@ -51,6 +53,7 @@ def create(
         if isinstance(teacher, str):
             references.teacher(session, teacher, spec.dataset, f"teachers.{label}")
     teacher_fit.check(session, spec, origin)
+    check_warmups(spec, train_images(session, spec.dataset))
     row = DistillationRow(
         id=new_id("kd"),
         name=spec.name,

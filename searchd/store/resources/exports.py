@@ -24,6 +24,7 @@ from searchd.store.models import (
     TeacherRow,
     TrialRow,
 )
+from searchd.store.models.measurements import accuracy
 from searchd.store.models.resources import NAME_LENGTH
 from searchd.store.resources import creation, removal
 from searchd.store.runs import retention, split_evaluations, trials
@@ -226,15 +227,10 @@ def _measurements(session: Session, trial: TrialRow) -> list[JsonValue]:
             "resolution": str(evaluation.resolution),
             "macs": evaluation.macs,
         }
-        found.append({**cost, "split": "validation", **_aps(evaluation)})
+        found.append({**cost, "split": "validation", **accuracy(evaluation)})
         if evaluation.id in tests:
-            found.append({**cost, "split": "test", **_aps(tests[evaluation.id])})
+            found.append({**cost, "split": "test", **accuracy(tests[evaluation.id])})
     return found
-
-
-def _aps(row: object) -> dict[str, JsonValue]:
-    names = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
-    return {name: getattr(row, name) for name in names}
 
 
 def _name(trial_id: str, spec: ExportSpec) -> str:

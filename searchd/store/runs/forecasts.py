@@ -49,6 +49,14 @@ def of_pool(session: Session, spec: PoolSpec) -> PoolForecast:
     return forecast_pool(pool_work(spec), _pools_on(session, spec.dataset))
 
 
+def train_images(session: Session, dataset: str) -> int | None:
+    """Return the number of training images of a data set, by its name; None if there is no such
+    data set, or while they are not counted."""
+    row = _dataset(session, dataset)
+    found = None if row is None else _images(row)
+    return None if found is None else found.train
+
+
 def _trials_on(session: Session, dataset: str) -> Known:
     """Read what the latest trials on a data set took, by the data set's name."""
     row = _dataset(session, dataset)

@@ -1,5 +1,6 @@
 """What the page of a detector tells behind its AP: classes, errors, predictions, the log."""
 
+import re
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -58,6 +59,12 @@ def test_a_detector_shows_its_classes_errors_and_predictions_beside_its_base(
 
     classes = card(page, "AP by class")
     expect(classes.get_by_role("row").filter(has_text="circle")).to_contain_text("75.0")
+    measured = card(page, "Measured on the validation split")
+    measured.get_by_text("Average recall, and AP at other thresholds").click()
+    further = measured.get_by_role("table").nth(1)
+    expect(further.get_by_role("row").nth(1)).to_have_text(
+        re.compile("64x64.*58.0.*20.0.*30.0.*55.0.*61.0.*–.*50.0.*70.0")
+    )
     errors = card(page, "Kinds of error (TIDE)")
     expect(errors.get_by_role("row").filter(has_text="missed")).to_contain_text("2.0 · 3")
     expect(errors).to_contain_text("on 40 images of the validation split")

@@ -200,3 +200,5 @@ def test_a_detector_shows_its_ap_by_class_and_what_errors_cost(
 
     assert re.search(r"AP % by class at 96x96 +circle 75.0, square 25.0", lines)
     assert "missed 2.0" in lines
+    assert re.search(r"precision at 96x96 +AP 50.0 %, AP50 70.0 %, AP70 58.0 %", lines)
+    assert "AR100 61.0 %, AR medium 50.0 %, AR large 70.0 %" in lines

@@ -46,12 +46,19 @@ def test_ap_is_measured_by_size_and_by_class(searchd: Run, export: Path) -> None
     assert (found["ap"], found["ap50"], found["ap75"], found["images"]) == (1, 1, 1, 2)
     # 32 x 32 pixels are the boundary, which belongs to both sizes.
     assert (found["ap_small"], found["ap_medium"], found["ap_large"]) == (1, 1, None)
+    assert (found["ap90"], found["ar100"], found["ar_large"]) == (1, 1, None)
     assert found["by_class"] == {"tom": 1}
     assert found["runtime"].startswith("onnxruntime ")
     assert "not in the data set, left out: dog" in shown.stderr
     lines = [line.split() for line in table.stdout.splitlines()]
-    assert lines[0] == ["OBJECTS", "AP", "%", "ON", "2", "IMAGES"]
-    assert lines[-2:] == [["large", "-"], ["class", "tom", "100.0"]]
+    assert lines[0] == ["OBJECTS", "AP", "OR", "AR", "%", "ON", "2", "IMAGES"]
+    assert lines[-8:-6] == [["large", "-"], ["class", "tom", "100.0"]]
+    assert lines[-4:] == [
+        ["AR", "of", "all,", "100", "detections", "100.0"],
+        ["AR", "of", "small", "100.0"],
+        ["AR", "of", "medium", "100.0"],
+        ["AR", "of", "large", "-"],
+    ]
 
 
 @pytest.mark.usefixtures("pets")

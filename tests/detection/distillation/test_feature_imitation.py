@@ -43,7 +43,8 @@ def imitation(mask: str) -> FeatureImitation:
 def reference(method: FeatureImitation, student: dict[int, Tensor], mask: str) -> float:
     teacher, total, points = neck(5, 8, 16, seed=1), 0.0, 0.0
     for stride, where in MASKS[mask].items():
-        squared = (adapted(method.adapter, student[stride]) - teacher[stride].numpy()) ** 2
+        mapped = adapted(method.adapters[str(stride)], student[stride])
+        squared = (mapped - teacher[stride].numpy()) ** 2
         for image, row, column in np.ndindex(*where.shape):
             weight = float(where[image, row, column])
             total += weight * float(squared[image, :, row, column].sum())
@@ -72,10 +73,25 @@ def test_only_what_the_mask_shows_counts_and_channels_add_up() -> None:
     assert float(loss) == pytest.approx(4.0)
 
 
-def test_one_convolution_serves_every_level_and_is_there_for_equal_widths() -> None:
+def test_every_level_has_a_convolution_of_its_own_and_has_it_for_equal_widths() -> None:
     method = FeatureImitation(pair(sizes(4), sizes(4)))
 
-    assert [tuple(p.shape) for p in method.parameters()] == [(4, 4, 1, 1), (4,)]
+    shapes = {name: tuple(value.shape) for name, value in method.state_dict().items()}
+    assert shapes == {
+        f"adapters.{stride}.{name}": shape
+        for stride in (8, 16)
+        for name, shape in (("weight", (4, 4, 1, 1)), ("bias", (4,)))
+    }
+
+
+def test_the_one_convolution_of_an_earlier_version_is_loaded_into_every_level() -> None:
+    earlier = {"adapter.weight": torch.full((5, 3, 1, 1), 2.0), "adapter.bias": torch.ones(5)}
+    method = imitation("whole")
+
+    method.load_state_dict(earlier)
+
+    assert [float(each.weight[0, 0]) for each in method.linear_adapters] == [2, 2]
+    assert [float(each.bias[4]) for each in method.linear_adapters] == [1, 1]  # type: ignore[index]
 
 
 @pytest.mark.parametrize("mask", ["anchor", "gaussian", "ground_truth"])
@@ -115,7 +131,7 @@ def test_masks_follow_a_teacher_that_sees_a_larger_image() -> None:
     loss = method(taps(neck=student, batch=BATCH), taps(neck=larger))
 
     masks = [MASKS["anchor"][s].repeat_interleave(2, 1).repeat_interleave(2, 2) for s in MAPS]
-    mapped = [torch.from_numpy(adapted(method.adapter, student[s])) for s in MAPS]
+    mapped = [torch.from_numpy(adapted(method.adapters[str(s)], student[s])) for s in MAPS]
     squared = [
         (torch.nn.functional.interpolate(m, scale_factor=2, mode="bilinear") - t).square().sum(1)
         for m, t in zip(mapped, larger.values(), strict=True)
@@ -148,8 +164,8 @@ def loss_and_gradient(batch: Any, *ranks: int) -> tuple[Tensor, Tensor]:
     student, teacher = of_ranks(*ranks)
     loss = method(taps(neck=student, batch=batch), taps(neck=teacher))
     loss.backward()
-    assert method.adapter.weight.grad is not None
-    return loss.detach(), method.adapter.weight.grad
+    gradients = [adapter.weight.grad for adapter in method.linear_adapters]
+    return loss.detach(), torch.stack([each for each in gradients if each is not None])
 
 
 def test_the_mean_over_two_processes_equals_one_with_the_batch_of_both(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
-"""HTC, with a semantic branch and without, teaches by every method that fits it."""
+"""HTC, with a semantic branch and without, teaches by every method that fits it, as does
+DetectoRS."""
 
 from typing import Any
 
@@ -26,6 +27,7 @@ pytestmark = pytest.mark.timeout(120)  # the teachers have 80 million weights
 SIZE = Resolution(64, 64)
 CONFIGS = ("htc_r50_fpn_1x_coco", "htc-without-semantic_r50_fpn_1x_coco")
 READ_THE_ROI_HEAD = ("proposal_feature", "classification", "sgfi", "ckd")
+MATCHED = (*READ_THE_ROI_HEAD, "feature_matching")
 
 
 @pytest.fixture(scope="module", params=CONFIGS)
@@ -48,7 +50,9 @@ def test_htc_teaches_by_every_method_that_reads_its_roi_head(
 
     assert set(READ_THE_ROI_HEAD) <= set(fits)
     assert not {"localisation", "head_transfer", "inheriting"} & set(fits)
-    methods = [MethodSpec(name=MethodName(name), options=options(name)) for name in fits_here(fits)]
+    methods = [
+        MethodSpec(name=MethodName(name), options=options_of(name)) for name in fits_here(fits)
+    ]
     losses = Distiller(methods, model, pair_of(student, model, shapes))(
         student_step(student, batch).taps
     )
@@ -58,12 +62,38 @@ def test_htc_teaches_by_every_method_that_reads_its_roi_head(
     assert student.backbone.conv1.weight.grad.abs().max() > 0
 
 
+THIN = {"backbone.base_channels": 8, "neck.rfp_backbone.base_channels": 8}
+PYRAMID = {"neck.in_channels": [32, 64, 128, 256]}
+
+
+def test_detectors_teaches_by_the_methods_that_read_its_roi_head(shapes: CocoSplit) -> None:
+    """Its backbone cannot read an image as small as those of the other tests."""
+    torch.manual_seed(3)
+    size = Resolution(128, 128)
+    config, options = "detectors_cascade-rcnn_r50_1x_coco", THIN | PYRAMID
+    detector = MmdetDetector(config=config, num_classes=4, options=options)
+    model: Any = build_mmdet(detector).eval().requires_grad_(False)
+    check_can_teach(model, config)
+    found = mmdet_traits(detector, model, feature_levels(model, size))
+    known = traits(Detector(architecture=preset("resnet18"), neck_channels=16))
+    student = tiny("resnet18", 16)
+    methods = [MethodSpec(name=MethodName(name), options=options_of(name)) for name in MATCHED]
+
+    losses = Distiller(methods, model, pair_of(student, model, shapes))(
+        student_step(student, make_batch(shapes, [0], size, [False])).taps
+    )
+
+    assert set(MATCHED) <= set(fitting(known, found))
+    assert all(torch.isfinite(loss) and loss > 0 for loss in losses.values())
+    assert set(losses) == set(MATCHED)
+
+
 def fits_here(fits: tuple[MethodName, ...]) -> tuple[MethodName, ...]:
     """Those without a crop classifier."""
     return tuple(name for name in fits if "dicod" not in name)
 
 
-def options(name: MethodName) -> dict[str, Any]:
+def options_of(name: str) -> dict[str, Any]:
     small: dict[str, dict[str, Any]] = {
         "ckd": {"queue_size": 64},
         "icd": {"warmup_iterations": 0},

@@ -15,7 +15,7 @@ from torch.optim import SGD
 from detection.data.batches import Batch, TrainingBatches, make_batch
 from detection.data.coco import CocoSplit
 from detection.distillation.distiller import Distiller, pair_of
-from detection.distillation.icd import Icd
+from detection.distillation.icd import Icd, identification_accuracy
 from detection.distillation.method import Pair, Sizes
 from detection.distillation.student import student_step
 from detection.iteration import NonFiniteLossError
@@ -166,7 +166,7 @@ def test_student_learns_nothing_from_icd_before_it_is_warm(shapes: CocoSplit) ->
     torch.testing.assert_close(cold.model.state_dict(), plain.model.state_dict(), rtol=0, atol=0)
     first = "backbone.conv1.weight"
     assert not torch.equal(warm.model.state_dict()[first], plain.model.state_dict()[first])
-    everything = {"encoder", "decoder", "predictor", "student_value"}
+    everything = {"encoder", "decoder", "predictor", "student_value", "iterations"}
     assert changed(before, cold.state_dict()["adapters"]) == everything
 
 
@@ -190,6 +190,76 @@ def test_a_tenth_of_a_short_training_warms_up_and_1000_steps_of_a_long_one(
     assert reaches_the_student(last_cold_step + 1)
 
 
+def test_the_warm_up_is_counted_over_the_lineage(shapes: CocoSplit) -> None:
+    """Trials of four iterations: the second child is the first whose student is taught."""
+    adapters: dict[str, Tensor] = {}
+    notes, taught = [], []
+    for _ in range(3):
+        chosen = distiller(shapes, warmup_iterations=6)
+        if adapters:
+            chosen.load_state_dict(adapters)
+        trial = started(Training(student(), shapes, SPEC, seed=0, distiller=chosen))
+        plain = Training(student(), shapes, SPEC, seed=0)
+        for _ in (*trial.run(), *plain.run()):
+            pass
+        equal = zip(trial.model.parameters(), plain.model.parameters(), strict=True)
+        taught.append(not all(torch.equal(ours, theirs) for ours, theirs in equal))
+        notes.append(chosen.notes)
+        adapters = copied(chosen.state_dict())
+
+    assert taught == [False, True, True]
+    assert notes == [
+        (
+            "icd teaches the student nothing in this training of 4 iterations: 6 iterations of its "
+            "warm-up are left (option warmup_iterations)",
+        ),
+        (),
+        (),
+    ]
+    assert int(adapters["icd.iterations"]) == 12
+
+
+def test_adapters_of_an_earlier_version_start_counting_at_zero(shapes: CocoSplit) -> None:
+    earlier = distiller(shapes).state_dict()
+    del earlier["icd.iterations"]
+    chosen = distiller(shapes)
+
+    chosen.load_state_dict(earlier)
+
+    assert int(chosen.state_dict()["icd.iterations"]) == 0
+
+
+def test_epochs_tell_how_well_the_decoder_tells_real_from_fake(shapes: CocoSplit) -> None:
+    under_way = training(shapes)
+    step = next(under_way.run()).losses
+    for _ in under_way.run():
+        pass
+
+    assert "icd.identification_accuracy" in under_way.epochs[0].losses
+    parts = {name: value for name, value in step.items() if "accuracy" not in name}
+    assert sum(parts.values()) == pytest.approx(2 * step["loss"], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("logits", "accuracy"),
+    [
+        ([1.0, 1.0, -1.0, -1.0, -1.0, -1.0, 9.0], 1.0),
+        ([-1.0] * 6 + [9.0], 0.5),
+        ([1.0, -1.0, -1.0, -1.0, -1.0, 1.0, 9.0], (0.5 + 0.75) / 2),
+    ],
+    ids=["all right", "never real", "half and three quarters"],
+)
+def test_two_real_and_four_fake_instances_count_alike(logits: list[float], accuracy: float) -> None:
+    is_real = torch.tensor([[True, True, False, False, False, False, False]])
+    is_used = torch.tensor([[True] * 6 + [False]])
+
+    found = identification_accuracy(torch.tensor([logits]), is_real, is_used)
+
+    assert float(found) == accuracy
+    nothing = identification_accuracy(torch.tensor([logits]), is_real, torch.zeros_like(is_used))
+    assert float(nothing) == 0.5
+
+
 def test_decoder_only_stage_leaves_the_student_untouched(shapes: CocoSplit) -> None:
     prepared = training(shapes, decoder_only_iterations=3)
     student_before = copied(prepared.model.state_dict())
@@ -198,7 +268,8 @@ def test_decoder_only_stage_leaves_the_student_untouched(shapes: CocoSplit) -> N
     done = list(islice(prepared.run(), 3))
 
     assert [(d.epoch, d.iteration) for d in done] == [(0, 1), (0, 2), (0, 3)]
-    assert all(set(d.losses) == {"icd.identification", "icd.regression", "loss"} for d in done)
+    figures = {"icd.identification", "icd.regression", "loss", "icd.identification_accuracy"}
+    assert all(set(d.losses) == figures for d in done)
     torch.testing.assert_close(prepared.model.state_dict(), student_before, rtol=0, atol=0)
     after = prepared.state_dict()["adapters"]
     assert changed(before, after) == {"encoder", "decoder", "predictor"}
@@ -246,6 +317,7 @@ def test_own_optimizer_alone_moves_icds_modules(shapes: CocoSplit) -> None:
     next(under_way.run())
 
     after = under_way.state_dict()["adapters"]
+    assert int(after.pop("icd.iterations") - before.pop("icd.iterations")) == 1
     # AdamW's first step is the rate, here a tenth of 1e-4 of the warm-up, whatever the gradient
     moves = torch.cat([(after[name] - before[name]).flatten() for name in before]).abs()
     assert float(moves.max()) < 1.2e-5

@@ -14,7 +14,8 @@ from pycocotools.cocoeval import COCOeval
 from detection.build import build_detector
 from detection.data.coco import CocoSplit
 from detection.data.shapes import make_shapes
-from detection.measurement.evaluation import AveragePrecision, Detection, evaluate, predict, score
+from detection.measurement.evaluation import Detection, evaluate, predict, score
+from searchd.domain.accuracy import Accuracy
 from searchd.domain.architecture import preset
 from searchd.domain.detector import Detector
 from searchd.domain.resolution import Resolution
@@ -57,7 +58,19 @@ def by_pycocotools(split: Split, detections: list[Detection]) -> list[float]:
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    return [float(value) for value in evaluation.stats[:6]]
+    return [float(value) for value in evaluation.stats]
+
+
+def by_pycocotools_at(split: Split, detections: list[Detection], threshold: float) -> float:
+    """AP at one IoU threshold."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(str(split.spec.annotations))
+        evaluation = COCOeval(truth, truth.loadRes(detections), "bbox")
+        evaluation.params.iouThrs = np.array([threshold])
+        evaluation.evaluate()
+        evaluation.accumulate()
+    precision = evaluation.eval["precision"][:, :, :, 0, -1]
+    return float(precision[precision > -1].mean())
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -67,7 +80,12 @@ def test_every_ap_agrees_with_pycocotools(split: CocoSplit, seed: int) -> None:
     ours = score(split, detections)
 
     assert 0.1 < ours.ap < 0.9
-    assert _numbers(ours) == pytest.approx(by_pycocotools(split, detections), abs=1e-12)
+    theirs = by_pycocotools(split, detections)
+    assert _numbers(ours) == pytest.approx(theirs[:6], abs=1e-12)
+    assert _recalls(ours) == pytest.approx(theirs[6:], abs=1e-12)
+    assert ours.ap70 == pytest.approx(by_pycocotools_at(split, detections, 0.7), abs=1e-12)
+    assert ours.ap90 == pytest.approx(by_pycocotools_at(split, detections, 0.9), abs=1e-12)
+    assert ours.ap50 > (ours.ap70 or 1) > (ours.ap90 or 1)
 
 
 def test_ap_is_one_for_the_truth_itself_and_zero_without_detections(split: CocoSplit) -> None:
@@ -78,6 +96,8 @@ def test_ap_is_one_for_the_truth_itself_and_zero_without_detections(split: CocoS
 
     assert _numbers(score(split, truth)) == pytest.approx([1.0] * 6)
     assert _numbers(score(split, [])) == [0.0] * 6
+    assert _recalls(score(split, truth))[1:] == pytest.approx([1.0] * 5)
+    assert _recalls(score(split, [])) == [0.0] * 6
 
 
 def test_ap_of_a_size_that_does_not_occur_is_minus_one(tmp_path: Path) -> None:
@@ -86,6 +106,7 @@ def test_ap_of_a_size_that_does_not_occur_is_minus_one(tmp_path: Path) -> None:
     found = score(small, [])
 
     assert (found.ap, found.ap_small, found.ap_medium, found.ap_large) == (0, 0, -1, -1)
+    assert (found.ar100, found.ar_small, found.ar_medium, found.ar_large) == (0, 0, -1, -1)
 
 
 def test_optional_fields_of_annotations_are_filled_in(split: CocoSplit, tmp_path: Path) -> None:
@@ -137,7 +158,18 @@ def test_detections_do_not_depend_on_the_batch_size_and_use_original_pixels(
     assert evaluate(model, split, Resolution(96, 96)) == score(split, five)
 
 
-def _numbers(found: AveragePrecision) -> list[float]:
+def _recalls(found: Accuracy) -> list[float | None]:
+    return [
+        found.ar1,
+        found.ar10,
+        found.ar100,
+        found.ar_small,
+        found.ar_medium,
+        found.ar_large,
+    ]
+
+
+def _numbers(found: Accuracy) -> list[float]:
     return [
         found.ap,
         found.ap50,

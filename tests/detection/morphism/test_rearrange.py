@@ -9,8 +9,9 @@ import torch
 from detection.build import Student
 from detection.morphism.rearrange import rearrange
 from detection.morphism.weights import split_blocks
-from searchd.domain.actions import Move, Rearrange, can_rearrange
+from searchd.domain.actions import Move, Rearrange, can_rearrange, legal_actions
 from searchd.domain.architecture import Architecture, Block, BlockKind, Shortcut
+from searchd.domain.detector import Family
 from searchd.domain.errors import IllegalActionError
 from tests.detection.morphism.students import (
     BASIC,
@@ -161,18 +162,94 @@ def test_any_chain_of_legal_moves_keeps_parameters_and_strides(seed: int) -> Non
     assert_strides_4_to_32(student)
 
 
+@pytest.mark.parametrize("stage", [2, 3, 4])
+@pytest.mark.parametrize(
+    "architecture",
+    [BASIC, BOTTLENECK, GROUPED, DEFORMABLE, INVERTED],
+    ids=["basic", "bottleneck", "grouped", "deformable", "inverted"],
+)
+def test_a_level_whose_width_changes_gets_a_new_lateral_and_nothing_else_does(
+    architecture: Architecture, stage: int
+) -> None:
+    parent = make_student(architecture)
+    action = Rearrange(stage=stage, move=Move.FIRST_TO_PREVIOUS, reinit_lateral=True)
+
+    child = rearrange(parent, action, generator=torch.Generator().manual_seed(0))
+
+    widths = [child.detector.architecture.out_channels[i] for i in (stage - 2, stage - 1)]
+    assert widths[0] == architecture.stages[stage - 1][0].out_channels
+    assert widths[1] == architecture.out_channels[stage - 1]
+    lateral = f"neck.lateral_convs.{stage - 2}.conv.weight"
+    assert child.weights[lateral].shape == (16, widths[0], 1, 1)
+    assert child.weights[lateral].abs().max() > 0
+    assert_same_parameters(parent, child, but=lateral)
+    assert_strides_4_to_32(child)
+    again = rearrange(parent, action, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(again.weights[lateral], child.weights[lateral])
+
+
+def test_retinanet_has_no_lateral_at_the_first_level() -> None:
+    parent = make_student(BOTTLENECK, family=Family.RETINANET)
+
+    child = rearrange(parent, Rearrange(stage=2, move=Move.FIRST_TO_PREVIOUS, reinit_lateral=True))
+
+    assert_same_parameters(parent, child)
+    assert_strides_4_to_32(child)
+
+
+@pytest.mark.parametrize("architecture", [BASIC, BOTTLENECK, GROUPED], ids=["b", "n", "g"])
+def test_a_projection_of_the_moved_block_starts_as_its_subsampling(
+    architecture: Architecture,
+) -> None:
+    parent = make_student(architecture)
+    action = Rearrange(stage=2, move=Move.LAST_TO_NEXT)
+
+    plain, projected = (
+        rearrange(parent, replace(action, projection=each)) for each in (False, True)
+    )
+
+    assert shortcuts(plain)[2][0] == "subsample"
+    assert shortcuts(projected)[2][0] == "projection"
+    for was, now in zip(outputs(plain, image()), outputs(projected, image()), strict=True):
+        torch.testing.assert_close(now, was, rtol=1e-3, atol=1e-3)  # BN's epsilon
+    added = projected.weights.keys() - plain.weights.keys()
+    assert {name.rpartition(".")[0] for name in added} == {
+        "backbone.layer3.0.downsample.0",
+        "backbone.layer3.0.downsample.1",
+    }
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_chains_of_moves_with_both_options_run(seed: int) -> None:
+    rng = random.Random(seed)
+    student = make_student((BASIC, BOTTLENECK, INVERTED)[seed])
+    generator = torch.Generator().manual_seed(seed)
+
+    for _ in range(12):
+        legal = legal_actions(
+            student.detector.architecture,
+            kinds=("rearrange",),
+            reinit_laterals=True,
+            projection=True,
+        )
+        action = rng.choice(legal["rearrange"])
+        assert isinstance(action, Rearrange)
+        student = rearrange(student, action, generator=generator)
+        assert_strides_4_to_32(student)
+
+
 def move(student: Student, stage: int, direction: Move) -> Student:
     return rearrange(student, Rearrange(stage=stage, move=direction))
 
 
-def assert_same_parameters(parent: Student, child: Student) -> None:
-    """The same tensors, block by block in forward order, and outside the blocks."""
+def assert_same_parameters(parent: Student, child: Student, but: str = "") -> None:
+    """The same tensors, block by block in forward order, and outside the blocks but for one."""
     before, others_before = split_blocks(parent.weights, parent.detector.architecture)
     after, others_after = split_blocks(child.weights, child.detector.architecture)
     assert len(before) == len(after)
     for was, now in zip([*before, others_before], [*after, others_after], strict=True):
         assert was.keys() == now.keys()
-        assert all(was[name] is now[name] for name in was)
+        assert all(was[name] is now[name] for name in was if name != but)
 
 
 def assert_strides_4_to_32(student: Student) -> None:

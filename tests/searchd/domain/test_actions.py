@@ -157,6 +157,24 @@ def test_mobilenet_moves(stage: int, move: Move, expected: bool) -> None:
     assert can_rearrange(preset("mobilenet_v2"), stage, move) is expected
 
 
+def test_moves_that_need_a_new_lateral_are_legal_by_an_option() -> None:
+    resnet = preset("resnet50")
+    first = [Rearrange(stage=stage, move=Move.LAST_TO_NEXT) for stage in (1, 2, 3)]
+    widening = [
+        Rearrange(stage=stage, move=Move.FIRST_TO_PREVIOUS, reinit_lateral=True)
+        for stage in (2, 3, 4)
+    ]
+
+    legal = legal_actions(resnet, kinds=["rearrange"])["rearrange"]
+    more = legal_actions(resnet, kinds=["rearrange"], reinit_laterals=True)["rearrange"]
+
+    assert list(legal) == first
+    assert [each for each in more if isinstance(each, Rearrange) and each.reinit_lateral] == (
+        widening
+    )
+    assert len(more) == 6
+
+
 def test_a_moved_block_can_move_back_and_a_lone_block_cannot_move() -> None:
     moved = parse(
         "[(8, 8)], [(9, 8)-(9, 16)], [(32, 32)], [(64, 64)]", BlockKind.BASIC, stem_channels=8

@@ -150,6 +150,21 @@ def test_methods_must_fit_the_pool() -> None:
         check_subnets(DistillationSpec.model_validate(spec), pool, HeadSpec())
 
 
+def test_methods_of_all_teachers_must_fit_those_that_teach_together() -> None:
+    """The methods of a single teacher are not those of a baseline of all."""
+    pool = PoolSpec(name="teachers", dataset="coco")
+    alone = {"methods": [{"name": "fgd"}]}
+    spec = {
+        **SAMPLED,
+        "distillation": {"methods": [{"name": "head_transfer"}]},
+        "teacher_methods": {"largest": alone, "smallest": alone},
+    }
+    check_subnets(DistillationSpec.model_validate(spec), pool, HeadSpec())
+    together = DistillationSpec.model_validate({**spec, "baselines": ["mean_of_losses"]})
+    with pytest.raises(InvalidValueError, match="'largest' of pool 'teachers': head_transfer"):
+        check_subnets(together, pool, HeadSpec())
+
+
 @pytest.mark.parametrize(
     ("changes", "fewest"),
     [

@@ -10,7 +10,7 @@ import torch
 from detection.build import Student, build_detector, load_student
 from detection.measurement.evaluation import predict
 from searchd import artifacts
-from searchd.domain.actions import AddLayer, PruneChannels, PruneLayer
+from searchd.domain.actions import AddLayer, ChannelImportance, PruneChannels, PruneLayer
 from searchd.domain.architecture import preset
 from searchd.domain.breakdown import ErrorKind
 from searchd.domain.detector import Family
@@ -34,6 +34,7 @@ from tests.workers.trial.tasks import (
 )
 from workers.trial.context import TrialContext
 from workers.trial.run import run_trial, trial_steps
+from workers.trial.student_and_teacher import PairBuilder
 
 pytestmark = pytest.mark.timeout(60)  # real detectors are trained
 
@@ -130,6 +131,24 @@ def test_adapters_are_inherited_with_the_student(
     before, after = (weights(r, "adapters") for r in (child, grandchild))
     for name in before:
         torch.testing.assert_close(after[name], before[name])
+
+
+def test_channels_are_ranked_by_images_as_well_and_the_same_ones_on_every_attempt(
+    dataset: DatasetSpec, base: Report, pool: PoolRef, tmp_path: Path
+) -> None:
+    def student(importance: ChannelImportance) -> Student:
+        change = PruneChannels(fraction=0.3, min_channels=2, importance=importance)
+        task = child_task(dataset, base, pool, tmp_path, change)
+        torch.manual_seed(5)  # whatever was drawn before
+        return PairBuilder(task, TrialContext()).student()
+
+    first, again = student(ChannelImportance.TAYLOR), student(ChannelImportance.TAYLOR)
+    by_gamma = student(ChannelImportance.GAMMA)
+
+    assert first.detector == again.detector
+    torch.testing.assert_close(first.weights, again.weights, rtol=0, atol=0)
+    assert first.detector != by_gamma.detector
+    load_student(first)  # its weights fit
 
 
 def test_action_with_nothing_to_do_trains_nothing(

@@ -1,0 +1,31 @@
+"""How accurate a detector is on a split, as COCO measures it. Standard library only."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accuracy:
+    """COCO box AP and average recall (AR), in [0, 1]; -1, as in COCO, where the split has no object
+    of that size. None: an earlier version, which did not measure it."""
+
+    ap: float
+    """Mean over IoU thresholds .50 to .95."""
+    ap50: float
+    ap75: float
+    ap_small: float
+    """Objects below 32 x 32 pixels of the original image."""
+    ap_medium: float
+    ap_large: float
+    """Objects above 96 x 96 pixels."""
+    ap70: float | None = None
+    """AP at the IoU threshold .70, beside that at .90 as VOC and BDD are reported
+    (docs/papers.md 3.6)."""
+    ap90: float | None = None
+    ar1: float | None = None
+    """AR with one detection of an image and class, averaged over the same thresholds."""
+    ar10: float | None = None
+    ar100: float | None = None
+    """AR with at most 100 detections of an image and class, as all figures but `ar1` and `ar10`."""
+    ar_small: float | None = None
+    ar_medium: float | None = None
+    ar_large: float | None = None
