@@ -11,7 +11,6 @@ from searchd.spec.pool import PoolSpec
 from searchd.spec.search import SearchSpec
 from searchd.spec.teachers import TeacherSpec
 
-
 WorkSpec = SearchSpec | DistillationSpec | PoolSpec | TeacherSpec | ExportSpec | DeviceSpec
 """The specs of work that reserves CPUs and GPUs."""
 

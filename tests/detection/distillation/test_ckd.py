@@ -14,7 +14,7 @@ from torch import Tensor, distributed, nn
 from torch.nn import functional
 
 from detection.data.coco import CocoSplit
-from detection.data_parallel import average_gradients
+from detection.data_parallel import AveragedGradients
 from detection.distillation.ckd import (
     Ckd,
     DecoupledEmbedding,
@@ -402,12 +402,13 @@ def _rank(rank: int, folder: str) -> None:
         "gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2
     )
     method = ckd()
+    ranks = AveragedGradients(method.parameters(), 2)
     losses, gradients, queues = [], [], []
     for step in range(3):
         method.zero_grad()
-        loss = call(method, *side(step, rank))
+        draws = side(step, rank)
+        loss = ranks.losses(lambda draws=draws: {"loss": call(method, *draws)})["loss"]
         loss.backward()
-        average_gradients(method.parameters(), 2)
         losses.append(float(loss.detach()))
         gradients.append([p.grad.clone() for p in method.parameters() if p.grad is not None])
         queues.append(method.queue.filled.clone())
