@@ -14,7 +14,6 @@ from searchd.domain.capacity import (
     FIXED,
     Growth,
     unschedulable_reason,
-    unused_gpus_reason,
     waiting_reason,
 )
 from searchd.domain.errors import InvalidFieldError
@@ -32,7 +31,7 @@ from searchd.spec import (
     SearchSpec,
     TeacherSpec,
 )
-from searchd.spec.needs import need_of
+from searchd.spec.needs import WorkSpec, need_of, unusable_gpus
 from searchd.spec.sentences import MAX_ERRORS
 
 T = TypeVar("T")
@@ -48,8 +47,6 @@ AnySpec = (
     | ExportSpec
     | DeviceSpec
 )
-_Work = SearchSpec | DistillationSpec | PoolSpec | TeacherSpec | ExportSpec | DeviceSpec
-"""The specs of work that reserves CPUs and GPUs."""
 _WANTED = {
     "images": Wanted.FOLDER,
     "paths": Wanted.ANY,
@@ -126,11 +123,11 @@ class SubmissionChecks:
                 yield f"sinks[{index}]", reason
 
     def _of_cluster(self, spec: AnySpec) -> Iterator[tuple[str, str]]:
-        if not isinstance(spec, _Work):
+        if not isinstance(spec, WorkSpec):
             return
-        unused = unused_gpus_reason(need_of(spec))
-        if unused is not None:
-            yield "", unused
+        unusable = unusable_gpus(spec)
+        if unusable is not None:
+            yield unusable
         if self.cluster is None:
             return
         nodes = self.cluster.nodes() or []
@@ -139,7 +136,7 @@ class SubmissionChecks:
             yield "", reason
 
     def _warnings(self, spec: AnySpec) -> list[str]:
-        if self.cluster is None or not isinstance(spec, _Work):
+        if self.cluster is None or not isinstance(spec, WorkSpec):
             return []
         nodes = self.cluster.nodes()
         if not nodes:

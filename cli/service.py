@@ -50,6 +50,14 @@ PoolOption = Annotated[
 SeedOption = Annotated[
     int | None, typer.Option("--seed", help="Seed to use instead of the one in FILE.")
 ]
+PriorityOption = Annotated[
+    int | None,
+    typer.Option(
+        "--priority",
+        help="Priority to use instead of the one in FILE, from -1000 to 1000. Of your queued "
+        "searches and distillations, the highest starts first.",
+    ),
+]
 ValidateOnlyOption = Annotated[
     bool,
     typer.Option(

@@ -100,10 +100,12 @@ def _step_bytes(probe: Probe, num_images: int, device: torch.device) -> int:
 
 
 def _limit_on_gpu(device: torch.device) -> int:
-    """Return the memory that a step may take beyond what is in use."""
+    """Return the memory that a step may take beyond what is in use, of that of this process."""
     torch.cuda.empty_cache()
     free, total = torch.cuda.mem_get_info(device)
-    return int(free - (1 - USED_SHARE) * total)
+    allowed = torch.cuda.get_per_process_memory_fraction(device) * total
+    left = min(free, allowed - torch.cuda.memory_reserved(device))
+    return int(left - (1 - USED_SHARE) * allowed)
 
 
 def _estimated(

@@ -1,13 +1,12 @@
 """Takes the steps of a training's optimizers, unless a loss or a gradient is not finite."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
-from detection.data_parallel import average_gradients
 from detection.distillation.method import OwnOptimizer
 from detection.iteration import StepValues
 from detection.mixed_precision import MixedPrecision
@@ -29,7 +28,6 @@ class OptimizerSteps:
         precision: MixedPrecision,
         *,
         max_grad_norm: float,
-        world_size: int = 1,
     ) -> None:
         """
         Args:
@@ -37,13 +35,17 @@ class OptimizerSteps:
             own: The methods' own optimizers, by method.
             precision: The precision, with the scale of the loss.
             max_grad_norm: The student's gradients are clipped to this norm.
-            world_size: Number of data-parallel processes, over which gradients are averaged.
         """
         self._student, self._own, self._precision = student, own, precision
-        self._max_grad_norm, self._world_size = max_grad_norm, world_size
+        self._max_grad_norm = max_grad_norm
         self.may_defer = all(_can_skip(optimizer) for optimizer in self._optimizers())
         """Whether all optimizers can skip a step by a flag on the device."""
         self._failed: Tensor | None = None
+
+    @property
+    def parameters(self) -> tuple[nn.Parameter, ...]:
+        """All that is trained."""
+        return (*self._student.parameters, *(p for o in self._own.values() for p in o.parameters))
 
     def take(
         self,
@@ -53,7 +55,7 @@ class OptimizerSteps:
         *,
         trains_student: bool = True,
     ) -> StepValues:
-        """Compute gradients, averaged over the ranks, clip them, and take the step.
+        """Compute gradients, clip them, and take the step.
 
         Args:
             step: The global step, from 0.
@@ -84,8 +86,6 @@ class OptimizerSteps:
         for optimizer in self._optimizers():
             optimizer.zero_grad()
         self._precision.backward(loss)
-        if self._world_size > 1:
-            average_gradients(self._parameters(), self._world_size)
 
     def _clip(self, *, student: bool) -> dict[str, Tensor]:
         """Clip the gradients, and return their norms from before."""
@@ -112,9 +112,6 @@ class OptimizerSteps:
 
     def _optimizers(self) -> tuple[Optimizer, ...]:
         return (self._student.optimizer, *(own.optimizer for own in self._own.values()))
-
-    def _parameters(self) -> Iterable[nn.Parameter]:
-        return (*self._student.parameters, *(p for o in self._own.values() for p in o.parameters))
 
 
 def _can_skip(optimizer: Optimizer) -> bool:

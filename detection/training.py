@@ -22,6 +22,7 @@ from detection.data.augmentations import Augmenter
 from detection.data.batches import Batch, TrainingBatches
 from detection.data.coco import CocoSplit
 from detection.data.reading_ahead import read_ahead
+from detection.data_parallel import AveragedGradients
 from detection.distillation.adapter_start import AdapterStart
 from detection.distillation.distiller import Distiller
 from detection.distillation.student import plain_losses, student_step
@@ -86,8 +87,7 @@ class Training:
                 activate a subnet.
             rank: Rank of this data-parallel process, from 0.
             world_size: Number of data-parallel processes. If several, torch.distributed must be
-                initialised and all must start from equal weights; gradients are averaged by one
-                all-reduce after each backward pass.
+                initialised; gradients are averaged (`AveragedGradients`).
             batch_size: The batch size that an earlier attempt found by memory; None for that of
                 `spec`.
             num_readers: Number of processes that read images ahead; 0 to read them in this one.
@@ -142,8 +142,8 @@ class Training:
             self._own,
             self._precision,
             max_grad_norm=spec.max_grad_norm,
-            world_size=world_size,
         )
+        self._ranks = AveragedGradients(self._steps.parameters, world_size)
         self._log = EpochLog(self.num_iterations, read_every if self._steps.may_defer else 1)
         self._average = AveragedWeights(self.model, spec.ema) if spec.ema else None
 
@@ -344,7 +344,7 @@ class Training:
         self._enter_train_mode()
         torch.manual_seed(self.seed_of(self._step))
         self._optimizer.set_rate(self._step)
-        losses = self.losses(batch, teacher_batch)
+        losses = self._ranks.losses(lambda: self.losses(batch, teacher_batch))
         figures = self._distiller.figures if self._distiller else {}
         values = self._steps.take(self._step, losses, figures)
         if self._average:
@@ -353,17 +353,20 @@ class Training:
 
     def _preparation_step(self, batch: Batch, teacher_batch: Batch) -> StepValues:
         """Train the distillation methods. The student is read in eval mode and not changed."""
-        assert self._distiller is not None  # only methods are prepared
         self.model.eval()
         torch.manual_seed(self.seed_of(self._prepared))
-        with self._networks():
-            with torch.no_grad():
-                student = student_step(self.model, batch, self._prepared)
-            losses = self._distiller.preparation_losses(student.taps, self._prepared, teacher_batch)
-        figures = self._distiller.figures
+        losses = self._ranks.losses(lambda: self._preparation_losses(batch, teacher_batch))
+        figures = self._distiller.figures if self._distiller else {}
         values = self._steps.take(self._step, losses, figures, trains_student=False)
         values.check()
         return values
+
+    def _preparation_losses(self, batch: Batch, teacher_batch: Batch) -> dict[str, Tensor]:
+        assert self._distiller is not None  # only methods are prepared
+        with self._networks():
+            with torch.no_grad():
+                student = student_step(self.model, batch, self._prepared)
+            return self._distiller.preparation_losses(student.taps, self._prepared, teacher_batch)
 
     def _enter_train_mode(self) -> None:
         self.model.train()

@@ -16,6 +16,9 @@ from torch import Tensor, nn
 
 from detection.data_parallel import is_distributed
 
+_LOW_PRECISION = (torch.bfloat16, torch.float16)
+"""Formats in which sums over a batch would lose most digits."""
+
 
 class ElasticConv2d(nn.Conv2d):
     """A convolution (ungrouped) that reads and writes leading channels only."""
@@ -66,9 +69,9 @@ class ElasticBatchNorm2d(nn.BatchNorm2d):
     """A BN with one affine transform for all widths.
 
     While training it normalises with the batch's statistics, taken over all data-parallel workers
-    if there are several (SyncBN, docs/papers.md 1.7). Running statistics are updated only
-    when all channels are used: a narrower subnet has other ones, which `elastic_pool.bn_reset`
-    recomputes.
+    if there are several (SyncBN, docs/papers.md 1.7; decision 44), in 32 bits at least. Running
+    statistics are updated only when all channels are used: a narrower subnet has other ones, which
+    `elastic_pool.bn_reset` recomputes.
     """
 
     @classmethod
@@ -85,7 +88,8 @@ class ElasticBatchNorm2d(nn.BatchNorm2d):
         channels = x.shape[1]
         weight, bias = self.weight[:channels], self.bias[:channels]
         if self.training and _num_workers() > 1:
-            return self._forward_synchronised(x, weight, bias)
+            wide = x.float() if x.dtype in _LOW_PRECISION else x
+            return self._forward_synchronised(wide, weight, bias).to(x.dtype)
         if self.training and channels < self.num_features:
             return F.batch_norm(x, None, None, weight, bias, training=True, eps=self.eps)
         mean, var = self.running_mean, self.running_var

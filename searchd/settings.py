@@ -60,6 +60,10 @@ class Settings(BaseSettings):
     """GPU-hours that the searches and distillations of one owner (the name of a token) may use
     within 30 days; after that, no further one of the owner starts. What runs already continues; a
     search limits itself by budget.max_gpu_hours. Default (0): there is no limit."""
+    limit_gpu_memory: bool = True
+    """on (default): a process with a fraction of a GPU, such as a trial with gpus_per_trial: 0.5,
+    may use that fraction of its memory, so that it cannot take the memory of those that share the
+    GPU. off: it may use all that is free."""
     lease_s: float = Field(default=60.0, gt=0)
     """Seconds without a heartbeat after which a driver counts as dead and its work is requeued.
     Default: 60."""

@@ -240,7 +240,7 @@ def _failed_report(task: TeacherTrainingTask, error: Exception) -> TeacherTraini
     if isinstance(error, InvalidValueError):  # the spec names what cannot be built
         cause, reason = None, str(error)
     else:
-        cause, reason = cause_and_reason(error)
+        cause, reason = cause_and_reason(error, task.gpu_memory)
     return TeacherTrainingReport(
         teacher=task.teacher,
         attempt=task.attempt,

@@ -1,4 +1,4 @@
-"""Threads, seeds and devices of torch in a worker's process, and how it logs."""
+"""Threads, seeds, devices and memory of torch in a worker's process, and how it logs."""
 
 import torch
 
@@ -8,14 +8,16 @@ from searchd.messages.tasks import ComputeSettings
 
 
 def configure_torch(task: ComputeSettings, *, seed: int | None = None) -> None:
-    """Set the number of threads that a task may use and how the process logs, and seed torch's
-    global generator.
+    """Set the number of threads and the memory of the GPU that a task may use and how the process
+    logs, and seed torch's global generator.
 
     Args:
         task: The task that this process is about to do.
         seed: Seed of the generator; None leaves it alone.
     """
     torch.set_num_threads(task.num_threads)
+    if task.device == "cuda":
+        torch.cuda.set_per_process_memory_fraction(float(task.gpu_memory))
     logs.follow(task.log_format, task.log_ids)
     if seed is not None:
         torch.manual_seed(seed)

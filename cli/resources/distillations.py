@@ -39,6 +39,7 @@ from cli.service import (
     KeyOption,
     NameOption,
     PoolOption,
+    PriorityOption,
     SeedOption,
     SpecFile,
     UrlOption,
@@ -70,6 +71,7 @@ def submit(
     dataset: DatasetOption = None,
     pool: PoolOption = None,
     seed: SeedOption = None,
+    priority: PriorityOption = None,
     validate_only: ValidateOnlyOption = False,
     wait: outcome.WaitOption = False,
     key: KeyOption = None,
@@ -78,7 +80,8 @@ def submit(
 ) -> None:
     """Submit a distillation from a spec."""
     source = read_source(file)
-    spec = spec_of(source, DistillationSpec, name=name, dataset=dataset, pool=pool, seed=seed)
+    changes = {"name": name, "dataset": dataset, "pool": pool, "seed": seed, "priority": priority}
+    spec = spec_of(source, DistillationSpec, **changes)
     if validate_only:
         validate(spec, "distillation", url, source)
         return

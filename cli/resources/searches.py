@@ -35,6 +35,7 @@ from cli.service import (
     KeyOption,
     NameOption,
     PoolOption,
+    PriorityOption,
     SeedOption,
     SpecFile,
     UrlOption,
@@ -67,6 +68,7 @@ def submit(
     dataset: DatasetOption = None,
     pool: PoolOption = None,
     seed: SeedOption = None,
+    priority: PriorityOption = None,
     validate_only: ValidateOnlyOption = False,
     wait: outcome.WaitOption = False,
     key: KeyOption = None,
@@ -75,7 +77,8 @@ def submit(
 ) -> None:
     """Submit a search from a spec."""
     source = read_source(file)
-    spec = spec_of(source, SearchSpec, name=name, dataset=dataset, pool=pool, seed=seed)
+    changes = {"name": name, "dataset": dataset, "pool": pool, "seed": seed, "priority": priority}
+    spec = spec_of(source, SearchSpec, **changes)
     if validate_only:
         validate(spec, "search", url, source)
         return

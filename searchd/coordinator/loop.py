@@ -281,12 +281,13 @@ def job_of(lease: Lease) -> str:
 
 
 def _in_turn(session: Session, queued: Sequence[WorkRow]) -> list[WorkRow]:
-    """Return queued work in the order in which owners take turns. Only searches and distillations
-    are limited in number, so only they wait for each other."""
+    """Return queued work in the order in which owners take turns, each by its priorities. Only
+    searches and distillations are limited in number, so only they wait for each other."""
     owners = usage.owners(session, [row.resource_id for row in queued])
     runs = [(row, owners[row.resource_id]) for row in queued if row.resource_id in owners]
     others = [row for row in queued if row.resource_id not in owners]
-    return [*others, *fair_order(runs, usage.running_by_owner(session))]
+    running = usage.running_by_owner(session)
+    return [*others, *fair_order(runs, running, lambda row: row.priority)]
 
 
 def _done(action: Action, row: WorkRow, reason: str) -> CoordinatorEvent:

@@ -73,16 +73,6 @@ def unschedulable_reason(need: Need, nodes: Sequence[Node], growth: Growth = FIX
     return f"unschedulable: {_lacks(need, nodes)}" if nodes else None
 
 
-def unused_gpus_reason(need: Need) -> str | None:
-    """Return why a part of the work reserves more GPUs than it can use; None if it does not."""
-    if need.gpus <= 1:
-        return None
-    return (
-        f"each {need.part} asks for {need.gpus:g} GPUs, and it trains on one: give 1; more are "
-        "used by more trials in flight, or by more workers of a pool"
-    )
-
-
 def waiting_reason(need: Need, nodes: Sequence[Node]) -> str | None:
     """Return which nodes the work waits for; None if those that have joined are enough."""
     return None if _fits(need, nodes) else f"waits for nodes: {_lacks(need, nodes)}"

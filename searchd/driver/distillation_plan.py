@@ -39,6 +39,7 @@ from searchd.messages.tasks import (
     PoolRef,
     TeacherRef,
     device_of,
+    gpu_memory_of,
     threads_of,
 )
 from searchd.search import teacher_order
@@ -253,7 +254,7 @@ def _compared(
         return Comparison(costs={}, performance={})
     targets = inputs.references
     pairs = [pair for pair in permutations([STUDENT_NAME, *targets], 2) if pair[1] in targets]
-    task = _cost_task(inputs)
+    task = _cost_task(inputs, settings)
     of = {pair: _depends_on(task, pair) for pair in pairs}
     keys = {pair: _key(of[pair]) for pair in pairs}
     costs = ledger.read(adaptation_costs.known, keys.values())
@@ -283,7 +284,7 @@ def _keep_costs(
         adaptation_costs.keep(session, key, of, cost)
 
 
-def _cost_task(inputs: PlanInputs) -> AdaptationCostTask:
+def _cost_task(inputs: PlanInputs, settings: Settings) -> AdaptationCostTask:
     """Return the task that compares all teachers and the student, without the pairs."""
     spec = inputs.spec
     resources, resolution = spec.resources, _largest(spec.trial.resolutions)
@@ -302,6 +303,7 @@ def _cost_task(inputs: PlanInputs) -> AdaptationCostTask:
         gpus=resources.gpus_per_trial,
         num_threads=threads_of(resources.cpus_per_trial),
         device=device_of(resources.gpus_per_trial),
+        gpu_memory=gpu_memory_of(resources.gpus_per_trial, limited=settings.limit_gpu_memory),
     )
 
 

@@ -14,7 +14,13 @@ from searchd.domain.trial import CONTROL_ROLES, TrialRole
 from searchd.driver.cluster import resolve
 from searchd.driver.ledger import Ledger
 from searchd.messages.files import STUDENT
-from searchd.messages.tasks import LatencyTask, MeasuredDetector, device_of, threads_of
+from searchd.messages.tasks import (
+    LatencyTask,
+    MeasuredDetector,
+    device_of,
+    gpu_memory_of,
+    threads_of,
+)
 from searchd.search.finishing import answer
 from searchd.search.pareto import pareto_front
 from searchd.settings import Settings
@@ -38,7 +44,7 @@ def measure_latencies(ledger: Ledger, settings: Settings) -> None:
     resources = ledger.spec.resources
     remote = _measure.options(num_cpus=resources.cpus_per_trial, num_gpus=resources.gpus_per_trial)
     try:
-        found = ray.get(remote.remote(settings.latency, _task(chosen, resources)))
+        found = ray.get(remote.remote(settings.latency, _task(chosen, resources, settings)))
     except RayError:
         log.exception("run %s: latencies could not be measured", ledger.run_id)
         return
@@ -93,11 +99,12 @@ def has_weights(row: TrialRow) -> bool:
     return any(file.name == STUDENT and file.deleted_at is None for file in row.artifacts)
 
 
-def _task(chosen: Sequence[Timed], resources: ResourcesSpec) -> LatencyTask:
+def _task(chosen: Sequence[Timed], resources: ResourcesSpec, settings: Settings) -> LatencyTask:
     return LatencyTask(
         detectors=tuple(measured(row, evaluation) for row, evaluation in chosen),
         num_threads=threads_of(resources.cpus_per_trial),
         device=device_of(resources.gpus_per_trial),
+        gpu_memory=gpu_memory_of(resources.gpus_per_trial, limited=settings.limit_gpu_memory),
     )
 
 

@@ -15,7 +15,7 @@ from ray.exceptions import RayError
 from searchd.driver.cluster import resolve
 from searchd.driver.final_latencies import Timed, best_name, detectors_to_time, measured
 from searchd.driver.ledger import Ledger
-from searchd.messages.tasks import SplitMeasurement, SplitTask, device_of, threads_of
+from searchd.messages.tasks import SplitMeasurement, SplitTask, device_of, gpu_memory_of, threads_of
 from searchd.settings import Settings
 from searchd.spec import SearchSpec
 from searchd.store.models import FinalSplit
@@ -62,6 +62,7 @@ def _measure_and_record(
         detectors=tuple(measured(row, evaluation) for row, evaluation in chosen),
         num_threads=threads_of(resources.cpus_per_trial),
         device=device_of(resources.gpus_per_trial),
+        gpu_memory=gpu_memory_of(resources.gpus_per_trial, limited=settings.limit_gpu_memory),
     )
     try:
         found = _wait(remote.remote(settings.split_measurement, task), stopping)

@@ -11,7 +11,7 @@ from searchd.driver.cluster import connect, resolve
 from searchd.messages.codecs import POOL_REPORT
 from searchd.messages.files import REPORT_FILE
 from searchd.messages.reports import PoolProgress, PoolReport
-from searchd.messages.tasks import PoolTrainingTask, device_of, threads_of
+from searchd.messages.tasks import PoolTrainingTask, device_of, gpu_memory_of, threads_of
 from searchd.settings import Settings
 from searchd.store import Database, Lease
 from searchd.store.models import DatasetRow, PoolRow
@@ -104,6 +104,7 @@ def _task(database: Database, lease: Lease, settings: Settings) -> PoolTrainingT
         ),
         num_threads=threads_of(row.spec.cpus_per_worker),
         device=device_of(row.spec.gpus_per_worker),
+        gpu_memory=gpu_memory_of(row.spec.gpus_per_worker, limited=settings.limit_gpu_memory),
         slice_s=min(settings.slice_s, PoolTrainingTask.model_fields["slice_s"].default),
         checkpoint_s=settings.checkpoint_s,
     )

@@ -11,7 +11,7 @@ from searchd.driver.cluster import connect, resolve
 from searchd.messages.codecs import TEACHER_REPORT
 from searchd.messages.files import REPORT_FILE
 from searchd.messages.reports import TeacherReport
-from searchd.messages.tasks import TeacherEvaluationTask, device_of, threads_of
+from searchd.messages.tasks import TeacherEvaluationTask, device_of, gpu_memory_of, threads_of
 from searchd.settings import Settings
 from searchd.store import Database, Lease
 from searchd.store.models import DatasetRow, TeacherRow
@@ -77,6 +77,7 @@ def _task(database: Database, lease: Lease, settings: Settings) -> TeacherEvalua
         artifacts=_folder(settings, row.id, lease.number),
         num_threads=threads_of(spec.cpus),
         device=device_of(spec.gpus),
+        gpu_memory=gpu_memory_of(spec.gpus, limited=settings.limit_gpu_memory),
     )
 
 

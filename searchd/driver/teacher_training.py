@@ -19,7 +19,7 @@ from searchd.driver.cluster import connect, resolve
 from searchd.messages.codecs import TEACHER_PROGRESS, TEACHER_TRAINING_REPORT
 from searchd.messages.files import POOL_STOP_FILE, PROGRESS_FILE, REPORT_FILE
 from searchd.messages.reports import TeacherProgress, TeacherTrainingReport
-from searchd.messages.tasks import TeacherTrainingTask, device_of, threads_of
+from searchd.messages.tasks import TeacherTrainingTask, device_of, gpu_memory_of, threads_of
 from searchd.settings import Settings
 from searchd.store import Database, Lease
 from searchd.store.models import DatasetRow, TeacherRow
@@ -154,6 +154,7 @@ def _task(database: Database, lease: Lease, settings: Settings) -> TeacherTraini
         ),
         num_threads=threads_of(row.spec.cpus),
         device=device_of(row.spec.gpus),
+        gpu_memory=gpu_memory_of(row.spec.gpus, limited=settings.limit_gpu_memory),
         slice_s=min(settings.slice_s, TeacherTrainingTask.model_fields["slice_s"].default),
         checkpoint_s=settings.checkpoint_s,
     )

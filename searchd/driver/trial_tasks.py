@@ -27,6 +27,7 @@ from searchd.messages.tasks import (
     PoolRef,
     TrialTask,
     device_of,
+    gpu_memory_of,
     threads_of,
 )
 from searchd.search.early_stopping import abandon_below
@@ -92,6 +93,7 @@ def make_task(
         ),
         num_threads=threads_of(resources.cpus_per_trial),
         device=device_of(resources.gpus_per_trial),
+        gpu_memory=gpu_memory_of(resources.gpus_per_trial, limited=settings.limit_gpu_memory),
         slice_s=settings.slice_s,
         checkpoint_s=settings.checkpoint_s,
     )

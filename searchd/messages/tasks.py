@@ -32,6 +32,8 @@ class ComputeSettings(Spec):
     """Number of threads that torch may use in a process."""
     device: Device = "cpu"
     """Where torch computes."""
+    gpu_memory: float = Field(default=1, gt=0, le=1)
+    """Share of the memory of a GPU that the process may use. CPUs have no such limit."""
     log_format: LogFormat = Field(default_factory=current_format)
     """How the process logs. Default: as the process that makes the task, which is its driver."""
     log_ids: dict[str, str] = Field(default_factory=current_ids)
@@ -53,6 +55,17 @@ def threads_of(cpus: float) -> int:
 def device_of(gpus: float) -> Device:
     """Return the device of a process with a share of GPUs, which may be 0."""
     return "cuda" if gpus > 0 else "cpu"
+
+
+def gpu_memory_of(gpus: float, *, limited: bool) -> float:
+    """Return the share of a GPU's memory for a process with a share of GPUs, which may be 0.
+
+    Args:
+        gpus: The share of GPUs.
+        limited: Whether a process with a fraction of a GPU has that fraction of its memory; if not,
+            it may use all that is free.
+    """
+    return gpus if limited and 0 < gpus < 1 else 1
 
 
 class LoadedBase(Spec):

@@ -24,6 +24,7 @@ from searchd.spec.training import (
     HeadSpec,
     MethodSpec,
     MethodsSpec,
+    Priority,
     ResourcesSpec,
     TrainingSpec,
     check_precision,
@@ -105,6 +106,10 @@ class DistillationSpec(Spec):
     search needs the cost and the device of that search, or `cost: macs`."""
     resources: ResourcesSpec = ResourcesSpec()
     """CPUs and GPUs that each stage reserves, and how many stages run at once."""
+    priority: Priority = 0
+    """Among the queued searches and distillations of one owner, those with a higher priority start
+    first; of equals, the oldest does. Owners take turns whatever their priorities. What runs
+    already is not interrupted. From -1000 to 1000."""
     sinks: tuple[SinkKind, ...] | None = None
     """Sinks that record the stages too: tensorboard, mlflow, wandb. Null: those that the operator
     has set for all runs. Where they write is a setting of the service, not of a spec."""

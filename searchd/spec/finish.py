@@ -132,7 +132,10 @@ def _training(search: SearchSpec, **changes: object) -> TrainingSpec:
 def _checked(
     search: SearchSpec, name: str, trial: str, values: Mapping[str, Any]
 ) -> DistillationSpec:
-    shared = {field: getattr(search, field) for field in ("dataset", "score", "resources", "seed")}
+    shared = {
+        field: getattr(search, field)
+        for field in ("dataset", "score", "resources", "priority", "seed")
+    }
     try:
         return DistillationSpec.model_validate(
             {"name": name, "student": {"trial": trial}, **shared, **values}

@@ -180,7 +180,7 @@ class PoolSpec(Spec):
     """Number of CPUs that Ray reserves for each training worker."""
     gpus_per_worker: float = Field(default=0, ge=0)
     """Number of GPUs that Ray reserves for each training worker, at most 1; with 0, it trains on
-    CPUs."""
+    CPUs. A fraction is possible with one worker only."""
     bn_reset_images: int = Field(default=2000, ge=1)
     """Number of training images from which the BN statistics of an activated subnet are computed
     anew."""

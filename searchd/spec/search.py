@@ -30,6 +30,7 @@ from searchd.spec.training import (
     MMDET_BATCH_SIZE,
     HeadSpec,
     MethodsSpec,
+    Priority,
     ResourcesSpec,
     TrainingSpec,
     check_precision,
@@ -203,6 +204,10 @@ class SearchSpec(Spec):
     abandon: bool = False
     """Whether to stop a trial after its first epoch if its score is hopeless, judged by the
     measured noise. Needs `noise`."""
+    priority: Priority = 0
+    """Among the queued searches and distillations of one owner, those with a higher priority start
+    first; of equals, the oldest does. Owners take turns whatever their priorities. What runs
+    already is not interrupted. From -1000 to 1000."""
     sinks: tuple[SinkKind, ...] | None = None
     """Sinks that record the trials too: tensorboard, mlflow, wandb. Null: those that the operator
     has set for all runs. Where they write is a setting of the service, not of a spec."""

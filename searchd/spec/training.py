@@ -35,6 +35,9 @@ BatchSize = Annotated[
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
+Priority = Annotated[int, Field(ge=-1000, le=1000)]
+
+
 class ResourcesSpec(Spec):
     """The CPUs and GPUs that one trial reserves, and how many trials run at once."""
 

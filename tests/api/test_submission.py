@@ -28,6 +28,7 @@ from searchd.spec import (
     SearchSpec,
     SplitSpec,
     TeacherSpec,
+    TeacherTrainingSpec,
 )
 from tests.api.service import serve
 from tests.searchd.store.factories import add_dataset, add_pool
@@ -47,6 +48,9 @@ class Nodes(Cluster):
 
 
 TWO_CORES = Nodes(Node(cpus=2, gpus=0))
+
+
+TRAINING = TeacherTrainingSpec(backbone="resnet101")
 
 
 def teacher(checkpoint: str | Path) -> TeacherSpec:
@@ -323,6 +327,54 @@ def test_gpus_that_a_trial_could_not_use_are_refused() -> None:
 
     with pytest.raises(InvalidValueError, match="each trial asks for 2 GPUs, and it trains on one"):
         SubmissionChecks().check(two)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (
+            search(resources=ResourcesSpec(gpus_per_trial=2)),
+            "resources.gpus_per_trial: each trial asks for 2 GPUs, and it trains on one: give "
+            "gpus_per_trial: 1; further GPUs are used by more trials_in_flight",
+        ),
+        (
+            PoolSpec(name="p", dataset="d", num_workers=2, gpus_per_worker=4),
+            "gpus_per_worker: each worker asks for 4 GPUs, and it trains on one: give "
+            "gpus_per_worker: 1 and num_workers: 8",
+        ),
+        (
+            TeacherSpec(name="t", dataset="d", train=TRAINING, gpus=1.5),
+            "gpus: each teacher asks for 1.5 GPUs, and it trains on one: give gpus: 1",
+        ),
+        (
+            PoolSpec(name="p", dataset="d", num_workers=2, gpus_per_worker=0.5),
+            "gpus_per_worker: each of 2 workers asks for 0.5 of a GPU, but those that share one "
+            "cannot train together (NCCL): give gpus_per_worker: 1, or num_workers: 1",
+        ),
+    ],
+)
+def test_gpus_that_work_could_not_use_are_refused_with_the_field_and_what_to_give(
+    spec: SearchSpec | PoolSpec | TeacherSpec, message: str
+) -> None:
+    with pytest.raises(InvalidValueError) as refused:
+        SubmissionChecks().check(spec)
+
+    assert str(refused.value) == message
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        search(resources=ResourcesSpec(gpus_per_trial=0.25)),
+        PoolSpec(name="p", dataset="d", num_workers=8, gpus_per_worker=1),
+        PoolSpec(name="p", dataset="d", gpus_per_worker=0.5),
+        TeacherSpec(name="t", dataset="d", train=TRAINING, gpus=0.5),
+    ],
+)
+def test_fractions_of_a_gpu_and_one_for_each_worker_are_accepted(
+    spec: SearchSpec | PoolSpec | TeacherSpec,
+) -> None:
+    assert SubmissionChecks().check(spec) == []
 
 
 def test_a_sink_that_has_nowhere_to_write_is_refused_with_what_to_do() -> None:

@@ -18,7 +18,7 @@ NAME_RULE = (
 )
 ROOT_FIELDS = (
     "name, dataset, pool, teachers, extend_pool, base, head, trial, distillation, strategy, score, "
-    "budget, resources, control, noise, confirm, abandon, sinks, seed"
+    "budget, resources, control, noise, confirm, abandon, priority, sinks, seed"
 )
 BACKBONES = (
     "resnet18, resnet34, resnet50, resnet101, resnext50_32x4d, resnext101_32x4d, qr50, mobilenet_v2"
@@ -229,6 +229,8 @@ def test_an_unknown_method_is_refused_with_the_methods(tmp_path: Path) -> None:
         ),
         ("trial: {epochs: }", "trial.epochs: is empty; remove it or give it a whole number"),
         ("seed: -1", "seed: must be at least 0, not -1"),
+        ("priority: 1001", "priority: must be at most 1000, not 1001"),
+        ("priority: -1001", "priority: must be at least -1000, not -1001"),
         ("seed: 0x10", 'seed: must be a whole number, not "0x10"'),
         (
             'trial: {learning_rate: "0,01"}',

@@ -75,7 +75,9 @@ def test_free_memory_is_shared_by_threads_and_bounded_by_the_container(
 class Gpu:
     """The memory of a GPU: what a step of some images reserves, and where it ends."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, total: int, in_use: int) -> None:
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, total: int, in_use: int, *, share: float = 1.0
+    ) -> None:
         self.total, self.in_use, self.peak = total, in_use, in_use
         self.steps: list[int] = []
         for name in ("empty_cache", "reset_peak_memory_stats"):
@@ -83,6 +85,7 @@ class Gpu:
         monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: self.in_use)
         monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda _: self.peak)
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (total - in_use, total))
+        monkeypatch.setattr(torch.cuda, "get_per_process_memory_fraction", lambda _: share)
 
     def step(self, num_images: int) -> None:
         self.steps.append(num_images)
@@ -110,6 +113,17 @@ def test_on_a_gpu_a_tenth_of_the_memory_stays_free(monkeypatch: pytest.MonkeyPat
 
     assert gpu.found().number == 4  # 8 fit, but leave only 50 MiB
     assert Gpu(monkeypatch, 1000 * MIB, 50 * MIB).found(optimizer_bytes=100 * MIB).number == 4
+
+
+def test_a_process_with_half_a_gpu_finds_a_batch_for_half_its_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gpu = Gpu(monkeypatch, total=1000 * MIB, in_use=0, share=0.5)
+
+    found = gpu.found()
+
+    assert found.number == 4
+    assert found.reason == "a step of 4 images needs 400 MiB of 450 MiB"
 
 
 def test_on_a_gpu_more_than_64_images_are_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:

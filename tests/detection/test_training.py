@@ -18,7 +18,7 @@ from torch import distributed, nn
 from detection.build import build_detector
 from detection.data.coco import CocoSplit
 from detection.data.shapes import make_shapes
-from detection.data_parallel import average_gradients
+from detection.data_parallel import AveragedGradients
 from detection.distillation.distiller import Distiller, pair_of
 from detection.iteration import NonFiniteLossError
 from detection.loss_terms import bn_l1
@@ -396,8 +396,11 @@ def _rank(rank: int, data: DatasetSpec, folder: str) -> None:
         "gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2
     )
     known, unused = nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(1))
-    known.grad = torch.tensor([1.0, 2.0]) * (rank + 1)
-    average_gradients([known, unused], 2)
+    scale = torch.tensor([1.0, 2.0]) * (rank + 1)
+    averaged = AveragedGradients([known, unused], 2)
+    averaged.losses(lambda: {"loss": (scale * known).sum()})["loss"].backward()
+    assert known.grad is not None
+    assert unused.grad is None
     split = CocoSplit(data.train)
     student, teachers = tiny(), [tiny(2, 24), tiny(3, 20)]
     pairs = [pair_of(student, teacher, split) for teacher in teachers]

@@ -78,5 +78,28 @@ def _normalise_part(rank: int, folder: Path) -> None:
     dist.destroy_process_group()
 
 
+def test_batch_norm_of_two_workers_sums_in_32_bits(tmp_path: Path) -> None:
+    """As torch does for one: in 16 bits the variance around a mean of 30 would be lost."""
+    x = (torch.randn(6, 4, 5, 5) + 30).bfloat16()
+    torch.save(x, tmp_path / "x.pt")
+    run_in_two_processes(_normalise_low_precision, tmp_path)
+    parts = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
+
+    expected = nn.BatchNorm2d(4)(x)
+
+    assert expected.dtype == parts[0].dtype == torch.bfloat16
+    torch.testing.assert_close(torch.cat(parts), expected, rtol=0.01, atol=0.02)
+
+
+def _normalise_low_precision(rank: int, folder: Path) -> None:
+    dist.init_process_group(
+        "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2
+    )
+    x = torch.load(folder / "x.pt")
+    output = ElasticBatchNorm2d.of(nn.BatchNorm2d(4))((x[:2], x[2:])[rank])
+    torch.save(output.detach(), folder / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
 def _loss(output: Tensor) -> Tensor:
     return (output**3).sum()

@@ -20,10 +20,12 @@ TINY_SPACE = SubnetSpace(
 TINY_HEAD = HeadSpec(head_channels=32, anchor_scale=4, finest_roi_scale=14, num_proposals=50)
 
 
-def make_supernet(seed: int = 0, space: SubnetSpace = TINY_SPACE) -> Supernet:
+def make_supernet(
+    seed: int = 0, space: SubnetSpace = TINY_SPACE, head: HeadSpec = TINY_HEAD
+) -> Supernet:
     """In eval mode, with BN weights and statistics far from their initial values."""
     torch.manual_seed(seed)
-    supernet = Supernet(space, TINY_HEAD, num_classes=3)
+    supernet = Supernet(space, head, num_classes=3)
     for module in supernet.detector.modules():
         if isinstance(module, nn.BatchNorm2d):
             assert module.running_mean is not None

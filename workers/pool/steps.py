@@ -288,7 +288,7 @@ class _Speed:
 
 
 def _failed_report(task: PoolTrainingTask, error: Exception) -> PoolReport:
-    cause, reason = cause_and_reason(error)
+    cause, reason = cause_and_reason(error, task.gpu_memory)
     return PoolReport(
         pool=task.pool,
         attempt=task.attempt,

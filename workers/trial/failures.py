@@ -9,13 +9,27 @@ from searchd import artifacts
 from searchd.domain.errors import ArtifactError, CheckpointError, DataError
 from searchd.domain.lifecycle import FailureCause
 
+_SHARED_GPU = (
+    "the process may use {:g} of the GPU's memory, which is its share of the GPU: give a larger "
+    "share (resources.gpus_per_trial, gpus_per_worker of a pool, gpus of a teacher), a smaller "
+    "batch_size or smaller resolutions"
+)
 
-def cause_and_reason(error: Exception) -> tuple[FailureCause, str]:
-    """Return an error's cause and a text for users; the text is the traceback if it is a bug."""
+
+def cause_and_reason(error: Exception, gpu_memory: float = 1) -> tuple[FailureCause, str]:
+    """Return an error's cause and a text for users; the text is the traceback if it is a bug.
+
+    Args:
+        error: The error.
+        gpu_memory: Share of the memory of a GPU that the process may use.
+    """
     cause = _cause(error)
     if cause is FailureCause.BUG:
         return cause, "".join(traceback.format_exception(error))
-    return cause, artifacts.refusal(error) or f"{type(error).__name__}: {error}"
+    reason = artifacts.refusal(error) or f"{type(error).__name__}: {error}"
+    if isinstance(error, torch.OutOfMemoryError) and gpu_memory < 1:
+        reason = f"{reason.rstrip('.')}; {_SHARED_GPU.format(gpu_memory)}"
+    return cause, reason
 
 
 def damaged_file(error: Exception) -> str:

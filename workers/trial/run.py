@@ -384,7 +384,7 @@ class _Trial:
 
 
 def _failed_report(task: TrialTask, error: Exception) -> Report:
-    cause, reason = cause_and_reason(error)
+    cause, reason = cause_and_reason(error, task.gpu_memory)
     return Report(
         trial=task.proposal.name,
         attempt=task.attempt,

@@ -35,6 +35,8 @@ class WorkRow(Base):
     """When the lease expires; set if and only if LEASED."""
     attempts: Mapped[int] = mapped_column(default=0)
     """Number of leases since a driver last recorded a result; limits restarts."""
+    priority: Mapped[int] = mapped_column(default=0)
+    """Of the queued searches and distillations of one owner, the highest priority starts first."""
     not_before: Mapped[datetime] = mapped_column(default=now)
     """Back-off: the earliest time of the next lease."""
     created_at: Mapped[datetime] = mapped_column(default=now)

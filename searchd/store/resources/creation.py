@@ -79,7 +79,8 @@ def insert(session: Session, row: R, kind: WorkKind, reason: str) -> R:
         if old is not None:
             raise _taken(row) from None
         return _earlier(session, row)
-    queue.add(session, kind, row.id)
+    priority = row.spec.priority if isinstance(row, SearchRow | DistillationRow) else 0
+    queue.add(session, kind, row.id, priority=priority)
     events.append(session, row, reason)
     if old is not None:
         events.append(session, row, f"replaces {old.id} of the same name, which failed")

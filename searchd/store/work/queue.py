@@ -29,9 +29,11 @@ MAX_DELAY = timedelta(minutes=2)
 """Maximum back-off. A longer one was computed by a clock that has been put back since."""
 
 
-def add(session: Session, kind: WorkKind, resource_id: str) -> WorkRow:
+def add(session: Session, kind: WorkKind, resource_id: str, *, priority: int = 0) -> WorkRow:
     """Queue the work that serves a new resource."""
-    work = WorkRow(id=f"{kind}-{resource_id}", kind=kind, resource_id=resource_id)
+    work = WorkRow(
+        id=f"{kind}-{resource_id}", kind=kind, resource_id=resource_id, priority=priority
+    )
     session.add(work)
     return work
 

@@ -136,6 +136,21 @@ def test_a_search_is_submitted_once_per_key(
     assert row.spec.seed == 7
 
 
+def test_a_search_is_submitted_with_a_priority(
+    searchd: Run, database: Database, tmp_path: Path
+) -> None:
+    add_dataset(database)
+    add_pool(database)
+    fields = {"name": "s", "dataset": "shapes", "pool": "teachers", "priority": 1}
+
+    result = searchd("search", "submit", _write(tmp_path, json.dumps(fields)), "--priority", 5)
+
+    assert result.exit_code == 0, result.stderr
+    with database.read() as session:
+        (row,) = paging.page(session, SearchRow).items
+        assert (row.spec.priority, queue.of_resource(session, row.id).priority) == (5, 5)
+
+
 def test_validate_only_submits_nothing(searchd: Run, database: Database, tmp_path: Path) -> None:
     add_dataset(database)
     add_pool(database)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from torch import Tensor, distributed, nn
 from torch.nn import functional
 
 from detection.data.coco import CocoSplit
-from detection.data_parallel import average_gradients
+from detection.data_parallel import AveragedGradients
 from detection.distillation.ckd import (
     Ckd,
     DecoupledEmbedding,
@@ -395,6 +396,10 @@ def test_two_processes_equal_one_with_the_batch_of_both(tmp_path: Path) -> None:
     assert [len(queue) for queue in zero["queues"]] == [5, 8, 8]
 
 
+def _losses(method: Ckd, step: int, rank: int) -> dict[str, Tensor]:
+    return {"loss": call(method, *side(step, rank))}
+
+
 def _rank(rank: int, folder: str) -> None:
     """One of two data-parallel processes."""
     torch.set_num_threads(1)
@@ -402,12 +407,12 @@ def _rank(rank: int, folder: str) -> None:
         "gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2
     )
     method = ckd()
+    ranks = AveragedGradients(method.parameters(), 2)
     losses, gradients, queues = [], [], []
     for step in range(3):
         method.zero_grad()
-        loss = call(method, *side(step, rank))
+        loss = ranks.losses(partial(_losses, method, step, rank))["loss"]
         loss.backward()
-        average_gradients(method.parameters(), 2)
         losses.append(float(loss.detach()))
         gradients.append([p.grad.clone() for p in method.parameters() if p.grad is not None])
         queues.append(method.queue.filled.clone())

@@ -36,13 +36,16 @@ def make(sqlite: Database, clock: FakeClock) -> Callable[..., Coordinator]:
     return made
 
 
-def submit(database: Database, owners: Mapping[str, str | None]) -> dict[str, str]:
+def submit(
+    database: Database, owners: Mapping[str, str | None], **priorities: int
+) -> dict[str, str]:
     """Submit searches with one GPU for each trial; their names by their work."""
     factories.add_dataset(database)
     factories.add_pool(database)
     submitted = {}
     for name, owner in owners.items():
-        spec = factories.search_spec(name, resources=ResourcesSpec(gpus_per_trial=1))
+        resources, priority = ResourcesSpec(gpus_per_trial=1), priorities.get(name, 0)
+        spec = factories.search_spec(name, resources=resources, priority=priority)
         with database.write() as session:
             submitted[f"search-{searches.create(session, spec, owner=owner).id}"] = name
     return submitted
@@ -73,6 +76,23 @@ def test_each_owner_gets_a_turn_although_another_submitted_first(
     names = submit(sqlite, {"a1": "ann", "a2": "ann", "a3": "ann", "b1": "bob"})
 
     assert started(make(max_running_searches=2), names) == ["a1", "b1"]
+
+
+def test_an_owner_starts_what_has_the_highest_priority_and_others_keep_their_turn(
+    sqlite: Database, make: Callable[..., Coordinator]
+) -> None:
+    owners = {"a1": "ann", "a2": "ann", "a3": "ann", "b1": "bob", "b2": "bob"}
+    names = submit(sqlite, owners, a1=-1, a3=7)
+
+    assert started(make(max_running_searches=3), names) == ["a3", "b1", "a2"]
+
+
+def test_without_owners_all_searches_are_ordered_by_priority(
+    sqlite: Database, make: Callable[..., Coordinator]
+) -> None:
+    names = submit(sqlite, dict.fromkeys(("first", "second", "third")), second=1)
+
+    assert started(make(max_running_searches=2), names) == ["second", "first"]
 
 
 def test_an_owner_over_the_quota_waits_and_others_do_not(

@@ -18,6 +18,7 @@ from searchd.spec import (
     MethodSpec,
     MethodsSpec,
     PretrainedSpec,
+    ResourcesSpec,
     SearchSpec,
     TrainingSpec,
 )
@@ -64,6 +65,16 @@ def base_task(database: Database, lease: Lease, settings: Settings, spec: Search
     ledger = submitted(database, lease, settings, spec)
     ledger.propose(BASE)
     return ledger.task(BASE)
+
+
+def test_a_trial_with_half_a_gpu_has_half_its_memory(
+    sqlite: Database, lease: Lease, settings: Settings
+) -> None:
+    shared = factories.search_spec(resources=ResourcesSpec(gpus_per_trial=0.5))
+
+    task = base_task(sqlite, lease, settings, shared)
+
+    assert (task.device, task.gpu_memory) == ("cuda", 0.5)
 
 
 def test_task_of_a_base_names_the_weights_that_it_starts_from(

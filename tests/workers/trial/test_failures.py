@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from searchd import artifacts
 from searchd.domain.errors import ArtifactError, DataError
@@ -43,6 +44,20 @@ def test_other_errors_have_their_cause(error: Exception, cause: FailureCause, re
     found = cause_and_reason(error)
     assert found[0] is cause
     assert found[1].startswith(reason)
+
+
+def test_out_of_memory_on_a_shared_gpu_names_the_share_and_what_to_give() -> None:
+    error = torch.OutOfMemoryError("CUDA out of memory.")
+
+    shared, whole = cause_and_reason(error, 0.5), cause_and_reason(error)
+
+    assert whole == (FailureCause.OUT_OF_MEMORY, "OutOfMemoryError: CUDA out of memory.")
+    assert shared == (
+        FailureCause.OUT_OF_MEMORY,
+        "OutOfMemoryError: CUDA out of memory; the process may use 0.5 of the GPU's memory, which "
+        "is its share of the GPU: give a larger share (resources.gpus_per_trial, gpus_per_worker "
+        "of a pool, gpus of a teacher), a smaller batch_size or smaller resolutions",
+    )
 
 
 def test_a_report_that_cannot_be_stored_leaves_another_attempt(

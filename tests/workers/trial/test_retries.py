@@ -91,6 +91,17 @@ def test_after_out_of_memory_training_resumes_from_the_last_epoch_with_half_the_
     assert [epoch.epoch for epoch in second.epochs] == [1, 2]
 
 
+def test_a_trial_that_needs_more_than_its_share_of_a_gpu_says_so_in_its_report(
+    task: TrialTask, accident: Callable[..., list[int]]
+) -> None:
+    accident(1, out_of_memory)
+
+    report = run_trial(task.model_copy(update={"gpu_memory": 0.25}))
+
+    assert (report.outcome, report.cause) == (Outcome.FAILED, FailureCause.OUT_OF_MEMORY)
+    assert "the process may use 0.25 of the GPU's memory, which is its share" in report.reason
+
+
 def test_after_a_loss_that_is_not_finite_training_goes_back_to_the_last_epoch(
     task: TrialTask, accident: Callable[..., list[int]]
 ) -> None:
