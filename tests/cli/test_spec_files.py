@@ -149,7 +149,7 @@ def test_a_resolution_that_is_none_is_refused_with_the_form(
         (
             "strategy: {kind: pipeline, macs_fraction: 0.5, top_k: 3}",
             "strategy.top_k: unknown field; the fields here are macs_fraction, macs, "
-            "latency_ms, min_channels, round_to, further_trials, kind",
+            "latency_ms, min_channels, round_to, channel_importance, further_trials, kind",
         ),
         ("1: 2", "1: is not a text, as the name of a field must be; in YAML, write it in quotes"),
     ],

@@ -26,6 +26,7 @@ TINY = TableSpec(
     base_channels=(8,),
     resolutions=(Resolution(64, 64),),
     detectors=2,
+    held_out=1,
     max_layers=10,
 )
 
