@@ -176,13 +176,21 @@ def field_of(item: Mapping[str, Any], path: str) -> Any:
         if found is None:
             return None
         if not isinstance(found, Mapping) or name not in found:
-            names = list(found) if isinstance(found, Mapping) else []
             raise InvalidValueError(
-                f"the items have no field {path!r}{did_you_mean(name, names)} "
-                f"(--format json shows all)"
+                f"the items have no field {path!r}{_meant(name, found)} (--format json shows all)"
             )
         found = found[name]
     return found
+
+
+def _meant(name: str, section: Any) -> str:
+    """Ask for the field that was probably meant: of this section, or of one inside it."""
+    if not isinstance(section, Mapping):
+        return ""
+    for inner, fields in section.items():
+        if isinstance(fields, Mapping) and name in fields:
+            return f"; did you mean {inner}.{name}?"
+    return did_you_mean(name, list(section))
 
 
 def show_selected(

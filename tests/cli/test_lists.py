@@ -101,7 +101,8 @@ def test_points_of_a_front_are_filtered_sorted_and_cut(searchd: Run, database: D
     table = searchd("search", "pareto", search.id, "--filter", "evaluation.ap>0.6").stdout
     assert [line.split()[0] for line in table.splitlines()[1:]] == [f"{search.id}-0"]
     wrong = searchd("search", "pareto", search.id, "--filter", "ap>0.3")
-    assert (wrong.exit_code, "have no field 'ap'" in wrong.stderr) == (2, True)
+    message = "have no field 'ap'; did you mean evaluation.ap?"
+    assert (wrong.exit_code, message in wrong.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(
