@@ -22,7 +22,21 @@ def merged(stored: Results, found: Results) -> dict[str, Any]:
     data = dict(stored.get("data", {}))
     for name, of_data in found["data"].items():
         data[name] = joined(data[name], of_data) if _agree(data.get(name), of_data) else of_data
-    return {"data": data, "fidelity": found["fidelity"] or stored.get("fidelity", [])}
+    return {"data": data, "fidelity": _architectures(stored.get("fidelity", []), found["fidelity"])}
+
+
+def _architectures(stored: Sequence[Results], found: Sequence[Results]) -> list[Results]:
+    """Join architectures by number if those of both folders have the same scores; else what was
+    found replaces what is stored."""
+    before, new = ({each["number"]: each for each in rows} for rows in (stored, found))
+    common = [
+        abs(new[number][score] - before[number][score])
+        for number in before.keys() & new.keys()
+        for score in ("short", "finished")
+    ]
+    if new and not (common and max(common) <= TOLERANCE):
+        return list(found)
+    return [row for _, row in sorted({**before, **new}.items())]
 
 
 def joined(stored: Results, found: Results) -> dict[str, Any]:

@@ -49,3 +49,19 @@ def test_of_two_differences_of_the_same_rows_the_one_of_more_seeds_is_kept() -> 
     found = merged({"data": {"tiny": stored}}, {"data": {"tiny": new}, "fidelity": []})
 
     assert found["data"]["tiny"]["differences"] == stored["differences"]
+
+
+def test_architectures_of_folders_that_agree_are_joined_by_number() -> None:
+    one, two, three = (
+        {"number": number, "short": 0.3, "finished": 0.4, "test": 0.4} for number in range(3)
+    )
+    other = one | {"finished": 0.5}
+
+    def joined(*found: dict[str, float]) -> list[dict[str, float]]:
+        merged_rows = merged({"fidelity": [one, two]}, {"data": {}, "fidelity": [*found]})
+        return list(merged_rows["fidelity"])
+
+    assert joined(one, three) == [one, two, three]
+    assert joined(other) == [other]
+    assert joined(three) == [three]  # nothing shows that it is comparable
+    assert joined() == [one, two]
