@@ -65,7 +65,7 @@ POOL = {
             "min_depths": [1, 1, 1, 1],
             "min_width": 1.0,
             "learning_rate": 0.02,
-            "epochs": 6,
+            "epochs": 24,
             "distil": False,
         }
     ],
@@ -76,9 +76,9 @@ POOL = {
 SEARCH = {
     "dataset": "latency-search",
     "pool": "latency-search",
-    "base": {"base_channels": 16, "training": {**TRAINING, "epochs": 6, "learning_rate": 0.02}},
+    "base": {"base_channels": 16, "training": {**TRAINING, "epochs": 40, "learning_rate": 0.02}},
     "head": {**HEAD, "neck_channels": 32},
-    "trial": {**TRAINING, "epochs": 1, "learning_rate": 0.01},
+    "trial": {**TRAINING, "epochs": 3, "learning_rate": 0.01},
     "strategy": {
         "student_frozen_trials": 0,
         "student_probability": 1.0,
@@ -152,7 +152,7 @@ def area(front: Sequence[dict[str, Any]], slowest: float) -> float:
 
 def _prepare(client: Client, folder: Path) -> None:
     """Register data, pool and device, and wait for them."""
-    shapes = make_shapes(folder / "data", num_train=120, num_validation=48, image_size=IMAGE_SIZE)
+    shapes = make_shapes(folder / "data", num_train=240, num_validation=128, image_size=IMAGE_SIZE)
     name = "latency-search"
     client.create_dataset(shapes.model_copy(update={"name": name}), key=f"{name} data")
     client.wait_for_dataset(name)

@@ -31,6 +31,9 @@ PICTURES = {
     "pool": "#/pools/{pool}",
     "dataset": "#/datasets/{dataset}",
     "compare": "#/compare?searches={search}&detectors={base},{best}",
+    "distillation": "#/distillations/{distillation}",
+    "teacher": "#/teachers/{teacher}",
+    "device": "#/devices/{device}",
 }
 HEIGHTS = {"pool": 1650}
 """Pixels of pages that are higher than the others."""
@@ -111,7 +114,8 @@ def test_pictures_of_every_page(client: Client, search: str, browser: Browser) -
 
 
 def take_pictures(client: Client, search: str, browser: Browser) -> None:
-    """Save a picture of every page, of a search that has ended, for docs/web.md."""
+    """Save a picture of every page, of a search that has ended, for docs/web.md. The service must
+    have a distillation, a teacher and a device, as after all of tests/e2e."""
     shown = client.get_search(search)
     names = {
         "search": shown.name,
@@ -119,6 +123,9 @@ def take_pictures(client: Client, search: str, browser: Browser) -> None:
         "dataset": shown.spec.dataset,
         "best": shown.best_trial_id,
         "base": f"{shown.id}-base",
+        "distillation": next(iter(client.list_distillations())).name,
+        "teacher": next(iter(client.list_teachers())).name,
+        "device": next(iter(client.list_devices())).name,
     }
     with opened(browser, height=1150) as page:
         for name, address in PICTURES.items():
