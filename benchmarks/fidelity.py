@@ -2,7 +2,7 @@
 
     python -m benchmarks.fidelity [--folder DIR]
 
-Draws architectures from a trained base on shapes-96 by the search's own edits, trains each as a
+Draws different architectures from a trained base on shapes-96 by the search's own edits, trains each as a
 trial, scores it on validation images, and trains it on. One architecture at a time; each result is
 a file in the folder, repeating the command resumes, and several processes can share the folder.
 `python -m benchmarks.gain --table` writes the rows and Kendall's tau to `docs/gains.md`.
@@ -11,6 +11,8 @@ a file in the folder, repeating the command resumes, and several processes can s
 import argparse
 import random
 import time
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from detection.build import Student, load_student
 from detection.morphism import NothingToDo
 from detection.training import Training
 from searchd.domain.actions import describe
+from searchd.domain.encoding import encode
 from searchd.domain.score import score
 
 SEED, MAX_EDITS = 0, 4
@@ -42,6 +45,20 @@ def draw(base: Student, number: int) -> tuple[Student, tuple[str, ...]]:
             continue
         edits.append(describe(action))
     return found, tuple(edits)
+
+
+def different(base: Student, number: int) -> Iterator[int]:
+    """Yield the numbers of this many architectures, without those that were drawn before: the same
+    one again would count as a pair that both scores rank alike."""
+    seen: set[str] = set()
+    for candidate in count():
+        found, _ = draw(base, candidate)
+        name = encode(found.detector.architecture)
+        if name not in seen:
+            seen.add(name)
+            yield candidate
+        if len(seen) == number:
+            return
 
 
 def run(bench: Workbench, base: Student, number: int) -> dict[str, Any]:
@@ -91,7 +108,7 @@ def main() -> None:
     torch.set_num_threads(1)
     bench = Workbench(DATA, options.folder)
     base = base_of(bench, SEED)
-    for number in range(options.architectures):
+    for number in different(base, options.architectures):
         path = options.folder / "fidelity" / f"{number}.json"
         with lock(path.with_suffix(".lock"), wait=False) as mine:
             if mine and not path.exists():

@@ -10,23 +10,28 @@ the end through the exported graph, in turns, and stored in FOLDER/result.json.
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+import torch
+
 from api import schemas
 from api.client import Client
+from detection.build import load_student
 from detection.data.shapes import make_shapes
+from detection.deployment.device_table import noise
+from detection.deployment.runtime import Runtime, create
+from detection.deployment.timing import measure_quietly
+from detection.stored_weights import read_student
 from searchd.domain.lifecycle import PoolStatus
 from searchd.domain.resolution import Resolution
 from searchd.domain.trial import Artifact
-from searchd.messages.devices import DeviceLatencyTask
 from searchd.messages.files import STUDENT
-from searchd.messages.tasks import MeasuredDetector
 from searchd.search.rank_correlation import kendalls_tau
 from searchd.spec import DeviceSpec, PoolSpec, SearchSpec
-from workers.device import measure_latencies
 
 IMAGE_SIZE = 64
 NUM_ROUNDS = 3
@@ -45,6 +50,7 @@ DEVICE: dict[str, Any] = {
         "families": ["faster_rcnn"],
         "backbones": ["resnet18"],
         "base_channels": [8, 16],
+        "num_classes": [2, 4, 8],
         "resolutions": ["64x64"],
     },
 }
@@ -176,25 +182,27 @@ def _searched(client: Client, cost: str) -> Sequence[schemas.Point]:
 
 def _measured(client: Client, points: Sequence[schemas.Point]) -> list[float]:
     """Return the seconds of each detector: the median of several rounds over all of them."""
-    task = DeviceLatencyTask(
-        spec=DeviceSpec.model_validate(DEVICE),
-        detectors=tuple(_stored(client, point) for point in points),
-    )
-    rounds = [measure_latencies(task) for _ in range(NUM_ROUNDS)]
-    return [median(each.median_s for each in times) for times in zip(*rounds, strict=True)]
+    spec = DeviceSpec.model_validate(DEVICE)
+    torch.set_num_threads(spec.threads)
+    runtime = create(spec.runtime, spec.threads, gpu=spec.gpu)
+    runs = [_exported(client, point, spec, runtime) for point in points]
+    rounds = [
+        [measure_quietly(run, num_timed=spec.runs).median_s for run in runs]
+        for _ in range(NUM_ROUNDS)
+    ]
+    return [median(times) for times in zip(*rounds, strict=True)]
 
 
-def _stored(client: Client, point: schemas.Point) -> MeasuredDetector:
+def _exported(
+    client: Client, point: schemas.Point, spec: DeviceSpec, runtime: Runtime
+) -> Callable[[], Any]:
+    """Return a function that runs the exported detector of a point once."""
     found = client.get_detector(point.trial_id)
     (file,) = (each for each in found.artifacts if each.name == STUDENT)
-    return MeasuredDetector(
-        trial=point.trial_id,
-        detector=found.detector,
-        student=Artifact(
-            name=file.name, uri=file.uri, sha256=file.sha256, size_bytes=file.size_bytes
-        ),
-        resolution=Resolution.parse(str(point.evaluation.resolution)),
-    )
+    student = Artifact(name=file.name, uri=file.uri, sha256=file.sha256, size_bytes=file.size_bytes)
+    model = load_student(read_student(found.detector, student)).eval().requires_grad_(False)
+    resolution = Resolution.parse(str(point.evaluation.resolution))
+    return partial(runtime.detector(model), noise(resolution, spec.batch))
 
 
 if __name__ == "__main__":

@@ -91,6 +91,14 @@ ChannelsOption = Annotated[
         "Default: 8, 16 and 32.",
     ),
 ]
+ClassesOption = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--num-classes",
+        help="Number of classes of the measured detectors; repeat for several. "
+        "Default: 4, 20 and 80.",
+    ),
+]
 ResolutionOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -114,6 +122,7 @@ def add(
     family: FamilyOption = None,
     backbone: BackboneOption = None,
     base_channels: ChannelsOption = None,
+    num_classes: ClassesOption = None,
     resolution: ResolutionOption = None,
     wait: Annotated[bool, typer.Option(help="Whether to wait until it is measured.")] = True,
     validate_only: ValidateOnlyOption = False,
@@ -133,6 +142,7 @@ def add(
         "families": family,
         "backbones": backbone,
         "base_channels": base_channels,
+        "num_classes": num_classes,
         "resolutions": resolution,
     }
     given = {name: value for name, value in table.items() if value}

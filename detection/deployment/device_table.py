@@ -4,6 +4,7 @@ Detectors are drawn at random: a backbone, edited by actions as a search does, w
 of random width. The first ones of each family are for the fit, the others are held out.
 """
 
+import math
 import random
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,6 +14,8 @@ from statistics import median
 
 import numpy as np
 import torch
+from mmdet.models import BaseDetector
+from mmdet.models.roi_heads import BBoxHead
 
 from detection.build import Student, assemble, build_detector
 from detection.deployment.latency_fit import MeasuredDetector, fit
@@ -29,9 +32,8 @@ from searchd.domain.resolution import Resolution
 from searchd.messages.devices import CheckedPrediction, DeviceLatency
 from searchd.spec.devices import DeviceSpec, TableSpec
 
-_NUM_CLASSES = 80
-"""With few classes, every proposal of an untrained head would be a candidate for NMS, which is not
-so once it is trained."""
+_PRIOR = 0.01
+"""Probability that a region has an object, as one-stage heads have it from the start."""
 _EDITS: tuple[ActionKind, ...] = ("prune_layer", "add_layer", "rearrange")
 _MOST_ACTIONS = 4
 _LARGEST_PRUNING = 0.5
@@ -97,6 +99,19 @@ def noise(resolution: Resolution, batch: int) -> Batch:
     return np.random.default_rng(0).random(shape, dtype=np.float32) * 255
 
 
+def as_trained(model: BaseDetector) -> BaseDetector:
+    """Let the RoI heads of an untrained detector find background in most regions, and return it.
+
+    As initialised, they find every class equally likely, so with few classes each region would be
+    a candidate of each class for NMS, which is not so once they are trained.
+    """
+    for head in model.modules():
+        if isinstance(head, BBoxHead):
+            odds = (1 - _PRIOR) / _PRIOR * head.num_classes
+            head.fc_cls.bias.data[-1] = math.log(odds)  # background is the last class
+    return model
+
+
 def latency_of(timing: Timing) -> DeviceLatency:
     """Return a measurement as a message."""
     return DeviceLatency(median_s=timing.median_s, p95_s=timing.p95_s, quiet=timing.is_quiet)
@@ -107,7 +122,7 @@ def _drawn(table: TableSpec, family: Family, rng: random.Random) -> Detector:
     detector = Detector(
         architecture=base,
         family=family,
-        num_classes=_NUM_CLASSES,
+        num_classes=rng.choice(table.num_classes),
         neck_channels=rng.choice((16, 32, 64, 128, 256)),
         head_channels=rng.choice((64, 128, 256, 512, 1024)),
         tower_channels=rng.choice((16, 32, 64, 128, 256)),
@@ -174,7 +189,7 @@ def _measured_detectors(
 
 
 def _measured_detector(spec: DeviceSpec, runtime: Runtime, detector: Detector) -> list[_Timed]:
-    model = build_detector(detector).eval().requires_grad_(False)
+    model = as_trained(build_detector(detector).eval().requires_grad_(False))
     run = runtime.detector(model)
     found = []
     for resolution in spec.table.resolutions:

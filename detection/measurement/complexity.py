@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import torch
 from mmcv.ops import DeformConv2d, ModulatedDeformConv2d, ModulatedDeformConv2dPack
@@ -88,20 +88,24 @@ def count(detector: Detector, resolution: Resolution) -> Complexity:
     )
 
 
-def dry_run(detector: Detector, resolution: Resolution, mode: TorchDispatchMode) -> None:
+def dry_run(detector: Detector, resolution: Resolution, mode: TorchDispatchMode) -> int:
     """Run one forward pass as `count` does, on the meta device, while a mode sees every operator.
 
     Args:
         detector: The detector.
         resolution: The exact resolution of the input.
         mode: Sees the operators.
+
+    Returns:
+        How many class scores the heads compute, over all places and classes.
     """
     with torch.device("meta"), torch.inference_mode():
         model = assemble(detector).eval()
         _run_deformable_as_convolutions(model)
         image = torch.empty(1, 3, resolution.height, resolution.width)
         with mode:
-            _run_heads(model, detector, model.neck(model.backbone(image)))
+            scores = _run_heads(model, detector, model.neck(model.backbone(image)))
+    return sum(each.numel() for each in scores)
 
 
 @torch.inference_mode()
@@ -165,15 +169,17 @@ def _offsets_and_convolution(conv: ModulatedDeformConv2dPack, x: Tensor) -> Tens
     return functional.conv2d(x, conv.weight, None, conv.stride, conv.padding, groups=conv.groups)
 
 
-def _run_heads(model: BaseDetector, detector: Detector, levels: tuple[Tensor, ...]) -> None:
+def _run_heads(
+    model: BaseDetector, detector: Detector, levels: tuple[Tensor, ...]
+) -> Sequence[Tensor]:
+    """Return the class scores, of each level of a one-stage detector or of each RoI head."""
     if not detector.family.two_stage:
-        model.bbox_head(levels)
-        return
+        return cast(Sequence[Tensor], model.bbox_head(levels)[0])
     model.rpn_head(levels)
     proposals = torch.empty(detector.num_proposals, detector.neck_channels, ROI_SIZE, ROI_SIZE)
     heads = model.roi_head.bbox_head
-    for head in heads if isinstance(heads, nn.ModuleList) else [heads]:
-        head(proposals)
+    heads = heads if isinstance(heads, nn.ModuleList) else [heads]
+    return [head(proposals)[0] for head in heads]
 
 
 def _run_any_heads(model: BaseDetector, levels: Sequence[Tensor], resolution: Resolution) -> None:

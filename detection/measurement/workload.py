@@ -27,7 +27,7 @@ def workload_of(detector: Detector, resolution: Resolution) -> Workload:
     sides = (resolution.width, resolution.height)
     padded = Resolution(*(SIZE_DIVISOR * -(-side // SIZE_DIVISOR) for side in sides))
     recorder = _Recorder()
-    dry_run(detector, padded, recorder)
+    class_scores = dry_run(detector, padded, recorder)
     proposals = _ROI_HEADS.get(detector.family, 0) * detector.num_proposals
     return Workload(
         family=detector.family,
@@ -37,6 +37,7 @@ def workload_of(detector: Detector, resolution: Resolution) -> Workload:
         elements=float(recorder.elements),
         regions=float(proposals * detector.neck_channels * ROI_SIZE**2),
         proposals=float(proposals),
+        class_scores=float(class_scores),
     )
 
 

@@ -108,6 +108,8 @@ class Workload:
     """Features that RoIAlign computes of a region, over all regions; 0 for a one-stage detector."""
     proposals: float = 0.0
     """Regions that are pooled, decoded and go through NMS; 0 for a one-stage detector."""
+    class_scores: float = 0.0
+    """Scores that the best detections are chosen from: one for each place and class."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +152,7 @@ class LatencyTable:
             "elements": workload.elements,
             "regions": workload.regions,
             "proposals": workload.proposals,
+            "class scores": workload.class_scores,
             workload.family: 1.0,
             workload.family + _PIXELS: workload.pixels,
         }

@@ -1,6 +1,6 @@
 """A device: the machine and the runtime whose latency searches may count as cost."""
 
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -24,6 +24,8 @@ class TableSpec(Spec):
     base_channels: tuple[int, ...] = Field(default=(8, 16, 32), min_length=1)
     """Numbers of output channels of the first convolution that are drawn from; the widths of the
     backbone scale with it. A ResNet is published with 64."""
+    num_classes: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(4, 20, 80), min_length=1)
+    """Numbers of classes that are drawn from. More classes are more scores to choose from."""
     resolutions: tuple[ResolutionText, ...] = Field(
         default=(Resolution(320, 320), Resolution(640, 480)), min_length=1
     )

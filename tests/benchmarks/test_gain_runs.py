@@ -14,6 +14,7 @@ from benchmarks.gain_search import Search
 from benchmarks.gain_settings import ROWS, Data, SearchSettings
 from searchd.domain.detector import Family
 from searchd.domain.distillation_plan import STUDENT_NAME
+from searchd.domain.encoding import encode
 from searchd.domain.resolution import Resolution
 
 TINY = Data(resolution=Resolution(64, 64), num_classes=4, num_train=8, num_validation=2, num_test=2)
@@ -143,3 +144,15 @@ def test_architectures_of_the_fidelity_are_drawn_from_their_number(bench: Workbe
     assert fidelity.draw(base, 0)[1] == ()
     assert fidelity.draw(base, 3)[0].detector.architecture == again
     assert len({fidelity.draw(base, number)[1] for number in range(5)}) > 1
+
+
+def test_the_fidelity_leaves_out_architectures_that_were_drawn_before(bench: Workbench) -> None:
+    base = gain_search.base_of(bench, 0)
+
+    numbers = list(fidelity.different(base, 8))
+
+    drawn = {encode(fidelity.draw(base, each)[0].detector.architecture) for each in numbers}
+    assert numbers[0] == 0
+    assert len(drawn) == 8
+    # 7 adds the layer that 9 does not have, in the other order of the same two edits
+    assert numbers != list(range(8))

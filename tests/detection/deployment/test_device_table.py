@@ -1,13 +1,15 @@
 """A table that is measured here: real layers and detectors in torch, real layers in onnxruntime."""
 
 import time
+from dataclasses import replace
 from itertools import cycle
 from typing import Any
 
 import pytest
 import torch
 
-from detection.deployment.device_table import calibrate, drawn_detectors, noise
+from detection.build import build_detector
+from detection.deployment.device_table import as_trained, calibrate, drawn_detectors, noise
 from detection.deployment.onnx_runtime import OnnxRuntime
 from detection.deployment.runtime import create
 from detection.deployment.timing import QUIET_SPREAD, measure_quietly
@@ -17,7 +19,7 @@ from searchd.domain.devices import RuntimeName
 from searchd.domain.latency_table import Layer, LayerKind
 from searchd.domain.resolution import Resolution
 from searchd.spec import DeviceSpec, TableSpec
-from tests.detection.deployment.tiny import model
+from tests.detection.deployment.tiny import model, student
 
 pytestmark = pytest.mark.timeout(300)  # real detectors are measured
 TINY = TableSpec(
@@ -78,6 +80,29 @@ def test_the_drawn_detectors_follow_from_the_seed_and_differ() -> None:
     assert first == again != other
     assert len(first) == 3
     assert len({each.architecture for each in first}) > 1
+
+
+def test_the_numbers_of_classes_are_drawn_too() -> None:
+    table = TINY.model_copy(update={"num_classes": (2, 5), "detectors": 8})
+
+    (found,) = drawn_detectors(table)
+
+    assert {each.num_classes for each in found} == {2, 5}
+
+
+@pytest.mark.parametrize("family", [Family.FASTER_RCNN, Family.CASCADE_RCNN])
+@pytest.mark.parametrize("num_classes", [1, 4, 80])
+def test_an_untrained_roi_head_finds_background_in_most_regions(
+    family: Family, num_classes: int
+) -> None:
+    torch.manual_seed(0)
+    untrained = build_detector(replace(student(family).detector, num_classes=num_classes))
+    heads = as_trained(untrained).roi_head.bbox_head
+
+    logits, _ = (heads if family is Family.FASTER_RCNN else heads[0])(torch.randn(20, 16, 7, 7))
+
+    background = logits.softmax(-1)[:, -1]
+    assert background.mean().item() == pytest.approx(0.99, abs=0.005)
 
 
 def test_a_busy_machine_is_measured_again_and_the_fastest_is_kept() -> None:

@@ -44,6 +44,21 @@ def test_proposals_count_as_often_as_they_are_pooled(family: Family, pooled: int
     assert found.regions == 50 * pooled * 16 * 7 * 7
 
 
+@pytest.mark.parametrize(
+    ("family", "scores"),
+    [
+        (Family.FASTER_RCNN, 50 * (3 + 1)),
+        (Family.CASCADE_RCNN, 3 * 50 * (3 + 1)),
+        (Family.RETINANET, (96 + 24 + 6 + 2 + 1) * 9 * 3),
+        (Family.FCOS, (96 + 24 + 6 + 2 + 1) * 3),
+    ],
+)
+def test_class_scores_are_those_of_each_place_and_class(family: Family, scores: int) -> None:
+    detector = replace(student(family).detector, num_proposals=50, num_classes=3)
+
+    assert workload_of(detector, SIZE).class_scores == scores
+
+
 def test_the_input_is_padded_as_the_detector_pads_it() -> None:
     detector = student(Family.FCOS).detector
     assert workload_of(detector, Resolution(70, 40)) == workload_of(detector, SIZE)
