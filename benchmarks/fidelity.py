@@ -2,9 +2,9 @@
 
     python -m benchmarks.fidelity [--folder DIR]
 
-Draws different architectures from a trained base on shapes-96 by the search's own edits, trains each as a
-trial, scores it on validation images, and trains it on. One architecture at a time; each result is
-a file in the folder, repeating the command resumes, and several processes can share the folder.
+Draws different architectures from a trained base on shapes-96 by the search's own edits, trains
+each as a trial, scores it on validation images, and trains it on. One architecture at a time; each
+result is a file in the folder, repeating the command resumes, and several processes can share it.
 `python -m benchmarks.gain --table` writes the rows and Kendall's tau to `docs/gains.md`.
 """
 

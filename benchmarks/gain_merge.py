@@ -1,7 +1,8 @@
 """Adds the results of a folder to those of `gains.json`. Imports no detector.
 
 Trainings repeat to the digit on the same machine with the same versions. So rows of several
-folders can stand in one table if what was trained in both folders agrees.
+folders can stand in one table if what was trained in both folders agrees. Where it does not, as on
+a machine of another kind, new rows stand apart: their gains are over rows of their own folder.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,11 +18,18 @@ def merged(stored: Results, found: Results) -> dict[str, Any]:
     """Return stored results with those that were found.
 
     A data set of which both have a row of the same seed, and no such row differs, is joined row by
-    row; another one is replaced, since its rows are compared with each other.
+    row. Another one is replaced if what was found has all its rows; else the rows that only the
+    folder has are put beside it.
     """
     data = dict(stored.get("data", {}))
     for name, of_data in found["data"].items():
-        data[name] = joined(data[name], of_data) if _agree(data.get(name), of_data) else of_data
+        before = data.get(name)
+        if before is not None and _agree(before, of_data):
+            data[name] = joined(before, of_data)
+        elif before is None or _covers(of_data, before):
+            data[name] = of_data
+        else:
+            data[name] = beside(before, of_data)
     return {"data": data, "fidelity": _architectures(stored.get("fidelity", []), found["fidelity"])}
 
 
@@ -39,6 +47,23 @@ def _architectures(stored: Sequence[Results], found: Sequence[Results]) -> list[
     return [row for _, row in sorted({**before, **new}.items())]
 
 
+def beside(stored: Results, found: Results) -> dict[str, Any]:
+    """Return the results of a data set with the rows that only another folder has, and with what
+    these rows are compared with there. "apart" names them."""
+    new = found["rows"].keys() - stored["rows"].keys()
+    of_new = {
+        key: [each for each in found[key] if new & {each["first"], each["second"]}]
+        for key in ("differences", "judged")
+    }
+    return {
+        **stored,
+        "rows": {**stored["rows"], **{name: found["rows"][name] for name in sorted(new)}},
+        "differences": [*stored["differences"], *of_new["differences"]],
+        "judged": [*stored.get("judged", ()), *of_new["judged"]],
+        "apart": sorted({*stored.get("apart", ()), *new}),
+    }
+
+
 def joined(stored: Results, found: Results) -> dict[str, Any]:
     """Return both results of a data set as one, what was found first where both have it. Of two
     differences of the same rows, the one of more seeds is kept."""
@@ -46,6 +71,7 @@ def joined(stored: Results, found: Results) -> dict[str, Any]:
     for name, of_row in found["rows"].items():
         rows[name] = dict(sorted({**rows.get(name, {}), **of_row}.items()))
     return {
+        **stored,
         "detectors": {**stored["detectors"], **found["detectors"]},
         "rows": rows,
         "differences": _differences(stored["differences"], found["differences"]),
@@ -62,9 +88,13 @@ def _differences(stored: Sequence[Results], found: Sequence[Results]) -> list[Re
     return list(by_pair.values())
 
 
-def _agree(stored: Results | None, found: Results) -> bool:
-    if stored is None:
-        return False
+def _covers(found: Results, stored: Results) -> bool:
+    return all(
+        of_row.keys() <= found["rows"].get(row, {}).keys() for row, of_row in stored["rows"].items()
+    )
+
+
+def _agree(stored: Results, found: Results) -> bool:
     common = [
         abs(of_seed["test"] - found["rows"][row][seed]["test"])
         for row, of_row in stored["rows"].items()

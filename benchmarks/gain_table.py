@@ -6,7 +6,7 @@ and committed; `docs/gains.md` is exactly what `page` makes of it. Imports no de
 
 import json
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -190,18 +190,29 @@ def _head() -> Iterator[str]:
     )
 
 
+_APART = (
+    "Rows with * were trained on a machine of another kind, whose rounding leads to other weights. "
+    "Their gains are over rows that were trained there too, so they do not follow from the APs "
+    "shown."
+)
+
+
 def _data_lines(found: Results | None) -> Iterator[str]:
     if found is None:
         yield "Not run."
         return
     yield from _detector_lines(found["detectors"])
+    apart = found.get("apart", ())
+    if apart:
+        yield ""
+        yield _APART
     differences = _differences(found)
     for title, rows in SECTIONS.values():
         yield ""
         yield f"### {title}"
         yield ""
         if any(row.name in found["rows"] for row in rows):
-            yield from _table(rows, found["rows"], differences)
+            yield from _table(rows, found["rows"], differences, apart)
         else:
             yield f"Not run: {'; '.join(f'`{row.name}`' for row in rows)}."
     yield from choice_lines(found)
@@ -216,15 +227,18 @@ def _table(
     rows: Sequence[Row],
     results: Mapping[str, Mapping[str, Results]],
     differences: Mapping[tuple[str, str], Difference],
+    apart: Collection[str],
 ) -> Iterator[str]:
     seeds = " | ".join(f"seed {seed}" for seed in SEEDS)
     yield f"| row | {seeds} | against | gain | seeds' range | 95 % interval | |"
     yield f"|---{'|---' * len(SEEDS)}|---|---|---|---|---|"
     for row in rows:
-        yield _table_line(row, results.get(row.name, {}), differences)
+        name = f"{row.name}{'*' if row.name in apart else ''}"
+        yield _table_line(name, row, results.get(row.name, {}), differences)
 
 
 def _table_line(
+    name: str,
     row: Row,
     of_row: Mapping[str, Results],
     differences: Mapping[tuple[str, str], Difference],
@@ -234,10 +248,10 @@ def _table_line(
     found = differences.get((row.name, against))
     if found is None:
         verdict = "" if of_row else "not run"
-        return f"| {row.name} | {aps} | {against} | | | | {verdict} |"
+        return f"| {name} | {aps} | {against} | | | | {verdict} |"
     values = found.by_seed.values()
     return (
-        f"| {row.name} | {aps} | {against} | {points(found.mean)} | "
+        f"| {name} | {aps} | {against} | {points(found.mean)} | "
         f"{points(min(values))} .. {points(max(values))} | "
         f"{points(found.low)} .. {points(found.high)} | {found.verdict} |"
     )

@@ -42,6 +42,27 @@ def test_folders_that_agree_on_their_common_rows_are_joined_row_by_row() -> None
     )
 
 
+def test_new_rows_of_a_folder_that_disagrees_stand_apart_with_their_own_differences() -> None:
+    stored = data({"none": {"0": 0.3}, "fgd": {"0": 0.4}}, ("fgd", ["0"]))
+    new = data({"none": {"0": 0.31}, "mgd": {"0": 0.45}}, ("mgd", ["0"]))
+
+    found = merged({"data": {"tiny": stored}}, {"data": {"tiny": new}, "fidelity": []})
+
+    expected = data(
+        {"none": {"0": 0.3}, "fgd": {"0": 0.4}, "mgd": {"0": 0.45}}, ("fgd", ["0"]), ("mgd", ["0"])
+    )
+    assert found["data"]["tiny"] == {**expected, "apart": ["mgd"]}
+
+
+def test_a_data_set_is_replaced_by_a_folder_that_has_all_its_rows() -> None:
+    stored = data({"none": {"0": 0.3}, "fgd": {"0": 0.4}}, ("fgd", ["0"]))
+    new = data({"none": {"0": 0.31, "1": 0.3}, "fgd": {"0": 0.5}, "mgd": {"0": 0.4}})
+
+    found = merged({"data": {"tiny": stored}}, {"data": {"tiny": new}, "fidelity": []})
+
+    assert found["data"]["tiny"] == new
+
+
 def test_of_two_differences_of_the_same_rows_the_one_of_more_seeds_is_kept() -> None:
     rows = {"none": {"0": 0.3}, "fgd": {"0": 0.4}}
     stored, new = data(rows, ("fgd", ["0", "1", "2"])), data(rows, ("fgd", ["0"]))
