@@ -81,11 +81,12 @@ class Service:
         self._further_environment = dict(environment or {})
         gcs, dashboard, self._client_port, *self._metric_ports, free = free_ports(6)
         given = settings.load()
+        own = {} if "cluster_nodes" in given.model_fields_set else {"cluster_nodes": "present"}
         self.settings = given.model_copy(
-            update={
+            update=own
+            | {
                 "data_folder": self.data_folder,
                 "ray_address": f"{_node_address()}:{gcs}",
-                "cluster_nodes": "present",
                 "ray_dashboard_url": f"http://{_LOOPBACK}:{dashboard}",
                 "api_port": (given.api_port if api_port is None else api_port) or free,
                 "instance": secrets.token_hex(8),

@@ -51,8 +51,8 @@ class Settings(BaseSettings):
     """Nodes that the cluster may have at most, joined or not, as JSON, for example
     [{"count": 8, "cpus": 16, "gpus": 1}]. Work that fits them waits until they join; work that
     could never fit is refused when it is submitted. any (default): every kind of node may still
-    join, and nothing is refused. present: none joins, as with the Ray head of `searchd up`; work
-    whose nodes are lost fails after 15 minutes."""
+    join, and nothing is refused. present (default of `searchd up`): none joins; work whose nodes
+    are lost fails after 15 minutes."""
     max_running_searches: int = Field(default=1, ge=1)
     """Maximum number of searches and distillations that are admitted at the same time; the others
     stay queued. Default: 1."""

@@ -141,6 +141,21 @@ class Site:
             kill(family(process.pid))
             process.wait(10)
 
+    @contextmanager
+    def node(self, *, cpus: int) -> Iterator["subprocess.Popen[bytes]"]:
+        """Let another node with this many CPUs join on this machine; kill it at the end."""
+        options = {
+            "address": self.setting("RAY_ADDRESS"),
+            "num-cpus": str(cpus),
+            "object-store-memory": str(2**27),
+            "dashboard-agent-listen-port": "0",
+            "min-worker-port": "0",
+            "max-worker-port": "0",
+        }
+        arguments = [f"--{name}={value}" for name, value in options.items()]
+        with self.another("ray.scripts.scripts", "start", "--block", *arguments) as node:
+            yield node
+
     # Observations
 
     def is_busy(self, search: str) -> bool:

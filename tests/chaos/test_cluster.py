@@ -3,7 +3,6 @@
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
@@ -29,7 +28,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 def test_trials_of_a_killed_node_resume_on_another_node(site: Site) -> None:
-    with _node(site) as node:
+    with site.node(cpus=1) as node:
         search = site.submit_busy("killed-node")
         before, lost = site.finished(search), _trial_on(site, search, node)
 
@@ -44,7 +43,7 @@ def test_trials_of_a_killed_node_resume_on_another_node(site: Site) -> None:
 def test_trials_of_a_frozen_node_resume_on_another_node_and_its_late_report_changes_nothing(
     site: Site,
 ) -> None:
-    with _node(site) as node:
+    with site.node(cpus=1) as node:
         search = site.submit_busy("frozen-node")
         before, lost = site.finished(search), _trial_on(site, search, node)
         frozen = family(node.pid)
@@ -60,7 +59,7 @@ def test_trials_of_a_frozen_node_resume_on_another_node_and_its_late_report_chan
 
 
 def test_search_resumes_after_the_ray_head_was_killed(site: Site) -> None:
-    with _node(site):
+    with site.node(cpus=1):
         search = site.submit_busy("killed-head")
         before, known = site.finished(search), site.attempts(search)
         head = site.ray_head()
@@ -75,7 +74,7 @@ def test_search_resumes_after_the_ray_head_was_killed(site: Site) -> None:
 
 
 def test_search_resumes_after_only_the_gcs_of_ray_was_killed(site: Site) -> None:
-    with _node(site):
+    with site.node(cpus=1):
         search = site.submit_busy("killed-gcs")
         before, known = site.finished(search), site.attempts(search)
         head = site.ray_head()
@@ -88,22 +87,6 @@ def test_search_resumes_after_only_the_gcs_of_ray_was_killed(site: Site) -> None
         took_s = site.wait_until(lambda: site.new_attempt(search, known))
         recovered("SIGKILL of Ray's GCS", "trials run again", took_s, bound_s=HEAD_S)
         site.check_end(search, before)
-
-
-@contextmanager
-def _node(site: Site) -> Iterator["subprocess.Popen[bytes]"]:
-    """Start a second node on this machine, with capacity for one trial."""
-    options = {
-        "address": site.setting("RAY_ADDRESS"),
-        "num-cpus": "1",
-        "object-store-memory": str(2**27),
-        "dashboard-agent-listen-port": "0",
-        "min-worker-port": "0",
-        "max-worker-port": "0",
-    }
-    arguments = [f"--{name}={value}" for name, value in options.items()]
-    with site.another("ray.scripts.scripts", "start", "--block", *arguments) as node:
-        yield node
 
 
 def _trial_on(site: Site, search: str, node: "subprocess.Popen[bytes]") -> Attempt:

@@ -27,7 +27,7 @@ NOTES = "CHAOS_NOTES"
 """Environment variable with the folder of the notes."""
 ENVIRONMENT = {**fake_workers.ENVIRONMENT, "SEARCHD_TRIAL_MODULE": "tests.chaos.workers"}
 NUM_SLICES = 10
-SLICE_S = 0.15
+SLICE_S = float(os.environ.get("CHAOS_SLICE_S", "0.15"))
 FIRST = ("base", "0")
 """Names of the trials that are never held."""
 SHORT_WRITE_TIMEOUT_S = 2.0
@@ -72,6 +72,21 @@ def attempts(notes: Path, search: str) -> list[Attempt]:
     return [Attempt(**json.loads(line)) for line in file.read_text().splitlines()]
 
 
+@dataclass(frozen=True)
+class Slice:
+    """What a worker noted when it had written the checkpoint of a slice."""
+
+    name: str
+    attempt: int
+    number: int
+
+
+def slices(notes: Path, search: str) -> list[Slice]:
+    """Return every slice of a search's trials whose checkpoint was written, in order."""
+    lines = (notes / f"slices-{search}").read_text().splitlines()
+    return [Slice(**json.loads(line)) for line in lines]
+
+
 def trial_steps(task: TrialTask, context: TrialContext) -> Generator[Progress, bool, Report]:
     """Run a trial without training that writes the files of a real one: checkpoints, weights, and
     its report last."""
@@ -80,14 +95,14 @@ def trial_steps(task: TrialTask, context: TrialContext) -> Generator[Progress, b
         artifacts.WRITE_TIMEOUT_S = SHORT_WRITE_TIMEOUT_S
     first = _checkpoint(task)
     attempt = Attempt(task.proposal.name, task.attempt, os.getpid(), first)
-    with (_notes() / task.search).open("a") as file:
-        file.write(f"{json.dumps(asdict(attempt))}\n")
+    _note(task.search, attempt)
     for iteration in itertools.count(first):
         if iteration == NUM_SLICES:
             break
         time.sleep(SLICE_S)
         checkpoint = json.dumps({"slice": iteration + 1}).encode()
         artifacts.write(artifacts.join(task.artifacts, "resume.json"), checkpoint, name="resume")
+        _note(f"slices-{task.search}", Slice(attempt.name, attempt.number, iteration))
         if iteration == 3 and (_notes() / f"cut-off-{task.search}").exists():
             _be_cut_off(task)
         while True:
@@ -144,6 +159,11 @@ def _be_cut_off(task: TrialTask) -> None:
 
 def _is_held(task: TrialTask) -> bool:
     return task.proposal.name not in FIRST and (_notes() / f"hold-{task.search}").exists()
+
+
+def _note(name: str, what: Attempt | Slice) -> None:
+    with (_notes() / name).open("a") as file:
+        file.write(f"{json.dumps(asdict(what))}\n")
 
 
 def _notes() -> Path:
