@@ -48,6 +48,11 @@ _MAX_ROUND_BACK_OFF_S = 5.0
 """Maximum number of seconds between two rounds while database or Ray do not answer."""
 
 
+START_S = 300.0
+"""Seconds that the process of a driver may take to start. On a machine where much else starts, as
+when many nodes join, that is longer than a lease, and ending it then would go on for ever."""
+
+
 class Action(StrEnum):
     """What a round did with a piece of work.
 
@@ -95,6 +100,18 @@ class _Heartbeat:
     """Number and expiry of its lease. Each heartbeat of the driver extends the lease."""
     seen_at: float
     """When the coordinator first saw this expiry, in seconds of its monotonic clock."""
+    is_first: bool
+    """Whether it is that of the lease itself, or the first that this coordinator saw, so that the
+    driver may still be starting."""
+
+    def is_due(self, at: float, limit_s: float) -> bool:
+        """Return whether another one should have come by now.
+
+        Args:
+            at: The present time of the monotonic clock.
+            limit_s: Largest number of seconds between two heartbeats.
+        """
+        return at - self.seen_at >= (max(limit_s, START_S) if self.is_first else limit_s)
 
 
 class Coordinator:
@@ -103,7 +120,8 @@ class Coordinator:
     Args:
         database: Holds the work.
         jobs: Runs the drivers.
-        lease_s: Seconds without a heartbeat after which a driver counts as dead.
+        lease_s: Seconds without a heartbeat after which a driver counts as dead. Before its first
+            one it has at least `START_S`.
         max_running_searches: Maximum number of searches and distillations admitted at the same
             time.
         max_attempts: Number of consecutive crashes after which work fails.
@@ -169,9 +187,11 @@ class Coordinator:
         whatever its date is: the clock of the driver's machine may differ from ours."""
         before, self._heartbeats = self._heartbeats, {}
         for row in leased:
-            seen = _Heartbeat((row.lease, row.lease_expires_at), self._monotonic())
-            last = before.get(row.id, seen)
-            self._heartbeats[row.id] = last if last.lease == seen.lease else seen
+            lease, last = (row.lease, row.lease_expires_at), before.get(row.id)
+            if last is None or last.lease != lease:
+                is_first = last is None or last.lease[0] != row.lease
+                last = _Heartbeat(lease, self._monotonic(), is_first)
+            self._heartbeats[row.id] = last
 
     def _check(self, row: WorkRow) -> CoordinatorEvent | None:
         """Check the driver of leased work: end it if it has no heartbeat, replace it if it died."""
@@ -180,16 +200,16 @@ class Coordinator:
         if row.desired is Desired.KILL:
             return self._kill(row, lease)
         status = self._jobs.status(job_id)
-        is_silent = self._monotonic() - self._heartbeats[row.id].seen_at >= self._lease_s
+        last, at = self._heartbeats[row.id], self._monotonic()
         if status.is_alive:
-            if not is_silent:
+            if not last.is_due(at, self._lease_s):
                 return None
             self._jobs.stop(job_id)
             log.warning(
                 "%s: no heartbeat, asked Ray to end %s", row.id, job_id, extra={"work": row.id}
             )
             return CoordinatorEvent(Action.STOPPED, row.id, "no heartbeat")
-        if status is JobStatus.MISSING and not is_silent:
+        if status is JobStatus.MISSING and at - last.seen_at < self._lease_s:
             return None  # about to be submitted, or a driver that was started by hand
         return self._restart(row, lease, status)
 

@@ -6,6 +6,7 @@ nodes on one machine need about 6 GB of memory.
 
 import logging
 import os
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -26,7 +27,7 @@ pytestmark = [
     pytest.mark.timeout(600 + int(180 * MINUTES)),
 ]
 NUM_NODES, CPUS = 8, 2
-KILL_EVERY_S = 60.0
+KILL_EVERY_S, SECONDS_PER_ROUND = 60.0, 2.0
 TRIALS_PER_MINUTE = 20
 ENVIRONMENT = {
     "CHAOS_SLICE_S": "1",
@@ -61,7 +62,7 @@ def test_a_search_on_spot_nodes_loses_no_trial_and_one_checkpoint_of_each_at_mos
     with ExitStack() as stack:
         killed = _run_on_spot_nodes(site, search, stack)
 
-    assert killed >= MINUTES - 1
+    assert killed >= MINUTES / 2
     ended = site.client.get_search(search)
     assert ended.status is SearchStatus.SUCCEEDED, ended.status_reason
     finished = site.finished(search)
@@ -78,14 +79,18 @@ def test_a_search_on_spot_nodes_loses_no_trial_and_one_checkpoint_of_each_at_mos
 def _run_on_spot_nodes(site: Site, search: str, stack: ExitStack) -> int:
     """Keep eight nodes until the search ends, kill one of them every minute, and return how many
     were killed while it ran."""
-    nodes = [stack.enter_context(site.node(cpus=CPUS)) for _ in range(NUM_NODES)]
+    nodes: list[subprocess.Popen[bytes]] = []
     killed, next_kill = 0, time.monotonic() + KILL_EVERY_S
     while not is_final(site.client.get_search(search).status):
-        time.sleep(1)
-        if time.monotonic() >= next_kill:
-            kill(family(nodes.pop(0).pid))
+        nodes = [
+            node for node in nodes if node.poll() is None
+        ]  # a busy machine starts some in vain
+        if len(nodes) < NUM_NODES:
             nodes.append(stack.enter_context(site.node(cpus=CPUS)))
-            killed, next_kill = killed + 1, next_kill + KILL_EVERY_S
+        elif time.monotonic() >= next_kill:
+            kill(family(nodes.pop(0).pid))
+            killed, next_kill = killed + 1, time.monotonic() + KILL_EVERY_S
+        time.sleep(SECONDS_PER_ROUND)
     return killed
 
 

@@ -314,11 +314,24 @@ def test_crashes_are_forgotten_when_the_driver_gets_on(
     assert [event.action for event in coordinator.step()] == [Action.REQUEUED]
 
 
+def running_search(
+    database: Database, jobs: ScriptedJobs, coordinator: Coordinator, clock: FakeClock
+) -> str:
+    """A search whose driver has shown a sign of life; its id."""
+    search = started_search(database, coordinator)
+    jobs.statuses[f"search-{search}-1"] = JobStatus.RUNNING
+    assert coordinator.step() == []
+    clock.pass_s(1)
+    with database.write() as session:
+        lease = queue.lease_of(queue.of_resource(session, search))
+        assert queue.extend(session, lease, lease_s=LEASE_S, now=clock.now)
+    return search
+
+
 def test_silent_driver_is_stopped_first_and_started_again_once_it_has_ended(
     sqlite: Database, jobs: ScriptedJobs, coordinator: Coordinator, clock: FakeClock
 ) -> None:
-    search = started_search(sqlite, coordinator)
-    jobs.statuses[f"search-{search}-1"] = JobStatus.RUNNING
+    search = running_search(sqlite, jobs, coordinator, clock)
     assert coordinator.step() == []
     clock.pass_s(LEASE_S)
 
@@ -328,12 +341,24 @@ def test_silent_driver_is_stopped_first_and_started_again_once_it_has_ended(
     assert [event.action for event in coordinator.step()] == [Action.REQUEUED]
 
 
+def test_driver_that_starts_slowly_is_not_ended_as_one_that_has_gone_silent(
+    sqlite: Database, jobs: ScriptedJobs, coordinator: Coordinator, clock: FakeClock
+) -> None:
+    search = started_search(sqlite, coordinator)
+    jobs.statuses[f"search-{search}-1"] = JobStatus.PENDING
+    assert coordinator.step() == []
+
+    clock.pass_s(299)
+    assert coordinator.step() == []
+    clock.pass_s(1)
+    assert [event.action for event in coordinator.step()] == [Action.STOPPED]
+
+
 @pytest.mark.parametrize("hours", [5, -5])
 def test_clock_that_is_put_forward_or_back_costs_no_driver_its_lease(
     sqlite: Database, jobs: ScriptedJobs, coordinator: Coordinator, clock: FakeClock, hours: float
 ) -> None:
-    search = started_search(sqlite, coordinator)
-    jobs.statuses[f"search-{search}-1"] = JobStatus.RUNNING
+    running_search(sqlite, jobs, coordinator, clock)
     assert coordinator.step() == []
 
     clock.put_forward(hours=hours)
