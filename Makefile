@@ -37,7 +37,7 @@ test-fast: install  ## Run the tests that start neither Ray nor the service
 test-gpu: install  ## Check what needs a GPU, and measure on it; at most 8 minutes
 	@$(BIN)/python scripts/gpu_check.py $(GPU_ARGS)
 
-chaos: install  ## Run the fault matrix: kill, freeze or disconnect every part of a service; up to 20 minutes
+chaos: install  ## Run the fault matrix: kill, freeze or disconnect every part of a service; up to 25 minutes
 	@SEARCHD_CHAOS_STRICT=1 $(BIN)/python -m pytest tests/chaos -m "chaos or e2e" --log-cli-level=INFO $(TEST_ARGS)
 
 test-deploy: install  ## Lint what is in deploy/, and run a search through the services of docker-compose.yml
