@@ -24,6 +24,7 @@ from detection.distillation.taps import (
     StudentTaps,
     neck_strides,
     recorded_calls,
+    with_own_items,
 )
 from detection.distillation.two_stage import clip_to_images
 
@@ -56,7 +57,7 @@ class OneStageTaps(StudentTaps):
             batch: The student's batch.
             step: Global step of the training, from 0.
             features: The neck's outputs.
-            outputs: The head's outputs: class scores and box deltas, each for all levels.
+            outputs: The head's outputs: class scores and box outputs, each for all levels.
             tower: Outputs of the classification tower's last convolution per level; empty if the
                 head has no towers.
             targets: The recorded call of the head's `get_targets`.
@@ -157,9 +158,12 @@ class OneStageTaps(StudentTaps):
             InstanceData(bboxes=o.bboxes, labels=torch.arange(len(o), device=o.bboxes.device))
             for o in objects
         ]
-        args = [numbered if _same(arg, objects) else arg for arg in self._targets.args]
-        numbers = self._head.get_targets(*args, **self._targets.kwargs)[0]
-        is_matched = _by_image(self._targets.result[0], len(objects)) < self._head.num_classes
+        args = [
+            numbered if _same(arg, objects) else with_own_items(arg) for arg in self._targets.args
+        ]
+        numbers = _labels(self._head.get_targets(*args, **self._targets.kwargs))
+        labels = _by_image(_labels(self._targets.result), len(objects))
+        is_matched = labels < self._head.num_classes
         return torch.where(is_matched, _by_image(numbers, len(objects)), -1)
 
 
@@ -199,6 +203,11 @@ def last_tower_conv(head: Any) -> Any:
 def _same(argument: Any, objects: Sequence[InstanceData]) -> bool:
     """Return whether an argument is the list of the images' objects."""
     return len(argument) == len(objects) and argument[0] is objects[0]
+
+
+def _labels(targets: Sequence[Any]) -> Sequence[Tensor]:
+    """Return the labels of each level among a head's targets: the first that are whole numbers."""
+    return next(each for each in targets if each[0].dtype == torch.long)
 
 
 def _by_image(levels: Sequence[Tensor], num_images: int) -> Tensor:

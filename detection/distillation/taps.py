@@ -269,6 +269,7 @@ class Call:
 def recorded_calls(owner: Any, method: str) -> Iterator[list[Call]]:
     """Record the calls of `owner.method` inside the context, without changing them.
 
+    Lists among the arguments are copied before the call: ATSS's targets replace their items.
     Nothing is recorded if the owner is None.
     """
     calls: list[Call] = []
@@ -279,8 +280,9 @@ def recorded_calls(owner: Any, method: str) -> Iterator[list[Call]]:
     replaced = vars(owner).get(method)  # mixed precision replaces methods too
 
     def recorded(*args: Any, **kwargs: Any) -> Any:
+        given = tuple(map(with_own_items, args))
         result = original(*args, **kwargs)
-        calls.append(Call(args, kwargs, result))
+        calls.append(Call(given, kwargs, result))
         return result
 
     setattr(owner, method, recorded)
@@ -290,6 +292,11 @@ def recorded_calls(owner: Any, method: str) -> Iterator[list[Call]]:
         delattr(owner, method)  # so that the class's method is found again
         if replaced is not None:
             setattr(owner, method, replaced)
+
+
+def with_own_items(argument: Any) -> Any:
+    """Return a list as a new list of the same items, and anything else as it is."""
+    return [*argument] if isinstance(argument, list) else argument
 
 
 def neck_strides(model: Any) -> tuple[int, ...]:

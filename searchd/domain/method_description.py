@@ -35,8 +35,8 @@ class Tap(StrEnum):
     MATCHED_PREDICTIONS = "matched_predictions"
 
 
-ONE_STAGE = frozenset({Family.RETINANET, Family.FCOS})
 TWO_STAGE = frozenset({Family.FASTER_RCNN, Family.CASCADE_RCNN})
+ONE_STAGE = frozenset(Family) - TWO_STAGE
 ANY = ONE_STAGE | TWO_STAGE
 WITH_ANCHORS = ANY - {Family.FCOS}
 CLASS_SPECIFIC_BOXES = frozenset({Family.FASTER_RCNN})

@@ -188,7 +188,7 @@ def test_an_unknown_field_is_refused_with_the_one_that_was_meant(
         ),
         (
             "head: {family: FasterRCNN}",
-            "head.family: must be faster_rcnn, cascade_rcnn, retinanet or fcos, not "
+            "head.family: must be faster_rcnn, cascade_rcnn, retinanet, fcos, atss or gfl, not "
             '"FasterRCNN"; did you mean faster_rcnn?',
         ),
         (

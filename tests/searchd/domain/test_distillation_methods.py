@@ -32,6 +32,7 @@ from searchd.spec import SearchSpec
 
 FASTER, CASCADE = Family.FASTER_RCNN, Family.CASCADE_RCNN
 RETINANET, FCOS = Family.RETINANET, Family.FCOS
+ATSS, GFL = Family.ATSS, Family.GFL
 ON_THE_NECK = {"feature_matching", "feature_imitation", "icd", "cwd", "fgd", "mgd"}
 BY_A_CLASSIFIER = {"dicod_classification", "dicod_localisation"}
 ALWAYS = ON_THE_NECK | BY_A_CLASSIFIER
@@ -71,6 +72,15 @@ def pool(*neck_channels: int) -> Traits:
         (FCOS, CASCADE, ON_REGIONS | {"prediction_conversion"}),
         (FCOS, RETINANET, set()),
         (FCOS, FCOS, {"inheriting"}),
+        (ATSS, FASTER, ON_REGIONS | {"prediction_conversion"}),
+        (ATSS, ATSS, {"inheriting"}),
+        (ATSS, RETINANET, set()),
+        (ATSS, GFL, set()),
+        (GFL, CASCADE, ON_REGIONS | {"prediction_conversion"}),
+        (GFL, GFL, {"inheriting"}),
+        (GFL, ATSS, set()),
+        (RETINANET, ATSS, set()),
+        (FASTER, GFL, set()),
     ],
 )
 def test_what_fits_a_student_and_a_teacher_of_equal_sizes(
@@ -79,8 +89,8 @@ def test_what_fits_a_student_and_a_teacher_of_equal_sizes(
     assert PUBLISHED.intersection(fitting(of(student), of(teacher))) == ALWAYS | expected
 
 
-@pytest.mark.parametrize("student", [FASTER, CASCADE, RETINANET, FCOS])
-@pytest.mark.parametrize("teacher", [FASTER, CASCADE, RETINANET, FCOS])
+@pytest.mark.parametrize("student", Family)
+@pytest.mark.parametrize("teacher", Family)
 def test_later_methods_fit_by_neck_always_and_by_scores_between_two_stage_detectors(
     student: Family, teacher: Family
 ) -> None:
@@ -97,6 +107,8 @@ def test_later_methods_fit_by_neck_always_and_by_scores_between_two_stage_detect
         (CASCADE, ON_REGIONS | {"classification"} | WITH_THE_SAME_HEAD),
         (RETINANET, ON_REGIONS | {"prediction_conversion", "inheriting"}),
         (FCOS, ON_REGIONS | {"prediction_conversion", "inheriting"}),
+        (ATSS, ON_REGIONS | {"prediction_conversion", "inheriting"}),
+        (GFL, ON_REGIONS | {"prediction_conversion", "inheriting"}),
     ],
 )
 def test_what_fits_a_student_whatever_its_teacher(family: Family, expected: set[str]) -> None:
@@ -105,7 +117,7 @@ def test_what_fits_a_student_whatever_its_teacher(family: Family, expected: set[
 
 
 @pytest.mark.parametrize("name", sorted(ON_REGIONS))
-@pytest.mark.parametrize("teacher", [RETINANET, FCOS])
+@pytest.mark.parametrize("teacher", [RETINANET, FCOS, ATSS, GFL])
 def test_distilling_regions_by_a_one_stage_teacher_is_refused(name: str, teacher: Family) -> None:
     expected = (
         f"{name} needs a cascade_rcnn or faster_rcnn teacher for a faster_rcnn student, and this "
@@ -122,7 +134,12 @@ def test_distilling_regions_by_a_one_stage_teacher_is_refused(name: str, teacher
         ("classification", RETINANET, "teaches cascade_rcnn or faster_rcnn students"),
         ("class_aware_localisation", CASCADE, "teaches faster_rcnn students, not cascade_rcnn"),
         ("localisation", RETINANET, "teaches faster_rcnn students, not retinanet"),
-        ("prediction_conversion", FASTER, "teaches fcos or retinanet students, not faster_rcnn"),
+        (
+            "prediction_conversion",
+            FASTER,
+            "teaches atss or fcos or gfl or retinanet students, not faster_rcnn",
+        ),
+        ("classification", GFL, "teaches cascade_rcnn or faster_rcnn students, not gfl"),
         ("head_transfer", RETINANET, "teaches cascade_rcnn or faster_rcnn students"),
     ],
 )
@@ -170,10 +187,11 @@ def test_a_mask_of_anchors_needs_a_student_with_anchors() -> None:
     name, options = MethodName.FEATURE_IMITATION, FeatureImitationOptions(mask="anchor")
 
     assert misfit(name, of(RETINANET), of(FCOS), options) is None
+    assert misfit(name, of(GFL), of(FCOS), options) is None
     assert misfit(name, of(FCOS), of(FASTER), FeatureImitationOptions(mask="gaussian")) is None
     assert misfit(name, of(FCOS), None, options) == (
-        "feature_imitation with mask=anchor teaches cascade_rcnn or faster_rcnn or retinanet "
-        "students, not fcos, which has no anchors"
+        "feature_imitation with mask=anchor teaches atss or cascade_rcnn or faster_rcnn or gfl or "
+        "retinanet students, not fcos, which has no anchors"
     )
 
 
