@@ -22,6 +22,7 @@ from detection.distillation.taps import (
     MatchedPredictions,
     Regions,
     StudentTaps,
+    by_side,
     neck_strides,
     recorded_calls,
     with_own_items,
@@ -127,7 +128,18 @@ class OneStageTaps(StudentTaps):
             boxes=clip_to_images(self._dense.boxes(image, place), image, self.batch),
             image=image,
             object=objects[image, place],
+            places=place,
         )
+
+    @cached_property
+    def box_distributions(self) -> Tensor:
+        if not hasattr(self._head, "integral"):
+            raise AttributeError(f"a {type(self._head).__name__} predicts no distributions")
+        return by_side(self._outputs[1])
+
+    @property
+    def anchors(self) -> Tensor:
+        return self._dense.priors
 
     @property
     def _image(self) -> Tensor:

@@ -81,6 +81,9 @@ class MatchedPredictions:
     """M, long: image number in the batch."""
     object: Tensor
     """M, long: index of the object in `batch.samples[image].gt_instances`."""
+    places: Tensor | None = None
+    """M, long: index of the anchor or point among those of all levels; None for a two-stage
+    student."""
 
 
 class Taps:
@@ -143,6 +146,18 @@ class StudentTaps(Taps, ABC):
     @abstractmethod
     def matched_predictions(self) -> MatchedPredictions:
         """The head's predictions where it is trained to find an object."""
+
+    @property
+    def box_distributions(self) -> Tensor:
+        """Logits of the distributions over 0 to D strides, N x A x 4 x (D + 1), of all A anchors:
+        left, top, right, bottom."""
+        raise AttributeError("the student's head predicts no distributions")
+
+    @property
+    def anchors(self) -> Tensor:
+        """The anchors of a one-stage student in the same order, A x 4, xyxy in pixels of the
+        input."""
+        raise AttributeError("the student's head has no anchors that predict boxes")
 
 
 class TeacherTaps(Taps):
@@ -223,6 +238,18 @@ class TeacherTaps(Taps):
 
     @cached_property
     @torch.no_grad()
+    def box_distributions(self) -> Tensor:
+        """Logits of the distributions over 0 to D strides, N x A x 4 x (D + 1), of all A anchors.
+
+        Raises:
+            ValueError: The teacher sees the images at another size, and so has other anchors.
+        """
+        if self.batch is not self._student.batch:
+            raise ValueError("the teacher's cells are not the student's: it sees another size")
+        return by_side(self._model.bbox_head(self._features)[1])
+
+    @cached_property
+    @torch.no_grad()
     def _features(self) -> Sequence[Tensor]:
         return tuple(self._model.extract_feat(self.batch.inputs))
 
@@ -297,6 +324,19 @@ def recorded_calls(owner: Any, method: str) -> Iterator[list[Call]]:
 def with_own_items(argument: Any) -> Any:
     """Return a list as a new list of the same items, and anything else as it is."""
     return [*argument] if isinstance(argument, list) else argument
+
+
+def by_side(levels: Sequence[Tensor]) -> Tensor:
+    """Return what a head predicts for each side of one box in each cell.
+
+    Args:
+        levels: N x 4*(D + 1) x H x W each.
+
+    Returns:
+        N x A x 4 x (D + 1), cells by level, row and column.
+    """
+    rows = [level.permute(0, 2, 3, 1).flatten(1, 2) for level in levels]
+    return torch.cat(rows, dim=1).unflatten(2, (4, -1))
 
 
 def neck_strides(model: Any) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ from searchd.domain.method_description import (
     CLASS_SPECIFIC_BOXES,
     ONE_STAGE,
     TWO_STAGE,
+    WITH_DISTRIBUTIONS,
     AdapterOptions,
     FeatureOptions,
     Method,
@@ -30,6 +31,7 @@ from searchd.domain.method_options import (
     DkdOptions,
     FgdOptions,
     IcdOptions,
+    LdOptions,
 )
 
 
@@ -56,6 +58,7 @@ class MethodName(StrEnum):
     PKD = "pkd"
     DKD = "dkd"
     DIST = "dist"
+    LD = "ld"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -309,6 +312,16 @@ CATALOGUE: dict[MethodName, Method] = {
         students=TWO_STAGE,
         teachers=TWO_STAGE,
         options=DistOptions,
+    ),
+    MethodName.LD: Method(
+        title="Distributions of the distances of boxes' sides",
+        paper="LD",
+        section="3",
+        reads_student=frozenset({Tap.MATCHED_PREDICTIONS, Tap.BOX_DISTRIBUTIONS}),
+        reads_teacher=frozenset({Tap.BOX_DISTRIBUTIONS}),
+        students=WITH_DISTRIBUTIONS,
+        teachers=WITH_DISTRIBUTIONS,
+        options=LdOptions,
     ),
 }
 

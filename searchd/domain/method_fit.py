@@ -8,12 +8,14 @@ from searchd.domain.distillation_methods import CATALOGUE, FeatureImitationOptio
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.head_geometry import HeadGeometry, difference, geometry
 from searchd.domain.method_description import WITH_ANCHORS, Tap
+from searchd.domain.resolution import Resolution
 
 _READ_BY = {
     "other_scores": Tap.CLASS_LOGITS,
     "class_agnostic": Tap.BOX_DELTAS,
     "roi_units": Tap.BOX_DELTAS,
     "region_size": Tap.REGION_FEATURES,
+    "largest_distance": Tap.BOX_DISTRIBUTIONS,
 }
 """The parts of a head's geometry that must be equal, and the tap of the teacher that needs it."""
 
@@ -97,6 +99,11 @@ def _apart(name: MethodName, student: Traits, teacher: Traits) -> str | None:
             f"{name} needs a teacher with the levels of the student's neck: the student has "
             f"{_levels(ours)}, the teacher {_levels(theirs)}"
         )
+    if Tap.BOX_DISTRIBUTIONS in method.reads_teacher and ours != theirs:
+        return (
+            f"{name} compares predictions cell by cell, on the levels of the student's neck: the "
+            f"student has {_levels(ours)}, the teacher {_levels(theirs)}"
+        )
     if Tap.NECK in method.reads_teacher and not set(ours) & set(theirs):
         return (
             f"{name} compares levels that both necks have: the student has {_levels(ours)}, the "
@@ -175,6 +182,28 @@ def _levels(strides: tuple[int, ...]) -> str:
 
 def _listed(families: Iterable[Family]) -> str:
     return " or ".join(sorted(families))
+
+
+def check_grid(
+    methods: Iterable[MethodName], sizes: Iterable[Resolution], teachers: Resolution | None
+) -> None:
+    """Check that methods which compare predictions cell by cell find the same cells on both sides.
+
+    Args:
+        methods: The methods.
+        sizes: Resolutions at which the student is trained.
+        teachers: Resolution at which the teachers see its images. None: the student's.
+
+    Raises:
+        InvalidValueError: A method does, and the teachers see the images at another size.
+    """
+    others = [size for size in sizes if size != teachers] if teachers is not None else []
+    for name in methods:
+        if others and Tap.BOX_DISTRIBUTIONS in CATALOGUE[name].reads_teacher:
+            raise InvalidValueError(
+                f"{name} compares predictions cell by cell, and with teacher_resolution={teachers} "
+                f"the teacher has other cells than a student at {others[0]}; leave it out"
+            )
 
 
 def check_average(methods: Iterable[MethodName]) -> None:

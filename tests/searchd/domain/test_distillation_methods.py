@@ -1,6 +1,6 @@
 """The catalogue refuses what cannot work, and says what would."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -19,8 +19,17 @@ from searchd.domain.distillation_methods import (
     default_weight,
 )
 from searchd.domain.errors import InvalidValueError
+from searchd.domain.head_geometry import HeadGeometry
 from searchd.domain.method_description import Tap
-from searchd.domain.method_fit import Traits, check_average, check_fit, fitting, misfit, traits
+from searchd.domain.method_fit import (
+    Traits,
+    check_average,
+    check_fit,
+    check_grid,
+    fitting,
+    misfit,
+    traits,
+)
 from searchd.domain.method_options import (
     CkdOptions,
     DicodClassificationOptions,
@@ -28,6 +37,7 @@ from searchd.domain.method_options import (
     FgdOptions,
     IcdOptions,
 )
+from searchd.domain.resolution import Resolution
 from searchd.spec import SearchSpec
 
 FASTER, CASCADE = Family.FASTER_RCNN, Family.CASCADE_RCNN
@@ -98,6 +108,48 @@ def test_later_methods_fit_by_neck_always_and_by_scores_between_two_stage_detect
     expected = {"pkd", "dkd", "dist"} if both_two_stage else {"pkd"}
 
     assert {"pkd", "dkd", "dist"}.intersection(fitting(of(student), of(teacher))) == expected
+
+
+def test_distributions_are_distilled_between_gfls_alone() -> None:
+    fit = {(s, t) for s in Family for t in Family if misfit(MethodName.LD, of(s), of(t)) is None}
+
+    assert fit == {(GFL, GFL)}
+    assert misfit(MethodName.LD, of(ATSS)) == "ld teaches gfl students, not atss"
+    assert misfit(MethodName.LD, of(GFL), of(ATSS)) == (
+        "ld needs a gfl teacher for a gfl student, and this one is atss"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        (
+            {"strides": (4, 8, 16, 32, 64)},
+            "ld compares predictions cell by cell, on the levels of the student's neck: the student"
+            " has 5, at strides 8, 16, 32, 64, 128, the teacher 5, at strides 4, 8, 16, 32, 64",
+        ),
+        (
+            {"geometry": HeadGeometry(largest_distance=8)},
+            "ld needs a teacher whose head means the same; strides of the longest distance in a "
+            "distribution: 16 of the student, 8 of the teacher",
+        ),
+    ],
+    ids=["levels", "distances"],
+)
+def test_distributions_over_other_distances_or_at_other_cells_are_not_compared(
+    changes: dict[str, Any], reason: str
+) -> None:
+    assert misfit(MethodName.LD, of(GFL), replace(of(GFL), **changes)) == reason
+
+
+def test_teachers_that_see_other_cells_are_refused_by_what_compares_them() -> None:
+    small, large = Resolution(64, 64), Resolution(128, 128)
+
+    check_grid([MethodName.LD], [small], None)
+    check_grid([MethodName.LD], [large], large)
+    check_grid([MethodName.CWD], [small], large)
+    with pytest.raises(InvalidValueError, match="128x128 the teacher has other cells than a stud"):
+        check_grid([MethodName.CWD, MethodName.LD], [large, small], large)
 
 
 @pytest.mark.parametrize(
