@@ -174,7 +174,9 @@ IN_PAPERS = (
     *(MethodName.SGFI, MethodName.CKD, MethodName.FEATURE_MATCHING, MethodName.ICD),
     *(MethodName.CLASS_AWARE_LOCALISATION, MethodName.LOCALISATION),
 )
-BEYOND = (MethodName.PKD, MethodName.DKD, MethodName.DIST, MethodName.LD)
+ONE_STAGE_PAIRS = (MethodName.LD, MethodName.CROSSKD)
+"""Methods between one-stage detectors."""
+BEYOND = (MethodName.PKD, MethodName.DKD, MethodName.DIST, *ONE_STAGE_PAIRS)
 """Methods that are not of the five papers, nor of those that they compare with."""
 NEED_SAME_HEAD = (MethodName.HEAD_TRANSFER, MethodName.INHERITING)
 
@@ -186,10 +188,10 @@ def _methods() -> Iterator[Row]:
 
 
 def _beyond() -> Iterator[Row]:
-    yield from (_row(name, name) for name in BEYOND if name is not MethodName.LD)
+    yield from (_row(name, name) for name in BEYOND if name not in ONE_STAGE_PAIRS)
     yield _row(RETINANET + "pkd", MethodName.PKD, against=RETINANET + NONE, family=Family.RETINANET)
     yield Row(name=GFL + NONE, against=None, family=Family.GFL)
-    for name in (MethodName.LD, MethodName.PKD):
+    for name in (*ONE_STAGE_PAIRS, MethodName.PKD):
         yield _row(GFL + name, name, against=GFL + NONE, family=Family.GFL, teachers=("GFL",))
 
 

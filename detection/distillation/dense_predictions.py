@@ -55,7 +55,7 @@ class DensePredictions:
             place: M, long: numbers of the places.
         """
         deltas, priors = self.deltas[image, place], self.priors[place]
-        if hasattr(self._head, "integral"):
+        if self.has_distributions:
             deltas = self._head.integral(deltas) * self._strides[place][:, None]
             priors = self._head.anchor_center(priors)
         if getattr(self._head, "norm_on_bbox", False) and self._head.training:
@@ -63,6 +63,11 @@ class DensePredictions:
             deltas = deltas * self._strides[place][:, None]
         boxes: Tensor = self._head.bbox_coder.decode(priors, deltas)
         return boxes
+
+    @property
+    def has_distributions(self) -> bool:
+        """Whether `deltas` are distributions over distances."""
+        return hasattr(self._head, "integral")
 
     def best_scores(self, image: int) -> Tensor:
         """Return the score of each place's best class; A."""

@@ -10,8 +10,8 @@ from typing import Self
 import torch
 from mmdet.structures.bbox import bbox_overlaps
 from torch import Tensor
-from torch.nn import functional
 
+from detection.distillation.distribution_distance import side_divergences
 from detection.distillation.method import DistillationMethod, Pair, balanced
 from detection.distillation.taps import MatchedPredictions, StudentTaps, TeacherTaps
 from searchd.domain.method_options import LdOptions
@@ -50,7 +50,7 @@ class Ld(DistillationMethod):
         weights: Tensor,
     ) -> Tensor:
         """Return the weighted mean of the divergences at places: images and anchors, M each."""
-        found = divergences(
+        found = side_divergences(
             student.box_distributions[where],
             teacher.box_distributions[where],
             self._options.temperature,
@@ -58,19 +58,6 @@ class Ld(DistillationMethod):
         total = weights.sum()
         mean = (weights * found).sum() / total.clamp(min=torch.finfo(total.dtype).tiny)
         return balanced(mean, float(total))
-
-
-def divergences(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """Return T^2 KL(p_t || p_s) of each place, the mean over the four sides of its box: M.
-
-    Args:
-        student: M x 4 x (D + 1), logits.
-        teacher: M x 4 x (D + 1), logits.
-        temperature: T of both softmaxes.
-    """
-    ours, theirs = (functional.log_softmax(x / temperature, dim=-1) for x in (student, teacher))
-    kl = functional.kl_div(ours, theirs, reduction="none", log_target=True).sum(dim=-1)
-    return temperature**2 * kl.mean(dim=1)
 
 
 def valuable_places(

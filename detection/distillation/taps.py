@@ -10,8 +10,7 @@ Shapes: N regions of the whole batch, P of them compared, C neck channels, K for
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -22,6 +21,9 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from detection.data.batches import Batch
 from detection.distillation.alignment import aligned, to_other_input
+from detection.distillation.distribution_distance import by_side
+from detection.distillation.entered_heads import entered
+from detection.distillation.recorded_calls import recorded_calls
 from searchd.domain.method_description import Tap
 
 _HEAD_TAPS = frozenset({Tap.EMBEDDINGS, Tap.CLASS_LOGITS, Tap.BOX_DELTAS})
@@ -67,6 +69,18 @@ class Regions:
     def compared(self) -> Tensor:
         """The rois whose features are compared, P x 5."""
         return self.rois[self.compared_index]
+
+
+Levels = Sequence[Tensor]
+"""A map of each level, N x C x H x W."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Towers:
+    """The maps in the towers of a one-stage head: the neck's, and those after each convolution."""
+
+    classes: Sequence[Levels]
+    boxes: Sequence[Levels]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -152,6 +166,11 @@ class StudentTaps(Taps, ABC):
         """Logits of the distributions over 0 to D strides, N x A x 4 x (D + 1), of all A anchors:
         left, top, right, bottom."""
         raise AttributeError("the student's head predicts no distributions")
+
+    @property
+    def towers(self) -> Towers:
+        """What passes through the towers of a one-stage student."""
+        raise AttributeError("the student's head has no towers")
 
     @property
     def anchors(self) -> Tensor:
@@ -244,9 +263,42 @@ class TeacherTaps(Taps):
         Raises:
             ValueError: The teacher sees the images at another size, and so has other anchors.
         """
+        return by_side(self.dense_outputs[1])
+
+    @cached_property
+    @torch.no_grad()
+    def dense_outputs(self) -> tuple[Levels, Levels]:
+        """Class scores and box outputs of every level, N x A*K x H x W and N x A*4 x H x W.
+
+        Raises:
+            ValueError: The teacher sees the images at another size, and so has other cells.
+        """
+        self._check_cells()
+        scores, boxes = self.dense_head(self._features)[:2]
+        return scores, boxes
+
+    @property
+    def dense_head(self) -> Any:
+        """The teacher's one-stage head, in eval mode."""
+        return self._model.bbox_head
+
+    def crossed_outputs(self, classes: Levels, boxes: Levels, convs: int) -> tuple[Levels, Levels]:
+        """Return what the teacher's head predicts from maps of the student's towers; gradient flows
+        to them.
+
+        Args:
+            classes: Maps that enter the tower of classes, as wide as the teacher's.
+            boxes: Maps that enter the tower of boxes.
+            convs: Number of convolutions at the end of each tower that they pass.
+        """
+        self._check_cells()
+        with entered(self.dense_head, classes, boxes, convs):
+            scores, deltas = self.dense_head(self._features)[:2]
+        return scores, deltas
+
+    def _check_cells(self) -> None:
         if self.batch is not self._student.batch:
             raise ValueError("the teacher's cells are not the student's: it sees another size")
-        return by_side(self._model.bbox_head(self._features)[1])
 
     @cached_property
     @torch.no_grad()
@@ -281,62 +333,6 @@ class StudentStep:
     losses: dict[str, Tensor]
     """Scalars by mmdet's names, for example loss_rpn_cls and loss_cls."""
     taps: StudentTaps
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Call:
-    """One recorded call."""
-
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    result: Any
-
-
-@contextmanager
-def recorded_calls(owner: Any, method: str) -> Iterator[list[Call]]:
-    """Record the calls of `owner.method` inside the context, without changing them.
-
-    Lists among the arguments are copied before the call: ATSS's targets replace their items.
-    Nothing is recorded if the owner is None.
-    """
-    calls: list[Call] = []
-    if owner is None:
-        yield calls
-        return
-    original: Callable[..., Any] = getattr(owner, method)
-    replaced = vars(owner).get(method)  # mixed precision replaces methods too
-
-    def recorded(*args: Any, **kwargs: Any) -> Any:
-        given = tuple(map(with_own_items, args))
-        result = original(*args, **kwargs)
-        calls.append(Call(given, kwargs, result))
-        return result
-
-    setattr(owner, method, recorded)
-    try:
-        yield calls
-    finally:
-        delattr(owner, method)  # so that the class's method is found again
-        if replaced is not None:
-            setattr(owner, method, replaced)
-
-
-def with_own_items(argument: Any) -> Any:
-    """Return a list as a new list of the same items, and anything else as it is."""
-    return [*argument] if isinstance(argument, list) else argument
-
-
-def by_side(levels: Sequence[Tensor]) -> Tensor:
-    """Return what a head predicts for each side of one box in each cell.
-
-    Args:
-        levels: N x 4*(D + 1) x H x W each.
-
-    Returns:
-        N x A x 4 x (D + 1), cells by level, row and column.
-    """
-    rows = [level.permute(0, 2, 3, 1).flatten(1, 2) for level in levels]
-    return torch.cat(rows, dim=1).unflatten(2, (4, -1))
 
 
 def neck_strides(model: Any) -> tuple[int, ...]:

@@ -25,6 +25,7 @@ from searchd.domain.method_description import (
 )
 from searchd.domain.method_options import (
     CkdOptions,
+    CrosskdOptions,
     DicodClassificationOptions,
     DicodLocalisationOptions,
     DistOptions,
@@ -59,6 +60,7 @@ class MethodName(StrEnum):
     DKD = "dkd"
     DIST = "dist"
     LD = "ld"
+    CROSSKD = "crosskd"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -322,6 +324,16 @@ CATALOGUE: dict[MethodName, Method] = {
         students=WITH_DISTRIBUTIONS,
         teachers=WITH_DISTRIBUTIONS,
         options=LdOptions,
+    ),
+    MethodName.CROSSKD: Method(
+        title="The teacher's predictions from the student's towers",
+        paper="CrossKD",
+        section="3.3",
+        reads_student=frozenset({Tap.TOWERS}),
+        reads_teacher=frozenset({Tap.DENSE_OUTPUTS}),
+        students=ONE_STAGE,
+        teachers=ONE_STAGE,
+        options=CrosskdOptions,
     ),
 }
 

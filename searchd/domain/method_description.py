@@ -25,6 +25,8 @@ class Tap(StrEnum):
         MATCHED_PREDICTIONS: Class logits and decoded boxes of every anchor, point or proposal that
             is assigned to an object.
         BOX_DISTRIBUTIONS: Distribution over the distance of every side of the box of every anchor.
+        TOWERS: Output of every convolution of the towers of a one-stage head.
+        DENSE_OUTPUTS: Class scores and box outputs of a one-stage head on every level.
     """
 
     NECK = "neck"
@@ -35,6 +37,12 @@ class Tap(StrEnum):
     BOX_DELTAS = "box_deltas"
     MATCHED_PREDICTIONS = "matched_predictions"
     BOX_DISTRIBUTIONS = "box_distributions"
+    TOWERS = "towers"
+    DENSE_OUTPUTS = "dense_outputs"
+
+
+CELL_BY_CELL = frozenset({Tap.BOX_DISTRIBUTIONS, Tap.DENSE_OUTPUTS})
+"""Taps of a teacher that are compared at the student's cells, and need a teacher with these."""
 
 
 TWO_STAGE = frozenset({Family.FASTER_RCNN, Family.CASCADE_RCNN})

@@ -7,7 +7,8 @@ from searchd.domain.detector import Detector, Family
 from searchd.domain.distillation_methods import CATALOGUE, FeatureImitationOptions, MethodName
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.head_geometry import HeadGeometry, difference, geometry
-from searchd.domain.method_description import WITH_ANCHORS, Tap
+from searchd.domain.method_description import CELL_BY_CELL, WITH_ANCHORS, Tap
+from searchd.domain.method_options import CrosskdOptions
 from searchd.domain.resolution import Resolution
 
 _READ_BY = {
@@ -86,7 +87,29 @@ def misfit(
             f"{name} copies the teacher's head, and what its numbers mean is not known, since an "
             "earlier version evaluated it: register the teacher again"
         )
-    return _apart(name, student, teacher) or _misread(name, student, teacher)
+    return (
+        _without_towers(name, teacher, options)
+        or _apart(name, student, teacher)
+        or _misread(name, student, teacher)
+    )
+
+
+def _without_towers(name: MethodName, teacher: Traits, options: object) -> str | None:
+    """Return why a method cannot continue in the towers of a teacher's head."""
+    if Tap.DENSE_OUTPUTS not in CATALOGUE[name].reads_teacher or teacher.head is None:
+        return None
+    if not teacher.head:
+        return (
+            f"{name} continues in the teacher's towers, and the teacher's head has other layers "
+            "than the detectors that are searched"
+        )
+    convs = teacher.head[1]
+    if isinstance(options, CrosskdOptions) and options.teacher_convs > convs:
+        return (
+            f"{name} with teacher_convs={options.teacher_convs} needs a teacher whose towers have "
+            f"as many convolutions, and this one has {convs}"
+        )
+    return None
 
 
 def _apart(name: MethodName, student: Traits, teacher: Traits) -> str | None:
@@ -99,7 +122,7 @@ def _apart(name: MethodName, student: Traits, teacher: Traits) -> str | None:
             f"{name} needs a teacher with the levels of the student's neck: the student has "
             f"{_levels(ours)}, the teacher {_levels(theirs)}"
         )
-    if Tap.BOX_DISTRIBUTIONS in method.reads_teacher and ours != theirs:
+    if CELL_BY_CELL & method.reads_teacher and ours != theirs:
         return (
             f"{name} compares predictions cell by cell, on the levels of the student's neck: the "
             f"student has {_levels(ours)}, the teacher {_levels(theirs)}"
@@ -199,7 +222,7 @@ def check_grid(
     """
     others = [size for size in sizes if size != teachers] if teachers is not None else []
     for name in methods:
-        if others and Tap.BOX_DISTRIBUTIONS in CATALOGUE[name].reads_teacher:
+        if others and CELL_BY_CELL & CATALOGUE[name].reads_teacher:
             raise InvalidValueError(
                 f"{name} compares predictions cell by cell, and with teacher_resolution={teachers} "
                 f"the teacher has other cells than a student at {others[0]}; leave it out"

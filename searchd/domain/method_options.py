@@ -194,3 +194,18 @@ class LdOptions:
         positive(self, "temperature")
         at_least_zero(self, "valuable")
         fraction(self, "valuable_ratio")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrosskdOptions:
+    """Options of crosskd (docs/papers.md 6.3)."""
+
+    teacher_convs: int = 1
+    """Number of convolutions of the teacher's towers, at least 0, that the student's features pass
+    before the teacher's predictor. The student's features come from as many convolutions before the
+    end of its own towers, or from its neck. The default is the paper's."""
+    boxes: float = 1.0
+    """Weight of the boxes over the weight of the class scores, at least 0."""
+
+    def __post_init__(self) -> None:
+        at_least_zero(self, "teacher_convs", "boxes")

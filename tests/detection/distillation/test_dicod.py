@@ -13,8 +13,8 @@ from detection.data.batches import Batch, make_batch
 from detection.data.coco import CocoSplit
 from detection.distillation.crop import crop
 from detection.distillation.distiller import Distiller, pair_of
+from detection.distillation.recorded_calls import recorded_calls
 from detection.distillation.student import student_step
-from detection.distillation.taps import recorded_calls
 from searchd.domain.detector import Family
 from searchd.domain.distillation_methods import MethodName
 from searchd.domain.errors import InvalidValueError

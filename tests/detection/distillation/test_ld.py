@@ -11,13 +11,13 @@ from torch import Tensor
 
 from detection.data.batches import Batch, make_batch
 from detection.data.coco import CocoSplit
-from detection.distillation.ld import Ld, distance_iou, divergences, valuable_places
+from detection.distillation.distribution_distance import by_side, side_divergences
+from detection.distillation.ld import Ld, distance_iou, valuable_places
+from detection.distillation.recorded_calls import recorded_calls
 from detection.distillation.student import student_step
 from detection.distillation.taps import (
     MatchedPredictions,
     TeacherTaps,
-    by_side,
-    recorded_calls,
 )
 from searchd.domain.detector import Family
 from searchd.domain.errors import InvalidValueError
@@ -63,7 +63,7 @@ def taps_of(student: Any, teacher: Any, batch: Batch) -> tuple[Any, Any]:
 def test_divergences_equal_numpy() -> None:
     student, teacher = logits(0, 3, 4, 17), logits(1, 3, 4, 17)
 
-    found = divergences(student, teacher, temperature=10)
+    found = side_divergences(student, teacher, temperature=10)
 
     def softmax(values: Any) -> Any:
         exponentials = np.exp(values / 10)
@@ -170,7 +170,7 @@ def test_valuable_places_add_the_mean_of_their_divergences(batch: Batch) -> None
 
     main, both = Ld(MAIN_ALONE)(own, others), Ld(LdOptions(valuable=0.5))(own, others)
 
-    found = divergences(own.box_distributions[where], others.box_distributions[where], 10)
+    found = side_divergences(own.box_distributions[where], others.box_distributions[where], 10)
     assert len(found) > 4
     torch.testing.assert_close(both - main, 0.5 * found.mean(), rtol=1e-9, atol=0)
 

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from detection.data.batches import Batch
 from detection.distillation.dense_predictions import DensePredictions
 from detection.distillation.predicted_regions import sample_regions
+from detection.distillation.recorded_calls import recorded_calls
 from detection.distillation.student import student_step
-from detection.distillation.taps import Regions, StudentTaps, recorded_calls
+from detection.distillation.taps import Regions, StudentTaps
 from searchd.domain.detector import Family
 from tests.detection.distillation.conftest import tiny
 from tests.detection.distillation.teaching import expect_two_strides

@@ -32,6 +32,7 @@ from searchd.domain.method_fit import (
 )
 from searchd.domain.method_options import (
     CkdOptions,
+    CrosskdOptions,
     DicodClassificationOptions,
     DicodLocalisationOptions,
     FgdOptions,
@@ -117,6 +118,25 @@ def test_distributions_are_distilled_between_gfls_alone() -> None:
     assert misfit(MethodName.LD, of(ATSS)) == "ld teaches gfl students, not atss"
     assert misfit(MethodName.LD, of(GFL), of(ATSS)) == (
         "ld needs a gfl teacher for a gfl student, and this one is atss"
+    )
+
+
+def test_heads_are_crossed_between_one_stage_detectors_of_any_towers() -> None:
+    one_stage = {RETINANET, FCOS, ATSS, GFL}
+    fit = {
+        (s, t) for s in Family for t in Family if misfit(MethodName.CROSSKD, of(s), of(t)) is None
+    }
+
+    assert fit == {(student, teacher) for student in one_stage for teacher in one_stage}
+    options = CrosskdOptions(teacher_convs=2)
+    shallow = of(GFL, tower_convs=1)
+    assert misfit(MethodName.CROSSKD, shallow, of(GFL), options) is None
+    assert misfit(MethodName.CROSSKD, of(GFL), shallow, options) == (
+        "crosskd with teacher_convs=2 needs a teacher whose towers have as many convolutions, and "
+        "this one has 1"
+    )
+    assert "the teacher's head has other layers" in str(
+        misfit(MethodName.CROSSKD, of(GFL), replace(of(RETINANET), head=()))
     )
 
 
