@@ -1,6 +1,7 @@
 """The cost of each distillation method: the time of a distilled step over that of a plain step.
 
-    python -m benchmarks.distillation_cost [--student faster_rcnn] [--rounds 5] [--only NAME ...]
+    python -m benchmarks.distillation_cost [--student FAMILY] [--teacher FAMILY] [--rounds 5]
+        [--only NAME ...]
 
 Both sides take real steps of `detection.training` on the same images of `shapes` in one thread.
 Rounds alternate, since the speed of the machine drifts, and the median of the ratios of all rounds
@@ -37,14 +38,14 @@ SPEC = TrainingSpec(epochs=10_000, batch_size=8, resolutions=(SIZE,))
 
 
 def steps(
-    split: CocoSplit, family: Family, methods: Sequence[MethodSpec] | None
+    split: CocoSplit, family: Family, taught_by: Family, methods: Sequence[MethodSpec] | None
 ) -> Callable[[], object]:
     """Return a function that takes one training step, without a teacher if `methods` is None."""
     torch.manual_seed(0)
     model = build_detector(detector(family, STUDENT_CHANNELS))
     distiller = None
     if methods is not None:
-        teacher = build_detector(detector(Family.FASTER_RCNN, TEACHER_CHANNELS))
+        teacher = build_detector(detector(taught_by, TEACHER_CHANNELS))
         distiller = Distiller(methods, teacher, pair_of(model, teacher, split))
     run = Training(model, split, SPEC, seed=0, distiller=distiller).run()
     return lambda: next(run)
@@ -59,6 +60,13 @@ def main() -> None:
         default=Family.FASTER_RCNN,
         help="detector family of the student",
     )
+    parser.add_argument(
+        "--teacher",
+        type=Family,
+        choices=list(Family),
+        default=Family.FASTER_RCNN,
+        help="detector family of the teacher",
+    )
     parser.add_argument("--rounds", type=int, default=5, help="number of rounds per method")
     parser.add_argument("--only", nargs="*", help="names of the methods to measure; default: all")
     options = parser.parse_args()
@@ -69,16 +77,17 @@ def main() -> None:
         classifier = make_classifier(CropSplit(split), Path(folder) / "classifier", epochs=1)
         chosen = arms(
             detector(options.student, STUDENT_CHANNELS),
-            detector(Family.FASTER_RCNN, TEACHER_CHANNELS),
+            detector(options.teacher, TEACHER_CHANNELS),
             classifier,
             num_iterations=0,  # without warm-up: the complete method is measured
         )
-        plain = steps(split, options.student, None)
+        plain = steps(split, options.student, options.teacher, None)
         for name, methods in chosen.items():
             if options.only and name not in options.only:
                 continue
             sys.stderr.write(f"{name} ...\n")
-            measured = ratios(steps(split, options.student, methods), plain, options.rounds)
+            taught = steps(split, options.student, options.teacher, methods)
+            measured = ratios(taught, plain, options.rounds)
             found[name] = round(statistics.median(measured), 2)
     sys.stdout.write(json.dumps({"student": options.student, "step_over_plain": found}, indent=2))
     sys.stdout.write("\n")

@@ -63,7 +63,7 @@ class SearchSettings:
 
 SEARCH = SearchSettings()
 
-STUDENT_EPOCHS = {Family.FASTER_RCNN: 24, Family.RETINANET: 48}
+STUDENT_EPOCHS = {Family.FASTER_RCNN: 24, Family.RETINANET: 48, Family.GFL: 24}
 """Training of a student before it is taught; it is half-trained. RetinaNet learns more slowly."""
 TEACHER_EPOCHS = 40
 TEACHERS: Mapping[str, tuple[int, int]] = {
@@ -72,8 +72,11 @@ TEACHERS: Mapping[str, tuple[int, int]] = {
     "L": (16, 32),
     "XL": (32, 32),
     "same": (16, 16),
+    "GFL": (16, 32),
 }
 """Width of a teacher's backbone, and of its neck. The student has 6 and 16; `same` has its head."""
+_OTHER_TEACHERS = {"GFL": Family.GFL}
+"""Families of the teachers that are no Faster R-CNNs."""
 
 
 def student(family: Family, data: Data) -> Detector:
@@ -83,9 +86,10 @@ def student(family: Family, data: Data) -> Detector:
 
 
 def teacher(name: str, data: Data) -> Detector:
-    """Return a teacher, a Faster R-CNN."""
+    """Return a teacher."""
     width, neck = TEACHERS[name]
-    found = replace(detector(Family.FASTER_RCNN, width), neck_channels=neck)
+    family = _OTHER_TEACHERS.get(name, Family.FASTER_RCNN)
+    found = replace(detector(family, width), neck_channels=neck)
     return replace(found, num_classes=data.num_classes)
 
 
@@ -132,7 +136,7 @@ class Row:
 
 
 NONE, JOINT, GDETKD = "none", "Joint-DetNAS's three", "SGFI + CKD"
-RETINANET = "RetinaNet: "
+RETINANET, GFL = "RetinaNet: ", "GFL: "
 
 
 BATCH_OPTIONS: Mapping[MethodName, Mapping[str, Any]] = {MethodName.CKD: {"queue_size": 4096}}
@@ -170,7 +174,9 @@ IN_PAPERS = (
     *(MethodName.SGFI, MethodName.CKD, MethodName.FEATURE_MATCHING, MethodName.ICD),
     *(MethodName.CLASS_AWARE_LOCALISATION, MethodName.LOCALISATION),
 )
-BEYOND = (MethodName.PKD, MethodName.DKD, MethodName.DIST)
+ONE_STAGE_PAIRS = (MethodName.LD, MethodName.CROSSKD)
+"""Methods between one-stage detectors."""
+BEYOND = (MethodName.PKD, MethodName.DKD, MethodName.DIST, *ONE_STAGE_PAIRS)
 """Methods that are not of the five papers, nor of those that they compare with."""
 NEED_SAME_HEAD = (MethodName.HEAD_TRANSFER, MethodName.INHERITING)
 
@@ -182,8 +188,11 @@ def _methods() -> Iterator[Row]:
 
 
 def _beyond() -> Iterator[Row]:
-    yield from (_row(name, name) for name in BEYOND)
+    yield from (_row(name, name) for name in BEYOND if name not in ONE_STAGE_PAIRS)
     yield _row(RETINANET + "pkd", MethodName.PKD, against=RETINANET + NONE, family=Family.RETINANET)
+    yield Row(name=GFL + NONE, against=None, family=Family.GFL)
+    for name in (*ONE_STAGE_PAIRS, MethodName.PKD):
+        yield _row(GFL + name, name, against=GFL + NONE, family=Family.GFL, teachers=("GFL",))
 
 
 def _alternatives() -> Iterator[Row]:

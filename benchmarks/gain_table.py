@@ -165,7 +165,7 @@ def page(results: Results) -> str:
 
 def _head() -> Iterator[str]:
     (stage, rate), (trial, slow) = LENGTHS["stage"], LENGTHS["trial"]
-    epochs = " and ".join(f"{family} {each}" for family, each in STUDENT_EPOCHS.items())
+    epochs = ", ".join(f"{family} {each}" for family, each in STUDENT_EPOCHS.items())
     yield "# Gains"
     yield ""
     yield (

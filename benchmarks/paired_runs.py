@@ -63,7 +63,8 @@ def arms(
     found: dict[str, tuple[MethodSpec, ...]] = {name.value: (method(name),) for name in fit}
     if set(JOINT_DETNAS) <= set(fit):
         found["Joint-DetNAS's three"] = tuple(map(method, JOINT_DETNAS))
-    found["SGFI + CKD + prediction" if student.family.two_stage else "SGFI + CKD"] = tuple(
-        map(method, G_DETKD[student.family.two_stage])
-    )
+    together = G_DETKD[student.family.two_stage]
+    if set(together) <= set(fit):
+        name = "SGFI + CKD + prediction" if student.family.two_stage else "SGFI + CKD"
+        found[name] = tuple(map(method, together))
     return found

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from mmdet.models import TwoStageDetector
+from mmdet.models import ATSSHead, GFLHead, TwoStageDetector
 from mmdet.models.task_modules import AnchorGenerator
 from torch import nn
 
@@ -17,6 +17,8 @@ from searchd.domain.head_geometry import HeadGeometry
 from searchd.domain.method_fit import Traits
 from searchd.messages.reports import FeatureLevel
 
+_HEADS_OF_FAMILIES = {ATSSHead: Family.ATSS, GFLHead: Family.GFL}
+"""Heads that are of a family whatever their anchors are; those derived from them are others."""
 _HEADS = ("rpn_head", "roi_head", "bbox_head")
 _SIDE = 256
 """Height and width in pixels of the image on which a RoI head is tried. On a smaller one DetectoRS
@@ -26,11 +28,13 @@ _UNREADABLE = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, Va
 
 
 def family_of(model: Any) -> Family:
-    """Return the family whose methods fit a detector that mmdet describes: the one with the same
-    number of stages, and with anchors or without."""
+    """Return the family whose methods fit a detector that mmdet describes: that of its head, or the
+    one with the same number of stages, and with anchors or without."""
     if isinstance(model, TwoStageDetector):
         is_cascade = isinstance(model.roi_head.bbox_head, nn.ModuleList)
         return Family.CASCADE_RCNN if is_cascade else Family.FASTER_RCNN
+    if type(model.bbox_head) in _HEADS_OF_FAMILIES:
+        return _HEADS_OF_FAMILIES[type(model.bbox_head)]
     has_anchors = isinstance(model.bbox_head.prior_generator, AnchorGenerator)
     return Family.RETINANET if has_anchors else Family.FCOS
 
@@ -112,6 +116,7 @@ def head_geometry(model: Any) -> HeadGeometry:
         "anchors": _anchors(dense.prior_generator) if has_anchors else (),
         "ranges": () if has_anchors else _ranges(dense),
         "dense_units": _units(dense.bbox_coder),
+        "largest_distance": getattr(dense, "reg_max", None),
     }
     if is_two_stage:
         parts |= _of_roi_head(model)

@@ -73,7 +73,8 @@ FamilyOption = Annotated[
     list[Family] | None,
     typer.Option(
         "--family",
-        help="Family of detectors to measure; repeat for several. Default: all of them.",
+        help="Family of detectors to measure; repeat for several. Default: faster_rcnn, "
+        "cascade_rcnn, retinanet and fcos.",
     ),
 ]
 BackboneOption = Annotated[

@@ -141,6 +141,21 @@ def from_distances(points: Tensor, distances: Tensor, size: Size) -> Tensor:
     return clipped(boxes, size)
 
 
+def expected_distances(logits: Tensor, largest: int) -> Tensor:
+    """Return the mean of a distribution over 0, 1, ..., `largest` for each of four sides, as GFL.
+
+    Args:
+        logits: ... x 4 * (largest + 1), side by side.
+        largest: The largest distance.
+
+    Returns:
+        ... x 4, in the unit of the distances.
+    """
+    probabilities = logits.unflatten(-1, (4, largest + 1)).softmax(dim=-1)
+    steps = torch.arange(largest + 1, dtype=logits.dtype, device=logits.device)
+    return (probabilities * steps).sum(dim=-1)
+
+
 def clipped(boxes: Tensor, size: Size) -> Tensor:
     """Clip boxes, ... x 4, to the input."""
     xs = boxes[..., 0::2].clamp(0, size.width)

@@ -1,4 +1,4 @@
-"""RetinaNet and FCOS from their features to detections, to be traced; see `graph`."""
+"""One-stage families from their features to detections, to be traced; see `graph`."""
 
 from collections.abc import Sequence
 
@@ -10,6 +10,7 @@ from detection.deployment.candidates import (
     Size,
     at,
     best,
+    expected_distances,
     from_deltas,
     from_distances,
     joined,
@@ -22,7 +23,7 @@ from detection.deployment.operators import Operators
 
 
 class OneStageTail(nn.Module):
-    """The head of a RetinaNet or FCOS, with the choice of boxes as in its `test_cfg`."""
+    """A one-stage head, with the choice of boxes as in its `test_cfg`."""
 
     def __init__(self, model: BaseDetector, operators: Operators) -> None:
         super().__init__()
@@ -31,6 +32,7 @@ class OneStageTail(nn.Module):
         self.config = model.test_cfg
         is_anchor_based = hasattr(self.head.prior_generator, "base_anchors")
         self.anchors = AnchorGrids(self.head.prior_generator) if is_anchor_based else None
+        self.largest_distance: int | None = getattr(self.head, "reg_max", None)
 
     def forward(self, levels: Sequence[Tensor], size: Size) -> tuple[Candidates, list[Tensor]]:
         """Return the detections, and the outputs of the head before any selection."""
@@ -54,19 +56,22 @@ class OneStageTail(nn.Module):
         likely = left_out_unless(scores > self.config.score_thr, scores)
         scores, places = best(likely, self.config.nms_pre)
         cells, labels = places // classes, places % classes
-        boxes = self._boxes(level, in_rows(regression, 4), cells, regression, size)
+        boxes = self._boxes(level, cells, regression, size)
         if centerness:
             factors = in_rows(centerness[0], 1).sigmoid().squeeze(2).gather(1, cells)
             scores = left_out_unless(scores > 0, scores * factors)
         return Candidates(boxes=boxes, scores=scores, groups=labels)
 
-    def _boxes(
-        self, level: int, regression: Tensor, cells: Tensor, feature: Tensor, size: Size
-    ) -> Tensor:
-        chosen = at(regression, cells)
-        if self.anchors is not None:
-            anchors = self.anchors(level, feature)
-            return from_deltas(anchors[cells], chosen, self.head.bbox_coder.stds, size)
+    def _boxes(self, level: int, cells: Tensor, regression: Tensor, size: Size) -> Tensor:
+        values = 4 if self.largest_distance is None else 4 * (self.largest_distance + 1)
+        chosen = at(in_rows(regression, values), cells)
         stride = self.head.prior_generator.strides[level][0]
-        points = centres(feature, stride, self.head.prior_generator.offset)
-        return from_distances(points[cells], chosen, size)
+        if self.anchors is None:
+            points = centres(regression, stride, self.head.prior_generator.offset)
+            return from_distances(points[cells], chosen, size)
+        anchors = self.anchors(level, regression)[cells]
+        if self.largest_distance is None:
+            return from_deltas(anchors, chosen, self.head.bbox_coder.stds, size)
+        middles = (anchors[..., :2] + anchors[..., 2:]) / 2
+        distances = expected_distances(chosen, self.largest_distance) * stride
+        return from_distances(middles, distances, size)

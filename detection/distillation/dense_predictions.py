@@ -16,7 +16,8 @@ class DensePredictions:
 
     Attributes:
         logits: N x A x K, or K + 1 with background last (SSD).
-        deltas: N x A x 4, the head's box outputs.
+        deltas: N x A x 4, the head's box outputs; N x A x 4*(D + 1) of a head that predicts
+            distributions over distances up to D strides (GFL).
         priors: A x 4 anchors (xyxy), or A x 2 points, in pixels of the input.
         cells: Level, cell and anchor of each place; A.
         level_sizes: Number of places of each level.
@@ -29,7 +30,8 @@ class DensePredictions:
         Args:
             head: mmdet's head, in the mode in which it computed scores and deltas.
             scores: Class scores of each level, N x anchors*C x H x W.
-            deltas: Box outputs of each level, N x anchors*4 x H x W.
+            deltas: Box outputs of each level, N x anchors*4 x H x W; of GFL, a distribution instead
+                of each of the four.
             strides: Strides of the levels.
         """
         self._head = head
@@ -52,12 +54,20 @@ class DensePredictions:
             image: Image number in the batch; one for all, or M.
             place: M, long: numbers of the places.
         """
-        deltas = self.deltas[image, place]
+        deltas, priors = self.deltas[image, place], self.priors[place]
+        if self.has_distributions:
+            deltas = self._head.integral(deltas) * self._strides[place][:, None]
+            priors = self._head.anchor_center(priors)
         if getattr(self._head, "norm_on_bbox", False) and self._head.training:
             # FCOS multiplies by the stride in eval mode only.
             deltas = deltas * self._strides[place][:, None]
-        boxes: Tensor = self._head.bbox_coder.decode(self.priors[place], deltas)
+        boxes: Tensor = self._head.bbox_coder.decode(priors, deltas)
         return boxes
+
+    @property
+    def has_distributions(self) -> bool:
+        """Whether `deltas` are distributions over distances."""
+        return hasattr(self._head, "integral")
 
     def best_scores(self, image: int) -> Tensor:
         """Return the score of each place's best class; A."""

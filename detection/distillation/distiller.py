@@ -12,7 +12,7 @@ from detection.data.batches import Batch
 from detection.data.coco import CocoSplit
 from detection.distillation.compared import VARIANCE
 from detection.distillation.method import DistillationMethod, OwnOptimizer, Pair, Sizes
-from detection.distillation.one_stage import SAMPLED_REGIONS, last_tower_conv
+from detection.distillation.one_stage import SAMPLED_REGIONS, tower_convs
 from detection.distillation.registry import method_class
 from detection.distillation.simultaneous import AverageTaps, mean_of_losses, pair_with_average
 from detection.distillation.taps import StudentTaps, TeacherTaps, first_stage, neck_strides
@@ -278,7 +278,7 @@ def sizes_of(model: Any, *, neck_channels: int | None = None) -> Sizes:
         embedding, anchors = head.fc_cls.in_features, 1
     else:
         head = model.bbox_head
-        embedding = head.feat_channels if last_tower_conv(head) is not None else None
+        embedding = head.feat_channels if tower_convs(head) else None
         anchors = head.num_base_priors if isinstance(head.num_base_priors, int) else 1
     priors = (model.rpn_head if two_stage else head).prior_generator
     has_shared_head = two_stage and model.roi_head.with_shared_head
@@ -288,6 +288,7 @@ def sizes_of(model: Any, *, neck_channels: int | None = None) -> Sizes:
         strides=strides,
         neck_channels=neck_channels or _neck_channels(model),
         embedding_channels=embedding,
+        tower_convs=0 if two_stage else len(tower_convs(head)),
         num_anchors=anchors,
         anchors=priors if isinstance(priors, AnchorGenerator) else None,
         regions_per_image=_regions_per_image(model),

@@ -29,6 +29,8 @@ class Sizes:
     neck_channels: int
     embedding_channels: int | None
     """Channels of the tap EMBEDDINGS; None if the detector has no such layer."""
+    tower_convs: int = 0
+    """Number of convolutions in each tower of a one-stage head; 0 if it has none."""
     num_anchors: int
     """Number of anchors per cell of a one-stage head; 1 for two-stage detectors."""
     anchors: AnchorGenerator | None = None

@@ -4,7 +4,8 @@ Every region has the cell and anchor that predicted it, at which the student's e
 are read.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -16,14 +17,15 @@ from torch import Tensor
 
 from detection.data.batches import Batch
 from detection.distillation.dense_predictions import DensePredictions
+from detection.distillation.distribution_distance import by_side
 from detection.distillation.predicted_regions import sample_regions
+from detection.distillation.recorded_calls import Call, recorded_calls, with_own_items
 from detection.distillation.taps import (
-    Call,
     MatchedPredictions,
     Regions,
     StudentTaps,
+    Towers,
     neck_strides,
-    recorded_calls,
 )
 from detection.distillation.two_stage import clip_to_images
 
@@ -47,7 +49,7 @@ class OneStageTaps(StudentTaps):
         *,
         features: Sequence[Tensor],
         outputs: Sequence[Sequence[Tensor]],
-        tower: Sequence[Tensor],
+        towers: Towers,
         targets: Call,
     ) -> None:
         """
@@ -56,14 +58,13 @@ class OneStageTaps(StudentTaps):
             batch: The student's batch.
             step: Global step of the training, from 0.
             features: The neck's outputs.
-            outputs: The head's outputs: class scores and box deltas, each for all levels.
-            tower: Outputs of the classification tower's last convolution per level; empty if the
-                head has no towers.
+            outputs: The head's outputs: class scores and box outputs, each for all levels.
+            towers: The maps in the head's towers; the neck's alone if it has none.
             targets: The recorded call of the head's `get_targets`.
         """
         super().__init__(batch, step)
         self._model, self._head = model, model.bbox_head
-        self._features, self._outputs, self._tower = features, outputs, tower
+        self._features, self._outputs, self._towers = features, outputs, towers
         self._targets = targets
 
     @cached_property
@@ -98,16 +99,21 @@ class OneStageTaps(StudentTaps):
 
     @cached_property
     def embeddings(self) -> Tensor:
-        if not self._tower:
-            raise AttributeError(f"a {type(self._head).__name__} has no classification tower")
+        tower = self.towers.classes[-1]
         cells, image = self.regions.cells, self._image
         assert cells is not None  # sample_regions sets them
-        found = self._tower[0].new_zeros(len(image), self._tower[0].shape[1])
-        for number, level in enumerate(self._tower):
+        found = tower[0].new_zeros(len(image), tower[0].shape[1])
+        for number, level in enumerate(tower):
             here = (cells.level == number).nonzero().flatten()
             read = level.flatten(2)[image[here], :, cells.cell[here]]
             found = found.index_copy(0, here, read)
         return found
+
+    @property
+    def towers(self) -> Towers:
+        if len(self._towers.classes) == 1:
+            raise AttributeError(f"a {type(self._head).__name__} has no classification tower")
+        return self._towers
 
     @cached_property
     def class_logits(self) -> Tensor:
@@ -126,7 +132,18 @@ class OneStageTaps(StudentTaps):
             boxes=clip_to_images(self._dense.boxes(image, place), image, self.batch),
             image=image,
             object=objects[image, place],
+            places=place,
         )
+
+    @cached_property
+    def box_distributions(self) -> Tensor:
+        if not hasattr(self._head, "integral"):
+            raise AttributeError(f"a {type(self._head).__name__} predicts no distributions")
+        return by_side(self._outputs[1])
+
+    @property
+    def anchors(self) -> Tensor:
+        return self._dense.priors
 
     @property
     def _image(self) -> Tensor:
@@ -157,9 +174,12 @@ class OneStageTaps(StudentTaps):
             InstanceData(bboxes=o.bboxes, labels=torch.arange(len(o), device=o.bboxes.device))
             for o in objects
         ]
-        args = [numbered if _same(arg, objects) else arg for arg in self._targets.args]
-        numbers = self._head.get_targets(*args, **self._targets.kwargs)[0]
-        is_matched = _by_image(self._targets.result[0], len(objects)) < self._head.num_classes
+        args = [
+            numbered if _same(arg, objects) else with_own_items(arg) for arg in self._targets.args
+        ]
+        numbers = _labels(self._head.get_targets(*args, **self._targets.kwargs))
+        labels = _by_image(_labels(self._targets.result), len(objects))
+        is_matched = labels < self._head.num_classes
         return torch.where(is_matched, _by_image(numbers, len(objects)), -1)
 
 
@@ -170,35 +190,61 @@ def one_stage_step(model: Any, batch: Batch, step: int) -> tuple[dict[str, Any],
         recorded_calls(model, "extract_feat") as features,
         recorded_calls(head, "forward") as outputs,
         recorded_calls(head, "get_targets") as targets,
-        recorded_calls(last_tower_conv(head), "forward") as tower,
+        recorded_towers(head) as (classes, boxes),
     ):
         losses = model.loss(batch.inputs, batch.samples)
+    neck = features[0].result
     taps = OneStageTaps(
         model,
         batch,
         step,
-        features=features[0].result,
+        features=neck,
         outputs=outputs[0].result,
-        # 16 bits with mixed precision, as inside the head
-        tower=[call.result.to(batch.inputs.dtype) for call in tower],
+        towers=Towers(
+            classes=[neck, *(_results(calls, batch.inputs.dtype) for calls in classes)],
+            boxes=[neck, *(_results(calls, batch.inputs.dtype) for calls in boxes)],
+        ),
         targets=targets[0],
     )
     return losses, taps
 
 
-def last_tower_conv(head: Any) -> Any:
-    """Return the last convolution of a dense head's classification tower.
+@contextmanager
+def recorded_towers(head: Any) -> Iterator[tuple[list[list[Call]], list[list[Call]]]]:
+    """Record the calls of every convolution of a dense head's towers, of classes and of boxes; none
+    if it has no towers."""
+    names = ("cls_convs", "reg_convs") if tower_convs(head) else ()
+    with ExitStack() as stack:
+        found = [
+            [stack.enter_context(recorded_calls(conv, "forward")) for conv in getattr(head, name)]
+            for name in names
+        ]
+        yield (found[0], found[1]) if found else ([], [])
 
-    It is None if the head has no such tower: `cls_convs` of SSD are its output layers, and TOOD has
-    one tower for classes and boxes.
+
+def _results(calls: Sequence[Call], dtype: torch.dtype) -> list[Tensor]:
+    """Return what was computed on each level: in 16 bits with mixed precision, inside the head."""
+    return [call.result.to(dtype) for call in calls]
+
+
+def tower_convs(head: Any) -> list[Any]:
+    """Return the convolutions of a dense head's classification tower.
+
+    There are none if the head has no such tower: `cls_convs` of SSD are its output layers, and TOOD
+    has one tower for classes and boxes.
     """
     has_tower = getattr(head, "stacked_convs", 0) and hasattr(head, "cls_convs")
-    return head.cls_convs[-1] if has_tower else None
+    return list(head.cls_convs) if has_tower else []
 
 
 def _same(argument: Any, objects: Sequence[InstanceData]) -> bool:
     """Return whether an argument is the list of the images' objects."""
     return len(argument) == len(objects) and argument[0] is objects[0]
+
+
+def _labels(targets: Sequence[Any]) -> Sequence[Tensor]:
+    """Return the labels of each level among a head's targets: the first that are whole numbers."""
+    return next(each for each in targets if each[0].dtype == torch.long)
 
 
 def _by_image(levels: Sequence[Tensor], num_images: int) -> Tensor:

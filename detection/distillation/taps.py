@@ -10,8 +10,7 @@ Shapes: N regions of the whole batch, P of them compared, C neck channels, K for
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -22,6 +21,9 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from detection.data.batches import Batch
 from detection.distillation.alignment import aligned, to_other_input
+from detection.distillation.distribution_distance import by_side
+from detection.distillation.entered_heads import entered
+from detection.distillation.recorded_calls import recorded_calls
 from searchd.domain.method_description import Tap
 
 _HEAD_TAPS = frozenset({Tap.EMBEDDINGS, Tap.CLASS_LOGITS, Tap.BOX_DELTAS})
@@ -69,6 +71,18 @@ class Regions:
         return self.rois[self.compared_index]
 
 
+Levels = Sequence[Tensor]
+"""A map of each level, N x C x H x W."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Towers:
+    """The maps in the towers of a one-stage head: the neck's, and those after each convolution."""
+
+    classes: Sequence[Levels]
+    boxes: Sequence[Levels]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MatchedPredictions:
     """Predictions of the M anchors, points or proposals that are assigned to an object."""
@@ -81,6 +95,9 @@ class MatchedPredictions:
     """M, long: image number in the batch."""
     object: Tensor
     """M, long: index of the object in `batch.samples[image].gt_instances`."""
+    places: Tensor | None = None
+    """M, long: index of the anchor or point among those of all levels; None for a two-stage
+    student."""
 
 
 class Taps:
@@ -143,6 +160,23 @@ class StudentTaps(Taps, ABC):
     @abstractmethod
     def matched_predictions(self) -> MatchedPredictions:
         """The head's predictions where it is trained to find an object."""
+
+    @property
+    def box_distributions(self) -> Tensor:
+        """Logits of the distributions over 0 to D strides, N x A x 4 x (D + 1), of all A anchors:
+        left, top, right, bottom."""
+        raise AttributeError("the student's head predicts no distributions")
+
+    @property
+    def towers(self) -> Towers:
+        """What passes through the towers of a one-stage student."""
+        raise AttributeError("the student's head has no towers")
+
+    @property
+    def anchors(self) -> Tensor:
+        """The anchors of a one-stage student in the same order, A x 4, xyxy in pixels of the
+        input."""
+        raise AttributeError("the student's head has no anchors that predict boxes")
 
 
 class TeacherTaps(Taps):
@@ -223,6 +257,51 @@ class TeacherTaps(Taps):
 
     @cached_property
     @torch.no_grad()
+    def box_distributions(self) -> Tensor:
+        """Logits of the distributions over 0 to D strides, N x A x 4 x (D + 1), of all A anchors.
+
+        Raises:
+            ValueError: The teacher sees the images at another size, and so has other anchors.
+        """
+        return by_side(self.dense_outputs[1])
+
+    @cached_property
+    @torch.no_grad()
+    def dense_outputs(self) -> tuple[Levels, Levels]:
+        """Class scores and box outputs of every level, N x A*K x H x W and N x A*4 x H x W.
+
+        Raises:
+            ValueError: The teacher sees the images at another size, and so has other cells.
+        """
+        self._check_cells()
+        scores, boxes = self.dense_head(self._features)[:2]
+        return scores, boxes
+
+    @property
+    def dense_head(self) -> Any:
+        """The teacher's one-stage head, in eval mode."""
+        return self._model.bbox_head
+
+    def crossed_outputs(self, classes: Levels, boxes: Levels, convs: int) -> tuple[Levels, Levels]:
+        """Return what the teacher's head predicts from maps of the student's towers; gradient flows
+        to them.
+
+        Args:
+            classes: Maps that enter the tower of classes, as wide as the teacher's.
+            boxes: Maps that enter the tower of boxes.
+            convs: Number of convolutions at the end of each tower that they pass.
+        """
+        self._check_cells()
+        with entered(self.dense_head, classes, boxes, convs):
+            scores, deltas = self.dense_head(self._features)[:2]
+        return scores, deltas
+
+    def _check_cells(self) -> None:
+        if self.batch is not self._student.batch:
+            raise ValueError("the teacher's cells are not the student's: it sees another size")
+
+    @cached_property
+    @torch.no_grad()
     def _features(self) -> Sequence[Tensor]:
         return tuple(self._model.extract_feat(self.batch.inputs))
 
@@ -254,42 +333,6 @@ class StudentStep:
     losses: dict[str, Tensor]
     """Scalars by mmdet's names, for example loss_rpn_cls and loss_cls."""
     taps: StudentTaps
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Call:
-    """One recorded call."""
-
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    result: Any
-
-
-@contextmanager
-def recorded_calls(owner: Any, method: str) -> Iterator[list[Call]]:
-    """Record the calls of `owner.method` inside the context, without changing them.
-
-    Nothing is recorded if the owner is None.
-    """
-    calls: list[Call] = []
-    if owner is None:
-        yield calls
-        return
-    original: Callable[..., Any] = getattr(owner, method)
-    replaced = vars(owner).get(method)  # mixed precision replaces methods too
-
-    def recorded(*args: Any, **kwargs: Any) -> Any:
-        result = original(*args, **kwargs)
-        calls.append(Call(args, kwargs, result))
-        return result
-
-    setattr(owner, method, recorded)
-    try:
-        yield calls
-    finally:
-        delattr(owner, method)  # so that the class's method is found again
-        if replaced is not None:
-            setattr(owner, method, replaced)
 
 
 def neck_strides(model: Any) -> tuple[int, ...]:

@@ -13,13 +13,13 @@ from torch import Tensor
 
 from detection.box_targets import positive_places
 from detection.data.batches import Batch
+from detection.distillation.recorded_calls import recorded_calls
 from detection.distillation.taps import (
     MatchedPredictions,
     Regions,
     StudentTaps,
     first_stage,
     neck_strides,
-    recorded_calls,
 )
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from detection.backbones import ArchitectureBackbone
-from detection.families.one_stage import fcos, retinanet
+from detection.families.one_stage import atss, fcos, gfl, retinanet
 from detection.families.two_stage import cascade_rcnn, faster_rcnn
 from searchd.domain.architecture import Architecture
 from searchd.domain.detector import Detector, Family
@@ -20,6 +20,8 @@ _FAMILIES = {
     Family.CASCADE_RCNN: cascade_rcnn,
     Family.RETINANET: retinanet,
     Family.FCOS: fcos,
+    Family.ATSS: atss,
+    Family.GFL: gfl,
 }
 
 

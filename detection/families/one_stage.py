@@ -1,16 +1,18 @@
-"""RetinaNet and FCOS, as in mmdet's `retinanet_r50_fpn` and the FCOS configs that its authors
-recommend (`fcos_r50_fpn_gn-head-center-normbbox-centeronreg-giou`)."""
+"""One-stage families, as in mmdet's `retinanet_r50_fpn`, `atss_r50_fpn` and `gfl_r50_fpn`, and the
+FCOS configs that its authors recommend (`fcos_r50_fpn_gn-head-center-normbbox-centeronreg-giou`).
+"""
 
 from math import gcd
 from typing import Any
 
-from mmdet.models import FCOS, RetinaNet
+from mmdet.models import ATSS, FCOS, GFL, RetinaNet
 
 from detection.families.blocks import box_coder, cross_entropy, max_iou_assigner, nms
 from searchd.domain.detector import Detector
+from searchd.domain.head_geometry import LARGEST_DISTANCE, STAGE_STDS
 
 GROUPS = 32
-"""Number of groups of FCOS's GroupNorm, if the towers are wide enough."""
+"""Number of groups of a tower's GroupNorm, if the towers are wide enough."""
 INFINITY = 100_000_000
 """mmdet's value for an unbounded distance, in pixels."""
 
@@ -61,15 +63,51 @@ def fcos(detector: Detector) -> dict[str, Any]:
             "dcn_on_last_conv": False,
             "center_sampling": True,
             "conv_bias": True,
-            "norm_cfg": {
-                "type": "GN",
-                "num_groups": norm_groups(detector.tower_channels),
-                "requires_grad": True,
-            },
+            "norm_cfg": _group_norm(detector),
             "loss_bbox": {"type": "GIoULoss", "loss_weight": 1.0},
             "loss_centerness": cross_entropy(sigmoid=True),
         },
         "train_cfg": _distillation(detector),
+        "test_cfg": _test_config(nms_iou=0.6),
+    }
+
+
+def atss(detector: Detector) -> dict[str, Any]:
+    """Return ATSS's config: GroupNorm, one square anchor per cell, offsets from it, centerness on
+    the box tower, and the GIoU loss; P6 is a convolution of P5, P7 one of P6."""
+    return {
+        "type": ATSS.__name__,
+        "neck": _fpn(detector) | {"add_extra_convs": "on_output"},
+        "bbox_head": _head(detector)
+        | _square_anchors(detector)
+        | {
+            "type": "ATSSHead",
+            "bbox_coder": box_coder(list(STAGE_STDS[0])),
+            "loss_bbox": {"type": "GIoULoss", "loss_weight": 2.0},
+            "loss_centerness": cross_entropy(sigmoid=True),
+        },
+        "train_cfg": _adaptive_selection(detector),
+        "test_cfg": _test_config(nms_iou=0.6),
+    }
+
+
+def gfl(detector: Detector) -> dict[str, Any]:
+    """Return GFL's config: as ATSS, but a class score is the IoU that the box is expected to have,
+    and the head predicts a distribution over the distance of each side, in strides."""
+    quality = {"type": "QualityFocalLoss", "use_sigmoid": True, "beta": 2.0, "loss_weight": 1.0}
+    return {
+        "type": GFL.__name__,
+        "neck": _fpn(detector) | {"add_extra_convs": "on_output"},
+        "bbox_head": _head(detector)
+        | _square_anchors(detector)
+        | {
+            "type": "GFLHead",
+            "loss_cls": quality,
+            "loss_dfl": {"type": "DistributionFocalLoss", "loss_weight": 0.25},
+            "reg_max": LARGEST_DISTANCE,
+            "loss_bbox": {"type": "GIoULoss", "loss_weight": 2.0},
+        },
+        "train_cfg": _adaptive_selection(detector),
         "test_cfg": _test_config(nms_iou=0.6),
     }
 
@@ -114,6 +152,37 @@ def _head(detector: Detector) -> dict[str, Any]:
             "alpha": 0.25,
             "loss_weight": 1.0,
         },
+    }
+
+
+def _square_anchors(detector: Detector) -> dict[str, Any]:
+    """Return the parts of a head with one square anchor in each cell, and GroupNorm."""
+    return {
+        "norm_cfg": _group_norm(detector),
+        "anchor_generator": {
+            "type": "AnchorGenerator",
+            "ratios": [1.0],
+            "octave_base_scale": detector.level_scale,
+            "scales_per_octave": 1,
+            "strides": list(detector.strides),
+        },
+    }
+
+
+def _group_norm(detector: Detector) -> dict[str, Any]:
+    groups = norm_groups(detector.tower_channels)
+    return {"type": "GN", "num_groups": groups, "requires_grad": True}
+
+
+def _adaptive_selection(detector: Detector) -> dict[str, Any]:
+    """Return the training settings of ATSS: the nine anchors of each level that are nearest to an
+    object are candidates for it."""
+    return {
+        "assigner": {"type": "ATSSAssigner", "topk": 9},
+        "allowed_border": -1,
+        "pos_weight": -1,
+        "debug": False,
+        **_distillation(detector),
     }
 
 

@@ -37,6 +37,8 @@ EXAMPLES = {
     Family.CASCADE_RCNN: "cascade-rcnn_r50_fpn_1x_coco",
     Family.RETINANET: "retinanet_r50_fpn_1x_coco",
     Family.FCOS: "fcos_r50_fpn_gn-head-center-normbbox-centeronreg-giou_8xb8-amp-lsj-200e_coco",
+    Family.ATSS: "atss_r50_fpn_1x_coco",
+    Family.GFL: "gfl_r50_fpn_1x_coco",
 }
 """A config that can be imported, for each family."""
 FIRST_CONV = "backbone.conv1.weight"
@@ -50,6 +52,8 @@ _TYPES = {
     "CascadeRCNN": Family.CASCADE_RCNN,
     "RetinaNet": Family.RETINANET,
     "FCOS": Family.FCOS,
+    "ATSS": Family.ATSS,
+    "GFL": Family.GFL,
 }
 
 
@@ -221,6 +225,8 @@ def _num_classes(family: Family, weights: Mapping[str, Tensor]) -> int:
         Family.CASCADE_RCNN: ("roi_head.bbox_head.0.fc_cls.bias", 1, 1),
         Family.RETINANET: ("bbox_head.retina_cls.bias", 9, 0),
         Family.FCOS: ("bbox_head.conv_cls.bias", 1, 0),
+        Family.ATSS: ("bbox_head.atss_cls.bias", 1, 0),
+        Family.GFL: ("bbox_head.gfl_cls.bias", 1, 0),
     }[family]
     if name not in weights:
         raise InvalidValueError(f"it has no {name}, as a {family} has")

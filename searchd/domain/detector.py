@@ -22,12 +22,18 @@ class Family(StrEnum):
         CASCADE_RCNN: Faster R-CNN with three successive RoI heads, trained at IoU .5, .6 and .7.
         RETINANET: One-stage, with nine anchors per cell of P3 to P7.
         FCOS: One-stage and anchor-free, with one point per cell of P3 to P7.
+        ATSS: One-stage, with one anchor per cell of P3 to P7; an object's own anchors decide from
+            which overlap on they are trained to find it.
+        GFL: As ATSS, with the overlap in its class scores, and a distribution over distances for
+            each side of a box.
     """
 
     FASTER_RCNN = "faster_rcnn"
     CASCADE_RCNN = "cascade_rcnn"
     RETINANET = "retinanet"
     FCOS = "fcos"
+    ATSS = "atss"
+    GFL = "gfl"
 
     @property
     def two_stage(self) -> bool:
@@ -40,6 +46,8 @@ DEFAULT_ANCHOR_SCALES = {
     Family.CASCADE_RCNN: 8.0,
     Family.RETINANET: 4.0,
     Family.FCOS: 8.0,
+    Family.ATSS: 8.0,
+    Family.GFL: 8.0,
 }
 """Default of `Detector.anchor_scale` for each family, as in mmdet's configs."""
 
@@ -70,7 +78,8 @@ class Detector:
     head."""
     anchor_scale: float | None = None
     """Size of the objects that a level detects, as a multiple of the level's stride. Two-stage: the
-    side of the square anchor. RetinaNet: the side of the smallest of the three square anchors.
+    side of the square anchor, as for ATSS and GFL. RetinaNet: the side of the smallest of the three
+    square anchors.
     FCOS: the largest distance from a point to a side of its box, beyond which the next level is
     responsible. None: the family's default (`DEFAULT_ANCHOR_SCALES`)."""
     finest_roi_scale: int = 56

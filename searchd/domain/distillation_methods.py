@@ -14,6 +14,7 @@ from searchd.domain.method_description import (
     CLASS_SPECIFIC_BOXES,
     ONE_STAGE,
     TWO_STAGE,
+    WITH_DISTRIBUTIONS,
     AdapterOptions,
     FeatureOptions,
     Method,
@@ -24,12 +25,14 @@ from searchd.domain.method_description import (
 )
 from searchd.domain.method_options import (
     CkdOptions,
+    CrosskdOptions,
     DicodClassificationOptions,
     DicodLocalisationOptions,
     DistOptions,
     DkdOptions,
     FgdOptions,
     IcdOptions,
+    LdOptions,
 )
 
 
@@ -56,6 +59,8 @@ class MethodName(StrEnum):
     PKD = "pkd"
     DKD = "dkd"
     DIST = "dist"
+    LD = "ld"
+    CROSSKD = "crosskd"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -309,6 +314,26 @@ CATALOGUE: dict[MethodName, Method] = {
         students=TWO_STAGE,
         teachers=TWO_STAGE,
         options=DistOptions,
+    ),
+    MethodName.LD: Method(
+        title="Distributions of the distances of boxes' sides",
+        paper="LD",
+        section="3",
+        reads_student=frozenset({Tap.MATCHED_PREDICTIONS, Tap.BOX_DISTRIBUTIONS}),
+        reads_teacher=frozenset({Tap.BOX_DISTRIBUTIONS}),
+        students=WITH_DISTRIBUTIONS,
+        teachers=WITH_DISTRIBUTIONS,
+        options=LdOptions,
+    ),
+    MethodName.CROSSKD: Method(
+        title="The teacher's predictions from the student's towers",
+        paper="CrossKD",
+        section="3.3",
+        reads_student=frozenset({Tap.TOWERS}),
+        reads_teacher=frozenset({Tap.DENSE_OUTPUTS}),
+        students=ONE_STAGE,
+        teachers=ONE_STAGE,
+        options=CrosskdOptions,
     ),
 }
 

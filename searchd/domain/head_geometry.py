@@ -18,13 +18,15 @@ REGION_SIZE = 7
 """Cells along each side of a region, where detectors are compared."""
 DENSE_UNITS = (0.0,) * 4 + (1.0,) * 4
 """Means and standard deviations of the box deltas of an RPN and of RetinaNet."""
+LARGEST_DISTANCE = 16
+"""Largest distance from a point to a side of its box, in strides, in the distributions of GFL."""
 STAGE_STDS = (
     (0.1, 0.1, 0.2, 0.2),
     (0.05, 0.05, 0.1, 0.1),
     (0.033, 0.033, 0.067, 0.067),
 )
 """Standard deviations of the box deltas (x, y, w, h) of the stages of Cascade R-CNN; Faster R-CNN
-has the first."""
+has the first, and so has ATSS."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,9 @@ class HeadGeometry:
     dense_units: tuple[float, ...] = ()
     """Four means and four standard deviations of the deltas that the RPN or the one-stage head
     predicts. Empty: distances, which have none."""
+    largest_distance: int | None = None
+    """Largest distance from a point to a side of its box, in strides, of a head that predicts a
+    distribution over 0, 1, 2, ... strides for each side. None: it predicts none."""
     roi_units: tuple[float, ...] = ()
     """The same of the RoI head's deltas, eight for each stage. Empty: no RoI head."""
     class_agnostic: bool = False
@@ -58,7 +63,7 @@ def geometry(detector: Detector) -> HeadGeometry:
         return HeadGeometry(ranges=_ranges(detector))
     anchors = tuple(_anchors(detector))
     if not detector.family.two_stage:
-        return HeadGeometry(anchors=anchors, dense_units=DENSE_UNITS)
+        return _one_stage(detector.family, anchors)
     is_cascade = detector.family is Family.CASCADE_RCNN
     stages = STAGE_STDS if is_cascade else STAGE_STDS[:1]
     return HeadGeometry(
@@ -70,14 +75,22 @@ def geometry(detector: Detector) -> HeadGeometry:
     )
 
 
+def _one_stage(family: Family, anchors: tuple[tuple[float, float], ...]) -> HeadGeometry:
+    if family is Family.GFL:
+        return HeadGeometry(anchors=anchors, largest_distance=LARGEST_DISTANCE)
+    units = (0.0,) * 4 + STAGE_STDS[0] if family is Family.ATSS else DENSE_UNITS
+    return HeadGeometry(anchors=anchors, dense_units=units)
+
+
 def _ranges(detector: Detector) -> tuple[float, ...]:
     return tuple(round(detector.level_scale * stride, 2) for stride in detector.strides[:-1])
 
 
 def _anchors(detector: Detector) -> Iterator[tuple[float, float]]:
     octaves = OCTAVES if detector.family is Family.RETINANET else OCTAVES[:1]
+    ratios = (1.0,) if detector.family in (Family.ATSS, Family.GFL) else RATIOS
     for stride in detector.strides:
-        for ratio in RATIOS:
+        for ratio in ratios:
             for octave in octaves:
                 side = detector.level_scale * stride * octave
                 yield round(side / sqrt(ratio), 2), round(side * sqrt(ratio), 2)
@@ -109,6 +122,7 @@ _WORDS = {
     "dense_units": "means and deviations of the first stage's box deltas",
     "roi_units": "means and deviations of the RoI head's box deltas",
     "class_agnostic": "one box for all classes",
+    "largest_distance": "strides of the longest distance in a distribution",
     "region_size": "cells along a region's side",
     "finest_roi_scale": "pixels of the finest RoI scale",
     "other_scores": "class scores of the RoI head beside those of the classes",

@@ -24,6 +24,9 @@ class Tap(StrEnum):
         BOX_DELTAS: Encoded box deltas of every region and class, as the head outputs them.
         MATCHED_PREDICTIONS: Class logits and decoded boxes of every anchor, point or proposal that
             is assigned to an object.
+        BOX_DISTRIBUTIONS: Distribution over the distance of every side of the box of every anchor.
+        TOWERS: Output of every convolution of the towers of a one-stage head.
+        DENSE_OUTPUTS: Class scores and box outputs of a one-stage head on every level.
     """
 
     NECK = "neck"
@@ -33,12 +36,21 @@ class Tap(StrEnum):
     CLASS_LOGITS = "class_logits"
     BOX_DELTAS = "box_deltas"
     MATCHED_PREDICTIONS = "matched_predictions"
+    BOX_DISTRIBUTIONS = "box_distributions"
+    TOWERS = "towers"
+    DENSE_OUTPUTS = "dense_outputs"
 
 
-ONE_STAGE = frozenset({Family.RETINANET, Family.FCOS})
+CELL_BY_CELL = frozenset({Tap.BOX_DISTRIBUTIONS, Tap.DENSE_OUTPUTS})
+"""Taps of a teacher that are compared at the student's cells, and need a teacher with these."""
+
+
 TWO_STAGE = frozenset({Family.FASTER_RCNN, Family.CASCADE_RCNN})
+ONE_STAGE = frozenset(Family) - TWO_STAGE
 ANY = ONE_STAGE | TWO_STAGE
 WITH_ANCHORS = ANY - {Family.FCOS}
+WITH_DISTRIBUTIONS = frozenset({Family.GFL})
+"""Families that predict a distribution over the distance of each side of a box."""
 CLASS_SPECIFIC_BOXES = frozenset({Family.FASTER_RCNN})
 """Families that predict a box for each class. The boxes of Cascade R-CNN are class-agnostic."""
 

@@ -7,13 +7,16 @@ from searchd.domain.detector import Detector, Family
 from searchd.domain.distillation_methods import CATALOGUE, FeatureImitationOptions, MethodName
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.head_geometry import HeadGeometry, difference, geometry
-from searchd.domain.method_description import WITH_ANCHORS, Tap
+from searchd.domain.method_description import CELL_BY_CELL, WITH_ANCHORS, Tap
+from searchd.domain.method_options import CrosskdOptions
+from searchd.domain.resolution import Resolution
 
 _READ_BY = {
     "other_scores": Tap.CLASS_LOGITS,
     "class_agnostic": Tap.BOX_DELTAS,
     "roi_units": Tap.BOX_DELTAS,
     "region_size": Tap.REGION_FEATURES,
+    "largest_distance": Tap.BOX_DISTRIBUTIONS,
 }
 """The parts of a head's geometry that must be equal, and the tap of the teacher that needs it."""
 
@@ -84,7 +87,29 @@ def misfit(
             f"{name} copies the teacher's head, and what its numbers mean is not known, since an "
             "earlier version evaluated it: register the teacher again"
         )
-    return _apart(name, student, teacher) or _misread(name, student, teacher)
+    return (
+        _without_towers(name, teacher, options)
+        or _apart(name, student, teacher)
+        or _misread(name, student, teacher)
+    )
+
+
+def _without_towers(name: MethodName, teacher: Traits, options: object) -> str | None:
+    """Return why a method cannot continue in the towers of a teacher's head."""
+    if Tap.DENSE_OUTPUTS not in CATALOGUE[name].reads_teacher or teacher.head is None:
+        return None
+    if not teacher.head:
+        return (
+            f"{name} continues in the teacher's towers, and the teacher's head has other layers "
+            "than the detectors that are searched"
+        )
+    convs = teacher.head[1]
+    if isinstance(options, CrosskdOptions) and options.teacher_convs > convs:
+        return (
+            f"{name} with teacher_convs={options.teacher_convs} needs a teacher whose towers have "
+            f"as many convolutions, and this one has {convs}"
+        )
+    return None
 
 
 def _apart(name: MethodName, student: Traits, teacher: Traits) -> str | None:
@@ -96,6 +121,11 @@ def _apart(name: MethodName, student: Traits, teacher: Traits) -> str | None:
         return (
             f"{name} needs a teacher with the levels of the student's neck: the student has "
             f"{_levels(ours)}, the teacher {_levels(theirs)}"
+        )
+    if CELL_BY_CELL & method.reads_teacher and ours != theirs:
+        return (
+            f"{name} compares predictions cell by cell, on the levels of the student's neck: the "
+            f"student has {_levels(ours)}, the teacher {_levels(theirs)}"
         )
     if Tap.NECK in method.reads_teacher and not set(ours) & set(theirs):
         return (
@@ -175,6 +205,28 @@ def _levels(strides: tuple[int, ...]) -> str:
 
 def _listed(families: Iterable[Family]) -> str:
     return " or ".join(sorted(families))
+
+
+def check_grid(
+    methods: Iterable[MethodName], sizes: Iterable[Resolution], teachers: Resolution | None
+) -> None:
+    """Check that methods which compare predictions cell by cell find the same cells on both sides.
+
+    Args:
+        methods: The methods.
+        sizes: Resolutions at which the student is trained.
+        teachers: Resolution at which the teachers see its images. None: the student's.
+
+    Raises:
+        InvalidValueError: A method does, and the teachers see the images at another size.
+    """
+    others = [size for size in sizes if size != teachers] if teachers is not None else []
+    for name in methods:
+        if others and CELL_BY_CELL & CATALOGUE[name].reads_teacher:
+            raise InvalidValueError(
+                f"{name} compares predictions cell by cell, and with teacher_resolution={teachers} "
+                f"the teacher has other cells than a student at {others[0]}; leave it out"
+            )
 
 
 def check_average(methods: Iterable[MethodName]) -> None:

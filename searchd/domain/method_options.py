@@ -175,3 +175,37 @@ class DistOptions:
         at_least_zero(self, "inter", "intra")
         if not (self.inter or self.intra):
             raise InvalidValueError("inter and intra must not both be 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LdOptions:
+    """Options of ld (docs/papers.md 6.2)."""
+
+    temperature: float = 10.0
+    """Temperature T of both softmaxes over distances, above 0. The default is the paper's."""
+    valuable: float = 1.0
+    """Weight of the places near those that are trained to find an object, over the weight of those
+    themselves, at least 0; 0 leaves them out. The default is the paper's."""
+    valuable_ratio: float = 0.25
+    """Smallest distance-IoU of such a place with the object, in [0, 1], as a share gamma of the
+    smallest among the places that are trained to find it. The default is the paper's."""
+
+    def __post_init__(self) -> None:
+        positive(self, "temperature")
+        at_least_zero(self, "valuable")
+        fraction(self, "valuable_ratio")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrosskdOptions:
+    """Options of crosskd (docs/papers.md 6.3)."""
+
+    teacher_convs: int = 1
+    """Number of convolutions of the teacher's towers, at least 0, that the student's features pass
+    before the teacher's predictor. The student's features come from as many convolutions before the
+    end of its own towers, or from its neck. The default is the paper's."""
+    boxes: float = 1.0
+    """Weight of the boxes over the weight of the class scores, at least 0."""
+
+    def __post_init__(self) -> None:
+        at_least_zero(self, "teacher_convs", "boxes")

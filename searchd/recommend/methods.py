@@ -14,6 +14,8 @@ _METHODS = {
     Family.CASCADE_RCNN: ("proposal_feature", "classification"),
     Family.RETINANET: ("proposal_feature", "prediction_conversion"),
     Family.FCOS: ("proposal_feature", "prediction_conversion"),
+    Family.ATSS: ("proposal_feature", "prediction_conversion"),
+    Family.GFL: ("proposal_feature", "prediction_conversion"),
 }
 """The methods of Joint-DetNAS, or the nearest that fit the family under a Faster R-CNN teacher."""
 

@@ -13,7 +13,7 @@ from searchd.domain.distillation_plan import (
     sample_teachers,
     sampled_names,
 )
-from searchd.domain.method_fit import Traits, check_average, check_fit
+from searchd.domain.method_fit import Traits, check_average, check_fit, check_grid
 from searchd.domain.sinks import SinkKind
 from searchd.domain.subnet import Subnet
 from searchd.spec.base import Name, ResolutionText, Spec, TrialId
@@ -183,6 +183,7 @@ class DistillationSpec(Spec):
                     f"teacher {teacher} needs a distillation method; {MethodName.INHERITING} acts "
                     "at the first teacher only"
                 )
+            check_grid(names, self.trial.resolutions, self.teacher_resolution)
         if Baseline.AVERAGE_FEATURES in self.baselines:
             check_average(self.distillation.options)
 

@@ -55,7 +55,8 @@ class HeadSpec(Spec):
     and teachers have the same head; only the neck width of a teacher may differ."""
 
     family: Family = Family.FASTER_RCNN
-    """Detector family: faster_rcnn or cascade_rcnn (two-stage), retinanet or fcos (one-stage)."""
+    """Detector family: faster_rcnn or cascade_rcnn (two-stage), retinanet, fcos, atss or gfl
+    (one-stage)."""
     neck_channels: int = Field(default=256, ge=1)
     """Number of channels of every FPN level of the student."""
     head_channels: int = Field(default=1024, ge=1)

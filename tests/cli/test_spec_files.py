@@ -188,7 +188,7 @@ def test_an_unknown_field_is_refused_with_the_one_that_was_meant(
         ),
         (
             "head: {family: FasterRCNN}",
-            "head.family: must be faster_rcnn, cascade_rcnn, retinanet or fcos, not "
+            "head.family: must be faster_rcnn, cascade_rcnn, retinanet, fcos, atss or gfl, not "
             '"FasterRCNN"; did you mean faster_rcnn?',
         ),
         (
@@ -213,7 +213,7 @@ def test_an_unknown_method_is_refused_with_the_methods(tmp_path: Path) -> None:
     (message,) = field_errors(file)
 
     assert message.startswith("distillation.methods.0.name: must be proposal_feature, ")
-    assert message.endswith('mgd, pkd, dkd or dist, not "fdg"; did you mean fgd?')
+    assert message.endswith('mgd, pkd, dkd, dist, ld or crosskd, not "fdg"; did you mean fgd?')
 
 
 @pytest.mark.parametrize(

@@ -209,7 +209,13 @@ def test_loading_fails_when_a_tensor_is_missing_or_of_another_shape() -> None:
 
 @pytest.mark.parametrize(
     ("family", "keeps_neck"),
-    [(Family.CASCADE_RCNN, True), (Family.RETINANET, False), (Family.FCOS, False)],
+    [
+        (Family.CASCADE_RCNN, True),
+        (Family.RETINANET, False),
+        (Family.FCOS, False),
+        (Family.ATSS, False),
+        (Family.GFL, False),
+    ],
 )
 def test_searched_backbone_moves_to_another_family_with_its_weights(
     family: Family, keeps_neck: bool

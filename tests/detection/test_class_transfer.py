@@ -83,10 +83,14 @@ def test_every_anchor_of_retinanet() -> None:
     load_student(new)
 
 
-def test_classifier_of_fcos() -> None:
-    new = with_classes(trained(Family.FCOS), KNOWN, WANTED).student
+@pytest.mark.parametrize(
+    ("family", "layer"),
+    [(Family.FCOS, "conv_cls"), (Family.ATSS, "atss_cls"), (Family.GFL, "gfl_cls")],
+)
+def test_classifier_of_one_prior_in_each_cell(family: Family, layer: str) -> None:
+    new = with_classes(trained(family), KNOWN, WANTED).student
 
-    assert rows(new, "bbox_head.conv_cls.bias").tolist() == pytest.approx([1, -4.595], abs=1e-3)
+    assert rows(new, f"bbox_head.{layer}.bias").tolist() == pytest.approx([1, -4.595], abs=1e-3)
     load_student(new)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from mmdet.apis import inference_detector, init_detector
-from mmdet.models import BaseDetector, CascadeRCNN, FasterRCNN, RetinaNet
+from mmdet.models import ATSS, GFL, BaseDetector, CascadeRCNN, FasterRCNN, RetinaNet
 from mmdet.structures import DetDataSample
 from mmengine.registry import DefaultScope
 from safetensors.torch import load_file
@@ -67,6 +67,10 @@ def _classifiers(model: BaseDetector) -> list[Any]:
             return [model.roi_head.bbox_head.fc_cls]
         case RetinaNet():
             return [model.bbox_head.retina_cls]
+        case ATSS():
+            return [model.bbox_head.atss_cls]
+        case GFL():
+            return [model.bbox_head.gfl_cls]
         case _:
             return [model.bbox_head.conv_cls]
 

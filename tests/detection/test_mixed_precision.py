@@ -33,6 +33,8 @@ METHODS = {
     Family.CASCADE_RCNN: (MethodSpec(name="feature_matching"), MethodSpec(name="classification")),
     Family.RETINANET: (MethodSpec(name="fgd"), MethodSpec(name="feature_imitation")),
     Family.FCOS: (MethodSpec(name="feature_matching"), MethodSpec(name="mgd")),
+    Family.ATSS: (MethodSpec(name="cwd"),),
+    Family.GFL: (MethodSpec(name="pkd"),),
 }
 
 

@@ -233,6 +233,6 @@ def test_the_family_whose_methods_fit_is_known_of_every_teacher() -> None:
         "Swin, Mask R-CNN": Family.FASTER_RCNN,
         "ResNeXt, Faster R-CNN": Family.FASTER_RCNN,
         "ResNet, FCOS": Family.FCOS,
-        "ResNet, ATSS": Family.RETINANET,
+        "ResNet, ATSS": Family.ATSS,
         "ResNet, TOOD": Family.RETINANET,
     }

@@ -13,7 +13,7 @@ from detection.data.augmentations import Augmenter
 from detection.data.batches import TrainingBatches, fixed_batches, make_batch, resized
 from detection.data.coco import CocoSplit
 from detection.data.shapes import make_shapes
-from detection.distillation.taps import recorded_calls
+from detection.distillation.recorded_calls import recorded_calls
 from searchd.domain.errors import DataError
 from searchd.domain.resolution import Resolution
 from searchd.spec import DatasetSpec

@@ -21,6 +21,8 @@ COVERED = {
     Family.CASCADE_RCNN: tiny.KINDS[1],
     Family.RETINANET: tiny.KINDS[2],
     Family.FCOS: tiny.KINDS[3],
+    Family.ATSS: tiny.KINDS[0],
+    Family.GFL: tiny.KINDS[1],
 }
 """A block kind for each family: `make test` exports every family and every kind once, since torch's
 exporter takes many seconds. Tests marked matrix export every combination."""

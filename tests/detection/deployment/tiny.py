@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmdet.models import BaseDetector, CascadeRCNN, FasterRCNN, RetinaNet
+from mmdet.models import ATSS, GFL, BaseDetector, CascadeRCNN, FasterRCNN, RetinaNet
 from numpy.typing import NDArray
 from onnx import ModelProto, load_from_string
 
@@ -72,11 +72,20 @@ def student(family: Family, kind: Kind = KINDS[0]) -> Student:
     )
     model = build_detector(detector)
     for layer in _classifiers(model):
-        torch.nn.init.normal_(layer.weight, std=1.0)
+        # Scores of overlapping boxes of GFL must not be equal, as they are at 1.
+        torch.nn.init.normal_(layer.weight, std=0.3 if family is Family.GFL else 1.0)
     for name, parameter in model.named_parameters():
         if name.endswith(".bias"):  # 0 would be left out of graphs; no trained one is
             torch.nn.init.normal_(parameter, std=0.1)
+    if family is Family.GFL:  # or every box is larger than the image
+        _expect_one_stride(model.bbox_head.gfl_reg.bias)
     return Student(detector=detector, weights=model.state_dict())
+
+
+@torch.no_grad()
+def _expect_one_stride(bias: torch.Tensor) -> None:
+    """Let a GFL expect each side of a box a stride or two away."""
+    bias.view(4, 17)[:, 1] += 5
 
 
 def model(family: Family, kind: Kind = KINDS[0]) -> BaseDetector:
@@ -119,5 +128,9 @@ def _classifiers(built: BaseDetector) -> list[Any]:
             return [built.roi_head.bbox_head.fc_cls]
         case RetinaNet():
             return [built.bbox_head.retina_cls]
+        case ATSS():
+            return [built.bbox_head.atss_cls]
+        case GFL():
+            return [built.bbox_head.gfl_cls]
         case _:
             return [built.bbox_head.conv_cls]

@@ -15,6 +15,8 @@ from tests.detection.distillation.teaching import student_of
 WITHOUT_LOSS = frozenset({MethodName.INHERITING, MethodName.HEAD_TRANSFER})
 RANDOM = frozenset({MethodName.MGD, MethodName.ICD})
 """Draw anew whenever they are asked for their loss."""
+CELL_BY_CELL = frozenset({MethodName.LD, MethodName.CROSSKD})
+"""Need a teacher that sees the student's images."""
 
 
 def method_of(name: MethodName, classifier: str) -> MethodSpec:
@@ -35,8 +37,15 @@ def method_of(name: MethodName, classifier: str) -> MethodSpec:
 
 def student_for(name: MethodName) -> Any:
     """Of the family that it teaches, with a neck of 16 channels."""
-    one_stage = name is MethodName.PREDICTION_CONVERSION
-    return student_of(Family.RETINANET if one_stage else Family.FASTER_RCNN)
+    families = {MethodName.PREDICTION_CONVERSION: Family.RETINANET} | dict.fromkeys(
+        CELL_BY_CELL, Family.GFL
+    )
+    return student_of(families.get(name, Family.FASTER_RCNN))
+
+
+def teaching_family(name: MethodName) -> Family:
+    """A family whose detectors teach by it."""
+    return Family.GFL if name in CELL_BY_CELL else Family.FASTER_RCNN
 
 
 def teacher_for(seed: int, neck_channels: int = 16, family: Family = Family.FASTER_RCNN) -> Any:

@@ -13,8 +13,8 @@ from detection.data.batches import Batch, make_batch
 from detection.data.coco import CocoSplit
 from detection.distillation.crop import crop
 from detection.distillation.distiller import Distiller, pair_of
+from detection.distillation.recorded_calls import recorded_calls
 from detection.distillation.student import student_step
-from detection.distillation.taps import recorded_calls
 from searchd.domain.detector import Family
 from searchd.domain.distillation_methods import MethodName
 from searchd.domain.errors import InvalidValueError
@@ -91,7 +91,8 @@ def test_every_prediction_learns_from_the_crop_of_its_own_object(
 
     loss = distiller((dicod(name, classifier),), student, shapes)(taps)[name.value]
 
-    found, sigmoid, expected = taps.matched_predictions, kind in ("retinanet", "fcos"), []
+    found, expected = taps.matched_predictions, []
+    sigmoid = kind in ("retinanet", "fcos", "atss", "gfl")
     for logits, image, number in zip(found.logits, found.image, found.object, strict=True):
         box = batch.samples[int(image)].gt_instances.bboxes[[int(number)]]
         shown = crop(batch, box, image[None], 32)

@@ -29,6 +29,8 @@ PARTS = {
     Family.CASCADE_RCNN: {"neck", "rpn_head", "roi_head"},
     Family.RETINANET: {"neck", "bbox_head"},
     Family.FCOS: {"neck", "bbox_head"},
+    Family.ATSS: {"neck", "bbox_head"},
+    Family.GFL: {"neck", "bbox_head"},
 }
 
 

@@ -14,14 +14,16 @@ from torch import Tensor, nn
 from detection.data.batches import Batch
 from detection.distillation.dense_predictions import DensePredictions
 from detection.distillation.predicted_regions import sample_regions
+from detection.distillation.recorded_calls import recorded_calls
 from detection.distillation.student import student_step
-from detection.distillation.taps import Regions, StudentTaps, recorded_calls
+from detection.distillation.taps import Regions, StudentTaps
 from searchd.domain.detector import Family
 from tests.detection.distillation.conftest import tiny
+from tests.detection.distillation.teaching import expect_two_strides
 
 pytestmark = pytest.mark.timeout(60)  # real detectors are trained
 
-ONE_STAGE = [Family.RETINANET, Family.FCOS]
+ONE_STAGE = [Family.RETINANET, Family.FCOS, Family.ATSS, Family.GFL]
 STRIDES = (8, 16, 32, 64, 128)
 
 
@@ -32,6 +34,8 @@ def student_of(family: Family, num_regions: int = 32) -> Any:
     model.train_cfg = {**(model.train_cfg or {}), "sampled_rois": num_regions}
     if family is Family.FCOS:
         nn.init.constant_(model.bbox_head.conv_reg.bias, 2)
+    if family is Family.GFL:
+        expect_two_strides(model)
     return model
 
 
@@ -117,12 +121,16 @@ def test_remembered_cell_and_anchor_predict_the_regions_box(family: Family, batc
     for roi, (image, level, row, column, anchor) in zip(
         taps.regions.rois, places_of(taps, scores), strict=True
     ):
-        delta = deltas[level][image, 4 * anchor : 4 * anchor + 4, row, column][None]
-        num_anchors = deltas[level].shape[1] // 4
+        num_anchors = scores[level].shape[1] // 4
         number = (row * scores[level].shape[3] + column) * num_anchors + anchor
-        if family is Family.FCOS:  # its distances are in strides while it is trained
+        prior, delta = priors[level][number][None], deltas[level][image, :, row, column]
+        if family is Family.GFL:  # the mean of each side's distribution, from the anchor's centre
+            delta = (delta.view(4, 17).softmax(dim=1) * torch.arange(17)).sum(dim=1)
+            prior = (prior[:, :2] + prior[:, 2:]) / 2
+        delta = delta[4 * anchor : 4 * anchor + 4][None]
+        if family in (Family.FCOS, Family.GFL):  # distances are in strides while it is trained
             delta = delta * STRIDES[level]
-        box = head.bbox_coder.decode(priors[level][number][None], delta)[0].clamp(0, 64)
+        box = head.bbox_coder.decode(prior, delta)[0].clamp(0, 64)
         torch.testing.assert_close(roi[1:], box.detach(), rtol=1e-4, atol=1e-3)
         assert int(roi[0]) == image
 
@@ -253,7 +261,7 @@ def ssd() -> Any:
     return model
 
 
-@pytest.mark.parametrize("kind", ["retinanet", "fcos", "ssd"])
+@pytest.mark.parametrize("kind", ["retinanet", "fcos", "ssd", "atss", "gfl"])
 def test_matched_predictions_are_those_that_mmdet_trains_on_an_object(
     kind: str, batch: Batch
 ) -> None:
@@ -261,8 +269,8 @@ def test_matched_predictions_are_those_that_mmdet_trains_on_an_object(
     head = student.bbox_head
     with recorded_calls(head, "get_targets") as calls:
         student.loss(batch.inputs, batch.samples)
-    labels = torch.cat([level.view(4, -1) for level in calls[0].result[0]], dim=1)
-    index = 1 if kind == "fcos" else 2
+    at, index = {"fcos": (0, 1), "atss": (1, 3), "gfl": (1, 3)}.get(kind, (0, 2))
+    labels = torch.cat([level.view(4, -1) for level in calls[0].result[at]], dim=1)
     targets = torch.cat([level.view(4, -1, 4) for level in calls[0].result[index]], dim=1)
     scores, deltas = outputs_of(student, batch)
     dense = DensePredictions(head, scores, deltas, STRIDES)
@@ -275,13 +283,18 @@ def test_matched_predictions_are_those_that_mmdet_trains_on_an_object(
     found = list(zip(matched.image.tolist(), matched.object.tolist(), strict=True))
     objects = [batch.samples[i].gt_instances[o] for i, o in found]
     assert [int(o.labels) for o in objects] == labels[image, place].tolist()
-    dense.deltas = targets  # mmdet's targets, decoded, are the objects' boxes
-    boxes = torch.cat([o.bboxes for o in objects])
-    torch.testing.assert_close(dense.boxes(image, place), boxes, rtol=1e-4, atol=1e-3)
     torch.testing.assert_close(matched.logits, dense.logits[image, place])
+    boxes = torch.cat([o.bboxes for o in objects])
+    if kind in ("atss", "gfl"):  # their targets are boxes
+        found_boxes = targets[image, place]
+    else:
+        dense.deltas = targets  # mmdet's targets, decoded, are the objects' boxes
+        found_boxes = dense.boxes(image, place)
+    torch.testing.assert_close(found_boxes, boxes, rtol=1e-4, atol=1e-3)
     matched.boxes.sum().backward()
     layers = {"retinanet": "retina_reg", "fcos": "conv_reg", "ssd": "reg_convs"}
-    gradients = [p.grad for p in getattr(head, layers[kind]).parameters()]
+    layer = layers.get(kind, f"{kind}_reg")
+    gradients = [p.grad for p in getattr(head, layer).parameters()]
     assert any(g is not None and g.abs().max() > 0 for g in gradients)
 
 

@@ -26,6 +26,7 @@ from tests.detection.distillation.every_method import (
     neck_gradients,
     student_for,
     teacher_for,
+    teaching_family,
 )
 
 pytestmark = pytest.mark.timeout(60)  # real detectors are trained
@@ -157,7 +158,8 @@ def test_any_methods_loss_is_the_mean_of_its_losses_with_each_teacher(
     name: MethodName, classifier: str, shapes: CocoSplit, batch: Batch
 ) -> None:
     student, spec = student_for(name), method_of(name, classifier)
-    teachers = [teacher_for(2), teacher_for(3, 24)]
+    family = teaching_family(name)
+    teachers = [teacher_for(2, 16, family), teacher_for(3, 24, family)]
     taps = student_step(student, batch).taps
 
     both = distiller(student, teachers, shapes, spec)

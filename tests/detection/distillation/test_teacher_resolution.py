@@ -17,6 +17,7 @@ from searchd.domain.method_description import Tap
 from searchd.domain.resolution import Resolution
 from tests.detection.distillation.crop_classifier import stored
 from tests.detection.distillation.every_method import (
+    CELL_BY_CELL,
     RANDOM,
     WITHOUT_LOSS,
     method_of,
@@ -137,7 +138,7 @@ def test_levels_that_the_student_has_not_are_left_out(views: tuple[Batch, Batch]
     assert list(TeacherTaps(teacher, taps, frozenset({Tap.NECK}), high).neck) == [8, 16, 32, 64]
 
 
-@pytest.mark.parametrize("name", sorted(set(MethodName) - WITHOUT_LOSS))
+@pytest.mark.parametrize("name", sorted(set(MethodName) - WITHOUT_LOSS - CELL_BY_CELL))
 def test_every_method_reads_a_teacher_that_sees_more(
     name: MethodName, classifier: str, shapes: CocoSplit, views: tuple[Batch, Batch]
 ) -> None:

@@ -52,6 +52,22 @@ def test_fcos_equals_a_closed_form() -> None:
     assert counted.macs - counted.backbone_macs == one_stage_neck(p6_inputs=6) + head + relu_of_p6
 
 
+@pytest.mark.parametrize(
+    ("family", "box_outputs"),
+    [
+        (Family.ATSS, 4 + 1),  # a box and its centerness
+        (Family.GFL, 4 * 17),  # 0 to 16 strides for each side
+    ],
+)
+def test_adaptive_families_equal_a_closed_form(family: Family, box_outputs: int) -> None:
+    counted = count(replace(TINY, family=family), Resolution(101, 75))
+
+    conv = 8 * 9 * 6 + 8 * 9 * 8 + 2 * 8 * (2 + 1)  # without bias; group norm and ReLU
+    predictions = (3 + box_outputs) * (9 * 8 + 1)
+    head = sum(level_areas()) * (2 * conv + predictions)
+    assert counted.macs - counted.backbone_macs == one_stage_neck(p6_inputs=6) + head
+
+
 def test_every_proposal_passes_the_three_heads_of_a_cascade() -> None:
     faster = count(TINY, Resolution(64, 64))
     cascade = count(replace(TINY, family=Family.CASCADE_RCNN), Resolution(64, 64))

@@ -30,6 +30,8 @@ LOSSES = {
     | {f"s{stage}.{loss}" for stage in range(3) for loss in ("loss_cls", "loss_bbox")},
     Family.RETINANET: {"loss_cls", "loss_bbox"},
     Family.FCOS: {"loss_cls", "loss_bbox", "loss_centerness"},
+    Family.ATSS: {"loss_cls", "loss_bbox", "loss_centerness"},
+    Family.GFL: {"loss_cls", "loss_bbox", "loss_dfl"},
 }
 SIZE = Resolution(64, 64)
 every_family = pytest.mark.parametrize("family", Family)
@@ -89,12 +91,17 @@ def test_losses_reach_every_parameter(family: Family) -> None:
     assert without == []
 
 
+EPOCHS = {Family.FASTER_RCNN: 15, Family.CASCADE_RCNN: 15, Family.GFL: 60}
+"""Of a short training; 30 for the other families. GFL's scores are trained to be the overlaps of
+its boxes, so that its loss rises before it falls."""
+
+
 @every_family
 def test_short_training_lowers_the_loss(family: Family, shapes: DatasetSpec) -> None:
     torch.manual_seed(0)
     model = build_detector(tiny(family, anchor_scale=2.0, finest_roi_scale=14))
     spec = TrainingSpec(
-        epochs=15 if family.two_stage else 30,
+        epochs=EPOCHS.get(family, 30),
         batch_size=4,
         learning_rate=0.05,
         resolutions=(SIZE,),
@@ -140,6 +147,8 @@ def test_loaded_student_predicts_as_before(family: Family) -> None:
         (Family.CASCADE_RCNN, (4, 8, 16, 32, 64), [32, 16, 8, 4, 2]),
         (Family.RETINANET, (8, 16, 32, 64, 128), [16, 8, 4, 2, 1]),
         (Family.FCOS, (8, 16, 32, 64, 128), [16, 8, 4, 2, 1]),
+        (Family.ATSS, (8, 16, 32, 64, 128), [16, 8, 4, 2, 1]),
+        (Family.GFL, (8, 16, 32, 64, 128), [16, 8, 4, 2, 1]),
     ],
 )
 def test_levels_have_the_detectors_strides(
@@ -171,6 +180,17 @@ def test_smallest_square_anchor_is_the_scale_times_the_stride(
     assert x2 - x1 == side
 
 
+@pytest.mark.parametrize("family", [Family.ATSS, Family.GFL])
+def test_adaptive_families_have_one_square_anchor_in_each_cell(family: Family) -> None:
+    usual, small = (assemble(tiny(family, anchor_scale=scale)) for scale in (None, 2.0))
+
+    def boxes(model: Any) -> list[list[list[float]]]:
+        return [level.tolist() for level in model.bbox_head.prior_generator.base_anchors[:2]]
+
+    assert boxes(usual) == [[[-32.0, -32.0, 32.0, 32.0]], [[-64.0, -64.0, 64.0, 64.0]]]
+    assert boxes(small) == [[[-8.0, -8.0, 8.0, 8.0]], [[-16.0, -16.0, 16.0, 16.0]]]
+
+
 def test_fcos_levels_end_at_the_scale_times_their_stride() -> None:
     usual, small = (assemble(tiny(Family.FCOS, anchor_scale=scale)) for scale in (None, 2.0))
 
@@ -194,8 +214,11 @@ def test_fcos_levels_end_at_the_scale_times_their_stride() -> None:
 @pytest.mark.parametrize(
     ("width", "groups"), [(256, 32), (64, 32), (32, 16), (24, 4), (8, 4), (7, 1)]
 )
-def test_fcos_norm_has_the_most_groups_of_two_channels_or_more(width: int, groups: int) -> None:
-    model = assemble(tiny(Family.FCOS, tower_channels=width))
+@pytest.mark.parametrize("family", [Family.FCOS, Family.ATSS, Family.GFL])
+def test_norm_of_a_tower_has_the_most_groups_of_two_channels_or_more(
+    family: Family, width: int, groups: int
+) -> None:
+    model = assemble(tiny(family, tower_channels=width))
 
     model.bbox_head([torch.zeros(1, 16, 1, 1)] * 5)  # each level of one cell
     assert model.bbox_head.cls_convs[0].gn.num_groups == groups

@@ -33,7 +33,14 @@ def test_layers_and_activations_are_what_the_complexity_counts(family: Family) -
 
 @pytest.mark.parametrize(
     ("family", "pooled"),
-    [(Family.FASTER_RCNN, 1), (Family.CASCADE_RCNN, 3), (Family.RETINANET, 0), (Family.FCOS, 0)],
+    [
+        (Family.FASTER_RCNN, 1),
+        (Family.CASCADE_RCNN, 3),
+        (Family.RETINANET, 0),
+        (Family.FCOS, 0),
+        (Family.ATSS, 0),
+        (Family.GFL, 0),
+    ],
 )
 def test_proposals_count_as_often_as_they_are_pooled(family: Family, pooled: int) -> None:
     detector = replace(student(family).detector, num_proposals=50, neck_channels=16)

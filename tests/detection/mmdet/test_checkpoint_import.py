@@ -42,6 +42,8 @@ SMALL: dict[Family, dict[str, Any]] = {
     },
     Family.RETINANET: {"neck.out_channels": 32, "bbox_head.in_channels": 32},
     Family.FCOS: {"neck.out_channels": 32, "bbox_head.in_channels": 32},
+    Family.ATSS: {"neck.out_channels": 32, "bbox_head.in_channels": 32},
+    Family.GFL: {"neck.out_channels": 32, "bbox_head.in_channels": 32},
 }
 THIN_R50 = {"backbone.base_channels": 16, "neck.in_channels": [64, 128, 256, 512]}
 

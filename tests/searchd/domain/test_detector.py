@@ -22,6 +22,8 @@ def of(family: Family, **values: object) -> Detector:
         (Family.CASCADE_RCNN, True, (4, 8, 16, 32, 64), (1024,), 8.0),
         (Family.RETINANET, False, (8, 16, 32, 64, 128), (256, 4), 4.0),
         (Family.FCOS, False, (8, 16, 32, 64, 128), (256, 4), 8.0),
+        (Family.ATSS, False, (8, 16, 32, 64, 128), (256, 4), 8.0),
+        (Family.GFL, False, (8, 16, 32, 64, 128), (256, 4), 8.0),
     ],
 )
 def test_family_decides_levels_head_and_scale(

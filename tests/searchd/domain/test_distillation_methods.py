@@ -1,6 +1,6 @@
 """The catalogue refuses what cannot work, and says what would."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -19,19 +19,31 @@ from searchd.domain.distillation_methods import (
     default_weight,
 )
 from searchd.domain.errors import InvalidValueError
+from searchd.domain.head_geometry import HeadGeometry
 from searchd.domain.method_description import Tap
-from searchd.domain.method_fit import Traits, check_average, check_fit, fitting, misfit, traits
+from searchd.domain.method_fit import (
+    Traits,
+    check_average,
+    check_fit,
+    check_grid,
+    fitting,
+    misfit,
+    traits,
+)
 from searchd.domain.method_options import (
     CkdOptions,
+    CrosskdOptions,
     DicodClassificationOptions,
     DicodLocalisationOptions,
     FgdOptions,
     IcdOptions,
 )
+from searchd.domain.resolution import Resolution
 from searchd.spec import SearchSpec
 
 FASTER, CASCADE = Family.FASTER_RCNN, Family.CASCADE_RCNN
 RETINANET, FCOS = Family.RETINANET, Family.FCOS
+ATSS, GFL = Family.ATSS, Family.GFL
 ON_THE_NECK = {"feature_matching", "feature_imitation", "icd", "cwd", "fgd", "mgd"}
 BY_A_CLASSIFIER = {"dicod_classification", "dicod_localisation"}
 ALWAYS = ON_THE_NECK | BY_A_CLASSIFIER
@@ -71,6 +83,15 @@ def pool(*neck_channels: int) -> Traits:
         (FCOS, CASCADE, ON_REGIONS | {"prediction_conversion"}),
         (FCOS, RETINANET, set()),
         (FCOS, FCOS, {"inheriting"}),
+        (ATSS, FASTER, ON_REGIONS | {"prediction_conversion"}),
+        (ATSS, ATSS, {"inheriting"}),
+        (ATSS, RETINANET, set()),
+        (ATSS, GFL, set()),
+        (GFL, CASCADE, ON_REGIONS | {"prediction_conversion"}),
+        (GFL, GFL, {"inheriting"}),
+        (GFL, ATSS, set()),
+        (RETINANET, ATSS, set()),
+        (FASTER, GFL, set()),
     ],
 )
 def test_what_fits_a_student_and_a_teacher_of_equal_sizes(
@@ -79,8 +100,8 @@ def test_what_fits_a_student_and_a_teacher_of_equal_sizes(
     assert PUBLISHED.intersection(fitting(of(student), of(teacher))) == ALWAYS | expected
 
 
-@pytest.mark.parametrize("student", [FASTER, CASCADE, RETINANET, FCOS])
-@pytest.mark.parametrize("teacher", [FASTER, CASCADE, RETINANET, FCOS])
+@pytest.mark.parametrize("student", Family)
+@pytest.mark.parametrize("teacher", Family)
 def test_later_methods_fit_by_neck_always_and_by_scores_between_two_stage_detectors(
     student: Family, teacher: Family
 ) -> None:
@@ -90,6 +111,67 @@ def test_later_methods_fit_by_neck_always_and_by_scores_between_two_stage_detect
     assert {"pkd", "dkd", "dist"}.intersection(fitting(of(student), of(teacher))) == expected
 
 
+def test_distributions_are_distilled_between_gfls_alone() -> None:
+    fit = {(s, t) for s in Family for t in Family if misfit(MethodName.LD, of(s), of(t)) is None}
+
+    assert fit == {(GFL, GFL)}
+    assert misfit(MethodName.LD, of(ATSS)) == "ld teaches gfl students, not atss"
+    assert misfit(MethodName.LD, of(GFL), of(ATSS)) == (
+        "ld needs a gfl teacher for a gfl student, and this one is atss"
+    )
+
+
+def test_heads_are_crossed_between_one_stage_detectors_of_any_towers() -> None:
+    one_stage = {RETINANET, FCOS, ATSS, GFL}
+    fit = {
+        (s, t) for s in Family for t in Family if misfit(MethodName.CROSSKD, of(s), of(t)) is None
+    }
+
+    assert fit == {(student, teacher) for student in one_stage for teacher in one_stage}
+    options = CrosskdOptions(teacher_convs=2)
+    shallow = of(GFL, tower_convs=1)
+    assert misfit(MethodName.CROSSKD, shallow, of(GFL), options) is None
+    assert misfit(MethodName.CROSSKD, of(GFL), shallow, options) == (
+        "crosskd with teacher_convs=2 needs a teacher whose towers have as many convolutions, and "
+        "this one has 1"
+    )
+    assert "the teacher's head has other layers" in str(
+        misfit(MethodName.CROSSKD, of(GFL), replace(of(RETINANET), head=()))
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        (
+            {"strides": (4, 8, 16, 32, 64)},
+            "ld compares predictions cell by cell, on the levels of the student's neck: the student"
+            " has 5, at strides 8, 16, 32, 64, 128, the teacher 5, at strides 4, 8, 16, 32, 64",
+        ),
+        (
+            {"geometry": HeadGeometry(largest_distance=8)},
+            "ld needs a teacher whose head means the same; strides of the longest distance in a "
+            "distribution: 16 of the student, 8 of the teacher",
+        ),
+    ],
+    ids=["levels", "distances"],
+)
+def test_distributions_over_other_distances_or_at_other_cells_are_not_compared(
+    changes: dict[str, Any], reason: str
+) -> None:
+    assert misfit(MethodName.LD, of(GFL), replace(of(GFL), **changes)) == reason
+
+
+def test_teachers_that_see_other_cells_are_refused_by_what_compares_them() -> None:
+    small, large = Resolution(64, 64), Resolution(128, 128)
+
+    check_grid([MethodName.LD], [small], None)
+    check_grid([MethodName.LD], [large], large)
+    check_grid([MethodName.CWD], [small], large)
+    with pytest.raises(InvalidValueError, match="128x128 the teacher has other cells than a stud"):
+        check_grid([MethodName.CWD, MethodName.LD], [large, small], large)
+
+
 @pytest.mark.parametrize(
     ("family", "expected"),
     [
@@ -97,6 +179,8 @@ def test_later_methods_fit_by_neck_always_and_by_scores_between_two_stage_detect
         (CASCADE, ON_REGIONS | {"classification"} | WITH_THE_SAME_HEAD),
         (RETINANET, ON_REGIONS | {"prediction_conversion", "inheriting"}),
         (FCOS, ON_REGIONS | {"prediction_conversion", "inheriting"}),
+        (ATSS, ON_REGIONS | {"prediction_conversion", "inheriting"}),
+        (GFL, ON_REGIONS | {"prediction_conversion", "inheriting"}),
     ],
 )
 def test_what_fits_a_student_whatever_its_teacher(family: Family, expected: set[str]) -> None:
@@ -105,7 +189,7 @@ def test_what_fits_a_student_whatever_its_teacher(family: Family, expected: set[
 
 
 @pytest.mark.parametrize("name", sorted(ON_REGIONS))
-@pytest.mark.parametrize("teacher", [RETINANET, FCOS])
+@pytest.mark.parametrize("teacher", [RETINANET, FCOS, ATSS, GFL])
 def test_distilling_regions_by_a_one_stage_teacher_is_refused(name: str, teacher: Family) -> None:
     expected = (
         f"{name} needs a cascade_rcnn or faster_rcnn teacher for a faster_rcnn student, and this "
@@ -122,7 +206,12 @@ def test_distilling_regions_by_a_one_stage_teacher_is_refused(name: str, teacher
         ("classification", RETINANET, "teaches cascade_rcnn or faster_rcnn students"),
         ("class_aware_localisation", CASCADE, "teaches faster_rcnn students, not cascade_rcnn"),
         ("localisation", RETINANET, "teaches faster_rcnn students, not retinanet"),
-        ("prediction_conversion", FASTER, "teaches fcos or retinanet students, not faster_rcnn"),
+        (
+            "prediction_conversion",
+            FASTER,
+            "teaches atss or fcos or gfl or retinanet students, not faster_rcnn",
+        ),
+        ("classification", GFL, "teaches cascade_rcnn or faster_rcnn students, not gfl"),
         ("head_transfer", RETINANET, "teaches cascade_rcnn or faster_rcnn students"),
     ],
 )
@@ -170,10 +259,11 @@ def test_a_mask_of_anchors_needs_a_student_with_anchors() -> None:
     name, options = MethodName.FEATURE_IMITATION, FeatureImitationOptions(mask="anchor")
 
     assert misfit(name, of(RETINANET), of(FCOS), options) is None
+    assert misfit(name, of(GFL), of(FCOS), options) is None
     assert misfit(name, of(FCOS), of(FASTER), FeatureImitationOptions(mask="gaussian")) is None
     assert misfit(name, of(FCOS), None, options) == (
-        "feature_imitation with mask=anchor teaches cascade_rcnn or faster_rcnn or retinanet "
-        "students, not fcos, which has no anchors"
+        "feature_imitation with mask=anchor teaches atss or cascade_rcnn or faster_rcnn or gfl or "
+        "retinanet students, not fcos, which has no anchors"
     )
 
 

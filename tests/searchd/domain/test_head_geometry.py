@@ -48,6 +48,15 @@ def test_retinanet_has_nine_anchors_on_each_level_and_fcos_has_ranges() -> None:
     assert (fcos.anchors, fcos.ranges) == ((), (64, 128, 256, 512))
 
 
+def test_atss_and_gfl_have_one_square_anchor_on_each_level_and_say_other_things_of_it() -> None:
+    atss, gfl = geometry(detector(Family.ATSS)), geometry(detector(Family.GFL))
+
+    squares = ((64.0, 64.0), (128.0, 128.0), (256.0, 256.0), (512.0, 512.0), (1024.0, 1024.0))
+    assert atss.anchors == gfl.anchors == squares
+    assert (atss.dense_units, atss.largest_distance) == ((0, 0, 0, 0, 0.1, 0.1, 0.2, 0.2), None)
+    assert (gfl.dense_units, gfl.largest_distance) == ((), 16)
+
+
 @pytest.mark.parametrize("name", ["head_transfer", "inheriting"])
 @pytest.mark.parametrize(
     ("changes", "reason"),

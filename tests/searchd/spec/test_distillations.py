@@ -41,6 +41,24 @@ def test_each_teacher_may_teach_by_methods_of_its_own() -> None:
     assert [m.name for m in spec.methods_of("largest").methods] == ["feature_matching"]
 
 
+def test_a_method_that_compares_cells_needs_teachers_that_see_the_students_images() -> None:
+    gfl = {"base": {"backbone": "resnet18"}, "head": {"family": "gfl"}}
+    by_cell = {
+        "name": "mtpd",
+        "dataset": "coco",
+        "student": gfl,
+        "teachers": {"large": "gfl-r101"},
+        "distillation": {"methods": [{"name": "ld"}]},
+        "trial": {"resolutions": ["320x320"]},
+    }
+
+    assert DistillationSpec.model_validate({**by_cell, "teacher_resolution": "320x320"})
+    with pytest.raises(
+        ValidationError, match="ld compares predictions cell by cell, and with teac"
+    ):
+        DistillationSpec.model_validate({**by_cell, "teacher_resolution": "640x640"})
+
+
 def test_student_of_a_trial_needs_no_base() -> None:
     spec = DistillationSpec.model_validate({**SAMPLED, "student": {"trial": "s-7f3k2m-12"}})
     assert spec.base is None

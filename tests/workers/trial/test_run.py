@@ -339,6 +339,8 @@ def test_checks_survive_a_failure(
         (Family.RETINANET, "resnet18", ("sgfi", "ckd")),
         (Family.FCOS, "mobilenet_v2", ("feature_matching", "prediction_conversion")),
         (Family.CASCADE_RCNN, "resnext50_32x4d", ("proposal_feature", "classification")),
+        (Family.ATSS, "mobilenet_v2", ("proposal_feature", "prediction_conversion")),
+        (Family.GFL, "resnet18", ("sgfi", "pkd")),
     ],
 )
 def test_students_of_other_families_and_blocks_evolve_and_learn_from_a_two_stage_pool(
