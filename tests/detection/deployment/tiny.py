@@ -76,6 +76,8 @@ def student(family: Family, kind: Kind = KINDS[0]) -> Student:
     for name, parameter in model.named_parameters():
         if name.endswith(".bias"):  # 0 would be left out of graphs; no trained one is
             torch.nn.init.normal_(parameter, std=0.1)
+    if family is Family.FCOS:  # negative distances would be boxes without area
+        torch.nn.init.normal_(model.bbox_head.conv_reg.bias, mean=2.0, std=0.1)
     return Student(detector=detector, weights=model.state_dict())
 
 
