@@ -45,8 +45,8 @@ test-deploy: install  ## Lint what is in deploy/, and run a search through the s
 	@$(BIN)/python -m pip --disable-pip-version-check install -q -e ".[deploy]"
 	@$(BIN)/python -m pytest tests/deploy -m "deploy or not deploy" --log-cli-level=INFO $(TEST_ARGS)
 
-matrix: install  ## Export every detector family with every block kind in every format; over an hour
-	@$(BIN)/python -m pytest tests/detection/deployment -m matrix $(TEST_ARGS)
+matrix: install  ## Export every detector family with every block kind in every format and precision; up to an hour of CPU time
+	@$(BIN)/python -m pytest $(PARALLEL) tests/detection/deployment -m matrix $(TEST_ARGS)
 
 fuzz: install  ## Run the property tests at full strength, thousands of API requests among them
 	@SEARCHD_FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest -m "fuzz or hypothesis" \

@@ -57,6 +57,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _group(item: pytest.Item) -> str:
     file = item.nodeid.partition("::")[0]
+    if isinstance(item, pytest.Function) and item.get_closest_marker("matrix"):
+        values = item.callspec.params
+        return f"{values['family']} {values['kind']}"  # all formats share one traced detector
     if file.startswith("tests/detection/deployment"):
         return "tests/detection/deployment"  # they share traced detectors
     if _starts_no_ray(item):

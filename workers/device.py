@@ -72,7 +72,7 @@ def measure_latencies(task: DeviceLatencyTask) -> list[DeviceLatency]:
 
 def _runtime(spec: DeviceSpec) -> Runtime:
     torch.set_num_threads(spec.threads)
-    return create(spec.runtime, spec.threads, gpu=spec.gpu)
+    return create(spec.runtime, spec.threads, gpu=spec.gpu, precision=spec.precision)
 
 
 def _latencies(

@@ -46,7 +46,11 @@ RuntimeOption = Annotated[
 ]
 PrecisionOption = Annotated[
     Precision | None,
-    typer.Option("--precision", help="Numbers that detectors compute with. Default: fp32."),
+    typer.Option(
+        "--precision",
+        help="Numbers that detectors compute with: fp32, or int8 in onnxruntime and openvino. "
+        "Default: fp32.",
+    ),
 ]
 ThreadsOption = Annotated[
     int | None,

@@ -66,7 +66,16 @@ class DetectorGraph(nn.Module):
         """Normalise, and pad with zeros on the right and below."""
         height, width = images.shape[-2:]
         normalised = (images - self.get_buffer("mean")) / self.get_buffer("std")
-        return functional.pad(normalised, (0, -width % SIZE_DIVISOR, 0, -height % SIZE_DIVISOR))
+        return functional.pad(normalised, (0, _missing(width), 0, _missing(height)))
+
+
+def _missing(side: int) -> int:
+    """Return how many pixels a side lacks to a multiple of `SIZE_DIVISOR`.
+
+    Written so that the padded side is a multiple by its form: `-side % SIZE_DIVISOR` is the same,
+    but torch's exporter cannot simplify it, and needs several times as long.
+    """
+    return (side + SIZE_DIVISOR - 1) // SIZE_DIVISOR * SIZE_DIVISOR - side
 
 
 def check_operators(model: BaseDetector) -> None:

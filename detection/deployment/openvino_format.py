@@ -120,12 +120,38 @@ def _with_precision(
     graph: onnx.ModelProto, parts: Parts, folder: Path, request: Request
 ) -> tuple[_Runnable, Sequence[str]]:
     """Return a graph in the precision of a request, and the parts that stay in 32 bits."""
-    read = openvino.Core().read_model(graph.SerializeToString())
     if request.precision is not Precision.INT8:
+        read = openvino.Core().read_model(graph.SerializeToString())
         return _runnable(read, folder, request), []
-    names = _names(graph, parts)
+    images = request.calibration
     return within_limit(
-        lambda kept: _runnable(_in_integers(read, names, kept, request), folder, request), request
+        lambda kept: _runnable(in_integers(graph, parts, kept, images), folder, request), request
+    )
+
+
+def in_integers(
+    graph: onnx.ModelProto, parts: Parts, kept: Sequence[str], images: Sequence[Pixels]
+) -> openvino.Model:
+    """Return a graph whose parts compute in 8 bits.
+
+    Args:
+        graph: A graph in 32 bits.
+        parts: The parts of its nodes.
+        kept: Parts that stay in 32 bits.
+        images: Images on which the ranges of values are measured.
+    """
+    model, names = openvino.Core().read_model(graph.SerializeToString()), _names(graph, parts)
+    operators = [each.get_friendly_name() for each in model.get_ordered_ops()]
+    # What OpenVINO makes of one ONNX node has suffixes after a slash.
+    ignored = [name for name in operators if names.get(name.partition("/")[0], "") in ("", *kept)]
+    return nncf.quantize(
+        model,
+        nncf.Dataset(images, lambda pixels: {INPUT: pixels}),
+        target_device=nncf.TargetDevice.CPU,
+        subset_size=len(images),
+        ignored_scope=nncf.IgnoredScope(names=ignored, validate=False),
+        # 7 bits in weights, so that AP is the same on processors without VNNI.
+        advanced_parameters=AdvancedQuantizationParameters(overflow_fix=OverflowFix.ENABLE),
     )
 
 
@@ -161,21 +187,3 @@ def _names(graph: onnx.ModelProto, parts: Parts) -> Parts:
         for output in node.output
     }
     return outputs | dict(parts)
-
-
-def _in_integers(
-    model: openvino.Model, parts: Parts, kept: Sequence[str], request: Request
-) -> openvino.Model:
-    """Return a graph whose parts compute in 8 bits, except for those that are kept."""
-    operators = [each.get_friendly_name() for each in model.get_ordered_ops()]
-    # What OpenVINO makes of one ONNX node has suffixes after a slash.
-    ignored = [name for name in operators if parts.get(name.partition("/")[0], "") in ("", *kept)]
-    return nncf.quantize(
-        model.clone(),
-        nncf.Dataset(request.calibration, lambda pixels: {INPUT: pixels}),
-        target_device=nncf.TargetDevice.CPU,
-        subset_size=len(request.calibration),
-        ignored_scope=nncf.IgnoredScope(names=ignored, validate=False),
-        # 7 bits in weights, so that AP is the same on processors without VNNI.
-        advanced_parameters=AdvancedQuantizationParameters(overflow_fix=OverflowFix.ENABLE),
-    )

@@ -1,6 +1,6 @@
 """What runs detectors on a device, so that they and their layers can be timed there.
 
-A runtime is a module with `create(num_threads, *, gpu) -> Runtime`. They are listed in
+A runtime is a module with `create(num_threads, *, gpu, precision) -> Runtime`. They are listed in
 `searchd.domain.devices`.
 """
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from searchd.domain.devices import RUNTIMES, RuntimeName
 from searchd.domain.errors import InvalidValueError
+from searchd.domain.export_formats import Precision
 from searchd.domain.latency_table import Layer
 
 Batch = NDArray[np.float32]
@@ -41,8 +42,10 @@ class Runtime(Protocol):
         """Load one layer with random weights. The result computes it once for `batch` images."""
 
 
-def create(name: RuntimeName, num_threads: int, *, gpu: bool) -> Runtime:
-    """Return a runtime of this process.
+def create(
+    name: RuntimeName, num_threads: int, *, gpu: bool, precision: Precision = Precision.FP32
+) -> Runtime:
+    """Return a runtime of this process, as `check_runtime` accepts it.
 
     Raises:
         InvalidValueError: Its packages are not installed, or there is no GPU.
@@ -54,5 +57,5 @@ def create(name: RuntimeName, num_threads: int, *, gpu: bool) -> Runtime:
             f"runtime={name} needs the package {error.name}, which is not installed on the device; "
             f"install it there: pip install 'searchd[{RUNTIMES[name].extra}]'"
         ) from error
-    runtime: Runtime = module.create(num_threads, gpu=gpu)
+    runtime: Runtime = module.create(num_threads, gpu=gpu, precision=precision)
     return runtime

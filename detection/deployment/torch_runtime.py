@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from detection.deployment.graph import DetectorGraph
 from detection.deployment.runtime import Batch
 from searchd.domain.errors import InvalidValueError
+from searchd.domain.export_formats import Precision
 from searchd.domain.latency_table import Layer, LayerKind
 
 
@@ -49,12 +50,13 @@ class TorchRuntime:
         return run
 
 
-def create(num_threads: int, *, gpu: bool) -> TorchRuntime:
+def create(num_threads: int, *, gpu: bool, precision: Precision) -> TorchRuntime:
     """Return the runtime, for this process.
 
     Raises:
         InvalidValueError: torch finds no GPU.
     """
+    assert precision is Precision.FP32  # `check_runtime` refuses others
     if gpu and not torch.cuda.is_available():
         raise InvalidValueError("gpu: torch finds no GPU on the device; see searchd doctor")
     torch.set_num_threads(num_threads)

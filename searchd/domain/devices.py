@@ -1,7 +1,7 @@
 """Devices on which latency is measured: their runtimes, and what they like. Standard library only.
 
 A new runtime is a row here and the module that it names, which has a function
-`create(num_threads, *, gpu) -> Runtime` as `detection.deployment.runtime` describes it.
+`create(num_threads, *, gpu, precision) -> Runtime` as `detection.deployment.runtime` describes it.
 """
 
 from collections.abc import Mapping
@@ -39,10 +39,15 @@ class RuntimeTraits:
     """Optional extra of searchd that has its packages."""
 
 
+_WITH_INTEGERS = (Precision.FP32, Precision.INT8)
 RUNTIMES: Mapping[RuntimeName, RuntimeTraits] = {
-    RuntimeName.ONNXRUNTIME: RuntimeTraits(module="detection.deployment.onnx_runtime"),
+    RuntimeName.ONNXRUNTIME: RuntimeTraits(
+        module="detection.deployment.onnx_runtime", precisions=_WITH_INTEGERS
+    ),
     RuntimeName.OPENVINO: RuntimeTraits(
-        module="detection.deployment.openvino_runtime", extra="openvino"
+        module="detection.deployment.openvino_runtime",
+        precisions=_WITH_INTEGERS,
+        extra="openvino",
     ),
     RuntimeName.TORCH: RuntimeTraits(module="detection.deployment.torch_runtime", gpu=True),
 }

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from searchd.domain.architecture import Architecture
 from searchd.domain.errors import InvalidValueError
 
 
@@ -77,6 +78,8 @@ class FormatTraits:
     """Whether one file can take images of any size."""
     fixed: bool = True
     """Whether a file can be made for one size."""
+    deformable: bool = False
+    """Whether a file can hold deformable convolutions, for which graphs have no operator."""
     extra: str = ""
     """Optional extra of searchd that installs its packages; empty if it needs no further ones."""
     gpus: int = 0
@@ -107,6 +110,7 @@ FORMATS: Mapping[ExportFormat, FormatTraits] = {
         precisions=(Precision.FP32,),
         dynamic=True,
         fixed=False,
+        deformable=True,
     ),
     ExportFormat.TENSORRT: FormatTraits(
         module="detection.deployment.tensorrt_format",
@@ -137,6 +141,21 @@ def check_export(format_: ExportFormat, precision: Precision, *, dynamic: bool) 
     if not dynamic and not traits.fixed:
         raise InvalidValueError(
             f"format={format_} takes images of any size; give input=dynamic, or leave it out"
+        )
+
+
+def check_architecture(format_: ExportFormat, architecture: Architecture) -> None:
+    """Check that a format can hold the convolutions of a backbone.
+
+    Raises:
+        InvalidValueError: It cannot; the message names the formats that can.
+    """
+    deformable = any(each.block.deformable for each in architecture.placed_blocks())
+    if deformable and not FORMATS[format_].deformable:
+        able = " or ".join(name for name, traits in FORMATS.items() if traits.deformable)
+        raise InvalidValueError(
+            f"format={format_} has no deformable convolutions, which this detector has; use "
+            f"format={able}"
         )
 
 

@@ -59,7 +59,9 @@ class DeviceSpec(Spec):
     runtime: RuntimeName = RuntimeName.ONNXRUNTIME
     """What runs the exported detector: onnxruntime, openvino, or torch."""
     precision: Precision = Precision.FP32
-    """Numbers that detectors compute with."""
+    """Numbers that detectors compute with: fp32, or int8 in onnxruntime and OpenVINO, where all
+    parts of a detector compute in integers. An int8 export may keep some in 32 bits, because of its
+    AP, and is slower then."""
     threads: int = Field(default=1, ge=1)
     """Number of threads of the runtime, which is also the number of CPUs that a measurement
     reserves."""

@@ -1,5 +1,6 @@
 """Exports of detectors over HTTP: requested, repeated, listed, downloaded."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -7,6 +8,7 @@ import pytest
 
 from api.client import ApiError, Client
 from searchd import artifacts
+from searchd.domain.architecture import preset
 from searchd.domain.lifecycle import ExportStatus
 from searchd.domain.resolution import Resolution
 from searchd.spec import ExportSpec
@@ -18,10 +20,12 @@ from tests.api.service import Service
 from tests.searchd.store.factories import (
     LARGE,
     base_proposal,
+    detector,
     export_report,
     leased,
     run_trial,
     start_search,
+    succeeded,
 )
 
 
@@ -147,6 +151,25 @@ def test_illegal_requests_are_refused_with_the_field(
     response = http.post(f"/detectors/{trial}/exports", json=body)
     assert response.status_code == 422
     assert text in response.text
+
+
+def test_deformable_convolutions_are_refused_at_once_except_for_mmdet(
+    http: httpx.Client, database: Database
+) -> None:
+    plain = preset("resnet18")
+    block = replace(plain.stages[3][0], deformable=True)
+    architecture = plain.with_stage(4, (block, *plain.stages[3][1:]))
+    changed = replace(succeeded("base"), detector=replace(detector(), architecture=architecture))
+    _, lease = start_search(database)
+    trial = run_trial(database, lease, base_proposal(), changed).id
+
+    refused = http.post(f"/detectors/{trial}/exports", json={"format": "openvino"})
+    accepted = http.post(f"/detectors/{trial}/exports", json={"format": "mmdet"})
+
+    assert (refused.status_code, accepted.status_code) == (422, 201)
+    assert "format=openvino has no deformable convolutions" in refused.json()["detail"]
+    assert "use format=mmdet" in refused.json()["detail"]
+    assert len(http.get(f"/detectors/{trial}/exports").json()) == 1
 
 
 def test_what_does_not_exist_is_named(http: httpx.Client, trial: str) -> None:

@@ -30,6 +30,12 @@ SIZES = ((96, 64), (75, 130), (33, 40))
 """Sizes of images, padded and not."""
 
 
+def calibration() -> list[Pixels]:
+    """Images of each size, the compared ones among them: values outside of the measured ranges are
+    clipped, and a map of two cells shows that more than the rounding of integers."""
+    return [tiny.noise(*size, seed=seed) for size in SIZES for seed in (0, 1)]
+
+
 def check_equal(model: BaseDetector, exported: Exported, *sizes: tuple[int, int]) -> None:
     """Check that an export in 32 bits finds the same, and that something is found."""
     reference, thresholds = TorchRunner(model), thresholds_of(model)

@@ -11,6 +11,7 @@ import torch
 from detection.build import Student, build_detector, load_student
 from detection.deployment import mmdet_format
 from detection.exported_base import read_export
+from detection.morphism.deformable import with_deformable_convs
 from searchd.domain.architecture import preset
 from searchd.domain.detector import Detector, Family
 from searchd.domain.errors import InvalidValueError
@@ -54,6 +55,16 @@ def test_round_trip_of_every_family_and_kind(
     exported = mmdet_format.write(model, tmp_path, tiny.request(detector=student.detector))
 
     check_equal(model, exported, *SIZES)
+
+
+def test_deformable_convolutions_are_exported_too(tmp_path: Path) -> None:
+    student = with_deformable_convs(tiny.student(Family.RETINANET), {4})
+    model = load_student(student).eval()
+
+    exported = mmdet_format.write(model, tmp_path, tiny.request(detector=student.detector))
+
+    check_equal(model, exported, *SIZES)
+    assert read_export(tmp_path).student.detector == student.detector
 
 
 @pytest.mark.parametrize("plain", [False, True], ids=["with its module", "plain mmdet"])

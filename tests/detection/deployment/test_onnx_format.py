@@ -26,6 +26,7 @@ from tests.detection.deployment import tiny
 from tests.detection.deployment.round_trips import (
     COVERED,
     SIZES,
+    calibration,
     check_equal,
     check_program,
     raw_error,
@@ -126,7 +127,7 @@ def test_fewer_bits_compute_nearly_the_same_in_a_smaller_file(
 def test_every_family_and_kind_in_fewer_bits(
     family: Family, kind: tiny.Kind, precision: Precision, tmp_path: Path
 ) -> None:
-    exported = written(family, kind, tmp_path, precision)
+    exported = written(family, kind, tmp_path, precision, calibration=calibration())
 
     for width, height in SIZES:
         error = raw_error(tiny.model(family, kind), exported, tiny.noise(width, height))

@@ -17,6 +17,7 @@ from tests.detection.deployment import tiny
 from tests.detection.deployment.round_trips import (
     COVERED,
     SIZES,
+    calibration,
     check_equal,
     check_loaded,
     check_program,
@@ -39,7 +40,7 @@ def _each_detector_is_traced_once() -> Iterator[None]:
 
 def written(family: Family, kind: tiny.Kind, folder: Path, **values: Any) -> Exported:
     images = [tiny.noise(96, 64, seed=seed) for seed in range(4)]
-    request = tiny.request(calibration=images, **values)
+    request = tiny.request(**{"calibration": images, **values})
     return openvino_format.write(tiny.model(family, kind), folder, request)
 
 
@@ -106,7 +107,7 @@ def test_round_trip_of_every_family_kind_and_precision(
 ) -> None:
     model = tiny.model(family, kind)
 
-    exported = written(family, kind, tmp_path, precision=precision)
+    exported = written(family, kind, tmp_path, precision=precision, calibration=calibration())
 
     if precision is Precision.FP32:
         check_equal(model, exported, *SIZES)

@@ -79,6 +79,8 @@ def student(family: Family, kind: Kind = KINDS[0]) -> Student:
             torch.nn.init.normal_(parameter, std=0.1)
     if family is Family.GFL:  # or every box is larger than the image
         _expect_one_stride(model.bbox_head.gfl_reg.bias)
+    if family is Family.FCOS:  # negative distances would be boxes without area
+        torch.nn.init.normal_(model.bbox_head.conv_reg.bias, mean=2.0, std=0.1)
     return Student(detector=detector, weights=model.state_dict())
 
 

@@ -17,6 +17,14 @@ def test_a_runtime_without_a_gpu_refuses_one_and_names_the_others() -> None:
         check_runtime(RuntimeName.ONNXRUNTIME, Precision.FP32, gpu=True)
 
 
-def test_gpus_like_multiples_of_8_channels_and_cpus_any_number() -> None:
+def test_graphs_run_in_8_bits_and_torch_does_not() -> None:
+    check_runtime(RuntimeName.ONNXRUNTIME, Precision.INT8, gpu=False)
+    check_runtime(RuntimeName.OPENVINO, Precision.INT8, gpu=False)
+    with pytest.raises(InvalidValueError, match="int8 is not available for runtime=torch; use fp"):
+        check_runtime(RuntimeName.TORCH, Precision.INT8, gpu=False)
+
+
+def test_gpus_and_integers_like_multiples_of_8_channels_and_cpus_any_number() -> None:
     assert preferred_multiple(Precision.FP32, gpu=True) == 8
+    assert preferred_multiple(Precision.INT8, gpu=False) == 8
     assert preferred_multiple(Precision.FP32, gpu=False) == 1
