@@ -28,6 +28,7 @@ from searchd.spec import (
 )
 
 FailedKind = Literal["pools", "teachers", "searches", "distillations"]
+ListedKind = Literal["datasets", "devices", "pools", "teachers", "searches", "distillations"]
 RunKind = Literal["searches", "distillations"]
 LifecycleRequest = Literal["pause", "resume", "cancel", "kill"]
 Resource = (

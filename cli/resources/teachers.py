@@ -11,7 +11,7 @@ from api.schemas import Teacher, TeacherDetails
 from cli import outcome
 from cli.errors import fail
 from cli.output import Format, FormatOption, accuracies, giga, mega, percent, show_one
-from cli.resources.lifecycle import add_calls, add_deletion
+from cli.resources.lifecycle import add_archiving, add_calls, add_deletion
 from cli.resources.listing import add_list
 from cli.service import (
     URL,
@@ -293,3 +293,4 @@ def _levels(teacher: Teacher) -> str | None:
 
 add_calls(app, "teacher", Client.ask_of_teacher, _show)
 add_deletion(app, "teacher", "teachers")
+add_archiving(app, "teacher", "teachers")
