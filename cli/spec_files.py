@@ -15,7 +15,10 @@ from searchd.domain.errors import InvalidValueError
 _MERGE = "tag:yaml.org,2002:merge"
 _BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _HINTS = (
-    ("mapping values are not allowed", 'a text with ": " must be in quotes'),
+    ("mapping values are not allowed", "indent the line by as many spaces as the others of its "
+     'section, or put a text with ": " in quotes'),
+    ("expected ',' or", "a bracket or brace is not closed, or a comma is missing"),
+    ("expected <block end>", "indent the line by as many spaces as the others of its section"),
     ("found unknown escape character", "use single quotes around a text with backslashes"),
     ("found unhashable key", "a text with {{ or [ must be in quotes"),
     ("could not determine a constructor", "tags such as !include are not supported"),

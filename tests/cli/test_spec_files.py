@@ -380,6 +380,23 @@ def test_at_most_twenty_errors_are_named_and_the_fields_once(tmp_path: Path) -> 
             "there",
         ),
         (
+            "name: a\nbudget:\n  max_trials: 3\n   patience: 4\n",
+            "spec.yaml is neither YAML nor JSON: line 4, column 12: mapping values are not allowed "
+            "here; indent the line by as many spaces as the others of its section, or put a text "
+            'with ": " in quotes',
+        ),
+        (
+            "name: a\nbudget:\n  max_trials: 3\n patience: 4\n",
+            "spec.yaml is neither YAML nor JSON: line 4, column 2: expected <block end>, but found "
+            "'<block mapping start>'; indent the line by as many spaces as the others of its "
+            "section",
+        ),
+        (
+            "name: a\nbudget: {max_trials: 3\n",
+            "spec.yaml is neither YAML nor JSON: line 3, column 1: expected ',' or '}', but got "
+            "'<stream end>'; a bracket or brace is not closed, or a comma is missing",
+        ),
+        (
             "name: a\n# f\xfcr\n".encode("latin-1"),
             "spec.yaml, line 2, column 4: the byte 0xFC is not UTF-8; save the file as UTF-8",
         ),
