@@ -131,7 +131,7 @@ def ask(name: str) -> Callable[[Page], None]:
 
 def show_archived(page: Page) -> None:
     page.get_by_role("combobox", name="Status").select_option("archived")
-    expect(page.locator("#pools").get_by_role("link", name="old")).to_be_visible()
+    expect(page.locator("#pools").get_by_role("link", name="old", exact=True)).to_be_visible()
 
 
 def mistype(page: Page) -> None:

@@ -296,11 +296,11 @@ def test_what_is_archived_leaves_the_overview_until_it_is_asked_for(
     pools_card = page.locator("#pools")
     expect(pools_card).to_contain_text("None yet.")
     page.get_by_role("combobox", name="Status").select_option("archived")
-    pools_card.get_by_role("link", name="teachers").click()
+    pools_card.get_by_role("link", name="teachers", exact=True).click()
     page.get_by_role("button", name="Unarchive").click()
     expect(page.get_by_role("button", name="Archive", exact=True)).to_be_visible()
     page.goto(service.url)
-    expect(pools_card.get_by_role("link", name="teachers")).to_be_visible()
+    expect(pools_card.get_by_role("link", name="teachers", exact=True)).to_be_visible()
 
 
 def test_a_pool_is_extended_by_a_spec_that_continues_it(

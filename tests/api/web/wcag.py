@@ -1,6 +1,7 @@
 """What axe-core finds against WCAG 2.2 A and AA on a page."""
 
 from pathlib import Path
+from typing import Any
 
 from playwright.sync_api import Page
 
@@ -15,5 +16,10 @@ def faults(page: Page) -> list[str]:
     options = {"runOnly": {"type": "tag", "values": _TAGS}, "resultTypes": ["violations"]}
     violations = page.evaluate("(options) => axe.run(document, options)", options)["violations"]
     wide = page.evaluate("document.documentElement.scrollWidth > innerWidth")
-    named = [f"{each['id']}: {each['nodes'][0]['html'][:200]}" for each in violations]
-    return [*named, *(["wider than the window"] if wide else [])]
+    return [*map(_named, violations), *(["wider than the window"] if wide else [])]
+
+
+def _named(violation: dict[str, Any]) -> str:
+    """The rule, the first element that breaks it, and how."""
+    first = violation["nodes"][0]
+    return f"{violation['id']}: {first['html'][:200]} {first['failureSummary']}"
