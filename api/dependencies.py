@@ -149,6 +149,9 @@ def _listing(
             "time zone (ISO 8601)."
         ),
     ] = None,
+    archived: Annotated[
+        bool, Query(description="Whether the archived items are listed, instead of all others.")
+    ] = False,
     sort: Annotated[
         paging.Sort,
         Query(description="Field by which the list is sorted; with a minus, in descending order."),
@@ -157,7 +160,12 @@ def _listing(
     page_token: PageToken = None,
 ) -> paging.Listing:
     return paging.Listing(
-        name=name, since=since, sort=sort, page_size=page_size, page_token=page_token
+        name=name,
+        since=since,
+        archived=archived,
+        sort=sort,
+        page_size=page_size,
+        page_token=page_token,
     )
 
 

@@ -17,6 +17,7 @@ from searchd.domain.errors import SearchdError
 from searchd.settings import Settings
 
 MAX_CLOCK_DIFFERENCE_S = 5.0
+_POSTGRESQL = "SEARCHD_DATABASE_URL=postgresql+psycopg://USER:PASSWORD@HOST/NAME"
 _TIMEOUT_S = 3.0
 
 
@@ -45,21 +46,35 @@ def database(settings: Settings) -> Check:
             writable = _can_write(file.parent)
             fix = f"a data folder that you may write to, not {file.parent}"
             return check("Database", writable, f"{file} will be made", fix)
-    from sqlalchemy import create_engine, text
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import SQLAlchemyError
+    return _answers(url)
 
-    shown = make_url(url).render_as_string(hide_password=True)
-    fix = "start the server, or correct SEARCHD_DATABASE_URL"
+
+def _answers(url: str) -> Check:
+    from sqlalchemy import create_engine, inspect
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
     try:
+        shown = make_url(url).render_as_string(hide_password=True)
         engine = create_engine(url)
-        with engine.connect() as connection:
-            connection.execute(text("SELECT 1"))
+        inspect(engine).get_table_names()  # SQLite looks at its file no earlier
         engine.dispose()
-    except (SQLAlchemyError, ImportError) as error:  # ImportError: no driver for PostgreSQL
-        first_line = str(error).partition("\n")[0]
-        return check("Database", False, f"{shown}: {first_line}", fix)
-    return check("Database", True, shown, fix)
+    except NoSuchModuleError:
+        return check("Database", False, f"{shown}: searchd uses SQLite or PostgreSQL", _POSTGRESQL)
+    except ArgumentError:  # it may hold a password, and is not shown
+        return check("Database", False, "SEARCHD_DATABASE_URL is not a URL", _POSTGRESQL)
+    except ImportError as error:
+        return check("Database", False, f"{shown}: {error}", "pip install 'searchd[postgres]'")
+    except SQLAlchemyError as error:
+        found = f"{shown}: {str(error).partition(chr(10))[0]}"
+        return check("Database", False, found, _mend(url))
+    return check("Database", True, shown, "")
+
+
+def _mend(url: str) -> str:
+    if url.startswith("sqlite"):
+        return "another data folder, or SEARCHD_DATABASE_URL; or restore a backup"
+    return "start the server, or correct SEARCHD_DATABASE_URL"
 
 
 def artifact_store(settings: Settings) -> Check:
@@ -73,7 +88,9 @@ def artifact_store(settings: Settings) -> Check:
         artifacts.write(uri, b"doctor", name="doctor")
         same = artifacts.read_bytes(uri) == b"doctor"
         artifacts.delete(uri)
-    except (SearchdError, OSError, ImportError, ValueError) as error:  # ValueError: unknown scheme
+    except ImportError as error:
+        return check(name, False, f"{root}: {error}", "pip install 'searchd[s3]'")
+    except (SearchdError, OSError, ValueError) as error:  # ValueError: unknown scheme
         return check(name, False, f"{root}: {error}", fix)
     return check(name, same, root, fix)
 
@@ -95,6 +112,8 @@ def port(settings: Settings) -> Check:
 def clock(url: str) -> Check:
     """Check that this machine's clock agrees with that of the service, if one answers."""
     name, fix = "Clock", "timedatectl set-ntp true, on both machines"
+    if ports.identity(url) is None:
+        return check(name, True, f"not compared: no service at {url}", fix)
     try:
         answer = httpx.get(f"{url}/healthz", timeout=_TIMEOUT_S)
         there = parsedate_to_datetime(answer.headers["Date"]).timestamp()

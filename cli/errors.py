@@ -36,6 +36,8 @@ class ReadableErrors(TyperGroup):
             raise
         except SearchdError as error:
             raise fail(str(error)) from error
+        except BrokenPipeError:  # whoever read the output, such as head, has enough
+            raise  # Typer ends the command without a word
         except OSError as error:
             raise fail(_os_error(error)) from error
         except Exception as error:  # known ones are told apart by libraries that may not be loaded

@@ -86,6 +86,10 @@ class _Commands(LazyGroup):
             "Print the JSON Schema of a kind of spec, for editors that complete and check YAML and "
             "JSON.",
         ),
+        "completion": (
+            "cli.completion:completion",
+            "Print the script that completes commands and options in bash, zsh or fish.",
+        ),
         "tools": (
             "cli.tools.commands:app",
             "Computations of the papers, which need no running service.",

@@ -15,6 +15,8 @@ from cli.starting_weights import check_options, start_of
 from searchd.domain.errors import ConflictError, InvalidValueError
 from searchd.recommend import DataFacts, Machine, Recommendation, recommend
 from searchd.recommend.numbers import duration
+from searchd.spec import NAME_PATTERN
+from searchd.spec.sentences import name_sentence
 
 DEFAULT_BUDGET = "2h"
 _SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
@@ -84,6 +86,16 @@ class Options:
             InvalidValueError: The text is not a duration, or too short.
         """
         return read_duration(self.budget)
+
+
+def check_name(name: str) -> None:
+    """Check the name of what a spec is recommended for, before this machine is measured.
+
+    Raises:
+        InvalidValueError: It is not a name; the message has one that is.
+    """
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise InvalidValueError(name_sentence(name))
 
 
 def read_duration(text: str) -> float:

@@ -15,7 +15,10 @@ from searchd.domain.errors import InvalidValueError
 _MERGE = "tag:yaml.org,2002:merge"
 _BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _HINTS = (
-    ("mapping values are not allowed", 'a text with ": " must be in quotes'),
+    ("mapping values are not allowed", "indent the line by as many spaces as the others of its "
+     'section, or put a text with ": " in quotes'),
+    ("expected ',' or", "a bracket or brace is not closed, or a comma is missing"),
+    ("expected <block end>", "indent the line by as many spaces as the others of its section"),
     ("found unknown escape character", "use single quotes around a text with backslashes"),
     ("found unhashable key", "a text with {{ or [ must be in quotes"),
     ("could not determine a constructor", "tags such as !include are not supported"),
@@ -40,8 +43,6 @@ def read_source(file: Path) -> SpecSource:
         root, values = _parsed(_plain(text))
     except yaml.YAMLError as error:
         raise InvalidValueError(f"{file}{_reason(error, text)}") from error
-    except (ValueError, OverflowError) as error:  # such as the date 2026-02-30
-        raise InvalidValueError(f"{file} has a value that cannot be read: {error}") from error
     except RecursionError as error:
         raise InvalidValueError(f"{file} is nested too deeply for a spec") from error
     if not isinstance(values, dict) or not isinstance(root, yaml.MappingNode):
@@ -71,15 +72,21 @@ class _Loader(yaml.SafeLoader):
     @override
     def compose_mapping_node(self, anchor: dict[Any, yaml.Node]) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
-        first: dict[str, int] = {}
+        first: dict[str, yaml.Mark] = {}
         for key, _ in node.value:
-            line = key.start_mark.line + 1
             if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE:
                 continue
             if key.value in first:
-                raise _TwiceError(key.value, first[key.value], line)
-            first[key.value] = line
+                raise _TwiceError(key.value, first[key.value], key.start_mark)
+            first[key.value] = key.start_mark
         return node
+
+    @override
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, OverflowError) as error:  # such as the date 2026-02-30
+            raise _ValueError(node.start_mark, error) from error
 
 
 _DIGITS = list("-+0123456789")
@@ -92,9 +99,22 @@ _Loader.add_implicit_resolver(
 class _TwiceError(yaml.YAMLError):
     """A field is given twice."""
 
-    def __init__(self, name: str, first: int, second: int) -> None:
-        again = f"and again on line {second}" if first != second else "twice"
-        super().__init__(f" gives {json.dumps(name)} on line {first} {again}; remove one of them")
+    def __init__(self, name: str, first: yaml.Mark, second: yaml.Mark) -> None:
+        places = f"on {_place(first)} and again on {_place(second)}"
+        super().__init__(f" gives {json.dumps(name)} {places}; remove one of them")
+
+
+class _ValueError(yaml.YAMLError):
+    """A value looks like one of a type, and is none."""
+
+    def __init__(self, mark: yaml.Mark, reason: Exception) -> None:
+        super().__init__(
+            f", {_place(mark)}: the value cannot be read: {reason}; a text must be in quotes"
+        )
+
+
+def _place(mark: yaml.Mark) -> str:
+    return f"line {mark.line + 1}, column {mark.column + 1}"
 
 
 def _text(file: Path) -> str:
@@ -106,11 +126,16 @@ def _text(file: Path) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
+        place = _end_of(content[: error.start].decode("utf-8-sig"))
         raise InvalidValueError(
-            f"{file}, line {line}: the byte 0x{content[error.start]:02X} is not UTF-8; save the "
+            f"{file}, {place}: the byte 0x{content[error.start]:02X} is not UTF-8; save the "
             "file as UTF-8"
         ) from error
+
+
+def _end_of(text: str) -> str:
+    """Where the character after a text is."""
+    return f"line {text.count(chr(10)) + 1}, column {len(text) - text.rfind(chr(10))}"
 
 
 def _looks_like_utf_16(content: bytes) -> bool:
@@ -127,11 +152,11 @@ def _plain(text: str) -> str:
 
 
 def _reason(error: yaml.YAMLError, text: str) -> str:
-    if isinstance(error, _TwiceError):
+    if isinstance(error, _TwiceError | _ValueError):
         return str(error)
     if isinstance(error, yaml.reader.ReaderError):
-        line = text.count("\n", 0, error.position) + 1
-        return f", line {line}: the character U+{error.character:04X} is not allowed"
+        where = _end_of(text[: error.position])
+        return f", {where}: the character U+{error.character:04X} is not allowed; remove it"
     assert isinstance(error, yaml.MarkedYAMLError)
     if "expected a single document" in str(error.context):
         line = error.problem_mark.line + 1 if error.problem_mark else 0
@@ -145,13 +170,14 @@ def _at(mark: yaml.Mark, error: yaml.MarkedYAMLError, text: str) -> str:
     around = range(max(0, mark.line - 1), min(len(lines), mark.line + 1))
     tab = next((n for n in reversed(around) if re.match(r"[ -]*\t", lines[n])), None)
     if tab is not None:
-        return f", line {tab + 1} is indented with a tab; YAML allows only spaces"
+        column = lines[tab].index("\t") + 1
+        return (
+            f", line {tab + 1}, column {column}: the line is indented with a tab; YAML allows only "
+            "spaces there"
+        )
     said = f"{error.context or ''} {error.problem or ''}"
     hint = next((f"; {hint}" for part, hint in _HINTS if part in said), "")
-    return (
-        f" is neither YAML nor JSON: line {mark.line + 1}, column {mark.column + 1}: "
-        f"{error.problem}{hint}"
-    )
+    return f" is neither YAML nor JSON: {_place(mark)}: {error.problem}{hint}"
 
 
 def _without_fields(values: object, text: str) -> str:

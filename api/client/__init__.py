@@ -7,6 +7,7 @@ from api.client.protocol import (
     ApiError,
     FailedKind,
     LifecycleRequest,
+    ListedKind,
     Submitted,
     UnreachableError,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "AsyncClient",
     "Client",
     "FailedKind",
+    "ListedKind",
     "LifecycleRequest",
     "Submitted",
     "UnreachableError",

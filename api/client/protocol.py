@@ -28,6 +28,7 @@ from searchd.spec import (
 )
 
 FailedKind = Literal["pools", "teachers", "searches", "distillations"]
+ListedKind = Literal["datasets", "devices", "pools", "teachers", "searches", "distillations"]
 RunKind = Literal["searches", "distillations"]
 LifecycleRequest = Literal["pause", "resume", "cancel", "kill"]
 Resource = (
@@ -197,8 +198,10 @@ def check_read(response: httpx.Response) -> None:
     try:
         problem = Problem.model_validate_json(response.content)
     except ValidationError:  # not from searchd: a proxy, or another service at this URL
+        beginning = " ".join(response.text[:200].split())
         raise api_error(
-            f"{response.url} answered {response.status_code}: {response.text[:200]}",
+            f"{response.url} answered {response.status_code}: {beginning}. searchd does not answer "
+            "so: is another service at this address, or a proxy in front of it?",
             response.status_code,
         ) from None
     if problem.type == "about:blank" and problem.status == HTTPStatus.NOT_FOUND:

@@ -23,6 +23,7 @@ from api.dependencies import (
     created,
 )
 from api.events import FeedsDep
+from api.routes.archiving import add_archiving
 from searchd import artifacts
 from searchd.domain.errors import ConflictError, DataError, InvalidValueError, NotFoundError
 from searchd.domain.lifecycle import DatasetStatus
@@ -173,6 +174,9 @@ def delete_dataset(dataset: DatasetReference, database: DatabaseDep, caller: Cal
     if folder is not None:
         artifacts.delete(folder)
     return Response(status_code=status.HTTP_204_NO_CONTENT)
+
+
+add_archiving(router, "data set", datasets.get)
 
 
 @router.get("/{dataset}/statistics", response_model=schemas.DatasetStatistics)

@@ -16,6 +16,7 @@ from api.dependencies import (
     ValidateOnly,
     created,
 )
+from api.routes.archiving import add_archiving
 from api.schemas import Page
 from api.schemas.devices import Device
 from api.views.devices import device as view
@@ -79,3 +80,6 @@ def delete_device(device: DeviceReference, database: DatabaseDep, caller: Caller
         check_owner(caller, row)
         devices.delete(session, row)
     return Response(status_code=status.HTTP_204_NO_CONTENT)
+
+
+add_archiving(router, "device", devices.get)

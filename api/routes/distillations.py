@@ -33,6 +33,7 @@ from api.dependencies import (
 )
 from api.events import FeedsDep
 from api.lists import Fields, SinceEvent, answer, narrowed
+from api.routes.archiving import add_archiving
 from api.routes.lifecycle import add_calls, add_deletion
 from api.schemas import distillations as distillation_schemas
 from api.views import distillations as distillation_views
@@ -120,6 +121,7 @@ add_calls(
     distillation_schemas.DistillationDetails,
 )
 add_deletion(router, "distillation", "searches", distillations.get)
+add_archiving(router, "distillation", distillations.get)
 
 
 @router.post("/{distillation}/extend", status_code=status.HTTP_202_ACCEPTED)

@@ -23,6 +23,7 @@ from api.dependencies import (
     created,
 )
 from api.events import FeedsDep
+from api.routes.archiving import add_archiving
 from api.routes.lifecycle import add_calls, add_deletion
 from api.views import resources as views
 from searchd.domain.errors import ConflictError
@@ -106,6 +107,7 @@ def download_supernet(found: Found, database: DatabaseDep) -> StreamingResponse:
 
 add_calls(router, "pool", pools.get, views.pool, schemas.PoolDetails)
 add_deletion(router, "pool", "pools", pools.get)
+add_archiving(router, "pool", pools.get)
 
 
 @router.get("/{pool}/events", response_class=EventSourceResponse)

@@ -35,6 +35,7 @@ from api.dependencies import (
 )
 from api.events import FeedsDep
 from api.lists import Fields, SinceEvent, answer, narrowed
+from api.routes.archiving import add_archiving
 from api.routes.lifecycle import add_calls, add_deletion
 from api.schemas.columns import SearchInColumns
 from api.schemas.reports import Report
@@ -128,6 +129,7 @@ def get_search(search: SearchReference, database: DatabaseDep) -> schemas.Search
 
 add_calls(router, "search", searches.get, views.search, schemas.SearchDetails)
 add_deletion(router, "search", "searches", searches.get)
+add_archiving(router, "search", searches.get)
 
 
 @router.post("/{search}/extend", status_code=status.HTTP_202_ACCEPTED)

@@ -23,6 +23,7 @@ from api.dependencies import (
     created,
 )
 from api.events import FeedsDep
+from api.routes.archiving import add_archiving
 from api.routes.lifecycle import add_calls, add_deletion
 from api.views import resources as views
 from searchd.domain.lifecycle import TeacherStatus
@@ -91,6 +92,7 @@ def get_teacher(teacher: TeacherReference, database: DatabaseDep) -> schemas.Tea
 
 add_calls(router, "teacher", teachers.get, views.teacher_details, schemas.TeacherDetails)
 add_deletion(router, "teacher", "teachers", teachers.get)
+add_archiving(router, "teacher", teachers.get)
 
 
 @router.get("/{teacher}/events", response_class=EventSourceResponse)

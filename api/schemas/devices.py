@@ -49,3 +49,5 @@ class Device(Schema):
     """Time when the device was registered, in UTC."""
     finished_at: datetime | None
     """Time when the measurement ended, in UTC; null before."""
+    archived_at: datetime | None
+    """Time when a user archived the device, in UTC; null while it is listed."""

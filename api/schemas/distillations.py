@@ -36,6 +36,8 @@ class Distillation(Schema):
     """Time when the distillation first started, in UTC; null before."""
     finished_at: datetime | None
     """Time when the distillation ended, in UTC; null before."""
+    archived_at: datetime | None
+    """Time when a user archived the distillation, in UTC; null while it is listed."""
 
 
 class Candidate(Schema):

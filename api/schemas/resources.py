@@ -51,6 +51,8 @@ class Dataset(Schema):
     """Time when the data set was registered, in UTC."""
     finished_at: datetime | None
     """Time when the check ended, in UTC; null before."""
+    archived_at: datetime | None
+    """Time when a user archived the data set, in UTC; null while it is listed."""
 
 
 class DatasetStatistics(Schema):
@@ -159,6 +161,8 @@ class Pool(Schema):
     """Time when the training first started, in UTC; null before."""
     finished_at: datetime | None
     """Time when the training ended, in UTC; null before."""
+    archived_at: datetime | None
+    """Time when a user archived the pool, in UTC; null while it is listed."""
 
 
 class SubnetMeasurement(Measurement):
@@ -233,6 +237,8 @@ class Teacher(Schema):
     """Time when the training first started, in UTC; null before, and without training."""
     finished_at: datetime | None
     """Time when the evaluation ended, in UTC; null before."""
+    archived_at: datetime | None
+    """Time when a user archived the teacher, in UTC; null while it is listed."""
 
 
 class TeacherDetails(Teacher):
@@ -287,6 +293,8 @@ class Search(Schema):
     """Time when the search first started, in UTC; null before."""
     finished_at: datetime | None
     """Time when the search ended, in UTC; null before."""
+    archived_at: datetime | None
+    """Time when a user archived the search, in UTC; null while it is listed."""
 
 
 class SearchDetails(Search):

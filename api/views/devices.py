@@ -5,7 +5,7 @@ from searchd.store.models import DeviceRow
 
 _OF_ROW = (
     *("id", "name", "owner", "status", "status_reason", "spec", "created_at"),
-    "finished_at",
+    *("finished_at", "archived_at"),
 )
 _OF_REPORT = (
     *("hardware", "software", "host", "median_error", "largest_error", "num_measured"),

@@ -10,6 +10,7 @@ from cli.errors import fail
 from cli.output import Format, FormatOption, show_json
 from cli.resources import dataset_changes, dataset_check, dataset_views
 from cli.resources.dataset_views import DatasetArgument, show_checked, show_dataset
+from cli.resources.lifecycle import add_archiving
 from cli.resources.listing import add_list
 from cli.service import URL, KeyOption, UrlOption, ValidateOnlyOption, follow
 from cli.validation import validate
@@ -31,6 +32,7 @@ app.command()(dataset_check.check)
 app.command()(dataset_changes.recheck)
 app.command()(dataset_changes.rename)
 app.command()(dataset_changes.delete)
+add_archiving(app, "data set", "datasets")
 app.command("stats")(dataset_views.statistics)
 app.command()(dataset_views.samples)
 

@@ -11,6 +11,7 @@ from api.client import Client
 from api.schemas.devices import Device
 from cli.errors import fail
 from cli.output import Format, FormatOption, show_one
+from cli.resources.lifecycle import add_archiving
 from cli.resources.listing import add_list
 from cli.service import URL, KeyOption, UrlOption, ValidateOnlyOption, parse_spec
 from cli.spec_files import read_source
@@ -197,6 +198,9 @@ def delete(device: DeviceArgument, url: UrlOption = URL) -> None:
     with Client(url) as client:
         client.delete_device(device)
     typer.echo(f"deleted device {device}")
+
+
+add_archiving(app, "device", "devices")
 
 
 def _waited(client: Client, device: Device) -> Device:

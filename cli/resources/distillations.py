@@ -22,7 +22,7 @@ from cli.output import (
 )
 from cli.resources import pool_init
 from cli.resources.forecasts import show_forecast
-from cli.resources.lifecycle import add_calls, add_deletion
+from cli.resources.lifecycle import add_archiving, add_calls, add_deletion
 from cli.resources.listing import add_list
 from cli.resources.run_views import (
     PointFilterOption,
@@ -352,4 +352,5 @@ def _show_table(title: str, header: tuple[str, ...], rows: Iterable[tuple[object
 
 add_calls(app, "distillation", Client.ask_of_distillation, _show)
 add_deletion(app, "distillation", "distillations")
+add_archiving(app, "distillation", "distillations")
 add_log(app, "distillation", "distillations")

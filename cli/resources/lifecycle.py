@@ -1,5 +1,5 @@
-"""The commands pause, resume, cancel and kill, of every resource that runs in the cluster, and the
-deletion of what failed without a result."""
+"""The commands pause, resume, cancel and kill, of every resource that runs in the cluster, the
+deletion of what failed without a result, and archiving."""
 
 from collections.abc import Callable
 from typing import Annotated, TypeVar
@@ -7,7 +7,7 @@ from typing import Annotated, TypeVar
 import typer
 from pydantic import BaseModel
 
-from api.client import Client, FailedKind, LifecycleRequest
+from api.client import Client, FailedKind, LifecycleRequest, ListedKind
 from cli.output import Format, FormatOption
 from cli.service import URL, UrlOption
 
@@ -76,3 +76,31 @@ def add_deletion(app: typer.Typer, noun: str, kind: FailedKind) -> None:
         "be deleted. A new one of the same name replaces it without this command."
     )
     app.command("delete", help=text)(delete)
+
+
+def add_archiving(app: typer.Typer, noun: str, kind: ListedKind) -> None:
+    """Add the commands that leave a resource out of lists, and list it again.
+
+    Args:
+        app: Commands of the resource.
+        noun: Name of the resource in singular, for example "search".
+        kind: Name of the resource in plural, as in the paths of the API.
+    """
+    argument = typer.Argument(help=f"Name or id of the {noun}.")
+
+    def archive(name: Annotated[str, argument], url: UrlOption = URL) -> None:
+        with Client(url) as client:
+            client.archive(kind, name)
+        typer.echo(f"archived {noun} {name}; list --archived lists it")
+
+    def unarchive(name: Annotated[str, argument], url: UrlOption = URL) -> None:
+        with Client(url) as client:
+            client.unarchive(kind, name)
+        typer.echo(f"{noun} {name} is listed again")
+
+    text = (
+        f"Archive a {noun} that has ended: lists leave it out. Nothing is deleted, and its name "
+        "stays taken."
+    )
+    app.command("archive", help=text)(archive)
+    app.command("unarchive", help=f"List an archived {noun} again.")(unarchive)

@@ -14,6 +14,10 @@ from cli.output import Format, FormatOption
 from cli.service import URL, UrlOption
 
 S = TypeVar("S", bound=BaseModel)
+ArchivedOption = Annotated[
+    bool,
+    typer.Option("--archived", help="List the archived items, instead of all others."),
+]
 
 
 def add_list(
@@ -35,6 +39,7 @@ def add_list(
 
     def command(
         status: Annotated[list[statuses] | None, typer.Option(help=STATUS_HELP)] = None,  # type: ignore[valid-type]
+        archived: ArchivedOption = False,
         filters: FilterOption = None,
         sort: SortOption = None,
         limit: LimitOption = None,
@@ -43,6 +48,7 @@ def add_list(
     ) -> None:
         selection = Selection.of(filters, sort, limit)
         with Client(url) as client:
-            show_selected(partial(fetch, client), columns, selection, output, status=status)
+            parameters = {"status": status, "archived": archived}
+            show_selected(partial(fetch, client), columns, selection, output, **parameters)
 
     app.command("list", help=text)(command)

@@ -1,12 +1,13 @@
 """`searchd pool init` and `searchd distillation init`: specs for the user's own data, with a reason
 for each number."""
 
+from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from api.client import Client
+from api.client import ApiError, Client
 from cli import recommendation
 from cli.errors import fail
 from cli.service import URL, UrlOption
@@ -97,6 +98,7 @@ def distillation(
     )
     file = _free(out or Path(f"{name}.yaml"), overwrite)
     made = _made(name, dataset, options, url)
+    _note_missing(pool, url)
     text = distillation_yaml(made.documents["search"], name, pool, made.plan.finish_epochs)
     _write(file, text, f"searchd distillation submit {file}")
 
@@ -108,6 +110,7 @@ def _free(file: Path, overwrite: bool) -> Path:
 
 
 def _made(name: str, dataset: str, options: recommendation.Options, url: str) -> Recommendation:
+    recommendation.check_name(name)
     options.check()
     with Client(url) as client:
         found = client.get_dataset(dataset)
@@ -115,6 +118,17 @@ def _made(name: str, dataset: str, options: recommendation.Options, url: str) ->
         raise fail(f"data set {found.name} is {found.status}: {found.status_reason}")
     statistics, classes = found.summary.get("statistics"), found.summary["class_names"]
     return recommendation.make(name, found.name, statistics, classes, options)
+
+
+def _note_missing(pool: str, url: str) -> None:
+    """Say if a pool does not exist: it may be trained later, or its name be misspelt."""
+    try:
+        with Client(url) as client:
+            client.get_pool(pool)
+    except ApiError as error:
+        if error.problem.status != HTTPStatus.NOT_FOUND:
+            raise
+        typer.echo(f"note: {error}", err=True)
 
 
 def _write(file: Path, text: str, command: str) -> None:

@@ -13,7 +13,7 @@ from cli.errors import describe, fail
 from cli.output import Format, FormatOption, percent, show_json, show_one
 from cli.resources import pool_exports, pool_init
 from cli.resources.forecasts import show_forecast
-from cli.resources.lifecycle import add_calls, add_deletion
+from cli.resources.lifecycle import add_archiving, add_calls, add_deletion
 from cli.resources.listing import add_list
 from cli.service import (
     URL,
@@ -268,3 +268,4 @@ def _at_the_end_of_a_phase(subnets: list[SubnetMeasurement]) -> str:
 
 add_calls(app, "pool", Client.ask_of_pool, _show)
 add_deletion(app, "pool", "pools")
+add_archiving(app, "pool", "pools")

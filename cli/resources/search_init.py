@@ -48,6 +48,7 @@ def init(
         pretrained=pretrained,
         licence=licence,
     )
+    recommendation.check_name(name)
     options.check()
     files = recommendation.SpecFiles.below(folder, name)
     if not overwrite:

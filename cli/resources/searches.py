@@ -14,7 +14,7 @@ from cli.lists import STATUS_HELP, FilterOption, LimitOption, Selection, SortOpt
 from cli.output import Format, FormatOption, giga, mega, percent, show_list, show_one
 from cli.resources import pins
 from cli.resources.forecasts import show_forecast
-from cli.resources.lifecycle import add_calls, add_deletion
+from cli.resources.lifecycle import add_archiving, add_calls, add_deletion
 from cli.resources.listing import add_list
 from cli.resources.pins import TrialArgument
 from cli.resources.run_views import (
@@ -391,6 +391,7 @@ def _show(search: schemas.SearchDetails, output: Format) -> None:
 
 add_calls(app, "search", Client.ask_of_search, _show)
 add_deletion(app, "search", "searches")
+add_archiving(app, "search", "searches")
 add_log(app, "search", "searches")
 app.command()(pins.pin)
 app.command()(pins.unpin)

@@ -11,7 +11,7 @@ from api.schemas import Teacher, TeacherDetails
 from cli import outcome
 from cli.errors import fail
 from cli.output import Format, FormatOption, accuracies, giga, mega, percent, show_one
-from cli.resources.lifecycle import add_calls, add_deletion
+from cli.resources.lifecycle import add_archiving, add_calls, add_deletion
 from cli.resources.listing import add_list
 from cli.service import (
     URL,
@@ -27,7 +27,7 @@ from cli.service import (
     spec_of,
 )
 from cli.spec_files import read_source
-from cli.spec_places import placing
+from cli.spec_places import SpecSource, placing
 from cli.validation import validate
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.lifecycle import TeacherStatus
@@ -126,13 +126,7 @@ def add(
     if validate_only:
         validate(spec, "teacher", url, source)
         return
-    with Client(url) as client:
-        with placing(source):
-            found = client.create_teacher(spec, key=key)
-        found = outcome.wait(client, found) if wait else found
-    _show(found, output)
-    if wait:
-        outcome.exit_by("teacher", found)
+    _submit(spec, source, wait, key, url, output)
 
 
 @app.command()
@@ -150,6 +144,7 @@ def train(
     cpus: CpusOption = None,
     gpus: GpusOption = None,
     seed: SeedOption = None,
+    validate_only: ValidateOnlyOption = False,
     wait: outcome.WaitOption = False,
     key: KeyOption = None,
     url: UrlOption = URL,
@@ -180,6 +175,21 @@ def train(
             "nothing says what to train: give --config, --backbone, or a FILE with a section train"
         )
     spec = parse_spec(fields, TeacherSpec, source)
+    if validate_only:
+        validate(spec, "teacher", url, source)
+        return
+    _submit(spec, source, wait, key, url, output)
+
+
+def _submit(
+    spec: TeacherSpec,
+    source: SpecSource | None,
+    wait: bool,
+    key: str | None,
+    url: str,
+    output: Format,
+) -> None:
+    """Submit a teacher and show it, if wanted once its training and evaluation have ended."""
     with Client(url) as client:
         with placing(source):
             found = client.create_teacher(spec, key=key)
@@ -293,3 +303,4 @@ def _levels(teacher: Teacher) -> str | None:
 
 add_calls(app, "teacher", Client.ask_of_teacher, _show)
 add_deletion(app, "teacher", "teachers")
+add_archiving(app, "teacher", "teachers")

@@ -13,6 +13,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, load_only
 from searchd.domain.errors import InvalidValueError, NotFoundError
 from searchd.domain.suggestions import did_you_mean
 from searchd.store.models.resources import (
+    Archivable,
     DatasetRow,
     DeviceRow,
     DistillationRow,
@@ -57,6 +58,8 @@ class Listing:
     """Part of the names of the listed resources; None: all."""
     since: datetime | None = None
     """Only resources that were created or have ended at this time or later, in UTC; None: all."""
+    archived: bool = False
+    """Whether archived resources are listed, and only these."""
     sort: Sort = "-created_at"
     page_size: int = 50
     """Maximum number of items, from 1 to MAX_PAGE_SIZE."""
@@ -126,6 +129,9 @@ def _conditions(
         is_new: ColumnElement[bool] = table.created_at >= listing.since
         ended = getattr(table, "finished_at", None)
         found.append(is_new if ended is None else is_new | (ended >= listing.since))
+    if issubclass(table, Archivable):
+        archived = table.archived_at.is_not(None)
+        found.append(archived if listing.archived else ~archived)
     return found
 
 

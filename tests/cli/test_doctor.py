@@ -1,6 +1,9 @@
 """The doctor finds what is missing and names the command that mends it."""
 
 import json
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -63,6 +66,54 @@ def test_places_that_cannot_be_used_are_named_with_what_mends_them(tmp_path: Pat
     assert "secret" not in database.found
     assert database.fix == "start the server, or correct SEARCHD_DATABASE_URL"
     assert store.fix == "correct SEARCHD_ARTIFACTS, or the rights and the space there"
+
+
+@pytest.mark.parametrize(
+    ("url", "found", "fix"),
+    [
+        ("secret", "SEARCHD_DATABASE_URL is not a URL", doctor_service._POSTGRESQL),
+        (
+            "postgres://me:secret@127.0.0.1/searchd",
+            "postgres://me:***@127.0.0.1/searchd: searchd uses SQLite or PostgreSQL",
+            doctor_service._POSTGRESQL,
+        ),
+    ],
+)
+def test_a_url_of_no_database_is_answered_with_the_form_of_one(
+    url: str, found: str, fix: str
+) -> None:
+    check = doctor_service.database(Settings(database_url=SecretStr(url)))
+
+    assert (check.ok, check.found, check.fix) == (False, found, fix)
+
+
+def test_a_file_that_is_no_database_is_found(tmp_path: Path) -> None:
+    (tmp_path / "searchd.sqlite").write_text("what is this")
+
+    check = doctor_service.database(Settings(data_folder=tmp_path))
+
+    assert (check.ok, "file is not a database" in check.found) == (False, True)
+    assert check.fix.startswith("another data folder")
+
+
+def test_a_store_without_its_library_is_mended_by_installing_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "s3fs", None)  # then its import is refused
+
+    check = doctor_service.artifact_store(Settings(artifacts="s3://bucket/searchd"))
+
+    assert (check.ok, check.fix) == (False, "pip install 'searchd[s3]'")
+
+
+def test_the_clock_of_another_program_is_not_compared() -> None:
+    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as other:
+        thread = threading.Thread(target=other.handle_request)
+        thread.start()
+        check = doctor_service.clock(f"http://127.0.0.1:{other.server_port}")
+        thread.join()
+
+    assert check.found.startswith("not compared: no service at")
 
 
 def test_a_running_service_has_the_port_and_the_time(service: Service) -> None:

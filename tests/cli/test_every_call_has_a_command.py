@@ -93,6 +93,18 @@ COMMANDS = {
         )
         for request in LIFECYCLE
     },
+    **{
+        f"POST /{folder}/{{reference}}/{request}": f"{noun} {request}"
+        for folder, noun in (
+            ("datasets", "dataset"),
+            ("devices", "device"),
+            ("pools", "pool"),
+            ("teachers", "teacher"),
+            ("searches", "search"),
+            ("distillations", "distillation"),
+        )
+        for request in ("archive", "unarchive")
+    },
 }
 """The command of each call."""
 LISTS = {

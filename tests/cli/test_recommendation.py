@@ -79,12 +79,29 @@ def test_init_of_pool_and_distillation_write_specs_with_reasons(
     also = searchd("distillation", "init", "steps", "--pool", "pets", *options, distillation)
 
     assert (made.exit_code, also.exit_code) == (0, 0), made.stderr + also.stderr
+    assert also.stderr == "note: pool 'pets' does not exist\n"
     assert read_spec(pool, PoolSpec).name == "pets"
     found = read_spec(distillation, DistillationSpec)
     assert (found.name, found.pool, found.max_teachers) == ("steps", "pets", 2)
     assert "# Algorithm 1 of MTPD, by measured adaptation costs." in distillation.read_text()
     refused = searchd("pool", "init", "pets", *options, pool)
     assert (refused.exit_code, f"{pool} exists" in refused.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("search", "init"), ("pool", "init"), ("distillation", "init", "--pool", "pets")],
+)
+def test_init_refuses_a_name_that_is_none_with_one_that_is(
+    searchd: Run, command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    result = searchd(*command, "My Pets", "--dataset", "shapes")
+
+    assert result.exit_code == 2
+    assert result.stderr.startswith('error: "My Pets" is not a valid name')
+    assert result.stderr.endswith("for example my-pets\n")
 
 
 def test_init_names_the_licence_of_the_weights(

@@ -357,15 +357,18 @@ def test_at_most_twenty_errors_are_named_and_the_fields_once(tmp_path: Path) -> 
     [
         (
             f"{SEARCH}budget: {{max_trials: 18}}\nbudget: {{max_trials: 4}}\n",
-            'spec.yaml gives "budget" on line 4 and again on line 5; remove one of them',
+            'spec.yaml gives "budget" on line 4, column 1 and again on line 5, column 1; remove '
+            "one of them",
         ),
         (
             'name: a\n"name": b\n',
-            'spec.yaml gives "name" on line 1 and again on line 2; remove one of them',
+            'spec.yaml gives "name" on line 1, column 1 and again on line 2, column 1; remove '
+            "one of them",
         ),
         (
             '{"name": "a", "seed": 1, "seed": 2}',
-            'spec.yaml gives "seed" on line 1 twice; remove one of them',
+            'spec.yaml gives "seed" on line 1, column 15 and again on line 1, column 26; remove '
+            "one of them",
         ),
         (
             "name: a\n---\nname: b\n",
@@ -373,11 +376,29 @@ def test_at_most_twenty_errors_are_named_and_the_fields_once(tmp_path: Path) -> 
         ),
         (
             "name: a\nbase:\n\tbackbone: resnet18\n",
-            "spec.yaml, line 3 is indented with a tab; YAML allows only spaces",
+            "spec.yaml, line 3, column 1: the line is indented with a tab; YAML allows only spaces "
+            "there",
+        ),
+        (
+            "name: a\nbudget:\n  max_trials: 3\n   patience: 4\n",
+            "spec.yaml is neither YAML nor JSON: line 4, column 12: mapping values are not allowed "
+            "here; indent the line by as many spaces as the others of its section, or put a text "
+            'with ": " in quotes',
+        ),
+        (
+            "name: a\nbudget:\n  max_trials: 3\n patience: 4\n",
+            "spec.yaml is neither YAML nor JSON: line 4, column 2: expected <block end>, but found "
+            "'<block mapping start>'; indent the line by as many spaces as the others of its "
+            "section",
+        ),
+        (
+            "name: a\nbudget: {max_trials: 3\n",
+            "spec.yaml is neither YAML nor JSON: line 3, column 1: expected ',' or '}', but got "
+            "'<stream end>'; a bracket or brace is not closed, or a comma is missing",
         ),
         (
             "name: a\n# f\xfcr\n".encode("latin-1"),
-            "spec.yaml, line 2: the byte 0xFC is not UTF-8; save the file as UTF-8",
+            "spec.yaml, line 2, column 4: the byte 0xFC is not UTF-8; save the file as UTF-8",
         ),
         ("name: a\n".encode("utf-16"), "spec.yaml is UTF-16; save it as UTF-8"),
         ("name: a\n".encode("utf-16-be"), "spec.yaml is UTF-16; save it as UTF-8"),
@@ -413,8 +434,11 @@ def test_at_most_twenty_errors_are_named_and_the_fields_once(tmp_path: Path) -> 
             "spec.yaml is neither YAML nor JSON: line 1, column 8: found unhashable key; a text "
             "with {{ or [ must be in quotes",
         ),
-        ("name: a\nseed: \x07\n", "spec.yaml, line 2: the character U+0007 is not allowed"),
-        ("name: 2026-02-30\n", "spec.yaml has a value that cannot be read: "),
+        (
+            "name: a\nseed: \x07\n",
+            "spec.yaml, line 2, column 7: the character U+0007 is not allowed; remove it",
+        ),
+        ("name: 2026-02-30\n", "spec.yaml, line 1, column 7: the value cannot be read: "),
         ("name: " + 3000 * "[", "spec.yaml is nested too deeply for a spec"),
     ],
 )

@@ -1,11 +1,14 @@
 """What goes wrong around a command is said in one sentence: URLs, names, databases, folders."""
 
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from searchd.store import Database, upgrade
+from tests.api.service import Service
 from tests.cli.conftest import Run
 from tests.searchd.store.factories import add_search
 
@@ -34,6 +37,19 @@ def test_a_wrong_url_is_refused_with_a_right_one(offline: Run, url: str, message
     result = offline("search", "list", "--url", url)
 
     assert (result.exit_code, result.stderr) == (2, f"error: {message}\n")
+
+
+def test_a_reader_that_has_enough_is_no_error(service: Service) -> None:
+    asked = f"{sys.executable} -m cli.main dataset list --format json --url {service.url} | true"
+    found = subprocess.run(
+        ["bash", "-c", asked],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert found.stderr == ""
 
 
 def test_a_wrong_option_is_refused_in_words(offline: Run) -> None:

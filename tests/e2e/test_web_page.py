@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from api.client import Client
 from searchd.domain.lifecycle import SearchStatus
 from tests.browser import card, chromium, opened
+from tests.e2e import pictured
 from tests.e2e.specs import ONE_AT_A_TIME, SEARCH
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
@@ -35,8 +36,8 @@ PICTURES = {
     "teacher": "#/teachers/{teacher}",
     "device": "#/devices/{device}",
 }
-HEIGHTS = {"pool": 1650}
-"""Pixels of pages that are higher than the others."""
+HEIGHTS = {"pool": 1650, "teacher": 780}
+"""Pixels of pages that are not as high as the others."""
 
 
 @pytest.fixture(scope="module")
@@ -110,12 +111,16 @@ def test_a_found_detector_tells_where_it_fails_and_what_its_worker_logged(
 
 @pytest.mark.skipif(os.environ.get("SEARCHD_SCREENSHOTS") != "on", reason="pictures for the docs")
 def test_pictures_of_every_page(client: Client, search: str, browser: Browser) -> None:
+    pictured.add_teacher(client, search)
+    pictured.add_device(client)
+    pictured.add_distillation(client, search)
+
     take_pictures(client, search, browser)
 
 
 def take_pictures(client: Client, search: str, browser: Browser) -> None:
     """Save a picture of every page, of a search that has ended, for docs/web.md. The service must
-    have a distillation, a teacher and a device, as after all of tests/e2e."""
+    have a distillation, a teacher and a device (`pictured`)."""
     shown = client.get_search(search)
     names = {
         "search": shown.name,

@@ -21,7 +21,14 @@ from api.client.asynchronous.observability import AsyncObservabilityCalls
 from api.client.asynchronous.pools import AsyncPoolCalls
 from api.client.asynchronous.runs import AsyncRunCalls
 from api.client.asynchronous.transport import until_ended
-from api.client.protocol import PATHS, FailedKind, Resource, Submitted, request_body
+from api.client.protocol import (
+    PATHS,
+    FailedKind,
+    ListedKind,
+    Resource,
+    Submitted,
+    request_body,
+)
 from api.schemas.distillations import Distillation
 
 R = TypeVar("R", bound=Resource)
@@ -71,6 +78,15 @@ class AsyncClient(
     async def delete_failed(self, kind: FailedKind, name: str) -> None:
         """Delete a pool, teacher, search or distillation that failed before its first result."""
         await self._call("DELETE", f"/{kind}/{name}")
+
+    async def archive(self, kind: ListedKind, name: str) -> None:
+        """Leave a resource that has ended out of lists; `archived=True` lists it. Nothing is
+        deleted."""
+        await self._call("POST", f"/{kind}/{name}/archive", repeatable=True)
+
+    async def unarchive(self, kind: ListedKind, name: str) -> None:
+        """List an archived resource again."""
+        await self._call("POST", f"/{kind}/{name}/unarchive", repeatable=True)
 
     async def refresh(self, resource: R) -> R:
         """Return a resource as it is now.

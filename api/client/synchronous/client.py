@@ -14,7 +14,14 @@ from functools import partial
 from typing import TypeVar
 
 from api import schemas
-from api.client.protocol import PATHS, FailedKind, Resource, Submitted, request_body
+from api.client.protocol import (
+    PATHS,
+    FailedKind,
+    ListedKind,
+    Resource,
+    Submitted,
+    request_body,
+)
 from api.client.synchronous.datasets import DatasetCalls
 from api.client.synchronous.detectors import DetectorCalls
 from api.client.synchronous.devices import DeviceCalls
@@ -71,6 +78,15 @@ class Client(
     def delete_failed(self, kind: FailedKind, name: str) -> None:
         """Delete a pool, teacher, search or distillation that failed before its first result."""
         self._call("DELETE", f"/{kind}/{name}")
+
+    def archive(self, kind: ListedKind, name: str) -> None:
+        """Leave a resource that has ended out of lists; `archived=True` lists it. Nothing is
+        deleted."""
+        self._call("POST", f"/{kind}/{name}/archive", repeatable=True)
+
+    def unarchive(self, kind: ListedKind, name: str) -> None:
+        """List an archived resource again."""
+        self._call("POST", f"/{kind}/{name}/unarchive", repeatable=True)
 
     def refresh(self, resource: R) -> R:
         """Return a resource as it is now.

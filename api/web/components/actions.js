@@ -1,4 +1,4 @@
-// The buttons of a resource: pause, resume, cancel, kill, extend, finish, rename, delete, clone.
+// The buttons of a resource: pause, resume, cancel, kill, extend, finish, rename, delete, archive, clone.
 import { html } from "htm/preact";
 import { useState } from "preact/hooks";
 import { call, patch, post, remove } from "../api.js";
@@ -11,6 +11,7 @@ import { tell } from "./toasts.js";
 const DONE = {
   pause: "is asked to pause", resume: "resumes", cancel: "is asked to end", kill: "ends", recheck: "is checked again",
   delete: "was deleted", rename: "was renamed", extend: "continues", finish: "starts no further search trial",
+  archive: "is archived", unarchive: "is listed again",
 };
 const END_EARLY = "It starts no further search trial: running ones end, the best detectors are finished as its budget says, and controls follow. Extend takes that back.";
 
@@ -20,7 +21,7 @@ const END_EARLY = "It starts no further search trial: running ones end, the best
 export function Actions({ kind, item, onDone, small = false, numTrials = null }) {
   const [asked, setAsked] = useState(null);
   const isEarly = kind === "search" && !isFinal(item.status);
-  const actions = actionsOf(kind, item.status).filter(({ verb }) => verb !== "finish" || (isEarly ? numTrials > 0 : !small));
+  const actions = actionsOf(kind, item.status, item.archived_at !== null).filter(({ verb }) => verb !== "finish" || (isEarly ? numTrials > 0 : !small));
   const ask = (action) => (action.warning || ["extend", "finish", "rename"].includes(action.verb) ? setAsked(action) : act(action.verb));
   async function act(verb, body) {
     setAsked(null);

@@ -3,11 +3,11 @@ import { html } from "htm/preact";
 import { Actions } from "./actions.js";
 import { Card, Facts, Link, Progress, Status, Time } from "./parts.js";
 import { KINDS, isFinal } from "../model/lifecycle.js";
-import { trainingProgress } from "../model/progress.js";
+import { progressOf } from "../model/progress.js";
 
 /** `facts`: what this kind has beside owner and times. */
 export function ResourceHead({ kind, item, facts = [], onDone }) {
-  const progress = item.status === "training" ? trainingProgress(item.progress) : null;
+  const progress = progressOf(kind, item);
   return html`
     <div class="head">
       <div>
@@ -22,6 +22,7 @@ export function ResourceHead({ kind, item, facts = [], onDone }) {
         ...facts,
         ["Submitted", html`<${Time} at=${item.created_at} />`],
         ["Ended", item.finished_at && isFinal(item.status) && html`<${Time} at=${item.finished_at} />`],
+        ["Archived", item.archived_at && html`<${Time} at=${item.archived_at} />`],
         ["Owner", item.owner],
         ["Id", html`<span class="mono">${item.id}</span>`],
       ]} />

@@ -31,6 +31,8 @@ const ASKS = {
   kill: "It ends at once, without waiting for its workers. Finished results are kept; the training of this moment is lost.",
   delete: "It failed before its first result. Its entry and files are removed for good.",
   recheck: null,
+  archive: "Lists leave it out, until you unarchive it; the status “archived” of the overview lists it. Nothing is deleted, and its name stays taken.",
+  unarchive: null,
 };
 const ASKS_OF = {
   dataset: { delete: "Its entry is removed for good, and the annotation files that its check wrote. Your images and annotations stay." },
@@ -38,8 +40,9 @@ const ASKS_OF = {
 };
 
 /** Return what can be done: `{verb, warning}`; a warning is confirmed first. */
-export function actionsOf(kind, status) {
-  return verbsOf(kind, status).map((verb) => ({ verb, warning: ASKS_OF[kind]?.[verb] ?? ASKS[verb] ?? null }));
+export function actionsOf(kind, status, isArchived = false) {
+  const last = isFinal(status) ? [isArchived ? "unarchive" : "archive"] : [];
+  return [...verbsOf(kind, status), ...last].map((verb) => ({ verb, warning: ASKS_OF[kind]?.[verb] ?? ASKS[verb] ?? null }));
 }
 
 function verbsOf(kind, status) {
@@ -54,9 +57,9 @@ function verbsOf(kind, status) {
 
 const extendable = (kind) => (kind === "search" || kind === "distillation" ? ["extend"] : []);
 
-/** Whether an item is shown: its status, and every word of the text in its name, status or reason. */
+/** Whether an item is shown: its status, and every word of the text in its name, status or reason. What is archived is a list of its own. */
 export function matches(item, { text = "", status = "" }) {
   const where = [item.name, item.status, item.status_reason, item.spec?.dataset, item.owner].join(" ").toLowerCase();
-  const isWanted = status === "" || (status === "active" ? !isFinal(item.status) : item.status === status);
+  const isWanted = status === "" || status === "archived" || (status === "active" ? !isFinal(item.status) : item.status === status);
   return isWanted && text.toLowerCase().split(/\s+/).every((word) => where.includes(word));
 }

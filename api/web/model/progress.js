@@ -3,6 +3,13 @@ import { isBusy, isFinal } from "./lifecycle.js";
 
 const ENDED = ["succeeded", "skipped", "failed", "cancelled"];
 
+/** Return the progress of a resource of the overview; null where nothing can be said. */
+export function progressOf(kind, item) {
+  if (kind === "search") return searchProgress(item);
+  if (kind === "distillation") return distillationProgress(item);
+  return trainingProgress(item.status === "training" ? item.progress : null);
+}
+
 /** Return `{share, text, secondsLeft}` of a search; null where nothing can be said. */
 export function searchProgress(search, now = Date.now()) {
   const allowed = search.budget?.max_trials;
@@ -12,6 +19,15 @@ export function searchProgress(search, now = Date.now()) {
   const share = Math.min(1, done / allowed);
   const text = `${Math.min(done, allowed).toLocaleString("en")} of at most ${allowed.toLocaleString("en")} trials`;
   return { share, text, secondsLeft: left(share, done, search, now) };
+}
+
+/** The same of a distillation; null until its teachers are chosen, when its stages are known. */
+export function distillationProgress(distillation, now = Date.now()) {
+  const stages = distillation.stages ?? [];
+  if (stages.length === 0 || isFinal(distillation.status)) return null;
+  const done = stages.filter((stage) => ENDED.includes(stage.status)).length;
+  const share = done / stages.length;
+  return { share, text: `${done} of ${stages.length} stages`, secondsLeft: left(share, done, distillation, now) };
 }
 
 function left(share, done, { started_at: started, status }, now) {

@@ -33,9 +33,11 @@ function Chooser({ chosen, onChange }) {
   const [text, setText] = useState("");
   if (value === null) return html`<${Waiting} error=${error} what="searches" />`;
   const toggle = (name) => onChange(chosen.includes(name) ? chosen.filter((each) => each !== name) : [...chosen, name]);
-  const shown = value.filter(({ name }) => chosen.includes(name) || name.includes(text.toLowerCase())).slice(0, 30);
+  const found = value.map(({ name }) => name);
+  const names = [...chosen.filter((name) => !found.includes(name)), ...found]; // an archived one is chosen by the address
+  const shown = names.filter((name) => chosen.includes(name) || name.includes(text.toLowerCase())).slice(0, 30);
   return html`<${Card} title="Searches" aside=${html`<input type="search" aria-label="Filter searches by name" placeholder="Name …" value=${text} onInput=${(event) => setText(event.target.value)} />`}>
-    <div class="row">${shown.map(({ name }) => html`<label key=${name} class="row"><input type="checkbox" checked=${chosen.includes(name)} onChange=${() => toggle(name)} /> ${name}</label>`)}</div>
+    <div class="row">${shown.map((name) => html`<label key=${name} class="row"><input type="checkbox" checked=${chosen.includes(name)} onChange=${() => toggle(name)} /> ${name}</label>`)}</div>
     ${chosen.length >= SERIES.length && html`<p class="small quiet">The plot has colours for ${SERIES.length} searches.</p>`}
   </${Card}>`;
 }

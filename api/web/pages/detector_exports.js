@@ -58,7 +58,7 @@ function Export({ path, item, onDone }) {
       ["Size", bytes(measured.size_bytes)],
     ]} />`}
     ${item.files.length > 0 && html`<div class="row">${item.files.map((each) => html`
-      <${Download} key=${each.name} path=${file(each.name)} label=${`Download ${each.name} of the export`}>${each.name} <span class="quiet">${bytes(each.size_bytes)}</span></${Download}>`)}</div>`}
+      <${Download} key=${each.name} path=${file(each.name)} label=${`Download ${each.name} ${bytes(each.size_bytes)} of the export`}>${each.name} <span class="quiet">${bytes(each.size_bytes)}</span></${Download}>`)}</div>`}
     ${item.files.some((each) => each.name === "card") && html`<${ModelCard} path=${file("card")} />`}
   </div>`;
 }

@@ -8,12 +8,12 @@ import { Actions } from "../components/actions.js";
 import { Card, Choice, Link, Progress, Status, Table, Time, Waiting } from "../components/parts.js";
 import { KINDS, isFinal, matches } from "../model/lifecycle.js";
 import { count, giga, percent } from "../model/numbers.js";
-import { searchProgress, trainingProgress } from "../model/progress.js";
+import { progressOf } from "../model/progress.js";
 
 const EVERY_MS = 4000;
 const SHOWN = 50;
 const FILTERED = 500; // a filter looks at as many of the newest
-const STATUSES = ["", "active", "queued", "running", "training", "measuring", "paused", "succeeded", "ready", "failed", "cancelled"];
+const STATUSES = ["", "active", "queued", "running", "training", "measuring", "paused", "succeeded", "ready", "failed", "cancelled", "archived"];
 
 export default function Home() {
   const [filter, setFilter] = useState({ text: "", status: "" });
@@ -36,13 +36,14 @@ function List({ kind, filter }) {
   const { list, title, one } = KINDS[kind];
   const [more, setMore] = useState(SHOWN);
   const limit = filter.text || filter.status ? FILTERED : more;
-  const { value, error, again } = useRead(() => readList(kind, limit), [kind, limit], EVERY_MS);
+  const isArchive = filter.status === "archived";
+  const { value, error, again } = useRead(() => readList(kind, limit, isArchive), [kind, limit, isArchive], EVERY_MS);
   const submit = html`<a class="button" href=${href("submit", kind)}>${`New ${one.toLowerCase()}`}</a>`;
   if (value === null) return html`<${Card} title=${title} aside=${submit}><${Waiting} error=${error} what=${title.toLowerCase()} /></${Card}>`;
   const shown = value.items.filter((item) => matches(item, filter));
   return html`<${Card} title=${title} aside=${submit} id=${list}>
     ${shown.length > 0 && html`<${Table} label=${title} columns=${columnsOf(kind, again)} items=${shown} keyOf=${(item) => item.id} />`}
-    ${value.items.length === 0 && html`<p class="quiet">None yet. ${HINTS[kind]}</p>`}
+    ${value.items.length === 0 && html`<p class="quiet">${isArchive ? "None archived." : `None yet. ${HINTS[kind]}`}</p>`}
     ${value.items.length > 0 && shown.length === 0 && html`<p class="quiet">None of ${count(value.items.length, "entry", "entries")} fits the filter.</p>`}
     ${value.next_page_token && html`<p class="row small"><button type="button" onClick=${() => setMore(more + 150)}>Show more</button></p>`}
   </${Card}>`;
@@ -57,11 +58,11 @@ const HINTS = {
   device: "A device is a machine whose latency a search counts as cost.",
 };
 
-/** Read a list; searches at work come with their trials and budget, which the list does not have. */
-async function readList(kind, limit) {
+/** Read a list; searches and distillations at work come with what shows their progress, which the list does not have. */
+async function readList(kind, limit, archived) {
   const path = `/${KINDS[kind].list}`;
-  const page = await get(`${path}?page_size=${Math.min(limit, 500)}`);
-  if (kind !== "search") return page;
+  const page = await get(`${path}?page_size=${Math.min(limit, 500)}&archived=${archived}`);
+  if (kind !== "search" && kind !== "distillation") return page;
   const busy = page.items.filter((item) => !isFinal(item.status)).slice(0, 20);
   const details = new Map(await Promise.all(busy.map(async (item) => [item.id, await get(`${path}/${item.id}`)])));
   return { ...page, items: page.items.map((item) => details.get(item.id) ?? item) };
@@ -105,7 +106,7 @@ const EXTRA = {
 
 /** What a resource does now: a bar where its end is known, else the reason of its status. */
 function Doing({ kind, item }) {
-  const progress = kind === "search" ? searchProgress(item) : trainingProgress(item.status === "training" ? item.progress : null);
+  const progress = progressOf(kind, item);
   if (progress) return html`<${Progress} ...${progress} />`;
   return html`<span class="quiet small">${item.status_reason}</span>`;
 }

@@ -62,6 +62,7 @@ function Head({ search, trials, onDone }) {
         ["Time of workers", trials && duration(trials.reduce((sum, trial) => sum + trial.busy_s, 0))],
         ["Submitted", html`<${Time} at=${search.created_at} />`],
         ["Ended", search.finished_at && isFinal(search.status) && html`<${Time} at=${search.finished_at} />`],
+        ["Archived", search.archived_at && html`<${Time} at=${search.archived_at} />`],
         ["Owner", search.owner],
       ]} />
       ${progress && html`<${Progress} ...${progress} />`}

@@ -60,7 +60,15 @@ class Resource:
     """When it reached its final status."""
 
 
-class DatasetRow(Resource, Base):
+class Archivable(Resource):
+    """A resource with a list of its own, which leaves out what is archived."""
+
+    archived_at: Mapped[datetime | None]
+    """When a user archived it; None: it is listed. Set only after its end, and by
+    `searchd.store.resources.archiving`; whatever goes on again is listed again."""
+
+
+class DatasetRow(Archivable, Base):
     """A data set."""
 
     __tablename__ = "datasets"
@@ -76,7 +84,7 @@ class DatasetRow(Resource, Base):
     """Sample images of that check with their objects, in the list `samples`."""
 
 
-class PoolRow(Resource, Base):
+class PoolRow(Archivable, Base):
     """An elastic teacher pool."""
 
     __tablename__ = "pools"
@@ -93,7 +101,7 @@ class PoolRow(Resource, Base):
     """When its first driver started it."""
 
 
-class TeacherRow(Resource, Base):
+class TeacherRow(Archivable, Base):
     """A registered teacher."""
 
     __tablename__ = "teachers"
@@ -133,7 +141,7 @@ class ExportRow(Resource, Base):
     """The files, and what was measured. Set if and only if READY."""
 
 
-class DeviceRow(Resource, Base):
+class DeviceRow(Archivable, Base):
     """A device, on which latency is measured."""
 
     __tablename__ = "devices"
@@ -147,7 +155,7 @@ class DeviceRow(Resource, Base):
     """The lookup table, and how well it predicts. Set if and only if READY."""
 
 
-class RunRow(Resource, Base):
+class RunRow(Archivable, Base):
     """A resource that consists of trials: a search or a distillation."""
 
     __tablename__ = "searches"
@@ -191,6 +199,7 @@ class DistillationRow(RunRow):
 AnyResource = (
     DatasetRow | PoolRow | TeacherRow | ExportRow | DeviceRow | SearchRow | DistillationRow
 )
+AnyArchivable = DatasetRow | PoolRow | TeacherRow | DeviceRow | SearchRow | DistillationRow
 TABLES: dict[WorkKind, type[AnyResource]] = {
     WorkKind.DATASET_CHECK: DatasetRow,
     WorkKind.POOL: PoolRow,

@@ -24,6 +24,7 @@ from searchd.store.models import (
     TrialRow,
     WorkRow,
 )
+from searchd.store.models.resources import Archivable
 from searchd.store.work.lease import Lease, hold
 from searchd.store.work.messages import tell_end
 from searchd.store.work.status_counters import count_trial, count_work
@@ -99,14 +100,16 @@ def _compare_and_set(
 
 
 def _times(row: AnyRow, to: AnyStatus) -> dict[str, datetime | None]:
-    """Return the new `started_at` (of a trial: of this attempt; else: of the first driver) and
-    `finished_at`, as far as they change."""
+    """Return the new `started_at` (of a trial: of this attempt; else: of the first driver),
+    `finished_at` and `archived_at`, as far as they change."""
     times: dict[str, datetime | None] = {}
     is_first = isinstance(row, PoolRow | TeacherRow | RunRow) and row.started_at is None
     if to in _STARTS and (isinstance(row, TrialRow) or is_first):
         times["started_at"] = now()
     if is_final(to) or is_final(row.status):
         times["finished_at"] = now() if is_final(to) else None
+    if is_final(row.status) and isinstance(row, Archivable):
+        times["archived_at"] = None  # it goes on: a list must show what uses the cluster
     return times
 
 

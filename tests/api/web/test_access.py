@@ -10,6 +10,7 @@ from api.auth import Rules
 from searchd.store import Database, Lease, Role
 from searchd.store.resources import tokens
 from tests.api.service import Service, serve
+from tests.api.web.wcag import faults
 from tests.browser import opened
 from tests.searchd.store import factories
 from tests.searchd.store.device_factory import add_device
@@ -74,7 +75,6 @@ def test_the_page_is_used_by_keyboard(service: Service, database: Database, page
     expect(page.get_by_role("dialog")).to_be_hidden()
 
 
-AXE = Path(__file__).parent / "assets" / "axe.min.js"
 PAGES = {
     "overview": "#/",
     "search": "#/searches/first",
@@ -110,19 +110,8 @@ def test_every_page_meets_wcag_aa_and_fits_its_width(
     found = {}
     with opened(browser, width, dark=dark) as page:
         page.goto(service.url)
-        page.evaluate(AXE.read_text())
         for name, address in PAGES.items():
             page.goto(f"{service.url}/{address.format(trial=trial)}")
             expect(page.locator("main .card").first).to_be_visible()
-            found[name] = _faults(page)
+            found[name] = faults(page)
     assert found == dict.fromkeys(PAGES, [])
-
-
-def _faults(page: Page) -> list[str]:
-    """What axe finds against WCAG 2.2 A and AA, and whether the page is wider than its window."""
-    tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
-    options = {"runOnly": {"type": "tag", "values": tags}, "resultTypes": ["violations"]}
-    violations = page.evaluate("(options) => axe.run(document, options)", options)["violations"]
-    wide = page.evaluate("document.documentElement.scrollWidth > innerWidth")
-    named = [f"{each['id']}: {each['nodes'][0]['html'][:200]}" for each in violations]
-    return [*named, *(["wider than the window"] if wide else [])]

@@ -283,6 +283,26 @@ def test_a_data_set_is_renamed(service: Service, database: Database, page: Page)
     expect(page.get_by_role("heading", level=1)).to_have_text("forms")
 
 
+def test_what_is_archived_leaves_the_overview_until_it_is_asked_for(
+    service: Service, database: Database, page: Page
+) -> None:
+    factories.add_dataset(database)
+    factories.add_pool(database)
+    page.goto(service.url)
+
+    page.get_by_role("button", name="Archive teachers").click()
+    page.get_by_role("dialog").get_by_role("button", name="Archive").click()
+
+    pools_card = page.locator("#pools")
+    expect(pools_card).to_contain_text("None yet.")
+    page.get_by_role("combobox", name="Status").select_option("archived")
+    pools_card.get_by_role("link", name="teachers", exact=True).click()
+    page.get_by_role("button", name="Unarchive").click()
+    expect(page.get_by_role("button", name="Archive", exact=True)).to_be_visible()
+    page.goto(service.url)
+    expect(pools_card.get_by_role("link", name="teachers", exact=True)).to_be_visible()
+
+
 def test_a_pool_is_extended_by_a_spec_that_continues_it(
     service: Service, database: Database, page: Page
 ) -> None:

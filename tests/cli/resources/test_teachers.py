@@ -5,7 +5,8 @@ from pathlib import Path
 
 from searchd.domain.lifecycle import TeacherStatus
 from searchd.spec import MmdetStartSpec
-from searchd.store import Database
+from searchd.store import Database, paging
+from searchd.store.models import TeacherRow
 from searchd.store.resources import teachers
 from searchd.store.work import queue
 from tests.cli.conftest import Run
@@ -130,6 +131,18 @@ def test_options_replace_what_a_file_says_of_a_training(
     assert train is not None
     assert (train.backbone, train.training.epochs) == ("resnet101", 30)
     assert train.training.batch_size == "auto"
+
+
+def test_a_training_is_validated_without_being_submitted(searchd: Run, database: Database) -> None:
+    add_dataset(database)
+    options = ("--name", "strong", "--dataset", "shapes", "--backbone", "resnet50")
+
+    result = searchd("teacher", "train", *options, "--validate-only")
+
+    assert (result.exit_code, result.stdout) == (0, ""), result.stderr
+    assert result.stderr.endswith("teacher strong would be accepted\n")
+    with database.read() as session:
+        assert paging.page(session, TeacherRow).items == []
 
 
 def test_a_training_without_a_detector_is_refused_with_the_cure(searchd: Run) -> None:

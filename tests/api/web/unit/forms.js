@@ -1,6 +1,6 @@
 import { parseEvents } from "/model/event_stream.js";
 import { actionsOf, matches } from "/model/lifecycle.js";
-import { searchProgress, trainingProgress } from "/model/progress.js";
+import { distillationProgress, searchProgress, trainingProgress } from "/model/progress.js";
 import { bodySchema, errorsByField, fieldsOf, valueOf } from "/model/schema.js";
 import { fromYaml, toYaml, withField } from "/model/spec_text.js";
 import { cloned, extendedPool } from "/model/templates.js";
@@ -82,17 +82,31 @@ export function a_ping_is_no_event() {
 export function what_can_be_done_follows_from_the_status() {
   const verbs = (kind, status) => actionsOf(kind, status).map((action) => action.verb);
   equal(verbs("search", "running"), ["pause", "extend", "finish", "cancel", "kill"]);
-  equal(verbs("search", "succeeded"), ["extend", "finish"]);
+  equal(verbs("search", "succeeded"), ["extend", "finish", "archive"]);
   equal(verbs("pool", "paused"), ["resume", "cancel", "kill"]);
-  equal(verbs("search", "failed"), ["extend", "delete"]);
-  equal(verbs("pool", "ready"), ["extend"]);
+  equal(verbs("search", "failed"), ["extend", "delete", "archive"]);
+  equal(verbs("pool", "ready"), ["extend", "archive"]);
+  equal(verbs("teacher", "ready"), ["archive"]);
   equal(verbs("device", "measuring"), []);
-  equal(actionsOf("device", "ready"), [{ verb: "delete", warning: "Its entry and its table are removed for good." }]);
+  equal(actionsOf("device", "ready")[0], { verb: "delete", warning: "Its entry and its table are removed for good." });
+}
+
+export function what_has_ended_is_archived_after_a_question_and_unarchived_without_one() {
+  const asked = (isArchived) => actionsOf("teacher", "ready", isArchived).map(({ verb, warning }) => [verb, warning !== null]);
+  equal([asked(false), asked(true)], [[["archive", true]], [["unarchive", false]]]);
 }
 
 export function a_filter_needs_every_word_and_the_status() {
   const item = { name: "night", status: "running", status_reason: "base trained", spec: { dataset: "roads" } };
   equal([matches(item, { text: "ROADS trained" }), matches(item, { text: "roads failed" }), matches(item, { status: "active" }), matches(item, { status: "failed" })], [true, false, true, false]);
+}
+
+export function a_distillation_has_come_as_far_as_its_stages() {
+  const stages = ["succeeded", "succeeded", "running", null].map((status) => ({ status }));
+  const distillation = { status: "running", started_at: "2026-01-01T00:00:00Z", stages };
+  const { share, text, secondsLeft } = distillationProgress(distillation, Date.parse("2026-01-01T01:00:00Z"));
+  equal([share, text, secondsLeft], [0.5, "2 of 4 stages", 3600]);
+  equal(distillationProgress({ status: "preparing", stages: [] }), null);
 }
 
 export function the_time_left_follows_from_the_speed_so_far() {
