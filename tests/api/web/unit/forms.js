@@ -88,6 +88,7 @@ export function what_can_be_done_follows_from_the_status() {
   equal(verbs("pool", "ready"), ["extend", "archive"]);
   equal(verbs("teacher", "ready"), ["archive"]);
   equal(verbs("device", "measuring"), []);
+  equal(verbs("device", "ready"), ["delete", "archive"]);
   equal(actionsOf("device", "ready")[0], { verb: "delete", warning: "Its entry and its table are removed for good." });
 }
 
