@@ -2,7 +2,6 @@
 
 import json
 import sys
-from operator import itemgetter
 from pathlib import Path
 
 import cv2
@@ -24,7 +23,7 @@ def with_openvino(file: Path) -> tuple:
     model = openvino.Core().read_model(file)
     facts = {name: each.value for name, each in model.get_rt_info("searchd").astype(dict).items()}
     detector = openvino.compile_model(model, "CPU", json.loads(facts["config"]))
-    return facts, lambda x: itemgetter("boxes", "scores", "labels")(detector(x))
+    return facts, lambda x: map(detector(x).__getitem__, ("boxes", "scores", "labels"))
 
 
 def with_torch(file: Path) -> tuple:
@@ -47,8 +46,7 @@ def prepare(image: np.ndarray, facts: dict) -> tuple[np.ndarray, np.ndarray]:
 
 
 def main(source: str, target: str, least_score: str = "0.3") -> None:
-    open_model = {".onnx": with_onnxruntime, ".xml": with_openvino, ".pt": with_torch}
-    texts, detect = open_model[Path(MODEL).suffix](Path(__file__).with_name(MODEL))
+    texts, detect = with_onnxruntime(Path(__file__).with_name(MODEL))
     facts = {name: json.loads(text) for name, text in texts.items()}
     if (image := cv2.imread(source)) is None:
         sys.exit(f"{source} cannot be read as an image")
