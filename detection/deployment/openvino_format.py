@@ -19,6 +19,7 @@ import onnx
 import openvino
 from mmdet.models import BaseDetector
 from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, OverflowFix
+from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 from numpy.typing import NDArray
 
 from detection.deployment.exported import Exported, Found, Pixels, Request, facts
@@ -150,8 +151,13 @@ def in_integers(
         target_device=nncf.TargetDevice.CPU,
         subset_size=len(images),
         ignored_scope=nncf.IgnoredScope(names=ignored, validate=False),
-        # 7 bits in weights, so that AP is the same on processors without VNNI.
-        advanced_parameters=AdvancedQuantizationParameters(overflow_fix=OverflowFix.ENABLE),
+        advanced_parameters=AdvancedQuantizationParameters(
+            # 7 bits in weights, so that AP is the same on processors without VNNI.
+            overflow_fix=OverflowFix.ENABLE,
+            # The range over all images. Means of the images' ranges clip values, and are of no use
+            # if an image has no region on a level: an empty tensor has an endless range.
+            activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
+        ),
     )
 
 

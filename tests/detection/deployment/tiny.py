@@ -81,6 +81,11 @@ def student(family: Family, kind: Kind = KINDS[0]) -> Student:
         _expect_one_stride(model.bbox_head.gfl_reg.bias)
     if family is Family.FCOS:  # negative distances would be boxes without area
         torch.nn.init.normal_(model.bbox_head.conv_reg.bias, mean=2.0, std=0.1)
+        # An error relative to a centerness of nearly 0 would say nothing.
+        torch.nn.init.normal_(model.bbox_head.conv_centerness.bias, mean=1.0, std=0.1)
+    if family.two_stage and kind.kind is BlockKind.INVERTED_RESIDUAL:
+        # Its features hardly differ from place to place: scores of proposals would tie.
+        torch.nn.init.normal_(model.rpn_head.rpn_cls.weight, std=1.0)
     return Student(detector=detector, weights=model.state_dict())
 
 
