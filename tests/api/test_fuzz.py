@@ -44,6 +44,8 @@ from tests.searchd.store.factories import (
 DEFAULT_EXAMPLES = 3
 EXAMPLES = int(os.environ.get("SEARCHD_FUZZ_EXAMPLES", DEFAULT_EXAMPLES))
 _OWNERS = {
+    "datasets": "dataset",
+    "devices": "device",
     "pools": "pool",
     "teachers": "teacher",
     "searches": "search",
