@@ -24,7 +24,9 @@ def completion(
     file `_searchd` in a folder of $fpath. In fish, write it to
     ~/.config/fish/completions/searchd.fish.
     """
-    script = get_completion_script(
-        prog_name="searchd", complete_var="_SEARCHD_COMPLETE", shell=shell.value
-    )
-    typer.echo(script)
+    wanted = {
+        "prog_name": "searchd",
+        "complete_var": "_SEARCHD_COMPLETE",
+        "shell": shell.value,  # its name, and no shell that is started
+    }
+    typer.echo(get_completion_script(**wanted))
