@@ -10,6 +10,8 @@ import pytest
 from benchmarks import postgresql
 from benchmarks.postgresql import PostgresqlServer
 
+pytest.register_assert_rewrite("tests")  # so that modules of helpers say what they found, too
+
 
 @pytest.fixture(scope="session")
 def postgresql_server() -> Iterator[PostgresqlServer]:
