@@ -10,7 +10,8 @@ import pytest
 from benchmarks import postgresql
 from benchmarks.postgresql import PostgresqlServer
 
-pytest.register_assert_rewrite("tests")  # so that modules of helpers say what they found, too
+_FOLDERS = ("api", "chaos", "cli", "deploy", "detection", "e2e", "elastic_pool", "searchd")
+pytest.register_assert_rewrite("tests.browser", *(f"tests.{name}" for name in _FOLDERS))
 
 
 @pytest.fixture(scope="session")

@@ -19,9 +19,11 @@ export function Plot({ options, data, shape, height = 320, label, onReady, child
     const made = new uPlot({ ...options(), width: place.current.clientWidth, height }, data, place.current);
     chart.current = made;
     onReady?.(made);
-    const watcher = new ResizeObserver(([entry]) => made.setSize({ width: entry.contentRect.width, height }));
+    let frame = null;
+    const resize = () => { frame = null; made.setSize({ width: place.current.clientWidth, height }); };
+    const watcher = new ResizeObserver(() => { frame ??= requestAnimationFrame(resize); }); // a legend that wraps anew changes what is observed
     watcher.observe(place.current);
-    return () => { watcher.disconnect(); made.destroy(); chart.current = null; };
+    return () => { watcher.disconnect(); cancelAnimationFrame(frame); made.destroy(); chart.current = null; };
   }, [shape, scheme, height]);
   useEffect(() => {
     if (chart.current && chart.current.data !== data) chart.current.setData(data);
