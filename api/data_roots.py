@@ -84,7 +84,8 @@ def check_distillation(spec: DistillationSpec, roots: tuple[Path, ...]) -> None:
     if spec.base is not None:
         for field, path in _of_base(spec.base):
             _check(f"student.{field}", path, roots)
-    _check_methods(spec, roots)
+    for variant in spec.variants:
+        _check_methods(variant, roots)
 
 
 def check_finish(spec: FinishSpec, roots: tuple[Path, ...]) -> None:

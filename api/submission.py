@@ -154,6 +154,11 @@ def paths_of(spec: AnySpec) -> Iterator[tuple[str, Path]]:
         if spec.shared is None or spec.shared.images is None:
             yield from _walk(spec.source, "", Path)  # the others are written by the service itself
         return
+    variants = spec.variants if isinstance(spec, DistillationSpec) else (spec,)
+    yield from dict.fromkeys(found for each in variants for found in _paths_of(each))
+
+
+def _paths_of(spec: AnySpec) -> Iterator[tuple[str, Path]]:
     yield from _walk(spec, "", Path)
     for field, method in _walk(spec, "", MethodSpec):
         classifier = method.options.get("classifier")

@@ -4,8 +4,11 @@ resolution of the distillation."""
 from datetime import datetime
 
 from api.schemas.base import Schema
+from api.schemas.trials import SplitAp
 from searchd.domain.distillation_plan import Baseline
 from searchd.domain.lifecycle import Desired, SearchStatus, TrialStatus
+from searchd.domain.trial import FinalSplit, Scalar
+from searchd.search.verdict import Conclusion
 from searchd.spec import DistillationSpec, ResolutionText
 
 
@@ -72,6 +75,8 @@ class Stage(Schema):
     """Path of the stage that this one continues; null if it starts from the given student."""
     teacher: str | None
     """Name of the teacher of this stage; null if it is trained without a teacher."""
+    value: Scalar | None
+    """Value of the sweep that this stage is trained with; null as submitted."""
     trial_id: str | None
     """Id of the trial that trains the stage; null until the previous stage has succeeded."""
     status: TrialStatus | None
@@ -110,6 +115,55 @@ class Comparison(Schema):
     stages."""
 
 
+class SweptDifference(Schema):
+    """A student against that of the order as submitted, as a paired difference over the same
+    images."""
+
+    split: FinalSplit
+    """Split of the images: test if both were measured on it, else validation."""
+    ap: float
+    """AP of the student minus AP after the order as submitted, in [-1, 1]."""
+    low: float | None
+    """Lower end of the 95 % bootstrap interval of the difference; null without objects."""
+    high: float | None
+    """Upper end of the 95 % bootstrap interval of the difference; null without objects."""
+    conclusion: Conclusion
+    """What the interval shows: better, worse, undecided, or unknown without an interval."""
+
+
+class SweptStudent(Schema):
+    """The student after the order with one value of the sweep, or after a baseline."""
+
+    value: Scalar | None
+    """Value of the setting; null for a baseline, or where the spec has null, its default."""
+    baseline: Baseline | None
+    """Baseline that trained the student, with the value that was submitted; null otherwise."""
+    as_submitted: bool
+    """Whether this is the order with the value that the spec itself has."""
+    trial_id: str | None
+    """Id of the trial of the last stage; null until there is one."""
+    ap: float | None
+    """AP of the student on the validation split, as its trial measured it; null before."""
+    validation: SplitAp | None
+    """AP on the validation split with its interval; null until all values are trained."""
+    test: SplitAp | None
+    """AP on the test split with its interval; null before, or without a test split."""
+    difference: SweptDifference | None
+    """Difference to the order as submitted; null for that order, and before both are measured."""
+
+
+class Sweep(Schema):
+    """The students of a sweep, to be compared."""
+
+    field: str
+    """Setting that is swept, as a dotted path in the spec."""
+    students: list[SweptStudent]
+    """The order with each value, in the order of the spec, then the baselines."""
+    best: Scalar | None
+    """Value with the highest AP on validation, among several the first; null before one is known,
+    and where it is the null of the spec."""
+
+
 class DistillationDetails(Distillation):
     """A distillation with its plan and its progress."""
 
@@ -130,3 +184,6 @@ class DistillationDetails(Distillation):
     """Stages to be trained, parents first. Orders that begin alike share their first stages."""
     comparison: Comparison | None
     """Comparison of the order with its baselines; null until the teachers are chosen."""
+    sweep: Sweep | None
+    """Comparison of the values of the sweep; null without a sweep, and until the teachers are
+    chosen."""

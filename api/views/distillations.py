@@ -5,13 +5,15 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy.orm import Session
 
 from api.schemas import distillations as schemas
+from api.views import sweeps
 from searchd.domain.distillation_plan import Plan, TeacherSequence, show
 from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import Subnet
-from searchd.search.order_results import order_results, stage_aps
-from searchd.search.strategies.progressive_distillation import trials_of
+from searchd.domain.trial import TrainSwept
+from searchd.search.order_results import order_results
+from searchd.search.strategies.progressive_distillation import stages_of, trials_of
 from searchd.spec import DistillationSpec
-from searchd.store.models import DistillationRow, TrialRow
+from searchd.store.models import DistillationRow, EvaluationRow, TrialRow
 from searchd.store.resources import distillations, searches
 from searchd.store.runs import trials
 from searchd.store.work import queue
@@ -30,12 +32,16 @@ def distillation(session: Session, row: DistillationRow) -> schemas.Distillation
         "costs": plan.costs if plan else {},
         "stages": (),
         "comparison": None,
+        "sweep": None,
     }
     if plan is not None:
         rows = trials.of_search(session, row.id)
-        aps = _aps(session, row, resolution)
-        values["stages"] = _stages(plan, rows, aps)
+        found = _evaluations(session, row, resolution)
+        aps = {name: evaluation.ap for name, evaluation in found.items()}
+        values["stages"] = _stages(plan, spec, rows, aps)
         values["comparison"] = _comparison(plan, spec, rows, aps)
+        if spec.sweep is not None:
+            values["sweep"] = sweeps.sweep(session, spec, plan, rows, found)
     return schemas.DistillationDetails.model_validate(values, from_attributes=True)
 
 
@@ -59,32 +65,42 @@ def _candidates(session: Session, row: DistillationRow) -> list[schemas.Candidat
     ]
 
 
-def _aps(session: Session, row: DistillationRow, resolution: Resolution) -> dict[str, float]:
-    """The AP at a resolution of each trial that succeeded, by the trial's name."""
+def _evaluations(
+    session: Session, row: DistillationRow, resolution: Resolution
+) -> dict[str, EvaluationRow]:
+    """The evaluation at a resolution of each trial that succeeded, by the trial's name."""
     return {
-        each.name: evaluation.ap
+        each.name: evaluation
         for each in trials.scored(session, row.id)
         for evaluation in each.evaluations
         if evaluation.resolution == resolution
     }
 
 
-def _stages(plan: Plan, rows: Sequence[TrialRow], aps: Mapping[str, float]) -> list[schemas.Stage]:
+def _stages(
+    plan: Plan, spec: DistillationSpec, rows: Sequence[TrialRow], aps: Mapping[str, float]
+) -> list[schemas.Stage]:
     by_name = {row.name: row for row in rows}
     proposals = [row.proposal for row in rows]
-    trained = {stage: by_name[p.name] for stage, p in trials_of(plan, proposals).items()}
-    by_stage = stage_aps(plan, proposals, aps)
-    return [_stage(stage, trained.get(stage), by_stage.get(stage)) for stage in plan.stages]
+    found = []
+    for swept in (None, *spec.swept):
+        trained = {s: by_name[p.name] for s, p in trials_of(plan, proposals, swept).items()}
+        stages = stages_of(plan, swept)
+        found += [_stage(stage, swept, trained.get(stage), aps) for stage in stages]
+    return found
 
 
-def _stage(stage: TeacherSequence, row: TrialRow | None, ap: float | None) -> schemas.Stage:
+def _stage(
+    stage: TeacherSequence, swept: TrainSwept | None, row: TrialRow | None, aps: Mapping[str, float]
+) -> schemas.Stage:
     return schemas.Stage(
         path=show(stage),
         parent=show(stage[:-1]) or None,
         teacher=stage[-1],
+        value=None if swept is None else swept.value,
         trial_id=row and row.id,
         status=row and row.status,
-        ap=ap,
+        ap=None if row is None else aps.get(row.name),
     )
 
 

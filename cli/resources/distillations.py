@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from api.client import Client
-from api.schemas.distillations import Comparison, DistillationDetails
+from api.schemas.distillations import Comparison, DistillationDetails, Stage
 from cli import bars, outcome
 from cli.errors import fail
 from cli.lists import STATUS_HELP, FilterOption, LimitOption, Selection, SortOption, show_selected
@@ -20,7 +20,7 @@ from cli.output import (
     show_one,
     show_rows,
 )
-from cli.resources import pool_init
+from cli.resources import pool_init, sweep_table
 from cli.resources.forecasts import show_forecast
 from cli.resources.lifecycle import add_archiving, add_calls, add_deletion
 from cli.resources.listing import add_list
@@ -53,6 +53,7 @@ from cli.tools.exported_detectors import FOLDER, FolderOption, trial_id_of
 from cli.tools.exported_detectors import export as write_export
 from cli.validation import validate
 from searchd.domain.lifecycle import SearchStatus, TrialStatus
+from searchd.domain.trial import scalar_text
 from searchd.spec import DistillationSpec
 
 app = typer.Typer(
@@ -251,7 +252,11 @@ def export(
 def _last_stage(found: DistillationDetails) -> str | None:
     """The id of the trial of the order's last stage, once it has succeeded."""
     path = " > ".join(each.teacher for each in found.order)
-    ends = [each.trial_id for each in found.stages if each.path == path and each.ap is not None]
+    ends = [
+        each.trial_id
+        for each in found.stages
+        if each.path == path and each.value is None and each.ap is not None
+    ]
     return ends[0] if ends else None
 
 
@@ -269,10 +274,12 @@ def _show(found: DistillationDetails, output: Format) -> None:
         f"Stages, AP at {found.resolution}",
         ("STAGE", "STARTS FROM", "TRIAL", "STATUS", "AP %"),
         [
-            (s.path, s.parent or "given student", s.trial_id, s.status, percent(s.ap, 2))
+            (_stage(s), s.parent or "given student", s.trial_id, s.status, percent(s.ap, 2))
             for s in found.stages
         ],
     )
+    if found.sweep is not None:
+        _show_table(f"Sweep of {found.sweep.field}", *sweep_table.table(found.sweep))
     if found.comparison is not None:
         _show_table(
             "Comparison at equal budgets",
@@ -287,6 +294,11 @@ def _show(found: DistillationDetails, output: Format) -> None:
                 for each in found.comparison.orders
             ],
         )
+
+
+def _stage(stage: Stage) -> str:
+    value = stage.value
+    return stage.path if value is None else f"{stage.path} ({scalar_text(value)})"
 
 
 def _facts(found: DistillationDetails) -> dict[str, object]:

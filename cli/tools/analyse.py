@@ -14,6 +14,7 @@ import typer
 from api.client import Client
 from cli.errors import fail
 from cli.output import Format, FormatOption, percent, show_json, show_rows
+from cli.resources import sweep_table
 from cli.service import URL, UrlOption
 from cli.tools import plots, search_analytics
 from searchd.domain.breakdown import ErrorKind
@@ -85,6 +86,30 @@ def analyse_search(
     )
     if timed["tau"] is not None:
         typer.echo(f"latency {timed['source']}; Kendall's tau with MACs: {timed['tau']:.2f}")
+
+
+@app.command()
+def sweep(
+    distillation: Annotated[
+        str, typer.Argument(help="Name or id of a distillation that sweeps a setting.")
+    ],
+    plot: PlotOption = None,
+    url: UrlOption = URL,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Compare the values of a distillation's sweep: AP on validation and test, with intervals."""
+    with Client(url) as client:
+        found = client.get_distillation(distillation)
+    if found.sweep is None:
+        why = "it sweeps nothing" if found.spec.sweep is None else "its teachers are not chosen yet"
+        raise fail(f"distillation {found.name} has no values to compare: {why}")
+    if plot is not None:
+        plots.plot_sweep(found.sweep.field, sweep_table.drawn(found.sweep), plot)
+        _announce(plot)
+    if output is Format.JSON:
+        show_json(found.sweep.model_dump(mode="json"))
+        return
+    show_rows(*sweep_table.table(found.sweep), output)
 
 
 @app.command()

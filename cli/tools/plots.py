@@ -5,6 +5,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+Interval = tuple[float, float, float]
+"""Low end, AP and high end, in [0, 1]."""
+
 
 @contextmanager
 def drawing(path: Path, *, rows: int = 1, columns: int = 1, **labels: Any) -> Iterator[Any]:
@@ -96,6 +99,21 @@ def plot_curves(curves: Mapping[str, Mapping[str, Any]], path: Path) -> None:
             right.plot(
                 [e["epoch"] for e in aps], [100 * e["ap"] for e in aps], marker="o", label=name
             )
+
+
+def plot_sweep(field: str, students: Sequence[tuple[str, Interval]], path: Path) -> None:
+    """Plot AP with its interval for each value of a sweep and each baseline.
+
+    Args:
+        field: The setting that is swept.
+        students: A label, and low end, AP and high end in [0, 1], in the order of the plot.
+        path: The PNG file.
+    """
+    with drawing(path, xlabel=field, ylabel="AP (%), with 95 % interval") as axes:
+        for label, (low, ap, high) in students:
+            around = ([100 * (ap - low)], [100 * (high - ap)])
+            axes.errorbar([label], [100 * ap], yerr=around, fmt="o", color="C0", capsize=4)
+        axes.tick_params(axis="x", labelrotation=30)
 
 
 def plot_benchmark(rows: Sequence[Any], path: Path) -> None:

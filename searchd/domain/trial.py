@@ -180,7 +180,36 @@ class TakeSubnet:
     kind: Literal["take_subnet"] = "take_subnet"
 
 
-Change = Action | MutateTeacher | Train | Finish | PruneToMacs | TakeSubnet
+Scalar = bool | int | float | str
+"""A single value of a setting."""
+
+
+def scalar_text(value: Scalar | None) -> str:
+    """Return a value as a spec has it, "true" or "0.01"; "default" for null."""
+    match value:
+        case None:
+            return "default"
+        case bool():
+            return str(value).lower()
+        case float():
+            return f"{value:g}"
+        case _:
+            return str(value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainSwept:
+    """Train the student as `Train` does, with another value of the setting that a distillation
+    sweeps."""
+
+    field: str
+    """Dotted path of the setting in the spec, such as "trial.learning_rate"."""
+    value: Scalar
+    """Its value in this trial."""
+    kind: Literal["train_swept"] = "train_swept"
+
+
+Change = Action | MutateTeacher | Train | TrainSwept | Finish | PruneToMacs | TakeSubnet
 
 _COST_NOUNS = {Cost.MACS: "MACs", Cost.PARAMS: "parameters", Cost.LATENCY: "latency"}
 
@@ -190,6 +219,8 @@ def describe_change(change: Change) -> str:
     match change:
         case Train():
             return "train"
+        case TrainSwept(field=field, value=value):
+            return f"train with {field}={scalar_text(value)}"
         case Finish():
             return "finish the training"
         case MutateTeacher():

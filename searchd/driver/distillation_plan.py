@@ -27,7 +27,7 @@ from searchd.domain.errors import SearchdError
 from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import Subnet
 from searchd.domain.teacher import RegisteredTeacher, Teacher
-from searchd.domain.trial import BASE_NAME, Proposal
+from searchd.domain.trial import BASE_NAME, Proposal, scalar_text
 from searchd.driver.cluster import resolve
 from searchd.driver.ledger import Ledger
 from searchd.driver.run import Run
@@ -48,6 +48,7 @@ from searchd.search.order_results import OrderResults, order_results
 from searchd.search.strategies import progressive_distillation
 from searchd.search.strategies.base import Strategy
 from searchd.search.strategies.progressive_distillation import Progressive, end_of
+from searchd.search.sweep_results import swept_ends
 from searchd.settings import Settings
 from searchd.spec import DatasetSpec, DistillationSpec
 from searchd.spec.codecs import SUBNET
@@ -169,7 +170,8 @@ def plan_of(spec: DistillationSpec, teachers: Mapping[str, Teacher], found: Comp
 def explanation(plan: Plan, spec: DistillationSpec) -> list[str]:
     """Return messages that explain the plan: a summary, and one message for each teacher."""
     how = f"by {spec.order}" if isinstance(spec.order, OrderAlgorithm) else "as submitted"
-    messages = [f"teachers: {show(plan.order)}, {how}; {len(plan.stages)} stages are trained"]
+    num_stages = len(plan.stages) + len(spec.swept) * len(plan.order)
+    messages = [f"teachers: {show(plan.order)}, {how}; {num_stages} stages are trained"]
     for number, choice in enumerate(plan.choices, start=1):
         ap = plan.performance.get(choice.teacher)
         facts = [str(plan.teachers[choice.teacher])]
@@ -229,7 +231,22 @@ def verdict(
                 "Kendall's tau of adaptation cost and gain in AP, over the stages of all orders: "
                 f"{stood.cost_and_gain:+.2f}"
             )
+    if spec.sweep is not None:
+        messages.append(_of_sweep(plan, spec, proposals, aps))
     return messages
+
+
+def _of_sweep(
+    plan: Plan, spec: DistillationSpec, proposals: Sequence[Proposal], aps: Mapping[str, float]
+) -> str:
+    assert spec.sweep is not None  # it is asked for where there is one
+    ends = swept_ends(plan, spec.compared_values, (), proposals)
+    trained = [(end.value, end.trial.name) for end in ends if end.trial is not None]
+    shown = [
+        f"{scalar_text(value)} {f'{aps[name]:.3f}' if name in aps else 'failed'}"
+        for value, name in trained
+    ]
+    return f"AP by {spec.sweep.field}: {'; '.join(shown)}"
 
 
 def _rank(plan: Plan, stood: OrderResults) -> str:

@@ -1,4 +1,5 @@
-"""Measures the detectors that users compare on the test split, after the last trial of a search.
+"""Measures the detectors that users compare on the test split, after the last trial of a search or
+of a distillation that sweeps a setting.
 
 The search selects by AP on the validation split, so that this AP of the best is too high. The test
 split has chosen nothing. The same detectors are measured on the validation split again, for the
@@ -13,9 +14,16 @@ import ray
 from ray.exceptions import RayError
 
 from searchd.driver.cluster import resolve
-from searchd.driver.final_latencies import Timed, best_name, detectors_to_time, measured
+from searchd.driver.final_latencies import (
+    Timed,
+    best_name,
+    detectors_to_time,
+    has_weights,
+    measured,
+)
 from searchd.driver.ledger import Ledger
 from searchd.messages.tasks import SplitMeasurement, SplitTask, device_of, gpu_memory_of, threads_of
+from searchd.search.sweep_results import swept_ends
 from searchd.settings import Settings
 from searchd.spec import SearchSpec
 from searchd.store.models import FinalSplit
@@ -28,24 +36,42 @@ _POLL_S = 1.0
 
 
 def measure_on_splits(ledger: Ledger, settings: Settings, stopping: threading.Event) -> None:
-    """Have one worker measure the detectors of `detectors_to_time` on each split, and record it.
+    """Have one worker measure the detectors of `detectors_to_time`, or those that a sweep compares,
+    on each split, and record it.
 
-    What was measured before is not measured again. A failure becomes an event; the search still
+    What was measured before is not measured again. A failure becomes an event; the run still
     succeeds.
 
     Args:
-        ledger: The ledger of the run. Only a search is measured.
+        ledger: The ledger of the run. A distillation without a sweep is not measured.
         settings: The path of the function that measures.
         stopping: Set when the user asks to pause or cancel the run; the measurement then ends.
     """
-    if not isinstance(ledger.spec, SearchSpec):
-        return
-    chosen = detectors_to_time(ledger.scored(), best_name(ledger))
+    chosen = _chosen(ledger)
     for split in FinalSplit:
         known = ledger.read(split_evaluations.measured, ledger.run_id, split)
         missing = [point for point in chosen if point[1].id not in known]
         if missing and split.value in ledger.dataset.splits and not stopping.is_set():
             _measure_and_record(ledger, settings, stopping, split, missing)
+
+
+def _chosen(ledger: Ledger) -> list[Timed]:
+    if isinstance(ledger.spec, SearchSpec):
+        return detectors_to_time(ledger.scored(), best_name(ledger))
+    plan = ledger.row().plan
+    if ledger.spec.sweep is None or plan is None:
+        return []
+    ends = swept_ends(
+        plan, ledger.spec.compared_values, ledger.spec.baselines, ledger.history.proposals
+    )
+    names = {end.trial.name for end in ends if end.trial is not None}
+    return [
+        (row, evaluation)
+        for row in ledger.scored()
+        for evaluation in row.evaluations
+        if row.name in names and has_weights(row)
+        if evaluation.resolution == ledger.spec.trial.largest_resolution
+    ]
 
 
 def _measure_and_record(

@@ -73,7 +73,7 @@ def strategy_of(
             a device.
     """
     if isinstance(spec, DistillationSpec):
-        return Progressive(seed=spec.seed, plan=plan)
+        return Progressive(seed=spec.seed, plan=plan, swept=spec.swept)
     space = None if pool is None else pool.space.space
     known = None if measured is None else tuple(measured)
     return _search_strategy(spec, space, registered, known, device_round_to)

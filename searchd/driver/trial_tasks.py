@@ -17,7 +17,7 @@ from searchd.domain.teacher import (
     Teaching,
     teachers_of,
 )
-from searchd.domain.trial import BASE_NAME, Finish, Proposal, TakeSubnet, TrialRole
+from searchd.domain.trial import BASE_NAME, Finish, Proposal, TakeSubnet, TrainSwept, TrialRole
 from searchd.driver.run import Run, attempt_folder
 from searchd.driver.trial_scores import base_cost_of
 from searchd.messages.tasks import (
@@ -169,7 +169,13 @@ def _methods(run: Run, proposal: Proposal, plan: Plan | None) -> MethodsSpec:
         return run.spec.distillation
     assert plan is not None  # stages are proposed by it
     names = {teacher: name for name, teacher in plan.teachers.items()}
-    return run.spec.methods_of(names[proposal.teacher])
+    return _as_swept(run.spec, proposal).methods_of(names[proposal.teacher])
+
+
+def _as_swept(spec: DistillationSpec, proposal: Proposal) -> DistillationSpec:
+    """Return a distillation with the value of its sweep that a trial is trained with, if any."""
+    change = proposal.change
+    return spec.with_value(change.value) if isinstance(change, TrainSwept) else spec
 
 
 def _pool(
@@ -209,9 +215,10 @@ def _training(run: Run, proposal: Proposal) -> TrainingSpec:
     base = _base_spec(run)
     if proposal.role is TrialRole.BASE and base is not None:
         return base.training
+    if isinstance(run.spec, DistillationSpec):  # it finishes nothing
+        return _as_swept(run.spec, proposal).trial
     if not isinstance(proposal.change, Finish):
         return run.spec.trial
-    assert isinstance(run.spec, SearchSpec)  # a distillation finishes nothing
     assert run.spec.budget.finish is not None  # nor does a search without it; extensions keep it
     return finishing_training(run.spec.trial, run.spec.budget.finish)
 

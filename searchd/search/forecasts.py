@@ -101,6 +101,11 @@ class DistillationWork:
     evaluated_areas: Sequence[float]
     """Pixels of an image at each resolution of the evaluation."""
     stages: Range
+    """Of the order as submitted, its baselines and its study."""
+    swept: Sequence[Training]
+    """A stage with each further value of the sweep, all of which train the order."""
+    order: Range
+    """The stages of the order."""
     measures_costs: bool
     """Whether the order is chosen by adaptation costs."""
     resources: Resources
@@ -207,18 +212,21 @@ def forecast_distillation(work: DistillationWork, known: Known) -> Forecast:
     """Return stages, hours and disk space of a distillation."""
     stage = _trial_cost(work.stage, work, known)
     base = None if work.base is None else _trial_cost(work.base, work, known)
-    search = _part(work.stages, work.stage, stage)
+    stages = _part(work.stages, work.stage, stage)
+    for swept in work.swept:
+        stages = stages.plus(_part(work.order, swept, _trial_cost(swept, work, known)))
+    search = stages
     if work.base is not None:
         search = _part(_ONE, work.base, base).plus(search)
     hours = search.worker_hours
     return Forecast(
-        trials=work.stages,
+        trials=stages.trainings,
         controls=_NONE,
         search=search,
         finish=_part(_NONE, work.stage, stage),
         worker_hours=hours,
         gpu_hours=hours and hours.times(work.resources.gpus_per_trial),
-        disk_bytes=_disk_bytes(work.resources, stage, work.stages.most),
+        disk_bytes=_disk_bytes(work.resources, stage, stages.trainings.most),
         basis=[
             *_basis(work.stage, base, stage),
             "each stage is counted as a stage with one teacher",

@@ -46,11 +46,7 @@ class Difference:
     @property
     def conclusion(self) -> Conclusion:
         """What the difference shows."""
-        if self.interval is None:
-            return Conclusion.UNKNOWN
-        if not self.interval.excludes_zero:
-            return Conclusion.UNDECIDED
-        return Conclusion.BETTER if self.interval.low > 0 else Conclusion.WORSE
+        return conclusion_of(self.interval)
 
     @property
     def sentence(self) -> str:
@@ -72,6 +68,15 @@ class Difference:
             f"It {verb} {self.reference} at {self.resolution}: {points}, 95 % interval {low:+.1f} "
             f"to {high:+.1f}, {macs}"
         )
+
+
+def conclusion_of(interval: "Interval | None") -> Conclusion:
+    """Return what a difference with this interval shows; None: it was not measured."""
+    if interval is None:
+        return Conclusion.UNKNOWN
+    if not interval.excludes_zero:
+        return Conclusion.UNDECIDED
+    return Conclusion.BETTER if interval.low > 0 else Conclusion.WORSE
 
 
 def verdict(

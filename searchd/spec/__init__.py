@@ -39,13 +39,8 @@ from searchd.spec.dataset import (
     SplitSpec,
 )
 from searchd.spec.devices import DeviceSpec, TableSpec
-from searchd.spec.distillations import (
-    DistillationSpec,
-    StudentSpec,
-    check_registered,
-    check_subnets,
-    subnets_of,
-)
+from searchd.spec.distillation_teachers import check_registered, check_subnets, subnets_of
+from searchd.spec.distillations import DistillationSpec, StudentSpec
 from searchd.spec.exports import ExportSpec
 from searchd.spec.finish import DistilSpec, FineTuneSpec, FinishSpec
 from searchd.spec.pool import (
@@ -74,6 +69,7 @@ from searchd.spec.strategies import (
     RandomSpec,
     StrategySpec,
 )
+from searchd.spec.sweep import SweepSpec
 from searchd.spec.teachers import (
     MmdetStartSpec,
     PoolSubnetSpec,
@@ -148,6 +144,7 @@ __all__ = [
     "Spec",
     "SplitSpec",
     "StrategySpec",
+    "SweepSpec",
     "TableSpec",
     "TargetSpec",
     "TrainingSpec",

@@ -1,25 +1,26 @@
 """A distillation: a student that an ordered sequence of teachers teaches (MTPD)."""
 
 from math import perm
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from searchd.domain.distillation_methods import MethodName
 from searchd.domain.distillation_plan import (
     STUDENT_NAME,
     Baseline,
     OrderAlgorithm,
-    sample_teachers,
     sampled_names,
 )
-from searchd.domain.method_fit import Traits, check_average, check_fit, check_grid
+from searchd.domain.method_fit import check_average, check_grid
 from searchd.domain.sinks import SinkKind
 from searchd.domain.subnet import Subnet
+from searchd.domain.trial import Scalar, Train, TrainSwept
 from searchd.spec.base import Name, ResolutionText, Spec, TrialId
-from searchd.spec.pool import PoolSpec
 from searchd.spec.score import ScoreSpec
-from searchd.spec.search import BaseSpec, traits_of
+from searchd.spec.search import BaseSpec
+from searchd.spec.sentences import field_errors, shown
+from searchd.spec.sweep import SweepSpec, refusal, value_at, with_value
 from searchd.spec.training import (
     HeadSpec,
     MethodSpec,
@@ -101,6 +102,9 @@ class DistillationSpec(Spec):
     teacher_methods: dict[Name, MethodsSpec] = {}
     """Distillation methods for single teachers, by the name of the teacher; they replace
     `distillation` for that teacher."""
+    sweep: SweepSpec | None = None
+    """Other values of one setting, such as the weight of a method, with each of which the order is
+    trained as well, for comparison. Null: it is trained once, as submitted."""
     score: ScoreSpec = ScoreSpec()
     """Exponents, base resolution and cost of the score that every student gets. A student of a
     search needs the cost and the device of that search, or `cost: macs`."""
@@ -121,8 +125,9 @@ class DistillationSpec(Spec):
         self._check_precision()
         self._check_teachers()
         self._check_order()
-        self._check_number()
         self._check_methods()
+        self._check_sweep()
+        self._check_number()
         return self
 
     def _check_precision(self) -> None:
@@ -162,10 +167,12 @@ class DistillationSpec(Spec):
             )
 
     def _check_number(self) -> None:
-        if self.most_stages > _MAX_STAGES:
+        most = self.most_stages + len(self.swept) * self.longest_order
+        if most > _MAX_STAGES:
+            fewer = ", fewer values of the sweep" if self.sweep else ""
             raise ValueError(
-                f"the distillation may need {self.most_stages} stages, more than {_MAX_STAGES}; "
-                "use fewer teachers, a smaller max_teachers, or no study"
+                f"the distillation may need {most} stages, more than {_MAX_STAGES}; "
+                f"use fewer teachers{fewer}, a smaller max_teachers, or no study"
             )
 
     def _check_methods(self) -> None:
@@ -186,6 +193,91 @@ class DistillationSpec(Spec):
             check_grid(names, self.trial.resolutions, self.teacher_resolution)
         if Baseline.AVERAGE_FEATURES in self.baselines:
             check_average(self.distillation.options)
+
+    def _check_sweep(self) -> None:
+        if self.sweep is None:
+            return
+        if self.study:
+            raise ValueError(
+                "a study compares orders, a sweep the values of one setting; give one of study and "
+                "sweep"
+            )
+        field = self.sweep.field
+        try:
+            self._check_sweep_acts(field)
+            value_at(self._document, field)
+        except ValueError as error:
+            raise refusal(str(error), field, "field") from error
+        values: list[Scalar | None] = []
+        for index, value in enumerate(self.sweep.values):
+            found = self._checked_value(index, value)
+            if found in values:
+                raise refusal(f"{shown(found)} is given twice", value, "values", index)
+            values.append(found)
+        object.__setattr__(self, "sweep", self.sweep.model_copy(update={"values": tuple(values)}))
+
+    def _check_sweep_acts(self, field: str) -> None:
+        """Check that the order is trained by the swept setting, as far as the order is known."""
+        group, teacher = field.split(".")[:2]
+        is_given = not isinstance(self.order, OrderAlgorithm)
+        names = self.order if is_given else self.teacher_names
+        if group == "distillation" and self.teacher_methods.keys() >= set(names):
+            raise ValueError(
+                f"{field} trains no stage, since teacher_methods replace distillation for all of "
+                f"{', '.join(names)}; sweep teacher_methods.NAME.methods"
+            )
+        if group == "teacher_methods" and (not is_given or teacher not in names):
+            raise ValueError(
+                f"{field} trains no stage unless {teacher} is in the order; name the teachers in "
+                "`order`"
+            )
+
+    def _checked_value(self, index: int, value: Scalar) -> Scalar | None:
+        """Return a value of the sweep as the setting has it, if it can be trained with."""
+        assert self.sweep is not None  # it has this value
+        try:
+            return value_at(self.with_value(value)._document, self.sweep.field)
+        except ValidationError as error:
+            problems = field_errors(error.errors(), type(self))
+            message = "; ".join(map(str, problems))
+            raise refusal(message, value, "values", index) from error
+
+    @property
+    def _document(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", exclude={"sweep"})
+
+    def with_value(self, value: Scalar) -> Self:
+        """The distillation with another value of the swept setting, and without the sweep.
+
+        Raises:
+            ValidationError: The setting cannot have this value.
+        """
+        assert self.sweep is not None  # otherwise no setting is swept
+        return type(self).model_validate(with_value(self._document, self.sweep.field, value))
+
+    @property
+    def compared_values(self) -> tuple[tuple[Scalar | None, Train | TrainSwept], ...]:
+        """The values of the sweep in the order of the spec, each with the change that trains it.
+        The order as submitted trains the value that the spec itself has; if the sweep does not
+        repeat that value, it comes first. None: the spec has null. Empty without a sweep."""
+        if self.sweep is None:
+            return ()
+        field, values = self.sweep.field, self.sweep.values
+        own = value_at(self._document, field)
+        return tuple(
+            (value, Train() if value == own else TrainSwept(field=field, value=value))
+            for value in (values if own in values else (own, *values))
+        )
+
+    @property
+    def swept(self) -> tuple[TrainSwept, ...]:
+        """With what the order is trained besides the order as submitted."""
+        return tuple(change for _, change in self.compared_values if isinstance(change, TrainSwept))
+
+    @property
+    def variants(self) -> tuple[Self, ...]:
+        """The distillation as submitted, and with each other value of its sweep."""
+        return (self, *(self.with_value(change.value) for change in self.swept))
 
     @property
     def base(self) -> BaseSpec | None:
@@ -217,32 +309,42 @@ class DistillationSpec(Spec):
         return sampled_names(self.num_sampled_teachers)
 
     @property
-    def most_stages(self) -> int:
-        """The largest possible number of stages; an algorithm may choose a shorter order."""
-        num = len(self.teacher_names)
-        longest = min(self.max_teachers, num)
+    def longest_order(self) -> int:
+        """The largest possible number of teachers in the order."""
         if not isinstance(self.order, OrderAlgorithm):
-            longest = len(self.order)
-        orders = longest
-        if self.study:
-            sizes = range(1, min(self.max_teachers, num) + 1)
-            orders = sum(perm(num, size) for size in sizes)
+            return len(self.order)
+        return min(self.max_teachers, len(self.teacher_names))
+
+    @property
+    def shortest_order(self) -> int:
+        """The smallest possible number of teachers in the order."""
+        return 1 if isinstance(self.order, OrderAlgorithm) else len(self.order)
+
+    @property
+    def most_stages(self) -> int:
+        """The largest possible number of stages, without those of the sweep; an algorithm may
+        choose a shorter order."""
+        orders = self._studied if self.study else self.longest_order
         # The first stage of the direct baseline may also be the first stage of an order.
-        return orders + longest * len(self.baselines)
+        return orders + self.longest_order * len(self.baselines)
 
     @property
     def fewest_stages(self) -> int:
-        """The smallest possible number of stages if none fails. An algorithm may choose an order of
-        one teacher: it equals the baseline `direct`, and has no simultaneous baselines."""
-        longest = min(self.max_teachers, len(self.teacher_names))
-        shortest = 1 if isinstance(self.order, OrderAlgorithm) else len(self.order)
-        orders = shortest
-        if self.study:
-            orders = sum(perm(len(self.teacher_names), size) for size in range(1, longest + 1))
+        """The smallest possible number of stages if none fails, without those of the sweep. An
+        algorithm may choose an order of one teacher: it equals the baseline `direct`, and has no
+        simultaneous baselines."""
+        shortest = self.shortest_order
+        orders = self._studied if self.study else shortest
         if shortest == 1:
             return orders + (Baseline.NO_TEACHER in self.baselines)
         shared = self.study and Baseline.DIRECT in self.baselines  # the first stage of `direct`
         return orders + shortest * len(self.baselines) - shared
+
+    @property
+    def _studied(self) -> int:
+        """The number of stages of all orders of a study."""
+        num = len(self.teacher_names)
+        return sum(perm(num, size) for size in range(1, min(self.max_teachers, num) + 1))
 
     def methods_of(self, teacher: str) -> MethodsSpec:
         """The methods by which a teacher teaches."""
@@ -253,55 +355,3 @@ class DistillationSpec(Spec):
         others, if a baseline does that."""
         together = any(baseline.definition is not None for baseline in self.baselines)
         return (self.methods_of(teacher), *((self.distillation,) if together else ()))
-
-
-def subnets_of(spec: DistillationSpec, pool: PoolSpec) -> dict[str, Subnet]:
-    """The teachers that are subnets of the pool, by name.
-
-    Raises:
-        InvalidValueError: A subnet is not in the pool, or the pool has fewer subnets than sampled.
-    """
-    space = pool.space.space
-    if spec.num_sampled_teachers is not None:
-        return sample_teachers(space, spec.num_sampled_teachers, spec.seed)
-    found = {name: each for name, each in spec.teachers.items() if isinstance(each, Subnet)}
-    for subnet in found.values():
-        space.check(subnet)
-    return found
-
-
-def check_subnets(spec: DistillationSpec, pool: PoolSpec, head: HeadSpec) -> None:
-    """Check that the subnets among the teachers are in the pool, and that the methods fit them.
-
-    Args:
-        spec: The submitted distillation.
-        pool: The pool that the subnets are taken from.
-        head: The head of the student.
-
-    Raises:
-        InvalidValueError: A subnet is not in the pool, or a method does not fit student and
-            teacher; the message names both.
-    """
-    teacher = traits_of(pool.head, neck_channels=pool.space.neck_channels)
-    for name in subnets_of(spec, pool):
-        whose = f"teacher {name!r} of pool {pool.name!r}"
-        for methods in spec.every_methods_of(name):
-            check_fit(methods.options, traits_of(head), teacher, whose=whose)
-
-
-def check_registered(
-    spec: DistillationSpec, label: str, head: HeadSpec, teacher: Traits | None
-) -> None:
-    """Check that the methods of a distillation fit a registered teacher.
-
-    Args:
-        spec: The submitted distillation.
-        label: Name of the teacher in its order.
-        head: The head of the student.
-        teacher: Traits of the teacher; None: not known before it was built.
-
-    Raises:
-        InvalidValueError: A method does not fit; the message says what would fit.
-    """
-    for methods in spec.every_methods_of(label):
-        check_fit(methods.options, traits_of(head), teacher, whose=f"teacher {label!r}")

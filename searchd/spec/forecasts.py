@@ -44,11 +44,16 @@ def distillation_work(spec: DistillationSpec, student: Architecture | None) -> D
         student: The student's backbone; None if it is not known.
     """
     gpus, base = spec.resources.gpus_per_trial, spec.base
+    stage, *swept = (
+        training_of(each.trial, student, gpus, has_teacher=True) for each in spec.variants
+    )
     return DistillationWork(
         base=None if base is None else training_of(base.training, student, gpus, has_teacher=False),
-        stage=training_of(spec.trial, student, gpus, has_teacher=True),
+        stage=stage,
         evaluated_areas=_areas(spec.trial.resolutions),
         stages=Range(least=spec.fewest_stages, most=spec.most_stages),
+        swept=swept,
+        order=Range(least=spec.shortest_order, most=spec.longest_order),
         measures_costs=isinstance(spec.order, OrderAlgorithm),
         resources=_resources(spec.resources),
     )

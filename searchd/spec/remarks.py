@@ -2,6 +2,7 @@
 rates that follow the batch, and warm-ups of methods that outlast a training. Pure."""
 
 from collections.abc import Iterable
+from itertools import product
 from math import ceil
 
 from searchd.domain.errors import InvalidValueError
@@ -27,8 +28,9 @@ def rates_of_search(spec: SearchSpec) -> list[str]:
 
 
 def rates_of_distillation(spec: DistillationSpec) -> list[str]:
-    """Return the learning rates of a distillation."""
-    return [*_of_base(spec.base), rate("stages", spec.trial)]
+    """Return the learning rates of a distillation, with every value of its sweep."""
+    rates = [rate("stages", each.trial) for each in spec.variants]
+    return [*_of_base(spec.base), *dict.fromkeys(rates)]
 
 
 def rates_of_pool(spec: PoolSpec) -> list[str]:
@@ -88,9 +90,9 @@ def check_warmups(spec: DistillationSpec, images: int | None) -> None:
     """
     if spec.student.trial is not None:
         return
-    for teacher in spec.teacher_names:
-        for methods in spec.every_methods_of(teacher):
-            for name, warmup, length in _outlasting(methods, spec.trial, images):
+    for teacher, variant in product(spec.teacher_names, spec.variants):
+        for methods in variant.every_methods_of(teacher):
+            for name, warmup, length in _outlasting(methods, variant.trial, images):
                 raise InvalidValueError(
                     f"teacher {teacher!r}: {name} warms up for warmup_iterations={warmup} and a "
                     f"stage has {length} iterations, so it would teach nothing; give less, or "

@@ -9,6 +9,7 @@ import pytest
 
 from api.auth import Rules
 from searchd.domain.lifecycle import SearchStatus
+from searchd.domain.trial import FinalSplit
 from searchd.store import Database, Role
 from searchd.store.resources import tokens
 from searchd.store.work import queue
@@ -17,9 +18,11 @@ from tests.searchd.store.distillation_factory import (
     COSTS,
     add_stage,
     choose_order,
+    measure_sweep,
     run_base,
     run_control,
     run_stage,
+    run_sweep,
     start_distillation,
 )
 from tests.searchd.store.factories import (
@@ -174,6 +177,86 @@ def test_without_a_study_nothing_is_ranked(http: httpx.Client, ready: Database) 
     choose_order(ready, lease, row)
     found = _get(http)["comparison"]
     assert (found["rank"], found["orders"], found["base"]) == (None, [], None)
+
+
+def test_values_of_a_sweep_are_compared_with_what_was_submitted(
+    http: httpx.Client, ready: Database
+) -> None:
+    row, lease = run_sweep(ready)
+    measure_sweep(ready, lease, FinalSplit.VALIDATION, FinalSplit.TEST)
+
+    found = _get(http)["sweep"]
+
+    assert (found["field"], found["best"]) == ("trial.learning_rate", 0.02)
+    submitted, faster, waiting, alone = found["students"]
+    assert [each["value"] for each in found["students"]] == [0.01, 0.02, 0.04, None]
+    assert [each["as_submitted"] for each in found["students"]] == [True, False, False, False]
+    assert [each["trial_id"] for each in found["students"]] == [
+        f"{row.id}-0",
+        f"{row.id}-1",
+        None,
+        f"{row.id}-control-1",
+    ]
+    assert (submitted["ap"], submitted["difference"]) == (0.5, None)
+    assert (waiting["ap"], waiting["test"], waiting["difference"]) == (None, None, None)
+    assert (faster["ap"], faster["validation"]["ap"], faster["test"]["ap"]) == (0.625, 0.5, 0.5)
+    assert (faster["test"]["low"], faster["test"]["high"]) == (
+        pytest.approx(0.49525),
+        pytest.approx(0.50475),
+    )
+    assert faster["difference"] == {
+        "split": "test",
+        "ap": pytest.approx(0.1),
+        "low": pytest.approx(0.1),
+        "high": pytest.approx(0.1),
+        "conclusion": "better",
+    }
+    assert (alone["baseline"], alone["difference"]["conclusion"]) == ("no_teacher", "worse")
+
+
+def test_a_sweep_without_a_test_split_is_compared_on_validation(
+    http: httpx.Client, ready: Database
+) -> None:
+    _, lease = run_sweep(ready)
+    measure_sweep(ready, lease, FinalSplit.VALIDATION)
+
+    _, faster, _, _ = _get(http)["sweep"]["students"]
+
+    assert (faster["test"], faster["difference"]["split"]) == (None, "validation")
+
+
+def test_stages_of_a_sweep_name_their_value(http: httpx.Client, ready: Database) -> None:
+    row, _ = run_sweep(ready)
+
+    found = _get(http)
+
+    assert [(each["path"], each["value"], each["ap"]) for each in found["stages"]] == [
+        ("largest", None, 0.5),
+        ("no teacher", None, 0.25),
+        ("largest", 0.02, 0.625),
+        ("largest", 0.04, None),
+    ]
+    assert found["comparison"]["order"] == 0.5
+    changes = {each["name"]: each["change"] for each in _trials(http)}
+    assert changes["1"] == "train with trial.learning_rate=0.02"
+
+
+def _trials(http: httpx.Client) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = http.get("/distillations/mtpd/trials").json()["items"]
+    return found
+
+
+@pytest.mark.usefixtures("ready")
+def test_a_sweep_over_a_value_that_is_impossible_names_the_field(http: httpx.Client) -> None:
+    sweep = {"field": "trial.learning_rate", "values": [0.02, 0]}
+    response = http.post("/distillations", json={**_body(), "sweep": sweep})
+    assert response.status_code == 422
+    assert response.json()["errors"] == [
+        {
+            "location": ["body", "sweep", "values", 1],
+            "message": "trial.learning_rate: must be greater than 0, not 0",
+        }
+    ]
 
 
 def test_trials_lineage_and_front_are_those_of_the_distillation(

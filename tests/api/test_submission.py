@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from api.cluster import Cluster
+from api.data_roots import check_distillation
 from api.submission import SubmissionChecks, paths_of
 from searchd.domain.capacity import ANY, Growth, Node, NodeGroup
 from searchd.domain.errors import InvalidValueError
@@ -31,6 +32,7 @@ from searchd.spec import (
     TeacherTrainingSpec,
 )
 from tests.api.service import serve
+from tests.searchd.store import factories
 from tests.searchd.store.factories import add_dataset, add_pool
 
 FILES = SubmissionChecks(files=True)
@@ -171,6 +173,20 @@ def test_the_paths_of_a_search_are_those_of_its_base_and_its_classifiers() -> No
         ("base.mmdet.checkpoint", Path("/data/a.pth")),
         ("distillation.methods[0].options.classifier", Path("/data/classifier.pth")),
     ]
+
+
+def test_the_paths_of_a_sweep_are_those_of_all_its_values() -> None:
+    first, second = "/data/a", "/data/b"
+    method = {"name": "dicod_classification", "options": {"classifier": first}}
+    field = "distillation.methods.dicod_classification.options.classifier"
+    spec = factories.distillation_spec(
+        distillation={"methods": [method]}, sweep={"field": field, "values": [second]}
+    )
+
+    classifier = "distillation.methods[0].options.classifier"
+    assert list(paths_of(spec)) == [(classifier, Path(first)), (classifier, Path(second))]
+    with pytest.raises(InvalidValueError, match="'/data/b' must be an absolute path"):
+        check_distillation(spec, (Path("/data/a"),))
 
 
 def loaded(checkpoint: Path) -> SearchSpec:

@@ -182,6 +182,41 @@ def test_a_low_resolution_student_learns_from_teachers_that_see_more(client: Cli
     assert trial.epochs[0].losses["feature_matching"] > 0
 
 
+def test_a_sweep_of_a_weight_is_compared_on_the_splits_of_the_data_set(client: Client) -> None:
+    field = "distillation.methods.feature_matching.weight"
+    ended = _run(
+        client,
+        name="swept",
+        order=["largest"],
+        study=False,
+        baselines=["no_teacher"],
+        sweep={"field": field, "values": [0.5, 50]},
+        resources=ONE_AT_A_TIME,
+    )
+    assert ended.sweep is not None
+    students = ended.sweep.students
+    assert [(each.value, each.baseline) for each in students] == [
+        (None, None),
+        (0.5, None),
+        (50, None),
+        (None, Baseline.NO_TEACHER),
+    ]
+    losses = [
+        client.get_trial(each.trial_id or "").epochs[0].losses.get("feature_matching")
+        for each in students
+    ]
+    default, tenth, tenfold, none = losses
+    assert none is None
+    # The losses are weighted, from the same student on the same batches; the default weight is 5.
+    assert tenth is not None
+    assert default is not None
+    assert tenfold is not None
+    assert tenth < default < tenfold
+    assert all(each.validation is not None and each.validation.low is not None for each in students)
+    assert students[0].difference is None
+    assert all(each.difference is not None for each in students[1:])
+
+
 def test_the_knee_is_fine_tuned_under_its_teacher_and_joins_front_and_lineage(
     client: Client, search: str, tmp_path: Path
 ) -> None:

@@ -28,7 +28,7 @@ from searchd.domain.teacher import (
     Teaching,
     teachers_of,
 )
-from searchd.domain.trial import Finish, MutateTeacher, PruneToMacs, TakeSubnet, Train
+from searchd.domain.trial import Finish, MutateTeacher, PruneToMacs, TakeSubnet, Train, TrainSwept
 from searchd.messages.tasks import Inherited, LoadedBase, TeacherRef, TrialTask
 from workers.teachers import build_teacher, load_teacher
 from workers.trial.base_detector import load_base
@@ -76,7 +76,7 @@ class PairBuilder:
             assert task.detector is not None  # checked by TrialTask
             return self._with_checked_classes(self._new_student(task.detector))
         parent = self._with_checked_classes(_read(task.inherited))
-        if isinstance(change, Train | Finish | MutateTeacher):
+        if isinstance(change, Train | TrainSwept | Finish | MutateTeacher):
             return parent
         if isinstance(change, PruneToMacs):
             resolution, taylor = task.score.base_resolution, self._taylor

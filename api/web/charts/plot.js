@@ -45,17 +45,19 @@ export function padded(_chart, low, high) {
   return [low - margin, high + margin];
 }
 
-/** Lines over a common x: `series` is `[{label, color, dash, points}]`. Values are read in the legend. */
+/** Lines over a common x: `series` is `[{label, color, dash, points}]`. Values are read in the legend.
+ *
+ * `x` is `{label, yLabel, labels}`; with `labels`, x are positions in them, equally far apart. */
 export function Lines({ x, series, data, height = 260, label }) {
   const options = () => ({
     scales: { x: { time: false }, y: { range: padded } },
-    axes: [axis(x.label), axis(x.yLabel)],
+    axes: [axis(x.label, x.labels && { splits: () => data[0], values: () => x.labels }), axis(x.yLabel)],
     cursor: { y: false },
-    series: [{ label: x.label }, ...series.map((each) => ({
+    series: [{ label: x.label, ...(x.labels && { value: (_, at) => x.labels[at] ?? "–" }) }, ...series.map((each) => ({
       label: each.label, stroke: color(each.color), width: 2, dash: each.dash, spanGaps: true,
       points: { show: each.points ?? data[0].length < 40, size: 5 }, value: (_, value) => (value === null ? "–" : value.toPrecision(4)),
     }))],
   });
-  const shape = `${x.label} ${x.yLabel} ${series.map((each) => each.label).join()} ${data[0].length < 40}`;
+  const shape = `${x.label} ${x.yLabel} ${x.labels?.join() ?? ""} ${series.map((each) => each.label).join()} ${data[0].length < 40}`;
   return html`<${Plot} options=${options} data=${data} shape=${shape} height=${height} label=${label} />`;
 }

@@ -3,11 +3,13 @@ import { html } from "htm/preact";
 import { get } from "../api.js";
 import { useRead } from "../live.js";
 import { HeatMap } from "../charts/heat_map.js";
+import { Lines } from "../charts/plot.js";
 import { Bar, Card, Link, Status, Table, Waiting } from "../components/parts.js";
 import { ResourceHead } from "../components/resource_head.js";
 import { SpecText } from "../components/spec_text.js";
 import { untilFinal } from "../model/lifecycle.js";
 import { percent, points, significant, words } from "../model/numbers.js";
+import { plotted, valueText, withInterval } from "../model/sweeps.js";
 
 export default function Distillation({ name }) {
   const { value, error, again } = useRead(() => get(`/distillations/${name}`), [name], untilFinal);
@@ -20,6 +22,7 @@ export default function Distillation({ name }) {
       ["Resolution of every AP", value.resolution],
       ["Student", value.origin_id ? html`<${Link} page="detectors" name=${value.origin_id} />` : "base detector"],
     ]} />
+    ${value.sweep && html`<${Sweep} sweep=${value.sweep} />`}
     ${compared && html`<${Compared} compared=${compared} />`}
     ${value.stages.length > 0 && html`<${Stages} stages=${value.stages} />`}
     <div class="columns">
@@ -69,12 +72,33 @@ function Compared({ compared }) {
 function Stages({ stages }) {
   const most = Math.max(0.01, ...stages.map((stage) => stage.ap ?? 0));
   return html`<${Card} title="Stages">
-    <${Table} items=${stages} keyOf=${(stage) => stage.path} columns=${[
-      { title: "Stage", cell: (stage) => (stage.trial_id ? html`<${Link} page="detectors" name=${stage.trial_id}>${stage.path || "start"}</${Link}>` : stage.path || "start") },
+    <${Table} items=${stages} keyOf=${pathOf} columns=${[
+      { title: "Stage", cell: (stage) => (stage.trial_id ? html`<${Link} page="detectors" name=${stage.trial_id}>${pathOf(stage)}</${Link}>` : pathOf(stage)) },
       { title: "Teacher", cell: (stage) => stage.teacher ?? "none" },
       { title: "Status", cell: (stage) => (stage.status ? html`<${Status} status=${stage.status} />` : html`<span class="quiet">waits</span>`) },
       { title: "", cell: (stage) => html`<${Bar} share=${(stage.ap ?? 0) / most} />` },
       { title: "AP %", number: true, cell: (stage) => percent(stage.ap) },
+    ]} />
+  </${Card}>`;
+}
+
+/** The teachers of a stage, with the value of the sweep that it is trained with. */
+const pathOf = ({ path, value }) => (value === null ? path || "start" : `${path} (${value})`);
+
+function Sweep({ sweep }) {
+  const { labels, data } = plotted(sweep.students);
+  return html`<${Card} title=${`Sweep of ${sweep.field}`}>
+    ${labels.length > 1 && html`<${Lines} data=${data} x=${{ label: sweep.field, yLabel: "AP, %", labels }} series=${[
+      { label: "validation", color: "accent", points: true },
+      { label: "test", color: "good", points: true },
+      { label: "test, 95 % low", color: "good", dash: [3, 4] },
+      { label: "test, 95 % high", color: "good", dash: [3, 4] },
+    ]} label=${`AP on validation and test by ${sweep.field}, for ${labels.length} values`} />`}
+    <${Table} items=${sweep.students} keyOf=${valueText} columns=${[
+      { title: "Value", cell: (each) => (each.trial_id ? html`<${Link} page="detectors" name=${each.trial_id}>${valueText(each)}</${Link}>` : valueText(each)) },
+      { title: "Validation AP %", number: true, cell: (each) => withInterval(each.validation) ?? percent(each.ap) },
+      { title: "Test AP %", number: true, cell: (each) => withInterval(each.test) ?? percent(null) },
+      { title: "Against submitted", number: true, cell: ({ difference: found }) => (found ? `${points(found.ap)} [${points(found.low)}, ${points(found.high)}], ${words(found.conclusion)}` : percent(null)) },
     ]} />
   </${Card}>`;
 }

@@ -5,7 +5,7 @@ before the first stage (`make_plan`). The stages then form a tree: sequences wit
 share their first stages, and a stage may run once its parent has succeeded.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from searchd.domain.distillation_plan import Baseline, Choice, Plan, TeacherSequence, show
@@ -16,6 +16,7 @@ from searchd.domain.trial import (
     Outcome,
     Proposal,
     Train,
+    TrainSwept,
     TrialRole,
 )
 from searchd.search.completions import Completions
@@ -33,54 +34,54 @@ class Progressive(Strategy):
     """The plan decides whether there is a training without a teacher; its trials are controls."""
     plan: Plan | None = None
     """None while the teachers are not chosen: nothing is proposed."""
+    swept: tuple[TrainSwept, ...] = ()
+    """Values of a setting with each of which the order is trained once more."""
 
     def stop_reason(self, proposals: Proposals, completions: Completions) -> str | None:
         if self.plan is None:
             return None
-        trials = trials_of(self.plan, proposals)
-        ended = [stage for stage in trials if completions.find(trials[stage].name)]
-        reachable = [s for s in self.plan.stages if self._parent(s, trials, completions)]
-        if len(ended) < len(reachable):
+        courses = list(self._courses(self.plan, proposals, completions))
+        ended = sum(
+            completions.find(trial.name) is not None
+            for course in courses
+            for trial in course.trials.values()
+        )
+        reachable = sum(
+            course.parent(stage) is not None for course in courses for stage in course.stages
+        )
+        if ended < reachable:
             return None
-        skipped = len(self.plan.stages) - len(reachable)
-        return f"progressive: {len(ended)} stages" + (
+        skipped = sum(len(course.stages) for course in courses) - reachable
+        return f"progressive: {ended} stages" + (
             f"; {skipped} more were skipped because an earlier stage failed" if skipped else ""
         )
 
     def propose(self, proposals: Proposals, completions: Completions) -> Proposal | Wait:
         if self.plan is None:
             return Wait("the teachers are not chosen yet")
-        trials = trials_of(self.plan, proposals)
-        for stage in self.plan.stages:
-            parent = self._parent(stage, trials, completions)
-            if stage not in trials and parent is not None:
-                return self._proposal(stage, parent, proposals, completions)
+        for course in self._courses(self.plan, proposals, completions):
+            for stage in course.stages:
+                parent = course.parent(stage)
+                if stage not in course.trials and parent is not None:
+                    return self._proposal(course, stage, parent, proposals, completions)
         return Wait("the stages that the others inherit from are running")
 
-    def _parent(
-        self,
-        stage: TeacherSequence,
-        trials: Mapping[TeacherSequence, Proposal],
-        completions: Completions,
-    ) -> str | None:
-        """Return the name of the trial that the stage inherits from, or None unless it has
-        succeeded."""
-        if len(stage) == 1:
-            return BASE_NAME
-        parent = trials.get(stage[:-1])
-        ended = None if parent is None else completions.find(parent.name)
-        if ended is None or ended.outcome is not Outcome.SUCCEEDED:
-            return None
-        return ended.proposal.name
+    def _courses(
+        self, plan: Plan, proposals: Proposals, completions: Completions
+    ) -> Iterator["_Course"]:
+        """Yield the stages as submitted, then those of the order with each value of the sweep."""
+        for swept in (None, *self.swept):
+            trials = trials_of(plan, proposals, swept)
+            yield _Course(plan, swept, stages_of(plan, swept), trials, completions)
 
     def _proposal(
         self,
+        course: "_Course",
         stage: TeacherSequence,
         parent: str,
         proposals: Proposals,
         completions: Completions,
     ) -> Proposal:
-        assert self.plan is not None  # it has this stage
         teacher = stage[-1]
         role = TrialRole.CONTROL if teacher is None else TrialRole.SEARCH
         number = len(proposals.of_role(role))
@@ -88,12 +89,35 @@ class Progressive(Strategy):
             role=role,
             number=number + 1 if role is TrialRole.CONTROL else number,
             parent=parent,
-            change=Train(),
-            teacher=None if teacher is None else self.plan.teachers[teacher],
-            # From the stage, not from the number, which depends on which stage ended first.
+            change=course.swept or Train(),
+            teacher=None if teacher is None else course.plan.teachers[teacher],
+            # From the stage, not from the number, which depends on which stage ended first. Values
+            # of a sweep are compared with equal seeds.
             seed=self.generator(show(stage)).getrandbits(31),
             completed_before=len(completions),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Course:
+    """Stages that are trained alike, and their trials so far."""
+
+    plan: Plan
+    swept: TrainSwept | None
+    stages: tuple[TeacherSequence, ...]
+    trials: Mapping[TeacherSequence, Proposal]
+    completions: Completions
+
+    def parent(self, stage: TeacherSequence) -> str | None:
+        """Return the name of the trial that a stage inherits from, or None unless it has
+        succeeded."""
+        if len(stage) == 1:
+            return BASE_NAME
+        parent = self.trials.get(stage[:-1])
+        ended = None if parent is None else self.completions.find(parent.name)
+        if ended is None or ended.outcome is not Outcome.SUCCEEDED:
+            return None
+        return ended.proposal.name
 
 
 def neck_widths(teachers: Mapping[str, object], choices: Sequence[Choice]) -> tuple[int, ...]:
@@ -159,14 +183,27 @@ def end_of(baseline: Baseline, order: TeacherSequence) -> TeacherSequence:
             return (baseline.value,) * len(order)
 
 
-def trials_of(plan: Plan, proposals: Sequence[Proposal]) -> dict[TeacherSequence, Proposal]:
+def stages_of(plan: Plan, swept: TrainSwept | None) -> tuple[TeacherSequence, ...]:
+    """Return the stages that are trained with a value of the sweep, parents first; those of the
+    order. None: all that are trained as submitted."""
+    return plan.stages if swept is None else tuple(prefix_tree([plan.order]))
+
+
+def trials_of(
+    plan: Plan, proposals: Sequence[Proposal], swept: TrainSwept | None = None
+) -> dict[TeacherSequence, Proposal]:
     """Return the trial of each proposed stage, in the plan's order.
 
     A trial's parent and teacher determine its stage.
+
+    Args:
+        plan: The plan with the stages.
+        proposals: All proposals of the distillation.
+        swept: The value of the sweep whose stages are wanted. None: the stages as submitted.
     """
-    by_place = {(p.parent, p.teacher): p for p in proposals}
+    by_place = {(p.parent, p.teacher): p for p in proposals if _swept(p) == swept}
     found: dict[TeacherSequence, Proposal] = {}
-    for stage in plan.stages:
+    for stage in stages_of(plan, swept):
         parent = BASE_NAME if len(stage) == 1 else None
         if stage[:-1] in found:
             parent = found[stage[:-1]].name
@@ -175,6 +212,10 @@ def trials_of(plan: Plan, proposals: Sequence[Proposal]) -> dict[TeacherSequence
         if parent is not None and proposal is not None:
             found[stage] = proposal
     return found
+
+
+def _swept(proposal: Proposal) -> TrainSwept | None:
+    return proposal.change if isinstance(proposal.change, TrainSwept) else None
 
 
 def rank_among_orders(plan: Plan, aps: Mapping[TeacherSequence, float]) -> tuple[int, int] | None:

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 from detection.data.coco import check_dataset
 from detection.data.shapes import make_shapes
 from searchd.domain.lifecycle import PoolStatus
-from searchd.domain.trial import Artifact
+from searchd.domain.trial import Artifact, FinalSplit
 from searchd.spec import Spec
 from searchd.store import Database
 from searchd.store.resources import datasets, pools, teachers
@@ -21,7 +21,12 @@ from tests.api.service import Service
 from tests.browser import card
 from tests.searchd.store import factories
 from tests.searchd.store.device_factory import add_device, device_spec
-from tests.searchd.store.distillation_factory import choose_order, start_distillation
+from tests.searchd.store.distillation_factory import (
+    choose_order,
+    measure_sweep,
+    run_sweep,
+    start_distillation,
+)
 
 pytestmark = pytest.mark.timeout(300)  # starts a browser
 
@@ -202,6 +207,27 @@ def test_a_distillation_shows_costs_order_and_stages(
     why = card(page, "Chosen order, and why")
     expect(why).to_contain_text("closest to largest")
     expect(card(page, "Stages")).to_contain_text("smallest > largest")
+
+
+def test_a_sweep_shows_a_plot_and_its_values(
+    service: Service, database: Database, page: Page
+) -> None:
+    factories.add_dataset(database)
+    factories.add_pool(database)
+    _, lease = run_sweep(database)
+    measure_sweep(database, lease, FinalSplit.VALIDATION, FinalSplit.TEST)
+
+    page.goto(f"{service.url}/#/distillations/mtpd")
+
+    label = "AP on validation and test by trial.learning_rate, for 2 values"
+    expect(page.get_by_role("img", name=label)).to_be_visible()
+    shown = card(page, "Sweep of trial.learning_rate")
+    row = shown.get_by_role("row").filter(has_text="0.02")
+    expect(row).to_contain_text("50.0 [49.5, 50.5]")
+    expect(row).to_contain_text("+10.0 [+10.0, +10.0], better")
+    expect(shown).to_contain_text("0.01 (as submitted)")
+    expect(shown).to_contain_text("baseline no teacher")
+    expect(card(page, "Stages")).to_contain_text("largest (0.02)")
 
 
 def test_a_pool_shows_its_losses_and_subnets(

@@ -6,18 +6,29 @@ from pathlib import Path
 import pytest
 
 from searchd.domain.lifecycle import SearchStatus
+from searchd.domain.trial import FinalSplit, TrainSwept
 from searchd.store import Database, paging
 from searchd.store.models import DistillationRow
 from searchd.store.work import queue
 from tests.cli.conftest import Run
 from tests.searchd.store.distillation_factory import (
+    SWEPT,
     choose_order,
+    measure_sweep,
+    plan_sweep,
     run_base,
     run_control,
     run_stage,
+    run_sweep,
     start_distillation,
 )
-from tests.searchd.store.factories import add_dataset, add_distillation, add_pool
+from tests.searchd.store.factories import (
+    add_dataset,
+    add_distillation,
+    add_pool,
+    run_trial,
+    search_proposal,
+)
 
 SPEC = """
 name: d
@@ -107,6 +118,39 @@ def test_show_prints_the_order_with_reasons_the_stages_and_the_rank(
     assert lines[orders + 2].split() == ["1", "largest", "62.50"]
     assert lines[orders + 3].split(maxsplit=4)[:4] == ["2", "smallest", ">", "largest"]
     assert lines[orders + 3].endswith("chosen")
+
+
+def test_show_compares_the_values_of_a_sweep(searchd: Run, ready: Database) -> None:
+    _, lease = run_sweep(ready)
+    measure_sweep(ready, lease, FinalSplit.VALIDATION, FinalSplit.TEST)
+
+    lines = searchd("distillation", "show", "mtpd").stdout.splitlines()
+
+    stages = lines.index("Stages, AP at 96x96:")
+    assert lines[stages + 4].startswith("largest (0.02)")
+    start = lines.index("Sweep of trial.learning_rate:")
+    submitted, best, waiting, alone = lines[start + 2 : start + 6]
+    assert submitted.startswith("0.01 (as submitted)")
+    assert best.startswith("0.02 (best on validation)")
+    assert "50.0 [49.5, 50.5]  50.0 [49.5, 50.5]  +10.0 [+10.0, +10.0] better" in best
+    assert best.endswith("o|")
+    assert waiting.split() == ["0.04", "-", "-", "-", "-"]
+    assert alone.startswith("baseline no_teacher")
+    assert "worse" in alone
+    # The lowest AP is at the left end of the scale, the highest at the right one.
+    assert best.rindex("o") > submitted.rindex("o") > alone.rindex("o")
+
+
+def test_a_value_of_a_sweep_is_not_the_end_of_the_order(searchd: Run, ready: Database) -> None:
+    row, lease = start_distillation(ready, order=["largest"], sweep={"field": SWEPT, "values": [1]})
+    plan = plan_sweep(ready, lease, row)
+    run_base(ready, lease)
+    change = TrainSwept(field=SWEPT, value=1.0)
+    run_trial(ready, lease, search_proposal(0, change=change, teacher=plan.teachers["largest"]))
+
+    result = searchd("distillation", "export", "mtpd")
+
+    assert "distillation mtpd has not come to the end of its order" in result.stderr
 
 
 def test_show_before_the_choice_lists_the_candidates(searchd: Run, ready: Database) -> None:

@@ -11,10 +11,14 @@ from detection.measurement.complexity import count_backbone
 from searchd.domain.architecture import preset
 from searchd.domain.detector import Detector
 from searchd.domain.resolution import Resolution
-from searchd.domain.trial import Train
+from searchd.domain.trial import FinalSplit, Train
 from searchd.store import Database
 from tests.cli.conftest import Run
+from tests.searchd.store.distillation_factory import measure_sweep, run_sweep
 from tests.searchd.store.factories import (
+    add_dataset,
+    add_distillation,
+    add_pool,
     base_proposal,
     control_proposal,
     finish_proposal,
@@ -144,3 +148,37 @@ def test_a_search_without_scored_trials_cannot_be_analysed(
     result = searchd("analyse", "search", "first")
     assert result.exit_code == 1
     assert "search first has no scored trial yet" in result.stderr
+
+
+def test_a_sweep_is_compared_and_drawn(searchd: Run, database: Database, tmp_path: Path) -> None:
+    add_dataset(database)
+    add_pool(database)
+    _, lease = run_sweep(database)
+    measure_sweep(database, lease, FinalSplit.VALIDATION)
+    plot = tmp_path / "sweep.png"
+
+    result = searchd("analyse", "sweep", "mtpd", "--plot", plot, "--format", "csv")
+
+    header, submitted, best, waiting, alone = result.stdout.splitlines()
+    assert header == (
+        "TRIAL.LEARNING_RATE,TRIAL,VALIDATION AP %,TEST AP %,AGAINST SUBMITTED,"
+        "AP WITH 95 % INTERVAL"
+    )
+    assert submitted.startswith("0.01 (as submitted),")
+    assert best.startswith("0.02 (best on validation),")
+    assert (waiting, alone.partition(",")[0]) == ("0.04,,,,,", "baseline no_teacher")
+    with Image.open(plot) as drawn:
+        assert drawn.size == (845, 585)
+    as_json = json.loads(searchd("analyse", "sweep", "mtpd", "--format", "json").stdout)
+    assert (as_json["field"], as_json["best"]) == ("trial.learning_rate", 0.02)
+
+
+def test_what_sweeps_nothing_has_no_values_to_compare(searchd: Run, database: Database) -> None:
+    add_dataset(database)
+    add_pool(database)
+    add_distillation(database)
+
+    result = searchd("analyse", "sweep", "mtpd")
+
+    assert result.exit_code == 1
+    assert "distillation mtpd has no values to compare: it sweeps nothing" in result.stderr

@@ -15,8 +15,10 @@ from searchd.domain.trial import (
     PruneToMacs,
     TakeSubnet,
     Train,
+    TrainSwept,
     TrialRole,
     describe_change,
+    scalar_text,
 )
 
 
@@ -87,12 +89,19 @@ def test_name_of_a_trial(role: TrialRole, number: int, name: str) -> None:
 
 def test_description_of_a_change() -> None:
     assert describe_change(Train()) == "train"
+    swept = TrainSwept(field="trial.learning_rate", value=0.02)
+    assert describe_change(swept) == "train with trial.learning_rate=0.02"
     assert describe_change(MutateTeacher()) == "mutate the teacher"
     assert describe_change(PruneLayer()) == "prune a layer"
     assert describe_change(PruneToMacs(fraction=0.7)) == "prune channels to 70% of MACs"
     assert describe_change(PruneToMacs(macs=1.25e11)) == "prune channels to 125 GMACs"
     subnet = Subnet(depths=(1, 2, 3, 1), widths=(1.0, 1.0, 1.5, 1.0), neck_channels=24)
     assert describe_change(TakeSubnet(subnet=subnet)) == "take subnet d1-2-3-1 w1/1/1.5/1 n24"
+
+
+def test_value_of_a_setting_is_shown_as_a_spec_has_it() -> None:
+    values = (None, True, 3, 1e-05, 50.0, "linear")
+    assert [*map(scalar_text, values)] == ["default", "true", "3", "1e-05", "50", "linear"]
 
 
 def test_target_of_pruning_is_a_fraction_of_the_parents_macs_or_absolute() -> None:

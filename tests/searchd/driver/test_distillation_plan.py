@@ -347,6 +347,54 @@ def test_teacher_may_teach_by_methods_of_its_own_and_see_larger_images(
     assert tasks["control-1"].teacher_resolution is None
 
 
+def test_each_value_of_a_sweep_is_trained_from_the_same_student(
+    scene: Callable[..., Scene], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("searchd.driver.trial_loop.measure_on_splits", lambda *_: None)
+    field = "distillation.methods.feature_matching.weight"
+    stage = scene(
+        order=["largest"], baselines=["no_teacher"], sweep={"field": field, "values": [2, 50]}
+    )
+    tasks: dict[str, TrialTask] = {}
+
+    def note(task: TrialTask) -> Report:
+        name = task.proposal.name
+        tasks[name] = task
+        if name == "2":
+            return Report(trial=name, attempt=task.attempt, outcome=Outcome.FAILED, reason="lost")
+        return factories.succeeded(name, ap=0.45 if name == "1" else 0.4)
+
+    stage.work = note
+
+    assert stage.run() == (SearchStatus.SUCCEEDED, "progressive: 4 stages")
+
+    assert stage.begun[-1] == ["0", "control-1", "1", "2"]
+    weights = {name: [m.weight for m in task.distillation.methods] for name, task in tasks.items()}
+    assert weights == {"base": [], "0": [None], "control-1": [], "1": [2], "2": [50]}
+    assert tasks["1"].inherited == tasks["0"].inherited
+    assert tasks["1"].training == tasks["0"].training
+    said = messages(stage)
+    assert "teachers: largest, as submitted; 4 stages are trained" in said
+    assert f"AP by {field}: default 0.400; 2 0.450; 50 failed" in said
+
+
+def test_a_swept_setting_of_the_training_reaches_the_worker(
+    scene: Callable[..., Scene], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("searchd.driver.trial_loop.measure_on_splits", lambda *_: None)
+    stage = scene(order=["largest"], baselines=[], sweep={"field": "trial.epochs", "values": [2]})
+    epochs: dict[str, int] = {}
+
+    def note(task: TrialTask) -> Report:
+        epochs[task.proposal.name] = task.training.epochs
+        return factories.succeeded(task.proposal.name)
+
+    stage.work = note
+    stage.run()
+
+    assert (epochs["0"], epochs["1"]) == (3, 2)
+
+
 def test_student_of_a_trial_is_the_base_and_hands_on_its_adapters_under_its_own_teacher(
     sqlite: Database, scene: Callable[..., Scene]
 ) -> None:

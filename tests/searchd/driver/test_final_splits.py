@@ -18,6 +18,12 @@ from searchd.store.models import FinalSplit
 from searchd.store.runs import split_evaluations
 from tests.fake_workers import measure_on_split
 from tests.searchd.store import factories
+from tests.searchd.store.distillation_factory import (
+    choose_order,
+    run_base,
+    run_sweep,
+    start_distillation,
+)
 
 TEST = SplitSpec(annotations=Path("/data/test.json"), images=Path("/data/test"))
 
@@ -156,3 +162,34 @@ def test_a_request_to_stop_ends_the_measurement(searched: Ledger, ray: FakeRay) 
 
     assert (len(ray.tasks), ray.cancelled) == (1, 1)
     assert on(searched, FinalSplit.TEST) == []
+
+
+def test_the_values_of_a_sweep_are_measured_at_the_largest_resolution(
+    sqlite: Database, ray: FakeRay
+) -> None:
+    factories.add_dataset(sqlite)
+    factories.add_pool(sqlite)
+    _, lease = run_sweep(sqlite)
+    ledger = Ledger(sqlite, lease, Settings())
+
+    measure(ledger)
+
+    (task,) = ray.tasks
+    assert {(each.trial, str(each.resolution)) for each in task.detectors} == {
+        ("0", "96x96"),
+        ("1", "96x96"),
+        ("control-1", "96x96"),
+    }
+    assert on(ledger, FinalSplit.VALIDATION) == [(0.5, 8, 1000)] * 3
+
+
+def test_a_distillation_without_a_sweep_is_not_measured(sqlite: Database, ray: FakeRay) -> None:
+    factories.add_dataset(sqlite)
+    factories.add_pool(sqlite)
+    row, lease = start_distillation(sqlite)
+    choose_order(sqlite, lease, row)
+    run_base(sqlite, lease)
+
+    measure(Ledger(sqlite, lease, Settings()))
+
+    assert ray.tasks == []

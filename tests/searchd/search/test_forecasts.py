@@ -113,6 +113,8 @@ def test_distillation_counts_its_base_only_if_it_trains_one() -> None:
         stage=TRAINING,
         evaluated_areas=(),
         stages=Range(least=2, most=6),
+        swept=(),
+        order=Range(least=1, most=3),
         measures_costs=True,
         resources=RESOURCES,
     )
@@ -121,6 +123,25 @@ def test_distillation_counts_its_base_only_if_it_trains_one() -> None:
     other = forecast_distillation(replace(work, base=None, measures_costs=False), KNOWN)
     assert other.worker_hours == Range(least=2, most=6)
     assert "adaptation costs" not in other.basis[-1]
+
+
+def test_distillation_counts_the_order_once_more_for_each_value_of_its_sweep() -> None:
+    work = DistillationWork(
+        base=None,
+        stage=TRAINING,
+        evaluated_areas=(),
+        stages=Range(least=2, most=6),
+        swept=(TRAINING, replace(TRAINING, epochs=2 * TRAINING.epochs)),
+        order=Range(least=1, most=3),
+        measures_costs=True,
+        resources=RESOURCES,
+    )
+
+    found = forecast_distillation(work, KNOWN)
+
+    assert found.trials == Range(least=2 + 2, most=6 + 2 * 3)
+    epochs = TRAINING.epochs
+    assert found.search.epochs == Range(least=(2 + 1 + 2) * epochs, most=(6 + 3 + 2 * 3) * epochs)
 
 
 def test_pool_adds_up_its_phases_and_stores_two_supernets_and_two_checkpoints() -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from searchd.domain.distillation_plan import Baseline, Choice, Plan, sample_teachers
 from searchd.domain.teacher import SimultaneousTeachers
-from searchd.domain.trial import Proposal, Train, TrialRole
+from searchd.domain.trial import Proposal, Train, TrainSwept, TrialRole
 from searchd.search.ask_tell import AskTell, Finished, Wait, replay
 from searchd.search.strategies.progressive_distillation import (
     Progressive,
@@ -190,3 +190,60 @@ def test_order_is_ranked_among_trained_orders_without_the_baselines() -> None:
     assert rank_among_orders(studied, aps) == (2, 9)
     del aps["smallest", "largest"]
     assert rank_among_orders(studied, aps) is None
+
+
+WEIGHT = "distillation.methods.fgd.weight"
+TENFOLD, HUNDREDFOLD = (TrainSwept(field=WEIGHT, value=value) for value in (10.0, 100.0))
+SWEPT = replace(strategy(plan(Baseline.NO_TEACHER)), swept=(TENFOLD, HUNDREDFOLD))
+
+
+def test_a_sweep_trains_the_order_with_each_value_and_baselines_once() -> None:
+    ask_tell = with_base(SWEPT)
+
+    finished = run(ask_tell, score, in_flight=1, order=random.Random(0))
+
+    assert finished == Finished("progressive: 8 stages", succeeded=True)
+    assert [(p.name, p.parent, p.change) for p in ask_tell.proposals[1:]] == [
+        ("0", "base", Train()),
+        ("1", "0", Train()),
+        ("control-1", "base", Train()),
+        ("control-2", "control-1", Train()),
+        ("2", "base", TENFOLD),
+        ("3", "2", TENFOLD),
+        ("4", "base", HUNDREDFOLD),
+        ("5", "4", HUNDREDFOLD),
+    ]
+
+
+def test_values_of_a_sweep_have_the_same_teachers_and_seeds() -> None:
+    ask_tell = with_base(SWEPT)
+    run(ask_tell, score, in_flight=3, order=random.Random(1))
+    assert isinstance(SWEPT.plan, Plan)
+
+    courses = [
+        [(p.teacher, p.seed) for p in trials_of(SWEPT.plan, ask_tell.proposals, swept).values()]
+        for swept in (TENFOLD, HUNDREDFOLD)
+    ]
+
+    as_submitted = trials_of(SWEPT.plan, ask_tell.proposals)
+    order = [as_submitted[stage] for stage in (("smallest",), ("smallest", "largest"))]
+    assert courses == [[(p.teacher, p.seed) for p in order]] * 2
+
+
+def test_a_value_whose_training_fails_leaves_the_others() -> None:
+    ask_tell = with_base(SWEPT)
+    finished = run(
+        ask_tell,
+        lambda p: None if (p.parent, p.change) == ("base", TENFOLD) else 0.4,
+        in_flight=2,
+        order=random.Random(0),
+    )
+    assert finished == Finished(
+        "progressive: 7 stages; 1 more were skipped because an earlier stage failed", succeeded=True
+    )
+
+
+def test_decisions_of_a_sweep_can_be_replayed() -> None:
+    ask_tell = with_base(SWEPT)
+    run(ask_tell, score, in_flight=3, order=random.Random(3))
+    assert replay(SWEPT, ask_tell.proposals, ask_tell.completions) == ask_tell.proposals
