@@ -136,6 +136,7 @@ class Row:
 
 
 NONE, JOINT, GDETKD = "none", "Joint-DetNAS's three", "SGFI + CKD"
+INHERITED = "ICD + inheriting"
 RETINANET, GFL = "RetinaNet: ", "GFL: "
 
 
@@ -167,7 +168,7 @@ def _papers() -> Iterator[Row]:
     yield _row("DICOD's two", name.DICOD_CLASSIFICATION, name.DICOD_LOCALISATION)
     yield _row("icd", name.ICD)
     yield _row("SGFI + CKD + prediction", *G_DETKD[True])
-    yield _row("ICD + inheriting", name.ICD, name.INHERITING, teachers=("same",))
+    yield _row(INHERITED, name.ICD, name.INHERITING, teachers=("same",))
 
 
 IN_PAPERS = (
@@ -189,6 +190,8 @@ def _methods() -> Iterator[Row]:
 
 def _beyond() -> Iterator[Row]:
     yield from (_row(name, name) for name in BEYOND if name not in ONE_STAGE_PAIRS)
+    yield _row(f"{JOINT}, same head", *JOINT_DETNAS, teachers=("same",))
+    yield _row(f"{JOINT} + inheriting", *JOINT_DETNAS, MethodName.INHERITING, teachers=("same",))
     yield _row(RETINANET + "pkd", MethodName.PKD, against=RETINANET + NONE, family=Family.RETINANET)
     yield Row(name=GFL + NONE, against=None, family=Family.GFL)
     for name in (*ONE_STAGE_PAIRS, MethodName.PKD):
@@ -226,6 +229,10 @@ def _alternatives() -> Iterator[Row]:
         title = value if option == "mask" else f"{option} {value}"
         taught = Taught(name=method, options={option: value})
         yield _row(f"{method}, {title}", taught, instead_of=method.value)
+    copied = Taught(name=name.INHERITING, options={"laterals": "copied"})
+    for row, *others in ((name.INHERITING.value,), (INHERITED, name.ICD)):
+        title = f"{row}, laterals copied"
+        yield _row(title, *others, copied, teachers=("same",), instead_of=row)
     for method, values in weights.items():
         for weight in values:
             taught = Taught(name=method, weight=weight)

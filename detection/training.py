@@ -205,11 +205,12 @@ class Training:
             started = time.perf_counter()
 
     def start_adapters(self) -> Iterator[None]:
-        """Start new linear adapters where they fit, and measure the teachers' variances.
+        """Start an inherited neck and new linear adapters where they fit, and measure the teachers'
+        variances.
 
-        It takes one pass over some training images, as the first steps will see them, and changes
-        nothing else. It is done once, before the first step; `run` does it if nobody did. A resumed
-        training has it behind it.
+        It takes a pass over some training images for a neck, and one for the rest, as the first
+        steps will see them, and changes nothing else. It is done once, before the first step; `run`
+        does it if nobody did. A resumed training has it behind it.
 
         Yields:
             After every batch, so that a caller can report in between.
@@ -219,15 +220,27 @@ class Training:
         """
         if self._distiller is None or self._adapters_started or self._step or self._prepared:
             return
+        neck = self._distiller.neck_start(self.model)
+        if neck is not None:
+            yield from self._first(neck.num_images, lambda _, own, __: neck.add(own.inputs))
+            self.start_notes = neck.finish()
         start = AdapterStart(self._distiller)
-        wanted = math.ceil(start.num_images / self._images_per_step)
+
+        def add(step: int, own: Batch, teachers: Batch) -> None:
+            start.add(student_step(self.model, own, step).taps, teachers)
+
+        yield from self._first(start.num_images, add)
+        self.start_notes += start.finish()
+        self._adapters_started = True
+
+    def _first(self, num_images: int, add: Callable[[int, Batch, Batch], None]) -> Iterator[None]:
+        """Call `add` with the step and the batches of the first images, without training."""
+        wanted = math.ceil(num_images / self._images_per_step)
         steps = range(min(wanted, self.num_iterations))
         for step, (batch, teacher_batch) in zip(steps, self._read(steps), strict=True):
             with self._trial_step(step):
-                start.add(student_step(self.model, batch, step).taps, teacher_batch)
+                add(step, batch, teacher_batch)
             yield
-        self.start_notes = start.finish()
-        self._adapters_started = True
 
     def undistilled_difference(self) -> float:
         """Compare the next step's losses without distillation with those of plain mmdet training.

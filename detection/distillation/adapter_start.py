@@ -10,86 +10,22 @@ The same pass measures the variance of the teacher's features, the unit of losse
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import reduce
-from math import ceil
 from operator import add
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 
 from detection.data.batches import Batch
-from detection.data_parallel import is_distributed
 from detection.distillation.adapters import ChannelAdapter
 from detection.distillation.compared import Compared
 from detection.distillation.distiller import Distiller
 from detection.distillation.method import DistillationMethod
+from detection.distillation.sums import RIDGE, Sums
 from detection.distillation.taps import StudentTaps
-from detection.least_squares import NormalEquations, with_constant
-
-RIDGE = 1e-4
-"""Penalty on the weights, as a share of the squared error."""
-MOST_CELLS = 16384
-"""Largest number of cells that a batch gives at one place; evenly spaced ones, if it has more."""
 
 Key = tuple[int, str, str]
 """Number of the teacher, name of the method, name of the place."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Sums:
-    """Sums over the cells of one place."""
-
-    equations: NormalEquations
-    """Those of the adapter; without an adapter, with the constant as only input."""
-    squares: Tensor
-    """O: squared outputs."""
-
-    @classmethod
-    def of(cls, compared: Compared) -> "Sums":
-        """Return the sums over a batch."""
-        outputs = _rows(compared.teacher)
-        if compared.adapter is None:
-            inputs = outputs.new_zeros(len(outputs), 0)
-        else:
-            inputs = _widened(_rows(compared.student), compared.adapter.in_channels)
-        rows = with_constant(inputs)
-        return cls(
-            equations=NormalEquations(gram=rows.T @ rows, cross=rows.T @ outputs),
-            squares=outputs.square().sum(dim=0),
-        )
-
-    def __add__(self, other: "Sums") -> "Sums":
-        return Sums(
-            equations=self.equations + other.equations, squares=self.squares + other.squares
-        )
-
-    def over_ranks(self) -> "Sums":
-        """Return the sums over all data-parallel ranks."""
-        if is_distributed():
-            for value in (self.equations.gram, self.equations.cross, self.squares):
-                distributed.all_reduce(value)
-        return self
-
-    @property
-    def variance(self) -> float:
-        """The variance of an output, averaged over outputs; 0 without samples."""
-        n = self.equations.num_samples
-        means = self.equations.cross[-1] / max(n, 1)
-        return max(float((self.squares / max(n, 1) - means.square()).mean()), 0.0)
-
-    def explained(self, adapter: ChannelAdapter) -> float:
-        """Return the share of the outputs' variance that the adapter's centre tap explains."""
-        equations, outputs = self.equations, len(self.squares)
-        assert adapter.bias is not None  # adapters have one
-        weight = torch.cat([adapter.centre, adapter.bias[:, None]], dim=1)[:outputs].double().T
-        error = (
-            self.squares.sum()
-            - 2 * (weight * equations.cross).sum()
-            + (weight * (equations.gram @ weight)).sum()
-        )
-        total = self.variance * outputs * equations.num_samples
-        return 1 - float(error) / total if total else 0.0
 
 
 class AdapterStart:
@@ -186,7 +122,7 @@ class AdapterStart:
                 continue
             adapter.start(total.equations.solve(RIDGE), first)
             together = "over all levels" if len(places) > 1 else next(iter(places))
-            shares[together] = total.explained(adapter)
+            shares[together] = total.explained(map_of(adapter, len(total.squares)))
         if shares:
             found = ", ".join(f"{share:.0%} {place}" for place, share in shares.items())
             yield (
@@ -195,12 +131,7 @@ class AdapterStart:
             )
 
 
-def _rows(features: Tensor) -> Tensor:
-    """N x C x H x W -> n x C, float64; at most MOST_CELLS evenly spaced cells."""
-    rows = features.detach().permute(0, 2, 3, 1).flatten(0, 2)
-    return rows[:: max(1, ceil(len(rows) / MOST_CELLS))].double()
-
-
-def _widened(rows: Tensor, channels: int) -> Tensor:
-    """Append zeros for the channels that a narrow subnet of an elastic student lacks."""
-    return torch.nn.functional.pad(rows, (0, channels - rows.shape[1]))
+def map_of(adapter: ChannelAdapter, outputs: int) -> Tensor:
+    """Return the leading outputs of an adapter's centre tap and bias, (I + 1) x O, float64."""
+    assert adapter.bias is not None  # adapters have one
+    return torch.cat([adapter.centre, adapter.bias[:, None]], dim=1)[:outputs].double().T

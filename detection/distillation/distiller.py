@@ -12,6 +12,7 @@ from detection.data.batches import Batch
 from detection.data.coco import CocoSplit
 from detection.distillation.compared import VARIANCE
 from detection.distillation.method import DistillationMethod, OwnOptimizer, Pair, Sizes
+from detection.distillation.neck_start import NeckStart
 from detection.distillation.one_stage import SAMPLED_REGIONS, tower_convs
 from detection.distillation.registry import method_class
 from detection.distillation.simultaneous import AverageTaps, mean_of_losses, pair_with_average
@@ -172,6 +173,12 @@ class Distiller:
             for method in self.methods.values()
             for frozen in method.prepare(student, self.teacher)
         )
+
+    def neck_start(self, student: nn.Module) -> NeckStart | None:
+        """Return what fits a student's inherited neck to its backbone; None if there is nothing to
+        fit."""
+        found = (each.neck_start(student, self.teacher) for each in self.methods.values())
+        return next((start for start in found if start is not None), None)
 
     def to(self, device: torch.device | str) -> "Distiller":
         """Move teachers and adapters."""

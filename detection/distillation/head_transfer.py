@@ -5,10 +5,10 @@ from typing import Any
 
 from torch import nn
 
-from detection.distillation.method import Preparation
+from detection.distillation.method import MethodWithoutOptions, Preparation
 
 
-class HeadTransfer(Preparation):
+class HeadTransfer(Preparation, MethodWithoutOptions):
     """Copies the heads before the training and freezes them (docs/papers.md 3.3).
 
     Backbone and neck are trained for the teacher's heads. It adds no loss.

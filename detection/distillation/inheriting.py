@@ -3,16 +3,23 @@ docs/papers.md 4.4 and 2.6.
 
 It has no loss. It acts once in a student's lineage, with the first teacher, and records that beside
 the adapters, which the student's children inherit.
+
+The paper copies "when shapes match", and a neck that was trained with another backbone reads the
+student's. By default the convolutions that read it are fitted (`neck_start`), so that the student
+starts with a head that understands its features.
 """
 
 from collections import defaultdict
 from collections.abc import Mapping
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
-from detection.distillation.method import Preparation
+from detection.distillation.method import Pair, Preparation
+from detection.distillation.neck_start import NeckStart
 from searchd.domain.errors import InvalidValueError
+from searchd.domain.method_options import InheritingOptions
 
 HEADS = ("rpn_head", "roi_head", "bbox_head")
 """Names of the heads of mmdet's detectors."""
@@ -27,9 +34,16 @@ class Inheriting(Preparation):
 
     done: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, options: InheritingOptions) -> None:
         super().__init__()
+        self._options = options
+        self._has_copied = False
         self.register_buffer("done", torch.tensor(False))
+
+    @classmethod
+    def build(cls, options: InheritingOptions, pair: Pair) -> Self:
+        del pair
+        return cls(options)
 
     def prepare(self, student: nn.Module, teacher: nn.Module) -> tuple[nn.Module, ...]:
         """Copy once. Nothing is frozen.
@@ -40,7 +54,15 @@ class Inheriting(Preparation):
         if not self.done:
             inherit(student, teacher)
             self.done.fill_(True)
+            self._has_copied = True
         return ()
+
+    def neck_start(self, student: nn.Module, teacher: nn.Module) -> NeckStart | None:
+        """Return what fits the neck that was copied here; None if an ancestor copied it, or it is
+        to stay as it was copied."""
+        if not self._has_copied or self._options.laterals == "copied":
+            return None
+        return NeckStart(student, teacher, self._options.start_images)
 
 
 def inherit(student: nn.Module, teacher: nn.Module) -> None:

@@ -14,6 +14,7 @@ from detection.data.coco import CocoSplit
 from detection.data_parallel import is_distributed
 from detection.distillation.adapters import ChannelAdapter
 from detection.distillation.compared import Compared, TeacherVariance
+from detection.distillation.neck_start import NeckStart
 from detection.distillation.taps import StudentTaps, TeacherTaps
 from searchd.domain.method_description import NoOptions
 
@@ -174,6 +175,12 @@ class DistillationMethod(nn.Module, ABC):
         del student, teacher
         return ()
 
+    def neck_start(self, student: nn.Module, teacher: nn.Module) -> NeckStart | None:
+        """Return what fits the student's neck to its backbone, after `prepare` and before the first
+        step; None, as for most, if the neck stays as it is."""
+        del student, teacher
+        return None
+
     def own_optimizer(self, num_iterations: int) -> OwnOptimizer | None:
         """Return the method's own optimizer; None, as for most, if the student's trains the
         adapters.
@@ -194,7 +201,7 @@ class MethodWithoutOptions(DistillationMethod):
         return cls()
 
 
-class Preparation(MethodWithoutOptions):
+class Preparation(DistillationMethod):
     """A method that changes the student before its training, by `prepare`, and adds no loss."""
 
     def forward(self, student: StudentTaps, teacher: TeacherTaps) -> Tensor:

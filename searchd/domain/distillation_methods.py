@@ -32,6 +32,7 @@ from searchd.domain.method_options import (
     DkdOptions,
     FgdOptions,
     IcdOptions,
+    InheritingOptions,
     LdOptions,
 )
 
@@ -233,6 +234,7 @@ CATALOGUE: dict[MethodName, Method] = {
         paper="ICD",
         section="B",
         same_head=True,
+        options=InheritingOptions,
     ),
     MethodName.ICD: Method(
         title="Instance-conditional distillation",

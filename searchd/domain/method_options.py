@@ -5,6 +5,7 @@ Those of other methods are beside their rows in the catalogue,
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.method_description import AdapterOptions, at_least_zero, fraction, positive
@@ -30,6 +31,22 @@ class CkdOptions:
         positive(self, "temperature", "projection_channels")
         at_least_zero(self, "queue_size")
         fraction(self, "iou_threshold")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InheritingOptions:
+    """Options of inheriting (ICD B, docs/papers.md 4.4)."""
+
+    laterals: Literal["least_squares", "copied"] = "least_squares"
+    """How the neck's convolutions that read the backbone start: "least_squares" (default) with the
+    linear maps by which they give, from the student's features, what the teacher's give; "copied"
+    as in the paper, the teacher's, and the student's own where the backbones' widths differ."""
+    start_images: int = 128
+    """Number of training images, at least 1, to which they are fitted before the first step. The
+    default is 128."""
+
+    def __post_init__(self) -> None:
+        positive(self, "start_images")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

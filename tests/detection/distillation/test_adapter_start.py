@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, distributed, nn
 
 from detection.data.coco import CocoSplit
-from detection.distillation.adapter_start import Sums
+from detection.distillation.adapter_start import map_of
 from detection.distillation.adapters import ChannelAdapter
 from detection.distillation.compared import Compared
 from detection.distillation.distiller import Distiller, pair_of
 from detection.distillation.student import student_step
+from detection.distillation.sums import Sums
 from detection.training import Training
 from searchd.domain.distillation_methods import MethodName
 from searchd.domain.resolution import Resolution
@@ -96,7 +97,7 @@ def test_a_linear_relation_is_found_exactly(kernel: int) -> None:
         sums = Sums.of(Compared(student=features, teacher=target, adapter=adapter))
         adapter.start(sums.equations.solve())
         torch.testing.assert_close(adapter(features, 5), target, atol=1e-5, rtol=0)
-    assert sums.explained(adapter) == pytest.approx(1)
+    assert sums.explained(map_of(adapter, 5)) == pytest.approx(1)
     assert sums.variance == pytest.approx(float(target.var(dim=(0, 2, 3), correction=0).mean()))
     assert adapter.num_used() == 5
 
