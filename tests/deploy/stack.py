@@ -43,6 +43,9 @@ class Stack:
     children: dict[str, Child] = field(default_factory=dict)
 
     _is_closing: threading.Event = field(default_factory=threading.Event)
+    _changing: threading.Lock = field(default_factory=threading.Lock)
+    """Held while children are added or taken away, and while they are restarted: one that is being
+    started or stopped is not restarted."""
 
     def __post_init__(self) -> None:
         self.env = new_env(self.folder / "env")
@@ -72,14 +75,17 @@ class Stack:
                 folder=ROOT,
                 log_file=self.folder / f"{name}.log",
             )
-            self.children[name] = child
             child.start()
+            with self._changing:
+                self.children[name] = child
             self.wait_until(lambda: self.is_healthy(child.name), name)  # noqa: B023  # called here
 
     def stop(self, *names: str) -> None:
         """Stop services, as `docker compose stop` does."""
         for name in names:
-            self.children.pop(name).stop()
+            with self._changing:
+                child = self.children.pop(name)
+            child.stop()
 
     def is_healthy(self, service: str) -> bool:
         """Run the health check that docker-compose.yml gives; True without one."""
@@ -130,8 +136,9 @@ class Stack:
         """Restart services that have ended, as `restart: unless-stopped` does, until `close`. A
         Ray node gives up when it does not start within half a minute."""
         while not self._is_closing.wait(1.0):
-            for child in list(self.children.values()):
-                child.keep_running()
+            with self._changing:
+                for child in self.children.values():
+                    child.keep_running()
 
     def close(self) -> None:
         self._is_closing.set()
