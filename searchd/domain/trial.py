@@ -276,7 +276,7 @@ class Outcome(StrEnum):
         SUCCEEDED: The student was trained and evaluated at every resolution.
         NO_OP: The action would have changed nothing, so nothing was trained; the report's `reason`
             says why.
-        ABANDONED: Early stopping ended the trial after its first epoch; `reason` has the scores.
+        ABANDONED: Early stopping ended the trial before its last epoch; `reason` has the scores.
         FAILED: The trial failed; the report's `cause` and `reason` say why.
         STOPPED: The trial was stopped before its end; it can resume from its last checkpoint.
     """

@@ -123,6 +123,7 @@ def _search_strategy(
             max_trials=budget.max_trials,
             patience=budget.patience,
             abandon=search.abandon,
+            rungs=search.rungs,
             **taught,
         )
     return RandomSearch(settings=settings, max_trials=budget.max_trials, **taught)

@@ -30,7 +30,7 @@ from searchd.messages.tasks import (
     gpu_memory_of,
     threads_of,
 )
-from searchd.search.early_stopping import abandon_below
+from searchd.search.early_stopping import abandon_below, rungs_of
 from searchd.search.growing_history import Ended
 from searchd.search.strategies.base import Strategy
 from searchd.search.strategies.joint_detnas import JointDetNas
@@ -257,7 +257,7 @@ def handed_on(
 def early_stopping_rule(
     session: Session, run: Run, strategy: Strategy, proposal: Proposal, seen: Ended | None
 ) -> EarlyStoppingRule | None:
-    """Return the rule that may stop a trial after its first epoch. None for trials of another role
+    """Return the rule that may stop a trial before its last epoch. None for trials of another role
     or strategy.
 
     Args:
@@ -267,11 +267,16 @@ def early_stopping_rule(
         proposal: The trial.
         seen: What had ended when the trial was proposed; None if it is not in flight.
     """
-    if not isinstance(strategy, JointDetNas) or not strategy.abandon:
+    if not isinstance(strategy, JointDetNas) or not (strategy.abandon or strategy.rungs):
         return None
     if proposal.role is not TrialRole.SEARCH:
         return None
     base_cost = base_cost_of(session, run)
     assert base_cost is not None  # search trials come after the base
-    below = None if seen is None else abandon_below(strategy, proposal, seen)
-    return EarlyStoppingRule(base_macs=base_cost, abandon_below=below)
+    known = seen if strategy.abandon else None
+    return EarlyStoppingRule(
+        base_macs=base_cost,
+        abandons=strategy.abandon,
+        abandon_below=None if known is None else abandon_below(strategy, proposal, known),
+        rungs=rungs_of(strategy, proposal, seen, run.spec.trial.epochs),
+    )

@@ -52,6 +52,8 @@ class SanityChecks:
     first_losses: dict[str, float] | None = None
     """Each loss term of the first step, and their sum. All are finite; otherwise the trial has
     failed."""
+    epoch_scores: tuple[tuple[int, float], ...] = ()
+    """Epochs at whose end early stopping has scored the trial, with the scores."""
     first_epoch_score: float | None = None
     """Score after the first epoch, at the largest resolution. None unless the search uses early
     stopping."""

@@ -13,6 +13,7 @@ from searchd.domain.subnet import Subnet
 from searchd.domain.teacher import RegisteredTeacher, teachers_of
 from searchd.domain.trial import Artifact, Proposal, TakeSubnet, TrialRole
 from searchd.logs import LogFormat, current_format, current_ids
+from searchd.search.rungs import Rung
 from searchd.spec.base import ResolutionText, Spec
 from searchd.spec.dataset import DatasetSpec, SplitSpec
 from searchd.spec.pool import PoolSpec, SpaceSpec
@@ -117,14 +118,23 @@ class TeacherRef(Spec):
 
 
 class EarlyStoppingRule(Spec):
-    """The early stopping of a search trial, which is scored after its first epoch at the largest
-    resolution and may be abandoned then."""
+    """The early stopping of a search trial, which is scored at the largest resolution after its
+    first epoch and at its rungs, and may be stopped then."""
 
     base_macs: float
     """C_base of the score: multiply-accumulates of the base at the base resolution, or what the
     search counts instead."""
+    abandons: bool = True
+    """Whether the trial is scored after its first epoch, at which it may be abandoned."""
     abandon_below: float | None
-    """Score below which the trial is abandoned. None: the trial is trained to its end."""
+    """Score after the first epoch below which the trial is abandoned. None: it is trained on."""
+    rungs: tuple[Rung, ...] = ()
+    """Rungs of the trial, each at the end of another epoch."""
+
+    @property
+    def epochs(self) -> frozenset[int]:
+        """The epochs at whose end the trial is scored."""
+        return frozenset([1] * self.abandons) | {rung.epoch for rung in self.rungs}
 
 
 class TrialTask(ComputeSettings):

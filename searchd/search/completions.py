@@ -63,6 +63,9 @@ class Completions(Sequence[Completion]):
     """Scores of trial 0 and its repetitions, which differ only by chance."""
     rises: Mapping[str, Rises] = field(default_factory=dict)
     """By kind of change, of search trials whose score after the first epoch is known."""
+    rung_scores: Mapping[tuple[str, int], SortedValues[float]] = field(default_factory=dict)
+    """Scores of search trials at the end of an epoch, best first, by kind of change and epoch; also
+    of trials that were stopped there."""
     teacher_aps: TrialAps = field(default_factory=TrialAps)
     """APs of teachers that the trials have measured."""
     front: Front[Found] = field(default_factory=lambda: Front(cost=_cost, value=_ap))
@@ -95,6 +98,7 @@ class Completions(Sequence[Completion]):
             teacher_aps=self._teacher_aps(completion),
         )
         if role is TrialRole.SEARCH:
+            made = replace(made, rung_scores=self._rung_scores(completion))
             return made._after_search_trial(completion)
         return made._after_finish(completion) if role is TrialRole.FINISH else made
 
@@ -150,6 +154,16 @@ class Completions(Sequence[Completion]):
         kind, rise = completion.proposal.change.kind, score - completion.first_epoch_score
         before = self.rises.get(kind, Rises(0, float("-inf")))
         return {**self.rises, kind: Rises(before.num + 1, max(before.largest, rise))}
+
+    def _rung_scores(self, completion: Completion) -> Mapping[tuple[str, int], SortedValues[float]]:
+        if not completion.epoch_scores:
+            return self.rung_scores
+        found = dict(self.rung_scores)
+        for epoch, score in completion.epoch_scores:
+            place = (completion.proposal.change.kind, epoch)
+            scores = found.get(place, SortedValues())
+            found[place] = scores.added((-score, completion.sequence), score)
+        return found
 
     def _teacher_aps(self, completion: Completion) -> TrialAps:
         teacher, ap = completion.teacher, completion.teacher_ap

@@ -57,6 +57,9 @@ class Completion:
     first_epoch_score: float | None = None
     """Score after the first epoch, at the largest resolution. None unless the search uses early
     stopping."""
+    epoch_scores: tuple[tuple[int, float], ...] = ()
+    """Epochs at whose end early stopping has scored the trial, each with the score at the largest
+    resolution; also of a trial that was stopped there."""
     chosen_teacher: Subnet | None = None
     """The teacher that the worker chose. None unless the trial succeeded and its proposal has
     candidates."""

@@ -51,6 +51,7 @@ from searchd.spec.pool import (
     check_start,
 )
 from searchd.spec.pretrained import PretrainedSpec
+from searchd.spec.rungs import RungsSpec
 from searchd.spec.score import ScoreSpec
 from searchd.spec.search import (
     BaseSpec,
@@ -137,6 +138,7 @@ __all__ = [
     "RandomSpec",
     "ResolutionText",
     "ResourcesSpec",
+    "RungsSpec",
     "ScoreSpec",
     "SearchSpec",
     "ShrinkPhaseSpec",

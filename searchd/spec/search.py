@@ -18,6 +18,7 @@ from searchd.spec.base import Name, Spec
 from searchd.spec.budget import BudgetSpec
 from searchd.spec.pool import PoolSpec
 from searchd.spec.pretrained import PretrainedSpec
+from searchd.spec.rungs import RungsSpec, check_rungs
 from searchd.spec.score import ScoreSpec
 from searchd.spec.search_teachers import PoolExtensionSpec, TeachersSpec, check_strategy
 from searchd.spec.strategies import (
@@ -204,6 +205,10 @@ class SearchSpec(Spec):
     abandon: bool = False
     """Whether to stop a trial after its first epoch if its score is hopeless, judged by the
     measured noise. Needs `noise`."""
+    rungs: RungsSpec | None = None
+    """Epochs at which a trial is stopped unless it is among the best share of the earlier trials
+    with the same kind of change (asynchronous successive halving), for searches of many long
+    trials; {} has the usual values. Null: no trial is stopped so."""
     priority: Priority = 0
     """Among the queued searches and distillations of one owner, those with a higher priority start
     first; of equals, the oldest does. Owners take turns whatever their priorities. What runs
@@ -228,6 +233,8 @@ class SearchSpec(Spec):
         self._check_cost()
         check_strategy(self.strategy, self.pool, self.registered)
         self._check_abandon()
+        if self.rungs is not None:
+            check_rungs(self.rungs, self.strategy, self.trial.epochs)
         if self.extend_pool is not None and self.pool is None:
             raise ValueError("extend_pool: the search has no pool; leave it out, or name a pool")
         self._check_precision()

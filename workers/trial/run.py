@@ -32,7 +32,7 @@ from workers.torch_settings import configure_torch
 from workers.trial.checkpoints import checkpoints, delete_checkpoints, write_checkpoint, write_epoch
 from workers.trial.context import TrialContext
 from workers.trial.cost import counted_cost
-from workers.trial.early_stopping import StoppedEarly, check_threshold, score_after_first_epoch
+from workers.trial.early_stopping import StoppedEarly, check_rung, check_threshold, score_at_epoch
 from workers.trial.evaluated import evaluation_of, write_predictions
 from workers.trial.failures import cause_and_reason, damaged_file
 from workers.trial.notes import Notes
@@ -239,7 +239,7 @@ class _Trial:
         for stored, teacher in zip(self.pair.stored_teachers(), distiller.teachers, strict=True):
             ap = known_ap(stored, self.task.pool, resolution)
             if ap is None:
-                detections = yield from self._detect(teacher, resolution, "check")
+                detections = yield from self._detect(teacher, resolution, "check", 0)
                 ap = score(self.validation_split, detections).ap
                 store_ap(stored, self.task.pool, resolution, ap)
             aps.append(ap)
@@ -257,21 +257,24 @@ class _Trial:
         )
 
     def _stop_early(self, training: Training, student: Student) -> Generator[Progress, bool, None]:
-        """Score the trial once, at the end of its first epoch, and check the score.
+        """Score the trial once at the end of each epoch of its rule, and check the score.
 
         Raises:
-            StoppedEarly: The score is below the threshold.
+            StoppedEarly: The score is below the threshold or the rung of this epoch.
         """
-        wanted = self.task.early_stopping
-        is_due = len(training.epochs) == 1 and not training.mean_losses
-        if wanted is None or not is_due or self.checks.found.first_epoch_score is not None:
+        wanted, epoch = self.task.early_stopping, len(training.epochs)
+        if wanted is None or epoch not in wanted.epochs or training.mean_losses:
+            return
+        if epoch in dict(self.checks.found.epoch_scores):  # an earlier attempt has passed it
             return
         largest = max(self.task.evaluated_at, key=lambda r: r.area)
-        detections = yield from self._detect(training.evaluated_model, largest, "judge")
+        detections = yield from self._detect(training.evaluated_model, largest, "judge", epoch)
         ap = score(self.validation_split, detections).ap
-        found = score_after_first_epoch(self.task, wanted, student, largest, ap)
-        self.checks.record(first_epoch_score=found)
-        check_threshold(found, wanted, largest)
+        found = score_at_epoch(self.task, wanted, student, largest, ap)
+        self.checks.record_score(epoch, found)
+        if epoch == 1:
+            check_threshold(found, wanted, largest)
+        check_rung(found, wanted, epoch, largest)
 
     def _train(self, training: Training, student: Student) -> Generator[Progress, bool, None]:
         for _ in training.start_adapters():
@@ -306,7 +309,9 @@ class _Trial:
         num_detections = 0
         largest = max(self.task.evaluated_at, key=lambda r: r.area)
         for resolution in self.task.evaluated_at:
-            found = yield from self._detect(model, resolution, "evaluate")
+            found = yield from self._detect(
+                model, resolution, "evaluate", self.task.training.epochs
+            )
             num_detections += len(found)
             split = self.validation_split
             evaluations.append(
@@ -319,14 +324,13 @@ class _Trial:
         return tuple(evaluations)
 
     def _detect(
-        self, model: Any, resolution: Resolution, stage: str
+        self, model: Any, resolution: Resolution, stage: str, epoch: int
     ) -> Generator[Progress, bool, list[Detection]]:
         """Detect on the validation split, in time slices."""
         detections: list[Detection] = []
         for found in predict(model, self.validation_split, resolution, device=self.task.device):
             detections += found
             if self._slice_is_over():
-                epoch = {"check": 0, "judge": 1}.get(stage, self.task.training.epochs)
                 yield from self._yield_progress(self._progress(stage, epoch, 0, 0, {}))
         return detections
 

@@ -16,6 +16,12 @@ class Checks:
         """Set fields of `SanityChecks`."""
         self.found = replace(self.found, **values)
 
+    def record_score(self, epoch: int, score: float) -> None:
+        """Add the score at the end of an epoch, by which the trial may be stopped early."""
+        self.record(epoch_scores=(*self.found.epoch_scores, (epoch, score)))
+        if epoch == 1:
+            self.record(first_epoch_score=score)
+
 
 def zero_ap_reason(num_detections: int) -> str:
     """Return the reason why an AP of exactly zero is suspicious, as a sentence."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from searchd.search.completions import Completions
 from searchd.search.history import Completion
 from searchd.search.proposals import Proposals
+from searchd.search.rungs import Rungs
 from searchd.search.sampling import rank_sample
 from searchd.search.strategies.base import converged, option, spent
 from searchd.search.strategies.pair_steps import PairSettings, PairSteps
@@ -35,6 +36,8 @@ class JointDetNas(PairSteps):
     """The number of trials in a row without a better score that end the search."""
     abandon: bool = False
     """Whether a trial that is hopeless after its first epoch is stopped early."""
+    rungs: Rungs | None = None
+    """Rungs at which trials that are not among the best are stopped early. None: there are none."""
 
     def stop_reason(self, proposals: Proposals, completions: Completions) -> str | None:
         return spent(self.max_trials, proposals) or converged(self.patience, completions)

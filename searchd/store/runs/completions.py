@@ -60,6 +60,7 @@ def of_trial(row: TrialRow, started_at: datetime | None) -> Completion:
         busy_s=row.busy_s,
         elapsed_s=max(0.0, passed.total_seconds()),
         first_epoch_score=row.checks.first_epoch_score if row.checks else None,
+        epoch_scores=row.checks.epoch_scores if row.checks else (),
         chosen_teacher=row.chosen_teacher,
         teacher_ap=row.checks.teacher_ap if row.checks else None,
     )

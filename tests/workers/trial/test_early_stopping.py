@@ -8,8 +8,9 @@ import pytest
 from searchd.domain.trial import Outcome, Train
 from searchd.messages.reports import Report
 from searchd.messages.tasks import EarlyStoppingRule, PoolRef, TrialTask
+from searchd.search.rungs import Rung
 from searchd.spec import DatasetSpec
-from tests.workers.trial.tasks import child_task
+from tests.workers.trial.tasks import TRAINING, child_task
 from workers.trial.context import TrialContext
 from workers.trial.run import run_trial, trial_steps
 
@@ -68,3 +69,35 @@ def test_trial_that_was_stopped_while_it_was_scored_is_scored_when_it_resumes(
 
     assert report.outcome is Outcome.ABANDONED
     assert [epoch.epoch for epoch in report.epochs] == [1]
+
+
+def halving(task: TrialTask, *rungs: Rung) -> TrialTask:
+    rule = EarlyStoppingRule(base_macs=1e7, abandons=False, abandon_below=None, rungs=rungs)
+    training = TRAINING.model_copy(update={"epochs": 3})
+    return task.model_copy(update={"early_stopping": rule, "training": training})
+
+
+def test_trial_below_a_rung_is_stopped_there(task: TrialTask) -> None:
+    first, second = Rung(epoch=1, num=2), Rung(epoch=2, below=2.0, rank=3, num=7)
+
+    report = run_trial(halving(task, first, second))
+
+    assert report.outcome is Outcome.ABANDONED
+    assert report.reason.startswith("stopped at the rung of epoch 2: its score of ")
+    assert report.reason.endswith(
+        "at 64x64 is below 200.00%, which has rank 3 there among the 7 earlier trials with the "
+        "same kind of change"
+    )
+    assert [epoch.epoch for epoch in report.epochs] == [1, 2]
+    assert [epoch for epoch, _ in report.checks.epoch_scores] == [1, 2]
+
+
+def test_trial_that_passes_its_rungs_is_trained_to_its_end(task: TrialTask) -> None:
+    report = run_trial(halving(task, Rung(epoch=2, below=-1.0, rank=1, num=3)))
+
+    assert report.outcome is Outcome.SUCCEEDED
+    assert len(report.epochs) == 3
+    ((epoch, score),) = report.checks.epoch_scores
+    assert epoch == 2
+    assert 0 <= score <= 1
+    assert report.checks.first_epoch_score is None

@@ -1,6 +1,8 @@
-"""One tiny search by each strategy: real detectors, real training, the ledger's tasks."""
+"""One tiny search by each strategy, and a sweep: real detectors, real training, the ledger's
+tasks."""
 
 import itertools
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from api.views.distillations import distillation
 from detection.build import load_student
 from detection.measurement.complexity import count
 from elastic_pool.supernet import Supernet, extract
@@ -15,17 +18,29 @@ from searchd.domain.actions import PruneChannels
 from searchd.domain.lifecycle import PoolStatus, SearchStatus
 from searchd.domain.teacher import TeacherCandidates
 from searchd.domain.trial import Outcome, Proposal, TakeSubnet, Train, TrialRole
+from searchd.driver import final_splits
+from searchd.driver.distillation_plan import make_plan, needs_plan
 from searchd.driver.ledger import Ledger
 from searchd.messages.reports import PoolReport, Report
-from searchd.messages.tasks import PoolRef, TrialTask
-from searchd.search.ask_tell import Finished, decide, replay
+from searchd.messages.tasks import PoolRef, SplitMeasurement, SplitTask, TrialTask
+from searchd.search.ask_tell import Finished, Wait, decide, replay
 from searchd.settings import Settings
-from searchd.spec import BaseSpec, BudgetSpec, DatasetSpec, ScoreSpec, SearchSpec, ShrinkPhaseSpec
+from searchd.spec import (
+    BaseSpec,
+    BudgetSpec,
+    DatasetSpec,
+    DistillationSpec,
+    ScoreSpec,
+    SearchSpec,
+    ShrinkPhaseSpec,
+)
 from searchd.store import Database, upgrade
-from searchd.store.resources import datasets, pools, searches
+from searchd.store.models import RunRow
+from searchd.store.resources import datasets, distillations, pools, searches
 from searchd.store.work import queue
 from tests.searchd.store import factories
 from tests.workers.trial.tasks import HEAD, ONE_EPOCH, SIZE, SPACE, weights
+from workers.comparison.splits import measure_on_split
 from workers.trial.context import TrialContext
 from workers.trial.run import run_trial
 
@@ -43,23 +58,35 @@ PHASE = ShrinkPhaseSpec(
 
 
 class Search:
-    """A search that is run trial by trial, in this process, as its driver would.
+    """A search or a distillation that is run trial by trial, in this process, as its driver would.
 
     Attributes:
+        ledger: Of its driver.
         proposals, reports: Of its trials, by name.
         finished: How it ended.
     """
 
-    def __init__(self, database: Database, folder: Path, spec: SearchSpec) -> None:
+    def __init__(
+        self, database: Database, folder: Path, spec: SearchSpec | DistillationSpec
+    ) -> None:
         with database.write() as session:
-            row = searches.create(session, spec)
-        with factories.leased(database, f"search-{row.id}") as (session, lease):
+            row: RunRow
+            if isinstance(spec, SearchSpec):
+                row = searches.create(session, spec)
+            else:
+                row = distillations.create(session, spec)
+            work = queue.of_resource(session, row.id).id
+        with factories.leased(database, work) as (session, lease):
             queue.advance(session, lease, SearchStatus.PREPARING, "driver started")
-        ledger = Ledger(database, lease, Settings(data_folder=folder))
+        self.ledger = ledger = Ledger(database, lease, Settings(data_folder=folder))
         context = TrialContext()
         self.proposals: dict[str, Proposal] = {}
         self.reports: dict[str, Report] = {}
-        while isinstance(decision := decide(ledger.strategy(), ledger.history), Proposal):
+        while not isinstance(decision := decide(ledger.strategy(), ledger.history), Finished):
+            if isinstance(decision, Wait):
+                assert needs_plan(ledger.strategy(), ledger.history)
+                assert make_plan(ledger, Settings(data_folder=folder), threading.Event()) is None
+                continue
             name = decision.name
             self.proposals[name] = decision
             ledger.propose(decision)
@@ -266,3 +293,70 @@ def test_pipeline_ends_at_once_when_its_target_is_out_of_reach(
     assert done.finished == Finished(
         "pipeline: trial 0 ended as no_op, but no trial succeeded", succeeded=False
     )
+
+
+def test_values_of_a_sweep_are_trained_on_the_same_batches_and_measured(
+    database: Database,
+    dataset: DatasetSpec,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sweep = {"field": "distillation.methods.feature_matching.weight", "values": [50]}
+    base = BaseSpec(backbone="resnet18", base_channels=8, training=TRAINING)
+    spec = DistillationSpec.model_validate(
+        {
+            "name": "swept",
+            "dataset": dataset.name,
+            "pool": "teachers",
+            "student": {"base": base, "head": HEAD},
+            "num_sampled_teachers": 1,
+            "order": ["largest"],
+            "trial": TRAINING,
+            "score": ScoreSpec(base_resolution=SIZE),
+            "sweep": sweep,
+        }
+    )
+
+    done = Search(database, tmp_path, spec)
+
+    assert done.finished == Finished("progressive: 2 stages", succeeded=True)
+    submitted, swept = (done.reports[name].checks.first_losses for name in ("0", "1"))
+    assert submitted is not None
+    assert swept is not None
+    # The default weight is 5.
+    assert swept["feature_matching"] == pytest.approx(10 * submitted["feature_matching"])
+    others = submitted.keys() - {"feature_matching", "loss"}
+    assert {name: swept[name] for name in others} == {name: submitted[name] for name in others}
+    assert weights(done.reports["0"]).keys() == weights(done.reports["1"]).keys()
+
+    monkeypatch.setattr(final_splits, "_measure", InThisProcess())
+    monkeypatch.setattr(final_splits, "ray", InThisProcess())
+    final_splits.measure_on_splits(done.ledger, Settings(data_folder=tmp_path), threading.Event())
+
+    with database.read() as session:
+        found = distillation(session, distillations.get(session, "swept")).sweep
+    assert found is not None
+    own, other = found.students
+    assert (own.value, own.as_submitted, other.value) == (None, True, 50)
+    for each in (own, other):
+        assert each.validation is not None
+        assert each.validation.ap == pytest.approx(each.ap)
+        assert each.validation.num_images == 6
+    assert other.difference is not None
+    assert other.difference.ap == pytest.approx((other.ap or 0) - (own.ap or 0))
+
+
+class InThisProcess:
+    """Measures at once, instead of in a worker of Ray."""
+
+    def options(self, **_: float) -> "InThisProcess":
+        return self
+
+    def remote(self, _path: str, task: SplitTask) -> list[SplitMeasurement]:
+        return measure_on_split(task)
+
+    def wait(self, references: list[object], **_: float) -> tuple[list[object], list[object]]:
+        return references, []
+
+    def get(self, found: list[SplitMeasurement]) -> list[SplitMeasurement]:
+        return found
