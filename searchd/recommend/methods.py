@@ -10,14 +10,20 @@ _SHORT_WEIGHTS = {"prediction_conversion": 0.3}
 """Weights in shorter trials, where they differ. That of prediction_conversion was not measured;
 with weight 1, a one-stage student that had hardly begun did not recover (docs/distillation.md)."""
 _METHODS = {
-    Family.FASTER_RCNN: ("proposal_feature", "classification", "class_aware_localisation"),
+    Family.FASTER_RCNN: (
+        "proposal_feature",
+        "classification",
+        "class_aware_localisation",
+        "inheriting",
+    ),
     Family.CASCADE_RCNN: ("proposal_feature", "classification"),
     Family.RETINANET: ("proposal_feature", "prediction_conversion"),
     Family.FCOS: ("proposal_feature", "prediction_conversion"),
     Family.ATSS: ("proposal_feature", "prediction_conversion"),
     Family.GFL: ("proposal_feature", "prediction_conversion"),
 }
-"""The methods of Joint-DetNAS, or the nearest that fit the family under a Faster R-CNN teacher."""
+"""The methods of Joint-DetNAS, or the nearest that fit the family under a Faster R-CNN teacher. A
+student of its family also inherits its neck and head, which are of the same shapes here."""
 
 
 def methods_of(family: Family, *, steps: int) -> tuple[list[dict[str, Any]], str]:

@@ -224,11 +224,10 @@ def make_plan(
 
 def pool_space(size: PoolSize, base_channels: int, neck_channels: int) -> SubnetSpace:
     """Return the space of teachers of this size."""
-    necks = sorted({neck_channels, _rounded(1.5 * neck_channels)})
     return SubnetSpace(
         depths=size.depths,
         widths=(size.widths,) * 4,
-        neck_channels=tuple(necks),
+        neck_channels=(neck_channels,),  # so that students can inherit it
         num_resolutions=2,
         base_channels=base_channels,
         channel_divisor=channel_divisor(base_channels),
@@ -238,10 +237,6 @@ def pool_space(size: PoolSize, base_channels: int, neck_channels: int) -> Subnet
 def channel_divisor(base_channels: int) -> int:
     """Return the divisor of channel numbers: 8 as published, less for narrow networks."""
     return 8 if base_channels >= 32 else 4
-
-
-def _rounded(channels: float) -> int:
-    return 4 * round(channels / 4)
 
 
 def _sizes(machine: Machine, pretrained: Collection[str]) -> Sequence[Size]:

@@ -156,7 +156,7 @@ class _Writer:
                 ),
                 "widths": Value([list(values) for values in space.widths]),
                 "neck_channels": Value(
-                    list(space.neck_channels), "The student's neck, and one half as wide again."
+                    list(space.neck_channels), "The student's neck, which it inherits."
                 ),
                 "resolutions": self._resolutions("Those of the search."),
                 "base_channels": Value(
