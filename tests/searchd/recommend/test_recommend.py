@@ -188,7 +188,14 @@ def test_one_stage_checkpoint_is_distilled_by_methods_that_fit_it() -> None:
 
 def test_losses_of_a_short_trial_have_their_default_weights() -> None:
     methods = recommended().search.distillation.methods
-    assert [method.weight for method in methods] == [None, None, None]
+    assert [method.weight for method in methods] == [None, None, None, None]
+
+
+def test_a_student_of_the_teachers_family_inherits_their_neck_and_head() -> None:
+    found = recommended()
+    assert found.search.distillation.methods[-1].name == "inheriting"
+    assert found.pool.space.neck_channels == (found.search.head.neck_channels,)
+    check_pool(found.search, found.pool)
 
 
 def test_pretrained_weights_make_the_published_width() -> None:
