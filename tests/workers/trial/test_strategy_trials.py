@@ -9,7 +9,7 @@ from searchd.domain.teacher import TeacherCandidates
 from searchd.domain.trial import Outcome, Train, TrialRole
 from searchd.search.ask_tell import Finished
 from searchd.spec import BudgetSpec
-from tests.workers.trial.runs import Search, macs
+from tests.workers.trial.runs import TRAINING, Search, macs
 
 pytestmark = pytest.mark.timeout(60)  # real detectors are trained
 
@@ -42,6 +42,35 @@ def test_joint_detnas_distils_from_a_teacher_drawn_for_each_trial(
     assert {p.change for p in trials} == {Train()}  # the student is frozen for five trials
     assert len({p.teacher for p in trials}) > 1
     assert all(r.outcome is Outcome.SUCCEEDED for r in done.reports.values())
+
+
+def test_a_trial_below_a_rung_is_stopped_and_the_search_goes_on(
+    search: Callable[..., Search], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trained for real; what each trial scores at the rung is given. The search replays itself."""
+    scores = {"0": 0.3, "1": 0.2, "2": 0.25, "3": 0.4}
+    monkeypatch.setattr(
+        "workers.trial.run.score_at_epoch", lambda task, *_: scores[task.proposal.name]
+    )
+
+    done = search(
+        strategy={"teacher_policy": "random"},
+        trial=TRAINING.model_copy(update={"epochs": 2}),
+        rungs={"first": 1, "factor": 2},
+        budget=BudgetSpec(max_trials=4, finish=None),
+    )
+
+    assert [each.change for each in done.proposals.values()] == [Train()] * 5  # all of one kind
+    stopped = done.reports["2"]
+    assert stopped.outcome is Outcome.ABANDONED
+    assert stopped.reason == (
+        "stopped at the rung of epoch 1: its score of 25.00% at 64x64 is below 30.00%, which has "
+        "rank 1 there among the 2 earlier trials with the same kind of change"
+    )
+    epochs = {name: len(report.epochs) for name, report in done.reports.items()}
+    assert epochs == {"base": 1, "0": 2, "1": 2, "2": 1, "3": 2}
+    assert done.proposals["3"].parent in ("0", "1")
+    assert done.finished == Finished("budget: 4 trials", succeeded=True)
 
 
 def test_an_edited_student_keeps_the_teacher_that_its_parents_worker_chose(
