@@ -18,6 +18,7 @@ from searchd.search.pareto import pareto_front
 from searchd.search.selection import expected_optimism
 from searchd.search.short_trials import finished_sentence, tau_of_finished
 from searchd.search.verdict import Conclusion, Difference, teacher_advice, verdict
+from searchd.spec import PoolSearchSpec, SearchSpec
 from searchd.store.models import (
     DatasetRow,
     EvaluationRow,
@@ -301,6 +302,12 @@ def _notes(
             if dataset.spec.test is None
             else "The test split was not measured; it is measured after the last trial."
         )
+    num_images = _num_images(search)
+    if num_images is not None:
+        yield (
+            f"Subnets were compared by {num_images} validation images, which chose the best and "
+            "the front; what was measured afterwards is of all images of its split."
+        )
     if not any(each.reference == "control" for each in found.differences):
         yield "No control was trained, so that the gain of longer training alone is unknown."
     undecided = any(each.conclusion is Conclusion.UNKNOWN for each in found.differences)
@@ -311,6 +318,13 @@ def _notes(
     )
     if advice is not None:
         yield advice
+
+
+def _num_images(search: SearchRow) -> int | None:
+    """Return the number of images by which subnets were compared; None if by all of them."""
+    assert isinstance(search.spec, SearchSpec)
+    strategy = search.spec.strategy
+    return strategy.num_images if isinstance(strategy, PoolSearchSpec) else None
 
 
 def _loss_fall(session: Session, search: SearchRow) -> float | None:

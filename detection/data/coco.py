@@ -5,6 +5,7 @@ width, height. Labels are 0..num_classes-1, in the order of the category ids.
 """
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,7 @@ class CocoSplit:
         self.class_names = normalised.class_names
         left_out = set(spec.left_out)
         self.records = tuple(r for r in normalised.records if str(r.path) not in left_out)
+        self._max_cached_bytes = max_cached_bytes
         self._cache = _cache(self.records, max_cached_bytes)
 
     def __len__(self) -> int:
@@ -91,6 +93,16 @@ class CocoSplit:
         """
         cached = self._cache.get(index)
         return self._cache.put(index, _pixels(self.records[index])) if cached is None else cached
+
+    def spaced(self, num: int) -> "CocoSplit":
+        """Return a split of this number of images, evenly spaced over this one; this one itself if
+        it has no more."""
+        if num >= len(self):
+            return self
+        sample = copy(self)
+        sample.records = tuple(self.records[index * len(self) // num] for index in range(num))
+        sample._cache = _cache(sample.records, self._max_cached_bytes)
+        return sample
 
     def ground_truth(self) -> dict[str, Any]:
         """Return the records as a COCO document for evaluation.

@@ -177,6 +177,8 @@ class TakeSubnet:
 
     subnet: Subnet
     """The subnet to evaluate."""
+    num_images: int | None = None
+    """Number of validation images by which it is evaluated. None: all."""
     kind: Literal["take_subnet"] = "take_subnet"
 
 

@@ -264,10 +264,11 @@ class DistillationSpec(Spec):
             return ()
         field, values = self.sweep.field, self.sweep.values
         own = value_at(self._document, field)
-        return tuple(
+        found = tuple(
             (value, Train() if value == own else TrainSwept(field=field, value=value))
-            for value in (values if own in values else (own, *values))
+            for value in values
         )
+        return found if own in values else ((own, Train()), *found)
 
     @property
     def swept(self) -> tuple[TrainSwept, ...]:

@@ -105,13 +105,16 @@ def _place(document: Mapping[str, Any], field: str) -> tuple[dict[str, Any], str
 
 
 def _named(here: Any, part: str, within: str) -> Any:
-    is_methods = isinstance(here, list)
-    known = {each["name"]: each for each in here} if is_methods else here
-    if not isinstance(known, dict):
-        raise ValueError(
-            f"{within} is not set, so it has no {part}; set it, or sweep another field"
-        )
+    """Return the setting of this name, or the method, within a group of them."""
+    match here:
+        case dict():
+            noun, known = "field", here
+        case [{"name": _}, *_]:
+            noun, known = "method", {each["name"]: each for each in here}
+        case None:
+            raise ValueError(f"{within} is not set, so it has no {part}; set it, or sweep another")
+        case _:
+            raise ValueError(f"{within} has no settings of its own, so it has no {part}")
     if part not in known:
-        noun = "method" if is_methods else "field"
         raise ValueError(f"{within}: {unknown(noun, part, list(known))}")
     return known[part]

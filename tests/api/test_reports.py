@@ -12,7 +12,7 @@ from searchd.domain.trial import Finish
 from searchd.messages.devices import DeviceLatency
 from searchd.messages.reports import Report, SanityChecks
 from searchd.messages.tasks import SplitMeasurement
-from searchd.spec import ScoreSpec
+from searchd.spec import PoolSearchSpec, ScoreSpec
 from searchd.store import Database, Lease
 from searchd.store.models import FinalSplit, RunRow
 from searchd.store.runs import split_evaluations, trials
@@ -108,6 +108,21 @@ def test_the_test_split_decides_and_its_intervals_are_shown(
         ("control", "equal_resolution", "undecided"),
     ]
     assert [(d["trial"], d["resolution"]) for d in found["front"]] == [("0", "96x96")]
+
+
+def test_a_report_says_by_how_many_images_subnets_were_compared(
+    http: httpx.Client, database: Database
+) -> None:
+    _, lease = start_search(database, strategy=PoolSearchSpec(num_images=64))
+    run_trial(database, lease, base_proposal(), succeeded("base", ap=0.4))
+    run_trial(database, lease, search_proposal(0), succeeded("0", ap=0.6))
+
+    notes = http.get("/searches/first/report").json()["notes"]
+
+    assert (
+        "Subnets were compared by 64 validation images, which chose the best and the front; what "
+        "was measured afterwards is of all images of its split."
+    ) in notes
 
 
 def test_a_reference_is_compared_at_its_best_resolution_too(

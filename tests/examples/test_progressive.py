@@ -21,6 +21,20 @@ def test_example_is_valid_over_its_pool() -> None:
     assert {teacher.neck_channels for teacher in teachers.values()} == {32}
 
 
+def test_sweep_differs_from_the_distillation_in_what_it_compares() -> None:
+    pool = read_spec(EXAMPLES / "progressive" / "pool.yaml", PoolSpec)
+    studied = read_spec(EXAMPLES / "progressive" / "distillation.yaml", DistillationSpec)
+    spec = read_spec(EXAMPLES / "progressive" / "sweep.yaml", DistillationSpec)
+
+    check_subnets(spec, pool, spec.head)
+
+    assert [value for value, _ in spec.compared_values] == [0.5, 2, 5, 20]
+    assert (len(spec.swept), spec.most_stages) == (3, 2)
+    assert (spec.dataset, spec.pool) == (studied.dataset, studied.pool)
+    assert (spec.student, spec.trial) == (studied.student, studied.trial)
+    assert (spec.score, spec.resources) == (studied.score, studied.resources)
+
+
 def test_student_and_teachers_are_the_demos() -> None:
     demo = read_spec(EXAMPLES / "demo" / "search.yaml", SearchSpec)
     spec = read_spec(EXAMPLES / "progressive" / "distillation.yaml", DistillationSpec)

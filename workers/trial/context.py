@@ -14,6 +14,8 @@ class TrialContext:
     """Keeps data and supernets loaded in a worker process from one trial to the next."""
 
     splits: dict[SplitSpec, CocoSplit] = field(default_factory=dict)
+    samples: dict[tuple[SplitSpec, int], CocoSplit] = field(default_factory=dict)
+    """Splits of fewer images; see `CocoSplit.spaced`."""
     supernets: dict[str, Supernet] = field(default_factory=dict)
     """The supernet of the last pool that was used, by its SHA-256."""
 
@@ -26,6 +28,16 @@ class TrialContext:
         if spec not in self.splits:
             self.splits[spec] = CocoSplit(spec)
         return self.splits[spec]
+
+    def sample(self, spec: SplitSpec, num: int) -> CocoSplit:
+        """Return a split of fewer images of a data set, with its decoded images.
+
+        Raises:
+            DataError: The split cannot be read.
+        """
+        if (spec, num) not in self.samples:
+            self.samples[spec, num] = self.split(spec).spaced(num)
+        return self.samples[spec, num]
 
     def supernet(self, pool: PoolRef, num_classes: int) -> Supernet:
         """Return a pool's supernet.

@@ -122,7 +122,7 @@ class _Trial:
         self.notes = notes
         self.pair = PairBuilder(task, context)
         self.train_split = context.split(task.dataset.train)
-        self.validation_split = context.split(task.dataset.validation)
+        self.validation_split = self.pair.validation_split()
         self.slice_ends = time.monotonic() + task.slice_s
         self.checkpoint_due = time.monotonic() + task.checkpoint_s
 

@@ -60,6 +60,17 @@ class PairBuilder:
         self.trains = task.loaded_base is None and not isinstance(change, TakeSubnet)
         self.notes: tuple[str, ...] = ()
 
+    def validation_split(self) -> CocoSplit:
+        """Return the images by which the trial is evaluated.
+
+        Raises:
+            DataError: The split cannot be read.
+        """
+        spec, change = self._task.dataset.validation, self._task.proposal.change
+        if isinstance(change, TakeSubnet) and change.num_images is not None:
+            return self._context.sample(spec, change.num_images)
+        return self._context.split(spec)
+
     def student(self) -> Student:
         """Return the student to train: built, loaded, from the pool, or inherited and edited.
 

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 from detection.data.coco import check_dataset
 from detection.data.shapes import make_shapes
 from searchd.domain.lifecycle import FailureCause, PoolStatus, SearchStatus, TeacherStatus
-from searchd.domain.trial import Outcome
+from searchd.domain.trial import FinalSplit, Outcome
 from searchd.store import Database
 from searchd.store.resources import archiving, datasets, exports, pools, teachers
 from searchd.store.runs import trials
@@ -69,6 +69,11 @@ def add_distillation(database: Database) -> None:
     assert plan.stages
 
 
+def add_sweep(database: Database) -> None:
+    _, lease = distillation_factory.run_sweep(database, "swept")
+    distillation_factory.measure_sweep(database, lease, *FinalSplit)
+
+
 def add_searches(database: Database) -> str:
     """The running search "first", with a trial of each kind, and "second", which has ended; the id
     of a detector with an export."""
@@ -116,6 +121,7 @@ def trial(database: Database, tmp_path: Path) -> str:
     add_pools(database)
     add_training_teacher(database)
     add_distillation(database)
+    add_sweep(database)
     return add_searches(database)
 
 
@@ -152,6 +158,7 @@ STATES: dict[str, tuple[str, Callable[[Page], None] | None]] = {
     "data set with samples": ("#/datasets/shapes", None),
     "teacher in training": ("#/teachers/strong", None),
     "distillation with stages": ("#/distillations/mtpd", None),
+    "distillation with a sweep": ("#/distillations/swept", None),
     "running search": ("#/searches/first?tab=course", None),
     "report": ("#/searches/first", open_figures),
     "failed trial": ("#/detectors/{search}-1", None),

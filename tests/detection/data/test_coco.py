@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from detection.data.coco import CocoSplit, SplitSummary, check_dataset
+from detection.data.shapes import make_shapes
 from searchd.domain.errors import DataError
 from searchd.spec import DatasetSpec
 
@@ -88,6 +89,21 @@ def test_images_are_decoded_again_when_memory_is_full(make_dataset: MakeDataset)
     assert split.image(0) is split.image(0)
     assert split.image(1) is not split.image(1)
     assert np.array_equal(split.image(1), split.image(1))
+
+
+def test_fewer_images_are_evenly_spaced_over_the_split(tmp_path: Path) -> None:
+    split = CocoSplit(
+        make_shapes(tmp_path, num_train=1, num_validation=7, image_size=32).validation
+    )
+
+    sample = split.spaced(3)
+
+    assert sample.records == (split.records[0], split.records[2], split.records[4])
+    assert np.array_equal(sample.image(1), split.image(2))
+    assert sample.class_names == split.class_names
+    assert len(sample.ground_truth()["images"]) == 3
+    assert len(split) == 7
+    assert split.spaced(7) is split.spaced(100) is split
 
 
 def test_grey_image_is_read_as_rgb(make_dataset: MakeDataset) -> None:

@@ -112,6 +112,9 @@ def test_values_are_read_as_the_setting_reads_them() -> None:
         ),
         ("trial.resolutions", ["64x64"], "trial.resolutions is a list; only a setting of a sin"),
         ("trial.ema.decay", [0.9], "trial.ema is not set, so it has no decay; set it, or sweep"),
+        ("trial.resolutions.0", ["64x64"], "trial.resolutions has no settings of its own, so it"),
+        ("trial.optimizer.name", ["sgd"], "trial.optimizer has no settings of its own, so it has"),
+        ("trial..epochs", [1], 'sweep.field: trial: there is no field ""'),
         (
             "teacher_methods.largest.methods.cwd.weight",
             [1],

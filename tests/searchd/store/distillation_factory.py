@@ -86,11 +86,12 @@ def add_stage(database: Database, lease: Lease, number: int, parent: str, teache
         trials.add(session, lease, proposal)
 
 
-def run_sweep(database: Database) -> tuple[DistillationRow, Lease]:
+def run_sweep(database: Database, name: str = "mtpd") -> tuple[DistillationRow, Lease]:
     """A sweep of the learning rate, by the largest subnet alone, of which the last value waits:
     AP 0.5 as submitted (0.01), 0.625 with 0.02, 0.25 without a teacher."""
     row, lease = start_distillation(
         database,
+        name,
         sweep={"field": SWEPT, "values": [0.01, 0.02, 0.04]},
         trial={"resolutions": ["64x64", "96x96"], "learning_rate": 0.01},
         order=["largest"],

@@ -90,3 +90,14 @@ def test_it_converges_after_patience_trials_without_a_better_score_and_has_no_co
     finished = run(ask_tell, lambda _: 0.5, in_flight=1, order=random.Random(1))
     assert finished.reason == "converged: 4 trials in a row without a better score"
     assert [p.name for p in ask_tell.proposals] == ["base", "0", "1", "2", "3", "4"]
+
+
+def test_subnets_are_compared_by_the_images_of_the_settings_and_taken_once() -> None:
+    screening = replace(STRATEGY, settings=PoolSearchSettings(num_images=64), max_trials=40)
+    ask_tell = with_base(screening)
+
+    run(ask_tell, small_genes, in_flight=2, order=random.Random(1))
+
+    changes = [trial.change for trial in search_trials(ask_tell.proposals)]
+    assert {change.num_images for change in changes if isinstance(change, TakeSubnet)} == {64}
+    assert len(set(subnets(ask_tell))) == 40
