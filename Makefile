@@ -25,7 +25,7 @@ install:  ## Install what is missing into .venv
 demo: install  ## Run a complete search on synthetic data, from installation to a Pareto front
 	@$(BIN)/searchd demo $(DEMO_ARGS)
 
-demo-pool: install  ## Train the teachers that the demo imports: about 25 minutes on one core
+demo-pool: install  ## Train the teachers that the demo imports: about 10 minutes on one core
 	@$(BIN)/python -m benchmarks.demo_pool $(DEMO_POOL_ARGS)
 
 test: install  ## Run all tests that need no GPU

@@ -4,7 +4,7 @@
 
 The pool is that of examples/demo/shipped-pool.yaml. Its images are drawn by the generator of the
 demo's, with a seed of their own, so no demo with another seed has an image of them. The training
-runs in this process on one core, takes about 25 minutes, and resumes in the same folder after an
+runs in this process on one core, takes about 10 minutes, and resumes in the same folder after an
 interruption.
 """
 
