@@ -31,6 +31,7 @@ __all__ = [
     "build_detector",
     "detector_config",
     "load_student",
+    "predicts_masks",
     "with_family",
 ]
 
@@ -65,6 +66,11 @@ def load_student(student: Student) -> BaseDetector:
     model = assemble(student.detector)
     model.load_state_dict(student.weights, strict=True)
     return model
+
+
+def predicts_masks(model: BaseDetector) -> bool:
+    """Return whether a detector of mmdet has a mask head, which is trained on masks."""
+    return getattr(getattr(model, "roi_head", None), "with_mask", False)
 
 
 def with_family(student: Student, family: Family) -> Student:
