@@ -169,6 +169,8 @@ def fixed_batches(
     resolution: Resolution,
     batch_size: int,
     indices: Sequence[int] | None = None,
+    *,
+    masks: bool = False,
 ) -> Iterator[Batch]:
     """Yield images at one resolution, unflipped, each once, for evaluation and BN statistics.
 
@@ -180,6 +182,7 @@ def fixed_batches(
         resolution: Long-side maximum and short-side target, in pixels.
         batch_size: Largest number of images per batch.
         indices: Indices of the images; all by default.
+        masks: Whether the batches have the masks of objects, for the losses of a mask head.
     """
     of_size: dict[tuple[int, int], list[int]] = {}
     for index in range(len(split)) if indices is None else indices:
@@ -189,7 +192,7 @@ def fixed_batches(
     for same in of_size.values():
         for start in range(0, len(same), batch_size):
             chosen = same[start : start + batch_size]
-            yield make_batch(split, chosen, resolution, [False] * len(chosen))
+            yield make_batch(split, chosen, resolution, [False] * len(chosen), masks=masks)
 
 
 def make_batch(

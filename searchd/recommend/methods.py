@@ -11,6 +11,7 @@ _SHORT_WEIGHTS = {"prediction_conversion": 0.3}
 with weight 1, a one-stage student that had hardly begun did not recover (docs/distillation.md)."""
 _METHODS = {
     Family.FASTER_RCNN: ("proposal_feature", "classification", "class_aware_localisation"),
+    Family.MASK_RCNN: ("proposal_feature", "classification", "class_aware_localisation"),
     Family.CASCADE_RCNN: ("proposal_feature", "classification"),
     Family.RETINANET: ("proposal_feature", "prediction_conversion"),
     Family.FCOS: ("proposal_feature", "prediction_conversion"),

@@ -51,6 +51,7 @@ def tiny(architecture: Architecture) -> Detector:
         num_classes=3,
         neck_channels=16,
         head_channels=32,
+        mask_channels=8,
         num_proposals=20,
     )
 
@@ -210,6 +211,7 @@ def test_loading_fails_when_a_tensor_is_missing_or_of_another_shape() -> None:
 @pytest.mark.parametrize(
     ("family", "keeps_neck"),
     [
+        (Family.MASK_RCNN, True),
         (Family.CASCADE_RCNN, True),
         (Family.RETINANET, False),
         (Family.FCOS, False),
