@@ -147,14 +147,17 @@ def console() -> "Console":
 
 
 def accuracies(found: "Measurement") -> dict[str, str | None]:
-    """Return AP and average recall (AR) by their names, such as "AP50" and "AR small", as "41.2 %";
-    None where the split has no object of that size, or an earlier version did not measure it."""
+    """Return AP and average recall (AR) by their names, such as "AP50" and "AR small", and the AP
+    of masks, as "41.2 %"; None where the split has no object of that size, the detector finds no
+    masks, or an earlier version did not measure it."""
     names = [f"ap{at}" for at in ("", "50", "70", "75", "90", "_small", "_medium", "_large")]
     names += [f"ar{at}" for at in ("1", "10", "100", "_small", "_medium", "_large")]
-    values = {name: getattr(found, name) for name in names}
+    values = {
+        **{name[:2].upper() + name[2:].replace("_", " "): getattr(found, name) for name in names},
+        "mask AP": found.mask_ap,
+        "mask AP50": found.mask_ap50,
+    }
     return {
-        name[:2].upper() + name[2:].replace("_", " "): None
-        if value is None or value < 0
-        else f"{percent(value)} %"
+        name: None if value is None or value < 0 else f"{percent(value)} %"
         for name, value in values.items()
     }

@@ -31,6 +31,7 @@ __all__ = [
     "build_detector",
     "detector_config",
     "load_student",
+    "predicts_masks",
     "with_family",
 ]
 
@@ -67,17 +68,25 @@ def load_student(student: Student) -> BaseDetector:
     return model
 
 
+def predicts_masks(model: BaseDetector) -> bool:
+    """Return whether a detector of mmdet has a mask head, which is trained on masks."""
+    return getattr(getattr(model, "roi_head", None), "with_mask", False)
+
+
 def with_family(student: Student, family: Family) -> Student:
     """Put the student's backbone into a detector of another family, for example with a cascade head
     (Joint-DetNAS, Table 6).
 
     The backbone keeps its weights, and so does the neck between two-stage families, whose necks are
-    the same. All other weights are drawn from torch's global generator.
+    the same; RPN and box head between Faster and Mask R-CNN. All other weights are drawn from
+    torch's global generator.
     """
     detector = replace(student.detector, family=family)
     kept = ["backbone."]
     if family.two_stage and student.detector.family.two_stage:
         kept.append("neck.")
+    if {family, student.detector.family} <= {Family.FASTER_RCNN, Family.MASK_RCNN}:
+        kept += ["rpn_head.", "roi_head.bbox_head."]
     weights = build_detector(detector).state_dict()
     carried = {
         name: value for name, value in student.weights.items() if name.startswith(tuple(kept))

@@ -1,8 +1,8 @@
 """Gives a trained detector the classes of another data set.
 
 Everything is kept but the layers that depend on the classes. In those, classes of the same name
-keep their rows (of the classifier, and of class-specific box regressors), and a softmax keeps its
-background; all other rows are drawn from torch's global generator, as for a new detector.
+keep their rows (of the classifier, and of class-specific box regressors and masks), and a softmax
+keeps its background; all other rows are drawn from torch's global generator, as for a new detector.
 """
 
 import re
@@ -39,6 +39,7 @@ class _Layer:
 _LAYERS = (
     _Layer(name=r"roi_head\.bbox_head\.(\d\.)?fc_cls", has_background=True),
     _Layer(name=r"roi_head\.bbox_head\.fc_reg", values=4),  # a cascade's are of all classes
+    _Layer(name=r"roi_head\.mask_head\.conv_logits"),
     _Layer(name=r"bbox_head\.\w*_cls(\.\d+)?"),
 )
 """Of mmdet's detectors with two stages, with anchors and with points."""

@@ -1,9 +1,10 @@
-"""Lets Faster R-CNN compute its losses with few waits for a GPU.
+"""Lets Faster and Mask R-CNN compute their losses with few waits for a GPU.
 
 mmdet reads values on the CPU about forty times for each image of a training step, and a GPU idles
 at each. Inside `fewer_waits` the detector's methods are replaced by ones that compute the same, to
 the bit on a CPU, and wait once to sample anchors, once for the NMS of each image, once to sample
-proposals and once to pool them. Detectors with other parts keep mmdet's methods.
+proposals and once to pool them. A mask head also waits for what it cuts out of the objects' masks,
+which stay on the CPU. Detectors with other parts keep mmdet's methods.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -34,9 +35,10 @@ def fewer_waits(student: Any, teachers: Iterable[Any] = ()) -> Iterator[None]:
     """Inside the context, a student's losses, and what is read of teachers, wait less for a GPU."""
     with ExitStack() as stack:
         for model in (student, *teachers):
-            extractor = getattr(getattr(model, "roi_head", None), "bbox_roi_extractor", None)
-            if type(extractor) is SingleRoIExtractor:
-                stack.enter_context(_replaced(extractor, forward=partial(_pooled, extractor)))
+            for name in ("bbox_roi_extractor", "mask_roi_extractor"):
+                extractor = getattr(getattr(model, "roi_head", None), name, None)
+                if type(extractor) is SingleRoIExtractor:
+                    stack.enter_context(_replaced(extractor, forward=partial(_pooled, extractor)))
         if _is_known(student):
             for owner, methods in _replacements(student):
                 stack.enter_context(_replaced(owner, **methods))
@@ -44,10 +46,11 @@ def fewer_waits(student: Any, teachers: Iterable[Any] = ()) -> Iterator[None]:
 
 
 def _is_known(model: Any) -> bool:
-    """Return whether a detector is Faster R-CNN, with the parts that are computed alike here."""
+    """Return whether a detector is Faster or Mask R-CNN, with the parts that are computed alike
+    here."""
     rpn: Any = getattr(model, "rpn_head", None)
     roi: Any = getattr(model, "roi_head", None)
-    if type(rpn) is not RPNHead or type(roi) is not StandardRoIHead or roi.with_mask:
+    if type(rpn) is not RPNHead or type(roi) is not StandardRoIHead:
         return False
     box = roi.bbox_head
     return (
@@ -177,7 +180,10 @@ def _roi_loss(
         for own, found, each in zip(priors, objects, proposals, strict=True)
     ]
     sampled = sample(roi.bbox_sampler, priors, objects, assigned)
-    losses: dict[str, Tensor] = roi.bbox_loss(features, sampled)["loss_bbox"]
+    found = roi.bbox_loss(features, sampled)
+    losses: dict[str, Tensor] = found["loss_bbox"]
+    if roi.with_mask:
+        losses |= roi.mask_loss(features, sampled, found["bbox_feats"], objects)["loss_mask"]
     return losses
 
 

@@ -9,6 +9,7 @@ from searchd.spec import HeadSpec
 
 _ONE_STAGE = ("tower_channels", "tower_convs")
 _TWO_STAGE = ("head_channels", "finest_roi_scale")
+_WITH_MASKS = ("mask_channels",)
 _NOT_IN_WEIGHTS = ("num_proposals", "sampled_rois")
 """Settings that every detector can be given."""
 
@@ -57,14 +58,15 @@ def completed_head(given: Mapping[str, Any], found: Detector, source: str) -> He
 
 def _settings(detector: Detector) -> dict[str, object]:
     """Return what a detector's weights depend on, besides the backbone and the classes."""
-    two_stage = detector.family.two_stage
-    read = _TWO_STAGE if two_stage else _ONE_STAGE
+    family = detector.family
+    read = _TWO_STAGE if family.two_stage else _ONE_STAGE
+    of_masks = _WITH_MASKS if family.has_masks else ()
     return {
-        "family": detector.family.value,
+        "family": family.value,
         "neck_channels": detector.neck_channels,
         "anchor_scale": detector.level_scale,
         **{
-            name: getattr(detector, name) if name in read else None
-            for name in (*_TWO_STAGE, *_ONE_STAGE)
+            name: getattr(detector, name) if name in (*read, *of_masks) else None
+            for name in (*_TWO_STAGE, *_WITH_MASKS, *_ONE_STAGE)
         },
     }

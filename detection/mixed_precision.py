@@ -115,7 +115,7 @@ def _networks(model: Any) -> list[nn.Module]:
     """Return the modules of a detector that hold nearly all of its computation."""
     roi_head = getattr(model, "roi_head", None)
     found = [getattr(model, name, None) for name in ("backbone", "neck", "rpn_head", "bbox_head")]
-    found += [getattr(roi_head, name, None) for name in ("shared_head", "bbox_head")]
+    found += [getattr(roi_head, name, None) for name in ("shared_head", "bbox_head", "mask_head")]
     heads: list[nn.Module] = []
     for module in found:
         heads += module if isinstance(module, nn.ModuleList) else [module] if module else []

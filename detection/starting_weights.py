@@ -10,6 +10,7 @@ from mmdet.models import BaseDetector
 from mmengine.logging import MMLogger
 from torch import Tensor
 
+from detection.build import predicts_masks
 from detection.checkpoint_files import CheckpointFile, first_few, read_checkpoint
 from detection.class_transfer import are_same, transfer_rows
 from detection.teacher_loading import build_mmdet, check_can_teach
@@ -54,7 +55,7 @@ def start_mmdet(
     """
     model: Any = build_mmdet(detector)
     notes: list[str] = []
-    if getattr(getattr(model, "roi_head", None), "with_mask", False):
+    if predicts_masks(model):
         options = {**detector.options, _MASK_HEAD: None}
         detector = replace(detector, options=options)
         model = build_mmdet(detector)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from detection.backbone_stages import batch_norms, freeze
 from detection.batch_size import FoundBatchSize, find_batch_size
+from detection.build import predicts_masks
 from detection.data.augmentations import Augmenter
 from detection.data.batches import Batch, TrainingBatches
 from detection.data.coco import CocoSplit
@@ -303,6 +304,7 @@ class Training:
             resolutions=self._spec.resolutions,
             augmenter=Augmenter.of(self._spec),
             use_empty_images=self._spec.use_empty_images,
+            masks=predicts_masks(self.model),
             seed=self._seed,
             rank=self._rank,
             world_size=self._world_size,

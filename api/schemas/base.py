@@ -142,6 +142,11 @@ class Measurement(Schema):
     """COCO average recall in [0, 1] of medium objects; -1 if the split has none; null as `ap70`."""
     ar_large: float | None = None
     """COCO average recall in [0, 1] of large objects; -1 if the split has none; null as `ap70`."""
+    mask_ap: float | None = None
+    """COCO mask AP in [0, 1], averaged over the IoU thresholds .50 to .95; null if the detector
+    found no masks, as every detector of boxes."""
+    mask_ap50: float | None = None
+    """COCO mask AP in [0, 1] at the IoU threshold .50; null as `mask_ap`."""
     macs: float
     """Multiply-accumulates of one image at exactly this resolution."""
     latency_s: float

@@ -61,8 +61,8 @@ class DatasetStatistics(Schema):
     classes: dict[str, dict[str, int]]
     """Number of objects of each class, by split; crowds are not counted."""
     splits: dict[str, dict[str, Any]]
-    """Numbers of images and objects, sizes and aspect ratios of boxes, and sizes of images, by
-    split; lengths are in pixels."""
+    """Numbers of images, objects and masks, sizes and aspect ratios of boxes, and sizes of images,
+    by split; lengths are in pixels."""
     duplicates: dict[str, int]
     """Numbers of images that are in two splits, under two ids, or copies within a split."""
 

@@ -194,6 +194,9 @@ def show(trial: TrialArgument, url: UrlOption = URL, output: FormatOption = Form
         for kind, name in (("AP", "precision"), ("AR", "recall")):
             found_here = (figure for figure in figures if figure.startswith(kind))
             rows[f"{name} at {each.resolution}"] = ", ".join(found_here)
+        if each.mask_ap is not None:
+            of_masks = (figure for figure in figures if figure.startswith("mask"))
+            rows[f"masks at {each.resolution}"] = ", ".join(of_masks)
     for part in found.breakdowns:
         aps = (f"{name} {percent(ap)}" for name, ap in part.class_aps.items())
         lost = (f"{kind} {percent(each.lost_ap)}" for kind, each in part.errors.items())

@@ -141,6 +141,6 @@ def _show(facts: dict[str, str], found: dict[str, Any], output: Format) -> None:
     show_rows(("OBJECTS", f"AP OR AR % ON {found['num_images']} IMAGES"), rows)
 
 
-def _known(ap: float) -> float | None:
-    """Return an AP; None, where COCO has -1: there are no such objects."""
-    return ap if ap >= 0 else None
+def _known(ap: float | None) -> float | None:
+    """Return an AP; None where it was not measured, or COCO has -1: there are no such objects."""
+    return ap if ap is not None and ap >= 0 else None

@@ -16,7 +16,7 @@ from api import schemas
 from api.client import Client
 from api.schemas.distillations import DistillationDetails
 from cli.errors import fail
-from detection.build import Student, load_student
+from detection.build import Student, load_student, predicts_masks
 from detection.data.batches import Batch, fixed_batches
 from detection.data.coco import CocoSplit
 from detection.distillation.distiller import pair_of
@@ -58,7 +58,13 @@ class TrainedTrial:
         """Load the first images of a split that contain an object, at the trial's resolution."""
         loaded = CocoSplit(split)
         usable = [i for i, record in enumerate(loaded.records) if len(record.labels)]
-        found = fixed_batches(loaded, self.resolution, BATCH_SIZE, usable[:num_images])
+        found = fixed_batches(
+            loaded,
+            self.resolution,
+            BATCH_SIZE,
+            usable[:num_images],
+            masks=predicts_masks(self.model),
+        )
         return [batch.to(self.device) for batch in found]
 
 

@@ -1,12 +1,13 @@
 """A batch for mmdet detectors: as it is read, in bytes, and as a detector takes it, normalised."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
 import torch
 from mmdet.structures import DetDataSample
+from mmdet.structures.mask import BitmapMasks
 from mmengine.structures import InstanceData
 from torch import Tensor
 
@@ -21,7 +22,8 @@ class Batch:
     inputs: Tensor
     """N x 3 x H x W, float, RGB, normalised; zeros to the right and below; H, W multiples of 32."""
     samples: list[DetDataSample]
-    """`gt_instances`: boxes xyxy in pixels of `inputs`, and labels."""
+    """`gt_instances`: boxes xyxy in pixels of `inputs`, and labels; masks of that size if they were
+    asked for."""
     indices: tuple[int, ...]
     """Indices of the images in their split."""
     resolution: Resolution
@@ -49,6 +51,9 @@ class PixelBatch:
     """M, long."""
     num_objects: tuple[int, ...]
     """Number of objects of each image."""
+    masks: Tensor | None = None
+    """M x H x W, uint8, 1 inside of each object; None unless they were asked for. They stay on the
+    CPU, from where mmdet's mask heads cut what they need."""
     metainfo: tuple[dict[str, Any], ...]
     """What mmdet's heads read of each image, such as `img_shape`."""
     indices: tuple[int, ...]
@@ -73,14 +78,28 @@ class PixelBatch:
             for tensor in (self.pixels, self.boxes, self.labels)
         )
         shapes = [info["img_shape"] for info in self.metainfo]
-        objects = zip(boxes.split(self.num_objects), labels.split(self.num_objects), strict=True)
+        samples = [
+            _sample(info, *found)
+            for info, *found in zip(
+                self.metainfo,
+                boxes.split(self.num_objects),
+                labels.split(self.num_objects),
+                self._masks_by_image(),
+                strict=True,
+            )
+        ]
         return Batch(
             inputs=_normalised(pixels, shapes),
-            samples=[
-                _sample(info, *found) for info, found in zip(self.metainfo, objects, strict=True)
-            ],
+            samples=samples,
             indices=self.indices,
             resolution=self.resolution,
+        )
+
+    def _masks_by_image(self) -> Sequence[Tensor | None]:
+        return (
+            [None] * len(self.num_objects)
+            if self.masks is None
+            else self.masks.split(self.num_objects)
         )
 
 
@@ -100,7 +119,11 @@ def _mean_and_std(device: torch.device) -> tuple[Tensor, Tensor]:
     return mean.view(3, 1, 1), std.view(3, 1, 1)
 
 
-def _sample(metainfo: Mapping[str, Any], boxes: Tensor, labels: Tensor) -> DetDataSample:
+def _sample(
+    metainfo: Mapping[str, Any], boxes: Tensor, labels: Tensor, masks: Tensor | None
+) -> DetDataSample:
     sample = DetDataSample(metainfo=metainfo)
     sample.gt_instances = InstanceData(bboxes=boxes, labels=labels)
+    if masks is not None:
+        sample.gt_instances.masks = BitmapMasks(masks.numpy(), *masks.shape[-2:])
     return sample

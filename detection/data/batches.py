@@ -17,6 +17,7 @@ from detection.build import SIZE_DIVISOR
 from detection.data.augmentations import Augmentation, Augmenter, visible
 from detection.data.batch import Batch, PixelBatch
 from detection.data.coco import CocoSplit
+from detection.data.mask_pixels import masks_of
 from detection.data.records import ImageRecord
 from searchd.domain.errors import DataError
 from searchd.domain.resolution import Resolution
@@ -54,6 +55,7 @@ class TrainingBatches:
         resolutions: Sequence[Resolution],
         augmenter: Augmenter | None = None,
         use_empty_images: bool = False,
+        masks: bool = False,
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
@@ -65,14 +67,17 @@ class TrainingBatches:
             resolutions: One is drawn uniformly for every iteration.
             augmenter: Draws how images are augmented; by default half of them are mirrored.
             use_empty_images: Whether images without objects are used, as background.
+            masks: Whether batches have the masks of objects.
             seed: Seed of every draw; the same on all ranks.
             rank: Rank of this data-parallel process, from 0.
             world_size: Number of data-parallel processes.
 
         Raises:
-            DataError: No image has an object.
+            DataError: No image has an object, or one has no mask and masks are asked for.
         """
         self._split = split
+        # Masks are read before processes that read images ahead are forked, which share them.
+        self._masks = masks and bool(split.masked_records)
         if not any(len(record.labels) for record in split.records):
             raise DataError(f"{split.spec.annotations}: no image has an object to train on")
         self._usable = [
@@ -113,7 +118,8 @@ class TrainingBatches:
         order = self._order(epoch)
         indices = [int(order[(place + i) % len(order)]) for i in range(self._batch_size)]
         resolutions = (self.resolution(step), *others)
-        return _read(self._split, indices, resolutions, self._augmentations(step, indices))
+        augmentations = self._augmentations(step, indices)
+        return _read(self._split, indices, resolutions, augmentations, masks=self._masks)
 
     def largest_views(self, num_images: int, *resolutions: Resolution) -> tuple[Batch, ...]:
         """Return a batch with the most padding: the widest and the tallest image in turn.
@@ -124,7 +130,9 @@ class TrainingBatches:
             self._usable, key=lambda i: self._split.records[i].width / self._split.records[i].height
         )
         indices = [by_shape[-(place % 2)] for place in range(1, num_images + 1)]
-        found = make_batches(self._split, indices, resolutions, [False] * num_images)
+        found = make_batches(
+            self._split, indices, resolutions, [False] * num_images, masks=self._masks
+        )
         return tuple(found[resolution] for resolution in resolutions)
 
     def resolution(self, step: int) -> Resolution:
@@ -161,6 +169,8 @@ def fixed_batches(
     resolution: Resolution,
     batch_size: int,
     indices: Sequence[int] | None = None,
+    *,
+    masks: bool = False,
 ) -> Iterator[Batch]:
     """Yield images at one resolution, unflipped, each once, for evaluation and BN statistics.
 
@@ -172,6 +182,7 @@ def fixed_batches(
         resolution: Long-side maximum and short-side target, in pixels.
         batch_size: Largest number of images per batch.
         indices: Indices of the images; all by default.
+        masks: Whether the batches have the masks of objects, for the losses of a mask head.
     """
     of_size: dict[tuple[int, int], list[int]] = {}
     for index in range(len(split)) if indices is None else indices:
@@ -181,14 +192,19 @@ def fixed_batches(
     for same in of_size.values():
         for start in range(0, len(same), batch_size):
             chosen = same[start : start + batch_size]
-            yield make_batch(split, chosen, resolution, [False] * len(chosen))
+            yield make_batch(split, chosen, resolution, [False] * len(chosen), masks=masks)
 
 
 def make_batch(
-    split: CocoSplit, indices: Sequence[int], resolution: Resolution, flips: Sequence[bool]
+    split: CocoSplit,
+    indices: Sequence[int],
+    resolution: Resolution,
+    flips: Sequence[bool],
+    *,
+    masks: bool = False,
 ) -> Batch:
     """Return images of a split as one batch; see `make_batches`."""
-    return make_batches(split, indices, [resolution], flips)[resolution]
+    return make_batches(split, indices, [resolution], flips, masks=masks)[resolution]
 
 
 def make_batches(
@@ -196,6 +212,8 @@ def make_batches(
     indices: Sequence[int],
     resolutions: Iterable[Resolution],
     flips: Sequence[bool],
+    *,
+    masks: bool = False,
 ) -> dict[Resolution, Batch]:
     """Return a batch of the same images for each resolution. Each image is decoded once.
 
@@ -204,12 +222,13 @@ def make_batches(
         indices: Indices of the images.
         resolutions: Long-side maximum and short-side target, in pixels; aspect ratios are kept.
         flips: For each image, whether to mirror it left to right.
+        masks: Whether the batch has the masks of objects.
 
     Raises:
-        DataError: An image cannot be read.
+        DataError: An image cannot be read, or masks are asked for and an object has none.
     """
     augmentations = [Augmentation(flip=flip) for flip in flips]
-    return _normalised(_read(split, indices, resolutions, augmentations))
+    return _normalised(_read(split, indices, resolutions, augmentations, masks=masks))
 
 
 def _normalised(read: dict[Resolution, PixelBatch]) -> dict[Resolution, Batch]:
@@ -221,10 +240,12 @@ def _read(
     indices: Sequence[int],
     resolutions: Iterable[Resolution],
     augmentations: Sequence[Augmentation],
+    *,
+    masks: bool,
 ) -> dict[Resolution, PixelBatch]:
     decoded = [split.image(index) for index in indices]
     return {
-        resolution: _batch(split, indices, decoded, resolution, augmentations)
+        resolution: _batch(split, indices, decoded, resolution, augmentations, masks=masks)
         for resolution in dict.fromkeys(resolutions)
     }
 
@@ -245,7 +266,10 @@ def _batch(
     decoded: Sequence[NDArray[np.uint8]],
     resolution: Resolution,
     augmentations: Sequence[Augmentation],
+    *,
+    masks: bool,
 ) -> PixelBatch:
+    records = [(split.masked_records if masks else split.records)[index] for index in indices]
     images = [
         _pixels(image, resolution, augmentation)
         for image, augmentation in zip(decoded, augmentations, strict=True)
@@ -259,8 +283,8 @@ def _batch(
         height, width = image.shape[:2]
         target[:, :height, :width] = image.transpose(2, 0, 1)
     objects = [
-        _objects(split.records[index], image.shape[:2], augmentation)
-        for index, image, augmentation in zip(indices, images, augmentations, strict=True)
+        _objects(record, image.shape[:2], augmentation)
+        for record, image, augmentation in zip(records, images, augmentations, strict=True)
     ]
     return PixelBatch(
         pixels=torch.from_numpy(pixels),
@@ -268,9 +292,10 @@ def _batch(
         labels=torch.from_numpy(np.concatenate([labels for _, labels in objects])),
         num_objects=tuple(len(labels) for _, labels in objects),
         metainfo=tuple(
-            _metainfo(split.records[index], image.shape[:2], padded, augmentation)
-            for index, image, augmentation in zip(indices, images, augmentations, strict=True)
+            _metainfo(record, image.shape[:2], padded, augmentation)
+            for record, image, augmentation in zip(records, images, augmentations, strict=True)
         ),
+        masks=masks_of(records, images, padded, augmentations) if masks else None,
         indices=tuple(indices),
         resolution=resolution,
     )

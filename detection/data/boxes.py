@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 from detection.data import kinds
 from detection.data.findings import Findings, Kind, shown
 from detection.data.formats.rotation import around
+from detection.data.masks import Mask, read_mask
 from detection.data.record_ids import RecordId, mapped_id, record_id
+from searchd.domain.errors import DataError
 
 BORDER_PX = 1.0
 """Boxes may reach this far outside their image, in pixels, since annotation tools round. They are
@@ -40,6 +42,8 @@ class Box(NamedTuple):
     area: float
     """Area in square pixels, for COCO's small, medium and large."""
     is_crowd: bool
+    mask: Mask | None = None
+    """Its pixels, for detectors of masks. None: it has none, or they were not asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,8 @@ class BoxReader:
         images: Mapping[RecordId, ImageInfo],
         broken: Iterable[RecordId],
         labels: Mapping[RecordId, int],
+        *,
+        masks: bool,
     ) -> None:
         """
         Args:
@@ -74,8 +80,10 @@ class BoxReader:
             images: Images by id.
             broken: Ids of image records that cannot be used; their annotations are passed over.
             labels: Label of each category id.
+            masks: Whether masks are read too.
         """
         self._file, self._images, self._labels = file, images, labels
+        self._reads_masks = masks
         self._broken = frozenset(broken)
         self.boxes: dict[RecordId, list[Box]] = {image: [] for image in images}
         self.findings = Findings()
@@ -129,7 +137,16 @@ class BoxReader:
             return
         x1, y1, x2, y2 = corners
         area = self._area(number, annotation, (x2 - x1) * (y2 - y1))
-        self.boxes[image.image_id].append(Box(x1, y1, x2, y2, label, area, crowd))
+        mask = self._mask(number, annotation, image) if self._reads_masks else None
+        self.boxes[image.image_id].append(Box(x1, y1, x2, y2, label, area, crowd, mask))
+
+    def _mask(self, number: int, annotation: Annotation, image: ImageInfo) -> Mask | None:
+        value = annotation.get("segmentation")
+        try:
+            return read_mask(value, image.width, image.height)
+        except DataError as error:
+            self._add(kinds.MASK, number, annotation, str(error), shown(value))
+            return None
 
     def _image(self, number: int, annotation: Annotation) -> ImageInfo | None:
         value = annotation.get("image_id")

@@ -6,6 +6,7 @@ width, height. Labels are 0..num_classes-1, in the order of the category ids.
 
 from collections.abc import Sequence
 from copy import copy
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from detection.data.inspection import (
     record_faults,
 )
 from detection.data.record_ids import RecordId
-from detection.data.records import ImageRecord, normalise
+from detection.data.records import ImageRecord, NormalisedSplit, normalise
 from detection.data.shared_files import fetch
 from searchd.domain.errors import DataError
 from searchd.spec import SplitSpec
@@ -64,16 +65,15 @@ class CocoSplit:
         """
         if spec.files is not None:
             fetch(spec.files)
-        document = read_document(spec.annotations, sha256=spec.sha256)
-        normalised = normalise(document, spec.annotations, spec.images)
+        normalised = _normalised(spec, masks=False)
         faults = record_faults(normalised.findings)
         if faults:
             raise DataError(fault_text(faults))
         self.spec = spec
         self.category_ids: tuple[RecordId, ...] = normalised.category_ids
         self.class_names = normalised.class_names
-        left_out = set(spec.left_out)
-        self.records = tuple(r for r in normalised.records if str(r.path) not in left_out)
+        self.records = _used(normalised, spec)
+        self._chosen: Sequence[int] = range(len(self.records))  # of the images of the file
         self._max_cached_bytes = max_cached_bytes
         self._cache = _cache(self.records, max_cached_bytes)
 
@@ -99,17 +99,68 @@ class CocoSplit:
         it has no more."""
         if num >= len(self):
             return self
+        places = [index * len(self) // num for index in range(num)]
         sample = copy(self)
-        sample.records = tuple(self.records[index * len(self) // num] for index in range(num))
+        vars(sample).pop("_with_masks", None)  # those of all images
+        sample.records = tuple(self.records[place] for place in places)
+        sample._chosen = [self._chosen[place] for place in places]
         sample._cache = _cache(sample.records, self._max_cached_bytes)
         return sample
 
-    def ground_truth(self) -> dict[str, Any]:
+    def ground_truth(self, *, masks: bool = False) -> dict[str, Any]:
         """Return the records as a COCO document for evaluation.
 
         Ids of images, annotations and categories count from 1; see `coco_document`.
+
+        Args:
+            masks: Whether objects have their segmentation.
+
+        Raises:
+            DataError: Masks are asked for, and an object has none.
         """
-        return coco_document(self.records, self.class_names, self.spec.images)
+        records = self.masked_records if masks else self.records
+        return coco_document(records, self.class_names, self.spec.images)
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether every object that is no crowd has a mask."""
+        return not _num_without_mask(self._with_masks)
+
+    @property
+    def masked_records(self) -> tuple[ImageRecord, ...]:
+        """The records with the masks of their objects.
+
+        Raises:
+            DataError: An object has no mask, or the annotation file changed.
+        """
+        missing = _num_without_mask(self._with_masks)
+        if missing:
+            raise DataError(
+                f"{self.spec.annotations}: {missing} objects have no mask, from which a Mask R-CNN "
+                "learns; add their segmentation, or use a family that finds boxes"
+            )
+        return self._with_masks
+
+    @cached_property
+    def _with_masks(self) -> tuple[ImageRecord, ...]:
+        """The records, read again, since most detectors do without masks."""
+        records = _used(_normalised(self.spec, masks=True), self.spec)
+        return tuple(records[index] for index in self._chosen)
+
+
+def _normalised(spec: SplitSpec, *, masks: bool) -> NormalisedSplit:
+    document = read_document(spec.annotations, sha256=spec.sha256)
+    return normalise(document, spec.annotations, spec.images, masks=masks)
+
+
+def _used(split: NormalisedSplit, spec: SplitSpec) -> tuple[ImageRecord, ...]:
+    """Return the records without the images that the check has left out."""
+    left_out = set(spec.left_out)
+    return tuple(record for record in split.records if str(record.path) not in left_out)
+
+
+def _num_without_mask(records: Sequence[ImageRecord]) -> int:
+    return sum(mask is None for record in records for mask in record.masks)
 
 
 def _cache(records: Sequence[ImageRecord], max_bytes: int) -> ImageCache:

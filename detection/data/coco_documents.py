@@ -2,9 +2,11 @@
 
 import os
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from detection.data.masks import Mask, as_segmentation
 from detection.data.records import ImageRecord
 
 
@@ -42,8 +44,8 @@ def _annotations(image_id: int, record: ImageRecord) -> list[dict[str, Any]]:
     crowds = record.crowd_boxes.tolist()
     crowd_areas = [(x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in crowds]
     groups = (
-        (record.boxes.tolist(), record.labels.tolist(), record.areas.tolist(), 0),
-        (crowds, record.crowd_labels.tolist(), crowd_areas, 1),
+        (record.boxes.tolist(), record.labels.tolist(), record.areas.tolist(), record.masks, 0),
+        (crowds, record.crowd_labels.tolist(), crowd_areas, record.crowd_masks, 1),
     )
     return [
         {
@@ -52,7 +54,14 @@ def _annotations(image_id: int, record: ImageRecord) -> list[dict[str, Any]]:
             "bbox": [x1, y1, x2 - x1, y2 - y1],
             "area": area,
             "iscrowd": iscrowd,
+            **_segmentation(record, mask),
         }
-        for boxes, labels, areas, iscrowd in groups
-        for (x1, y1, x2, y2), label, area in zip(boxes, labels, areas, strict=True)
+        for boxes, labels, areas, masks, iscrowd in groups
+        for (x1, y1, x2, y2), label, area, mask in zip_longest(boxes, labels, areas, masks)
     ]
+
+
+def _segmentation(record: ImageRecord, mask: Mask | None) -> dict[str, Any]:
+    if mask is None:
+        return {}
+    return {"segmentation": as_segmentation(mask, record.width, record.height)}

@@ -254,7 +254,7 @@ def _read_splits(
             problem = str(error).removeprefix(f"{source.file}: ")
             findings.add(kinds.DOCUMENT, source.file, "", problem)
         else:
-            splits[name] = normalise(document, source.file, source.folder)
+            splits[name] = normalise(document, source.file, source.folder, masks=True)
             splits[name].findings.extend(source.findings or ())
     return splits
 

@@ -186,6 +186,12 @@ BOX_NEGATIVE = Kind(
     "give x, y, width, height in pixels",
     Limit.FAULTY,
 )
+MASK = Kind(
+    "mask",
+    _WARNING,
+    "segmentations cannot be read; their objects have a box and no mask",
+    "give polygons in pixels (lists of x, y, x, y, ...), or an RLE of the image's height and width",
+)
 ANNOTATION_IMAGE = Kind(
     "annotation-image",
     _FAULT,
@@ -237,7 +243,7 @@ SOURCE_FILE = Kind(
 POLYGON = Kind(
     "polygon",
     _REPAIR,
-    "polygons and rotated boxes are read as the boxes around them",
+    "polygons and rotated boxes become the boxes around them; a polygon is the object's mask, too",
     "nothing to do",
 )
 DIFFICULT = Kind(

@@ -17,6 +17,7 @@ from detection.data.boxes import Box, BoxReader, ImageInfo
 from detection.data.documents import Document
 from detection.data.findings import Findings, shown
 from detection.data.image_paths import find_path
+from detection.data.masks import Mask
 from detection.data.record_ids import RecordId, mapped_id, sort_key
 
 MAX_SIDE_PX = 2**31 - 1
@@ -42,6 +43,10 @@ class ImageRecord:
     """m x 4: crowds, which are left out of training and ignored in evaluation."""
     crowd_labels: NDArray[np.int64]
     """m, in 0..num_classes-1."""
+    masks: tuple[Mask | None, ...] = ()
+    """n; None of an object without one, and of all where masks were not asked for."""
+    crowd_masks: tuple[Mask | None, ...] = ()
+    """m, likewise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +72,9 @@ class NormalisedSplit:
     findings: Findings
 
 
-def normalise(document: Document, file: Path, folder: Path) -> NormalisedSplit:
+def normalise(
+    document: Document, file: Path, folder: Path, *, masks: bool = False
+) -> NormalisedSplit:
     """Return the normalised records of a document, with all findings about its records.
 
     Image files are not read; see `detection.data.inspection`.
@@ -76,12 +83,14 @@ def normalise(document: Document, file: Path, folder: Path) -> NormalisedSplit:
         document: Content of the annotation file.
         file: Path of the annotation file, for findings.
         folder: Folder that `file_name` is relative to.
+        masks: Whether masks are read too. Detectors of boxes need none, and reading them takes
+            about as long as everything else.
     """
     findings = Findings()
     names = _categories(document["categories"], file, findings)
     images, broken = _images(document["images"], file, folder, findings)
     labels = {category: label for label, category in enumerate(names)}
-    reader = BoxReader(file, images, broken, labels)
+    reader = BoxReader(file, images, broken, labels, masks=masks)
     reader.read(document["annotations"])
     broken_categories = findings.count(kinds.CATEGORY_RECORD) > 0
     findings.extend(
@@ -225,6 +234,8 @@ def _record(image: ImageInfo, boxes: Sequence[Box]) -> ImageRecord:
         areas=np.array([box.area for box in objects], dtype=np.float64),
         crowd_boxes=_corners(crowds),
         crowd_labels=_labels(crowds),
+        masks=tuple(box.mask for box in objects),
+        crowd_masks=tuple(box.mask for box in crowds),
     )
 
 

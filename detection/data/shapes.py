@@ -1,7 +1,8 @@
 """Draws `shapes`, a synthetic detection data set in COCO format, from a seed.
 
-It has textured images with circles, squares, triangles, ... of varied size, angle and colour. The
-same arguments draw the same files, and image k of a split does not depend on the number of images.
+It has textured images with circles, squares, triangles, ... of varied size, angle and colour, each
+with its box and its mask. The same arguments draw the same files, and image k of a split does not
+depend on the number of images.
 """
 
 import json
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from detection.data.masks import Mask, as_segmentation, encoded
 from searchd.domain.errors import InvalidValueError
 from searchd.spec import DatasetSpec, SplitSpec
 
@@ -35,6 +37,8 @@ class DrawnObject:
     """x, y, width, height in pixels: the tight box around all its pixels, hidden ones included."""
     area: int
     """Number of its pixels, hidden ones included."""
+    mask: Mask
+    """Its pixels, hidden ones included."""
 
 
 def make_shapes(
@@ -146,7 +150,9 @@ def _draw_object(
         if all(_overlap(box, other) <= 0.02 + 0.4 * difficulty for other in taken):
             patch = canvas[top : top + side, left : left + side]
             patch += cover[..., None] * (_colour(rng, patch, difficulty) - patch)
-            return DrawnObject(label, box, int(solid.sum()))
+            mask = np.zeros((image_size, image_size), dtype=np.bool_)
+            mask[top : top + side, left : left + side] = solid
+            return DrawnObject(label, box, int(solid.sum()), encoded(mask))
     return None
 
 
@@ -216,13 +222,14 @@ def _coco(
             for i in range(len(drawn))
         ],
         "annotations": [
-            {"id": number, **record} for number, record in enumerate(_annotations(drawn), start=1)
+            {"id": number, **record}
+            for number, record in enumerate(_annotations(drawn, image_size), start=1)
         ],
         "categories": [{"id": i + 1, "name": CLASSES[i]} for i in range(num_classes)],
     }
 
 
-def _annotations(drawn: list[list[DrawnObject]]) -> Iterator[dict[str, object]]:
+def _annotations(drawn: list[list[DrawnObject]], image_size: int) -> Iterator[dict[str, object]]:
     for image_id, objects in enumerate(drawn):
         for item in objects:
             yield {
@@ -231,6 +238,7 @@ def _annotations(drawn: list[list[DrawnObject]]) -> Iterator[dict[str, object]]:
                 "bbox": list(item.box),
                 "area": item.area,
                 "iscrowd": 0,
+                "segmentation": as_segmentation(item.mask, image_size, image_size),
             }
 
 

@@ -24,7 +24,7 @@ def statistics(splits: Mapping[str, NormalisedSplit]) -> dict[str, Any]:
 
     Returns:
         `classes`: for each class the number of objects by split. `splits`: by name of the split
-        the numbers of images and objects, and the sizes of boxes and images, in pixels.
+        the numbers of images, objects and masks, and the sizes of boxes and images, in pixels.
     """
     names = next((split.class_names for split in splits.values()), ())
     return {
@@ -60,6 +60,7 @@ def _of_split(records: Sequence[ImageRecord]) -> dict[str, Any]:
         "images": len(records),
         "images_without_objects": sum(1 for record in records if not len(record.labels)),
         "objects": len(boxes),
+        "masks": sum(mask is not None for record in records for mask in record.masks),
         "crowds": sum(len(record.crowd_labels) for record in records),
         "most_objects_in_an_image": max((len(record.labels) for record in records), default=0),
         "objects_by_size": {

@@ -42,6 +42,17 @@ _FURTHER = {
 }
 """What else COCO's evaluation says of an export: AP at other thresholds, and average recall."""
 
+_COLUMNS = {
+    "ap": "AP",
+    "ap50": "AP50",
+    "ap75": "AP75",
+    "ap_small": "small",
+    "ap_medium": "medium",
+    "ap_large": "large",
+}
+_MASK_COLUMNS = {"mask_ap": "mask AP", "mask_ap50": "mask AP50"}
+"""Columns of the table of what was measured in torch, the second ones of detectors of masks."""
+
 
 def card(
     spec: ExportSpec,
@@ -220,16 +231,19 @@ def _cost(card: Mapping[str, Any]) -> list[str]:
 
 
 def _measurement_table(measurements: list[Mapping[str, Any]]) -> list[str]:
-    rows = ["| split | resolution | AP | AP50 | AP75 | small | medium | large |", "|---" * 8 + "|"]
+    has_masks = any(each.get("mask_ap") is not None for each in measurements)
+    columns = _COLUMNS | (_MASK_COLUMNS if has_masks else {})
+    head = " | ".join(["split", "resolution", *columns.values()])
+    rows = [f"| {head} |", "|---" * (2 + len(columns)) + "|"]
     for each in measurements:
-        aps = " | ".join(_percent(each[key]) for key in _SIZES)
+        aps = " | ".join(_percent(each.get(name)) for name in columns)
         rows.append(f"| {each['split']} | {each['resolution']} | {aps} |")
     return rows
 
 
-def _percent(ap: float) -> str:
-    """Return an AP in percent; a dash if there are no such objects."""
-    return f"{100 * ap:.1f}" if ap >= 0 else "-"
+def _percent(ap: float | None) -> str:
+    """Return an AP in percent; a dash if there are no such objects, or it was not measured."""
+    return f"{100 * ap:.1f}" if ap is not None and ap >= 0 else "-"
 
 
 def _versions(measurement: ExportMeasurement) -> dict[str, str]:

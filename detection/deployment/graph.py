@@ -14,6 +14,7 @@ from mmdet.models import BaseDetector, TwoStageDetector
 from torch import Tensor, nn
 from torch.nn import functional
 
+from detection.build import predicts_masks
 from detection.deployment.candidates import Candidates, Size
 from detection.deployment.one_stage import OneStageTail
 from detection.deployment.operators import CUSTOM, Operators
@@ -79,7 +80,7 @@ def _missing(side: int) -> int:
 
 
 def check_operators(model: BaseDetector) -> None:
-    """Check that a detector has only operators that can be traced.
+    """Check that a detector has only operators that can be traced, and finds boxes alone.
 
     Raises:
         InvalidValueError: It has others.
@@ -88,6 +89,11 @@ def check_operators(model: BaseDetector) -> None:
         raise InvalidValueError(
             "a detector with deformable convolutions cannot be exported as a graph; use "
             "format=mmdet, or search without them"
+        )
+    if predicts_masks(model):
+        raise InvalidValueError(
+            "a detector with a mask head cannot be exported as a graph, which ends with boxes; use "
+            "format=mmdet"
         )
 
 

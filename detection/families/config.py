@@ -4,7 +4,7 @@ from typing import Any
 
 from detection.backbones import ArchitectureBackbone
 from detection.families.one_stage import atss, fcos, gfl, retinanet
-from detection.families.two_stage import cascade_rcnn, faster_rcnn
+from detection.families.two_stage import cascade_rcnn, faster_rcnn, mask_rcnn
 from searchd.domain.architecture import Architecture
 from searchd.domain.detector import Detector, Family
 
@@ -17,6 +17,7 @@ SIZE_DIVISOR = 32
 
 _FAMILIES = {
     Family.FASTER_RCNN: faster_rcnn,
+    Family.MASK_RCNN: mask_rcnn,
     Family.CASCADE_RCNN: cascade_rcnn,
     Family.RETINANET: retinanet,
     Family.FCOS: fcos,
@@ -31,8 +32,9 @@ def detector_config(detector: Detector) -> dict[str, Any]:
     Neck, heads, and their training and test settings are mmdet's standard ones of the family. The
     backbone's type, `ArchitectureBackbone`, is registered by importing `detection.backbones`.
     """
+    pads_masks = {"pad_mask": True} if detector.family.has_masks else {}
     return _FAMILIES[detector.family](detector) | {
-        "data_preprocessor": preprocessor_config(),
+        "data_preprocessor": preprocessor_config() | pads_masks,
         "backbone": backbone_config(detector.architecture),
     }
 

@@ -1,12 +1,13 @@
-"""Makes configs of Faster R-CNN and Cascade R-CNN with FPN, as mmdet ships them."""
+"""Makes configs of Faster, Mask and Cascade R-CNN with FPN, as mmdet ships them."""
 
 from typing import Any
 
-from mmdet.models import CascadeRCNN, FasterRCNN
+from mmdet.models import CascadeRCNN, FasterRCNN, MaskRCNN
 
 from detection.families.blocks import box_coder, cross_entropy, max_iou_assigner, nms
 from searchd.domain.architecture import STAGE_STRIDES
 from searchd.domain.detector import Detector
+from searchd.domain.head_geometry import MASK_CONVS, MASK_REGION_SIZE, REGION_SIZE
 
 CASCADE_IOUS = (0.5, 0.6, 0.7)
 """Smallest IoU of a positive proposal, for each stage."""
@@ -43,6 +44,31 @@ def faster_rcnn(detector: Detector) -> dict[str, Any]:
         },
         "test_cfg": _test_config(detector),
     }
+
+
+def mask_rcnn(detector: Detector) -> dict[str, Any]:
+    """Return Mask R-CNN's config: Faster R-CNN's with a mask head, which reads each detected box on
+    14 x 14 cells and predicts 28 x 28 pixels for each class.
+
+    Each object is assigned to the proposal that overlaps it most, too.
+    """
+    config = faster_rcnn(detector)
+    config["type"] = MaskRCNN.__name__
+    config["roi_head"] |= {
+        "mask_roi_extractor": _roi_extractor(detector, MASK_REGION_SIZE),
+        "mask_head": {
+            "type": "FCNMaskHead",
+            "num_convs": MASK_CONVS,
+            "in_channels": detector.neck_channels,
+            "conv_out_channels": detector.mask_channels,
+            "num_classes": detector.num_classes,
+            "loss_mask": {"type": "CrossEntropyLoss", "use_mask": True, "loss_weight": 1.0},
+        },
+    }
+    config["train_cfg"]["rcnn"]["assigner"]["match_low_quality"] = True
+    config["train_cfg"]["rcnn"]["mask_size"] = 2 * MASK_REGION_SIZE
+    config["test_cfg"]["rcnn"]["mask_thr_binary"] = 0.5
+    return config
 
 
 def cascade_rcnn(detector: Detector) -> dict[str, Any]:
@@ -98,10 +124,10 @@ def _rpn_head(detector: Detector, box_loss: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _roi_extractor(detector: Detector) -> dict[str, Any]:
+def _roi_extractor(detector: Detector, size: int = REGION_SIZE) -> dict[str, Any]:
     return {
         "type": "SingleRoIExtractor",
-        "roi_layer": {"type": "RoIAlign", "output_size": 7, "sampling_ratio": 0},
+        "roi_layer": {"type": "RoIAlign", "output_size": size, "sampling_ratio": 0},
         "out_channels": detector.neck_channels,
         "featmap_strides": list(STAGE_STRIDES),
         "finest_scale": detector.finest_roi_scale,
@@ -115,7 +141,7 @@ def _bbox_head(
         "type": "Shared2FCBBoxHead",
         "in_channels": detector.neck_channels,
         "fc_out_channels": detector.head_channels,
-        "roi_feat_size": 7,
+        "roi_feat_size": REGION_SIZE,
         "num_classes": detector.num_classes,
         "bbox_coder": box_coder(stds),
         "reg_class_agnostic": class_agnostic,

@@ -70,7 +70,8 @@ def count(detector: Detector, resolution: Resolution) -> Complexity:
     """Count one forward pass at batch size 1 with an input of exactly this resolution.
 
     Two-stage: the RPN runs on P2..P6, and the RoI head on `detector.num_proposals` proposals; in a
-    cascade all three heads do. One-stage: the head runs on P3..P7.
+    cascade all three heads do. A mask head counts as parameters only, since how often it runs is
+    the number of detections. One-stage: the head runs on P3..P7.
     """
     # In inference mode operators are dispatched whole (conv2d, batch_norm), not in parts.
     with torch.device("meta"), torch.inference_mode():

@@ -1,7 +1,8 @@
-"""Measures a detector's COCO AP on a split, at one resolution."""
+"""Measures a detector's COCO AP on a split, at one resolution: of boxes, and of masks if it finds
+masks."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from faster_coco_eval import COCO, COCOeval_faster
@@ -10,6 +11,7 @@ from mmdet.structures import DetDataSample
 
 from detection.data.batches import Batch, fixed_batches
 from detection.data.coco import CocoSplit
+from detection.data.masks import as_segmentation, encoded
 from detection.data.record_ids import RecordId
 from detection.eval_mode import eval_mode
 from searchd.domain.accuracy import Accuracy
@@ -18,7 +20,8 @@ from searchd.domain.resolution import Resolution
 
 Detection = dict[str, Any]
 """One detection in COCO's result format: image_id and category_id as the annotation file has them,
-bbox (x, y, width, height in pixels of the original image), score."""
+bbox (x, y, width, height in pixels of the original image), score; segmentation (RLE) if the
+detector finds masks."""
 
 
 _STATS = (
@@ -95,7 +98,22 @@ def score_by_class(
     evaluation = _evaluated(split, detections)
     figures = dict(zip(_STATS, map(float, evaluation.stats), strict=True))
     further = {name: _known_mean(_precision(evaluation)[at]) for name, at in _FURTHER.items()}
-    return Accuracy(**figures, **further), _class_aps(split, evaluation)
+    accuracy = Accuracy(**figures, **further, **_mask_figures(split, detections))
+    return accuracy, _class_aps(split, evaluation)
+
+
+def _mask_figures(split: CocoSplit, detections: list[Detection]) -> dict[str, float]:
+    """Return the figures of masks; none if there are no masks to compare."""
+    with_mask = [_without_box(each) for each in detections if "segmentation" in each]
+    if not with_mask or not split.has_masks:
+        return {}
+    stats = _evaluated(split, with_mask, "segm").stats
+    return {"mask_ap": float(stats[0]), "mask_ap50": float(stats[1])}
+
+
+def _without_box(detection: Detection) -> Detection:
+    """Return a detection whose size is that of its mask."""
+    return {name: value for name, value in detection.items() if name != "bbox"}
 
 
 def _precision(evaluation: COCOeval_faster) -> Any:
@@ -116,12 +134,23 @@ def _class_aps(split: CocoSplit, evaluation: COCOeval_faster) -> dict[str, float
     }
 
 
-def _evaluated(split: CocoSplit, detections: list[Detection]) -> COCOeval_faster:
-    truth = COCO(split.ground_truth())
+def _evaluated(
+    split: CocoSplit, detections: list[Detection], by: Literal["bbox", "segm"] = "bbox"
+) -> COCOeval_faster:
+    document = split.ground_truth(masks=by == "segm")
+    for annotation in document["annotations"] if by == "segm" else ():
+        annotation.setdefault("segmentation", [_corners(annotation["bbox"])])
+    truth = COCO(document)
     found = truth.loadRes(renumbered(split, detections))
-    evaluation = COCOeval_faster(truth, found, "bbox", print_function=_silent)
+    evaluation = COCOeval_faster(truth, found, by, print_function=_silent)
     evaluation.run()
     return evaluation
+
+
+def _corners(bbox: list[float]) -> list[float]:
+    """Return the polygon of a box, for a crowd without a mask."""
+    x, y, width, height = bbox
+    return [x, y, x + width, y, x + width, y + height, x, y + height]
 
 
 def _predict_batch(model: BaseDetector, split: CocoSplit, batch: Batch) -> list[Detection]:
@@ -133,15 +162,24 @@ def _predict_batch(model: BaseDetector, split: CocoSplit, batch: Batch) -> list[
 def _detections(sample: DetDataSample, split: CocoSplit) -> Iterable[Detection]:
     found = sample.pred_instances
     boxes = torch.cat([found.bboxes[:, :2], found.bboxes[:, 2:] - found.bboxes[:, :2]], dim=1)
-    for box, value, label in zip(
-        boxes.tolist(), found.scores.tolist(), found.labels.tolist(), strict=True
+    for number, (box, value, label) in enumerate(
+        zip(boxes.tolist(), found.scores.tolist(), found.labels.tolist(), strict=True)
     ):
         yield {
             "image_id": sample.img_id,
             "category_id": split.category_ids[label],
             "bbox": box,
             "score": value,
+            **_segmentation(found, number),
         }
+
+
+def _segmentation(found: Any, number: int) -> dict[str, Any]:
+    """Return the mask of a detection, if the detector finds masks."""
+    if "masks" not in found:
+        return {}
+    mask = found.masks[number].cpu().numpy()  # height x width of the original image
+    return {"segmentation": as_segmentation(encoded(mask), *mask.shape[::-1])}
 
 
 def renumbered(split: CocoSplit, detections: Iterable[Detection]) -> list[Detection]:

@@ -34,6 +34,7 @@ from searchd.domain.errors import CheckpointError, InvalidValueError
 
 EXAMPLES = {
     Family.FASTER_RCNN: "faster-rcnn_r50_fpn_1x_coco",
+    Family.MASK_RCNN: "mask-rcnn_r50_fpn_1x_coco",
     Family.CASCADE_RCNN: "cascade-rcnn_r50_fpn_1x_coco",
     Family.RETINANET: "retinanet_r50_fpn_1x_coco",
     Family.FCOS: "fcos_r50_fpn_gn-head-center-normbbox-centeronreg-giou_8xb8-amp-lsj-200e_coco",
@@ -49,6 +50,7 @@ TOLERANCE = 1e-5
 
 _TYPES = {
     "FasterRCNN": Family.FASTER_RCNN,
+    "MaskRCNN": Family.MASK_RCNN,
     "CascadeRCNN": Family.CASCADE_RCNN,
     "RetinaNet": Family.RETINANET,
     "FCOS": Family.FCOS,
@@ -222,6 +224,7 @@ def _num_classes(family: Family, weights: Mapping[str, Tensor]) -> int:
     """Return the number of classes that a checkpoint was trained for."""
     name, per_class, background = {
         Family.FASTER_RCNN: ("roi_head.bbox_head.fc_cls.bias", 1, 1),
+        Family.MASK_RCNN: ("roi_head.bbox_head.fc_cls.bias", 1, 1),
         Family.CASCADE_RCNN: ("roi_head.bbox_head.0.fc_cls.bias", 1, 1),
         Family.RETINANET: ("bbox_head.retina_cls.bias", 9, 0),
         Family.FCOS: ("bbox_head.conv_cls.bias", 1, 0),
@@ -254,6 +257,8 @@ def _describe(model: BaseDetector, family: Family, config: str) -> Detector:
             "num_proposals": model.test_cfg.rpn.max_per_img,
             "sampled_rois": first_stage(roi_head.bbox_sampler).num,
         }
+        if family.has_masks:
+            numbers["mask_channels"] = roi_head.mask_head.conv_out_channels
         scale = float(model.rpn_head.prior_generator.scales[0])
     else:
         head = model.bbox_head

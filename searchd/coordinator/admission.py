@@ -21,7 +21,7 @@ from searchd.store.models import (
     TeacherRow,
     WorkRow,
 )
-from searchd.store.resources import teacher_fit, teachers
+from searchd.store.resources import mask_fit, teacher_fit, teachers
 from searchd.store.resources.searches import ACTIVE
 from searchd.store.runs import usage
 from searchd.store.work import queue
@@ -101,6 +101,8 @@ class Admission:
         if isinstance(resource, DeviceRow):
             return
         yield from _of_dataset(session.get_one(DatasetRow, resource.dataset_id))
+        if (reason := mask_fit.misfit(session, resource)) is not None:
+            yield Refusal(reason, is_final=True)
         if isinstance(resource, TeacherRow | RunRow) and resource.pool_id is not None:
             # The driver of a search can train its base while the pool is still being trained.
             is_needed_now = isinstance(resource, TeacherRow)

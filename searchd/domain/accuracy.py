@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accuracy:
-    """COCO box AP and average recall (AR), in [0, 1]; -1, as in COCO, where the split has no object
-    of that size. None: an earlier version, which did not measure it."""
+    """COCO box AP and average recall (AR), and mask AP of a detector that finds masks, in [0, 1];
+    -1, as in COCO, where the split has no object of that size. None: an earlier version, which did
+    not measure it."""
 
     ap: float
     """Mean over IoU thresholds .50 to .95."""
@@ -29,3 +30,7 @@ class Accuracy:
     ar_small: float | None = None
     ar_medium: float | None = None
     ar_large: float | None = None
+    mask_ap: float | None = None
+    """AP by the overlap of masks instead of boxes, as `ap`. None: no masks were found, as by every
+    detector of boxes."""
+    mask_ap50: float | None = None

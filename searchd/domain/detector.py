@@ -19,6 +19,7 @@ class Family(StrEnum):
 
     Attributes:
         FASTER_RCNN: Two-stage, with an RPN on P2 to P6 and a RoI head on P2 to P5.
+        MASK_RCNN: Faster R-CNN with a mask head, which finds the pixels of each object in its box.
         CASCADE_RCNN: Faster R-CNN with three successive RoI heads, trained at IoU .5, .6 and .7.
         RETINANET: One-stage, with nine anchors per cell of P3 to P7.
         FCOS: One-stage and anchor-free, with one point per cell of P3 to P7.
@@ -29,6 +30,7 @@ class Family(StrEnum):
     """
 
     FASTER_RCNN = "faster_rcnn"
+    MASK_RCNN = "mask_rcnn"
     CASCADE_RCNN = "cascade_rcnn"
     RETINANET = "retinanet"
     FCOS = "fcos"
@@ -38,11 +40,17 @@ class Family(StrEnum):
     @property
     def two_stage(self) -> bool:
         """Whether the detector proposes regions (RPN) and then classifies them (RoI heads)."""
-        return self in (Family.FASTER_RCNN, Family.CASCADE_RCNN)
+        return self in (Family.FASTER_RCNN, Family.MASK_RCNN, Family.CASCADE_RCNN)
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether the detector finds masks, and is trained on them."""
+        return self is Family.MASK_RCNN
 
 
 DEFAULT_ANCHOR_SCALES = {
     Family.FASTER_RCNN: 8.0,
+    Family.MASK_RCNN: 8.0,
     Family.CASCADE_RCNN: 8.0,
     Family.RETINANET: 4.0,
     Family.FCOS: 8.0,
@@ -57,8 +65,8 @@ class Detector:
     """A detector: a backbone with a neck and a head. Defaults are the papers' (docs/papers.md 0.1).
 
     A family ignores the fields that do not apply to it: head_channels, finest_roi_scale and
-    num_proposals apply to two-stage detectors only, tower_channels and tower_convs to one-stage
-    detectors only.
+    num_proposals apply to two-stage detectors only, mask_channels to Mask R-CNN only,
+    tower_channels and tower_convs to one-stage detectors only.
     """
 
     architecture: Architecture
@@ -71,6 +79,8 @@ class Detector:
     """Channels of every FPN level."""
     head_channels: int = 1024
     """Width of the two fully connected layers of each RoI head."""
+    mask_channels: int = 256
+    """Channels of the five layers of a mask head before its prediction."""
     tower_channels: int = 256
     """Channels of the convolutions of a one-stage head."""
     tower_convs: int = 4
@@ -95,6 +105,7 @@ class Detector:
             "num_classes",
             "neck_channels",
             "head_channels",
+            "mask_channels",
             "tower_channels",
             "tower_convs",
             "finest_roi_scale",
@@ -124,6 +135,8 @@ class Detector:
     @property
     def head_shape(self) -> tuple[int, ...]:
         """The numbers that determine the head's shapes, apart from classes, neck and family."""
+        if self.family.has_masks:
+            return (self.head_channels, self.mask_channels)
         if self.family.two_stage:
             return (self.head_channels,)
         return (self.tower_channels, self.tower_convs)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from searchd.domain.architecture import Architecture
+from searchd.domain.detector import Detector
 from searchd.domain.errors import InvalidValueError
 
 
@@ -80,6 +80,8 @@ class FormatTraits:
     """Whether a file can be made for one size."""
     deformable: bool = False
     """Whether a file can hold deformable convolutions, for which graphs have no operator."""
+    masks: bool = False
+    """Whether a file can hold a mask head. Graphs end with boxes."""
     extra: str = ""
     """Optional extra of searchd that installs its packages; empty if it needs no further ones."""
     gpus: int = 0
@@ -111,6 +113,7 @@ FORMATS: Mapping[ExportFormat, FormatTraits] = {
         dynamic=True,
         fixed=False,
         deformable=True,
+        masks=True,
     ),
     ExportFormat.TENSORRT: FormatTraits(
         module="detection.deployment.tensorrt_format",
@@ -144,18 +147,23 @@ def check_export(format_: ExportFormat, precision: Precision, *, dynamic: bool) 
         )
 
 
-def check_architecture(format_: ExportFormat, architecture: Architecture) -> None:
-    """Check that a format can hold the convolutions of a backbone.
+def check_detector(format_: ExportFormat, detector: Detector) -> None:
+    """Check that a format can hold the convolutions and the heads of a detector.
 
     Raises:
         InvalidValueError: It cannot; the message names the formats that can.
     """
-    deformable = any(each.block.deformable for each in architecture.placed_blocks())
-    if deformable and not FORMATS[format_].deformable:
+    blocks = detector.architecture.placed_blocks()
+    if any(each.block.deformable for each in blocks) and not FORMATS[format_].deformable:
         able = " or ".join(name for name, traits in FORMATS.items() if traits.deformable)
         raise InvalidValueError(
             f"format={format_} has no deformable convolutions, which this detector has; use "
             f"format={able}"
+        )
+    if detector.family.has_masks and not FORMATS[format_].masks:
+        able = " or ".join(name for name, traits in FORMATS.items() if traits.masks)
+        raise InvalidValueError(
+            f"format={format_} has no masks, which this {detector.family} finds; use format={able}"
         )
 
 

@@ -16,6 +16,10 @@ OCTAVES = (1.0, 2 ** (1 / 3), 2 ** (2 / 3))
 """Sizes of RetinaNet's anchors of one ratio, over the smallest."""
 REGION_SIZE = 7
 """Cells along each side of a region, where detectors are compared."""
+MASK_REGION_SIZE = 14
+"""Cells along each side of a region, where a mask head reads it. It predicts twice as many."""
+MASK_CONVS = 4
+"""Number of 3x3 convolutions of a mask head, before the one that doubles its cells."""
 DENSE_UNITS = (0.0,) * 4 + (1.0,) * 4
 """Means and standard deviations of the box deltas of an RPN and of RetinaNet."""
 LARGEST_DISTANCE = 16
@@ -25,8 +29,8 @@ STAGE_STDS = (
     (0.05, 0.05, 0.1, 0.1),
     (0.033, 0.033, 0.067, 0.067),
 )
-"""Standard deviations of the box deltas (x, y, w, h) of the stages of Cascade R-CNN; Faster R-CNN
-has the first, and so has ATSS."""
+"""Standard deviations of the box deltas (x, y, w, h) of the stages of Cascade R-CNN; Faster and
+Mask R-CNN have the first, and so has ATSS."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

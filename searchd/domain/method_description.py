@@ -45,13 +45,13 @@ CELL_BY_CELL = frozenset({Tap.BOX_DISTRIBUTIONS, Tap.DENSE_OUTPUTS})
 """Taps of a teacher that are compared at the student's cells, and need a teacher with these."""
 
 
-TWO_STAGE = frozenset({Family.FASTER_RCNN, Family.CASCADE_RCNN})
+TWO_STAGE = frozenset(family for family in Family if family.two_stage)
 ONE_STAGE = frozenset(Family) - TWO_STAGE
 ANY = ONE_STAGE | TWO_STAGE
 WITH_ANCHORS = ANY - {Family.FCOS}
 WITH_DISTRIBUTIONS = frozenset({Family.GFL})
 """Families that predict a distribution over the distance of each side of a box."""
-CLASS_SPECIFIC_BOXES = frozenset({Family.FASTER_RCNN})
+CLASS_SPECIFIC_BOXES = frozenset({Family.FASTER_RCNN, Family.MASK_RCNN})
 """Families that predict a box for each class. The boxes of Cascade R-CNN are class-agnostic."""
 
 

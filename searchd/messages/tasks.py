@@ -377,6 +377,8 @@ class SplitMeasurement(Spec):
     ar_small: float | None = None
     ar_medium: float | None = None
     ar_large: float | None = None
+    mask_ap: float | None = None
+    mask_ap50: float | None = None
     num_images: int
     """Number of images of the split."""
     resampled: tuple[float, ...]

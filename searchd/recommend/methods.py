@@ -16,6 +16,7 @@ _METHODS = {
         "class_aware_localisation",
         "inheriting",
     ),
+    Family.MASK_RCNN: ("proposal_feature", "classification", "class_aware_localisation"),
     Family.CASCADE_RCNN: ("proposal_feature", "classification"),
     Family.RETINANET: ("proposal_feature", "prediction_conversion"),
     Family.FCOS: ("proposal_feature", "prediction_conversion"),

@@ -51,6 +51,7 @@ def tiny(architecture: Architecture) -> Detector:
         num_classes=3,
         neck_channels=16,
         head_channels=32,
+        mask_channels=8,
         num_proposals=20,
     )
 
@@ -210,6 +211,7 @@ def test_loading_fails_when_a_tensor_is_missing_or_of_another_shape() -> None:
 @pytest.mark.parametrize(
     ("family", "keeps_neck"),
     [
+        (Family.MASK_RCNN, True),
         (Family.CASCADE_RCNN, True),
         (Family.RETINANET, False),
         (Family.FCOS, False),
@@ -239,6 +241,18 @@ def test_searched_backbone_moves_to_another_family_with_its_weights(
         assert len(after.roi_head.bbox_head) == 3
         kept = {name for name in moved.weights if name.startswith(("backbone.", "neck."))}
         assert kept == {name for name in student.weights if name.startswith(("backbone.", "neck."))}
+
+
+def test_faster_rcnn_becomes_a_mask_rcnn_that_finds_the_same_boxes() -> None:
+    detector = tiny(parse("[(5, 8)], [(7, 9)-(3, 9)], [(8, 8)], [(4, 6)]", BlockKind.BASIC))
+    student = Student(detector=detector, weights=build_detector(detector).state_dict())
+
+    moved = with_family(student, Family.MASK_RCNN)
+
+    drawn = {name for name in moved.weights if name not in student.weights}
+    assert all(name.startswith("roi_head.mask_head.") for name in drawn)
+    assert len(drawn) == 12  # weight and bias of four convolutions, the upsampling and the logits
+    assert all(torch.equal(moved.weights[name], student.weights[name]) for name in student.weights)
 
 
 def test_config_survives_being_written_and_read_by_mmengine() -> None:

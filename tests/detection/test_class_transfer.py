@@ -23,6 +23,7 @@ def trained(family: Family, num_classes: int = 3) -> Student:
         family=family,
         neck_channels=4,
         head_channels=8,
+        mask_channels=4,
         tower_channels=4,
         tower_convs=1,
     )
@@ -56,6 +57,20 @@ def test_classifier_and_box_regressor_of_faster_rcnn() -> None:
     assert rows(new, reg)[4:].abs().max() < 1
     unchanged = [name for name in new.weights if "fc_cls" not in name and "fc_reg" not in name]
     assert all(torch.equal(new.weights[name], old.weights[name]) for name in unchanged)
+    load_student(new)
+
+
+def test_masks_of_classes_of_the_same_name_are_kept() -> None:
+    old = trained(Family.MASK_RCNN)
+
+    new = with_classes(old, KNOWN, WANTED).student
+
+    logits = "roi_head.mask_head.conv_logits.weight"
+    assert rows(new, logits).shape == (2, 4, 1, 1)
+    assert torch.equal(rows(new, logits)[0], rows(old, logits)[1])  # the traffic light
+    assert rows(new, logits)[1].abs().max() < 4  # drawn anew
+    shared = "roi_head.mask_head.convs.0.conv.weight"
+    assert torch.equal(rows(new, shared), rows(old, shared))
     load_student(new)
 
 

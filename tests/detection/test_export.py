@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from mmdet.apis import inference_detector, init_detector
-from mmdet.models import ATSS, GFL, BaseDetector, CascadeRCNN, FasterRCNN, RetinaNet
+from mmdet.models import ATSS, GFL, BaseDetector, CascadeRCNN, FasterRCNN, MaskRCNN, RetinaNet
 from mmdet.structures import DetDataSample
 from mmengine.registry import DefaultScope
 from safetensors.torch import load_file
@@ -48,6 +48,7 @@ def tiny(family: Family) -> Student:
         family=family,
         neck_channels=16,
         head_channels=32,
+        mask_channels=8,
         tower_channels=16,
         tower_convs=1,
         num_proposals=20,
@@ -63,7 +64,7 @@ def _classifiers(model: BaseDetector) -> list[Any]:
     match model:
         case CascadeRCNN():
             return [head.fc_cls for head in model.roi_head.bbox_head]
-        case FasterRCNN():
+        case FasterRCNN() | MaskRCNN():
             return [model.roi_head.bbox_head.fc_cls]
         case RetinaNet():
             return [model.bbox_head.retina_cls]
@@ -114,6 +115,10 @@ def test_mmdet_finds_what_the_student_finds(
             torch.testing.assert_close(
                 other.pred_instances[field], one.pred_instances[field], rtol=1e-4, atol=1e-4
             )
+        if family is Family.MASK_RCNN:  # pixels at the threshold may differ by rounding
+            pairs = zip(one.pred_instances.masks, other.pred_instances.masks, strict=True)
+            assert all((a != b).float().mean() < 1e-3 for a, b in pairs)
+            assert one.pred_instances.masks.any()
 
 
 def test_files_hold_exactly_the_students_weights(student: Student, exported: Export) -> None:

@@ -36,6 +36,7 @@ def model(family: Family = Family.FASTER_RCNN, neck_channels: int = 16) -> Any:
             family=family,
             neck_channels=neck_channels,
             head_channels=32,
+            mask_channels=8,
             tower_channels=16,
             tower_convs=1,
             anchor_scale=4.0,
@@ -53,7 +54,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> DatasetSpec:
 
 @pytest.fixture(scope="module")
 def batch(data: DatasetSpec) -> Batch:
-    return make_batch(CocoSplit(data.train), range(4), SIZE, [False, True, False, True])
+    flips = [False, True, False, True]
+    return make_batch(CocoSplit(data.train), range(4), SIZE, flips, masks=True)
 
 
 @pytest.fixture(scope="module")

@@ -30,6 +30,7 @@ SPEC = TrainingSpec(
 )
 METHODS = {
     Family.FASTER_RCNN: MethodsSpec().methods,
+    Family.MASK_RCNN: (MethodSpec(name="proposal_feature"), MethodSpec(name="classification")),
     Family.CASCADE_RCNN: (MethodSpec(name="feature_matching"), MethodSpec(name="classification")),
     Family.RETINANET: (MethodSpec(name="fgd"), MethodSpec(name="feature_imitation")),
     Family.FCOS: (MethodSpec(name="feature_matching"), MethodSpec(name="mgd")),
@@ -47,6 +48,7 @@ def model(family: Family = Family.FASTER_RCNN, neck_channels: int = 16) -> Any:
             family=family,
             neck_channels=neck_channels,
             head_channels=32,
+            mask_channels=16,
             tower_channels=16,
             tower_convs=1,
             anchor_scale=4.0,

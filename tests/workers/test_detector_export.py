@@ -149,6 +149,29 @@ def test_an_int8_export_is_calibrated_and_compared(dataset: DatasetSpec, tmp_pat
     assert "by more than 0.05 of the score" in text
 
 
+def test_a_mask_rcnn_is_exported_as_mmdet_and_its_card_has_mask_ap(
+    dataset: DatasetSpec, tmp_path: Path
+) -> None:
+    student = tiny.student(Family.MASK_RCNN)
+    measured = FACTS["measurements"][0] | {"mask_ap": 0.225, "mask_ap50": 0.45}
+    found = export_detector(
+        task(
+            tmp_path,
+            dataset,
+            spec=ExportSpec.model_validate({"format": "mmdet"}),
+            detector=student.detector,
+            student=write_weights(str(tmp_path / "masks"), STUDENT, student.weights),
+            facts=FACTS | {"measurements": [measured]},
+        )
+    )
+
+    assert found.measurement.num_unexplained == 0
+    readme = next(each for each in found.files if each.name == "readme")
+    text = artifacts.read(readme).decode()
+    assert "| AP | AP50 | AP75 | small | medium | large | mask AP | mask AP50 |" in text
+    assert "| 25.0 | 50.0 | 20.0 | - | 25.0 | 50.0 | 22.5 | 45.0 |" in text
+
+
 def test_every_file_of_an_export_has_a_name_of_its_own(
     dataset: DatasetSpec, tmp_path: Path
 ) -> None:

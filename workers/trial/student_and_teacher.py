@@ -204,6 +204,7 @@ class PairBuilder:
             resolutions=training.resolutions,
             augmenter=Augmenter.of(training),
             use_empty_images=training.use_empty_images,
+            masks=student.detector.family.has_masks,
             seed=seed,
         )
         wanted = math.ceil(TAYLOR_IMAGES / training.bn_reset_batch_size)

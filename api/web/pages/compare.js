@@ -136,6 +136,7 @@ function SideBySide({ detectors }) {
     ["Best resolution", ({ at }) => at?.resolution ?? "–"],
     ["AP %", ({ at }) => html`${percent(at?.ap)}${at && at !== first ? html` <span class="quiet small">${points(at.ap - first.ap)}</span>` : ""}`],
     ["AP50 %", ({ at }) => percent(at?.ap50)], ["AP75 %", ({ at }) => percent(at?.ap75)],
+    ...(figures.some(({ at }) => at?.mask_ap != null) ? [["Mask AP %", ({ at }) => percent(at?.mask_ap)]] : []),
     ["AP small %", ({ at }) => percent(at?.ap_small)], ["AP medium %", ({ at }) => percent(at?.ap_medium)], ["AP large %", ({ at }) => percent(at?.ap_large)],
     ["Score %", ({ detector }) => percent(detector.score, 2)],
     ["GMACs", ({ at }) => html`${giga(at?.macs)}${at && at !== first ? html` <span class="quiet small">${significant(at.macs / first.macs, 2)} x</span>` : ""}`],

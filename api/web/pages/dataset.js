@@ -39,6 +39,7 @@ function Splits({ splits }) {
       { title: "Images", number: true, cell: (row) => row.images.toLocaleString("en") },
       { title: "without objects", number: true, cell: (row) => row.images_without_objects.toLocaleString("en") },
       { title: "Objects", number: true, cell: (row) => row.objects.toLocaleString("en") },
+      ...(rows.some((row) => row.masks) ? [{ title: "with mask", number: true, cell: (row) => row.masks.toLocaleString("en") }] : []),
       ...SIZES.map(([size, meaning]) => ({
         title: html`<span title=${meaning}>${size}</span>`,
         cell: (row) => html`<${Bar} share=${row.objects_by_size[size] / Math.max(1, row.objects)} /><span class="small quiet">${row.objects_by_size[size].toLocaleString("en")}</span>`,

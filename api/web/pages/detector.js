@@ -133,6 +133,7 @@ function Figures({ detector, base }) {
       figure("AP %", "ap", percent),
       { title: "against base", number: true, cell: ({ own, base: other }) => (other ? html`<span class=${own.ap > other.ap ? "good" : ""}>${points(own.ap - other.ap)}</span>` : "–") },
       figure("AP50", "ap50", percent), figure("AP75", "ap75", percent),
+      ...(rows.some(({ own }) => own.mask_ap != null) ? [figure("Mask AP %", "mask_ap", percent), figure("Mask AP50", "mask_ap50", percent)] : []),
       figure("small", "ap_small", percent), figure("medium", "ap_medium", percent), figure("large", "ap_large", percent),
       figure("Score %", "score", (value) => percent(value, 2)),
       figure("GMACs", "macs", giga),

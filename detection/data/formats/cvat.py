@@ -1,7 +1,7 @@
 """Reads "CVAT for images": one XML file with all images, and the images near it.
 
 Coordinates are in pixels from 0, between pixels. Rotated boxes and polygons become the boxes around
-them. CVAT's exports in other formats are read as those.
+them, and a polygon is the object's mask. CVAT's exports in other formats are read as those.
 """
 
 from collections.abc import Mapping, Sequence
@@ -114,16 +114,20 @@ def _add_shape(
     if label not in labels:
         objects.findings.add(kinds.SOURCE_OBJECT, *place, "has no label")
         return
-    objects.add_box(image, labels[label], box, place=place)
+    polygon = _points(shape) if shape.tag == "polygon" else ()
+    objects.add_box(image, labels[label], box, place=place, polygon=polygon)
 
 
 def _box(shape: ElementTree.Element) -> tuple[list[float], bool]:
     """Return x, y, width, height of a shape, and whether it was no upright box."""
     if shape.tag == "polygon":
-        points = [tuple(map(float, p.split(","))) for p in shape.attrib["points"].split(";") if p]
-        return around(points), True
+        return around(_points(shape)), True
     x1, y1, x2, y2 = (float(shape.attrib[side]) for side in ("xtl", "ytl", "xbr", "ybr"))
     box, degrees = [x1, y1, x2 - x1, y2 - y1], float(shape.get("rotation", 0))
     if not degrees:
         return box, False
     return around(rotated(box, degrees, ((x1 + x2) / 2, (y1 + y2) / 2))), True
+
+
+def _points(polygon: ElementTree.Element) -> list[tuple[float, ...]]:
+    return [tuple(map(float, p.split(","))) for p in polygon.attrib["points"].split(";") if p]

@@ -143,15 +143,21 @@ def _add_shape(
         return
     if is_turned:
         objects.findings.add(kinds.POLYGON, *place, "is a polygon or turned")
-    objects.add_box(image, labels[name], box, place=place)
+    polygon = _points(value, size) if "points" in value else ()
+    objects.add_box(image, labels[name], box, place=place, polygon=polygon)
 
 
 def _box(value: Mapping[str, Any], size: tuple[int, int]) -> tuple[list[float], bool]:
     """Return x, y, width, height in pixels, and whether the shape was no upright box."""
     scale_x, scale_y = size[0] / 100, size[1] / 100
     if "points" in value:
-        return around([(x * scale_x, y * scale_y) for x, y in value["points"]]), True
+        return around(_points(value, size)), True
     x, y = float(value["x"]) * scale_x, float(value["y"]) * scale_y
     box = [x, y, float(value["width"]) * scale_x, float(value["height"]) * scale_y]
     degrees = float(value.get("rotation") or 0)
     return (around(rotated(box, degrees, (x, y))), True) if degrees else (box, False)
+
+
+def _points(value: Mapping[str, Any], size: tuple[int, int]) -> list[tuple[float, float]]:
+    """Return the corners (x, y) of a polygon in pixels."""
+    return [(x * (size[0] / 100), y * (size[1] / 100)) for x, y in value["points"]]

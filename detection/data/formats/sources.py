@@ -65,6 +65,7 @@ class Objects:
         *,
         place: tuple[Path, str],
         is_crowd: bool = False,
+        polygon: Sequence[Sequence[float]] = (),
     ) -> None:
         """Add a box.
 
@@ -74,6 +75,7 @@ class Objects:
             bbox: x, y, width, height in pixels of the image as shown.
             place: File, and record in the file, for findings.
             is_crowd: Whether training leaves the box out and evaluation ignores it.
+            polygon: Points (x, y) around the object, in pixels. Empty: it has no mask.
         """
         width, height = bbox[2:]
         self.annotations.append(
@@ -84,6 +86,7 @@ class Objects:
                 "bbox": list(bbox),
                 "area": width * height if width > 0 and height > 0 else 1.0,
                 "iscrowd": int(is_crowd),
+                "segmentation": [[side for point in polygon for side in point]] if polygon else [],
                 "_file": str(place[0]),
                 "_record": place[1],
             }

@@ -1,7 +1,8 @@
 """Reads YOLO data sets of Ultralytics, Roboflow, Darknet, CVAT and Label Studio.
 
 A label file has a line per object: class, then centre and size in 0..1 of the image as shown, or
-the corners of a polygon, which becomes its box. An image without a label file has no objects.
+the corners of a polygon, which becomes its box and its mask. An image without a label file has no
+objects.
 """
 
 import math
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from detection.data import kinds
 from detection.data.findings import shown
+from detection.data.formats.rotation import around
 from detection.data.formats.sources import Objects, SplitSource, common_folder
 from detection.data.formats.yolo_layouts import YoloLayout, find_layout
 from detection.data.image_files import shown_size
@@ -84,10 +86,12 @@ def _add_labels(
             value = " ".join(line)
             objects.findings.add(kinds.LABEL_LINE, file, record, problem, value=value)
             continue
-        if len(line) > _BOX_AND_SCORE:
+        polygon = _polygon(line, size)
+        if polygon:
             objects.findings.add(kinds.POLYGON, file, record, "has a polygon")
-        box = _box([float(number) for number in line[1:]], size)
-        objects.add_box(image, int(float(line[0])), box, place=(file, record))
+        box = around(polygon) if polygon else _box([float(number) for number in line[1:]], size)
+        label = int(float(line[0]))
+        objects.add_box(image, label, box, place=(file, record), polygon=polygon)
 
 
 def _lines(objects: Objects, file: Path) -> Iterator[tuple[int, list[str]]]:
@@ -123,12 +127,17 @@ def _problem(words: Sequence[str], names: Mapping[int, str]) -> str:
     return ""
 
 
-def _box(numbers: Sequence[float], size: tuple[int, int]) -> list[float]:
-    """Return x, y, width, height in pixels of a box or of the corners of a polygon."""
+def _polygon(line: Sequence[str], size: tuple[int, int]) -> list[tuple[float, float]]:
+    """Return the corners (x, y) of a line's polygon in pixels; none if it has a box."""
+    if len(line) <= _BOX_AND_SCORE:
+        return []
+    numbers = [float(number) for number in line[1:]]
     width, height = size
-    if len(numbers) < _BOX_AND_SCORE:
-        x, y, w, h = numbers[:4]
-        return [(x - w / 2) * width, (y - h / 2) * height, w * width, h * height]
-    xs, ys = numbers[::2], numbers[1::2]
-    left, top = min(xs) * width, min(ys) * height
-    return [left, top, max(xs) * width - left, max(ys) * height - top]
+    return [(x * width, y * height) for x, y in zip(numbers[::2], numbers[1::2], strict=True)]
+
+
+def _box(numbers: Sequence[float], size: tuple[int, int]) -> list[float]:
+    """Return x, y, width, height in pixels of a box."""
+    width, height = size
+    x, y, w, h = numbers[:4]
+    return [(x - w / 2) * width, (y - h / 2) * height, w * width, h * height]

@@ -38,6 +38,8 @@ class Accurate:
     ar_small: Mapped[float | None]
     ar_medium: Mapped[float | None]
     ar_large: Mapped[float | None]
+    mask_ap: Mapped[float | None]
+    mask_ap50: Mapped[float | None]
 
 
 class Measured(Accurate):

@@ -17,7 +17,7 @@ from searchd.store import paging
 from searchd.store.base import new_id
 from searchd.store.models import DistillationRow, PoolRow, RunRow, TeacherRow, TrialRow
 from searchd.store.paging import RunKey
-from searchd.store.resources import creation, references, teacher_fit
+from searchd.store.resources import creation, mask_fit, references, teacher_fit
 from searchd.store.resources import teachers as registered_teachers
 from searchd.store.runs import retention, trials
 from searchd.store.runs.forecasts import train_images
@@ -36,7 +36,8 @@ def create(
     Raises:
         ConflictError: The name is taken, the key was used for another body, or the data set, the
             pool, a teacher or the student's trial has failed.
-        InvalidValueError: One of them does not exist, or they do not fit.
+        InvalidValueError: One of them does not exist, or they do not fit, or the data set has not
+            the masks that the student's family needs.
     """
     row = creation.repeated(session, DistillationRow, spec, idempotency_key, owner)
     if row is not None:
@@ -48,6 +49,7 @@ def create(
     detector = None if origin is None else origin.detector
     family = spec.head.family if detector is None else detector.family
     references.check_device(session, spec.score, family)
+    mask_fit.check(dataset, family)
     _check_cost(session, spec, origin)
     for label, teacher in spec.teachers.items():
         if isinstance(teacher, str):

@@ -7,7 +7,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from searchd.domain.errors import ConflictError, NotFoundError
-from searchd.domain.export_formats import PRECISIONS, check_architecture
+from searchd.domain.export_formats import PRECISIONS, check_detector
 from searchd.domain.lifecycle import ExportStatus, WorkKind, WorkStatus
 from searchd.domain.resolution import Resolution
 from searchd.domain.teacher import RegisteredTeacher, Teaching
@@ -45,7 +45,7 @@ def create(
         NotFoundError: There is no such trial.
         ConflictError: The trial has no student, its weights were collected, or the same export of
             another owner failed.
-        InvalidValueError: The format cannot hold the detector's convolutions.
+        InvalidValueError: The format cannot hold the detector's convolutions or heads.
     """
     trial = trials.get(session, trial_id)
     name = _name(trial.id, spec)
@@ -59,7 +59,7 @@ def create(
         )
     retention.claim(session, trial.id)
     student = trials.inherited(session, trial.id)
-    check_architecture(spec.format, student.detector.architecture)
+    check_detector(spec.format, student.detector)
     row = ExportRow(
         id=new_id("x"),
         name=name,

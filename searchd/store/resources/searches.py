@@ -14,7 +14,7 @@ from searchd.store import paging
 from searchd.store.base import new_id
 from searchd.store.models import PoolRow, SearchRow, TrialRow
 from searchd.store.paging import RunKey
-from searchd.store.resources import creation, references, teacher_fit
+from searchd.store.resources import creation, mask_fit, references, teacher_fit
 from searchd.store.runs import completions, trials
 
 ACTIVE = (
@@ -38,7 +38,8 @@ def create(
     Raises:
         ConflictError: The name is taken, the key was used for another body, the data set, the pool
             or a teacher has failed, or the device has no lookup table.
-        InvalidValueError: One of them does not exist, or the pool or a teacher does not fit.
+        InvalidValueError: One of them does not exist, or the pool or a teacher does not fit, or the
+            data set has not the masks that the student's family needs.
     """
     row = creation.repeated(session, SearchRow, spec, idempotency_key, owner)
     if row is not None:
@@ -48,6 +49,7 @@ def create(
     if pool is not None:
         _check_fit(spec, pool)
     references.check_device(session, spec.score, spec.head.family)
+    mask_fit.check(dataset, spec.head.family)
     for index, name in enumerate(spec.registered):
         references.teacher(session, name, spec.dataset, f"teachers.registered[{index}]")
     teacher_fit.check(session, spec)

@@ -15,7 +15,7 @@ from searchd.spec import DistillationSpec, PoolSubnetSpec, SearchSpec, TeacherSp
 from searchd.store import paging
 from searchd.store.base import new_id
 from searchd.store.models import DatasetRow, PoolRow, RunRow, TeacherRow
-from searchd.store.resources import creation, references
+from searchd.store.resources import creation, mask_fit, references
 from searchd.store.runs import retention, trials
 from searchd.store.work import queue
 from searchd.store.work.lease import Lease, hold
@@ -34,12 +34,16 @@ def create(
         ConflictError: The name is taken, the key was used for another body, the data set or the
             pool has failed, or the trial has no student.
         InvalidValueError: The data set, the pool or the trial does not exist, the subnet is not in
-            the pool, or pool or trial belong to another data set.
+            the pool, pool or trial belong to another data set, or the data set has not the masks
+            that the trained family needs.
     """
     row = creation.repeated(session, TeacherRow, spec, idempotency_key, owner)
     if row is not None:
         return row
     dataset = references.dataset(session, spec.dataset)
+    family = mask_fit.trained_family(spec)
+    if family is not None:
+        mask_fit.check(dataset, family)
     pool = None if spec.subnet is None else _pool(session, spec.subnet, dataset)
     if spec.trial is not None:
         _check_trial(session, spec.trial, dataset)

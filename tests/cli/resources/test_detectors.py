@@ -202,3 +202,4 @@ def test_a_detector_shows_its_ap_by_class_and_what_errors_cost(
     assert "missed 2.0" in lines
     assert re.search(r"precision at 96x96 +AP 50.0 %, AP50 70.0 %, AP70 58.0 %", lines)
     assert "AR100 61.0 %, AR medium 50.0 %, AR large 70.0 %" in lines
+    assert re.search(r"masks at 96x96 +mask AP 35.0 %, mask AP50 60.0 %", lines)

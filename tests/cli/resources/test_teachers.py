@@ -80,6 +80,7 @@ def test_a_teacher_is_shown_with_everything_measured(searchd: Run, database: Dat
     assert shown["kind"] == "retinanet_swin-t-p4-w7_fpn_1x_coco"
     assert (shown["AP"], shown["AP75"], shown["AP small"]) == ("50.0 %", "55.0 %", "-")
     assert (shown["AP70"], shown["AR100"], shown["AR small"]) == ("58.0 %", "61.0 %", "-")
+    assert shown["mask AP"] == "35.0 %"
     assert (shown["MACs"], shown["parameters"]) == ("2 G", "38.47 M")
     assert (shown["latency"], shown["levels"]) == ("20.0 ms", "8 x 256, 16 x 256")
 

@@ -18,4 +18,4 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> CocoSplit:
 
 @pytest.fixture
 def batches(shapes: CocoSplit) -> Sequence[Batch]:
-    return list(fixed_batches(shapes, Resolution(64, 64), 4))
+    return list(fixed_batches(shapes, Resolution(64, 64), 4, masks=True))

@@ -96,9 +96,12 @@ def test_fewer_images_are_evenly_spaced_over_the_split(tmp_path: Path) -> None:
         make_shapes(tmp_path, num_train=1, num_validation=7, image_size=32).validation
     )
 
+    masks = [record.masks for record in split.masked_records]
+
     sample = split.spaced(3)
 
     assert sample.records == (split.records[0], split.records[2], split.records[4])
+    assert [record.masks for record in sample.masked_records] == [masks[0], masks[2], masks[4]]
     assert np.array_equal(sample.image(1), split.image(2))
     assert sample.class_names == split.class_names
     assert len(sample.ground_truth()["images"]) == 3

@@ -26,6 +26,8 @@ COVERED = {
 }
 """A block kind for each family: `make test` exports every family and every kind once, since torch's
 exporter takes many seconds. Tests marked matrix export every combination."""
+GRAPHS = tuple(family for family in Family if not family.has_masks)
+"""Families that can be exported as a graph."""
 SIZES = ((96, 64), (75, 130), (33, 40))
 """Sizes of images, padded and not."""
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmdet.models import ATSS, GFL, BaseDetector, CascadeRCNN, FasterRCNN, RetinaNet
+from mmdet.models import ATSS, GFL, BaseDetector, CascadeRCNN, FasterRCNN, MaskRCNN, RetinaNet
 from numpy.typing import NDArray
 from onnx import ModelProto, load_from_string
 
@@ -64,6 +64,7 @@ def student(family: Family, kind: Kind = KINDS[0]) -> Student:
         family=family,
         neck_channels=16,
         head_channels=32,
+        mask_channels=16,
         tower_channels=16,
         tower_convs=1,
         anchor_scale=4,
@@ -131,7 +132,7 @@ def _classifiers(built: BaseDetector) -> list[Any]:
     match built:
         case CascadeRCNN():
             return [head.fc_cls for head in built.roi_head.bbox_head]
-        case FasterRCNN():
+        case FasterRCNN() | MaskRCNN():
             return [built.roi_head.bbox_head.fc_cls]
         case RetinaNet():
             return [built.bbox_head.retina_cls]

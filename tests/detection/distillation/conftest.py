@@ -26,6 +26,7 @@ def tiny(name: str, neck_channels: int, family: Family = Family.FASTER_RCNN) -> 
             tower_channels=16,
             tower_convs=2,
             head_channels=32,
+            mask_channels=16,
             anchor_scale=4.0,
             finest_roi_scale=14,
             num_proposals=30,
@@ -53,7 +54,8 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> CocoSplit:
 
 @pytest.fixture
 def batch(shapes: CocoSplit) -> Batch:
-    return make_batch(shapes, [0, 1, 2, 3], Resolution(64, 64), [False, True, False, True])
+    flips = [False, True, False, True]
+    return make_batch(shapes, [0, 1, 2, 3], Resolution(64, 64), flips, masks=True)
 
 
 @pytest.fixture

@@ -66,7 +66,9 @@ def train(
     learning_rate: float = 0.03,
 ) -> dict[str, list[float]]:
     """Train a detector, with adapters frozen; each loss, step by step."""
-    batches = TrainingBatches(split, batch_size=4, resolutions=[Resolution(64, 64)], seed=1)
+    batches = TrainingBatches(
+        split, batch_size=4, resolutions=[Resolution(64, 64)], masks=True, seed=1
+    )
     optimizer = SGD(model.parameters(), lr=learning_rate, momentum=0.9)
     torch.manual_seed(0)
 

@@ -26,6 +26,7 @@ pytestmark = pytest.mark.timeout(60)  # real detectors are trained
 FAMILIES = list(Family)
 PARTS = {
     Family.FASTER_RCNN: {"neck", "rpn_head", "roi_head"},
+    Family.MASK_RCNN: {"neck", "rpn_head", "roi_head"},
     Family.CASCADE_RCNN: {"neck", "rpn_head", "roi_head"},
     Family.RETINANET: {"neck", "bbox_head"},
     Family.FCOS: {"neck", "bbox_head"},

@@ -98,7 +98,7 @@ def test_each_regions_features_are_those_of_its_own_level(
     torch.testing.assert_close(own, taps.region_features)
 
 
-@pytest.mark.parametrize("family", [Family.FASTER_RCNN, Family.CASCADE_RCNN])
+@pytest.mark.parametrize("family", [Family.FASTER_RCNN, Family.MASK_RCNN, Family.CASCADE_RCNN])
 def test_matched_boxes_come_with_their_objects_and_a_gradient(family: Family, batch: Batch) -> None:
     student = tiny("resnet18", 16, family)
     taps = student_step(student, batch).taps

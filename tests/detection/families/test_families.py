@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from mmdet.structures import DetDataSample
+from mmdet.structures.mask import BitmapMasks
 from mmengine.structures import InstanceData
 from torch import nn
 
@@ -26,6 +28,7 @@ pytestmark = pytest.mark.timeout(60)  # real detectors are trained
 PARTS = ("neck", "rpn_head", "roi_head", "bbox_head", "train_cfg", "test_cfg")
 LOSSES = {
     Family.FASTER_RCNN: {"loss_rpn_cls", "loss_rpn_bbox", "loss_cls", "loss_bbox"},
+    Family.MASK_RCNN: {"loss_rpn_cls", "loss_rpn_bbox", "loss_cls", "loss_bbox", "loss_mask"},
     Family.CASCADE_RCNN: {"loss_rpn_cls", "loss_rpn_bbox"}
     | {f"s{stage}.{loss}" for stage in range(3) for loss in ("loss_cls", "loss_bbox")},
     Family.RETINANET: {"loss_cls", "loss_bbox"},
@@ -44,6 +47,7 @@ def tiny(family: Family, **values: Any) -> Detector:
         "family": family,
         "neck_channels": 16,
         "head_channels": 32,
+        "mask_channels": 16,
         "tower_channels": 24,
         "tower_convs": 2,
         "num_proposals": 20,
@@ -91,7 +95,7 @@ def test_losses_reach_every_parameter(family: Family) -> None:
     assert without == []
 
 
-EPOCHS = {Family.FASTER_RCNN: 15, Family.CASCADE_RCNN: 15, Family.GFL: 60}
+EPOCHS = {Family.FASTER_RCNN: 15, Family.MASK_RCNN: 15, Family.CASCADE_RCNN: 15, Family.GFL: 60}
 """Of a short training; 30 for the other families. GFL's scores are trained to be the overlaps of
 its boxes, so that its loss rises before it falls."""
 
@@ -144,6 +148,7 @@ def test_loaded_student_predicts_as_before(family: Family) -> None:
     ("family", "strides", "level_sizes"),
     [
         (Family.FASTER_RCNN, (4, 8, 16, 32, 64), [32, 16, 8, 4, 2]),
+        (Family.MASK_RCNN, (4, 8, 16, 32, 64), [32, 16, 8, 4, 2]),
         (Family.CASCADE_RCNN, (4, 8, 16, 32, 64), [32, 16, 8, 4, 2]),
         (Family.RETINANET, (8, 16, 32, 64, 128), [16, 8, 4, 2, 1]),
         (Family.FCOS, (8, 16, 32, 64, 128), [16, 8, 4, 2, 1]),
@@ -189,6 +194,24 @@ def test_adaptive_families_have_one_square_anchor_in_each_cell(family: Family) -
 
     assert boxes(usual) == [[[-32.0, -32.0, 32.0, 32.0]], [[-64.0, -64.0, 64.0, 64.0]]]
     assert boxes(small) == [[[-8.0, -8.0, 8.0, 8.0]], [[-16.0, -16.0, 16.0, 16.0]]]
+
+
+def test_exported_mask_rcnn_pads_masks_as_mmdets_own() -> None:
+    theirs = model_config(MmdetDetector(config=EXAMPLES[Family.MASK_RCNN]))
+    ours = {family: detector_config(tiny(family))["data_preprocessor"] for family in Family}
+
+    assert theirs["data_preprocessor"]["pad_mask"]
+    assert [family for family in Family if "pad_mask" in ours[family]] == [Family.MASK_RCNN]
+    assert ours[Family.MASK_RCNN]["pad_mask"]
+
+
+def test_mask_head_reads_the_necks_width_and_pools_as_its_box_head() -> None:
+    detector = tiny(Family.MASK_RCNN, neck_channels=12, mask_channels=20, finest_roi_scale=14)
+    head = assemble(detector).roi_head
+
+    assert tuple(head.mask_head.convs[0].conv.weight.shape) == (20, 12, 3, 3)
+    assert tuple(head.mask_head.conv_logits.weight.shape) == (4, 20, 1, 1)
+    assert head.mask_roi_extractor.finest_scale == head.bbox_roi_extractor.finest_scale == 14
 
 
 def test_fcos_levels_end_at_the_scale_times_their_stride() -> None:
@@ -239,6 +262,9 @@ def raw_batch() -> dict[str, list[object]]:
     sample.gt_instances = InstanceData(
         bboxes=torch.tensor([[10.0, 10.0, 40.0, 44.0]]), labels=torch.tensor([1])
     )
+    pixels = np.zeros((1, 64, 60), np.uint8)
+    pixels[:, 10:44, 10:40] = 1
+    sample.gt_instances.masks = BitmapMasks(pixels, 64, 60)
     image = torch.randint(0, 256, (3, 64, 60), generator=torch.Generator().manual_seed(0))
     return {"inputs": [image.to(torch.uint8)], "data_samples": [sample]}
 

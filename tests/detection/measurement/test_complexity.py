@@ -265,6 +265,7 @@ def test_a_model_that_runs_counts_as_its_description(family: Family, deformable:
         num_classes=4,
         neck_channels=8,
         head_channels=16,
+        mask_channels=8,
         tower_channels=8,
         num_proposals=20,
     )

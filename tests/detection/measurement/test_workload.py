@@ -35,6 +35,7 @@ def test_layers_and_activations_are_what_the_complexity_counts(family: Family) -
     ("family", "pooled"),
     [
         (Family.FASTER_RCNN, 1),
+        (Family.MASK_RCNN, 1),
         (Family.CASCADE_RCNN, 3),
         (Family.RETINANET, 0),
         (Family.FCOS, 0),
@@ -55,6 +56,7 @@ def test_proposals_count_as_often_as_they_are_pooled(family: Family, pooled: int
     ("family", "scores"),
     [
         (Family.FASTER_RCNN, 50 * (3 + 1)),
+        (Family.MASK_RCNN, 50 * (3 + 1)),
         (Family.CASCADE_RCNN, 3 * 50 * (3 + 1)),
         (Family.RETINANET, (96 + 24 + 6 + 2 + 1) * 9 * 3),
         (Family.FCOS, (96 + 24 + 6 + 2 + 1) * 3),

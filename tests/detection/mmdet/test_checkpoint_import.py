@@ -34,6 +34,13 @@ SMALL_HEAD = {"in_channels": 32, "fc_out_channels": 48}
 SMALL: dict[Family, dict[str, Any]] = {
     Family.FASTER_RCNN: SMALL_TWO_STAGE
     | {f"roi_head.bbox_head.{key}": value for key, value in SMALL_HEAD.items()},
+    Family.MASK_RCNN: SMALL_TWO_STAGE
+    | {f"roi_head.bbox_head.{key}": value for key, value in SMALL_HEAD.items()}
+    | {
+        "roi_head.mask_roi_extractor.out_channels": 32,
+        "roi_head.mask_head.in_channels": 32,
+        "roi_head.mask_head.conv_out_channels": 24,
+    },
     Family.CASCADE_RCNN: SMALL_TWO_STAGE
     | {
         f"roi_head.bbox_head.{stage}.{key}": value

@@ -84,6 +84,7 @@ def make_student(
         num_classes=3,
         neck_channels=16,
         head_channels=32,
+        mask_channels=8,
         tower_channels=24,  # 8 groups of 3: GroupNorm needs more than one value at P7's 1x1
         tower_convs=1,
         num_proposals=20,

@@ -60,6 +60,24 @@ def test_teacher_is_started_once_its_data_set_is_ready(
     )
 
 
+def test_teacher_of_masks_fails_once_its_data_set_turns_out_to_have_none(
+    sqlite: Database, coordinator: Coordinator
+) -> None:
+    dataset = factories.add_dataset(sqlite, ready=False)
+    train = {"backbone": "resnet18", "head": {"family": "mask_rcnn"}}
+    registered(sqlite, factories.trained_teacher(train=train))
+    splits = {"train": {"objects": 5, "masks": 0}, "validation": {"objects": 2, "masks": 0}}
+    with factories.leased(sqlite, f"dataset_check-{dataset}") as (session, lease):
+        summary = {"class_names": ["a"], "statistics": {"splits": splits}}
+        datasets.record_ready(session, lease, summary)
+
+    coordinator.step()
+
+    status, reason = why(sqlite)
+    assert status is TeacherStatus.FAILED
+    assert "has no mask of 5 of the 5 objects of its train split" in reason
+
+
 def test_subnet_waits_for_its_pool(sqlite: Database, coordinator: Coordinator) -> None:
     factories.add_dataset(sqlite)
     pool = factories.add_pool(sqlite, ready=False)

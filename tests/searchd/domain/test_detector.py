@@ -19,6 +19,7 @@ def of(family: Family, **values: object) -> Detector:
     ("family", "two_stage", "strides", "head_shape", "level_scale"),
     [
         (Family.FASTER_RCNN, True, (4, 8, 16, 32, 64), (1024,), 8.0),
+        (Family.MASK_RCNN, True, (4, 8, 16, 32, 64), (1024, 256), 8.0),
         (Family.CASCADE_RCNN, True, (4, 8, 16, 32, 64), (1024,), 8.0),
         (Family.RETINANET, False, (8, 16, 32, 64, 128), (256, 4), 4.0),
         (Family.FCOS, False, (8, 16, 32, 64, 128), (256, 4), 8.0),
@@ -51,14 +52,16 @@ def test_detector_of_every_family_survives_json(family: Family) -> None:
 
 def test_detector_stored_before_there_were_families_still_reads() -> None:
     stored = DETECTOR.dump_python(Detector(architecture=R18), mode="json")
-    for added in ("tower_channels", "tower_convs"):
+    for added in ("tower_channels", "tower_convs", "mask_channels"):
         del stored[added]
     stored["anchor_scale"] = 8.0
 
     assert DETECTOR.validate_python(stored).level_scale == 8.0
 
 
-@pytest.mark.parametrize("field", ["tower_channels", "tower_convs", "head_channels"])
+@pytest.mark.parametrize(
+    "field", ["tower_channels", "tower_convs", "head_channels", "mask_channels"]
+)
 def test_head_without_width_is_refused(field: str) -> None:
     with pytest.raises(InvalidValueError, match=f"{field}=0 must be at least 1"):
         of(Family.FCOS, **{field: 0})
@@ -69,6 +72,7 @@ def test_head_spec_has_every_number_of_the_detector() -> None:
         family=Family.FCOS,
         neck_channels=16,
         head_channels=5,
+        mask_channels=7,
         tower_channels=24,
         tower_convs=2,
         anchor_scale=2.0,
@@ -82,6 +86,7 @@ def test_head_spec_has_every_number_of_the_detector() -> None:
         num_classes=3,
         neck_channels=16,
         head_channels=5,
+        mask_channels=7,
         tower_channels=24,
         tower_convs=2,
         anchor_scale=2.0,

@@ -41,7 +41,7 @@ from searchd.domain.method_options import (
 from searchd.domain.resolution import Resolution
 from searchd.spec import SearchSpec
 
-FASTER, CASCADE = Family.FASTER_RCNN, Family.CASCADE_RCNN
+FASTER, CASCADE, MASK = Family.FASTER_RCNN, Family.CASCADE_RCNN, Family.MASK_RCNN
 RETINANET, FCOS = Family.RETINANET, Family.FCOS
 ATSS, GFL = Family.ATSS, Family.GFL
 ON_THE_NECK = {"feature_matching", "feature_imitation", "icd", "cwd", "fgd", "mgd"}
@@ -69,6 +69,9 @@ def pool(*neck_channels: int) -> Traits:
     [
         (FASTER, FASTER, ON_REGIONS | {"classification"} | ON_BOXES | WITH_THE_SAME_HEAD),
         (FASTER, CASCADE, ON_REGIONS | {"classification"}),
+        (FASTER, MASK, ON_REGIONS | {"classification"} | ON_BOXES),
+        (MASK, FASTER, ON_REGIONS | {"classification"} | ON_BOXES),
+        (MASK, MASK, ON_REGIONS | {"classification"} | ON_BOXES | WITH_THE_SAME_HEAD),
         (FASTER, RETINANET, set()),
         (FASTER, FCOS, set()),
         (CASCADE, FASTER, ON_REGIONS | {"classification"}),
@@ -105,7 +108,7 @@ def test_what_fits_a_student_and_a_teacher_of_equal_sizes(
 def test_later_methods_fit_by_neck_always_and_by_scores_between_two_stage_detectors(
     student: Family, teacher: Family
 ) -> None:
-    both_two_stage = {student, teacher} <= {FASTER, CASCADE}
+    both_two_stage = {student, teacher} <= {FASTER, MASK, CASCADE}
     expected = {"pkd", "dkd", "dist"} if both_two_stage else {"pkd"}
 
     assert {"pkd", "dkd", "dist"}.intersection(fitting(of(student), of(teacher))) == expected
@@ -192,8 +195,8 @@ def test_what_fits_a_student_whatever_its_teacher(family: Family, expected: set[
 @pytest.mark.parametrize("teacher", [RETINANET, FCOS, ATSS, GFL])
 def test_distilling_regions_by_a_one_stage_teacher_is_refused(name: str, teacher: Family) -> None:
     expected = (
-        f"{name} needs a cascade_rcnn or faster_rcnn teacher for a faster_rcnn student, and this "
-        f"one is {teacher}"
+        f"{name} needs a cascade_rcnn or faster_rcnn or mask_rcnn teacher for a faster_rcnn "
+        f"student, and this one is {teacher}"
     )
 
     assert misfit(MethodName(name), of(FASTER), of(teacher)) == expected
@@ -202,17 +205,29 @@ def test_distilling_regions_by_a_one_stage_teacher_is_refused(name: str, teacher
 @pytest.mark.parametrize(
     ("name", "student", "expected"),
     [
-        ("classification", FCOS, "teaches cascade_rcnn or faster_rcnn students, not fcos"),
-        ("classification", RETINANET, "teaches cascade_rcnn or faster_rcnn students"),
-        ("class_aware_localisation", CASCADE, "teaches faster_rcnn students, not cascade_rcnn"),
-        ("localisation", RETINANET, "teaches faster_rcnn students, not retinanet"),
+        (
+            "classification",
+            FCOS,
+            "teaches cascade_rcnn or faster_rcnn or mask_rcnn students, not fcos",
+        ),
+        ("classification", RETINANET, "teaches cascade_rcnn or faster_rcnn or mask_rcnn students"),
+        (
+            "class_aware_localisation",
+            CASCADE,
+            "teaches faster_rcnn or mask_rcnn students, not cascade_rcnn",
+        ),
+        ("localisation", RETINANET, "teaches faster_rcnn or mask_rcnn students, not retinanet"),
         (
             "prediction_conversion",
             FASTER,
             "teaches atss or fcos or gfl or retinanet students, not faster_rcnn",
         ),
-        ("classification", GFL, "teaches cascade_rcnn or faster_rcnn students, not gfl"),
-        ("head_transfer", RETINANET, "teaches cascade_rcnn or faster_rcnn students"),
+        (
+            "classification",
+            GFL,
+            "teaches cascade_rcnn or faster_rcnn or mask_rcnn students, not gfl",
+        ),
+        ("head_transfer", RETINANET, "teaches cascade_rcnn or faster_rcnn or mask_rcnn students"),
     ],
 )
 def test_students_that_a_method_cannot_teach_are_refused_with_or_without_a_teacher(
@@ -263,7 +278,7 @@ def test_a_mask_of_anchors_needs_a_student_with_anchors() -> None:
     assert misfit(name, of(FCOS), of(FASTER), FeatureImitationOptions(mask="gaussian")) is None
     assert misfit(name, of(FCOS), None, options) == (
         "feature_imitation with mask=anchor teaches atss or cascade_rcnn or faster_rcnn or gfl or "
-        "retinanet students, not fcos, which has no anchors"
+        "mask_rcnn or retinanet students, not fcos, which has no anchors"
     )
 
 
@@ -289,8 +304,8 @@ def test_refusal_says_what_would_fit_the_pair() -> None:
 
     reason, _, fit = str(refused.value).partition("; what fits this pair: ")
     assert reason == (
-        "sgfi needs a cascade_rcnn or faster_rcnn teacher for a retinanet student, and this one is "
-        "fcos"
+        "sgfi needs a cascade_rcnn or faster_rcnn or mask_rcnn teacher for a retinanet student, "
+        "and this one is fcos"
     )
     assert [name for name in fit.split(", ") if name in PUBLISHED] == [
         "feature_matching",

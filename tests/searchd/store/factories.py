@@ -150,6 +150,8 @@ def evaluation(resolution: Resolution = LARGE, ap: float = 0.5, macs: float = 2e
         ar_small=-1.0,
         ar_medium=0.5,
         ar_large=0.7,
+        mask_ap=0.35,
+        mask_ap50=0.6,
         macs=macs,
         latency_s=0.02,
         images_per_s=48.0,

@@ -338,6 +338,7 @@ def test_checks_survive_a_failure(
     [
         (Family.RETINANET, "resnet18", ("sgfi", "ckd")),
         (Family.FCOS, "mobilenet_v2", ("feature_matching", "prediction_conversion")),
+        (Family.MASK_RCNN, "resnet18", ("proposal_feature", "class_aware_localisation")),
         (Family.CASCADE_RCNN, "resnext50_32x4d", ("proposal_feature", "classification")),
         (Family.ATSS, "mobilenet_v2", ("proposal_feature", "prediction_conversion")),
         (Family.GFL, "resnet18", ("sgfi", "pkd")),
@@ -352,7 +353,13 @@ def test_students_of_other_families_and_blocks_evolve_and_learn_from_a_two_stage
     tmp_path: Path,
 ) -> None:
     head = HEAD.model_copy(
-        update={"family": family, "tower_channels": 16, "tower_convs": 1, "sampled_rois": 32}
+        update={
+            "family": family,
+            "mask_channels": 8,
+            "tower_channels": 16,
+            "tower_convs": 1,
+            "sampled_rois": 32,
+        }
     )
     architecture = preset(backbone, base_channels=16 if "resnext" in backbone else 8)
     first = run_trial(

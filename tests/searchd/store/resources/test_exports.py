@@ -1,11 +1,13 @@
 """Exports in the store: what can be exported, and what a card tells of it."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import update
 
-from searchd.domain.errors import ConflictError, NotFoundError
+from searchd.domain.detector import Family
+from searchd.domain.errors import ConflictError, InvalidValueError, NotFoundError
 from searchd.domain.lifecycle import ExportStatus
 from searchd.domain.teacher import RegisteredTeacher
 from searchd.messages.files import STUDENT
@@ -19,6 +21,7 @@ from tests.searchd.store.factories import (
     NOW,
     add_teacher,
     base_proposal,
+    detector,
     leased,
     refused,
     run_trial,
@@ -65,6 +68,21 @@ def test_only_the_owner_of_a_failed_export_tries_again(database: Database) -> No
         exports.create(session, trial, ExportSpec(), owner="bob")
     with database.write() as session:
         assert exports.create(session, trial, ExportSpec(), owner="ada").id != first
+
+
+def test_masks_are_exported_as_mmdet_alone(database: Database) -> None:
+    _, lease = start_search(database)
+    found = replace(detector(), family=Family.MASK_RCNN)
+    trial = run_trial(
+        database, lease, base_proposal(), replace(succeeded("base"), detector=found)
+    ).id
+
+    reason = "format=onnx has no masks, which this mask_rcnn finds; use format=mmdet"
+    with refused(database, InvalidValueError, reason) as session:
+        exports.create(session, trial, ExportSpec(format="onnx"))
+    with database.write() as session:
+        spec = ExportSpec.model_validate({"format": "mmdet"})
+        assert exports.create(session, trial, spec).status is ExportStatus.EXPORTING
 
 
 def test_an_export_of_another_trial_is_not_found(database: Database) -> None:

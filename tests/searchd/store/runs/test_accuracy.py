@@ -22,10 +22,12 @@ FURTHER = {"ap70": 0.58, "ap90": 0.2, "ar1": 0.3, "ar10": 0.55, "ar100": 0.61} |
     "ar_small": -1.0,
     "ar_medium": 0.5,
     "ar_large": 0.7,
+    "mask_ap": 0.35,
+    "mask_ap50": 0.6,
 }
 
 
-def test_average_recall_is_stored_of_validation_and_of_test(database: Database) -> None:
+def test_further_figures_are_stored_of_validation_and_of_test(database: Database) -> None:
     _, lease = start_search(database)
     trial = run_trial(database, lease, base_proposal())
     measured = {**accuracy(evaluation()), "ap": 0.4, "ar100": 0.5, "num_images": 7}
