@@ -18,7 +18,7 @@ NAME_RULE = (
 )
 ROOT_FIELDS = (
     "name, dataset, pool, teachers, extend_pool, base, head, trial, distillation, strategy, score, "
-    "budget, resources, control, noise, confirm, abandon, priority, sinks, seed"
+    "budget, resources, control, noise, confirm, abandon, rungs, priority, sinks, seed"
 )
 BACKBONES = (
     "resnet18, resnet34, resnet50, resnet101, resnext50_32x4d, resnext101_32x4d, qr50, mobilenet_v2"
@@ -142,8 +142,8 @@ def test_a_resolution_that_is_none_is_refused_with_the_form(
         ),
         ("colour: red", f"colour: unknown field; the fields here are {ROOT_FIELDS}"),
         (
-            "noise: {runs: 3}",
-            "noise.runs: unknown field; the fields here are seeds",
+            "noise: {colour: 3}",
+            "noise.colour: unknown field; the fields here are seeds",
         ),
         ("strategy: {top: 3}", "strategy.top: unknown field; did you mean top_k?"),
         (
