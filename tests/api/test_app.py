@@ -94,8 +94,9 @@ def test_the_libraries_of_the_page_are_those_that_were_published(service: Servic
         assert httpx.get(f"{service.url}/vendor/LICENSE-{library['package']}.txt").is_success
 
 
+@pytest.mark.timeout(60)  # the description is built when it is first asked for
 def test_the_description_lists_the_calls_and_how_they_fail(service: Service) -> None:
-    paths = httpx.get(f"{service.url}/openapi.json").json()["paths"]
+    paths = httpx.get(f"{service.url}/openapi.json", timeout=60).json()["paths"]
     assert set(paths["/api/v1/searches"]) == {"get", "post"}
     responses = paths["/api/v1/searches/{reference}/cancel"]["post"]["responses"]
     assert set(responses) == {"202", "400", "401", "403", "404", "409", "413", "422", "429", "503"}

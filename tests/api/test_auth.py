@@ -471,6 +471,7 @@ def test_a_search_names_paths_below_a_root_too(
 # Secrets
 
 
+@pytest.mark.timeout(60)  # it asks for everything that the service answers
 def test_no_answer_and_no_log_shows_a_token_or_the_database(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

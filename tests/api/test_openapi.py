@@ -16,6 +16,8 @@ from tests.descriptions import fault
 
 Document = dict[str, Any]
 
+pytestmark = pytest.mark.timeout(60)  # the whole document is built
+
 
 @pytest.fixture(scope="module")
 def document() -> Document:
