@@ -188,8 +188,10 @@ def test_searches_and_detectors_are_compared(
         page.get_by_label("Id of a detector").fill(f"{search['id']}-base")
         page.get_by_role("button", name="Add").click()
         expect(page.get_by_role("button", name=f"Remove {search['id']}-base")).to_be_visible()
-    ap = page.get_by_role("row").filter(has=page.get_by_role("rowheader", name="AP %", exact=True))
-    expect(ap.last).to_contain_text("10.0")
+    figure = page.get_by_role("row").filter(
+        has=page.get_by_role("rowheader", name="AP %", exact=True)
+    )
+    expect(figure.last).to_contain_text("10.0")
 
 
 def test_a_distillation_shows_costs_order_and_stages(
