@@ -16,13 +16,14 @@ export function Plot({ options, data, shape, height = 320, label, onReady, child
   const chart = useRef(null);
   const scheme = useScheme();
   useEffect(() => {
-    const made = new uPlot({ ...options(), width: place.current.clientWidth, height }, data, place.current);
+    const box = place.current; // it is null when the page is left, before this is cleaned up
+    const made = new uPlot({ ...options(), width: box.clientWidth, height }, data, box);
     chart.current = made;
     onReady?.(made);
     let frame = null;
-    const resize = () => { frame = null; made.setSize({ width: place.current.clientWidth, height }); };
+    const resize = () => { frame = null; made.setSize({ width: box.clientWidth, height }); };
     const watcher = new ResizeObserver(() => { frame ??= requestAnimationFrame(resize); }); // a legend that wraps anew changes what is observed
-    watcher.observe(place.current);
+    watcher.observe(box);
     return () => { watcher.disconnect(); cancelAnimationFrame(frame); made.destroy(); chart.current = null; };
   }, [shape, scheme, height]);
   useEffect(() => {
