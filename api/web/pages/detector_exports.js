@@ -1,7 +1,7 @@
 // Exports of a detector: asked for here, with their figures, files and model card.
 import { html } from "htm/preact";
 import { useState } from "preact/hooks";
-import { call, get, post, remove } from "../api.js";
+import { get, post, remove } from "../api.js";
 import { useRead } from "../live.js";
 import { Confirm } from "../components/dialog.js";
 import { Download } from "../components/download.js";
@@ -84,7 +84,7 @@ function ModelCard({ path }) {
   const [card, setCard] = useState(null);
   const open = async (event) => {
     if (event.currentTarget.open && card === null) {
-      setCard(await (await call(path)).json().catch(() => ({})));
+      setCard(await get(path).catch((problem) => ({ "Not read": problem.message })));
     }
   };
   return html`<details onToggle=${open}><summary class="small">Model card</summary>
