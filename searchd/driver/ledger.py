@@ -20,10 +20,11 @@ from searchd.domain.retries import final_reason, retry_of
 from searchd.domain.subnet import Subnet
 from searchd.domain.trial import Outcome, Proposal
 from searchd.driver.run import attempt_folder, load_run, run_folder
+from searchd.driver.run_facts import RunFacts
 from searchd.driver.strategies import strategy_of
 from searchd.driver.trial_failures import failure_of
 from searchd.driver.trial_scores import remark_on_teacher, remarks_on, scores_of
-from searchd.driver.trial_tasks import early_stopping_rule, make_task
+from searchd.driver.trial_tasks import early_stopping_rule, make_task, needs_pool
 from searchd.messages.codecs import REPORT
 from searchd.messages.files import REPORT_FILE, STOP_FILE
 from searchd.messages.reports import Progress, Report
@@ -47,7 +48,6 @@ log = logging.getLogger(__name__)
 
 _CHANGING = select(RunRow.budget, RunRow.plan, RunRow.teacher_aps)
 """What of a run may change while its driver runs, besides its status."""
-_STARTED_AT = select(RunRow.started_at)
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -91,6 +91,7 @@ class Ledger:
             self.run = load_run(session, queue.get(session, lease.work_id).resource_id)
         self.run_id = self.run.id
         self._fronts = FrontKeeper(self.run_id)
+        self._facts = RunFacts(self.run)
         self.spec = self.run.spec
         self.dataset = self.run.dataset
 
@@ -155,12 +156,8 @@ class Ledger:
         return True
 
     def stopped(self) -> tuple[SearchStatus, str]:
-        """Record that no worker has a trial any more, as the user asked. Unfinished trials resume
-        from their checkpoints.
-
-        Returns:
-            The status of the run now, and its reason.
-        """
+        """Record that no worker has a trial any more, as the user asked: unfinished ones resume
+        from their checkpoints. Return the status of the run now, and its reason."""
         with self._database.write() as session:
             queue.stopped(session, self._lease)
             row = session.get_one(RunRow, self.run_id)
@@ -194,9 +191,8 @@ class Ledger:
         return self.read(self._strategy)
 
     def recover(self) -> list[Proposal]:
-        """Take over from an earlier driver: record every report that is in the artifact store and
-        not in the database, so that nothing finished is trained again. Other running trials are
-        requeued.
+        """Take over from an earlier driver: record every report that only the artifact store has,
+        so that nothing finished is trained again, and requeue other running trials.
 
         Returns:
             The proposals that must still run, in the order in which they were made.
@@ -208,14 +204,11 @@ class Ledger:
 
     def extend_weak_pool(self) -> bool:
         """Let the pool of a search be trained further, if its spec asks for that and its teachers
-        are too weak; the run has the new pool from then on.
-
-        Returns:
-            Whether the search waits for another pool now.
-        """
+        are too weak. Return whether the search waits for this other pool now."""
         if self.write(extend_weak_pool) is None:
             return False
         self.run = self.read(load_run, self.run_id)
+        self._facts = RunFacts(self.run)
         return True
 
     def compare_teachers(self) -> str | None:
@@ -229,25 +222,29 @@ class Ledger:
         self.write(teacher_aps.record)
         return self.read(lambda session: teacher_aps.warning(session, self.row()))
 
-    def propose(self, proposal: Proposal) -> None:
-        """Record a proposal, before a worker gets it."""
+    def propose(self, proposal: Proposal, strategy: Strategy | None = None) -> None:
+        """Record a proposal of the given strategy, or of the present one, before a worker gets
+        it."""
         history = self.history
+        remark = remark_on_teacher(strategy or self.strategy(), proposal, history.accepted)
         with self._database.write() as session:
-            trials.add(session, self._lease, proposal)
-            remark = remark_on_teacher(self._strategy(session), proposal, history.accepted)
+            trials.add(session, self._lease, proposal, position=len(history.proposals))
             if remark is not None:
                 key = f"teacher:{proposal.name}"
                 queue.record_once(session, self._lease, key, [remark])
         self._history = history.proposing(proposal)
 
-    def task(self, proposal: Proposal) -> TrialTask:
-        """Return the task of the next attempt at a proposed trial."""
+    def task(self, proposal: Proposal, strategy: Strategy | None = None) -> TrialTask:
+        """Return the task of the next attempt at a trial of the given strategy, or of the present
+        one."""
         with self._database.read() as session:
-            strategy = self._strategy(session)
+            strategy = strategy or self._strategy(session)
             plan = strategy.plan if isinstance(strategy, Progressive) else None
-            task = make_task(session, self.run, self._settings, proposal, plan)
+            pool = self._facts.pool(session) if needs_pool(proposal) else None
+            task = make_task(session, self.run, self._settings, proposal, plan, pool)
             seen = self.history.seen_by(proposal.name)
-            rule = early_stopping_rule(session, self.run, strategy, proposal, seen)
+            base_cost = self._facts.base_cost(session)
+            rule = early_stopping_rule(self.run, strategy, proposal, seen, base_cost)
         return task.model_copy(update={"early_stopping": rule})
 
     def start(self, task: TrialTask) -> None:
@@ -258,9 +255,8 @@ class Ledger:
 
     def progress(self, progress: Progress) -> None:
         """Record a worker's progress."""
-        with self._database.write() as session:
-            self._note_time(session, progress.trial)
-            trials.record_progress(session, self._lease, progress)
+        busy_s = self._busy_s(progress.trial)
+        self.write(trials.record_progress, progress, busy_s=busy_s)
 
     def record(self, report: Report) -> Completion | None:
         """Record a worker's report: score the student and end the trial. A trial that failed for a
@@ -274,24 +270,27 @@ class Ledger:
             return None
         if final.cause is FailureCause.DATA_ERROR:
             self.data_error = f"trial {final.trial}: {final.reason}"
-        history = self.history
+        history, busy_s = self.history, self._busy_s(report.trial)
         with self._database.write() as session:
-            self._note_time(session, report.trial)
-            scores = scores_of(session, self.run, final)
-            row = reports.record(session, self._lease, final, scores, fronts=self._fronts)
+            row = reports.record(
+                session,
+                self._lease,
+                final,
+                scores_of(self.run, final, self._facts.base_cost(session)),
+                fronts=self._fronts,
+                completion=len(history.completions),
+                busy_s=busy_s,
+            )
             if row.completion is None:
                 return None
-            started_at = session.scalar(_STARTED_AT.where(RunRow.id == self.run_id))
-            stored = trials.with_evaluations(session, row.id)
-            completion = completions.of_trial(stored, started_at)
+            completion = completions.of_trial(row, self._facts.started_at(session))
             if completion.sequence < len(history.completions):  # it was recorded before
                 return completion
             before, history = history, history.after(completion)
             remarks = remarks_on(completion, history.ended, self.spec)
             queue.record_once(session, self._lease, f"remarks:{row.name}", remarks)
             if isinstance(self.spec, SearchSpec):
-                run = session.get_one(RunRow, self.run_id)
-                tell_new_incumbent(session, run, before.accepted, history.accepted)
+                tell_new_incumbent(session, self.run_id, before.accepted, history.accepted)
         self._history = history
         self._fronts.keep()
         return completion
@@ -370,7 +369,6 @@ class Ledger:
             retry = retry_of(failure, row.adjustments, max_losses=self._settings.max_attempts)
             if retry is None:
                 return replace(report, reason=final_reason(failure, row.adjustments))
-            self._note_time(session, report.trial)
             trials.retry(
                 session,
                 self._lease,
@@ -378,16 +376,17 @@ class Ledger:
                 retry.reason,
                 retry.adjustments,
                 parent=failure.other_parent,
+                busy_s=self._busy_s(report.trial),
             )
         return None
 
-    def _note_time(self, session: Session, name: str) -> None:
-        """Record the time that the trial has spent in a worker since the last record. Time before
-        this driver started counts as far as an earlier driver recorded it."""
+    def _busy_s(self, name: str) -> float:
+        """Return the seconds that the trial has spent in a worker since this was last asked. Time
+        before this driver started counts as far as an earlier driver recorded it."""
         now_s = self._watch()
         passed_s = now_s - self._noted_at.get(name, now_s)
         self._noted_at[name] = now_s
-        trials.add_busy(session, self._lease, name, passed_s)
+        return passed_s
 
     def _written_report(self, name: str) -> Report | None:
         """Return the latest attempt's report from the artifact store, or None if there is none."""

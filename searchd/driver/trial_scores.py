@@ -21,8 +21,13 @@ from searchd.spec import DistillationSpec, SearchSpec
 from searchd.store.runs import trials
 
 
-def scores_of(session: Session, run: Run, report: Report) -> dict[Resolution, float]:
+def scores_of(run: Run, report: Report, base_cost: float | None) -> dict[Resolution, float]:
     """Return H(S, r) at every resolution (docs/papers.md 1.3); empty unless the trial succeeded.
+
+    Args:
+        run: The run of the trial.
+        report: What its worker reports.
+        base_cost: What the base costs (`base_cost_of`); None if the report is about the base.
 
     Raises:
         InvalidValueError: It lacks the cost that it is scored by.
@@ -31,7 +36,7 @@ def scores_of(session: Session, run: Run, report: Report) -> dict[Resolution, fl
         return {}
     is_base = report.trial == BASE_NAME and run.origin_id is None
     cost = report.scored_cost
-    base_cost = cost if is_base else base_cost_of(session, run)
+    base_cost = cost if is_base else base_cost
     if cost is None or base_cost is None:
         raise InvalidValueError(
             f"trial {trials.trial_id(run.id, report.trial)}: a success needs base_macs, "
@@ -63,7 +68,7 @@ def base_cost_of(session: Session, run: Run) -> float | None:
     if run.origin_id is not None:
         base_id = trials.ancestors(session, run.origin_id)[0].id
     counts_macs = run.spec.score.cost is Cost.MACS
-    return trials.base_macs(session, base_id) if counts_macs else trials.base_cost(session, base_id)
+    return trials.base_cost(session, base_id, counts_macs=counts_macs)
 
 
 def remarks_on(

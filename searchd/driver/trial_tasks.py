@@ -12,14 +12,12 @@ from searchd.domain.subnet import Subnet
 from searchd.domain.teacher import (
     RegisteredTeacher,
     SimultaneousTeachers,
-    Teacher,
     TeacherCandidates,
     Teaching,
     teachers_of,
 )
 from searchd.domain.trial import BASE_NAME, Finish, Proposal, TakeSubnet, TrainSwept, TrialRole
 from searchd.driver.run import Run, attempt_folder
-from searchd.driver.trial_scores import base_cost_of
 from searchd.messages.tasks import (
     EarlyStoppingRule,
     Inherited,
@@ -45,19 +43,32 @@ from searchd.spec import (
     finishing_training,
 )
 from searchd.store.models import TrialRow
-from searchd.store.resources import pools, teachers
+from searchd.store.resources import teachers
 from searchd.store.runs import trials
 
 NO_METHODS = MethodsSpec(methods=())
 
 
 def make_task(
-    session: Session, run: Run, settings: Settings, proposal: Proposal, plan: Plan | None
+    session: Session,
+    run: Run,
+    settings: Settings,
+    proposal: Proposal,
+    plan: Plan | None,
+    pool: PoolRef | None,
 ) -> TrialTask:
     """Return the task of the next attempt at a proposed trial.
 
+    Args:
+        session: A reading session.
+        run: The run of the trial.
+        settings: The root of artifacts, and intervals of workers.
+        proposal: The trial.
+        plan: The plan of a distillation, once it is made.
+        pool: The pool of the run, if the trial needs it (`needs_pool`).
+
     Raises:
-        ConflictError: Its parent has no student, or its pool or teacher is not ready.
+        ConflictError: Its parent has no student, or its teacher is not ready.
     """
     row = session.get_one(TrialRow, trials.trial_id(run.id, proposal.name))
     attempt = row.attempt + 1
@@ -74,7 +85,7 @@ def make_task(
         pretrained=base.pretrained if is_base and (base := _base_spec(run)) else None,
         loaded_base=_loaded_base(session, run) if is_base else None,
         inherited=inherited,
-        pool=_pool(session, run, proposal, taught_by),
+        pool=pool,
         registered={
             teacher.teacher: teachers.reference(session, teacher.teacher)
             for teacher in taught_by
@@ -178,14 +189,11 @@ def _as_swept(spec: DistillationSpec, proposal: Proposal) -> DistillationSpec:
     return spec.with_value(change.value) if isinstance(change, TrainSwept) else spec
 
 
-def _pool(
-    session: Session, run: Run, proposal: Proposal, taught_by: tuple[Teacher, ...]
-) -> PoolRef | None:
+def needs_pool(proposal: Proposal) -> bool:
+    """Return whether the student of a trial, or a teacher, is a subnet of the pool."""
+    taught_by = () if proposal.teacher is None else teachers_of(proposal.teacher)
     from_pool = any(isinstance(teacher, Subnet) for teacher in taught_by)
-    if not from_pool and not isinstance(proposal.change, TakeSubnet):
-        return None
-    assert run.pool_id is not None  # where else would the subnet be from
-    return pools.reference(session, run.pool_id)
+    return from_pool or isinstance(proposal.change, TakeSubnet)
 
 
 def _base_spec(run: Run) -> BaseSpec | None:
@@ -255,23 +263,26 @@ def handed_on(
 
 
 def early_stopping_rule(
-    session: Session, run: Run, strategy: Strategy, proposal: Proposal, seen: Ended | None
+    run: Run,
+    strategy: Strategy,
+    proposal: Proposal,
+    seen: Ended | None,
+    base_cost: float | None,
 ) -> EarlyStoppingRule | None:
     """Return the rule that may stop a trial before its last epoch. None for trials of another role
     or strategy.
 
     Args:
-        session: A reading session.
         run: The run of the trial.
         strategy: Its strategy.
         proposal: The trial.
         seen: What had ended when the trial was proposed; None if it is not in flight.
+        base_cost: What the base costs; None while it is not trained.
     """
     if not isinstance(strategy, JointDetNas) or not (strategy.abandon or strategy.rungs):
         return None
     if proposal.role is not TrialRole.SEARCH:
         return None
-    base_cost = base_cost_of(session, run)
     assert base_cost is not None  # search trials come after the base
     known = seen if strategy.abandon else None
     return EarlyStoppingRule(

@@ -119,7 +119,7 @@ class TrialScheduler:
         proposal = None if self._is_stopping() else self._next_proposal()
         if proposal is None:
             return None
-        task = self._ledger.task(proposal)
+        task = self._ledger.task(proposal, self.strategy)
         self._in_flight[tune_id] = _InFlight(task)
         return task
 
@@ -156,7 +156,7 @@ class TrialScheduler:
         self.strategy = self._ledger.strategy()
         decision = decide(self.strategy, self._ledger.history)
         if isinstance(decision, Proposal):
-            self._ledger.propose(decision)
+            self._ledger.propose(decision, self.strategy)
             return decision
         if isinstance(decision, Finished):
             self.finished = decision

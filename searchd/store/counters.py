@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 
 from sqlalchemy import event, select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -115,11 +116,16 @@ def _write(session: Session) -> None:
         for name, labels in sorted(pending)
     ]
     pending.clear()
-    insert = _INSERT[session.get_bind().dialect.name](CounterRow).values(rows)
+    session.connection().execute(_adding(session.get_bind().dialect.name), rows)
+
+
+@cache
+def _adding(dialect: str) -> sqlite.Insert | postgresql.Insert:
+    """Return the statement that adds to a counter. It is built once, since every change of a
+    trial's status needs it."""
+    insert = _INSERT[dialect](CounterRow)
     total = CounterRow.value + insert.excluded.value
-    session.execute(
-        insert.on_conflict_do_update(index_elements=["name", "labels"], set_={"value": total})
-    )
+    return insert.on_conflict_do_update(index_elements=["name", "labels"], set_={"value": total})
 
 
 def _text(labels: Mapping[str, str]) -> str:

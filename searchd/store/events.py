@@ -1,9 +1,11 @@
 """Events: appended with every change of a status, read in order by clients that watch."""
 
 from collections.abc import Sequence
+from functools import cache
 
-from sqlalchemy import Select, exists, select, update
+from sqlalchemy import Select, bindparam, exists, insert, select, update
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from searchd.domain.lifecycle import AnyStatus
 from searchd.store.models import (
@@ -19,6 +21,7 @@ from searchd.store.models import (
 
 Subject = DatasetRow | PoolRow | TeacherRow | ExportRow | DeviceRow | RunRow | TrialRow
 """What an event is about: a resource, or a trial of one."""
+_INSERT = insert(EventRow.__table__)  # type: ignore[arg-type]
 
 
 def append(
@@ -28,7 +31,7 @@ def append(
     *,
     status: AnyStatus | None = None,
     key: str | None = None,
-) -> EventRow:
+) -> None:
     """Record an event under the next number of the resource's log. Locks the resource's row.
 
     Args:
@@ -41,23 +44,30 @@ def append(
     session.flush()
     table = RunRow if isinstance(subject, TrialRow) else type(subject)
     resource_id = subject.run_id if isinstance(subject, TrialRow) else subject.id
-    number = session.execute(
-        update(table)
-        .where(table.id == resource_id)
-        .values(num_events=table.num_events + 1)
-        .returning(table.num_events)
-        .execution_options(synchronize_session=False)
-    ).scalar_one()
-    event = EventRow(
-        resource_id=resource_id,
-        number=number,
-        subject=subject.id,
-        status=(status or subject.status).value,
-        message=message,
-        key=key,
+    connection = session.connection()
+    number = connection.execute(_numbering(table), {"of": resource_id}).scalar_one()
+    event = {
+        "resource_id": resource_id,
+        "number": number,
+        "subject": subject.id,
+        "status": (status or subject.status).value,
+        "message": message,
+        "key": key,
+    }
+    connection.execute(_INSERT, event)
+
+
+@cache
+def _numbering(table: type[Subject]) -> ReturningUpdate[tuple[int]]:
+    """Return the statement that counts one more event of a resource and returns their number. It is
+    built once, since every change of a status needs it."""
+    columns = table.__table__.c
+    return (
+        update(table.__table__)  # type: ignore[arg-type]
+        .where(columns.id == bindparam("of"))
+        .values(num_events=columns.num_events + 1)
+        .returning(columns.num_events)
     )
-    session.add(event)
-    return event
 
 
 def append_once(

@@ -120,11 +120,10 @@ def test_trials_are_counted_by_outcome_with_the_seconds_of_their_workers(
     with database.write() as session:
         trials.add(session, lease, base_proposal())
         trials.start(session, lease, "base")
-        trials.add_busy(session, lease, "base", 42.0)
     assert scrape()["searchd_trials", "running"] == 1
     report = succeeded("base")
     with database.write() as session:
-        reports.record(session, lease, report, scores_of(report))
+        reports.record(session, lease, report, scores_of(report), busy_s=42.0)
     run_trial(database, lease, search_proposal(1), failed("1", FailureCause.BUG))
 
     found = scrape()

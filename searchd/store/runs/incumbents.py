@@ -11,19 +11,20 @@ from searchd.store.runs.trials import trial_id
 
 
 def tell_new_incumbent(
-    session: Session, run: RunRow, before: Completions, after: Completions
+    session: Session, run_id: str, before: Completions, after: Completions
 ) -> None:
     """Queue a message if a completion has changed the incumbent of a search.
 
     Args:
         session: The writing session that records the completion.
-        run: The search.
+        run_id: The search.
         before: The accepted completions before it, in order.
         after: Those after it.
     """
     earlier, found = answer(before), answer(after)
     if found is None or (earlier and earlier.proposal.name == found.proposal.name):
         return
+    run = session.get_one(RunRow, run_id)
     facts = {
         "id": run.id,
         "name": run.name,

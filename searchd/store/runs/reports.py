@@ -1,16 +1,19 @@
 """Ends of trials: the report of a worker, stored once, under the driver's lease."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
+from sqlalchemy import insert
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import set_committed_value
 
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.lifecycle import FailureCause, TrialStatus
 from searchd.domain.resolution import Resolution
 from searchd.domain.teacher import TeacherCandidates
 from searchd.domain.transitions import is_final
-from searchd.domain.trial import Outcome
-from searchd.messages.reports import Report
+from searchd.domain.trial import Artifact, Evaluation, Outcome
+from searchd.messages.reports import EpochMetrics, Report
 from searchd.store import events
 from searchd.store.models import ArtifactRow, Desired, EpochMetricsRow, EvaluationRow, TrialRow
 from searchd.store.models.measurements import measured
@@ -28,6 +31,8 @@ def record(
     scores: Mapping[Resolution, float],
     *,
     fronts: FrontKeeper | None = None,
+    completion: int | None = None,
+    busy_s: float = 0.0,
 ) -> TrialRow:
     """Store the report of a worker and end the trial.
 
@@ -42,9 +47,12 @@ def record(
         report: The report of an attempt that was started.
         scores: H(S, r) for each evaluated resolution.
         fronts: Those of the run, if the caller keeps them; None: they are read.
+        completion: The number of earlier completions of the run, if the caller knows it; None: they
+            are counted.
+        busy_s: Seconds that a worker has spent on the trial since the last record.
 
     Returns:
-        The trial. Its `completion` is set unless it was stopped.
+        The trial, with its evaluations. Its `completion` is set unless it was stopped.
 
     Raises:
         StaleLeaseError: The lease was lost.
@@ -54,54 +62,51 @@ def record(
     """
     row = trials.of_lease(session, lease, report.trial)
     if is_final(row.status):
+        session.refresh(row, ["evaluations"])
         return row
     if report.attempt > row.attempt:
         raise InvalidValueError(
             f"trial {row.id}: report of attempt {report.attempt}, but only {row.attempt} started"
         )
+    known = {"busy_s": row.busy_s + busy_s}
     if report.outcome is Outcome.STOPPED:
-        _record_stop(session, lease, row, report)
+        _record_stop(session, lease, row, report, known)
     else:
-        found = _record_end(session, row, report, scores)
+        if completion is None:
+            completion = trials.next_number(session, row.run_id, "completion")
+        found = _record_end(session, row, report, scores, known | {"completion": completion})
         if row.status is TrialStatus.SUCCEEDED:
             (fronts or FrontKeeper(row.run_id)).add(session, row, found)
         queue.reset_attempts(session, lease)
     return row
 
 
-def _record_stop(session: Session, lease: Lease, row: TrialRow, report: Report) -> None:
+def _record_stop(
+    session: Session, lease: Lease, row: TrialRow, report: Report, known: Mapping[str, object]
+) -> None:
     cancelled = hold(session, lease).desired in (Desired.CANCEL, Desired.KILL)
     to = TrialStatus.CANCELLED if cancelled else TrialStatus.PENDING
-    values = {"outcome": report.outcome if cancelled else None}
+    values = {**known, "outcome": report.outcome if cancelled else None}
     transition(session, row, to, report.reason, values=values)
 
 
 def _record_end(
-    session: Session, row: TrialRow, report: Report, scores: Mapping[Resolution, float]
+    session: Session,
+    row: TrialRow,
+    report: Report,
+    scores: Mapping[Resolution, float],
+    known: Mapping[str, object],
 ) -> list[EvaluationRow]:
     """Return the evaluations, which are stored."""
     _check_success(row, report, scores)
-    evaluations = [
-        EvaluationRow(
-            trial_id=row.id,
-            score=scores.get(evaluation.resolution),
-            cost=evaluation.cost,
-            **measured(evaluation),
-        )
-        for evaluation in report.evaluations
-    ]
-    session.add_all(evaluations)
+    evaluations = _add_evaluations(session, row, report.evaluations, scores)
     breakdowns.add(session, evaluations, report.evaluations)
-    for epoch in map(EpochMetricsRow.of, report.epochs):
-        epoch.trial_id = row.id
-        session.add(epoch)
-    for artifact in map(ArtifactRow.of, report.artifacts):
-        artifact.trial_id = row.id
-        session.add(artifact)
+    _add_all(session, EpochMetricsRow, row, report.epochs)
+    _add_all(session, ArtifactRow, row, report.artifacts)
     to, reason, cause = _result(report)
     values = {
+        **known,
         "outcome": report.outcome,
-        "completion": trials.next_number(session, row.run_id, "completion"),
         "cause": cause,
         "detector": report.detector,
         "params": report.params,
@@ -117,6 +122,42 @@ def _record_end(
     for message in (*report.notes, *warnings):
         events.append(session, row, message)
     return evaluations
+
+
+def _add_evaluations(
+    session: Session,
+    row: TrialRow,
+    evaluations: Sequence[Evaluation],
+    scores: Mapping[Resolution, float],
+) -> list[EvaluationRow]:
+    """Return the evaluations in their order, stored by one statement."""
+    values = [
+        {
+            "trial_id": row.id,
+            "score": scores.get(evaluation.resolution),
+            "cost": evaluation.cost,
+            **measured(evaluation),
+        }
+        for evaluation in evaluations
+    ]
+    added = (
+        session.scalars(insert(EvaluationRow).returning(EvaluationRow), values) if values else ()
+    )
+    stored = {each.resolution: each for each in added}
+    found = [stored[evaluation.resolution] for evaluation in evaluations]
+    set_committed_value(row, "evaluations", found)
+    return found
+
+
+def _add_all(
+    session: Session,
+    table: type[EpochMetricsRow | ArtifactRow],
+    row: TrialRow,
+    rows: Sequence[EpochMetrics | Artifact],
+) -> None:
+    """Store what the columns of a table are named like, by one statement."""
+    if rows:
+        session.execute(insert(table), [{"trial_id": row.id, **asdict(each)} for each in rows])
 
 
 def _check_success(row: TrialRow, report: Report, scores: Mapping[Resolution, float]) -> None:

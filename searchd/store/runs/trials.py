@@ -5,7 +5,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session, load_only, selectinload
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session, joinedload, load_only, selectinload
 from sqlalchemy.orm.interfaces import ORMOption
 
 from searchd.domain.errors import ConflictError, InvalidValueError, NotFoundError
@@ -36,12 +37,21 @@ def trial_id(run_id: str, name: str) -> str:
     return f"{run_id}-{name}"
 
 
-def add(session: Session, lease: Lease, proposal: Proposal) -> TrialRow:
+def add(
+    session: Session, lease: Lease, proposal: Proposal, *, position: int | None = None
+) -> TrialRow:
     """Store a proposal of the leased run as a PENDING trial, after all earlier ones.
+
+    Args:
+        session: A writing session.
+        lease: The lease on the run.
+        proposal: The proposal.
+        position: The number of earlier proposals of the run, if the caller knows it; None: they
+            are counted.
 
     Raises:
         StaleLeaseError: The lease was lost.
-        ConflictError: The run has a trial of this name.
+        ConflictError: The run has a trial of this name, or at this position.
     """
     run_id = hold(session, lease).resource_id
     row = TrialRow(
@@ -49,15 +59,17 @@ def add(session: Session, lease: Lease, proposal: Proposal) -> TrialRow:
         run_id=run_id,
         name=proposal.name,
         role=proposal.role,
-        position=next_number(session, run_id, "position"),
+        position=next_number(session, run_id, "position") if position is None else position,
         parent_id=_parent_id(session, run_id, proposal),
         proposal=proposal,
         status=TrialStatus.PENDING,
         status_reason=f"proposed: {describe_change(proposal.change)}",
     )
-    if session.get(TrialRow, row.id) is not None:
-        raise ConflictError(f"trial {row.id} exists already")
     session.add(row)
+    try:
+        session.flush()
+    except IntegrityError as error:
+        raise ConflictError(f"trial {row.id} exists already: {error.orig}") from error
     events.append(session, row, row.status_reason)
     return row
 
@@ -103,6 +115,7 @@ def retry(
     adjustments: Mapping[str, float],
     *,
     parent: str | None = None,
+    busy_s: float = 0.0,
 ) -> None:
     """Requeue a trial after a failed attempt, with changes for the next one: RUNNING to PENDING.
 
@@ -114,39 +127,39 @@ def retry(
         adjustments: All differences from the proposal, by the names in `searchd.domain.retries`.
         parent: Name of the trial whose student it inherits from now on; None: unchanged. The
             proposal does not change.
+        busy_s: Seconds that a worker has spent on the trial since the last record.
 
     Raises:
         StaleLeaseError: The lease was lost.
         IllegalTransitionError: The trial is not RUNNING.
     """
     row = of_lease(session, lease, name)
-    values: dict[str, Any] = {"adjustments": dict(adjustments)}
+    values: dict[str, Any] = {"adjustments": dict(adjustments), "busy_s": row.busy_s + busy_s}
     if parent is not None:
         values["parent_id"] = trial_id(row.run_id, parent)
     transition(session, row, TrialStatus.PENDING, reason, values=values)
 
 
-def record_progress(session: Session, lease: Lease, progress: Progress) -> None:
+def record_progress(
+    session: Session, lease: Lease, progress: Progress, *, busy_s: float = 0.0
+) -> None:
     """Store the progress of a running trial. Has no effect once the attempt has ended.
+
+    Args:
+        session: A writing session.
+        lease: The lease on the run of the trial.
+        progress: The progress.
+        busy_s: Seconds that a worker has spent on the trial since the last record.
 
     Raises:
         StaleLeaseError: The lease was lost.
     """
     row = of_lease(session, lease, progress.trial)
+    if is_final(row.status):
+        return
+    row.busy_s += busy_s
     if row.status is TrialStatus.RUNNING and row.attempt == progress.attempt:
         row.progress = progress
-
-
-def add_busy(session: Session, lease: Lease, name: str, seconds: float) -> None:
-    """Add to the seconds that workers have spent on the trial. Has no effect once it has ended.
-
-    Raises:
-        StaleLeaseError: The lease was lost.
-    """
-    row = of_lease(session, lease, name)
-    if not is_final(row.status):
-        row.busy_s += seconds
-        session.flush()
 
 
 def record_latencies(
@@ -312,25 +325,11 @@ def licence(session: Session, lineage: Sequence[TrialRow]) -> str | None:
     return None if spec.base is None else spec.base.licence
 
 
-def base_macs(session: Session, reference: str) -> float | None:
-    """Return the multiply-accumulates of a trial's student at the base resolution of the score;
-    None while it is not trained."""
-    return session.scalar(select(TrialRow.base_macs).where(TrialRow.id == reference))
-
-
-def base_cost(session: Session, reference: str) -> float | None:
-    """Return what the search counts as cost of a trial's student at the base resolution of the
-    score; None while it is not trained, or if the search counts MACs."""
-    return session.scalar(select(TrialRow.base_cost).where(TrialRow.id == reference))
-
-
-def with_evaluations(session: Session, reference: str) -> TrialRow:
-    """Return a trial by id, with its evaluations.
-
-    Raises:
-        NotFoundError: There is none.
-    """
-    return _get(session, reference, selectinload(TrialRow.evaluations))
+def base_cost(session: Session, reference: str, *, counts_macs: bool) -> float | None:
+    """Return the multiply-accumulates of a trial's student at the base resolution of the score, or
+    what its run counts instead; None while it is not trained."""
+    column = TrialRow.base_macs if counts_macs else TrialRow.base_cost
+    return session.scalar(select(column).where(TrialRow.id == reference))
 
 
 def inherited(session: Session, reference: str) -> Inherited:
@@ -341,8 +340,7 @@ def inherited(session: Session, reference: str) -> Inherited:
         ConflictError: It has no student, because it has not succeeded.
         CollectedError: Its student was collected.
     """
-    parts = selectinload(TrialRow.evaluations), selectinload(TrialRow.artifacts)
-    row = _get(session, reference, *parts)
+    row = _get(session, reference, *_INHERITED)
     files = {artifact.name: artifact.artifact for artifact in row.artifacts}
     for artifact in row.artifacts:
         artifact.check_there()
@@ -357,12 +355,20 @@ def inherited(session: Session, reference: str) -> Inherited:
 
 
 def _get(session: Session, reference: str, *parts: ORMOption) -> TrialRow:
-    row = session.scalar(select(TrialRow).where(TrialRow.id == reference).options(*parts))
+    found = session.scalars(select(TrialRow).where(TrialRow.id == reference).options(*parts))
+    row = found.unique().one_or_none()  # a joined row comes once for each of its parts
     if row is None:
         raise NotFoundError(f"trial {reference!r} does not exist")
     return row
 
 
+_INHERITED = (
+    load_only(TrialRow.status, TrialRow.detector),
+    joinedload(TrialRow.artifacts),
+    selectinload(TrialRow.evaluations).load_only(
+        EvaluationRow.width, EvaluationRow.height, EvaluationRow.ap
+    ),
+)
 _DETAILS = (
     selectinload(TrialRow.evaluations),
     selectinload(TrialRow.epochs),

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from searchd.domain.errors import NotFoundError, StaleLeaseError
@@ -21,6 +21,12 @@ class _Locked(NamedTuple):
 
 _LOCKED = "locked work"
 """Its key in `Session.info`."""
+_LOCK = (
+    select(WorkRow)
+    .where(WorkRow.id == bindparam("id"))
+    .with_for_update()
+    .execution_options(populate_existing=True)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +75,7 @@ def locked(session: Session, work_id: str) -> WorkRow:
     known: _Locked = session.info.get(_LOCKED, _Locked(None, {}))
     if known.transaction is session.get_transaction() and work_id in known.rows:
         return known.rows[work_id]
-    work = session.scalar(
-        select(WorkRow)
-        .where(WorkRow.id == work_id)
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    )
+    work = session.scalar(_LOCK, {"id": work_id})
     if work is None:
         raise NotFoundError(f"work {work_id} does not exist")
     transaction = session.get_transaction()
