@@ -19,6 +19,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import httpx
 from sqlalchemy import event, select
 
@@ -86,16 +87,17 @@ async def _drain(feeds: Feeds, run_id: str) -> None:
 
 
 async def _ask(url: str, num_clients: int, seconds: float) -> dict[str, float]:
+    # aiohttp needs a third of the time of httpx for a request, which the API lacks on these cores.
     samples: list[float] = []
-    limits = httpx.Limits(max_connections=num_clients)
-    async with httpx.AsyncClient(limits=limits, timeout=60.0, trust_env=False) as http:
-        (await http.get(url)).raise_for_status()
+    connector = aiohttp.TCPConnector(limit=num_clients)
+    async with aiohttp.ClientSession(connector=connector, raise_for_status=True) as http:
+        await _get(http, url)
         deadline = time.monotonic() + seconds
 
         async def client() -> None:
             while time.monotonic() < deadline:
                 started = time.perf_counter()
-                (await http.get(url)).raise_for_status()
+                await _get(http, url)
                 samples.append(1000 * (time.perf_counter() - started))
 
         begun = time.monotonic()
@@ -107,6 +109,11 @@ async def _ask(url: str, num_clients: int, seconds: float) -> dict[str, float]:
         "p50_ms": round(cuts[49], 1),
         "p95_ms": round(cuts[94], 1),
     }
+
+
+async def _get(http: aiohttp.ClientSession, url: str) -> None:
+    async with http.get(url) as answer:
+        await answer.read()
 
 
 def _check(url: str, address: str, run_id: str) -> None:

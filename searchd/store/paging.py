@@ -5,9 +5,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import cache
 from typing import Any, Generic, Literal, TypeVar
 
-from sqlalchemy import ColumnElement, select, tuple_
+from sqlalchemy import ColumnElement, Select, bindparam, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute, Session, load_only
 
 from searchd.domain.errors import InvalidValueError, NotFoundError
@@ -165,12 +166,24 @@ def key(
     Raises:
         NotFoundError: There is none.
     """
-    for column in (table.id, table.name):
-        columns = select(table.id, table.name, table.num_events)
-        found = session.execute(columns.where(column == reference)).first()
-        if found is not None:
-            return RunKey(*found)
-    raise _missing(session, table.name, noun, reference)
+    found = session.execute(_key_query(table), {"reference": reference}).first()
+    if found is None:
+        raise _missing(session, table.name, noun, reference)
+    return RunKey(*found)
+
+
+@cache
+def _key_query(
+    table: type[SearchRow] | type[DistillationRow],
+) -> Select[tuple[str, str, int]]:
+    """Return the statement for the key of a run. It is built once: most requests need it."""
+    reference = bindparam("reference")
+    return (
+        select(table.id, table.name, table.num_events)
+        .where((table.id == reference) | (table.name == reference))
+        .order_by((table.id == reference).desc())
+        .limit(1)
+    )
 
 
 def key_of(row: SearchRow | DistillationRow) -> RunKey:
