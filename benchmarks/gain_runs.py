@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from benchmarks.gain_bench import LEARNERS, Workbench, lock, say, store, training_spec
+from benchmarks.gain_pruning import pruned
 from benchmarks.gain_search import Search
 from benchmarks.gain_settings import LENGTHS, NUM_TRIALS, ROWS, SEARCH, Row
 from detection.distillation.distiller import Distiller, pair_of
@@ -58,12 +59,16 @@ class Trainer:
         if row.policy is not None:
             model, found = Trials(self, row).run()
         elif row.search == "pruned":
-            pruned = self._pruned(row)
-            if pruned is None:
+            base = self._pruned(row)
+            if base is None:
                 return None
-            model, found = pruned
+            model, found = base
         elif row.search is not None:
             model, found = Search(self, row).run()
+        elif row.pruned_by is not None:
+            model, macs = pruned(self.bench, row.pruned_by, self.seed)
+            losses, _ = self.train(model, row, (), {}, 1)
+            found = {"losses": losses, "macs": macs}
         else:
             model, found = self._stage(row)
         return self.bench.stored(f"{row.name}, seed {self.seed}", model, found, started)

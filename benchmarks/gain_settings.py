@@ -11,6 +11,7 @@ from itertools import permutations
 from typing import Any, Literal
 
 from benchmarks.paired_runs import G_DETKD, detector
+from searchd.domain.actions import ChannelImportance
 from searchd.domain.detector import Detector, Family
 from searchd.domain.distillation_methods import JOINT_DETNAS, MethodName
 from searchd.domain.resolution import Resolution
@@ -62,6 +63,9 @@ class SearchSettings:
 
 
 SEARCH = SearchSettings()
+PRUNED, PRUNED_TO, TAYLOR_IMAGES = "same", 0.65, 256
+"""The detector whose channels are pruned to compare rankings, the share of its MACs that is left,
+and the number of images that rank by Taylor, which is that of trials."""
 
 STUDENT_EPOCHS = {Family.FASTER_RCNN: 24, Family.RETINANET: 48, Family.GFL: 24}
 """Training of a student before it is taught; it is half-trained. RetinaNet learns more slowly."""
@@ -131,6 +135,9 @@ class Row:
     """The row is the best of a search, or the base pruned to the MACs of the best of `joint`."""
     instead_of: str | None = None
     """Name of the row of the shipped default that this one would replace."""
+    pruned_by: ChannelImportance | None = None
+    """The row is the detector `PRUNED`, pruned by this importance to `PRUNED_TO` of its MACs and
+    trained for a stage without teacher. None: nothing is pruned."""
     score_of: str | None = None
     """Name of a search's row, whose score on test images (Joint-DetNAS's H) is this row's AP."""
 
@@ -336,6 +343,19 @@ def _search() -> Iterator[Row]:
     yield Row(name="random search, score", against=None, score_of="random search")
 
 
+def _importance() -> Iterator[Row]:
+    """Three rankings of channels, before the same training."""
+    for importance in ChannelImportance:
+        against = (
+            None if importance is ChannelImportance.GAMMA else _pruned(ChannelImportance.GAMMA)
+        )
+        yield Row(name=_pruned(importance), against=against, pruned_by=importance)
+
+
+def _pruned(importance: ChannelImportance) -> str:
+    return f"pruned by {importance}"
+
+
 SECTIONS: Mapping[str, tuple[str, tuple[Row, ...]]] = {
     "papers": ("The papers' combinations", tuple(_papers())),
     "methods": ("The other methods, alone", tuple(_methods())),
@@ -346,6 +366,7 @@ SECTIONS: Mapping[str, tuple[str, tuple[Row, ...]]] = {
     "gap": ("Larger teachers", tuple(_gap())),
     "restarts": ("Restarts of the second stage", tuple(_restarts())),
     "search": ("Searches, at equal MACs or equal trials", tuple(_search())),
+    "importance": ("Importance of channels, at equal MACs", tuple(_importance())),
     "alternatives": ("Other weights and options", tuple(_alternatives())),
 }
 """The rows by section, with each section's title. Rows run in this order."""
@@ -358,8 +379,9 @@ PLAN: tuple[tuple[str, str], ...] = (
     ("shapes-96", "methods"),
     ("bccd", "papers"),
     *(("shapes-96", name) for name in _LATER),
-    *(("bccd", name) for name in SECTIONS if name not in ("papers", *_CHOOSING)),
-    *(("shapes-128", name) for name in SECTIONS if name not in _CHOOSING),
+    *(("bccd", name) for name in SECTIONS if name not in ("papers", "importance", *_CHOOSING)),
+    *(("shapes-128", name) for name in SECTIONS if name not in ("importance", *_CHOOSING)),
     ("shapes-96", "search"),
+    ("shapes-96", "importance"),
 )
 """Sections in the order in which they run: the most telling first."""

@@ -8,7 +8,7 @@ from enum import StrEnum
 from functools import cache
 from typing import Any, Generic, Literal, TypeVar
 
-from sqlalchemy import ColumnElement, Select, bindparam, select, tuple_
+from sqlalchemy import BindParameter, ColumnElement, Select, bindparam, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute, Session, load_only
 
 from searchd.domain.errors import InvalidValueError, NotFoundError
@@ -175,9 +175,9 @@ def key(
 @cache
 def _key_query(
     table: type[SearchRow] | type[DistillationRow],
-) -> Select[tuple[str, str, int]]:
+) -> Select[str, str, int]:
     """Return the statement for the key of a run. It is built once: most requests need it."""
-    reference = bindparam("reference")
+    reference: BindParameter[str] = bindparam("reference")
     return (
         select(table.id, table.name, table.num_events)
         .where((table.id == reference) | (table.name == reference))
