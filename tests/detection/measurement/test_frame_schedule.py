@@ -82,3 +82,34 @@ def test_outputs_are_never_of_later_frames_and_never_go_back(
     assert all(frame is None or frame <= at for at, frame in enumerate(judged))
     assert known == sorted(known)
     assert len(set(known)) <= num_runs <= len(times)
+
+
+def by_clock(num_frames: int, ticks: int, durations: list[int]) -> list[int | None]:
+    """The frame whose output is judged at each frame, from a clock that ticks several times within
+    a frame, and a detector that looks at it."""
+    times, judged = cycle(durations), list[int | None]()
+    had, running, output = -1, None, None
+    for now in range(num_frames * ticks):
+        if running is not None and running[1] <= now:
+            output, running = running[0], None
+        if running is None and now // ticks > had:
+            had = now // ticks
+            running = (had, now + next(times))
+            if running[1] == now:
+                output, running = had, None
+        if now % ticks == 0:
+            judged.append(output)
+    return judged
+
+
+@given(
+    st.integers(1, 20),
+    st.sampled_from([1, 3, 7, 10]),
+    st.lists(st.integers(0, 40), min_size=1, max_size=6),
+)
+def test_the_schedule_is_that_of_a_detector_that_looks_at_a_clock(
+    num_frames: int, ticks: int, durations: list[int]
+) -> None:
+    judged, _ = judged_frames(arrivals(num_frames), cycle([each / ticks for each in durations]))
+
+    assert judged == by_clock(num_frames, ticks, durations)
