@@ -182,7 +182,7 @@ IN_PAPERS = (
     *(MethodName.SGFI, MethodName.CKD, MethodName.FEATURE_MATCHING, MethodName.ICD),
     *(MethodName.CLASS_AWARE_LOCALISATION, MethodName.LOCALISATION),
 )
-ONE_STAGE_PAIRS = (MethodName.LD, MethodName.CROSSKD)
+ONE_STAGE_PAIRS = (MethodName.LD, MethodName.CROSSKD, MethodName.BCKD)
 """Methods between one-stage detectors."""
 BEYOND = (MethodName.PKD, MethodName.DKD, MethodName.DIST, *ONE_STAGE_PAIRS)
 """Methods that are not of the five papers, nor of those that they compare with."""

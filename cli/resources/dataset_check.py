@@ -59,7 +59,8 @@ GroupBy = Annotated[
     typer.Option(
         help="Regular expression on the image's file name. Images with the same match, or the same "
         "first group of it, stay in one split when splits are made, for example frames of a video: "
-        r"'^(clip\d+)_'. By default each image is drawn by itself.",
+        r"'^(clip\d+)_'. By default images with the same video_id stay together, and each other "
+        "one is drawn by itself.",
     ),
 ]
 EmptyShare = Annotated[

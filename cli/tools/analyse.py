@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
@@ -17,6 +17,15 @@ from cli.output import Format, FormatOption, percent, show_json, show_rows
 from cli.resources import sweep_table
 from cli.service import URL, UrlOption
 from cli.tools import plots, search_analytics
+from cli.tools.analysis_options import (
+    TRIALS_HELP,
+    DeviceOption,
+    ImagesOption,
+    PlotOption,
+    SeedOption,
+    TrialArgument,
+)
+from cli.tools.streaming import streaming
 from searchd.domain.breakdown import ErrorKind
 from searchd.domain.errors import InvalidValueError
 from searchd.search.analytics import document
@@ -24,25 +33,6 @@ from searchd.search.history import OperatingPoint
 from searchd.search.learning_curves import TrialCurve, curve
 
 app = typer.Typer(no_args_is_help=True, help="Analyses of searches and of trained detectors.")
-
-TrialArgument = Annotated[
-    str, typer.Argument(metavar="TRIAL", help="Id of the trial to analyse, such as s-7f3k2m-12.")
-]
-TRIALS_HELP = "Ids of the trials to compare, such as s-7f3k2m-12."
-PlotOption = Annotated[
-    Path | None,
-    typer.Option("--plot", dir_okay=False, help="PNG file to draw. No plot by default."),
-]
-DeviceOption = Annotated[
-    Literal["cpu", "cuda"], typer.Option("--device", help="Device to compute on: cpu or cuda.")
-]
-SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of every random draw.")]
-ImagesOption = Annotated[
-    int,
-    typer.Option(
-        "--images", min=1, help="Number of images to use: the first ones that have an object."
-    ),
-]
 
 
 @app.command("search")
@@ -193,6 +183,9 @@ def errors(
             for each in found
         ],
     )
+
+
+app.command()(streaming)
 
 
 @app.command()

@@ -29,6 +29,7 @@ def coco_document(
             "file_name": os.path.relpath(record.path, folder),
             "width": record.width,
             "height": record.height,
+            **_frame(record),
         }
         for number, record in enumerate(records, start=1)
     ]
@@ -59,6 +60,12 @@ def _annotations(image_id: int, record: ImageRecord) -> list[dict[str, Any]]:
         for boxes, labels, areas, masks, iscrowd in groups
         for (x1, y1, x2, y2), label, area, mask in zip_longest(boxes, labels, areas, masks)
     ]
+
+
+def _frame(record: ImageRecord) -> dict[str, Any]:
+    if record.frame is None:
+        return {}
+    return {"video_id": record.frame.sequence, "frame_id": record.frame.number}
 
 
 def _segmentation(record: ImageRecord, mask: Mask | None) -> dict[str, Any]:

@@ -111,6 +111,12 @@ IMAGES_WITHOUT_OBJECTS = Kind(
     "evaluation uses them",
     "set training.use_empty_images to true if they are meant as background",
 )
+FRAME = Kind(
+    "frame",
+    _WARNING,
+    "images cannot be placed in their sequence, and count as single images",
+    "give each image of a video its own frame_id, a whole number",
+)
 MANY_BOXES = Kind(
     "many-boxes",
     _WARNING,

@@ -19,6 +19,7 @@ from detection.data.findings import Findings, shown
 from detection.data.image_paths import find_path
 from detection.data.masks import Mask
 from detection.data.record_ids import RecordId, mapped_id, sort_key
+from detection.data.sequences import Frame, read_frames
 
 MAX_SIDE_PX = 2**31 - 1
 """Largest width and height of an image, in pixels: more than any image format allows."""
@@ -47,6 +48,8 @@ class ImageRecord:
     """n; None of an object without one, and of all where masks were not asked for."""
     crowd_masks: tuple[Mask | None, ...] = ()
     """m, likewise."""
+    frame: Frame | None = None
+    """Its place in a sequence. None: it is a single image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +92,7 @@ def normalise(
     findings = Findings()
     names = _categories(document["categories"], file, findings)
     images, broken = _images(document["images"], file, folder, findings)
+    frames = read_frames(document["images"], file, findings)
     labels = {category: label for label, category in enumerate(names)}
     reader = BoxReader(file, images, broken, labels, masks=masks)
     reader.read(document["annotations"])
@@ -101,7 +105,9 @@ def normalise(
     return NormalisedSplit(
         file=file,
         folder=folder,
-        records=tuple(_record(image, reader.boxes[key]) for key, image in images.items()),
+        records=tuple(
+            _record(image, reader.boxes[key], frames.get(key)) for key, image in images.items()
+        ),
         category_ids=tuple(names),
         class_names=tuple(names.values()),
         root_class=_root_class(document["categories"], list(names.values())),
@@ -221,7 +227,7 @@ def _side(
     return None
 
 
-def _record(image: ImageInfo, boxes: Sequence[Box]) -> ImageRecord:
+def _record(image: ImageInfo, boxes: Sequence[Box], frame: Frame | None) -> ImageRecord:
     objects = [box for box in boxes if not box.is_crowd]
     crowds = [box for box in boxes if box.is_crowd]
     return ImageRecord(
@@ -236,6 +242,7 @@ def _record(image: ImageInfo, boxes: Sequence[Box]) -> ImageRecord:
         crowd_labels=_labels(crowds),
         masks=tuple(box.mask for box in objects),
         crowd_masks=tuple(box.mask for box in crowds),
+        frame=frame,
     )
 
 

@@ -29,7 +29,8 @@ class SplitPlan:
     """Seed of the draw."""
     group_by: str | None = None
     """Regular expression on `file_name`; images with an equal match stay in one split. The match
-    is the first group if there is one, else all that matched. Other images are single."""
+    is the first group if there is one, else all that matched. Other images are single. None: the
+    images of a sequence (`video_id`) stay in one split, and others are single."""
 
 
 def assign(
@@ -158,9 +159,9 @@ def _scaled(counts: Mapping[object, int], share: float) -> dict[object, float]:
 
 
 def _groups(images: Sequence[Mapping[str, Any]], group_by: str | None) -> list[object]:
-    """Return the group of each image: its match of the pattern, or its id."""
+    """Return the group of each image: its match of the pattern, or its sequence or id."""
     if group_by is None:
-        return [record_id(image.get("id")) for image in images]
+        return [_sequence(image) for image in images]
     try:
         pattern = re.compile(group_by)
     except re.error as error:
@@ -168,6 +169,11 @@ def _groups(images: Sequence[Mapping[str, Any]], group_by: str | None) -> list[o
             f"group_by={group_by!r} is no regular expression: {error}"
         ) from error
     return [_group(image, pattern) for image in images]
+
+
+def _sequence(image: Mapping[str, Any]) -> object:
+    video = record_id(image.get("video_id"))
+    return ("single", record_id(image.get("id"))) if video is None else ("video", video)
 
 
 def _group(image: Mapping[str, Any], pattern: re.Pattern[str]) -> object:

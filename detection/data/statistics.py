@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.data.records import ImageRecord, NormalisedSplit
+from detection.data.sequences import by_sequence
 from searchd.domain.resolution import Resolution
 
 RESOLUTIONS = ("320x320", "640x640", "1333x800")
@@ -24,7 +25,8 @@ def statistics(splits: Mapping[str, NormalisedSplit]) -> dict[str, Any]:
 
     Returns:
         `classes`: for each class the number of objects by split. `splits`: by name of the split
-        the numbers of images, objects and masks, and the sizes of boxes and images, in pixels.
+        the numbers of images, sequences, objects and masks, and the sizes of boxes and images, in
+        pixels.
     """
     names = next((split.class_names for split in splits.values()), ())
     return {
@@ -58,6 +60,7 @@ def _of_split(records: Sequence[ImageRecord]) -> dict[str, Any]:
     images = np.array([(r.width, r.height) for r in records], dtype=np.int64).reshape(-1, 2)
     return {
         "images": len(records),
+        "sequences": len(by_sequence([record.frame for record in records])),
         "images_without_objects": sum(1 for record in records if not len(record.labels)),
         "objects": len(boxes),
         "masks": sum(mask is not None for record in records for mask in record.masks),

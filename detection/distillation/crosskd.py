@@ -8,10 +8,9 @@ all levels, K classes.
 from typing import Self
 
 import torch
-from mmdet.models.losses.iou_loss import giou_loss
 from torch import Tensor, nn
-from torch.nn import functional
 
+from detection.distillation.dense_distances import giou_distances, quality_focal_loss
 from detection.distillation.dense_predictions import DensePredictions
 from detection.distillation.distribution_distance import side_divergences
 from detection.distillation.method import DistillationMethod, Pair, balanced
@@ -70,24 +69,12 @@ class Crosskd(DistillationMethod):
             for outputs in (crossed, teacher.dense_outputs)
         )
         sure = target.logits.sigmoid().amax(dim=2)  # N x A
-        loss = quality_focal_loss(predicted.logits, target.logits)
+        loss = quality_focal_loss(predicted.logits, target.logits, FOCUS)
         if self._options.boxes:
             apart = box_distances(predicted, target)
             loss = loss + self._options.boxes * (sure * apart).sum()
         total = sure.sum()
         return balanced(loss / total.clamp(min=torch.finfo(total.dtype).tiny), float(total))
-
-
-def quality_focal_loss(predicted: Tensor, target: Tensor) -> Tensor:
-    """Return the sum of |p - q|^2 BCE(p, q), a scalar; p and q are sigmoids of the logits.
-
-    Args:
-        predicted: N x A x K, logits of p.
-        target: N x A x K, logits of q.
-    """
-    p, q = predicted.sigmoid(), target.sigmoid()
-    entropy = functional.binary_cross_entropy_with_logits(predicted, q, reduction="none")
-    return ((p - q).abs() ** FOCUS * entropy).sum()
 
 
 def box_distances(predicted: DensePredictions, target: DensePredictions) -> Tensor:
@@ -96,9 +83,4 @@ def box_distances(predicted: DensePredictions, target: DensePredictions) -> Tens
     if predicted.has_distributions:
         ours, theirs = (each.deltas.unflatten(2, (4, -1)) for each in (predicted, target))
         return side_divergences(ours, theirs, temperature=1)
-    everywhere = torch.arange(predicted.deltas.shape[1], device=predicted.deltas.device)
-    found = [
-        giou_loss(predicted.boxes(n, everywhere), target.boxes(n, everywhere), reduction="none")
-        for n in range(len(predicted.deltas))
-    ]
-    return torch.stack(found)
+    return giou_distances(predicted, target)

@@ -21,6 +21,7 @@ from detection.distillation.distribution_distance import by_side
 from detection.distillation.predicted_regions import sample_regions
 from detection.distillation.recorded_calls import Call, recorded_calls, with_own_items
 from detection.distillation.taps import (
+    Levels,
     MatchedPredictions,
     Regions,
     StudentTaps,
@@ -141,6 +142,15 @@ class OneStageTaps(StudentTaps):
             raise AttributeError(f"a {type(self._head).__name__} predicts no distributions")
         return by_side(self._outputs[1])
 
+    @cached_property
+    def dense_outputs(self) -> tuple[Levels, Levels]:
+        scores, boxes = self._outputs[:2]
+        return scores, boxes
+
+    @property
+    def dense_head(self) -> Any:
+        return self._head
+
     @property
     def anchors(self) -> Tensor:
         return self._dense.priors
@@ -161,8 +171,7 @@ class OneStageTaps(StudentTaps):
 
     @cached_property
     def _dense(self) -> DensePredictions:
-        scores, deltas = self._outputs[:2]
-        return DensePredictions(self._head, scores, deltas, neck_strides(self._model))
+        return DensePredictions(self._head, *self.dense_outputs, neck_strides(self._model))
 
     def _matched_objects(self) -> Tensor:
         """Return the index of the object that each place is trained on, -1 for none: N x A.

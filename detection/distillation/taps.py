@@ -173,6 +173,17 @@ class StudentTaps(Taps, ABC):
         raise AttributeError("the student's head has no towers")
 
     @property
+    def dense_outputs(self) -> tuple[Levels, Levels]:
+        """Class scores and box outputs of a one-stage student on every level, N x A*K x H x W and
+        N x A*4 x H x W; of GFL, a distribution instead of each of the four."""
+        raise AttributeError("a two-stage student has no dense head")
+
+    @property
+    def dense_head(self) -> Any:
+        """A one-stage student's head."""
+        raise AttributeError("a two-stage student has no dense head")
+
+    @property
     def anchors(self) -> Tensor:
         """The anchors of a one-stage student in the same order, A x 4, xyxy in pixels of the
         input."""

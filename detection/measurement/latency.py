@@ -44,12 +44,23 @@ def measure(
         device: Device of the model.
         num_images: Number of measured passes.
     """
+    times = measure_runs(model, resolution, device=device, num_images=num_images)
+    return Latency(latency_s=statistics.median(times), images_per_s=num_images / sum(times))
+
+
+def measure_runs(
+    model: BaseDetector,
+    resolution: Resolution,
+    *,
+    device: torch.device | str = "cpu",
+    num_images: int = 20,
+) -> list[float]:
+    """Return the seconds of each measured pass. For the arguments see `measure`."""
     inputs, sample = _image(resolution, device)
     with eval_mode(model), torch.inference_mode():
         for _ in range(WARM_UP):
             _timed(model, inputs, sample)
-        times = [_timed(model, inputs, sample) for _ in range(num_images)]
-    return Latency(latency_s=statistics.median(times), images_per_s=num_images / sum(times))
+        return [_timed(model, inputs, sample) for _ in range(num_images)]
 
 
 def _timed(model: BaseDetector, inputs: torch.Tensor, sample: DetDataSample) -> float:

@@ -24,6 +24,7 @@ from searchd.domain.method_description import (
     positive,
 )
 from searchd.domain.method_options import (
+    BckdOptions,
     CkdOptions,
     CrosskdOptions,
     DicodClassificationOptions,
@@ -62,6 +63,7 @@ class MethodName(StrEnum):
     DIST = "dist"
     LD = "ld"
     CROSSKD = "crosskd"
+    BCKD = "bckd"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -336,6 +338,16 @@ CATALOGUE: dict[MethodName, Method] = {
         students=ONE_STAGE,
         teachers=ONE_STAGE,
         options=CrosskdOptions,
+    ),
+    MethodName.BCKD: Method(
+        title="Scores of each class by itself, and boxes, at every place",
+        paper="BCKD",
+        section="3",
+        reads_student=frozenset({Tap.DENSE_OUTPUTS, Tap.MATCHED_PREDICTIONS}),
+        reads_teacher=frozenset({Tap.DENSE_OUTPUTS}),
+        students=ONE_STAGE,
+        teachers=ONE_STAGE,
+        options=BckdOptions,
     ),
 }
 

@@ -88,20 +88,21 @@ def misfit(
             "earlier version evaluated it: register the teacher again"
         )
     return (
-        _without_towers(name, teacher, options)
+        _unknown_head(name, teacher, options)
         or _apart(name, student, teacher)
+        or _at_other_places(name, student, teacher)
         or _misread(name, student, teacher)
     )
 
 
-def _without_towers(name: MethodName, teacher: Traits, options: object) -> str | None:
-    """Return why a method cannot continue in the towers of a teacher's head."""
+def _unknown_head(name: MethodName, teacher: Traits, options: object) -> str | None:
+    """Return why a method cannot read, or continue in, the one-stage head of a teacher."""
     if Tap.DENSE_OUTPUTS not in CATALOGUE[name].reads_teacher or teacher.head is None:
         return None
     if not teacher.head:
         return (
-            f"{name} continues in the teacher's towers, and the teacher's head has other layers "
-            "than the detectors that are searched"
+            f"{name} reads all predictions of a one-stage head, and the teacher's head has other "
+            "layers than the detectors that are searched"
         )
     convs = teacher.head[1]
     if isinstance(options, CrosskdOptions) and options.teacher_convs > convs:
@@ -133,6 +134,22 @@ def _apart(name: MethodName, student: Traits, teacher: Traits) -> str | None:
             f"teacher {_levels(theirs)}"
         )
     return None
+
+
+def _at_other_places(name: MethodName, student: Traits, teacher: Traits) -> str | None:
+    """Return why what two one-stage heads predict cannot be compared place by place: cells with
+    several anchors must have the same ones."""
+    ours, theirs = student.geometry, teacher.geometry
+    if Tap.DENSE_OUTPUTS not in CATALOGUE[name].reads_student or ours is None or theirs is None:
+        return None
+    levels = len(student.strides or ())
+    if ours.anchors == theirs.anchors or {len(ours.anchors), len(theirs.anchors)} <= {0, levels}:
+        return None
+    apart = difference(ours, theirs, "anchors")
+    return (
+        f"{name} compares predictions place by place, and needs a teacher with the student's "
+        f"anchors, or both with one anchor or point in a cell; {apart}"
+    )
 
 
 def _misread(name: MethodName, student: Traits, teacher: Traits) -> str | None:

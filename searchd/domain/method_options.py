@@ -226,3 +226,15 @@ class CrosskdOptions:
 
     def __post_init__(self) -> None:
         at_least_zero(self, "teacher_convs", "boxes")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BckdOptions:
+    """Options of bckd (docs/papers.md 6.4)."""
+
+    boxes: float = 4.0
+    """Weight of the boxes over the weight of the class scores, at least 0; 0 leaves them out. The
+    default is the authors'."""
+
+    def __post_init__(self) -> None:
+        at_least_zero(self, "boxes")

@@ -28,6 +28,7 @@ class DataFormat(StrEnum):
     VOC = "voc"
     CVAT = "cvat"
     LABEL_STUDIO = "labelstudio"
+    ARGOVERSE = "argoverse"
 
 
 def _absolute(path: Path) -> Path:
@@ -104,7 +105,8 @@ class DatasetSource(Spec):
     seed: int = Field(default=0, ge=0)
     """Seed of the draw when splits are made."""
     group_by: str | None = Field(default=None, max_length=200)
-    """Regular expression on `file_name`: images with the same match stay in one split."""
+    """Regular expression on `file_name`: images with the same match stay in one split. By default
+    images with the same `video_id` do."""
 
     @property
     def folder(self) -> Path:

@@ -255,8 +255,8 @@ def test_every_invalid_field_is_named(http: httpx.Client) -> None:
         ),
         (
             {"name": "d", "paths": ["/x"], "format": "vc"},
-            'body.format: must be coco, yolo, voc, cvat or labelstudio, not "vc"; did you mean '
-            "voc?",
+            "body.format: must be coco, yolo, voc, cvat, labelstudio or argoverse, "
+            'not "vc"; did you mean voc?',
         ),
         (
             {"name": "d", "paths": ["/x"], "seed": True},

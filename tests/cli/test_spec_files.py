@@ -213,7 +213,9 @@ def test_an_unknown_method_is_refused_with_the_methods(tmp_path: Path) -> None:
     (message,) = field_errors(file)
 
     assert message.startswith("distillation.methods.0.name: must be proposal_feature, ")
-    assert message.endswith('mgd, pkd, dkd, dist, ld or crosskd, not "fdg"; did you mean fgd?')
+    assert message.endswith(
+        'mgd, pkd, dkd, dist, ld, crosskd or bckd, not "fdg"; did you mean fgd?'
+    )
 
 
 @pytest.mark.parametrize(

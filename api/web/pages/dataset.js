@@ -39,6 +39,7 @@ function Splits({ splits }) {
       { title: "Images", number: true, cell: (row) => row.images.toLocaleString("en") },
       { title: "without objects", number: true, cell: (row) => row.images_without_objects.toLocaleString("en") },
       { title: "Objects", number: true, cell: (row) => row.objects.toLocaleString("en") },
+      ...(rows.some((row) => row.sequences) ? [{ title: "Sequences", number: true, cell: (row) => row.sequences.toLocaleString("en") }] : []),
       ...(rows.some((row) => row.masks) ? [{ title: "with mask", number: true, cell: (row) => row.masks.toLocaleString("en") }] : []),
       ...SIZES.map(([size, meaning]) => ({
         title: html`<span title=${meaning}>${size}</span>`,

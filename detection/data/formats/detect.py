@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from detection.data.formats.argoverse import argoverse_sources, is_argoverse_file
 from detection.data.formats.coco_files import annotation_files, coco_sources, has_coco_file
 from detection.data.formats.cvat import cvat_sources, is_cvat_file
 from detection.data.formats.label_studio import is_label_studio_file, label_studio_sources
@@ -19,6 +20,7 @@ _READERS: Mapping[DataFormat, Reader] = {
     DataFormat.VOC: voc_sources,
     DataFormat.CVAT: cvat_sources,
     DataFormat.LABEL_STUDIO: label_studio_sources,
+    DataFormat.ARGOVERSE: argoverse_sources,
 }
 
 
@@ -65,10 +67,14 @@ def _of_file(path: Path) -> DataFormat | None:
         return DataFormat.YOLO
     if path.suffix == ".xml":
         return DataFormat.CVAT if is_cvat_file(path) else DataFormat.VOC
+    if is_argoverse_file(path):
+        return DataFormat.ARGOVERSE
     return DataFormat.LABEL_STUDIO if is_label_studio_file(path) else DataFormat.COCO
 
 
 def _of_folder(folder: Path) -> DataFormat | None:
+    if any(is_argoverse_file(path) for path in files_below(folder)):
+        return DataFormat.ARGOVERSE
     if has_coco_file(folder):
         return DataFormat.COCO
     if configuration(folder) is not None:

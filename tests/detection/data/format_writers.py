@@ -142,6 +142,39 @@ def cvat_images(folder: Path) -> None:
     write_text(folder / "annotations.xml", text)
 
 
+def argoverse_hd(folder: Path) -> None:
+    """Annotations beside the images of Argoverse 1.1, which are in a folder for each sequence."""
+    for split in SPLITS:
+        images = images_of(split)
+        folders = [f"{split}/{hash_of}/ring_front_center" for hash_of in ("0a1b", "2c3d")]
+        for image in images:
+            name = f"{folders[image % 2]}/ring_front_center_{image}.jpg"
+            write_image(folder / "Argoverse-1.1/tracking" / name, split, image)
+        document = {
+            "images": [argoverse_image(image) for image in images],
+            "annotations": [
+                {"id": number, "image_id": image, "category_id": category - 1, "bbox": box}
+                | {"area": box[2] * box[3], "iscrowd": 0, "ignore": 0, "track": number}
+                for number, (image, category, box) in enumerate(BOXES[split])
+            ],
+            "categories": [{"id": each - 1, "name": name} for each, name in NAMES.items()],
+            "coco_subset": [0, 1],
+            "coco_mapping": [0, 1],
+            "sequences": ["0a1b", "2c3d"],
+            "seq_dirs": folders,
+        }
+        write_text(folder / f"Argoverse-HD/annotations/{split}.json", json.dumps(document))
+    # As published: the test split has images alone.
+    test: dict[str, Any] = {"images": [], "categories": [], "sequences": [], "seq_dirs": []}
+    write_text(folder / "Argoverse-HD/annotations/test-meta.json", json.dumps(test))
+
+
+def argoverse_image(image: int) -> dict[str, Any]:
+    """The record of an image of two sequences; even numbers are of the first."""
+    record = {"id": image, "sid": image % 2, "fid": image // 2, "width": WIDTH, "height": HEIGHT}
+    return record | {"name": f"ring_front_center_{image}.jpg"}
+
+
 def label_studio_json(folder: Path) -> None:
     """Label Studio's own JSON: percent of the image, one task per image. It has no splits."""
     tasks: list[dict[str, Any]] = []

@@ -26,6 +26,7 @@ WITH_SPLITS: dict[Writer, DataFormat] = {
     writers.voc_devkit: DataFormat.VOC,
     writers.voc_beside: DataFormat.VOC,
     writers.cvat_images: DataFormat.CVAT,
+    writers.argoverse_hd: DataFormat.ARGOVERSE,
 }
 
 

@@ -15,7 +15,7 @@ from tests.detection.distillation.teaching import student_of
 WITHOUT_LOSS = frozenset({MethodName.INHERITING, MethodName.HEAD_TRANSFER})
 RANDOM = frozenset({MethodName.MGD, MethodName.ICD})
 """Draw anew whenever they are asked for their loss."""
-CELL_BY_CELL = frozenset({MethodName.LD, MethodName.CROSSKD})
+CELL_BY_CELL = frozenset({MethodName.LD, MethodName.CROSSKD, MethodName.BCKD})
 """Need a teacher that sees the student's images."""
 
 

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from detection.data.batches import Batch, make_batch
 from detection.data.coco import CocoSplit
-from detection.distillation.crosskd import Crosskd, quality_focal_loss
+from detection.distillation.crosskd import Crosskd
 from detection.distillation.distiller import pair_of
 from detection.distillation.student import student_step
 from detection.distillation.taps import TeacherTaps
@@ -20,6 +20,7 @@ from searchd.domain.errors import InvalidValueError
 from searchd.domain.method_description import Tap
 from searchd.domain.method_options import CrosskdOptions
 from searchd.domain.resolution import Resolution
+from tests.detection.distillation.boxes import giou
 from tests.detection.distillation.conftest import tiny
 from tests.detection.distillation.teaching import distiller_of, student_of, train
 
@@ -43,17 +44,6 @@ def teacher_of(family: Family) -> Any:
 def taps_of(student: Any, teacher: Any, batch: Batch) -> tuple[Any, TeacherTaps]:
     own = student_step(student, batch).taps
     return own, TeacherTaps(teacher, own, frozenset({Tap.DENSE_OUTPUTS}))
-
-
-def test_quality_focal_loss_equals_numpy() -> None:
-    generator = torch.Generator().manual_seed(0)
-    logits = 3 * torch.randn(2, 2, 5, 4, generator=generator, dtype=torch.float64)
-
-    found = quality_focal_loss(logits[0], logits[1])
-
-    p, q = 1 / (1 + np.exp(-logits[0].numpy())), 1 / (1 + np.exp(-logits[1].numpy()))
-    entropy = -q * np.log(p) - (1 - q) * np.log(1 - p)
-    assert float(found) == pytest.approx(float(((p - q) ** 2 * entropy).sum()), rel=1e-9)
 
 
 def test_the_loss_is_that_of_the_teachers_last_layers_on_the_students_maps(
@@ -98,16 +88,6 @@ def first_convs(student: Any, own: Any) -> tuple[list[Tensor], list[Tensor]]:
 
 def flattened(levels: list[Tensor]) -> Tensor:
     return torch.cat([level.permute(0, 2, 3, 1).flatten(1) for level in levels], dim=1)
-
-
-def giou(one: Tensor, other: Tensor) -> Tensor:
-    """Of boxes at the same place, by the definition."""
-    areas = [(boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) for boxes in (one, other)]
-    sides = torch.minimum(one, other)[:, 2:] - torch.maximum(one, other)[:, :2]
-    both = sides.clamp(min=0).prod(dim=1)
-    union = areas[0] + areas[1] - both
-    around = (torch.maximum(one, other)[:, 2:] - torch.minimum(one, other)[:, :2]).prod(dim=1)
-    return both / union - (around - union) / around
 
 
 @pytest.mark.parametrize("family", ONE_STAGE)

@@ -143,6 +143,24 @@ def test_heads_are_crossed_between_one_stage_detectors_of_any_towers() -> None:
     )
 
 
+def test_predictions_are_compared_place_by_place_where_cells_have_the_same_places() -> None:
+    single = {FCOS, ATSS, GFL}
+    fit = {(s, t) for s in Family for t in Family if misfit(MethodName.BCKD, of(s), of(t)) is None}
+
+    assert fit == {(s, t) for s in single for t in single} | {(RETINANET, RETINANET)}
+    assert misfit(MethodName.BCKD, of(GFL), of(ATSS, anchor_scale=4)) is None
+    assert misfit(MethodName.BCKD, of(GFL), of(RETINANET)) == (
+        "bckd compares predictions place by place, and needs a teacher with the student's anchors, "
+        "or both with one anchor or point in a cell; anchors (width, height in pixels): 5 of the "
+        "student, 45 of the teacher"
+    )
+    other = str(misfit(MethodName.BCKD, of(RETINANET), of(RETINANET, anchor_scale=8)))
+    assert other.startswith("bckd compares predictions place by place")
+    assert "the teacher's head has other layers" in str(
+        misfit(MethodName.BCKD, of(GFL), replace(of(ATSS), head=()))
+    )
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
