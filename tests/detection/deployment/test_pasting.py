@@ -1,5 +1,7 @@
 """Masks of boxes become the pixels of an image that mmdet makes of them."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -60,7 +62,7 @@ def test_pixels_are_those_of_mmdet_and_of_the_shipped_program(size: tuple[int, i
 
 
 @torch.inference_mode()
-def pixels_of_mmdet(model: torch.nn.Module, image: np.ndarray) -> np.ndarray:
+def pixels_of_mmdet(model: Any, image: np.ndarray) -> Any:
     """The masks that mmdet's `predict` returns: n x height x width."""
     shape = image.shape[-2:]
     sample = DetDataSample(
