@@ -20,6 +20,7 @@ COVERED = {
     Family.FASTER_RCNN: tiny.KINDS[0],
     Family.MASK_RCNN: tiny.KINDS[2],
     Family.CASCADE_RCNN: tiny.KINDS[1],
+    Family.CASCADE_MASK_RCNN: tiny.KINDS[0],
     Family.RETINANET: tiny.KINDS[2],
     Family.FCOS: tiny.KINDS[3],
     Family.ATSS: tiny.KINDS[0],

@@ -123,7 +123,8 @@ def test_mask_ap_ranks_only_detectors_that_find_masks(database: Database) -> Non
     checked(database)
     score = ScoreSpec(accuracy="mask_ap")
     reason = (
-        "mask_ap needs detectors that find masks, and faster_rcnn finds boxes alone; use mask_rcnn"
+        "mask_ap needs detectors that find masks, and faster_rcnn finds boxes alone; use "
+        "mask_rcnn or cascade_mask_rcnn"
     )
 
     with refused(database, InvalidFieldError, reason) as session:
