@@ -220,7 +220,13 @@ AnyPageSize = Annotated[
         description="Largest number of items in the response. All by default.",
     ),
 ]
-YAxisQuery = Annotated[YAxis, Query(description="Accuracy of the Pareto front: AP, AP50 or AP75.")]
+YAxisQuery = Annotated[
+    YAxis | None,
+    Query(
+        description="Accuracy of the Pareto front: ap, ap50 or ap75 of boxes, mask_ap or "
+        "mask_ap50. Default: what the run ranks by."
+    ),
+]
 
 
 def created(

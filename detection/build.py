@@ -78,15 +78,15 @@ def with_family(student: Student, family: Family) -> Student:
     (Joint-DetNAS, Table 6).
 
     The backbone keeps its weights, and so does the neck between two-stage families, whose necks are
-    the same; RPN and box head between Faster and Mask R-CNN. All other weights are drawn from
-    torch's global generator.
+    the same; RPN and box heads between a family and that with masks. All other weights are drawn
+    from torch's global generator.
     """
     detector = replace(student.detector, family=family)
     kept = ["backbone."]
     if family.two_stage and student.detector.family.two_stage:
         kept.append("neck.")
-    if {family, student.detector.family} <= {Family.FASTER_RCNN, Family.MASK_RCNN}:
-        kept += ["rpn_head.", "roi_head.bbox_head."]
+        if family.is_cascade == student.detector.family.is_cascade:
+            kept += ["rpn_head.", "roi_head.bbox_head."]
     weights = build_detector(detector).state_dict()
     carried = {
         name: value for name, value in student.weights.items() if name.startswith(tuple(kept))

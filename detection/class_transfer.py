@@ -39,7 +39,7 @@ class _Layer:
 _LAYERS = (
     _Layer(name=r"roi_head\.bbox_head\.(\d\.)?fc_cls", has_background=True),
     _Layer(name=r"roi_head\.bbox_head\.fc_reg", values=4),  # a cascade's are of all classes
-    _Layer(name=r"roi_head\.mask_head\.conv_logits"),
+    _Layer(name=r"roi_head\.mask_head\.(\d\.)?conv_logits"),
     _Layer(name=r"bbox_head\.\w*_cls(\.\d+)?"),
 )
 """Of mmdet's detectors with two stages, with anchors and with points."""

@@ -8,7 +8,7 @@ from mmdet.models import ATSSHead, GFLHead, TwoStageDetector
 from mmdet.models.task_modules import AnchorGenerator
 from torch import nn
 
-from detection.build import assemble
+from detection.build import assemble, predicts_masks
 from detection.distillation.taps import bbox_forward, first_stage, region_features
 from searchd.domain.architecture import preset
 from searchd.domain.detector import Detector, Family, MmdetDetector
@@ -19,6 +19,13 @@ from searchd.messages.reports import FeatureLevel
 
 _HEADS_OF_FAMILIES = {ATSSHead: Family.ATSS, GFLHead: Family.GFL}
 """Heads that are of a family whatever their anchors are; those derived from them are others."""
+_TWO_STAGE = {
+    (False, False): Family.FASTER_RCNN,
+    (False, True): Family.MASK_RCNN,
+    (True, False): Family.CASCADE_RCNN,
+    (True, True): Family.CASCADE_MASK_RCNN,
+}
+"""By whether a detector is a cascade, and whether it has a mask head."""
 _HEADS = ("rpn_head", "roi_head", "bbox_head")
 _SIDE = 256
 """Height and width in pixels of the image on which a RoI head is tried. On a smaller one DetectoRS
@@ -29,10 +36,10 @@ _UNREADABLE = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, Va
 
 def family_of(model: Any) -> Family:
     """Return the family whose methods fit a detector that mmdet describes: that of its head, or the
-    one with the same number of stages, and with anchors or without."""
+    one with the same number of stages, with masks or without, and with anchors or without."""
     if isinstance(model, TwoStageDetector):
         is_cascade = isinstance(model.roi_head.bbox_head, nn.ModuleList)
-        return Family.CASCADE_RCNN if is_cascade else Family.FASTER_RCNN
+        return _TWO_STAGE[is_cascade, predicts_masks(model)]
     if type(model.bbox_head) in _HEADS_OF_FAMILIES:
         return _HEADS_OF_FAMILIES[type(model.bbox_head)]
     has_anchors = isinstance(model.bbox_head.prior_generator, AnchorGenerator)
@@ -84,10 +91,18 @@ def _head_shape(model: Any, neck_channels: tuple[int, ...], num_classes: int) ->
 
 def _sizes(model: Any) -> dict[str, int]:
     if isinstance(model, TwoStageDetector):
-        return {"head_channels": first_stage(model.roi_head.bbox_head).fc_cls.in_features}
+        head = first_stage(model.roi_head.bbox_head)
+        masks = _mask_channels(model) if predicts_masks(model) else {}
+        return {"head_channels": head.fc_cls.in_features} | masks
     names = {"tower_channels": "feat_channels", "tower_convs": "stacked_convs"}
     head = model.bbox_head
     return {ours: getattr(head, theirs) for ours, theirs in names.items() if hasattr(head, theirs)}
+
+
+def _mask_channels(model: Any) -> dict[str, int]:
+    """Return the width of the mask head; nothing of one that is built of other layers."""
+    width = getattr(first_stage(model.roi_head.mask_head), "conv_out_channels", None)
+    return {} if width is None else {"mask_channels": width}
 
 
 def _shapes(model: nn.Module) -> dict[str, torch.Size]:
@@ -154,7 +169,15 @@ def _of_roi_head(model: Any) -> dict[str, Any]:
         "class_agnostic": bool(stages[0].reg_class_agnostic),
         "region_size": _region_size(model),
         "finest_roi_scale": getattr(extractor, "finest_scale", None),
+        "mask_region_size": _mask_region_size(head) if head.with_mask else None,
     }
+
+
+def _mask_region_size(head: Any) -> int | None:
+    """Return the cells along a region's side, as a mask head reads it; None if the regions are
+    those of the box head, or are read otherwise."""
+    layers = getattr(first_stage(head.mask_roi_extractor), "roi_layers", None)
+    return None if not layers else int(layers[0].output_size[0])
 
 
 def _region_size(model: Any) -> int:

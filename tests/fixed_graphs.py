@@ -12,15 +12,21 @@ SIDE = 32
 """Width and height of its input in pixels."""
 
 
-def write_graph(folder: Path, names: tuple[str, ...] = ("cat", "dog"), **changes: Any) -> Path:
+def write_graph(
+    folder: Path, names: tuple[str, ...] = ("cat", "dog"), *, masks: bool = False, **changes: Any
+) -> Path:
     """Write `model.onnx`: a detector that finds the first class at (8, 4, 24, 20) with a score of
-    0.75 and the second at (0, 0, 8, 8) with 0.25, in pixels of an input of 32 x 32."""
+    0.75 and the second at (0, 0, 8, 8) with 0.25, in pixels of an input of 32 x 32. With masks, the
+    objects are the left halves of their boxes."""
     folder.mkdir(parents=True, exist_ok=True)
     values: dict[str, Any] = {
         "boxes": np.array([[[8, 4, 24, 20], [0, 0, 8, 8]]], dtype=np.float32),
         "scores": np.array([[0.75, 0.25]], dtype=np.float32),
         "labels": np.array([[0, 1]], dtype=np.int64),
     }
+    if masks:
+        values["masks"] = np.zeros((1, 2, 28, 28), dtype=np.float32)
+        values["masks"][..., :14] = 1
     images = helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, SIDE, SIDE])
     outputs = [
         helper.make_tensor_value_info(

@@ -21,6 +21,7 @@ from detection.deployment.quantised import with_images
 from detection.deployment.timing import device_name, measure
 from detection.stored_weights import read_student
 from searchd import artifacts
+from searchd.domain.accuracy import ApKind
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.export_formats import FORMATS, PRECISIONS
 from searchd.domain.resolution import Resolution
@@ -124,7 +125,7 @@ def _measured(task: ExportTask, exported: Exported, found: Comparison) -> Export
         num_at_threshold=found.detections.num_at_threshold,
         num_unexplained=len(found.detections.unexplained),
         ap=found.aps.total.ap,
-        torch_ap=found.torch_ap,
+        torch_ap=found.in_torch.ap,
         size_bytes=exported.size_bytes,
         resolution=Resolution(width, height),
         latency_s=timing.median_s,
@@ -133,7 +134,19 @@ def _measured(task: ExportTask, exported: Exported, found: Comparison) -> Export
         device=device_name(task.num_threads),
         software=exported.runner.software,
         kept=exported.kept,
+        **_of_masks(task, found),
     )
+
+
+def _of_masks(task: ExportTask, found: Comparison) -> dict[str, float]:
+    """Return what was measured of the masks of a detector that finds them."""
+    if not task.detector.family.has_masks:
+        return {}
+    return {
+        "mask_difference": found.detections.mask,
+        "mask_ap": found.aps.total.of(ApKind.MASK_AP),
+        "torch_mask_ap": found.in_torch.of(ApKind.MASK_AP),
+    }
 
 
 def _stored(

@@ -45,7 +45,7 @@ from searchd.store import paging
 from searchd.store.models import DistillationRow
 from searchd.store.resources import distillations
 from searchd.store.runs.extension import ask_to_extend
-from searchd.store.runs.fronts import default_axis
+from searchd.store.runs.fronts import default_accuracy, default_axis
 
 router = APIRouter(prefix="/distillations", tags=["distillations"])
 
@@ -186,7 +186,7 @@ def get_distillation_pareto(
     database: DatabaseDep,
     answers: AnswersDep,
     x: XAxisQuery = None,
-    y: YAxisQuery = "ap",
+    y: YAxisQuery = None,
     dominated: NumDominated = NUM_DOMINATED,
 ) -> Response:
     """Return the Pareto front over the student after every stage at every resolution, with a sample
@@ -194,9 +194,10 @@ def get_distillation_pareto(
     with database.read() as session:
         runs = [distillations.key(session, distillation)]
         axis = x or default_axis(session, runs[0].id)
+        accuracy = y or default_accuracy(session, runs[0].id)
         return answers.of(
-            ("pareto", axis, y, dominated, *runs),
-            lambda: fronts.pareto(session, runs, axis, y, num_dominated=dominated),
+            ("pareto", axis, accuracy, dominated, *runs),
+            lambda: fronts.pareto(session, runs, axis, accuracy, num_dominated=dominated),
         )
 
 

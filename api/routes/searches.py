@@ -49,7 +49,7 @@ from searchd.store.models import SearchRow
 from searchd.store.resources import distillations, searches
 from searchd.store.runs.extension import ask_to_extend
 from searchd.store.runs.forecasts import train_images
-from searchd.store.runs.fronts import default_axis
+from searchd.store.runs.fronts import default_accuracy, default_axis
 
 router = APIRouter(prefix="/searches", tags=["searches"])
 
@@ -209,7 +209,7 @@ def get_pareto(
     database: DatabaseDep,
     answers: AnswersDep,
     x: XAxisQuery = None,
-    y: YAxisQuery = "ap",
+    y: YAxisQuery = None,
     descendants: Descendants = True,
     dominated: NumDominated = NUM_DOMINATED,
 ) -> Response:
@@ -218,11 +218,12 @@ def get_pareto(
     with database.read() as session:
         runs = [searches.key(session, search)]
         axis = x or default_axis(session, runs[0].id)
+        accuracy = y or default_accuracy(session, runs[0].id)
         if descendants:
             runs += distillations.keys_of_descended(session, runs[0].id)
         return answers.of(
-            ("pareto", axis, y, dominated, *runs),
-            lambda: fronts.pareto(session, runs, axis, y, num_dominated=dominated),
+            ("pareto", axis, accuracy, dominated, *runs),
+            lambda: fronts.pareto(session, runs, axis, accuracy, num_dominated=dominated),
         )
 
 
@@ -232,7 +233,7 @@ def list_dominated(
     database: DatabaseDep,
     answers: AnswersDep,
     x: XAxisQuery = None,
-    y: YAxisQuery = "ap",
+    y: YAxisQuery = None,
     every: Every = 1,
     page_size: PageSize = 100,
     page_token: PageToken = None,
@@ -242,10 +243,17 @@ def list_dominated(
     with database.read() as session:
         run = searches.key(session, search)
         axis = x or default_axis(session, run.id)
+        accuracy = y or default_accuracy(session, run.id)
         return answers.of(
-            ("dominated", axis, y, every, page_size, page_token, run),
+            ("dominated", axis, accuracy, every, page_size, page_token, run),
             lambda: fronts.dominated(
-                session, run, axis, y, every=every, page_size=page_size, page_token=page_token
+                session,
+                run,
+                axis,
+                accuracy,
+                every=every,
+                page_size=page_size,
+                page_token=page_token,
             ),
         )
 

@@ -73,6 +73,8 @@ class EvaluationsInColumns(Schema):
     """COCO box APs in [0, 1] at the IoU threshold .50."""
     ap75: list[float]
     """COCO box APs in [0, 1] at the IoU threshold .75."""
+    mask_ap: list[float | None]
+    """COCO mask APs in [0, 1]; null of detectors that find boxes alone. Empty if all do."""
     macs: list[float]
     """Multiply-accumulates of one image at the resolution."""
     latency_s: list[float]

@@ -4,6 +4,7 @@ from typing import Literal
 
 from api.schemas.base import Schema
 from api.schemas.trials import SplitAp
+from searchd.domain.accuracy import ApKind
 from searchd.domain.lifecycle import SearchStatus
 from searchd.domain.trial import FinalSplit
 from searchd.search.verdict import Conclusion
@@ -107,6 +108,8 @@ class Report(Schema):
     """State of the search; before it succeeded, the report is provisional."""
     split: FinalSplit
     """Split of the figures: test if it was measured, else validation."""
+    accuracy: ApKind
+    """Which AP the figures are: box_ap or mask_ap, by which the search ranks."""
     num_images: int | None
     """Number of images of the split; null if nothing was measured after the search."""
     verdict: str

@@ -6,6 +6,7 @@ from typing import Literal
 from api.schemas import notebook
 from api.schemas.base import Epoch, File, Measurement, Schema
 from api.schemas.breakdowns import Breakdown
+from searchd.domain.accuracy import ApKind
 from searchd.domain.detector import Detector as DetectorValue
 from searchd.domain.lifecycle import FailureCause, TrialStatus
 from searchd.domain.subnet import Subnet
@@ -150,8 +151,10 @@ class SplitAp(Schema):
     """Split of the figures: test, or validation, by which the search selects."""
     num_images: int
     """Number of images of the split."""
+    accuracy: ApKind
+    """Which AP it is: box_ap or mask_ap, by which the run ranks."""
     ap: float
-    """COCO box AP in [0, 1] on the split."""
+    """COCO AP in [0, 1] on the split."""
     low: float | None
     """Lower end of the 95 % bootstrap interval over images; null if the split has no objects."""
     high: float | None
@@ -182,7 +185,7 @@ class Point(Schema):
 
 
 XAxis = Literal["macs", "params", "latency_s", "cost"]
-YAxis = Literal["ap", "ap50", "ap75"]
+YAxis = Literal["ap", "ap50", "ap75", "mask_ap", "mask_ap50"]
 
 
 class Pareto(Schema):
@@ -191,7 +194,7 @@ class Pareto(Schema):
     x: XAxis
     """Cost of the front: macs, params, latency_s, or cost, which is what the search counts."""
     y: YAxis
-    """Accuracy of the front: ap, ap50 or ap75."""
+    """Accuracy of the front: ap, ap50 or ap75 of boxes, mask_ap or mask_ap50."""
     split: Literal["validation"] = "validation"
     """Split that the accuracy of the front was measured on, by which the search selects."""
     front: list[Point]

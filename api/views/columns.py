@@ -29,7 +29,7 @@ _TEACHING: TypeAdapter[Teaching] = TypeAdapter(Teaching)
 _KEPT = 2**15
 """Number of changes and of teachers whose words are kept: more than a large search has."""
 _FIGURES = ("score", "ap", "ap50", "ap75", "macs", "latency_s")
-_RARE_FIGURES = ("cost", "device_latency_s")
+_RARE_FIGURES = ("mask_ap", "cost", "device_latency_s")
 
 
 def in_columns(

@@ -37,7 +37,7 @@ def distillation(session: Session, row: DistillationRow) -> schemas.Distillation
     if plan is not None:
         rows = trials.of_search(session, row.id)
         found = _evaluations(session, row, resolution)
-        aps = {name: evaluation.ap for name, evaluation in found.items()}
+        aps = {name: each.of(spec.score.accuracy) for name, each in found.items()}
         values["stages"] = _stages(plan, spec, rows, aps)
         values["comparison"] = _comparison(plan, spec, rows, aps)
         if spec.sweep is not None:

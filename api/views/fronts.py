@@ -6,6 +6,7 @@ from sqlalchemy.orm import Session
 
 from api import schemas
 from api.views.resources import build, split_ap
+from searchd.domain.accuracy import ApKind
 from searchd.domain.encoding import encode
 from searchd.search.pareto import pareto_front
 from searchd.store.models import FinalSplit, SplitEvaluationRow
@@ -63,10 +64,12 @@ def _front(session: Session, runs: Runs, copies: Mapping[str, str], x: str, y: s
     shown = [base for base in points.bases_of_others(session, ids) if base not in copies]
     candidates = _in_order(runs, [*kept, *points.of_trials(session, shown)])
     costs = {pair[1].id: fronts.COSTS[x](*pair) for pair in candidates}
+    values = {pair[1].id: getattr(pair[1], y) for pair in candidates}
+    known = {each for each in costs if costs[each] is not None and values[each] is not None}
     return pareto_front(
-        [pair for pair in candidates if costs[pair[1].id] is not None],
+        [pair for pair in candidates if pair[1].id in known],
         cost=lambda pair: float(costs[pair[1].id] or 0.0),
-        value=lambda pair: float(getattr(pair[1], y)),
+        value=lambda pair: float(values[pair[1].id]),
     )
 
 
@@ -91,12 +94,16 @@ def _in_order(runs: Runs, pairs: Sequence[Pair]) -> list[Pair]:
 
 def _points(session: Session, runs: Runs, pairs: Sequence[Pair]) -> list[schemas.Point]:
     names = {run.id: run.name for run in runs}
+    kinds = {run.id: fronts.ranked_by(session, run.id) for run in runs}
     ids = [evaluation.id for _, evaluation in pairs]
     tested = split_evaluations.of_evaluations(session, ids, FinalSplit.TEST)
-    return [_point(names[pair[0].run_id], pair, tested.get(pair[1].id)) for pair in pairs]
+    return [
+        _point(names[row.run_id], (row, at), tested.get(at.id), kinds[row.run_id])
+        for row, at in pairs
+    ]
 
 
-def _point(run: str, pair: Pair, test: SplitEvaluationRow | None) -> schemas.Point:
+def _point(run: str, pair: Pair, test: SplitEvaluationRow | None, kind: ApKind) -> schemas.Point:
     row, evaluation = pair
     assert row.detector is not None  # of trials that were scored
     return build(
@@ -108,5 +115,5 @@ def _point(run: str, pair: Pair, test: SplitEvaluationRow | None) -> schemas.Poi
         search=run,
         encoding=encode(row.detector.architecture),
         evaluation=evaluation,
-        test=None if test is None else split_ap(test),
+        test=None if test is None else split_ap(test, kind),
     )

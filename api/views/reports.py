@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from api.schemas import reports as shown
 from api.views.latencies import latencies, note
 from api.views.resources import split_ap
+from searchd.domain.accuracy import ApKind
 from searchd.domain.errors import ConflictError
 from searchd.domain.lifecycle import SearchStatus
 from searchd.domain.trial import Finish, TrialRole
@@ -35,8 +36,6 @@ _WORDS: Mapping[shown.Compared, str] = {
     "control": "the control (the base trained as long, without teacher)",
     "equal_macs_control": "the equal-MACs control (the base pruned at once and trained as long)",
 }
-Measured = Mapping[int, SplitEvaluationRow]
-"""Measurements on the split of the report, by the row id of the evaluation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +47,16 @@ class _Point:
     evaluation: EvaluationRow
 
 
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """Measurements on the split of the report."""
+
+    rows: Mapping[int, SplitEvaluationRow]
+    """By the row id of the evaluation; empty if nothing was measured after the search."""
+    kind: ApKind
+    """Which AP the search ranks by."""
+
+
 def report(session: Session, search: SearchRow) -> shown.Report:
     """Return the report of a search; a provisional one if it has not ended.
 
@@ -57,7 +66,8 @@ def report(session: Session, search: SearchRow) -> shown.Report:
     compared = _compared(session, search)
     best = compared["best"]
     finished = _finished(session, search)
-    split, measured = _split(session, search, best)
+    split, rows = _split(session, search, best)
+    measured = _Measured(rows, search.spec.score.accuracy)
     differences = [
         _difference(label, at, one, other, measured)
         for label, row in compared.items()
@@ -68,12 +78,13 @@ def report(session: Session, search: SearchRow) -> shown.Report:
     scores = [each.score for each in ranking(completed) if each.score is not None]
     noise = floor_of(completed)
     taught, better = _teachers(session, search)
-    num_images = next((row.num_images for row in measured.values()), None)
+    num_images = next((row.num_images for row in rows.values()), None)
     found = shown.Report(
         search_id=search.id,
         search=search.name,
         status=search.status,
         split=split,
+        accuracy=measured.kind,
         num_images=num_images,
         verdict=verdict(
             best.name,
@@ -174,7 +185,9 @@ def _notes_on_finishing(
             )
 
 
-def _split(session: Session, search: SearchRow, best: TrialRow) -> tuple[FinalSplit, Measured]:
+def _split(
+    session: Session, search: SearchRow, best: TrialRow
+) -> tuple[FinalSplit, Mapping[int, SplitEvaluationRow]]:
     """Return the split of the report: test if the best was measured on it, else validation."""
     own = _own(best)
     for split in FinalSplit:
@@ -201,17 +214,19 @@ def _pairs(
 
 
 def _difference(
-    label: shown.Compared, at: str, one: _Point, other: _Point, measured: Measured
+    label: shown.Compared, at: str, one: _Point, other: _Point, measured: _Measured
 ) -> tuple[shown.ReportedDifference, Difference]:
-    first, second = measured.get(one.evaluation.id), measured.get(other.evaluation.id)
+    kind = measured.kind
+    first, second = measured.rows.get(one.evaluation.id), measured.rows.get(other.evaluation.id)
     if first is not None and second is not None:
-        ap, around = first.ap - second.ap, difference(first.resampled, second.resampled)
+        ap, around = first.of(kind) - second.of(kind), difference(first.resampled, second.resampled)
     else:
-        ap, around = one.evaluation.ap - other.evaluation.ap, None
+        ap, around = one.evaluation.of(kind) - other.evaluation.of(kind), None
     compared = Difference(
         reference=_WORDS[label],
         resolution=str(one.evaluation.resolution),
         ap=ap,
+        accuracy=kind,
         interval=around,
         macs_ratio=one.evaluation.macs / other.evaluation.macs,
     )
@@ -234,10 +249,10 @@ def _difference(
     )
 
 
-def _detector(point: _Point, measured: Measured) -> shown.ReportedDetector:
+def _detector(point: _Point, measured: _Measured) -> shown.ReportedDetector:
     row, evaluation = point.row, point.evaluation
     assert row.params is not None  # the trial succeeded
-    found = measured.get(evaluation.id)
+    found = measured.rows.get(evaluation.id)
     return shown.ReportedDetector(
         label=point.label,
         trial_id=row.id,
@@ -248,21 +263,23 @@ def _detector(point: _Point, measured: Measured) -> shown.ReportedDetector:
         macs=evaluation.macs,
         latency_s=evaluation.latency_s,
         device_latency_s=evaluation.device_latency_s,
-        validation_ap=evaluation.ap,
-        measured=None if found is None else split_ap(found),
+        validation_ap=evaluation.of(measured.kind),
+        measured=None if found is None else split_ap(found, measured.kind),
     )
 
 
-def _front(session: Session, search: SearchRow, measured: Measured) -> list[_Point]:
+def _front(session: Session, search: SearchRow, measured: _Measured) -> list[_Point]:
     points = [
         _Point("front", row, evaluation)
         for row in trials.scored(session, search.id)
         for evaluation in row.evaluations
     ]
     front = pareto_front(
-        points, cost=lambda p: p.evaluation.point.cost, value=lambda p: p.evaluation.ap
+        points,
+        cost=lambda p: p.evaluation.counted_cost,
+        value=lambda p: p.evaluation.of(measured.kind),
     )
-    return [point for point in front if point.evaluation.id in measured]
+    return [point for point in front if point.evaluation.id in measured.rows]
 
 
 def _shown_evaluations(row: TrialRow, best: TrialRow) -> Sequence[EvaluationRow]:

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session, object_session
 from api import schemas
 from api.schemas.trials import SplitAp
 from api.views.breakdowns import breakdowns_of
+from searchd.domain.accuracy import ApKind
 from searchd.domain.detector import Detector, MmdetDetector
 from searchd.domain.encoding import encode
 from searchd.domain.errors import ConflictError
@@ -206,13 +207,14 @@ def _teacher_of(row: TrialRow) -> str | None:
     return None if teacher is None else str(teacher)
 
 
-def split_ap(row: SplitEvaluationRow) -> SplitAp:
-    """Return a measurement on a split with its interval."""
+def split_ap(row: SplitEvaluationRow, kind: ApKind) -> SplitAp:
+    """Return a measurement on a split with its interval, of the AP that the run ranks by."""
     around = interval(row.resampled)
     return SplitAp(
         split=row.split,
         num_images=row.num_images,
-        ap=row.ap,
+        accuracy=kind,
+        ap=row.of(kind),
         low=around and around.low,
         high=around and around.high,
     )

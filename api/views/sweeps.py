@@ -6,6 +6,7 @@ from sqlalchemy.orm import Session
 
 from api.schemas import distillations as schemas
 from api.views.resources import split_ap
+from searchd.domain.accuracy import ApKind
 from searchd.domain.distillation_plan import Plan
 from searchd.domain.trial import FinalSplit
 from searchd.search.intervals import difference
@@ -37,16 +38,16 @@ def sweep(
             trial's name.
     """
     assert spec.sweep is not None  # it is asked for where there is one
-    proposals = [row.proposal for row in rows]
+    kind, proposals = spec.score.accuracy, [row.proposal for row in rows]
     ends = swept_ends(plan, spec.compared_values, spec.baselines, proposals)
-    best = best_end(ends, {name: each.ap for name, each in evaluations.items()})
+    best = best_end(ends, {name: each.of(kind) for name, each in evaluations.items()})
     measured = _measured(session, ends, evaluations)
     (reference,) = (index for index, end in enumerate(ends) if end.as_submitted)
     ids = {row.name: row.id for row in rows}
     return schemas.Sweep(
         field=spec.sweep.field,
         students=[
-            _student(end, ids, evaluations, found, measured[reference])
+            _student(end, ids, evaluations, found, measured[reference], kind)
             for end, found in zip(ends, measured, strict=True)
         ],
         best=best and best.value,
@@ -78,23 +79,26 @@ def _student(
     evaluations: Mapping[str, EvaluationRow],
     measured: Measured,
     reference: Measured,
+    kind: ApKind,
 ) -> schemas.SweptStudent:
     trial = None if end.trial is None else end.trial.name
     evaluation = None if trial is None else evaluations.get(trial)
-    splits = {split: split_ap(row) for split, row in measured.items()}
+    splits = {split: split_ap(row, kind) for split, row in measured.items()}
     return schemas.SweptStudent(
         value=end.value,
         baseline=end.baseline,
         as_submitted=end.as_submitted,
         trial_id=None if trial is None else ids[trial],
-        ap=None if evaluation is None else evaluation.ap,
+        ap=None if evaluation is None else evaluation.of(kind),
         validation=splits.get(FinalSplit.VALIDATION),
         test=splits.get(FinalSplit.TEST),
-        difference=None if end.as_submitted else _difference(measured, reference),
+        difference=None if end.as_submitted else _difference(measured, reference, kind),
     )
 
 
-def _difference(measured: Measured, reference: Measured) -> schemas.SweptDifference | None:
+def _difference(
+    measured: Measured, reference: Measured, kind: ApKind
+) -> schemas.SweptDifference | None:
     """Return the difference on the first split of `FinalSplit` that both were measured on."""
     split = next((each for each in FinalSplit if each in measured and each in reference), None)
     if split is None:
@@ -103,7 +107,7 @@ def _difference(measured: Measured, reference: Measured) -> schemas.SweptDiffere
     around = difference(own.resampled, other.resampled)
     return schemas.SweptDifference(
         split=split,
-        ap=own.ap - other.ap,
+        ap=own.of(kind) - other.of(kind),
         low=around and around.low,
         high=around and around.high,
         conclusion=conclusion_of(around),

@@ -37,7 +37,7 @@ def show(
         search: Name of the search.
         durations_s: Duration of each stage in seconds.
     """
-    pareto = client.pareto(search)
+    pareto = client.pareto(search, y="ap")
     console.print(_front_table(pareto))
     plot = plot_front(pareto, folder / "pareto.png")
     console.print(f"Plot of AP against MACs: {plot}")

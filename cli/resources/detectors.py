@@ -269,6 +269,7 @@ def _show(export: schemas.Export, files: list[Path], output: Format) -> None:
 def _measured(found: ExportMeasurement) -> dict[str, str]:
     return {
         "AP": f"{percent(found.ap)} %, {percent(found.torch_ap)} % in torch",
+        **_mask_rows(found),
         **({"in 32 bits": ", ".join(found.kept)} if found.kept else {}),
         "compared": f"{found.num_detections} detections on {found.num_compared} images; "
         f"{found.num_at_threshold} are at a threshold, {found.num_unexplained} differ otherwise",
@@ -278,6 +279,15 @@ def _measured(found: ExportMeasurement) -> dict[str, str]:
         "latency": f"{1000 * found.latency_s:.1f} ms (95 % below {1000 * found.latency_p95_s:.1f} "
         f"ms) at {found.resolution}",
         "on": f"{found.device}, {found.software}",
+    }
+
+
+def _mask_rows(found: ExportMeasurement) -> dict[str, str]:
+    if found.mask_ap is None:
+        return {}
+    return {
+        "mask AP": f"{percent(found.mask_ap)} %, {percent(found.torch_mask_ap)} % in torch; masks "
+        f"differ by {found.mask_difference:.1g} of probability on the mean at most",
     }
 
 

@@ -203,7 +203,7 @@ def lineage(
 def pareto(
     distillation: DistillationArgument,
     x: XOption = None,
-    y: YOption = "ap",
+    y: YOption = None,
     filters: PointFilterOption = None,
     sort: PointSortOption = None,
     limit: LimitOption = None,

@@ -17,7 +17,13 @@ XOption = Annotated[
         "(what the run counts). Default: what the run counts."
     ),
 ]
-YOption = Annotated[schemas.YAxis, typer.Option(help="Accuracy of the front: AP, AP50 or AP75.")]
+YOption = Annotated[
+    schemas.YAxis | None,
+    typer.Option(
+        help="Accuracy of the front: ap, ap50 or ap75 of boxes, mask_ap or mask_ap50. Default: "
+        "what the run ranks by."
+    ),
+]
 
 PointFilterOption = Annotated[
     list[str] | None,
@@ -50,7 +56,7 @@ def show_pareto(
     if output is Format.JSON:
         show_json(found.model_dump(mode="json"))
         return
-    show_list(found.front, search_front.columns(cost), output)
+    show_list(found.front, search_front.columns(cost, found.front), output)
 
 
 def show_lineage(found: schemas.Lineage, output: Format) -> None:
@@ -90,6 +96,7 @@ def show_trial(found: schemas.TrialDetails, output: Format) -> None:
         "teacher": found.teacher,
         "score": f"{percent(found.score, 2)} %" if found.score is not None else None,
         "AP": f"{percent(best.ap)} % at {best.resolution}" if best else None,
+        **_mask_row(best),
         "MACs": f"{giga(best.macs)} G" if best else None,
         "parameters": f"{mega(found.params)} M" if found.params else None,
         "warnings": "; ".join(found.warnings) or None,
@@ -111,3 +118,9 @@ def _depth_first(
         if trial.parent_id == parent_id
         for each in (trial, *_depth_first(trials, trial.id))
     ]
+
+
+def _mask_row(best: schemas.Evaluation | None) -> dict[str, str]:
+    if best is None or best.mask_ap is None:
+        return {}
+    return {"mask AP": f"{percent(best.mask_ap)} % at {best.resolution}"}

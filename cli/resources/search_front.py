@@ -1,10 +1,11 @@
 """The columns of a Pareto front."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from api.schemas import Point
 from cli.output import giga, mega, percent
 from cli.resources.search_report import with_interval
+from searchd.domain.accuracy import ApKind
 from searchd.domain.score import Cost
 
 _ON_DEVICE: Mapping[str, Callable[[Point], object]] = {
@@ -13,15 +14,23 @@ _ON_DEVICE: Mapping[str, Callable[[Point], object]] = {
 }
 
 
-def columns(cost: Cost) -> dict[str, Callable[[Point], object]]:
-    """Return the columns of the front of a search, by what the search counts as cost."""
+def columns(cost: Cost, points: Sequence[Point]) -> dict[str, Callable[[Point], object]]:
+    """Return the columns of the front of a search.
+
+    Args:
+        cost: What the search counts as cost.
+        points: The points of the front.
+    """
+    has_masks = any(each.evaluation.mask_ap is not None for each in points)
+    tested = next((each.test.accuracy for each in points if each.test), ApKind.BOX_AP)
     return {
         "TRIAL": lambda p: p.trial_id,
         "ROLE": lambda p: p.role,
         "RESOLUTION": lambda p: p.evaluation.resolution,
         "AP %": lambda p: percent(p.evaluation.ap),
         "AP50 %": lambda p: percent(p.evaluation.ap50),
-        "TEST AP %": lambda p: with_interval(p.test),
+        **({"MASK AP %": lambda p: percent(p.evaluation.mask_ap)} if has_masks else {}),
+        f"TEST {tested.words.upper()} %": lambda p: with_interval(p.test),
         "GMACS": lambda p: giga(p.evaluation.macs),
         "M PARAMS": lambda p: mega(p.params),
         "LATENCY MS": lambda p: f"{1000 * p.evaluation.latency_s:.1f}",

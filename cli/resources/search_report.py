@@ -42,7 +42,8 @@ def print_report(to: "Console", report: Report) -> None:
     columns = _columns(report)
     rows = (_detector(each)[: len(columns)] for each in report.detectors)
     to.print(_table("Base, best, other finished detectors and controls", columns, rows))
-    header = ("BEST AGAINST", "AT", "POINTS OF AP", "95 % INTERVAL", "MACS RATIO", "CONCLUSION")
+    points = f"POINTS OF {report.accuracy.words.upper()}"
+    header = ("BEST AGAINST", "AT", points, "95 % INTERVAL", "MACS RATIO", "CONCLUSION")
     title = f"Paired differences on the {report.split} split"
     to.print(_table(title, header, (_difference(each) for each in report.differences)))
     if report.compared_teachers:
@@ -70,8 +71,9 @@ def paragraph(content: str) -> str:
 
 
 def _columns(report: Report) -> tuple[str, ...]:
-    measured = f"AP % ON {report.split.upper()}"
-    figures = ["VALIDATION AP %", "M MACS", "M PARAMS", "LATENCY MS"]
+    name = report.accuracy.words.upper()
+    measured = f"{name} % ON {report.split.upper()}"
+    figures = [f"VALIDATION {name} %", "M MACS", "M PARAMS", "LATENCY MS"]
     if any(each.device_latency_s for each in report.detectors):
         figures.append("MS ON DEVICE")
     return ("DETECTOR", "TRIAL", "RESOLUTION", measured, *figures)

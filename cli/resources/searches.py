@@ -196,7 +196,7 @@ def trial(trial: TrialArgument, url: UrlOption = URL, output: FormatOption = For
 def pareto(
     search: SearchArgument,
     x: XOption = None,
-    y: YOption = "ap",
+    y: YOption = None,
     filters: PointFilterOption = None,
     sort: PointSortOption = None,
     limit: LimitOption = None,

@@ -10,7 +10,7 @@ import typer
 
 from cli.progress import progress
 from detection.data.image_files import read_pixels
-from detection.deployment.drawing import Picture, draw
+from detection.deployment.drawing import Picture, cover, draw
 from detection.deployment.opened import Opened, Seen
 from detection.deployment.videos import Recorder, Video
 from searchd.domain.errors import DataError
@@ -72,7 +72,7 @@ def draw_video(opened: Opened, file: Path, stem: Path, *, every: int, score: flo
     ):
         for number, frame in _until_damaged(video.frames(every), drawn):
             found = opened.detect(frame, score)
-            recorder.write(_with_boxes(opened, frame, found))
+            recorder.write(_with_detections(opened, frame, found))
             at = {"image_id": number, "time_s": round(number / video.fps, 3)}
             drawn.results += _results(opened, found, **at, file_name=str(file))
             num_frames += 1
@@ -99,7 +99,7 @@ def _draw_image(
         return None
     found = opened.detect(image, least_score)
     target.parent.mkdir(parents=True, exist_ok=True)
-    if not _written(target, _with_boxes(opened, image, found)):
+    if not _written(target, _with_detections(opened, image, found)):
         drawn.blame(f"{target} cannot be written; its detections are in the results")
     return found
 
@@ -111,8 +111,9 @@ def _written(target: Path, picture: Picture) -> bool:
         return False
 
 
-def _with_boxes(opened: Opened, picture: Picture, found: Sequence[Seen]) -> Picture:
+def _with_detections(opened: Opened, picture: Picture, found: Sequence[Seen]) -> Picture:
     names = opened.request.class_names
+    cover(picture, ((each.label, each.segmentation) for each in found))
     boxes = ((each.label, f"{names[each.label]} {each.score:.2f}", each.box) for each in found)
     draw(picture, boxes)
     return picture
@@ -126,6 +127,7 @@ def _results(opened: Opened, found: Sequence[Seen], **image: Any) -> list[dict[s
             "category": opened.request.class_names[each.label],
             "bbox": _bbox(each),
             "score": each.score,
+            **({} if each.segmentation is None else {"segmentation": each.segmentation}),
         }
         for each in found
     ]

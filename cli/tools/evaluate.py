@@ -55,6 +55,7 @@ _SIZES = {
     "ap_medium": "medium",
     "ap_large": "large",
 }
+_MASKS = {"mask_ap": "masks of all", "mask_ap50": "masks of all, IoU 0.5"}
 _RECALLS = {
     "ar1": "AR of all, 1 detection of an image and class",
     "ar10": "AR of all, 10 detections",
@@ -136,6 +137,8 @@ def _show(facts: dict[str, str], found: dict[str, Any], output: Format) -> None:
         show_json({**facts, "images": found["num_images"], **shown, "by_class": by_name})
         return
     rows = [(name, percent(_known(total[key]))) for key, name in _SIZES.items()]
+    if total["mask_ap"] is not None:
+        rows += [(name, percent(_known(total[key]))) for key, name in _MASKS.items()]
     rows += [(f"class {name}", percent(_known(ap))) for name, ap in by_class.items()]
     rows += [(name, percent(_known(total[key]))) for key, name in _RECALLS.items()]
     show_rows(("OBJECTS", f"AP OR AR % ON {found['num_images']} IMAGES"), rows)

@@ -58,10 +58,11 @@ def predict(
     """Draw what an exported detector finds on images or a video, and write COCO results.
 
     The results are in detections.json: a list with image_id, file_name, category_id (counted from 1
-    in the order of the classes), category, bbox (x, y, width, height in pixels) and score. image_id
-    is counted from 1 in the order of the table; of a video it is the number of the frame, from 0,
-    and time_s its seconds from the start. What cannot be read is named and left out, and the exit
-    code is 1 then.
+    in the order of the classes), category, bbox (x, y, width, height in pixels) and score, and of a
+    detector that finds masks segmentation (run lengths, which pycocotools reads). image_id is
+    counted from 1 in the order of the table; of a video it is the number of the frame, from 0, and
+    time_s its seconds from the start. What cannot be read is named and left out, and the exit code
+    is 1 then.
     """
     video = video_among(images, out)
     if video is None and every is not None:

@@ -6,6 +6,7 @@ from api import schemas
 from api.client import Client
 from cli.errors import fail
 from cli.tools.plots import drawing
+from searchd.domain.accuracy import ApKind
 from searchd.domain.architecture import Architecture
 from searchd.domain.resolution import Resolution
 from searchd.domain.score import Cost
@@ -52,7 +53,8 @@ def fetch(client: Client, search: str) -> Analysed:
     if not rows:
         raise fail(f"search {found.name} has no scored trial yet")
     rows.sort(key=lambda row: row.completion or 0)
-    recorded = [_recorded(row) for row in rows]
+    kind = found.spec.score.accuracy
+    recorded = [_recorded(row, kind) for row in rows]
     backbones = [_backbone(client, row) for row in rows]
     counter = _Counter(client, found)
     best = next(
@@ -70,9 +72,10 @@ def fetch(client: Client, search: str) -> Analysed:
         ),
         before=counter.stages(rows[0].name, backbones[0]),
         after=counter.stages(best.name, _backbone(client, best)),
-        finished=with_gains([*recorded, *map(_recorded, finished)])[len(rows) :],
+        finished=with_gains([*recorded, *(_recorded(row, kind) for row in finished)])[len(rows) :],
         resolution=counter.resolution,
         cost=found.spec.score.cost,
+        accuracy=kind,
         timed=tuple(_timed(row, found.spec.score.cost) for row in (*rows, *finished)),
         timed_by=source(found.spec.score.device),
     )
@@ -132,7 +135,7 @@ def _backbone(client: Client, row: schemas.Trial) -> Architecture:
     return detector.architecture
 
 
-def _recorded(row: schemas.Trial) -> RecordedTrial:
+def _recorded(row: schemas.Trial, kind: ApKind) -> RecordedTrial:
     assert row.score is not None  # only scored trials are fetched
     return RecordedTrial(
         id=row.id,
@@ -142,7 +145,11 @@ def _recorded(row: schemas.Trial) -> RecordedTrial:
         score=row.score,
         points=tuple(
             OperatingPoint(
-                resolution=each.resolution, macs=each.macs, ap=each.ap, counted=each.cost
+                resolution=each.resolution,
+                macs=each.macs,
+                ap=each.ap,
+                counted=each.cost,
+                ranked=(each.mask_ap or 0.0) if kind is ApKind.MASK_AP else None,
             )
             for each in row.evaluations
         ),
@@ -233,14 +240,14 @@ def _plot_front(analysed: Analysed, path: Path) -> None:
     with drawing(path, columns=2) as (left, right):
         every = [point for t in (*trials, *analysed.finished) for point in t.points]
         unit, label = _COSTS[analysed.cost]
-        left.scatter([p.cost / unit for p in every], [100 * p.ap for p in every], s=14)
+        left.scatter([p.cost / unit for p in every], [100 * p.accuracy for p in every], s=14)
         left.step(
             [each.point.cost / unit for each in found],
-            [100 * each.point.ap for each in found],
+            [100 * each.point.accuracy for each in found],
             where="post",
             color="tab:red",
             label="Pareto front",
         )
-        left.set(xlabel=label, ylabel="AP on validation (%)")
+        left.set(xlabel=label, ylabel=f"{analysed.accuracy.words} on validation (%)")
         right.step(range(len(trials)), hypervolumes(trials), where="post")
         right.set(xlabel="trials ended after the base", ylabel="hypervolume (share of the plane)")

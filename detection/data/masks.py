@@ -15,6 +15,8 @@ from searchd.domain.errors import DataError
 
 Mask = str
 """The pixels of an object in an image of known size: COCO's compressed counts."""
+Segmentation = dict[str, Any]
+"""A mask with the size of its image, as COCO's `segmentation`: `size` (height, width), `counts`."""
 
 MAX_SIDE_PX = 65_500
 """Largest side of an image whose masks are read, in pixels: that of a JPEG. The number of pixels of
@@ -53,7 +55,7 @@ def read_mask(segmentation: object, width: int, height: int) -> Mask | None:
     return _text(rle["counts"])
 
 
-def as_segmentation(mask: Mask, width: int, height: int) -> dict[str, Any]:
+def as_segmentation(mask: Mask, width: int, height: int) -> Segmentation:
     """Return a mask as COCO's `segmentation`."""
     return {"size": [height, width], "counts": mask}
 

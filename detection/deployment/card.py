@@ -1,7 +1,7 @@
 """The model card of an export: what it is, where it comes from, and what was measured."""
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
@@ -30,6 +30,7 @@ _SIZES = {
     "ap_medium": "medium",
     "ap_large": "large (above 96 x 96 pixels)",
 }
+_MASKS = {"mask_ap": "masks of all", "mask_ap50": "masks of all, IoU 0.5"}
 _FURTHER = {
     "ap70": "all, IoU 0.7",
     "ap90": "all, IoU 0.9",
@@ -203,14 +204,26 @@ def _equality(precision: Precision, measured: Mapping[str, Any]) -> str:
         f"{tolerance:g} of the score, or of the box's longer side. The others differ by at most "
         f"{measured['box_difference']:.1g} pixels and {measured['score_difference']:.1g} of the "
         f"score. AP on validation: {_percent(measured['ap'])} % here, "
-        f"{_percent(measured['torch_ap'])} % in torch."
+        f"{_percent(measured['torch_ap'])} % in torch.{_mask_equality(precision, measured)}"
+    )
+
+
+def _mask_equality(precision: Precision, measured: Mapping[str, Any]) -> str:
+    """Return how masks compare; nothing of a detector that finds boxes alone."""
+    if measured["mask_ap"] is None:
+        return ""
+    return (
+        " Masks of equal detections differ by at most "
+        f"{measured['mask_difference']:.1g} of probability, the mean over the cells of a box "
+        f"({TOLERANCES[precision].mask:g} is allowed). Mask AP on validation: "
+        f"{_percent(measured['mask_ap'])} % here, {_percent(measured['torch_mask_ap'])} % in torch."
     )
 
 
 def _ap_table(aps: Mapping[str, Any]) -> list[str]:
     splits = " | ".join(f"{split} ({found['images']} images)" for split, found in aps.items())
     rows = [f"| objects | {splits} |", "|---" * (len(aps) + 1) + "|"]
-    for key, name in (_SIZES | _FURTHER).items():
+    for key, name in (_SIZES | (_MASKS if _has_masks(aps.values()) else {}) | _FURTHER).items():
         rows.append(f"| {name} | {' | '.join(_percent(found[key]) for found in aps.values())} |")
     for name in next(iter(aps.values()))["by_class"]:
         found = " | ".join(_percent(each["by_class"].get(name, -1)) for each in aps.values())
@@ -231,14 +244,17 @@ def _cost(card: Mapping[str, Any]) -> list[str]:
 
 
 def _measurement_table(measurements: list[Mapping[str, Any]]) -> list[str]:
-    has_masks = any(each.get("mask_ap") is not None for each in measurements)
-    columns = _COLUMNS | (_MASK_COLUMNS if has_masks else {})
+    columns = _COLUMNS | (_MASK_COLUMNS if _has_masks(measurements) else {})
     head = " | ".join(["split", "resolution", *columns.values()])
     rows = [f"| {head} |", "|---" * (2 + len(columns)) + "|"]
     for each in measurements:
         aps = " | ".join(_percent(each.get(name)) for name in columns)
         rows.append(f"| {each['split']} | {each['resolution']} | {aps} |")
     return rows
+
+
+def _has_masks(measurements: Iterable[Mapping[str, Any]]) -> bool:
+    return any(each.get("mask_ap") is not None for each in measurements)
 
 
 def _percent(ap: float | None) -> str:

@@ -6,9 +6,10 @@ from itertools import chain, islice
 
 from mmdet.models import BaseDetector, TwoStageDetector
 
+from detection.build import predicts_masks
 from detection.data.coco import CocoSplit
 from detection.deployment.exported import Exported, Found, Request, Runner
-from detection.deployment.images import Input, boxes_in_image, prepared
+from detection.deployment.images import Input, boxes_in_image, prepared, segmentations
 from detection.deployment.parity import (
     TOLERANCES,
     Difference,
@@ -21,7 +22,7 @@ from detection.deployment.parity import (
 )
 from detection.deployment.torch_runner import TorchRunner
 from detection.measurement.evaluation import Detection, class_aps, score
-from searchd.domain.accuracy import Accuracy
+from searchd.domain.accuracy import Accuracy, ApKind
 from searchd.domain.export_formats import PRECISIONS
 
 NUM_COMPARED = 32
@@ -50,8 +51,8 @@ class Comparison:
     detections: Difference
     aps: SplitAps
     """APs of the export on the validation split."""
-    torch_ap: float
-    """AP of the detector on the same images."""
+    in_torch: Accuracy
+    """That of the detector on the same images."""
     example: Input
     """The first image."""
 
@@ -75,11 +76,13 @@ def compare(
 
     Raises:
         ParityError: They differ, and the precision is exact; the message names the image and the
-            difference. Or AP falls by more than the request allows.
+            difference. Or AP falls by more than the request allows: that of boxes, or of masks.
         DataError: An image cannot be read.
     """
     tolerances = TOLERANCES[request.precision]
-    thresholds = replace(thresholds_of(model), tolerance=tolerances.detection)
+    thresholds = replace(
+        thresholds_of(model), tolerance=tolerances.detection, mask_tolerance=tolerances.mask
+    )
     reference = TorchRunner(model)
     chosen = list(_chosen(validation, train))
     raw, found = 0.0, Difference()
@@ -97,17 +100,21 @@ def compare(
         if split is validation:
             theirs += detections(expected, image, split, index)
             ours += detections(seen, image, split, index)
-    aps, torch_ap = _aps(validation, ours), score(validation, theirs).ap
-    if PRECISIONS[request.precision].exact:
+    aps, in_torch = _aps(validation, ours), score(validation, theirs)
+    is_exact = PRECISIONS[request.precision].exact
+    if is_exact:
         check_detections(found, thresholds)
-        check_ap(torch_ap, aps.total.ap)
-    check_ap_loss(torch_ap, aps.total.ap, request.max_ap_loss)
+    for kind in ap_kinds(model):
+        expected_ap, ap = in_torch.of(kind), aps.total.of(kind)
+        if is_exact:
+            check_ap(expected_ap, ap, kind)
+        check_ap_loss(expected_ap, ap, request.max_ap_loss, kind)
     return Comparison(
         num_images=len(chosen),
         raw=raw,
         detections=found,
         aps=aps,
-        torch_ap=torch_ap,
+        in_torch=in_torch,
         example=inputs(*chosen[0], request),
     )
 
@@ -129,16 +136,23 @@ def inputs(split: CocoSplit, index: int, request: Request) -> Input:
 
 def detections(found: Found, image: Input, split: CocoSplit, index: int) -> Iterator[Detection]:
     """Yield detections in COCO's result format."""
-    boxes = boxes_in_image(found, image.scale)
-    for (left, top, right, bottom), value, label in zip(
-        boxes.tolist(), found.scores.tolist(), found.labels.tolist(), strict=True
+    record, boxes = split.records[index], boxes_in_image(found, image.scale)
+    masks = segmentations(found, boxes, record.width, record.height)
+    for (left, top, right, bottom), value, label, mask in zip(
+        boxes.tolist(), found.scores.tolist(), found.labels.tolist(), masks, strict=True
     ):
         yield {
-            "image_id": split.records[index].image_id,
+            "image_id": record.image_id,
             "category_id": split.category_ids[label],
             "bbox": [left, top, right - left, bottom - top],
             "score": value,
+            **({} if mask is None else {"segmentation": mask}),
         }
+
+
+def ap_kinds(model: BaseDetector) -> tuple[ApKind, ...]:
+    """Return the kinds of AP that a detector has."""
+    return tuple(ApKind) if predicts_masks(model) else (ApKind.BOX_AP,)
 
 
 def thresholds_of(model: BaseDetector) -> Thresholds:

@@ -1,6 +1,7 @@
 """AP of an exported file on a data set, by the file's own runtime."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -75,9 +76,6 @@ def evaluate(
 
 
 def _relabelled(found: Found, labels: Mapping[int, int]) -> Found:
-    kept = np.isin(found.labels, list(labels))
-    return Found(
-        boxes=found.boxes[kept],
-        scores=found.scores[kept],
-        labels=np.array([labels[each] for each in found.labels[kept].tolist()], dtype=np.int64),
-    )
+    kept = found.where(np.isin(found.labels, list(labels)))
+    meant = np.array([labels[each] for each in kept.labels.tolist()], dtype=np.int64)
+    return replace(kept, labels=meant)

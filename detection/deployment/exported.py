@@ -6,10 +6,10 @@ A format is a module with `write(model, folder, request) -> Exported`, and
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,11 @@ from detection.families import PIXEL_MEAN
 from searchd.domain.detector import Detector
 from searchd.domain.export_formats import Precision
 from searchd.domain.resolution import Resolution
+
+OUTPUTS = ("boxes", "scores", "labels")
+"""What every exported graph returns, by name and in this order; see `graph.GraphOutputs`."""
+MASKS = "masks"
+"""What the graph of a detector that finds masks returns after them."""
 
 Pixels = NDArray[np.float32]
 """1 x 3 x H x W, RGB, 0 to 255."""
@@ -33,6 +38,18 @@ class Found:
     """n, in [0, 1]."""
     labels: NDArray[np.int64]
     """n, in the order of the data set's classes."""
+    masks: NDArray[np.float32] | None = None
+    """n x M x M, for each of M x M cells of the box the probability in [0, 1] that it is of the
+    object. None: the detector finds boxes alone."""
+
+    def where(self, chosen: NDArray[np.bool_]) -> "Found":
+        """Return the detections that are chosen, n."""
+        return Found(
+            boxes=self.boxes[chosen],
+            scores=self.scores[chosen],
+            labels=self.labels[chosen],
+            masks=None if self.masks is None else self.masks[chosen],
+        )
 
 
 class Runner(Protocol):
@@ -47,6 +64,20 @@ class Runner(Protocol):
 
     def raw(self, images: Pixels) -> list[NDArray[np.float32]]:
         """Return the outputs of the one-stage head or the RPN before any selection of boxes."""
+
+
+def answers(names: Iterable[str]) -> tuple[str, ...]:
+    """Return those of a graph's outputs that are detections, in their order; the others are raw
+    outputs."""
+    given = set(names)
+    return tuple(name for name in (*OUTPUTS, MASKS) if name in given)
+
+
+def found_first(outputs: Iterable[NDArray[Any]]) -> Found:
+    """Return what the `answers` of a graph say of the first image of the batch."""
+    boxes, scores, labels, *masks = (each[0] for each in outputs)
+    found = Found(boxes=boxes, scores=scores, labels=labels, masks=masks[0] if masks else None)
+    return found.where(labels >= 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

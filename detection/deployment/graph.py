@@ -1,10 +1,11 @@
-"""A detector as one function of tensors: from the pixels of images to boxes, scores and labels.
+"""A detector as one function of tensors: from the pixels of images to boxes, scores and labels, and
+masks if it finds them.
 
 It computes what mmdet's `predict` computes, in a form that can be traced: every image has the same
 number of candidates, those that do not count have the score `LEFT_OUT`, and anchors follow from the
 sizes of the features. Thresholds, and how many boxes are kept where, are those of mmdet's config.
 
-Shapes: B images of H x W pixels, D detections per image.
+Shapes: B images of H x W pixels, D detections per image, masks of M x M cells.
 """
 
 from typing import NamedTuple
@@ -16,6 +17,8 @@ from torch.nn import functional
 
 from detection.build import predicts_masks
 from detection.deployment.candidates import Candidates, Size
+from detection.deployment.exported import MASKS, OUTPUTS
+from detection.deployment.mask_tail import MaskTail
 from detection.deployment.one_stage import OneStageTail
 from detection.deployment.operators import CUSTOM, Operators
 from detection.deployment.two_stage import TwoStageTail
@@ -32,6 +35,9 @@ class GraphOutputs(NamedTuple):
     """B x D, in [0, 1]; 0 after the last detection of an image."""
     labels: Tensor
     """B x D, int64, in the order of the data set's classes; -1 after the last detection."""
+    masks: tuple[Tensor, ...]
+    """One, of a detector that finds masks: B x D x M x M, for each of M x M cells of a box the
+    probability in [0, 1] that it is of the object; 0 after the last detection. None of others."""
     raw: list[Tensor]
     """Outputs of the one-stage head or the RPN before any selection."""
 
@@ -49,6 +55,7 @@ class DetectorGraph(nn.Module):
         self.backbone, self.neck = model.backbone, model.neck
         tail = TwoStageTail if isinstance(model, TwoStageDetector) else OneStageTail
         self.tail = tail(model, operators)
+        self.masks = MaskTail(model, operators) if predicts_masks(model) else None
         self.register_buffer("mean", torch.tensor(PIXEL_MEAN)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(PIXEL_STD)[:, None, None], persistent=False)
 
@@ -61,7 +68,8 @@ class DetectorGraph(nn.Module):
         height, width = images.shape[-2:]
         levels = self.neck(self.backbone(self._prepared(images)))
         found, raw = self.tail(levels, Size(height=height, width=width))
-        return GraphOutputs(*_cleared(found), raw)
+        masks = () if self.masks is None else (self.masks(levels, found),)
+        return GraphOutputs(*_cleared(found), masks, raw)
 
     def _prepared(self, images: Tensor) -> Tensor:
         """Normalise, and pad with zeros on the right and below."""
@@ -79,8 +87,13 @@ def _missing(side: int) -> int:
     return (side + SIZE_DIVISOR - 1) // SIZE_DIVISOR * SIZE_DIVISOR - side
 
 
+def output_names(model: BaseDetector) -> tuple[str, ...]:
+    """Return the names of what the graph of a detector returns before the raw outputs."""
+    return (*OUTPUTS, MASKS) if predicts_masks(model) else OUTPUTS
+
+
 def check_operators(model: BaseDetector) -> None:
-    """Check that a detector has only operators that can be traced, and finds boxes alone.
+    """Check that a detector has only operators that can be traced.
 
     Raises:
         InvalidValueError: It has others.
@@ -89,11 +102,6 @@ def check_operators(model: BaseDetector) -> None:
         raise InvalidValueError(
             "a detector with deformable convolutions cannot be exported as a graph; use "
             "format=mmdet, or search without them"
-        )
-    if predicts_masks(model):
-        raise InvalidValueError(
-            "a detector with a mask head cannot be exported as a graph, which ends with boxes; use "
-            "format=mmdet"
         )
 
 

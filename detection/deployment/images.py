@@ -7,7 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.data.batches import resized
+from detection.data.masks import Segmentation, as_segmentation, encoded
 from detection.deployment.exported import Found, Pixels
+from detection.deployment.pasting import pasted
 from detection.families import PIXEL_MEAN
 from searchd.domain.resolution import Resolution
 
@@ -48,6 +50,24 @@ def prepared(image: NDArray[np.uint8], resolution: Resolution, *, fixed: bool) -
 def boxes_in_image(found: Found, scale: tuple[float, float]) -> NDArray[np.float32]:
     """Return boxes in pixels of the image: n x 4, xyxy."""
     return np.asarray(found.boxes / np.asarray(scale * 2), dtype=np.float32)
+
+
+def segmentations(
+    found: Found, boxes: NDArray[np.float32], width: int, height: int
+) -> list[Segmentation | None]:
+    """Return the pixels of each detection in the image; None of detectors that find boxes alone.
+
+    Args:
+        found: The detections.
+        boxes: Their boxes in pixels of the image, n x 4.
+        width: Width of the image.
+        height: Height of the image.
+    """
+    if found.masks is None:
+        return [None] * len(boxes)
+    pairs = zip(found.masks, boxes, strict=True)
+    masks = (encoded(pasted(mask, box, width, height)) for mask, box in pairs)
+    return [as_segmentation(mask, width, height) for mask in masks]
 
 
 def _fitted(width: int, height: int, box: Resolution) -> tuple[int, int]:

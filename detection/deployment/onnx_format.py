@@ -1,8 +1,8 @@
 """Writes a detector as one ONNX file, from pixels to boxes, and runs it in onnxruntime.
 
-Input: `images`, float32, B x 3 x H x W, RGB, 0 to 255. Outputs: `boxes`, `scores` and `labels` as
-`detection.deployment.graph.GraphOutputs` describes them. B may have any value, and so may H and W
-unless the request fixes them.
+Input: `images`, float32, B x 3 x H x W, RGB, 0 to 255. Outputs: `boxes`, `scores` and `labels`, and
+`masks` of a detector that finds them, as `detection.deployment.graph.GraphOutputs` describes them.
+B may have any value, and so may H and W unless the request fixes them.
 """
 
 import json
@@ -20,8 +20,16 @@ from mmdet.models import BaseDetector
 from numpy.typing import NDArray
 from torch.export import Dim
 
-from detection.deployment.exported import Exported, Found, Pixels, Request, facts
-from detection.deployment.graph import DetectorGraph, check_operators
+from detection.deployment.exported import (
+    Exported,
+    Found,
+    Pixels,
+    Request,
+    answers,
+    facts,
+    found_first,
+)
+from detection.deployment.graph import DetectorGraph, check_operators, output_names
 from detection.deployment.onnx_operators import OPSET, TRANSLATIONS
 from detection.deployment.onnx_parts import INPUT, Parts, in_half, in_integers, parts_of
 from detection.deployment.programs import USAGE, write_program
@@ -29,7 +37,6 @@ from detection.deployment.quantised import within_limit
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.export_formats import Precision
 
-OUTPUTS = ("boxes", "scores", "labels")
 MODEL_FILE = "model.onnx"
 _UNREADABLE = tuple(
     getattr(onnxruntime.capi.onnxruntime_pybind11_state, name)
@@ -60,7 +67,9 @@ class OnnxRunner:
         self._session = onnxruntime.InferenceSession(
             model, options, providers=["CPUExecutionProvider"]
         )
-        self._raw = [each.name for each in self._session.get_outputs()[len(OUTPUTS) :]]
+        names = [each.name for each in self._session.get_outputs()]
+        self._answers = answers(names)
+        self._raw = names[len(self._answers) :]
 
     @property
     def software(self) -> str:
@@ -75,9 +84,7 @@ class OnnxRunner:
 
     def detect(self, images: Pixels) -> Found:
         """Detect on one image."""
-        boxes, scores, labels = self._session.run(OUTPUTS, {INPUT: images})
-        counts = labels[0] >= 0
-        return Found(boxes=boxes[0][counts], scores=scores[0][counts], labels=labels[0][counts])
+        return found_first(self._session.run(self._answers, {INPUT: images}))
 
     def raw(self, images: Pixels) -> list[NDArray[np.float32]]:
         """Return the outputs of the one-stage head or the RPN, which the checked graph has."""
@@ -177,7 +184,7 @@ def load(model: Path, *, num_threads: int) -> OnnxRunner:
 
 
 def traced(model: BaseDetector, request: Request) -> onnx.ModelProto:
-    """Return the graph, whose outputs are `OUTPUTS` and then the raw outputs of the head."""
+    """Return the graph, whose outputs are detections and then the raw outputs of the head."""
     size = request.size
     height, width = _TRACED if size is None else (size.height, size.width)
     # Two images: torch takes the size 1 for a constant.
@@ -192,7 +199,7 @@ def traced(model: BaseDetector, request: Request) -> onnx.ModelProto:
             (example,),
             dynamo=True,
             input_names=[INPUT],
-            output_names=list(OUTPUTS),
+            output_names=list(output_names(model)),
             dynamic_shapes=(axes,),
             opset_version=OPSET,
             custom_translation_table=dict(TRANSLATIONS),
@@ -208,7 +215,7 @@ def without_raw_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return a copy of a graph that returns detections only."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    del copy.graph.output[len(OUTPUTS) :]
+    del copy.graph.output[len(answers(each.name for each in copy.graph.output)) :]
     return copy
 
 

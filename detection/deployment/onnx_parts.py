@@ -23,7 +23,7 @@ INPUT = "images"
 _SCOPES = "pkg.torch.onnx.name_scopes"
 """What torch's exporter notes of each node: the modules around it, from the outermost."""
 _STAGE = re.compile(r"backbone\.layer(\d+)")
-_HEAD = re.compile(r"tail\.(head|rpn|heads\.\d+)(\.|$)(?P<layer>.*)")
+_HEAD = re.compile(r"(tail\.(head|rpn|heads\.\d+)|masks\.heads\.\d+)(\.|$)(?P<layer>.*)")
 _QUANTISED = frozenset({"Conv", "Gemm", "MatMul", "Add", "Relu", "Clip", "MaxPool", "Resize"})
 """Operators that get integers: those with weights, and those between them."""
 

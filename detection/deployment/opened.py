@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from detection.data.masks import Segmentation
 from detection.deployment.exported import Request, Runner
-from detection.deployment.images import boxes_in_image, prepared
+from detection.deployment.images import boxes_in_image, prepared, segmentations
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.export_formats import FORMATS, ExportFormat, Precision
 from searchd.domain.resolution import Resolution
@@ -31,6 +32,8 @@ class Seen:
     """In [0, 1]."""
     box: tuple[float, float, float, float]
     """x1, y1, x2, y2 in pixels of the image."""
+    segmentation: Segmentation | None = None
+    """The pixels of the image that are of the object; None: the detector finds boxes alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -50,12 +53,14 @@ class Opened:
         size = request.size or request.resolution
         given = prepared(image, size, fixed=request.size is not None)
         found = self.runner.detect(given.pixels)
-        boxes = boxes_in_image(found, given.scale).tolist()
-        seen = zip(found.labels.tolist(), found.scores.tolist(), boxes, strict=True)
+        found = found.where(found.scores >= least_score)
+        boxes = boxes_in_image(found, given.scale)
+        height, width = image.shape[:2]
+        masks = segmentations(found, boxes, width, height)
+        values = (found.labels.tolist(), found.scores.tolist(), boxes.tolist(), masks)
         return [
-            Seen(label=label, score=score, box=tuple(box))
-            for label, score, box in seen
-            if score >= least_score
+            Seen(label=label, score=score, box=tuple(box), segmentation=mask)
+            for label, score, box, mask in zip(*values, strict=True)
         ]
 
 

@@ -22,8 +22,17 @@ from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters
 from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 from numpy.typing import NDArray
 
-from detection.deployment.exported import Exported, Found, Pixels, Request, facts
-from detection.deployment.onnx_format import OUTPUTS, graph_and_parts
+from detection.deployment.exported import (
+    Exported,
+    Found,
+    Pixels,
+    Request,
+    answers,
+    facts,
+    found_first,
+)
+from detection.deployment.graph import output_names
+from detection.deployment.onnx_format import graph_and_parts
 from detection.deployment.onnx_parts import INPUT, Parts
 from detection.deployment.programs import USAGE, write_program
 from detection.deployment.quantised import within_limit
@@ -48,6 +57,9 @@ class OpenvinoRunner:
     ) -> None:
         threads = {"INFERENCE_NUM_THREADS": num_threads}
         self._compiled = openvino.compile_model(model, "CPU", threads | dict(config))
+        self._answers = answers(
+            name for output in self._compiled.outputs for name in output.get_names()
+        )
 
     @property
     def software(self) -> str:
@@ -57,14 +69,12 @@ class OpenvinoRunner:
     def detect(self, images: Pixels) -> Found:
         """Detect on one image."""
         found = self._compiled({INPUT: images})
-        boxes, scores, labels = (found[name][0] for name in OUTPUTS)
-        counts = labels >= 0
-        return Found(boxes=boxes[counts], scores=scores[counts], labels=labels[counts])
+        return found_first(found[name] for name in self._answers)
 
     def raw(self, images: Pixels) -> list[NDArray[np.float32]]:
         """Return the outputs of the one-stage head or the RPN, which the checked graph has."""
         found = self._compiled({INPUT: images})
-        return [found[output] for output in self._compiled.outputs[len(OUTPUTS) :]]
+        return [found[output] for output in self._compiled.outputs[len(self._answers) :]]
 
 
 def write(model: BaseDetector, folder: Path, request: Request) -> Exported:
@@ -81,7 +91,7 @@ def write(model: BaseDetector, folder: Path, request: Request) -> Exported:
     """
     graph, parts = graph_and_parts(model, request)
     made, kept = _with_precision(graph, parts, folder, request)
-    for result in made.model.get_results()[len(OUTPUTS) :]:
+    for result in made.model.get_results()[len(output_names(model)) :]:
         made.model.remove_result(result)
     path = folder / MODEL_FILE
     _save(made.model, path, request)

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.deployment.exported import Found, Pixels, Runner
+from searchd.domain.accuracy import ApKind
 from searchd.domain.errors import ParityError
 from searchd.domain.export_formats import Precision
 
@@ -41,12 +42,14 @@ class Tolerances:
     detection: float
     """Largest difference of a score; of a coordinate, as a share of the box's longer side, or in
     pixels where that is more."""
+    mask: float
+    """Largest mean difference of a mask's probabilities, over the cells of its box."""
 
 
 TOLERANCES: Mapping[Precision, Tolerances] = {
-    Precision.FP32: Tolerances(raw=1e-4, detection=1e-3),
-    Precision.FP16: Tolerances(detection=0.01),
-    Precision.INT8: Tolerances(detection=0.05),
+    Precision.FP32: Tolerances(raw=1e-4, detection=1e-3, mask=1e-3),
+    Precision.FP16: Tolerances(detection=0.01, mask=0.01),
+    Precision.INT8: Tolerances(detection=0.05, mask=0.05),
 }
 EXACT = TOLERANCES[Precision.FP32]
 
@@ -65,6 +68,8 @@ class Thresholds:
     """Whether it is a two-stage detector."""
     tolerance: float = EXACT.detection
     """`Tolerances.detection` of the export."""
+    mask_tolerance: float = EXACT.mask
+    """`Tolerances.mask` of the export."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +80,9 @@ class Difference:
     """Largest difference of a coordinate, in pixels of the input, of those that are equal."""
     score: float = 0.0
     """Largest difference of a score, of those that are equal."""
+    mask: float = 0.0
+    """Largest mean difference of a mask's probabilities, of those that are equal; 0 without
+    masks."""
     num_detections: int = 0
     """Number of the detector's detections."""
     num_at_threshold: int = 0
@@ -86,6 +94,7 @@ class Difference:
         return Difference(
             box=max(self.box, other.box),
             score=max(self.score, other.score),
+            mask=max(self.mask, other.mask),
             num_detections=self.num_detections + other.num_detections,
             num_at_threshold=self.num_at_threshold + other.num_at_threshold,
             unexplained=self.unexplained + other.unexplained,
@@ -137,9 +146,8 @@ def difference(expected: Found, found: Found, thresholds: Thresholds, image: str
         image: Name of the image, for messages.
     """
     pairs, left, right = _matched(expected, found)
-    tolerance = thresholds.tolerance
     differences = [
-        *(_of_pair(expected, one, found, other, tolerance, image) for one, other in pairs),
+        *(_of_pair(expected, one, found, other, thresholds, image) for one, other in pairs),
         *(_alone(expected, found, one, thresholds, f"{image}: only the detector") for one in left),
         *(_alone(found, expected, one, thresholds, f"{image}: only the export") for one in right),
     ]
@@ -162,7 +170,7 @@ def check_detections(found: Difference, thresholds: Thresholds) -> None:
         )
 
 
-def check_ap(expected: float, found: float) -> None:
+def check_ap(expected: float, found: float, kind: ApKind = ApKind.BOX_AP) -> None:
     """Check that the AP of an export is that of its detector.
 
     Raises:
@@ -170,26 +178,28 @@ def check_ap(expected: float, found: float) -> None:
     """
     if not abs(expected - found) <= AP_TOLERANCE:
         raise ParityError(
-            f"the export has AP {100 * found:.2f} % on the validation split, its detector "
-            f"{100 * expected:.2f} %; at most {100 * AP_TOLERANCE:g} points are allowed"
+            f"the export has {kind.words} {100 * found:.2f} % on the validation split, its "
+            f"detector {100 * expected:.2f} %; at most {100 * AP_TOLERANCE:g} points are allowed"
         )
 
 
-def check_ap_loss(expected: float, found: float, most: float) -> None:
+def check_ap_loss(expected: float, found: float, most: float, kind: ApKind = ApKind.BOX_AP) -> None:
     """Check that the AP of an export with fewer bits falls by no more than a limit.
 
     Args:
         expected: AP of the detector in [0, 1].
         found: AP of the export.
         most: The limit, in [0, 1].
+        kind: Which AP it is.
 
     Raises:
         ParityError: It falls by more.
     """
     if not expected - found <= most:
         raise ParityError(
-            f"the export has AP {100 * found:.2f} % on the validation split, its detector "
-            f"{100 * expected:.2f} %; at most {100 * most:g} points may be lost (max_ap_loss)"
+            f"the export has {kind.words} {100 * found:.2f} % on the validation split, its "
+            f"detector {100 * expected:.2f} %; at most {100 * most:g} points may be lost "
+            "(max_ap_loss)"
         )
 
 
@@ -236,19 +246,32 @@ def _alone(mine: Found, other: Found, index: int, thresholds: Thresholds, who: s
 
 
 def _of_pair(
-    expected: Found, one: int, found: Found, other: int, tolerance: float, image: str
+    expected: Found, one: int, found: Found, other: int, thresholds: Thresholds, image: str
 ) -> Difference:
     """Return the difference of two detections that belong together."""
     box = float(np.abs(expected.boxes[one] - found.boxes[other]).max())
     score = float(abs(expected.scores[one] - found.scores[other]))
+    mask = _mask_difference(expected, one, found, other)
     longer = float((expected.boxes[one][2:] - expected.boxes[one][:2]).max())
-    if box <= tolerance * max(1.0, longer) and score <= tolerance:
-        return Difference(box=box, score=score)
+    tolerance = thresholds.tolerance
+    is_equal = box <= tolerance * max(1.0, longer) and score <= tolerance
+    if is_equal and mask <= thresholds.mask_tolerance:
+        return Difference(box=box, score=score, mask=mask)
+    of_masks = "" if expected.masks is None else f", their masks by {mask:.2g} on the mean"
     text = (
         f"{image}: the detector finds {_described(expected, one)}, the export "
-        f"{_described(found, other)}: they differ by {box:.2g} pixels and {score:.2g} of score"
+        f"{_described(found, other)}: they differ by {box:.2g} pixels and {score:.2g} of "
+        f"score{of_masks}"
     )
     return Difference(unexplained=(text,))  # also if one is not a number
+
+
+def _mask_difference(expected: Found, one: int, found: Found, other: int) -> float:
+    """Return the mean difference of two masks' probabilities; 0 of detectors of boxes."""
+    if expected.masks is None:
+        return 0.0
+    assert found.masks is not None  # the graph of a detector of masks has them
+    return float(np.abs(expected.masks[one] - found.masks[other]).mean())
 
 
 def _described(found: Found, index: int) -> str:

@@ -23,7 +23,7 @@ def with_openvino(file: Path) -> tuple:
     model = openvino.Core().read_model(file)
     facts = {name: each.value for name, each in model.get_rt_info("searchd").astype(dict).items()}
     detector = openvino.compile_model(model, "CPU", json.loads(facts["config"]))
-    return facts, lambda x: map(detector(x).__getitem__, ("boxes", "scores", "labels"))
+    return facts, lambda x: detector(x).to_tuple()
 
 
 def with_torch(file: Path) -> tuple:
@@ -45,17 +45,30 @@ def prepare(image: np.ndarray, facts: dict) -> tuple[np.ndarray, np.ndarray]:
     return np.ascontiguousarray(filled.transpose(2, 0, 1)[None]), np.tile(np.divide(size, sides), 2)
 
 
+def inside(mask: np.ndarray, box: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """Return which pixels of an image are of an object: H x W. The mask has a probability for each
+    of its cells, which divide the box; they are interpolated at the centres of pixels."""
+    shares = []
+    for axis, (pixels, cells) in enumerate(zip(image.shape[1::-1], mask.shape[::-1], strict=True)):
+        side = max(box[axis + 2] - box[axis], 1e-6)
+        places = (np.arange(pixels) + 0.5 - box[axis]) / side * cells - 0.5
+        shares.append(np.maximum(0, 1 - np.abs(places[:, None] - np.arange(cells))))
+    return shares[1] @ mask @ shares[0].T >= 0.5
+
+
 def main(source: str, target: str, least_score: str = "0.3") -> None:
     texts, detect = with_onnxruntime(Path(__file__).with_name(MODEL))
     facts = {name: json.loads(text) for name, text in texts.items()}
     if (image := cv2.imread(source)) is None:
         sys.exit(f"{source} cannot be read as an image")
     pixels, scale = prepare(image, facts)
-    boxes, scores, labels = (each[0] for each in detect(pixels))
-    for box, score, label in zip(boxes / scale, scores, labels, strict=True):
+    boxes, scores, labels, *masks = (each[0] for each in detect(pixels))
+    for number, (box, score, label) in enumerate(zip(boxes / scale, scores, labels, strict=True)):
         if label >= 0 and score >= float(least_score):
             text, corners = f"{facts['class_names'][label]} {score:.2f}", box.round().astype(int)
             sys.stdout.write(f"{text} {' '.join(f'{side:.1f}' for side in box)}\n")
+            for mask in masks:  # none of a detector that finds boxes alone
+                image[inside(mask[number], box, image)] //= 2
             cv2.rectangle(image, corners[:2], corners[2:], (0, 200, 0), 2)
             cv2.putText(image, text, corners[:2], 0, 0.5, (0, 200, 0), 1)
     if not cv2.imwrite(target, image):

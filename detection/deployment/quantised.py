@@ -12,9 +12,10 @@ from typing import Protocol, TypeVar, overload
 from mmdet.models import BaseDetector
 
 from detection.data.coco import CocoSplit
-from detection.deployment.check import inputs, measure_aps
+from detection.deployment.check import ap_kinds, inputs, measure_aps
 from detection.deployment.exported import Pixels, Request, Runner
 from detection.deployment.torch_runner import TorchRunner
+from searchd.domain.accuracy import Accuracy
 from searchd.domain.errors import ParityError
 
 PARTS = ("heads", "stem", "neck", "stage 4", "stage 3", "stage 2", "stage 1")
@@ -99,14 +100,15 @@ class ApLoss:
     validation: CocoSplit
 
     def __call__(self, runner: Runner) -> float:
-        """Return the loss in [0, 1]; negative if the runner is better."""
-        found = measure_aps(runner, self.request, self.validation)
-        return self._expected - found.total.ap
+        """Return the loss in [0, 1]; negative if the runner is better. Of a detector that finds
+        masks, it is the larger one of the losses of box AP and of mask AP."""
+        found = measure_aps(runner, self.request, self.validation).total
+        return max(self._expected.of(kind) - found.of(kind) for kind in ap_kinds(self.model))
 
     @cached_property
-    def _expected(self) -> float:
+    def _expected(self) -> Accuracy:
         reference = TorchRunner(self.model)
-        return measure_aps(reference, self.request, self.validation).total.ap
+        return measure_aps(reference, self.request, self.validation).total
 
 
 def with_images(

@@ -14,8 +14,8 @@ from mmdet.models import BaseDetector
 from numpy.typing import NDArray
 from torch import Tensor
 
-from detection.deployment.exported import Exported, Found, Pixels, Request
-from detection.deployment.onnx_format import OUTPUTS, graph_and_parts, without_raw_outputs
+from detection.deployment.exported import Exported, Found, Pixels, Request, answers, found_first
+from detection.deployment.onnx_format import graph_and_parts, without_raw_outputs
 from detection.deployment.onnx_parts import INPUT, in_half
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.export_formats import Precision
@@ -45,13 +45,12 @@ class TensorrtRunner:
     def detect(self, images: Pixels) -> Found:
         """Detect on one image."""
         found = self._run(images)
-        boxes, scores, labels = (found[name][0] for name in OUTPUTS)
-        counts = labels >= 0
-        return Found(boxes=boxes[counts], scores=scores[counts], labels=labels[counts])
+        return found_first(found[name] for name in answers(found))
 
     def raw(self, images: Pixels) -> list[NDArray[np.float32]]:
         """Return the outputs of the one-stage head or the RPN, which the checked engine has."""
-        return [each for name, each in self._run(images).items() if name not in OUTPUTS]
+        found = self._run(images)
+        return [each for name, each in found.items() if name not in answers(found)]
 
     def _run(self, images: Pixels) -> dict[str, NDArray[np.float32]]:
         """Return every output by its name."""

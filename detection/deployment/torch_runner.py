@@ -1,5 +1,8 @@
 """Runs a detector in torch, as the reference that exports are compared with."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import torch
 from mmdet.models import BaseDetector, TwoStageDetector
@@ -8,6 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from detection.deployment.exported import Found, Pixels
+from detection.deployment.mask_tail import mask_heads
+from searchd.domain.head_geometry import MASK_REGION_SIZE
 
 
 class TorchRunner:
@@ -19,6 +24,7 @@ class TorchRunner:
             model: The detector in eval mode, on the CPU.
         """
         self._model = model
+        self._mask_heads = mask_heads(model)
 
     @property
     def software(self) -> str:
@@ -29,10 +35,14 @@ class TorchRunner:
     def detect(self, images: Pixels) -> Found:
         """Detect on one image."""
         inputs, samples = self._prepared(images)
-        (sample,) = self._model.predict(inputs, samples, rescale=False)
+        with self._overheard() as logits:
+            (sample,) = self._model.predict(inputs, samples, rescale=False)
         found = sample.pred_instances
         return Found(
-            boxes=found.bboxes.numpy(), scores=found.scores.numpy(), labels=found.labels.numpy()
+            boxes=found.bboxes.numpy(),
+            scores=found.scores.numpy(),
+            labels=found.labels.numpy(),
+            masks=self._masks(logits, found.labels) if self._mask_heads else None,
         )
 
     @torch.inference_mode()
@@ -43,6 +53,32 @@ class TorchRunner:
         head = self._model.rpn_head if is_two_stage else self._model.bbox_head
         outputs = head(self._model.extract_feat(inputs))
         return [level.numpy() for kind in outputs for level in kind]
+
+    @contextmanager
+    def _overheard(self) -> Iterator[list[Tensor]]:
+        """Yield the outputs of the mask heads, of which mmdet returns pixels alone."""
+        logits: list[Tensor] = []
+        hooks = [
+            head.register_forward_hook(lambda _module, _inputs, output: logits.append(output))
+            for head in self._mask_heads
+        ]
+        try:
+            yield logits
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _masks(self, logits: list[Tensor], labels: Tensor) -> NDArray[np.float32]:
+        """Return the probabilities of the detections' classes, the mean of all heads'.
+
+        Args:
+            logits: n x K x M x M of each head; none if nothing was found.
+            labels: n.
+        """
+        if not logits:
+            return np.zeros((0, 2 * MASK_REGION_SIZE, 2 * MASK_REGION_SIZE), dtype=np.float32)
+        chosen = [each[torch.arange(len(labels)), labels].sigmoid() for each in logits]
+        return torch.stack(chosen).mean(0).numpy()
 
     def _prepared(self, images: Pixels) -> tuple[Tensor, list[DetDataSample]]:
         """Normalise and pad as mmdet does."""

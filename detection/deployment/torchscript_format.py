@@ -1,8 +1,9 @@
 """Writes a detector as one TorchScript file, `model.pt`, and runs it in torch.
 
 The file holds operators of torch alone (`torch_operators`): neither mmdet nor this project is
-needed to run it. Its method `forward` takes images and returns boxes, scores and labels as
-`detection.deployment.graph.GraphOutputs` describes them; `raw` returns the head's outputs.
+needed to run it. Its method `forward` takes images and returns boxes, scores and labels, and masks
+if the detector finds them, as `detection.deployment.graph.GraphOutputs` describes them; `raw`
+returns the head's outputs.
 """
 
 import json
@@ -15,7 +16,7 @@ from mmdet.models import BaseDetector
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from detection.deployment.exported import Exported, Found, Pixels, Request, facts
+from detection.deployment.exported import Exported, Found, Pixels, Request, facts, found_first
 from detection.deployment.graph import DetectorGraph, check_operators
 from detection.deployment.programs import USAGE, write_program
 from detection.deployment.torch_operators import TORCH_ONLY
@@ -42,10 +43,7 @@ class TorchscriptRunner:
     @torch.inference_mode()
     def detect(self, images: Pixels) -> Found:
         """Detect on one image."""
-        found = self._module(torch.from_numpy(images))
-        boxes, scores, labels = (each[0].numpy() for each in found)
-        counts = labels >= 0
-        return Found(boxes=boxes[counts], scores=scores[counts], labels=labels[counts])
+        return found_first(each.numpy() for each in self._module(torch.from_numpy(images)))
 
     @torch.inference_mode()
     def raw(self, images: Pixels) -> list[NDArray[np.float32]]:
@@ -60,9 +58,9 @@ class _Traceable(nn.Module):
         super().__init__()
         self.graph = DetectorGraph(model, TORCH_ONLY)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         found = self.graph(images)
-        return found.boxes, found.scores, found.labels
+        return found.boxes, found.scores, found.labels, *found.masks
 
     def raw(self, images: Tensor) -> tuple[Tensor, ...]:
         return tuple(self.graph(images).raw)

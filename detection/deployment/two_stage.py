@@ -19,6 +19,7 @@ from detection.deployment.candidates import (
 )
 from detection.deployment.grids import AnchorGrids, in_rows
 from detection.deployment.operators import Operators
+from detection.deployment.regions import pooled
 
 
 class TwoStageTail(nn.Module):
@@ -78,7 +79,7 @@ class TwoStageTail(nn.Module):
         images = images[:, None].expand(num_images, num_proposals).reshape(-1)
         logits: list[Tensor] = []
         for number, head in enumerate(self.heads):
-            of_stage, deltas = head(self._pooled(levels, regions, images))
+            of_stage, deltas = head(pooled(levels, regions, images, self.extractor, self.operators))
             logits.append(of_stage)
             boxes = from_deltas(
                 regions[:, None], deltas.unflatten(1, (-1, 4)), head.bbox_coder.stds, size
@@ -87,16 +88,6 @@ class TwoStageTail(nn.Module):
                 regions = boxes[:, 0]
         probabilities = torch.stack(logits).mean(0).softmax(-1)[:, :-1]  # R x K
         return self._of_classes(boxes, probabilities, proposals)
-
-    def _pooled(self, levels: Sequence[Tensor], regions: Tensor, images: Tensor) -> Tensor:
-        strides = list(self.extractor.featmap_strides)
-        sides = regions[:, 2:] - regions[:, :2]
-        scale = torch.sqrt(sides[:, 0] * sides[:, 1])
-        level = torch.floor(torch.log2(scale / self.extractor.finest_scale + 1e-6))
-        level = level.clamp(0, len(strides) - 1).long()
-        size = self.extractor.roi_layers[0].output_size[0]
-        used = list(levels[: len(strides)])
-        return self.operators.pooled_regions(used, regions, images, level, strides, size)
 
     def _of_classes(
         self, boxes: Tensor, probabilities: Tensor, proposals: Candidates

@@ -4,7 +4,12 @@ from typing import Any
 
 from detection.backbones import ArchitectureBackbone
 from detection.families.one_stage import atss, fcos, gfl, retinanet
-from detection.families.two_stage import cascade_rcnn, faster_rcnn, mask_rcnn
+from detection.families.two_stage import (
+    cascade_mask_rcnn,
+    cascade_rcnn,
+    faster_rcnn,
+    mask_rcnn,
+)
 from searchd.domain.architecture import Architecture
 from searchd.domain.detector import Detector, Family
 
@@ -19,6 +24,7 @@ _FAMILIES = {
     Family.FASTER_RCNN: faster_rcnn,
     Family.MASK_RCNN: mask_rcnn,
     Family.CASCADE_RCNN: cascade_rcnn,
+    Family.CASCADE_MASK_RCNN: cascade_mask_rcnn,
     Family.RETINANET: retinanet,
     Family.FCOS: fcos,
     Family.ATSS: atss,

@@ -1,4 +1,4 @@
-"""Makes configs of Faster, Mask and Cascade R-CNN with FPN, as mmdet ships them."""
+"""Makes configs of Faster, Mask, Cascade and Cascade Mask R-CNN with FPN, as mmdet ships them."""
 
 from typing import Any
 
@@ -54,20 +54,9 @@ def mask_rcnn(detector: Detector) -> dict[str, Any]:
     """
     config = faster_rcnn(detector)
     config["type"] = MaskRCNN.__name__
-    config["roi_head"] |= {
-        "mask_roi_extractor": _roi_extractor(detector, MASK_REGION_SIZE),
-        "mask_head": {
-            "type": "FCNMaskHead",
-            "num_convs": MASK_CONVS,
-            "in_channels": detector.neck_channels,
-            "conv_out_channels": detector.mask_channels,
-            "num_classes": detector.num_classes,
-            "loss_mask": {"type": "CrossEntropyLoss", "use_mask": True, "loss_weight": 1.0},
-        },
-    }
-    config["train_cfg"]["rcnn"]["assigner"]["match_low_quality"] = True
-    config["train_cfg"]["rcnn"]["mask_size"] = 2 * MASK_REGION_SIZE
-    config["test_cfg"]["rcnn"]["mask_thr_binary"] = 0.5
+    training = config["train_cfg"]["rcnn"]
+    training["assigner"]["match_low_quality"] = True
+    _add_masks(config, [training], detector)
     return config
 
 
@@ -95,6 +84,32 @@ def cascade_rcnn(detector: Detector) -> dict[str, Any]:
         },
         "test_cfg": _test_config(detector),
     }
+
+
+def cascade_mask_rcnn(detector: Detector) -> dict[str, Any]:
+    """Return Cascade Mask R-CNN's config: Cascade R-CNN's with a mask head for each box head, of
+    whose probabilities a mask is the mean."""
+    config = cascade_rcnn(detector)
+    _add_masks(config, config["train_cfg"]["rcnn"], detector)
+    return config
+
+
+def _add_masks(config: dict[str, Any], trainings: list[dict[str, Any]], detector: Detector) -> None:
+    """Add mask heads to a config, and to the training settings of each of its stages."""
+    config["roi_head"] |= {
+        "mask_roi_extractor": _roi_extractor(detector, MASK_REGION_SIZE),
+        "mask_head": {
+            "type": "FCNMaskHead",
+            "num_convs": MASK_CONVS,
+            "in_channels": detector.neck_channels,
+            "conv_out_channels": detector.mask_channels,
+            "num_classes": detector.num_classes,
+            "loss_mask": {"type": "CrossEntropyLoss", "use_mask": True, "loss_weight": 1.0},
+        },
+    }
+    for training in trainings:
+        training["mask_size"] = 2 * MASK_REGION_SIZE
+    config["test_cfg"]["rcnn"]["mask_thr_binary"] = 0.5
 
 
 def _fpn(detector: Detector) -> dict[str, Any]:

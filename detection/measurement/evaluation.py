@@ -139,7 +139,7 @@ def _evaluated(
 ) -> COCOeval_faster:
     document = split.ground_truth(masks=by == "segm")
     for annotation in document["annotations"] if by == "segm" else ():
-        annotation.setdefault("segmentation", [_corners(annotation["bbox"])])
+        annotation.setdefault("segmentation", [corners(annotation["bbox"])])
     truth = COCO(document)
     found = truth.loadRes(renumbered(split, detections))
     evaluation = COCOeval_faster(truth, found, by, print_function=_silent)
@@ -147,8 +147,8 @@ def _evaluated(
     return evaluation
 
 
-def _corners(bbox: list[float]) -> list[float]:
-    """Return the polygon of a box, for a crowd without a mask."""
+def corners(bbox: list[float]) -> list[float]:
+    """Return the polygon of a box (x, y, width, height), for a crowd without a mask."""
     x, y, width, height = bbox
     return [x, y, x + width, y, x + width, y + height, x, y + height]
 

@@ -4,16 +4,19 @@ COCO's tools give one AP for all images. With the matches of each image, AP can 
 multiset of images: see `detection.measurement.bootstrap`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
 from faster_coco_eval.core import mask
 from numpy.typing import NDArray
 
 from detection.data.coco import CocoSplit
+from detection.data.masks import Mask, Segmentation, as_segmentation
 from detection.data.records import ImageRecord
-from detection.measurement.evaluation import Detection, renumbered
+from detection.measurement.evaluation import Detection, corners, renumbered
+from searchd.domain.accuracy import ApKind
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 """COCO's thresholds: a detection matches an object if their IoU is at least the threshold."""
@@ -25,6 +28,12 @@ _BELOW_ONE = 1 - 1e-10
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Shapes = Floats | list[Segmentation]
+"""Boxes, n x 4 (x, y, width, height in pixels), or n masks."""
+
+
+_Objects = Callable[[ImageRecord, int], Iterator[Shapes]]
+"""Yields the objects and the crowds of a class in an image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -45,35 +54,45 @@ class ClassMatches:
     """n: number of objects in each image, without crowds."""
 
 
-def match(split: CocoSplit, detections: Sequence[Detection]) -> tuple[ClassMatches, ...]:
+def match(
+    split: CocoSplit, detections: Sequence[Detection], kind: ApKind = ApKind.BOX_AP
+) -> tuple[ClassMatches, ...]:
     """Match the detections on all images of a split.
 
     Args:
         split: The split with the objects.
         detections: Detections on its images, in any order.
+        kind: Whether boxes or masks are matched.
 
     Returns:
         The matches of each class, in the order of the labels.
 
     Raises:
-        DataError: A detection is of an image that the split does not have.
+        DataError: A detection is of an image that the split does not have, or masks are to be
+            matched and an object has none.
     """
     found: dict[tuple[int, int], list[Detection]] = {}
     for detection in renumbered(split, detections):
         key = (detection["image_id"] - 1, detection["category_id"] - 1)
         found.setdefault(key, []).append(detection)
-    return tuple(_match_class(split, label, found) for label in range(split.num_classes))
+    of_masks = kind is ApKind.MASK_AP
+    records = split.masked_records if of_masks else split.records
+    objects: _Objects = _masks if of_masks else _boxes
+    return tuple(_match_class(records, label, found, objects) for label in range(split.num_classes))
 
 
 def _match_class(
-    split: CocoSplit, label: int, found: dict[tuple[int, int], list[Detection]]
+    records: Sequence[ImageRecord],
+    label: int,
+    found: dict[tuple[int, int], list[Detection]],
+    objects: _Objects,
 ) -> ClassMatches:
     images, scores, matched, ignored = [], [], [], []
-    for image, record in enumerate(split.records):
+    for image, record in enumerate(records):
         detections = _best(found.get((image, label), []))
         images += [image] * len(detections)
         scores += [detection["score"] for detection in detections]
-        flags = match_image(detections, *_objects(record, label))
+        flags = match_image(detections, *objects(record, label))
         matched.append(flags[0])
         ignored.append(flags[1])
     order = np.argsort(-np.array(scores, dtype=np.float64), kind="stable")
@@ -81,12 +100,12 @@ def _match_class(
         images=np.array(images, dtype=np.int64)[order],
         matched=np.concatenate(matched, axis=1)[:, order],
         ignored=np.concatenate(ignored, axis=1)[:, order],
-        objects=np.array([(record.labels == label).sum() for record in split.records]),
+        objects=np.array([(record.labels == label).sum() for record in records]),
     )
 
 
 def match_image(
-    detections: Sequence[Detection], objects: Floats, crowds: Floats
+    detections: Sequence[Detection], objects: Shapes, crowds: Shapes
 ) -> tuple[Bools, Bools]:
     """Match the detections of one class on one image.
 
@@ -95,8 +114,8 @@ def match_image(
 
     Args:
         detections: D detections, by descending score.
-        objects: n x 4 boxes: x, y, width, height in pixels.
-        crowds: m x 4 boxes of crowds.
+        objects: n boxes or masks.
+        crowds: m boxes or masks of crowds.
 
     Returns:
         Flags `matched` and `ignored`, each T x D; see `ClassMatches`.
@@ -130,17 +149,41 @@ def _best(detections: list[Detection]) -> list[Detection]:
     return sorted(detections, key=lambda detection: -detection["score"])[:MAX_DETECTIONS]
 
 
-def _ious(detections: Sequence[Detection], objects: Floats, crowds: Floats) -> Floats:
+def _ious(detections: Sequence[Detection], objects: Shapes, crowds: Shapes) -> Floats:
     """Return D x (n + m) IoUs; with a crowd, the share of the detection inside it."""
-    boxes = np.array([detection["bbox"] for detection in detections], dtype=np.float64)
     flags = [0] * len(objects) + [1] * len(crowds)
+    if isinstance(objects, list):
+        found = [detection["segmentation"] for detection in detections]
+        return np.asarray(mask.iou(found, [*objects, *crowds], flags))
+    boxes = np.array([detection["bbox"] for detection in detections], dtype=np.float64)
     return np.asarray(mask.iou(boxes, np.concatenate([objects, crowds]), flags))
 
 
-def _objects(record: ImageRecord, label: int) -> Iterator[Floats]:
-    """Yield the objects and the crowds of a class: n x 4 and m x 4, x, y, width, height."""
+def _boxes(record: ImageRecord, label: int) -> Iterator[Floats]:
+    """Yield the boxes of the objects and of the crowds of a class."""
     yield _xywh(record.boxes[record.labels == label])
     yield _xywh(record.crowd_boxes[record.crowd_labels == label])
+
+
+def _masks(record: ImageRecord, label: int) -> Iterator[list[Segmentation]]:
+    """Yield the masks of the objects and of the crowds of a class; a crowd without a mask is its
+    box."""
+    for masks, labels, boxes in (
+        (record.masks, record.labels, _xywh(record.boxes)),
+        (record.crowd_masks, record.crowd_labels, _xywh(record.crowd_boxes)),
+    ):
+        yield [
+            _of_mask(each, box, record)
+            for each, of, box in zip_longest(masks, labels, boxes)
+            if of == label
+        ]
+
+
+def _of_mask(of: Mask | None, box: Floats, record: ImageRecord) -> Segmentation:
+    if of is not None:
+        return as_segmentation(of, record.width, record.height)
+    (made,) = mask.frPyObjects([corners(box.tolist())], record.height, record.width)
+    return dict(made)
 
 
 def _xywh(boxes: NDArray[np.float32]) -> Floats:

@@ -18,8 +18,13 @@ from searchd.domain.detector import Detector, Family
 from searchd.domain.latency_table import Layer, LayerKind, Workload
 from searchd.domain.resolution import Resolution
 
-_ROI_HEADS = {Family.FASTER_RCNN: 1, Family.MASK_RCNN: 1, Family.CASCADE_RCNN: 3}
-"""How often a family pools regions."""
+_ROI_HEADS = {
+    Family.FASTER_RCNN: 1,
+    Family.MASK_RCNN: 1,
+    Family.CASCADE_RCNN: 3,
+    Family.CASCADE_MASK_RCNN: 3,
+}
+"""How often a family pools regions of proposals."""
 
 
 def workload_of(detector: Detector, resolution: Resolution) -> Workload:

@@ -24,18 +24,14 @@ from detection.distillation.taps import first_stage
 from detection.mmdet.config import Normalisation, build_config, class_names_of, model_config
 from detection.mmdet.raw_outputs import raw_outputs
 from searchd.domain.architecture import Architecture, Block, BlockKind, Shortcut
-from searchd.domain.detector import (
-    DEFAULT_ANCHOR_SCALES,
-    Detector,
-    Family,
-    MmdetDetector,
-)
+from searchd.domain.detector import DEFAULT_ANCHOR_SCALES, Detector, Family, MmdetDetector
 from searchd.domain.errors import CheckpointError, InvalidValueError
 
 EXAMPLES = {
     Family.FASTER_RCNN: "faster-rcnn_r50_fpn_1x_coco",
     Family.MASK_RCNN: "mask-rcnn_r50_fpn_1x_coco",
     Family.CASCADE_RCNN: "cascade-rcnn_r50_fpn_1x_coco",
+    Family.CASCADE_MASK_RCNN: "cascade-mask-rcnn_r50_fpn_1x_coco",
     Family.RETINANET: "retinanet_r50_fpn_1x_coco",
     Family.FCOS: "fcos_r50_fpn_gn-head-center-normbbox-centeronreg-giou_8xb8-amp-lsj-200e_coco",
     Family.ATSS: "atss_r50_fpn_1x_coco",
@@ -166,7 +162,7 @@ def _fit(
 ) -> _Fitting:
     try:
         described = MmdetDetector(config=config, options=options)
-        family = _family(model_config(described)["type"], config)
+        family = _family(model_config(described), config)
         described = MmdetDetector(
             config=config, options=options, num_classes=_num_classes(family, weights)
         )
@@ -211,13 +207,17 @@ def check_equal(
     own_model.float()
 
 
-def _family(type_name: str, config: str) -> Family:
+def _family(model: Mapping[str, Any], config: str) -> Family:
+    type_name = model["type"]
     if type_name not in _TYPES:
         raise InvalidValueError(
             f"config {config} describes a {type_name}; a base is one of {', '.join(_TYPES)}, as "
             f"in {EXAMPLES[Family.FASTER_RCNN]}"
         )
-    return _TYPES[type_name]
+    family = _TYPES[type_name]
+    if family is Family.CASCADE_RCNN and model["roi_head"].get("mask_head") is not None:
+        return Family.CASCADE_MASK_RCNN  # mmdet has one type for both
+    return family
 
 
 def _num_classes(family: Family, weights: Mapping[str, Tensor]) -> int:
@@ -226,6 +226,7 @@ def _num_classes(family: Family, weights: Mapping[str, Tensor]) -> int:
         Family.FASTER_RCNN: ("roi_head.bbox_head.fc_cls.bias", 1, 1),
         Family.MASK_RCNN: ("roi_head.bbox_head.fc_cls.bias", 1, 1),
         Family.CASCADE_RCNN: ("roi_head.bbox_head.0.fc_cls.bias", 1, 1),
+        Family.CASCADE_MASK_RCNN: ("roi_head.bbox_head.0.fc_cls.bias", 1, 1),
         Family.RETINANET: ("bbox_head.retina_cls.bias", 9, 0),
         Family.FCOS: ("bbox_head.conv_cls.bias", 1, 0),
         Family.ATSS: ("bbox_head.atss_cls.bias", 1, 0),
@@ -258,7 +259,7 @@ def _describe(model: BaseDetector, family: Family, config: str) -> Detector:
             "sampled_rois": first_stage(roi_head.bbox_sampler).num,
         }
         if family.has_masks:
-            numbers["mask_channels"] = roi_head.mask_head.conv_out_channels
+            numbers["mask_channels"] = first_stage(roi_head.mask_head).conv_out_channels
         scale = float(model.rpn_head.prior_generator.scales[0])
     else:
         head = model.bbox_head

@@ -1,6 +1,24 @@
 """How accurate a detector is on a split, as COCO measures it. Standard library only."""
 
 from dataclasses import dataclass
+from enum import StrEnum
+
+
+class ApKind(StrEnum):
+    """Which AP is meant.
+
+    Attributes:
+        BOX_AP: That of boxes, by their overlap.
+        MASK_AP: That of masks, by their overlap; of detectors that find masks.
+    """
+
+    BOX_AP = "box_ap"
+    MASK_AP = "mask_ap"
+
+    @property
+    def words(self) -> str:
+        """Its name in tables and messages."""
+        return "mask AP" if self is ApKind.MASK_AP else "AP"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,3 +52,7 @@ class Accuracy:
     """AP by the overlap of masks instead of boxes, as `ap`. None: no masks were found, as by every
     detector of boxes."""
     mask_ap50: float | None = None
+
+    def of(self, kind: ApKind) -> float:
+        """Return the AP of a kind. That of masks is 0 if no masks were found."""
+        return self.ap if kind is ApKind.BOX_AP else self.mask_ap or 0.0

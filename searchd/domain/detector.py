@@ -21,6 +21,7 @@ class Family(StrEnum):
         FASTER_RCNN: Two-stage, with an RPN on P2 to P6 and a RoI head on P2 to P5.
         MASK_RCNN: Faster R-CNN with a mask head, which finds the pixels of each object in its box.
         CASCADE_RCNN: Faster R-CNN with three successive RoI heads, trained at IoU .5, .6 and .7.
+        CASCADE_MASK_RCNN: Cascade R-CNN with a mask head for each RoI head; a mask is their mean.
         RETINANET: One-stage, with nine anchors per cell of P3 to P7.
         FCOS: One-stage and anchor-free, with one point per cell of P3 to P7.
         ATSS: One-stage, with one anchor per cell of P3 to P7; an object's own anchors decide from
@@ -32,6 +33,7 @@ class Family(StrEnum):
     FASTER_RCNN = "faster_rcnn"
     MASK_RCNN = "mask_rcnn"
     CASCADE_RCNN = "cascade_rcnn"
+    CASCADE_MASK_RCNN = "cascade_mask_rcnn"
     RETINANET = "retinanet"
     FCOS = "fcos"
     ATSS = "atss"
@@ -40,18 +42,24 @@ class Family(StrEnum):
     @property
     def two_stage(self) -> bool:
         """Whether the detector proposes regions (RPN) and then classifies them (RoI heads)."""
-        return self in (Family.FASTER_RCNN, Family.MASK_RCNN, Family.CASCADE_RCNN)
+        return self in (Family.FASTER_RCNN, Family.MASK_RCNN) or self.is_cascade
+
+    @property
+    def is_cascade(self) -> bool:
+        """Whether several RoI heads refine each other's boxes."""
+        return self in (Family.CASCADE_RCNN, Family.CASCADE_MASK_RCNN)
 
     @property
     def has_masks(self) -> bool:
         """Whether the detector finds masks, and is trained on them."""
-        return self is Family.MASK_RCNN
+        return self in (Family.MASK_RCNN, Family.CASCADE_MASK_RCNN)
 
 
 DEFAULT_ANCHOR_SCALES = {
     Family.FASTER_RCNN: 8.0,
     Family.MASK_RCNN: 8.0,
     Family.CASCADE_RCNN: 8.0,
+    Family.CASCADE_MASK_RCNN: 8.0,
     Family.RETINANET: 4.0,
     Family.FCOS: 8.0,
     Family.ATSS: 8.0,
@@ -65,7 +73,7 @@ class Detector:
     """A detector: a backbone with a neck and a head. Defaults are the papers' (docs/papers.md 0.1).
 
     A family ignores the fields that do not apply to it: head_channels, finest_roi_scale and
-    num_proposals apply to two-stage detectors only, mask_channels to Mask R-CNN only,
+    num_proposals apply to two-stage detectors only, mask_channels to detectors of masks only,
     tower_channels and tower_convs to one-stage detectors only.
     """
 

@@ -16,7 +16,8 @@ class ExportFormat(StrEnum):
     """The file format of an exported detector.
 
     Attributes:
-        ONNX: One graph of standard ONNX operators, from pixels to boxes; runs in onnxruntime.
+        ONNX: One graph of standard ONNX operators, from pixels to boxes and masks; runs in
+            onnxruntime.
         OPENVINO: The same graph as OpenVINO IR, two files; runs in OpenVINO.
         TORCHSCRIPT: The same graph as a TorchScript module; runs in torch without other packages.
         MMDET: Config and checkpoint, which mmdet loads.
@@ -80,8 +81,6 @@ class FormatTraits:
     """Whether a file can be made for one size."""
     deformable: bool = False
     """Whether a file can hold deformable convolutions, for which graphs have no operator."""
-    masks: bool = False
-    """Whether a file can hold a mask head. Graphs end with boxes."""
     extra: str = ""
     """Optional extra of searchd that installs its packages; empty if it needs no further ones."""
     gpus: int = 0
@@ -113,7 +112,6 @@ FORMATS: Mapping[ExportFormat, FormatTraits] = {
         dynamic=True,
         fixed=False,
         deformable=True,
-        masks=True,
     ),
     ExportFormat.TENSORRT: FormatTraits(
         module="detection.deployment.tensorrt_format",
@@ -148,7 +146,7 @@ def check_export(format_: ExportFormat, precision: Precision, *, dynamic: bool) 
 
 
 def check_detector(format_: ExportFormat, detector: Detector) -> None:
-    """Check that a format can hold the convolutions and the heads of a detector.
+    """Check that a format can hold the convolutions of a detector.
 
     Raises:
         InvalidValueError: It cannot; the message names the formats that can.
@@ -159,11 +157,6 @@ def check_detector(format_: ExportFormat, detector: Detector) -> None:
         raise InvalidValueError(
             f"format={format_} has no deformable convolutions, which this detector has; use "
             f"format={able}"
-        )
-    if detector.family.has_masks and not FORMATS[format_].masks:
-        able = " or ".join(name for name, traits in FORMATS.items() if traits.masks)
-        raise InvalidValueError(
-            f"format={format_} has no masks, which this {detector.family} finds; use format={able}"
         )
 
 

@@ -59,6 +59,8 @@ class HeadGeometry:
     """As `Detector.finest_roi_scale`. None: no RoI head."""
     other_scores: int = 1
     """Class scores of the RoI head that are of no class: the background's."""
+    mask_region_size: int | None = None
+    """Cells along each side of a region, as the mask head reads it. None: it finds no masks."""
 
 
 def geometry(detector: Detector) -> HeadGeometry:
@@ -68,7 +70,7 @@ def geometry(detector: Detector) -> HeadGeometry:
     anchors = tuple(_anchors(detector))
     if not detector.family.two_stage:
         return _one_stage(detector.family, anchors)
-    is_cascade = detector.family is Family.CASCADE_RCNN
+    is_cascade = detector.family.is_cascade
     stages = STAGE_STDS if is_cascade else STAGE_STDS[:1]
     return HeadGeometry(
         anchors=anchors,
@@ -76,6 +78,7 @@ def geometry(detector: Detector) -> HeadGeometry:
         roi_units=tuple(unit for stds in stages for unit in (0.0, 0.0, 0.0, 0.0, *stds)),
         class_agnostic=is_cascade,
         finest_roi_scale=detector.finest_roi_scale,
+        mask_region_size=MASK_REGION_SIZE if detector.family.has_masks else None,
     )
 
 
@@ -129,6 +132,7 @@ _WORDS = {
     "largest_distance": "strides of the longest distance in a distribution",
     "region_size": "cells along a region's side",
     "finest_roi_scale": "pixels of the finest RoI scale",
+    "mask_region_size": "cells along the side of a mask's region",
     "other_scores": "class scores of the RoI head beside those of the classes",
 }
 

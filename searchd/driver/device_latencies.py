@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import ray
 from ray.exceptions import RayError
 
+from searchd.domain.accuracy import ApKind
 from searchd.domain.errors import ArtifactError, InvalidValueError
 from searchd.domain.trial import TrialRole
 from searchd.driver.cluster import resolve
@@ -34,7 +35,7 @@ def measure_on_device(ledger: Ledger, settings: Settings) -> None:
     device = ledger.run.device
     if device is None or not isinstance(ledger.spec, SearchSpec):
         return
-    chosen = finalists(ledger.scored(), best_name(ledger))
+    chosen = finalists(ledger.scored(), best_name(ledger), ledger.spec.score.accuracy)
     if not chosen:
         return
     task = DeviceLatencyTask(
@@ -51,10 +52,13 @@ def measure_on_device(ledger: Ledger, settings: Settings) -> None:
     _record(ledger, _summary(device.spec, chosen, found))
 
 
-def finalists(scored: Sequence[TrialRow], best: str | None) -> list[Timed]:
+def finalists(
+    scored: Sequence[TrialRow], best: str | None, kind: ApKind = ApKind.BOX_AP
+) -> list[Timed]:
     """Return the base, the best and the finished detectors that were not measured on the device
     yet; without finished ones, the front, at the resolutions of `detectors_to_time`."""
-    compared = [each for each in detectors_to_time(scored, best) if each[1].cost is not None]
+    timed = detectors_to_time(scored, best, kind)
+    compared = [each for each in timed if each[1].cost is not None]
     roles = {row.role for row, _ in compared}
     has_finished = TrialRole.FINISH in roles
     return [

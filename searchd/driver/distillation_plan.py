@@ -195,7 +195,9 @@ def compare_orders(ledger: Ledger) -> None:
         return
     resolution = _largest(spec.trial.resolutions)
     aps = {
-        row.name: next(e.ap for e in row.evaluations if e.resolution == resolution)
+        row.name: next(
+            e.of(spec.score.accuracy) for e in row.evaluations if e.resolution == resolution
+        )
         for row in ledger.scored()
     }
     messages = verdict(plan, spec, ledger.history.proposals, aps, resolution)

@@ -10,6 +10,7 @@ from itertools import chain
 import ray
 from ray.exceptions import RayError
 
+from searchd.domain.accuracy import ApKind
 from searchd.domain.trial import CONTROL_ROLES, TrialRole
 from searchd.driver.cluster import resolve
 from searchd.driver.ledger import Ledger
@@ -38,7 +39,8 @@ def measure_latencies(ledger: Ledger, settings: Settings) -> None:
 
     A failure is logged and leaves what the trials measured; the search still succeeds.
     """
-    chosen = detectors_to_time(ledger.scored(), best_name(ledger))
+    kind = ledger.spec.score.accuracy
+    chosen = detectors_to_time(ledger.scored(), best_name(ledger), kind)
     if not chosen:
         return
     resources = ledger.spec.resources
@@ -60,7 +62,9 @@ def best_name(ledger: Ledger) -> str | None:
     return None if best is None else best.proposal.name
 
 
-def detectors_to_time(scored: Sequence[TrialRow], best: str | None) -> list[Timed]:
+def detectors_to_time(
+    scored: Sequence[TrialRow], best: str | None, kind: ApKind = ApKind.BOX_AP
+) -> list[Timed]:
     """Return the Pareto front of AP against cost over all resolutions, and the base, the best, the
     other finished detectors and the last control of each kind, each at the resolutions at which
     one of them is at its best. Trials without weights are left out.
@@ -68,10 +72,11 @@ def detectors_to_time(scored: Sequence[TrialRow], best: str | None) -> list[Time
     Args:
         scored: The trials that succeeded, in the order in which they ended.
         best: Name of the best detector; None if no search trial was accepted.
+        kind: Which AP the run ranks by.
     """
     scored = [row for row in scored if has_weights(row)]
     points = [(row, evaluation) for row in scored for evaluation in row.evaluations]
-    front = pareto_front(points, cost=_cost, value=lambda point: point[1].ap)
+    front = pareto_front(points, cost=_cost, value=lambda point: point[1].of(kind))
     by_role = {role: [row for row in scored if row.role is role] for role in TrialRole}
     compared = [
         *by_role[TrialRole.BASE],
@@ -91,7 +96,7 @@ def detectors_to_time(scored: Sequence[TrialRow], best: str | None) -> list[Time
 
 
 def _cost(timed: Timed) -> float:
-    return timed[1].point.cost
+    return timed[1].counted_cost
 
 
 def has_weights(row: TrialRow) -> bool:

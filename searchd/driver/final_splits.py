@@ -57,7 +57,8 @@ def measure_on_splits(ledger: Ledger, settings: Settings, stopping: threading.Ev
 
 def _chosen(ledger: Ledger) -> list[Timed]:
     if isinstance(ledger.spec, SearchSpec):
-        return detectors_to_time(ledger.scored(), best_name(ledger))
+        kind = ledger.spec.score.accuracy
+        return detectors_to_time(ledger.scored(), best_name(ledger), kind)
     plan = ledger.row().plan
     if ledger.spec.sweep is None or plan is None:
         return []
@@ -86,6 +87,7 @@ def _measure_and_record(
     task = SplitTask(
         split=ledger.dataset.splits[split.value],
         detectors=tuple(measured(row, evaluation) for row, evaluation in chosen),
+        accuracy=ledger.spec.score.accuracy,
         num_threads=threads_of(resources.cpus_per_trial),
         device=device_of(resources.gpus_per_trial),
         gpu_memory=gpu_memory_of(resources.gpus_per_trial, limited=settings.limit_gpu_memory),

@@ -283,7 +283,8 @@ class Ledger:
             )
             if row.completion is None:
                 return None
-            completion = completions.of_trial(row, self._facts.started_at(session))
+            started_at, kind = self._facts.started_at(session), self.spec.score.accuracy
+            completion = completions.of_trial(row, started_at, kind)
             if completion.sequence < len(history.completions):  # it was recorded before
                 return completion
             before, history = history, history.after(completion)

@@ -45,7 +45,7 @@ def scores_of(run: Run, report: Report, base_cost: float | None) -> dict[Resolut
     settings = run.spec.score
     return {
         evaluation.resolution: score(
-            ap=evaluation.ap,
+            ap=evaluation.of(settings.accuracy),
             macs=cost,
             base_macs=base_cost,
             resolution=evaluation.resolution,

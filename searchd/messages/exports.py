@@ -35,7 +35,8 @@ class ExportTask(ComputeSettings):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportMeasurement:
-    """What was measured of an exported detector. APs are COCO box APs in [0, 1]."""
+    """What was measured of an exported detector. APs are COCO's, in [0, 1]: of boxes, unless they
+    are named as of masks."""
 
     num_compared: int
     """Number of validation images on which it was compared with the detector in torch."""
@@ -64,7 +65,7 @@ class ExportMeasurement:
     resolution: ResolutionText
     """Size that the images were resized to, and of which latency was measured."""
     latency_s: float
-    """Median seconds for one image, from the input tensor to boxes."""
+    """Median seconds for one image, from the input tensor to boxes (and masks)."""
     latency_p95_s: float
     """Seconds that 95 % of the passes needed at most."""
     num_timed: int
@@ -73,6 +74,13 @@ class ExportMeasurement:
     """Hardware that latency was measured on, with the number of threads, in words."""
     software: str
     """Runtime and version, in words."""
+    mask_difference: float | None = None
+    """Largest difference of the masks of equal detections: the mean over the cells of the box of
+    the difference in probability. None: the detector finds boxes alone, as in the next two."""
+    mask_ap: float | None = None
+    """Mask AP of the export on the validation split."""
+    torch_mask_ap: float | None = None
+    """Mask AP of the detector in torch on the same images."""
     kept: tuple[str, ...] = ()
     """Parts of an int8 detector that compute in 32 bits, because AP fell by more than the limit
     otherwise."""

@@ -6,6 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from searchd.domain.accuracy import ApKind
 from searchd.domain.detector import Detector, MmdetDetector
 from searchd.domain.latency_table import LatencyTable
 from searchd.domain.score import Cost
@@ -357,6 +358,8 @@ class SplitTask(ComputeSettings):
 
     split: SplitSpec
     detectors: tuple[MeasuredDetector, ...]
+    accuracy: ApKind = ApKind.BOX_AP
+    """Which AP the intervals are of."""
 
 
 class SplitMeasurement(Spec):
@@ -382,5 +385,5 @@ class SplitMeasurement(Spec):
     num_images: int
     """Number of images of the split."""
     resampled: tuple[float, ...]
-    """AP of each resample of the images; see `detection.measurement.bootstrap`. Measurements on the
-    same split have the same resamples."""
+    """AP of each resample of the images, of the kind that the task asks for; see
+    `detection.measurement.bootstrap`. Measurements on the same split have the same resamples."""

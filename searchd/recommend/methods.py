@@ -18,6 +18,7 @@ _METHODS = {
     ),
     Family.MASK_RCNN: ("proposal_feature", "classification", "class_aware_localisation"),
     Family.CASCADE_RCNN: ("proposal_feature", "classification"),
+    Family.CASCADE_MASK_RCNN: ("proposal_feature", "classification"),
     Family.RETINANET: ("proposal_feature", "prediction_conversion"),
     Family.FCOS: ("proposal_feature", "prediction_conversion"),
     Family.ATSS: ("proposal_feature", "prediction_conversion"),

@@ -8,6 +8,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
+from searchd.domain.accuracy import ApKind
 from searchd.domain.resolution import Resolution
 from searchd.domain.score import Cost
 from searchd.search.history import OperatingPoint
@@ -79,6 +80,8 @@ class Analysed:
     """The detectors that were trained to their end after the search trials."""
     cost: Cost = Cost.MACS
     """What the search counts as cost, against which the front is drawn."""
+    accuracy: ApKind = ApKind.BOX_AP
+    """Which AP the search ranks by, which the front is of."""
     timed: tuple[TimedTrial, ...] = ()
     """MACs and latency of all these detectors at the largest resolution."""
     timed_by: str = ""
@@ -231,7 +234,7 @@ def front(trials: Sequence[ScoredTrial]) -> list[FrontPoint]:
     """Return the Pareto front of AP against MACs, or what the search counts instead, over all
     trials and resolutions, by ascending cost (Figure 9)."""
     every = [FrontPoint(trial=t.trial, point=point) for t in trials for point in t.points]
-    return pareto_front(every, cost=lambda p: p.point.cost, value=lambda p: p.point.ap)
+    return pareto_front(every, cost=lambda p: p.point.cost, value=lambda p: p.point.accuracy)
 
 
 def hypervolumes(trials: Sequence[ScoredTrial]) -> list[float]:
@@ -244,7 +247,7 @@ def hypervolumes(trials: Sequence[ScoredTrial]) -> list[float]:
     steps, found = _Steps(worst), []
     for trial in trials:
         for point in trial.points:
-            steps.add(point.cost, point.ap)
+            steps.add(point.cost, point.accuracy)
         found.append(steps.area / worst if worst else 0.0)
     return found
 

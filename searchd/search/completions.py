@@ -40,7 +40,7 @@ def _cost(found: Found) -> float:
 
 
 def _ap(found: Found) -> float:
-    return found.point.ap
+    return found.point.accuracy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -187,4 +187,8 @@ def _merged(first: Completion, second: Completion) -> Completion:
 
 
 def _mean(one: OperatingPoint, other: OperatingPoint) -> OperatingPoint:
-    return replace(one, ap=(one.ap + other.ap) / 2)
+    """Return the point of a detector that was trained twice; a run ranks all by one kind of AP."""
+    ranked = None
+    if one.ranked is not None and other.ranked is not None:
+        ranked = (one.ranked + other.ranked) / 2
+    return replace(one, ap=(one.ap + other.ap) / 2, ranked=ranked)

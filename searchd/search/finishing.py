@@ -121,4 +121,4 @@ def _cost(found: Found) -> float:
 
 
 def _ap(found: Found) -> float:
-    return found.point.ap
+    return found.point.accuracy

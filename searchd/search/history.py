@@ -18,12 +18,19 @@ class OperatingPoint:
 
     resolution: Resolution
     ap: float
-    """COCO AP in [0, 1]."""
+    """COCO AP of boxes in [0, 1]."""
     macs: float
     """Multiply-accumulates of one image at this resolution."""
     counted: float | None = None
     """What the search counts as cost instead of MACs: parameters, or predicted seconds on its
     device. None: it counts MACs."""
+    ranked: float | None = None
+    """What the search ranks by instead of box AP: mask AP. None: it ranks by box AP."""
+
+    @property
+    def accuracy(self) -> float:
+        """The AP in [0, 1] that the search ranks by."""
+        return self.ap if self.ranked is None else self.ranked
 
     @property
     def cost(self) -> float:

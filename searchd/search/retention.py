@@ -110,7 +110,7 @@ def _front(succeeded: Sequence[KeptTrial]) -> set[str]:
         trial
         for group in (points, *by_resolution)
         for cost in (_macs, _cost)
-        for trial, _ in pareto_front(group, cost=cost, value=lambda p: p[1].ap)
+        for trial, _ in pareto_front(group, cost=cost, value=lambda p: p[1].accuracy)
     }
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from math import inf
 
+from searchd.domain.accuracy import ApKind
 from searchd.domain.trial import TrialRole
 from searchd.search.completions import Completions
 from searchd.search.history import OperatingPoint
@@ -15,7 +16,7 @@ class Target:
     """A detector that is good enough to stop the search."""
 
     ap: float
-    """Smallest COCO AP, in [0, 1]."""
+    """Smallest COCO AP, in [0, 1], of those that the search ranks by."""
     macs: float | None = None
     """Largest multiply-accumulates of one image at the resolution of that AP. None: no limit."""
     latency_s: float | None = None
@@ -25,7 +26,7 @@ class Target:
     def is_reached(self, point: OperatingPoint) -> bool:
         """Return whether a detector reaches the target at one resolution."""
         limits = ((self.macs, point.macs), (self.latency_s, point.cost))
-        return point.ap >= self.ap and all(
+        return point.accuracy >= self.ap and all(
             limit is None or value <= limit for limit, value in limits
         )
 
@@ -34,7 +35,8 @@ class Target:
         cost = f"{point.macs / 1e9:.3g} GMACs"
         if self.latency_s is not None:
             cost = f"{1000 * point.cost:.3g} ms"
-        return f"AP {point.ap:.1%} with {cost} at {point.resolution}"
+        name = ApKind.BOX_AP.words if point.ranked is None else ApKind.MASK_AP.words
+        return f"{name} {point.accuracy:.1%} with {cost} at {point.resolution}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +84,7 @@ class Limits:
 def _reached_target(target: Target, completions: Completions) -> str | None:
     """Describe the first search trial whose student reaches the target. None: there is none."""
     best = completions.front.best_within(_limit(target, completions))
-    if best is None or best.point.ap < target.ap:
+    if best is None or best.point.accuracy < target.ap:
         return None
     # Looked for once the target is reached, which ends the search.
     for completion in completions:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from searchd.domain.accuracy import ApKind
+
 if TYPE_CHECKING:  # it needs numpy, and a client of the API needs only the enum
     from searchd.search.intervals import Interval
 
@@ -38,6 +40,8 @@ class Difference:
     """The resolution, "WxH"."""
     ap: float
     """AP of the best minus that of the reference, in [-1, 1]."""
+    accuracy: ApKind = ApKind.BOX_AP
+    """Which AP it is."""
     interval: "Interval | None"
     """Interval of the difference; None if it was not measured."""
     macs_ratio: float
@@ -51,7 +55,7 @@ class Difference:
     @property
     def sentence(self) -> str:
         """The difference as one sentence."""
-        points = f"{100 * self.ap:+.1f} points of AP"
+        points = f"{100 * self.ap:+.1f} points of {self.accuracy.words}"
         macs = f"with {self.macs_ratio:.2f} x its MACs."
         if self.interval is None:
             return (

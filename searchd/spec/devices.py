@@ -21,7 +21,8 @@ class TableSpec(Spec):
 
     families: tuple[Family, ...] = Field(default=_MEASURED, min_length=1)
     """Families whose latency is predicted: faster_rcnn, cascade_rcnn, retinanet, fcos, atss, gfl.
-    The first four by default, since each takes minutes. mask_rcnn cannot be measured."""
+    The first four by default, since each takes minutes. Families that find masks cannot be
+    measured: how long they take depends on how much they find."""
     backbones: tuple[str, ...] = Field(default=("resnet18", "resnet50"), min_length=1)
     """Names of published backbones, which are narrowed and edited at random as a search does."""
     base_channels: tuple[int, ...] = Field(default=(8, 16, 32), min_length=1)
@@ -48,8 +49,8 @@ class TableSpec(Spec):
         for family in families:
             if family.has_masks:
                 raise ValueError(
-                    f"{family} runs in none of the runtimes, since their files have no masks; give "
-                    "families of boxes"
+                    f"no table predicts the latency of {family}: its mask head runs once for each "
+                    "detection, whose number depends on the image; give families of boxes"
                 )
         return families
 

@@ -4,15 +4,19 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from searchd.domain.accuracy import ApKind
 from searchd.domain.resolution import Resolution
 from searchd.domain.score import Cost
 from searchd.spec.base import Name, ResolutionText, Spec
 
 
 class ScoreSpec(Spec):
-    """The score H(S, r) = AP * [(C/C_base) * (R/R_base)^beta]^(-alpha), docs/papers.md 1.3, and
-    what the search counts as cost C."""
+    """The score H(S, r) = AP * [(C/C_base) * (R/R_base)^beta]^(-alpha), docs/papers.md 1.3, which
+    AP it is of, and what the search counts as cost C."""
 
+    accuracy: ApKind = ApKind.BOX_AP
+    """Which AP the score is of, and the Pareto front, the target and the report: box_ap (of boxes),
+    or mask_ap (of masks; needs a family that finds masks, such as mask_rcnn)."""
     alpha: float = Field(default=0.4, ge=0)
     """Exponent alpha of the score: how strongly complexity lowers it; with 0, the score is AP."""
     beta: float = Field(default=0.8, ge=0)

@@ -55,14 +55,14 @@ class HeadSpec(Spec):
     and teachers have the same head; only the neck width of a teacher may differ."""
 
     family: Family = Family.FASTER_RCNN
-    """Detector family: faster_rcnn, mask_rcnn (which also finds masks) or cascade_rcnn (two-stage),
-    retinanet, fcos, atss or gfl (one-stage)."""
+    """Detector family: faster_rcnn, mask_rcnn (which also finds masks), cascade_rcnn or
+    cascade_mask_rcnn (two-stage), retinanet, fcos, atss or gfl (one-stage)."""
     neck_channels: int = Field(default=256, ge=1)
     """Number of channels of every FPN level of the student."""
     head_channels: int = Field(default=1024, ge=1)
     """Width of the two fully connected layers of each RoI head. Two-stage families only."""
     mask_channels: int = Field(default=256, ge=1)
-    """Number of channels of the layers of the mask head. mask_rcnn only."""
+    """Number of channels of the layers of each mask head. mask_rcnn and cascade_mask_rcnn only."""
     tower_channels: int = Field(default=256, ge=1)
     """Number of channels of the convolutions of a one-stage head. One-stage families only."""
     tower_convs: int = Field(default=4, ge=1)

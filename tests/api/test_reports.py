@@ -18,6 +18,7 @@ from searchd.store.models import FinalSplit, RunRow
 from searchd.store.runs import split_evaluations, trials
 from searchd.store.work import queue
 from tests.searchd.store.factories import (
+    LARGE,
     base_proposal,
     control_proposal,
     finish_proposal,
@@ -108,6 +109,31 @@ def test_the_test_split_decides_and_its_intervals_are_shown(
         ("control", "equal_resolution", "undecided"),
     ]
     assert [(d["trial"], d["resolution"]) for d in found["front"]] == [("0", "96x96")]
+
+
+def test_a_search_that_ranks_by_mask_ap_reports_it(http: httpx.Client, database: Database) -> None:
+    run_id, lease = search(database, end=False)
+    spec = search_spec(score=ScoreSpec(base_resolution=LARGE, accuracy="mask_ap"))
+    with database.write() as session:
+        session.execute(update(RunRow).values(spec=spec))
+        found = {
+            trials.get(session, f"{run_id}-{name}").evaluations[1].id: measurement(ap).model_copy(
+                update={"ap": 0.9, "mask_ap": ap}
+            )
+            for name, ap in (("base", 0.3), ("0", 0.4))
+        }
+        split_evaluations.record(session, lease, FinalSplit.TEST, found)
+
+    report = http.get("/searches/first/report").json()
+
+    assert report["accuracy"] == "mask_ap"
+    assert "at 96x96: +10.0 points of mask AP, 95 % interval" in report["verdict"]
+    best = next(each for each in report["detectors"] if each["label"] == "best")
+    assert (best["validation_ap"], best["measured"]["ap"]) == (0.35, 0.4)
+    assert best["measured"]["accuracy"] == "mask_ap"
+    pareto = http.get("/searches/first/pareto").json()
+    assert pareto["y"] == "mask_ap"
+    assert [each["trial"] for each in pareto["front"]] == ["0"]  # the cheapest of equals
 
 
 def test_a_report_says_by_how_many_images_subnets_were_compared(

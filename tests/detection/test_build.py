@@ -213,6 +213,7 @@ def test_loading_fails_when_a_tensor_is_missing_or_of_another_shape() -> None:
     [
         (Family.MASK_RCNN, True),
         (Family.CASCADE_RCNN, True),
+        (Family.CASCADE_MASK_RCNN, True),
         (Family.RETINANET, False),
         (Family.FCOS, False),
         (Family.ATSS, False),
@@ -237,7 +238,7 @@ def test_searched_backbone_moves_to_another_family_with_its_weights(
         if keeps_neck:
             assert all(map(torch.equal, before.neck(stages), after.neck(stages)))
     assert moved.detector == replace(detector, family=family)
-    if family is Family.CASCADE_RCNN:
+    if family.is_cascade:
         assert len(after.roi_head.bbox_head) == 3
         kept = {name for name in moved.weights if name.startswith(("backbone.", "neck."))}
         assert kept == {name for name in student.weights if name.startswith(("backbone.", "neck."))}
@@ -252,6 +253,19 @@ def test_faster_rcnn_becomes_a_mask_rcnn_that_finds_the_same_boxes() -> None:
     drawn = {name for name in moved.weights if name not in student.weights}
     assert all(name.startswith("roi_head.mask_head.") for name in drawn)
     assert len(drawn) == 12  # weight and bias of four convolutions, the upsampling and the logits
+    assert all(torch.equal(moved.weights[name], student.weights[name]) for name in student.weights)
+
+
+def test_cascade_rcnn_becomes_a_cascade_mask_rcnn_that_finds_the_same_boxes() -> None:
+    architecture = parse("[(5, 8)], [(7, 9)-(3, 9)], [(8, 8)], [(4, 6)]", BlockKind.BASIC)
+    detector = replace(tiny(architecture), family=Family.CASCADE_RCNN)
+    student = Student(detector=detector, weights=build_detector(detector).state_dict())
+
+    moved = with_family(student, Family.CASCADE_MASK_RCNN)
+
+    drawn = {name for name in moved.weights if name not in student.weights}
+    assert all(name.startswith("roi_head.mask_head.") for name in drawn)
+    assert len(drawn) == 3 * 12
     assert all(torch.equal(moved.weights[name], student.weights[name]) for name in student.weights)
 
 

@@ -75,11 +75,13 @@ def test_masks_of_classes_of_the_same_name_are_kept() -> None:
 
 
 def test_every_head_of_cascade_rcnn() -> None:
-    old = trained(Family.CASCADE_RCNN)
+    old = trained(Family.CASCADE_MASK_RCNN)
 
     new = with_classes(old, KNOWN, WANTED).student
 
     for stage in range(3):
+        logits = f"roi_head.mask_head.{stage}.conv_logits.weight"
+        assert torch.equal(rows(new, logits)[0], rows(old, logits)[1])  # the traffic light
         name = f"roi_head.bbox_head.{stage}.fc_cls.bias"
         assert rows(new, name)[[0, 2]].tolist() == [1, 3]
         regressor = f"roi_head.bbox_head.{stage}.fc_reg.bias"  # of all classes together

@@ -1,5 +1,6 @@
 """What decides which methods fit is read from a detector as its description tells it."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -49,7 +50,58 @@ def test_a_faster_rcnn_of_mmdet_has_the_head_of_ours() -> None:
     assert misfit(MethodName.INHERITING, traits(student), found) is None
 
 
-@pytest.mark.parametrize("name", ["Swin, Mask R-CNN", "ResNet, TOOD"])
+def test_a_mask_rcnn_of_mmdet_has_the_mask_head_of_ours() -> None:
+    found = read(described("Swin, Mask R-CNN"))
+    student = Detector(
+        architecture=preset("resnet18"),
+        family=Family.MASK_RCNN,
+        neck_channels=6,
+        head_channels=16,
+        mask_channels=6,
+    )
+
+    assert (found.family, found.head, found.neck_channels) == (Family.MASK_RCNN, (16, 6), (6,))
+    assert misfit(MethodName.INHERITING, traits(student), found) is None
+    assert misfit(MethodName.LOCALISATION, traits(student), found) is None
+    boxes = traits(replace(student, family=Family.FASTER_RCNN))
+    assert misfit(MethodName.CLASS_AWARE_LOCALISATION, boxes, found) is None
+    assert "the student is faster_rcnn" in str(misfit(MethodName.INHERITING, boxes, found))
+
+
+def test_a_mask_head_that_reads_other_regions_is_copied_to_no_student() -> None:
+    description = described("Swin, Mask R-CNN")
+    other = replace(
+        description,
+        options={
+            **description.options,
+            "roi_head.mask_roi_extractor.roi_layer.output_size": 7,
+            "train_cfg.rcnn.mask_size": 14,
+        },
+    )
+    student = Detector(
+        architecture=preset("resnet18"),
+        family=Family.MASK_RCNN,
+        neck_channels=6,
+        head_channels=16,
+        mask_channels=6,
+    )
+
+    assert "cells along the side of a mask's region: 14 of the student, 7 of the teacher" in str(
+        misfit(MethodName.INHERITING, traits(student), read(other))
+    )
+
+
+def test_a_hybrid_task_cascade_teaches_as_a_cascade_of_masks() -> None:
+    found = read(MmdetDetector(config="htc_r50_fpn_1x_coco", num_classes=4))
+    student = traits(Detector(architecture=preset("resnet18"), family=Family.MASK_RCNN))
+
+    assert (found.family, found.head) == (Family.CASCADE_MASK_RCNN, ())
+    assert misfit(MethodName.FEATURE_MATCHING, student, found) is None
+    assert misfit(MethodName.SGFI, student, found) is None
+    assert "teaches faster_rcnn" not in str(misfit(MethodName.CLASSIFICATION, student, found))
+
+
+@pytest.mark.parametrize("name", ["ResNet, TOOD"])
 def test_a_head_with_other_layers_is_copied_to_no_student(name: str) -> None:
     found = read(described(name))
     student = Detector(architecture=preset("resnet18"), family=found.family, neck_channels=6)

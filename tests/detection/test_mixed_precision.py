@@ -32,6 +32,7 @@ METHODS = {
     Family.FASTER_RCNN: MethodsSpec().methods,
     Family.MASK_RCNN: (MethodSpec(name="proposal_feature"), MethodSpec(name="classification")),
     Family.CASCADE_RCNN: (MethodSpec(name="feature_matching"), MethodSpec(name="classification")),
+    Family.CASCADE_MASK_RCNN: (MethodSpec(name="feature_matching"),),
     Family.RETINANET: (MethodSpec(name="fgd"), MethodSpec(name="feature_imitation")),
     Family.FCOS: (MethodSpec(name="feature_matching"), MethodSpec(name="mgd")),
     Family.ATSS: (MethodSpec(name="cwd"),),

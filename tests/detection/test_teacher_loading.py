@@ -230,7 +230,7 @@ def test_the_family_whose_methods_fit_is_known_of_every_teacher() -> None:
     families = {name: family_of(assemble_mmdet(described(name))) for name in TEACHERS}
     assert families == {
         "Swin, RetinaNet": Family.RETINANET,
-        "Swin, Mask R-CNN": Family.FASTER_RCNN,
+        "Swin, Mask R-CNN": Family.MASK_RCNN,
         "ResNeXt, Faster R-CNN": Family.FASTER_RCNN,
         "ResNet, FCOS": Family.FCOS,
         "ResNet, ATSS": Family.ATSS,

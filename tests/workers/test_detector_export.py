@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -149,7 +150,7 @@ def test_an_int8_export_is_calibrated_and_compared(dataset: DatasetSpec, tmp_pat
     assert "by more than 0.05 of the score" in text
 
 
-def test_a_mask_rcnn_is_exported_as_mmdet_and_its_card_has_mask_ap(
+def test_the_masks_of_an_export_are_compared_and_its_card_has_mask_ap(
     dataset: DatasetSpec, tmp_path: Path
 ) -> None:
     student = tiny.student(Family.MASK_RCNN)
@@ -158,16 +159,22 @@ def test_a_mask_rcnn_is_exported_as_mmdet_and_its_card_has_mask_ap(
         task(
             tmp_path,
             dataset,
-            spec=ExportSpec.model_validate({"format": "mmdet"}),
             detector=student.detector,
             student=write_weights(str(tmp_path / "masks"), STUDENT, student.weights),
             facts=FACTS | {"measurements": [measured]},
         )
     )
 
-    assert found.measurement.num_unexplained == 0
-    readme = next(each for each in found.files if each.name == "readme")
-    text = artifacts.read(readme).decode()
+    measurement = found.measurement
+    assert measurement.mask_difference is not None
+    assert 0 < measurement.mask_difference < 1e-3
+    assert measurement.mask_ap == pytest.approx(measurement.torch_mask_ap, abs=0.001)
+    files = {each.name: artifacts.read(each) for each in found.files}
+    assert len(onnx.load_from_string(files["model"]).graph.output) == 4
+    assert json.loads(files["card"])["export aps"]["test"]["mask_ap"] >= 0
+    text = files["readme"].decode()
+    assert re.search(r"\| masks of all \| \d+\.\d \| \d+\.\d \|", text)
+    assert "Masks of equal detections differ by at most" in text
     assert "| AP | AP50 | AP75 | small | medium | large | mask AP | mask AP50 |" in text
     assert "| 25.0 | 50.0 | 20.0 | - | 25.0 | 50.0 | 22.5 | 45.0 |" in text
 

@@ -2,8 +2,6 @@
 
 from dataclasses import asdict
 
-import torch
-
 from detection.build import load_student
 from detection.data.coco import CocoSplit
 from detection.measurement.bootstrap import resampled_ap
@@ -26,17 +24,15 @@ def measure_on_split(task: SplitTask) -> list[SplitMeasurement]:
     """
     configure_torch(task)
     split = CocoSplit(task.split)
-    return [_measure(detector, split, task.device) for detector in task.detectors]
+    return [_measure(detector, split, task) for detector in task.detectors]
 
 
-def _measure(
-    stored: MeasuredDetector, split: CocoSplit, device: torch.device | str
-) -> SplitMeasurement:
-    model = load_student(read_student(stored.detector, stored.student)).to(device)
-    batches = predict(model, split, stored.resolution, device=device)
+def _measure(stored: MeasuredDetector, split: CocoSplit, task: SplitTask) -> SplitMeasurement:
+    model = load_student(read_student(stored.detector, stored.student)).to(task.device)
+    batches = predict(model, split, stored.resolution, device=task.device)
     detections = [detection for batch in batches for detection in batch]
     return SplitMeasurement(
         **asdict(score(split, detections)),
         num_images=len(split),
-        resampled=tuple(resampled_ap(match(split, detections)).tolist()),
+        resampled=tuple(resampled_ap(match(split, detections, task.accuracy)).tolist()),
     )

@@ -269,7 +269,7 @@ class _Trial:
             return
         largest = max(self.task.evaluated_at, key=lambda r: r.area)
         detections = yield from self._detect(training.evaluated_model, largest, "judge", epoch)
-        ap = score(self.validation_split, detections).ap
+        ap = score(self.validation_split, detections).of(self.task.score.accuracy)
         found = score_at_epoch(self.task, wanted, student, largest, ap)
         self.checks.record_score(epoch, found)
         if epoch == 1:

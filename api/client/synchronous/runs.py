@@ -63,10 +63,10 @@ class RunCalls(Transport):
         return self._get(f"/searches/{search}/lineage", schemas.Lineage)
 
     def pareto(
-        self, search: str, *, x: schemas.XAxis | None = None, y: schemas.YAxis = "ap"
+        self, search: str, *, x: schemas.XAxis | None = None, y: schemas.YAxis | None = None
     ) -> schemas.Pareto:
         """Return the Pareto front of a search so far; by default against what it counts as cost."""
-        axes: dict[str, str] = {"y": y} | ({} if x is None else {"x": x})
+        axes = {name: axis for name, axis in (("x", x), ("y", y)) if axis is not None}
         return self._get(f"/searches/{search}/pareto", schemas.Pareto, axes)
 
     def dominated(self, search: str, **filters: Any) -> Items[schemas.Point]:
@@ -137,11 +137,11 @@ class RunCalls(Transport):
         return self._get(f"/distillations/{distillation}/lineage", schemas.Lineage)
 
     def distillation_pareto(
-        self, distillation: str, *, x: schemas.XAxis | None = None, y: schemas.YAxis = "ap"
+        self, distillation: str, *, x: schemas.XAxis | None = None, y: schemas.YAxis | None = None
     ) -> schemas.Pareto:
         """Return the Pareto front of the student after every stage; by default against what the
         distillation counts as cost."""
-        axes: dict[str, str] = {"y": y} | ({} if x is None else {"x": x})
+        axes = {name: axis for name, axis in (("x", x), ("y", y)) if axis is not None}
         return self._get(f"/distillations/{distillation}/pareto", schemas.Pareto, axes)
 
     def get_run(self, run_id: str) -> schemas.SearchDetails | DistillationDetails:

@@ -19,7 +19,7 @@ export function merged(known, answer) {
 }
 
 /** Figures that the API leaves out where no evaluation has them. */
-const ABSENT = { cost: null, device_latency_s: null, class_ap: null };
+const ABSENT = { mask_ap: null, cost: null, device_latency_s: null, class_ap: null };
 
 /** Turn lists of equal length into one object for each position; empty lists are left out. */
 export function rows(lists) {

@@ -12,6 +12,7 @@ export const ACCURACIES = {
   ap: { label: "AP, %", unit: 0.01, text: (v) => `AP ${percent(v)} %` },
   ap50: { label: "AP50, %", unit: 0.01, text: (v) => `AP50 ${percent(v)} %` },
   ap75: { label: "AP75, %", unit: 0.01, text: (v) => `AP75 ${percent(v)} %` },
+  mask_ap: { label: "mask AP, %", unit: 0.01, text: (v) => `mask AP ${percent(v)} %` },
 };
 
 const OF_CLASS = "class:"; // before the name of a class in the choice of an axis
@@ -33,10 +34,16 @@ export function axisChoices(trials, classes, device) {
   const costs = [["macs", "MACs"], ["params", "parameters"], ["latency_s", "latency"]];
   if (device) costs.push(["cost", `latency predicted for ${device}`]);
   if (device && trials.some(isMeasured)) costs.push(["device_latency_s", `latency measured on ${device}`]);
-  return { x: costs, y: [["ap", "AP"], ["ap50", "AP50"], ["ap75", "AP75"], ...classes.map((name) => [`${OF_CLASS}${name}`, `AP of ${name}`])] };
+  const masks = trials.some(findsMasks) ? [["mask_ap", "mask AP"]] : [];
+  return { x: costs, y: [["ap", "AP"], ["ap50", "AP50"], ["ap75", "AP75"], ...masks, ...classes.map((name) => [`${OF_CLASS}${name}`, `AP of ${name}`])] };
 }
 
 const isMeasured = (trial) => trial.evaluations.some((evaluation) => evaluation.device_latency_s !== null);
+
+const findsMasks = (trial) => trial.evaluations.some((evaluation) => evaluation.mask_ap != null);
+
+/** The axes that a search is shown by at first: the AP that it ranks by, against MACs. */
+export const firstAxes = (search) => ({ x: "macs", y: search?.spec.score?.accuracy === "mask_ap" ? "mask_ap" : "ap" });
 
 /** Return every detector at every resolution as a point of the chosen axes, by ascending cost; those
  * without one of the figures have no point. */

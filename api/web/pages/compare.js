@@ -55,7 +55,7 @@ function Searches({ names }) {
   const drawn = useMemo(() => (value ? drawing(value, axes) : null), [value, axes]);
   if (value === null) return html`<${Waiting} error=${error} what="trials" />`;
   const fits = new Set(value.map(({ search }) => search.spec.dataset)).size === 1;
-  const choices = axisChoices([], value.map((each) => each.classes).reduce((one, other) => one.filter((name) => other.includes(name))), null);
+  const choices = axisChoices(value.flatMap((each) => each.trials), value.map((each) => each.classes).reduce((one, other) => one.filter((name) => other.includes(name))), null);
   return html`<${Card} title="Accuracy and cost" aside=${html`<${Axes} axes=${axes} choices=${choices} onChange=${setAxes} />`}>
     ${!fits && html`<${Notice} kind="warn"><p>These searches use different data sets: their APs cannot be compared.</p></${Notice}>`}
     <${Scatter} points=${drawn.dots} groups=${drawn.groups} lines=${drawn.lines} xLabel=${COSTS[axes.x].label} yLabel=${accuracyOf(axes.y).label}
@@ -119,7 +119,7 @@ function DetectorPlot({ detectors }) {
     };
   }, [detectors, axes]);
   const classes = Object.keys(detectors[0].breakdowns[0]?.class_aps ?? {});
-  return html`<div class="row"><${Axes} axes=${axes} choices=${axisChoices([], classes, null)} onChange=${setAxes} /></div>
+  return html`<div class="row"><${Axes} axes=${axes} choices=${axisChoices(detectors, classes, null)} onChange=${setAxes} /></div>
     <${Scatter} points=${drawn.dots} groups=${drawn.groups} lines=${drawn.lines} height=${280} xLabel=${COSTS[axes.x].label} yLabel=${accuracyOf(axes.y).label}
       describe=${({ trial, evaluation, x, y }) => html`<strong>${trial.trial_id} at ${evaluation.resolution}</strong><div>${significant(y)}: ${accuracyOf(axes.y).label}</div><div>${significant(x)}: ${COSTS[axes.x].label}</div>`}
       onOpen=${({ trial }) => go("detectors", trial.trial_id)} label=${`${count(detectors.length, "detector")} at every resolution`} />

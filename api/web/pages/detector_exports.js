@@ -51,6 +51,10 @@ function Export({ path, item, onDone }) {
     ${measured && html`<${Facts} items=${[
       ["AP", `${percent(measured.ap)} %`],
       ["AP in torch", `${percent(measured.torch_ap)} %`],
+      ...(measured.mask_ap == null ? [] : [
+        ["Mask AP", `${percent(measured.mask_ap)} %`],
+        ["Mask AP in torch", `${percent(measured.torch_mask_ap)} %`],
+      ]),
       ["Largest difference of a box", `${significant(measured.box_difference, 2)} px`],
       ["Latency", `${milliseconds(measured.latency_s)} ms at ${measured.resolution}`],
       ["95 % below", `${milliseconds(measured.latency_p95_s)} ms`],

@@ -1,6 +1,6 @@
 // A search, live: what it gained, its front, its trials, its lineage, what runs and what failed.
 import { html } from "htm/preact";
-import { useRef, useState } from "preact/hooks";
+import { useMemo, useRef, useState } from "preact/hooks";
 import { get } from "../api.js";
 import { useRead } from "../live.js";
 import { Actions } from "../components/actions.js";
@@ -9,7 +9,7 @@ import { Card, Facts, Link, Notice, Progress, Status, Tabs, Time, Waiting } from
 import { SpecText } from "../components/spec_text.js";
 import { isFinal } from "../model/lifecycle.js";
 import { duration, percent, words } from "../model/numbers.js";
-import { classOf } from "../model/pareto.js";
+import { classOf, firstAxes } from "../model/pareto.js";
 import { searchProgress } from "../model/progress.js";
 import { Course } from "./search_course.js";
 import { Lineage } from "./search_lineage.js";
@@ -21,7 +21,9 @@ const TABS = [["results", "Results"], ["course", "Course"], ["lineage", "Lineage
 
 export default function Search({ name, options }) {
   const { value: search, error, again } = useRead(() => get(`/searches/${name}`), [name], (item) => (item && isFinal(item.status) ? null : 10_000));
-  const [axes, setAxes] = useState({ x: "macs", y: "ap" });
+  const [chosen, setAxes] = useState(null);
+  const ranked = search?.spec.score?.accuracy;
+  const axes = useMemo(() => chosen ?? firstAxes(search), [chosen, ranked]);
   const lastClass = useRef(null); // its APs stay, so that going back to it reads nothing again
   lastClass.current = classOf(axes.y) ?? lastClass.current;
   const { trials, byName, classes, className, events, error: trialsError } = useTrials(name, search, again, lastClass.current);

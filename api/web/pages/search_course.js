@@ -10,7 +10,7 @@ import { go } from "../router.js";
 import { byAction, byCause } from "../model/actions.js";
 import { confirmations, noiseFloor } from "../model/columns.js";
 import { count, percent, points, words } from "../model/numbers.js";
-import { incumbents } from "../model/pareto.js";
+import { firstAxes, incumbents } from "../model/pareto.js";
 import { trainingProgress } from "../model/progress.js";
 import { teacherSize } from "../model/teachers.js";
 import { groupOf } from "./search_results.js";
@@ -43,7 +43,7 @@ function ScoreByTrial({ search, trials }) {
   const last = best.at(-1)?.[2];
   return html`<${Card} title="Score by trial" aside=${last && html`<span class="small quiet">best so far: trial ${last.name}, ${percent(last.score, 2)} %</span>`}>
     <${Scatter} points=${dots} groups=${GROUPS} lines=${lines} xLabel="completed trials" yLabel="score, %" height=${280}
-      describe=${(point) => html`<${PointTip} search=${search} point=${point} axes=${{ x: "macs", y: "ap" }} />`}
+      describe=${(point) => html`<${PointTip} search=${search} point=${point} axes=${firstAxes(search)} />`}
       onOpen=${(point) => go("detectors", `${search.id}-${point.trial.name}`)}
       label=${`Score of ${count(dots.length, "trial")} in the order they ended, and the best score so far`} />
     <${Legend} items=${[["trials", "var(--accent)"], ["best score so far", "var(--good)"], ["base", "var(--base)"], ["finished", "var(--finish)"], ["controls", "var(--control)"]]} />
@@ -91,7 +91,7 @@ function WhatTeachersBrought({ search, trials, byName }) {
   if (dots.length === 0) return null;
   return html`<${Card} title="What teachers brought">
     <${Scatter} points=${dots} groups=${GROUPS.slice(0, 1)} xLabel="AP of the teacher, %" yLabel="change of AP, points" height=${260}
-      describe=${(point) => html`<${PointTip} search=${search} point=${point} axes=${{ x: "macs", y: "ap" }} />`}
+      describe=${(point) => html`<${PointTip} search=${search} point=${point} axes=${firstAxes(search)} />`}
       onOpen=${(point) => go("detectors", `${search.id}-${point.trial.name}`)}
       label=${`Change of AP against the parent of ${count(dots.length, "student")} by the AP of their teachers`} />
     <p class="small quiet">Change of the student's AP against its parent, by the AP of its teacher before the trial.</p>
@@ -106,7 +106,7 @@ function TeachersAgainstStudents({ search, trials }) {
   if (dots.length === 0) return null;
   return html`<${Card} title="Teachers against students">
     <${Scatter} points=${dots} groups=${GROUPS.slice(0, 1)} xLabel="GMACs of the student" yLabel="size of the teacher" height=${260}
-      describe=${(point) => html`<${PointTip} search=${search} point=${point} axes=${{ x: "macs", y: "ap" }} />`}
+      describe=${(point) => html`<${PointTip} search=${search} point=${point} axes=${firstAxes(search)} />`}
       onOpen=${(point) => go("detectors", `${search.id}-${point.trial.name}`)}
       label=${`Size of the teacher by MACs of the student, of ${count(dots.length, "trial")}`} />
     <p class="small quiet">Size of a subnet: the sum of depth times squared width over its stages.</p>

@@ -21,35 +21,36 @@ export function Report({ search, numTrials }) {
     return html`<div class="row"><button type="button" onClick=${() => setAsked(true)}>Report what it gained so far</button></div>`;
   }
   if (!report) return null;
+  const ap = report.accuracy === "mask_ap" ? "mask AP" : "AP";
   return html`<${Card} title="What it gained">
     <p class="verdict">${report.verdict}</p>
     ${report.notes.length > 0 && html`<ul class="quiet small">${report.notes.map((note) => html`<li key=${note}>${note}</li>`)}</ul>`}
     <details>
       <summary class="small">Figures and intervals</summary>
       <h3>Detectors, measured on the ${report.split} split</h3>
-      <${Table} columns=${DETECTORS} items=${report.detectors} />
+      <${Table} columns=${detectors(ap)} items=${report.detectors} />
       <h3>The best against the others, over the same images</h3>
-      <${Table} columns=${DIFFERENCES} items=${report.differences} />
+      <${Table} columns=${differences(ap)} items=${report.differences} />
     </details>
   </${Card}>`;
 }
 
 const interval = (low, high, text) => (low === null || low === undefined ? "–" : `${text(low)} to ${text(high)}`);
 
-const DETECTORS = [
+const detectors = (ap) => [
   { title: "Detector", cell: (each) => words(each.label) },
   { title: "Trial", cell: (each) => html`<${Link} page="detectors" name=${each.trial_id}>${each.trial}</${Link}>` },
   { title: "Resolution", cell: (each) => each.resolution },
-  { title: "AP %", number: true, cell: (each) => percent(each.measured?.ap) },
+  { title: `${ap} %`, number: true, cell: (each) => percent(each.measured?.ap) },
   { title: "95 % interval", number: true, cell: (each) => interval(each.measured?.low, each.measured?.high, percent) },
-  { title: "AP % validation", number: true, cell: (each) => percent(each.validation_ap) },
+  { title: `${ap} % validation`, number: true, cell: (each) => percent(each.validation_ap) },
   { title: "GMACs", number: true, cell: (each) => giga(each.macs) },
   { title: "Latency ms", number: true, cell: (each) => milliseconds(each.latency_s) },
 ];
-const DIFFERENCES = [
+const differences = (ap) => [
   { title: "Against", cell: (each) => words(each.reference) },
   { title: "Resolutions", cell: (each) => (each.resolution === each.reference_resolution ? each.resolution : `${each.resolution} against ${each.reference_resolution}`) },
-  { title: "Points of AP", number: true, cell: (each) => points(each.ap) },
+  { title: `Points of ${ap}`, number: true, cell: (each) => points(each.ap) },
   { title: "95 % interval", number: true, cell: (each) => interval(each.low, each.high, points) },
   { title: "MACs ratio", number: true, cell: (each) => significant(each.macs_ratio) },
   { title: "Conclusion", cell: (each) => words(each.conclusion) },

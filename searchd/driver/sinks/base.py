@@ -85,8 +85,10 @@ def results_of(trial: TrialRow) -> dict[str, float]:
     found = {"score": trial.score, "params": trial.params, "macs": trial.base_macs}
     results = {name: float(value) for name, value in found.items() if value is not None}
     for each in trial.evaluations:
-        for name in ("ap", "ap50", "ap75", "latency_s"):
-            results[f"{name}/{each.resolution}"] = getattr(each, name)
+        for name in ("ap", "ap50", "ap75", "mask_ap", "latency_s"):
+            value = getattr(each, name)
+            if value is not None:  # detectors of boxes have no mask AP
+                results[f"{name}/{each.resolution}"] = value
     return results
 
 

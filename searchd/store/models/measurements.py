@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from searchd.domain.accuracy import Accuracy
+from searchd.domain.accuracy import Accuracy, ApKind
 from searchd.domain.errors import CollectedError
 from searchd.domain.resolution import Resolution
 from searchd.domain.subnet import Subnet
@@ -40,6 +40,10 @@ class Accurate:
     ar_large: Mapped[float | None]
     mask_ap: Mapped[float | None]
     mask_ap50: Mapped[float | None]
+
+    def of(self, kind: ApKind) -> float:
+        """Return the AP of a kind. That of masks is 0 if no masks were found."""
+        return self.ap if kind is ApKind.BOX_AP else self.mask_ap or 0.0
 
 
 class Measured(Accurate):

@@ -6,6 +6,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import BigInteger, ForeignKey, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from searchd.domain.accuracy import ApKind
 from searchd.domain.detector import Detector
 from searchd.domain.lifecycle import FailureCause, TrialStatus
 from searchd.domain.subnet import Subnet
@@ -127,9 +128,17 @@ class EvaluationRow(Measured, Base):
     device_p95_s: Mapped[float | None]
     """Seconds that 95 % of those passes needed at most."""
 
-    @property
-    def point(self) -> OperatingPoint:
-        """AP and cost, as strategies see them."""
+    def point(self, kind: ApKind) -> OperatingPoint:
+        """Return AP and cost, as strategies of a run that ranks by this kind of AP see them."""
         return OperatingPoint(
-            resolution=self.resolution, ap=self.ap, macs=self.macs, counted=self.cost
+            resolution=self.resolution,
+            ap=self.ap,
+            macs=self.macs,
+            counted=self.cost,
+            ranked=None if kind is ApKind.BOX_AP else self.of(kind),
         )
+
+    @property
+    def counted_cost(self) -> float:
+        """What the run counts as cost."""
+        return self.macs if self.cost is None else self.cost

@@ -48,6 +48,7 @@ def create(
     _check_pool(spec, pool, origin)
     detector = None if origin is None else origin.detector
     family = spec.head.family if detector is None else detector.family
+    references.check_accuracy(spec.score, family)
     references.check_device(session, spec.score, family)
     mask_fit.check(dataset, family)
     _check_cost(session, spec, origin)

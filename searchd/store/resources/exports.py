@@ -160,9 +160,10 @@ def _described(spec: ExportSpec, found: ExportMeasurement) -> str:
     compared = "equal to" if exact else "compared with"
     torch = "" if exact else f" ({found.torch_ap:.3f} in torch)"
     kept = f", {' and '.join(found.kept)} in 32 bits" if found.kept else ""
+    masks = "" if found.mask_ap is None else f", mask AP {found.mask_ap:.3f}"
     return (
-        f"{compared} the detector on {found.num_compared} images; AP {found.ap:.3f}{torch}{kept}, "
-        f"{1000 * found.latency_s:.1f} ms at {found.resolution}"
+        f"{compared} the detector on {found.num_compared} images; AP {found.ap:.3f}{torch}{masks}"
+        f"{kept}, {1000 * found.latency_s:.1f} ms at {found.resolution}"
     )
 
 

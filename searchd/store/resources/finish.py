@@ -115,4 +115,4 @@ def _cost(found: _Found) -> float:
 
 
 def _ap(found: _Found) -> float:
-    return found[1].ap
+    return found[1].accuracy

@@ -4,6 +4,7 @@ exist and may not have failed."""
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from searchd.domain.accuracy import ApKind
 from searchd.domain.detector import Family
 from searchd.domain.errors import ConflictError, InvalidFieldError
 from searchd.domain.lifecycle import DatasetStatus, DeviceStatus, PoolStatus, TeacherStatus
@@ -66,6 +67,21 @@ def teacher(session: Session, name: str, dataset: str, field: str) -> TeacherRow
     if row.status in (TeacherStatus.CANCELLING, TeacherStatus.CANCELLED):
         raise ConflictError(f"teacher {name!r} is {row.status}: {row.status_reason}")
     return row
+
+
+def check_accuracy(score: ScoreSpec, family: Family) -> None:
+    """Check that detectors of a family have the AP that a score is of.
+
+    Raises:
+        InvalidFieldError: It is mask AP, and they find boxes alone.
+    """
+    if score.accuracy is ApKind.MASK_AP and not family.has_masks:
+        able = " or ".join(each for each in Family if each.has_masks)
+        reason = (
+            f"{score.accuracy} needs detectors that find masks, and {family} finds boxes alone; "
+            f"use {able}, or accuracy: {ApKind.BOX_AP}"
+        )
+        raise InvalidFieldError(("score.accuracy", reason))
 
 
 def check_device(session: Session, score: ScoreSpec, family: Family) -> None:

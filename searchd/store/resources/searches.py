@@ -48,6 +48,7 @@ def create(
     pool = None if spec.pool is None else references.pool(session, spec.pool)
     if pool is not None:
         _check_fit(spec, pool)
+    references.check_accuracy(spec.score, spec.head.family)
     references.check_device(session, spec.score, spec.head.family)
     mask_fit.check(dataset, spec.head.family)
     for index, name in enumerate(spec.registered):

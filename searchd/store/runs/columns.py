@@ -39,6 +39,7 @@ _EVALUATION = (
     EvaluationRow.ap,
     EvaluationRow.ap50,
     EvaluationRow.ap75,
+    EvaluationRow.mask_ap,
     EvaluationRow.macs,
     EvaluationRow.latency_s,
     EvaluationRow.cost,

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
+from searchd.domain.accuracy import ApKind
 from searchd.domain.trial import Outcome
 from searchd.search.confirmation import Judged, judge
 from searchd.search.growing_history import Ended, History
@@ -15,7 +16,8 @@ from searchd.store.runs import trials
 
 def of_run(session: Session, run: RunRow) -> list[Completion]:
     """Return all completions of a run, in order."""
-    return [of_trial(row, run.started_at) for row in trials.completed(session, run.id)]
+    kind, rows = run.spec.score.accuracy, trials.completed(session, run.id)
+    return [of_trial(row, run.started_at, kind) for row in rows]
 
 
 def judged(session: Session, run: RunRow) -> Judged:
@@ -37,13 +39,14 @@ def ended(session: Session, run: RunRow) -> Ended:
     return found
 
 
-def of_trial(row: TrialRow, started_at: datetime | None) -> Completion:
+def of_trial(row: TrialRow, started_at: datetime | None, kind: ApKind) -> Completion:
     """Return the completion of a trial that has one. It depends only on what is stored, so that a
     later driver reports the same to the strategy as the one that saw the trial end.
 
     Args:
         row: The trial, with its evaluations loaded.
         started_at: When the first driver of the run started.
+        kind: Which AP the run ranks by.
     """
     assert row.completion is not None  # set together with the outcome and the end
     assert row.outcome is not None
@@ -56,7 +59,7 @@ def of_trial(row: TrialRow, started_at: datetime | None) -> Completion:
         outcome=row.outcome,
         architecture=row.detector.architecture if succeeded and row.detector else None,
         score=row.score if succeeded else None,
-        points=tuple(each.point for each in row.evaluations),
+        points=tuple(each.point(kind) for each in row.evaluations),
         busy_s=row.busy_s,
         elapsed_s=max(0.0, passed.total_seconds()),
         first_epoch_score=row.checks.first_epoch_score if row.checks else None,

@@ -11,6 +11,7 @@ from typing import Literal
 from sqlalchemy import JSON, bindparam, delete, insert, select, type_coerce
 from sqlalchemy.orm import Session, load_only
 
+from searchd.domain.accuracy import ApKind
 from searchd.domain.lifecycle import TrialStatus
 from searchd.domain.score import Cost
 from searchd.search.pareto import Front
@@ -23,8 +24,9 @@ COSTS: Mapping[str, Callable[[TrialRow, EvaluationRow], float | None]] = {
     "cost": lambda _, each: each.macs if each.cost is None else each.cost,
 }
 """The costs that fronts are kept for, by name; smaller is better. None: not known of a point."""
-ACCURACIES = ("ap", "ap50", "ap75")
-"""The accuracies, which are columns of an evaluation."""
+ACCURACIES = ("ap", "ap50", "ap75", "mask_ap", "mask_ap50")
+"""The accuracies, which are columns of an evaluation. None: not known of a point, as the APs of
+masks of detectors that find boxes."""
 
 _KEY = ("run_id", "x", "y", "evaluation_id")
 Axes = tuple[str, str]
@@ -85,9 +87,9 @@ def points_of(
         for x, cost_of in COSTS.items():
             cost = cost_of(trial, evaluation)
             for y in ACCURACIES:
-                if cost is not None:
-                    value = float(getattr(evaluation, y))
-                    yield (x, y), KeptPoint(evaluation.id, float(cost), value)
+                value = getattr(evaluation, y)
+                if cost is not None and value is not None:
+                    yield (x, y), KeptPoint(evaluation.id, float(cost), float(value))
 
 
 def default_axis(session: Session, run_id: str) -> Literal["macs", "cost"]:
@@ -95,6 +97,17 @@ def default_axis(session: Session, run_id: str) -> Literal["macs", "cost"]:
     cost = type_coerce(RunRow.spec, JSON)["score"]["cost"].as_string()
     found = session.scalar(select(cost).where(RunRow.id == run_id))
     return "macs" if found in (None, Cost.MACS) else "cost"
+
+
+def ranked_by(session: Session, run_id: str) -> ApKind:
+    """Return which AP a run ranks by."""
+    kind = type_coerce(RunRow.spec, JSON)["score"]["accuracy"].as_string()
+    return ApKind(session.scalar(select(kind).where(RunRow.id == run_id)) or ApKind.BOX_AP)
+
+
+def default_accuracy(session: Session, run_id: str) -> Literal["ap", "mask_ap"]:
+    """Return the name of the accuracy that a run ranks by."""
+    return "mask_ap" if ranked_by(session, run_id) is ApKind.MASK_AP else "ap"
 
 
 def on_front(session: Session, run_ids: Sequence[str], x: str, y: str) -> Sequence[int]:

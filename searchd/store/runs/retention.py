@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
+from searchd.domain.accuracy import ApKind
 from searchd.domain.errors import CollectedError, ConflictError
 from searchd.domain.lifecycle import (
     ExportStatus,
@@ -204,7 +205,7 @@ def _in_order_of_completion(session: Session, run_id: str) -> Sequence[TrialRow]
 
 def _needed(session: Session, run: RunRow, rows: Sequence[TrialRow]) -> frozenset[str]:
     strategy = run.spec.strategy if isinstance(run.spec, SearchSpec) else None
-    found = [_kept_trial(row) for row in rows]
+    found = [_kept_trial(row, run.spec.score.accuracy) for row in rows]
     confirms = isinstance(run.spec, SearchSpec) and run.spec.confirm
     judged = completions.judged(session, run) if confirms else None
     return needed(
@@ -245,14 +246,14 @@ def _descent(run: RunRow) -> Descent:
     return Descent.NONE if is_done else Descent.ANY
 
 
-def _kept_trial(row: TrialRow) -> KeptTrial:
+def _kept_trial(row: TrialRow, kind: ApKind) -> KeptTrial:
     return KeptTrial(
         id=row.id,
         parent_id=row.parent_id,
         role=row.role,
         status=row.status,
         score=row.score,
-        points=tuple(each.point for each in row.evaluations),
+        points=tuple(each.point(kind) for each in row.evaluations),
         pinned=row.pinned,
         finishes=isinstance(row.proposal.change, Finish),
     )

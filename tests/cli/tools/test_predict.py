@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from pycocotools import mask as coco_masks
 
 from tests.cli.conftest import Run
 from tests.fixed_graphs import write_graph
@@ -46,6 +47,27 @@ def test_images_are_drawn_and_results_are_in_pixels_of_the_image(
     assert np.asarray(Image.open(tmp_path / "o" / "one.png")).any()
     assert np.asarray(Image.open(tmp_path / "o" / "sub" / "two.JPG")).any()
     assert [line.split()[-1] for line in result.stdout.splitlines()] == ["DETECTIONS", "1", "1"]
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools'
+def test_masks_are_drawn_and_written_as_pycocotools_reads_them(
+    offline: Run, tmp_path: Path
+) -> None:
+    export = write_graph(tmp_path / "export", masks=True)
+    image = picture(tmp_path / "one.png", 128, 64)
+
+    result = offline("detector", "predict", export, image, "--out", tmp_path / "o")
+
+    assert result.exit_code == 0, result.stderr
+    (found,) = json.loads((tmp_path / "o" / "detections.json").read_text())
+    assert found["bbox"] == [32.0, 16.0, 64.0, 64.0]
+    pixels = coco_masks.decode(found["segmentation"])
+    assert pixels.shape == (64, 128)  # the box is cut at the lower edge
+    assert pixels[16:, 32:64].all()
+    assert pixels.sum() == 48 * 32
+    drawing = np.asarray(Image.open(tmp_path / "o" / "one.png"))
+    assert drawing[40, 48].any()
+    assert not drawing[40, 80].any()
 
 
 def video(path: Path, num_frames: int = 7) -> Path:

@@ -7,7 +7,8 @@ import numpy as np
 from PIL import Image
 
 from detection.data.coco import CocoSplit
-from detection.deployment.drawing import draw, sample
+from detection.data.masks import as_segmentation, encoded
+from detection.deployment.drawing import cover, draw, sample
 from detection.deployment.opened import open_export
 from tests.fixed_graphs import write_graph
 from tests.small_splits import write_split
@@ -21,6 +22,17 @@ def test_a_box_has_the_colour_of_its_class() -> None:
     assert picture[20, 5].tolist() == [0, 130, 200]
     assert picture[35, 20].tolist() == [0, 130, 200]
     assert picture[20, 20].tolist() == [0, 0, 0]
+
+
+def test_the_pixels_of_an_object_are_tinted() -> None:
+    picture = np.full((4, 6, 3), 100, dtype=np.uint8)
+    pixels = np.zeros((4, 6), dtype=np.uint8)
+    pixels[1, 2] = 1
+
+    cover(picture, [(0, as_segmentation(encoded(pixels), 6, 4)), (1, None)])
+
+    assert picture[1, 2].tolist() == [158, 66, 88]  # 45 % of the colour of the first class
+    assert (picture == 100).all(axis=2).sum() == 23
 
 
 def test_the_sample_has_ground_truth_at_the_left_and_detections_at_the_right(

@@ -26,8 +26,8 @@ def test_every_image_of_a_batch_has_the_detections_of_mmdet(
     with torch.inference_mode():
         found = DetectorGraph(model)(torch.from_numpy(np.concatenate(images)))
 
-    for image, boxes, scores, labels in zip(
-        images, found.boxes, found.scores, found.labels, strict=True
+    for number, (image, boxes, scores, labels) in enumerate(
+        zip(images, found.boxes, found.scores, found.labels, strict=True)
     ):
         expected = TorchRunner(model).detect(image)
         count = len(expected.scores)
@@ -36,14 +36,16 @@ def test_every_image_of_a_batch_has_the_detections_of_mmdet(
             boxes=boxes[:count].numpy(),
             scores=scores[:count].numpy(),
             labels=labels[:count].numpy(),
+            masks=found.masks[0][number, :count].numpy() if family.has_masks else None,
         )
         assert (np.diff(ours.scores) <= 0).all()
         seen = difference(expected, ours, thresholds_of(model), "noise")
-        assert (seen.box < 1e-3, seen.score < 1e-5) == (True, True)
+        assert (seen.box < 1e-3, seen.score < 1e-5, seen.mask < 1e-5) == (True, True, True)
         assert (seen.num_at_threshold, seen.unexplained) == (0, ())
         assert not boxes[count:].any()
         assert not scores[count:].any()
         assert (labels[count:] == -1).all()
+        assert not any(each[number, count:].any() for each in found.masks)
 
 
 @every_family
@@ -71,3 +73,4 @@ def test_an_image_without_detections_has_none(family: Family) -> None:
 
     assert (found.labels == -1).all()
     assert not found.boxes.any()
+    assert [each.any().item() for each in found.masks] == [False] * family.has_masks

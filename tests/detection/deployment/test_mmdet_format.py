@@ -67,16 +67,6 @@ def test_deformable_convolutions_are_exported_too(tmp_path: Path) -> None:
     assert read_export(tmp_path).student.detector == student.detector
 
 
-def test_a_mask_head_is_exported_too(tmp_path: Path) -> None:
-    student = tiny.student(Family.MASK_RCNN)
-    model = load_student(student).eval()
-
-    exported = mmdet_format.write(model, tmp_path, tiny.request(detector=student.detector))
-
-    check_equal(model, exported, *SIZES)
-    assert read_export(tmp_path).student.detector == student.detector
-
-
 @pytest.mark.parametrize("plain", [False, True], ids=["with its module", "plain mmdet"])
 def test_mmdet_loads_it_without_searchd(plain: bool, tmp_path: Path) -> None:
     student = a_resnet18() if plain else tiny.student(Family.FCOS)

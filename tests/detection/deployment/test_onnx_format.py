@@ -25,7 +25,6 @@ from searchd.domain.resolution import Resolution
 from tests.detection.deployment import tiny
 from tests.detection.deployment.round_trips import (
     COVERED,
-    GRAPHS,
     SIZES,
     calibration,
     check_equal,
@@ -75,7 +74,7 @@ def test_round_trip_at_any_size(tmp_path: Path) -> None:
 @pytest.mark.matrix
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("kind", tiny.KINDS, ids=str)
-@pytest.mark.parametrize("family", GRAPHS)
+@pytest.mark.parametrize("family", Family)
 def test_round_trip_of_every_family_and_kind(
     family: Family, kind: tiny.Kind, tmp_path: Path
 ) -> None:
@@ -100,7 +99,7 @@ def written(
 
 
 @pytest.mark.parametrize("precision", LOSSES)
-@pytest.mark.parametrize("family", [Family.FASTER_RCNN, Family.FCOS])
+@pytest.mark.parametrize("family", [Family.FASTER_RCNN, Family.MASK_RCNN, Family.FCOS])
 def test_fewer_bits_compute_nearly_the_same_in_a_smaller_file(
     family: Family, precision: Precision, tmp_path: Path
 ) -> None:
@@ -110,6 +109,7 @@ def test_fewer_bits_compute_nearly_the_same_in_a_smaller_file(
 
     model, graph = tiny.model(family, kind), onnx.load(exported.model)
     assert 0 < raw_error(model, exported, tiny.noise(96, 64)) < LOSSES[precision]
+    assert (exported.runner.detect(tiny.noise(96, 64)).masks is None) == (not family.has_masks)
     assert {each.domain: each.version for each in graph.opset_import} == {"": 18}
     for each in (graph.graph.input[0], *graph.graph.output[:2]):
         assert each.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
@@ -124,7 +124,7 @@ def test_fewer_bits_compute_nearly_the_same_in_a_smaller_file(
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("precision", LOSSES)
 @pytest.mark.parametrize("kind", tiny.KINDS, ids=str)
-@pytest.mark.parametrize("family", GRAPHS)
+@pytest.mark.parametrize("family", Family)
 def test_every_family_and_kind_in_fewer_bits(
     family: Family, kind: tiny.Kind, precision: Precision, tmp_path: Path
 ) -> None:
@@ -158,16 +158,11 @@ def test_deformable_convolutions_are_refused(tmp_path: Path) -> None:
         onnx_format.write(model, tmp_path, tiny.request())
 
 
-def test_a_mask_head_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidValueError, match="mask head cannot be exported .* use format=mmdet"):
-        onnx_format.write(tiny.model(Family.MASK_RCNN), tmp_path, tiny.request())
-
-
 def check_batch(model: BaseDetector, file: Path, width: int, height: int) -> None:
     images = [tiny.noise(width, height, seed=seed) for seed in (0, 1, 2)]
     session = onnxruntime.InferenceSession(file)
 
-    boxes, scores, labels = session.run(None, {"images": np.concatenate(images)})
+    boxes, scores, labels, *masks = session.run(None, {"images": np.concatenate(images)})
 
     for number, image in enumerate(images):
         expected = TorchRunner(model).detect(image)
@@ -176,6 +171,10 @@ def check_batch(model: BaseDetector, file: Path, width: int, height: int) -> Non
         np.testing.assert_allclose(boxes[number, :count], expected.boxes, atol=1e-2)
         assert labels[number].tolist()[:count] == expected.labels.tolist()
         assert (labels[number, count:] == -1).all()
+        for each in masks:
+            assert expected.masks is not None
+            np.testing.assert_allclose(each[number, :count], expected.masks, atol=1e-3)
+            assert not each[number, count:].any()
 
 
 def test_a_batch_has_the_detections_of_each_image(fixed: tuple[Family, Exported]) -> None:
@@ -202,7 +201,8 @@ def test_the_file_has_standard_operators_and_no_others(fixed: tuple[Family, Expo
     assert "NonMaxSuppression" in kinds
     assert ("RoiAlign" in kinds) == family.two_stage
     assert [each.name for each in model.graph.input] == ["images"]
-    assert [each.name for each in model.graph.output] == ["boxes", "scores", "labels"]
+    names = ["boxes", "scores", "labels", *(["masks"] if family.has_masks else [])]
+    assert [each.name for each in model.graph.output] == names
 
 
 def test_the_file_tells_nothing_of_the_machine_it_was_written_on(

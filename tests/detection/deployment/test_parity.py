@@ -23,6 +23,12 @@ LIMITS = Thresholds(score=0.05, iou=0.5, max_detections=3)
 BOX = [10.0, 10.0, 50.0, 30.0]
 
 
+def with_masks(found: Found, probability: float) -> Found:
+    """The same detections, with masks of one probability."""
+    masks = np.full((len(found.scores), 4, 4), probability, dtype=np.float32)
+    return replace(found, masks=masks)
+
+
 def found(*rows: tuple[list[float], float, int]) -> Found:
     return Found(
         boxes=np.array([row[0] for row in rows], dtype=np.float32).reshape(-1, 4),
@@ -87,6 +93,16 @@ def test_what_differs_is_told_with_the_image(other: Found, text: str) -> None:
     assert (seen.box, seen.score, seen.num_at_threshold) == (0, 0, 0)
     with pytest.raises(ParityError, match=text):
         check_detections(seen, LIMITS)
+
+
+def test_masks_are_compared_by_the_mean_of_their_cells() -> None:
+    one, other = with_masks(found((BOX, 0.9, 0)), 0.75), with_masks(found((BOX, 0.9, 0)), 0.75)
+    assert other.masks is not None
+    other.masks[0, 0, 0] -= 0.008  # one of 16 cells
+
+    assert difference(one, other, LIMITS, "a.png").mask == pytest.approx(0.0005, abs=1e-6)
+    (text,) = difference(one, with_masks(one, 0.5), LIMITS, "a.png").unexplained
+    assert text.endswith("0 pixels and 0 of score, their masks by 0.25 on the mean")
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def test_the_program_imports_the_runtime_of_its_file_alone(
     assert [each for each in others if each in text] == []
 
 
-def test_the_program_of_an_onnx_file_has_forty_lines_of_code(tmp_path: Path) -> None:
+def test_the_program_of_an_onnx_file_has_at_most_fifty_lines_of_code(tmp_path: Path) -> None:
     lines = write_program(tmp_path / "model.onnx").read_text().splitlines()
 
-    assert len([line for line in lines if line.strip()]) <= 40
+    assert len([line for line in lines if line.strip()]) <= 50

@@ -8,6 +8,7 @@ import pytest
 
 from detection.data.coco import CocoSplit
 from detection.data.shapes import make_shapes
+from detection.deployment.check import measure_aps
 from detection.deployment.exported import Found, Pixels
 from detection.deployment.quantised import ApLoss, CalibrationImages, within_limit
 from detection.deployment.torch_runner import TorchRunner
@@ -21,7 +22,8 @@ class Nothing:
 
     software = "none"
 
-    def detect(self, _: Pixels) -> Found:
+    def detect(self, images: Pixels) -> Found:
+        del images
         none = np.zeros(0, dtype=np.float32)
         return Found(boxes=none.reshape(0, 4), scores=none, labels=none.astype(np.int64))
 
@@ -80,4 +82,34 @@ def test_the_loss_of_ap_is_that_against_torch(split: CocoSplit) -> None:
     loss = ApLoss(model=model, request=tiny.request(), validation=split)
 
     assert loss(TorchRunner(model)) == 0
-    assert loss(Nothing()) == pytest.approx(loss._expected)
+    assert loss(Nothing()) == pytest.approx(loss._expected.ap)
+
+
+class Truth(Nothing):
+    """Finds the boxes of a split, image by image, with masks of one probability."""
+
+    def __init__(self, split: CocoSplit, probability: float) -> None:
+        self._records, self._probability = iter(split.records), probability
+
+    def detect(self, images: Pixels) -> Found:
+        record = next(self._records)
+        number, scale = len(record.labels), images.shape[-1] / record.width
+        return Found(
+            boxes=record.boxes * np.float32(scale),
+            scores=np.ones(number, dtype=np.float32),
+            labels=record.labels.astype(np.int64),
+            masks=np.full((number, 28, 28), self._probability, dtype=np.float32),
+        )
+
+
+def test_the_loss_of_a_detector_of_masks_is_that_of_the_ap_that_falls_most(
+    split: CocoSplit,
+) -> None:
+    loss = ApLoss(model=tiny.model(Family.MASK_RCNN), request=tiny.request(), validation=split)
+    right = measure_aps(Truth(split, 1.0), tiny.request(), split).total
+    vars(loss)["_expected"] = right
+
+    assert right.ap == 1
+    assert right.mask_ap is not None
+    assert right.mask_ap > 0.1
+    assert loss(Truth(split, 0.0)) == right.mask_ap

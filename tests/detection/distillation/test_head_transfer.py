@@ -20,7 +20,7 @@ from tests.detection.distillation.conftest import tiny
 from tests.detection.distillation.teaching import distiller_of
 
 SPEC = TrainingSpec(epochs=2, batch_size=4, learning_rate=0.02, resolutions=(Resolution(64, 64),))
-FAMILIES = [Family.FASTER_RCNN, Family.MASK_RCNN, Family.CASCADE_RCNN]
+FAMILIES = [family for family in Family if family.two_stage]
 
 
 def pair_of_equal_heads(family: Family) -> tuple[Any, Any]:

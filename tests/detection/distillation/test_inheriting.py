@@ -28,6 +28,7 @@ PARTS = {
     Family.FASTER_RCNN: {"neck", "rpn_head", "roi_head"},
     Family.MASK_RCNN: {"neck", "rpn_head", "roi_head"},
     Family.CASCADE_RCNN: {"neck", "rpn_head", "roi_head"},
+    Family.CASCADE_MASK_RCNN: {"neck", "rpn_head", "roi_head"},
     Family.RETINANET: {"neck", "bbox_head"},
     Family.FCOS: {"neck", "bbox_head"},
     Family.ATSS: {"neck", "bbox_head"},

@@ -98,7 +98,7 @@ def test_each_regions_features_are_those_of_its_own_level(
     torch.testing.assert_close(own, taps.region_features)
 
 
-@pytest.mark.parametrize("family", [Family.FASTER_RCNN, Family.MASK_RCNN, Family.CASCADE_RCNN])
+@pytest.mark.parametrize("family", [family for family in Family if family.two_stage])
 def test_matched_boxes_come_with_their_objects_and_a_gradient(family: Family, batch: Batch) -> None:
     student = tiny("resnet18", 16, family)
     taps = student_step(student, batch).taps
@@ -112,7 +112,7 @@ def test_matched_boxes_come_with_their_objects_and_a_gradient(family: Family, ba
     assert labels == regions.labels[regions.is_positive].tolist()
     matched.boxes.sum().backward()
     head = student.roi_head.bbox_head
-    head = head[0] if family is Family.CASCADE_RCNN else head
+    head = head[0] if family.is_cascade else head
     assert head.fc_reg.weight.grad.abs().max() > 0
 
 

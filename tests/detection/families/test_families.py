@@ -31,6 +31,8 @@ LOSSES = {
     Family.MASK_RCNN: {"loss_rpn_cls", "loss_rpn_bbox", "loss_cls", "loss_bbox", "loss_mask"},
     Family.CASCADE_RCNN: {"loss_rpn_cls", "loss_rpn_bbox"}
     | {f"s{stage}.{loss}" for stage in range(3) for loss in ("loss_cls", "loss_bbox")},
+    Family.CASCADE_MASK_RCNN: {"loss_rpn_cls", "loss_rpn_bbox"}
+    | {f"s{stage}.{loss}" for stage in range(3) for loss in ("loss_cls", "loss_bbox", "loss_mask")},
     Family.RETINANET: {"loss_cls", "loss_bbox"},
     Family.FCOS: {"loss_cls", "loss_bbox", "loss_centerness"},
     Family.ATSS: {"loss_cls", "loss_bbox", "loss_centerness"},
@@ -95,7 +97,7 @@ def test_losses_reach_every_parameter(family: Family) -> None:
     assert without == []
 
 
-EPOCHS = {Family.FASTER_RCNN: 15, Family.MASK_RCNN: 15, Family.CASCADE_RCNN: 15, Family.GFL: 60}
+EPOCHS = {family: 15 for family in Family if family.two_stage} | {Family.GFL: 60}
 """Of a short training; 30 for the other families. GFL's scores are trained to be the overlaps of
 its boxes, so that its loss rises before it falls."""
 
@@ -150,6 +152,7 @@ def test_loaded_student_predicts_as_before(family: Family) -> None:
         (Family.FASTER_RCNN, (4, 8, 16, 32, 64), [32, 16, 8, 4, 2]),
         (Family.MASK_RCNN, (4, 8, 16, 32, 64), [32, 16, 8, 4, 2]),
         (Family.CASCADE_RCNN, (4, 8, 16, 32, 64), [32, 16, 8, 4, 2]),
+        (Family.CASCADE_MASK_RCNN, (4, 8, 16, 32, 64), [32, 16, 8, 4, 2]),
         (Family.RETINANET, (8, 16, 32, 64, 128), [16, 8, 4, 2, 1]),
         (Family.FCOS, (8, 16, 32, 64, 128), [16, 8, 4, 2, 1]),
         (Family.ATSS, (8, 16, 32, 64, 128), [16, 8, 4, 2, 1]),
@@ -196,13 +199,16 @@ def test_adaptive_families_have_one_square_anchor_in_each_cell(family: Family) -
     assert boxes(small) == [[[-8.0, -8.0, 8.0, 8.0]], [[-16.0, -16.0, 16.0, 16.0]]]
 
 
-def test_exported_mask_rcnn_pads_masks_as_mmdets_own() -> None:
-    theirs = model_config(MmdetDetector(config=EXAMPLES[Family.MASK_RCNN]))
+WITH_MASKS = [Family.MASK_RCNN, Family.CASCADE_MASK_RCNN]
+
+
+def test_exported_detectors_of_masks_pad_them_as_mmdets_own() -> None:
     ours = {family: detector_config(tiny(family))["data_preprocessor"] for family in Family}
 
-    assert theirs["data_preprocessor"]["pad_mask"]
-    assert [family for family in Family if "pad_mask" in ours[family]] == [Family.MASK_RCNN]
-    assert ours[Family.MASK_RCNN]["pad_mask"]
+    assert [family for family in Family if "pad_mask" in ours[family]] == WITH_MASKS
+    for family in WITH_MASKS:
+        theirs = model_config(MmdetDetector(config=EXAMPLES[family]))
+        assert ours[family]["pad_mask"] == theirs["data_preprocessor"]["pad_mask"] is True
 
 
 def test_mask_head_reads_the_necks_width_and_pools_as_its_box_head() -> None:

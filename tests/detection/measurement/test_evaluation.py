@@ -17,8 +17,10 @@ from detection.build import build_detector
 from detection.data.coco import CocoSplit
 from detection.data.masks import as_segmentation, drawn, encoded
 from detection.data.shapes import make_shapes
+from detection.measurement.bootstrap import average_precision
 from detection.measurement.evaluation import Detection, evaluate, predict, score
-from searchd.domain.accuracy import Accuracy
+from detection.measurement.matches import match
+from searchd.domain.accuracy import Accuracy, ApKind
 from searchd.domain.architecture import preset
 from searchd.domain.detector import Detector, Family
 from searchd.domain.resolution import Resolution
@@ -240,6 +242,17 @@ def test_mask_ap_agrees_with_pycocotools(split: CocoSplit, seed: int) -> None:
     theirs = by_pycocotools(split, detections, "segm")
     assert 0.1 < theirs[0] < 0.9
     assert (ours.mask_ap, ours.mask_ap50) == pytest.approx(theirs[:2], abs=1e-12)
+
+
+def test_matches_of_masks_have_the_mask_ap_of_the_split(split: CocoSplit) -> None:
+    detections = [each | {"bbox": [0, 0, 1, 1]} for each in shifted_masks(split, 0)]
+
+    every = np.ones((1, len(split)), dtype=np.int64)
+    (of_masks,) = average_precision(match(split, detections, ApKind.MASK_AP), every)
+    (of_boxes,) = average_precision(match(split, detections), every)
+
+    assert of_masks == pytest.approx(score(split, detections).mask_ap, abs=1e-9)
+    assert of_boxes < 1e-3  # the boxes are all wrong
 
 
 def shifted_masks(split: CocoSplit, seed: int) -> list[Detection]:

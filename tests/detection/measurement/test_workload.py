@@ -37,6 +37,7 @@ def test_layers_and_activations_are_what_the_complexity_counts(family: Family) -
         (Family.FASTER_RCNN, 1),
         (Family.MASK_RCNN, 1),
         (Family.CASCADE_RCNN, 3),
+        (Family.CASCADE_MASK_RCNN, 3),
         (Family.RETINANET, 0),
         (Family.FCOS, 0),
         (Family.ATSS, 0),

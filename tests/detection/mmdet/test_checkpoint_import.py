@@ -31,22 +31,24 @@ SMALL_TWO_STAGE = {
     "roi_head.bbox_roi_extractor.out_channels": 32,
 }
 SMALL_HEAD = {"in_channels": 32, "fc_out_channels": 48}
+SMALL_MASK_HEAD = {
+    "roi_head.mask_roi_extractor.out_channels": 32,
+    "roi_head.mask_head.in_channels": 32,
+    "roi_head.mask_head.conv_out_channels": 24,
+}
+SMALL_CASCADE = SMALL_TWO_STAGE | {
+    f"roi_head.bbox_head.{stage}.{key}": value
+    for stage in range(3)
+    for key, value in SMALL_HEAD.items()
+}
 SMALL: dict[Family, dict[str, Any]] = {
     Family.FASTER_RCNN: SMALL_TWO_STAGE
     | {f"roi_head.bbox_head.{key}": value for key, value in SMALL_HEAD.items()},
     Family.MASK_RCNN: SMALL_TWO_STAGE
     | {f"roi_head.bbox_head.{key}": value for key, value in SMALL_HEAD.items()}
-    | {
-        "roi_head.mask_roi_extractor.out_channels": 32,
-        "roi_head.mask_head.in_channels": 32,
-        "roi_head.mask_head.conv_out_channels": 24,
-    },
-    Family.CASCADE_RCNN: SMALL_TWO_STAGE
-    | {
-        f"roi_head.bbox_head.{stage}.{key}": value
-        for stage in range(3)
-        for key, value in SMALL_HEAD.items()
-    },
+    | SMALL_MASK_HEAD,
+    Family.CASCADE_RCNN: SMALL_CASCADE,
+    Family.CASCADE_MASK_RCNN: SMALL_CASCADE | SMALL_MASK_HEAD,
     Family.RETINANET: {"neck.out_channels": 32, "bbox_head.in_channels": 32},
     Family.FCOS: {"neck.out_channels": 32, "bbox_head.in_channels": 32},
     Family.ATSS: {"neck.out_channels": 32, "bbox_head.in_channels": 32},

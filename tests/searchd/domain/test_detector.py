@@ -21,6 +21,7 @@ def of(family: Family, **values: object) -> Detector:
         (Family.FASTER_RCNN, True, (4, 8, 16, 32, 64), (1024,), 8.0),
         (Family.MASK_RCNN, True, (4, 8, 16, 32, 64), (1024, 256), 8.0),
         (Family.CASCADE_RCNN, True, (4, 8, 16, 32, 64), (1024,), 8.0),
+        (Family.CASCADE_MASK_RCNN, True, (4, 8, 16, 32, 64), (1024, 256), 8.0),
         (Family.RETINANET, False, (8, 16, 32, 64, 128), (256, 4), 4.0),
         (Family.FCOS, False, (8, 16, 32, 64, 128), (256, 4), 8.0),
         (Family.ATSS, False, (8, 16, 32, 64, 128), (256, 4), 8.0),

@@ -42,6 +42,8 @@ from searchd.domain.resolution import Resolution
 from searchd.spec import SearchSpec
 
 FASTER, CASCADE, MASK = Family.FASTER_RCNN, Family.CASCADE_RCNN, Family.MASK_RCNN
+CASCADE_MASK = Family.CASCADE_MASK_RCNN
+TWO_STAGE = "cascade_mask_rcnn or cascade_rcnn or faster_rcnn or mask_rcnn"
 RETINANET, FCOS = Family.RETINANET, Family.FCOS
 ATSS, GFL = Family.ATSS, Family.GFL
 ON_THE_NECK = {"feature_matching", "feature_imitation", "icd", "cwd", "fgd", "mgd"}
@@ -76,6 +78,9 @@ def pool(*neck_channels: int) -> Traits:
         (FASTER, FCOS, set()),
         (CASCADE, FASTER, ON_REGIONS | {"classification"}),
         (CASCADE, CASCADE, ON_REGIONS | {"classification"} | WITH_THE_SAME_HEAD),
+        (CASCADE, CASCADE_MASK, ON_REGIONS | {"classification"}),
+        (CASCADE_MASK, CASCADE_MASK, ON_REGIONS | {"classification"} | WITH_THE_SAME_HEAD),
+        (MASK, CASCADE_MASK, ON_REGIONS | {"classification"}),
         (CASCADE, RETINANET, set()),
         (CASCADE, FCOS, set()),
         (RETINANET, FASTER, ON_REGIONS | {"prediction_conversion"}),
@@ -108,7 +113,7 @@ def test_what_fits_a_student_and_a_teacher_of_equal_sizes(
 def test_later_methods_fit_by_neck_always_and_by_scores_between_two_stage_detectors(
     student: Family, teacher: Family
 ) -> None:
-    both_two_stage = {student, teacher} <= {FASTER, MASK, CASCADE}
+    both_two_stage = {student, teacher} <= {FASTER, MASK, CASCADE, CASCADE_MASK}
     expected = {"pkd", "dkd", "dist"} if both_two_stage else {"pkd"}
 
     assert {"pkd", "dkd", "dist"}.intersection(fitting(of(student), of(teacher))) == expected
@@ -213,8 +218,7 @@ def test_what_fits_a_student_whatever_its_teacher(family: Family, expected: set[
 @pytest.mark.parametrize("teacher", [RETINANET, FCOS, ATSS, GFL])
 def test_distilling_regions_by_a_one_stage_teacher_is_refused(name: str, teacher: Family) -> None:
     expected = (
-        f"{name} needs a cascade_rcnn or faster_rcnn or mask_rcnn teacher for a faster_rcnn "
-        f"student, and this one is {teacher}"
+        f"{name} needs a {TWO_STAGE} teacher for a faster_rcnn student, and this one is {teacher}"
     )
 
     assert misfit(MethodName(name), of(FASTER), of(teacher)) == expected
@@ -226,9 +230,9 @@ def test_distilling_regions_by_a_one_stage_teacher_is_refused(name: str, teacher
         (
             "classification",
             FCOS,
-            "teaches cascade_rcnn or faster_rcnn or mask_rcnn students, not fcos",
+            f"teaches {TWO_STAGE} students, not fcos",
         ),
-        ("classification", RETINANET, "teaches cascade_rcnn or faster_rcnn or mask_rcnn students"),
+        ("classification", RETINANET, f"teaches {TWO_STAGE} students"),
         (
             "class_aware_localisation",
             CASCADE,
@@ -243,9 +247,9 @@ def test_distilling_regions_by_a_one_stage_teacher_is_refused(name: str, teacher
         (
             "classification",
             GFL,
-            "teaches cascade_rcnn or faster_rcnn or mask_rcnn students, not gfl",
+            f"teaches {TWO_STAGE} students, not gfl",
         ),
-        ("head_transfer", RETINANET, "teaches cascade_rcnn or faster_rcnn or mask_rcnn students"),
+        ("head_transfer", RETINANET, f"teaches {TWO_STAGE} students"),
     ],
 )
 def test_students_that_a_method_cannot_teach_are_refused_with_or_without_a_teacher(
@@ -295,8 +299,8 @@ def test_a_mask_of_anchors_needs_a_student_with_anchors() -> None:
     assert misfit(name, of(GFL), of(FCOS), options) is None
     assert misfit(name, of(FCOS), of(FASTER), FeatureImitationOptions(mask="gaussian")) is None
     assert misfit(name, of(FCOS), None, options) == (
-        "feature_imitation with mask=anchor teaches atss or cascade_rcnn or faster_rcnn or gfl or "
-        "mask_rcnn or retinanet students, not fcos, which has no anchors"
+        "feature_imitation with mask=anchor teaches atss or cascade_mask_rcnn or cascade_rcnn or "
+        "faster_rcnn or gfl or mask_rcnn or retinanet students, not fcos, which has no anchors"
     )
 
 
@@ -322,8 +326,7 @@ def test_refusal_says_what_would_fit_the_pair() -> None:
 
     reason, _, fit = str(refused.value).partition("; what fits this pair: ")
     assert reason == (
-        "sgfi needs a cascade_rcnn or faster_rcnn or mask_rcnn teacher for a retinanet student, "
-        "and this one is fcos"
+        f"sgfi needs a {TWO_STAGE} teacher for a retinanet student, and this one is fcos"
     )
     assert [name for name in fit.split(", ") if name in PUBLISHED] == [
         "feature_matching",

@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 
+from searchd.domain.accuracy import ApKind
 from searchd.domain.resolution import Resolution
 from searchd.driver.final_latencies import best_name, detectors_to_time
 from searchd.driver.ledger import Ledger
 from searchd.messages.reports import Report
 from searchd.settings import Settings
-from searchd.spec import BudgetSpec
+from searchd.spec import BudgetSpec, ScoreSpec
 from searchd.store import Database, Lease
 from searchd.store.runs import trials
 from tests.searchd.driver.bookkeeping import submitted
@@ -85,6 +86,27 @@ def test_every_finished_detector_is_timed_also_at_the_resolution_of_the_best(
         ("finish-2", "64x64"),  # its best
         ("finish-2", "96x96"),  # at the resolution of the best
     }
+
+
+def test_mask_ap_decides_what_is_on_the_front_of_a_run_that_ranks_by_it(
+    sqlite: Database, lease: Lease, settings: Settings
+) -> None:
+    score = ScoreSpec(base_resolution=LARGE, accuracy="mask_ap")
+    ledger = submitted(sqlite, lease, settings, factories.search_spec(score=score))
+    for name, box_ap, mask_ap in (("base", 0.5, 0.3), ("0", 0.4, 0.6), ("1", 0.9, 0.2)):
+        proposal = factories.search_proposal(int(name)) if name != "base" else None
+        proposal = proposal or factories.base_proposal()
+        measured = factories.evaluation(LARGE, box_ap, 10e9)
+        found = replace(measured, mask_ap=mask_ap)
+        ledger.propose(proposal)
+        ledger.start(ledger.task(proposal))
+        ledger.record(replace(factories.succeeded(name), evaluations=(found,), base_macs=10e9))
+
+    assert [row.score for row in ledger.scored()] == [0.3, 0.6, 0.2]
+    assert best_name(ledger) == "0"
+    assert [p.point.accuracy for p in ledger.history.accepted.front.points] == [0.6]
+    chosen = detectors_to_time(ledger.scored(), "0", ApKind.MASK_AP)
+    assert {row.name for row, _ in chosen} == {"base", "0"}
 
 
 def test_detectors_whose_weights_were_collected_cannot_be_timed(ledger: Ledger) -> None:

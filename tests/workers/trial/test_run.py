@@ -340,6 +340,7 @@ def test_checks_survive_a_failure(
         (Family.FCOS, "mobilenet_v2", ("feature_matching", "prediction_conversion")),
         (Family.MASK_RCNN, "resnet18", ("proposal_feature", "class_aware_localisation")),
         (Family.CASCADE_RCNN, "resnext50_32x4d", ("proposal_feature", "classification")),
+        (Family.CASCADE_MASK_RCNN, "resnet18", ("feature_matching", "classification")),
         (Family.ATSS, "mobilenet_v2", ("proposal_feature", "prediction_conversion")),
         (Family.GFL, "resnet18", ("sgfi", "pkd")),
     ],

@@ -1,5 +1,5 @@
 import { byAction, byCause } from "/model/actions.js";
-import { accuracyOf, axisChoices, classOf, frontOf, incumbents, pointsOf } from "/model/pareto.js";
+import { accuracyOf, axisChoices, classOf, firstAxes, frontOf, incumbents, pointsOf } from "/model/pareto.js";
 import { groupsOf, nearest, within } from "/model/points.js";
 import { equal } from "./equal.js";
 
@@ -59,6 +59,16 @@ export function an_axis_of_a_class_shows_its_ap_where_it_was_measured() {
   const points = pointsOf([{ params: 5e6, evaluations }], "macs", "class:cat");
   equal(points.map(({ x, y }) => [x, y]), [[1, 25]]);
   equal([classOf("class:cat"), classOf("ap"), accuracyOf("class:cat").label], ["cat", null, "AP of cat, %"]);
+}
+
+export function mask_ap_is_an_axis_where_masks_are_found_and_the_first_one_of_a_search_that_ranks_by_it() {
+  const masks = { params: 1, evaluations: [{ macs: 1e9, ap: 0.5, mask_ap: 0.4 }] };
+  const boxes = { params: 1, evaluations: [{ macs: 1e9, ap: 0.5, mask_ap: null }] };
+  equal(axisChoices([boxes, masks], [], null).y.at(-1), ["mask_ap", "mask AP"]);
+  equal(axisChoices([boxes], [], null).y.at(-1), ["ap75", "AP75"]);
+  equal(pointsOf([boxes, masks], "macs", "mask_ap").map(({ x, y }) => [x, y]), [[1, 40]]);
+  equal(firstAxes({ spec: { score: { accuracy: "mask_ap" } } }), { x: "macs", y: "mask_ap" });
+  equal(firstAxes(null), { x: "macs", y: "ap" });
 }
 
 export function latency_on_a_device_is_an_axis_where_the_search_counts_it() {

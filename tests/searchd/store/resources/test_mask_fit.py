@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from searchd.domain.errors import InvalidFieldError
-from searchd.spec import BaseSpec, HeadSpec, StudentSpec
+from searchd.spec import BaseSpec, HeadSpec, ScoreSpec, StudentSpec
 from searchd.store import Database
 from searchd.store.models import TeacherRow
 from searchd.store.resources import datasets, distillations, mask_fit, searches, teachers
@@ -117,3 +117,20 @@ def test_what_was_submitted_during_the_check_is_looked_at_after_it(
         found = mask_fit.misfit(session, session.get_one(TeacherRow, teacher.id))
 
     assert reason in str(found)
+
+
+def test_mask_ap_ranks_only_detectors_that_find_masks(database: Database) -> None:
+    checked(database)
+    score = ScoreSpec(accuracy="mask_ap")
+    reason = (
+        "mask_ap needs detectors that find masks, and faster_rcnn finds boxes alone; use "
+        "mask_rcnn or cascade_mask_rcnn"
+    )
+
+    with refused(database, InvalidFieldError, reason) as session:
+        searches.create(session, search_spec(score=score))
+    with refused(database, InvalidFieldError, reason) as session:
+        student = StudentSpec(base=BaseSpec(), head=HeadSpec())
+        distillations.create(session, distillation_spec(student=student, score=score))
+    with database.write() as session:
+        searches.create(session, search_spec(head=MASKS, score=score))

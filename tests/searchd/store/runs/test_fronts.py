@@ -1,6 +1,7 @@
 """The fronts that a run keeps are those of all its evaluations, whatever is recorded."""
 
 import random
+from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -45,6 +46,18 @@ def measured(rng: random.Random, name: str) -> Report:
         evaluations=tuple(found),
         artifacts=report.artifacts,
     )
+
+
+def test_detectors_of_boxes_are_on_no_front_of_masks(database: Database) -> None:
+    row, lease = start_search(database)
+    boxes = replace(evaluation(), mask_ap=None, mask_ap50=None)
+    done = replace(succeeded("base"), evaluations=(boxes,))
+    run_trial(database, lease, base_proposal(), done)
+
+    with database.read() as session:
+        assert len(fronts.on_front(session, [row.id], "macs", "ap")) == 1
+        assert not fronts.on_front(session, [row.id], "macs", "mask_ap")
+        assert fronts.default_accuracy(session, row.id) == "ap"
 
 
 def by_brute_force(session: Session, run_id: str, x: str, y: str) -> list[int]:
