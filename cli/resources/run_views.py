@@ -88,6 +88,7 @@ def show_trial(found: schemas.TrialDetails, output: Format) -> None:
         "parent": found.parent_id,
         "change": found.change,
         "teacher": found.teacher,
+        "methods": found.methods,
         "score": f"{percent(found.score, 2)} %" if found.score is not None else None,
         "AP": f"{percent(best.ap)} % at {best.resolution}" if best else None,
         "MACs": f"{giga(best.macs)} G" if best else None,
