@@ -40,7 +40,7 @@ def test_a_weight_belongs_to_a_loss(name: MethodName, weight: float | None, mess
 def test_methods_are_named_once_and_one_has_a_loss() -> None:
     with pytest.raises(InvalidValueError, match="named once each, got cwd 5, cwd 5"):
         methods(CWD, CWD)
-    with pytest.raises(InvalidValueError, match=r"one of the methods must have a loss, got \(inh"):
+    with pytest.raises(InvalidValueError, match=r"methods must have a loss, got \(inheriting\)"):
         methods(INHERITING)
 
 
