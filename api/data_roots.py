@@ -6,7 +6,7 @@ here, when a spec is submitted; a user who may write below a root can still chan
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from searchd.domain.errors import InvalidFieldError
@@ -16,7 +16,7 @@ from searchd.spec import (
     DistillationSpec,
     DistilSpec,
     FinishSpec,
-    MethodsSpec,
+    MethodSpec,
     PoolSpec,
     SearchSpec,
     TeacherSpec,
@@ -113,8 +113,11 @@ def check_teacher(spec: TeacherSpec, roots: tuple[Path, ...]) -> None:
 
 def _paths(spec: SearchSpec) -> Iterator[tuple[str, str]]:
     yield from _of_base(spec.base)
-    for field, path in _of_methods(spec.distillation):
+    searched = spec.distillation.search
+    for field, path in _of_methods(spec.distillation.methods):
         yield f"distillation.{field}", path
+    for field, path in _of_methods((searched and searched.methods) or ()):
+        yield f"distillation.search.{field}", path
 
 
 def _of_base(base: BaseSpec) -> Iterator[tuple[str, str]]:
@@ -126,8 +129,8 @@ def _of_base(base: BaseSpec) -> Iterator[tuple[str, str]]:
         yield "base.pretrained.file", str(base.pretrained.file)
 
 
-def _of_methods(methods: MethodsSpec) -> Iterator[tuple[str, str]]:
-    for method in methods.methods:
+def _of_methods(methods: Iterable[MethodSpec]) -> Iterator[tuple[str, str]]:
+    for method in methods:
         classifier = method.options.get("classifier")
         if isinstance(classifier, str):
             yield f"methods.{method.name}.options.classifier", classifier
@@ -136,7 +139,7 @@ def _of_methods(methods: MethodsSpec) -> Iterator[tuple[str, str]]:
 def _check_methods(spec: DistillationSpec | DistilSpec, roots: tuple[Path, ...]) -> None:
     by_teacher = {f"teacher_methods.{name}": each for name, each in spec.teacher_methods.items()}
     for name, methods in {"distillation": spec.distillation, **by_teacher}.items():
-        for field, path in _of_methods(methods):
+        for field, path in _of_methods(methods.methods):
             _check(f"{name}.{field}", path, roots)
 
 

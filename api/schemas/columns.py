@@ -38,6 +38,9 @@ class TrialsInColumns(Schema):
     """Edits of the parents in words."""
     teacher: list[str | None]
     """Teachers in short form, registered ones by name; null without a teacher."""
+    methods: list[str | None]
+    """Distillation methods with their weights in short form; null without a teacher. Empty unless
+    the search searches them."""
     teacher_ap: list[float | None]
     """APs of the teachers as measured before the trials; null if not measured."""
     status: list[TrialStatus]

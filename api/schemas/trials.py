@@ -48,6 +48,9 @@ class Trial(Schema):
     """Teacher in short form; "nearest of 4" until one is chosen; null without a teacher."""
     chosen_teacher: Subnet | None
     """Candidate that the worker chose as the teacher; null if the proposal has no candidates."""
+    methods: str | None
+    """Distillation methods with their weights in short form, in a search that searches them, for
+    example "classification 3, cwd 2.5"; null in others, and without a teacher."""
     proposal: Proposal
     """Proposal of the search strategy for this trial."""
     status: TrialStatus

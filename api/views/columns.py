@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 from sqlalchemy import select
@@ -17,6 +17,7 @@ from api.schemas.columns import (
 )
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.lifecycle import TrialStatus
+from searchd.domain.method_set import MethodSet
 from searchd.domain.suggestions import unknown
 from searchd.domain.teacher import Teaching
 from searchd.domain.trial import Change, describe_change
@@ -25,9 +26,12 @@ from searchd.store.runs import breakdowns, columns
 
 _CHANGE: TypeAdapter[Change] = TypeAdapter(Change)
 _TEACHING: TypeAdapter[Teaching] = TypeAdapter(Teaching)
+_METHODS: TypeAdapter[MethodSet] = TypeAdapter(MethodSet)
+T = TypeVar("T")
 
 _KEPT = 2**15
-"""Number of changes and of teachers whose words are kept: more than a large search has."""
+"""Number of changes, teachers and sets of methods whose words are kept: more than a large search
+has."""
 _FIGURES = ("score", "ap", "ap50", "ap75", "macs", "latency_s")
 _RARE_FIGURES = ("mask_ap", "cost", "device_latency_s")
 
@@ -69,6 +73,7 @@ def _trials(rows: Sequence[Any], search_id: str, names: Mapping[str, str]) -> Tr
         action=[row.action for row in rows],
         change=[_change_in_words(row.change) for row in rows],
         teacher=[_teacher(row, names) for row in rows],
+        methods=_if_any(map(_methods, rows)),
         teacher_ap=[_short(row.teacher_ap) for row in rows],
         status=[row.status for row in rows],
         reason=[None if row.status == TrialStatus.SUCCEEDED else row.status_reason for row in rows],
@@ -110,7 +115,7 @@ def _transposed(rows: Sequence[Any]) -> Callable[[str], Sequence[Any]]:
     return dict(zip(rows[0]._fields, zip(*rows, strict=True), strict=True)).__getitem__
 
 
-def _if_any(values: Iterable[float | None]) -> list[float | None]:
+def _if_any(values: Iterable[T | None]) -> list[T | None]:
     """Return the values; none at all if every one is null."""
     found = list(values)
     return found if any(value is not None for value in found) else []
@@ -140,6 +145,13 @@ def _teacher(row: Any, names: Mapping[str, str]) -> str | None:
     return names.get(teacher, teacher)
 
 
+def _methods(row: Any) -> str | None:
+    """Return the methods by which a trial was distilled, if its search searches them."""
+    if row.methods is None or row.teacher is None:
+        return None
+    return _methods_in_words(row.methods)
+
+
 @lru_cache(maxsize=_KEPT)
 def _change_in_words(change: str) -> str:
     return describe_change(_CHANGE.validate_json(change))
@@ -148,3 +160,8 @@ def _change_in_words(change: str) -> str:
 @lru_cache(maxsize=_KEPT)
 def _teacher_in_words(teacher: str) -> str:
     return str(_TEACHING.validate_json(teacher))
+
+
+@lru_cache(maxsize=_KEPT)
+def _methods_in_words(methods: str) -> str:
+    return str(_METHODS.validate_json(methods))

@@ -224,6 +224,7 @@ _DESCRIBED: Mapping[str, Callable[[TrialRow], object]] = {
     "search_id": lambda row: row.run_id,
     "change": lambda row: describe_change(row.proposal.change),
     "teacher": _teacher_of,
+    "methods": lambda row: None if row.methods is None else str(row.methods),
     "encoding": lambda row: None if row.detector is None else encode(row.detector.architecture),
     "warnings": lambda row: [] if row.checks is None else list(row.checks.warnings),
 }
@@ -232,6 +233,7 @@ _PARTS: Mapping[str, Sequence[str]] = {
     "search_id": ("run_id",),
     "change": ("proposal",),
     "teacher": ("proposal", "chosen_teacher"),
+    "methods": ("proposal",),
     "encoding": ("detector",),
     "warnings": ("checks",),
     "best": ("evaluations",),

@@ -94,6 +94,7 @@ def show_trial(found: schemas.TrialDetails, output: Format) -> None:
         "parent": found.parent_id,
         "change": found.change,
         "teacher": found.teacher,
+        "methods": found.methods,
         "score": f"{percent(found.score, 2)} %" if found.score is not None else None,
         "AP": f"{percent(best.ap)} % at {best.resolution}" if best else None,
         **_mask_row(best),

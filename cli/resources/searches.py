@@ -182,6 +182,8 @@ def trials(
         "WARNINGS": lambda t: "; ".join(t.warnings),
     }
     with Client(url) as client:
+        if client.get_search(search).spec.distillation.search is not None:
+            columns["METHODS"] = lambda t: t.methods
         show_selected(partial(client.trials, search), columns, selection, output, status=status)
 
 

@@ -66,6 +66,20 @@ def analyse_search(
             for action, g in found["gains_by_action"].items()
         ],
     )
+    if found["gains_by_method"]:
+        show_rows(
+            ("METHOD", "TRIALS", "MEAN GAIN", "TRIALS WITHOUT", "THEIR MEAN GAIN"),
+            [
+                (
+                    method,
+                    g["trials"],
+                    percent(g["mean_gain"], 2),
+                    g["others"],
+                    percent(g["mean_gain_of_others"], 2),
+                )
+                for method, g in found["gains_by_method"].items()
+            ],
+        )
     timed = found["macs_and_latency"]
     show_rows(
         ("TRIAL", "M MACS", "LATENCY MS"),

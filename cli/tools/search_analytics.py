@@ -143,6 +143,7 @@ def _recorded(row: schemas.Trial, kind: ApKind) -> RecordedTrial:
         parent_id=row.parent_id,
         action=row.proposal.change.kind,
         score=row.score,
+        methods=_methods(row),
         points=tuple(
             OperatingPoint(
                 resolution=each.resolution,
@@ -154,6 +155,13 @@ def _recorded(row: schemas.Trial, kind: ApKind) -> RecordedTrial:
             for each in row.evaluations
         ),
     )
+
+
+def _methods(row: schemas.Trial) -> tuple[str, ...] | None:
+    methods = row.proposal.methods
+    if methods is None or row.proposal.teacher is None:
+        return None
+    return tuple(each.name.value for each in methods.methods)
 
 
 def _timed(row: schemas.Trial, cost: Cost) -> TimedTrial:

@@ -167,7 +167,7 @@ def _teacher_ref(teacher: schemas.TeacherDetails) -> TeacherRef:
 def _methods(trial: TrainedTrial) -> MethodsSpec:
     """The methods that the trial was distilled by."""
     if isinstance(trial.run, schemas.SearchDetails):
-        return trial.run.spec.distillation
+        return trial.run.spec.distillation.of_trial(trial.row.proposal.methods)
     teachers = [each.teacher for each in trial.run.stages if each.trial_id == trial.row.id]
     return trial.run.spec.methods_of(teachers[0] or "") if teachers else MethodsSpec(methods=())
 

@@ -43,8 +43,8 @@ class AdapterStart:
         self._distiller = distiller
         self._sums: dict[Key, Sums] = {}
         self._adapters: dict[Key, ChannelAdapter | None] = {}
-        methods = distiller.methods.values()
-        self.num_images = max((m.start_images for m in methods if self._is_started(m)), default=0)
+        started = [each for name, each in distiller.methods.items() if self._is_started(name, each)]
+        self.num_images = max((method.start_images for method in started), default=0)
 
     @torch.no_grad()
     def add(self, student: StudentTaps, batch: Batch | None = None) -> None:
@@ -56,7 +56,7 @@ class AdapterStart:
         """
         for number, (methods, teacher) in enumerate(self._distiller.sets(student, batch)):
             for name, method in methods.items():
-                if self._is_started(method):
+                if self._is_started(name, method):
                     self._add(number, name, method.compared(student, teacher))
 
     @torch.no_grad()
@@ -70,12 +70,12 @@ class AdapterStart:
             self._sums[key] = sums.over_ranks()
         return tuple(self._finish())
 
-    def _is_started(self, method: DistillationMethod) -> bool:
+    def _is_started(self, name: str, method: DistillationMethod) -> bool:
         if method.variance is not None:
             return True
         if method.start != "least_squares":
             return False
-        new = self._distiller.adapters_are_new
+        new = name not in self._distiller.inherited
         return any(new or a.num_used() < a.out_channels for a in method.linear_adapters)
 
     def _add(self, number: int, name: str, places: Mapping[str, Compared]) -> None:
@@ -94,7 +94,7 @@ class AdapterStart:
                     method.variance.set(index, sums.variance)
             if method.start == "least_squares":
                 title = f"{name} of teacher {number}" if several else name
-                yield from self._start(title, self._by_adapter(number, name))
+                yield from self._start(title, name, self._by_adapter(number, name))
 
     def _by_adapter(self, number: int, name: str) -> list[tuple[ChannelAdapter, dict[str, Sums]]]:
         """Return a method's adapters, each with its places."""
@@ -105,12 +105,12 @@ class AdapterStart:
         return list(found.values())
 
     def _start(
-        self, title: str, adapters: list[tuple[ChannelAdapter, dict[str, Sums]]]
+        self, title: str, name: str, adapters: list[tuple[ChannelAdapter, dict[str, Sums]]]
     ) -> Iterator[str]:
         shares: dict[str, float] = {}
         for adapter, places in adapters:
             total = reduce(add, places.values())
-            first = 0 if self._distiller.adapters_are_new else adapter.num_used()
+            first = adapter.num_used() if name in self._distiller.inherited else 0
             if first >= len(total.squares):
                 continue  # inherited, and it fits
             cells, wanted = total.equations.num_samples, adapter.in_channels + 2

@@ -33,8 +33,8 @@ class Distiller:
     Attributes:
         teachers: The one teacher, or all that teach at once.
         needed: The teacher's taps that the methods read.
-        adapters_are_new: Whether the adapters have the weights that they were built with, and were
-            not inherited.
+        inherited: The methods whose adapters were inherited. Those of all others have the weights
+            that they were built with.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Distiller:
         self._sets = [
             nn.ModuleDict({m.name.value: _build(m, each) for m in methods}) for each in pairs
         ]
-        self.adapters_are_new = True
+        self.inherited: frozenset[str] = frozenset()
         self._adapters = self._sets[0] if len(self._sets) == 1 else nn.ModuleList(self._sets)
 
     def __call__(self, student: StudentTaps, batch: Batch | None = None) -> dict[str, Tensor]:
@@ -214,13 +214,21 @@ class Distiller:
         return self._adapters.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Load inherited adapters.
+        """Load inherited adapters. Where methods are searched, the parent may have had others:
+        adapters of methods that it did not have stay new, and those of methods that are gone are
+        left out.
 
         Raises:
-            RuntimeError: A key or shape differs.
+            RuntimeError: A key or shape of a method differs, or a key belongs to no method.
         """
-        self.adapters_are_new = False
-        self._adapters.load_state_dict(state, strict=True)
+        others = [key for key in state if _method_of(key) not in CATALOGUE]
+        if others:
+            raise RuntimeError(f"adapters of no distillation method: {', '.join(others)}")
+        found = {_method_of(key) for key in state}
+        kept = {key: value for key, value in state.items() if _method_of(key) in self.methods}
+        new = {key: own for key, own in self.state_dict().items() if _method_of(key) not in found}
+        self._adapters.load_state_dict({**new, **kept}, strict=True)
+        self.inherited = frozenset(found & self.methods.keys())
 
     def resume_state(self) -> dict[str, Tensor]:
         """Return `state_dict` and buffers for this training alone, such as CKD's memory."""
@@ -318,6 +326,12 @@ def _neck_channels(model: Any) -> int:
     else:  # without a neck, and in SSD: the inputs of the dense head
         channels = (model.rpn_head if hasattr(model, "rpn_head") else model.bbox_head).in_channels
     return int(channels if isinstance(channels, int) else max(channels))
+
+
+def _method_of(key: str) -> str:
+    """Return the method of a key of the adapters, which may start with a teacher's number."""
+    first, _, rest = key.partition(".")
+    return rest.partition(".")[0] if first.isdecimal() else first
 
 
 def _methods(modules: nn.ModuleDict) -> dict[str, DistillationMethod]:

@@ -113,6 +113,11 @@ class Method:
     options: type[Any] = NoOptions
     """Dataclass of the method's options."""
 
+    @property
+    def has_loss(self) -> bool:
+        """Whether the method adds a loss. The others change the student before its training."""
+        return bool(self.reads_student)
+
 
 def positive(options: object, *names: str) -> None:
     """Check that options are greater than 0, unless None.

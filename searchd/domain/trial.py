@@ -13,6 +13,7 @@ from searchd.domain.accuracy import Accuracy
 from searchd.domain.actions import Action, ChannelImportance, describe
 from searchd.domain.breakdown import Breakdown
 from searchd.domain.errors import InvalidValueError
+from searchd.domain.method_set import MethodSet, MutateMethods
 from searchd.domain.resolution import Resolution
 from searchd.domain.score import Cost
 from searchd.domain.subnet import Subnet
@@ -211,7 +212,9 @@ class TrainSwept:
     kind: Literal["train_swept"] = "train_swept"
 
 
-Change = Action | MutateTeacher | Train | TrainSwept | Finish | PruneToMacs | TakeSubnet
+Change = (
+    Action | MutateTeacher | MutateMethods | Train | TrainSwept | Finish | PruneToMacs | TakeSubnet
+)
 
 _COST_NOUNS = {Cost.MACS: "MACs", Cost.PARAMS: "parameters", Cost.LATENCY: "latency"}
 
@@ -227,6 +230,8 @@ def describe_change(change: Change) -> str:
             return "finish the training"
         case MutateTeacher():
             return "mutate the teacher"
+        case MutateMethods():
+            return str(change)
         case PruneToMacs():
             return f"prune channels to {_describe_target(change)}"
         case TakeSubnet(subnet=subnet):
@@ -264,6 +269,9 @@ class Proposal:
     completed_before: int
     """Number of completions that the strategy had seen when it made this proposal. Replaying a
     search needs it."""
+    methods: MethodSet | None = None
+    """The methods by which the student is distilled, or by which its children will be if it is
+    trained without a teacher. None: those of the spec."""
 
     @property
     def name(self) -> str:

@@ -117,13 +117,15 @@ def _search_strategy(
     )
     if isinstance(settings, PipelineSpec):
         return Pipeline(settings=settings, max_trials=settings.num_trials, **taught)
+    genes = search.distillation.genes(two_stage=search.head.family.two_stage)
     if isinstance(settings, JointDetNasSpec):
         return JointDetNas(
             settings=settings,
+            genes=genes,
             max_trials=budget.max_trials,
             patience=budget.patience,
             abandon=search.abandon,
             rungs=search.rungs,
             **taught,
         )
-    return RandomSearch(settings=settings, max_trials=budget.max_trials, **taught)
+    return RandomSearch(settings=settings, genes=genes, max_trials=budget.max_trials, **taught)

@@ -8,6 +8,7 @@ from searchd.domain.actions import ACTION_KINDS, Action, legal_actions
 from searchd.domain.architecture import Architecture
 from searchd.domain.errors import ArtifactError
 from searchd.domain.lifecycle import FailureCause, TrialStatus
+from searchd.domain.method_set import MutateMethods
 from searchd.domain.retries import Failure
 from searchd.domain.trial import MutateTeacher, Train, TrialRole
 from searchd.driver.run import Run
@@ -78,7 +79,8 @@ def _may_follow(
     except ArtifactError:  # collected
         return False
     change = trial.proposal.change
-    return isinstance(change, Train | MutateTeacher) or change in _legal(architecture, strategy)
+    keeps_student = isinstance(change, Train | MutateTeacher | MutateMethods)
+    return keeps_student or change in _legal(architecture, strategy)
 
 
 def _legal(architecture: Architecture, strategy: PairSettings) -> list[Action]:

@@ -151,9 +151,14 @@ def _inherited(
         return None, methods
     assert trial.parent_id is not None  # the proposed parent, or after a retry another one
     inherited = student_of(session, run, trial.parent_id.removeprefix(trials.trial_id(run.id, "")))
-    if isinstance(run.spec, SearchSpec) and not run.spec.registered:
+    may_repeat = MethodName.INHERITING in methods.options
+    if isinstance(run.spec, SearchSpec) and not run.spec.registered and not may_repeat:
         return inherited, methods
     line = trials.ancestors(session, trial.parent_id)
+    if isinstance(run.spec, SearchSpec):
+        methods = _acting_once(run.spec, methods, [row.proposal for row in line])
+        if not run.spec.registered:
+            return inherited, methods
     earlier = [
         _one_for_all_subnets(run, row.proposal.teacher)
         for row in line
@@ -161,6 +166,24 @@ def _inherited(
     ]
     teacher = proposal.teacher and _one_for_all_subnets(run, proposal.teacher)
     return handed_on(teacher, earlier, inherited, methods)
+
+
+def _acting_once(search: SearchSpec, methods: MethodsSpec, line: Sequence[Proposal]) -> MethodsSpec:
+    """Leave out the inheriting strategy if it has acted on an ancestor of the student and a trial
+    without a teacher came since: that it has acted is recorded in the adapters, which such a trial
+    does not hand on."""
+    acted = False
+    for proposal in line:
+        if acted and proposal.teacher is None:
+            return _without_inheriting(methods)
+        names = search.distillation.of_trial(proposal.methods).options
+        acted = acted or (proposal.teacher is not None and MethodName.INHERITING in names)
+    return methods
+
+
+def _without_inheriting(methods: MethodsSpec) -> MethodsSpec:
+    kept = tuple(each for each in methods.methods if each.name is not MethodName.INHERITING)
+    return methods.model_copy(update={"methods": kept})
 
 
 def _one_for_all_subnets(run: Run, teacher: Teaching) -> Teaching:
@@ -175,8 +198,9 @@ def _one_for_all_subnets(run: Run, teacher: Teaching) -> Teaching:
 def _methods(run: Run, proposal: Proposal, plan: Plan | None) -> MethodsSpec:
     if proposal.teacher is None:
         return NO_METHODS
-    together = isinstance(proposal.teacher, SimultaneousTeachers | TeacherCandidates)
-    if isinstance(run.spec, SearchSpec) or together:
+    if isinstance(run.spec, SearchSpec):
+        return run.spec.distillation.of_trial(proposal.methods)
+    if isinstance(proposal.teacher, SimultaneousTeachers | TeacherCandidates):
         return run.spec.distillation
     assert plan is not None  # stages are proposed by it
     names = {teacher: name for name, teacher in plan.teachers.items()}
@@ -257,8 +281,7 @@ def handed_on(
     if not earlier or earlier[-1] != teacher:
         inherited = inherited.model_copy(update={"adapters": None})
     if any(other != teacher for other in earlier):
-        methods = tuple(m for m in distillation.methods if m.name is not MethodName.INHERITING)
-        distillation = distillation.model_copy(update={"methods": methods})
+        distillation = _without_inheriting(distillation)
     return inherited, distillation
 
 

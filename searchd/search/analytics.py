@@ -6,6 +6,7 @@ Pure functions over scored trials in the order in which they ended, the base fir
 from bisect import bisect_left
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from statistics import mean
 from typing import Any, TypeVar
 
 from searchd.domain.accuracy import ApKind
@@ -31,6 +32,8 @@ class ScoredTrial:
     gain: float | None
     """Its score minus its parent's; None for the base."""
     points: tuple[OperatingPoint, ...]
+    methods: tuple[str, ...] | None = None
+    """Names of its distillation methods. None: they are not searched, or it had no teacher."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +46,8 @@ class RecordedTrial:
     action: str
     score: float
     points: tuple[OperatingPoint, ...]
+    methods: tuple[str, ...] | None = None
+    """See `ScoredTrial.methods`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +120,21 @@ class Gains:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MethodGains:
+    """How the scores of parents changed in trials with a distillation method, and in those without
+    it."""
+
+    trials: int
+    """Number of trials with the method."""
+    mean_gain: float
+    """Mean of their gains."""
+    others: int
+    """Number of trials that were distilled without it."""
+    mean_gain_of_others: float | None
+    """Mean of the gains of those; None if there are none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FrontPoint:
     """One point of a Pareto front of AP against MACs."""
 
@@ -132,6 +152,7 @@ def with_gains(trials: Sequence[RecordedTrial]) -> tuple[ScoredTrial, ...]:
             score=trial.score,
             gain=trial.score - scores[trial.parent_id] if trial.parent_id in scores else None,
             points=trial.points,
+            methods=trial.methods,
         )
         for trial in trials
     )
@@ -169,6 +190,7 @@ def document(analysed: Analysed) -> dict[str, Any]:
         "generations": [asdict(each) for each in generations(trials)],
         "gains_by_action": _plain_gains(gains_by(trials, [trial.action for trial in trials])),
         "gains_by_generation": _plain_gains(gains_by(trials, numbers)),
+        "gains_by_method": {name: asdict(each) for name, each in gains_by_method(trials).items()},
         "stage_macs": {
             "resolution": str(analysed.resolution),
             "before": asdict(analysed.before),
@@ -228,6 +250,38 @@ def gains_by(trials: Sequence[ScoredTrial], keys: Sequence[K]) -> dict[K, Gains]
         )
         for key, found in gains.items()
     }
+
+
+def gains_by_method(trials: Sequence[ScoredTrial]) -> dict[str, MethodGains]:
+    """Return the gains of the trials with and without each method, the largest difference first, of
+    a search that searches its methods; empty for others.
+
+    It is no experiment: a method is not drawn by itself, but inherited with a student and a
+    teacher.
+    """
+    taught = [
+        (trial.methods, trial.gain)
+        for trial in trials
+        if trial.methods is not None and trial.gain is not None
+    ]
+    names = {name for methods, _ in taught for name in methods}
+    found = {name: _method_gains(name, taught) for name in names}
+    return dict(sorted(found.items(), key=lambda item: (-_difference(item[1]), item[0])))
+
+
+def _method_gains(name: str, taught: Sequence[tuple[tuple[str, ...], float]]) -> MethodGains:
+    having = [gain for methods, gain in taught if name in methods]
+    others = [gain for methods, gain in taught if name not in methods]
+    return MethodGains(
+        trials=len(having),
+        mean_gain=mean(having),
+        others=len(others),
+        mean_gain_of_others=mean(others) if others else None,
+    )
+
+
+def _difference(gains: MethodGains) -> float:
+    return gains.mean_gain - (gains.mean_gain_of_others or 0.0)
 
 
 def front(trials: Sequence[ScoredTrial]) -> list[FrontPoint]:

@@ -47,6 +47,7 @@ def next_finish(
                 teacher=_teacher(strategy, chosen),
                 seed=strategy.generator(trial_name(TrialRole.FINISH, number)).getrandbits(31),
                 completed_before=completed_before,
+                methods=chosen.proposal.methods,
             )
     return None
 

@@ -23,6 +23,10 @@ _IMPORT = (
     "the pool is imported and not trained; its subnets are evaluated once, which is not included; "
     "its weights are stored as float32"
 )
+_OF_METHODS = (
+    "trials are counted as trials with a teacher, whatever their methods: those with costly "
+    "methods take longer (docs/distillation.md has the time of a step by each)"
+)
 _SUPERNETS = 2 + 2 * CHECKPOINT_PER_WEIGHTS
 """What a pool stores, in multiples of its weights: the supernet, the supernet that teaches, and two
 checkpoints."""
@@ -88,6 +92,8 @@ class SearchWork:
     """Extra trainings of trial 0 on other seeds."""
     confirms: bool
     """Whether trials with the best score so far are trained again."""
+    searches_methods: bool
+    """Whether trials differ in their distillation methods."""
     resources: Resources
 
 
@@ -203,6 +209,7 @@ def forecast_search(work: SearchWork, known: Known) -> Forecast:
         disk_bytes=_disk_bytes(work.resources, trial, stored.most),
         basis=[
             *_basis(work.trial, base, trial),
+            *((_OF_METHODS,) if work.searches_methods else ()),
             "the pool's training and failed attempts are not included",
         ],
     )

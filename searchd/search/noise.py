@@ -35,6 +35,7 @@ def next_repetition(
         teacher=first.teacher,
         seed=strategy.generator(trial_name(TrialRole.NOISE, number)).getrandbits(31),
         completed_before=len(completions),
+        methods=first.methods,
     )
 
 

@@ -43,6 +43,7 @@ from searchd.spec.distillation_teachers import check_registered, check_subnets, 
 from searchd.spec.distillations import DistillationSpec, StudentSpec
 from searchd.spec.exports import ExportSpec
 from searchd.spec.finish import DistilSpec, FineTuneSpec, FinishSpec
+from searchd.spec.method_search import MethodSearchSpec, SearchMethodsSpec
 from searchd.spec.pool import (
     PAPER_PHASES,
     PoolSpec,
@@ -123,6 +124,7 @@ __all__ = [
     "MethodsSpec",
     "HeadSpec",
     "JointDetNasSpec",
+    "MethodSearchSpec",
     "MethodSpec",
     "MinIouCropSpec",
     "MmdetSpec",
@@ -140,6 +142,7 @@ __all__ = [
     "ResourcesSpec",
     "RungsSpec",
     "ScoreSpec",
+    "SearchMethodsSpec",
     "SearchSpec",
     "ShrinkPhaseSpec",
     "SpaceSpec",

@@ -21,7 +21,7 @@ _KEPT = "found"
 
 class FineTuneSpec(Spec):
     """Fine-tuning: the detector is trained further under the teacher that the search found for it,
-    by the methods of the search (Joint-DetNAS D, docs/papers.md 1.10)."""
+    by the methods of its trial (Joint-DetNAS D, docs/papers.md 1.10)."""
 
     kind: Literal["fine_tune"] = "fine_tune"
     """Selects fine-tuning as the method."""
@@ -31,7 +31,12 @@ class FineTuneSpec(Spec):
     """Learning rate at the start; it decreases to zero along a cosine."""
 
     def submission(
-        self, search: SearchSpec, name: str, trial: str, teacher: Subnet | str | None
+        self,
+        search: SearchSpec,
+        name: str,
+        trial: str,
+        teacher: Subnet | str | None,
+        methods: MethodsSpec,
     ) -> DistillationSpec:
         """Return the distillation to submit for one detector.
 
@@ -41,6 +46,7 @@ class FineTuneSpec(Spec):
             trial: Id of the trial that trained the detector.
             teacher: Teacher of that trial: a subnet of the search's pool, or the name of a
                 registered teacher.
+            methods: Methods by which that trial distilled.
 
         Raises:
             InvalidValueError: The detector was trained without a teacher.
@@ -52,7 +58,7 @@ class FineTuneSpec(Spec):
             )
         chosen = {"pool": search.pool, "teachers": {_KEPT: teacher}, "order": (_KEPT,)}
         training = _training(search, epochs=self.epochs, learning_rate=self.learning_rate)
-        given = {**chosen, "max_teachers": 1, "distillation": search.distillation}
+        given = {**chosen, "max_teachers": 1, "distillation": methods}
         return _checked(search, name, trial, {**given, "trial": training})
 
 
@@ -97,7 +103,12 @@ class DistilSpec(Spec):
     `distillation` for that teacher."""
 
     def submission(
-        self, search: SearchSpec, name: str, trial: str, _teacher: Subnet | str | None
+        self,
+        search: SearchSpec,
+        name: str,
+        trial: str,
+        _teacher: Subnet | str | None,
+        _methods: MethodsSpec,
     ) -> DistillationSpec:
         """Return the distillation to submit for one detector; see `FineTuneSpec.submission`.
 

@@ -32,6 +32,7 @@ def search_work(spec: SearchSpec) -> SearchWork:
         control_chains=spec.controls.equal_length + spec.controls.equal_macs,
         repetitions=0 if spec.noise is None else spec.noise.seeds - 1,
         confirms=spec.confirm,
+        searches_methods=spec.distillation.search is not None,
         resources=_resources(spec.resources),
     )
 

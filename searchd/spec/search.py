@@ -16,6 +16,7 @@ from searchd.domain.trial import TeacherPolicy
 from searchd.search.strategies.pair_steps import PairSettings
 from searchd.spec.base import Name, Spec
 from searchd.spec.budget import BudgetSpec
+from searchd.spec.method_search import SearchMethods, SearchMethodsSpec, check_method_search
 from searchd.spec.pool import PoolSpec
 from searchd.spec.pretrained import PretrainedSpec
 from searchd.spec.rungs import RungsSpec, check_rungs
@@ -30,7 +31,6 @@ from searchd.spec.strategies import (
 from searchd.spec.training import (
     MMDET_BATCH_SIZE,
     HeadSpec,
-    MethodsSpec,
     Priority,
     ResourcesSpec,
     TrainingSpec,
@@ -181,8 +181,9 @@ class SearchSpec(Spec):
     that are left out follow the loaded detector, and those that are given must equal it."""
     trial: TrainingSpec = TrainingSpec(bn_l1=1e-5)
     """How the student of each trial is trained."""
-    distillation: MethodsSpec = MethodsSpec()
-    """Distillation methods by which the teacher of each trial teaches."""
+    distillation: SearchMethods = SearchMethodsSpec()
+    """Distillation methods by which the teacher of each trial teaches; `search` searches them with
+    the students and the teachers."""
     strategy: StrategySpec = JointDetNasSpec()
     """Search strategy and its settings; `kind` selects it, joint_detnas by default."""
     score: ScoreSpec = ScoreSpec()
@@ -232,6 +233,7 @@ class SearchSpec(Spec):
         self._check_finish()
         self._check_cost()
         check_strategy(self.strategy, self.pool, self.registered)
+        check_method_search(self.distillation, self.strategy, self.num_lines)
         self._check_abandon()
         if self.rungs is not None:
             check_rungs(self.rungs, self.strategy, self.trial.epochs)
@@ -305,6 +307,11 @@ class SearchSpec(Spec):
     def registered(self) -> tuple[str, ...]:
         """The names of the registered teachers."""
         return () if self.teachers is None else self.teachers.registered
+
+    @property
+    def num_lines(self) -> int:
+        """Number of teachers that have adapters of their own; all subnets of the pool are one."""
+        return len(self.registered) + (self.pool is not None)
 
     def _name_pool_once(self) -> None:
         """Move `teachers.pool` to `pool`, so that a search has one form however it is written."""

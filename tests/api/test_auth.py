@@ -452,6 +452,19 @@ def _search(**changes: Any) -> SearchSpec:
             ),
             "distillation.methods.dicod_classification.options.classifier: '/etc/x'",
         ),
+        (
+            _search(
+                distillation={
+                    "methods": [{"name": "sgfi"}],
+                    "search": {
+                        "methods": [
+                            {"name": "dicod_classification", "options": {"classifier": "/etc/x"}}
+                        ]
+                    },
+                }
+            ),
+            "distillation.search.methods.dicod_classification.options.classifier: '/etc/x'",
+        ),
     ],
 )
 def test_a_search_names_paths_below_a_root_too(

@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import httpx
 
+from searchd.domain.distillation_methods import MethodName
 from searchd.domain.lifecycle import FailureCause
+from searchd.domain.method_set import MethodSet, WeightedMethod
 from searchd.domain.teacher import RegisteredTeacher
 from searchd.domain.trial import Outcome
 from searchd.messages.reports import Report, SanityChecks
@@ -20,6 +22,13 @@ from tests.searchd.store.factories import (
     start_search,
     succeeded,
     with_breakdown,
+)
+
+METHODS = MethodSet(
+    methods=(
+        WeightedMethod(name=MethodName.SGFI, weight=1.0),
+        WeightedMethod(name=MethodName.CWD, weight=2.5),
+    )
 )
 
 
@@ -44,6 +53,32 @@ def test_a_trial_and_its_evaluations_have_one_position_each(
     assert found["evaluations"]["trial"] == [0, 0, 1, 1]
     assert found["evaluations"]["resolution"] == [0, 1, 0, 1]
     assert found["evaluations"]["macs"] == [1e9, 2e9, 1e9, 2e9]
+
+
+def test_the_methods_of_trials_are_sent_if_the_search_searches_them(
+    http: httpx.Client, database: Database
+) -> None:
+    _, lease = start_search(database)
+    run_trial(database, lease, base_proposal())
+    event = http.get("/searches/first/columns").json()["event"]
+    run_trial(database, lease, search_proposal(0, methods=METHODS))
+    run_trial(database, lease, search_proposal(1, methods=METHODS, teacher=None))
+
+    shown = http.get("/searches/first/columns").json()["trials"]
+
+    assert shown["methods"] == [None, "sgfi 1, cwd 2.5", None]
+    assert shown["action"][1] == "mutate_teacher"
+    of_the_base = http.get("/searches/first/columns", params={"since": event}).json()["trials"]
+    assert of_the_base["methods"] == ["sgfi 1, cwd 2.5", None]
+
+
+def test_no_methods_are_sent_of_a_search_that_has_the_same_for_all(
+    http: httpx.Client, database: Database
+) -> None:
+    _, lease = start_search(database)
+    run_trial(database, lease, base_proposal())
+    run_trial(database, lease, search_proposal(0))
+    assert http.get("/searches/first/columns").json()["trials"]["methods"] == []
 
 
 def test_only_what_changed_since_an_event_is_sent_again(

@@ -9,7 +9,9 @@ import httpx
 import pytest
 
 from searchd import artifacts
+from searchd.domain.distillation_methods import MethodName
 from searchd.domain.lifecycle import SearchStatus
+from searchd.domain.method_set import MethodSet, MutateMethods, WeightedMethod
 from searchd.domain.teacher import TeacherCandidates
 from searchd.domain.trial import Outcome
 from searchd.messages.reports import Report
@@ -43,6 +45,23 @@ def test_trials_show_edit_teacher_and_best_resolution(
     assert (trial["best"]["resolution"], trial["best"]["ap"]) == ("96x96", 0.625)
     assert [e["resolution"] for e in trial["evaluations"]] == ["64x64", "96x96"]
     assert trial["encoding"].startswith("[(64, 64)-(64, 64)], [(128, 128)")
+
+
+def test_a_trial_shows_the_methods_that_its_search_gave_it(
+    http: httpx.Client, database: Database
+) -> None:
+    search, lease = start_search(database)
+    run_trial(database, lease, base_proposal())
+    cwd = WeightedMethod(name=MethodName.CWD, weight=2.5)
+    change = MutateMethods(added=cwd, removed=MethodName.CWD)
+    methods = MethodSet(methods=(cwd,))
+    run_trial(database, lease, search_proposal(0, change=change, methods=methods))
+    base, trial = http.get("/searches/first/trials").json()["items"]
+    assert (base["methods"], trial["methods"]) == (None, "cwd 2.5")
+    assert trial["change"] == "methods: cwd with weight 2.5"
+    assert trial["proposal"]["methods"] == {"methods": [{"name": "cwd", "weight": 2.5}]}
+    alone = http.get("/searches/first/trials?fields=id,methods").json()["items"][1]
+    assert alone == {"id": f"{search.id}-0", "methods": "cwd 2.5"}
 
 
 def test_a_running_trial_shows_its_progress(http: httpx.Client, database: Database) -> None:

@@ -165,6 +165,36 @@ def test_a_retinanet_that_mmdet_trained_learns_from_the_two_stage_pool(
 
 
 @pytest.mark.usefixtures("search")
+def test_a_search_of_the_methods_distils_its_trials_by_different_ones(client: Client) -> None:
+    spec = SearchSpec.model_validate(
+        {
+            **SEARCH,
+            "name": "methods",
+            "distillation": "search",
+            "strategy": {"student_frozen_trials": 9, "teach_by_weaker": True},
+            "budget": {"max_trials": 4, "finish": None},
+            "control": False,
+            "resources": ONE_AT_A_TIME,
+        }
+    )
+
+    ended = client.wait_for_search(client.submit_search(spec).id, poll_s=0.2)
+
+    assert ended.status is SearchStatus.SUCCEEDED, ended.status_reason
+    assert ended.spec.distillation.search is not None
+    assert len(ended.spec.distillation.search.methods or ()) > 5, "chosen when it was submitted"
+    base, *searched = client.trials(ended.id)
+    assert base.methods is None
+    assert searched[0].methods == "proposal_feature 1, classification 3, class_aware_localisation 1"
+    assert {each.proposal.change.kind for each in searched} >= {"train", "mutate_methods"}
+    assert len({each.methods for each in searched}) > 1
+    for trial in searched:
+        assert trial.proposal.methods is not None
+        losses = {name.split(".")[0] for name in client.get_trial(trial.id).epochs[0].losses}
+        assert {m.name.value for m in trial.proposal.methods.methods if m.weight} <= losses
+
+
+@pytest.mark.usefixtures("search")
 def test_methods_that_cannot_fit_the_pool_are_refused_when_submitted(client: Client) -> None:
     spec = {**SEARCH, "name": "never", "distillation": {"methods": [{"name": "head_transfer"}]}}
 

@@ -27,6 +27,7 @@ def spec(name: str) -> SearchSpec:
     [
         ("fixed_teacher", JointDetNas),
         ("nearest_teacher", JointDetNas),
+        ("searched_methods", JointDetNas),
         ("random", RandomSearch),
         ("pool_search", PoolSearch),
         ("pipeline", Pipeline),
@@ -41,7 +42,14 @@ def test_example_is_valid_over_the_demos_pool(name: str, strategy: type[Strategy
 
 def test_no_example_is_untested() -> None:
     files = {file.stem for file in (EXAMPLES / "strategies").iterdir()}
-    assert files == {"fixed_teacher", "nearest_teacher", "random", "pool_search", "pipeline"}
+    assert files == {
+        "fixed_teacher",
+        "nearest_teacher",
+        "searched_methods",
+        "random",
+        "pool_search",
+        "pipeline",
+    }
 
 
 def test_examples_differ_from_the_demo_in_what_their_strategy_needs() -> None:
@@ -50,6 +58,9 @@ def test_examples_differ_from_the_demo_in_what_their_strategy_needs() -> None:
     assert fixed.settings.teacher_policy is TeacherPolicy.FIXED
     assert isinstance(nearest := strategy_of(spec("nearest_teacher"), POOL), JointDetNas)
     assert nearest.settings.teacher_policy is TeacherPolicy.NEAREST
+    assert isinstance(searched := strategy_of(spec("searched_methods"), POOL), JointDetNas)
+    assert searched.genes is not None
+    assert len(searched.genes.allowed) == 7
     assert isinstance(pipeline := strategy_of(spec("pipeline"), POOL), Pipeline)
     assert pipeline.prune == PruneToMacs(fraction=0.9, min_channels=3)
     assert pipeline.max_trials == 6

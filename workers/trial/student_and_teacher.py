@@ -20,6 +20,7 @@ from detection.morphism.prune_to_macs import prune_to_macs
 from detection.stored_weights import read_student, read_weights
 from searchd.domain.detector import Detector
 from searchd.domain.errors import DataError
+from searchd.domain.method_set import MutateMethods
 from searchd.domain.subnet import Subnet
 from searchd.domain.teacher import (
     SimultaneousTeachers,
@@ -87,7 +88,7 @@ class PairBuilder:
             assert task.detector is not None  # checked by TrialTask
             return self._with_checked_classes(self._new_student(task.detector))
         parent = self._with_checked_classes(_read(task.inherited))
-        if isinstance(change, Train | TrainSwept | Finish | MutateTeacher):
+        if isinstance(change, Train | TrainSwept | Finish | MutateTeacher | MutateMethods):
             return parent
         if isinstance(change, PruneToMacs):
             resolution, taylor = task.score.base_resolution, self._taylor

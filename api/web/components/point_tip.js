@@ -14,7 +14,7 @@ export function PointTip({ search, point, axes }) {
   const cost = axes.x === "params" ? trial.params : evaluation[axes.x];
   return html`<strong>${search.name}, trial ${trial.name} at ${evaluation.resolution}</strong>
     <div>${accuracy.text(accuracy.of(evaluation))}, ${COSTS[axes.x].text(cost)}</div>
-    <div>${trial.change}${trial.teacher ? `, taught by ${trial.teacher}` : ""}</div>
+    <div>${trial.change}${trial.teacher ? `, taught by ${trial.teacher}` : ""}${trial.methods ? ` (${trial.methods})` : ""}</div>
     <div class="quiet">score ${percent(trial.score, 2)} %${trial.gain === null ? "" : `, ${points(trial.gain, 2)} against its parent`}</div>
     <${Encoding} id=${`${search.id}-${trial.name}`} />`;
 }

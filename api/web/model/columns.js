@@ -10,7 +10,7 @@ export function empty(className = null) {
 /** Return the trials with those of an answer of the API added or replaced. */
 export function merged(known, answer) {
   const trials = new Map(known.trials);
-  const changed = rows(answer.trials).map((trial) => ({ ...trial, evaluations: [] }));
+  const changed = rows(answer.trials).map((trial) => ({ methods: null, ...trial, evaluations: [] }));
   for (const { trial, resolution, ...figures } of rows(answer.evaluations)) {
     changed[trial].evaluations.push({ ...ABSENT, ...figures, resolution: answer.resolutions[resolution] });
   }

@@ -37,14 +37,14 @@ function kindOf(schema, schemas, path) {
 
 const isScalar = ({ type, properties }) => !properties && ["string", "integer", "number", "boolean"].includes(type);
 
-/** Follow references, and leave out null: what remains of a union is its first scalar, or itself. */
+/** Follow references, and leave out null and short forms, which are constants: what remains of a union is its first scalar, or itself. */
 export function resolve(schema, schemas) {
   if (schema.$ref) return resolve(schemas[schema.$ref.split("/").pop()], schemas);
   if (schema.allOf?.length === 1) return resolve(schema.allOf[0], schemas);
   if (schema.discriminator) return schema;
   const union = (schema.anyOf ?? schema.oneOf)?.filter((each) => each.type !== "null");
   if (!union) return schema;
-  const choices = union.map((each) => resolve(each, schemas));
+  const choices = union.map((each) => resolve(each, schemas)).filter((each) => union.length === 1 || !("const" in each));
   if (choices.length === 1) return choices[0];
   return choices.find((each) => isScalar(each) && !each.enum) ?? {};
 }

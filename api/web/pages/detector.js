@@ -165,6 +165,7 @@ function Teaching({ trial }) {
   return html`<${Card} title="Teacher">
     ${trial.teacher === null ? html`<p class="quiet">Trained without a teacher.</p>` : html`<${Facts} items=${[
       ["Teacher", trial.teacher],
+      ["Methods", trial.methods],
       ["Its AP", checks.teacher_ap != null ? `${percent(checks.teacher_ap)} %${checks.resolution ? ` at ${checks.resolution}` : ""}` : null],
       ["It should exceed", checks.teacher_ap_floor != null ? `${percent(checks.teacher_ap_floor)} %` : null],
       ["Time of training", trial.started_at && trial.finished_at && duration((new Date(trial.finished_at) - new Date(trial.started_at)) / 1000)],

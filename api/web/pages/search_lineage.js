@@ -47,4 +47,5 @@ const columnsOf = (search, toggle) => [
   { key: "score", title: "Score %", number: true, cell: (row) => percent(row.trial.score, 2) },
   { key: "gain", title: "Gain", number: true, cell: (row) => html`<span class=${row.trial.gain > 0 && !row.trial.withinNoise ? "good" : ""}>${points(row.trial.gain, 2)}${row.trial.withinNoise ? " ~" : ""}</span>` },
   { key: "teacher", title: "Teacher", cell: (row) => html`<span title=${row.trial.teacher}>${row.trial.teacher ?? "–"}</span>` },
+  ...(search.spec.distillation.search ? [{ key: "methods", title: "Methods", cell: (row) => html`<span title=${row.trial.methods}>${row.trial.methods ?? "–"}</span>` }] : []),
 ];

@@ -61,7 +61,7 @@ function TrialTable({ search, trials, byName, onFront }) {
   const columns = useMemo(() => columnsOf(search, byName, onFront), [search.id, byName, onFront]);
   const rows = useMemo(() => {
     const word = text.trim().toLowerCase();
-    const found = word === "" ? trials : trials.filter((trial) => `${trial.name} ${trial.change} ${trial.teacher} ${trial.status} ${trial.role}`.toLowerCase().includes(word));
+    const found = word === "" ? trials : trials.filter((trial) => `${trial.name} ${trial.change} ${trial.teacher} ${trial.methods ?? ""} ${trial.status} ${trial.role}`.toLowerCase().includes(word));
     return sortedRows(found, columns, sorted);
   }, [trials, columns, sorted, text]);
   return html`
@@ -80,6 +80,7 @@ function columnsOf(search, byName, onFront) {
     { key: "parent", title: "Parent", cell: (trial) => link(byName.has(trial.parent) ? trial.parent : null) },
     { key: "change", title: "Change", cell: (trial) => html`<span title=${trial.change}>${trial.change}</span>`, sort: (trial) => trial.change },
     { key: "teacher", title: "Teacher", cell: (trial) => html`<span title=${trial.teacher}>${trial.teacher ?? "–"}</span>`, sort: (trial) => trial.teacher },
+    ...(search.spec.distillation.search ? [{ key: "methods", title: "Methods", cell: (trial) => html`<span title=${trial.methods}>${trial.methods ?? "–"}</span>`, sort: (trial) => trial.methods }] : []),
     figure("score", "Score %", (value) => percent(value, 2)),
     { ...figure("gain", "Gain", (value) => points(value, 2)), cell: (trial) => html`<span class=${trial.gain > 0 && !trial.withinNoise ? "good" : ""} title=${trial.withinNoise ? "may be chance: within the noise" : undefined}>${points(trial.gain, 2)}${trial.withinNoise ? " ~" : ""}</span>` },
     figure("ap", "AP %", (value) => percent(value)),

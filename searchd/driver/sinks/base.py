@@ -74,6 +74,7 @@ def facts_of(trial: TrialRow) -> dict[str, str]:
         "change": describe_change(proposal.change),
         "parent": proposal.parent or "none",
         "teacher": "none" if trial.teacher is None else str(trial.teacher),
+        "methods": "of the spec" if proposal.methods is None else str(proposal.methods),
         "seed": str(proposal.seed),
         "attempt": str(trial.attempt),
         "outcome": "none" if trial.outcome is None else trial.outcome.value,

@@ -15,7 +15,7 @@ from searchd.domain.actions import (
     LayerImportance,
     legal_actions,
 )
-from searchd.domain.architecture import Architecture
+from searchd.domain.method_set import MethodSet, MutateMethods
 from searchd.domain.subnet import Subnet
 from searchd.domain.teacher import RegisteredTeacher, Teacher, TeacherCandidates
 from searchd.domain.trial import (
@@ -31,6 +31,7 @@ from searchd.domain.trial import (
 from searchd.search.better_teachers import FINISH_MARGIN, Comparison, ap_of, compare
 from searchd.search.completions import Completions
 from searchd.search.history import Completion
+from searchd.search.method_genes import MethodGenes
 from searchd.search.proposals import Proposals
 from searchd.search.sampling import sample_subnets
 from searchd.search.strategies.base import CHANNEL_IMPORTANCE, ROUND_TO, TaughtStrategy, option
@@ -43,13 +44,14 @@ class PairSettings:
     student_frozen_trials: int = option(
         5,
         "Number of trials after trial 0 that do not edit the student. Ignored with "
-        "`teacher_policy: fixed`.",
+        "`teacher_policy: fixed`, unless the distillation methods are searched.",
         ge=0,
     )
     student_probability: float = option(
         0.5,
-        "Probability, from 0 to 1, that a trial edits the student instead of the teacher. Ignored "
-        "with `teacher_policy: fixed`.",
+        "Probability, from 0 to 1, that a trial edits the student instead of the teacher, or of "
+        "the distillation methods where they are searched. Ignored with `teacher_policy: fixed`, "
+        "unless they are.",
         ge=0,
         le=1,
     )
@@ -119,9 +121,11 @@ class PairSettings:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairSteps(TaughtStrategy):
     """Trial 0 is (S_base, P_super), or the base under the first registered teacher if there is no
-    pool; every other trial changes the pair of an earlier one."""
+    pool; every other trial changes the pair of an earlier one, or its distillation methods."""
 
     settings: PairSettings = PairSettings()
+    genes: MethodGenes | None = None
+    """The distillation methods that trials may have. None: all have those of the spec."""
 
     @abstractmethod
     def parent(self, completions: Completions, rng: random.Random) -> Completion | None:
@@ -133,10 +137,10 @@ class PairSteps(TaughtStrategy):
         parent = self.parent(completions, rng) if number > 0 else None
         start = parent or completions.find(BASE_NAME)
         assert start is not None  # search trials come after the base
-        assert start.architecture is not None  # of successes
         comparison = self.compare_teachers(completions, start)
         alone = comparison is not None and self._trains_alone(comparison)
-        change = self._change(number, start.architecture, rng, alone=alone)
+        methods = self._methods_of(start)
+        change = self._change(number, start, methods, rng, alone=alone)
         return Proposal(
             role=TrialRole.SEARCH,
             number=number,
@@ -145,36 +149,66 @@ class PairSteps(TaughtStrategy):
             teacher=None if alone else self._teacher(number, start, change, comparison, rng),
             seed=rng.getrandbits(31),
             completed_before=len(completions),
+            methods=changed(methods, change),
         )
 
     def _change(
-        self, number: int, architecture: Architecture, rng: random.Random, *, alone: bool
+        self,
+        number: int,
+        parent: Completion,
+        methods: MethodSet | None,
+        rng: random.Random,
+        *,
+        alone: bool,
     ) -> Change:
         if number == 0:
             return Train()
+        edit = self._edit(parent, rng) if alone or self._edits_student(number, rng) else None
+        if edit is None and not alone:
+            edit = self._mutated_methods(methods, rng)
+        if edit is not None:
+            return edit
+        mutates = self.settings.teacher_policy is TeacherPolicy.MUTATE and not alone
+        return MutateTeacher() if mutates and not self._has_one_teacher else Train()
+
+    def _edit(self, parent: Completion, rng: random.Random) -> Change | None:
+        """Draw an action on the parent's student; None if none is legal."""
         settings = self.settings
-        if alone or self._edits_student(number, rng):
-            legal = legal_actions(
-                architecture,
-                kinds=settings.actions,
-                prune_fraction=settings.prune_fraction,
-                min_channels=settings.min_channels,
-                round_to=self.round_to,
-                channel_importance=settings.channel_importance,
-                importance=settings.layer_importance,
-                reinit_laterals=settings.allow_lateral_reinit,
-                projection=settings.rearranged_projection,
-            )
-            if legal:
-                return rng.choice(legal[rng.choice(list(legal))])
-        mutates = settings.teacher_policy is TeacherPolicy.MUTATE and not alone
-        return (
-            MutateTeacher() if mutates and not self.teachers.has_one_registered_alone else Train()
+        assert parent.architecture is not None  # of successes
+        legal = legal_actions(
+            parent.architecture,
+            kinds=settings.actions,
+            prune_fraction=settings.prune_fraction,
+            min_channels=settings.min_channels,
+            round_to=self.round_to,
+            channel_importance=settings.channel_importance,
+            importance=settings.layer_importance,
+            reinit_laterals=settings.allow_lateral_reinit,
+            projection=settings.rearranged_projection,
         )
+        return rng.choice(legal[rng.choice(list(legal))]) if legal else None
+
+    def _mutated_methods(self, methods: MethodSet | None, rng: random.Random) -> Change | None:
+        """Draw an edit of the parent's methods; None if the teacher is to change instead."""
+        if self.genes is None or methods is None:
+            return None
+        if not self._has_one_teacher and rng.random() >= self.genes.probability:
+            return None
+        return self.genes.draw(methods, rng)
+
+    def _methods_of(self, parent: Completion) -> MethodSet | None:
+        """Return the methods that a trial inherits; None if they are not searched."""
+        return None if self.genes is None else parent.proposal.methods or self.genes.start
+
+    @property
+    def _has_one_teacher(self) -> bool:
+        """Whether all trials have the same teacher."""
+        is_fixed = self.settings.teacher_policy is TeacherPolicy.FIXED
+        return is_fixed or self.teachers.has_one_registered_alone
 
     def _edits_student(self, number: int, rng: random.Random) -> bool:
         settings = self.settings
-        if settings.teacher_policy is TeacherPolicy.FIXED:
+        if settings.teacher_policy is TeacherPolicy.FIXED and self.genes is None:
             return True
         is_frozen = number <= settings.student_frozen_trials
         return not is_frozen and rng.random() < settings.student_probability
@@ -245,6 +279,13 @@ class PairSteps(TaughtStrategy):
         if len(found) > 1:
             return TeacherCandidates(candidates=found)
         return found[0] if found else comparison.best
+
+
+def changed(methods: MethodSet | None, change: Change) -> MethodSet | None:
+    """Return the methods of a trial with this change; None if they are not searched."""
+    if methods is None or not isinstance(change, MutateMethods):
+        return methods
+    return change.applied_to(methods)
 
 
 def _drawn(draw: Callable[[], Teacher], comparison: Comparison | None) -> Teacher:

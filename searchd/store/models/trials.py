@@ -9,6 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from searchd.domain.accuracy import ApKind
 from searchd.domain.detector import Detector
 from searchd.domain.lifecycle import FailureCause, TrialStatus
+from searchd.domain.method_set import MethodSet
 from searchd.domain.subnet import Subnet
 from searchd.domain.teacher import Teaching
 from searchd.domain.trial import Outcome, Proposal, TrialRole
@@ -96,6 +97,12 @@ class TrialRow(Base):
     def teacher(self) -> Teaching | None:
         """Return its teacher: the candidate that its worker chose, or that of the proposal."""
         return self.chosen_teacher or self.proposal.teacher
+
+    @property
+    def methods(self) -> MethodSet | None:
+        """Return the methods by which its student was distilled. None: those of the run's spec, or
+        there was no teacher."""
+        return None if self.proposal.teacher is None else self.proposal.methods
 
     @property
     def is_copy(self) -> bool:

@@ -209,6 +209,7 @@ def _step(session: Session, trial: TrialRow) -> JsonValue:
     """Return how a trial changed its parent, in words."""
     run = session.get_one(RunRow, trial.run_id)
     taught = "" if trial.teacher is None else f", taught by {_teacher(session, trial.teacher)}"
+    taught += "" if trial.methods is None else f" ({trial.methods})"
     ap = "" if trial.best is None else f": AP {trial.best.ap:.3f} at {trial.best.resolution}"
     change = describe_change(trial.proposal.change)
     return f"{run.kind} {run.name}, trial {trial.name}: {change}{taught}{ap}"

@@ -76,8 +76,9 @@ def _by_id(session: Session, search: SearchRow, trial_id: str) -> TrialRow:
 def _improve(
     session: Session, search: SearchRow, row: TrialRow, wanted: FinishSpec, owner: str | None
 ) -> DistillationRow:
-    name = _name(search, row, wanted)
-    spec = wanted.method.submission(_spec(search), name, row.id, _teacher(session, row))
+    name, found = _name(search, row, wanted), _spec(search)
+    methods = found.distillation.of_trial(row.proposal.methods)
+    spec = wanted.method.submission(found, name, row.id, _teacher(session, row), methods)
     earlier = _earlier(session, spec, owner)
     return earlier or distillations.create(session, spec, owner=owner)
 

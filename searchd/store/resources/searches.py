@@ -14,7 +14,7 @@ from searchd.store import paging
 from searchd.store.base import new_id
 from searchd.store.models import PoolRow, SearchRow, TrialRow
 from searchd.store.paging import RunKey
-from searchd.store.resources import creation, mask_fit, references, teacher_fit
+from searchd.store.resources import creation, mask_fit, method_choice, references, teacher_fit
 from searchd.store.runs import completions, trials
 
 ACTIVE = (
@@ -39,8 +39,10 @@ def create(
         ConflictError: The name is taken, the key was used for another body, the data set, the pool
             or a teacher has failed, or the device has no lookup table.
         InvalidValueError: One of them does not exist, or the pool or a teacher does not fit, or the
-            data set has not the masks that the student's family needs.
+            data set has not the masks that the student's family needs, or the methods to search
+            cannot be chosen.
     """
+    spec = method_choice.completed(session, spec)
     row = creation.repeated(session, SearchRow, spec, idempotency_key, owner)
     if row is not None:
         return row

@@ -1,6 +1,6 @@
 """All trials of a run in few columns, read without building their domain values: a page that plots
-ten thousand trials needs neither their architectures nor their tasks. Changes and teachers stay
-JSON text, of which there are few different ones; roles, statuses and causes stay text."""
+ten thousand trials needs neither their architectures nor their tasks. Changes, teachers and methods
+stay JSON text, of which there are few different ones; roles, statuses and causes stay text."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ _TRIAL = (
     _PROPOSAL["change"].as_string().label("change"),
     _PROPOSAL["change", "kind"].as_string().label("action"),
     _PROPOSAL["teacher"].as_string().label("teacher"),
+    _PROPOSAL["methods"].as_string().label("methods"),
     type_coerce(TrialRow.chosen_teacher, JSON).label("chosen_teacher"),
     type_coerce(TrialRow.status, String).label("status"),
     TrialRow.status_reason,

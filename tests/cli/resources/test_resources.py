@@ -9,7 +9,9 @@ from safetensors.torch import load_file, save
 
 from detection.build import build_detector
 from searchd import artifacts
+from searchd.domain.distillation_methods import MethodName
 from searchd.domain.lifecycle import DatasetStatus, PoolStatus, SearchStatus
+from searchd.domain.method_set import MethodSet, WeightedMethod
 from searchd.store import Database, paging
 from searchd.store.models import SearchRow
 from searchd.store.resources import datasets, pools
@@ -291,6 +293,22 @@ def test_trials_pareto_and_lineage_show_what_was_found(searchd: Run, database: D
         "base: train  50.00",
         "  0: mutate the teacher  75.00  +25.00",
     ]
+
+
+def test_trials_show_their_methods_if_the_search_searches_them(
+    searchd: Run, database: Database
+) -> None:
+    search, lease = start_search(database, distillation="search")
+    methods = MethodSet(methods=(WeightedMethod(name=MethodName.CWD, weight=2.5),))
+    run_trial(database, lease, base_proposal())
+    run_trial(database, lease, search_proposal(0, methods=methods))
+    header, base, first = searchd(
+        "search", "trials", "first", "--format", "csv"
+    ).stdout.splitlines()
+    assert (header.split(",")[-1], base.split(",")[-1]) == ("METHODS", "")
+    assert first.endswith(",cwd 2.5")
+    shown = searchd("search", "trial", f"{search.id}-0").stdout.splitlines()
+    assert ["methods", "cwd", "2.5"] in [line.split() for line in shown]
 
 
 def test_export_writes_the_best_detector_for_plain_mmdet(

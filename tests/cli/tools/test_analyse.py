@@ -10,6 +10,8 @@ from PIL import Image
 from detection.measurement.complexity import count_backbone
 from searchd.domain.architecture import preset
 from searchd.domain.detector import Detector
+from searchd.domain.distillation_methods import MethodName
+from searchd.domain.method_set import MethodSet, WeightedMethod
 from searchd.domain.resolution import Resolution
 from searchd.domain.trial import FinalSplit, Train
 from searchd.store import Database
@@ -46,6 +48,36 @@ def searched(database: Database) -> None:
     run_trial(database, lease, search_proposal(1, "0"), deeper)
     run_trial(database, lease, search_proposal(3, "1"), succeeded("3", ap=0.75, macs=8e9))
     run_trial(database, lease, control_proposal(1), succeeded("control-1", ap=0.875, macs=4e9))
+
+
+def test_an_analysis_compares_trials_with_and_without_each_searched_method(
+    searchd: Run, database: Database
+) -> None:
+    _, lease = start_search(database, distillation="search")
+    cwd, pkd = (WeightedMethod(name=name, weight=1.0) for name in (MethodName.CWD, MethodName.PKD))
+    run_trial(database, lease, base_proposal(), succeeded("base", ap=0.5))
+    for number, methods, ap in ((0, (cwd,), 0.5625), (1, (pkd,), 0.4375), (2, (cwd, pkd), 0.5)):
+        proposal = search_proposal(number, methods=MethodSet(methods=methods))
+        run_trial(database, lease, proposal, succeeded(str(number), ap=ap))
+
+    found = json.loads(searchd("analyse", "search", "first", "--format", "json").stdout)
+
+    assert found["gains_by_method"] == {
+        "cwd": {
+            "trials": 2,
+            "mean_gain": 0.03125,
+            "others": 1,
+            "mean_gain_of_others": -0.0625,
+        },
+        "pkd": {
+            "trials": 2,
+            "mean_gain": -0.03125,
+            "others": 1,
+            "mean_gain_of_others": 0.0625,
+        },
+    }
+    table = searchd("analyse", "search", "first").stdout
+    assert "cwd     2       3.12       1               -6.25" in table
 
 
 @pytest.mark.usefixtures("searched")

@@ -150,6 +150,23 @@ def test_inherited_adapters_that_fit_are_not_changed(shapes: CocoSplit) -> None:
     torch.testing.assert_close(distiller.state_dict(), parents.state_dict(), atol=0, rtol=0)
 
 
+def test_the_adapters_of_a_method_that_the_parent_did_not_have_start(shapes: CocoSplit) -> None:
+    kept, new = (
+        MethodSpec(name=name) for name in (MethodName.PROPOSAL_FEATURE, MethodName.FEATURE_MATCHING)
+    )
+    _, parent = training_of(kept.name, shapes)
+    student = student_for(kept.name)
+    distiller = distiller_of(student, [teacher_for(3, 12)], shapes, kept, new)
+    distiller.load_state_dict(parent.state_dict())
+    training = Training(student, shapes, SPEC, seed=0, distiller=distiller)
+    for _ in training.start_adapters():
+        pass
+    assert {note.split(":")[0] for note in training.start_notes} == {"feature_matching"}
+    assert "new adapters start by least squares" in training.start_notes[-1]
+    for key, value in parent.state_dict().items():
+        assert torch.equal(distiller.state_dict()[key], value)
+
+
 def test_outputs_that_no_narrower_teacher_used_start_when_a_wider_one_teaches(
     shapes: CocoSplit,
 ) -> None:

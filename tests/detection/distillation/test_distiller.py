@@ -97,6 +97,37 @@ def test_adapters_of_another_size_are_refused(
         distiller(teacher).load_state_dict(distiller(teacher, max_channels=32).state_dict())
 
 
+def test_a_child_with_other_methods_inherits_the_adapters_that_it_still_has(
+    distiller: MakeDistiller, teacher: FasterRCNN
+) -> None:
+    kept, gone, new = (
+        MethodSpec(name=name)
+        for name in (MethodName.PROPOSAL_FEATURE, MethodName.SGFI, MethodName.CKD)
+    )
+    parent, child = distiller(teacher, (kept, gone)), distiller(teacher, (kept, new))
+    built = {key: value.clone() for key, value in child.state_dict().items()}
+
+    child.load_state_dict(parent.state_dict())
+
+    found = child.state_dict()
+    assert found.keys() == built.keys()
+    for key, value in found.items():
+        source = parent.state_dict() if key.startswith("proposal_feature") else built
+        assert torch.equal(value, source[key])
+    assert child.inherited == {"proposal_feature"}
+
+
+def test_adapters_of_no_method_and_incomplete_ones_are_refused(
+    distiller: MakeDistiller, teacher: FasterRCNN
+) -> None:
+    state = distiller(teacher).state_dict()
+    with pytest.raises(RuntimeError, match="of no distillation method: backbone.conv1.weight"):
+        distiller(teacher).load_state_dict({**state, "backbone.conv1.weight": torch.zeros(1)})
+    del state["proposal_feature.adapter.bias"]
+    with pytest.raises(RuntimeError, match="Missing key.*proposal_feature.adapter.bias"):
+        distiller(teacher).load_state_dict(state)
+
+
 def test_losses_are_finite_when_no_image_has_an_object(
     distiller: MakeDistiller, student: FasterRCNN, teacher: FasterRCNN, batch_without_objects: Batch
 ) -> None:

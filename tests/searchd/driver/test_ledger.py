@@ -16,7 +16,7 @@ from searchd.driver.ledger import Ledger
 from searchd.driver.trial_failures import last_failure
 from searchd.messages.reports import Report
 from searchd.settings import Settings
-from searchd.spec import SearchSpec
+from searchd.spec import MethodsSpec, SearchSpec
 from searchd.store import Database, Lease
 from searchd.store.base import now
 from searchd.store.work import queue, requests
@@ -58,7 +58,7 @@ def test_order_of_a_search_trial_names_the_parents_files_and_the_pool(ledger: Le
     assert order.pool is not None
     assert order.pool.supernet.name == "supernet"
     assert order.training == ledger.spec.trial
-    assert order.distillation == ledger.spec.distillation
+    assert order.distillation == MethodsSpec()
 
 
 def test_order_of_a_control_has_neither_teacher_nor_distillation(ledger: Ledger) -> None:

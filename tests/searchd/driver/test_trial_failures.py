@@ -6,7 +6,9 @@ import pytest
 from sqlalchemy import update
 
 from searchd.domain.actions import PruneChannels
+from searchd.domain.distillation_methods import MethodName
 from searchd.domain.lifecycle import FailureCause, TrialStatus
+from searchd.domain.method_set import MethodSet, MutateMethods, WeightedMethod
 from searchd.domain.trial import Proposal
 from searchd.driver.ledger import Ledger
 from searchd.messages.reports import Report
@@ -14,7 +16,7 @@ from searchd.settings import Settings
 from searchd.spec.strategies import JointDetNasSpec
 from searchd.store import Database, Lease, events
 from searchd.store.models import RunRow
-from tests.searchd.driver.bookkeeping import BASE, failed, started, trial, write_report
+from tests.searchd.driver.bookkeeping import BASE, failed, started, submitted, trial, write_report
 from tests.searchd.store import factories
 
 
@@ -118,6 +120,30 @@ def test_trial_with_a_damaged_parent_continues_from_its_grandparent_and_says_so(
     inherited = ledger.task(family[2]).inherited
     assert inherited is not None
     assert inherited.student.uri == "0/student"
+
+
+def test_a_trial_that_mutates_the_methods_continues_from_the_grandparent_too(
+    sqlite: Database, lease: Lease, settings: Settings
+) -> None:
+    spec = factories.search_spec(
+        distillation={"methods": [{"name": "sgfi"}], "search": {"methods": [{"name": "cwd"}]}}
+    )
+    ledger = submitted(sqlite, lease, settings, spec)
+    cwd = WeightedMethod(name=MethodName.CWD, weight=5.0)
+    change, methods = MutateMethods(added=cwd, removed=MethodName.SGFI), MethodSet(methods=(cwd,))
+    started(ledger, BASE)
+    ledger.record(factories.succeeded("base"))
+    for number, parent in _PARENTS[:2]:
+        started(ledger, factories.search_proposal(number, parent))
+        ledger.record(with_files_of_its_own(factories.succeeded(str(number))))
+    last = factories.search_proposal(2, "1", change=change, methods=methods)
+    started(ledger, last)
+
+    damaged = failed("2", FailureCause.BAD_CHECKPOINT, "1/student is damaged", damaged="1/student")
+
+    assert ledger.record(damaged) is None
+    assert trial(sqlite, ledger, "2").parent_id == f"{ledger.run_id}-0"
+    assert [each.name for each in ledger.task(last).distillation.methods] == [MethodName.CWD]
 
 
 def test_pruning_to_multiples_of_channels_continues_from_the_grandparent_too(

@@ -104,6 +104,25 @@ def test_task_of_a_loaded_base_says_whether_it_is_fine_tuned(
     assert task.training.epochs == 5
 
 
+def test_a_student_inherits_neck_and_head_once_also_after_a_trial_without_a_teacher(
+    sqlite: Database, lease: Lease, settings: Settings
+) -> None:
+    """Such a trial hands on no adapters, beside which it is recorded that the student has."""
+    ledger = submitted(sqlite, lease, settings, factories.search_spec(distillation=METHODS))
+    started(ledger, BASE)
+    ledger.record(factories.succeeded("base"))
+    lineage = [factories.search_proposal(0), factories.search_proposal(2, "0")]
+    lineage += [factories.search_proposal(4, "2", teacher=None)]
+    lineage += [factories.search_proposal(6, "4"), factories.search_proposal(8, "6")]
+    found = []
+    for proposal in lineage:
+        started(ledger, proposal)
+        found.append([each.name.value for each in ledger.task(proposal).distillation.methods])
+        ledger.record(factories.succeeded(proposal.name))
+    both = ["feature_matching", "inheriting"]
+    assert found == [both, both, [], ["feature_matching"], ["feature_matching"]]
+
+
 def test_task_of_a_finishing_training_and_of_a_finished_control_follow_its_schedule(
     sqlite: Database, lease: Lease, settings: Settings
 ) -> None:
@@ -127,7 +146,7 @@ def test_task_of_a_finishing_training_and_of_a_finished_control_follow_its_sched
     assert ledger.task(first).training == trial
     assert taught.inherited is not None
     assert taught.inherited.adapters is not None
-    assert taught.distillation == spec.distillation
+    assert taught.distillation == MethodsSpec()
     assert plain.distillation.methods == ()
 
 

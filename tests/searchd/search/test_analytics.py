@@ -1,5 +1,7 @@
 """Analytics of a hand-made search: base, then five trials in the order in which they ended."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,12 +13,14 @@ from searchd.search.analytics import (
     FrontPoint,
     Gains,
     Generation,
+    MethodGains,
     RecordedTrial,
     ScoredTrial,
     StageMacs,
     document,
     front,
     gains_by,
+    gains_by_method,
     generations,
     generations_of,
     hypervolumes,
@@ -68,6 +72,32 @@ def test_gains_by_action_count_successes_and_add_up_positive_gains() -> None:
         "add_layer": Gains(trials=1, successes=0, sum_of_gains=0),
     }
     assert found["prune_layer"].success_rate == 1
+
+
+def test_gains_by_method_compare_trials_with_it_and_without_it() -> None:
+    def taught(name: str, gain: float | None, *methods: str) -> ScoredTrial:
+        return replace(trial(name, "mutate_methods", 0.4, gain, 100), methods=methods)
+
+    trials = (
+        *LOG,  # of which nothing is known, and which count for neither
+        taught("5", 0.04, "sgfi"),
+        taught("6", 0.02, "sgfi", "cwd"),
+        taught("7", -0.02, "cwd"),
+        taught("8", None, "pkd"),
+    )
+    found = gains_by_method(trials)
+    assert list(found) == ["sgfi", "cwd"]
+    assert found["sgfi"] == MethodGains(
+        trials=2, mean_gain=0.03, others=1, mean_gain_of_others=-0.02
+    )
+    assert found["cwd"] == MethodGains(trials=2, mean_gain=0.0, others=1, mean_gain_of_others=0.04)
+
+
+def test_gains_of_a_method_that_every_trial_has_are_compared_with_nothing() -> None:
+    trials = [replace(LOG[1], methods=("sgfi",)), replace(LOG[2], methods=("sgfi",))]
+    (gains,) = gains_by_method(trials).values()
+    assert (gains.trials, gains.others, gains.mean_gain_of_others) == (2, 0, None)
+    assert gains_by_method(LOG) == {}
 
 
 def test_gains_by_generation() -> None:

@@ -5,11 +5,14 @@ from dataclasses import replace
 
 import pytest
 
+from searchd.domain.distillation_methods import MethodName
 from searchd.domain.errors import InvalidValueError
+from searchd.domain.method_set import MethodSet, WeightedMethod
 from searchd.domain.teacher import RegisteredTeacher
 from searchd.domain.trial import Proposal, TeacherPolicy, Train, TrialRole
 from searchd.search.ask_tell import AskTell, Finished, Wait, replay
 from searchd.search.history import lineage, ranking
+from searchd.search.method_genes import MethodGenes
 from searchd.search.strategies.base import Strategy
 from searchd.search.strategies.joint_detnas import JointDetNas, JointDetNasSettings
 from searchd.search.strategies.pair_steps import PairSettings
@@ -27,6 +30,14 @@ from tests.searchd.search.scripted import (
 )
 
 REGISTERED = (RegisteredTeacher(teacher="t-1"), RegisteredTeacher(teacher="t-2"))
+SGFI, CWD = (WeightedMethod(name=name, weight=2.0) for name in (MethodName.SGFI, MethodName.CWD))
+GENES = MethodGenes(
+    start=MethodSet(methods=(SGFI,)),
+    allowed=(SGFI, CWD),
+    factors=(0.5, 1.0),
+    max_methods=2,
+    probability=0.5,
+)
 EVERY_STRATEGY = (
     JointDetNas(
         space=SPACE, max_trials=30, patience=30, settings=JointDetNasSettings(min_channels=4)
@@ -61,6 +72,10 @@ EVERY_STRATEGY = (
         settings=PairSettings(teacher_policy=TeacherPolicy.RANDOM),
     ),
     Pipeline(registered=REGISTERED[:1], max_trials=5),
+    JointDetNas(space=SPACE, registered=REGISTERED, genes=GENES, max_trials=30),
+    RandomSearch(
+        registered=REGISTERED[:1], genes=GENES, max_trials=20, settings=PairSettings(min_channels=4)
+    ),
 )
 
 

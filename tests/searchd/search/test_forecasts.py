@@ -32,6 +32,7 @@ SEARCH = SearchWork(
     trials=Range(least=5, most=10),
     control_chains=1,
     repetitions=0,
+    searches_methods=False,
     confirms=False,
     resources=RESOURCES,
 )

@@ -44,6 +44,31 @@ def test_joint_detnas_distils_from_a_teacher_drawn_for_each_trial(
     assert all(r.outcome is Outcome.SUCCEEDED for r in done.reports.values())
 
 
+def test_joint_detnas_distils_each_trial_by_the_methods_that_it_proposes(
+    search: Callable[..., Search],
+) -> None:
+    """The methods change in every trial after trial 0; the student stays as it is."""
+    further = [{"name": "feature_matching"}, {"name": "cwd"}, {"name": "icd"}]
+    done = search(
+        distillation={
+            "methods": [{"name": "proposal_feature"}],
+            "search": {"methods": further, "max_methods": 2, "probability": 1},
+        },
+        budget=BudgetSpec(max_trials=5, finish=None),
+    )
+
+    taught = [str(number) for number in range(5)]
+    assert [done.reports[name].outcome for name in taught] == [Outcome.SUCCEEDED] * 5
+    assert [done.proposals[name].change.kind for name in taught[1:]] == ["mutate_methods"] * 4
+    assert len({done.proposals[name].methods for name in taught}) > 2
+    for name in taught:
+        methods = done.proposals[name].methods
+        assert methods is not None
+        losses = {loss.split(".")[0] for loss in done.reports[name].epochs[0].losses}
+        names = {"proposal_feature", "feature_matching", "cwd", "icd"}
+        assert losses & names == {each.name.value for each in methods.methods}
+
+
 def test_a_trial_below_a_rung_is_stopped_and_the_search_goes_on(
     search: Callable[..., Search], monkeypatch: pytest.MonkeyPatch
 ) -> None:

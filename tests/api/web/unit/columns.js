@@ -16,6 +16,12 @@ export function a_trial_has_the_figures_of_its_best_resolution() {
   equal([event, trials.get("base").resolution, trials.get("base").ap], [7, "96x96", 0.5]);
 }
 
+export function a_trial_has_the_methods_of_its_column_or_none() {
+  const methods = ["cwd 5", "cwd 5, sgfi 1"];
+  const searched = merged(empty(), { ...ANSWER, trials: { ...ANSWER.trials, methods } });
+  equal([searched.trials.get("0").methods, merged(empty(), ANSWER).trials.get("0").methods], ["cwd 5, sgfi 1", null]);
+}
+
 export function what_changed_replaces_its_trial_and_keeps_the_order() {
   const known = merged(empty(), ANSWER);
   const changed = { ...ANSWER, event: 9, trials: { name: ["base"], parent: [null], role: ["base"], score: [0.6], status: ["succeeded"] }, evaluations: { trial: [], resolution: [] } };

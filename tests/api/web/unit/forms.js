@@ -43,6 +43,12 @@ export function a_schema_becomes_fields_needed_ones_first_groups_last() {
   equal(fields.at(-1).fields[0].initial, 100);
 }
 
+export function a_group_with_a_short_form_is_a_group() {
+  const schema = { type: "object", properties: { limits: { anyOf: [{ const: "usual", type: "string" }, { $ref: "#/components/schemas/Budget" }] } } };
+  const [limits] = fieldsOf(schema, SCHEMAS);
+  equal([limits.kind, limits.fields.map((field) => field.label)], ["group", ["max trials"]]);
+}
+
 export function of_two_forms_of_a_body_the_one_that_fits_is_shown() {
   const schemas = { Paths: { type: "object", properties: { name: {}, paths: {} } }, Splits: { type: "object", properties: { name: {}, train: {} } } };
   const body = { anyOf: [{ $ref: "#/components/schemas/Splits" }, { $ref: "#/components/schemas/Paths" }] };

@@ -7,8 +7,10 @@ from typing import Any
 from sqlalchemy import update
 
 from searchd.domain.detector import Family
-from searchd.domain.errors import ConflictError, NotFoundError
+from searchd.domain.distillation_methods import MethodName
+from searchd.domain.errors import ConflictError, InvalidValueError, NotFoundError
 from searchd.domain.lifecycle import ExportStatus
+from searchd.domain.method_set import MethodSet, MutateMethods, WeightedMethod
 from searchd.domain.teacher import RegisteredTeacher
 from searchd.messages.files import STUDENT
 from searchd.spec import BaseSpec, ExportSpec
@@ -163,6 +165,23 @@ def test_a_licence_that_nobody_named_is_unknown(database: Database) -> None:
 
     with database.write() as session:
         assert exports.licence(session, exports.create(session, trial, ExportSpec())) is None
+
+
+def test_the_lineage_of_a_card_names_the_methods_that_were_searched(database: Database) -> None:
+    _, lease = start_search(database)
+    cwd = WeightedMethod(name=MethodName.CWD, weight=10.0)
+    change, methods = MutateMethods(added=cwd, removed=cwd.name), MethodSet(methods=(cwd,))
+    run_trial(database, lease, base_proposal(), succeeded("base", ap=0.25))
+    proposal = search_proposal(0, change=change, methods=methods)
+    trial = run_trial(database, lease, proposal, succeeded("0", ap=0.5)).id
+    with database.write() as session:
+        facts = exports.facts(session, exports.create(session, trial, ExportSpec()))
+
+    lineage: Any = facts["lineage"]
+    assert lineage[1] == (
+        "search first, trial 0: methods: cwd with weight 10, taught by "
+        f"{proposal.teacher} (cwd 10): AP 0.500 at 96x96"
+    )
 
 
 def test_the_lineage_of_a_card_names_teachers(database: Database) -> None:
