@@ -8,7 +8,7 @@ from sqlalchemy import update
 
 from searchd.domain.detector import Family
 from searchd.domain.distillation_methods import MethodName
-from searchd.domain.errors import ConflictError, InvalidValueError, NotFoundError
+from searchd.domain.errors import ConflictError, NotFoundError
 from searchd.domain.lifecycle import ExportStatus
 from searchd.domain.method_set import MethodSet, MutateMethods, WeightedMethod
 from searchd.domain.teacher import RegisteredTeacher
