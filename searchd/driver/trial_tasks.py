@@ -44,7 +44,7 @@ from searchd.spec import (
 )
 from searchd.store.models import TrialRow
 from searchd.store.resources import teachers
-from searchd.store.runs import trials
+from searchd.store.runs import lineage, trials
 
 NO_METHODS = MethodsSpec(methods=())
 
@@ -154,15 +154,15 @@ def _inherited(
     may_repeat = MethodName.INHERITING in methods.options
     if isinstance(run.spec, SearchSpec) and not run.spec.registered and not may_repeat:
         return inherited, methods
-    line = trials.ancestors(session, trial.parent_id)
+    line = lineage.proposals(session, trial.parent_id)
     if isinstance(run.spec, SearchSpec):
-        methods = _acting_once(run.spec, methods, [row.proposal for row in line])
+        methods = _acting_once(run.spec, methods, line)
         if not run.spec.registered:
             return inherited, methods
     earlier = [
-        _one_for_all_subnets(run, row.proposal.teacher)
-        for row in line
-        if row.proposal.teacher is not None
+        _one_for_all_subnets(run, ancestor.teacher)
+        for ancestor in line
+        if ancestor.teacher is not None
     ]
     teacher = proposal.teacher and _one_for_all_subnets(run, proposal.teacher)
     return handed_on(teacher, earlier, inherited, methods)

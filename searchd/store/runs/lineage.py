@@ -73,6 +73,16 @@ def page(
     return Page([Node(*row[:-1]) for row in shown], token)
 
 
+def proposals(session: Session, trial_id: str) -> list[Proposal]:
+    """Return the proposals of the lineage of a trial, from the base to the trial itself, by one
+    statement. It includes trials of other runs that the base started from."""
+    start = select(TrialRow.parent_id, TrialRow.proposal, literal(0).label("steps"))
+    line = start.where(TrialRow.id == trial_id).cte("line", recursive=True)
+    above = select(TrialRow.parent_id, TrialRow.proposal, line.c.steps + 1)
+    line = line.union_all(above.where(TrialRow.id == line.c.parent_id))
+    return list(session.scalars(select(line.c.proposal).order_by(line.c.steps.desc())))
+
+
 def repetition_scores(session: Session, run_ids: Sequence[str]) -> Sequence[float]:
     """Return the scores of the runs' trials 0 and their repetitions."""
     repeats = (TrialRow.role == TrialRole.NOISE) | (
