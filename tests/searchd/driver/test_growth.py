@@ -46,7 +46,7 @@ def test_a_later_trial_needs_the_same_statements_as_an_early_one(
         counts.append(list(counter.statements))
 
     assert counts[13] == counts[4]
-    assert len(counts[13]) < 50
+    assert len(counts[13]) < 30
 
 
 def test_next_driver_builds_the_same_history_from_the_database(
