@@ -20,6 +20,7 @@ from mmengine.logging import MMLogger
 from torch import Tensor
 
 from detection.families import PIXEL_MEAN, PIXEL_STD, SIZE_DIVISOR, detector_config
+from detection.families.tood_epochs import tell_trained
 from searchd.domain.detector import Detector, Family
 
 __all__ = [
@@ -95,6 +96,8 @@ def with_family(student: Student, family: Family) -> Student:
 
 
 def assemble(detector: Detector) -> BaseDetector:
-    """Build the mmdet detector without initialising it: weights are torch's defaults."""
+    """Build the mmdet detector without initialising it: weights are torch's defaults. Losses of a
+    TOOD are those of a trained one, until a training tells it the epoch."""
+    tell_trained()
     # The scope lets mmengine's registry find mmdet's preprocessor, whatever the process's default.
     return MODELS.build(ConfigDict(detector_config(detector), _scope_="mmdet"))

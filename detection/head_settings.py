@@ -61,12 +61,12 @@ def _settings(detector: Detector) -> dict[str, object]:
     family = detector.family
     read = _TWO_STAGE if family.two_stage else _ONE_STAGE
     of_masks = _WITH_MASKS if family.has_masks else ()
+    names = (*_TWO_STAGE, *_WITH_MASKS, *_ONE_STAGE)
+    values = {name: getattr(detector, name) for name in names}
+    values["tower_convs"] = detector.num_tower_convs
     return {
         "family": family.value,
         "neck_channels": detector.neck_channels,
         "anchor_scale": detector.level_scale,
-        **{
-            name: getattr(detector, name) if name in (*read, *of_masks) else None
-            for name in (*_TWO_STAGE, *_WITH_MASKS, *_ONE_STAGE)
-        },
+        **{name: value if name in (*read, *of_masks) else None for name, value in values.items()},
     }

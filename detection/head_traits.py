@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from mmdet.models import ATSSHead, GFLHead, TwoStageDetector
+from mmdet.models import ATSSHead, GFLHead, TOODHead, TwoStageDetector, VFNetHead
 from mmdet.models.task_modules import AnchorGenerator
 from torch import nn
 
 from detection.build import assemble, predicts_masks
+from detection.distillation.dense_heads import anchor_generator
 from detection.distillation.taps import bbox_forward, first_stage, region_features
 from searchd.domain.architecture import preset
 from searchd.domain.detector import Detector, Family, MmdetDetector
@@ -17,7 +18,12 @@ from searchd.domain.head_geometry import HeadGeometry
 from searchd.domain.method_fit import Traits
 from searchd.messages.reports import FeatureLevel
 
-_HEADS_OF_FAMILIES = {ATSSHead: Family.ATSS, GFLHead: Family.GFL}
+_HEADS_OF_FAMILIES = {
+    ATSSHead: Family.ATSS,
+    GFLHead: Family.GFL,
+    VFNetHead: Family.VFNET,
+    TOODHead: Family.TOOD,
+}
 """Heads that are of a family whatever their anchors are; those derived from them are others."""
 _TWO_STAGE = {
     (False, False): Family.FASTER_RCNN,
@@ -126,11 +132,11 @@ def head_geometry(model: Any) -> HeadGeometry:
     """
     is_two_stage = isinstance(model, TwoStageDetector)
     dense = model.rpn_head if is_two_stage else model.bbox_head
-    has_anchors = isinstance(dense.prior_generator, AnchorGenerator)
+    anchors = anchor_generator(dense)
     parts: dict[str, Any] = {
-        "anchors": _anchors(dense.prior_generator) if has_anchors else (),
-        "ranges": () if has_anchors else _ranges(dense),
-        "dense_units": _units(dense.bbox_coder),
+        "anchors": () if anchors is None else _anchors(anchors),
+        "ranges": _ranges(dense),
+        "dense_units": _dense_units(dense),
         "largest_distance": getattr(dense, "reg_max", None),
     }
     if is_two_stage:
@@ -147,6 +153,12 @@ def _anchors(generator: Any) -> tuple[tuple[float, float], ...]:
 def _ranges(head: Any) -> tuple[float, ...]:
     ends = getattr(head, "regress_ranges", ())
     return tuple(round(float(end), 2) for _, end in ends[:-1])
+
+
+def _dense_units(head: Any) -> tuple[float, ...]:
+    # TOOD has a coder of offsets, and predicts distances without it.
+    predicts_distances = getattr(head, "anchor_type", None) == "anchor_free"
+    return () if predicts_distances else _units(head.bbox_coder)
 
 
 def _units(coder: Any) -> tuple[float, ...]:

@@ -124,8 +124,13 @@ def _networks(model: Any) -> list[nn.Module]:
 
 def _full_precision_modules(model: nn.Module) -> list[nn.Module]:
     """Return the modules with operators of mmcv, such as deformable convolutions, not all of which
-    have bf16."""
-    return [module for module in model.modules() if _is_of_mmcv_ops(module)]
+    have bf16, and those that compute the places at which TOOD reads its boxes by such an
+    operator."""
+    return [
+        module
+        for name, module in model.named_modules()
+        if _is_of_mmcv_ops(module) or name.endswith("reg_offset_module")
+    ]
 
 
 def _strided_convs(model: nn.Module) -> list[nn.Module]:

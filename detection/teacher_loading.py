@@ -17,8 +17,8 @@ from detection.checkpoint_files import differences, read_weights
 from detection.distillation.taps import first_stage, neck_strides
 from detection.eval_mode import eval_mode
 from detection.head_traits import head_geometry
-from detection.mmdet.checkpoint_import import EXAMPLES
 from detection.mmdet.config import assemble_mmdet
+from detection.mmdet.known_families import EXAMPLES
 from searchd.domain.detector import MmdetDetector
 from searchd.domain.errors import CheckpointError, InvalidValueError
 from searchd.domain.resolution import Resolution

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from mmdet.models import FasterRCNN
-from mmengine.logging import MessageHub
 from torch import Tensor
 
 from detection.backbone_stages import batch_norms, freeze
@@ -28,6 +27,7 @@ from detection.distillation.adapter_start import AdapterStart
 from detection.distillation.distiller import Distiller
 from detection.distillation.student import plain_losses, student_step
 from detection.ema import AveragedWeights
+from detection.families.tood_epochs import tell_epoch
 from detection.fewer_waits import fewer_waits
 from detection.iteration import EpochLog, Iteration, StepValues
 from detection.loss_terms import bn_l1, largest_difference
@@ -387,8 +387,7 @@ class Training:
         self.model.train()
         for module in self._frozen:
             module.eval()
-        # TOOD's head reads it there.
-        MessageHub.get_current_instance().update_info("epoch", len(self.epochs))
+        tell_epoch(len(self.epochs), self.num_epochs)
 
     def _networks(self) -> AbstractContextManager[None]:
         """Inside the context, student and teachers compute in the training's precision."""

@@ -20,6 +20,7 @@ from detection.deployment.candidates import (
 )
 from detection.deployment.grids import AnchorGrids, centres, in_rows
 from detection.deployment.operators import Operators
+from detection.deployment.sampled_heads import SampledTood, traceable
 
 
 class OneStageTail(nn.Module):
@@ -28,11 +29,15 @@ class OneStageTail(nn.Module):
     def __init__(self, model: BaseDetector, operators: Operators) -> None:
         super().__init__()
         self.operators = operators
-        self.head = model.bbox_head
+        head = model.bbox_head
+        self.head = traceable(head)
         self.config = model.test_cfg
-        is_anchor_based = hasattr(self.head.prior_generator, "base_anchors")
-        self.anchors = AnchorGrids(self.head.prior_generator) if is_anchor_based else None
-        self.largest_distance: int | None = getattr(self.head, "reg_max", None)
+        self.classes: int = head.cls_out_channels
+        self.priors, self.coder = head.prior_generator, head.bbox_coder
+        is_anchor_based = hasattr(self.priors, "base_anchors")
+        self.anchors = AnchorGrids(self.priors) if is_anchor_based else None
+        self.largest_distance: int | None = getattr(head, "reg_max", None)
+        self.predicts_boxes = isinstance(self.head, SampledTood)
 
     def forward(self, levels: Sequence[Tensor], size: Size) -> tuple[Candidates, list[Tensor]]:
         """Return the detections, and the outputs of the head before any selection."""
@@ -50,12 +55,12 @@ class OneStageTail(nn.Module):
         return kept, [tensor for kind in outputs for tensor in kind]
 
     def _candidates(self, level: int, outputs: list[Tensor], size: Size) -> Candidates:
-        classes = self.head.cls_out_channels
         logits, regression, *centerness = outputs
-        scores = in_rows(logits, classes).sigmoid().flatten(1)  # B x (cells * K)
+        rows = in_rows(logits, self.classes)
+        scores = (rows if self.predicts_boxes else rows.sigmoid()).flatten(1)  # B x (cells * K)
         likely = left_out_unless(scores > self.config.score_thr, scores)
         scores, places = best(likely, self.config.nms_pre)
-        cells, labels = places // classes, places % classes
+        cells, labels = places // self.classes, places % self.classes
         boxes = self._boxes(level, cells, regression, size)
         if centerness:
             factors = in_rows(centerness[0], 1).sigmoid().squeeze(2).gather(1, cells)
@@ -65,13 +70,15 @@ class OneStageTail(nn.Module):
     def _boxes(self, level: int, cells: Tensor, regression: Tensor, size: Size) -> Tensor:
         values = 4 if self.largest_distance is None else 4 * (self.largest_distance + 1)
         chosen = at(in_rows(regression, values), cells)
-        stride = self.head.prior_generator.strides[level][0]
+        stride = self.priors.strides[level][0]
+        if self.predicts_boxes:  # which mmdet does not clip
+            return chosen * stride
         if self.anchors is None:
-            points = centres(regression, stride, self.head.prior_generator.offset)
+            points = centres(regression, stride, self.priors.offset)
             return from_distances(points[cells], chosen, size)
         anchors = self.anchors(level, regression)[cells]
         if self.largest_distance is None:
-            return from_deltas(anchors, chosen, self.head.bbox_coder.stds, size)
+            return from_deltas(anchors, chosen, self.coder.stds, size)
         middles = (anchors[..., :2] + anchors[..., 2:]) / 2
         distances = expected_distances(chosen, self.largest_distance) * stride
         return from_distances(middles, distances, size)

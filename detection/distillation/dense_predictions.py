@@ -6,7 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from detection.distillation.dense_heads import predicts_boxes
 from detection.distillation.taps import Cells
+
+SMALLEST = 1e-6
+"""Probabilities closer to 0 or 1 are taken to be this far from it: their logits are finite then."""
 
 
 class DensePredictions:
@@ -17,7 +21,7 @@ class DensePredictions:
     Attributes:
         logits: N x A x K, or K + 1 with background last (SSD).
         deltas: N x A x 4, the head's box outputs; N x A x 4*(D + 1) of a head that predicts
-            distributions over distances up to D strides (GFL).
+            distributions over distances up to D strides (GFL); of TOOD, xyxy in strides.
         priors: A x 4 anchors (xyxy), or A x 2 points, in pixels of the input.
         cells: Level, cell and anchor of each place; A.
         level_sizes: Number of places of each level.
@@ -29,7 +33,8 @@ class DensePredictions:
         """
         Args:
             head: mmdet's head, in the mode in which it computed scores and deltas.
-            scores: Class scores of each level, N x anchors*C x H x W.
+            scores: Class scores of each level, N x anchors*C x H x W: logits, or of TOOD
+                probabilities.
             deltas: Box outputs of each level, N x anchors*4 x H x W; of GFL, a distribution instead
                 of each of the four.
             strides: Strides of the levels.
@@ -41,7 +46,9 @@ class DensePredictions:
         )
         anchors = [len(p) // (h * w) for p, (h, w) in zip(priors, sizes, strict=True)]
         self.level_sizes = [len(p) for p in priors]
-        self.logits = _flattened(scores, anchors)
+        self._has_boxes = predicts_boxes(head)
+        flat = _flattened(scores, anchors)
+        self.logits = flat.logit(eps=SMALLEST) if self._has_boxes else flat
         self.deltas = _flattened(deltas, anchors)
         self.priors = torch.cat(list(priors))
         self.cells = _cells(self.level_sizes, anchors, self.priors.device)
@@ -55,6 +62,8 @@ class DensePredictions:
             place: M, long: numbers of the places.
         """
         deltas, priors = self.deltas[image, place], self.priors[place]
+        if self._has_boxes:
+            return deltas * self._strides[place][:, None]
         if self.has_distributions:
             deltas = self._head.integral(deltas) * self._strides[place][:, None]
             priors = self._head.anchor_center(priors)

@@ -5,15 +5,15 @@ from typing import Any
 
 import torch
 from mmdet.models import TwoStageDetector
-from mmdet.models.task_modules import AnchorGenerator
 from torch import Tensor, nn
 
 from detection.data.batches import Batch
 from detection.data.coco import CocoSplit
 from detection.distillation.compared import VARIANCE
+from detection.distillation.dense_heads import anchor_generator, tower_convs, tower_layers
 from detection.distillation.method import DistillationMethod, OwnOptimizer, Pair, Sizes
 from detection.distillation.neck_start import NeckStart
-from detection.distillation.one_stage import SAMPLED_REGIONS, tower_convs
+from detection.distillation.one_stage import SAMPLED_REGIONS
 from detection.distillation.registry import method_class
 from detection.distillation.simultaneous import AverageTaps, mean_of_losses, pair_with_average
 from detection.distillation.taps import StudentTaps, TeacherTaps, first_stage, neck_strides
@@ -293,9 +293,8 @@ def sizes_of(model: Any, *, neck_channels: int | None = None) -> Sizes:
         embedding, anchors = head.fc_cls.in_features, 1
     else:
         head = model.bbox_head
-        embedding = head.feat_channels if tower_convs(head) else None
+        embedding = head.feat_channels if tower_layers(head)[0] else None
         anchors = head.num_base_priors if isinstance(head.num_base_priors, int) else 1
-    priors = (model.rpn_head if two_stage else head).prior_generator
     has_shared_head = two_stage and model.roi_head.with_shared_head
     return Sizes(
         two_stage=two_stage,
@@ -305,7 +304,7 @@ def sizes_of(model: Any, *, neck_channels: int | None = None) -> Sizes:
         embedding_channels=embedding,
         tower_convs=0 if two_stage else len(tower_convs(head)),
         num_anchors=anchors,
-        anchors=priors if isinstance(priors, AnchorGenerator) else None,
+        anchors=anchor_generator(model.rpn_head if two_stage else head),
         regions_per_image=_regions_per_image(model),
         shared_head_channels=head.in_channels if has_shared_head else None,
     )

@@ -16,6 +16,12 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from detection.data.batches import Batch
+from detection.distillation.dense_heads import (
+    predicts_boxes,
+    scores_and_boxes,
+    tower_convs,
+    tower_layers,
+)
 from detection.distillation.dense_predictions import DensePredictions
 from detection.distillation.distribution_distance import by_side
 from detection.distillation.predicted_regions import sample_regions
@@ -60,7 +66,8 @@ class OneStageTaps(StudentTaps):
             step: Global step of the training, from 0.
             features: The neck's outputs.
             outputs: The head's outputs: class scores and box outputs, each for all levels.
-            towers: The maps in the head's towers; the neck's alone if it has none.
+            towers: The maps in the head's towers, see `recorded_towers`; the neck's alone if it
+                has none.
             targets: The recorded call of the head's `get_targets`.
         """
         super().__init__(batch, step)
@@ -100,7 +107,9 @@ class OneStageTaps(StudentTaps):
 
     @cached_property
     def embeddings(self) -> Tensor:
-        tower = self.towers.classes[-1]
+        tower = self._towers.classes[-1]
+        if len(self._towers.classes) == 1:
+            raise AttributeError(f"a {type(self._head).__name__} has no classification tower")
         cells, image = self.regions.cells, self._image
         assert cells is not None  # sample_regions sets them
         found = tower[0].new_zeros(len(image), tower[0].shape[1])
@@ -112,7 +121,7 @@ class OneStageTaps(StudentTaps):
 
     @property
     def towers(self) -> Towers:
-        if len(self._towers.classes) == 1:
+        if not tower_convs(self._head):
             raise AttributeError(f"a {type(self._head).__name__} has no classification tower")
         return self._towers
 
@@ -144,8 +153,7 @@ class OneStageTaps(StudentTaps):
 
     @cached_property
     def dense_outputs(self) -> tuple[Levels, Levels]:
-        scores, boxes = self._outputs[:2]
-        return scores, boxes
+        return scores_and_boxes(self._head, self._outputs)
 
     @property
     def dense_head(self) -> Any:
@@ -176,9 +184,13 @@ class OneStageTaps(StudentTaps):
     def _matched_objects(self) -> Tensor:
         """Return the index of the object that each place is trained on, -1 for none: N x A.
 
-        The head's targets are computed again with the objects' numbers in place of their classes.
+        The head's targets are computed again with the objects' numbers in place of their classes;
+        those of TOOD depend on the classes, and name the objects by their boxes.
         """
         objects = [sample.gt_instances for sample in self.batch.samples]
+        if predicts_boxes(self._head):
+            _, labels, _, boxes, _ = self._targets.result
+            return _objects_of(torch.cat(labels, dim=1), torch.cat(boxes, dim=1), objects)
         numbered = [
             InstanceData(bboxes=o.bboxes, labels=torch.arange(len(o), device=o.bboxes.device))
             for o in objects
@@ -220,30 +232,19 @@ def one_stage_step(model: Any, batch: Batch, step: int) -> tuple[dict[str, Any],
 
 @contextmanager
 def recorded_towers(head: Any) -> Iterator[tuple[list[list[Call]], list[list[Call]]]]:
-    """Record the calls of every convolution of a dense head's towers, of classes and of boxes; none
-    if it has no towers."""
-    names = ("cls_convs", "reg_convs") if tower_convs(head) else ()
+    """Record the calls of every layer of a dense head before its predictors, of classes and of
+    boxes; none if it has no such layers. See `tower_layers`."""
     with ExitStack() as stack:
-        found = [
-            [stack.enter_context(recorded_calls(conv, "forward")) for conv in getattr(head, name)]
-            for name in names
-        ]
-        yield (found[0], found[1]) if found else ([], [])
+        classes, boxes = (
+            [stack.enter_context(recorded_calls(layer, "forward")) for layer in layers]
+            for layers in tower_layers(head)
+        )
+        yield classes, boxes
 
 
 def _results(calls: Sequence[Call], dtype: torch.dtype) -> list[Tensor]:
     """Return what was computed on each level: in 16 bits with mixed precision, inside the head."""
     return [call.result.to(dtype) for call in calls]
-
-
-def tower_convs(head: Any) -> list[Any]:
-    """Return the convolutions of a dense head's classification tower.
-
-    There are none if the head has no such tower: `cls_convs` of SSD are its output layers, and TOOD
-    has one tower for classes and boxes.
-    """
-    has_tower = getattr(head, "stacked_convs", 0) and hasattr(head, "cls_convs")
-    return list(head.cls_convs) if has_tower else []
 
 
 def _same(argument: Any, objects: Sequence[InstanceData]) -> bool:
@@ -254,6 +255,24 @@ def _same(argument: Any, objects: Sequence[InstanceData]) -> bool:
 def _labels(targets: Sequence[Any]) -> Sequence[Tensor]:
     """Return the labels of each level among a head's targets: the first that are whole numbers."""
     return next(each for each in targets if each[0].dtype == torch.long)
+
+
+def _objects_of(labels: Tensor, boxes: Tensor, objects: Sequence[InstanceData]) -> Tensor:
+    """Return the index of the first object with the label and the box of each place, -1 for none.
+
+    Args:
+        labels: N x A.
+        boxes: N x A x 4.
+        objects: Objects of each image.
+    """
+    found = []
+    for label, box, known in zip(labels, boxes, objects, strict=True):
+        same = (label[:, None] == known.labels) & (box[:, None] == known.bboxes).all(dim=2)
+        numbers = torch.arange(len(known), device=label.device).expand_as(same)
+        none = torch.full_like(label, len(known))[:, None]
+        first = torch.cat([numbers.where(same, none), none], dim=1).amin(dim=1)
+        found.append(torch.where(first < len(known), first, -1))
+    return torch.stack(found)
 
 
 def _by_image(levels: Sequence[Tensor], num_images: int) -> Tensor:

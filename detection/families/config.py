@@ -3,7 +3,7 @@
 from typing import Any
 
 from detection.backbones import ArchitectureBackbone
-from detection.families.one_stage import atss, fcos, gfl, retinanet
+from detection.families.one_stage import atss, fcos, gfl, retinanet, tood, vfnet
 from detection.families.two_stage import (
     cascade_mask_rcnn,
     cascade_rcnn,
@@ -29,6 +29,8 @@ _FAMILIES = {
     Family.FCOS: fcos,
     Family.ATSS: atss,
     Family.GFL: gfl,
+    Family.VFNET: vfnet,
+    Family.TOOD: tood,
 }
 
 

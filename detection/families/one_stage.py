@@ -1,13 +1,15 @@
-"""One-stage families, as in mmdet's `retinanet_r50_fpn`, `atss_r50_fpn` and `gfl_r50_fpn`, and the
-FCOS configs that its authors recommend (`fcos_r50_fpn_gn-head-center-normbbox-centeronreg-giou`).
+"""One-stage families, as in mmdet's `retinanet_r50_fpn`, `atss_r50_fpn`, `gfl_r50_fpn`,
+`vfnet_r50_fpn` and `tood_r50_fpn`, and the FCOS configs that its authors recommend
+(`fcos_r50_fpn_gn-head-center-normbbox-centeronreg-giou`).
 """
 
 from math import gcd
 from typing import Any
 
-from mmdet.models import ATSS, FCOS, GFL, RetinaNet
+from mmdet.models import ATSS, FCOS, GFL, TOOD, RetinaNet, VFNet
 
 from detection.families.blocks import box_coder, cross_entropy, max_iou_assigner, nms
+from detection.families.tood_epochs import INITIAL_EPOCHS
 from searchd.domain.detector import Detector
 from searchd.domain.head_geometry import LARGEST_DISTANCE, STAGE_STDS
 
@@ -112,6 +114,70 @@ def gfl(detector: Detector) -> dict[str, Any]:
     }
 
 
+def vfnet(detector: Detector) -> dict[str, Any]:
+    """Return VFNet's config: as ATSS, but a class score is the IoU that the box is expected to
+    have. A first box is predicted, in units of `regress_ranges`; from features sampled at its sides
+    and corners, scores and the factors of its final distances are."""
+    return {
+        "type": VFNet.__name__,
+        "neck": _fpn(detector) | {"add_extra_convs": "on_output", "relu_before_extra_convs": True},
+        "bbox_head": _head(detector)
+        | _square_anchors(detector, center_offset=0.0)
+        | {
+            "type": "VFNetHead",
+            "strides": list(detector.strides),
+            "regress_ranges": regress_ranges(detector),
+            "center_sampling": False,
+            "dcn_on_last_conv": False,
+            "use_atss": True,
+            "use_vfl": True,
+            "loss_cls": {
+                "type": "VarifocalLoss",
+                "use_sigmoid": True,
+                "alpha": 0.75,
+                "gamma": 2.0,
+                "iou_weighted": True,
+                "loss_weight": 1.0,
+            },
+            "loss_bbox": {"type": "GIoULoss", "loss_weight": 1.5},
+            "loss_bbox_refine": {"type": "GIoULoss", "loss_weight": 2.0},
+        },
+        "train_cfg": _adaptive_selection(detector),
+        "test_cfg": _test_config(nms_iou=0.6),
+    }
+
+
+def tood(detector: Detector) -> dict[str, Any]:
+    """Return TOOD's config: one tower with GroupNorm, whose maps are weighed for classes and for
+    boxes, scores and boxes that are read at predicted offsets, and, after `INITIAL_EPOCHS`, targets
+    that follow from them."""
+    activated = {"use_sigmoid": True, "activated": True, "loss_weight": 1.0}
+    selection = _adaptive_selection(detector)
+    return {
+        "type": TOOD.__name__,
+        "neck": _fpn(detector) | {"add_extra_convs": "on_output"},
+        "bbox_head": _head(detector)
+        | _square_anchors(detector)
+        | {
+            "type": "TOODHead",
+            "anchor_type": "anchor_free",
+            "bbox_coder": box_coder(list(STAGE_STDS[0])),
+            "initial_loss_cls": activated | {"type": "FocalLoss", "gamma": 2.0, "alpha": 0.25},
+            "loss_cls": activated | {"type": "QualityFocalLoss", "beta": 2.0},
+            "loss_bbox": {"type": "GIoULoss", "loss_weight": 2.0},
+        },
+        "train_cfg": selection
+        | {
+            "initial_epoch": INITIAL_EPOCHS,
+            "initial_assigner": selection["assigner"],
+            "assigner": {"type": "TaskAlignedAssigner", "topk": 13},
+            "alpha": 1,
+            "beta": 6,
+        },
+        "test_cfg": _test_config(nms_iou=0.6),
+    }
+
+
 def norm_groups(channels: int) -> int:
     """Return the largest divisor of `GROUPS` that splits the channels evenly into groups of two or
     more: a group of one channel has no variance on a level of one cell."""
@@ -144,7 +210,7 @@ def _head(detector: Detector) -> dict[str, Any]:
         "num_classes": detector.num_classes,
         "in_channels": detector.neck_channels,
         "feat_channels": detector.tower_channels,
-        "stacked_convs": detector.tower_convs,
+        "stacked_convs": detector.num_tower_convs,
         "loss_cls": {
             "type": "FocalLoss",
             "use_sigmoid": True,
@@ -155,8 +221,13 @@ def _head(detector: Detector) -> dict[str, Any]:
     }
 
 
-def _square_anchors(detector: Detector) -> dict[str, Any]:
-    """Return the parts of a head with one square anchor in each cell, and GroupNorm."""
+def _square_anchors(detector: Detector, **options: float) -> dict[str, Any]:
+    """Return the parts of a head with one square anchor in each cell, and GroupNorm.
+
+    Args:
+        detector: The detector.
+        options: Further options of the anchors.
+    """
     return {
         "norm_cfg": _group_norm(detector),
         "anchor_generator": {
@@ -165,6 +236,7 @@ def _square_anchors(detector: Detector) -> dict[str, Any]:
             "octave_base_scale": detector.level_scale,
             "scales_per_octave": 1,
             "strides": list(detector.strides),
+            **options,
         },
     }
 

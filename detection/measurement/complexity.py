@@ -9,7 +9,7 @@ of every operator that it calls is added up:
     batch and group norm   2 per output element
     ReLU, ReLU6            1 per element
     max-pooling            its input's elements; P6, a 1x1 pooling, is free
-    deformable convolution its convolution and the one that computes its offsets and mask
+    deformable convolution its convolution and the one that computes its offsets and mask, if any
     matrix product         multiply-accumulates: attention, which the papers do not count
     layer norm, GELU       as batch norm and as ReLU
 
@@ -26,7 +26,7 @@ from typing import Any, cast
 
 import torch
 from mmcv.ops import DeformConv2d, ModulatedDeformConv2d, ModulatedDeformConv2dPack
-from mmdet.models import BaseDetector, TwoStageDetector
+from mmdet.models import BaseDetector, TOODHead, TwoStageDetector
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -158,16 +158,32 @@ def count_backbone(architecture: Architecture, resolution: Resolution) -> Backbo
 
 
 def _run_deformable_as_convolutions(model: BaseDetector) -> None:
-    """Replace mmcv's operator, which does not support the meta device and would not be counted."""
+    """Replace mmcv's operators, which do not support the meta device and would not be counted."""
     for module in model.modules():
         if isinstance(module, ModulatedDeformConv2dPack):
             module.to("meta")  # mmcv creates its weight on the CPU, whatever the default device
             module.forward = partial(_offsets_and_convolution, module)
+        elif isinstance(module, DeformConv2d):
+            module.to("meta")
+            module.forward = partial(_sampled_convolution, module)
+        elif isinstance(module, TOODHead):
+            module.deform_sampling = _sampled
 
 
 def _offsets_and_convolution(conv: ModulatedDeformConv2dPack, x: Tensor) -> Tensor:
     conv.conv_offset(x)
     return functional.conv2d(x, conv.weight, None, conv.stride, conv.padding, groups=conv.groups)
+
+
+def _sampled_convolution(conv: DeformConv2d, x: Tensor, _offsets: Tensor) -> Tensor:
+    """Return the shape of VFNet's convolution of what it samples, at k * k places for each cell."""
+    sampled = x.new_empty(len(x), conv.weight[0].numel(), *x.shape[2:])
+    return functional.conv2d(sampled, conv.weight.flatten(1)[:, :, None, None])
+
+
+def _sampled(x: Tensor, _offsets: Tensor) -> Tensor:
+    """Return the shape of what TOOD samples."""
+    return torch.empty_like(x)
 
 
 def _run_heads(

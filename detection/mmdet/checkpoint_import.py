@@ -22,37 +22,23 @@ from detection.build import SIZE_DIVISOR, Student, assemble, detector_config
 from detection.checkpoint_files import CheckpointFile, differences, read_checkpoint
 from detection.distillation.taps import first_stage
 from detection.mmdet.config import Normalisation, build_config, class_names_of, model_config
+from detection.mmdet.known_families import EXAMPLES, TYPES, num_classes
 from detection.mmdet.raw_outputs import raw_outputs
 from searchd.domain.architecture import Architecture, Block, BlockKind, Shortcut
-from searchd.domain.detector import DEFAULT_ANCHOR_SCALES, Detector, Family, MmdetDetector
+from searchd.domain.detector import (
+    DEFAULT_ANCHOR_SCALES,
+    DEFAULT_TOWER_CONVS,
+    Detector,
+    Family,
+    MmdetDetector,
+)
 from searchd.domain.errors import CheckpointError, InvalidValueError
 
-EXAMPLES = {
-    Family.FASTER_RCNN: "faster-rcnn_r50_fpn_1x_coco",
-    Family.MASK_RCNN: "mask-rcnn_r50_fpn_1x_coco",
-    Family.CASCADE_RCNN: "cascade-rcnn_r50_fpn_1x_coco",
-    Family.CASCADE_MASK_RCNN: "cascade-mask-rcnn_r50_fpn_1x_coco",
-    Family.RETINANET: "retinanet_r50_fpn_1x_coco",
-    Family.FCOS: "fcos_r50_fpn_gn-head-center-normbbox-centeronreg-giou_8xb8-amp-lsj-200e_coco",
-    Family.ATSS: "atss_r50_fpn_1x_coco",
-    Family.GFL: "gfl_r50_fpn_1x_coco",
-}
-"""A config that can be imported, for each family."""
 FIRST_CONV = "backbone.conv1.weight"
 """Name of the weights into which the input normalisation is folded."""
 _MOBILENET_OUTPUTS = (1, 2, 4, 6)
 TOLERANCE = 1e-5
 """Largest accepted difference of outputs, as a share of their largest magnitude."""
-
-_TYPES = {
-    "FasterRCNN": Family.FASTER_RCNN,
-    "MaskRCNN": Family.MASK_RCNN,
-    "CascadeRCNN": Family.CASCADE_RCNN,
-    "RetinaNet": Family.RETINANET,
-    "FCOS": Family.FCOS,
-    "ATSS": Family.ATSS,
-    "GFL": Family.GFL,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -164,7 +150,7 @@ def _fit(
         described = MmdetDetector(config=config, options=options)
         family = _family(model_config(described), config)
         described = MmdetDetector(
-            config=config, options=options, num_classes=_num_classes(family, weights)
+            config=config, options=options, num_classes=num_classes(family, weights)
         )
         model = model_config(described)
         normalisation = Normalisation.of(model["data_preprocessor"], config)
@@ -209,34 +195,15 @@ def check_equal(
 
 def _family(model: Mapping[str, Any], config: str) -> Family:
     type_name = model["type"]
-    if type_name not in _TYPES:
+    if type_name not in TYPES:
         raise InvalidValueError(
-            f"config {config} describes a {type_name}; a base is one of {', '.join(_TYPES)}, as "
+            f"config {config} describes a {type_name}; a base is one of {', '.join(TYPES)}, as "
             f"in {EXAMPLES[Family.FASTER_RCNN]}"
         )
-    family = _TYPES[type_name]
+    family = TYPES[type_name]
     if family is Family.CASCADE_RCNN and model["roi_head"].get("mask_head") is not None:
         return Family.CASCADE_MASK_RCNN  # mmdet has one type for both
     return family
-
-
-def _num_classes(family: Family, weights: Mapping[str, Tensor]) -> int:
-    """Return the number of classes that a checkpoint was trained for."""
-    name, per_class, background = {
-        Family.FASTER_RCNN: ("roi_head.bbox_head.fc_cls.bias", 1, 1),
-        Family.MASK_RCNN: ("roi_head.bbox_head.fc_cls.bias", 1, 1),
-        Family.CASCADE_RCNN: ("roi_head.bbox_head.0.fc_cls.bias", 1, 1),
-        Family.CASCADE_MASK_RCNN: ("roi_head.bbox_head.0.fc_cls.bias", 1, 1),
-        Family.RETINANET: ("bbox_head.retina_cls.bias", 9, 0),
-        Family.FCOS: ("bbox_head.conv_cls.bias", 1, 0),
-        Family.ATSS: ("bbox_head.atss_cls.bias", 1, 0),
-        Family.GFL: ("bbox_head.gfl_cls.bias", 1, 0),
-    }[family]
-    if name not in weights:
-        raise InvalidValueError(f"it has no {name}, as a {family} has")
-    if weights[name].ndim != 1:
-        raise InvalidValueError(f"its {name} has {weights[name].ndim} dimensions instead of 1")
-    return len(weights[name]) // per_class - background
 
 
 def _load(model: BaseDetector, weights: Mapping[str, Tensor], problem: str) -> None:
@@ -263,7 +230,7 @@ def _describe(model: BaseDetector, family: Family, config: str) -> Detector:
         scale = float(model.rpn_head.prior_generator.scales[0])
     else:
         head = model.bbox_head
-        numbers = {"tower_channels": head.feat_channels, "tower_convs": head.stacked_convs}
+        numbers = {"tower_channels": head.feat_channels, "tower_convs": _tower_convs(head, family)}
         scale = _one_stage_scale(head)
     return Detector(
         architecture=architecture,
@@ -289,6 +256,11 @@ def _check_parts(
                 f"config {config} has the {part} {found}, and a base of family {family} has "
                 f"{wanted}; a config that can be imported is {EXAMPLES[family]}"
             )
+
+
+def _tower_convs(head: Any, family: Family) -> int | None:
+    default: int = DEFAULT_TOWER_CONVS.get(family, 4)
+    return None if head.stacked_convs == default else int(head.stacked_convs)
 
 
 def _one_stage_scale(head: Any) -> float:

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from mmengine.config import Config
 
 from detection.checkpoint_files import read_checkpoint
-from detection.mmdet.checkpoint_import import EXAMPLES
 from detection.mmdet.config import shipped_configs
 from detection.mmdet.config_text import values_of
+from detection.mmdet.known_families import EXAMPLES
 from searchd.domain.errors import CheckpointError
 
 _NOT_COMPARED = frozenset(

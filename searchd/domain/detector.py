@@ -28,6 +28,10 @@ class Family(StrEnum):
             which overlap on they are trained to find it.
         GFL: As ATSS, with the overlap in its class scores, and a distribution over distances for
             each side of a box.
+        VFNET: As ATSS, with the overlap in its class scores; a first box says where the features
+            are sampled from which the final box and the scores are predicted.
+        TOOD: One tower for classes and boxes, with one anchor per cell of P3 to P7; after its first
+            epochs an object trains those anchors whose score and box fit it best.
     """
 
     FASTER_RCNN = "faster_rcnn"
@@ -38,6 +42,8 @@ class Family(StrEnum):
     FCOS = "fcos"
     ATSS = "atss"
     GFL = "gfl"
+    VFNET = "vfnet"
+    TOOD = "tood"
 
     @property
     def two_stage(self) -> bool:
@@ -64,8 +70,15 @@ DEFAULT_ANCHOR_SCALES = {
     Family.FCOS: 8.0,
     Family.ATSS: 8.0,
     Family.GFL: 8.0,
+    Family.VFNET: 8.0,
+    Family.TOOD: 8.0,
 }
 """Default of `Detector.anchor_scale` for each family, as in mmdet's configs."""
+DEFAULT_TOWER_CONVS = {Family.VFNET: 3, Family.TOOD: 6}
+"""Default of `Detector.tower_convs` for the families in which it is not 4, as in mmdet's
+configs."""
+SMALLEST_TOOD_TOWER = 8
+"""TOOD weighs the maps of its tower by a layer of an eighth of the tower's channels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,13 +104,13 @@ class Detector:
     """Channels of the five layers of a mask head before its prediction."""
     tower_channels: int = 256
     """Channels of the convolutions of a one-stage head."""
-    tower_convs: int = 4
+    tower_convs: int | None = None
     """Number of 3x3 convolutions in the classification tower, and in the box tower, of a one-stage
-    head."""
+    head; of TOOD, in its one tower. None: the family's default (`DEFAULT_TOWER_CONVS`, else 4)."""
     anchor_scale: float | None = None
     """Size of the objects that a level detects, as a multiple of the level's stride. Two-stage: the
-    side of the square anchor, as for ATSS and GFL. RetinaNet: the side of the smallest of the three
-    square anchors.
+    side of the square anchor, as for ATSS, GFL, VFNet and TOOD. RetinaNet: the side of the smallest
+    of the three square anchors.
     FCOS: the largest distance from a point to a side of its box, beyond which the next level is
     responsible. None: the family's default (`DEFAULT_ANCHOR_SCALES`)."""
     finest_roi_scale: int = 56
@@ -119,14 +132,16 @@ class Detector:
             "finest_roi_scale",
             "num_proposals",
         ):
-            if getattr(self, name) < 1:
-                raise InvalidValueError(f"{name}={getattr(self, name)} must be at least 1")
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InvalidValueError(f"{name}={value} must be at least 1")
         if self.sampled_rois < 4:
             raise InvalidValueError(
                 f"sampled_rois={self.sampled_rois} must be at least 4, so that one may be positive"
             )
         if self.anchor_scale is not None and self.anchor_scale <= 0:
             raise InvalidValueError(f"anchor_scale={self.anchor_scale} must be positive")
+        check_tower(self.family, self.tower_channels)
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -141,13 +156,33 @@ class Detector:
         return self.anchor_scale
 
     @property
+    def num_tower_convs(self) -> int:
+        """`tower_convs`, or the family's default where it is None."""
+        if self.tower_convs is None:
+            return DEFAULT_TOWER_CONVS.get(self.family, 4)
+        return self.tower_convs
+
+    @property
     def head_shape(self) -> tuple[int, ...]:
         """The numbers that determine the head's shapes, apart from classes, neck and family."""
         if self.family.has_masks:
             return (self.head_channels, self.mask_channels)
         if self.family.two_stage:
             return (self.head_channels,)
-        return (self.tower_channels, self.tower_convs)
+        return (self.tower_channels, self.num_tower_convs)
+
+
+def check_tower(family: Family, channels: int) -> None:
+    """Check that the tower of a head is wide enough.
+
+    Raises:
+        InvalidValueError: It is a TOOD's, with fewer channels than `SMALLEST_TOOD_TOWER`.
+    """
+    if family is Family.TOOD and channels < SMALLEST_TOOD_TOWER:
+        raise InvalidValueError(
+            f"tower_channels={channels} is too few for a tood, which weighs the maps of its tower "
+            f"by an eighth of its channels; give at least {SMALLEST_TOOD_TOWER}"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

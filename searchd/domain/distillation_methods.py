@@ -15,6 +15,7 @@ from searchd.domain.method_description import (
     ONE_STAGE,
     TWO_STAGE,
     WITH_DISTRIBUTIONS,
+    WITH_TOWERS,
     AdapterOptions,
     FeatureOptions,
     Method,
@@ -335,8 +336,8 @@ CATALOGUE: dict[MethodName, Method] = {
         section="3.3",
         reads_student=frozenset({Tap.TOWERS}),
         reads_teacher=frozenset({Tap.DENSE_OUTPUTS}),
-        students=ONE_STAGE,
-        teachers=ONE_STAGE,
+        students=WITH_TOWERS,
+        teachers=WITH_TOWERS,
         options=CrosskdOptions,
     ),
     MethodName.BCKD: Method(

@@ -31,6 +31,8 @@ STAGE_STDS = (
 )
 """Standard deviations of the box deltas (x, y, w, h) of the stages of Cascade R-CNN; Faster and
 Mask R-CNN have the first, and so has ATSS."""
+_ONE_SQUARE = frozenset({Family.ATSS, Family.GFL, Family.VFNET, Family.TOOD})
+"""Families with one square anchor in each cell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +42,8 @@ class HeadGeometry:
     anchors: tuple[tuple[float, float], ...] = ()
     """Width and height of every anchor of one cell of each level, level by level. Empty: points."""
     ranges: tuple[float, ...] = ()
-    """Largest distance from a point to its box's sides on each level but the last. Empty:
-    anchors."""
+    """Largest distance from a point to its box's sides on each level but the last; for VFNet, the
+    unit of the distances there. Empty: no level has such a length."""
     dense_units: tuple[float, ...] = ()
     """Four means and four standard deviations of the deltas that the RPN or the one-stage head
     predicts. Empty: distances, which have none."""
@@ -69,7 +71,7 @@ def geometry(detector: Detector) -> HeadGeometry:
         return HeadGeometry(ranges=_ranges(detector))
     anchors = tuple(_anchors(detector))
     if not detector.family.two_stage:
-        return _one_stage(detector.family, anchors)
+        return _one_stage(detector, anchors)
     is_cascade = detector.family.is_cascade
     stages = STAGE_STDS if is_cascade else STAGE_STDS[:1]
     return HeadGeometry(
@@ -82,11 +84,18 @@ def geometry(detector: Detector) -> HeadGeometry:
     )
 
 
-def _one_stage(family: Family, anchors: tuple[tuple[float, float], ...]) -> HeadGeometry:
-    if family is Family.GFL:
-        return HeadGeometry(anchors=anchors, largest_distance=LARGEST_DISTANCE)
-    units = (0.0,) * 4 + STAGE_STDS[0] if family is Family.ATSS else DENSE_UNITS
-    return HeadGeometry(anchors=anchors, dense_units=units)
+def _one_stage(detector: Detector, anchors: tuple[tuple[float, float], ...]) -> HeadGeometry:
+    match detector.family:
+        case Family.GFL:
+            return HeadGeometry(anchors=anchors, largest_distance=LARGEST_DISTANCE)
+        case Family.VFNET:
+            return HeadGeometry(anchors=anchors, ranges=_ranges(detector))
+        case Family.TOOD:  # distances in strides
+            return HeadGeometry(anchors=anchors)
+        case Family.ATSS:
+            return HeadGeometry(anchors=anchors, dense_units=(0.0,) * 4 + STAGE_STDS[0])
+        case _:
+            return HeadGeometry(anchors=anchors, dense_units=DENSE_UNITS)
 
 
 def _ranges(detector: Detector) -> tuple[float, ...]:
@@ -95,7 +104,7 @@ def _ranges(detector: Detector) -> tuple[float, ...]:
 
 def _anchors(detector: Detector) -> Iterator[tuple[float, float]]:
     octaves = OCTAVES if detector.family is Family.RETINANET else OCTAVES[:1]
-    ratios = (1.0,) if detector.family in (Family.ATSS, Family.GFL) else RATIOS
+    ratios = (1.0,) if detector.family in _ONE_SQUARE else RATIOS
     for stride in detector.strides:
         for ratio in ratios:
             for octave in octaves:

@@ -25,7 +25,7 @@ class Tap(StrEnum):
         MATCHED_PREDICTIONS: Class logits and decoded boxes of every anchor, point or proposal that
             is assigned to an object.
         BOX_DISTRIBUTIONS: Distribution over the distance of every side of the box of every anchor.
-        TOWERS: Output of every convolution of the towers of a one-stage head.
+        TOWERS: Output of every convolution of the two towers of a one-stage head.
         DENSE_OUTPUTS: Class scores and box outputs of a one-stage head on every level.
     """
 
@@ -49,6 +49,8 @@ TWO_STAGE = frozenset(family for family in Family if family.two_stage)
 ONE_STAGE = frozenset(Family) - TWO_STAGE
 ANY = ONE_STAGE | TWO_STAGE
 WITH_ANCHORS = ANY - {Family.FCOS}
+WITH_TOWERS = ONE_STAGE - {Family.TOOD}
+"""Families with a tower for classes and one for boxes. TOOD has one for both."""
 WITH_DISTRIBUTIONS = frozenset({Family.GFL})
 """Families that predict a distribution over the distance of each side of a box."""
 CLASS_SPECIFIC_BOXES = frozenset({Family.FASTER_RCNN, Family.MASK_RCNN})

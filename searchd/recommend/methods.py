@@ -23,6 +23,8 @@ _METHODS = {
     Family.FCOS: ("proposal_feature", "prediction_conversion"),
     Family.ATSS: ("proposal_feature", "prediction_conversion"),
     Family.GFL: ("proposal_feature", "prediction_conversion"),
+    Family.VFNET: ("proposal_feature", "prediction_conversion"),
+    Family.TOOD: ("proposal_feature", "prediction_conversion"),
 }
 """The methods of Joint-DetNAS, or the nearest that fit the family under a Faster R-CNN teacher. A
 student of its family also inherits its neck and head, which are of the same shapes here."""

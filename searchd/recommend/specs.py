@@ -302,7 +302,7 @@ class _Writer:
         if not family.two_stage:
             return section | {
                 "tower_channels": Value(student.tower_channels),
-                "tower_convs": Value(student.tower_convs),
+                "tower_convs": Value(student.num_tower_convs),
                 "anchor_scale": Value(student.anchor_scale),
             }
         return section | {

@@ -20,9 +20,9 @@ class TableSpec(Spec):
     searches will find: predictions far from everything measured are guesses."""
 
     families: tuple[Family, ...] = Field(default=_MEASURED, min_length=1)
-    """Families whose latency is predicted: faster_rcnn, cascade_rcnn, retinanet, fcos, atss, gfl.
-    The first four by default, since each takes minutes. Families that find masks cannot be
-    measured: how long they take depends on how much they find."""
+    """Families whose latency is predicted: faster_rcnn, cascade_rcnn, retinanet, fcos, atss, gfl,
+    vfnet, tood. The first four by default, since each takes minutes. Families that find masks
+    cannot be measured: how long they take depends on how much they find."""
     backbones: tuple[str, ...] = Field(default=("resnet18", "resnet50"), min_length=1)
     """Names of published backbones, which are narrowed and edited at random as a search does."""
     base_channels: tuple[int, ...] = Field(default=(8, 16, 32), min_length=1)

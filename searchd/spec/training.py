@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, JsonValue, TypeAdapter, model_validator
 
 from searchd.domain.architecture import Architecture
-from searchd.domain.detector import Detector, Family
+from searchd.domain.detector import Detector, Family, check_tower
 from searchd.domain.distillation_methods import CATALOGUE, JOINT_DETNAS, MethodName
 from searchd.domain.resolution import Resolution
 from searchd.spec.augmentation import CropSpec, Factor, PhotometricDistortionSpec, check_range
@@ -56,7 +56,7 @@ class HeadSpec(Spec):
 
     family: Family = Family.FASTER_RCNN
     """Detector family: faster_rcnn, mask_rcnn (which also finds masks), cascade_rcnn or
-    cascade_mask_rcnn (two-stage), retinanet, fcos, atss or gfl (one-stage)."""
+    cascade_mask_rcnn (two-stage), retinanet, fcos, atss, gfl, vfnet or tood (one-stage)."""
     neck_channels: int = Field(default=256, ge=1)
     """Number of channels of every FPN level of the student."""
     head_channels: int = Field(default=1024, ge=1)
@@ -64,10 +64,12 @@ class HeadSpec(Spec):
     mask_channels: int = Field(default=256, ge=1)
     """Number of channels of the layers of each mask head. mask_rcnn and cascade_mask_rcnn only."""
     tower_channels: int = Field(default=256, ge=1)
-    """Number of channels of the convolutions of a one-stage head. One-stage families only."""
-    tower_convs: int = Field(default=4, ge=1)
+    """Number of channels of the convolutions of a one-stage head, at least 8 for tood. One-stage
+    families only."""
+    tower_convs: int | None = Field(default=None, ge=1)
     """Number of 3x3 convolutions before the prediction, in each of the classification and the box
-    tower. One-stage families only."""
+    tower, or in the one tower of tood. Null uses the default of the family: 3 for vfnet, 6 for
+    tood, 4 for the others. One-stage families only."""
     anchor_scale: float | None = Field(default=None, gt=0)
     """Size of the objects that an FPN level detects, divided by the stride of the level. Null uses
     the default of the family: 4 for retinanet, 8 for the others."""
@@ -80,6 +82,11 @@ class HeadSpec(Spec):
     sampled_rois: int = Field(default=512, ge=4)
     """Number of RoIs per image that the RoI head is trained on, at most a quarter of them positive.
     Distillation compares student and teacher on the same number of RoIs, in every family."""
+
+    @model_validator(mode="after")
+    def _check_tower(self) -> Self:
+        check_tower(self.family, self.tower_channels)
+        return self
 
     @classmethod
     def of(cls, detector: Detector) -> Self:

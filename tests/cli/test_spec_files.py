@@ -189,7 +189,8 @@ def test_an_unknown_field_is_refused_with_the_one_that_was_meant(
         (
             "head: {family: FasterRCNN}",
             "head.family: must be faster_rcnn, mask_rcnn, cascade_rcnn, cascade_mask_rcnn, "
-            'retinanet, fcos, atss or gfl, not "FasterRCNN"; did you mean faster_rcnn?',
+            "retinanet, fcos, atss, gfl, vfnet or tood, not "
+            '"FasterRCNN"; did you mean faster_rcnn?',
         ),
         (
             "trial: {schedule: cosin}",

@@ -218,6 +218,8 @@ def test_loading_fails_when_a_tensor_is_missing_or_of_another_shape() -> None:
         (Family.FCOS, False),
         (Family.ATSS, False),
         (Family.GFL, False),
+        (Family.VFNET, False),
+        (Family.TOOD, False),
     ],
 )
 def test_searched_backbone_moves_to_another_family_with_its_weights(

@@ -15,7 +15,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from detection.checkpoint_files import read_weights
-from detection.mmdet.checkpoint_import import EXAMPLES, import_student
+from detection.mmdet.checkpoint_import import import_student
+from detection.mmdet.known_families import EXAMPLES
 from searchd.domain.detector import Family
 from searchd.domain.errors import CheckpointError
 from searchd.messages.files import RESUME_FILE

@@ -24,7 +24,7 @@ def trained(family: Family, num_classes: int = 3) -> Student:
         neck_channels=4,
         head_channels=8,
         mask_channels=4,
-        tower_channels=4,
+        tower_channels=8,
         tower_convs=1,
     )
     torch.manual_seed(0)
@@ -102,7 +102,13 @@ def test_every_anchor_of_retinanet() -> None:
 
 @pytest.mark.parametrize(
     ("family", "layer"),
-    [(Family.FCOS, "conv_cls"), (Family.ATSS, "atss_cls"), (Family.GFL, "gfl_cls")],
+    [
+        (Family.FCOS, "conv_cls"),
+        (Family.ATSS, "atss_cls"),
+        (Family.GFL, "gfl_cls"),
+        (Family.VFNET, "vfnet_cls"),
+        (Family.TOOD, "tood_cls"),
+    ],
 )
 def test_classifier_of_one_prior_in_each_cell(family: Family, layer: str) -> None:
     new = with_classes(trained(family), KNOWN, WANTED).student

@@ -37,6 +37,8 @@ METHODS = {
     Family.FCOS: (MethodSpec(name="feature_matching"), MethodSpec(name="mgd")),
     Family.ATSS: (MethodSpec(name="cwd"),),
     Family.GFL: (MethodSpec(name="pkd"),),
+    Family.VFNET: (MethodSpec(name="cwd"),),
+    Family.TOOD: (MethodSpec(name="feature_matching"),),
 }
 
 

@@ -87,6 +87,11 @@ TEACHERS = {
         RESNET | {"neck.in_channels": C2_TO_C5, "bbox_head.in_channels": 6},
         ONE_STAGE_STRIDES,
     ),
+    "ResNet, VFNet": (
+        "vfnet_r50_fpn_1x_coco",
+        RESNET | {"neck.in_channels": C2_TO_C5, "bbox_head.in_channels": 6},
+        ONE_STAGE_STRIDES,
+    ),
     "ResNet, TOOD": (
         "tood_r50_fpn_1x_coco",
         RESNET | {"neck.in_channels": C2_TO_C5, "bbox_head.in_channels": 6},
@@ -234,5 +239,6 @@ def test_the_family_whose_methods_fit_is_known_of_every_teacher() -> None:
         "ResNeXt, Faster R-CNN": Family.FASTER_RCNN,
         "ResNet, FCOS": Family.FCOS,
         "ResNet, ATSS": Family.ATSS,
-        "ResNet, TOOD": Family.RETINANET,
+        "ResNet, VFNet": Family.VFNET,
+        "ResNet, TOOD": Family.TOOD,
     }

@@ -6,7 +6,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmdet.models import ATSS, GFL, BaseDetector, CascadeRCNN, FasterRCNN, MaskRCNN, RetinaNet
+from mmdet.models import (
+    ATSS,
+    GFL,
+    TOOD,
+    BaseDetector,
+    CascadeRCNN,
+    FasterRCNN,
+    MaskRCNN,
+    RetinaNet,
+    VFNet,
+)
 from numpy.typing import NDArray
 from onnx import ModelProto, load_from_string
 
@@ -20,6 +30,8 @@ from searchd.domain.resolution import Resolution
 
 NAMES = ("circle", "square", "triangle")
 SMALL = Resolution(96, 80)
+_MANY_BOXES = {Family.GFL, Family.VFNET, Family.TOOD}
+"""Families whose boxes overlap much although they are not trained."""
 _traced: dict[tuple[str, Resolution | None], bytes] = {}
 """ONNX graphs of the detectors of this module, by their description and the size."""
 
@@ -73,8 +85,8 @@ def student(family: Family, kind: Kind = KINDS[0]) -> Student:
     )
     model = build_detector(detector)
     for layer in _classifiers(model):
-        # Scores of overlapping boxes of GFL must not be equal, as they are at 1.
-        torch.nn.init.normal_(layer.weight, std=0.3 if family is Family.GFL else 1.0)
+        # Scores of overlapping boxes must not be equal, as they are at 1.
+        torch.nn.init.normal_(layer.weight, std=0.3 if family in _MANY_BOXES else 1.0)
     for name, parameter in model.named_parameters():
         if name.endswith(".bias"):  # 0 would be left out of graphs; no trained one is
             torch.nn.init.normal_(parameter, std=0.1)
@@ -140,5 +152,9 @@ def _classifiers(built: BaseDetector) -> list[Any]:
             return [built.bbox_head.atss_cls]
         case GFL():
             return [built.bbox_head.gfl_cls]
+        case VFNet():
+            return [built.bbox_head.vfnet_cls]
+        case TOOD():
+            return [built.bbox_head.tood_cls]
         case _:
             return [built.bbox_head.conv_cls]

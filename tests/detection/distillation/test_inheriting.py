@@ -33,6 +33,8 @@ PARTS = {
     Family.FCOS: {"neck", "bbox_head"},
     Family.ATSS: {"neck", "bbox_head"},
     Family.GFL: {"neck", "bbox_head"},
+    Family.VFNET: {"neck", "bbox_head"},
+    Family.TOOD: {"neck", "bbox_head"},
 }
 
 

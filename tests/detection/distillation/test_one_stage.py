@@ -17,13 +17,21 @@ from detection.distillation.predicted_regions import sample_regions
 from detection.distillation.recorded_calls import recorded_calls
 from detection.distillation.student import student_step
 from detection.distillation.taps import Regions, StudentTaps
+from detection.families.tood_epochs import tell_epoch
 from searchd.domain.detector import Family
 from tests.detection.distillation.conftest import tiny
 from tests.detection.distillation.teaching import expect_two_strides
 
 pytestmark = pytest.mark.timeout(60)  # real detectors are trained
 
-ONE_STAGE = [Family.RETINANET, Family.FCOS, Family.ATSS, Family.GFL]
+ONE_STAGE = [
+    Family.RETINANET,
+    Family.FCOS,
+    Family.ATSS,
+    Family.GFL,
+    Family.VFNET,
+    Family.TOOD,
+]
 STRIDES = (8, 16, 32, 64, 128)
 
 
@@ -36,13 +44,30 @@ def student_of(family: Family, num_regions: int = 32) -> Any:
         nn.init.constant_(model.bbox_head.conv_reg.bias, 2)
     if family is Family.GFL:
         expect_two_strides(model)
+    if family is Family.VFNET:  # its first boxes are 64 pixels wide there
+        nn.init.constant_(model.bbox_head.vfnet_reg.bias, -1)
     return model
 
 
 def outputs_of(model: Any, batch: Batch) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
     """Class scores and box deltas per level, in train mode; BN sees the same batch."""
-    scores, deltas = model.bbox_head(model.extract_feat(batch.inputs))[:2]
-    return scores, deltas
+    scores, deltas, *others = model.bbox_head(model.extract_feat(batch.inputs))
+    is_refined = type(model.bbox_head).__name__ == "VFNetHead"
+    return scores, others[0] if is_refined else deltas
+
+
+def features_of_classes(model: Any, batch: Batch) -> list[Tensor]:
+    """What the layer of the class scores reads; of VFNet before it is sampled."""
+    levels, head = list(model.extract_feat(batch.inputs)), model.bbox_head
+    if hasattr(head, "cls_convs"):
+        for conv in head.cls_convs:
+            levels = [conv(level) for level in levels]
+        return levels
+    maps = []
+    for conv in head.inter_convs:
+        levels = [conv(level) for level in levels]
+        maps.append(levels)
+    return [head.cls_decomp(torch.cat(each, dim=1)) for each in zip(*maps, strict=True)]
 
 
 def objects_of(batch: Batch, image: int) -> Tensor:
@@ -128,9 +153,11 @@ def test_remembered_cell_and_anchor_predict_the_regions_box(family: Family, batc
             delta = (delta.view(4, 17).softmax(dim=1) * torch.arange(17)).sum(dim=1)
             prior = (prior[:, :2] + prior[:, 2:]) / 2
         delta = delta[4 * anchor : 4 * anchor + 4][None]
-        if family in (Family.FCOS, Family.GFL):  # distances are in strides while it is trained
+        if family in (Family.FCOS, Family.GFL, Family.TOOD):  # in strides while it is trained
             delta = delta * STRIDES[level]
-        box = head.bbox_coder.decode(prior, delta)[0].clamp(0, 64)
+        if family is not Family.TOOD:  # which predicts boxes
+            delta = head.bbox_coder.decode(prior, delta)
+        box = delta[0].clamp(0, 64)
         torch.testing.assert_close(roi[1:], box.detach(), rtol=1e-4, atol=1e-3)
         assert int(roi[0]) == image
 
@@ -140,12 +167,12 @@ def test_logits_and_embeddings_are_read_at_the_regions_cell(family: Family, batc
     student = student_of(family)
     taps = student_step(student, batch).taps
     scores, _ = outputs_of(student, batch)
-    towers = list(student.extract_feat(batch.inputs))
-    for conv in student.bbox_head.cls_convs:
-        towers = [conv(level) for level in towers]
+    towers = features_of_classes(student, batch)
 
     places = places_of(taps, scores)
     logits = [scores[lv][i, 4 * a : 4 * a + 4, y, x] for i, lv, y, x, a in places]
+    if family is Family.TOOD:  # whose scores are probabilities
+        logits = [torch.log(p / (1 - p)) for p in logits]
     embeddings = [towers[lv][i, :, y, x] for i, lv, y, x, _ in places]
 
     torch.testing.assert_close(taps.class_logits, torch.stack(logits))
@@ -261,7 +288,7 @@ def ssd() -> Any:
     return model
 
 
-@pytest.mark.parametrize("kind", ["retinanet", "fcos", "ssd", "atss", "gfl"])
+@pytest.mark.parametrize("kind", ["retinanet", "fcos", "ssd", "atss", "gfl", "vfnet", "tood"])
 def test_matched_predictions_are_those_that_mmdet_trains_on_an_object(
     kind: str, batch: Batch
 ) -> None:
@@ -269,7 +296,8 @@ def test_matched_predictions_are_those_that_mmdet_trains_on_an_object(
     head = student.bbox_head
     with recorded_calls(head, "get_targets") as calls:
         student.loss(batch.inputs, batch.samples)
-    at, index = {"fcos": (0, 1), "atss": (1, 3), "gfl": (1, 3)}.get(kind, (0, 2))
+    places = {"fcos": (0, 1), "atss": (1, 3), "gfl": (1, 3), "tood": (1, 3)}
+    at, index = places.get(kind, (0, 2))
     labels = torch.cat([level.view(4, -1) for level in calls[0].result[at]], dim=1)
     targets = torch.cat([level.view(4, -1, 4) for level in calls[0].result[index]], dim=1)
     scores, deltas = outputs_of(student, batch)
@@ -285,14 +313,19 @@ def test_matched_predictions_are_those_that_mmdet_trains_on_an_object(
     assert [int(o.labels) for o in objects] == labels[image, place].tolist()
     torch.testing.assert_close(matched.logits, dense.logits[image, place])
     boxes = torch.cat([o.bboxes for o in objects])
-    if kind in ("atss", "gfl"):  # their targets are boxes
+    if kind in ("atss", "gfl", "tood"):  # their targets are boxes
         found_boxes = targets[image, place]
     else:
         dense.deltas = targets  # mmdet's targets, decoded, are the objects' boxes
         found_boxes = dense.boxes(image, place)
     torch.testing.assert_close(found_boxes, boxes, rtol=1e-4, atol=1e-3)
     matched.boxes.sum().backward()
-    layers = {"retinanet": "retina_reg", "fcos": "conv_reg", "ssd": "reg_convs"}
+    layers = {
+        "retinanet": "retina_reg",
+        "fcos": "conv_reg",
+        "ssd": "reg_convs",
+        "vfnet": "vfnet_reg_refine",
+    }
     layer = layers.get(kind, f"{kind}_reg")
     gradients = [p.grad for p in getattr(head, layer).parameters()]
     assert any(g is not None and g.abs().max() > 0 for g in gradients)
@@ -307,6 +340,36 @@ def test_two_objects_of_a_class_are_distinguished(batch: Batch) -> None:
     matched = student_step(student_of(Family.FCOS), batch).taps.matched_predictions
 
     assert set(matched.object[matched.image == 0].tolist()) == {0, 1}
+
+
+@pytest.mark.parametrize("epoch", [0, 11])
+def test_objects_of_tood_are_known_by_label_and_box_in_every_epoch(
+    epoch: int, batch: Batch
+) -> None:
+    student = student_of(Family.TOOD)
+    boxes = [[4.0, 4.0, 28.0, 28.0], [34.0, 34.0, 62.0, 62.0], [4.0, 4.0, 28.0, 28.0]]
+    batch.samples[0].gt_instances = InstanceData(
+        bboxes=torch.tensor(boxes), labels=torch.tensor([3, 3, 1])
+    )
+    tell_epoch(epoch, 12)
+
+    with recorded_calls(student.bbox_head, "get_targets") as calls:
+        matched = student_step(student, batch).taps.matched_predictions
+
+    labels, targets = (torch.cat(calls[0].result[each], dim=1) for each in (1, 3))
+    here = matched.image == 0
+    known = batch.samples[0].gt_instances
+    assert len(set(matched.object[here].tolist())) > 1
+    places = matched.places[here]
+    assert known.labels[matched.object[here]].tolist() == labels[0, places].tolist()
+    assert torch.equal(known.bboxes[matched.object[here]], targets[0, places])
+
+
+def test_tood_has_no_towers(batch: Batch) -> None:
+    taps = student_step(student_of(Family.TOOD), batch).taps
+
+    with pytest.raises(AttributeError, match="TOODHead has no classification tower"):
+        _ = taps.towers
 
 
 def test_ssd_has_regions_and_logits_but_no_tower(batch: Batch) -> None:

@@ -68,6 +68,32 @@ def test_adaptive_families_equal_a_closed_form(family: Family, box_outputs: int)
     assert counted.macs - counted.backbone_macs == one_stage_neck(p6_inputs=6) + head
 
 
+def test_vfnet_equals_a_closed_form() -> None:
+    counted = count(replace(TINY, family=Family.VFNET), Resolution(101, 75))
+
+    # Two towers and a convolution of the first box's; group norm and ReLU.
+    convs = 2 * (8 * 9 * 6 + 8 * 9 * 8) + 8 * 9 * 8 + 5 * 8 * (2 + 1)
+    sampled = 2 * (8 * 9 * 8 + 8)  # convolutions of what is sampled, and ReLU
+    predictions = (4 + 4 + 3) * (9 * 8 + 1)  # two boxes and the scores
+    head = sum(level_areas()) * (convs + sampled + predictions)
+    relu_of_p6 = level_areas()[3] * 6
+    assert counted.macs - counted.backbone_macs == one_stage_neck(p6_inputs=6) + head + relu_of_p6
+
+
+def test_tood_equals_a_closed_form() -> None:
+    counted = count(replace(TINY, family=Family.TOOD), Resolution(101, 75))
+
+    tower = 8 * 9 * 6 + 8 * 9 * 8 + 2 * 8 * (2 + 1)
+    weights = 2 * ((16 * 1 + 1 + 1) + (1 + 1) * 2)  # 16 maps, one of an eighth of the channels
+    reduced = 2 * (16 * 8 + 8 * (2 + 1))  # for classes and boxes
+    predictions = (3 + 4) * (9 * 8 + 1)
+    # Of all maps: the probability of an object, and two offsets for each side.
+    of_all = sum((16 + 1 + 1) * 2 + outputs * (9 * 2 + 1) for outputs in (1, 8))
+    each_cell = tower + reduced + predictions + of_all
+    head = sum(level_areas()) * each_cell + len(level_areas()) * weights
+    assert counted.macs - counted.backbone_macs == one_stage_neck(p6_inputs=6) + head
+
+
 def test_every_proposal_passes_the_three_heads_of_a_cascade() -> None:
     faster = count(TINY, Resolution(64, 64))
     cascade = count(replace(TINY, family=Family.CASCADE_RCNN), Resolution(64, 64))

@@ -15,8 +15,8 @@ from detection.data.coco import CocoSplit
 from detection.data.shapes import make_shapes
 from detection.measurement.evaluation import evaluate
 from detection.measurement.latency import measure
-from detection.mmdet.checkpoint_import import EXAMPLES
 from detection.mmdet.config import build_config, model_config
+from detection.mmdet.known_families import EXAMPLES
 from detection.training import Training
 from searchd.domain.architecture import preset
 from searchd.domain.detector import Detector, Family, MmdetDetector
@@ -37,6 +37,8 @@ LOSSES = {
     Family.FCOS: {"loss_cls", "loss_bbox", "loss_centerness"},
     Family.ATSS: {"loss_cls", "loss_bbox", "loss_centerness"},
     Family.GFL: {"loss_cls", "loss_bbox", "loss_dfl"},
+    Family.VFNET: {"loss_cls", "loss_bbox", "loss_bbox_rf"},
+    Family.TOOD: {"loss_cls", "loss_bbox"},
 }
 SIZE = Resolution(64, 64)
 every_family = pytest.mark.parametrize("family", Family)
@@ -157,6 +159,8 @@ def test_loaded_student_predicts_as_before(family: Family) -> None:
         (Family.FCOS, (8, 16, 32, 64, 128), [16, 8, 4, 2, 1]),
         (Family.ATSS, (8, 16, 32, 64, 128), [16, 8, 4, 2, 1]),
         (Family.GFL, (8, 16, 32, 64, 128), [16, 8, 4, 2, 1]),
+        (Family.VFNET, (8, 16, 32, 64, 128), [16, 8, 4, 2, 1]),
+        (Family.TOOD, (8, 16, 32, 64, 128), [16, 8, 4, 2, 1]),
     ],
 )
 def test_levels_have_the_detectors_strides(
@@ -188,12 +192,17 @@ def test_smallest_square_anchor_is_the_scale_times_the_stride(
     assert x2 - x1 == side
 
 
-@pytest.mark.parametrize("family", [Family.ATSS, Family.GFL])
+ONE_SQUARE = [Family.ATSS, Family.GFL, Family.VFNET, Family.TOOD]
+
+
+@pytest.mark.parametrize("family", ONE_SQUARE)
 def test_adaptive_families_have_one_square_anchor_in_each_cell(family: Family) -> None:
     usual, small = (assemble(tiny(family, anchor_scale=scale)) for scale in (None, 2.0))
 
     def boxes(model: Any) -> list[list[list[float]]]:
-        return [level.tolist() for level in model.bbox_head.prior_generator.base_anchors[:2]]
+        head = model.bbox_head
+        anchors = getattr(head, "atss_prior_generator", head.prior_generator)
+        return [level.tolist() for level in anchors.base_anchors[:2]]
 
     assert boxes(usual) == [[[-32.0, -32.0, 32.0, 32.0]], [[-64.0, -64.0, 64.0, 64.0]]]
     assert boxes(small) == [[[-8.0, -8.0, 8.0, 8.0]], [[-16.0, -16.0, 16.0, 16.0]]]
@@ -243,7 +252,7 @@ def test_fcos_levels_end_at_the_scale_times_their_stride() -> None:
 @pytest.mark.parametrize(
     ("width", "groups"), [(256, 32), (64, 32), (32, 16), (24, 4), (8, 4), (7, 1)]
 )
-@pytest.mark.parametrize("family", [Family.FCOS, Family.ATSS, Family.GFL])
+@pytest.mark.parametrize("family", [Family.FCOS, Family.ATSS, Family.GFL, Family.VFNET])
 def test_norm_of_a_tower_has_the_most_groups_of_two_channels_or_more(
     family: Family, width: int, groups: int
 ) -> None:
@@ -251,6 +260,47 @@ def test_norm_of_a_tower_has_the_most_groups_of_two_channels_or_more(
 
     model.bbox_head([torch.zeros(1, 16, 1, 1)] * 5)  # each level of one cell
     assert model.bbox_head.cls_convs[0].gn.num_groups == groups
+
+
+@pytest.mark.parametrize(("width", "groups"), [(256, 32), (24, 4), (9, 1)])
+def test_norm_of_tood_has_the_groups_of_the_other_families(width: int, groups: int) -> None:
+    head = assemble(tiny(Family.TOOD, tower_channels=width)).bbox_head
+
+    norms = [module for module in head.modules() if isinstance(module, nn.GroupNorm)]
+    assert [norm.num_groups for norm in norms] == [groups] * 4  # two convolutions, two reductions
+
+
+def test_first_boxes_of_vfnet_are_as_wide_as_its_levels_distances() -> None:
+    usual, small = (assemble(tiny(Family.VFNET, anchor_scale=scale)) for scale in (None, 2.0))
+
+    assert usual.bbox_head.reg_denoms == [64, 128, 256, 512, 1024]
+    assert small.bbox_head.reg_denoms == [16, 32, 64, 128, 256]
+
+
+@pytest.mark.parametrize(
+    ("num_epochs", "initial"),
+    [(1, [True]), (3, [True, False, False]), (12, [True] * 4 + [False] * 8)],
+)
+def test_tood_starts_with_the_targets_of_atss_for_a_third_of_mmdets_schedule(
+    num_epochs: int, initial: list[bool], shapes: DatasetSpec
+) -> None:
+    spec = TrainingSpec(epochs=num_epochs, batch_size=4, resolutions=(SIZE,))
+    training = Training(build_detector(tiny(Family.TOOD)), CocoSplit(shapes.train), spec, seed=0)
+    head = training.model.bbox_head
+
+    found = [head.epoch < head.initial_epoch for _ in training.run()]
+
+    assert found == initial
+
+
+def test_loaded_tood_has_the_targets_of_a_trained_one(shapes: DatasetSpec) -> None:
+    spec = TrainingSpec(epochs=1, batch_size=4, resolutions=(SIZE,))
+    list(Training(build_detector(tiny(Family.TOOD)), CocoSplit(shapes.train), spec, seed=0).run())
+
+    model = build_detector(tiny(Family.TOOD))
+    model(**model.data_preprocessor(raw_batch(), training=True), mode="loss")
+
+    assert model.bbox_head.epoch >= model.bbox_head.initial_epoch
 
 
 def test_cascade_stages_are_stricter_one_by_one_and_count_less() -> None:

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from detection.build import load_student
 from detection.mmdet.checkpoint_import import (
-    EXAMPLES,
     describe_checkpoint,
     import_detector,
     import_student,
 )
 from detection.mmdet.config import build_config, model_config
+from detection.mmdet.known_families import EXAMPLES
 from detection.mmdet.raw_outputs import raw_outputs
 from searchd.domain.architecture import BlockKind, preset
 from searchd.domain.detector import Detector, Family, MmdetDetector
@@ -53,6 +53,8 @@ SMALL: dict[Family, dict[str, Any]] = {
     Family.FCOS: {"neck.out_channels": 32, "bbox_head.in_channels": 32},
     Family.ATSS: {"neck.out_channels": 32, "bbox_head.in_channels": 32},
     Family.GFL: {"neck.out_channels": 32, "bbox_head.in_channels": 32},
+    Family.VFNET: {"neck.out_channels": 32, "bbox_head.in_channels": 32},
+    Family.TOOD: {"neck.out_channels": 32, "bbox_head.in_channels": 32},
 }
 THIN_R50 = {"backbone.base_channels": 16, "neck.in_channels": [64, 128, 256, 512]}
 

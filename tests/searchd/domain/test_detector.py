@@ -26,6 +26,8 @@ def of(family: Family, **values: object) -> Detector:
         (Family.FCOS, False, (8, 16, 32, 64, 128), (256, 4), 8.0),
         (Family.ATSS, False, (8, 16, 32, 64, 128), (256, 4), 8.0),
         (Family.GFL, False, (8, 16, 32, 64, 128), (256, 4), 8.0),
+        (Family.VFNET, False, (8, 16, 32, 64, 128), (256, 3), 8.0),
+        (Family.TOOD, False, (8, 16, 32, 64, 128), (256, 6), 8.0),
     ],
 )
 def test_family_decides_levels_head_and_scale(
@@ -49,6 +51,26 @@ def test_detector_of_every_family_survives_json(family: Family) -> None:
     detector = of(family, num_classes=3, tower_convs=2, anchor_scale=2.0)
 
     assert DETECTOR.validate_json(DETECTOR.dump_json(detector)) == detector
+
+
+def test_tood_needs_a_tower_of_eight_channels() -> None:
+    expected = "tower_channels=7 is too few for a tood.*give at least 8"
+
+    with pytest.raises(InvalidValueError, match=expected):
+        of(Family.TOOD, tower_channels=7)
+    with pytest.raises(ValueError, match=expected):
+        HeadSpec(family=Family.TOOD, tower_channels=7)
+    assert of(Family.TOOD, tower_channels=8).head_shape == (8, 6)
+    assert of(Family.VFNET, tower_channels=7).head_shape == (7, 3)
+
+
+def test_head_without_a_number_of_convolutions_has_that_of_its_family() -> None:
+    convs = [HeadSpec(family=family).detector(R18, 3).num_tower_convs for family in Family]
+
+    assert dict(zip(Family, convs, strict=True)) == dict.fromkeys(Family, 4) | {
+        Family.VFNET: 3,
+        Family.TOOD: 6,
+    }
 
 
 def test_detector_stored_before_there_were_families_still_reads() -> None:

@@ -46,6 +46,7 @@ CASCADE_MASK = Family.CASCADE_MASK_RCNN
 TWO_STAGE = "cascade_mask_rcnn or cascade_rcnn or faster_rcnn or mask_rcnn"
 RETINANET, FCOS = Family.RETINANET, Family.FCOS
 ATSS, GFL = Family.ATSS, Family.GFL
+VFNET, TOOD = Family.VFNET, Family.TOOD
 ON_THE_NECK = {"feature_matching", "feature_imitation", "icd", "cwd", "fgd", "mgd"}
 BY_A_CLASSIFIER = {"dicod_classification", "dicod_localisation"}
 ALWAYS = ON_THE_NECK | BY_A_CLASSIFIER
@@ -98,6 +99,12 @@ def pool(*neck_channels: int) -> Traits:
         (GFL, CASCADE, ON_REGIONS | {"prediction_conversion"}),
         (GFL, GFL, {"inheriting"}),
         (GFL, ATSS, set()),
+        (VFNET, FASTER, ON_REGIONS | {"prediction_conversion"}),
+        (VFNET, VFNET, {"inheriting"}),
+        (VFNET, ATSS, set()),
+        (TOOD, FASTER, ON_REGIONS | {"prediction_conversion"}),
+        (TOOD, TOOD, {"inheriting"}),
+        (TOOD, GFL, set()),
         (RETINANET, ATSS, set()),
         (FASTER, GFL, set()),
     ],
@@ -130,7 +137,7 @@ def test_distributions_are_distilled_between_gfls_alone() -> None:
 
 
 def test_heads_are_crossed_between_one_stage_detectors_of_any_towers() -> None:
-    one_stage = {RETINANET, FCOS, ATSS, GFL}
+    one_stage = {RETINANET, FCOS, ATSS, GFL, VFNET}  # TOOD has one tower for classes and boxes
     fit = {
         (s, t) for s in Family for t in Family if misfit(MethodName.CROSSKD, of(s), of(t)) is None
     }
@@ -142,6 +149,9 @@ def test_heads_are_crossed_between_one_stage_detectors_of_any_towers() -> None:
     assert misfit(MethodName.CROSSKD, of(GFL), shallow, options) == (
         "crosskd with teacher_convs=2 needs a teacher whose towers have as many convolutions, and "
         "this one has 1"
+    )
+    assert misfit(MethodName.CROSSKD, of(TOOD)) == (
+        "crosskd teaches atss or fcos or gfl or retinanet or vfnet students, not tood"
     )
     assert "the teacher's head has other layers" in str(
         misfit(MethodName.CROSSKD, of(GFL), replace(of(RETINANET), head=()))
@@ -207,6 +217,8 @@ def test_teachers_that_see_other_cells_are_refused_by_what_compares_them() -> No
         (FCOS, ON_REGIONS | {"prediction_conversion", "inheriting"}),
         (ATSS, ON_REGIONS | {"prediction_conversion", "inheriting"}),
         (GFL, ON_REGIONS | {"prediction_conversion", "inheriting"}),
+        (VFNET, ON_REGIONS | {"prediction_conversion", "inheriting"}),
+        (TOOD, ON_REGIONS | {"prediction_conversion", "inheriting"}),
     ],
 )
 def test_what_fits_a_student_whatever_its_teacher(family: Family, expected: set[str]) -> None:
@@ -215,7 +227,7 @@ def test_what_fits_a_student_whatever_its_teacher(family: Family, expected: set[
 
 
 @pytest.mark.parametrize("name", sorted(ON_REGIONS))
-@pytest.mark.parametrize("teacher", [RETINANET, FCOS, ATSS, GFL])
+@pytest.mark.parametrize("teacher", [RETINANET, FCOS, ATSS, GFL, VFNET, TOOD])
 def test_distilling_regions_by_a_one_stage_teacher_is_refused(name: str, teacher: Family) -> None:
     expected = (
         f"{name} needs a {TWO_STAGE} teacher for a faster_rcnn student, and this one is {teacher}"
@@ -242,7 +254,7 @@ def test_distilling_regions_by_a_one_stage_teacher_is_refused(name: str, teacher
         (
             "prediction_conversion",
             FASTER,
-            "teaches atss or fcos or gfl or retinanet students, not faster_rcnn",
+            "teaches atss or fcos or gfl or retinanet or tood or vfnet students, not faster_rcnn",
         ),
         (
             "classification",
@@ -300,7 +312,8 @@ def test_a_mask_of_anchors_needs_a_student_with_anchors() -> None:
     assert misfit(name, of(FCOS), of(FASTER), FeatureImitationOptions(mask="gaussian")) is None
     assert misfit(name, of(FCOS), None, options) == (
         "feature_imitation with mask=anchor teaches atss or cascade_mask_rcnn or cascade_rcnn or "
-        "faster_rcnn or gfl or mask_rcnn or retinanet students, not fcos, which has no anchors"
+        "faster_rcnn or gfl or mask_rcnn or retinanet or tood or vfnet students, not fcos, which "
+        "has no anchors"
     )
 
 

@@ -57,6 +57,14 @@ def test_atss_and_gfl_have_one_square_anchor_on_each_level_and_say_other_things_
     assert (gfl.dense_units, gfl.largest_distance) == ((), 16)
 
 
+def test_vfnet_and_tood_predict_distances_and_have_the_anchors_of_atss() -> None:
+    atss, vfnet, tood = map(geometry, map(detector, (Family.ATSS, Family.VFNET, Family.TOOD)))
+
+    assert vfnet.anchors == tood.anchors == atss.anchors
+    assert (vfnet.ranges, vfnet.dense_units) == ((64, 128, 256, 512), ())
+    assert (tood.ranges, tood.dense_units) == ((), ())
+
+
 @pytest.mark.parametrize("name", ["head_transfer", "inheriting"])
 @pytest.mark.parametrize(
     ("changes", "reason"),

@@ -343,6 +343,8 @@ def test_checks_survive_a_failure(
         (Family.CASCADE_MASK_RCNN, "resnet18", ("feature_matching", "classification")),
         (Family.ATSS, "mobilenet_v2", ("proposal_feature", "prediction_conversion")),
         (Family.GFL, "resnet18", ("sgfi", "pkd")),
+        (Family.VFNET, "resnext50_32x4d", ("proposal_feature", "prediction_conversion")),
+        (Family.TOOD, "resnet18", ("ckd", "prediction_conversion")),
     ],
 )
 def test_students_of_other_families_and_blocks_evolve_and_learn_from_a_two_stage_pool(
