@@ -159,7 +159,7 @@ def test_heads_are_crossed_between_one_stage_detectors_of_any_towers() -> None:
 
 
 def test_predictions_are_compared_place_by_place_where_cells_have_the_same_places() -> None:
-    single = {FCOS, ATSS, GFL}
+    single = {FCOS, ATSS, GFL, VFNET, TOOD}
     fit = {(s, t) for s in Family for t in Family if misfit(MethodName.BCKD, of(s), of(t)) is None}
 
     assert fit == {(s, t) for s in single for t in single} | {(RETINANET, RETINANET)}
