@@ -357,6 +357,7 @@ def test_objects_of_tood_are_known_by_label_and_box_in_every_epoch(
         matched = student_step(student, batch).taps.matched_predictions
 
     labels, targets = (torch.cat(calls[0].result[each], dim=1) for each in (1, 3))
+    assert matched.places is not None  # every place of a dense head has a number
     here = matched.image == 0
     known = batch.samples[0].gt_instances
     assert len(set(matched.object[here].tolist())) > 1
