@@ -33,6 +33,8 @@ def student_of(family: Family) -> Any:
         torch.nn.init.constant_(model.bbox_head.conv_reg.bias, 2)
     if family is Family.GFL:
         expect_two_strides(model)
+    if family is Family.VFNET:  # its first boxes would be as large as the image
+        torch.nn.init.constant_(model.bbox_head.vfnet_reg.bias, -1)
     return model
 
 
