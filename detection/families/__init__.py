@@ -8,6 +8,9 @@ from detection.families.config import (
     detector_config,
     preprocessor_config,
 )
+from detection.families.deformable_batches import use_any_batch
+
+use_any_batch()
 
 __all__ = [
     "PIXEL_MEAN",
