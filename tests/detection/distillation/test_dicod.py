@@ -92,7 +92,7 @@ def test_every_prediction_learns_from_the_crop_of_its_own_object(
     loss = distiller((dicod(name, classifier),), student, shapes)(taps)[name.value]
 
     found, expected = taps.matched_predictions, []
-    sigmoid = kind in set(Family) - {Family.FASTER_RCNN, Family.MASK_RCNN, Family.CASCADE_RCNN}
+    sigmoid = kind in {family for family in Family if not family.two_stage}
     for logits, image, number in zip(found.logits, found.image, found.object, strict=True):
         box = batch.samples[int(image)].gt_instances.bboxes[[int(number)]]
         shown = crop(batch, box, image[None], 32)
