@@ -1,10 +1,11 @@
 """Trials on real Ray actors: what the service adds to Ray Tune, and how busy the actors are.
 
-    python -m benchmarks.scale.tuning [--trials 60] [--workers 16] [--median-s 2]
+    python -m benchmarks.scale.tuning [--trials 60] [--workers 16] [--median-s 20]
 
 Empty trials, which return at once, go through database, driver and Tune, and in turns through Tune
 alone with as many actors. Trials of log-normal length go through database, driver and Tune, and
-through the same number of actors in generations, which wait for their slowest trial. Starts a Ray
+through the same number of actors in generations, which wait for their slowest trial; the start of
+the actors counts in neither. Starts a Ray
 of its own on this machine. Prints JSON.
 """
 
@@ -16,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,6 @@ from benchmarks.scale import stage
 from benchmarks.scale.simulation import duration
 from searchd.driver.tune import TrialScheduler, run_tuner
 from searchd.messages.codecs import REPORT
-from searchd.messages.reports import Report
 from searchd.messages.tasks import TrialTask
 from searchd.spec import ResourcesSpec
 
@@ -79,25 +79,31 @@ class Empty(tune.Trainable):
 
 
 class Timed(TrialScheduler):
-    """Notes how long the trials slept, and when the first started and the last ended."""
+    """Notes when each trial started, and how long it sleeps."""
 
-    sleeps: list[float]
-    first_at: float | None = None
-    last_at: float = 0.0
+    sleeps: list[tuple[float, float]]
     median_s: float = 0.0
 
     @override
     def started(self, tune_id: str) -> None:
         super().started(tune_id)
-        seed = self._in_flight[tune_id].task.proposal.seed
-        if self._in_flight[tune_id].task.proposal.parent is not None:  # not the base
-            self.first_at = self.first_at or time.perf_counter()
-            self.sleeps.append(duration(random.Random(seed), self.median_s))
+        proposal = self._in_flight[tune_id].task.proposal
+        if proposal.parent is not None:  # not the base
+            sleep_s = duration(random.Random(proposal.seed), self.median_s)
+            self.sleeps.append((time.perf_counter(), sleep_s))
 
-    @override
-    def reported(self, tune_id: str, report: Report) -> None:
-        self.last_at = time.perf_counter()
-        super().reported(tune_id, report)
+
+def busy_share(sleeps: Sequence[tuple[float, float]], workers: int) -> float:
+    """Return the share of time that actors slept, from when all of them had a trial until the last
+    trial started: neither the start of their processes nor the end of the search counts.
+
+    Args:
+        sleeps: When each trial started, ascending, and how long it slept, in seconds.
+        workers: Number of actors, fewer than trials.
+    """
+    begin, end = sleeps[workers - 1][0], sleeps[-1][0]
+    within = (max(0.0, min(at + slept, end) - max(at, begin)) for at, slept in sleeps)
+    return sum(within) / (workers * (end - begin))
 
 
 def through_everything(num_trials: int, workers: int, median_s: float) -> Timed:
@@ -157,13 +163,11 @@ def overhead(num_trials: int) -> dict[str, float]:
 def utilisation(workers: int, trials_per_worker: int, median_s: float) -> dict[str, float]:
     """Compare the share of time that actors sleep with that in generations."""
     done = through_everything(workers * trials_per_worker, workers, median_s)
-    assert done.first_at is not None  # trials have run
-    busy_s = sum(done.sleeps)
     return {
         "workers": workers,
         "trials": len(done.sleeps),
-        "asynchronous": round(busy_s / (workers * (done.last_at - done.first_at)), 3),
-        "in generations": round(_in_generations(workers, done.sleeps), 3),
+        "asynchronous": round(busy_share(done.sleeps, workers), 3),
+        "in generations": round(_in_generations(workers, [each for _, each in done.sleeps]), 3),
     }
 
 
@@ -212,9 +216,12 @@ def main() -> None:
     add("--trials", type=int, default=60, help="number of empty trials")
     add("--workers", type=int, default=16, help="number of actors that sleep")
     add("--trials-per-worker", type=int, default=4, help="number of sleeping trials of each actor")
-    add("--median-s", type=float, default=3.0, help="median time of a sleeping trial in seconds")
+    add("--median-s", type=float, default=20.0, help="median time of a sleeping trial in seconds")
     options = parser.parse_args()
-    found = measure(options.trials, options.workers, options.trials_per_worker, options.median_s)
+    with redirect_stdout(sys.stderr):  # which Ray writes to
+        found = measure(
+            options.trials, options.workers, options.trials_per_worker, options.median_s
+        )
     json.dump(found, sys.stdout, indent=2)
     sys.stdout.write("\n")
 

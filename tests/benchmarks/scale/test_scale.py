@@ -2,6 +2,7 @@
 
 from benchmarks.scale import quality, simulation
 from benchmarks.scale.__main__ import SECTIONS
+from benchmarks.scale.tuning import busy_share
 
 
 def test_workers_wait_less_for_the_driver_than_for_the_slowest_of_a_generation() -> None:
@@ -30,3 +31,9 @@ def test_control_plane_is_shown_with_its_ratios() -> None:
     }
     *_, row = SECTIONS["control-plane"].lines({"sqlite": rates})
     assert row == "| sqlite | 1,000 | 20.0 | 1.50 | 0.25 | 1.05 | 3.0 | 41.0 |"
+
+
+def test_actors_are_busy_as_far_as_their_trials_sleep_once_all_have_one() -> None:
+    starts = [(0.0, 9.0), (4.0, 4.0), (9.0, 3.0), (14.0, 6.0)]
+    # From 4 to 14 seconds the first actor sleeps 5 of 10, then 3; the second one 4.
+    assert busy_share(starts, workers=2) == 12 / 20
