@@ -25,10 +25,11 @@ def deform_conv2d(x: Tensor, offset: Tensor, weight: Tensor, *options: Any) -> T
         weight: Weights of the convolution.
         options: mmcv's further arguments, of which the seventh is the number of images at once.
     """
-    given = (1, 0, 1, 1, 1, False, AT_ONCE)
-    *others, step = (*options, *given[len(options) :])
+    given: tuple[Any, ...] = (1, 0, 1, 1, 1, False, AT_ONCE)
+    values = [*options, *given[len(options) :]]
+    step = int(values[-1])
     at_once = step if len(x) <= step else gcd(len(x), step)
-    found: Tensor = DeformConv2dFunction.apply(x, offset, weight, *others, at_once)
+    found: Tensor = DeformConv2dFunction.apply(x, offset, weight, *values[:-1], at_once)
     return found
 
 
