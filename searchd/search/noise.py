@@ -16,6 +16,15 @@ SIGNIFICANT = 2.0
 """Smallest significant gain, in standard deviations of the noise."""
 
 
+MAX_SEEDS = 20
+"""Largest number of seeds with which trial 0 is trained."""
+REPETITIONS = (
+    trial_name(TrialRole.SEARCH, 0),
+    *(trial_name(TrialRole.NOISE, number) for number in range(1, MAX_SEEDS)),
+)
+"""Names of trial 0 and of all repetitions that it may have."""
+
+
 def next_repetition(
     strategy: Strategy, proposals: Proposals, completions: Completions
 ) -> Proposal | None:

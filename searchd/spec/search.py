@@ -13,6 +13,7 @@ from searchd.domain.score import Cost
 from searchd.domain.sinks import SinkKind
 from searchd.domain.subnet import SubnetSpace
 from searchd.domain.trial import TeacherPolicy
+from searchd.search.noise import MAX_SEEDS
 from searchd.search.strategies.pair_steps import PairSettings
 from searchd.spec.base import Name, Spec
 from searchd.spec.budget import BudgetSpec
@@ -141,7 +142,7 @@ class BaseSpec(Spec):
 class NoiseSpec(Spec):
     """A measurement of the noise of scores, by which gains are judged."""
 
-    seeds: int = Field(default=3, ge=2, le=20)
+    seeds: int = Field(default=3, ge=2, le=MAX_SEEDS)
     """Number of seeds with which trial 0 is trained; every seed after the first is an extra
     trial."""
 

@@ -4,14 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import CTE, Select, case, func, literal, select, tuple_
+from sqlalchemy import CTE, ColumnElement, Select, case, func, literal, select, tuple_
 from sqlalchemy.orm import Session, aliased
 
 from searchd.domain.errors import InvalidValueError, NotFoundError
 from searchd.domain.lifecycle import TrialStatus
 from searchd.domain.trial import Proposal, TrialRole
+from searchd.search.noise import REPETITIONS
 from searchd.store.models import TrialRow
 from searchd.store.paging import Page, check_page_size
+from searchd.store.runs.trials import trial_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,23 +56,39 @@ def page(
         NotFoundError: No run has the root.
         InvalidValueError: `page_size` or `page_token` is illegal.
     """
-    order = case({run_id: at for at, run_id in enumerate(run_ids)}, value=TrialRow.run_id)
+    order = _order(run_ids)
     statement = _nodes(run_ids)
     if root is not None:
         _check_root(session, run_ids, root)
         tree = _subtree(run_ids, root, depth)
         statement = statement.where(TrialRow.id.in_(select(tree.c.id)))
     if page_token is not None:
-        statement = statement.where(tuple_(order, TrialRow.position) > _position(page_token))
+        statement = statement.where(_after(run_ids, page_token))
     if page_size is not None:
         check_page_size(page_size)
         statement = statement.limit(page_size + 1)
-    rows = session.execute(statement.order_by(order, TrialRow.position)).all()
+    rows = session.execute(statement.order_by(*order)).all()
     shown = rows if page_size is None else rows[:page_size]
     places: Mapping[str, int] = {run_id: at for at, run_id in enumerate(run_ids)}
     last = shown[-1] if len(rows) > len(shown) else None
     token = None if last is None else f"{places[last.run_id]}-{last.position}"
     return Page([Node(*row[:-1]) for row in shown], token)
+
+
+def _order(run_ids: Sequence[str]) -> tuple[ColumnElement[Any], ...]:
+    """Return what a lineage is sorted by. That of one run is read from the index, a page at a
+    time."""
+    if len(run_ids) == 1:
+        return (TrialRow.position.expression,)
+    places = case({run_id: at for at, run_id in enumerate(run_ids)}, value=TrialRow.run_id)
+    return places, TrialRow.position.expression
+
+
+def _after(run_ids: Sequence[str], page_token: str) -> ColumnElement[bool]:
+    place, position = _position(page_token)
+    if len(run_ids) == 1:
+        return TrialRow.position > position
+    return tuple_(*_order(run_ids)) > (place, position)
 
 
 def proposals(session: Session, trial_id: str) -> list[Proposal]:
@@ -85,12 +103,8 @@ def proposals(session: Session, trial_id: str) -> list[Proposal]:
 
 def repetition_scores(session: Session, run_ids: Sequence[str]) -> Sequence[float]:
     """Return the scores of the runs' trials 0 and their repetitions."""
-    repeats = (TrialRow.role == TrialRole.NOISE) | (
-        (TrialRow.role == TrialRole.SEARCH) & (TrialRow.name == "0")
-    )
-    found = select(TrialRow.score).where(
-        TrialRow.run_id.in_(run_ids), TrialRow.score.is_not(None), repeats
-    )
+    ids = [trial_id(run_id, name) for run_id in run_ids for name in REPETITIONS]
+    found = select(TrialRow.score).where(TrialRow.id.in_(ids), TrialRow.score.is_not(None))
     return [score for score in session.scalars(found) if score is not None]
 
 
