@@ -7,9 +7,10 @@ from sqlalchemy.orm import Session
 
 from searchd.domain.errors import InvalidValueError
 from searchd.domain.lifecycle import TrialStatus
-from searchd.domain.trial import TrialRole
+from searchd.domain.trial import BASE_NAME
 from searchd.store.models import EvaluationRow, TrialRow
 from searchd.store.paging import Page, check_page_size
+from searchd.store.runs.trials import trial_id
 
 Pair = tuple[TrialRow, EvaluationRow]
 """A trial that succeeded, and one of its evaluations."""
@@ -21,8 +22,7 @@ def copies(session: Session, run_ids: Sequence[str]) -> dict[str, str]:
     with the id of the original."""
     bases = session.execute(
         select(TrialRow.id, TrialRow.parent_id).where(
-            TrialRow.run_id.in_(run_ids),
-            TrialRow.role == TrialRole.BASE,
+            TrialRow.id.in_([trial_id(run_id, BASE_NAME) for run_id in run_ids]),
             TrialRow.parent_id.is_not(None),
         )
     ).all()
@@ -39,8 +39,7 @@ def bases_of_others(session: Session, run_ids: Sequence[str]) -> Sequence[str]:
     """Return the ids of the runs' bases that are unchanged copies of another run's student."""
     return session.scalars(
         select(TrialRow.id).where(
-            TrialRow.run_id.in_(run_ids),
-            TrialRow.role == TrialRole.BASE,
+            TrialRow.id.in_([trial_id(run_id, BASE_NAME) for run_id in run_ids]),
             TrialRow.parent_id.is_not(None),
         )
     ).all()
