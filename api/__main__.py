@@ -1,7 +1,5 @@
 """Serve the API: `python -m api`. The environment has the settings (SEARCHD_*)."""
 
-import sys
-
 import uvicorn
 
 from api.app import create_app
@@ -11,15 +9,9 @@ from api.submission import SubmissionChecks
 from searchd import logs, settings
 from searchd.store import Database, upgrade
 
-_SWITCH_S = 0.0005
-"""Time after which a thread gives way to another one. Requests are answered in threads, and with
-Python's own 5 ms the event loop waits for them to pass on what they have answered: with 25 clients
-that doubled the 95th percentile of the front."""
-
 
 def main() -> None:
     """Upgrade the database and serve until SIGINT or SIGTERM."""
-    sys.setswitchinterval(_SWITCH_S)
     loaded = settings.load()
     logs.configure(loaded.log_format)
     rules = Rules.of(loaded)
