@@ -138,6 +138,8 @@ class SearchMethodsSpec(MethodsSpec):
 def _read(value: object) -> object:
     if isinstance(value, MethodsSpec) and not isinstance(value, SearchMethodsSpec):
         return {"methods": value.methods, "teacher_ap_floor": value.teacher_ap_floor}
+    if isinstance(value, str) and value != "search":
+        raise ValueError(f"give search, or an object with methods, got {value!r}")
     return {"search": {}} if value == "search" else value
 
 

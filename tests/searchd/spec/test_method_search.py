@@ -175,7 +175,7 @@ def test_a_weight_that_is_not_given_is_the_default_of_the_students_kind_of_head(
             {"methods": [{"name": "cwd"}, {"name": "sgfi"}], "search": {"max_methods": 1}},
             r"methods: 2 have a loss, more than search\.max_methods=1",
         ),
-        ("searched", "Input should be a valid dictionary"),
+        ("searched", "give search, or an object with methods, got 'searched'"),
     ],
 )
 def test_what_cannot_be_searched_is_refused(distillation: object, message: str) -> None:
